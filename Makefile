@@ -1,0 +1,48 @@
+# `make repro` builds the environment and the whole study, `make test` runs the tests.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# Idle OpenMP threads must sleep: on few cores, spinning ones slow every small operation.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: repro test lint lock bench clean-venv check-clone check-python
+
+repro: check-clone $(READY)
+	dvc repro
+	@echo "Done. Open reports/report.html; tables are in results/tables, figures in reports/figures."
+
+test: check-clone $(READY)
+	python -m pytest
+
+lint: $(READY)
+	ruff check .
+
+bench: $(READY)
+	python -m benchmarks.selection
+	python -m benchmarks.scoring
+
+# A fresh environment is built beside nothing: an interrupted build leaves no .ready and starts over.
+$(READY): requirements.lock | check-python
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.lock
+	@echo "Compiling bytecode once, so that every stage starts fast"
+	# some packages ship files for newer Pythons only; what does not compile is not imported here either
+	env -u PYTHONDONTWRITEBYTECODE $(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
+	touch $(READY)
+
+check-python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed, {sys.executable} is {v[0]}.{v[1]}. Name another one: make PYTHON=python3.12 repro")'
+
+check-clone:
+	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "This folder is not a git clone. DVC keeps its history in git, so a downloaded zip does not work: use 'git clone' (or run 'git init && git add -A && git commit -m start' here)." >&2; exit 2; }
+
+# Needs uv (https://docs.astral.sh/uv): rewrites the pinned environment from the ranges in pyproject.toml.
+lock:
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --all-extras --no-emit-index-url \
+	    --custom-compile-command 'make lock' pyproject.toml -o requirements.lock
+
+clean-venv:
+	rm -rf $(VENV)

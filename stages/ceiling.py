@@ -1,0 +1,47 @@
+"""How well any score could agree with the people whose answers are at hand.
+
+Reads   data/human/units.parquet, data/mis/units.parquet
+Writes  data/ceiling/ceiling.parquet
+Run     dvc repro ceiling
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from stages.pipeline.log import logger, run
+from stages.pipeline.params import load_params
+from stages.pipeline.tables import KEY, fresh_folder, read_parquet, write_parquet
+from stages.science.agreement import annotated
+from stages.science.ceiling import LEADING, ceiling_table
+
+log = logger("ceiling")
+_TYPES = {"is_ceiling": pa.bool_(), "n_units": pa.int64(), "n_simulations": pa.int64()}
+_TEXT = ("subset", "backend", "variant")
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--params", type=Path, required=True)
+    parser.add_argument("--human", type=Path, required=True)
+    parser.add_argument("--mis", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(argv)
+    params = load_params(args.params)
+    people = read_parquet(args.human / "units.parquet")
+    rows = ds.field("model").isin(people["model"].unique().tolist())
+    scores = ds.dataset(args.mis / "units.parquet").to_table([*KEY, "backend", "mis"], filter=rows).to_pandas()
+    units = annotated(scores, people, params.scores.backends)
+    table = ceiling_table(units, params.seed, params.ceiling.n_simulations, params.stats.confidence)
+    kinds = {name: pa.string() if name in _TEXT else _TYPES.get(name, pa.float64()) for name in table.columns}
+    write_parquet(fresh_folder(args.out) / "ceiling.parquet", table, pa.schema(list(kinds.items())))
+    for row in table[(table["variant"] == LEADING)].to_dict("records"):
+        log.info("%(subset)s: %(variant)s %(mean).3f over %(n_units)d units", row)
+
+
+if __name__ == "__main__":
+    run(main)

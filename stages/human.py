@@ -1,0 +1,98 @@
+"""Answers of people to the tasks: none, or those of simulated observers, which are always called simulated.
+
+Reads   data/tasks and data/models/roster.csv, the factors in data/images (simulated); data/external/human later
+Writes  data/human: responses.parquet, units.parquet, truth.parquet (simulated only), exclusions.csv
+Run     dvc repro human
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from stages.errors import StudyError
+from stages.pipeline import networks
+from stages.pipeline.log import logger, run
+from stages.pipeline.params import Params, load_params
+from stages.pipeline.tables import KEY, fresh_folder, read_json, read_parquet, write_csv, write_parquet
+from stages.science import observers, scenes, scoring
+
+log = logger("human")
+_UNIT = [("model", pa.string()), ("layer", pa.string()), ("unit", pa.int64()), ("condition", pa.string())]
+RESPONSES = pa.schema(
+    [*_UNIT, ("task", pa.int16()), ("participant", pa.string()), ("correct", pa.bool_()), ("source", pa.string())]
+)
+UNITS = pa.schema(
+    [*_UNIT, ("n_responses", pa.int64()), ("his", pa.float64()), ("his_se", pa.float64()), ("source", pa.string())]
+)
+TRUTH = pa.schema([*_UNIT, ("p_true", pa.float64())])
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--params", type=Path, required=True)
+    parser.add_argument("--external", type=Path, required=True)
+    parser.add_argument("--tasks", type=Path, required=True)
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--roster", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(argv)
+    params = load_params(args.params)
+    source = params.human.source
+    if source not in ("none", "simulated"):
+        raise StudyError(f"human.source: {source} is not available in this version; use none or simulated")
+    answers, truth = [RESPONSES.empty_table().to_pandas()], [TRUTH.empty_table().to_pandas()]
+    if source == "simulated":
+        for answered, true in _simulate(params, args.tasks, args.images, args.roster):
+            answers.append(answered.assign(source=source))
+            truth.append(true)
+    responses = pd.concat(answers, ignore_index=True)
+    out = fresh_folder(args.out)
+    write_parquet(out / "responses.parquet", responses[RESPONSES.names], RESPONSES)
+    units = observers.human_scores(responses).assign(source=source)
+    write_parquet(out / "units.parquet", units[UNITS.names], UNITS)
+    write_parquet(out / "truth.parquet", pd.concat(truth, ignore_index=True), TRUTH)
+    write_csv(out / "exclusions.csv", pd.DataFrame(columns=["reason", "n_responses", "n_participants"]))
+    people = responses["participant"].nunique()
+    log.info("source %s: %d answers of %d people to %d units", source, len(responses), people, len(units))
+
+
+def _simulate(params: Params, tasks: Path, images: Path, roster: Path) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Answers and true probabilities, one pair a studied network that has tasks."""
+    given, factors = params.human.simulated, images / "factors.parquet"
+    if not factors.is_file():
+        raise StudyError(
+            f"human.source is simulated, but {factors} does not exist: simulated observers see the factors of "
+            "generated scenes. Set images.source to generated, or human.source to none"
+        )
+    try:
+        ignored = (given.ignored_factor,) if given.ignored_factor else ()
+        vectors = scenes.factor_vectors(read_parquet(factors), ignore=ignored)
+    except ValueError as error:
+        raise StudyError(f"human.simulated.ignored_factor is {given.ignored_factor!r}: {error}") from None
+    population = observers.Population(given.slope, given.slope_spread, given.lapse)
+    n_explanations = read_json(tasks / "summary.json")["n_explanations"]
+    table = networks.read_roster(roster)
+    studied = table[(table["role"] == "study") & (table["last"] == 1)]["name"]
+    found = []
+    for model in (name for name in studied if (tasks / f"{name}.parquet").is_file()):
+        units = read_parquet(tasks / f"{model}.parquet", KEY)
+        chosen = observers.choose_units(units["layer"], given.n_units, params.seed, model)
+        units = units.iloc[chosen].reset_index(drop=True)
+        built = np.load(tasks / f"{model}.npy", mmap_mode="r")[chosen]
+        margins = scoring.cosine_margins(vectors, built, n_explanations)
+        answers = observers.simulate_responses(
+            margins, population, given.n_responses, given.n_trials, params.seed, model
+        )
+        answered = units.iloc[answers.pop("unit")].reset_index(drop=True)
+        truth = units.assign(p_true=observers.true_probabilities(margins, population))
+        found.append((pd.concat([answered, answers], axis=1), truth))
+    return found
+
+
+if __name__ == "__main__":
+    run(main)

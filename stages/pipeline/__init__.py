@@ -1,0 +1,1 @@
+"""Plumbing of the study: files, parameters, the work store, figures and pages. No science."""

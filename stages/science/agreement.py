@@ -1,0 +1,241 @@
+"""Agreement of the Machine with the Human Interpretability Score: over units, within networks, over networks.
+
+Levels
+unit         every annotated unit is a point
+unit_within  the same after subtracting the mean of the unit's network and condition, so that differences
+             between networks cannot carry the correlation
+model        every network and condition is a point: unweighted means of its units' scores (IMI)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from stages.errors import StudyError
+from stages.science.randomness import generator
+
+UNIT = ["model", "layer", "unit", "condition"]
+LEVELS = ("unit", "unit_within", "model")
+UNIT_SETS = ("all", "outside_split")
+MIN_POINTS = 3
+# With fewer networks than this a correlation over networks has no useful interval and none is given.
+MIN_MODELS = 5
+COLUMNS = [
+    "backend",
+    "level",
+    "units",
+    "n",
+    "pearson",
+    "pearson_low",
+    "pearson_high",
+    "spearman",
+    "spearman_low",
+    "spearman_high",
+    "nested_low",
+    "nested_high",
+]
+# Values per block of resamples: bounds the memory of one bootstrap.
+_BLOCK_VALUES = 1 << 21
+_ROUNDING = 1e-12
+
+
+def pearson(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Pearson correlation along the last axis; NaN below three points or where one side is constant."""
+    first, second = np.broadcast_arrays(np.asarray(first, np.float64), np.asarray(second, np.float64))
+    if first.shape[-1] < MIN_POINTS:
+        return np.full(first.shape[:-1], np.nan)[()]
+    constant = (np.ptp(first, axis=-1) == 0) | (np.ptp(second, axis=-1) == 0)
+    first = first - first.mean(axis=-1, keepdims=True)
+    second = second - second.mean(axis=-1, keepdims=True)
+    scale = np.sqrt((first**2).sum(axis=-1) * (second**2).sum(axis=-1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = (first * second).sum(axis=-1) / scale
+    return np.clip(np.where(constant, np.nan, value), -1.0, 1.0)[()]
+
+
+def spearman(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Spearman correlation along the last axis (mean ranks for ties); NaN as for `pearson`."""
+    return pearson(stats.rankdata(first, axis=-1), stats.rankdata(second, axis=-1))
+
+
+def group_means(values: NDArray[np.floating], group: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Means (..., groups) of values (..., points) over the points of each group 0, 1, ..."""
+    member = np.zeros((len(group), int(group.max()) + 1))
+    member[np.arange(len(group)), group] = 1.0
+    return np.asarray(values, np.float64) @ (member / member.sum(axis=0))
+
+
+def centre(values: NDArray[np.floating], group: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Values (..., points) minus the mean of their group; what is only rounding becomes exactly zero."""
+    centred = values - group_means(values, group)[..., group]
+    return np.where(np.abs(centred) <= _ROUNDING * np.abs(values).max(initial=0.0), 0.0, centred)
+
+
+def resample_units(units: pd.DataFrame, n_resamples: int, draw: np.random.Generator) -> NDArray[np.int64]:
+    """Row numbers (resamples, rows) of bootstrap samples of the units of every network.
+
+    A unit is drawn with all its conditions, and only in place of a unit of the same network with the same
+    conditions: networks and conditions are fixed, units are the sample. Position j of every resample
+    therefore belongs to the same network and condition as row j.
+    """
+    rows = units.reset_index(drop=True)
+    # the set of a unit's conditions as a number, one bit a condition
+    bit = 1 << pd.factorize(rows["condition"], sort=True)[0].astype(np.int64)
+    cluster = ["model", "layer", "unit"]
+    pattern = pd.Series(bit).groupby([rows[name] for name in cluster], observed=True).transform("sum").to_numpy()
+    order = np.lexsort((bit, rows["unit"], rows["layer"], pattern, rows["model"]))
+    stratum = rows.assign(pattern=pattern).groupby(["model", "pattern"], observed=True).ngroup().to_numpy()[order]
+    drawn = np.empty((n_resamples, len(rows)), dtype=np.int64)
+    for code in pd.unique(stratum):
+        members = order[stratum == code]
+        by_unit = members.reshape(-1, int(pattern[members[0]]).bit_count())
+        picks = draw.integers(len(by_unit), size=(n_resamples, len(by_unit)))
+        drawn[:, members] = by_unit[picks].reshape(n_resamples, -1)
+    return drawn
+
+
+def fisher_interval(value: float, spread: float, quantile: float) -> tuple[float, float]:
+    """Interval of a correlation: symmetric around it in Fisher's z with the given standard error of z."""
+    if not (np.isfinite(value) and np.isfinite(spread)):
+        return float("nan"), float("nan")
+    z = fisher_z(value)
+    return float(np.tanh(z - quantile * spread)), float(np.tanh(z + quantile * spread))
+
+
+def fisher_z(value: NDArray[np.floating] | float) -> NDArray[np.float64]:
+    """Fisher's z; a correlation of exactly 1 is moved inside by rounding, so that z stays finite."""
+    return np.arctanh(np.clip(value, -1 + _ROUNDING, 1 - _ROUNDING))
+
+
+def unit_agreement(
+    units: pd.DataFrame, within: bool, n_bootstrap: int, confidence: float, draw: np.random.Generator
+) -> dict[str, float]:
+    """Correlations of mis and his over units and their intervals.
+
+    The interval is symmetric in Fisher's z, its width the t quantile times the standard deviation of z over
+    bootstrap samples of units (see `resample_units`): unlike percentiles it keeps its coverage with a few
+    dozen units.
+    """
+    mis, his = units["mis"].to_numpy(np.float64), units["his"].to_numpy(np.float64)
+    group = _condition_codes(units)
+
+    def both(mis: NDArray[np.float64], his: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        if within:
+            mis, his = centre(mis, group), centre(his, group)
+        return pearson(mis, his), spearman(mis, his)
+
+    if len(units) < MIN_POINTS:
+        return _row(len(units), float("nan"), float("nan"))
+    point = both(mis, his)
+    drawn = resample_units(units, n_bootstrap, draw)
+    size = max(1, _BLOCK_VALUES // len(units))
+    blocks = [both(mis[block], his[block]) for block in _blocks(drawn, size)]
+    n_clusters = len(units.drop_duplicates(["model", "layer", "unit"]))
+    quantile = stats.t.ppf((1 + confidence) / 2, max(n_clusters - 1, 1))
+    row = _row(len(units), *map(float, point))
+    for index, name in enumerate(("pearson", "spearman")):
+        z = fisher_z(np.concatenate([block[index] for block in blocks]))
+        z = z[np.isfinite(z)]
+        spread = z.std(ddof=1) if len(z) > 1 else np.nan
+        row[f"{name}_low"], row[f"{name}_high"] = fisher_interval(point[index], spread, quantile)
+    return row
+
+
+def model_agreement(
+    units: pd.DataFrame, n_bootstrap: int, confidence: float, draw: np.random.Generator
+) -> dict[str, float]:
+    """Correlations over networks and conditions. Two intervals that answer different questions:
+
+    low, high                other networks like these: Fisher z with n points (for Spearman with the standard
+                             error sqrt((1 + r^2 / 2) / (n - 3)) of Bonett and Wright 2000)
+    nested_low, nested_high  these networks, other units and other answers (Pearson): percentiles of a
+                             bootstrap of units, then of the answers of each drawn unit (binomially)
+    Below five networks both are NaN.
+    """
+    if not len(units):
+        return _row(0, float("nan"), float("nan"))
+    group = _condition_codes(units)
+    mis, his = units["mis"].to_numpy(np.float64), units["his"].to_numpy(np.float64)
+    points = group_means(mis, group), group_means(his, group)
+    n = len(points[0])
+    row = _row(n, float(pearson(*points)), float(spearman(*points)))
+    if units["model"].nunique() < MIN_MODELS:
+        return row
+    quantile = stats.norm.ppf((1 + confidence) / 2)
+    row["pearson_low"], row["pearson_high"] = fisher_interval(row["pearson"], (n - 3) ** -0.5, quantile)
+    spread = np.sqrt((1 + row["spearman"] ** 2 / 2) / (n - 3))
+    row["spearman_low"], row["spearman_high"] = fisher_interval(row["spearman"], spread, quantile)
+    answers = units["n_responses"].to_numpy(np.int64)
+    drawn = resample_units(units, n_bootstrap, draw)
+    values = []
+    for block in _blocks(drawn, max(1, _BLOCK_VALUES // len(units))):
+        answered = draw.binomial(answers[block], his[block]) / answers[block]
+        values.append(pearson(group_means(mis[block], group), group_means(answered, group)))
+    row["nested_low"], row["nested_high"] = percentile_interval(np.concatenate(values), confidence)
+    return row
+
+
+def agreement_table(units: pd.DataFrame, seed: int, n_bootstrap: int, confidence: float) -> pd.DataFrame:
+    """Agreement of every backend at every level, over all annotated units and outside the split.
+
+    `units`: model, layer, unit, condition, backend, mis, in_split, his, n_responses, one row a unit,
+    condition and backend. Rows of the result keep the order of first appearance of the backends. All backends
+    share their resamples.
+    """
+    rows = []
+    for backend in pd.unique(units["backend"]):
+        of_backend = units[units["backend"] == backend]
+        for level in LEVELS:
+            for unit_set in UNIT_SETS:
+                kept = of_backend if unit_set == "all" else of_backend[~of_backend["in_split"].astype(bool)]
+                kept = kept.sort_values(UNIT, kind="stable")
+                draw = generator(seed, "agreement", level, unit_set)
+                if level == "model":
+                    row = model_agreement(kept, n_bootstrap, confidence, draw)
+                else:
+                    row = unit_agreement(kept, level == "unit_within", n_bootstrap, confidence, draw)
+                rows.append({"backend": backend, "level": level, "units": unit_set, **row})
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def annotated(scores: pd.DataFrame, people: pd.DataFrame, backends: Sequence[str]) -> pd.DataFrame:
+    """Scores of the annotated units beside the answers of people: one row a unit, condition and backend.
+
+    `scores`: key, backend and any scores; `people`: key, n_responses, his. A unit that people answered but a backend
+    has not scored is an error that names it; a unit whose tasks were all left out (mis NaN) is dropped.
+    """
+    every = people[[*UNIT, "n_responses", "his"]].merge(pd.DataFrame({"backend": list(backends)}), how="cross")
+    joined = every.merge(scores, on=[*UNIT, "backend"], how="left", indicator=True)
+    missing = joined[joined.pop("_merge") == "left_only"]
+    if len(missing):
+        first = ", ".join(f"{name} {value}" for name, value in missing.iloc[0][[*UNIT, "backend"]].items())
+        raise StudyError(f"{len(missing)} units with human answers have no score; the first one: {first}")
+    return joined[joined["mis"].notna()].reset_index(drop=True)
+
+
+def percentile_interval(values: NDArray[np.floating], confidence: float) -> tuple[float, float]:
+    """Central interval of the finite values; NaN where there are none."""
+    finite = np.asarray(values)[np.isfinite(values)]
+    if not len(finite):
+        return float("nan"), float("nan")
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(finite, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _condition_codes(units: pd.DataFrame) -> NDArray[np.int64]:
+    return units.groupby(["model", "condition"], sort=True, observed=True).ngroup().to_numpy()
+
+
+def _blocks(rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _row(n: int, pearson_value: float, spearman_value: float) -> dict[str, float]:
+    row = dict.fromkeys(COLUMNS[4:], float("nan"))
+    return {"n": n, **row, "pearson": pearson_value, "spearman": spearman_value}

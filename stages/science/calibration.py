@@ -1,0 +1,158 @@
+"""The one free parameter: the slope between margins and probabilities, fitted to people on a few units.
+
+Departure: the MIS paper fits its alpha on 5 % of the annotated units "to approximately match the value range"
+and names no loss. Here the loss is a choice: `squared_error` between MIS and HIS over units, or `moments`,
+which matches mean and standard deviation of the two, the closest reading of the paper.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import optimize, stats
+
+from stages.errors import StudyError
+from stages.science.randomness import key64
+from stages.science.score import probabilities
+
+OBJECTIVES = ("squared_error", "moments")
+SLOPE_BOUNDS = (1e-3, 1e4)
+_PER_DECADE = 20
+SLOPE_GRID = np.logspace(*np.log10(SLOPE_BOUNDS), 1 + _PER_DECADE * 7)
+# A loss that differs by no more than this from the loss at a bound cannot tell the two slopes apart.
+_FLAT = 1e-12
+
+
+@dataclass(frozen=True)
+class SlopeFit:
+    """Fitted slope, its loss, the number of units, and whether a bound does as well as any slope inside."""
+
+    slope: float
+    loss: float
+    n_units: int
+    at_bound: bool
+
+
+def draw_split(units: pd.DataFrame, fraction: float, seed: int, min_units: int, allow_few: bool) -> NDArray[np.bool_]:
+    """Mask of the annotated units (rows of `units`) on which the slope is fitted: a random share of them.
+
+    Each unit has a random number keyed by seed and unit, the smallest ones are drawn: the split does not
+    depend on the order of the rows, and is shared by all backends.
+    """
+    n_split = max(1, round(fraction * len(units)))
+    if n_split < min_units and not allow_few:
+        enough = min_units / len(units) if len(units) else float("inf")
+        remedy = f"set calibration.fraction to {enough:.3g} or more" if enough <= 1 else "annotate more units"
+        raise StudyError(
+            f"calibration.fraction {fraction:g} of {len(units)} annotated units leaves {n_split} for the "
+            f"slope, fewer than calibration.min_units {min_units}; {remedy}, or set calibration.allow_few "
+            "to true"
+        )
+    keys = units[["model", "layer", "unit", "condition"]].itertuples(index=False)
+    number = np.array(
+        [key64("calibration split", seed, str(m), str(layer), int(u), str(c)) for m, layer, u, c in keys],
+        dtype=np.uint64,
+    )
+    mask = np.zeros(len(units), dtype=bool)
+    mask[np.argsort(number, kind="stable")[:n_split]] = True
+    return mask
+
+
+def fit_slope(margins: NDArray[np.floating], his: NDArray[np.floating], objective: str) -> SlopeFit:
+    """Slope in SLOPE_BOUNDS with the smallest loss between the units' MIS and his.
+
+    margins (units, tasks), his (units,). A grid in log slope finds the basin, a bounded scalar minimisation
+    polishes.
+    """
+    margins, his = _checked(margins, his, objective)
+
+    def loss(log_slope: float) -> float:
+        return _losses(probabilities(margins, np.exp(log_slope)).mean(axis=1)[:, None], his, objective)[0]
+
+    grid = np.log(SLOPE_GRID)
+    on_grid = np.array([loss(value) for value in grid])
+    best = int(np.argmin(on_grid))
+    bracket = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+    polished = optimize.minimize_scalar(loss, bounds=bracket, method="bounded", options={"xatol": 1e-9})
+    log_slope = min((float(polished.x), grid[best]), key=loss)
+    for bound in (0, -1):
+        # probabilities that are all saturated, or all one half, leave a plateau that ends in the bound
+        if on_grid[bound] <= loss(log_slope) + _FLAT:
+            return SlopeFit(float(SLOPE_GRID[bound]), float(on_grid[bound]), len(his), True)
+    return SlopeFit(float(np.exp(log_slope)), float(loss(log_slope)), len(his), False)
+
+
+def loss_curve(margins: NDArray[np.floating], his: NDArray[np.floating], objective: str) -> pd.DataFrame:
+    """Loss at every slope of SLOPE_GRID: slope, loss."""
+    margins, his = _checked(margins, his, objective)
+    return pd.DataFrame({"slope": SLOPE_GRID, "loss": _losses(_scores_on_grid(margins), his, objective)})
+
+
+def slope_interval(
+    margins: NDArray[np.floating],
+    his: NDArray[np.floating],
+    objective: str,
+    draw: np.random.Generator,
+    n_bootstrap: int,
+    confidence: float,
+) -> tuple[float, float]:
+    """Interval of the slope from a bootstrap over units, symmetric in log slope; NaN below two units.
+
+    A percentile interval covers too seldom with the 5 to 40 units of a split: it lacks the t quantile. So the
+    interval is exp(log slope +- t * s), with s the standard deviation of the fitted log slopes over the
+    bootstrap samples and the t quantile for n - 1 degrees of freedom. In simulations with 5, 10, 20 and 40
+    units it covers the slope of the whole population in about 98, 97, 95 and 95 % of the cases at a nominal
+    95 %, percentiles in 82 to 89 %. The noise of the answers is part of the recorded his, so resampling units
+    carries it; drawing answers anew on top would count it twice. Ends are cut to SLOPE_BOUNDS.
+    """
+    margins, his = _checked(margins, his, objective)
+    n = len(his)
+    if n < 2 or n_bootstrap < 2:
+        return float("nan"), float("nan")
+    scores = _scores_on_grid(margins)
+    samples = (draw.integers(n, size=n) for _ in range(n_bootstrap))
+    fitted = [_parabola_minimum(_losses(scores[drawn], his[drawn], objective)) for drawn in samples]
+    centre = np.log(fit_slope(margins, his, objective).slope)
+    reach = stats.t.ppf((1 + confidence) / 2, n - 1) * np.std(fitted, ddof=1)
+    low, high = np.exp(np.clip([centre - reach, centre + reach], *np.log(SLOPE_BOUNDS)))
+    return float(low), float(high)
+
+
+def _checked(
+    margins: NDArray[np.floating], his: NDArray[np.floating], objective: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    margins, his = np.asarray(margins, dtype=np.float64), np.asarray(his, dtype=np.float64)
+    if objective not in OBJECTIVES:
+        raise ValueError(f"calibration.objective is {objective!r}; allowed are {', '.join(OBJECTIVES)}")
+    if margins.ndim != 2 or his.shape != margins.shape[:1] or not len(his):
+        raise ValueError(f"need margins (units, tasks) and his (units,), got {margins.shape} and {his.shape}")
+    if not (np.isfinite(margins).all() and np.isfinite(his).all()):
+        raise ValueError("margins and his of the calibration split must be finite")
+    return margins, his
+
+
+def _scores_on_grid(margins: NDArray[np.float64]) -> NDArray[np.float64]:
+    """MIS of every unit at every slope of the grid: (units, slopes)."""
+    return np.stack([probabilities(margins, slope).mean(axis=1) for slope in SLOPE_GRID], axis=1)
+
+
+def _losses(scores: NDArray[np.float64], his: NDArray[np.float64], objective: str) -> NDArray[np.float64]:
+    """Loss (slopes,) of scores (units, slopes) against his (units,)."""
+    if objective == "squared_error":
+        return ((scores - his[:, None]) ** 2).mean(axis=0)
+    return (scores.mean(axis=0) - his.mean()) ** 2 + (scores.std(axis=0) - his.std()) ** 2
+
+
+def _parabola_minimum(losses: NDArray[np.float64]) -> float:
+    """Log slope of the minimum of a curve on SLOPE_GRID: the parabola through its lowest neighbours."""
+    grid = np.log(SLOPE_GRID)
+    best = int(np.argmin(losses))
+    if best in (0, len(grid) - 1):
+        return float(grid[best])
+    before, here, after = losses[best - 1 : best + 2]
+    curvature = before - 2 * here + after
+    shift = 0.5 * (before - after) / curvature if curvature > 0 else 0.0
+    return float(grid[best] + shift * (grid[1] - grid[0]))

@@ -1,0 +1,190 @@
+"""How well any score could agree with people whose answers are a finite sample: variants of a noise ceiling.
+
+With his the recorded share of right answers of a unit from n answers, and every variant a Pearson correlation
+over units:
+
+V1  simulated his, Binomial(n, his) / n, with recorded his
+V2  two independent simulated his
+V3  simulated his with MIS: the wording of the MIS paper's appendix B. Not a ceiling: noise can only lower the
+    agreement that MIS has
+V4  sqrt(1 - E[his (1 - his) / (n - 1)] / Var his): true shares with the recorded ones. This one leads.
+V5  Binomial(n, MIS) / n with MIS: the ceiling if MIS were the truth
+
+V1 and V2 simulate from shares that are noisy already and therefore overstate the spread of the units.
+V4 takes the answers to a unit for draws with one probability. Answers spread evenly over tasks of unequal difficulty
+vary less, so V4 errs low, and a score that knows the tasks can exceed it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from stages.science.agreement import MIN_POINTS, pearson, percentile_interval, resample_units
+from stages.science.randomness import generator
+
+VARIANTS = ("V1", "V2", "V3", "V4", "V5")
+OF_PEOPLE = ("V1", "V2", "V4")
+OF_SCORE = ("V3", "V5")
+LEADING = "V4"
+SUBSETS = ("easy", "all")
+EASY_CONDITIONS = ("natural", "synthetic")
+COLUMNS = [
+    "subset",
+    "backend",
+    "variant",
+    "is_ceiling",
+    "mean",
+    "sd",
+    "low",
+    "high",
+    "n_units",
+    "n_simulations",
+]
+SHARE_COLUMNS = ["subset", "backend", "n_units", "agreement", "ceiling", "share", "share_low", "share_high"]
+_BLOCK_VALUES = 1 << 22
+
+
+def simulated_correlations(
+    variant: str,
+    his: NDArray[np.floating],
+    n_responses: NDArray[np.integer],
+    n_simulations: int,
+    draw: np.random.Generator,
+    mis: NDArray[np.floating] | None = None,
+) -> NDArray[np.float64]:
+    """Correlations (n_simulations,) of V1, V2, V3 or V5, with every unit's own number of answers."""
+    his = np.asarray(his, dtype=np.float64)
+    answers = np.asarray(n_responses, dtype=np.int64)
+    truth = np.asarray(mis, dtype=np.float64) if variant == "V5" else his
+    reference = his if variant == "V1" else mis
+    values = []
+    size = max(1, _BLOCK_VALUES // max(len(his), 1))
+    for start in range(0, n_simulations, size):
+        shape = (min(size, n_simulations - start), len(his))
+        simulated = draw.binomial(answers, truth, size=shape) / answers
+        other = draw.binomial(answers, truth, size=shape) / answers if variant == "V2" else reference
+        values.append(pearson(simulated, other))
+    return np.concatenate(values) if values else np.empty(0)
+
+
+def analytic_ceiling(his: NDArray[np.floating], n_responses: NDArray[np.integer]) -> NDArray[np.float64]:
+    """V4 along the last axis, in [0, 1]; 0 where the spread of the units is all noise.
+
+    NaN below three units, with a unit of a single answer, or where all units have the same his.
+    """
+    his, answers = np.asarray(his, dtype=np.float64), np.asarray(n_responses, dtype=np.float64)
+    if his.shape[-1] < MIN_POINTS or (answers < 2).any():
+        return np.full(his.shape[:-1], np.nan)[()]
+    noise = (his * (1 - his) / (answers - 1)).mean(axis=-1)
+    constant = np.ptp(his, axis=-1) == 0
+    variance = np.where(constant, np.nan, his.var(axis=-1, ddof=1))
+    return np.sqrt(np.clip(1 - noise / variance, 0.0, 1.0))[()]
+
+
+def ceiling_table(units: pd.DataFrame, seed: int, n_simulations: int, confidence: float) -> pd.DataFrame:
+    """Every variant over the units of each subset: COLUMNS.
+
+    `units`: model, layer, unit, condition, his, n_responses, backend, mis, one row a unit, condition and
+    backend. Subset "easy" has the conditions natural and synthetic, "all" every condition. V1, V2 and V4
+    concern people alone (backend ''). `mean` of V4 is its value, and its sd, low and high come from
+    n_simulations bootstrap samples of units; the other variants' are mean, sd and central interval over their
+    simulations.
+    """
+    rows = []
+    for subset in SUBSETS if len(units) else ():
+        kept = units if subset == "all" else units[units["condition"].isin(EASY_CONDITIONS)]
+        kept = kept.sort_values(["model", "layer", "unit", "condition"], kind="stable")
+        backends = list(pd.unique(units["backend"]))
+        for backend, variants in [("", OF_PEOPLE), *((name, OF_SCORE) for name in backends)]:
+            of_backend = kept[kept["backend"] == (backend or backends[0])]
+            for variant in variants:
+                draw = generator(seed, "ceiling", variant, backend)
+                summary = _summary(variant, of_backend, n_simulations, confidence, draw)
+                rows.append({"subset": subset, "backend": backend, "variant": variant, **summary})
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _summary(
+    variant: str, units: pd.DataFrame, n_simulations: int, confidence: float, draw: np.random.Generator
+) -> dict[str, float]:
+    his, answers = units["his"].to_numpy(np.float64), units["n_responses"].to_numpy(np.int64)
+    if variant == LEADING:
+        drawn = resample_units(units, n_simulations, draw)
+        values = analytic_ceiling(his[drawn], answers[drawn])
+        mean = analytic_ceiling(his, answers)
+    else:
+        mis = units["mis"].to_numpy(np.float64)
+        values = simulated_correlations(variant, his, answers, n_simulations, draw, mis)
+        values = values[np.isfinite(values)]
+        mean = values.mean() if len(values) else np.nan
+    low, high = percentile_interval(values, confidence)
+    finite = values[np.isfinite(values)]
+    return {
+        "is_ceiling": variant != "V3",
+        "mean": float(mean),
+        "sd": float(finite.std(ddof=1)) if len(finite) > 1 else float("nan"),
+        "low": low,
+        "high": high,
+        "n_units": len(units),
+        "n_simulations": n_simulations,
+    }
+
+
+def share_of_ceiling(
+    units: pd.DataFrame, n_bootstrap: int, confidence: float, draw: np.random.Generator
+) -> dict[str, float]:
+    """Unit-level Pearson of mis with his divided by V4 of the same units, and its joint bootstrap.
+
+    low and high are percentiles of the share over resampled units: both numbers come from the same units, so
+    what they have in common cancels. The share may exceed 1 by chance. NaN where the ceiling is 0 or undefined.
+    """
+    mis, his = units["mis"].to_numpy(np.float64), units["his"].to_numpy(np.float64)
+    answers = units["n_responses"].to_numpy(np.int64)
+    agreement, ceiling = pearson(mis, his), analytic_ceiling(his, answers)
+    drawn = resample_units(units, n_bootstrap, draw)
+    shares = _ratio(pearson(mis[drawn], his[drawn]), analytic_ceiling(his[drawn], answers[drawn]))
+    low, high = percentile_interval(shares, confidence)
+    return {
+        "n_units": len(units),
+        "agreement": float(agreement),
+        "ceiling": float(ceiling),
+        "share": float(_ratio(agreement, ceiling)),
+        "share_low": low,
+        "share_high": high,
+    }
+
+
+def share_table(units: pd.DataFrame, seed: int, n_bootstrap: int, confidence: float) -> pd.DataFrame:
+    """Share of the ceiling of every backend and subset, over units outside the calibration split: SHARE_COLUMNS.
+
+    `units` as for `ceiling_table`, and in_split. All backends share their resamples.
+    """
+    rows = []
+    for subset in SUBSETS if len(units) else ():
+        for backend in pd.unique(units["backend"]):
+            kept = (units["backend"] == backend) & ~units["in_split"].astype(bool)
+            if subset == "easy":
+                kept &= units["condition"].isin(EASY_CONDITIONS)
+            ordered = units[kept].sort_values(["model", "layer", "unit", "condition"], kind="stable")
+            share = share_of_ceiling(ordered, n_bootstrap, confidence, generator(seed, "share of the ceiling"))
+            rows.append({"subset": subset, "backend": backend, **share})
+    return pd.DataFrame(rows, columns=SHARE_COLUMNS)
+
+
+def ceiling_and_shares(ceilings: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
+    """The ceilings over all units, then one row a backend and subset with the share of V4 outside the split.
+
+    Columns: COLUMNS, units (all, outside_split), share, share_low, share_high. The mean of a share's row is V4 of the
+    same units.
+    """
+    rows = shares.assign(variant=LEADING, is_ceiling=True, mean=shares["ceiling"], units="outside_split")
+    both = pd.concat([part for part in (ceilings.assign(units="all"), rows) if len(part)] or [rows], ignore_index=True)
+    both = both.reindex(columns=[*COLUMNS, "units", "share", "share_low", "share_high"])
+    return both.astype({"is_ceiling": bool, "n_simulations": "Int64"})
+
+
+def _ratio(value: NDArray[np.floating], reference: NDArray[np.floating]) -> NDArray[np.float64]:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(np.asarray(reference) > 0, np.asarray(value) / reference, np.nan)[()]

@@ -1,0 +1,107 @@
+"""From decoded pixels to the input of a network: resize and crop on bytes, normalise on the device."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+from stages.errors import StudyError
+
+VERSION = 1
+_INTERPOLATIONS = {
+    "bicubic": InterpolationMode.BICUBIC,
+    "bilinear": InterpolationMode.BILINEAR,
+    "nearest": InterpolationMode.NEAREST,
+}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a network sees of a picture.
+
+    mode "center": the shorter side becomes `resize` pixels, then the central crop of `crop` x `crop` is taken.
+    mode "squash": the whole picture becomes `crop` x `crop`, whatever its shape; `resize` is not used.
+    mean and std are for RGB in 0..1.
+    """
+
+    crop: int
+    resize: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str = "bicubic"
+    mode: str = "center"
+
+    @classmethod
+    def parse(cls, text: str | Mapping[str, Any], where: str) -> Preprocessing:
+        """From JSON text; `where` names the row in errors."""
+        try:
+            given = json.loads(text) if isinstance(text, str) else dict(text)
+            result = cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+        except (json.JSONDecodeError, TypeError) as error:
+            raise StudyError(
+                f"{where}: preprocessing {text!r} is not understood ({error}). Write JSON such as "
+                f'{{"resize": 256, "crop": '
+                '224, "interpolation": "bicubic", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}'
+            ) from None
+        problems = []
+        if result.interpolation not in _INTERPOLATIONS:
+            problems.append(f"interpolation is {result.interpolation!r}, allowed: {', '.join(_INTERPOLATIONS)}")
+        if result.mode not in ("center", "squash"):
+            problems.append(f"mode is {result.mode!r}, allowed: center, squash")
+        if not (0 < result.crop <= 4096 and result.resize > 0):
+            problems.append(f"crop is {result.crop} and resize is {result.resize}, both must be positive pixel counts")
+        elif result.mode == "center" and result.resize < result.crop:
+            problems.append(f"resize {result.resize} is smaller than crop {result.crop}")
+        if len(result.mean) != 3 or len(result.std) != 3 or min(result.std) <= 0:
+            problems.append("mean and std need three numbers each, std positive")
+        if problems:
+            raise StudyError(f"{where}: preprocessing: {'; '.join(problems)}")
+        return result
+
+    def dumps(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    def fit(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """Pixels (height, width, 3) as a uint8 tensor (3, crop, crop)."""
+        picture = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)
+        height, width = picture.shape[1:]
+        mode = _INTERPOLATIONS[self.interpolation]
+        if self.mode == "squash":
+            size = [self.crop, self.crop]
+        else:
+            short = min(height, width)
+            # the longer side is cut down to whole pixels, as torchvision does
+            size = [height * self.resize // short, width * self.resize // short]
+        if [height, width] != size:
+            picture = F.resize(picture, size, interpolation=mode, antialias=True)
+        return F.center_crop(picture, [self.crop, self.crop])
+
+    def batch(self, pictures: Sequence[NDArray[np.uint8]], device: str | torch.device = "cpu") -> Tensor:
+        """Normalised float32 batch (images, 3, crop, crop) on the device; bytes travel, floats do not."""
+        if all(pixels.shape == (self.crop, self.crop, 3) for pixels in pictures) and self.resize == self.crop:
+            stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
+        else:
+            stacked = torch.stack([self.fit(pixels) for pixels in pictures])
+        stacked = stacked.to(device)
+        mean = torch.tensor(self.mean, device=device).view(3, 1, 1) * 255
+        std = torch.tensor(self.std, device=device).view(3, 1, 1) * 255
+        return (stacked.float() - mean) / std
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of the roster, ready to run."""
+
+    name: str
+    model: nn.Module
+    preprocessing: Preprocessing
+    digest: str  # of its weights

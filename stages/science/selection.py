@@ -1,0 +1,410 @@
+"""Streaming selection of the images that excite each unit most and least, and exact streaming moments.
+
+Each unit has ONE total order of all images: by value (-0 counts as 0), equal values by a keyed 32-bit mix of
+(unit key, image). A value and its mix pack into one unsigned 64-bit key whose integer order is that total order, and
+for a fixed unit the mix is a bijection of the image number, so the key alone gives both back. Every order of batches,
+shards and merges keeps the same keys, so the result is the same to the byte.
+
+Values arrive image-major, as networks produce them. A unit keeps a buffer of candidates a side; a value that does not
+beat the unit's threshold costs one comparison in a vector, and a full buffer is cut back by quickselect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.errors import StudyError
+
+VERSION = 1
+_BLOCK = 128  # units scanned together: thresholds and buffers of a block stay in the second-level cache
+_MIX_1, _MIX_2 = (
+    np.uint32(0x85EBCA6B),
+    np.uint32(0xC2B2AE35),
+)  # MurmurHash3 finaliser (Appleby, public domain)
+_UNMIX_1 = np.uint32(pow(0x85EBCA6B, -1, 2**32))
+_UNMIX_2 = np.uint32(pow(0xC2B2AE35, -1, 2**32))
+
+
+@numba.njit(inline="always")
+def _finalise(h):  # noqa: ANN001, ANN202 - compiled code; every step is cast because numba widens to 64 bits
+    h = np.uint32((h ^ (h >> np.uint32(16))) * _MIX_1)
+    h = np.uint32((h ^ (h >> np.uint32(13))) * _MIX_2)
+    return np.uint32(h ^ (h >> np.uint32(16)))
+
+
+@numba.njit(inline="always")
+def _mix(image, low, high):  # noqa: ANN001, ANN202
+    return np.uint32(_finalise(np.uint32(image ^ low)) ^ high)
+
+
+def mix32(images: NDArray[np.integer], unit_keys: NDArray[np.uint64]) -> NDArray[np.uint32]:
+    """The tie-breaking mix of (unit key, image), element by element; broadcasts. Reference for the compiled form."""
+    low, high = _split(np.asarray(unit_keys, dtype=np.uint64))
+    with np.errstate(over="ignore"):
+        h = np.asarray(images).astype(np.uint32) ^ low
+        h = (h ^ (h >> np.uint32(16))) * _MIX_1
+        h = (h ^ (h >> np.uint32(13))) * _MIX_2
+        return h ^ (h >> np.uint32(16)) ^ high
+
+
+def unmix32(mixes: NDArray[np.uint32], unit_keys: NDArray[np.uint64]) -> NDArray[np.int32]:
+    """The image behind a mix: inverse of `mix32` for the same unit key."""
+    low, high = _split(np.asarray(unit_keys, dtype=np.uint64))
+    with np.errstate(over="ignore"):
+        h = np.asarray(mixes, dtype=np.uint32) ^ high
+        h = (h ^ (h >> np.uint32(16))) * _UNMIX_2
+        h = (h ^ (h >> np.uint32(13)) ^ (h >> np.uint32(26))) * _UNMIX_1
+        return (h ^ (h >> np.uint32(16)) ^ low).astype(np.int32)
+
+
+def _split(unit_keys: NDArray[np.uint64]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    return unit_keys.astype(np.uint32), (unit_keys >> np.uint64(32)).astype(np.uint32)
+
+
+def pack(values: NDArray[np.float32], images: NDArray[np.integer], unit_keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Keys whose order is the total order of (value, mix); element by element, broadcasts."""
+    bits = (np.asarray(values, dtype=np.float32) + np.float32(0)).view(np.uint32)
+    ordered = np.where(bits >> np.uint32(31), ~bits, bits | np.uint32(0x80000000))
+    return (ordered.astype(np.uint64) << np.uint64(32)) | mix32(images, unit_keys).astype(np.uint64)
+
+
+def unpack(keys: NDArray[np.uint64], unit_keys: NDArray[np.uint64]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Values and images of packed keys: inverse of `pack`."""
+    ordered = (keys >> np.uint64(32)).astype(np.uint32)
+    bits = np.where(ordered >> np.uint32(31), ordered & np.uint32(0x7FFFFFFF), ~ordered)
+    return bits.view(np.float32), unmix32(keys.astype(np.uint32), unit_keys)
+
+
+@numba.njit(nogil=True, cache=True)
+def _cut(keys, n, k):  # noqa: ANN001, ANN202
+    """Move the k largest of keys[:n] to the front; return the smallest of them (Hoare's quickselect)."""
+    low, high = 0, n - 1
+    while low < high:
+        middle = (low + high) >> 1
+        a, b, c = keys[low], keys[middle], keys[high]
+        pivot = max(min(a, b), min(max(a, b), c))
+        i, j = low, high
+        while i <= j:
+            while keys[i] > pivot:
+                i += 1
+            while keys[j] < pivot:
+                j -= 1
+            if i <= j:
+                keys[i], keys[j] = keys[j], keys[i]
+                i += 1
+                j -= 1
+        if k - 1 <= j:
+            high = j
+        elif k - 1 >= i:
+            low = i
+        else:
+            break
+    return keys[k - 1]
+
+
+@numba.njit(nogil=True, cache=True)
+def _scan(
+    values,
+    images,
+    low,
+    high,
+    top,
+    n_top,
+    top_value,
+    top_mix,
+    bottom,
+    n_bottom,
+    bottom_value,
+    bottom_mix,
+    k,
+    first,
+    last,
+):  # noqa: ANN001, ANN202, E501
+    """Offer a batch (images, units) to the buffers of units first..last; return the flat place of a bad value or -1.
+
+    The bottom side stores inverted keys, so that both sides keep their largest. A first loop without branches, which
+    compiles to vector code, marks the values that enter a buffer; the second touches only those.
+    """
+    scratch = np.empty(1, dtype=np.uint32)
+    as_float = scratch.view(np.float32)
+    marks = np.zeros(_BLOCK, dtype=np.uint8)
+    words = marks.view(np.uint64)
+    for start in range(first, last, _BLOCK):
+        stop = min(start + _BLOCK, last)
+        marks[:] = 0
+        ceiling, ceiling_mix = top_value[start:stop], top_mix[start:stop]
+        floor, floor_mix = bottom_value[start:stop], bottom_mix[start:stop]
+        low_bits, high_bits = low[start:stop], high[start:stop]
+        for b in range(values.shape[0]):
+            image = np.uint32(images[b])
+            row = values[b, start:stop]
+            for j in range(len(row)):
+                v = row[j]
+                m = _mix(image, low_bits[j], high_bits[j])
+                below = (v < ceiling[j]) | ((v == ceiling[j]) & (m <= ceiling_mix[j]))
+                above = (v > floor[j]) | ((v == floor[j]) & (m >= floor_mix[j]))
+                marks[j] = np.uint8(1) - np.uint8(below & above)  # NaN fails every comparison and is marked
+            for w in range((len(row) + 7) >> 3):
+                if words[w] == 0:
+                    continue
+                for j in range(8 * w, min(8 * w + 8, len(row))):
+                    if marks[j] == 0:
+                        continue
+                    v = row[j] + np.float32(0)  # -0 becomes 0
+                    if not (abs(v) < np.inf):
+                        return np.int64(b) * values.shape[1] + start + j
+                    m = _mix(image, low_bits[j], high_bits[j])
+                    as_float[0] = v
+                    bits = scratch[0]
+                    bits = np.uint32(~bits) if bits >> np.uint32(31) else np.uint32(bits | np.uint32(0x80000000))
+                    key = (np.uint64(bits) << np.uint64(32)) | np.uint64(m)
+                    u = start + j
+                    if (v > ceiling[j]) | ((v == ceiling[j]) & (m > ceiling_mix[j])):
+                        _push(top, n_top, u, key, k, ceiling, ceiling_mix, j, np.uint64(0), scratch, as_float)
+                    if (v < floor[j]) | ((v == floor[j]) & (m < floor_mix[j])):
+                        _push(
+                            bottom,
+                            n_bottom,
+                            u,
+                            ~key,
+                            k,
+                            floor,
+                            floor_mix,
+                            j,
+                            ~np.uint64(0),
+                            scratch,
+                            as_float,
+                        )
+    return np.int64(-1)
+
+
+@numba.njit(nogil=True, cache=True)
+def _push(buffer, counts, u, key, k, bound, bound_mix, j, flip, scratch, as_float):  # noqa: ANN001, ANN202
+    """Add a key to a unit's buffer; a full buffer is cut to its k largest and the threshold follows."""
+    buffer[u, counts[u]] = key
+    counts[u] += 1
+    if counts[u] == buffer.shape[1]:
+        last = _cut(buffer[u], counts[u], k) ^ flip
+        counts[u] = k
+        bound_mix[j] = np.uint32(last & np.uint64(0xFFFFFFFF))
+        bits = np.uint32(last >> np.uint64(32))
+        scratch[0] = np.uint32(bits & np.uint32(0x7FFFFFFF)) if bits >> np.uint32(31) else np.uint32(~bits)
+        bound[j] = as_float[0]
+
+
+class NotFinite(StudyError):
+    """A unit value is NaN or infinite; `row` and `unit` say where in the offered batch."""
+
+    def __init__(self, row: int, unit: int, value: float) -> None:
+        super().__init__(f"value {value} of unit column {unit} for image {row} of the batch is not a finite number")
+        self.row, self.unit, self.value = row, unit, value
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The k most and k least exciting images of each unit, each side from its extreme inwards.
+
+    Arrays have shape (units, k). `tied_beyond_top` and `tied_beyond_bottom` (units,) say whether an image outside
+    the list has the same value as the last one inside it.
+    """
+
+    top_values: NDArray[np.float32]
+    top_images: NDArray[np.int32]
+    bottom_values: NDArray[np.float32]
+    bottom_images: NDArray[np.int32]
+    tied_beyond_top: NDArray[np.bool_]
+    tied_beyond_bottom: NDArray[np.bool_]
+
+
+class Extremes:
+    """Running selection for units with the given keys (uint64); k images a side.
+
+    Memory: two buffers of 2(k+1) keys of 8 bytes a unit, twice the final state, whatever the number of images.
+    """
+
+    def __init__(self, unit_keys: NDArray[np.uint64], k: int, *, threads: int = 1) -> None:
+        if k < 1:
+            raise ValueError(f"k is {k}, it must be at least 1")
+        self.unit_keys = np.ascontiguousarray(unit_keys, dtype=np.uint64)
+        self.k, self._threads = k, threads
+        self.n_images = 0
+        units = len(self.unit_keys)
+        self._kept = k + 1  # one more than asked for tells whether the last one is tied with an image outside
+        self._low, self._high = _split(self.unit_keys)
+        self._sides = [
+            (
+                np.empty((units, 2 * self._kept), dtype=np.uint64),
+                np.zeros(units, dtype=np.int64),
+                np.full(units, bound, dtype=np.float32),
+                np.full(units, mix, dtype=np.uint32),
+            )
+            for bound, mix in ((-np.inf, 0), (np.inf, 0xFFFFFFFF))
+        ]
+
+    def update(self, values: NDArray[np.float32], images: NDArray[np.integer]) -> None:
+        """Offer a batch: values (images, units) float32 and the image numbers. Each image must be offered once.
+
+        Raises NotFinite at the first NaN or infinite value.
+        """
+        values = np.ascontiguousarray(values, dtype=np.float32)
+        images = np.ascontiguousarray(images, dtype=np.int32)
+        if values.shape != (len(images), len(self.unit_keys)):
+            raise ValueError(f"values have shape {values.shape}, expected {(len(images), len(self.unit_keys))}")
+        units = len(self.unit_keys)
+        step = max(_BLOCK, -(-units // self._threads // _BLOCK) * _BLOCK)
+
+        def scan(first: int) -> int:
+            return _scan(
+                values, images, self._low, self._high, *self._sides[0], *self._sides[1],
+                self._kept, first, min(first + step, units),
+            )  # fmt: skip
+
+        parts = range(0, units, step)
+        if len(parts) <= 1:
+            places = [scan(first) for first in parts]
+        else:
+            with ThreadPoolExecutor(self._threads) as pool:
+                places = list(pool.map(scan, parts))
+        bad = [place for place in places if place >= 0]
+        if bad:
+            row, unit = divmod(min(bad), units)
+            raise NotFinite(row, unit, float(values[row, unit]))
+        self.n_images += len(images)
+
+    def keys(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """Packed keys (units, min(k + 1, n)) of both sides, each from its extreme inwards: the mergeable state."""
+        kept = min(self._kept, self.n_images)
+        sides = []
+        for buffer, counts, _, _ in self._sides:
+            side = np.empty((len(self.unit_keys), kept), dtype=np.uint64)
+            for u in range(len(self.unit_keys)):
+                side[u] = np.sort(buffer[u, : counts[u]])[::-1][:kept]
+            sides.append(side)
+        return sides[0], ~sides[1]
+
+    def ranked(self) -> Ranked:
+        """The selection so far."""
+        return ranked(*self.keys(), self.unit_keys, self.k)
+
+
+def merge_keys(
+    states: Sequence[tuple[NDArray[np.uint64], NDArray[np.uint64]]], k: int
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """State of the union of disjoint image sets from their states, in any order and any grouping."""
+    top = np.sort(np.concatenate([state[0] for state in states], axis=1), axis=1)[:, ::-1][:, : k + 1]
+    bottom = np.sort(np.concatenate([state[1] for state in states], axis=1), axis=1)[:, : k + 1]
+    return np.ascontiguousarray(top), np.ascontiguousarray(bottom)
+
+
+def ranked(top: NDArray[np.uint64], bottom: NDArray[np.uint64], unit_keys: NDArray[np.uint64], k: int) -> Ranked:
+    """Values, images and boundary ties behind the packed keys of both sides."""
+    keys = unit_keys[:, None]
+    top_values, top_images = unpack(top, keys)
+    bottom_values, bottom_images = unpack(bottom, keys)
+    tied = [
+        side[:, k] == side[:, k - 1] if side.shape[1] > k else np.zeros(len(side), dtype=bool)
+        for side in (top_values, bottom_values)
+    ]
+    return Ranked(top_values[:, :k], top_images[:, :k], bottom_values[:, :k], bottom_images[:, :k], *tied)
+
+
+def tie_share(values: NDArray[np.float32], tied_beyond: NDArray[np.bool_], count: int) -> NDArray[np.float32]:
+    """Share of a side's first `count` images whose value another image of the data set also has.
+
+    values (units, k) from the extreme inwards; `tied_beyond` speaks of the image after the k-th. 1 for a unit whose
+    side lies wholly inside its exact zeros: there the order, and so the task, comes from the keyed mix alone.
+    """
+    inside = values[:, :count]
+    same = np.zeros(inside.shape, dtype=bool)
+    equal = inside[:, 1:] == inside[:, :-1]
+    same[:, 1:] |= equal
+    same[:, :-1] |= equal
+    beyond = values[:, count] == inside[:, -1] if values.shape[1] > count else tied_beyond
+    same[:, -1] |= beyond
+    return same.mean(axis=1, dtype=np.float64).astype(np.float32)
+
+
+_BIN_BITS, _N_BINS, _LOWEST = (
+    32,
+    22,
+    -352,
+)  # bins of 32 bits from 2^-352 hold every sum of squares of float32 values
+
+
+class Moments:
+    """Mean, variance and share of non-positive values of each unit, exact under any grouping of whole batches.
+
+    A batch is summed in float64 in image order; these batch sums are added without rounding, as integers in bins of
+    32 bits. So batches may be counted in any order, on any worker and in any shard with the same result.
+    """
+
+    def __init__(self, n_units: int) -> None:
+        self.bins = np.zeros((2, _N_BINS, n_units), dtype=np.int64)
+        self.nonpositive = np.zeros(n_units, dtype=np.int64)
+        self.n_images = 0
+
+    def update(self, values: NDArray[np.float32]) -> None:
+        """Count a batch of values (images, units)."""
+        sums = np.zeros((2, values.shape[1]))
+        _batch_sums(values, sums, self.nonpositive)
+        for bins, batch in zip(self.bins, sums, strict=True):
+            _add_exactly(bins, batch)
+        self.n_images += len(values)
+
+    def add(self, bins: NDArray[np.int64], nonpositive: NDArray[np.int64], n_images: int) -> None:
+        """Count another part of the images, from its `bins`, `nonpositive` and `n_images`."""
+        self.bins += bins
+        self.nonpositive += nonpositive
+        self.n_images += n_images
+
+    def mean_variance(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and population variance of each unit."""
+        total, squares = (_round_bins(bins) for bins in self.bins)
+        mean = total / self.n_images
+        return mean, np.maximum(squares / self.n_images - mean**2, 0.0)
+
+
+@numba.njit(nogil=True, cache=True)
+def _batch_sums(values, sums, nonpositive):  # noqa: ANN001, ANN202
+    for start in range(0, values.shape[1], 512):
+        total, squares = sums[0, start : start + 512], sums[1, start : start + 512]
+        count = nonpositive[start : start + 512]
+        for b in range(values.shape[0]):
+            row = values[b, start : start + 512]
+            for j in range(len(row)):
+                v = np.float64(row[j])
+                total[j] += v
+                squares[j] += v * v
+                count[j] += np.int64(row[j] <= 0)
+
+
+def _add_exactly(bins: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+    """bins += values without rounding: each float64 is cut into pieces of 32 bits at fixed places."""
+    columns = np.arange(len(values))
+    rest = values.copy()
+    for _ in range(3):  # 53 bits touch at most three bins
+        _, exponent = np.frexp(rest)
+        place = np.clip((exponent - 1 - _LOWEST) // _BIN_BITS, 0, _N_BINS - 1)
+        scale = np.ldexp(1.0, _LOWEST + place * _BIN_BITS)
+        piece = np.trunc(rest / scale)
+        bins[place, columns] += piece.astype(np.int64)
+        rest -= piece * scale
+
+
+def _round_bins(bins: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Nearest float64 of the exact sum: carries are moved up first, so equal sums give equal bits."""
+    carried = bins.copy()
+    for place in range(_N_BINS - 1):
+        carry = carried[place] >> _BIN_BITS
+        carried[place] -= carry << _BIN_BITS
+        carried[place + 1] += carry
+    total = np.zeros(bins.shape[1])
+    for place in reversed(range(_N_BINS)):
+        total += np.ldexp(carried[place].astype(np.float64), _LOWEST + place * _BIN_BITS)
+    return total

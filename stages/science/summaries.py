@@ -1,0 +1,444 @@
+"""Summary tables of scored units: networks, layers, layer types, backends, training steps.
+
+Every table has one row a group and backend. An interval of a mean is that of normal theory over units:
+mean +- t * sd / sqrt(n) with the t quantile for n - 1 degrees of freedom, units taken as a sample; NaN below
+two units.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from stages.science.controls import label_factors
+
+PERCENTILES = (5, 25, 50, 75, 95)
+KEY = ["model", "layer", "unit", "condition"]
+MODEL_COLUMNS = [
+    "model",
+    "backend",
+    "role",
+    "series",
+    "step",
+    "last",
+    "n_units",
+    "n_constant",
+    "mis_mean",
+    "mis_low",
+    "mis_high",
+    "mis_sd",
+    *(f"p{level}" for level in PERCENTILES),
+    "accuracy_mean",
+    "margin_mean",
+    "top1",
+    "params",
+    "input_size",
+    "tail_share",
+]
+LAYER_COLUMNS = [
+    "model",
+    "backend",
+    "layer",
+    "layer_type",
+    "layer_index",
+    "depth",
+    "width",
+    "n_units",
+    "mis_mean",
+    "mis_se",
+]
+LAYER_TYPE_COLUMNS = [
+    "model",
+    "backend",
+    "layer_type",
+    "n_units",
+    "mis_mean",
+    "mis_se",
+    "mis_low",
+    "mis_high",
+]
+BACKEND_COLUMNS = [
+    "backend",
+    "slope",
+    "slope_low",
+    "slope_high",
+    "status",
+    "n_units",
+    "mis_mean",
+    "accuracy_mean",
+    "margin_mean",
+    "margin_sd",
+    "spearman_lead",
+]
+TRAINING_COLUMNS = ["model", "series", "backend", "step", "top1", "mis_mean", "mis_low", "mis_high"]
+
+
+def mean_interval(
+    mean: NDArray[np.floating], sd: NDArray[np.floating], n: NDArray[np.integer], confidence: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ends of the interval of means of n values with standard deviation sd (ddof 1); NaN for n < 2."""
+    n = np.asarray(n, dtype=np.float64)
+    enough = np.maximum(n, 2.0)
+    reach = stats.t.ppf((1 + confidence) / 2, enough - 1) * np.asarray(sd, np.float64) / np.sqrt(enough)
+    reach = np.where(n >= 2, reach, np.nan)
+    return np.asarray(mean) - reach, np.asarray(mean) + reach
+
+
+def mis_means(units: pd.DataFrame, by: list[str], confidence: float) -> pd.DataFrame:
+    """n_units, mis_mean, mis_sd, mis_se (sd / sqrt n), mis_low, mis_high of groups of units."""
+    groups = units.groupby(by, sort=False, observed=True)["mis"]
+    table = groups.agg(n_units="size", mis_mean="mean", mis_sd="std").reset_index()
+    table["mis_se"] = table["mis_sd"] / np.sqrt(table["n_units"])
+    table["mis_low"], table["mis_high"] = mean_interval(
+        table["mis_mean"].to_numpy(), table["mis_sd"].to_numpy(), table["n_units"].to_numpy(), confidence
+    )
+    return table
+
+
+def model_summary(
+    units: pd.DataFrame, roster: pd.DataFrame, constant: pd.Series, tail_share: float, confidence: float
+) -> pd.DataFrame:
+    """Distribution of the scores in every network and step, with the facts of the roster: MODEL_COLUMNS.
+
+    `units`: model, backend, mis, accuracy, margin_mean; `constant` names the network of every constant unit;
+    `tail_share` is the share of images on each side from which tasks are built: levels compare only where it
+    is equal. Rows in the order of the roster, networks without scored units are absent.
+    """
+    by = ["model", "backend"]
+    table = mis_means(units, by, confidence)
+    groups = units.groupby(by, sort=False, observed=True)
+    levels = groups["mis"].quantile([level / 100 for level in PERCENTILES]).unstack()
+    levels.columns = [f"p{level}" for level in PERCENTILES]
+    means = groups.agg(accuracy_mean=("accuracy", "mean"), margin_mean=("margin_mean", "mean"))
+    table = table.merge(levels.reset_index(), on=by).merge(means.reset_index(), on=by)
+    facts = roster.rename(columns={"name": "model", "n_params": "params"})
+    facts = facts[["model", "role", "series", "step", "last", "top1", "params", "input_size"]]
+    table = table.astype({"model": object, "backend": object}).merge(facts, on="model", how="left")
+    table["n_constant"] = table["model"].map(constant.value_counts()).fillna(0).astype(int)
+    table["tail_share"] = tail_share
+    place = table["model"].map({name: place for place, name in enumerate(roster["name"])})
+    return table.iloc[np.argsort(place, kind="stable")].reset_index(drop=True)[MODEL_COLUMNS]
+
+
+def layer_summary(units: pd.DataFrame, confidence: float) -> pd.DataFrame:
+    """Mean MIS of every layer and its standard error over units: LAYER_COLUMNS."""
+    by = ["model", "backend", "layer", "layer_type", "layer_index", "depth", "width"]
+    return mis_means(units, by, confidence)[LAYER_COLUMNS]
+
+
+def layer_type_summary(units: pd.DataFrame, confidence: float) -> pd.DataFrame:
+    """Mean MIS over all units of every layer type of a network: LAYER_TYPE_COLUMNS."""
+    return mis_means(units, ["model", "backend", "layer_type"], confidence)[LAYER_TYPE_COLUMNS]
+
+
+def backend_summary(units: pd.DataFrame, lead: pd.DataFrame, slope: dict[str, object]) -> pd.DataFrame:
+    """One backend's scores and their agreement with the leading backend: one row of BACKEND_COLUMNS.
+
+    `units`, `lead`: key, backend, mis, accuracy, margin_mean, margin_sd, n_tasks of the same networks; `slope`: slope,
+    low, high, status. margin_sd of the row is over all tasks of all units. spearman_lead is the rank correlation of mis
+    over the units that both have.
+    """
+    margins, tasks = units["margin_mean"].to_numpy(np.float64), units["n_tasks"].to_numpy(np.float64)
+    spread = units["margin_sd"].to_numpy(np.float64)
+    row: dict[str, object] = {f"slope_{end}": slope[end] for end in ("low", "high")}
+    row |= {"slope": slope["slope"], "status": slope["status"], "n_units": len(units)}
+    row |= {f"{name}_mean": units[name].mean() for name in ("mis", "accuracy")}
+    row |= {"margin_mean": units["margin_mean"].mean(), "spearman_lead": rank_agreement(units, lead)}
+    row |= {"backend": units["backend"].iloc[0] if len(units) else "", "margin_sd": np.nan}
+    if tasks.sum() > 1:
+        within = ((tasks - 1) * spread**2)[tasks > 1].sum()
+        between = (tasks * (margins - np.average(margins, weights=tasks)) ** 2).sum()
+        row["margin_sd"] = np.sqrt((within + between) / (tasks.sum() - 1))
+    return pd.DataFrame([row], columns=BACKEND_COLUMNS)
+
+
+def rank_agreement(first: pd.DataFrame, second: pd.DataFrame) -> float:
+    """Spearman correlation of mis over the units of both tables; NaN below three or if one is constant."""
+    same_rows = len(first) == len(second) and all(
+        np.array_equal(first[name].to_numpy(), second[name].to_numpy()) for name in KEY
+    )
+    if same_rows:
+        pair = pd.DataFrame({"first": first["mis"].to_numpy(), "second": second["mis"].to_numpy()})
+    else:
+        pair = first[[*KEY, "mis"]].merge(second[[*KEY, "mis"]], on=KEY)
+        pair = pair.rename(columns={"mis_x": "first", "mis_y": "second"})
+    pair = pair.dropna(subset=["first", "second"])
+    if len(pair) < 3 or pair["first"].nunique() < 2 or pair["second"].nunique() < 2:
+        return float("nan")
+    return float(stats.spearmanr(pair["first"], pair["second"]).statistic)
+
+
+def training_summary(models: pd.DataFrame) -> pd.DataFrame:
+    """Scores along the training of every studied series, from the table of networks: TRAINING_COLUMNS."""
+    steps = models[(models["role"] == "study") & (models["series"] != "") & models["step"].notna()]
+    return steps.sort_values(["series", "backend", "step"], kind="stable")[TRAINING_COLUMNS].reset_index(drop=True)
+
+
+def trained_minus_untrained(training: pd.DataFrame, backend: str) -> float:
+    """Mean over series of mean MIS at the last step minus at step 0; NaN where no series has both."""
+    steps = training[training["backend"] == backend].sort_values("step", kind="stable")
+    gains = [
+        rows["mis_mean"].iloc[-1] - rows["mis_mean"].iloc[0]
+        for _, rows in steps.groupby("series", sort=True)
+        if len(rows) > 1 and rows["step"].iloc[0] == 0
+    ]
+    return float(np.mean(gains)) if gains else float("nan")
+
+
+# ---- planted units
+# --------------------------------------------------------------------------------------------------
+
+CONTROL_COLUMNS = [
+    "backend",
+    "control",
+    "factor",
+    "rho",
+    "n_units",
+    "mis_mean",
+    "mis_low",
+    "mis_high",
+    "z_sd",
+    "passed",
+    "expectation",
+]
+CHANCE = 0.5
+# Controls pass within this many standard errors: with a few dozen rows a false alarm stays rare.
+TOLERANCE = 3.0
+# A factor counts as seen beyond this many: it is asked of every factor and backend, and a false yes judges noise.
+SEEN = 5.0
+_AT_CHANCE = ("hash", "hash_rectified")
+_COPIES = ("duplicate", "negated")
+_MIXTURE = r"^(mixture(?:_rectified)?)_(\d+(?:\.\d+)?)$"
+
+
+def label_controls(
+    units: pd.DataFrame,
+    planted: Collection[str],
+    permuted: dict[str, str],
+    untrained: dict[str, str],
+    labels: pd.DataFrame,
+) -> pd.DataFrame:
+    """The control units with four more columns: label, control, factor ('' for none), rho (NaN for none).
+
+    planted    networks of planted units: their layers are the controls; `labels` (model, layer, unit, label) says what
+               a unit is made of, and `factor` names the factors in it (see `controls.label_factors`), joined by |
+    permuted   chance network -> the network whose activations it permutes; control `permuted:NETWORK`
+    untrained  step 0 of a series -> the series; control `untrained:SERIES`
+    """
+    model = units["model"].astype(object)
+    kept = units[model.isin(planted) | model.isin(permuted) | model.isin(untrained)]
+    kept = kept.astype({"model": object, "layer": object})
+    kept = kept.merge(labels[["model", "layer", "unit", "label"]], on=["model", "layer", "unit"], how="left")
+    named = {name: f"permuted:{of}" for name, of in permuted.items()}
+    named |= {name: f"untrained:{of}" for name, of in untrained.items()}
+    kept["label"] = kept["label"].fillna("").astype(object)
+    kept["control"] = kept["layer"].where(kept["model"].isin(planted), kept["model"].map(named))
+    kept["factor"] = kept["label"].map(lambda label: "|".join(label_factors(label)))
+    kept["rho"] = pd.to_numeric(kept["control"].str.extract(_MIXTURE)[1])
+    return kept
+
+
+def controls_summary(controls: pd.DataFrame, n_constant: int, confidence: float) -> pd.DataFrame:
+    """What every planted or chance control scored and whether that is as expected: CONTROL_COLUMNS.
+
+    `controls`: columns of `label_controls`, backend, mis, mis_se, n_tasks. `n_constant` planted units were
+    set aside as constant. One row a control over all its factors (factor ''), and for factor units and
+    mixtures one a factor too.
+
+    z_sd is the standard deviation over units of (mis - 0.5) / mis_se: for units at chance about
+    sqrt((N - 1) / (N - 3)), that of Student's t over N tasks, if mis_se tells the truth.
+    passed is 1 or 0 where something is expected, otherwise missing:
+    hash, hash_rectified, permuted   mean at 0.5 within 3 standard errors
+    mixtures                         mean over the factors that the backend sees rises strictly with rho; for a
+                                     single factor it falls nowhere by more than 3 standard errors. A backend sees a
+                                     factor if its units with rho = 1 are above 0.5 by more than 5 standard errors.
+                                     These are those of the tasks, because a factor has few units
+    duplicate, negated               mean equals that of the units they copy within 3 standard errors
+    constant                         set aside, not scored
+    """
+    rows = []
+    for backend in pd.unique(controls["backend"]):
+        of_backend = controls[controls["backend"] == backend]
+        table = _control_rows(of_backend, confidence)
+        table = _judge_chance(table, _task_number(of_backend))
+        table = _judge_mixtures(table)
+        table = _judge_copies(table, of_backend)
+        table = _judge_constant(table, n_constant)
+        table.insert(0, "backend", backend)
+        rows.append(table)
+    table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=CONTROL_COLUMNS)
+    return table[CONTROL_COLUMNS].astype({"passed": "Int64"})
+
+
+def dose_response_rises(table: pd.DataFrame, backend: str) -> bool | None:
+    """Whether the mixtures over all factors passed at every rho; None where nothing was expected."""
+    pooled = table[table["control"].str.fullmatch(r"mixture_\d+(?:\.\d+)?") & (table["factor"] == "")]
+    passed = pooled.loc[pooled["backend"] == backend, "passed"].dropna()
+    return bool(passed.all()) if len(passed) else None
+
+
+def _control_rows(units: pd.DataFrame, confidence: float) -> pd.DataFrame:
+    """Rows without verdict, in the order of first appearance, mixtures by rho."""
+    per_factor = units[(units["control"] == "factor") | units["rho"].notna()]
+    parts = [units.assign(factor=""), per_factor[per_factor["factor"] != ""]]
+    stacked = pd.concat(parts, ignore_index=True)
+    stacked["deviation"] = (stacked["mis"] - CHANCE) / stacked["mis_se"].where(stacked["mis_se"] > 0)
+    table = mis_means(stacked, ["control", "factor"], confidence)
+    groups = stacked.assign(square=stacked["mis_se"] ** 2).groupby(["control", "factor"], sort=False)
+    more = groups.agg(rho=("rho", "first"), z_sd=("deviation", "std"), square=("square", "sum")).reset_index()
+    table = table.merge(more, on=["control", "factor"])
+    table["task_se"] = np.sqrt(table.pop("square")) / table["n_units"]
+    table["family"] = table["control"].str.extract(_MIXTURE)[0].fillna(table["control"])
+    first = {family: place for place, family in enumerate(pd.unique(table["family"]))}
+    place = table["family"].map(first)
+    table = table.iloc[np.lexsort((table["rho"].fillna(0.0), table["factor"], place))].reset_index(drop=True)
+    table["passed"] = pd.array([pd.NA] * len(table), dtype="Int64")
+    table["expectation"] = ""
+    return table
+
+
+def _task_number(units: pd.DataFrame) -> int:
+    return int(units["n_tasks"].max())
+
+
+def _judge_chance(table: pd.DataFrame, n_tasks: int) -> pd.DataFrame:
+    chance = table["control"].isin(_AT_CHANCE) | table["control"].str.startswith("permuted:")
+    text = f"{CHANCE:g} within {TOLERANCE:g} standard errors"
+    if n_tasks > 3:
+        text += f"; z_sd near {np.sqrt((n_tasks - 1) / (n_tasks - 3)):.3g}"
+    error = table["mis_se"].where(table["n_units"] > 1, table["task_se"])
+    near = (table["mis_mean"] - CHANCE).abs() <= TOLERANCE * error
+    table.loc[chance, "passed"] = near[chance].astype("Int64")
+    table.loc[chance, "expectation"] = text
+    return table
+
+
+def _judge_mixtures(table: pd.DataFrame) -> pd.DataFrame:
+    for _, family in table[table["rho"].notna()].groupby("family", sort=False):
+        full = family[(family["rho"] == 1.0) & (family["factor"] != "")]
+        seen = full["factor"][full["mis_mean"] - CHANCE > SEEN * full["task_se"]].tolist()
+        visible = family[family["factor"].isin(seen)]
+        weighted = (visible["mis_mean"] * visible["n_units"]).groupby(visible["rho"]).sum()
+        pooled = (weighted / visible.groupby("rho")["n_units"].sum()).diff().iloc[1:] > 0
+        for factor, rows in family.groupby("factor", sort=False):
+            if factor not in ("", *seen) or not seen:
+                table.loc[rows.index, "expectation"] = "none: the backend does not see it"
+                continue
+            later = rows.index[1:]
+            slack = TOLERANCE * np.hypot(rows["task_se"], rows["task_se"].shift()).iloc[1:]
+            clear = rows["mis_mean"].diff().iloc[1:] >= -slack
+            table.loc[later, "passed"] = (clear if factor else pooled).astype("Int64").to_numpy()
+            table.loc[later, "expectation"] = (
+                f"not below the smaller rho by more than {TOLERANCE:g} standard errors"
+                if factor
+                else f"above the smaller rho over the factors that the backend sees ({len(seen)} of {len(full)})"
+            )
+    return table
+
+
+def _judge_copies(table: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
+    # several draws of a mixture share a label; the first one was copied
+    sources = units.sort_values("unit", kind="stable").drop_duplicates(["layer", "label"])
+    sources = sources.assign(label=sources["layer"] + "/" + sources["label"])[["label", "mis", "mis_se"]]
+    for control in _COPIES:
+        copies = units[units["control"] == control].merge(sources, on="label", suffixes=("", "_source"))
+        if not len(copies):
+            continue
+        place = table["control"] == control
+        difference = (copies["mis"] - copies["mis_source"]).mean()
+        spread = np.sqrt((copies["mis_se"] ** 2 + copies["mis_se_source"] ** 2).sum()) / len(copies)
+        table.loc[place, "passed"] = int(abs(difference) <= TOLERANCE * spread)
+        mean = copies["mis_source"].mean()
+        table.loc[place, "expectation"] = f"{mean:.3g}, the units it copies, within {TOLERANCE:g} standard errors"
+    return table
+
+
+def _judge_constant(table: pd.DataFrame, n_constant: int) -> pd.DataFrame:
+    scored = table["control"] == "constant"
+    if not scored.any() and not n_constant:
+        return table
+    row = {
+        "control": "constant",
+        "factor": "",
+        "n_units": int(table.loc[scored, "n_units"].sum()),
+        "passed": int(n_constant > 0 and not scored.any()),
+        "expectation": "set aside as constant, not scored",
+    }
+    return pd.concat([table[~scored], pd.DataFrame([row]).astype({"passed": "Int64"})], ignore_index=True)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Names of a roster by what they are for.
+
+    study: studied networks with all their training steps; ranked: those at their last step; planted: control units;
+    permuted: chance network -> the one it permutes; untrained: network at step 0 -> its series.
+    """
+
+    study: list[str]
+    ranked: list[str]
+    planted: list[str]
+    permuted: dict[str, str]
+    untrained: dict[str, str]
+
+
+def networks_of(roster: pd.DataFrame) -> Networks:
+    """Names of a resolved roster by role: name, constructor, kwargs, role, series, step (number or missing), last."""
+    study = roster["role"] == "study"
+    chance = roster["constructor"] == "control:permuted"
+    planted = (roster["role"] == "control") & roster["constructor"].str.startswith("control:") & ~chance
+    fresh = roster[study & roster["step"].eq(0).fillna(False) & (roster["series"] != "")]
+    return Networks(
+        study=list(roster["name"][study]),
+        ranked=list(roster["name"][study & (roster["last"] == 1)]),
+        planted=list(roster["name"][planted]),
+        permuted={row["name"]: json.loads(row["kwargs"])["of"] for row in roster[chance].to_dict("records")},
+        untrained=dict(zip(fresh["name"], fresh["series"], strict=True)),
+    )
+
+
+# metrics.json holds at most 25 numbers, so only the first backends are named there
+_NAMED_BACKENDS = 4
+
+
+def headline(
+    tables: dict[str, pd.DataFrame], backends: Sequence[str], lead: pd.DataFrame, n_images: int
+) -> dict[str, float | int]:
+    """At most 25 numbers that say how the study went; what is not defined is left out.
+
+    `tables` by name; `lead` are the units of ranked networks under the first backend. Agreement is that outside the
+    calibration split, ceiling and share are over all conditions, failed controls count over all backends.
+    """
+    first = backends[0]
+    controls, ceilings, agreed = tables["controls"], tables["noise_ceiling"], tables["agreement"]
+    slopes = tables["calibration"].set_index("backend")["slope"]
+    outside = agreed[agreed["units"] == "outside_split"].set_index(["level", "backend"])["pearson"]
+    hashes = controls[(controls["control"] == "hash") & (controls["backend"] == first)]
+    leading = ceilings[(ceilings["variant"] == "V4") & (ceilings["subset"] == "all")].set_index("backend")
+    found: dict[str, float | int | None] = {
+        "n_images": n_images,
+        "n_models": lead["model"].nunique(),
+        "n_units": len(lead),
+        "n_failed": len(tables["failures"]),
+        "mis_mean": lead["mis"].mean(),
+        "mis_p5": lead["mis"].quantile(0.05),
+        "mis_p95": lead["mis"].quantile(0.95),
+        "pearson_unit_within": outside.get(("unit_within", first)),
+        "ceiling_v4": leading["mean"].get(""),
+        "share_of_ceiling": leading["share"].get(first),
+        "hash_mis": hashes["mis_mean"].mean(),
+        "hash_z_sd": hashes["z_sd"].mean(),
+        "dose_response_rising": dose_response_rises(controls, first),
+        "controls_failed": int((controls["passed"] == 0).sum()) if len(controls) else None,
+        "trained_minus_untrained": trained_minus_untrained(tables["training"], first),
+    }
+    for backend in backends[:_NAMED_BACKENDS]:
+        found |= {f"slope_{backend}": slopes[backend], f"pearson_unit_{backend}": outside.get(("unit", backend))}
+    known = {name: value for name, value in found.items() if value is not None and np.isfinite(value)}
+    return {name: int(value) if isinstance(value, int | np.integer) else float(value) for name, value in known.items()}

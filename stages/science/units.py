@@ -1,0 +1,257 @@
+"""Units of a network: which module outputs count, and their values for a batch of images in one buffer.
+
+A unit is one channel of a module's output, averaged over space or tokens (paper, section 3). Modules are found by
+tracing one forward pass, so only what really runs counts, in the order of its first call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stages.errors import StudyError
+
+VERSION = 1
+TOLERANCE = 1e-5  # largest difference of a unit's value alone and in a batch, relative to its layer's largest value
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One tap: the output of a module (or the input of its fused activation) at one of its calls."""
+
+    name: str  # module path; later calls of a shared module end in #2, #3, ...
+    layer_type: str
+    layer_index: int  # order of the first call among the wanted layers, before the first and last are left out
+    depth: float  # layer_index / (number of wanted layers - 1)
+    width: int  # units
+    module: str
+    call: int
+    tap: str  # "output", or the path of the child whose input is read
+    batch_axis: int
+    channel_axis: int
+
+
+def layer_type(module: nn.Module) -> str:
+    """Conv, Linear, BatchNorm, LayerNorm, GroupNorm or Other, by class and by the name of its parent classes."""
+    names = [cls.__name__ for cls in type(module).__mro__]
+    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d):
+        return "Conv"
+    if isinstance(module, nn.Linear):
+        return "Linear"
+    if isinstance(module, nn.modules.batchnorm._BatchNorm) or any("BatchNorm" in name for name in names):
+        return "BatchNorm"
+    if isinstance(module, nn.LayerNorm) or any(
+        name.startswith(("LayerNorm", "RmsNorm", "SimpleNorm")) for name in names
+    ):
+        # an RMS norm does the same job in the same place; the paper's list has no type of its own for it
+        return "LayerNorm"
+    if isinstance(module, nn.GroupNorm):
+        return "GroupNorm"
+    return "Other"
+
+
+def _width(module: nn.Module) -> int | None:
+    """Number of channels that a module declares, if it does."""
+    for name in ("out_channels", "out_features", "num_features", "num_channels"):
+        if isinstance(getattr(module, name, None), int):
+            return int(getattr(module, name))
+    shape = getattr(module, "normalized_shape", None)
+    return int(shape[-1]) if shape else None
+
+
+def _fused_activation(module: nn.Module) -> nn.Module | None:
+    """The activation inside a norm layer that applies one itself (timm's BatchNormAct2d and its kin)."""
+    act = getattr(module, "act", None)
+    return act if isinstance(act, nn.Module) and "Norm" in type(module).__name__ else None
+
+
+def _channel_axis(module: nn.Module, shape: Sequence[int], batch_axis: int, width: int) -> int:
+    kind = layer_type(module)
+    first = kind in ("Conv", "BatchNorm", "GroupNorm") or "2d" in type(module).__name__
+    axes = [axis for axis in range(len(shape)) if axis != batch_axis and shape[axis] == width]
+    if not axes:
+        raise StudyError(f"output of shape {tuple(shape)} has no axis of {width} channels")
+    preferred = 1 if first else len(shape) - 1
+    return preferred if preferred in axes else axes[-1]
+
+
+@torch.no_grad()
+def find_layers(
+    model: nn.Module,
+    example: Tensor,
+    *,
+    layer_types: Sequence[str],
+    drop_first_last: bool = True,
+    norm_act: str = "before",
+) -> list[Layer]:
+    """Wanted layers in the order of their first call, traced on `example` (3 or more images, C, H, W).
+
+    norm_act: "before" reads a norm layer with a built-in activation in front of that activation, "after" behind it.
+    Raises StudyError if nothing is left.
+    """
+    small = example[:1]
+    calls = [_trace(model, batch, norm_act) for batch in (small, example)]
+    if [call[:3] for call in calls[0]] != [call[:3] for call in calls[1]]:
+        raise StudyError("the network calls other modules for one image than for several; its units are not defined")
+    ratio = len(example)
+    wanted = []
+    for (name, call, tap, one), (_, _, _, many) in zip(*calls, strict=True):
+        module = model.get_submodule(name)
+        kind = layer_type(module)
+        if kind not in layer_types or (kind == "Other" and _width(module) is None):
+            continue
+        batch_axes = [axis for axis, (a, b) in enumerate(zip(one, many, strict=True)) if b == ratio * a]
+        if not batch_axes or len(one) < 2:
+            continue  # its output does not grow with the batch: a table of positions, not a value of an image
+        width = _width(module) or one[1 if len(one) == 4 else -1]
+        axis = _channel_axis(module, many, batch_axes[0], width)
+        wanted.append((name, call, tap, kind, batch_axes[0], axis, many[axis]))
+    last = max(len(wanted) - 1, 1)
+    layers = [
+        Layer(
+            name=name if call == 0 else f"{name}#{call + 1}",
+            layer_type=kind, layer_index=i, depth=i / last, width=width,
+            module=name, call=call, tap=tap, batch_axis=batch_axis, channel_axis=axis,
+        )
+        for i, (name, call, tap, kind, batch_axis, axis, width) in enumerate(wanted)
+    ]  # fmt: skip
+    layers = layers[1:-1] if drop_first_last else layers
+    if not layers:
+        raise StudyError(
+            f"no layer is left of {len(wanted)} with units.layer_types = {', '.join(layer_types)}"
+            + (" after the first and the last are left out (units.drop_first_last)" if drop_first_last else "")
+        )
+    return layers
+
+
+def _trace(model: nn.Module, batch: Tensor, norm_act: str) -> list[tuple[str, int, str, tuple[int, ...]]]:
+    """(module path, call number, tap, shape) of every call of a module with a tensor output, in order."""
+    seen: list[tuple[str, int, str, tuple[int, ...]]] = []
+    counts: dict[str, int] = {}
+    with _hooks() as add:
+        for name, module in model.named_modules():
+            if not name or (any(True for _ in module.children()) and layer_type(module) == "Other"):
+                continue
+
+            def note(value: Any, name: str = name, tap: str = "output") -> None:
+                if isinstance(value, Tensor):
+                    seen.append((name, counts.get(name, 0), tap, tuple(value.shape)))
+                    counts[name] = counts.get(name, 0) + 1
+
+            act = _fused_activation(module)
+            if act is not None and norm_act == "before":
+                child = next(child for child, candidate in module.named_children() if candidate is act)
+                add(act.register_forward_pre_hook(lambda _, args, note=note, child=child: note(args[0], tap=child)))
+            else:
+                add(module.register_forward_hook(lambda _, args, out, note=note: note(out)))
+        model(batch)
+    return seen
+
+
+@contextmanager
+def _hooks() -> Iterator[Any]:
+    handles: list[Any] = []
+    try:
+        yield handles.append
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def unit_values(output: Tensor, batch_size: int, batch_axis: int, channel_axis: int) -> Tensor:
+    """Mean of a module's output over everything but images and channels: (batch_size, channels) float32.
+
+    A batch axis longer than the batch (windows of Swin and its kin, image-major) is regrouped by image.
+    """
+    value = output.movedim((batch_axis, channel_axis), (0, -1))
+    return value.reshape(batch_size, -1, value.shape[-1]).mean(dim=1, dtype=torch.float32)
+
+
+class Capture:
+    """Runs a network and collects every unit of the given layers in one preallocated buffer.
+
+    Use as a context manager; hooks are removed at the end. `capture(batch)` returns a view (images, units) float32
+    of the buffer, valid until the next call; units are in layer order.
+    """
+
+    def __init__(self, model: nn.Module, layers: Sequence[Layer], batch_size: int, device: torch.device) -> None:
+        self._model, self._layers = model, layers
+        self.n_units = sum(layer.width for layer in layers)
+        self.buffer = torch.empty((batch_size, self.n_units), dtype=torch.float32, device=device)
+        self._counts: dict[str, int] = {}
+        self._filled = 0
+
+    def __enter__(self) -> Capture:
+        self._context = _hooks()
+        add = self._context.__enter__()
+        offset = 0
+        taps: dict[tuple[str, str], dict[int, tuple[Layer, int]]] = {}
+        for layer in self._layers:
+            taps.setdefault((layer.module, layer.tap), {})[layer.call] = (layer, offset)
+            offset += layer.width
+        for (path, tap), calls in taps.items():
+            module = self._model.get_submodule(path)
+
+            def store(value: Any, path: str = path, calls: dict[int, tuple[Layer, int]] = calls) -> None:
+                if not isinstance(value, Tensor):
+                    return
+                call = self._counts.get(path, 0)
+                self._counts[path] = call + 1
+                if call in calls:
+                    layer, start = calls[call]
+                    self.buffer[: self._size, start : start + layer.width] = unit_values(
+                        value, self._size, layer.batch_axis, layer.channel_axis
+                    )
+                    self._filled += 1
+
+            if tap == "output":
+                add(module.register_forward_hook(lambda _, args, out, store=store: store(out)))
+            else:
+                child = module.get_submodule(tap)
+                add(child.register_forward_pre_hook(lambda _, args, store=store: store(args[0])))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._context.__exit__(*exc)
+
+    @torch.no_grad()
+    def __call__(self, batch: Tensor) -> Tensor:
+        """Unit values (images, units) float32 for a batch (images, C, H, W)."""
+        self._counts.clear()
+        self._filled, self._size = 0, len(batch)
+        self.output = self._model(batch)
+        if self._filled != len(self._layers):
+            raise StudyError(
+                f"{self._filled} of {len(self._layers)} layers were reached; the network's path depends on its input"
+            )
+        return self.buffer[: self._size]
+
+
+def check_independence(model: nn.Module, layers: Sequence[Layer], images: Tensor) -> None:
+    """Check that a unit's value of an image does not depend on the other images of its batch.
+
+    A wrong axis, a regrouping in another order or a network left in training mode shows here. Compares each of the
+    `images` (n, C, H, W) alone and in the batch, to TOLERANCE relative to the largest value in the layer.
+    Raises StudyError naming the layers. Values that are not finite pass: the run itself names layer and image.
+    """
+    with Capture(model, layers, len(images), images.device) as capture:
+        together = capture(images).clone()
+        alone = torch.cat([capture(image[None]).clone() for image in images])
+    wrong, offset = [], 0
+    for layer in layers:
+        part = slice(offset, offset + layer.width)
+        offset += layer.width
+        scale = together[:, part].abs().max().clamp(min=1.0)
+        difference = ((together[:, part] - alone[:, part]).abs().max() / scale).item()
+        if difference > TOLERANCE:
+            wrong.append(f"{layer.name} ({difference:.1e})")
+    if wrong:
+        raise StudyError(
+            f"unit values of an image differ between a batch of {len(images)} and the image alone by more than {TOLERANCE:g} "
+            f"of the layer's largest value in {len(wrong)} layers: {', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}"
+        )

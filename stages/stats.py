@@ -1,0 +1,150 @@
+"""Every table and number of the study. This stage alone writes results/tables, metrics.json and provenance.json.
+
+Reads   data/mis, data/human, data/calibration, data/ceiling, data/sensitivity, and the side tables of the stages before
+Writes  results/tables/*.csv, results/metrics.json, results/provenance.json
+Run     dvc repro stats
+
+Rankings, agreement and tests concern networks with role study at the last step of their series.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from stages.errors import StudyError
+from stages.pipeline import networks, provenance
+from stages.pipeline.log import logger, run
+from stages.pipeline.params import load_params
+from stages.pipeline.tables import FACTS, KEY, fresh_folder, read_json, read_parquet, write_csv, write_json
+from stages.science import agreement, ceiling, comparisons, score, summaries
+
+log = logger("stats")
+FOLDERS = (
+    *("images", "roster", "activations", "tasks", "scores", "human"),
+    *("calibration", "mis", "ceiling", "sensitivity"),
+)
+UNIT_COLUMNS = [*KEY, *FACTS, "mis", "mis_se", "accuracy", "margin_mean", "margin_sd", "n_tasks", "in_split", "backend"]
+SLOPE_COLUMNS = ["backend", "slope", "temperature", "low", "high", "status", "n_units", "loss", "at_bound"]
+FAILURES = ["model", "stage", "reason"]
+
+Tables = dict[str, pd.DataFrame]
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("params", *FOLDERS, "tables", "metrics", "provenance"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    args = parser.parse_args(argv)
+    params = load_params(args.params)
+    backends, confidence = params.scores.backends, params.stats.confidence
+    roster = read_roster(args.roster / "roster.csv")
+    nets = summaries.networks_of(roster)
+    tables = side_tables(args)
+    labels = text_table(args.activations / "control_labels.csv").astype({"unit": int})
+    tail_share = read_json(args.tasks / "summary.json")["tail_share"]
+    slopes = read_json(args.calibration / "slope.json")
+    people = read_parquet(args.human / "units.parquet")
+    absolute = tables["constant_units"].query("absolute == '1'")
+    n_constant = int((absolute["model"].isin(nets.planted) & (absolute["layer"] == "constant")).sum())
+
+    parts: dict[str, list[pd.DataFrame]] = defaultdict(list)
+    lead, rated = None, []
+    for backend in backends:
+        units = backend_units(args.mis / "units.parquet", backend)
+        ranked = units[units["model"].isin(nets.ranked)]
+        lead = ranked if lead is None else lead
+        controls = summaries.label_controls(units, nets.planted, nets.permuted, nets.untrained, labels)
+        parts["models"].append(summaries.model_summary(units, roster, absolute["model"], tail_share, confidence))
+        parts["layers"].append(summaries.layer_summary(units[units["model"].isin(nets.study)], confidence))
+        parts["layer_types"].append(summaries.layer_type_summary(ranked, confidence))
+        parts["controls"].append(summaries.controls_summary(controls, n_constant, confidence))
+        parts["backends"].append(summaries.backend_summary(ranked, lead, slopes[backend]))
+        literal = literal_scores(args.scores / f"{backend}.parquet", nets.ranked)
+        row = {"backend": backend, **slopes[backend], "mis_mean": ranked["mis"].mean(), **literal}
+        parts["calibration"].append(pd.DataFrame([row], columns=[*SLOPE_COLUMNS, "mis_mean", *literal]))
+        for name, table in comparisons.compare_units(ranked, "mis", backend).items():
+            parts[name].append(table)
+        rated.append(units[units["model"].isin(people["model"].unique())])
+        log.info("%s: %d units", backend, len(units))
+    annotated = agreement.annotated(pd.concat(rated, ignore_index=True), people, backends)
+    for name, table in comparisons.compare_units(
+        annotated[annotated["backend"] == backends[0]], "his", "human"
+    ).items():
+        parts[name].append(table)
+    tables |= {name: pd.concat(found, ignore_index=True) for name, found in parts.items()}
+    order = {name: place for place, name in enumerate(roster["name"])}
+    tables["models"] = tables["models"].sort_values("model", key=lambda names: names.map(order), kind="stable")
+    tables["training"] = summaries.training_summary(tables["models"])
+    bootstrap = params.seed, params.stats.n_bootstrap, confidence
+    tables["agreement"] = agreement.agreement_table(annotated, *bootstrap)
+    ceilings = read_parquet(args.ceiling / "ceiling.parquet")
+    tables["noise_ceiling"] = ceiling.ceiling_and_shares(ceilings, ceiling.share_table(annotated, *bootstrap))
+
+    folder = fresh_folder(args.tables)
+    for name, table in tables.items():
+        write_csv(folder / f"{name}.csv", table)
+    n_images = read_json(args.images / "summary.json")["n"]
+    write_json(args.metrics, summaries.headline(tables, backends, lead, n_images))
+    folders = {"images": args.images, "models": args.roster, "activations": args.activations, "tasks": args.tasks}
+    write_json(args.provenance, provenance.describe(**folders, params=asdict(params)))
+
+
+def read_roster(path: Path) -> pd.DataFrame:
+    """Resolved roster with numbers as numbers, missing ones as missing."""
+    roster = networks.read_roster(path)
+    for name in ("step", "top1", "last", "n_params", "input_size"):
+        roster[name] = pd.to_numeric(roster[name], errors="coerce")
+    whole = dict.fromkeys(["step", "last", "n_params", "input_size"], "Int64")
+    return roster.astype({**whole, "series": "str"})
+
+
+def text_table(path: Path) -> pd.DataFrame:
+    """A side table as it was written: every cell text, so that a layer called 0.10 keeps its name."""
+    if not path.is_file():
+        raise StudyError(f"{path}: no such file. Run `dvc repro` so that the stage before this one writes it.")
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def side_tables(args: argparse.Namespace) -> Tables:
+    """Tables that other stages left beside their results."""
+    failed = [text_table(folder / "failures.csv")[FAILURES] for folder in (args.roster, args.activations)]
+    return {
+        "constant_units": text_table(args.tasks / "constant_units.csv"),
+        "failures": pd.concat(failed, ignore_index=True),
+        "rejected_images": text_table(args.images / "rejected.csv"),
+        "exclusions": text_table(args.human / "exclusions.csv"),
+        "sensitivity": read_parquet(args.sensitivity / "settings.parquet"),
+    }
+
+
+def backend_units(path: Path, backend: str) -> pd.DataFrame:
+    """Scored units of one backend; repeated text as categories, which saves most of the memory."""
+    if not path.is_file():
+        raise StudyError(f"{path}: no such file. Run `dvc repro` so that the stage before this one writes it.")
+    text = ["model", "layer", "condition", "layer_type"]
+    table = pq.read_table(path, columns=UNIT_COLUMNS, filters=ds.field("backend") == backend, read_dictionary=text)
+    units = table.to_pandas()
+    return units[units["mis"].notna()].reset_index(drop=True)
+
+
+def literal_scores(path: Path, models: list[str]) -> dict[str, float]:
+    """Mean and maximum of MIS with the paper's alpha read as a factor, over the units of some networks."""
+    count, total, largest = 0, 0.0, float("nan")
+    batches = ds.dataset(path).to_batches(columns=["margins"], filter=ds.field("model").isin(models))
+    for batch in (batch for batch in batches if len(batch)):
+        margins = batch["margins"].flatten().to_numpy().reshape(len(batch), -1)
+        mis = score.unit_scores(margins, score.LITERAL_SLOPE)["mis"]
+        count, total, largest = count + len(mis), total + mis.sum(), np.fmax(largest, mis.max())
+    return {"literal_mis_mean": total / count if count else float("nan"), "literal_mis_max": largest}
+
+
+if __name__ == "__main__":
+    run(main)

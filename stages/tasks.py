@@ -1,0 +1,151 @@
+"""Build the two-alternative tasks of every unit from its extremes.
+
+Reads   data/activations, data/models/roster.csv
+Writes  data/tasks: NAME.npy (tasks), NAME.parquet (whose they are), constant_units.csv, summary.json
+Run     dvc repro tasks
+        python -m stages.tasks --export FILE.parquet --model NAME [--layer L]      one row an image of a task
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stages.errors import StudyError
+from stages.pipeline import networks
+from stages.pipeline.log import logger, run
+from stages.pipeline.params import Params, load_params
+from stages.pipeline.tables import (
+    FACTS,
+    KEY,
+    atomic_path,
+    fresh_folder,
+    read_json,
+    read_parquet,
+    write_csv,
+    write_json,
+    write_parquet,
+)
+from stages.science import selection, tasks
+
+log = logger("tasks")
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--params", default="params.yaml")
+    parser.add_argument("--activations", type=Path, default=Path("data/activations"))
+    parser.add_argument("--roster", type=Path, default=Path("data/models/roster.csv"))
+    parser.add_argument("--out", type=Path, default=Path("data/tasks"))
+    parser.add_argument("--export", type=Path, help="write the tasks of one network as a table of images instead")
+    parser.add_argument("--model", help="network to export")
+    parser.add_argument("--layer", help="layer to export; all if left out")
+    args = parser.parse_args(argv)
+    if args.export:
+        export(args)
+        return
+    params = load_params(args.params)
+    note = read_json(args.activations / "run.json")
+    warning = tasks.check_images(note["n_images"], params.tasks.n_tasks, params.tasks.n_explanations)
+    if warning:
+        log.warning("%s", warning)
+    layers = read_parquet(args.activations / "layers.parquet")
+    out = fresh_folder(args.out)
+    constant = []
+    for model in networks.read_roster(args.roster)["name"]:
+        if (layers["model"] == model).any():
+            constant.append(_build(model, layers[layers["model"] == model], args.activations, params, out))
+    columns = ["model", "layer", "unit", "layer_type", "min", "max", "absolute", "relative"]
+    write_csv(
+        out / "constant_units.csv",
+        pd.concat([pd.DataFrame(columns=columns), *(each for each in constant if len(each))]),
+    )
+    needed = tasks.needed(params.tasks.n_tasks, params.tasks.n_explanations)
+    summary = {
+        "n_images": note["n_images"], "n_tasks": params.tasks.n_tasks, "n_explanations": params.tasks.n_explanations,
+        "tail_share": needed / note["n_images"], "images": note["images"],
+    }  # fmt: skip
+    write_json(out / "summary.json", summary)
+
+
+def _build(model: str, layers: pd.DataFrame, activations: Path, params: Params, out: Path) -> pd.DataFrame:
+    """Write the tasks of one network; return its constant units, which have none."""
+    from safetensors.numpy import load_file
+
+    state = load_file(activations / f"{model}.safetensors")
+    units = layers.loc[layers.index.repeat(layers["width"])].reset_index(drop=True)
+    units["unit"] = np.concatenate([np.arange(width) for width in layers["width"]])
+    keys = np.concatenate(
+        [tasks.unit_keys(params.seed, model, row.layer, np.arange(row.width)) for row in layers.itertuples()]
+    )
+    low, high = state["min"].astype(np.float64), state["max"].astype(np.float64)
+    constant, relative = tasks.constant(low, high)
+    count = tasks.needed(params.tasks.n_tasks, params.tasks.n_explanations)
+    for side in ("top", "bottom"):
+        units[f"tie_share_{'pos' if side == 'top' else 'neg'}"] = selection.tie_share(
+            state[f"{side}_values"], state[f"tied_beyond_{side}"], count
+        )
+    units["condition"] = "natural"
+    live = ~constant
+    built = tasks.build(
+        state["top_images"][live],
+        state["bottom_images"][live],
+        keys[live],
+        params.tasks.n_tasks,
+        params.tasks.n_explanations,
+    )
+    with atomic_path(out / f"{model}.npy") as part, open(part, "wb") as file:
+        np.save(file, built)
+    write_parquet(out / f"{model}.parquet", units.loc[live, [*KEY, *FACTS, "tie_share_pos", "tie_share_neg"]])
+    marked = constant | relative
+    table = units.loc[marked, ["model", "layer", "unit", "layer_type"]]
+    return table.assign(
+        min=low[marked],
+        max=high[marked],
+        absolute=constant[marked].astype(int),
+        relative=relative[marked].astype(int),
+    )
+
+
+def export(args: argparse.Namespace) -> None:
+    """Long form of the tasks of one network: a row for each image of each task, with its activation."""
+    from safetensors.numpy import load_file
+
+    if not args.model:
+        raise StudyError("--export needs --model NAME")
+    path = args.out / f"{args.model}.npy"
+    if not path.is_file():
+        known = ", ".join(sorted(each.stem for each in args.out.glob("*.npy")))
+        raise StudyError(f"there are no tasks of a network {args.model!r}; there are some of: {known}")
+    units, built = read_parquet(args.out / f"{args.model}.parquet"), np.load(path)
+    state = load_file(args.activations / f"{args.model}.safetensors")
+    layers = read_parquet(args.activations / "layers.parquet")
+    offsets = layers[layers["model"] == args.model].set_index("layer")["offset"]
+    if args.layer:
+        if args.layer not in offsets.index:
+            raise StudyError(f"{args.model} has no layer {args.layer!r}; it has {', '.join(offsets.index)}")
+        chosen = (units["layer"] == args.layer).to_numpy()
+        units, built = units[chosen].reset_index(drop=True), built[chosen]
+    n_units, n_tasks, width = built.shape
+    names, positions = tasks.roles((width - 2) // 2)
+    columns = (offsets.loc[units["layer"]].to_numpy() + units["unit"].to_numpy()).astype(np.int64)
+    values = np.empty(built.shape, dtype=np.float32)
+    for place, column in enumerate(columns):
+        images = np.concatenate([state["top_images"][column], state["bottom_images"][column]])
+        order = np.argsort(images, kind="stable")
+        found = np.searchsorted(images, built[place], sorter=order)
+        values[place] = np.concatenate([state["top_values"][column], state["bottom_values"][column]])[order[found]]
+    table = units[["layer", "unit", "condition"]].loc[units.index.repeat(n_tasks * width)].reset_index(drop=True)
+    table["task"] = np.tile(np.repeat(np.arange(n_tasks, dtype=np.int16), width), n_units)
+    table["role"] = np.tile(names, n_units * n_tasks)
+    table["position"] = np.tile(np.array(positions, dtype=np.int16), n_units * n_tasks)
+    table["image"], table["activation"] = built.reshape(-1), values.reshape(-1)
+    write_parquet(args.export, table)
+    log.info("%d rows written to %s", len(table), args.export)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,198 @@
+"""Agreement of machine and human scores."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats
+
+from stages.science import agreement
+from stages.science.randomness import generator
+
+
+def frame(mis, his, model="a", condition="natural", backend="b", n_responses=30, in_split=False):
+    n = len(mis)
+    return pd.DataFrame(
+        {
+            "model": model,
+            "layer": "l",
+            "unit": np.arange(n),
+            "condition": condition,
+            "backend": backend,
+            "mis": np.asarray(mis, float),
+            "his": np.asarray(his, float),
+            "n_responses": n_responses,
+            "in_split": in_split,
+        }
+    )
+
+
+def people(n, seed, model="a", level=0.8, **more):
+    rng = np.random.default_rng(seed)
+    p = np.clip(rng.normal(level, 0.1, size=n), 0.05, 0.98)
+    return frame(p + rng.normal(0, 0.05, size=n), rng.binomial(30, p) / 30, model=model, **more)
+
+
+def rows(units, n_bootstrap=200):
+    table = agreement.agreement_table(units, 0, n_bootstrap, 0.95)
+    return table.set_index(["backend", "level", "units"])
+
+
+@given(hnp.arrays(float, (2, 4, 7), elements=st.integers(0, 5)))
+def test_correlations_equal_the_library_row_by_row(values):
+    first, second = values
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = [stats.pearsonr(x, y).statistic for x, y in zip(first, second, strict=True)]
+        ranked = [stats.spearmanr(x, y).statistic for x, y in zip(first, second, strict=True)]
+    np.testing.assert_allclose(agreement.pearson(first, second), expected, atol=1e-12)
+    np.testing.assert_allclose(agreement.spearman(first, second), ranked, atol=1e-12)
+
+
+def test_constant_and_short_inputs_are_nan_without_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isnan(agreement.pearson(np.full(5, 0.1), np.arange(5.0)))
+        assert np.isnan(agreement.spearman(np.arange(2.0), np.arange(2.0)))
+        row = rows(pd.concat([frame([0.1] * 5, np.linspace(0, 1, 5))])).loc[("b", "unit", "all")]
+        assert row["n"] == 5
+        assert row.drop("n").isna().all()
+        assert rows(frame([0.1, 0.2], [0.3, 0.4])).loc[("b", "unit", "all"), "pearson"] != 1.0
+
+
+def test_constant_within_every_network_is_nan_although_rounding_differs():
+    # .7 - mean(.7, .7, .7) is 1.1e-16 in doubles: rounding must not pass for a spread
+    units = pd.concat(
+        [frame([0.7] * 3, [0.1, 0.2, 0.4], "a"), frame([0.1] * 3, [0.5, 0.7, 0.6], "b")], ignore_index=True
+    )
+    table = rows(units)
+    assert np.isnan(table.loc[("b", "unit_within", "all"), "pearson"])
+    assert np.isfinite(table.loc[("b", "unit", "all"), "pearson"])
+
+
+def test_within_removes_what_differs_between_networks():
+    # within each network mis falls as his rises; network b lies above in both, so the units still correlate
+    units = pd.concat(
+        [frame([0.3, 0.2, 0.1], [0.1, 0.2, 0.3], "a"), frame([0.9, 0.8, 0.7], [0.7, 0.8, 0.9], "b")],
+        ignore_index=True,
+    )
+    table = rows(units)
+    # deviations from .5 of network a: mis -.2 -.3 -.4, his -.4 -.3 -.2; products .08 + .09 + .08, squares
+    # .04 + .09 + .16; network b mirrors them
+    assert table.loc[("b", "unit", "all"), "pearson"] == pytest.approx(0.25 / 0.29)
+    assert table.loc[("b", "unit_within", "all"), "pearson"] == pytest.approx(-1.0)
+    assert table.loc[("b", "unit_within", "all"), "spearman"] == pytest.approx(-1.0)
+
+
+def test_within_centres_every_condition_too():
+    # same network, the hard condition lower in both: within each condition there is no relation
+    units = pd.concat(
+        [
+            frame([0.9, 0.8, 0.9, 0.8], [0.9, 0.9, 0.8, 0.8], condition="natural"),
+            frame([0.5, 0.4, 0.5, 0.4], [0.5, 0.5, 0.4, 0.4], condition="hard95"),
+        ],
+        ignore_index=True,
+    )
+    table = rows(units)
+    assert table.loc[("b", "unit_within", "all"), "pearson"] == pytest.approx(0.0, abs=1e-12)
+    assert table.loc[("b", "unit", "all"), "pearson"] > 0.9
+
+
+def test_units_of_the_split_are_left_out():
+    units = pd.concat(
+        [frame([0.1, 0.2, 0.3], [0.1, 0.2, 0.3]), frame([0.9], [0.0], in_split=True).assign(unit=9)],
+        ignore_index=True,
+    )
+    table = rows(units)
+    assert table.loc[("b", "unit", "outside_split"), ["n", "pearson"]].tolist() == pytest.approx([3, 1.0])
+    assert table.loc[("b", "unit", "all"), "n"] == 4
+    assert table.loc[("b", "unit", "all"), "pearson"] < 0
+
+
+def test_model_points_are_unweighted_means_of_units():
+    # network c has twice the units of a; points (mis, his): a (.2, .3), b (.4, .4), c (.6, .8)
+    units = pd.concat(
+        [
+            frame([0.1, 0.3], [0.2, 0.4], "a"),
+            frame([0.4, 0.4], [0.3, 0.5], "b"),
+            frame([0.5, 0.7, 0.5, 0.7], [0.8] * 4, "c"),
+        ],
+        ignore_index=True,
+    )
+    row = rows(units).loc[("b", "model", "all")]
+    assert row["n"] == 3
+    # deviations (-.2, 0, .2) and (-.2, -.1, .3): .1 / sqrt(.08 * .14)
+    assert row["pearson"] == pytest.approx(0.1 / np.sqrt(0.08 * 0.14))
+    assert row["spearman"] == pytest.approx(1.0)
+    # three networks: points only
+    assert row.filter(regex="low|high").isna().all()
+
+
+def test_model_intervals_from_five_networks_on():
+    units = pd.concat(
+        [people(40, seed, f"m{seed}", level) for seed, level in enumerate((0.6, 0.65, 0.7, 0.8, 0.85))],
+        ignore_index=True,
+    )
+    row = rows(units).loc[("b", "model", "all")]
+    z = np.arctanh(row["pearson"])
+    assert row["n"] == 5
+    # Fisher z: 1.96 / sqrt(5 - 3) on either side
+    assert np.arctanh(row["pearson_low"]) == pytest.approx(z - 1.959964 / np.sqrt(2), rel=1e-6)
+    assert np.arctanh(row["pearson_high"]) == pytest.approx(z + 1.959964 / np.sqrt(2), rel=1e-6)
+    # five networks are few, forty units each are many: the nested interval is the narrower one
+    assert row["pearson_low"] < row["nested_low"] < row["nested_high"] <= 1.0
+    assert rows(units[units["model"] != "m0"]).loc[("b", "model", "all")].filter(regex="low|high").isna().all()
+
+
+def test_unit_interval_covers_the_population_about_as_often_as_it_says():
+    # bivariate normal with r = .6, clusters of one; 200 samples of 25 units: nominal 95 %, three s.e. are 5 %
+    rng = np.random.default_rng(0)
+    covered = 0
+    for repeat in range(200):
+        first = rng.normal(size=25)
+        units = frame(first, 0.6 * first + 0.8 * rng.normal(size=25))
+        row = agreement.unit_agreement(units, False, 150, 0.95, generator(repeat, "test"))
+        covered += row["pearson_low"] <= 0.6 <= row["pearson_high"]
+    assert covered / 200 >= 0.90
+
+
+def test_intervals_narrow_with_the_number_of_units():
+    widths = []
+    for n in (30, 480):
+        row = rows(people(n, 1)).loc[("b", "unit", "all")]
+        assert row["pearson_low"] < row["pearson"] < row["pearson_high"]
+        assert row["spearman_low"] < row["spearman"] < row["spearman_high"]
+        widths.append(row["pearson_high"] - row["pearson_low"])
+    # sixteen times the units: about a quarter of the width
+    assert widths[1] < 0.45 * widths[0]
+
+
+def test_resamples_keep_networks_conditions_and_whole_units():
+    natural = pd.concat([people(4, 1, "a"), people(5, 2, "b")], ignore_index=True)
+    hard = natural[natural["unit"] < 3].assign(condition="hard95")
+    units = pd.concat([natural, hard], ignore_index=True).sample(frac=1, random_state=0)
+    drawn = agreement.resample_units(units, 50, generator(0, "test"))
+    own = units.reset_index(drop=True)
+    for sample in drawn:
+        picked = own.iloc[sample].reset_index(drop=True)
+        assert (picked[["model", "condition"]] == own[["model", "condition"]]).all().all()
+        counts = picked.groupby(["model", "unit", "condition"]).size().unstack(fill_value=0)
+        both = counts[counts.index.get_level_values("unit") < 3]
+        assert (both["natural"] == both["hard95"]).all()
+    assert len({tuple(sample) for sample in drawn}) > 40
+
+
+def test_order_of_rows_does_not_matter():
+    units = pd.concat([people(20, 1, "a"), people(30, 2, "b")], ignore_index=True)
+    shuffled = units.sample(frac=1, random_state=3)
+    pd.testing.assert_frame_equal(rows(units), rows(shuffled))
+
+
+def test_no_people_gives_an_empty_table():
+    table = agreement.agreement_table(people(3, 0).iloc[:0], 0, 100, 0.95)
+    assert list(table.columns) == agreement.COLUMNS
+    assert len(table) == 0

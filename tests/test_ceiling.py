@@ -1,0 +1,212 @@
+"""Variants of the noise ceiling."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages import ceiling as stage
+from stages.errors import StudyError
+from stages.pipeline.tables import read_parquet, write_parquet
+from stages.science import ceiling
+from stages.science.randomness import generator
+from tests import tiny_study
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def beta_units(n, n_responses=30, seed=0, backend="b"):
+    """Units whose true share of right answers is Beta(8, 2) and equals their MIS."""
+    rng = np.random.default_rng(seed)
+    p = rng.beta(8, 2, size=n)
+    answers = np.broadcast_to(n_responses, n)
+    return pd.DataFrame(
+        {
+            "model": "m",
+            "layer": "l",
+            "unit": np.arange(n),
+            "condition": "natural",
+            "backend": backend,
+            "mis": p,
+            "his": rng.binomial(answers, p) / answers,
+            "n_responses": answers,
+            "in_split": False,
+        }
+    )
+
+
+# Beta(8, 2): mean .8, variance V = .8 * .2 / 11 = .0145455, E[p(1-p)] = .16 - V = .1454545. With 30 answers the
+# recorded share has variance W = V + .1454545 / 30 = .0193939, and a share simulated from it
+# X = W + (.1454545 * 29/30) / 30 = .0240808.
+# V1 = sqrt(W / X), V2 = W / X, V3 = sqrt(V / X), V4 = V5 = sqrt(V / W).
+EXPECTED = {"V1": 0.8974, "V2": 0.8054, "V3": 0.7772, "V4": 0.8660, "V5": 0.8660}
+
+
+def test_variants_of_a_known_population():
+    table = ceiling.ceiling_table(beta_units(30_000), 0, 10, 0.95)
+    easy = table[table["subset"] == "easy"].set_index("variant")
+    for variant, expected in EXPECTED.items():
+        assert easy.loc[variant, "mean"] == pytest.approx(expected, abs=0.006), variant
+    assert easy["is_ceiling"].to_dict() == {"V1": True, "V2": True, "V3": False, "V4": True, "V5": True}
+    assert (easy["n_units"] == 30_000).all()
+
+
+def test_analytic_ceiling_is_the_correlation_of_truth_and_record():
+    units = beta_units(20_000, n_responses=np.random.default_rng(1).integers(5, 60, size=20_000))
+    analytic = ceiling.analytic_ceiling(units["his"], units["n_responses"])
+    assert analytic == pytest.approx(np.corrcoef(units["mis"], units["his"])[0, 1], abs=0.01)
+
+
+def test_analytic_ceiling_by_hand():
+    # his .5, 1, 1, 1 of 5 answers: noise .25 / 4 / 4 = .015625; variance (.375^2 + 3 * .125^2) / 3 = .0625
+    assert ceiling.analytic_ceiling([0.5, 1, 1, 1], [5, 5, 5, 5]) == pytest.approx(np.sqrt(0.75))
+
+
+def test_analytic_ceiling_where_it_is_zero_or_undefined():
+    # his .4, .5, .6 of 2 answers: noise about .25 exceeds the variance .01
+    assert ceiling.analytic_ceiling([0.4, 0.5, 0.6], [2, 2, 2]) == 0.0
+    assert np.isnan(ceiling.analytic_ceiling([0.5, 0.5, 0.5], [9, 9, 9]))
+    assert np.isnan(ceiling.analytic_ceiling([0.1, 0.5, 0.9], [9, 1, 9]))
+    assert np.isnan(ceiling.analytic_ceiling([0.1, 0.5], [9, 9]))
+
+
+def test_every_unit_keeps_its_own_number_of_answers():
+    # half the units have so many answers that their simulated share is the recorded one, the others have two
+    his = np.tile([0.5, 0.9], 500)
+    many, few = np.full(1000, 10**8), np.full(1000, 2)
+    draw = generator(0, "test")
+    assert ceiling.simulated_correlations("V1", his, many, 5, draw).min() > 0.999
+    # variance .04 of his, noise (.25 + .09) / 2 / 2 = .085: sqrt(.04 / .125) = .566
+    two = ceiling.simulated_correlations("V1", his, few, 200, draw)
+    assert two.mean() == pytest.approx(np.sqrt(0.04 / 0.125), abs=0.01)
+
+
+def test_blocks_do_not_change_the_number_of_simulations(monkeypatch):
+    units = beta_units(50)
+    monkeypatch.setattr(ceiling, "_BLOCK_VALUES", 120)
+    values = ceiling.simulated_correlations("V2", units["his"], units["n_responses"], 7, generator(0, "t"))
+    assert values.shape == (7,)
+    assert len(set(values)) == 7
+
+
+def test_subsets_separate_easy_from_all_conditions():
+    hard = beta_units(30, seed=1).assign(condition="hard95")
+    units = pd.concat([beta_units(40), hard], ignore_index=True)
+    table = ceiling.ceiling_table(units, 0, 50, 0.95)
+    assert table.groupby("subset")["n_units"].unique().to_dict() == {"easy": [40], "all": [70]}
+    order = ["V1", "V2", "V4", "V3", "V5"]
+    assert table["variant"].tolist() == order * 2
+    assert table["backend"].tolist() == ["", "", "", "b", "b"] * 2
+    rows = table.dropna()
+    assert len(rows) == len(table)
+    assert (rows["low"] <= rows["mean"]).all()
+    assert (rows["mean"] <= rows["high"]).all()
+
+
+def test_simulations_of_people_do_not_depend_on_the_backends():
+    both = pd.concat([beta_units(30), beta_units(30).assign(backend="c", mis=0.5)], ignore_index=True)
+    one = ceiling.ceiling_table(beta_units(30), 0, 50, 0.95)
+    two = ceiling.ceiling_table(both, 0, 50, 0.95)
+    pd.testing.assert_frame_equal(one, two[two["backend"].isin(["", "b"])].reset_index(drop=True))
+    constant = two[(two["backend"] == "c") & (two["variant"] == "V5")]
+    assert constant["mean"].isna().all()
+
+
+def test_interval_of_the_analytic_ceiling_narrows_with_units():
+    def width(n):
+        table = ceiling.ceiling_table(beta_units(n), 0, 200, 0.95).set_index(["subset", "variant"])
+        return table.loc[("easy", "V4"), "high"] - table.loc[("easy", "V4"), "low"]
+
+    assert width(1600) < 0.5 * width(100)
+
+
+def test_share_of_a_perfect_score_is_one_and_of_a_noisy_one_its_correlation_with_the_truth():
+    units = beta_units(8_000)
+    perfect = ceiling.share_of_ceiling(units, 50, 0.95, generator(0, "t"))
+    assert perfect["share"] == pytest.approx(1.0, abs=0.01)
+    assert perfect["share_low"] < perfect["share"] < perfect["share_high"]
+    # noise of the variance of the truth: correlation sqrt(1/2) with it
+    noise = np.random.default_rng(5).normal(0, np.sqrt(0.16 / 11), size=len(units))
+    noisy = ceiling.share_of_ceiling(units.assign(mis=units["mis"] + noise), 50, 0.95, generator(0, "t"))
+    assert noisy["share"] == pytest.approx(np.sqrt(0.5), abs=0.025)
+    assert noisy["share"] == pytest.approx(noisy["agreement"] / noisy["ceiling"])
+
+
+def test_joint_bootstrap_is_narrower_than_independent_ones():
+    # Agreement and ceiling rise and fall together with the spread of the drawn units.
+    units = beta_units(200, seed=3)
+    joint = ceiling.share_of_ceiling(units, 1000, 0.95, generator(0, "t"))
+    table = ceiling.ceiling_table(units, 0, 1000, 0.95).set_index(["subset", "variant"])
+    alone = table.loc[("easy", "V4"), "high"] - table.loc[("easy", "V4"), "low"]
+    own = []
+    for seed in range(200):
+        sample = units.sample(frac=1, replace=True, random_state=seed)
+        own.append(np.corrcoef(sample["mis"], sample["his"])[0, 1])
+    apart = np.hypot(
+        alone / table.loc[("easy", "V4"), "mean"],
+        np.subtract(*np.quantile(own, [0.975, 0.025])) / np.mean(own),
+    )
+    assert joint["share_high"] - joint["share_low"] < apart
+
+
+def test_share_table_leaves_the_split_out_and_survives_no_people():
+    units = beta_units(40).assign(in_split=lambda table: table["unit"] < 10)
+    table = ceiling.share_table(units, 0, 100, 0.95).set_index(["subset", "backend"])
+    assert table["n_units"].tolist() == [30, 30]
+    rest = units[units["unit"] >= 10]
+    assert table.loc[("easy", "b"), "agreement"] == pytest.approx(np.corrcoef(rest["mis"], rest["his"])[0, 1])
+    assert list(ceiling.share_table(units.iloc[:0], 0, 100, 0.95).columns) == ceiling.SHARE_COLUMNS
+    assert list(ceiling.ceiling_table(units.iloc[:0], 0, 100, 0.95).columns) == ceiling.COLUMNS
+
+
+def test_answers_spread_evenly_over_unequal_tasks_vary_less_than_the_ceiling_assumes():
+    # Half the tasks of a unit are sure, the others a coin flip or better; every task is answered equally often. The
+    # true shares then agree with the recorded ones better than V4 says.
+    rng = np.random.default_rng(0)
+    easy, hard = np.ones(4000), rng.uniform(0.3, 0.9, size=4000)
+    his = (rng.binomial(15, easy) + rng.binomial(15, hard)) / 30
+    analytic = ceiling.analytic_ceiling(his, np.full(4000, 30))
+    assert analytic < np.corrcoef((easy + hard) / 2, his)[0, 1] - 0.02
+
+
+def test_table_with_shares_keeps_the_ceilings_first():
+    units = beta_units(40)
+    table = ceiling.ceiling_and_shares(
+        ceiling.ceiling_table(units, 0, 20, 0.95), ceiling.share_table(units, 0, 20, 0.95)
+    )
+    assert table["units"].tolist() == ["all"] * 10 + ["outside_split"] * 2
+    shares = table[table["share"].notna()]
+    assert shares["variant"].tolist() == ["V4", "V4"]
+    assert shares["backend"].tolist() == ["b", "b"]
+    np.testing.assert_allclose(shares["mean"], ceiling.analytic_ceiling(units["his"], units["n_responses"]))
+
+
+# ---- the stage
+
+
+def run_stage(folder, people, scores):
+    tiny_study.write_params(folder / "params.yaml", ROOT, scores__backends=["b"])
+    write_parquet(folder / "human" / "units.parquet", people)
+    write_parquet(folder / "mis" / "units.parquet", scores)
+    names = {"params": "params.yaml", "human": "human", "mis": "mis", "out": "ceiling"}
+    stage.main([f"--{name}={folder / place}" for name, place in names.items()])
+    return read_parquet(folder / "ceiling" / "ceiling.parquet")
+
+
+def test_stage_joins_people_and_scores_by_unit(tmp_path):
+    units = beta_units(40)
+    people = units[["model", "layer", "unit", "condition", "his", "n_responses"]]
+    extra = pd.concat([units, units.assign(model="other")], ignore_index=True).sample(frac=1, random_state=0)
+    table = run_stage(tmp_path, people, extra)
+    expected = ceiling.ceiling_table(units, 0, tiny_study.PARAMS["ceiling.n_simulations"], 0.95)
+    pd.testing.assert_frame_equal(table, expected, check_dtype=False)
+    with pytest.raises(StudyError, match=r"3 units with human answers have no score; the first one: model m, .*unit 0"):
+        run_stage(tmp_path, people, units[units["unit"] > 2])
+
+
+def test_stage_without_people_writes_a_header(tmp_path):
+    units = beta_units(3)
+    table = run_stage(tmp_path, units.iloc[:0][["model", "layer", "unit", "condition", "his", "n_responses"]], units)
+    assert list(table.columns) == ceiling.COLUMNS
+    assert len(table) == 0

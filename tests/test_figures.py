@@ -1,0 +1,188 @@
+"""Figures: series from tables, drawings from series, the same bytes twice, no outside reference."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from report_fixture import BACKENDS, NETWORKS, build
+
+from stages.pipeline import figures, page
+from stages.pipeline.figures import FIGURES, clean, spread
+from stages.pipeline.params import load_params
+
+BY_NAME = {spec.name: spec for spec in FIGURES}
+
+
+def study_in(folder: Path, **options):
+    build(folder, **options)
+    params = load_params(folder / "params.yaml")
+    return page.load_study(params, *(folder / name for name in ("tables", "mis", "human", "calibration")))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return study_in(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def bare_study(tmp_path_factory):
+    return study_in(tmp_path_factory.mktemp("bare"), human=False)
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("spec", FIGURES, ids=lambda spec: spec.name)
+def test_every_figure_is_valid_svg_without_date_or_outside_reference(spec, narrow, study):
+    frame = spec.series(study)
+    assert len(frame) > 0
+    svg = figures.render(spec, frame, study, "A title", narrow=narrow)
+    assert ElementTree.fromstring(svg).tag.endswith("svg")
+    # name spaces are names, not addresses; nothing else may point outside
+    assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"|rdf:\w+="[^"]*"', "", svg)
+    assert "<dc:date>" not in svg
+    assert "Matplotlib" not in svg
+
+
+def test_a_drawing_repeats_whatever_the_settings_of_a_user(study):
+    spec = BY_NAME["models_ranked"]
+    frame = spec.series(study)
+    plain = figures.render(spec, frame, study, "t", narrow=False)
+    with mpl.rc_context({"font.size": 30, "svg.fonttype": "path", "lines.linewidth": 9}):
+        assert figures.render(spec, frame, study, "t", narrow=False) == plain
+
+
+@pytest.mark.parametrize("spec", FIGURES, ids=lambda spec: spec.name)
+def test_series_of_header_only_tables_are_empty_not_errors(spec, study):
+    empty = {name: table.head(0) for name, table in study.tables.items()}
+    nothing = replace(
+        study, tables=empty, units=study.units.head(0), human=study.human.head(0), curve=study.curve.head(0)
+    )
+    assert len(spec.series(nothing)) == 0
+
+
+def test_a_study_without_people_has_no_figure_of_people(bare_study):
+    # these six need answers, controls, fits or checkpoints, which the bare study does not have
+    missing = {
+        "mis_against_his",
+        "his_by_mis",
+        "agreement",
+        "dose_response",
+        "control_levels",
+        "calibration",
+        "training",
+    }
+    assert {spec.name for spec in FIGURES if spec.series(bare_study).empty} == missing
+
+
+def test_rankings_hold_only_study_networks_at_their_last_step(study):
+    table = study.tables["models"].copy()
+    early = table[table["model"] == NETWORKS[0]].assign(model="early", last=0, mis_mean=0.99)
+    control = table[table["model"] == NETWORKS[0]].assign(model="control", role="control", mis_mean=0.99)
+    tables = {**study.tables, "models": pd.concat([table, early, control], ignore_index=True)}
+    ranked = figures.models_ranked(replace(study, tables=tables))
+    assert set(ranked["model"]) == set(NETWORKS)
+    assert ranked["mis_mean"].is_monotonic_decreasing
+    assert list(ranked["rank"]) == [1, 2, 3, 4]
+
+
+def test_distribution_counts_every_unit_once(study):
+    frame = figures.unit_distribution(study)
+    assert set(frame["model"]) == set(NETWORKS)
+    np.testing.assert_allclose(frame.groupby("model")["share"].sum(), 1.0)
+    per_model = frame.groupby("model")["n"].first()
+    assert (per_model == study.units.groupby("model").size()).all()
+
+
+def test_units_of_the_calibration_split_are_left_out_of_the_bins(study):
+    joined = figures.mis_against_his(study)
+    assert joined["in_split"].sum() > 0
+    assert figures.his_by_mis(study)["n"].sum() == (joined["in_split"] == 0).sum()
+
+
+def test_scatter_joins_on_the_whole_key(study):
+    other = study.units.assign(condition="synthetic", mis=0.0)
+    both = replace(study, units=pd.concat([study.units, other], ignore_index=True))
+    assert len(figures.mis_against_his(both)) == len(study.human)
+    assert figures.mis_against_his(both)["mis"].min() > 0
+
+
+def test_agreement_shows_only_units_outside_the_split(study):
+    table = study.tables["agreement"]
+    changed = table.assign(pearson=table["pearson"].where(table["units"] == "outside_split", 9.0))
+    frame = figures.agreement(replace(study, tables={**study.tables, "agreement": changed}))
+    assert frame["value"].max() < 1
+    assert set(frame["backend"]) == {*BACKENDS, ""}
+    assert frame.loc[frame["measure"] == "ceiling", "value"].tolist() == [0.87]
+
+
+def test_layer_type_mean_counts_each_network_once(study):
+    frame = figures.layer_types(study)
+    conv = frame[frame["layer_type"] == "Conv"]
+    mean = conv.loc[conv["model"] == "", "mis_mean"].item()
+    assert mean == pytest.approx(conv.loc[conv["model"] != "", "mis_mean"].mean())
+
+
+def test_control_levels_hold_only_rows_over_all_factors(study):
+    frame = figures.control_levels(study)
+    lead = frame[frame["backend"] == BACKENDS[0]]
+    assert lead["control"].is_unique
+    # 0.5 + 0.42 * 0.8; the rows of single factors are 0.86 and 0.82
+    assert lead.set_index("control").loc["factor", "mis_mean"] == pytest.approx(0.836)
+    names = list(lead["control"])
+    assert [name for name in names if name.startswith("permuted:")] == names[4:8]
+    # never scored, so not drawn
+    assert "constant" not in names
+
+
+def test_dose_response_keeps_families_apart_and_goes_from_zero_to_one(study):
+    frame = figures.dose_response(study)
+    assert list(dict.fromkeys(frame["family"])) == ["mixture", "mixture_rectified"]
+    for _, part in frame.groupby("family"):
+        assert list(dict.fromkeys(part["backend"])) == list(BACKENDS)
+        assert part.groupby("backend")["rho"].apply(list).tolist() == [[0, 0.25, 0.5, 0.75, 1]] * 4
+
+
+def test_many_networks_are_drawn_as_a_curve_and_in_bins(tmp_path):
+    networks = tuple(f"net{i:02d}" for i in range(45))
+    study = study_in(tmp_path, networks=networks, layers=(("a.conv", "Conv"), ("b.fc", "Linear")))
+    ranked, deep = figures.models_ranked(study), figures.depth(study)
+    assert len(ranked) == 45
+    assert set(deep["panel"]) == {""}
+    assert deep.groupby("layer_type")["n"].sum().to_dict() == {"Conv": 45, "Linear": 45}
+    for name, frame in (("models_ranked", ranked), ("depth", deep)):
+        svg = figures.render(BY_NAME[name], frame, study, "t", narrow=False)
+        assert svg.count("<text") < 30
+    assert len(figures.ridge_models(study)) == figures.MOST_RIDGES
+    assert set(study.units["model"]) >= set(figures.ridge_models(study))
+
+
+def test_labels_are_moved_apart_without_changing_order():
+    moved = spread(np.array([0.5, 0.5, 0.9, 0.51]), 0.1)
+    assert np.diff(np.sort(moved)).min() >= 0.1 - 1e-9
+    assert np.argsort(moved, kind="stable").tolist() == [0, 1, 3, 2]
+    # far enough apart already: nothing moves
+    np.testing.assert_allclose(spread(np.array([3.0, 1.0, 2.0]), 0.5), [3.0, 1.0, 2.0])
+
+
+def test_names_are_short_and_printable():
+    assert clean("a\x00b\nc") == "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c"
+    assert len(clean("x" * 300)) <= 26
+    assert clean("short") == "short"
+
+
+def test_markup_and_dollar_signs_in_names_stay_text(tmp_path):
+    name = "<script>alert(1)</script>$\\frac$"
+    study = study_in(tmp_path, networks=("plain", "a$b$", "<i>x"), layers=(("a", "Conv"), ("b", "Linear")))
+    for spec in FIGURES:
+        svg = figures.render(spec, spec.series(study), study, name, narrow=False)
+        ElementTree.fromstring(svg)
+        assert "<script" not in svg
+        assert "<i>" not in svg
+    svg = figures.render(BY_NAME["models_ranked"], figures.models_ranked(study), study, "t", narrow=False)
+    assert ">a$b$<" in svg

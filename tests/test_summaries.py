@@ -1,0 +1,525 @@
+"""Summary tables of scored units."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from stages import calibration, ceiling, human, mis
+from stages import stats as stage
+from stages.errors import StudyError
+from stages.pipeline.tables import read_csv, read_json
+from stages.science import summaries
+from tests import tiny_study
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def scored(model, mis, backend="b", layer="l", mis_se=0.05, n_tasks=20, **more):
+    n = len(mis)
+    columns = {
+        "model": model,
+        "layer": layer,
+        "unit": np.arange(n),
+        "condition": "natural",
+        "layer_type": "Conv",
+        "layer_index": 1,
+        "depth": 0.5,
+        "width": 8,
+        "backend": backend,
+        "mis": np.asarray(mis, float),
+        "mis_se": mis_se,
+        "accuracy": np.asarray(mis, float),
+        "margin_mean": 0.1,
+        "margin_sd": 0.2,
+        "n_tasks": n_tasks,
+    }
+    return pd.DataFrame(columns | more)
+
+
+def roster(**rows):
+    frame = pd.DataFrame({"name": list(rows), **{key: [row.get(key, "") for row in rows.values()] for key in ROSTER}})
+    return frame.astype({"step": object})
+
+
+ROSTER = ("role", "series", "step", "last", "top1", "n_params", "input_size")
+
+
+# ---- means and networks
+
+
+def test_interval_of_a_mean_is_that_of_student():
+    values = np.array([0.5, 0.6, 0.8])
+    low, high = summaries.mean_interval([values.mean()], [values.std(ddof=1)], [3], 0.95)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert [low[0], high[0]] == pytest.approx([expected.low, expected.high])
+    assert np.isnan(summaries.mean_interval([0.5], [np.nan], [1], 0.95)).all()
+
+
+def test_table_of_networks():
+    units = pd.concat([scored("late", [0.2, 0.4]), scored("early", np.arange(101) / 100)], ignore_index=True)
+    table = summaries.model_summary(
+        units,
+        roster(
+            early={"role": "study", "top1": 50.0, "n_params": 7, "input_size": 64, "last": 1},
+            failed={"role": "study"},
+            late={"role": "study", "last": 1},
+        ),
+        pd.Series(["early", "early"]),
+        0.05,
+        0.95,
+    )
+    assert table["model"].tolist() == ["early", "late"]
+    early, late = table.iloc[0], table.iloc[1]
+    # 0, .01, ..., 1: the percentiles are their own names
+    assert early[["p5", "p25", "p50", "p75", "p95"]].tolist() == pytest.approx([0.05, 0.25, 0.5, 0.75, 0.95])
+    assert (early["n_units"], early["n_constant"], early["params"], early["top1"]) == (101, 2, 7, 50.0)
+    assert late["mis_mean"] == pytest.approx(0.3)
+    assert late["mis_sd"] == pytest.approx(np.sqrt(0.02))
+    # t quantile .975 with one degree of freedom is 12.706; sd / sqrt 2 = .1
+    assert late["mis_high"] == pytest.approx(0.3 + 1.2706, abs=1e-4)
+    assert late["n_constant"] == 0
+    assert list(table.columns) == summaries.MODEL_COLUMNS
+
+
+def test_layers_and_layer_types_weigh_units():
+    units = pd.concat(
+        [
+            scored("m", [0.5, 0.7], layer="a"),
+            scored("m", [0.9], layer="b", layer_index=2),
+            scored("m", [0.4], layer="c", layer_type="Linear"),
+        ],
+        ignore_index=True,
+    )
+    layers = summaries.layer_summary(units, 0.95).set_index("layer")
+    assert layers["mis_mean"].tolist() == pytest.approx([0.6, 0.9, 0.4])
+    assert layers.loc["a", "mis_se"] == pytest.approx(0.1)  # sd .1414 / sqrt 2
+    assert np.isnan(layers.loc["b", "mis_se"])
+    types = summaries.layer_type_summary(units, 0.95).set_index("layer_type")
+    assert types.loc["Conv", "mis_mean"] == pytest.approx(0.7)
+    assert types.loc["Conv", "n_units"] == 3
+
+
+def test_spread_of_margins_is_over_all_tasks():
+    rng = np.random.default_rng(0)
+    margins = rng.normal(size=(6, 4)) + np.arange(6)[:, None]
+    units = scored("m", rng.random(6), n_tasks=4, margin_mean=margins.mean(1), margin_sd=margins.std(1, ddof=1))
+    fit = {"slope": 2.0, "low": 1.0, "high": 3.0, "status": "calibrated"}
+    row = summaries.backend_summary(units, units, fit).iloc[0]
+    assert row["margin_sd"] == pytest.approx(margins.std(ddof=1))
+    assert row["margin_mean"] == pytest.approx(margins.mean())
+    assert row["spearman_lead"] == pytest.approx(1.0)
+    assert row["slope_low"] == 1.0
+
+
+def test_backends_are_compared_unit_by_unit():
+    lead = scored("m", [0.1, 0.2, 0.3, 0.4])
+    other = scored("m", [0.8, 0.6, 0.4, 0.2])
+    assert summaries.rank_agreement(other, lead) == pytest.approx(-1.0)
+    # the same units in another order, and one of them missing
+    assert summaries.rank_agreement(other.iloc[[2, 0, 3]], lead) == pytest.approx(-1.0)
+    assert np.isnan(summaries.rank_agreement(scored("m", [0.5] * 4), lead))
+    assert np.isnan(summaries.rank_agreement(other.iloc[:2], lead))
+
+
+def test_training_rows_and_gain():
+    rows = {
+        "net-step0": {"role": "study", "series": "net", "step": 0, "top1": 4.0},
+        "net": {"role": "study", "series": "net", "step": 2, "last": 1, "top1": 60.0},
+        "net-step1": {"role": "study", "series": "net", "step": 1},
+        "alone": {"role": "study", "step": np.nan},
+    }
+    units = pd.concat(
+        [
+            scored("net", [0.8, 0.9]),
+            scored("net-step0", [0.5, 0.6]),
+            scored("net-step1", [0.95, 0.95]),
+            scored("alone", [0.1]),
+        ],
+        ignore_index=True,
+    )
+    models = summaries.model_summary(units, roster(**rows), pd.Series([], dtype=object), 0.05, 0.95)
+    training = summaries.training_summary(models)
+    assert training["model"].tolist() == ["net-step0", "net-step1", "net"]
+    # .85 at the end, .55 untrained, whatever comes between
+    assert summaries.trained_minus_untrained(training, "b") == pytest.approx(0.3)
+    assert np.isnan(summaries.trained_minus_untrained(training.iloc[1:], "b"))
+
+
+# ---- planted units
+
+
+def labels(frame):
+    return frame[["model", "layer", "unit"]].assign(label=frame.pop("label"))
+
+
+def planted(mis_se=0.05, **layers):
+    """Units of the network of planted units: layer -> list of (label, mis)."""
+    rows = [
+        scored("controls", [mis], layer=layer, mis_se=mis_se).assign(unit=unit, label=label)
+        for layer, units in layers.items()
+        for unit, (label, mis) in enumerate(units)
+    ]
+    frame = pd.concat(rows, ignore_index=True)
+    return frame, labels(frame)
+
+
+def judged(units, names, n_constant=0, permuted=None, untrained=None):
+    controls = summaries.label_controls(units, ["controls"], permuted or {}, untrained or {}, names)
+    table = summaries.controls_summary(controls, n_constant, 0.95)
+    return table.set_index(["control", "factor"])
+
+
+def chance(n, mean=0.5, seed=0):
+    """Scores of n units at `mean` whose deviations are exactly their standard error 0.05 on either side."""
+    return [("", mean + 0.05 * (-1) ** unit) for unit in range(n)]
+
+
+def test_hash_units_pass_at_chance_only():
+    fine = judged(*planted(hash=chance(100)))
+    row = fine.loc[("hash", "")]
+    # deviations +-1 standard error: sd over 100 units sqrt(100 / 99)
+    assert row["z_sd"] == pytest.approx(np.sqrt(100 / 99))
+    assert row["passed"] == 1
+    assert "1.06" in row["expectation"]  # sqrt(19 / 17)
+    # standard error .05 / sqrt(99) = .00503; three of them are .0151
+    assert judged(*planted(hash=chance(100, 0.514))).loc[("hash", ""), "passed"] == 1
+    assert judged(*planted(hash=chance(100, 0.516))).loc[("hash", ""), "passed"] == 0
+    assert judged(*planted(hash_rectified=chance(100, 0.48))).loc[("hash_rectified", ""), "passed"] == 0
+
+
+def mixtures(*means, factor="colour:cos", family="mixture"):
+    rhos = ("0", "0.25", "0.5", "0.75", "1")
+    return {
+        f"{family}_{rho}": [(factor, mean + 0.01), (factor, mean - 0.01)] for rho, mean in zip(rhos, means, strict=True)
+    }
+
+
+def test_mixtures_must_rise_with_rho():
+    table = judged(*planted(**mixtures(0.5, 0.6, 0.7, 0.8, 0.9)))
+    pooled = table[table.index.get_level_values("factor") == ""]
+    assert pooled["rho"].tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert pooled["passed"].tolist() == [pd.NA, 1, 1, 1, 1]
+    assert summaries.dose_response_rises(table.reset_index(), "b") is True
+
+    flat = judged(*planted(**mixtures(0.5, 0.6, 0.6, 0.8, 0.9)))
+    assert flat.loc[("mixture_0.5", ""), "passed"] == 0
+    assert flat.loc[("mixture_0.5", "colour"), "passed"] == 1  # one factor: only a clear fall counts
+    assert summaries.dose_response_rises(flat.reset_index(), "b") is False
+
+    # standard errors .01 a unit, .0071 for two: a fall of .04 is more than 3 * .01, one of .02 is not
+    means = (0.5, 0.7, 0.66, 0.8, 0.78)
+    fallen = judged(*planted(0.01, **mixtures(*means)))
+    assert fallen.loc[("mixture_0.5", "colour"), "passed"] == 0
+    assert fallen.loc[("mixture_1", "colour"), "passed"] == 1
+    assert fallen.loc[("mixture_1", ""), "passed"] == 0
+
+
+def test_mixtures_of_an_unseen_factor_are_not_judged():
+    table = judged(*planted(**mixtures(0.5, 0.51, 0.49, 0.5, 0.505)))
+    assert table["passed"].isna().all()
+    assert table["expectation"].str.contains("does not see").all()
+    assert summaries.dose_response_rises(table.reset_index(), "b") is None
+
+
+def test_seen_and_unseen_factors_are_told_apart_and_pooled():
+    seen, unseen = mixtures(0.5, 0.6, 0.7, 0.8, 0.9), mixtures(0.5, 0.5, 0.5, 0.5, 0.5, factor="frequency")
+    table = judged(*planted(**{layer: seen[layer] + unseen[layer] for layer in seen}))
+    assert table.loc[("mixture_1", "colour"), "passed"] == 1
+    assert table.loc[("mixture_1", "frequency"), "passed"] is pd.NA
+    assert table.loc[("mixture_1", ""), "mis_mean"] == pytest.approx(0.7)
+    assert table.loc[("mixture_1", ""), "n_units"] == 4
+    assert "1 of 2" in table.loc[("mixture_1", ""), "expectation"]
+    # what happens to an unseen factor does not count: over all units .6 would follow .65 here
+    fallen = mixtures(0.5, 0.7, 0.5, 0.5, 0.5, factor="frequency")
+    table = judged(*planted(**{layer: seen[layer] + fallen[layer] for layer in seen}))
+    assert table.loc[("mixture_0.5", ""), "mis_mean"] < table.loc[("mixture_0.25", ""), "mis_mean"]
+    assert table.loc[("mixture_0.5", ""), "passed"] == 1
+
+
+def test_rectified_mixtures_are_a_family_of_their_own():
+    table = judged(
+        *planted(
+            **mixtures(0.5, 0.6, 0.7, 0.8, 0.9),
+            **mixtures(0.5, 0.7, 0.6, 0.8, 0.9, family="mixture_rectified"),
+        )
+    )
+    assert table.loc[("mixture_rectified_0.5", ""), "passed"] == 0
+    assert table.loc[("mixture_0.5", ""), "passed"] == 1
+    assert summaries.dose_response_rises(table.reset_index(), "b") is True
+
+
+def test_copies_are_held_against_the_units_they_copy():
+    sources = {
+        "factor": [("colour:cos", 0.9), ("shape:star", 0.6)],
+        # four draws share a label, the first of them was copied
+        "mixture_0.5": [("count", 0.7), ("count", 0.1)],
+    }
+    copied = [("factor/colour:cos", 0.9), ("factor/shape:star", 0.6), ("mixture_0.5/count", 0.7)]
+    # standard errors .05 each: the mean of three differences within 3 * sqrt(6 * .05^2) / 3 = .1225
+    fine = judged(*planted(**sources, duplicate=[(name, mis + 0.12) for name, mis in copied]))
+    assert fine.loc[("duplicate", ""), "passed"] == 1
+    assert fine.loc[("duplicate", ""), "expectation"].startswith("0.733")  # (.9 + .6 + .7) / 3
+    off = judged(*planted(**sources, negated=[(name, mis - 0.125) for name, mis in copied]))
+    assert off.loc[("negated", ""), "passed"] == 0
+    assert fine.loc[("factor", "shape"), "mis_mean"] == pytest.approx(0.6)
+    assert fine.loc[("factor", ""), "passed"] is pd.NA
+
+
+def test_constant_unit_must_not_be_scored():
+    table = judged(*planted(hash=chance(10)), n_constant=1)
+    assert table.loc[("constant", ""), "passed"] == 1
+    assert table.loc[("constant", ""), "n_units"] == 0
+    scored_anyway = judged(*planted(hash=chance(10), constant=[("", 0.5)]), n_constant=0)
+    assert scored_anyway.loc[("constant", ""), "passed"] == 0
+    assert scored_anyway.loc[("constant", ""), "n_units"] == 1
+
+
+def test_permuted_and_untrained_networks_are_named_after_their_origin():
+    units, names = planted(polysemantic=[("colour:cos|shape:star", 0.7), ("colour:sin|count", 0.8)])
+    shuffled = scored("resnet-permuted", [mis for _, mis in chance(60)])
+    fresh = scored("resnet-step0", [0.6, 0.61])
+    ignored = scored("resnet", [0.9, 0.91])
+    table = judged(
+        pd.concat([units, shuffled, fresh, ignored], ignore_index=True),
+        names,
+        permuted={"resnet-permuted": "resnet"},
+        untrained={"resnet-step0": "resnet"},
+    )
+    assert set(table.index) == {("polysemantic", ""), ("permuted:resnet", ""), ("untrained:resnet", "")}
+    assert table.loc[("permuted:resnet", ""), "passed"] == 1
+    assert table.loc[("untrained:resnet", ""), "passed"] is pd.NA
+    assert table.loc[("polysemantic", ""), "mis_mean"] == pytest.approx(0.75)
+
+
+def test_every_backend_is_judged_for_itself():
+    units, names = planted(hash=chance(100))
+    other = units.assign(backend="c", mis=units["mis"] + 0.1)
+    table = summaries.controls_summary(
+        summaries.label_controls(pd.concat([units, other], ignore_index=True), ["controls"], {}, {}, names),
+        1,
+        0.95,
+    )
+    passed = table.set_index(["backend", "control"])["passed"]
+    assert passed.to_dict() == {
+        ("b", "hash"): 1,
+        ("b", "constant"): 1,
+        ("c", "hash"): 0,
+        ("c", "constant"): 1,
+    }
+    assert list(table.columns) == summaries.CONTROL_COLUMNS
+
+
+def test_no_controls_give_an_empty_table():
+    units, names = planted(hash=chance(2))
+    controls = summaries.label_controls(units.iloc[:0], ["controls"], {}, {}, names)
+    assert list(summaries.controls_summary(controls, 0, 0.95).columns) == summaries.CONTROL_COLUMNS
+
+
+# ---- roster and headline numbers
+
+
+def test_roster_rows_by_what_they_are_for():
+    rows = pd.DataFrame(
+        [
+            ("net-step0", "timm", "", "study", "net", 0, 0),
+            ("net", "timm", "", "study", "net", 3, 1),
+            ("alone", "timm", "", "study", "", None, 1),
+            ("encoder", "timm", "", "similarity", "", None, 1),
+            ("controls", "control:planted", "", "control", "", None, 1),
+            ("shuffled", "control:permuted", '{"of": "net"}', "control", "", None, 1),
+        ],
+        columns=["name", "constructor", "kwargs", "role", "series", "step", "last"],
+    ).astype({"step": "Int64"})
+    found = summaries.networks_of(rows)
+    assert found.study == ["net-step0", "net", "alone"]
+    assert found.ranked == ["net", "alone"]
+    assert found.planted == ["controls"]
+    assert found.permuted == {"shuffled": "net"}
+    assert found.untrained == {"net-step0": "net"}
+
+
+def test_headline_numbers_leave_out_what_is_not_defined():
+    empty = pd.DataFrame(columns=["units", "level", "backend", "pearson"])
+    tables = {
+        "controls": pd.DataFrame(columns=summaries.CONTROL_COLUMNS),
+        "noise_ceiling": pd.DataFrame(columns=["subset", "backend", "variant", "mean", "share"]),
+        "agreement": empty,
+        "calibration": pd.DataFrame({"backend": list("bcdefg"), "slope": 6.25}),
+        "failures": pd.DataFrame({"model": ["x"]}),
+        "training": pd.DataFrame(columns=summaries.TRAINING_COLUMNS),
+    }
+    found = summaries.headline(tables, list("bcdefg"), scored("m", np.arange(101) / 100), 4000)
+    assert found.pop("mis_p5") == pytest.approx(0.05)
+    assert found.pop("mis_p95") == pytest.approx(0.95)
+    assert found.pop("mis_mean") == pytest.approx(0.5)
+    assert found == {
+        "n_images": 4000,
+        "n_models": 1,
+        "n_units": 101,
+        "n_failed": 1,
+        **{f"slope_{backend}": 6.25 for backend in "bcde"},
+    }
+
+
+def test_headline_numbers_of_a_whole_study_are_at_most_25():
+    agreed = pd.DataFrame(
+        [("outside_split", level, backend, 0.5) for level in ("unit", "unit_within") for backend in "bcdef"],
+        columns=["units", "level", "backend", "pearson"],
+    )
+    controls = pd.DataFrame(
+        [("b", "hash", "", 0.51, 1.05, 1), ("c", "hash", "", 0.9, 9.0, 0), ("b", "mixture_1", "", 0.9, 2.0, 1)],
+        columns=["backend", "control", "factor", "mis_mean", "z_sd", "passed"],
+    )
+    ceilings = pd.DataFrame(
+        [("all", "", "V4", 0.8, np.nan), ("easy", "b", "V4", 0.7, 0.1), ("all", "b", "V4", 0.7, 0.6)],
+        columns=["subset", "backend", "variant", "mean", "share"],
+    )
+    training = pd.DataFrame({"series": "s", "backend": "b", "step": [0, 1], "mis_mean": [0.5, 0.8]})
+    tables = {
+        "controls": controls,
+        "noise_ceiling": ceilings,
+        "agreement": agreed,
+        "calibration": pd.DataFrame({"backend": list("bcdef"), "slope": 2.0}),
+        "failures": pd.DataFrame({"model": []}),
+        "training": training,
+    }
+    found = summaries.headline(tables, list("bcdef"), scored("m", [0.5, 0.6]), 10)
+    assert len(found) <= 25
+    assert (found["hash_mis"], found["hash_z_sd"]) == (0.51, 1.05)
+    assert (found["ceiling_v4"], found["share_of_ceiling"]) == (0.8, 0.6)
+    assert (found["controls_failed"], found["dose_response_rising"]) == (1, 1)
+    assert found["trained_minus_untrained"] == pytest.approx(0.3)
+    assert found["pearson_unit_within"] == 0.5
+
+
+# ---- the stage
+
+
+TABLES = {
+    "models": summaries.MODEL_COLUMNS,
+    "layers": summaries.LAYER_COLUMNS,
+    "layer_types": summaries.LAYER_TYPE_COLUMNS,
+    "backends": summaries.BACKEND_COLUMNS,
+    "controls": summaries.CONTROL_COLUMNS,
+    "training": summaries.TRAINING_COLUMNS,
+}
+OTHERS = {
+    *("agreement", "noise_ceiling", "conover_layer_types", "conover_models", "calibration", "sensitivity"),
+    *("constant_units", "failures", "rejected_images", "exclusions"),
+}
+
+
+def run_all(folder, **changes):
+    """Every stage from the answers to the tables, in `folder`, which holds a tiny study."""
+    data = folder / "data"
+    tiny_study.write_params(folder / "params.yaml", ROOT, **changes)
+    given = {name: data / name for name in stage.FOLDERS} | {"roster": data / "models", "params": folder / "params.yaml"}
+
+    def call(main, out, *names, **others):
+        places = {name: given[name] for name in ("params", *names)} | {"out": data / out} | others
+        main([f"--{name}={place}" for name, place in places.items()])
+
+    call(human.main, "human", "tasks", "images", roster=data / "models" / "roster.csv", external=folder)
+    call(calibration.main, "calibration", "scores", "human")
+    call(mis.main, "mis", "scores", "calibration")
+    call(ceiling.main, "ceiling", "human", "mis")
+    run_stats(folder)
+
+
+def run_stats(folder):
+    data, results = folder / "data", folder / "results"
+    given = {name: data / name for name in stage.FOLDERS} | {"roster": data / "models", "params": folder / "params.yaml"}
+    given |= {"tables": results / "tables"}
+    given |= {name: results / f"{name}.json" for name in ("metrics", "provenance")}
+    stage.main([f"--{name}={place}" for name, place in given.items()])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    tiny_study.write_study(folder / "data")
+    run_all(folder)
+    return folder
+
+
+def table_of(folder, name):
+    return read_csv(folder / "results" / "tables" / f"{name}.csv")
+
+
+def test_stage_writes_every_table_with_its_columns(finished):
+    names = {path.stem for path in (finished / "results" / "tables").iterdir()}
+    assert names == set(TABLES) | OTHERS
+    for name, columns in TABLES.items():
+        assert list(table_of(finished, name).columns) == columns
+
+
+def test_rankings_and_agreement_leave_steps_and_controls_out(finished):
+    for name in ("layer_types", "conover_models"):
+        table = table_of(finished, name)
+        column = "model" if name == "layer_types" else "first"
+        assert set(table[column]) <= {"net", "other"}
+    agreed = table_of(finished, "agreement")
+    assert agreed.loc[agreed["level"] == "unit", "n"].tolist() == [24, 18] * 2
+    assert set(table_of(finished, "layers")["model"]) == {"net-step0", "net", "other"}
+    models = table_of(finished, "models")
+    assert models["model"].drop_duplicates().tolist() == ["net-step0", "net", "other", "controls", "shuffled"]
+    assert models.loc[models["model"] == "controls", "n_constant"].tolist() == [2, 2]
+    assert table_of(finished, "conover_models")["backend"].tolist() == ["oracle", "null", "human"]
+
+
+def test_planted_truth_is_found(finished):
+    controls = table_of(finished, "controls").set_index(["backend", "control", "factor"])
+    for backend in tiny_study.BACKENDS:
+        assert controls.loc[(backend, "hash", ""), "passed"] == 1
+        assert controls.loc[(backend, "constant", ""), "passed"] == 1
+        assert controls.loc[(backend, "permuted:net", ""), "passed"] == 1
+    assert controls.loc[("oracle", "mixture_1", ""), "mis_mean"] > 0.6
+    assert controls.loc[("oracle", "duplicate", ""), "passed"] == 1
+    assert controls.loc[("null", "mixture_1", ""), "expectation"] == "none: the backend does not see it"
+    training = table_of(finished, "training")
+    assert training["model"].tolist() == ["net-step0", "net"] * 2
+    metrics = read_json(finished / "results" / "metrics.json")
+    assert metrics["trained_minus_untrained"] > 0.05
+    assert metrics["pearson_unit_oracle"] > 0.5
+    assert metrics["n_failed"] == 1
+    assert isinstance(metrics["n_units"], int)
+
+
+def test_side_tables_pass_through_as_they_are(finished):
+    folder = finished / "results" / "tables"
+    assert (folder / "failures.csv").read_text() == "model,stage,reason\nlost,models,no weights\n"
+    assert (folder / "rejected_images.csv").read_text() == "path,reason\nbroken.png,empty file\n"
+    # a layer called 0.10 keeps its name
+    assert "net,oracle,0.10,Conv" in (folder / "layers.csv").read_text()
+
+
+def test_stage_writes_the_same_bytes_again(finished, tmp_path):
+    results = finished / "results"
+    before = {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
+    run_stats(finished)
+    assert before == {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
+
+
+def test_study_without_people_has_every_table(tmp_path):
+    tiny_study.write_study(tmp_path / "data")
+    run_all(tmp_path, human__source="none")
+    for name in ("agreement", "noise_ceiling"):
+        assert len(table_of(tmp_path, name)) == 0
+    assert set(table_of(tmp_path, "backends")["status"]) == {"not calibrated"}
+    metrics = read_json(tmp_path / "results" / "metrics.json")
+    assert "pearson_unit_oracle" not in metrics
+    assert metrics["slope_oracle"] == 6.25
+
+
+def test_missing_side_file_is_named(finished):
+    for name in ("tasks/constant_units.csv", "models/failures.csv", "sensitivity/settings.parquet"):
+        path = finished / "data" / name
+        hidden = path.rename(path.with_suffix(".hidden"))
+        try:
+            with pytest.raises(StudyError, match=f"{path.name}: no such file"):
+                run_stats(finished)
+        finally:
+            hidden.rename(path)
