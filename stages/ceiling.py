@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     params = load_params(args.params)
     people = read_parquet(args.human / "units.parquet")
-    rows = ds.field("model").isin(people["model"].unique().tolist())
+    rows = ds.field("model").isin(pa.array(people["model"].unique(), pa.string()))
     scores = ds.dataset(args.mis / "units.parquet").to_table([*KEY, "backend", "mis"], filter=rows).to_pandas()
     units = annotated(scores, people, params.scores.backends)
     table = ceiling_table(units, params.seed, params.ceiling.n_simulations, params.stats.confidence)

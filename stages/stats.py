@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
@@ -38,52 +39,49 @@ FAILURES = ["model", "stage", "reason"]
 Tables = dict[str, pd.DataFrame]
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What the tables of every backend need besides its units."""
+
+    roster: pd.DataFrame
+    nets: summaries.Networks
+    labels: pd.DataFrame
+    constant: pd.DataFrame
+    tail_share: float
+    slopes: dict[str, dict[str, object]]
+    confidence: float
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("params", *FOLDERS, "tables", "metrics", "provenance"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args(argv)
     params = load_params(args.params)
-    backends, confidence = params.scores.backends, params.stats.confidence
-    roster = read_roster(args.roster / "roster.csv")
-    nets = summaries.networks_of(roster)
+    backends = params.scores.backends
     tables = side_tables(args)
-    labels = text_table(args.activations / "control_labels.csv").astype({"unit": int})
-    tail_share = read_json(args.tasks / "summary.json")["tail_share"]
-    slopes = read_json(args.calibration / "slope.json")
+    facts = read_facts(args, tables["constant_units"], params.stats.confidence)
     people = read_parquet(args.human / "units.parquet")
-    absolute = tables["constant_units"].query("absolute == '1'")
-    n_constant = int((absolute["model"].isin(nets.planted) & (absolute["layer"] == "constant")).sum())
 
     parts: dict[str, list[pd.DataFrame]] = defaultdict(list)
     lead, rated = None, []
     for backend in backends:
         units = backend_units(args.mis / "units.parquet", backend)
-        ranked = units[units["model"].isin(nets.ranked)]
+        ranked = units[units["model"].isin(facts.nets.ranked)]
         lead = ranked if lead is None else lead
-        controls = summaries.label_controls(units, nets.planted, nets.permuted, nets.untrained, labels)
-        parts["models"].append(summaries.model_summary(units, roster, absolute["model"], tail_share, confidence))
-        parts["layers"].append(summaries.layer_summary(units[units["model"].isin(nets.study)], confidence))
-        parts["layer_types"].append(summaries.layer_type_summary(ranked, confidence))
-        parts["controls"].append(summaries.controls_summary(controls, n_constant, confidence))
-        parts["backends"].append(summaries.backend_summary(ranked, lead, slopes[backend]))
-        literal = literal_scores(args.scores / f"{backend}.parquet", nets.ranked)
-        row = {"backend": backend, **slopes[backend], "mis_mean": ranked["mis"].mean(), **literal}
-        parts["calibration"].append(pd.DataFrame([row], columns=[*SLOPE_COLUMNS, "mis_mean", *literal]))
-        for name, table in comparisons.compare_units(ranked, "mis", backend).items():
+        literal = literal_scores(args.scores / f"{backend}.parquet", facts.nets.ranked)
+        for name, table in backend_tables(backend, units, ranked, lead, literal, facts).items():
             parts[name].append(table)
         rated.append(units[units["model"].isin(people["model"].unique())])
         log.info("%s: %d units", backend, len(units))
     annotated = agreement.annotated(pd.concat(rated, ignore_index=True), people, backends)
-    for name, table in comparisons.compare_units(
-        annotated[annotated["backend"] == backends[0]], "his", "human"
-    ).items():
+    once = annotated[annotated["backend"] == backends[0]]
+    for name, table in comparisons.compare_units(once, "his", "human").items():
         parts[name].append(table)
     tables |= {name: pd.concat(found, ignore_index=True) for name, found in parts.items()}
-    order = {name: place for place, name in enumerate(roster["name"])}
-    tables["models"] = tables["models"].sort_values("model", key=lambda names: names.map(order), kind="stable")
+    tables["models"] = in_order(tables["models"], facts.roster["name"])
     tables["training"] = summaries.training_summary(tables["models"])
-    bootstrap = params.seed, params.stats.n_bootstrap, confidence
+    bootstrap = params.seed, params.stats.n_bootstrap, params.stats.confidence
     tables["agreement"] = agreement.agreement_table(annotated, *bootstrap)
     ceilings = read_parquet(args.ceiling / "ceiling.parquet")
     tables["noise_ceiling"] = ceiling.ceiling_and_shares(ceilings, ceiling.share_table(annotated, *bootstrap))
@@ -97,13 +95,47 @@ def main(argv: list[str] | None = None) -> None:
     write_json(args.provenance, provenance.describe(**folders, params=asdict(params)))
 
 
-def read_roster(path: Path) -> pd.DataFrame:
-    """Resolved roster with numbers as numbers, missing ones as missing."""
-    roster = networks.read_roster(path)
+def read_facts(args: argparse.Namespace, constant: pd.DataFrame, confidence: float) -> Facts:
+    roster = networks.read_roster(args.roster / "roster.csv")
     for name in ("step", "top1", "last", "n_params", "input_size"):
         roster[name] = pd.to_numeric(roster[name], errors="coerce")
     whole = dict.fromkeys(["step", "last", "n_params", "input_size"], "Int64")
-    return roster.astype({**whole, "series": "str"})
+    roster = roster.astype({**whole, "series": "str"})
+    return Facts(
+        roster=roster,
+        nets=summaries.networks_of(roster),
+        labels=text_table(args.activations / "control_labels.csv").astype({"unit": int}),
+        # the relative rule of the table is a remark; these are the units that were left out
+        constant=constant[constant["absolute"] == "1"],
+        tail_share=read_json(args.tasks / "summary.json")["tail_share"],
+        slopes=read_json(args.calibration / "slope.json"),
+        confidence=confidence,
+    )
+
+
+def backend_tables(
+    backend: str, units: pd.DataFrame, ranked: pd.DataFrame, lead: pd.DataFrame, literal: dict[str, float], facts: Facts
+) -> Tables:
+    """Tables of one backend; `ranked` are its units of networks that enter rankings, `lead` those of the first one."""
+    nets, confidence, constant = facts.nets, facts.confidence, facts.constant
+    controls = summaries.label_controls(units, nets.planted, nets.permuted, nets.untrained, facts.labels)
+    n_constant = int((constant["model"].isin(nets.planted) & (constant["layer"] == "constant")).sum())
+    slope = {"backend": backend, **facts.slopes[backend], "mis_mean": ranked["mis"].mean(), **literal}
+    return {
+        "models": summaries.model_summary(units, facts.roster, constant["model"], facts.tail_share, confidence),
+        "layers": summaries.layer_summary(units[units["model"].isin(nets.study)], confidence),
+        "layer_types": summaries.layer_type_summary(ranked, confidence),
+        "controls": summaries.controls_summary(controls, n_constant, confidence),
+        "backends": summaries.backend_summary(ranked, lead, facts.slopes[backend]),
+        "calibration": pd.DataFrame([slope], columns=[*SLOPE_COLUMNS, "mis_mean", *literal]),
+        **comparisons.compare_units(ranked, "mis", backend),
+    }
+
+
+def in_order(table: pd.DataFrame, models: pd.Series) -> pd.DataFrame:
+    """Rows in the order of the roster, backends as they were."""
+    place = {name: place for place, name in enumerate(models)}
+    return table.sort_values("model", key=lambda names: names.map(place), kind="stable", ignore_index=True)
 
 
 def text_table(path: Path) -> pd.DataFrame:
@@ -138,7 +170,8 @@ def backend_units(path: Path, backend: str) -> pd.DataFrame:
 def literal_scores(path: Path, models: list[str]) -> dict[str, float]:
     """Mean and maximum of MIS with the paper's alpha read as a factor, over the units of some networks."""
     count, total, largest = 0, 0.0, float("nan")
-    batches = ds.dataset(path).to_batches(columns=["margins"], filter=ds.field("model").isin(models))
+    wanted = ds.field("model").isin(pa.array(models, pa.string()))
+    batches = ds.dataset(path).to_batches(columns=["margins"], filter=wanted)
     for batch in (batch for batch in batches if len(batch)):
         margins = batch["margins"].flatten().to_numpy().reshape(len(batch), -1)
         mis = score.unit_scores(margins, score.LITERAL_SLOPE)["mis"]

@@ -76,7 +76,7 @@ def build(
 
 def _params(folder, human, title, report):
     yaml = YAML(typ="safe")
-    values = yaml.load((ROOT / "params.yaml").read_text())
+    values = yaml.load((ROOT / "studies/synthetic.yaml").read_text())
     values["scores"]["backends"] = list(BACKENDS)
     values["images"]["generated"]["n"] = N_IMAGES
     values["tasks"] = {"n_tasks": N_TASKS, "n_explanations": N_EXPLANATIONS}

@@ -94,7 +94,7 @@ def test_mixtures_correlate_with_their_factor_as_planted(layers, rho):
 
 def test_a_mixture_has_several_different_draws_of_every_factor_unit(layers):
     mixture = layers["mixture_0.5"]
-    assert all(mixture.labels.count(label) == 4 for label in layers["factor"].labels)
+    assert all(mixture.labels.count(label) == controls.N_MIXTURE_DRAWS for label in layers["factor"].labels)
     assert len(np.unique(mixture.values, axis=1).T) == len(mixture.labels)
     # without hash all draws would be equal
     assert layers["mixture_1"].labels == layers["factor"].labels

@@ -120,6 +120,16 @@ def test_answers_follow_the_true_probabilities():
     assert responses["participant"].nunique() == 1500
 
 
+def test_lapses_are_guesses_and_not_errors():
+    # margins so large that every other answer is right: half the trials are guesses, half of those right
+    people = observers.Population(slope=6.25, slope_spread=0.3, lapse=0.5)
+    margins = np.full((40, 5), 100.0)
+    responses = observers.simulate_responses(margins, people, 500, 20, 5, "net")
+    # 1,000 people with Beta(10, 10) lapses (sd .11) of 20 answers each: standard error of the mean below .004
+    assert responses["correct"].mean() == pytest.approx(0.75, abs=0.016)
+    assert observers.true_probabilities(margins, people)[0] == pytest.approx(0.75)
+
+
 def test_answers_depend_on_seed_and_network_only():
     margins = np.zeros((4, 3))
     first = observers.simulate_responses(margins, PEOPLE, 6, 3, 5, "net")

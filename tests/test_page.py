@@ -187,6 +187,9 @@ def test_answers_are_called_simulated_wherever_they_are_shown(synthetic):
     assert all("simulated" in caption for caption in about_people)
     assert "Agreement with simulated observers" in synthetic[1]
     assert "Agreement with people" not in synthetic[1]
+    # rows of answers in the tests of pairs, which the table calls human
+    assert "<td>simulated observers</td>" in synthetic[1]
+    assert "<td>human</td>" not in synthetic[1]
 
 
 def test_study_without_people_says_so_instead_of_empty_plots(custom):

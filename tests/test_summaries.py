@@ -220,23 +220,42 @@ def test_mixtures_must_rise_with_rho():
 def test_mixtures_of_an_unseen_factor_are_not_judged():
     table = judged(*planted(**mixtures(0.5, 0.51, 0.49, 0.5, 0.505)))
     assert table["passed"].isna().all()
-    assert table["expectation"].str.contains("does not see").all()
+    assert table["expectation"].str.startswith("none: the backend").all()
     assert summaries.dose_response_rises(table.reset_index(), "b") is None
 
 
 def test_seen_and_unseen_factors_are_told_apart_and_pooled():
-    seen, unseen = mixtures(0.5, 0.6, 0.7, 0.8, 0.9), mixtures(0.5, 0.5, 0.5, 0.5, 0.5, factor="frequency")
+    seen = mixtures(0.5, 0.6, 0.7, 0.8, 0.9)
+    seen = {layer: [*units, ("shape:star", units[0][1])] for layer, units in seen.items()}
+    unseen = mixtures(0.5, 0.5, 0.5, 0.5, 0.5, factor="frequency")
     table = judged(*planted(**{layer: seen[layer] + unseen[layer] for layer in seen}))
     assert table.loc[("mixture_1", "colour"), "passed"] == 1
     assert table.loc[("mixture_1", "frequency"), "passed"] is pd.NA
-    assert table.loc[("mixture_1", ""), "mis_mean"] == pytest.approx(0.7)
-    assert table.loc[("mixture_1", ""), "n_units"] == 4
-    assert "1 of 2" in table.loc[("mixture_1", ""), "expectation"]
-    # what happens to an unseen factor does not count: over all units .6 would follow .65 here
+    assert table.loc[("mixture_1", ""), "mis_mean"] == pytest.approx((2 * 0.9 + 0.91 + 2 * 0.5) / 5)
+    assert table.loc[("mixture_1", ""), "n_units"] == 5
+    assert "2 of 3 factors" in table.loc[("mixture_1", ""), "expectation"]
+    # what happens to an unseen factor does not count: over all units (2 * .7 + .71 + 2 * .5) / 5 = .622 follows
+    # (2 * .6 + .61 + 2 * .7) / 5 = .642 here
     fallen = mixtures(0.5, 0.7, 0.5, 0.5, 0.5, factor="frequency")
     table = judged(*planted(**{layer: seen[layer] + fallen[layer] for layer in seen}))
     assert table.loc[("mixture_0.5", ""), "mis_mean"] < table.loc[("mixture_0.25", ""), "mis_mean"]
     assert table.loc[("mixture_0.5", ""), "passed"] == 1
+
+
+def test_pooled_mixtures_are_judged_only_where_most_factors_are_seen():
+    # few units of one factor would turn noise into a failed control
+    seen, unseen = mixtures(0.5, 0.7, 0.69, 0.8, 0.9), mixtures(0.5, 0.5, 0.5, 0.5, 0.5, factor="frequency")
+    table = judged(*planted(**{layer: seen[layer] + unseen[layer] for layer in seen}))
+    assert table.loc[("mixture_0.5", ""), "passed"] is pd.NA
+    assert table.loc[("mixture_0.5", ""), "expectation"] == "none: the backend sees 1 of 2 factors"
+    assert table.loc[("mixture_0.5", "colour"), "passed"] == 1
+    assert summaries.dose_response_rises(table.reset_index(), "b") is None
+
+
+def test_spread_in_standard_errors_is_given_at_chance_only():
+    table = judged(*planted(**mixtures(0.5, 0.6, 0.7, 0.8, 0.9), hash=chance(10), factor=[("count", 0.9)] * 2))
+    given = table[table["z_sd"].notna()].index.get_level_values("control")
+    assert set(given) == {"mixture_0", "hash"}
 
 
 def test_rectified_mixtures_are_a_family_of_their_own():
@@ -416,7 +435,7 @@ def run_all(folder, **changes):
     """Every stage from the answers to the tables, in `folder`, which holds a tiny study."""
     data = folder / "data"
     tiny_study.write_params(folder / "params.yaml", ROOT, **changes)
-    given = {name: data / name for name in stage.FOLDERS} | {"roster": data / "models", "params": folder / "params.yaml"}
+    given = {"params": folder / "params.yaml"} | {name: data / name for name in stage.FOLDERS}
 
     def call(main, out, *names, **others):
         places = {name: given[name] for name in ("params", *names)} | {"out": data / out} | others
@@ -431,8 +450,8 @@ def run_all(folder, **changes):
 
 def run_stats(folder):
     data, results = folder / "data", folder / "results"
-    given = {name: data / name for name in stage.FOLDERS} | {"roster": data / "models", "params": folder / "params.yaml"}
-    given |= {"tables": results / "tables"}
+    given = {"params": folder / "params.yaml"} | {name: data / name for name in stage.FOLDERS}
+    given |= {"roster": data / "models", "tables": results / "tables"}
     given |= {name: results / f"{name}.json" for name in ("metrics", "provenance")}
     stage.main([f"--{name}={place}" for name, place in given.items()])
 
@@ -478,7 +497,7 @@ def test_planted_truth_is_found(finished):
         assert controls.loc[(backend, "permuted:net", ""), "passed"] == 1
     assert controls.loc[("oracle", "mixture_1", ""), "mis_mean"] > 0.6
     assert controls.loc[("oracle", "duplicate", ""), "passed"] == 1
-    assert controls.loc[("null", "mixture_1", ""), "expectation"] == "none: the backend does not see it"
+    assert controls.loc[("null", "mixture_1", ""), "expectation"] == "none: the backend sees 0 of 8 factors"
     training = table_of(finished, "training")
     assert training["model"].tolist() == ["net-step0", "net"] * 2
     metrics = read_json(finished / "results" / "metrics.json")

@@ -587,7 +587,7 @@ def draw_layer_types(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     kinds = list(dict.fromkeys(frame["layer_type"]))
     figure, ((axes,),) = _canvas(narrow, 1.4 + 0.42 * len(kinds))
     heights = dict(zip(kinds, _rows(axes, kinds, narrow), strict=True))
-    models = [name for name in dict.fromkeys(frame["model"]) if name]
+    models = [name for name in study.models()["model"] if name in set(frame["model"])]
     few = len(models) <= MOST_PANELS
     for index, model in enumerate(models):
         part = frame[frame["model"] == model]
@@ -716,14 +716,21 @@ def control_levels(study: Study) -> pd.DataFrame:
     return _pooled(rows, "control", study)[["backend", "control", "n_units", "mis_mean", "mis_low", "mis_high"]]
 
 
+# those that must lie at chance first, those that need not last
+_CONTROLS = ("hash", "hash_rectified", "permuted", "mixture", "mixture_rectified", "factor", "duplicate", "negated")
+
+
+def control_places(names: pd.Series) -> pd.Series:
+    """Place of each control in figures and tables: kinds together, those expected at chance first."""
+    kind = names.astype(str).str.replace(r":.*$|_[0-9.]+$", "", regex=True)  # permuted:NAME, mixture_0.25
+    return kind.map(_places(dict.fromkeys([*_CONTROLS, *kind[kind != "untrained"], *kind])))
+
+
 def _pooled(rows: pd.DataFrame, by: str, study: Study) -> pd.DataFrame:
-    """The rows over all factors, similarities in the study's order; controls of one kind stand together."""
+    """The rows over all factors, similarities in the study's order."""
     rows = rows[rows["factor"].astype(str) == ""]
     place = rows["backend"].map(_places(study.backends)).fillna(len(study.backends))
-    within = rows[by]
-    if by == "control":
-        kind = within.astype(str).str.split(":").str[0]  # permuted:A, permuted:B
-        within = kind.map(_places(dict.fromkeys(kind)))
+    within = control_places(rows[by]) if by == "control" else rows[by]
     return rows.assign(a=place, b=within).sort_values(["a", "b"], kind="stable", ignore_index=True)
 
 

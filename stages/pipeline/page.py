@@ -10,7 +10,7 @@ import base64
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -271,14 +271,16 @@ UNIT_SETS = {"all": "all annotated", "outside_split": "outside the calibration s
 def page_tables(study: Study, params: Params) -> dict[str, Table | None]:
     """Every table of the page by name."""
     tables, controls = study.tables, study.tables["controls"]
+    controls = controls.assign(place=figures.control_places(controls["control"])).sort_values("place", kind="stable")
+    people = people_word(params)
     lead, pooled = controls["backend"] == study.lead, controls["factor"] == ""
     return {
         "models": _models_table(study),
         "agreement": _agreement_table(study),
         "ceiling": _ceiling_table(study),
         "share": _share_table(study),
-        "conover_layer_types": _conover_table(study, "conover_layer_types", "Layer types compared in pairs"),
-        "conover_models": _conover_table(study, "conover_models", "Networks compared in pairs"),
+        "conover_layer_types": _conover_table(study, "conover_layer_types", "Layer types compared in pairs", people),
+        "conover_models": _conover_table(study, "conover_models", "Networks compared in pairs", people),
         "controls": _controls_table(controls[lead & pooled], f"Controls, similarity {study.lead}"),
         "controls_factors": _controls_table(
             controls[lead & ~pooled], f"Controls by factor, similarity {study.lead}", "factor"
@@ -385,11 +387,11 @@ def _ceiling_table(study: Study) -> Table | None:
     columns: Columns = {
         "variant": ("variant", text),
         "what": ("what is correlated", text),
+        "backend": ("similarity", text),
         "kind": ("a ceiling?", text),
         "mean": ("value", number(3)),
         "sd": ("sd", number(3)),
         "interval": ("interval", as_is),
-        "backend": ("similarity", text),
         "subset": ("units", text),
         "n_units": ("n", count),
     }
@@ -414,9 +416,10 @@ def _yes(value: Any) -> str:
     return "yes" if str(value).lower() in ("1", "1.0", "true") else "no"
 
 
-def _conover_table(study: Study, name: str, caption: str) -> Table | None:
+def _conover_table(study: Study, name: str, caption: str, people: str) -> Table | None:
+    """Pairs under the leading similarity, and in the answers of people by the name they have in this study."""
     rows = study.tables[name]
-    rows = rows[rows["backend"].isin([study.lead, "human"])]
+    rows = rows[rows["backend"].isin([study.lead, "human"])].replace({"backend": {"human": people}})
     rows = rows.assign(pair=rows["first"] + " – " + rows["second"])
     columns: Columns = {
         "pair": ("pair", text),
@@ -459,7 +462,9 @@ def _backends_table(study: Study) -> Table | None:
     agreed = study.tables["agreement"]
     agreed = agreed[(agreed["level"] == "unit") & (agreed["units"] == "outside_split")]
     rows = rows.merge(agreed[["backend", "pearson", "spearman"]], on="backend", how="left")
-    rows = with_interval(rows.assign(temperature=1 / rows["slope"].astype(float)), "slope", 2)
+    ends = zip(rows["slope_low"].map(short), rows["slope_high"].map(short), strict=True)
+    between = ["–" if "–" in pair else " to ".join(pair) for pair in ends]
+    rows = rows.assign(temperature=1 / rows["slope"].astype(float), interval=between)
     columns: Columns = {
         "backend": ("similarity", text),
         "status": ("slope is", text),
@@ -688,7 +693,7 @@ def make_facts(
     return {
         "params": params,
         "provenance": flatten({name: value for name, value in provenance.items() if name != "params"}),
-        "all_params": flatten(asdict(params)),
+        "all_params": flatten(provenance.get("params", {})),
         "device_kinds": ", ".join(map(str, provenance.get("device_kinds", []))),
         "metrics": sorted(metrics.items()),
         "images": images,
@@ -700,7 +705,7 @@ def make_facts(
         "simulated": simulated,
         "has_human": params.human.source != "none",
         "n_annotated": len(study.human),
-        "people": "simulated observers" if simulated else "people",
+        "people": people_word(params),
         "models": ranked,
         "n_models": len(ranked),
         "n_units": int(ranked["n_units"].sum()),
@@ -723,6 +728,11 @@ def make_facts(
         "n_rejected": len(tables["rejected_images"]),
         "n_constant": len(tables["constant_units"]),
     }
+
+
+def people_word(params: Params) -> str:
+    """What those who gave the answers are called wherever they are shown."""
+    return "simulated observers" if params.human.source == "simulated" else "people"
 
 
 def first_row(frame: pd.DataFrame) -> dict[str, Any] | None:

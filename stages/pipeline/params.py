@@ -16,6 +16,7 @@ from ruamel.yaml.error import YAMLError
 
 from stages.errors import StudyError
 
+_SIMILARITIES = Path(__file__).resolve().parent.parent / "science" / "similarity"  # one file a family
 LAYER_TYPES = ("Conv", "Linear", "BatchNorm", "LayerNorm", "GroupNorm", "Other")
 
 
@@ -322,6 +323,12 @@ def _check_together(params: Params, problems: list[str]) -> None:
             f"sensitivity.n_tasks and sensitivity.n_explanations need up to {most} images a side, but "
             f"activations.n_extremes keeps only {params.activations.n_extremes}"
         )
+    families = sorted(path.stem for path in _SIMILARITIES.glob("*.py") if path.stem not in ("__init__", "base"))
+    problems.extend(
+        f"scores.backends names {name!r}, which is no similarity; there are {', '.join(families)} (a variant follows a dash)"
+        for name in params.scores.backends
+        if name.split("-")[0] not in families
+    )
     if "encoder" in params.scores.backends and not params.scores.encoder.model:
         problems.append(
             "scores.encoder.model is empty, but scores.backends names encoder; give the roster name of a network"

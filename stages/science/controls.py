@@ -27,7 +27,7 @@ from stages.science.scenes import FACTORS, Factor
 N_HASH = 200
 RHOS = (0.0, 0.25, 0.5, 0.75, 1.0)
 # Hash draws for every factor unit of a mixture.
-N_MIXTURE_DRAWS = 4
+N_MIXTURE_DRAWS = 8
 # Share of exact zeros in rectified units, as in a very sparse unit after a rectifier.
 ZERO_SHARE = 0.95
 

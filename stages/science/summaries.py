@@ -252,13 +252,15 @@ def controls_summary(controls: pd.DataFrame, n_constant: int, confidence: float)
     mixtures one a factor too.
 
     z_sd is the standard deviation over units of (mis - 0.5) / mis_se: for units at chance about
-    sqrt((N - 1) / (N - 3)), that of Student's t over N tasks, if mis_se tells the truth.
+    sqrt((N - 1) / (N - 3)), that of Student's t over N tasks, if mis_se tells the truth. Missing elsewhere: a unit
+    whose tasks are all sure has a standard error near zero.
     passed is 1 or 0 where something is expected, otherwise missing:
     hash, hash_rectified, permuted   mean at 0.5 within 3 standard errors
-    mixtures                         mean over the factors that the backend sees rises strictly with rho; for a
-                                     single factor it falls nowhere by more than 3 standard errors. A backend sees a
-                                     factor if its units with rho = 1 are above 0.5 by more than 5 standard errors.
-                                     These are those of the tasks, because a factor has few units
+    mixtures                         mean over the factors that the backend sees rises strictly with rho, asked only
+                                     where it sees most of them; for a single factor it falls nowhere by more than 3
+                                     standard errors. A backend sees a factor if its units with rho = 1 are above
+                                     0.5 by more than 5 standard errors. These are those of the tasks, because a
+                                     factor has few units
     duplicate, negated               mean equals that of the units they copy within 3 standard errors
     constant                         set aside, not scored
     """
@@ -283,6 +285,11 @@ def dose_response_rises(table: pd.DataFrame, backend: str) -> bool | None:
     return bool(passed.all()) if len(passed) else None
 
 
+def at_chance(control: pd.Series) -> pd.Series:
+    """Mask of the controls that no similarity should be able to solve."""
+    return control.isin(_AT_CHANCE) | control.str.startswith("permuted:")
+
+
 def _control_rows(units: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """Rows without verdict, in the order of first appearance, mixtures by rho."""
     per_factor = units[(units["control"] == "factor") | units["rho"].notna()]
@@ -293,6 +300,8 @@ def _control_rows(units: pd.DataFrame, confidence: float) -> pd.DataFrame:
     groups = stacked.assign(square=stacked["mis_se"] ** 2).groupby(["control", "factor"], sort=False)
     more = groups.agg(rho=("rho", "first"), z_sd=("deviation", "std"), square=("square", "sum")).reset_index()
     table = table.merge(more, on=["control", "factor"])
+    by_chance = at_chance(table["control"]) | (table["rho"] == 0.0)
+    table["z_sd"] = table["z_sd"].where(by_chance)
     table["task_se"] = np.sqrt(table.pop("square")) / table["n_units"]
     table["family"] = table["control"].str.extract(_MIXTURE)[0].fillna(table["control"])
     first = {family: place for place, family in enumerate(pd.unique(table["family"]))}
@@ -308,7 +317,7 @@ def _task_number(units: pd.DataFrame) -> int:
 
 
 def _judge_chance(table: pd.DataFrame, n_tasks: int) -> pd.DataFrame:
-    chance = table["control"].isin(_AT_CHANCE) | table["control"].str.startswith("permuted:")
+    chance = at_chance(table["control"])
     text = f"{CHANCE:g} within {TOLERANCE:g} standard errors"
     if n_tasks > 3:
         text += f"; z_sd near {np.sqrt((n_tasks - 1) / (n_tasks - 3)):.3g}"
@@ -326,18 +335,20 @@ def _judge_mixtures(table: pd.DataFrame) -> pd.DataFrame:
         visible = family[family["factor"].isin(seen)]
         weighted = (visible["mis_mean"] * visible["n_units"]).groupby(visible["rho"]).sum()
         pooled = (weighted / visible.groupby("rho")["n_units"].sum()).diff().iloc[1:] > 0
+        count = f"{len(seen)} of {len(full)} factors"
         for factor, rows in family.groupby("factor", sort=False):
-            if factor not in ("", *seen) or not seen:
-                table.loc[rows.index, "expectation"] = "none: the backend does not see it"
+            if factor not in ("", *seen) or (factor == "" and 2 * len(seen) <= len(full)):
+                text = "none: the backend does not see it" if factor else f"none: the backend sees {count}"
+                table.loc[rows.index, "expectation"] = text
                 continue
-            later = rows.index[1:]
             slack = TOLERANCE * np.hypot(rows["task_se"], rows["task_se"].shift()).iloc[1:]
             clear = rows["mis_mean"].diff().iloc[1:] >= -slack
+            later = rows.index[1:]
             table.loc[later, "passed"] = (clear if factor else pooled).astype("Int64").to_numpy()
             table.loc[later, "expectation"] = (
                 f"not below the smaller rho by more than {TOLERANCE:g} standard errors"
                 if factor
-                else f"above the smaller rho over the factors that the backend sees ({len(seen)} of {len(full)})"
+                else f"above the smaller rho over the {count} that the backend sees"
             )
     return table
 
@@ -367,7 +378,7 @@ def _judge_constant(table: pd.DataFrame, n_constant: int) -> pd.DataFrame:
         "control": "constant",
         "factor": "",
         "n_units": int(table.loc[scored, "n_units"].sum()),
-        "passed": int(n_constant > 0 and not scored.any()),
+        "passed": int(not scored.any()),
         "expectation": "set aside as constant, not scored",
     }
     return pd.concat([table[~scored], pd.DataFrame([row]).astype({"passed": "Int64"})], ignore_index=True)

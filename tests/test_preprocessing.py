@@ -1,0 +1,66 @@
+"""What a network sees of a picture."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torchvision.transforms import v2
+
+from stages.errors import StudyError
+from stages.science.preprocessing import Preprocessing
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+
+
+def given(**changes):
+    return Preprocessing.parse({"crop": 32, "resize": 40, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4], **changes}, "row")
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_agrees_with_torchvision(interpolation):
+    mode = v2.InterpolationMode(interpolation)
+    steps = [v2.ToImage(), v2.Resize(40, mode, antialias=True), v2.CenterCrop(32), v2.ToDtype(torch.float32, scale=True)]
+    expected = v2.Compose([*steps, v2.Normalize([0.5, 0.4, 0.3], [0.2, 0.3, 0.4])])(PICTURE)
+    torch.testing.assert_close(given(interpolation=interpolation).batch([PICTURE])[0], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_squash_keeps_the_whole_picture():
+    marked = np.zeros((10, 40, 3), dtype=np.uint8)
+    marked[:, -10:] = 255  # the right quarter, which a central crop of 10 would lose
+    squashed = given(mode="squash", crop=8).fit(marked)
+    assert squashed.shape == (3, 8, 8)
+    assert squashed[:, :, -1].min() > 200
+
+
+def test_pictures_of_the_right_size_pass_untouched():
+    picture = PICTURE[:32, :32]
+    expected = (torch.from_numpy(picture.copy()).permute(2, 0, 1).float() / 255 - 0.5) / 0.5
+    batch = given(resize=32, mean=[0.5] * 3, std=[0.5] * 3).batch([picture, picture])
+    torch.testing.assert_close(batch[1], expected, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(batch[:1], given(resize=32, mean=[0.5] * 3, std=[0.5] * 3).batch([picture]))
+
+
+def test_survives_json():
+    assert Preprocessing.parse(given().dumps(), "row") == given()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"resize": 20}, "resize 20 is smaller than crop 32"),
+        ({"interpolation": "lanczos"}, "allowed: bicubic, bilinear, nearest"),
+        ({"mode": "border"}, "allowed: center, squash"),
+        ({"std": [1, 0, 1]}, "std positive"),
+        ({"size": 3}, "not understood"),
+    ],
+)
+def test_what_is_wrong_is_named(changes, message):
+    with pytest.raises(StudyError, match=message):
+        given(**changes)
+
+
+def test_broken_json_names_the_row():
+    with pytest.raises(StudyError, match="resnet: preprocessing"):
+        Preprocessing.parse('{"crop": ', "resnet")
+    assert json.loads(given().dumps())["crop"] == 32

@@ -1,0 +1,106 @@
+"""Margins: the algebra against every cosine in float64, and answers that are known."""
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from stages.science import tasks
+from stages.science.scoring import cosine_margins, nearest_explanation, unit_rows
+
+
+def every_cosine(embeddings, built, k):
+    """(units, N, 2 queries, 2K explanations) in float64, with norms, one pair at a time."""
+    x = embeddings.astype(np.float64)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    out = np.empty((*built.shape[:2], 2, 2 * k))
+    for u, unit in enumerate(built):
+        for t, task in enumerate(unit):
+            for q in range(2):
+                for e in range(2 * k):
+                    out[u, t, q, e] = x[task[2 * k + q]] @ x[task[e]]
+    return out
+
+
+def slow_margins(embeddings, built, k):
+    s = every_cosine(embeddings, built, k)
+    delta = s[..., :k].mean(-1) - s[..., k:].mean(-1)  # s(q, E+) - s(q, E-) for both queries
+    return delta[..., 0] - delta[..., 1]
+
+
+def some_tasks(n, units, n_tasks, k, seed=0):
+    rng = np.random.default_rng(seed)
+    return np.stack([rng.permutation(n)[: n_tasks * 2 * (k + 1)].reshape(n_tasks, -1) for _ in range(units)]).astype(np.int32)
+
+
+@pytest.mark.parametrize(("k", "d"), [(1, 3), (4, 17), (9, 130)])
+def test_margins_agree_with_every_cosine(k, d):
+    rows = unit_rows(np.random.default_rng(1).standard_normal((300, d)) + 0.5)
+    built = some_tasks(300, 6, 5, k)
+    expected = slow_margins(rows, built, k)
+    np.testing.assert_allclose(cosine_margins(rows, built, k), expected, atol=3e-7)
+    mis = expit(6.25 * cosine_margins(rows, built, k).astype(np.float64)).mean(1)
+    np.testing.assert_allclose(mis, expit(6.25 * expected).mean(1), atol=1e-6)
+
+
+def test_threads_do_not_change_a_bit():
+    rows = unit_rows(np.random.default_rng(1).standard_normal((300, 40)))
+    built = some_tasks(300, 11, 5, 3)
+    np.testing.assert_array_equal(cosine_margins(rows, built, 3), cosine_margins(rows, built, 3, threads=3))
+
+
+def test_two_orthogonal_clusters_give_margin_two():
+    # positive images at e1, negative ones at e2: (e1 - e2) . (e1 - e2) = 2, and sigmoid(6.25 * 2) = .99999627
+    rows = np.repeat(np.eye(2, dtype=np.float32), 200, axis=0)
+    top, bottom = np.arange(200, dtype=np.int32)[None], np.arange(200, 400, dtype=np.int32)[None]
+    built = tasks.build(top, bottom, tasks.unit_keys(0, "m", "l", np.arange(1)), 20, 9)
+    margins = cosine_margins(rows, built, 9)
+    np.testing.assert_allclose(margins, 2, atol=1e-6)
+    np.testing.assert_allclose(expit(6.25 * margins.astype(np.float64)), 0.99999627, atol=5e-9)
+
+
+def test_swapped_queries_negate_the_margin():
+    rows = unit_rows(np.random.default_rng(2).standard_normal((300, 30)))
+    built = some_tasks(300, 4, 5, 9)
+    swapped = built[..., [*range(18), 19, 18]]
+    np.testing.assert_array_equal(cosine_margins(rows, swapped, 9), -cosine_margins(rows, built, 9))
+
+
+def test_a_negated_unit_with_swapped_draws_has_the_same_margins():
+    rows = unit_rows(np.random.default_rng(3).standard_normal((1000, 30)))
+    values = np.random.default_rng(4).standard_normal(1000)
+    order = np.argsort(values)
+    top, bottom = order[::-1][:200].astype(np.int32)[None], order[:200].astype(np.int32)[None]
+    keys = tasks.unit_keys(0, "m", "l", np.arange(1))
+    first, second = (tasks.draws(keys, 20, 9, side) for side in tasks.SIDES)
+    unit = cosine_margins(rows, tasks.assemble(top, bottom, first, second), 9)
+    negated = cosine_margins(rows, tasks.assemble(bottom, top, second, first), 9)
+    np.testing.assert_allclose(unit, negated, atol=1e-7)
+
+
+def test_variance_of_random_margins():
+    # independent unit-norm rows with covariance S: Var = E|q+ - q-|^2_S... = tr(2S . 2S/K) = 4 tr(S^2) / K
+    rng = np.random.default_rng(5)
+    rows = unit_rows(rng.standard_normal((20_000, 12)) * np.linspace(0.3, 2, 12))
+    s = np.cov(rows.T.astype(np.float64))
+    for k in (1, 9):
+        margins = cosine_margins(rows, rng.integers(0, 20_000, (4000, 20, 2 * (k + 1))).astype(np.int32), k)
+        expected = 4 * np.trace(s @ s) / k
+        assert np.var(margins) == pytest.approx(expected, rel=0.03)
+        assert abs(np.mean(margins)) < 4 * np.sqrt(expected / margins.size)
+
+
+def test_nearest_explanation_is_the_largest_cosine():
+    rows = unit_rows(np.random.default_rng(6).standard_normal((300, 20)))
+    built = some_tasks(300, 4, 5, 3)
+    expected = every_cosine(rows, built, 3).max(axis=(2, 3))
+    np.testing.assert_allclose(nearest_explanation(rows, built, 3), expected, atol=1e-6)
+
+
+def test_rows_of_zeros_stay_zero():
+    rows = unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]]))
+    np.testing.assert_allclose(rows, [[0.6, 0.8], [0, 0]])
+
+
+def test_tasks_outside_the_table_are_refused():
+    with pytest.raises(ValueError, match="there are 3"):
+        cosine_margins(np.eye(3, dtype=np.float32), np.full((1, 1, 4), 3, dtype=np.int32), 1)

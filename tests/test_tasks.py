@@ -1,0 +1,76 @@
+"""The task rule of the paper's appendix A.2, as invariants."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.errors import StudyError
+from stages.science import tasks
+
+
+def ranked_images(units, count, seed=0):
+    rng = np.random.default_rng(seed)
+    both = np.stack([rng.permutation(5 * count)[: 2 * count] for _ in range(units)]).astype(np.int32)
+    return both[:, :count], both[:, count:]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 12), st.integers(1, 6), st.integers(0, 1000), st.integers(0, 3))
+def test_invariants(n_tasks, k, seed, spare):
+    count = tasks.needed(n_tasks, k)
+    top, bottom = ranked_images(3, count + spare, seed)
+    built = tasks.build(top, bottom, tasks.unit_keys(seed, "m", "l", np.arange(3)), n_tasks, k)
+    assert built.shape == (3, n_tasks, 2 * (k + 1))
+    for u in range(3):
+        for side, ranked, query in ((slice(0, k), top[u], 2 * k), (slice(k, 2 * k), bottom[u], 2 * k + 1)):
+            explanations = built[u, :, side]
+            # over all tasks exactly the N*K most extreme explain, each once, and exactly the next N are queries
+            assert sorted(explanations.ravel()) == sorted(ranked[: n_tasks * k])
+            assert sorted(built[u, :, query]) == sorted(ranked[n_tasks * k : count])
+            # a task has one explanation of each group of N consecutive ranks
+            rank = {image: place for place, image in enumerate(ranked)}
+            groups = np.vectorize(rank.get)(explanations) // n_tasks
+            assert (groups == np.arange(k)).all()
+
+
+def test_draws_depend_on_the_unit_and_the_seed_alone():
+    keys = tasks.unit_keys(0, "m", "l", np.arange(4))
+    together = tasks.draws(keys, 20, 9, "positive")
+    np.testing.assert_array_equal(together[2:3], tasks.draws(keys[2:3], 20, 9, "positive"))
+    assert (together != tasks.draws(tasks.unit_keys(1, "m", "l", np.arange(4)), 20, 9, "positive")).any()
+    assert (together != tasks.draws(keys, 20, 9, "negative")).any()
+
+
+def test_queries_of_both_sides_are_paired_at_random():
+    drawn = [tasks.draws(tasks.unit_keys(0, "m", "l", np.arange(500)), 20, 9, side)[:, -1] for side in tasks.SIDES]
+    # ranks of paired queries: correlation 0 with standard error 1 / sqrt(500 * 19) = 0.01
+    assert abs(np.corrcoef(drawn[0].ravel(), drawn[1].ravel())[0, 1]) < 0.04
+
+
+def test_swapping_sides_swaps_roles():
+    top, bottom = ranked_images(2, 30)
+    keys = tasks.unit_keys(0, "m", "l", np.arange(2))
+    first, second = (tasks.draws(keys, 5, 5, side) for side in tasks.SIDES)
+    built, swapped = tasks.assemble(top, bottom, first, second), tasks.assemble(bottom, top, second, first)
+    order = [*range(5, 10), *range(5), 11, 10]
+    np.testing.assert_array_equal(built[..., order], swapped)
+
+
+def test_too_few_images_are_refused_and_few_are_warned_about():
+    with pytest.raises(StudyError, match=r"399 images are too few: tasks.n_tasks = 20 and tasks.n_explanations = 9.*400"):
+        tasks.check_images(399, 20, 9)
+    assert "50.0%" in tasks.check_images(400, 20, 9)
+    assert tasks.check_images(4000, 20, 9) == ""
+
+
+def test_roles_name_every_place():
+    names, positions = tasks.roles(2)
+    assert names == ["explanation_pos"] * 2 + ["explanation_neg"] * 2 + ["query_pos", "query_neg"]
+    assert positions == [0, 1, 0, 1, 0, 0]
+
+
+def test_constant_units():
+    absolute, relative = tasks.constant(np.array([0, 0, 1e6, -1e-9]), np.array([0, 1, 1e6 + 0.5, 1e-9]))
+    assert absolute.tolist() == [True, False, False, True]
+    assert relative.tolist() == [False, False, True, False]  # 0.5 of a million is nothing; 0 of 0 is no share

@@ -1,0 +1,151 @@
+"""Which module outputs are units, where they are read, and that their values belong to one image."""
+
+import pytest
+import timm
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from stages.errors import StudyError
+from stages.science.units import Capture, check_independence, find_layers
+
+TYPES = ("Conv", "Linear", "BatchNorm", "LayerNorm", "GroupNorm")
+
+
+def layers_of(model, size=32, **kwargs):
+    return find_layers(model.eval(), torch.randn(3, 3, size, size), layer_types=TYPES, **kwargs)
+
+
+def capture(model, layers, batch):
+    with Capture(model, layers, len(batch), batch.device) as run:
+        return run(batch).clone()
+
+
+class Small(nn.Module):
+    """conv - norm - relu - conv - flatten - linear, and the linear layer once more."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.second = nn.Conv2d(4, 5, 3)
+        self.unused = nn.Linear(5, 5)
+        self.shared = nn.Linear(5, 5)
+
+    def forward(self, x):
+        x = torch.relu_(self.norm(self.first(x)))
+        x = self.second(x).mean((2, 3))
+        return self.shared(self.shared(x))
+
+
+def test_layers_come_in_the_order_of_their_first_call():
+    layers = layers_of(Small(), drop_first_last=False)
+    assert [layer.name for layer in layers] == ["first", "norm", "second", "shared", "shared#2"]
+    assert [layer.layer_type for layer in layers] == ["Conv", "BatchNorm", "Conv", "Linear", "Linear"]
+    assert [layer.depth for layer in layers] == [0, 0.25, 0.5, 0.75, 1]
+    assert [layer.width for layer in layers] == [4, 4, 5, 5, 5]
+
+
+def test_first_and_last_are_left_out_after_depth_is_counted():
+    layers = layers_of(Small())
+    assert [layer.name for layer in layers] == ["norm", "second", "shared"]
+    assert [layer.depth for layer in layers] == [0.25, 0.5, 0.75]
+    assert [layer.layer_index for layer in layers] == [1, 2, 3]
+
+
+def test_values_are_spatial_means_before_the_activation():
+    torch.manual_seed(0)
+    model, batch = Small().eval(), torch.randn(6, 3, 16, 16)
+    values = capture(model, layers_of(model, 16, drop_first_last=False), batch)
+    with torch.no_grad():
+        first = model.first(batch)
+        norm = model.norm(first)
+        second = model.second(torch.relu(norm))
+        once = model.shared(second.mean((2, 3)))
+        expected = torch.cat([first.mean((2, 3)), norm.mean((2, 3)), second.mean((2, 3)), once, model.shared(once)], 1)
+    # the norm's own values, although the network overwrites them in place afterwards
+    torch.testing.assert_close(values, expected, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_a_norm_with_a_fused_activation_is_read_where_asked(where):
+    torch.manual_seed(0)
+    model = timm.create_model("test_efficientnet", pretrained=False).eval()
+    layers = layers_of(model, norm_act=where, drop_first_last=False)
+    batch = torch.randn(4, 3, 32, 32)
+    values = capture(model, layers, batch)
+    place = [layer.name for layer in layers].index("bn1")
+    start = sum(layer.width for layer in layers[:place])
+    with torch.no_grad():
+        x = model.conv_stem(batch)
+        plain = F.batch_norm(x, model.bn1.running_mean, model.bn1.running_var, model.bn1.weight, model.bn1.bias, False)
+        expected = plain if where == "before" else model.bn1.act(plain)
+    got = values[:, start : start + layers[place].width]
+    torch.testing.assert_close(got, expected.mean((2, 3)), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "kwargs"),
+    [
+        ("test_vit", 32, {"img_size": 32}),  # tokens
+        ("test_convnext", 32, {}),  # channels-last norms and linear layers
+        ("swin_tiny_patch4_window7_224", 56, {"img_size": 56, "depths": (1, 1), "embed_dim": 24, "num_heads": (2, 2)}),
+        ("test_nfnet", 32, {}),
+        ("xcit_nano_12_p16_224", 32, {"img_size": 32}),
+    ],
+)
+def test_values_of_an_image_do_not_depend_on_its_batch(name, size, kwargs):
+    torch.manual_seed(0)
+    model = timm.create_model(name, pretrained=False, **kwargs)
+    layers = layers_of(model, size)
+    check_independence(model, layers, torch.randn(4, 3, size, size))
+    assert len({layer.name for layer in layers}) == len(layers)
+
+
+def test_tokens_are_averaged_all_together():
+    torch.manual_seed(0)
+    model, batch = timm.create_model("test_vit", img_size=32).eval(), torch.randn(3, 3, 32, 32)
+    layers = layers_of(model)
+    with torch.no_grad():
+        features = model.forward_features(batch)  # ends in the norm over all tokens, class token included
+    values = capture(model, layers, batch)
+    start = sum(layer.width for layer in layers[: [layer.name for layer in layers].index("norm")])
+    torch.testing.assert_close(values[:, start : start + features.shape[-1]], features.mean(1), atol=1e-5, rtol=1e-5)
+
+
+class Mixing(nn.Module):
+    """A network whose values depend on the other images of the batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = (nn.Conv2d(3, 3, 1) for _ in range(3))
+
+    def forward(self, x):
+        x = self.a(x)
+        return self.c(self.b(x - x.mean(0, keepdim=True)))
+
+
+def test_a_network_that_mixes_images_is_refused_by_layer():
+    torch.manual_seed(0)
+    model = Mixing()
+    layers = layers_of(model)
+    with pytest.raises(StudyError, match=r"1 layers: b \("):
+        check_independence(model, layers, torch.randn(4, 3, 8, 8))
+
+
+def test_the_same_network_in_training_mode_is_refused():
+    model = Small()
+    layers = layers_of(model)
+    with pytest.raises(StudyError, match="norm"):
+        check_independence(model.train(), layers, torch.randn(4, 3, 16, 16))
+
+
+def test_hooks_are_gone_afterwards():
+    model = Small().eval()
+    capture(model, layers_of(model), torch.randn(2, 3, 16, 16))
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_nothing_left_is_an_error_that_says_why():
+    with pytest.raises(StudyError, match=r"units.layer_types = GroupNorm"):
+        find_layers(Small().eval(), torch.randn(3, 3, 16, 16), layer_types=("GroupNorm",))
