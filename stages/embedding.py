@@ -129,13 +129,12 @@ def embeddings(plan: SimilarityPlan, store: WorkStore) -> tuple[NDArray[np.float
 def _join(chunks: list[Path], path: Path, n: int) -> None:
     """Write chunk files one after the other into one table, never holding more than one."""
     width = np.load(chunks[0], mmap_mode="r").shape[1]
-    whole = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(n, width))
-    start = 0
-    for chunk in chunks:
-        rows = np.load(chunk)
-        whole[start : start + len(rows)] = rows
-        start += len(rows)
-    whole.flush()
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": (n, width)}
+    # plain writes: a full disk kills a process that writes through a memory map
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for chunk in chunks:
+            file.write(np.ascontiguousarray(np.load(chunk), dtype=np.float32).data)
 
 
 def group_duplicates(digests: list[str]) -> NDArray[np.int64]:

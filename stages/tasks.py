@@ -54,10 +54,8 @@ def main(argv: list[str] | None = None) -> None:
         log.warning("%s", warning)
     layers = read_parquet(args.activations / "layers.parquet")
     out = fresh_folder(args.out)
-    constant = []
-    for model in networks.read_roster(args.roster)["name"]:
-        if (layers["model"] == model).any():
-            constant.append(_build(model, layers[layers["model"] == model], args.activations, params, out))
+    models = [name for name in networks.read_roster(args.roster)["name"] if (layers["model"] == name).any()]
+    constant = [_build(name, layers[layers["model"] == name], args.activations, params, out) for name in models]
     columns = ["model", "layer", "unit", "layer_type", "min", "max", "absolute", "relative"]
     write_csv(
         out / "constant_units.csv",

@@ -16,9 +16,8 @@ def module_files(name: str) -> list[str]:
     files = []
     for end in range(1, len(parts) + 1):
         place = ROOT.joinpath(*parts[:end])
-        for path in (place / "__init__.py", place.with_suffix(".py")):
-            if path.is_file():
-                files.append(path.relative_to(ROOT).as_posix())
+        candidates = (place / "__init__.py", place.with_suffix(".py"))
+        files += [path.relative_to(ROOT).as_posix() for path in candidates if path.is_file()]
     return files
 
 

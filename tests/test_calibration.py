@@ -191,16 +191,8 @@ def test_stage_fits_every_backend_on_one_split(study, tmp_path):
 def test_stage_without_people_takes_the_default_slope_and_says_so(study, tmp_path):
     people = tmp_path / "human"
     write_parquet(people / "units.parquet", read_parquet(study / "data" / "human" / "units.parquet").iloc[:0])
-    scores = tmp_path / "data" / "scores"
-    scores.mkdir(parents=True)
-    for name in ("oracle", "dreamsim-dino_vitb16"):
-        (scores / f"{name}.parquet").write_bytes((study / "data" / "scores" / "oracle.parquet").read_bytes())
-    backends = ["oracle", "dreamsim-dino_vitb16"]
-    slopes = run_stage(tmp_path, tmp_path / "out", people, scores__backends=backends, calibration__default_slope=5.0)
-    assert {name: entry["status"] for name, entry in slopes.items()} == {
-        "oracle": "not calibrated",
-        "dreamsim-dino_vitb16": "published",
-    }
+    slopes = run_stage(study, tmp_path / "out", people, calibration__default_slope=5.0)
+    assert {entry["status"] for entry in slopes.values()} == {"not calibrated"}
     assert {entry["slope"] for entry in slopes.values()} == {5.0}
     assert slopes["oracle"]["low"] is None
     for name, columns in (("curve", ["backend", "slope", "loss"]), ("split", KEY)):
@@ -209,9 +201,14 @@ def test_stage_without_people_takes_the_default_slope_and_says_so(study, tmp_pat
         assert len(table) == 0
 
 
+def test_default_slope_is_published_for_dreamsim_only():
+    statuses = [stage._default(name, 6.25)["status"] for name in ("dreamsim", "dreamsim-dino_vitb16", "lpips-alex")]
+    assert statuses == ["published", "published", "not calibrated"]
+
+
 def test_stage_names_what_is_missing(study, tmp_path):
-    with pytest.raises(StudyError, match=r"lpips-alex.parquet: no such file, but scores.backends names lpips-alex"):
-        run_stage(study, tmp_path / "out", scores__backends=["lpips-alex"])
+    with pytest.raises(StudyError, match=r"pixel.parquet: no such file, but scores.backends names pixel"):
+        run_stage(study, tmp_path / "out", scores__backends=["pixel"])
     people = tmp_path / "human"
     units = read_parquet(study / "data" / "human" / "units.parquet").assign(layer="gone")
     write_parquet(people / "units.parquet", units)

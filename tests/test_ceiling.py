@@ -186,7 +186,7 @@ def test_table_with_shares_keeps_the_ceilings_first():
 
 
 def run_stage(folder, people, scores):
-    tiny_study.write_params(folder / "params.yaml", ROOT, scores__backends=["b"])
+    tiny_study.write_params(folder / "params.yaml", ROOT, scores__backends=["pixel"])
     write_parquet(folder / "human" / "units.parquet", people)
     write_parquet(folder / "mis" / "units.parquet", scores)
     names = {"params": "params.yaml", "human": "human", "mis": "mis", "out": "ceiling"}
@@ -195,7 +195,7 @@ def run_stage(folder, people, scores):
 
 
 def test_stage_joins_people_and_scores_by_unit(tmp_path):
-    units = beta_units(40)
+    units = beta_units(40, backend="pixel")
     people = units[["model", "layer", "unit", "condition", "his", "n_responses"]]
     extra = pd.concat([units, units.assign(model="other")], ignore_index=True).sample(frac=1, random_state=0)
     table = run_stage(tmp_path, people, extra)
@@ -206,7 +206,7 @@ def test_stage_joins_people_and_scores_by_unit(tmp_path):
 
 
 def test_stage_without_people_writes_a_header(tmp_path):
-    units = beta_units(3)
+    units = beta_units(3, backend="pixel")
     table = run_stage(tmp_path, units.iloc[:0][["model", "layer", "unit", "condition", "his", "n_responses"]], units)
     assert list(table.columns) == ceiling.COLUMNS
     assert len(table) == 0

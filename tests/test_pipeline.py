@@ -55,7 +55,9 @@ def test_science_opens_no_files(file):
     tree = ast.parse((ROOT / file).read_text())
     called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     assert "open" not in called
-    assert not {"pathlib", "os"} & {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert not {"pathlib", "os"} & {
+        alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
+    }
 
 
 @pytest.mark.parametrize("name", PIPELINE)
@@ -76,7 +78,11 @@ def test_p5_no_other_path_is_written_in_the_code():
     """A literal path below data, results or reports in an entry point is a default of a flag of its command."""
     for name, stage in PIPELINE.items():
         tree = ast.parse((ROOT / f"stages/{name}.py").read_text())
-        docs = {ast.get_docstring(node, clean=False) for node in ast.walk(tree) if isinstance(node, ast.Module | ast.FunctionDef)}
+        docs = {
+            ast.get_docstring(node, clean=False)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Module | ast.FunctionDef)
+        }
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value not in docs:
                 for path in re.findall(r"(?:data|results|reports)/[\w./-]+", node.value):
@@ -96,7 +102,9 @@ def test_p6_every_folder_has_one_owner():
     }
     results = {name for path, name in owners.items() if path.startswith("results/")}
     assert results == {"stats", "report"}
-    assert {path for path, name in owners.items() if path.startswith("results/") and name == "report"} == {"results/plots"}
+    assert {path for path, name in owners.items() if path.startswith("results/") and name == "report"} == {
+        "results/plots"
+    }
     readers = {name for name, stage in PIPELINE.items() if any(dep.startswith("results/") for dep in stage["deps"])}
     assert readers == {"report"}
 
@@ -139,7 +147,9 @@ def test_p8_a_stage_declares_the_parameters_that_it_reads(name):
     # tasks.* in images and activations only refuse a study early: they change no byte of the out
     early = {"images": {"tasks.n_tasks", "tasks.n_explanations"}}.get(name, set())
     for entry in read & (set(keys()) | groups) - early:
-        covered = any(entry == each or entry.startswith(f"{each}.") or each.startswith(f"{entry}.") for each in declared)
+        covered = any(
+            entry == each or entry.startswith(f"{each}.") or each.startswith(f"{entry}.") for each in declared
+        )
         assert covered, f"{name} reads {entry} without declaring it"
 
 
@@ -184,7 +194,11 @@ def test_tracked_text_names_no_machine():
     home = re.compile(r"/(?:home|root|work|Users|mnt|srv)/\w+")
     for name in listed:
         path = Path(ROOT / name)
-        if path.suffix in (".py", ".yaml", ".md", ".toml", ".csv", ".json", ".j2", "") and path.is_file() and name != "requirements.lock":
+        if (
+            path.suffix in (".py", ".yaml", ".md", ".toml", ".csv", ".json", ".j2", "")
+            and path.is_file()
+            and name != "requirements.lock"
+        ):
             assert not home.search(path.read_text(errors="replace")), name
 
 

@@ -14,13 +14,20 @@ PICTURE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8
 
 
 def given(**changes):
-    return Preprocessing.parse({"crop": 32, "resize": 40, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4], **changes}, "row")
+    return Preprocessing.parse(
+        {"crop": 32, "resize": 40, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4], **changes}, "row"
+    )
 
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 def test_agrees_with_torchvision(interpolation):
     mode = v2.InterpolationMode(interpolation)
-    steps = [v2.ToImage(), v2.Resize(40, mode, antialias=True), v2.CenterCrop(32), v2.ToDtype(torch.float32, scale=True)]
+    steps = [
+        v2.ToImage(),
+        v2.Resize(40, mode, antialias=True),
+        v2.CenterCrop(32),
+        v2.ToDtype(torch.float32, scale=True),
+    ]
     expected = v2.Compose([*steps, v2.Normalize([0.5, 0.4, 0.3], [0.2, 0.3, 0.4])])(PICTURE)
     torch.testing.assert_close(given(interpolation=interpolation).batch([PICTURE])[0], expected, atol=1e-5, rtol=1e-5)
 

@@ -29,7 +29,9 @@ def slow_margins(embeddings, built, k):
 
 def some_tasks(n, units, n_tasks, k, seed=0):
     rng = np.random.default_rng(seed)
-    return np.stack([rng.permutation(n)[: n_tasks * 2 * (k + 1)].reshape(n_tasks, -1) for _ in range(units)]).astype(np.int32)
+    return np.stack([rng.permutation(n)[: n_tasks * 2 * (k + 1)].reshape(n_tasks, -1) for _ in range(units)]).astype(
+        np.int32
+    )
 
 
 @pytest.mark.parametrize(("k", "d"), [(1, 3), (4, 17), (9, 130)])

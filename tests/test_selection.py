@@ -1,5 +1,7 @@
 """Streaming selection against a full sort, and exact moments, under every order of batches, shards and merges."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -55,7 +57,9 @@ def test_agrees_with_a_full_sort(kind, n, k, batch):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**32), st.integers(1, 50), st.integers(1, 12), st.sampled_from(["continuous", "sparse", "coarse"]))
+@given(
+    st.integers(0, 2**32), st.integers(1, 50), st.integers(1, 12), st.sampled_from(["continuous", "sparse", "coarse"])
+)
 def test_order_and_size_of_batches_do_not_matter(seed, batch, k, kind):
     values = some_values(kind, 150, 3, seed)
     shuffled = np.random.default_rng(seed).permutation(150)
@@ -71,7 +75,7 @@ def test_shards_merge_in_any_order_and_grouping(seed, cuts):
     whole = select(values, KEYS[:5], k, 64).keys()
     edges = [0, *sorted(set(cuts)), 200]
     states = []
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         part = Extremes(KEYS[:5], k)
         part.update(values[start:stop], np.arange(start, stop))
         states.append(part.keys())
@@ -126,7 +130,10 @@ def test_the_mix_gives_the_image_back(image, key):
     assert unmix32(mix32(np.array([image]), keys), keys)[0] == image
 
 
-@given(st.floats(width=32, allow_nan=False, allow_infinity=False), st.floats(width=32, allow_nan=False, allow_infinity=False))
+@given(
+    st.floats(width=32, allow_nan=False, allow_infinity=False),
+    st.floats(width=32, allow_nan=False, allow_infinity=False),
+)
 def test_keys_order_as_values_do(a, b):
     values = np.array([a, b], dtype=np.float32)
     keys = pack(values, np.array([3, 4]), KEYS[0])

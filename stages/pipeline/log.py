@@ -21,25 +21,29 @@ def logger(name: str) -> logging.Logger:
         root.addHandler(handler)
         root.setLevel(logging.INFO)
         root.propagate = False
-    log = logging.getLogger(name if name.startswith("stages") else f"stages.{name}")
-    return log
+    return logging.getLogger(name if name.startswith("stages") else f"stages.{name}")
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run an entry point; a StudyError, a full disk and Ctrl-C end in one plain message and a non-zero exit."""
+    """Run an entry point; what a user can put right and Ctrl-C end in one plain message and a non-zero exit."""
     try:
         main()
     except StudyError as error:
         sys.exit(f"\nError: {error}")
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
         where = os.path.dirname(os.path.abspath(error.filename)) if error.filename else "the disk"
-        sys.exit(
-            f"\nError: no space left on the device while writing to {where}. Nothing half-written was kept. Free "
-            "some space, or point MIS_STORE to a folder on a larger disk, and run the same command again: finished "
-            "jobs are found in the store."
-        )
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            sys.exit(
+                f"\nError: no space left on the device while writing to {where}. Nothing half-written was kept. Free "
+                "some space, or point MIS_STORE to a folder on a larger disk, and run the same command again: finished "
+                "jobs are found in the store."
+            )
+        if error.errno in (errno.EROFS, errno.EACCES):
+            sys.exit(
+                f"\nError: {error.filename or 'a file'} cannot be opened or written ({error.strerror}). Make {where} "
+                "readable and writable, or point MIS_STORE to a folder that is, and run the same command again."
+            )
+        raise
     except KeyboardInterrupt:
         sys.exit("\nInterrupted. Finished jobs are in the store; run the same command again to go on.")
 

@@ -25,19 +25,26 @@ COLUMNS = [
     "name", "constructor", "kwargs", "weights", "sha256", "preprocessing", "role", "series", "step", "top1", "directions"
 ]  # fmt: skip
 RESOLVED = [*COLUMNS, "last", "n_params", "input_size"]
+NUMBERS = ("step", "top1", "last", "n_params", "input_size")
 ROLES = ("study", "similarity", "control")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_NUMBER = re.compile(r"-?\d+(\.\d*)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 def read_roster(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """A roster with the columns of COLUMNS; every row checked. Raises StudyError naming file, row and value."""
-    frame = read_csv(path, ["name", "constructor"])
+    """A roster with the columns of COLUMNS; every row checked. Raises StudyError naming file, row and value.
+
+    Missing numbers are NaN, everything else is text, also a network called 50.
+    """
+    frame = read_csv(path, ["name", "constructor"], text=RESOLVED)
     unknown = [name for name in frame.columns if name not in RESOLVED]
     if unknown:
         raise StudyError(f"{path}: unknown column {', '.join(unknown)}; allowed: {', '.join(COLUMNS)}")
     for name in COLUMNS:
         if name not in frame.columns:
             frame[name] = "study" if name == "role" else "none" if name == "weights" else ""
+    if frame.empty:
+        raise StudyError(f"{path} has no rows; give at least one network")
     problems = []
     for i, row in enumerate(frame.to_dict("records")):
         where = f"row {i + 2} ({row['name']})"
@@ -53,15 +60,20 @@ def read_roster(path: str | os.PathLike[str]) -> pd.DataFrame:
         except ValueError:
             problems.append(f'{where}: kwargs {row["kwargs"]!r} is no JSON object such as {{"num_classes": 10}}')
         if row["weights"] not in ("hub", "none", "trained") and not row["sha256"]:
-            problems.append(f"{where}: weights is a file, so sha256 is needed (sha256sum {row['weights']})")
+            problems.append(
+                f"{where}: weights is {row['weights']!r}, which is read as a file, so sha256 is needed (sha256sum "
+                f"{row['weights']}); otherwise allowed: hub, none, trained"
+            )
+        for number in (name for name in NUMBERS if row.get(name)):
+            if not _NUMBER.fullmatch(row[number]):
+                problems.append(f"{where}: {number} is {row[number]!r}, it must be a number or empty")
     for name in sorted(frame["name"][frame["name"].duplicated()].unique()):
         rows = ", ".join(str(i + 2) for i in np.flatnonzero(frame["name"] == name))
         problems.append(f"name {name!r} stands in rows {rows}; every network needs a name of its own")
     if problems:
         raise StudyError(f"{path}:\n  " + "\n  ".join(problems))
-    if frame.empty:
-        raise StudyError(f"{path} has no rows; give at least one network")
-    frame["name"] = frame["name"].astype(str)
+    for name in frame.columns.intersection(NUMBERS):
+        frame[name] = pd.to_numeric(frame[name])
     return frame
 
 
@@ -76,10 +88,15 @@ def user_module(name: str, code: Path) -> ModuleType:
     if not path.is_file():
         try:
             return importlib.import_module(name)
-        except ModuleNotFoundError:
-            raise StudyError(f"module {name} is neither at {path} nor installed") from None
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise  # the module is there, but lacks another one
+            raise StudyError(
+                f"module {name} is neither at {path} nor installed; put {path.name} there or correct the constructor"
+            ) from None
     spec = importlib.util.spec_from_file_location(f"user_code.{name}", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -96,7 +113,7 @@ def constructor(row: Mapping[str, Any], code: Path) -> Callable[..., Any]:
         module_name, _, function = text.partition(":")
         found = getattr(user_module(module_name, code), function, None)
         if not callable(found):
-            raise StudyError(f"{row['name']}: module {module_name} has no function {function}")
+            raise StudyError(f"{row['name']}: module {module_name} has no function {function!r}")
         return found
     architecture = text.split(".")[0]
     if timm.is_model(architecture):
@@ -124,16 +141,23 @@ def given_file(name: str) -> Path:
     for path in places:
         if path.is_file():
             return path
-    raise StudyError(f"file {name} does not exist (looked in MIS_WEIGHTS, here and in data/external/weights)")
+    raise StudyError(
+        f"file {name} does not exist (looked in MIS_WEIGHTS, here and in data/external/weights); put it into one of "
+        "them, or correct its name in the roster"
+    )
 
 
 def load_state(path: Path) -> dict[str, Any]:
     """Tensors of a checkpoint: safetensors, or a torch file read without running code in it."""
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     if path.suffix == ".safetensors":
-        return load_file(path)
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise StudyError(f"{path.name} is no whole safetensors file ({error}); download it again") from None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds; all mean that the file is no plain checkpoint
@@ -145,6 +169,8 @@ def load_state(path: Path) -> dict[str, Any]:
     for name in ("state_dict", "model", "state_dict_ema"):
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise StudyError(f"{path.name} holds no table of named tensors; save model.state_dict() instead")
     return {name.removeprefix("module."): value for name, value in content.items()}
 
 
@@ -172,9 +198,10 @@ def build(row: Mapping[str, Any], code: Path, weights: Path | None, make: Callab
         return model.eval()
     path = weights_file(row, weights)
     digest = sha256_file(path)
-    if row["sha256"] and digest != row["sha256"]:
+    if row["sha256"] and digest != row["sha256"].lower():
         raise StudyError(
-            f"{row['name']}: {path.name} has sha256 {digest}, the roster says {row['sha256']}; it is another file"
+            f"{row['name']}: {path.name} has sha256 {digest}, the roster says {row['sha256']}; it is another file. "
+            "Download it again, or write the new digest into the roster if you mean this one"
         )
     state = load_state(path)
     try:
@@ -182,7 +209,8 @@ def build(row: Mapping[str, Any], code: Path, weights: Path | None, make: Callab
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines()[1:4]]
         raise StudyError(
-            f"{row['name']}: {path.name} does not fit {row['constructor']}: {' '.join(lines)[:400]}"
+            f"{row['name']}: {path.name} does not fit {row['constructor']}: {' '.join(lines)[:400]} Correct the "
+            "constructor, its kwargs or the file in the roster"
         ) from None
     return model.eval()
 
@@ -235,12 +263,20 @@ def parse_directions(text: str) -> tuple[str, Path]:
 
 def load_directions(path: Path, layer: str, width: int) -> NDArray[np.float32]:
     """Matrix (width, directions) whose columns are units; numbers only, no pickled objects."""
-    matrix = np.load(path, allow_pickle=False)
+    try:
+        matrix = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise StudyError(f"{path.name} is no array of plain numbers ({error}); save it with numpy.save") from None
+    if not isinstance(matrix, np.ndarray):
+        raise StudyError(f"{path.name} is an archive of several arrays; save one matrix with numpy.save")
     if matrix.ndim != 2 or matrix.shape[0] != width or not np.issubdtype(matrix.dtype, np.floating):
         raise StudyError(
             f"{path.name} holds {matrix.dtype} of shape {matrix.shape}; layer {layer} needs floating-point numbers of shape "
             f"({width}, number of directions)"
         )
     if not np.isfinite(matrix).all():
-        raise StudyError(f"{path.name} holds a number that is not finite")
+        place, column = np.argwhere(~np.isfinite(matrix))[0]
+        raise StudyError(
+            f"{path.name} holds {matrix[place, column]} at row {place}, column {column}; all numbers must be finite"
+        )
     return matrix.astype(np.float32)

@@ -267,8 +267,8 @@ def _value(hint: Any, value: Any, key: str, rule: typing.Mapping[str, Any], prob
             return ()
         if rule.get("filled") and not value:
             problems.append(f"{key} is empty, it needs at least one entry")
-        for doubled in {str(entry) for entry in value if value.count(entry) > 1}:
-            problems.append(f"{key} names {doubled} twice")
+        doubled = {str(entry) for entry in value if value.count(entry) > 1}
+        problems.extend(f"{key} names {entry} twice" for entry in sorted(doubled))
         return tuple(_value(item, entry, f"{key}[{i}]", rule, problems) for i, entry in enumerate(value))
     right = isinstance(value, int | float) if hint is float else isinstance(value, hint)
     if not right or (isinstance(value, bool) and hint is not bool):

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stages.errors import StudyError
 from stages.pipeline.tables import read_json, read_parquet
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 MODE_16_BIT = ("I;16", "I;16B", "I;16L", "I;16N", "I")
-Image.MAX_IMAGE_PIXELS = 200_000_000  # a larger picture is refused as a decompression bomb
+Image.MAX_IMAGE_PIXELS = 100_000_000  # Pillow refuses a picture of more than twice as many as a decompression bomb
 
 
 def decode(content: bytes) -> NDArray[np.uint8]:
@@ -52,30 +52,46 @@ class Found:
 
 
 def list_folder(root: Path) -> list[str]:
-    """Relative paths (with /) of all files at any depth, ordered by the sha256 of the path; hidden ones are left out."""
+    """Relative paths (with /) of all files at any depth, ordered by the sha256 of the path; hidden ones are left out.
+
+    Links to folders are followed, except back to a folder that holds them.
+    """
     names = []
     for folder, subfolders, files in os.walk(root, followlinks=True):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        above = {os.path.realpath(each) for each in (folder, *Path(folder).parents)}
+        subfolders[:] = [
+            name
+            for name in subfolders
+            if not name.startswith(".") and os.path.realpath(os.path.join(folder, name)) not in above
+        ]
         inside = Path(folder).relative_to(root)
         names += [(inside / name).as_posix() for name in files if not name.startswith(".")]
-    return sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    return sorted(names, key=lambda name: hashlib.sha256(os.fsencode(name)).hexdigest())
 
 
 def inspect(root: Path, name: str) -> Found:
     """Read and fully decode one file. Its label is the name of the folder that holds it."""
+    if name.encode("utf-8", "replace") != os.fsencode(name):
+        readable = name.encode("utf-8", "backslashreplace").decode()
+        return Found(readable, "", reason="the name is not written in UTF-8; rename the file or its folder")
     label = Path(name).parent.name
     if not name.lower().endswith(SUFFIXES):
         return Found(name, label, reason=f"not a picture file ({', '.join(SUFFIXES)})")
+    if not (root / name).is_file():
+        return Found(name, label, reason="no regular file (a broken link, a pipe or a device)")
     try:
         content = (root / name).read_bytes()
-        if not content:
-            return Found(name, label, reason="empty file")
+    except OSError as error:
+        return Found(name, label, reason=f"cannot be read ({error.strerror})")
+    if not content:
+        return Found(name, label, reason="empty file")
+    try:
         height, width, _ = decode(content).shape
-    except PermissionError:
-        return Found(name, label, reason="no permission to read it")
+    except UnidentifiedImageError:
+        return Found(name, label, reason="cannot be decoded (its content is no picture)")
     except Exception as error:  # a decoder may raise anything on broken data; the file and the reason are recorded
-        text = " ".join(str(error).split()).replace(str(root), "").replace("<_io.BytesIO object at", "<data at")
-        return Found(name, label, reason=f"cannot be decoded ({type(error).__name__}: {text.split(' at 0x')[0]})")
+        text = " ".join(str(error).split())
+        return Found(name, label, reason=f"cannot be decoded ({type(error).__name__}: {text})")
     return Found(name, label, width, height, hashlib.sha256(content).hexdigest())
 
 
@@ -163,12 +179,14 @@ def open_images(folder: str | os.PathLike[str], root: str = "") -> ImageSet:
 
 
 def check_unchanged(images: ImageSet) -> None:
-    """Quick check before long work: every file of the manifest exists with the size it had, if sizes are recorded."""
+    """Quick check before long work: every file of the manifest is there. `pixels` compares the digests."""
     if images._packed is not None:
         return
     missing = [path for path in images.manifest["path"] if not (images._root / path).is_file()]
     if missing:
-        raise StudyError(f"{missing[0]} and {len(missing) - 1} more are gone from the image folder. {_REBUILD}")
+        raise StudyError(
+            f"{len(missing)} pictures of the manifest are gone from the image folder, {missing[0]} first. {_REBUILD}"
+        )
 
 
 def rows_in_batches(n: int, size: int) -> Sequence[NDArray[np.int32]]:

@@ -2,7 +2,7 @@
 
 DVC decides whether a stage runs; the store decides what of it is computed again. It lies outside every DVC out
 (`data/store`, or MIS_STORE), so neither an interruption nor `dvc exp run` empties it. A file counts as present only
-if its sidecar names the same ingredients and its bytes have the digest written there; anything else is made anew.
+if its bytes have the size and digest that its sidecar names; anything else is made anew.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class WorkStore:
         try:
             note = json.loads(sidecar.read_text())
             whole = path.stat().st_size == note["size"] and sha256_file(path) == note["sha256"]
-        except (FileNotFoundError, json.JSONDecodeError, KeyError):
-            return None
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None  # a damaged sidecar: not JSON, or JSON of another form
         return path if whole else None
 
     def fetch(self, phase: str, ingredients: Ingredients, suffix: str, make: Callable[[Path], None]) -> Path:
@@ -70,6 +70,8 @@ class WorkStore:
             found = self.find(phase, ingredients, suffix)
             if found is not None:
                 return found
+            for left_over in path.parent.glob(f".{path.name}.*.part"):
+                left_over.unlink()  # of a killed process: nobody else writes while the lock is held
             with atomic_path(path) as part:
                 make(part)
                 note = {"ingredients": ingredients, "size": part.stat().st_size, "sha256": sha256_file(part)}

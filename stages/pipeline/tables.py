@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import errno
 import hashlib
 import json
 import math
 import os
+import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,10 @@ FACTS = ["layer_type", "layer_index", "depth", "width"]
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Temporary path beside `path` that replaces it when the block ends well, and vanishes when it does not."""
+    """Temporary path beside `path` that replaces it when the block ends well, and vanishes when it does not.
+
+    Raises OSError with ENOSPC and the name of the target for a full disk, however the writing library reports it.
+    """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
@@ -36,10 +42,19 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.fsync(written.fileno())
         os.chmod(name, 0o644)
         os.replace(name, target)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
+        if _disk_is_full(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from error
         raise
+
+
+def _disk_is_full(error: BaseException) -> bool:
+    """Whether a failed write means a full disk: numpy leaves the number out, safetensors raises a kind of its own."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return bool(re.search(rf"os error {errno.ENOSPC}\b|\d+ requested and \d+ written", str(error)))
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
@@ -56,25 +71,56 @@ def write_csv(path: str | os.PathLike[str], frame: pd.DataFrame) -> None:
     shown = frame.copy()
     for name in shown.columns[shown.dtypes == bool]:
         shown[name] = shown[name].astype(int)
-    write_text(path, shown.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    for name in shown.columns[shown.dtypes == object]:
+        # pandas formats the floats of float columns only, not those beside empty text
+        shown[name] = [
+            f"{cell:.6g}" if isinstance(cell, float) and not math.isnan(cell) else cell for cell in shown[name]
+        ]
+    # the writer leaves a carriage return inside a cell bare, and readers would take it for the end of the row
+    write_text(path, shown.to_csv(index=False, float_format="%.6g", lineterminator="\n").replace("\r", "\\r"))
 
 
-def read_csv(path: str | os.PathLike[str], columns: Sequence[str] = ()) -> pd.DataFrame:
-    """CSV as a table; empty text stays empty text, and missing columns are an error that names them."""
+def read_csv(path: str | os.PathLike[str], columns: Sequence[str] = (), text: Collection[str] = ()) -> pd.DataFrame:
+    """CSV as a table. A column becomes numbers if all its filled cells are, except those named in `text`.
+
+    Columns of names belong in `text`: a layer may be called 0.10 and a network 007. An empty cell is empty text, or a
+    missing number. Raises StudyError for a missing file, a row of another length and missing `columns`.
+    """
     if not Path(path).is_file():
-        raise StudyError(f"{path}: no such file. Run `dvc repro` so that the stage before this one writes it.")
-    frame = pd.read_csv(path, keep_default_na=False, na_values={}, dtype=None)
-    for name in frame.columns:
-        # an empty cell in a column of numbers is a missing number
-        if frame[name].dtype == object or pd.api.types.is_string_dtype(frame[name]):
-            filled = frame[name][frame[name] != ""]
-            numbers = pd.to_numeric(filled, errors="coerce")
-            if len(filled) and not numbers.isna().any():
-                frame[name] = pd.to_numeric(frame[name], errors="coerce")
+        raise StudyError(
+            f"{path}: no such file. If you gave its name, correct it; if a stage writes it, run `dvc repro`."
+        )
+    frame = _cells(path)
+    for name in frame.columns.difference(list(text)):
+        filled = frame[name][frame[name] != ""]
+        if len(filled) and not pd.to_numeric(filled, errors="coerce").isna().any():
+            frame[name] = pd.to_numeric(frame[name], errors="coerce")
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise StudyError(f"{path}: column {', '.join(missing)} is missing; it has {', '.join(frame.columns)}.")
     return frame
+
+
+def _cells(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """All cells of a CSV as text; blank lines are skipped."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file, strict=True) if row]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise StudyError(f"{path} is no CSV in UTF-8: {error}") from None
+    if not rows:
+        raise StudyError(f"{path} is empty; it needs at least a header.")
+    header, *body = rows
+    doubled = sorted({name for name in header if header.count(name) > 1})
+    if doubled:
+        raise StudyError(f"{path}: the header names column {', '.join(doubled)} twice.")
+    for number, row in enumerate(body, start=2):
+        if len(row) != len(header):
+            raise StudyError(
+                f"{path}: row {number} ({','.join(row)[:80]}) has {len(row)} cells, the header has {len(header)}. A cell "
+                'with a comma or quote in it is written in quotes, and quotes inside are doubled: "{""num_classes"": 10}"'
+            )
+    return pd.DataFrame(body, columns=header, dtype="str")
 
 
 def write_parquet(path: str | os.PathLike[str], frame: pd.DataFrame, schema: pa.Schema | None = None) -> None:

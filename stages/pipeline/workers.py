@@ -38,7 +38,7 @@ def devices() -> list[str]:
     if wanted not in ("auto", "cpu", "cuda"):
         raise StudyError(f"MIS_DEVICE is {wanted!r}, allowed: auto, cpu, cuda")
     count = os.environ.get("MIS_WORKERS", "")
-    if count and not (count.isdigit() and int(count) > 0):
+    if count and not (count.isdecimal() and int(count) > 0):
         raise StudyError(f"MIS_WORKERS is {count!r}, it must be a whole number of at least 1")
     if wanted == "cuda" or (wanted == "auto" and os.path.exists("/dev/nvidiactl")):
         import torch  # costs seconds to import, so only where a GPU may be

@@ -34,9 +34,7 @@ class Population:
     lapse: float
 
 
-def choose_units(
-    layers: NDArray[np.object_] | pd.Series, n_units: int, seed: int, model: str
-) -> NDArray[np.int64]:
+def choose_units(layers: NDArray[np.object_] | pd.Series, n_units: int, seed: int, model: str) -> NDArray[np.int64]:
     """Positions of the annotated units among one network's units, ascending.
 
     `layers` names each unit's layer. As in IMI: draw a layer uniformly, then a unit uniformly in it, reject
@@ -54,9 +52,7 @@ def choose_units(
     return np.sort(draw.choice(len(codes), size=n_units, replace=False, p=probability / probability.sum()))
 
 
-def assign(
-    n_units: int, n_responses: int, n_trials: int, n_tasks: int, draw: np.random.Generator
-) -> pd.DataFrame:
+def assign(n_units: int, n_responses: int, n_trials: int, n_tasks: int, draw: np.random.Generator) -> pd.DataFrame:
     """Design of the experiment, one row a trial in order of presentation: person, unit, task, all 0-based.
 
     Every unit is answered n_responses times and never twice by one person; a person has n_trials trials (the
@@ -64,9 +60,7 @@ def assign(
     n_tasks.
     """
     if not 1 <= n_trials <= n_units:
-        raise StudyError(
-            f"human.simulated.n_trials is {n_trials}; allowed are 1 to the {n_units} units of a network"
-        )
+        raise StudyError(f"human.simulated.n_trials is {n_trials}; allowed are 1 to the {n_units} units of a network")
     remaining = np.full(n_units, n_responses)
     people = []
     while remaining.any():

@@ -66,9 +66,7 @@ def _block_scores(
     margins = margins.astype(np.float64)
     if not np.isfinite(margins).all():
         row, task = np.argwhere(~np.isfinite(margins))[0]
-        raise ValueError(
-            f"margin of row {first_row + row}, task {task} is {margins[row, task]}; must be finite"
-        )
+        raise ValueError(f"margin of row {first_row + row}, task {task} is {margins[row, task]}; must be finite")
     marked = np.zeros(margins.shape, dtype=bool) if near is None else np.asarray(near, dtype=bool)
     used = ~marked if drop else np.ones_like(marked)
     count = used.sum(axis=1)
