@@ -59,7 +59,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     if unknown:
         raise StudyError(
-            f"activations.keep names network {sorted(unknown)[0]!r}, which is not in {args.models / 'roster.csv'}"
+            f"activations.keep names network {sorted(unknown)[0]!r}, which is not in {args.models / 'roster.csv'}; "
+            "entries are written model/layer/unit"
         )
     images = open_images(args.images, params.images.root)
     check_unchanged(images)
@@ -109,7 +110,8 @@ def main(argv: list[str] | None = None) -> None:
         listed = "".join(f"\n  {row['model']}: {row['reason']}" for row in failures)
         raise StudyError(
             f"{len(failures)} of {len(roster)} networks failed; activations.max_failed allows a share of "
-            f"{params.activations.max_failed:g}. The others are in the store.{listed}"
+            f"{params.activations.max_failed:g}. Correct or remove their rows in the roster, or raise that limit; the "
+            f"others are in the store.{listed}"
         )
 
 

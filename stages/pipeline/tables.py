@@ -69,9 +69,9 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_csv(path: str | os.PathLike[str], frame: pd.DataFrame) -> None:
     """CSV with header, six significant digits, Unix line ends; missing numbers are empty."""
     shown = frame.copy()
-    for name in shown.columns[shown.dtypes == bool]:
+    for name in shown.columns[shown.dtypes == np.dtype(bool)]:
         shown[name] = shown[name].astype(int)
-    for name in shown.columns[shown.dtypes == object]:
+    for name in shown.columns[shown.dtypes == np.dtype(object)]:
         # pandas formats the floats of float columns only, not those beside empty text
         shown[name] = [
             f"{cell:.6g}" if isinstance(cell, float) and not math.isnan(cell) else cell for cell in shown[name]
