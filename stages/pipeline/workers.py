@@ -101,8 +101,10 @@ def run_jobs(
                 f"a worker process died, most likely for want of memory, while these waited or ran: {waiting}, ... "
                 "Finished jobs are in the store. Run the same command again with fewer workers (MIS_WORKERS=1)."
             ) from None
-        finally:
+        except BaseException:
+            # an interruption does not wait for jobs that have not begun
             pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _guarded(function: Callable[[Any], Any], job: Any) -> Any:
