@@ -19,6 +19,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,14 +162,14 @@ def compare(case: str, args: argparse.Namespace, turn: int) -> dict[str, float]:
     seconds = dict.fromkeys(forms, 0.0)
     first, n_images = (SEEN, args.late_batches * args.batch) if late else (0, args.images)
     for number, (batch, images) in enumerate(batches(first, n_images, args.batch, args.units, zeros, turn)):
-        work = {name: lambda form=form: form.update(batch, images) for name, form in forms.items()}
+        work = {name: partial(form.update, batch, images) for name, form in forms.items()}
         for name, taken in take_turns(work, number + turn).items():
             seconds[name] += taken
         seen.append(pack(batch[:, :CHECKED].T, images, few))
     for name, form in forms.items():
         taken = timed(form.finish)
         seconds[name] += 0.0 if late else taken  # one ranking at the very end is no part of a few late batches
-    settled = check(forms["ours"], forms["baseline"], keys, np.unique(np.concatenate(seen, axis=1), axis=1))
+    settled = check(forms["ours"], forms["baseline"], keys, np.concatenate(seen, axis=1))
     return {**seconds, "elements": n_images * args.units, "settled": settled}
 
 

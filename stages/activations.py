@@ -86,8 +86,9 @@ def main(argv: list[str] | None = None) -> None:
         for place, result in run_jobs(_extract, jobs, list(part["name"])):
             name = jobs[place].row["name"]
             if isinstance(result, Failure):
-                log.warning("%s failed: %s", name, result.reason)
-                failures.append({"model": name, "stage": "activations", "reason": result.reason})
+                reason = result.reason.removeprefix(f"{name}: ")
+                log.warning("%s failed: %s", name, reason)
+                failures.append({"model": name, "stage": "activations", "reason": reason})
             else:
                 layers += result["layers"]
                 labels += result["labels"]

@@ -169,19 +169,13 @@ def test_a_permuted_control_has_the_values_of_its_network_on_other_images(finish
     for name in base:
         if not name.endswith("_images"):
             np.testing.assert_array_equal(found[name], base[name])
-    facts = ["layer", *tables.FACTS, "offset"]
-    assert (
-        layers_of(finished_study, "shuffled")[facts].values.tolist()
-        == layers_of(finished_study, "tiny")[facts].values.tolist()
-    )
-    pairs = [
-        {old: new for side in ("top", "bottom") for old, new in zip(base[f"{side}_images"][u], found[f"{side}_images"][u], strict=True)}
-        for u in range(14)
-    ]  # fmt: skip
+    one, two = (layers_of(finished_study, name).drop(columns="model") for name in ("tiny", "shuffled"))
+    pd.testing.assert_frame_equal(one.reset_index(drop=True), two.reset_index(drop=True))
+    ends = [np.concatenate([each["top_images"], each["bottom_images"]], axis=1) for each in (base, found)]
+    pairs = [dict(zip(*rows, strict=True)) for rows in zip(*ends, strict=True)]
     for u, pair in enumerate(pairs):
         assert len(set(pair.values())) == len(pair), "different images stay different"
-        for side in ("top", "bottom"):
-            assert [pair[old] for old in base[f"{side}_images"][u]] == found[f"{side}_images"][u].tolist()
+        assert [pair[old] for old in ends[0][u]] == ends[1][u].tolist(), "an image on both sides gets one new name"
     assert pairs[0] != pairs[1], "each unit is dealt on its own"
     assert sum(old == new for pair in pairs for old, new in pair.items()) < 0.1 * sum(map(len, pairs))
 
@@ -226,7 +220,7 @@ def forwards(monkeypatch):
     usual = units.Capture.__call__
 
     def counted(self, batch):
-        if len(batch) == BATCH:
+        if len(batch) > 4:
             calls.append(batch)
         return usual(self, batch)
 
@@ -269,15 +263,12 @@ def test_a_second_run_computes_nothing(small, forwards):
     [{"activations__n_extremes": 21}, {"activations__batch_size": 15}, {"activations__keep": []}, {"seed": 1}],
     ids=lambda change: next(iter(change)),
 )
-def test_a_changed_parameter_computes_again(small, monkeypatch, forwards, change):
+def test_a_changed_parameter_computes_again(small, forwards, change):
     small.run_activations("first")
     forwards.clear()
     small.params(**{"activations__keep": ["net/middle/3"], **change})
-    usual = units.Capture.__call__
-    swept = []
-    monkeypatch.setattr(units.Capture, "__call__", lambda self, batch: swept.append(len(batch)) or usual(self, batch))
     small.run_activations("second")
-    assert max(swept) >= 15
+    assert forwards
 
 
 def test_equal_values_are_ordered_by_the_keyed_mix_also_across_shards(small, monkeypatch):
@@ -315,7 +306,7 @@ def test_a_network_with_nan_is_recorded_with_layer_unit_and_image(drawn_study):
     first = tables.read_parquet(drawn_study.folder / "images" / "manifest.parquet")["path"][0]
     assert row["model"] == "broken"
     assert row["stage"] == "activations"
-    assert row["reason"] == f"broken: layer middle, unit 4 is nan for image {first}"
+    assert row["reason"] == f"layer middle, unit 4 is nan for image {first}"
     assert set(tables.read_parquet(out / "layers.parquet")["model"]) == {"net"}
     assert not (out / "broken.safetensors").exists()
 
@@ -328,7 +319,7 @@ def test_failures_above_the_limit_stop_the_stage(drawn_study):
         drawn_study.run_activations()
     text = str(caught.value)
     assert "1 of 2 networks failed; activations.max_failed allows a share of 0.49. Correct or remove their rows" in text
-    assert "\n  broken: broken: layer middle, unit 4 is nan for image scene_" in text
+    assert "\n  broken: layer middle, unit 4 is nan for image scene_" in text
 
 
 def test_a_permuted_control_of_a_failed_or_unknown_network_fails(drawn_study):

@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from report_fixture import BACKENDS, NETWORKS, build
+from tests.report_fixture import BACKENDS, NETWORKS, build
 
 from stages.pipeline import figures, page
 from stages.pipeline.figures import FIGURES, clean, spread

@@ -66,11 +66,10 @@ def test_a_file_of_weights_is_resolved_with_its_digest(drawn_study):
 
 
 def test_failed_networks_below_the_limit_are_recorded_and_the_others_go_on(drawn_study):
-    drawn_study.params(models__max_failed=0.5)
+    drawn_study.params(models__max_failed=0.7)
     drawn_study.roster(
         {"name": "b", "constructor": "nowhere:f"}, {"name": "net"}, {"name": "a", "kwargs": '{"depth": 3}'}
     )
-    drawn_study.params(models__max_failed=0.7)
     out = drawn_study.run_models()
     assert list(resolved(out)["name"]) == ["net"]
     table = failures(out)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from report_fixture import N_EXPLANATIONS, NETWORKS, ROOT, build
+from tests.report_fixture import N_EXPLANATIONS, NETWORKS, ROOT, build
 
 from stages import report
 from stages.errors import StudyError

@@ -32,7 +32,7 @@ _UNMIX_2 = np.uint32(pow(0xC2B2AE35, -1, 2**32))
 
 
 @numba.njit(inline="always")
-def _finalise(h):
+def _finalise(h):  # every step is cast because numba widens to 64 bits
     h = np.uint32((h ^ (h >> np.uint32(16))) * _MIX_1)
     h = np.uint32((h ^ (h >> np.uint32(13))) * _MIX_2)
     return np.uint32(h ^ (h >> np.uint32(16)))
