@@ -335,7 +335,7 @@ def test_a_permuted_control_of_a_failed_or_unknown_network_fails(drawn_study):
     reasons = pd.read_csv(drawn_study.run_activations() / "failures.csv", dtype=str).set_index("model")["reason"]
     assert list(reasons.index) == ["broken", "lost", "odd", "shuffled"]
     for name, base in (("shuffled", "'broken'"), ("lost", "''")):
-        assert f'{name}: kwargs must name a network of the roster that succeeded, as {{"of": "NAME"}}' in reasons[name]
+        assert 'kwargs must name a network of the roster that succeeded, as {"of": "NAME"}' in reasons[name]
         assert reasons[name].endswith(base)
     assert "constructor 'control:odd' is no control; allowed: control:planted, control:chance" in reasons["odd"]
 

@@ -23,6 +23,7 @@ from stages.errors import StudyError
 
 VERSION = 1
 _BLOCK = 128  # units scanned together: thresholds and buffers of a block stay in the second-level cache
+_ROWS = 1024  # units unpacked together, so that the temporaries stay small beside the result
 _MIX_1, _MIX_2 = (
     np.uint32(0x85EBCA6B),
     np.uint32(0xC2B2AE35),
@@ -199,7 +200,8 @@ class Ranked:
 class Extremes:
     """Running selection for units with the given keys (uint64); k images a side.
 
-    Memory: two buffers of 2(k+1) keys of 8 bytes a unit, twice the final state, whatever the number of images.
+    Memory: two buffers of 2(k+1) keys of 8 bytes a unit, twice the final state, whatever the number of images;
+    `keys` and `ranked` each add their result, once the final state.
     """
 
     def __init__(self, unit_keys: NDArray[np.uint64], k: int, *, threads: int = 1) -> None:
@@ -256,7 +258,7 @@ class Extremes:
             for u in range(len(self.unit_keys)):
                 side[u] = np.sort(buffer[u, : counts[u]])[::-1][:kept]
             sides.append(side)
-        return sides[0], ~sides[1]
+        return sides[0], np.invert(sides[1], out=sides[1])
 
     def ranked(self) -> Ranked:
         """The selection so far."""
@@ -274,14 +276,20 @@ def merge_keys(
 
 def ranked(top: NDArray[np.uint64], bottom: NDArray[np.uint64], unit_keys: NDArray[np.uint64], k: int) -> Ranked:
     """Values, images and boundary ties behind the packed keys of both sides."""
-    keys = unit_keys[:, None]
-    top_values, top_images = unpack(top, keys)
-    bottom_values, bottom_images = unpack(bottom, keys)
-    tied = [
-        side[:, k] == side[:, k - 1] if side.shape[1] > k else np.zeros(len(side), dtype=bool)
-        for side in (top_values, bottom_values)
-    ]
-    return Ranked(top_values[:, :k], top_images[:, :k], bottom_values[:, :k], bottom_images[:, :k], *tied)
+    shape = (len(unit_keys), min(k, top.shape[1]))
+    lists, tied = [], []
+    for side in (top, bottom):
+        values, images = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.int32)
+        beyond = np.zeros(len(side), dtype=bool)
+        for start in range(0, len(side), _ROWS):
+            rows = slice(start, start + _ROWS)
+            value, image = unpack(side[rows], unit_keys[rows, None])
+            values[rows], images[rows] = value[:, :k], image[:, :k]
+            if side.shape[1] > k:
+                beyond[rows] = value[:, k] == value[:, k - 1]
+        lists += [values, images]
+        tied.append(beyond)
+    return Ranked(*lists, *tied)
 
 
 def tie_share(values: NDArray[np.float32], tied_beyond: NDArray[np.bool_], count: int) -> NDArray[np.float32]:
