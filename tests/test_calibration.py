@@ -158,7 +158,8 @@ def study(tmp_path_factory):
     data = folder / "data"
     places = {"tasks": data / "tasks", "images": data / "images", "roster": data / "models" / "roster.csv"}
     arguments = [f"--{name}={path}" for name, path in places.items()]
-    human.main([f"--params={folder / 'params.yaml'}", f"--external={folder}", f"--out={data / 'human'}", *arguments])
+    places = {"params": folder / "params.yaml", "external": folder, "names": folder, "out": data / "human"}
+    human.main([*(f"--{name}={path}" for name, path in places.items()), *arguments])
     return folder
 
 

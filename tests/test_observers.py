@@ -171,7 +171,14 @@ def run_human(study, out, **changes):
     tiny_study.write_params(study / "params.yaml", ROOT, **changes)
     data = study / "data"
     roster = data / "models" / "roster.csv"
-    folders = {"tasks": data / "tasks", "images": data / "images", "roster": roster, "external": study, "out": out}
+    folders = {
+        "tasks": data / "tasks",
+        "images": data / "images",
+        "roster": roster,
+        "external": study,
+        "names": study,
+        "out": out,
+    }
     arguments = [f"--{name}={path}" for name, path in folders.items()]
     human.main([f"--params={study / 'params.yaml'}", *arguments])
 
@@ -218,8 +225,10 @@ def test_stage_without_people_writes_headers_only(study, tmp_path):
 
 
 def test_sources_that_cannot_be_read_are_errors(study, tmp_path):
-    with pytest.raises(StudyError, match=r"human.source: imi is not available in this version"):
+    with pytest.raises(StudyError, match=r"responses_main.csv: no such file. human.source is imi"):
         run_human(study, tmp_path / "human", human__source="imi")
+    with pytest.raises(StudyError, match=r"answers.csv: no such file. human.source is table"):
+        run_human(study, tmp_path / "human", human__source="table", human__table__file="answers.csv")
     factors = study / "data" / "images" / "factors.parquet"
     hidden = factors.rename(factors.with_suffix(".hidden"))
     try:
