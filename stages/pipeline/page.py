@@ -262,7 +262,9 @@ CEILING_VARIANTS = {
     "V2": "two independent redrawings against each other (reliability)",
     "V3": "redrawn answers against MIS (wording of the paper's appendix)",
     "V4": "true score against recorded HIS (leads)",
+    "V4w": "the same, noise estimated from answers to the same task",
     "V5": "answers drawn from MIS against MIS",
+    "true": "true shares of the simulated observers against recorded HIS",
 }
 LEVELS = {"unit": "unit", "unit_within": "unit, inside a network", "model": "network"}
 UNIT_SETS = {"all": "all annotated", "outside_split": "outside the calibration split"}
