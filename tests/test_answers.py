@@ -96,8 +96,7 @@ def test_columns_may_have_other_names_and_be_joined(tmp_path):
     assert set(found["model"]) == {"other"}
 
 
-def test_filters_and_unread_columns_are_logged(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("stages.pipeline.answers.log.parent.propagate", True)
+def test_filters_and_unread_columns_are_logged(tmp_path, caplog):
     frame = table(kind=["main", "catch", "main", "repeated"], mood="good")
     found = read(tmp_path, frame, keep=["kind=main|repeated"])
     assert len(found) == 3

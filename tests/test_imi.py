@@ -55,7 +55,6 @@ def test_reader_gives_types_and_keeps_every_row(tmp_path, natural):
 
 
 def test_row_counts_of_no_known_version_are_a_warning_with_the_numbers(tmp_path, natural, caplog, monkeypatch):
-    monkeypatch.setattr("stages.pipeline.imi.log.parent.propagate", True)
     read(tmp_path, natural)
     assert f"{len(natural):,} rows are accepted in the record; known versions have 69,330 or 76,000" in caplog.text
     caplog.clear()
@@ -422,8 +421,7 @@ def test_stage_keeps_a_mislabelled_run_out(tmp_path, natural):
     assert (found["units"]["n_responses"] == 30).all()
 
 
-def test_stage_recomputes_verdicts_and_says_where_they_differ(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("stages.pipeline.imi.log.parent.propagate", True)
+def test_stage_recomputes_verdicts_and_says_where_they_differ(tmp_path, caplog):
     rows = imi_folder.experiment(
         "resnet50_natural",
         "resnet50",
@@ -476,8 +474,7 @@ def test_stage_keeps_networks_that_the_roster_lacks_under_their_own_name(tmp_pat
     }
 
 
-def test_stage_checks_tasks_against_the_map_of_images(tmp_path, natural, caplog, monkeypatch):
-    monkeypatch.setattr("stages.pipeline.imi.log.parent.propagate", True)
+def test_stage_checks_tasks_against_the_map_of_images(tmp_path, natural, caplog):
     (tmp_path / "external").mkdir()
     known = imi_folder.image_map(natural)
     del known["resnet50"]["layer1_0_conv1/channel_0"]
