@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import numpy as np
@@ -135,6 +136,16 @@ def test_a_file_cut_anywhere_inside_a_row_is_refused(share, tmp_path, natural):
     assert content[len(cut) : len(cut) + 1] != b"\n"
     with pytest.raises(StudyError, match=r"responses_main\.csv"):
         imi.read_responses(tmp_path, [NAME])
+
+
+def test_quotes_line_ends_and_marks_of_other_programs_change_nothing(tmp_path, natural):
+    expected = read(tmp_path, natural)
+    path = tmp_path / NAME
+    content = path.read_bytes()
+    quoted = pd.read_csv(path, dtype=str, keep_default_na=False).to_csv(index=False, quoting=csv.QUOTE_ALL).encode()
+    for other in (content.replace(b"\n", b"\r\n"), b"\xef\xbb\xbf" + content, quoted, content.rstrip(b"\n")):
+        path.write_bytes(other)
+        pd.testing.assert_frame_equal(imi.read_responses(tmp_path, [NAME]), expected)
 
 
 def test_other_order_of_columns_is_read_by_name(tmp_path, natural, synthetic):

@@ -8,6 +8,7 @@ least one hard run belong to another network). A participant is a session: (task
 from __future__ import annotations
 
 import ast
+import csv
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -132,7 +133,7 @@ def _cells(path: Path) -> pa.Table:
         table = pa_csv.read_csv(
             path,
             read_options=pa_csv.ReadOptions(use_threads=False, block_size=1 << 24),
-            parse_options=pa_csv.ParseOptions(invalid_row_handler=refuse),
+            parse_options=pa_csv.ParseOptions(invalid_row_handler=refuse, newlines_in_values=True),
             convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string())),
         )
     except pa.ArrowInvalid as error:
@@ -152,7 +153,7 @@ def _header(path: Path) -> list[str]:
     with open(path, "rb") as file:
         first = file.readline()
     try:
-        header = first.decode("utf-8-sig").rstrip("\r\n").split(",")
+        header = next(csv.reader([first.decode("utf-8-sig")]), [])
     except UnicodeDecodeError:
         _check_encoding(path)
         raise

@@ -58,7 +58,8 @@ def sessions(rows: pd.DataFrame) -> pd.DataFrame:
     groups = rows.groupby(SESSION, sort=True, observed=True)
     differs = groups[verdicts].nunique() > 1
     if differs.to_numpy().any():
-        session, column = differs.stack().idxmax()[:2], differs.stack().idxmax()[2]
+        session = differs.index[differs.any(axis=1)][0]
+        column = differs.columns[differs.loc[session]][0]
         raise StudyError(f"session {session[0]} / {session[1]} has both values of {column}; a session has one verdict")
     first = groups[["participant_id", *verdicts]].first()
     details = {
