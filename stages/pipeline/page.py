@@ -692,6 +692,9 @@ def make_facts(
         (agreed["backend"] == study.lead) & (agreed["level"] == "unit") & (agreed["units"] == "outside_split")
     ]
     simulated = params.human.source == "simulated"
+    n_compared = int(
+        agreed.loc[(agreed["level"] == "unit") & (agreed["units"] == "all"), "n"].max() if len(agreed) else 0
+    )
     return {
         "params": params,
         "provenance": flatten({name: value for name, value in provenance.items() if name != "params"}),
@@ -705,8 +708,9 @@ def make_facts(
         "confidence": f"{100 * study.confidence:g} %",
         "generated": params.images.source == "generated",
         "simulated": simulated,
-        "has_human": params.human.source != "none",
+        "has_human": params.human.source != "none" and n_compared > 0,
         "n_annotated": len(study.human),
+        "n_compared": n_compared,
         "people": people_word(params),
         "models": ranked,
         "n_models": len(ranked),
