@@ -55,7 +55,7 @@ def read_answers(
                 f"{path}: no row is left after human.table.keep {rule}; of {total} rows none has that value"
             )
     read = {column for parts in names.values() for column in parts} | {rule.partition("=")[0] for rule in keep}
-    ignored = [name for name in cells.columns if name not in read]
+    ignored = [name for name in cells.columns if name and name not in read]  # an index has no name
     log.info(
         "%s: %d of %d rows count; columns not read: %s", path.name, len(cells), total, ", ".join(ignored) or "none"
     )
@@ -109,7 +109,9 @@ def _columns(cells: pd.DataFrame, columns: Sequence[str], path: Path) -> Mapping
         for column in names[field]:
             _known(cells, column, path, f"human.table.columns ({rule})")
     missing = [field for field in ("participant", "correct") if field not in names]
-    if "unit_name" not in names:
+    if "unit_name" in names:
+        names = {field: parts for field, parts in names.items() if field not in ("layer", "unit")}
+    else:
         missing += [field for field in ("layer", "unit") if field not in names]
     if missing:
         raise StudyError(
