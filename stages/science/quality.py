@@ -10,7 +10,8 @@ row_variability       at least min_row answers in the upper and in the lower row
 instruction_time      at least min_instruction_seconds before the first practice trial
 multi_participation   the person has no other session
 
-Departure: IMI section 3.1 allows two blocks of practice, its appendix and code allow three; three is the default.
+Departure: IMI section 3.1 allows two blocks of practice, its appendix and code allow three; three is the default. All
+sessions of a person who came more than once are refused: the tables do not say which one came first.
 """
 
 from __future__ import annotations
