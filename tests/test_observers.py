@@ -221,7 +221,14 @@ def test_stage_without_people_writes_headers_only(study, tmp_path):
         table = read_parquet(tmp_path / "human" / f"{file}.parquet")
         assert len(table) == 0
         assert list(table.columns) == schema.names
-    assert (tmp_path / "human" / "exclusions.csv").read_text() == "reason,n_responses,n_participants\n"
+    headers = {
+        "exclusions": "reason,n_responses,n_participants",
+        "crosstab": "experiment,model,mode,condition,status,n_rows,n_sessions",
+        "verdicts": "check,n_sessions,n_agree,n_stricter,n_milder",
+        "unmatched": "imi_model,imi_layer,model,reason,n_units,n_responses",
+    }
+    for name, header in headers.items():
+        assert (tmp_path / "human" / f"{name}.csv").read_text() == header + "\n"
 
 
 def test_sources_that_cannot_be_read_are_errors(study, tmp_path):
