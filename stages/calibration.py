@@ -4,7 +4,8 @@ Reads   data/scores/BACKEND.parquet of every backend in scores.backends, data/hu
 Writes  data/calibration: slope.json, curve.parquet (loss against slope), split.parquet (units of the fit)
 Run     dvc repro calibration
 
-Without human answers every backend gets calibration.default_slope and says so.
+Without human answers every backend gets calibration.default_slope and says so. Annotated units that this study does not
+score take no part.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
@@ -22,7 +24,7 @@ from stages.errors import StudyError
 from stages.pipeline.log import logger, run
 from stages.pipeline.params import Params, load_params
 from stages.pipeline.tables import KEY, fresh_folder, read_parquet, write_json, write_parquet
-from stages.science import calibration
+from stages.science import agreement, calibration
 from stages.science.randomness import generator
 
 log = logger("calibration")
@@ -37,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     params = load_params(args.params)
-    people = read_parquet(args.human / "units.parquet")
+    people = _scored(read_parquet(args.human / "units.parquet"), args.scores / f"{params.scores.backends[0]}.parquet")
     given = params.calibration
     slopes, curves = {}, [pd.DataFrame({"backend": pd.Series(dtype=str), "slope": [], "loss": []})]
     split = people
@@ -75,6 +77,20 @@ def _fitted(backend: str, path: Path, split: pd.DataFrame, params: Params) -> tu
     entry |= {"at_bound": fit.at_bound}
     entry |= {name: end for name, end in (("low", low), ("high", high)) if np.isfinite(end)}
     return entry, calibration.loss_curve(margins, his, given.objective)
+
+
+def _scored(people: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The annotated units that have margins; how many have none is logged."""
+    if people.empty or not path.is_file():
+        return people
+    wanted = ds.field("model").isin(pa.array(people["model"].unique(), pa.string()))
+    scores = ds.dataset(path).to_table(columns=KEY, filter=wanted).to_pandas()
+    if missing := agreement.unscored(scores, people):
+        log.warning("%s", missing)
+    kept = people.merge(scores.drop_duplicates(), on=KEY)
+    if kept.empty:
+        log.warning("no annotated unit has a score: slopes are not calibrated")
+    return kept
 
 
 def _default(backend: str, slope: float) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """How well any score could agree with the people whose answers are at hand.
 
-Reads   data/human/units.parquet, data/mis/units.parquet
+Reads   data/human (units, answers by task, true shares of simulated observers), data/mis/units.parquet
 Writes  data/ceiling/ceiling.parquet
 Run     dvc repro ceiling
 """
@@ -16,8 +16,8 @@ import pyarrow.dataset as ds
 from stages.pipeline.log import logger, run
 from stages.pipeline.params import load_params
 from stages.pipeline.tables import KEY, fresh_folder, read_parquet, write_parquet
-from stages.science.agreement import annotated
-from stages.science.ceiling import LEADING, ceiling_table
+from stages.science.agreement import annotated, unscored
+from stages.science.ceiling import LEADING, ceiling_table, noise_within_tasks
 
 log = logger("ceiling")
 _TYPES = {"is_ceiling": pa.bool_(), "n_units": pa.int64(), "n_simulations": pa.int64()}
@@ -35,7 +35,12 @@ def main(argv: list[str] | None = None) -> None:
     people = read_parquet(args.human / "units.parquet")
     rows = ds.field("model").isin(pa.array(people["model"].unique(), pa.string()))
     scores = ds.dataset(args.mis / "units.parquet").to_table([*KEY, "backend", "mis"], filter=rows).to_pandas()
+    if missing := unscored(scores, people):
+        log.warning("%s", missing)
     units = annotated(scores, people, params.scores.backends)
+    noise = noise_within_tasks(read_parquet(args.human / "responses.parquet"))
+    for known in (noise, read_parquet(args.human / "truth.parquet")):
+        units = units.merge(known, on=KEY, how="left")
     table = ceiling_table(units, params.seed, params.ceiling.n_simulations, params.stats.confidence)
     kinds = {name: pa.string() if name in _TEXT else _TYPES.get(name, pa.float64()) for name in table.columns}
     write_parquet(fresh_folder(args.out) / "ceiling.parquet", table, pa.schema(list(kinds.items())))

@@ -1,7 +1,10 @@
-"""Answers of people to the tasks: none, or those of simulated observers, which are always called simulated.
+"""Answers of people to the tasks: none, recorded ones, or those of simulated observers, always called simulated.
 
-Reads   data/tasks and data/models/roster.csv, the factors in data/images (simulated); data/external/human later
-Writes  data/human: responses.parquet, units.parquet, truth.parquet (simulated only), exclusions.csv
+Reads   data/tasks, data/models/roster.csv, the factors in data/images (simulated), tables in data/external/human (imi and
+        table), data/external/models/imi_names.csv (imi)
+Writes  data/human: responses.parquet, units.parquet, truth.parquet (simulated only), exclusions.csv, and what became of
+        the IMI record: crosstab.csv (experiment by model by mode), verdicts.csv (checks recomputed against stored),
+        unmatched.csv (networks and layers that this study does not have)
 Run     dvc repro human
 """
 
@@ -14,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from stages import recorded
 from stages.errors import StudyError
 from stages.pipeline import networks
 from stages.pipeline.log import logger, run
@@ -39,13 +43,19 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--tasks", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--roster", type=Path, required=True)
+    parser.add_argument("--names", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     params = load_params(args.params)
     source = params.human.source
-    if source not in ("none", "simulated"):
-        raise StudyError(f"human.source: {source} is not available in this version; use none or simulated")
     answers, truth = [RESPONSES.empty_table().to_pandas()], [TRUTH.empty_table().to_pandas()]
+    record = recorded.Recorded(answers[0])
+    if source == "imi":
+        roster = networks.read_roster(args.roster)["name"].tolist()
+        record = recorded.from_imi(params.human, args.external, args.tasks, args.names, roster)
+    if source == "table":
+        record = recorded.from_table(params.human, args.external)
+    answers.append(record.answers.assign(source=source))
     if source == "simulated":
         for answered, true in _simulate(params, args.tasks, args.images, args.roster):
             answers.append(answered.assign(source=source))
@@ -56,7 +66,8 @@ def main(argv: list[str] | None = None) -> None:
     units = observers.human_scores(responses).assign(source=source)
     write_parquet(out / "units.parquet", units[UNITS.names], UNITS)
     write_parquet(out / "truth.parquet", pd.concat(truth, ignore_index=True), TRUTH)
-    write_csv(out / "exclusions.csv", pd.DataFrame(columns=["reason", "n_responses", "n_participants"]))
+    for name in ("exclusions", "crosstab", "verdicts", "unmatched"):
+        write_csv(out / f"{name}.csv", getattr(record, name))
     people = responses["participant"].nunique()
     log.info("source %s: %d answers of %d people to %d units", source, len(responses), people, len(units))
 

@@ -35,6 +35,8 @@ FOLDERS = (
 UNIT_COLUMNS = [*KEY, *FACTS, "mis", "mis_se", "accuracy", "margin_mean", "margin_sd", "n_tasks", "in_split", "backend"]
 SLOPE_COLUMNS = ["backend", "slope", "temperature", "low", "high", "status", "n_units", "loss", "at_bound"]
 FAILURES = ["model", "stage", "reason"]
+# conditions in which networks are compared by human answers, and what the column backend then says
+HUMAN = {"natural": "human", "synthetic": "human_synthetic"}
 
 Tables = dict[str, pd.DataFrame]
 
@@ -74,15 +76,20 @@ def main(argv: list[str] | None = None) -> None:
             parts[name].append(table)
         rated.append(units[units["model"].isin(people["model"].unique())])
         log.info("%s: %d units", backend, len(units))
-    annotated = agreement.annotated(pd.concat(rated, ignore_index=True), people, backends)
+    rated = pd.concat(rated, ignore_index=True)
+    if missing := agreement.unscored(rated, people):
+        log.warning("%s", missing)
+    annotated = agreement.annotated(rated, people, backends)
     once = annotated[annotated["backend"] == backends[0]]
-    for name, table in comparisons.compare_units(once, "his", "human").items():
-        parts[name].append(table)
+    for condition, of_people in HUMAN.items():
+        for name, table in comparisons.compare_units(once, "his", of_people, condition).items():
+            parts[name].append(table)
     tables |= {name: pd.concat(found, ignore_index=True) for name, found in parts.items()}
     tables["models"] = in_order(tables["models"], facts.roster["name"])
     tables["training"] = summaries.training_summary(tables["models"])
     bootstrap = params.seed, params.stats.n_bootstrap, params.stats.confidence
     tables["agreement"] = agreement.agreement_table(annotated, *bootstrap)
+    tables["his_models"] = summaries.his_summary(people, *bootstrap)
     ceilings = read_parquet(args.ceiling / "ceiling.parquet")
     tables["noise_ceiling"] = ceiling.ceiling_and_shares(ceilings, ceiling.share_table(annotated, *bootstrap))
 

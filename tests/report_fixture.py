@@ -347,6 +347,11 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
         if human
         else [],
     )
+    write(
+        "his_models",
+        "model condition n_units his_mean low high",
+        [(m, "natural", len(rows), rows["his"].mean(), 0.7, 0.8) for m, rows in annotated.groupby("model")],
+    )
     pairs = "backend first second n_first n_second statistic p p_holm stars effect"
     write(
         "conover_layer_types",

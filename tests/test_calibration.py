@@ -158,7 +158,8 @@ def study(tmp_path_factory):
     data = folder / "data"
     places = {"tasks": data / "tasks", "images": data / "images", "roster": data / "models" / "roster.csv"}
     arguments = [f"--{name}={path}" for name, path in places.items()]
-    human.main([f"--params={folder / 'params.yaml'}", f"--external={folder}", f"--out={data / 'human'}", *arguments])
+    places = {"params": folder / "params.yaml", "external": folder, "names": folder, "out": data / "human"}
+    human.main([*(f"--{name}={path}" for name, path in places.items()), *arguments])
     return folder
 
 
@@ -210,7 +211,13 @@ def test_stage_names_what_is_missing(study, tmp_path):
     with pytest.raises(StudyError, match=r"pixel.parquet: no such file, but scores.backends names pixel"):
         run_stage(study, tmp_path / "out", scores__backends=["pixel"])
     people = tmp_path / "human"
-    units = read_parquet(study / "data" / "human" / "units.parquet").assign(layer="gone")
+    units = read_parquet(study / "data" / "human" / "units.parquet")
     write_parquet(people / "units.parquet", units)
-    with pytest.raises(StudyError, match=r"no margins of 6 annotated units, first: model .*layer gone"):
-        run_stage(study, tmp_path / "out", people)
+    scores = tmp_path / "scores"
+    for name in tiny_study.BACKENDS:
+        table = read_parquet(study / "data" / "scores" / f"{name}.parquet")
+        write_parquet(scores / f"{name}.parquet", table if name == "oracle" else table[table["layer"] == "gone"])
+    (tmp_path / "other" / "data").mkdir(parents=True)
+    scores.rename(tmp_path / "other" / "data" / "scores")
+    with pytest.raises(StudyError, match=r"null.parquet has no margins of 6 annotated units, first: model "):
+        run_stage(tmp_path / "other", tmp_path / "out", people)

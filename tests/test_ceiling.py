@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 from stages import ceiling as stage
-from stages.errors import StudyError
-from stages.pipeline.tables import read_parquet, write_parquet
+from stages.pipeline.tables import KEY, read_parquet, write_parquet
 from stages.science import ceiling
 from stages.science.randomness import generator
 from tests import tiny_study
@@ -170,6 +169,82 @@ def test_answers_spread_evenly_over_unequal_tasks_vary_less_than_the_ceiling_ass
     assert analytic < np.corrcoef((easy + hard) / 2, his)[0, 1] - 0.02
 
 
+def responses(correct_by_task, unit=0):
+    """Answers of one unit: task -> list of 0 and 1."""
+    rows = [(unit, task, bool(value)) for task, values in correct_by_task.items() for value in values]
+    table = pd.DataFrame(rows, columns=["unit", "task", "correct"])
+    return table.assign(model="m", layer="l", condition="natural")
+
+
+def test_noise_within_tasks_by_hand():
+    # task 0: 1, 0 has variance .5; task 1: 1, 1 has 0; task 2 with one answer takes their mean, .25:
+    # (2 * .5 + 2 * 0 + 1 * .25) / 5^2 = .05
+    found = ceiling.noise_within_tasks(responses({0: [1, 0], 1: [1, 1], 2: [1]}))
+    assert found["noise_within"].tolist() == pytest.approx([0.05])
+    # without a task of two answers, or with answers whose task is not known, nothing can be said
+    for unknown in ({0: [1], 1: [0]}, {-1: [1, 0], 1: [1, 1]}):
+        assert ceiling.noise_within_tasks(responses(unknown))["noise_within"].isna().all()
+    assert ceiling.noise_within_tasks(responses({0: [1]}).iloc[:0]).empty
+
+
+def test_noise_within_one_task_is_the_binomial_one():
+    # 3 of 4 right: .75 * .25 / 3
+    assert ceiling.noise_within_tasks(responses({0: [1, 1, 0, 1]}))["noise_within"][0] == pytest.approx(0.0625)
+
+
+def unequal_tasks(n_units, n_tasks=11, n_responses=31, seed=0):
+    """Units whose tasks differ in difficulty, answered in turn; with the true share over their tasks."""
+    rng = np.random.default_rng(seed)
+    p = np.clip(rng.beta(8, 2, size=(n_units, 1)) + rng.choice([-0.35, 0.2], size=(n_units, n_tasks)), 0.05, 1.0)
+    task = np.arange(n_responses) % n_tasks
+    correct = rng.random((n_units, n_responses)) < p[:, task]
+    answers = pd.DataFrame(
+        {
+            "model": "m",
+            "layer": "l",
+            "unit": np.repeat(np.arange(n_units), n_responses),
+            "condition": "natural",
+            "task": np.tile(task, n_units),
+            "correct": correct.ravel(),
+        }
+    )
+    units = beta_units(n_units).assign(
+        his=correct.mean(axis=1), n_responses=n_responses, p_true=p[:, task].mean(axis=1)
+    )
+    return units.merge(ceiling.noise_within_tasks(answers), on=["model", "layer", "unit", "condition"])
+
+
+def test_noise_within_tasks_gives_the_agreement_of_truth_and_record():
+    table = ceiling.ceiling_table(unequal_tasks(20_000), 0, 10, 0.95)
+    found = table[table["subset"] == "all"].set_index("variant")["mean"]
+    assert found["V4w"] == pytest.approx(found["true"], abs=0.006)
+    assert found["V4"] < found["true"] - 0.02
+    assert table["variant"].tolist() == ["V1", "V2", "V4", "V4w", "true", "V3", "V5"] * 2
+
+
+def test_noise_within_tasks_equals_the_binomial_noise_for_equal_tasks():
+    units = beta_units(30_000)
+    rng = np.random.default_rng(7)
+    right = rng.binomial(3, units["mis"].to_numpy()[:, None], size=(len(units), 10))
+    spread = (right / 3 * (1 - right / 3) * 3 / 2).sum(axis=1) * 3 / 30**2
+    units = units.assign(his=right.sum(axis=1) / 30, noise_within=spread)
+    table = ceiling.ceiling_table(units, 0, 10, 0.95).set_index(["subset", "variant"])["mean"]
+    assert table["all", "V4w"] == pytest.approx(EXPECTED["V4"], abs=0.006)
+    assert table["all", "V4"] == pytest.approx(EXPECTED["V4"], abs=0.006)
+
+
+def test_variants_of_other_columns_leave_the_others_as_they_are():
+    units = unequal_tasks(60)
+    more = ceiling.ceiling_table(units, 0, 50, 0.95)
+    less = ceiling.ceiling_table(units.drop(columns=["noise_within", "p_true"]), 0, 50, 0.95)
+    pd.testing.assert_frame_equal(more[~more["variant"].isin(ceiling.NEEDS)].reset_index(drop=True), less)
+    assert less["variant"].tolist() == ["V1", "V2", "V4", "V3", "V5"] * 2
+    half = units.assign(noise_within=units["noise_within"].where(units["unit"] < 40))
+    table = ceiling.ceiling_table(half, 0, 50, 0.95).set_index(["subset", "variant"])
+    assert table.loc[("all", "V4w"), "n_units"] == 40
+    assert table.loc[("all", "V4"), "n_units"] == 60
+
+
 def test_table_with_shares_keeps_the_ceilings_first():
     units = beta_units(40)
     table = ceiling.ceiling_and_shares(
@@ -188,6 +263,9 @@ def test_table_with_shares_keeps_the_ceilings_first():
 def run_stage(folder, people, scores):
     tiny_study.write_params(folder / "params.yaml", ROOT, scores__backends=["pixel"])
     write_parquet(folder / "human" / "units.parquet", people)
+    keys = people[KEY]
+    write_parquet(folder / "human" / "responses.parquet", keys.assign(task=-1, correct=True))
+    write_parquet(folder / "human" / "truth.parquet", keys.iloc[:0].assign(p_true=0.0))
     write_parquet(folder / "mis" / "units.parquet", scores)
     names = {"params": "params.yaml", "human": "human", "mis": "mis", "out": "ceiling"}
     stage.main([f"--{name}={folder / place}" for name, place in names.items()])
@@ -201,8 +279,14 @@ def test_stage_joins_people_and_scores_by_unit(tmp_path):
     table = run_stage(tmp_path, people, extra)
     expected = ceiling.ceiling_table(units, 0, tiny_study.PARAMS["ceiling.n_simulations"], 0.95)
     pd.testing.assert_frame_equal(table, expected, check_dtype=False)
-    with pytest.raises(StudyError, match=r"3 units with human answers have no score; the first one: model m, .*unit 0"):
-        run_stage(tmp_path, people, units[units["unit"] > 2])
+
+
+def test_stage_leaves_units_without_score_out_and_says_so(tmp_path, caplog):
+    units = beta_units(40, backend="pixel")
+    people = units[["model", "layer", "unit", "condition", "his", "n_responses"]]
+    table = run_stage(tmp_path, people, units[units["unit"] > 2])
+    assert set(table["n_units"]) == {37}
+    assert "3 of 40 units with human answers have no score and are left out: m natural 3" in caplog.text
 
 
 def test_stage_without_people_writes_a_header(tmp_path):

@@ -141,3 +141,18 @@ def test_layer_types_enter_once_a_network_and_networks_by_their_units():
     nets = tables["conover_models"]
     assert nets["n_first"].tolist() == [4, 4, 4]
     assert list(nets.columns) == ["backend", *comparisons.COLUMNS]
+
+
+def test_conditions_are_compared_apart():
+    rng = np.random.default_rng(0)
+    part = pd.DataFrame({"model": np.repeat(["a", "b"], 30), "layer_type": "Conv", "his": rng.random(60)})
+    raised = part.assign(his=part["his"] + 5 * (part["model"] == "a"), condition="synthetic")
+    units = pd.concat([part.assign(condition="natural"), raised], ignore_index=True)
+    natural = comparisons.compare_units(units, "his", "human")["conover_models"]
+    synthetic = comparisons.compare_units(units, "his", "human_synthetic", "synthetic")["conover_models"]
+    assert natural["backend"].tolist() == ["human"]
+    assert synthetic["backend"].tolist() == ["human_synthetic"]
+    assert (natural["n_first"][0], synthetic["n_first"][0]) == (30, 30)
+    assert synthetic["effect"][0] == pytest.approx(1.0)
+    assert abs(natural["effect"][0]) < 0.5
+    assert comparisons.compare_units(units, "his", "human", "hard99")["conover_models"].empty

@@ -171,7 +171,14 @@ def run_human(study, out, **changes):
     tiny_study.write_params(study / "params.yaml", ROOT, **changes)
     data = study / "data"
     roster = data / "models" / "roster.csv"
-    folders = {"tasks": data / "tasks", "images": data / "images", "roster": roster, "external": study, "out": out}
+    folders = {
+        "tasks": data / "tasks",
+        "images": data / "images",
+        "roster": roster,
+        "external": study,
+        "names": study,
+        "out": out,
+    }
     arguments = [f"--{name}={path}" for name, path in folders.items()]
     human.main([f"--params={study / 'params.yaml'}", *arguments])
 
@@ -214,12 +221,21 @@ def test_stage_without_people_writes_headers_only(study, tmp_path):
         table = read_parquet(tmp_path / "human" / f"{file}.parquet")
         assert len(table) == 0
         assert list(table.columns) == schema.names
-    assert (tmp_path / "human" / "exclusions.csv").read_text() == "reason,n_responses,n_participants\n"
+    headers = {
+        "exclusions": "reason,n_responses,n_participants",
+        "crosstab": "experiment,model,mode,condition,status,n_rows,n_sessions",
+        "verdicts": "check,n_sessions,n_agree,n_stricter,n_milder",
+        "unmatched": "imi_model,imi_layer,model,reason,n_units,n_responses",
+    }
+    for name, header in headers.items():
+        assert (tmp_path / "human" / f"{name}.csv").read_text() == header + "\n"
 
 
 def test_sources_that_cannot_be_read_are_errors(study, tmp_path):
-    with pytest.raises(StudyError, match=r"human.source: imi is not available in this version"):
+    with pytest.raises(StudyError, match=r"responses_main.csv: no such file. human.source is imi"):
         run_human(study, tmp_path / "human", human__source="imi")
+    with pytest.raises(StudyError, match=r"answers.csv: no such file. human.source is table"):
+        run_human(study, tmp_path / "human", human__source="table", human__table__file="answers.csv")
     factors = study / "data" / "images" / "factors.parquet"
     hidden = factors.rename(factors.with_suffix(".hidden"))
     try:

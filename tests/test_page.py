@@ -13,12 +13,21 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+<<<<<<< HEAD
+=======
+from report_fixture import N_EXPLANATIONS, NETWORKS, ROOT, build
+from ruamel.yaml import YAML
+>>>>>>> h
 
 from stages import report
 from stages.errors import StudyError
 from stages.pipeline import figures, page
 from stages.pipeline.figures import FIGURES
+<<<<<<< HEAD
 from tests.report_fixture import N_EXPLANATIONS, NETWORKS, ROOT, build
+=======
+from stages.pipeline.tables import write_parquet
+>>>>>>> h
 
 EVIL = "\"><script>alert('x')</script><img src=x onerror=alert(1)>&amp;{{ 7 * 191 }}"
 VOID = {"meta", "img", "source", "br", "link", "hr", "input"}
@@ -206,6 +215,28 @@ def test_study_without_people_says_so_instead_of_empty_plots(custom):
     # the series exists all the same, with its header
     assert (folder / "plots/agreement.csv").read_text().startswith("backend,level,n,measure,value,low,high\n")
     assert len(list((folder / "plots").iterdir())) == len(FIGURES)
+
+
+def test_answers_to_units_that_are_not_scored_are_no_agreement(tmp_path, undrawn):
+    arguments = build(tmp_path, human=False)
+    params = tmp_path / "params.yaml"
+    content = YAML(typ="safe").load(params.read_text())
+    content["human"] |= {"source": "table", "table": content["human"]["table"] | {"file": "answers.csv"}}
+    with params.open("w") as file:
+        YAML().dump(content, file)
+    people = {"model": "other", "layer": "a", "unit": [0, 1, 2], "condition": "natural"}
+    people |= {"n_responses": 30, "his": [0.5, 0.6, 0.7], "his_se": 0.1, "source": "table"}
+    write_parquet(tmp_path / "human/units.parquet", pd.DataFrame(people))
+    report.main(arguments)
+    words = Reader((tmp_path / "report.html").read_text()).text
+    assert "No human answers to the units of this study" in words
+    assert "3 units have answers, but none of them is scored here" in words
+
+
+def test_the_ceiling_stands_beside_its_caveat(synthetic):
+    words = Reader(synthetic[1]).text
+    assert "V4 errs low where answers are spread over tasks of unequal difficulty" in words
+    assert words.index("V4 errs low") < words.index("Noise ceiling", words.index("V4 errs low"))
 
 
 def test_old_figures_do_not_outlive_their_data(tmp_path, undrawn):

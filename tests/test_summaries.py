@@ -10,7 +10,7 @@ from scipy import stats
 from stages import calibration, ceiling, human, mis
 from stages import stats as stage
 from stages.errors import StudyError
-from stages.pipeline.tables import read_csv, read_json
+from stages.pipeline.tables import read_csv, read_json, read_parquet
 from stages.science import summaries
 from tests import tiny_study
 
@@ -447,6 +447,7 @@ TABLES = {
     "controls": summaries.CONTROL_COLUMNS,
     "training": summaries.TRAINING_COLUMNS,
     "training_gain": summaries.GAIN_COLUMNS,
+    "his_models": summaries.HIS_COLUMNS,
 }
 OTHERS = {
     *("agreement", "noise_ceiling", "conover_layer_types", "conover_models", "calibration", "sensitivity"),
@@ -464,7 +465,7 @@ def run_all(folder, **changes):
         places = {name: given[name] for name in ("params", *names)} | {"out": data / out} | others
         main([f"--{name}={place}" for name, place in places.items()])
 
-    call(human.main, "human", "tasks", "images", roster=data / "models" / "roster.csv", external=folder)
+    call(human.main, "human", "tasks", "images", roster=data / "models" / "roster.csv", external=folder, names=folder)
     call(calibration.main, "calibration", "scores", "human")
     call(mis.main, "mis", "scores", "calibration")
     call(ceiling.main, "ceiling", "human", "mis")
@@ -548,12 +549,89 @@ def test_stage_writes_the_same_bytes_again(finished, tmp_path):
 def test_study_without_people_has_every_table(tmp_path):
     tiny_study.write_study(tmp_path / "data")
     run_all(tmp_path, human__source="none")
-    for name in ("agreement", "noise_ceiling"):
+    for name in ("agreement", "noise_ceiling", "his_models"):
         assert len(table_of(tmp_path, name)) == 0
     assert set(table_of(tmp_path, "backends")["status"]) == {"not calibrated"}
     metrics = read_json(tmp_path / "results" / "metrics.json")
     assert "pearson_unit_oracle" not in metrics
     assert metrics["slope_oracle"] == 6.25
+
+
+def test_human_means_of_networks_are_those_of_their_units(finished):
+    table = table_of(finished, "his_models").set_index("model")
+    assert table["n_units"].to_dict() == {"net": 12, "other": 12}
+    units = read_parquet(finished / "data" / "human" / "units.parquet")
+    for model, rows in units.groupby("model"):
+        assert table.loc[model, "his_mean"] == pytest.approx(rows["his"].mean(), rel=1e-5)
+        assert table.loc[model, "low"] < table.loc[model, "his_mean"] < table.loc[model, "high"]
+
+
+def people_table(folder, model, units):
+    """A table of answers to units of one network, natural and synthetic, 20 a unit."""
+    rng = np.random.default_rng(0)
+    rows = [
+        (model, layer, unit, condition, f"p{person}", person % 5, bool(rng.random() < 0.8))
+        for layer, unit in units
+        for condition in ("natural", "synthetic")
+        for person in range(20)
+    ]
+    names = ["model", "layer", "unit", "condition", "participant", "task", "correct"]
+    pd.DataFrame(rows, columns=names).to_csv(folder / "answers.csv", index=False)
+
+
+def test_people_who_answered_other_units_leave_the_study_running(tmp_path, caplog):
+    tiny_study.write_study(tmp_path / "data")
+    people_table(tmp_path, "inception_v1", [("4e, 3x3", unit) for unit in range(30)])
+    run_all(tmp_path, human__source="table", human__table__file="answers.csv", images__source="folder")
+    text = "60 of 60 units with human answers have no score and are left out: inception_v1 natural 30, inception_v1 synthetic 30"
+    assert caplog.text.count(text) == 3  # calibration, ceiling, stats
+    assert "no annotated unit has a score: slopes are not calibrated" in caplog.text
+    assert set(table_of(tmp_path, "backends")["status"]) == {"not calibrated"}
+    assert len(table_of(tmp_path, "agreement").dropna()) == 0
+    assert table_of(tmp_path, "his_models")["condition"].tolist() == ["natural", "synthetic"]
+
+
+def test_people_some_of_whose_units_are_scored_calibrate_on_those(tmp_path, caplog):
+    tiny_study.write_study(tmp_path / "data")
+    people_table(tmp_path, "net", [(layer, unit) for layer in ("0.10", "0.2", "gone") for unit in range(8)])
+    run_all(
+        tmp_path,
+        human__source="table",
+        human__table__file="answers.csv",
+        images__source="folder",
+        calibration__fraction=0.5,
+    )
+    # 16 of the units have tasks, with natural explanations alone
+    assert "32 of 48 units with human answers have no score and are left out" in caplog.text
+    split = read_parquet(tmp_path / "data" / "calibration" / "split.parquet")
+    assert len(split) == 8
+    assert set(split["condition"]) == {"natural"}
+    assert set(table_of(tmp_path, "backends")["status"]) == {"calibrated"}
+    agreed = table_of(tmp_path, "agreement")
+    assert agreed.loc[agreed["level"] == "unit", "n"].tolist() == [16, 8] * 2
+    assert "V4w" in set(table_of(tmp_path, "noise_ceiling")["variant"])
+    assert table_of(tmp_path, "his_models")["n_units"].tolist() == [24, 24]
+
+
+def test_interval_of_a_human_mean_is_that_of_scipy_and_does_not_depend_on_the_order():
+    rng = np.random.default_rng(0)
+    people = pd.DataFrame({"model": "m", "condition": "natural", "his": rng.beta(8, 2, 80)})
+    table = summaries.his_summary(people, 0, 2000, 0.95)
+    again = summaries.his_summary(people.sample(frac=1, random_state=1), 0, 2000, 0.95)
+    pd.testing.assert_frame_equal(table, again)
+    row = table.iloc[0]
+    # a normal interval of 80 units; BCa leans a little to the side of the longer tail
+    reach = 1.96 * people["his"].std() / np.sqrt(80)
+    assert row["high"] - row["low"] == pytest.approx(2 * reach, rel=0.1)
+    assert row["low"] == pytest.approx(row["his_mean"] - reach, abs=0.005)
+
+
+def test_human_means_without_spread_or_units_have_no_interval():
+    people = pd.DataFrame({"model": ["a"] * 5 + ["b"] * 2, "condition": "natural", "his": [0.8] * 5 + [0.5, 0.7]})
+    table = summaries.his_summary(people, 0, 100, 0.95)
+    assert table["his_mean"].tolist() == pytest.approx([0.8, 0.6])
+    assert table[["low", "high"]].isna().all().all()
+    assert list(summaries.his_summary(people.iloc[:0], 0, 100, 0.95).columns) == summaries.HIS_COLUMNS
 
 
 def test_missing_side_file_is_named(finished):

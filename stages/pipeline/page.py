@@ -34,6 +34,7 @@ TABLES = (
     "backends",
     "agreement",
     "noise_ceiling",
+    "his_models",
     "conover_layer_types",
     "conover_models",
     "controls",
@@ -263,7 +264,9 @@ CEILING_VARIANTS = {
     "V2": "two independent redrawings against each other (reliability)",
     "V3": "redrawn answers against MIS (wording of the paper's appendix)",
     "V4": "true score against recorded HIS (leads)",
+    "V4w": "the same, noise estimated from answers to the same task",
     "V5": "answers drawn from MIS against MIS",
+    "true": "true shares of the simulated observers against recorded HIS",
 }
 LEVELS = {"unit": "unit", "unit_within": "unit, inside a network", "model": "network"}
 UNIT_SETS = {"all": "all annotated", "outside_split": "outside the calibration split"}
@@ -280,6 +283,18 @@ def page_tables(study: Study, params: Params) -> dict[str, Table | None]:
         "agreement": _agreement_table(study),
         "ceiling": _ceiling_table(study),
         "share": _share_table(study),
+        "his_models": make_table(
+            with_interval(tables["his_models"].rename(columns={"low": "his_low", "high": "his_high"}), "his"),
+            f"Human scores of networks: mean HIS of units, {people}",
+            {
+                "model": ("network", text),
+                "condition": ("condition", text),
+                "his_mean": ("mean HIS", number(3)),
+                "interval": ("interval", as_is),
+                "n_units": ("units", count),
+            },
+            file="results/tables/his_models.csv",
+        ),
         "conover_layer_types": _conover_table(study, "conover_layer_types", "Layer types compared in pairs", people),
         "conover_models": _conover_table(study, "conover_models", "Networks compared in pairs", people),
         "controls": _controls_table(controls[lead & pooled], f"Controls, similarity {study.lead}"),
@@ -705,6 +720,9 @@ def make_facts(
         (agreed["backend"] == study.lead) & (agreed["level"] == "unit") & (agreed["units"] == "outside_split")
     ]
     simulated = params.human.source == "simulated"
+    n_compared = int(
+        agreed.loc[(agreed["level"] == "unit") & (agreed["units"] == "all"), "n"].max() if len(agreed) else 0
+    )
     return {
         "params": params,
         "provenance": flatten({name: value for name, value in provenance.items() if name != "params"}),
@@ -718,8 +736,9 @@ def make_facts(
         "confidence": f"{100 * study.confidence:g} %",
         "generated": params.images.source == "generated",
         "simulated": simulated,
-        "has_human": params.human.source != "none",
+        "has_human": params.human.source != "none" and n_compared > 0,
         "n_annotated": len(study.human),
+        "n_compared": n_compared,
         "people": people_word(params),
         "models": ranked,
         "n_models": len(ranked),

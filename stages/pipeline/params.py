@@ -136,11 +136,46 @@ class Simulated:
 
 
 @dataclass(frozen=True)
+class Imi:
+    """Files of the IMI record, by their place in data/external/human."""
+
+    responses: tuple[str, ...] = filled()
+    image_map: str = field()
+
+
+@dataclass(frozen=True)
+class AnswerTable:
+    """Any table of answers: where it is and how its columns are called."""
+
+    file: str = field()
+    model: str = field()
+    columns: tuple[str, ...] = field()
+    keep: tuple[str, ...] = field()
+    conditions: tuple[str, ...] = field()
+
+
+@dataclass(frozen=True)
+class Checks:
+    """Sessions of the IMI record that count; bounds are inclusive."""
+
+    max_demo_blocks: int = number(1)
+    min_catch_share: float = number(0, 1)
+    min_seconds: float = number(0)
+    max_seconds: float = number(0)
+    min_row: int = number(0)
+    min_instruction_seconds: float = number(0)
+    multi_participation: str = one_of("recomputed", "stored", "ignore")
+
+
+@dataclass(frozen=True)
 class Human:
     """Human answers."""
 
     source: str = one_of("none", "simulated", "imi", "table")
     simulated: Simulated = field()
+    imi: Imi = field()
+    table: AnswerTable = field()
+    checks: Checks = field()
 
 
 @dataclass(frozen=True)
@@ -338,4 +373,18 @@ def _check_together(params: Params, problems: list[str]) -> None:
         problems.append(
             "human.source is simulated, but images.source is not generated: simulated observers see the factors from "
             "which the scenes are drawn; allowed here: none, imi, table"
+        )
+    if params.human.source == "table" and not params.human.table.file:
+        problems.append(
+            "human.source is table, but human.table.file is empty; give the name of a file in data/external/human"
+        )
+    for group in ("columns", "keep", "conditions"):
+        for entry in getattr(params.human.table, group):
+            name, sign, value = entry.partition("=")
+            if not (name and sign and value):
+                problems.append(f"human.table.{group} holds {entry!r}, it must have the form name=value")
+    checks = params.human.checks
+    if checks.min_seconds > checks.max_seconds:
+        problems.append(
+            f"human.checks.min_seconds is {checks.min_seconds:g}, above human.checks.max_seconds {checks.max_seconds:g}"
         )

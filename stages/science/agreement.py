@@ -42,6 +42,7 @@ COLUMNS = [
 # Values per block of resamples: bounds the memory of one bootstrap.
 _BLOCK_VALUES = 1 << 21
 _ROUNDING = 1e-12
+_MOST_NAMED = 8  # networks and conditions that a message names
 
 
 def pearson(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -206,16 +207,37 @@ def agreement_table(units: pd.DataFrame, seed: int, n_bootstrap: int, confidence
 def annotated(scores: pd.DataFrame, people: pd.DataFrame, backends: Sequence[str]) -> pd.DataFrame:
     """Scores of the annotated units beside the answers of people: one row a unit, condition and backend.
 
-    `scores`: key, backend and any scores; `people`: key, n_responses, his. A unit that people answered but a backend
-    has not scored is an error that names it; a unit whose tasks were all left out (mis NaN) is dropped.
+    `scores`: key, backend and any scores; `people`: key, n_responses, his. Units that people answered and no backend has
+    scored are left out, see `unscored`; one that only some backends have scored is an error that names it. A unit whose
+    tasks were all left out (mis NaN) is dropped.
     """
-    every = people[[*UNIT, "n_responses", "his"]].merge(pd.DataFrame({"backend": list(backends)}), how="cross")
+    scored = people[_scored(scores, people)]
+    every = scored[[*UNIT, "n_responses", "his"]].merge(pd.DataFrame({"backend": list(backends)}), how="cross")
     joined = every.merge(scores, on=[*UNIT, "backend"], how="left", indicator=True)
     missing = joined[joined.pop("_merge") == "left_only"]
     if len(missing):
         first = ", ".join(f"{name} {value}" for name, value in missing.iloc[0][[*UNIT, "backend"]].items())
         raise StudyError(f"{len(missing)} units with human answers have no score; the first one: {first}")
     return joined[joined["mis"].notna()].reset_index(drop=True)
+
+
+def unscored(scores: pd.DataFrame, people: pd.DataFrame) -> str:
+    """What to say about units that people answered and that have no row in `scores`; empty if there are none.
+
+    Answers may concern networks, layers or conditions that a study does not score.
+    """
+    missing = people[~_scored(scores, people)]
+    if not len(missing):
+        return ""
+    counts = missing.groupby(["model", "condition"], sort=True, observed=True).size()
+    shown = ", ".join(f"{model} {condition} {n}" for (model, condition), n in counts.head(_MOST_NAMED).items())
+    more = ", ..." if len(counts) > _MOST_NAMED else ""
+    return f"{len(missing)} of {len(people)} units with human answers have no score and are left out: {shown}{more}"
+
+
+def _scored(scores: pd.DataFrame, people: pd.DataFrame) -> NDArray[np.bool_]:
+    """Mask of the rows of `people` that have a row in `scores`."""
+    return pd.MultiIndex.from_frame(people[UNIT]).isin(pd.MultiIndex.from_frame(scores[UNIT].drop_duplicates()))
 
 
 def percentile_interval(values: NDArray[np.floating], confidence: float) -> tuple[float, float]:

@@ -8,11 +8,15 @@ V2  two independent simulated his
 V3  simulated his with MIS: the wording of the MIS paper's appendix B. Not a ceiling: noise can only lower the
     agreement that MIS has
 V4  sqrt(1 - E[his (1 - his) / (n - 1)] / Var his): true shares with the recorded ones. This one leads.
+V4w the same with the noise of answers to one task, see `noise_within_tasks`; where tasks are known
 V5  Binomial(n, MIS) / n with MIS: the ceiling if MIS were the truth
+true  true shares of simulated observers with the recorded ones: what V4 and V4w estimate
+
+Departure: V4w and true are ours; the papers leave the choice among V1 to V5.
 
 V1 and V2 simulate from shares that are noisy already and therefore overstate the spread of the units.
 V4 takes the answers to a unit for draws with one probability. Answers spread evenly over tasks of unequal difficulty
-vary less, so V4 errs low, and a score that knows the tasks can exceed it.
+vary less, so V4 errs low, and a score that knows the tasks can exceed it. V4w does not have this bias.
 """
 
 from __future__ import annotations
@@ -21,11 +25,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.science.agreement import MIN_POINTS, pearson, percentile_interval, resample_units
+from stages.science.agreement import MIN_POINTS, UNIT, pearson, percentile_interval, resample_units
 from stages.science.randomness import generator
 
-VARIANTS = ("V1", "V2", "V3", "V4", "V5")
+VARIANTS = ("V1", "V2", "V3", "V4", "V4w", "V5", "true")
 OF_PEOPLE = ("V1", "V2", "V4")
+# Variants of people that need a column more.
+NEEDS = {"V4w": "noise_within", "true": "p_true"}
 OF_SCORE = ("V3", "V5")
 LEADING = "V4"
 SUBSETS = ("easy", "all")
@@ -75,12 +81,43 @@ def analytic_ceiling(his: NDArray[np.floating], n_responses: NDArray[np.integer]
     NaN below three units, with a unit of a single answer, or where all units have the same his.
     """
     his, answers = np.asarray(his, dtype=np.float64), np.asarray(n_responses, dtype=np.float64)
-    if his.shape[-1] < MIN_POINTS or (answers < 2).any():
+    if (answers < 2).any():
         return np.full(his.shape[:-1], np.nan)[()]
-    noise = (his * (1 - his) / (answers - 1)).mean(axis=-1)
+    return ceiling_of_noise(his, his * (1 - his) / (answers - 1))
+
+
+def ceiling_of_noise(his: NDArray[np.floating], noise: NDArray[np.floating]) -> NDArray[np.float64]:
+    """sqrt(1 - mean noise / Var his) along the last axis, in [0, 1]; `noise` is the error variance of each his.
+
+    NaN below three units or where all units have the same his.
+    """
+    if his.shape[-1] < MIN_POINTS:
+        return np.full(his.shape[:-1], np.nan)[()]
     constant = np.ptp(his, axis=-1) == 0
     variance = np.where(constant, np.nan, his.var(axis=-1, ddof=1))
-    return np.sqrt(np.clip(1 - noise / variance, 0.0, 1.0))[()]
+    return np.sqrt(np.clip(1 - noise.mean(axis=-1) / variance, 0.0, 1.0))[()]
+
+
+def noise_within_tasks(responses: pd.DataFrame) -> pd.DataFrame:
+    """Error variance of each unit's his, from answers to the same task: key, noise_within.
+
+    `responses`: key, task (-1: not known), correct, one row an answer. A unit's his is the mean of its answers, and its
+    tasks are taken as they are, so its variance is sum n_t s_t^2 / n^2 over tasks, with n_t answers and their unbiased
+    variance s_t^2; tasks with a single answer take the mean variance within the unit's other tasks. NaN for a unit without
+    a task of two answers or with answers to tasks that are not known.
+    """
+    tasks = (
+        responses.groupby([*UNIT, "task"], sort=True, observed=True)["correct"].agg(n="size", p="mean").reset_index()
+    )
+    tasks["spare"] = tasks["n"] - 1
+    tasks["squares"] = tasks["n"] * tasks["p"] * (1 - tasks["p"])
+    pooled = tasks.groupby(UNIT, observed=True)[["squares", "spare"]].transform("sum")
+    pooled = pooled["squares"] / pooled["spare"].where(pooled["spare"] > 0)
+    own = tasks["squares"] / tasks["spare"].where(tasks["spare"] > 0)
+    tasks["variance"] = tasks["n"] * own.fillna(pooled).where(tasks["task"] >= 0)
+    units = tasks.groupby(UNIT, sort=True, observed=True)
+    noise = units["variance"].agg(lambda values: values.sum(skipna=False)) / units["n"].sum() ** 2
+    return noise.rename("noise_within").reset_index()
 
 
 def ceiling_table(units: pd.DataFrame, seed: int, n_simulations: int, confidence: float) -> pd.DataFrame:
@@ -88,16 +125,18 @@ def ceiling_table(units: pd.DataFrame, seed: int, n_simulations: int, confidence
 
     `units`: model, layer, unit, condition, his, n_responses, backend, mis, one row a unit, condition and
     backend. Subset "easy" has the conditions natural and synthetic, "all" every condition. V1, V2 and V4
-    concern people alone (backend ''). `mean` of V4 is its value, and its sd, low and high come from
+    concern people alone (backend ''), and so do V4w with a column noise_within and true with a column p_true, each over
+    the units where it is known. `mean` of these (but V1 and V2) is their value, and sd, low and high come from
     n_simulations bootstrap samples of units; the other variants' are mean, sd and central interval over their
     simulations.
     """
+    known = [name for name, column in NEEDS.items() if column in units.columns and units[column].notna().any()]
     rows = []
     for subset in SUBSETS if len(units) else ():
         kept = units if subset == "all" else units[units["condition"].isin(EASY_CONDITIONS)]
         kept = kept.sort_values(["model", "layer", "unit", "condition"], kind="stable")
         backends = list(pd.unique(units["backend"]))
-        for backend, variants in [("", OF_PEOPLE), *((name, OF_SCORE) for name in backends)]:
+        for backend, variants in [("", (*OF_PEOPLE, *known)), *((name, OF_SCORE) for name in backends)]:
             of_backend = kept[kept["backend"] == (backend or backends[0])]
             for variant in variants:
                 draw = generator(seed, "ceiling", variant, backend)
@@ -109,11 +148,14 @@ def ceiling_table(units: pd.DataFrame, seed: int, n_simulations: int, confidence
 def _summary(
     variant: str, units: pd.DataFrame, n_simulations: int, confidence: float, draw: np.random.Generator
 ) -> dict[str, float]:
+    if variant in NEEDS:
+        units = units[units[NEEDS[variant]].notna()]
     his, answers = units["his"].to_numpy(np.float64), units["n_responses"].to_numpy(np.int64)
-    if variant == LEADING:
+    if variant == LEADING or variant in NEEDS:
+        other = answers if variant == LEADING else units[NEEDS[variant]].to_numpy(np.float64)
+        value = {LEADING: analytic_ceiling, "V4w": ceiling_of_noise, "true": pearson}[variant]
         drawn = resample_units(units, n_simulations, draw)
-        values = analytic_ceiling(his[drawn], answers[drawn])
-        mean = analytic_ceiling(his, answers)
+        values, mean = value(his[drawn], other[drawn]), value(his, other)
     else:
         mis = units["mis"].to_numpy(np.float64)
         values = simulated_correlations(variant, his, answers, n_simulations, draw, mis)

@@ -117,16 +117,17 @@ def _dtype(column: str) -> str:
     return {"first": "object", "second": "object", "stars": "object"}.get(column, "float64")
 
 
-def compare_units(units: pd.DataFrame, value: str, name: str) -> dict[str, pd.DataFrame]:
+def compare_units(units: pd.DataFrame, value: str, name: str, condition: str = "natural") -> dict[str, pd.DataFrame]:
     """Both comparisons of the study for the scores in column `value`; `name` fills the column backend.
 
     conover_layer_types  between layer types, on one mean a network and layer type (MIS paper, Fig. 16)
-    conover_models       between networks, on their units with natural explanations (IMI, Fig. 3)
+    conover_models       between networks, on their units (IMI, Fig. 3 and 11)
+    Units of one condition alone: conditions are never mixed in a test.
     """
-    natural = units[units["condition"] == "natural"]
-    means = natural.groupby(["model", "layer_type"], sort=True, observed=True)[value].mean().reset_index()
+    kept = units[units["condition"] == condition]
+    means = kept.groupby(["model", "layer_type"], sort=True, observed=True)[value].mean().reset_index()
     tables = {
         "conover_layer_types": conover(means[value], means["layer_type"]),
-        "conover_models": conover(natural[value], natural["model"]),
+        "conover_models": conover(kept[value], kept["model"]),
     }
     return {key: table.assign(backend=name)[["backend", *COLUMNS]] for key, table in tables.items()}

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from stages.science.controls import label_factors
+from stages.science.randomness import generator
 
 # Units below which a mean gets no interval: that of two scores easily spans more than the whole scale.
 FEWEST = 4
@@ -78,6 +79,7 @@ BACKEND_COLUMNS = [
     "margin_sd",
     "spearman_lead",
 ]
+HIS_COLUMNS = ["model", "condition", "n_units", "his_mean", "low", "high"]
 TRAINING_COLUMNS = ["model", "series", "backend", "step", "top1", "mis_mean", "mis_low", "mis_high"]
 
 
@@ -126,6 +128,28 @@ def model_summary(
     table["tail_share"] = tail_share
     place = table["model"].map({name: place for place, name in enumerate(roster["name"])})
     return table.iloc[np.argsort(place, kind="stable")].reset_index(drop=True)[MODEL_COLUMNS]
+
+
+def his_summary(people: pd.DataFrame, seed: int, n_bootstrap: int, confidence: float) -> pd.DataFrame:
+    """Human Interpretability Score of every network and condition: HIS_COLUMNS, sorted.
+
+    `people`: model, condition, his, one row a unit. his_mean is the unweighted mean of the units' scores; low and high are
+    its bias-corrected and accelerated bootstrap interval over units, as in the analysis of IMI. NaN below FEWEST units
+    and where all units score the same.
+    Departure: IMI does not seed its bootstrap; here the draws are keyed by seed, network and condition.
+    """
+    rows = []
+    for (model, condition), units in people.groupby(["model", "condition"], sort=True, observed=True):
+        his = np.sort(units["his"].to_numpy(np.float64))
+        low = high = float("nan")
+        if len(his) >= FEWEST and np.ptp(his) > 0:
+            draw = generator(seed, "his interval", str(model), str(condition))
+            found = stats.bootstrap(
+                (his,), np.mean, n_resamples=n_bootstrap, confidence_level=confidence, method="BCa", rng=draw
+            )
+            low, high = found.confidence_interval
+        rows.append((model, condition, len(his), his.mean(), low, high))
+    return pd.DataFrame(rows, columns=HIS_COLUMNS)
 
 
 def layer_summary(units: pd.DataFrame, confidence: float) -> pd.DataFrame:

@@ -1,0 +1,147 @@
+"""Recorded answers of people: the IMI record and other tables become answers by unit.
+
+Glue between files (stages.pipeline) and rules (stages.science); the stage `human` writes what comes out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from stages.errors import StudyError
+from stages.pipeline import answers, imi
+from stages.pipeline.log import logger
+from stages.pipeline.params import Human
+from stages.pipeline.tables import KEY, read_parquet
+from stages.science import quality
+
+log = logger("human")
+ANSWER = [*KEY, "task", "participant", "correct"]
+UNMATCHED_COLUMNS = ["imi_model", "imi_layer", "model", "reason", "n_units", "n_responses"]
+NO_NETWORK, NO_LAYER = "no such network in the roster", "no such layer among the tasks"
+MISLABELLED = "task id and model disagree"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Answers (ANSWER) and the side tables that say what became of the rest."""
+
+    answers: pd.DataFrame
+    exclusions: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=quality.EXCLUSION_COLUMNS))
+    crosstab: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=imi.CROSSTAB))
+    verdicts: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=quality.VERDICT_COLUMNS))
+    unmatched: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=UNMATCHED_COLUMNS))
+
+
+def from_table(given: Human, external: Path) -> Recorded:
+    """Answers of the table that human.table describes; every row that its filters keep counts."""
+    table = given.table
+    found = answers.read_answers(external / table.file, table.model, table.columns, table.keep, table.conditions)
+    if (found["model"] == "").any():
+        raise StudyError(f"{external / table.file} has no column for model: name it in human.table.columns, or the "
+                         "network of all rows in human.table.model")  # fmt: skip
+    return Recorded(found[ANSWER])
+
+
+def from_imi(given: Human, external: Path, tasks: Path, names: Path, roster: list[str]) -> Recorded:
+    """Answers of the IMI record in sessions that pass the checks, keyed by network, module path and unit.
+
+    Main trials alone. Rows whose task id and model disagree are left out and counted. Networks and layers that this
+    study does not have keep their IMI names: their HIS stands, but no score will meet it.
+    """
+    rows = imi.read_responses(external, given.imi.responses)
+    rows["experiment"] = imi.experiment_of(rows["task_id"])
+    rows["session"] = rows["task_id"] + "/" + rows["response_index"].astype(str)
+    verdicts, reasons = _judged(rows, given)
+    main = rows[imi.is_main(rows)].copy()
+    found = imi.crosstab(main)
+    for row in found.to_dict("records"):
+        log.info("%(experiment)s x %(model)s x %(mode)s: %(n_rows)d trials, %(status)s", row)
+    main = main.merge(found[["experiment", "model", "mode", "condition", "status"]], on=["experiment", "model", "mode"])
+    main = main.merge(reasons, on=quality.SESSION)
+    flagged = (main["reason"] == "") & (main["status"] == imi.DISAGREE)
+    main.loc[flagged, "reason"] = MISLABELLED
+    excluded = quality.exclusions(main.rename(columns={"session": "participant"}))
+    for row in excluded.to_dict("records"):
+        log.info("left out: %(n_responses)d answers of %(n_participants)d sessions: %(reason)s", row)
+    kept = main[main["reason"] == ""]
+    if kept.empty:
+        raise StudyError(
+            f"none of the {len(main)} main trials passes human.checks and has a task id that fits its model"
+        )
+    for experiment, problem in imi.check_complete(kept).items():
+        log.warning("%s is not complete: %s", experiment, problem)
+    doubled = kept.groupby([kept["model"].map(imi.base_model), "condition"])["experiment"].unique()
+    for (model, condition), experiments in doubled[doubled.map(len) > 1].items():
+        log.warning("%s, %s comes from %s: their answers are pooled", model, condition, " and ".join(experiments))
+    if given.imi.image_map:
+        _check_map(kept, imi.read_image_map(external / given.imi.image_map))
+    keyed, unmatched = _keyed(kept, imi.read_names(names), tasks, roster)
+    return Recorded(keyed, excluded, found, verdicts, unmatched)
+
+
+def _judged(rows: pd.DataFrame, given: Human) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Agreement with the stored verdicts, and the reason (empty: accepted) of every session."""
+    table = quality.sessions(rows)
+    bounds = quality.Bounds(**asdict(given.checks))
+    if bounds.multi_participation == "recomputed" and not quality.identified(table):
+        log.info("participants have no names in this record: the stored flag of repeated participation is used")
+    verdict = quality.judge(table, bounds)
+    agreement = quality.verdict_agreement(table, verdict)
+    log.info("%d of %d sessions are accepted", int(verdict["accepted"].sum()), len(verdict))
+    for row in agreement[agreement["n_agree"] < agreement["n_sessions"]].to_dict("records"):
+        log.warning(
+            "%(check)s: recomputed and stored verdict agree for %(n_agree)d of %(n_sessions)d sessions (%(n_stricter)d "
+            "refused here alone, %(n_milder)d accepted here alone)", row)  # fmt: skip
+    return agreement, verdict[[*quality.SESSION, "reason"]]
+
+
+def _check_map(kept: pd.DataFrame, images: pd.DataFrame) -> None:
+    """Log how many annotated units and tasks the map of images knows."""
+    by = ["model", "layer", "channel", "batch"]
+    known = pd.MultiIndex.from_frame(images[by].drop_duplicates())
+    asked = kept.loc[~kept["condition"].str.contains("synthetic"), by].drop_duplicates()
+    missing = ~pd.MultiIndex.from_frame(asked.astype({"channel": int, "batch": int})).isin(known)
+    log.info("the map of images has %d networks and %d tasks", images["model"].nunique(), len(known))
+    if missing.any():
+        log.warning("%d of %d answered tasks with natural images are not in the map", missing.sum(), len(asked))
+
+
+def _keyed(
+    kept: pd.DataFrame, names: dict[str, str], tasks: Path, roster: list[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Answers with the names of this study, and what has none: UNMATCHED_COLUMNS."""
+    parts, unmatched = [], []
+    for imi_model, rows in kept.groupby(kept["model"].map(imi.base_model), sort=True):
+        name = names.get(imi_model, "")
+        known = name in roster and (tasks / f"{name}.parquet").is_file()
+        layers = read_parquet(tasks / f"{name}.parquet", ["layer"])["layer"].unique() if known else []
+        paths = imi.match_layers(rows["layer"].unique(), layers)
+        reason = NO_LAYER if known else NO_NETWORK
+        absent = rows[~rows["layer"].isin(list(paths))]
+        counts = absent.groupby("layer", sort=True).agg(n_units=("channel", "nunique"), n_responses=("correct", "size"))
+        counts = counts.reset_index(names="imi_layer").assign(imi_model=imi_model, model=name, reason=reason)
+        if len(counts):
+            shown = ", ".join(counts["imi_layer"].head(5)) + (", ..." if len(counts) > 5 else "")
+            log.warning(
+                "%s: %s: %d of %d layers, %d units, %d answers (%s)",
+                *(imi_model, reason, len(counts), rows["layer"].nunique(), counts["n_units"].sum()),
+                *(counts["n_responses"].sum(), shown),
+            )
+        unmatched.append(counts[UNMATCHED_COLUMNS])
+        parts.append(
+            pd.DataFrame(
+                {
+                    "model": name if known else imi_model,
+                    "layer": [paths.get(layer, layer) for layer in rows["layer"]],
+                    "unit": rows["channel"].astype("int64"),
+                    "condition": rows["condition"],
+                    "task": rows["batch"].astype("int16"),
+                    "participant": rows["session"],
+                    "correct": rows["correct"],
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)[ANSWER], pd.concat(unmatched, ignore_index=True)
