@@ -14,6 +14,7 @@ from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, partial
+from types import MappingProxyType
 from typing import Any
 from unittest import mock
 
@@ -26,13 +27,18 @@ from stages.errors import StudyError
 from stages.science.preprocessing import VERSION as PREPROCESSING_VERSION
 from stages.science.preprocessing import Preprocessing
 from stages.science.randomness import generator
-from stages.science.similarity.base import Context, Similarity
+from stages.science.similarity.base import Context, Similarity, WeightsFile
 
 VERSION = 1
 # Part of the definition of the last bits: a short batch is filled up, so every picture sees the same kernels.
 BATCH = 8
 _CHECK_SIZE = 64  # pixels; enough for every layer of the networks in use
-_TOLERANCE = 2e-5  # of the self-check; both sides are float32 sums of up to millions of terms
+TOLERANCE = 2e-5  # of self-checks; both sides are float32 sums of up to millions of terms
+VGG16 = WeightsFile(
+    ("vgg16-397923af.pth", "vgg16-397923af.safetensors", "vgg16_torchvision.safetensors"),
+    "https://download.pytorch.org/models/vgg16-397923af.pth",
+    "397923af",
+)
 
 
 class FeatureTable:
@@ -106,7 +112,7 @@ class FeatureSimilarity(Similarity):
 
     def ingredients(self) -> Mapping[str, Any]:
         return {
-            "version": VERSION, "weights": state_digest(self.model), "package": package_version(self.package),
+            "version": VERSION, "weights": state_digest(self.model.state_dict()), "package": package_version(self.package),
             "view": self._view.dumps(), "preprocessing_version": PREPROCESSING_VERSION, "batch_size": BATCH,
             "torch": torch.__version__, "device": torch.device(self._context.device).type,
         }  # fmt: skip
@@ -171,20 +177,28 @@ class FeatureSimilarity(Similarity):
     @torch.inference_mode()
     def check(self) -> None:
         """Compare a few pairs with the package's own call. Raises StudyError if the two no longer agree."""
-        low, high = self.input_range
-        noise = generator(0, "self-check").random((4, 3, 9, 9)).astype(np.float32)
-        smooth = nn.functional.interpolate(torch.from_numpy(noise), size=(_CHECK_SIZE,) * 2, mode="bilinear")
-        pictures = (low + (high - low) * smooth).to(self._context.device)
+        pictures = check_pictures(_CHECK_SIZE, *self.input_range).to(self._context.device)
         task = np.array([[[0, 1, 2, 0]]], dtype=np.int32)  # queries 2 and 0, explanations 0 and 1
         ours = self.values(self.features(pictures), task, 1, _CHECK_SIZE).reshape(-1)
-        theirs = self.original(pictures[[2, 2, 0, 0]], pictures[[0, 1, 0, 1]]).float().cpu().numpy().reshape(-1)
-        wrong = ~(np.abs(ours - theirs) <= _TOLERANCE * (1 + np.abs(theirs)))
-        if wrong.any():
-            raise StudyError(
-                f"backend {self.name}: {self.package} {package_version(self.package)} gives {theirs[wrong][0]:.8g} for "
-                f"a test pair where its fast form here gives {ours[wrong][0]:.8g}. The installed version computes "
-                "something else than the form was derived from; install the versions of requirements.lock"
-            )
+        theirs = self.original(pictures[[2, 2, 0, 0]], pictures[[0, 1, 0, 1]]).float().cpu().numpy()
+        compare(self.name, self.package, ours, theirs)
+
+
+def check_pictures(size: int, low: float, high: float) -> Tensor:
+    """Four smooth random pictures (4, 3, size, size) for self-checks, the same ones everywhere."""
+    noise = generator(0, "self-check").random((4, 3, 9, 9)).astype(np.float32)
+    return low + (high - low) * nn.functional.interpolate(torch.from_numpy(noise), size=(size, size), mode="bilinear")
+
+
+def compare(backend: str, package: str, ours: NDArray[np.floating], theirs: NDArray[np.floating]) -> None:
+    """Raise StudyError unless similarities of the same pairs agree."""
+    wrong = ~(np.abs(ours - theirs) <= TOLERANCE * (1 + np.abs(theirs)))
+    if wrong.any():
+        raise StudyError(
+            f"backend {backend}: {package} {package_version(package)} gives {theirs[wrong][0]:.8g} for a test pair where "
+            f"its fast form here gives {ours[wrong][0]:.8g}. The installed version computes something else than the form "
+            "was derived from; install the versions of requirements.lock"
+        )
 
 
 def sharing_order(tasks: NDArray[np.int32], window: int = 1024) -> NDArray[np.int64]:
@@ -229,18 +243,18 @@ def package_version(package: str) -> str:
     return version(package)
 
 
-def state_digest(model: nn.Module) -> str:
-    """Digest of all weights and buffers by name: what the network computes, whatever file it came from."""
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """Digest of named tensors: what a network computes, whatever file they came from."""
     digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        raw = value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    for name, value in sorted(state.items()):
+        raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode() + raw.tobytes())
     return digest.hexdigest()
 
 
 @contextlib.contextmanager
-def package_loading(**replaced: Any) -> Iterator[None]:
-    """Inside, torch reads tensors and nothing else, and names such as `torch.hub.load` are what is given here.
+def package_loading(replaced: Mapping[str, Any] = MappingProxyType({})) -> Iterator[None]:
+    """Inside, torch reads tensors and nothing else, and names such as "torch.hub.load" are what is given here.
 
     For package constructors that fetch files by themselves or load them without `weights_only`. Everything is as before
     afterwards, and what a constructor draws for weights that are filled later leaves the global generator alone.
@@ -249,9 +263,8 @@ def package_loading(**replaced: Any) -> Iterator[None]:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")  # packages call torchvision in its older form
         stack.enter_context(torch.random.fork_rng(devices=[]))
-        stack.enter_context(mock.patch("torch.load", partial(torch.load, weights_only=True)))
-        for name, value in replaced.items():
-            stack.enter_context(mock.patch(name.replace("__", "."), value))
+        for name, value in {"torch.load": partial(torch.load, weights_only=True), **replaced}.items():
+            stack.enter_context(mock.patch(name, value))
         yield
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stages.errors import StudyError
-from stages.science.features import FeatureSimilarity, fill, package_loading
+from stages.science.features import VGG16, FeatureSimilarity, fill, package_loading
 from stages.science.scoring import distance_margins, distance_values
 from stages.science.similarity.base import Context, WeightsFile
 
@@ -27,11 +27,7 @@ TRUNKS = {
         "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
         "7be5be79",
     ),
-    "vgg": WeightsFile(
-        ("vgg16-397923af.pth", "vgg16-397923af.safetensors", "vgg16_torchvision.safetensors"),
-        "https://download.pytorch.org/models/vgg16-397923af.pth",
-        "397923af",
-    ),
+    "vgg": VGG16,
     "squeeze": WeightsFile(
         ("squeezenet1_1-b8a52dc0.pth", "squeezenet1_1-b8a52dc0.safetensors", "squeezenet1_1_torchvision.safetensors"),
         "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
