@@ -133,7 +133,7 @@ class FeatureSimilarity(Similarity):
         """Pictures (images, 3, size, size) as the network sees them."""
         return self._view.batch([self._context.pixels(int(image)) for image in images], self._context.device)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _extract(self, images: NDArray[np.int32]) -> Tensor:
         self.forwards += len(images)
         return self.features(self.pictures(np.resize(images, BATCH)))[: len(images)]
@@ -141,7 +141,7 @@ class FeatureSimilarity(Similarity):
     @cached_property
     def _width(self) -> int:
         size = self._context.feature_size
-        with torch.inference_mode():
+        with torch.no_grad():
             return self.features(torch.zeros((1, 3, size, size), device=self._context.device)).shape[1]
 
     def _table_for(self, pictures_of_a_task: int) -> FeatureTable:
@@ -174,7 +174,7 @@ class FeatureSimilarity(Similarity):
     ) -> None:
         return None  # distances of feature maps have no scale on which "nearly a copy" could be said
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def check(self) -> None:
         """Compare a few pairs with the package's own call. Raises StudyError if the two no longer agree."""
         pictures = check_pictures(_CHECK_SIZE, *self.input_range).to(self._context.device)

@@ -176,15 +176,16 @@ class DreamSim(Similarity):
     def embed(self, rows: NDArray[np.int32]) -> NDArray[np.floating]:
         self.forwards += len(rows)
         # a short batch is filled up, so that every image goes through the same kernels
-        return self.embed_pictures(self.pictures(np.resize(rows, self.batch_size)))[: len(rows)].float().cpu().numpy()
+        padded = np.resize(rows, self.batch_size) if len(rows) < self.batch_size else rows
+        return self.embed_pictures(self.pictures(padded))[: len(rows)].float().cpu().numpy()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def embed_pictures(self, pictures: Tensor) -> Tensor:
         """Embeddings (images, D) of pictures; patch variants join the class token and the mean of the others."""
         found = self.model.embed(pictures)
         return torch.cat([found[:, 0], found[:, 1:].mean(dim=1)], dim=1) if self.model.is_patch else found
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def check(self) -> None:
         """Compare pairs with the package's own call. Raises StudyError if the two no longer agree."""
         pictures = check_pictures(_SIZE, 0, 1)[:2].to(self._context.device)
