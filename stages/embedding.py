@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,15 +15,17 @@ from numpy.typing import NDArray
 
 from stages.errors import StudyError
 from stages.loading import load_network
-from stages.pipeline import networks
+from stages.pipeline import networks, weights
 from stages.pipeline.log import Progress, logger
-from stages.pipeline.params import Params
+from stages.pipeline.params import Params, Scores
 from stages.pipeline.pictures import ImageSet, open_images
 from stages.pipeline.store import WorkStore
-from stages.pipeline.workers import Failure, device, run_jobs
+from stages.pipeline.workers import Failure, device, devices, run_jobs
 
 log = logger("embedding")
 _EMBED_CHUNK = 500  # images embedded by one job: a kill costs at most these
+_CACHE_GB = 4.0  # memory for kept features of all workers together
+_LAZY_SHARE = 0.5  # of all images; below it only those that occur in tasks are embedded
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,7 @@ class SimilarityPlan:
     models: Path
     code: Path
     seed: int
-    encoder_model: str
-    encoder_layer: str
+    scores: Scores
 
     def open(self, images: ImageSet | None = None) -> Any:
         """The `Similarity`, on the device of this process."""
@@ -58,14 +61,36 @@ class SimilarityPlan:
         context = Context(
             seed=self.seed, pixels=images.pixels, digests=lambda: images.manifest["digest"].tolist(),
             factors=lambda: images.factors, network=network, device=device(),
-            encoder_model=self.encoder_model, encoder_layer=self.encoder_layer,
+            encoder_model=self.scores.encoder.model, encoder_layer=self.scores.encoder.layer,
+            weights=lambda file: weights.load(file.names, file.url, file.sha256),
+            aggregation=self.scores.aggregation, softmax_temperature=self.scores.softmax_temperature,
+            feature_size=self.scores.feature_size, dreamsim_view=self.scores.dreamsim.view,
+            cache_bytes=cache_bytes(),
         )  # fmt: skip
         return similarity.create(self.name, context)
 
     @classmethod
     def from_params(cls, name: str, params: Params, images: Path, models: Path, code: Path) -> SimilarityPlan:
-        encoder = params.scores.encoder
-        return cls(name, images, params.images.root, models, code, params.seed, encoder.model, encoder.layer)
+        return cls(name, images, params.images.root, models, code, params.seed, params.scores)
+
+    def aggregation(self) -> dict[str, Any]:
+        """What of the aggregation determines margins, for the work store."""
+        chosen = {"aggregation": self.scores.aggregation}
+        if self.scores.aggregation == "softmax":
+            chosen["softmax_temperature"] = self.scores.softmax_temperature
+        return chosen
+
+
+def cache_bytes() -> int:
+    """Memory for kept features in each worker process, from MIS_FEATURE_CACHE_GB for all of them together."""
+    text = os.environ.get("MIS_FEATURE_CACHE_GB") or str(_CACHE_GB)
+    try:
+        total = float(text)
+    except ValueError:
+        total = -1.0
+    if not 0 <= total < float("inf"):
+        raise StudyError(f"MIS_FEATURE_CACHE_GB is {text!r}, it must be a number of gigabytes of at least 0")
+    return int(total * 2**30 / len(devices()))
 
 
 @cache
@@ -76,67 +101,103 @@ def opened(plan: SimilarityPlan) -> tuple[Any, ImageSet]:
 
 
 def embedding_ingredients(plan: SimilarityPlan) -> dict[str, Any]:
-    """What determines the embeddings of all images."""
+    """What determines the embeddings of all images, or the features of one."""
     similarity, images = opened(plan)
-    return {"backend": plan.name, "images": images.digest, **similarity.ingredients()}
+    found = {"backend": plan.name, "images": images.digest, **similarity.ingredients()}
+    return found | {"precision": plan.scores.precision} if similarity.embeds else found
 
 
-def _embed(job: tuple[SimilarityPlan, WorkStore, dict[str, Any], int, int]) -> Path:
-    plan, store, ingredients, start, stop = job
-    similarity, _ = opened(plan)
+@dataclass(frozen=True)
+class _Chunk:
+    """Images embedded by one job, and where the result is kept."""
+
+    plan: SimilarityPlan
+    store: WorkStore
+    ingredients: dict[str, Any]
+    rows: NDArray[np.int32]
+
+
+def _embed(chunk: _Chunk) -> Path:
+    similarity, _ = opened(chunk.plan)
 
     def make(path: Path) -> None:
         from stages.science.scoring import unit_rows
 
         size = similarity.batch_size
         parts = [
-            unit_rows(similarity.embed(np.arange(first, min(first + size, stop), dtype=np.int32)))
-            for first in range(start, stop, size)
+            unit_rows(similarity.embed(chunk.rows[first : first + size])) for first in range(0, len(chunk.rows), size)
         ]
         with open(path, "wb") as file:
-            np.save(file, np.concatenate(parts))
+            np.save(file, np.concatenate(parts).astype(chunk.plan.scores.precision))
 
-    return store.fetch("embeddings", {**ingredients, "start": start, "stop": stop}, ".npy", make)
+    return chunk.store.fetch("embeddings", {**chunk.ingredients, **_rows_key(chunk.rows)}, ".npy", make)
 
 
-def embeddings(plan: SimilarityPlan, store: WorkStore) -> tuple[NDArray[np.float32] | None, dict[str, Any]]:
-    """Unit rows (images, D) of all images, memory-mapped from the store, and what determines them.
+def _rows_key(rows: NDArray[np.int32]) -> dict[str, Any]:
+    """Ingredients that say which images; a run of neighbours by its ends."""
+    start, stop = int(rows[0]), int(rows[-1]) + 1
+    if stop - start == len(rows):
+        return {"start": start, "stop": stop}
+    return {"rows": hashlib.sha256(rows.astype("<i4").tobytes()).hexdigest()}
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Unit rows of images, memory-mapped; `images` are the manifest rows behind them, None for all in order."""
+
+    path: Path
+    images: NDArray[np.int32] | None
+
+    def open(self) -> NDArray[np.floating]:
+        return np.load(self.path, mmap_mode="r")
+
+    def places(self, tasks: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Tasks that name rows of the table instead of images."""
+        return tasks if self.images is None else np.searchsorted(self.images, tasks).astype(np.int32)
+
+
+def embeddings(plan: SimilarityPlan, store: WorkStore, used: NDArray[np.int32] | None = None) -> Embeddings | None:
+    """Unit rows of all images, or of the `used` ones (sorted) where these are much fewer and each costs a forward pass.
 
     Each image is embedded once; chunks found in the store are not computed again. None for a similarity that does
     not embed.
     """
     similarity, images = opened(plan)
-    ingredients = embedding_ingredients(plan)
     if not similarity.embeds:
-        return None, ingredients
-    n = len(images)
+        return None
+    ingredients, n = embedding_ingredients(plan), len(images)
+    lazy = used is not None and similarity.runs_network and len(used) < _LAZY_SHARE * n
+    rows = used if lazy and used is not None else np.arange(n, dtype=np.int32)
 
     def make(path: Path) -> None:
-        jobs = [(plan, store, ingredients, start, min(start + _EMBED_CHUNK, n)) for start in range(0, n, _EMBED_CHUNK)]
-        progress = Progress(log, n, f"{plan.name}: images embedded")
+        parts = [rows[start : start + _EMBED_CHUNK] for start in range(0, len(rows), _EMBED_CHUNK)]
+        jobs = [_Chunk(plan, store, ingredients, part) for part in parts]
+        progress = Progress(log, len(rows), f"{plan.name}: images embedded")
         chunks: dict[int, Path] = {}
-        for place, result in run_jobs(_embed, jobs, [f"images {job[3]} to {job[4]}" for job in jobs], probe=True):
+        names = [f"images {part[0]} to {part[-1]}" for part in parts]
+        for place, result in run_jobs(_embed, jobs, names, probe=True):
             if isinstance(result, Failure):
                 raise StudyError(f"backend {plan.name}: {result.reason}")
             chunks[place] = result
-            progress.step(jobs[place][4] - jobs[place][3])
-        _join([chunks[place] for place in range(len(jobs))], path, n)
+            progress.step(len(jobs[place].rows))
+        _join([chunks[place] for place in range(len(jobs))], path, len(rows))
 
-    path = store.fetch("embeddings", {**ingredients, "start": 0, "stop": n, "joined": 1}, ".npy", make)
-    return np.load(path, mmap_mode="r"), ingredients
+    path = store.fetch("embeddings", {**ingredients, **_rows_key(rows), "joined": 1}, ".npy", make)
+    return Embeddings(path, used if lazy else None)
 
 
 def _join(chunks: list[Path], path: Path, n: int) -> None:
     """Write chunk files one after the other into one table, never holding more than one."""
-    width = np.load(chunks[0], mmap_mode="r").shape[1]
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": (n, width)}
+    first = np.load(chunks[0], mmap_mode="r")
+    header = {"descr": np.lib.format.dtype_to_descr(first.dtype), "fortran_order": False, "shape": (n, first.shape[1])}
     # plain writes: a full disk kills a process that writes through a memory map
     with open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for chunk in chunks:
-            file.write(np.ascontiguousarray(np.load(chunk), dtype=np.float32).data)
+            file.write(np.ascontiguousarray(np.load(chunk)).data)
 
 
-def group_duplicates(digests: list[str]) -> NDArray[np.int64]:
+@cache
+def duplicates(plan: SimilarityPlan) -> NDArray[np.int64]:
     """For each picture a number that exact copies share."""
-    return pd.factorize(pd.Series(digests))[0]
+    return pd.factorize(opened(plan)[1].manifest["digest"])[0]

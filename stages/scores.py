@@ -1,13 +1,14 @@
 """Solve every task with one similarity: margins before calibration.
 
-Reads   data/tasks, data/images, data/models (the encoder's network)
-Writes  data/scores/BACKEND.parquet
+Reads   data/tasks, data/images, data/models (the encoder's network), weights of similarity packages (MIS_WEIGHTS)
+Writes  data/scores/BACKEND.parquet; data/scores/BACKEND.cost.json: forward passes and pairs
 Run     dvc repro scores@encoder        Resumes from the work store; safe to interrupt.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,109 +24,162 @@ from stages.pipeline.log import Progress, logger, run
 from stages.pipeline.params import load_params
 from stages.pipeline.pictures import open_images
 from stages.pipeline.store import WorkStore
-from stages.pipeline.tables import FACTS, KEY, atomic_path, read_json, read_parquet, sha256_file
+from stages.pipeline.tables import FACTS, KEY, atomic_path, read_json, read_parquet, write_json
 from stages.pipeline.workers import Failure, run_jobs
 
 log = logger("scores")
 
 
+# Units whose tasks are solved and stored together, where every picture costs a forward pass: a kill costs at most these
+# in each worker. One job takes several blocks, so that neighbours find features that they share in memory.
+_BLOCK_UNITS, _JOB_BLOCKS = 8, 8
+
+
 @dataclass(frozen=True)
 class Job:
-    """Tasks of one network."""
+    """Tasks of units (rows of one network's table) in the order in which they are solved, `block` of them at a time."""
 
     plan: embedding.SimilarityPlan
     tasks: Path
+    units: np.ndarray
+    block: int
     store: WorkStore
     ingredients: dict[str, Any]
     n_explanations: int
     near: float
-    embeddings: Path | None
+    embeddings: embedding.Embeddings | None
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--params", default="params.yaml")
     parser.add_argument("--backend", required=True)
-    parser.add_argument("--tasks", type=Path, required=True)
-    parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--models", type=Path, required=True)
-    parser.add_argument("--code", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    for name in ("tasks", "images", "models", "code", "out", "cost"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args(argv)
     params = load_params(args.params)
     summary = read_json(args.tasks / "summary.json")
     if summary["images"] != open_images(args.images).digest:
         raise StudyError(f"{args.tasks} was built from other pictures than {args.images} holds; run `dvc repro`")
     plan = embedding.SimilarityPlan.from_params(args.backend, params, args.images, args.models, args.code)
-    store = WorkStore.open()
-    rows, ingredients = embedding.embeddings(plan, store)
-    place = Path(rows.filename) if isinstance(rows, np.memmap) and rows.filename else None
-    names = [
-        name
-        for name in networks.read_roster(args.models / "roster.csv")["name"]
-        if (args.tasks / f"{name}.npy").is_file()
-    ]
+    roster = networks.read_roster(args.models / "roster.csv")["name"]
+    paths = {name: args.tasks / f"{name}.npy" for name in roster if (args.tasks / f"{name}.npy").is_file()}
+    similarity, store = embedding.opened(plan)[0], WorkStore.open()
+    used = _used_images(list(paths.values()))
+    rows = embedding.embeddings(plan, store, used)
+    ingredients = embedding.embedding_ingredients(plan) | plan.aggregation()
+    common = store, ingredients, summary["n_explanations"], params.scores.near_duplicate, rows
     jobs = [
-        Job(
-            plan,
-            args.tasks / f"{name}.npy",
-            store,
-            ingredients,
-            summary["n_explanations"],
-            params.scores.near_duplicate,
-            place,
-        )
-        for name in names
+        Job(plan, path, units, block, *common)
+        for path in paths.values()
+        for units, block in _shares(np.load(path, mmap_mode="r"), similarity.embeds)
     ]
-    progress = Progress(log, len(jobs), f"{args.backend}: networks")
-    found: dict[str, Path] = {}
-    for index, result in run_jobs(_score, jobs, names, probe=True):
+    found = _solve_all(args.backend, jobs, probe=similarity.embeds)
+    solved = {name: [block for job, blocks in zip(jobs, found, strict=True) if job.tasks == path for block in blocks]
+              for name, path in paths.items()}  # fmt: skip
+    _write(args.out, solved, args.tasks)
+    cost = _cost(jobs, len(used) if rows is None or rows.images is not None else len(open_images(args.images)))
+    write_json(args.cost, {**cost, "n_forwards": cost["n_forwards"] if similarity.runs_network else 0})
+    log.info("%s: %d forward passes in this process", args.backend, similarity.forwards)
+
+
+def _used_images(paths: list[Path]) -> np.ndarray:
+    """Images that occur in any task, sorted."""
+    found = np.empty(0, dtype=np.int32)
+    for path in paths:
+        found = np.union1d(found, np.load(path, mmap_mode="r"))
+    return found.astype(np.int32)
+
+
+def _shares(tasks: np.ndarray, embeds: bool) -> list[tuple[np.ndarray, int]]:
+    """Units of each job of one network, and how many of them are solved at a time."""
+    if embeds or not len(tasks):
+        return [(np.arange(len(tasks)), max(1, len(tasks)))]
+    from stages.science.features import sharing_order
+
+    order, size = sharing_order(tasks), _BLOCK_UNITS * _JOB_BLOCKS
+    return [(order[start : start + size], _BLOCK_UNITS) for start in range(0, len(order), size)]
+
+
+def _solve_all(backend: str, jobs: list[Job], *, probe: bool) -> list[list[tuple[np.ndarray, Path]]]:
+    """For every job its blocks: rows of units, and the file of their margins."""
+    progress = Progress(log, sum(len(job.units) for job in jobs), f"{backend}: units")
+    found: dict[int, list[tuple[np.ndarray, Path]]] = {}
+    for place, result in run_jobs(_score, jobs, [f"tasks of {job.tasks.stem}" for job in jobs], probe=probe):
+        name = jobs[place].tasks.stem
         if isinstance(result, Failure):
-            raise StudyError(f"backend {args.backend}, tasks of {names[index]}: {result.reason}")
-        found[names[index]] = result
-        progress.step(note=names[index])
-    _write(args.out, {name: found[name] for name in names}, args.tasks)
+            raise StudyError(f"backend {backend}, tasks of {name}: {result.reason}")
+        blocks, forwards = result
+        found[place] = blocks
+        progress.step(len(jobs[place].units), note=f"{name}, {forwards} forward passes" if forwards else name)
+    return [found[place] for place in range(len(jobs))]
 
 
-def _score(job: Job) -> Path:
-    """Margins of one network's tasks, and which of its tasks hold a copy of their own answer."""
+def _score(job: Job) -> tuple[list[tuple[np.ndarray, Path]], int]:
+    """Margins of the tasks of a job, block by block, and the forward passes that they took in this process."""
+    similarity, _ = embedding.opened(job.plan)
+    before = similarity.forwards
+    starts = range(0, len(job.units), job.block)
+    blocks = [(job.units[start : start + job.block]) for start in starts] or [job.units]
+    return [(units, _solve(job, units)) for units in blocks], similarity.forwards - before
+
+
+def _solve(job: Job, units: np.ndarray) -> Path:
+    """Margins of the tasks of a block, and which of its tasks hold a copy of their own answer."""
     from safetensors.numpy import save_file
 
     from stages.science.scoring import VERSION
 
-    digest = sha256_file(job.tasks)
+    tasks = np.load(job.tasks, mmap_mode="r")[units]
 
     def make(path: Path) -> None:
-        tasks = np.load(job.tasks, mmap_mode="r")
-        similarity, images = embedding.opened(job.plan)
-        rows = None if job.embeddings is None else np.load(job.embeddings, mmap_mode="r")
-        margins = similarity.margins(tasks, job.n_explanations, rows)
+        similarity, _ = embedding.opened(job.plan)
+        rows = job.embeddings.open() if job.embeddings else None
+        places = job.embeddings.places(tasks) if job.embeddings else tasks
+        margins = similarity.margins(places, job.n_explanations, rows)
         if not np.isfinite(margins).all():
             unit, task = np.argwhere(~np.isfinite(margins))[0]
-            raise StudyError(f"margin of task {task} of unit row {unit} is {margins[unit, task]}")
-        copies = embedding.group_duplicates(images.manifest["digest"].tolist())[tasks]
+            raise StudyError(f"margin of task {task} of unit row {units[unit]} is {margins[unit, task]}")
+        copies = embedding.duplicates(job.plan)[tasks]
         near = (copies[..., :-2, None] == copies[..., None, -2:]).any(axis=(-1, -2))
-        nearest = similarity.nearest(tasks, job.n_explanations, rows)
+        nearest = similarity.nearest(places, job.n_explanations, rows)
         if nearest is not None:
             near |= nearest > job.near
         save_file({"margins": margins, "near": near}, path)
 
-    return job.store.fetch(
-        "margins",
-        {**job.ingredients, "tasks": digest, "near": job.near, "scoring": VERSION},
-        ".safetensors",
-        make,
-    )
+    digest = hashlib.sha256(np.ascontiguousarray(tasks, dtype="<i4").tobytes()).hexdigest()
+    key = {**job.ingredients, "tasks": digest, "n_explanations": job.n_explanations, "near": job.near}
+    return job.store.fetch("margins", {**key, "scoring": VERSION}, ".safetensors", make)
 
 
-def _write(out: Path, margins: dict[str, Path], tasks: Path) -> None:
-    """One table of all networks in roster order, written network by network."""
+def _cost(jobs: list[Job], n_embedded: int) -> dict[str, int]:
+    """What the margins cost: forward passes, if every picture passes once a block (once a study if it is embedded), and
+    the similarities between two pictures that straightforward scoring would ask for.
+    """
+    forwards, pairs = 0, 0
+    for job in jobs:
+        tasks = np.load(job.tasks, mmap_mode="r")
+        pairs += len(job.units) * tasks.shape[1] * 4 * job.n_explanations
+        starts = range(0, len(job.units), job.block)
+        forwards += sum(len(np.unique(tasks[job.units[start : start + job.block]])) for start in starts)
+    return {"n_forwards": n_embedded if jobs and jobs[0].embeddings else forwards, "n_pairs": pairs}
+
+
+def _gather(blocks: list[tuple[np.ndarray, Path]]) -> dict[str, np.ndarray]:
+    """Margins and flags of a network in the order of its units."""
     from safetensors.numpy import load_file
 
+    order = np.argsort(np.concatenate([units for units, _ in blocks]))
+    parts = [load_file(path) for _, path in blocks]
+    return {name: np.concatenate([part[name] for part in parts])[order] for name in ("margins", "near")}
+
+
+def _write(out: Path, solved: dict[str, list[tuple[np.ndarray, Path]]], tasks: Path) -> None:
+    """One table of all networks in roster order, written network by network."""
     writer = None
     with atomic_path(out) as part:
-        for name, path in margins.items():
-            found, units = load_file(path), read_parquet(tasks / f"{name}.parquet")
+        for name, blocks in solved.items():
+            found, units = _gather(blocks), read_parquet(tasks / f"{name}.parquet")
             table = pa.Table.from_pandas(units[[*KEY, *FACTS, "tie_share_pos", "tie_share_neg"]], preserve_index=False)
             table = table.append_column(
                 "margins",

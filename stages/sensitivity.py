@@ -55,7 +55,8 @@ def main(argv: list[str] | None = None) -> None:
     store, rows = WorkStore.open(), []
     for backend in params.scores.backends if params.sensitivity.models else ():
         plan = embedding.SimilarityPlan.from_params(backend, params, args.images, args.models, args.code)
-        embeddings, _ = embedding.embeddings(plan, store)
+        found = embedding.embeddings(plan, store)
+        embeddings = found.open() if found else None
         similarity, _ = embedding.opened(plan)
 
         def margins(built: np.ndarray, k: int, similarity=similarity, embeddings=embeddings) -> np.ndarray:  # noqa: ANN001

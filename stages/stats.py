@@ -66,13 +66,15 @@ def main(argv: list[str] | None = None) -> None:
     people = read_parquet(args.human / "units.parquet")
 
     parts: dict[str, list[pd.DataFrame]] = defaultdict(list)
-    lead, rated = None, []
+    lead, rated, scored = None, [], {}
     for backend in backends:
         units = backend_units(args.mis / "units.parquet", backend)
         ranked = units[units["model"].isin(facts.nets.ranked)]
         lead = ranked if lead is None else lead
         literal = literal_scores(args.scores / f"{backend}.parquet", facts.nets.ranked)
-        for name, table in backend_tables(backend, units, ranked, lead, literal, facts).items():
+        cost = read_json(args.scores / f"{backend}.cost.json")
+        scored[backend] = ranked[[*KEY, "mis"]]
+        for name, table in backend_tables(backend, units, ranked, lead, literal, cost, facts).items():
             parts[name].append(table)
         rated.append(units[units["model"].isin(people["model"].unique())])
         log.info("%s: %d units", backend, len(units))
@@ -85,6 +87,7 @@ def main(argv: list[str] | None = None) -> None:
         for name, table in comparisons.compare_units(once, "his", of_people, condition).items():
             parts[name].append(table)
     tables |= {name: pd.concat(found, ignore_index=True) for name, found in parts.items()}
+    tables["backend_agreement"] = summaries.backend_agreement(scored)
     tables["models"] = in_order(tables["models"], facts.roster["name"])
     tables["training"] = summaries.training_summary(tables["models"])
     bootstrap = params.seed, params.stats.n_bootstrap, params.stats.confidence
@@ -121,7 +124,13 @@ def read_facts(args: argparse.Namespace, constant: pd.DataFrame, confidence: flo
 
 
 def backend_tables(
-    backend: str, units: pd.DataFrame, ranked: pd.DataFrame, lead: pd.DataFrame, literal: dict[str, float], facts: Facts
+    backend: str,
+    units: pd.DataFrame,
+    ranked: pd.DataFrame,
+    lead: pd.DataFrame,
+    literal: dict[str, float],
+    cost: dict[str, int],
+    facts: Facts,
 ) -> Tables:
     """Tables of one backend; `ranked` are its units of networks that enter rankings, `lead` those of the first one."""
     nets, confidence, constant = facts.nets, facts.confidence, facts.constant
@@ -134,7 +143,7 @@ def backend_tables(
         "layers": summaries.layer_summary(units[units["model"].isin(nets.study)], confidence),
         "layer_types": summaries.layer_type_summary(ranked, confidence),
         "controls": summaries.controls_summary(controls, n_constant, confidence),
-        "backends": summaries.backend_summary(ranked, lead, facts.slopes[backend]),
+        "backends": summaries.backend_summary(ranked, lead, facts.slopes[backend], cost),
         "calibration": pd.DataFrame([slope], columns=[*SLOPE_COLUMNS, "mis_mean", *literal]),
         **comparisons.compare_units(ranked, "mis", backend),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -264,7 +265,8 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
     status = "calibrated" if human else "not calibrated"
     write(
         "backends",
-        "backend slope slope_low slope_high status n_units mis_mean accuracy_mean margin_mean margin_sd spearman_lead",
+        "backend slope slope_low slope_high status n_units mis_mean accuracy_mean margin_mean margin_sd spearman_lead"
+        " n_forwards n_pairs",
         [
             (
                 b,
@@ -278,9 +280,16 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
                 0.3 * s,
                 0.1,
                 s,
+                4000,
+                20 * 20 * 36,
             )
             for b, s in SIGHT.items()
         ],
+    )
+    write(
+        "backend_agreement",
+        "first second n_units spearman mean_diff mean_abs_diff",
+        [(a, b, 20, 0.5, 0.01, 0.02) for a, b in combinations(SIGHT, 2)],
     )
     write(
         "calibration",

@@ -92,11 +92,7 @@ def test_an_unknown_key_without_a_near_one_lists_what_is_known(study):
 
 
 def test_a_missing_key_is_named(study):
-<<<<<<< HEAD
     path = edited(study, "n_tasks: 2", "# left out")
-=======
-    path = edited(study, "n_tasks: 2", "")
->>>>>>> h
     with pytest.raises(StudyError, match=r"tasks\.n_tasks is missing; studies/synthetic\.yaml shows every key"):
         load_params(path)
 

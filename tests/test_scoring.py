@@ -1,11 +1,12 @@
 """Margins: the algebra against every cosine in float64, and answers that are known."""
 
+import numba
 import numpy as np
 import pytest
 from scipy.special import expit
 
-from stages.science import tasks
-from stages.science.scoring import cosine_margins, nearest_explanation, unit_rows
+from stages.science import scoring, tasks
+from stages.science.scoring import cosine_margins, cosine_values, nearest_explanation, unit_rows
 
 
 def every_cosine(embeddings, built, k):
@@ -106,3 +107,49 @@ def test_rows_of_zeros_stay_zero():
 def test_tasks_outside_the_table_are_refused():
     with pytest.raises(ValueError, match="there are 3"):
         cosine_margins(np.eye(3, dtype=np.float32), np.full((1, 1, 4), 3, dtype=np.int32), 1)
+
+
+def test_cosine_values_are_every_cosine():
+    rows = unit_rows(np.random.default_rng(6).standard_normal((300, 20)))
+    built = some_tasks(300, 4, 5, 3)
+    np.testing.assert_allclose(cosine_values(rows, built, 3), every_cosine(rows, built, 3), atol=1e-6)
+
+
+@pytest.mark.parametrize("has_half", [True, False])
+def test_every_half_is_converted_exactly(has_half, monkeypatch):
+    monkeypatch.setattr(scoring, "_HAS_HALF", has_half and scoring._HAS_HALF)
+
+    @numba.njit
+    def convert(bits, out):
+        for i in range(bits.size):
+            out[i] = scoring.widened(bits[i])
+
+    bits = np.arange(2**16, dtype=np.uint16)
+    bits = bits[np.isfinite(bits.view(np.float16))]  # embeddings are checked before they are kept
+    out = np.empty(bits.size, dtype=np.float32)
+    convert(bits, out)
+    np.testing.assert_array_equal(out.view(np.uint32), bits.view(np.float16).astype(np.float32).view(np.uint32))
+
+
+def test_half_rows_give_the_margins_of_the_rounded_numbers():
+    rows = unit_rows(np.random.default_rng(1).standard_normal((300, 1792)) + 0.5)
+    halves, built = rows.astype(np.float16), some_tasks(300, 6, 7, 9)
+    np.testing.assert_allclose(
+        cosine_margins(halves, built, 9), cosine_margins(halves.astype(np.float32), built, 9), atol=1e-7
+    )
+    for kernel in (nearest_explanation, cosine_values):
+        np.testing.assert_allclose(kernel(halves, built, 9), kernel(rows, built, 9), atol=2e-4)
+    tasks_of_units = np.random.default_rng(2).integers(0, 300, (50, 20, 20)).astype(np.int32)
+    mis = [expit(6.25 * cosine_margins(x, tasks_of_units, 9).astype(np.float64)).mean(1) for x in (rows, halves)]
+    np.testing.assert_allclose(mis[1], mis[0], atol=1e-5)
+
+
+def test_distances_of_long_rows():
+    # longer than one chunk, so that the chunks are added up as well
+    rows = np.random.default_rng(3).standard_normal((40, 5000)).astype(np.float32) / 70
+    built = some_tasks(40, 2, 1, 9)
+    x = rows.astype(np.float64)
+    values = -np.square(x[built[..., 18:, None]] - x[built[..., None, :18]]).sum(-1)
+    np.testing.assert_allclose(scoring.distance_values(rows, built, 9), values, atol=1e-6)
+    expected = scoring.aggregated_margins(values, "mean")
+    np.testing.assert_allclose(scoring.distance_margins(rows, built, 9), expected, atol=1e-6)

@@ -108,11 +108,12 @@ def test_spread_of_margins_is_over_all_tasks():
     margins = rng.normal(size=(6, 4)) + np.arange(6)[:, None]
     units = scored("m", rng.random(6), n_tasks=4, margin_mean=margins.mean(1), margin_sd=margins.std(1, ddof=1))
     fit = {"slope": 2.0, "low": 1.0, "high": 3.0, "status": "calibrated"}
-    row = summaries.backend_summary(units, units, fit).iloc[0]
+    row = summaries.backend_summary(units, units, fit, {"n_forwards": 7, "n_pairs": 9}).iloc[0]
     assert row["margin_sd"] == pytest.approx(margins.std(ddof=1))
     assert row["margin_mean"] == pytest.approx(margins.mean())
     assert row["spearman_lead"] == pytest.approx(1.0)
     assert row["slope_low"] == 1.0
+    assert (row["n_forwards"], row["n_pairs"]) == (7, 9)
 
 
 def test_backends_are_compared_unit_by_unit():
@@ -123,6 +124,17 @@ def test_backends_are_compared_unit_by_unit():
     assert summaries.rank_agreement(other.iloc[[2, 0, 3]], lead) == pytest.approx(-1.0)
     assert np.isnan(summaries.rank_agreement(scored("m", [0.5] * 4), lead))
     assert np.isnan(summaries.rank_agreement(other.iloc[:2], lead))
+
+
+def test_every_two_backends_are_paired():
+    units = {"a": scored("m", [0.1, 0.2, 0.4]), "b": scored("m", [0.2, 0.4, 0.6]), "c": scored("m", [0.6, 0.4, 0.2])}
+    table = summaries.backend_agreement(units).set_index(["first", "second"])
+    assert list(table.index) == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert table["spearman"].tolist() == pytest.approx([1, -1, -1])
+    # second minus first: a and c differ by .5, .2 and -.2
+    assert table.loc[("a", "c"), "mean_diff"] == pytest.approx(0.5 / 3)
+    assert table.loc[("a", "c"), "mean_abs_diff"] == pytest.approx(0.9 / 3)
+    assert list(summaries.backend_agreement({"a": units["a"]}).columns) == summaries.AGREEMENT_COLUMNS
 
 
 def test_training_rows_and_gain():
@@ -444,6 +456,7 @@ TABLES = {
     "layers": summaries.LAYER_COLUMNS,
     "layer_types": summaries.LAYER_TYPE_COLUMNS,
     "backends": summaries.BACKEND_COLUMNS,
+    "backend_agreement": summaries.AGREEMENT_COLUMNS,
     "controls": summaries.CONTROL_COLUMNS,
     "training": summaries.TRAINING_COLUMNS,
     "training_gain": summaries.GAIN_COLUMNS,

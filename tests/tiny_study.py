@@ -86,6 +86,7 @@ def write_study(data):
             parts.append(table.assign(margins=margins, near=near))
         frame = pa.Table.from_pandas(pd.concat(parts), preserve_index=False)
         pq.write_table(frame.replace_schema_metadata(None), data / "scores" / f"{backend}.parquet")
+        write_json(data / "scores" / f"{backend}.cost.json", {"n_forwards": 0, "n_pairs": 4 * N_EXPLANATIONS})
     settings = pd.DataFrame({"model": ["net"], "backend": ["oracle"], "setting": ["slope"], "value": [0.16]})
     write_parquet(data / "sensitivity" / "settings.parquet", settings)
     return roster

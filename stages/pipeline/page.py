@@ -32,6 +32,7 @@ TABLES = (
     "layers",
     "layer_types",
     "backends",
+    "backend_agreement",
     "agreement",
     "noise_ceiling",
     "his_models",
@@ -303,6 +304,7 @@ def page_tables(study: Study, params: Params) -> dict[str, Table | None]:
         ),
         "controls_other": _controls_table(controls[~lead & pooled], "Controls, other similarities", "backend"),
         "backends": _backends_table(study),
+        "backend_agreement": _backend_agreement_table(study),
         "sensitivity": _sensitivity_table(study),
         "training": _training_table(study),
         "training_gain": _gain_table(study),
@@ -498,8 +500,23 @@ def _backends_table(study: Study) -> Table | None:
         "spearman_lead": ("rank correlation with leading", number(2)),
         "pearson": ("Pearson with HIS", number(2)),
         "spearman": ("Spearman with HIS", number(2)),
+        "n_forwards": ("forward passes", count),
+        "n_pairs": ("pairs asked about", count),
     }
     return make_table(rows, "Similarities compared", columns, file="results/tables/backends.csv and calibration.csv")
+
+
+def _backend_agreement_table(study: Study) -> Table | None:
+    columns: Columns = {
+        "first": ("similarity", text),
+        "second": ("and", text),
+        "n_units": ("units", count),
+        "spearman": ("rank correlation", number(2)),
+        "mean_diff": ("mean difference of MIS (second minus first)", number(3)),
+        "mean_abs_diff": ("mean absolute difference", number(3)),
+    }
+    rows, file = study.tables["backend_agreement"], "results/tables/backend_agreement.csv"
+    return make_table(rows, "Similarities against each other, unit by unit", columns, file=file)
 
 
 def _sensitivity_table(study: Study) -> Table | None:
@@ -544,7 +561,9 @@ def _gain_table(study: Study) -> Table | None:
         "n_units": ("units", count),
     }
     shown = with_interval(gain.rename(columns={"low": "gain_low", "high": "gain_high"}), "gain")
-    return make_table(shown, "What training adds to MIS, unit by unit", columns, file="results/tables/training_gain.csv")
+    return make_table(
+        shown, "What training adds to MIS, unit by unit", columns, file="results/tables/training_gain.csv"
+    )
 
 
 # --------------------------------------------------------------------------- figures and pictures

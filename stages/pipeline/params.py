@@ -109,11 +109,23 @@ class Encoder:
 
 
 @dataclass(frozen=True)
+class DreamSim:
+    """The picture that DreamSim sees."""
+
+    view: str = one_of("crop", "squash")
+
+
+@dataclass(frozen=True)
 class Scores:
     """Similarities that solve the tasks."""
 
     backends: tuple[str, ...] = filled()
     near_duplicate: float = number(-1, 1)
+    aggregation: str = one_of("mean", "max", "median", "softmax")
+    softmax_temperature: float = number(above=0)
+    precision: str = one_of("float32", "float16")
+    feature_size: int = number(32, 256)
+    dreamsim: DreamSim = field()
     encoder: Encoder = field()
 
 

@@ -1,26 +1,36 @@
-"""Margins of tasks from image embeddings, without ever gathering the embeddings of many tasks.
+"""Margins of tasks from image embeddings or feature vectors, without ever gathering those of many tasks.
 
 With unit rows x and the mean as aggregation, s(q, E) = mean_e q.e = q . mean(E), so the margin of a task is
 
     Delta+ - Delta- = (q+ - q-) . (mean E+ - mean E-)
 
-(paper, equations 1 to 3). Each row is read once, straight from the embedding table; a task keeps two vectors.
+(paper, equations 1 to 3). Each row is read once, straight from the table; a task keeps two vectors. The same holds up to
+a factor for every similarity of the form -|x - y|^2: the squared lengths of queries and of explanations cancel. Other
+aggregations need all 2 x 2K similarities of a task, which `values` kernels give and `aggregated_margins` reduces.
+
+Rows may be float32 or float16; sums are always taken in float32 or better.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import llvmlite.binding
+import llvmlite.ir
 import numba
 import numpy as np
-from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from stages.errors import StudyError
+
 VERSION = 1
+AGGREGATIONS = ("mean", "max", "median", "softmax")
 _LINE = 16  # float32 values of a cache line of 64 bytes
 _STRETCH = 128  # values added between two requests for the next rows; a fixed length compiles to vector code
+_CHUNK = 2048  # floats of a long row taken at a time: those of a whole task then stay in the second-level cache
 
 
 def unit_rows(embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -31,40 +41,115 @@ def unit_rows(embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def cosine_margins(
-    embeddings: NDArray[np.float32], tasks: NDArray[np.int32], n_explanations: int, *, threads: int = 1
+    embeddings: NDArray[np.floating], tasks: NDArray[np.int32], n_explanations: int, *, threads: int = 1
 ) -> NDArray[np.float32]:
     """Margins (units, N) of tasks (units, N, 2(K + 1)) over unit rows `embeddings` (images, D); in [-4, 4], higher is easier."""
     return _in_parts(_margins, embeddings, tasks, n_explanations, threads)
 
 
 def nearest_explanation(
-    embeddings: NDArray[np.float32], tasks: NDArray[np.int32], n_explanations: int, *, threads: int = 1
+    embeddings: NDArray[np.floating], tasks: NDArray[np.int32], n_explanations: int, *, threads: int = 1
 ) -> NDArray[np.float32]:
     """Largest cosine (units, N) of a task's queries with any explanation of either side."""
     return _in_parts(_nearest, embeddings, tasks, n_explanations, threads)
 
 
-def _in_parts(kernel, embeddings, tasks, n_explanations, threads):
+def cosine_values(
+    embeddings: NDArray[np.floating], tasks: NDArray[np.int32], n_explanations: int, *, threads: int = 1
+) -> NDArray[np.float32]:
+    """Cosines (units, N, 2, 2K) of both queries (positive first) with all explanations (positive ones first)."""
+    return _in_parts(_values, embeddings, tasks, n_explanations, threads, (2, 2 * n_explanations))
+
+
+def distance_margins(rows: NDArray[np.float32], tasks: NDArray[np.int32], n_explanations: int) -> NDArray[np.float32]:
+    """Margins (units, N) under the similarity -|x - y|^2 of long rows (slots, P), mean aggregation: 2 (q+ - q-) . (E+ - E-)."""
+    return _in_parts(_distance_margins, rows, tasks, n_explanations, 1)
+
+
+def distance_values(rows: NDArray[np.float32], tasks: NDArray[np.int32], n_explanations: int) -> NDArray[np.float32]:
+    """Similarities -|x - y|^2 (units, N, 2, 2K) of long rows (slots, P), from differences: no cancellation."""
+    return _in_parts(_distance_values, rows, tasks, n_explanations, 1, (2, 2 * n_explanations))
+
+
+def aggregated_margins(values: NDArray[np.floating], aggregation: str, temperature: float = 1.0) -> NDArray[np.float32]:
+    """Margins (units, N) from the similarities (units, N, 2, 2K) of both queries with all explanations.
+
+    aggregation  mean; max; median; softmax: the mean weighted by exp(similarity / temperature), which tends to the
+                 maximum for small temperatures and to the mean for large ones
+    Departure: the paper takes the mean; the others are ablations.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    k = values.shape[-1] // 2
+    sides = values.reshape(*values.shape[:-1], 2, k)
+    if aggregation == "mean":
+        found = sides.mean(axis=-1)
+    elif aggregation == "max":
+        found = sides.max(axis=-1)
+    elif aggregation == "median":
+        found = np.median(sides, axis=-1)
+    elif aggregation == "softmax":
+        weights = np.exp((sides - sides.max(axis=-1, keepdims=True)) / temperature)
+        found = (weights * sides).sum(axis=-1) / weights.sum(axis=-1)
+    else:
+        raise StudyError(f"scores.aggregation is {aggregation!r}, allowed: {', '.join(AGGREGATIONS)}")
+    delta = found[..., 0] - found[..., 1]
+    return (delta[..., 0] - delta[..., 1]).astype(np.float32)
+
+
+def _in_parts(
+    kernel: Callable[..., None], rows: NDArray[np.floating], tasks: NDArray[np.int32], n_explanations: int,
+    threads: int, shape: tuple[int, ...] = (),
+) -> NDArray[np.float32]:  # fmt: skip
     tasks = np.ascontiguousarray(tasks, dtype=np.int32)
     if tasks.ndim != 3 or tasks.shape[2] != 2 * (n_explanations + 1):
         raise ValueError(f"tasks have shape {tasks.shape}, the last axis must be 2 * ({n_explanations} + 1)")
-    if tasks.size and (tasks.min() < 0 or tasks.max() >= len(embeddings)):
-        raise ValueError(f"tasks name images {tasks.min()}..{tasks.max()}, there are {len(embeddings)}")
-    out = np.empty(tasks.shape[:2], dtype=np.float32)
-    flat, margins = tasks.reshape(-1, tasks.shape[2]), out.reshape(-1)
+    if tasks.size and (tasks.min() < 0 or tasks.max() >= len(rows)):
+        raise ValueError(f"tasks name images {tasks.min()}..{tasks.max()}, there are {len(rows)}")
+    if rows.dtype == np.float16:
+        rows = rows.view(np.uint16)  # compiled code knows no half; `widened` turns the bits into float32
+    out = np.empty((*tasks.shape[:2], *shape), dtype=np.float32)
+    flat, values = tasks.reshape(-1, tasks.shape[2]), out.reshape(-1, *shape)
     step = max(1, -(-len(flat) // threads))
     starts = range(0, len(flat), step)
     if len(starts) <= 1:
-        kernel(embeddings, flat, n_explanations, margins)
+        kernel(rows, flat, n_explanations, values)
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(
                 pool.map(
-                    lambda s: kernel(embeddings, flat[s : s + step], n_explanations, margins[s : s + step]),
+                    lambda s: kernel(rows, flat[s : s + step], n_explanations, values[s : s + step]),
                     starts,
                 )
             )
     return out
+
+
+_HAS_HALF = bool(llvmlite.binding.get_host_cpu_features().get("f16c"))
+
+
+@intrinsic
+def widened(typing_context, number):  # noqa: ANN201
+    """A number of a row as float32: float32 as it is, the bits of a half (uint16) exactly converted."""
+    if number == types.float32:
+        return types.float32(number), lambda context, builder, signature, args: args[0]
+    if number == types.uint16:
+        return types.float32(number), _widen_half if _HAS_HALF else _widen_bits
+    return None
+
+
+def _widen_half(context, builder, signature, args):
+    return builder.fpext(builder.bitcast(args[0], llvmlite.ir.HalfType()), llvmlite.ir.FloatType())
+
+
+def _widen_bits(context, builder, signature, args):
+    """The same without an instruction for it: exponent and fraction moved in place, then the bias put right."""
+    word, real = llvmlite.ir.IntType(32), llvmlite.ir.FloatType()
+    bits = builder.zext(args[0], word)
+    size = builder.shl(builder.and_(bits, word(0x7FFF)), word(13))
+    # both exponents start at the bottom of their range; 2^112 is the difference of the biases 127 and 15
+    scaled = builder.fmul(builder.bitcast(size, real), real(2.0**112))
+    sign = builder.shl(builder.and_(bits, word(0x8000)), word(16))
+    return builder.bitcast(builder.or_(builder.bitcast(scaled, word), sign), real)
 
 
 @intrinsic
@@ -76,8 +161,8 @@ def _prefetch(_typing_context, rows, row, column):
         address = builder.bitcast(
             cgutils.get_item_pointer(context, builder, rows, array, arguments[1:]), cgutils.voidptr_t
         )
-        number = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, number, number, number])
+        number = llvmlite.ir.IntType(32)
+        kind = llvmlite.ir.FunctionType(llvmlite.ir.VoidType(), [cgutils.voidptr_t, number, number, number])
         instruction = builder.module.declare_intrinsic("llvm.prefetch", [cgutils.voidptr_t], kind)
         to_read, second_level, data = number(0), number(2), number(1)
         builder.call(instruction, [address, to_read, second_level, data])
@@ -112,14 +197,14 @@ def _margins(rows, tasks, k, out):
                 start = stretch * _STRETCH
                 _fetch(rows, next_plus, next_minus, start, start + _STRETCH)
                 for i in range(_STRETCH):
-                    difference[start + i] += rows[plus, start + i] - rows[minus, start + i]
+                    difference[start + i] += widened(rows[plus, start + i]) - widened(rows[minus, start + i])
             for i in range(stretches * _STRETCH, d):
-                difference[i] += rows[plus, i] - rows[minus, i]
+                difference[i] += widened(rows[plus, i]) - widened(rows[minus, i])
         _fetch(rows, np.intp(following[0]), np.intp(following[k]), 0, d)
         query_pos, query_neg = rows[task[2 * k]], rows[task[2 * k + 1]]
         total = np.float32(0)
         for i in range(d):
-            total += (query_pos[i] - query_neg[i]) * difference[i]
+            total += (widened(query_pos[i]) - widened(query_neg[i])) * difference[i]
         out[n] = total * scale
 
 
@@ -134,7 +219,65 @@ def _nearest(rows, tasks, k, out):
             explanation = rows[task[j]]
             a, b = np.float32(0), np.float32(0)
             for i in range(d):
-                a += query_pos[i] * explanation[i]
-                b += query_neg[i] * explanation[i]
+                a += widened(query_pos[i]) * widened(explanation[i])
+                b += widened(query_neg[i]) * widened(explanation[i])
             largest = max(largest, a, b)
         out[n] = largest
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _values(rows, tasks, k, out):
+    d = rows.shape[1]
+    for n in range(len(tasks)):
+        task = tasks[n]
+        query_pos, query_neg = rows[task[2 * k]], rows[task[2 * k + 1]]
+        for j in range(2 * k):
+            explanation = rows[task[j]]
+            a, b = np.float32(0), np.float32(0)
+            for i in range(d):
+                a += widened(query_pos[i]) * widened(explanation[i])
+                b += widened(query_neg[i]) * widened(explanation[i])
+            out[n, 0, j] = a
+            out[n, 1, j] = b
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _distance_margins(rows, tasks, k, out):
+    p = rows.shape[1]
+    difference = np.empty(_CHUNK, dtype=np.float32)
+    for n in range(len(tasks)):
+        task = tasks[n]
+        whole = 0.0
+        for start in range(0, p, _CHUNK):
+            stop = min(start + _CHUNK, p)
+            difference[:] = np.float32(0)
+            for j in range(k):
+                positive, negative = rows[task[j], start:stop], rows[task[k + j], start:stop]
+                for i in range(stop - start):
+                    difference[i] += positive[i] - negative[i]
+            query_pos, query_neg = rows[task[2 * k], start:stop], rows[task[2 * k + 1], start:stop]
+            total = np.float32(0)
+            for i in range(stop - start):
+                total += (query_pos[i] - query_neg[i]) * difference[i]
+            whole += total
+        out[n] = 2 * whole / k
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _distance_values(rows, tasks, k, out):
+    p = rows.shape[1]
+    whole = np.empty((2, 2 * k), dtype=np.float64)
+    for n in range(len(tasks)):
+        task = tasks[n]
+        whole[:] = 0.0
+        for start in range(0, p, _CHUNK):
+            stop = min(start + _CHUNK, p)
+            for q in range(2):
+                query = rows[task[2 * k + q], start:stop]
+                for j in range(2 * k):
+                    explanation = rows[task[j], start:stop]
+                    total = np.float32(0)
+                    for i in range(stop - start):
+                        total += (query[i] - explanation[i]) * (query[i] - explanation[i])
+                    whole[q, j] += total
+        out[n] = -whole

@@ -168,7 +168,9 @@ def _scan(values, images, low, high, buffers, counts, bounds, bound_mixes, k, fi
                         counts[side, u] = k
                         bound_mixes[side, u] = np.uint32(bound & np.uint64(0xFFFFFFFF))
                         bits = np.uint32(bound >> np.uint64(32))
-                        scratch[0] = np.uint32(bits & np.uint32(0x7FFFFFFF)) if bits >> np.uint32(31) else np.uint32(~bits)
+                        scratch[0] = (
+                            np.uint32(bits & np.uint32(0x7FFFFFFF)) if bits >> np.uint32(31) else np.uint32(~bits)
+                        )
                         bounds[side, u] = as_float[0]
     return np.int64(-1)
 

@@ -8,8 +8,9 @@ FEWEST units.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -78,8 +79,11 @@ BACKEND_COLUMNS = [
     "margin_mean",
     "margin_sd",
     "spearman_lead",
+    "n_forwards",
+    "n_pairs",
 ]
 HIS_COLUMNS = ["model", "condition", "n_units", "his_mean", "low", "high"]
+AGREEMENT_COLUMNS = ["first", "second", "n_units", "spearman", "mean_diff", "mean_abs_diff"]
 TRAINING_COLUMNS = ["model", "series", "backend", "step", "top1", "mis_mean", "mis_low", "mis_high"]
 
 
@@ -163,17 +167,21 @@ def layer_type_summary(units: pd.DataFrame, confidence: float) -> pd.DataFrame:
     return mis_means(units, ["model", "backend", "layer_type"], confidence)[LAYER_TYPE_COLUMNS]
 
 
-def backend_summary(units: pd.DataFrame, lead: pd.DataFrame, slope: dict[str, object]) -> pd.DataFrame:
+def backend_summary(
+    units: pd.DataFrame, lead: pd.DataFrame, slope: dict[str, object], cost: dict[str, int]
+) -> pd.DataFrame:
     """One backend's scores and their agreement with the leading backend: one row of BACKEND_COLUMNS.
 
     `units`, `lead`: key, backend, mis, accuracy, margin_mean, margin_sd, n_tasks of the same networks; `slope`: slope,
     low, high, status. margin_sd of the row is over all tasks of all units. spearman_lead is the rank correlation of mis
-    over the units that both have.
+    over the units that both have. `cost` is of the whole study: n_forwards, passes of pictures through the network of the
+    similarity if every picture passes once a block of units (once at all if it is embedded), and n_pairs, the pairs of
+    pictures that tasks ask about; each would cost two passes in a call of its own.
     """
     margins, tasks = units["margin_mean"].to_numpy(np.float64), units["n_tasks"].to_numpy(np.float64)
     spread = units["margin_sd"].to_numpy(np.float64)
     row: dict[str, object] = {f"slope_{end}": slope[end] for end in ("low", "high")}
-    row |= {"slope": slope["slope"], "status": slope["status"], "n_units": len(units)}
+    row |= {"slope": slope["slope"], "status": slope["status"], "n_units": len(units), **cost}
     row |= {f"{name}_mean": units[name].mean() for name in ("mis", "accuracy")}
     row |= {"margin_mean": units["margin_mean"].mean(), "spearman_lead": rank_agreement(units, lead)}
     row |= {"backend": units["backend"].iloc[0] if len(units) else "", "margin_sd": np.nan}
@@ -184,8 +192,32 @@ def backend_summary(units: pd.DataFrame, lead: pd.DataFrame, slope: dict[str, ob
     return pd.DataFrame([row], columns=BACKEND_COLUMNS)
 
 
+def backend_agreement(units: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Agreement of every two backends on the same units, in the order given: AGREEMENT_COLUMNS.
+
+    `units` by backend: key and mis of the same networks. spearman is the rank correlation of mis over the units that
+    both have; mean_diff and mean_abs_diff are of mis, second minus first.
+    """
+    rows = []
+    for first, second in combinations(units, 2):
+        pair = _paired(units[first], units[second])
+        difference = (pair["second"] - pair["first"]).astype(np.float64)
+        rows.append(
+            {
+                "first": first, "second": second, "n_units": len(pair), "spearman": _spearman(pair),
+                "mean_diff": difference.mean(), "mean_abs_diff": difference.abs().mean(),
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows, columns=AGREEMENT_COLUMNS)
+
+
 def rank_agreement(first: pd.DataFrame, second: pd.DataFrame) -> float:
     """Spearman correlation of mis over the units of both tables; NaN below three or if one is constant."""
+    return _spearman(_paired(first, second))
+
+
+def _paired(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """Scores `first` and `second` of the units that both tables have."""
     same_rows = len(first) == len(second) and all(
         np.array_equal(first[name].to_numpy(), second[name].to_numpy()) for name in KEY
     )
@@ -194,7 +226,10 @@ def rank_agreement(first: pd.DataFrame, second: pd.DataFrame) -> float:
     else:
         pair = first[[*KEY, "mis"]].merge(second[[*KEY, "mis"]], on=KEY)
         pair = pair.rename(columns={"mis_x": "first", "mis_y": "second"})
-    pair = pair.dropna(subset=["first", "second"])
+    return pair.dropna(subset=["first", "second"])
+
+
+def _spearman(pair: pd.DataFrame) -> float:
     if len(pair) < 3 or pair["first"].nunique() < 2 or pair["second"].nunique() < 2:
         return float("nan")
     return float(stats.spearmanr(pair["first"], pair["second"]).statistic)

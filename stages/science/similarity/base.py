@@ -12,18 +12,35 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stages.errors import StudyError
-from stages.science.scoring import cosine_margins, nearest_explanation
+from stages.science.scoring import aggregated_margins, cosine_margins, cosine_values, nearest_explanation
 
 if TYPE_CHECKING:  # similarities without a network start seconds faster when torch is not imported
     from stages.science.preprocessing import Network
 
 
 @dataclass(frozen=True)
+class WeightsFile:
+    """A file of weights that a package fetches from its hub.
+
+    names   accepted file names, the hub's own first; all hold the same tensors under the same names
+    url     where the first one comes from; a .zip holds it as a member
+    sha256  its digest or the beginning of it, where the hub publishes one; other accepted names are not checked
+    """
+
+    names: tuple[str, ...]
+    url: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
 class Context:
     """What a similarity may use.
 
-    pixels(row) gives the RGB picture of a manifest row, network(name) a network of the roster. `digests` are the
-    sha256 of all pictures by row; `factors` is the table of generated scenes, None for photographs.
+    pixels(row) gives the RGB picture of a manifest row, network(name) a network of the roster, weights(file) the
+    content of a file of weights: named tensors, or the content of a JSON file. `digests` are the sha256 of all pictures
+    by row; `factors` is the table of generated scenes, None for photographs. `aggregation` (`softmax_temperature`) makes
+    one similarity of those to K explanations. `feature_size` is the side in pixels that feature distances see and
+    `dreamsim_view` what DreamSim sees. `cache_bytes` bounds kept features and changes no result.
     """
 
     seed: int
@@ -34,19 +51,29 @@ class Context:
     device: str
     encoder_model: str
     encoder_layer: str
+    weights: Callable[[WeightsFile], Mapping[str, Any]]
+    aggregation: str = "mean"
+    softmax_temperature: float = 1.0
+    feature_size: int = 224
+    dreamsim_view: str = "crop"
+    cache_bytes: int = 2**30
 
 
 class Similarity(ABC):
     """One similarity.
 
     An embedding similarity sets `embeds` and gives `embed`: each image then is embedded once for the whole study and
-    margins come from cosines. Any other overrides `margins` (and `nearest`, if it can say).
+    margins come from cosines. Any other overrides `margins` (and `nearest`, if it can say). `runs_network` says whether
+    a picture costs a forward pass; `forwards` counts those of this process.
     """
 
     name: str
     embeds: bool = True
+    runs_network: bool = False
+    forwards: int = 0
     batch_size: int = 100
     published_slope: float | None = None
+    _context: Context
 
     @abstractmethod
     def ingredients(self) -> Mapping[str, Any]:
@@ -57,14 +84,20 @@ class Similarity(ABC):
         raise NotImplementedError
 
     def margins(
-        self, tasks: NDArray[np.int32], n_explanations: int, embeddings: NDArray[np.float32] | None
+        self, tasks: NDArray[np.int32], n_explanations: int, embeddings: NDArray[np.floating] | None
     ) -> NDArray[np.float32]:
         """Margins (units, N), higher is easier; `embeddings` are unit rows (images, D) if the similarity embeds."""
         assert embeddings is not None
-        return cosine_margins(embeddings, tasks, n_explanations)
+        if self._context.aggregation == "mean":
+            return cosine_margins(embeddings, tasks, n_explanations)
+        return self._aggregated(cosine_values(embeddings, tasks, n_explanations))
+
+    def _aggregated(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Margins (units, N) from all similarities (units, N, 2, 2K) by the study's aggregation."""
+        return aggregated_margins(values, self._context.aggregation, self._context.softmax_temperature)
 
     def nearest(
-        self, tasks: NDArray[np.int32], n_explanations: int, embeddings: NDArray[np.float32] | None
+        self, tasks: NDArray[np.int32], n_explanations: int, embeddings: NDArray[np.floating] | None
     ) -> NDArray[np.float32] | None:
         """Largest cosine (units, N) of a task's queries with its explanations; None where there are no cosines."""
         assert embeddings is not None

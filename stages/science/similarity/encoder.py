@@ -23,6 +23,8 @@ VARIANTS = ("encoder",)
 class Encoder(Similarity):
     """Features before the classifier (timm networks), or the spatial mean of a named module's output."""
 
+    runs_network = True
+
     def __init__(self, name: str, context: Context) -> None:
         self.name, self._context = name, context
 
@@ -46,6 +48,7 @@ class Encoder(Similarity):
         # a short batch is filled up, so that every image goes through the same kernels
         padded = np.resize(rows, self.batch_size) if len(rows) < self.batch_size else rows
         pictures = [self._context.pixels(int(row)) for row in padded]
+        self.forwards += len(rows)
         features = self._features(network.preprocessing.batch(pictures, self._context.device))
         return features[: len(rows)].float().cpu().numpy()
 

@@ -1,0 +1,192 @@
+"""Fast forms of the similarities against the packages' own calls: agreement, forward passes and time.
+
+Run     python -m benchmarks.similarities            all backends and sizes, about a quarter of an hour on two cores
+        python -m benchmarks.similarities lpips-alex dists
+Writes  benchmarks/results/similarities.csv: one row a backend and size; rows of other backends are kept
+
+Weights are random except those of lpips-squeeze where ../shared/realdata holds them. Times are medians over rounds in
+which all forms take turns; only their ratios carry over to another machine. Pairwise: 72 forward passes a task of nine
+explanations. Broadcast: each query against the explanations of one side at once, 40 passes. Cold: nothing kept, one
+block of tasks. Cached: all features kept.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.special import expit
+
+from stages.pipeline.networks import load_state
+from stages.science import similarity
+from stages.science.scoring import unit_rows
+from tests import random_weights as given
+
+OUT = Path(__file__).parent / "results/similarities.csv"
+REAL = Path(__file__).resolve().parent.parent.parent / "shared/realdata"
+K, SLOPE = 9, 6.25
+FEATURES = ("lpips-squeeze", "lpips-alex", "lpips-vgg", "dists")
+DREAMSIM = ("dreamsim", *(f"dreamsim-{branch}" for branch in (
+    "dino_vitb16", "clip_vitb32", "open_clip_vitb32", "synclr_vitb16", "dinov2_vitb14", "dino_vitb16_patch",
+    "dinov2_vitb14_patch")))  # fmt: skip
+
+
+def pictures(size: int, count: int) -> np.ndarray:
+    """Centre squares of photographs where there are some, otherwise smooth random pictures."""
+    files = sorted((REAL / "images").glob("*/*"))[:: max(1, 4791 // count)][:count]
+    if len(files) < count:
+        return given.pictures(size, count)
+    from PIL import Image, ImageOps
+
+    return np.stack([np.asarray(ImageOps.fit(Image.open(file).convert("RGB"), (size, size))) for file in files])
+
+
+def weights(file):
+    path = REAL / "weights" / file.names[-1]
+    return load_state(path) if "squeezenet" in file.names[0] and path.is_file() else given.weights(file)
+
+
+def opened(name: str, size: int, shown: np.ndarray, **changes):
+    context = given.context(
+        pixels=lambda row: shown[row], digests=lambda: [str(row) for row in range(len(shown))], weights=weights,
+        feature_size=size, cache_bytes=2**33, **changes,
+    )  # fmt: skip
+    return similarity.create(name, context)
+
+
+def block(n_tasks: int) -> tuple[np.ndarray, int]:
+    """Two units whose later tasks show pictures of the earlier ones in other roles, and how many pictures that are."""
+    rng = np.random.default_rng(0)
+    first = rng.permutation(n_tasks * 2 * (K + 1))
+    second = np.concatenate([rng.permutation(first[: len(first) // 2]), len(first) + np.arange(len(first) // 2)])
+    tasks = np.stack([first, rng.permutation(second)]).reshape(2, n_tasks, -1).astype(np.int32)
+    return tasks, len(np.unique(tasks))
+
+
+def from_values(values) -> float:
+    delta = np.asarray(values, np.float64).reshape(2, 2, K).mean(axis=2)
+    return float(delta[0, 0] - delta[0, 1] - delta[1, 0] + delta[1, 1])
+
+
+def pairwise(model, seen: torch.Tensor, task: np.ndarray) -> float:
+    """Margin of a task, one call a pair."""
+    return from_values(
+        [-float(model(seen[[task[2 * K + q]]], seen[[task[e]]])) for q in range(2) for e in range(2 * K)]
+    )
+
+
+def broadcast(model, seen: torch.Tensor, task: np.ndarray) -> float:
+    sides = task[:K], task[K : 2 * K]
+    return from_values(
+        [-model(seen[[task[2 * K + q]]], seen[side]).reshape(-1).numpy() for q in range(2) for side in sides]
+    )
+
+
+def seconds(function) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def doubled(model):
+    model = copy.deepcopy(model).double()
+    for module in model.modules():
+        if hasattr(module, "kernel"):  # piq keeps the pooling kernel of its first call
+            module.kernel = None
+    if hasattr(model, "weights"):
+        model.weights = [weight.double() for weight in model.weights]
+    return model
+
+
+def feature_row(name: str, size: int) -> dict[str, object]:
+    slow = size == 224 and name in ("lpips-vgg", "dists")  # half a minute a task and call by call
+    tasks, distinct = block(2)
+    shown = pictures(size, distinct)
+    backend = opened(name, size, shown)
+    seen = backend.pictures(np.arange(distinct))
+    margins = backend.margins(tasks, K)
+    forwards, flat, fast = backend.forwards, tasks.reshape(-1, tasks.shape[2]), margins.reshape(-1)
+    checked = flat[:1] if slow else flat
+    reference = [pairwise(backend.model, seen, task) for task in checked]
+    precise, wide = doubled(backend.model), seen.double()
+    exact = [pairwise(precise, wide, task) for task in checked]
+    times: dict[str, list[float]] = {"pairwise": [], "broadcast": [], "cold": [], "cached": []}
+    for _ in range(1 if slow else 3):
+        times["pairwise"].append(seconds(lambda: pairwise(backend.model, seen, flat[0])))
+        if name != "dists":  # piq wants as many pictures on both sides
+            times["broadcast"].append(seconds(lambda: broadcast(backend.model, seen, flat[0])))
+        backend.__dict__.pop("_table", None)
+        backend._table_for(tasks.shape[2]).rows.zero_()  # fresh memory pages are no part of the comparison
+        times["cold"].append(seconds(lambda: backend.margins(tasks, K)) / len(flat))
+        times["cached"].append(seconds(lambda: backend.margins(tasks, K)) / len(flat))
+    ms = {form: 1000 * np.median(found) if found else np.nan for form, found in times.items()}
+    return {
+        "weights": "real" if "squeeze" in name and (REAL / "weights").is_dir() else "random", "n_tasks": len(flat),
+        "distinct": distinct, "forwards": forwards, "forwards_pairwise": 8 * K * len(flat),
+        "max_diff_float32": np.abs(fast[: len(checked)] - reference).max(),
+        "max_diff_float64": np.abs(fast[: len(checked)] - exact).max(), "margin_sd": float(np.std(fast)),
+        **{f"ms_{form}": value for form, value in ms.items()},
+        "times_cold": ms["pairwise"] / ms["cold"], "times_cached": ms["pairwise"] / ms["cached"],
+        "broadcast_cold": ms["broadcast"] / ms["cold"], "broadcast_cached": ms["broadcast"] / ms["cached"],
+    }  # fmt: skip
+
+
+def dreamsim_row(name: str, size: int) -> dict[str, object]:
+    """Differences are those of MIS at slope 6.25 over twenty tasks of the same twenty pictures."""
+    n = 2 * (K + 1)
+    shown = pictures(size, n)
+    backend = opened(name, size, shown)
+    rng = np.random.default_rng(0)
+    tasks = np.stack([rng.permutation(n) for _ in range(20)])[None].astype(np.int32)
+    embed_time = seconds(lambda: backend.embed(np.arange(n)))
+    rows = unit_rows(backend.embed(np.arange(n)))
+    seen = backend.pictures(np.arange(n))
+    pairs = np.array([(a, b) for a in range(n) for b in range(a)])
+    single = np.eye(n)
+    for start in range(0, len(pairs), 38):
+        a, b = pairs[start : start + 38].T
+        single[a, b] = single[b, a] = 1 - backend.model(seen[a], seen[b]).numpy()
+    call_time = seconds(lambda: backend.model(seen[pairs[:4, 0]], seen[pairs[:4, 1]])) / 4
+    backend.model.double()
+    embedded = backend.embed_pictures(seen.double())
+    double = np.array(torch.nn.functional.cosine_similarity(embedded[:, None], embedded[None], dim=-1))
+
+    def mis(margins) -> float:
+        return float(expit(SLOPE * np.asarray(margins, np.float64)).mean())
+
+    def slow(matrix) -> float:
+        return mis([from_values(matrix[np.ix_(task[-2:], task[:-2])]) for task in tasks[0]])
+
+    found = {kind: mis(backend.margins(tasks, K, rows.astype(kind))) for kind in ("float32", "float16")}
+    cached = seconds(lambda: backend.margins(tasks, K, rows)) / 20
+    cold, pairwise_task = embed_time, 4 * K * call_time
+    return {
+        "weights": "random", "n_tasks": 20, "distinct": n, "forwards": n, "forwards_pairwise": 8 * K * 20,
+        "max_diff_float32": abs(found["float32"] - slow(single)),
+        "max_diff_float64": abs(found["float32"] - slow(double)), "max_diff_float16": abs(found["float16"] - slow(single)),
+        "ms_pairwise": 1000 * pairwise_task, "ms_cold": 1000 * cold, "ms_cached": 1000 * cached,
+        "times_cold": pairwise_task / cold, "times_cached": pairwise_task / cached,
+    }  # fmt: skip
+
+
+@torch.no_grad()
+def main(names: list[str]) -> None:
+    wanted = [(name, size) for size in (64, 224) for name in FEATURES] + [(name, 224) for name in DREAMSIM]
+    for name, size in [each for each in wanted if not names or each[0] in names]:
+        row = feature_row(name, size) if name in FEATURES else dreamsim_row(name, size)
+        table = pd.DataFrame([{"backend": name, "size": size, **row}])
+        if OUT.is_file():
+            before = pd.read_csv(OUT)
+            table = pd.concat([before[(before["backend"] != name) | (before["size"] != size)], table])
+        OUT.parent.mkdir(exist_ok=True)
+        table.sort_values(["backend", "size"]).to_csv(OUT, index=False, float_format="%.4g", lineterminator="\n")
+        print(table.iloc[[-1]].to_string(index=False), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
