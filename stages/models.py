@@ -50,8 +50,9 @@ def main(argv: list[str] | None = None) -> None:
     failures = []
     for place, result in run_jobs(_resolve, jobs, list(roster["name"])):
         if isinstance(result, Failure):
-            log.warning("%s failed: %s", roster["name"][place], result.reason)
-            failures.append({"model": roster["name"][place], "stage": "models", "reason": result.reason})
+            reason = result.reason.removeprefix(f"{roster['name'][place]}: ")
+            log.warning("%s failed: %s", roster["name"][place], reason)
+            failures.append({"model": roster["name"][place], "stage": "models", "reason": reason})
         else:
             resolved[place] = result
         progress.step(note=roster["name"][place])

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from report_fixture import N_EXPLANATIONS, NETWORKS, ROOT, build
 from ruamel.yaml import YAML
 
 from stages import report
@@ -21,6 +20,7 @@ from stages.errors import StudyError
 from stages.pipeline import figures, page
 from stages.pipeline.figures import FIGURES
 from stages.pipeline.tables import write_parquet
+from tests.report_fixture import N_EXPLANATIONS, NETWORKS, ROOT, build
 
 EVIL = "\"><script>alert('x')</script><img src=x onerror=alert(1)>&amp;{{ 7 * 191 }}"
 VOID = {"meta", "img", "source", "br", "link", "hr", "input"}

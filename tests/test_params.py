@@ -92,7 +92,7 @@ def test_an_unknown_key_without_a_near_one_lists_what_is_known(study):
 
 
 def test_a_missing_key_is_named(study):
-    path = edited(study, "n_tasks: 2", "")
+    path = edited(study, "n_tasks: 2", "# left out")
     with pytest.raises(StudyError, match=r"tasks\.n_tasks is missing; studies/synthetic\.yaml shows every key"):
         load_params(path)
 
@@ -214,5 +214,5 @@ def test_what_is_no_yaml_is_refused_with_the_name_of_the_file(tmp_path, content)
 def test_a_file_without_keys_is_refused(tmp_path, content):
     path = tmp_path / "odd.yaml"
     path.write_text(content)
-    with pytest.raises(StudyError, match="the file is .* it must hold keys and values"):
+    with pytest.raises(StudyError, match=r"the file is .* it must hold keys and values"):
         load_params(path)

@@ -182,6 +182,15 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def copy_notes(folder: Path, names: Sequence[str], notes: Path | None) -> None:
+    """Copies of a stage's small tables in a folder of their own, so that later stages need not fetch its large files."""
+    if notes is None:
+        return
+    target = fresh_folder(notes)
+    for name in names:
+        write_bytes(target / name, (folder / name).read_bytes())
+
+
 def fresh_folder(path: str | os.PathLike[str]) -> Path:
     """An empty folder at this path: an out of a stage never keeps files of an earlier run."""
     import shutil

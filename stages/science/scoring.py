@@ -13,9 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 VERSION = 1
+_LINE = 16  # float32 values of a cache line of 64 bytes
+_STRETCH = 128  # values added between two requests for the next rows; a fixed length compiles to vector code
 
 
 def unit_rows(embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -39,61 +44,97 @@ def nearest_explanation(
     return _in_parts(_nearest, embeddings, tasks, n_explanations, threads)
 
 
-def _in_parts(kernel, embeddings, tasks, n_explanations, threads):  # noqa: ANN001, ANN202
+def _in_parts(kernel, embeddings, tasks, n_explanations, threads):
     tasks = np.ascontiguousarray(tasks, dtype=np.int32)
     if tasks.ndim != 3 or tasks.shape[2] != 2 * (n_explanations + 1):
         raise ValueError(f"tasks have shape {tasks.shape}, the last axis must be 2 * ({n_explanations} + 1)")
     if tasks.size and (tasks.min() < 0 or tasks.max() >= len(embeddings)):
         raise ValueError(f"tasks name images {tasks.min()}..{tasks.max()}, there are {len(embeddings)}")
     out = np.empty(tasks.shape[:2], dtype=np.float32)
-    step = max(1, -(-len(tasks) // threads))
-    starts = range(0, len(tasks), step)
+    flat, margins = tasks.reshape(-1, tasks.shape[2]), out.reshape(-1)
+    step = max(1, -(-len(flat) // threads))
+    starts = range(0, len(flat), step)
     if len(starts) <= 1:
-        kernel(embeddings, tasks, n_explanations, out)
+        kernel(embeddings, flat, n_explanations, margins)
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(
                 pool.map(
-                    lambda s: kernel(embeddings, tasks[s : s + step], n_explanations, out[s : s + step]),
+                    lambda s: kernel(embeddings, flat[s : s + step], n_explanations, margins[s : s + step]),
                     starts,
                 )
             )
     return out
 
 
+@intrinsic
+def _prefetch(_typing_context, rows, row, column):
+    """Start loading rows[row, column] into the second-level cache without waiting; changes no result."""
+
+    def generate(context, builder, _signature, arguments):
+        array = context.make_array(rows)(context, builder, arguments[0])
+        address = builder.bitcast(
+            cgutils.get_item_pointer(context, builder, rows, array, arguments[1:]), cgutils.voidptr_t
+        )
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, number, number, number])
+        instruction = builder.module.declare_intrinsic("llvm.prefetch", [cgutils.voidptr_t], kind)
+        to_read, second_level, data = number(0), number(2), number(1)
+        builder.call(instruction, [address, to_read, second_level, data])
+        return context.get_dummy_value()
+
+    return types.void(rows, types.intp, types.intp), generate
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _fetch(rows, plus, minus, first, last):
+    for i in range(first, last, _LINE):
+        _prefetch(rows, plus, i)
+        _prefetch(rows, minus, i)
+
+
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def _margins(rows, tasks, k, out):  # noqa: ANN001, ANN202
+def _margins(rows, tasks, k, out):
+    """While two rows are added, the next two are on their way: most of the time would go into waiting for them."""
     d = rows.shape[1]
+    stretches = d // _STRETCH
     scale = np.float32(1.0 / k)
     difference = np.empty(d, dtype=np.float32)
-    for u in range(tasks.shape[0]):
-        for t in range(tasks.shape[1]):
-            task = tasks[u, t]
-            difference[:] = np.float32(0)
-            for j in range(k):
-                positive, negative = rows[task[j]], rows[task[k + j]]
-                for i in range(d):
-                    difference[i] += positive[i] - negative[i]
-            query_pos, query_neg = rows[task[2 * k]], rows[task[2 * k + 1]]
-            total = np.float32(0)
-            for i in range(d):
-                total += (query_pos[i] - query_neg[i]) * difference[i]
-            out[u, t] = total * scale
+    for n in range(len(tasks)):
+        task, following = tasks[n], tasks[min(n + 1, len(tasks) - 1)]
+        difference[:] = np.float32(0)
+        for j in range(k):
+            plus, minus = np.uint64(task[j]), np.uint64(task[k + j])
+            last = j == k - 1
+            next_plus = np.intp(task[2 * k if last else j + 1])
+            next_minus = np.intp(task[2 * k + 1 if last else k + j + 1])
+            for stretch in range(stretches):
+                start = stretch * _STRETCH
+                _fetch(rows, next_plus, next_minus, start, start + _STRETCH)
+                for i in range(_STRETCH):
+                    difference[start + i] += rows[plus, start + i] - rows[minus, start + i]
+            for i in range(stretches * _STRETCH, d):
+                difference[i] += rows[plus, i] - rows[minus, i]
+        _fetch(rows, np.intp(following[0]), np.intp(following[k]), 0, d)
+        query_pos, query_neg = rows[task[2 * k]], rows[task[2 * k + 1]]
+        total = np.float32(0)
+        for i in range(d):
+            total += (query_pos[i] - query_neg[i]) * difference[i]
+        out[n] = total * scale
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def _nearest(rows, tasks, k, out):  # noqa: ANN001, ANN202
+def _nearest(rows, tasks, k, out):
     d = rows.shape[1]
-    for u in range(tasks.shape[0]):
-        for t in range(tasks.shape[1]):
-            task = tasks[u, t]
-            query_pos, query_neg = rows[task[2 * k]], rows[task[2 * k + 1]]
-            largest = np.float32(-2)
-            for j in range(2 * k):
-                explanation = rows[task[j]]
-                a, b = np.float32(0), np.float32(0)
-                for i in range(d):
-                    a += query_pos[i] * explanation[i]
-                    b += query_neg[i] * explanation[i]
-                largest = max(largest, a, b)
-            out[u, t] = largest
+    for n in range(len(tasks)):
+        task = tasks[n]
+        query_pos, query_neg = rows[task[2 * k]], rows[task[2 * k + 1]]
+        largest = np.float32(-2)
+        for j in range(2 * k):
+            explanation = rows[task[j]]
+            a, b = np.float32(0), np.float32(0)
+            for i in range(d):
+                a += query_pos[i] * explanation[i]
+                b += query_neg[i] * explanation[i]
+            largest = max(largest, a, b)
+        out[n] = largest
