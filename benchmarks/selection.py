@@ -174,7 +174,13 @@ def compare(case: str, args: argparse.Namespace, turn: int) -> dict[str, float]:
 
 
 def measure(case: str, args: argparse.Namespace) -> dict[str, object]:
-    rounds = [compare(case, args, turn) for turn in range(args.rounds)]
+    rounds = []
+    for turn in range(args.rounds):
+        rounds.append(compare(case, args, turn))
+        print(
+            f"{case}, round {turn + 1} of {args.rounds}: {rounds[-1]['baseline'] / rounds[-1]['ours']:.1f} times",
+            flush=True,
+        )
     ours, baseline = (float(np.median([one[name] for one in rounds])) for name in ("ours", "baseline"))
     elements = rounds[0]["elements"]
     return {

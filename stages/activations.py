@@ -114,8 +114,8 @@ def main(argv: list[str] | None = None) -> None:
         listed = "".join(f"\n  {row['model']}: {row['reason']}" for row in failures)
         raise StudyError(
             f"{len(failures)} of {len(roster)} networks failed; activations.max_failed allows a share of "
-            f"{params.activations.max_failed:g}. Correct or remove their rows in the roster, or raise that limit; the "
-            f"others are in the store.{listed}"
+            f"{params.activations.max_failed:g}:{listed}\nPut that right, remove their rows from the roster, or raise the "
+            "limit; the other networks are in the store and not computed again"
         )
 
 

@@ -100,7 +100,7 @@ def _read(params: Params) -> tuple[pd.DataFrame, pd.DataFrame]:
     broken = bad[~bad["reason"].str.startswith("not a picture file")] if len(bad) else bad
     share = len(broken) / max(len(broken) + len(good), 1)
     if share > params.images.max_rejected:
-        listed = "".join(f"\n  {row.path}: {row.reason}" for row in broken.head(10).itertuples())
+        listed = "".join(f"\n  {row.path}: {row.reason}" for row in broken.sort_values("path").head(10).itertuples())
         raise StudyError(
             f"{len(broken)} of {len(broken) + len(good)} pictures ({share:.1%}) in {root} cannot be read; images.max_rejected "
             f"allows {params.images.max_rejected:.1%}. Repair or remove them, or raise that limit. The first of them:{listed}"

@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
         listed = "".join(f"\n  {row['model']}: {row['reason']}" for row in failures)
         raise StudyError(
             f"{len(failures)} of {len(roster)} networks of {args.roster} failed; models.max_failed allows a share of "
-            f"{params.models.max_failed:g}. Correct or remove their rows, or raise that limit.{listed}"
+            f"{params.models.max_failed:g}:{listed}\nPut that right, remove their rows, or raise the limit"
         )
     log.info("%d networks and training steps ready, %d failed", len(rows), len(failures))
 

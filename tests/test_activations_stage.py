@@ -318,7 +318,7 @@ def test_failures_above_the_limit_stop_the_stage(drawn_study):
     with pytest.raises(StudyError) as caught:
         drawn_study.run_activations()
     text = str(caught.value)
-    assert "1 of 2 networks failed; activations.max_failed allows a share of 0.49. Correct or remove their rows" in text
+    assert "1 of 2 networks failed; activations.max_failed allows a share of 0.49:\n" in text
     assert "\n  broken: layer middle, unit 4 is nan for image scene_" in text
 
 
@@ -413,7 +413,8 @@ def test_a_folder_that_lost_a_picture_is_refused_before_any_work(study, photogra
     study.run_models()
     (root / "cat" / "000.jpg").unlink()
     with pytest.raises(
-        StudyError, match=r"cat/000\.jpg first\. Put it back, or take the folder as it is now: dvc repro"
+        StudyError,
+        match=r"cat/000\.jpg is gone .* \(1 of 20 pictures are\)\. Put it back, or take the folder as it is now: dvc repro",
     ):
         study.run_activations()
     assert not forwards

@@ -1,7 +1,7 @@
 """What a user reads after a mistake: which file, key or row, what is wrong with it, and what to do next.
 
 Each test makes one mistake in a small study, runs the stage that meets it as its command does, and reads the message.
-The messages are kept as properties of the tests (pytest --junitxml).
+The messages are kept as properties of the tests (pytest -o junit_family=xunit1 --junitxml=FILE).
 """
 
 from __future__ import annotations
@@ -127,9 +127,7 @@ def test_a_picture_that_is_gone_since_the_manifest(study, told, photographs):
     study.roster({"name": "net"})
     study.run_models()
     (root / "dog" / "003.jpg").unlink()
-    told(
-        study.run_activations, "gone from the image folder, dog/003.jpg first", "dvc repro --force images && dvc repro"
-    )
+    told(study.run_activations, "dog/003.jpg is gone from the image folder", "dvc repro --force images && dvc repro")
 
 
 # --------------------------------------------------------------------------- networks
@@ -178,8 +176,8 @@ def test_a_network_of_nan(drawn_study, told):
     drawn_study.run_models()
     told(
         drawn_study.run_activations,
-        "1 of 2 networks failed; activations.max_failed allows a share of 0",
-        "Correct or remove their rows in the roster, or raise that limit",
+        "1 of 2 networks failed; activations.max_failed allows a share of 0:",
+        "\nPut that right, remove their rows from the roster, or raise the limit",
         "\n  broken: layer middle, unit 4 is nan for image scene_",
     )
 

@@ -88,6 +88,8 @@ def test_the_order_of_the_folder_and_the_workers_do_not_matter(study, photograph
     monkeypatch.setattr("stages.images._CHUNK", 5)
     use(study, root)
     one = digests(study.run_images("one"))
+    paths = tables.read_parquet(study.folder / "one" / "manifest.parquet")["path"]
+    assert paths.tolist() == sorted(paths, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     walk = os.walk
     monkeypatch.setattr(os, "walk", lambda *args, **options: reversed(list(walk(*args, **options))))
     monkeypatch.setenv("MIS_WORKERS", "2")

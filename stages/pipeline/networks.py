@@ -209,10 +209,11 @@ def build(row: Mapping[str, Any], code: Path, weights: Path | None, make: Callab
     try:
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()[1:4]]
+        misfits = [line.strip() for line in str(error).splitlines()[1:]]
+        shown = " ".join(line if len(line) < 200 else f"{line[:200]}..." for line in misfits[:2])
         raise StudyError(
-            f"{row['name']}: {path.name} does not fit {row['constructor']}: {' '.join(lines)[:400]} Correct the "
-            "constructor, its kwargs or the file in the roster"
+            f"{row['name']}: {path.name} does not fit {row['constructor']}: {shown} ({len(misfits)} misfits in all). "
+            "Correct the constructor, its kwargs or the file in the roster"
         ) from None
     return model.eval()
 

@@ -186,7 +186,8 @@ def check_unchanged(images: ImageSet) -> None:
     missing = [path for path in images.manifest["path"] if not (images._root / path).is_file()]
     if missing:
         raise StudyError(
-            f"{len(missing)} pictures of the manifest are gone from the image folder, {missing[0]} first. {_REBUILD}"
+            f"{missing[0]} is gone from the image folder since the manifest was written ({len(missing)} of "
+            f"{len(images)} pictures are). {_REBUILD}"
         )
 
 

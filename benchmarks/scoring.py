@@ -1,0 +1,194 @@
+"""Margins of tasks from embeddings: the compiled kernel against gathering rows and taking 4K cosines a task.
+
+    python -m benchmarks.scoring [--images 50000] [--dim 1792] [--units 1024] [--rounds 5]
+
+Three forms score the same tasks (20 a unit, 9 explanations a side) on 2 threads:
+
+gather   a unit's rows are gathered, each query meets each explanation in torch's cosine_similarity
+bag      the same algebra as the kernel, portable: torch's embedding_bag with weights 1/K and -1/K
+kernel   `cosine_margins`
+
+A plain sum over all embeddings on 2 threads, in the same round, measures the read bandwidth; a scoring form reads
+2(K + 1) rows a task. The error is that of the MIS at slope 6.25, against cosines in double precision from the
+embeddings before they were scaled to length 1.
+
+Units are noisy directions of a 64-dimensional latent space that the embeddings show too, so tasks reuse images and
+their margins are as wide as those of real units.
+
+Expected on 2 shared cores (AMD EPYC, AVX-512): kernel / gather EXPECTED
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.harness import THREADS, report, spread, take_turns, use_threads
+from stages.science import tasks as tasks_of
+from stages.science.randomness import generator
+from stages.science.score import probabilities
+from stages.science.scoring import cosine_margins, unit_rows
+from stages.science.selection import Extremes
+
+SEED = 0
+N_TASKS, K = 20, 9
+LATENT = 64
+SLOPE = 6.25
+CHECKED = 64  # units scored in double precision
+BLOCK = 128  # units a call of embedding_bag: a few megabytes of sums
+PASSES = 4  # of the plain read, so that it takes about as long as the kernel
+
+Rows = NDArray[np.float32]
+Tasks = NDArray[np.int32]
+
+
+def embeddings(images: int, dim: int) -> tuple[Rows, Rows]:
+    """Latent vectors (images, LATENT) and embeddings (images, dim) that show them among noise."""
+    draw = generator(SEED, "benchmark", "embeddings")
+    latent = draw.standard_normal((images, LATENT), dtype=np.float32)
+    shown = draw.standard_normal((images, dim), dtype=np.float32)
+    shown += latent @ draw.standard_normal((LATENT, dim), dtype=np.float32) / np.float32(4)
+    return latent, shown
+
+
+def build_tasks(latent: Rows, units: int) -> Tasks:
+    """Tasks (units, N, 2(K + 1)) of units that follow a random latent direction, with as much noise as signal."""
+    draw = generator(SEED, "benchmark", "directions")
+    directions = draw.standard_normal((LATENT, units), dtype=np.float32) / np.float32(np.sqrt(LATENT))
+    keys = tasks_of.unit_keys(SEED, "benchmark", "units", np.arange(units))
+    extremes = Extremes(keys, tasks_of.needed(N_TASKS, K), threads=THREADS)
+    for start in range(0, len(latent), 1024):
+        values = latent[start : start + 1024] @ directions
+        values += draw.standard_normal(values.shape, dtype=np.float32)
+        extremes.update(values, np.arange(start, start + len(values)))
+    ranked = extremes.ranked()
+    return tasks_of.build(ranked.top_images, ranked.bottom_images, keys, N_TASKS, K)
+
+
+def parts(tasks: NDArray) -> tuple[NDArray, ...]:
+    """Explanations of both sides and their queries, (..., K), (..., K), (..., 1), (..., 1)."""
+    return tasks[..., :K], tasks[..., K : 2 * K], tasks[..., 2 * K : 2 * K + 1], tasks[..., 2 * K + 1 :]
+
+
+def gather(rows: Rows, tasks: Tasks) -> Rows:
+    """Margins from the cosines of each query with each explanation, one unit at a time."""
+    import torch
+
+    table, margins = torch.from_numpy(rows), np.empty(tasks.shape[:2], dtype=np.float32)
+    for unit, own in enumerate(torch.from_numpy(tasks)):
+        positive, negative, query_pos, query_neg = (table[part] for part in parts(own))
+        near = [
+            torch.nn.functional.cosine_similarity(query, side, dim=-1).mean(dim=-1)
+            for query in (query_pos, query_neg)
+            for side in (positive, negative)
+        ]
+        margins[unit] = ((near[0] - near[1]) - (near[2] - near[3])).numpy()
+    return margins
+
+
+def bag(rows: Rows, tasks: Tasks) -> Rows:
+    """Margins from weighted sums of rows that are never gathered."""
+    import torch
+
+    table, margins = torch.from_numpy(rows), np.empty(tasks.shape[:2], dtype=np.float32)
+    signs = torch.tensor([1.0] * K + [-1.0] * K) / K
+    for start in range(0, len(tasks), BLOCK):
+        own = torch.from_numpy(tasks[start : start + BLOCK]).reshape(-1, 2 * (K + 1))
+        sums = [
+            torch.nn.functional.embedding_bag(
+                images.contiguous(), table, mode="sum", per_sample_weights=weights.expand(images.shape).contiguous()
+            )
+            for images, weights in ((own[:, : 2 * K], signs), (own[:, 2 * K :], torch.tensor([1.0, -1.0])))
+        ]
+        margins[start : start + BLOCK] = (sums[0] * sums[1]).sum(dim=1).reshape(-1, tasks.shape[1]).numpy()
+    return margins
+
+
+def exact(raw: Rows, tasks: Tasks) -> NDArray[np.float64]:
+    """Margins from direct cosines in double precision."""
+    margins = np.empty(tasks.shape[:2])
+    for unit, own in enumerate(tasks):
+        rows = raw[own].astype(np.float64)
+        rows /= np.linalg.norm(rows, axis=-1, keepdims=True)
+        positive, negative, query_pos, query_neg = np.split(rows, [K, 2 * K, 2 * K + 1], axis=1)
+        near = [
+            (query * side).sum(axis=-1).mean(axis=-1)
+            for query in (query_pos, query_neg)
+            for side in (positive, negative)
+        ]
+        margins[unit] = (near[0] - near[1]) - (near[2] - near[3])
+    return margins
+
+
+@numba.njit(nogil=True, fastmath=True)
+def _sum(values):
+    total = np.float32(0)
+    for i in range(len(values)):
+        total += values[i]
+    return total
+
+
+def read(rows: Rows) -> None:
+    """Read the table from memory PASSES times."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        for _ in range(PASSES):
+            list(pool.map(_sum, np.array_split(rows.reshape(-1), THREADS)))
+
+
+def measure(forms: dict[str, Callable[[], object]], bytes_read: dict[str, int], rounds: int) -> list[dict[str, object]]:
+    """Rows of the result table: seconds, ratio to `gather`, bandwidth, and its share of the plain read's."""
+    turns = [take_turns(forms, turn) for turn in range(rounds)]
+    rows = []
+    for name, count in bytes_read.items():
+        speeds = [count / turn[name] / 1e9 for turn in turns]
+        plain = [bytes_read["read"] / turn["read"] / 1e9 for turn in turns]
+        row: dict[str, object] = {"case": name, "seconds": float(np.median([turn[name] for turn in turns]))}
+        if name != "read":
+            row |= spread([turn["gather"] / turn[name] for turn in turns])
+        row["gigabytes_per_s"] = float(np.median(speeds))
+        row["share_of_read"] = float(np.median(np.divide(speeds, plain)))
+        rows.append(row)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    for name, default in (("images", 50_000), ("dim", 1792), ("units", 1024), ("rounds", 5)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    args = parser.parse_args()
+    use_threads()
+    latent, raw = embeddings(args.images, args.dim)
+    tasks = build_tasks(latent, args.units)
+    few = tasks[:CHECKED]
+    right = probabilities(exact(raw, few), SLOPE).mean(axis=1)
+    rows = np.concatenate([unit_rows(part) for part in np.array_split(raw, 16)])
+    del raw
+    scorers = {
+        "gather": gather,
+        "bag": bag,
+        "kernel": lambda table, own: cosine_margins(table, own, K, threads=THREADS),
+    }
+    errors = {}
+    for name, score in scorers.items():  # also compiles, and starts the threads
+        errors[name] = float(np.abs(probabilities(score(rows, few), SLOPE).mean(axis=1) - right).max())
+    read(rows[:THREADS])
+    forms: dict[str, Callable[[], object]] = {"read": lambda: read(rows)}
+    forms |= {name: lambda score=score: score(rows, tasks) for name, score in scorers.items()}
+    bytes_read = dict.fromkeys(scorers, tasks.size * rows.shape[1] * rows.itemsize)
+    bytes_read["read"] = PASSES * rows.nbytes
+    table = measure(forms, bytes_read, args.rounds)
+    for row in table:
+        name = str(row["case"])
+        if name in errors:
+            row |= {"us_per_unit": 1e6 * float(row["seconds"]) / args.units, "mis_error": errors[name]}
+    title = f"{args.units} units, {args.images} images, dimension {args.dim}, {THREADS} threads; mean MIS {right.mean():.3f}"
+    report("scoring", title, table)
+
+
+if __name__ == "__main__":
+    main()
