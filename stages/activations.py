@@ -218,8 +218,10 @@ def _network(job: Job) -> Extracted:
         save_file(state, path)
 
     store, states = WorkStore.open(), []
-    for start in range(0, len(images), _SHARD):
-        stop = min(start + _SHARD, len(images))
+    # shards hold whole batches, so that no batch, and no sum over one, depends on the size of a shard
+    shard = max(1, _SHARD // given.batch_size) * given.batch_size
+    for start in range(0, len(images), shard):
+        stop = min(start + shard, len(images))
         path = store.fetch(
             "activations",
             {**shared, "start": start, "stop": stop},

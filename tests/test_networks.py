@@ -17,12 +17,13 @@ from stages.errors import StudyError
 from stages.loading import load_network
 from stages.pipeline import networks
 from stages.pipeline.networks import load_directions, load_state, parse_directions, read_roster
+from stages.pipeline.params import load_params
 from stages.pipeline.tables import sha256_file
 from tests.conftest import NETWORK_CODE, PREPROCESSING
 from tests.rules import ROOT
 
 EMPTY = dict.fromkeys(networks.COLUMNS, "")
-ROSTERS = sorted((ROOT / "data/external/models").glob("*.csv"))
+ROSTERS = sorted({load_params(path).models.roster for path in (ROOT / "studies").glob("*.yaml")})
 
 
 def written(tmp_path, text):
@@ -41,9 +42,9 @@ def refused(path):
 # --------------------------------------------------------------------------- rosters
 
 
-@pytest.mark.parametrize("path", ROSTERS, ids=lambda path: path.name)
-def test_every_roster_of_the_repository_is_valid(path):
-    assert len(read_roster(path))
+@pytest.mark.parametrize("path", ROSTERS)
+def test_the_roster_of_every_study_is_valid(path):
+    assert len(read_roster(ROOT / path))
 
 
 def test_left_out_columns_get_their_defaults(tmp_path):

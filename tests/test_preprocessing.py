@@ -60,6 +60,8 @@ def test_survives_json():
         ({"mode": "border"}, "allowed: center, squash"),
         ({"std": [1, 0, 1]}, "std positive"),
         ({"size": 3}, "not understood"),
+        ({"crop": "32"}, "crop and resize are whole numbers"),
+        ({"mean": ["a", 0, 0]}, "lists of numbers"),
     ],
 )
 def test_what_is_wrong_is_named(changes, message):
@@ -70,4 +72,6 @@ def test_what_is_wrong_is_named(changes, message):
 def test_broken_json_names_the_row():
     with pytest.raises(StudyError, match="resnet: preprocessing"):
         Preprocessing.parse('{"crop": ', "resnet")
+    with pytest.raises(StudyError, match="resnet: preprocessing"):
+        Preprocessing.parse("[224]", "resnet")
     assert json.loads(given().dumps())["crop"] == 32

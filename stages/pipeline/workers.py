@@ -7,6 +7,7 @@ collected by job, not by order of arrival.
 from __future__ import annotations
 
 import ctypes
+import errno
 import multiprocessing
 import os
 import threading
@@ -21,6 +22,7 @@ from stages.errors import StudyError
 
 _device = "cpu"
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # options of glibc's mallopt
+_STOPPING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 _WORTH_WORKERS = 8.0  # seconds of work below which starting processes, which import torch, costs more than it saves
 
 
@@ -113,9 +115,9 @@ def run_jobs(
 def _guarded(function: Callable[[Any], Any], job: Any) -> Any:
     try:
         return function(job)
-    except OSError:
-        raise  # a full disk or a lost folder is no property of this job: stop the stage
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _STOPPING:
+            raise  # a full or broken disk is no property of this job: stop the stage
         text = " ".join(str(error).split())
         return Failure(text if isinstance(error, StudyError) else f"{type(error).__name__}: {text}")
 

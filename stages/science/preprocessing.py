@@ -46,7 +46,11 @@ class Preprocessing:
         try:
             given = json.loads(text) if isinstance(text, str) else dict(text)
             result = cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
-        except (json.JSONDecodeError, TypeError) as error:
+            if not all(isinstance(number, int) for number in (result.crop, result.resize)):
+                raise TypeError("crop and resize are whole numbers")
+            if not all(isinstance(number, int | float) for number in (*result.mean, *result.std)):
+                raise TypeError("mean and std are lists of numbers")
+        except (json.JSONDecodeError, TypeError, ValueError, AttributeError) as error:
             raise StudyError(
                 f"{where}: preprocessing {text!r} is not understood ({error}). Write JSON such as "
                 f'{{"resize": 256, "crop": '
