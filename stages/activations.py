@@ -3,6 +3,7 @@
 Reads   data/images, data/models, matrices named in `directions`
 Writes  data/activations: NAME.safetensors (extremes and statistics of every unit), layers.parquet, control_labels.csv,
         kept/NAME.parquet (whole columns of activations.keep), run.json, failures.csv
+        data/notes/activations: copies of the small tables, for stages that need no extremes
 Run     dvc repro activations          Resumes from the work store; safe to interrupt.
 """
 
@@ -25,7 +26,7 @@ from stages.pipeline.log import Progress, logger, run
 from stages.pipeline.params import Params, load_params
 from stages.pipeline.pictures import check_unchanged, open_images, rows_in_batches
 from stages.pipeline.store import WorkStore
-from stages.pipeline.tables import FACTS, atomic_path, fresh_folder, write_csv, write_json, write_parquet
+from stages.pipeline.tables import FACTS, atomic_path, copy_notes, fresh_folder, write_csv, write_json, write_parquet
 from stages.pipeline.workers import Failure, device, run_jobs
 
 log = logger("activations")
@@ -50,6 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--code", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--notes", type=Path, help="folder for copies of the small tables")
     args = parser.parse_args(argv)
     params = load_params(args.params)
     roster = networks.read_roster(args.models / "roster.csv")
@@ -59,7 +61,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     if unknown:
         raise StudyError(
-            f"activations.keep names network {sorted(unknown)[0]!r}, which is not in {args.models / 'roster.csv'}"
+            f"activations.keep names network {sorted(unknown)[0]!r}, which is not in {args.models / 'roster.csv'}; "
+            "entries are written model/layer/unit"
         )
     images = open_images(args.images, params.images.root)
     check_unchanged(images)
@@ -85,8 +88,9 @@ def main(argv: list[str] | None = None) -> None:
         for place, result in run_jobs(_extract, jobs, list(part["name"])):
             name = jobs[place].row["name"]
             if isinstance(result, Failure):
-                log.warning("%s failed: %s", name, result.reason)
-                failures.append({"model": name, "stage": "activations", "reason": result.reason})
+                reason = result.reason.removeprefix(f"{name}: ")
+                log.warning("%s failed: %s", name, reason)
+                failures.append({"model": name, "stage": "activations", "reason": reason})
             else:
                 layers += result["layers"]
                 labels += result["labels"]
@@ -105,11 +109,13 @@ def main(argv: list[str] | None = None) -> None:
         pd.DataFrame(failures, columns=["model", "stage", "reason"]).sort_values("model"),
     )
     write_json(out / "run.json", {"device_kinds": sorted(kinds), "n_images": len(images), "images": images.digest})
+    copy_notes(out, ["control_labels.csv", "failures.csv", "run.json"], args.notes)
     if len(failures) > params.activations.max_failed * len(roster):
         listed = "".join(f"\n  {row['model']}: {row['reason']}" for row in failures)
         raise StudyError(
             f"{len(failures)} of {len(roster)} networks failed; activations.max_failed allows a share of "
-            f"{params.activations.max_failed:g}. The others are in the store.{listed}"
+            f"{params.activations.max_failed:g}. Correct or remove their rows in the roster, or raise that limit; the "
+            f"others are in the store.{listed}"
         )
 
 

@@ -83,7 +83,7 @@ def _read(params: Params) -> tuple[pd.DataFrame, pd.DataFrame]:
     root = pictures.images_root(params.images.root)
     names = pictures.list_folder(root)
     if not names:
-        raise StudyError(f"the image folder {root} holds no files")
+        raise StudyError(f"the image folder {root} holds no files. {_NAME_ANOTHER}")
     jobs = [(root, names[i : i + _CHUNK]) for i in range(0, len(names), _CHUNK)]
     progress = Progress(log, len(names), "files read")
     found: dict[int, list[pictures.Found]] = {}
@@ -107,12 +107,15 @@ def _read(params: Params) -> tuple[pd.DataFrame, pd.DataFrame]:
         )
     if good.empty:
         raise StudyError(
-            f"the image folder {root} holds {len(names)} files, but no picture ({', '.join(pictures.SUFFIXES)})"
+            f"the image folder {root} holds {len(names)} files, but no picture that can be read. {_NAME_ANOTHER}"
         )
     return good, bad.sort_values("path")
 
 
 _COLUMNS = ["path", "label", "width", "height", "digest"]
+_NAME_ANOTHER = (
+    f"Put pictures ({', '.join(pictures.SUFFIXES)}) there, or name another folder in MIS_IMAGES or images.root"
+)
 
 if __name__ == "__main__":
     run(main)

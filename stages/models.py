@@ -22,7 +22,7 @@ from stages.pipeline.log import Progress, logger, run
 from stages.pipeline.params import Params, load_params
 from stages.pipeline.pictures import open_images
 from stages.pipeline.store import WorkStore
-from stages.pipeline.tables import fresh_folder, sha256_file, write_csv
+from stages.pipeline.tables import atomic_path, fresh_folder, sha256_file, write_csv
 from stages.pipeline.workers import Failure, run_jobs
 
 log = logger("models")
@@ -50,8 +50,9 @@ def main(argv: list[str] | None = None) -> None:
     failures = []
     for place, result in run_jobs(_resolve, jobs, list(roster["name"])):
         if isinstance(result, Failure):
-            log.warning("%s failed: %s", roster["name"][place], result.reason)
-            failures.append({"model": roster["name"][place], "stage": "models", "reason": result.reason})
+            reason = result.reason.removeprefix(f"{roster['name'][place]}: ")
+            log.warning("%s failed: %s", roster["name"][place], reason)
+            failures.append({"model": roster["name"][place], "stage": "models", "reason": reason})
         else:
             resolved[place] = result
         progress.step(note=roster["name"][place])
@@ -65,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
         listed = "".join(f"\n  {row['model']}: {row['reason']}" for row in failures)
         raise StudyError(
             f"{len(failures)} of {len(roster)} networks of {args.roster} failed; models.max_failed allows a share of "
-            f"{params.models.max_failed:g}.{listed}"
+            f"{params.models.max_failed:g}. Correct or remove their rows, or raise that limit.{listed}"
         )
     log.info("%d networks and training steps ready, %d failed", len(rows), len(failures))
 
@@ -148,7 +149,8 @@ def _train(row: dict[str, Any], params: Params, images: Path, code: Path, out: P
         path = out / "weights" / f"{name}.safetensors"
         state = {key.split("/", 1)[1]: value for key, value in content.items() if key.startswith(f"{step}/")}
         top1 = float(state.pop("accuracy").mean())
-        save_file(state, path)
+        with atomic_path(path) as part:
+            save_file(state, part)
         preprocessing = json.dumps({**TRAINED_PREPROCESSING, "crop": size, "resize": size})
         described = {
             **row,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.pipeline import page
+from stages.pipeline import page, timing
 from stages.pipeline.log import logger, run
 from stages.pipeline.params import load_params
 from stages.pipeline.pictures import open_images
@@ -18,7 +19,12 @@ FILES = ("params", "metrics", "provenance", "template", "out")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    if "--timing" in (sys.argv[1:] if arguments is None else arguments):
+        print(timing.table())
+        return
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog="With --timing alone: how long each stage took last time."
+    )
     for name in (*FILES, *FOLDERS):
         parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args(arguments)

@@ -132,6 +132,7 @@ def backend_tables(
     slope = {"backend": backend, **facts.slopes[backend], "mis_mean": ranked["mis"].mean(), **literal}
     return {
         "models": summaries.model_summary(units, facts.roster, constant["model"], facts.tail_share, confidence),
+        "training_gain": summaries.training_gain(units, nets, backend, confidence),
         "layers": summaries.layer_summary(units[units["model"].isin(nets.study)], confidence),
         "layer_types": summaries.layer_type_summary(ranked, confidence),
         "controls": summaries.controls_summary(controls, n_constant, confidence),

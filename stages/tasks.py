@@ -2,6 +2,7 @@
 
 Reads   data/activations, data/models/roster.csv
 Writes  data/tasks: NAME.npy (tasks), NAME.parquet (whose they are), constant_units.csv, summary.json
+        data/notes/tasks: copies of the two small tables
 Run     dvc repro tasks
         python -m stages.tasks --export FILE.parquet --model NAME [--layer L]      one row an image of a task
 """
@@ -22,6 +23,7 @@ from stages.pipeline.tables import (
     FACTS,
     KEY,
     atomic_path,
+    copy_notes,
     fresh_folder,
     read_json,
     read_parquet,
@@ -40,6 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--activations", type=Path, default=Path("data/activations"))
     parser.add_argument("--roster", type=Path, default=Path("data/models/roster.csv"))
     parser.add_argument("--out", type=Path, default=Path("data/tasks"))
+    parser.add_argument("--notes", type=Path, help="folder for copies of the small tables")
     parser.add_argument("--export", type=Path, help="write the tasks of one network as a table of images instead")
     parser.add_argument("--model", help="network to export")
     parser.add_argument("--layer", help="layer to export; all if left out")
@@ -67,6 +70,7 @@ def main(argv: list[str] | None = None) -> None:
         "tail_share": needed / note["n_images"], "images": note["images"],
     }  # fmt: skip
     write_json(out / "summary.json", summary)
+    copy_notes(out, ["constant_units.csv", "summary.json"], args.notes)
 
 
 def _build(model: str, layers: pd.DataFrame, activations: Path, params: Params, out: Path) -> pd.DataFrame:

@@ -398,6 +398,11 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
         else [],
     )
     write(
+        "training_gain",
+        "backend series n_units difference low high",
+        [(b, m, 57, SIGHT[b] * 0.1, 0.05, 0.15) for m in networks for b in BACKENDS] if human else [],
+    )
+    write(
         "sensitivity",
         "model backend setting value mis_mean mis_se spearman mean_abs_diff n_units",
         [

@@ -11,11 +11,11 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from report_fixture import BACKENDS, NETWORKS, build
 
 from stages.pipeline import figures, page
 from stages.pipeline.figures import FIGURES, clean, spread
 from stages.pipeline.params import load_params
+from tests.report_fixture import BACKENDS, NETWORKS, build
 
 BY_NAME = {spec.name: spec for spec in FIGURES}
 

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from report_fixture import N_EXPLANATIONS, NETWORKS, ROOT, build
 
 from stages import report
 from stages.errors import StudyError
 from stages.pipeline import figures, page
 from stages.pipeline.figures import FIGURES
+from tests.report_fixture import N_EXPLANATIONS, NETWORKS, ROOT, build
 
 EVIL = "\"><script>alert('x')</script><img src=x onerror=alert(1)>&amp;{{ 7 * 191 }}"
 VOID = {"meta", "img", "source", "br", "link", "hr", "input"}

@@ -94,7 +94,12 @@ def test_margins_are_those_of_the_similarity(study, whole):
     from stages.science import similarity
 
     pixels = np.load(study / "images/pixels.npy")
-    changes = {"pixels": lambda row: pixels[row], "digests": lambda: [""] * N_IMAGES, "feature_size": 32, "factors": lambda: None}
+    changes = {
+        "pixels": lambda row: pixels[row],
+        "digests": lambda: [""] * N_IMAGES,
+        "feature_size": 32,
+        "factors": lambda: None,
+    }
     backend = similarity.create("lpips-squeeze", given.context(**changes))
     expected = backend.margins(np.load(study / "tasks/net.npy"), K)
     table = read_parquet(study / "whole.parquet")

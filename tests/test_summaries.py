@@ -51,15 +51,16 @@ ROSTER = ("role", "series", "step", "last", "top1", "n_params", "input_size")
 
 
 def test_interval_of_a_mean_is_that_of_student():
-    values = np.array([0.5, 0.6, 0.8])
-    low, high = summaries.mean_interval([values.mean()], [values.std(ddof=1)], [3], 0.95)
+    values = np.array([0.5, 0.6, 0.8, 0.9])
+    low, high = summaries.mean_interval([values.mean()], [values.std(ddof=1)], [4], 0.95)
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert [low[0], high[0]] == pytest.approx([expected.low, expected.high])
-    assert np.isnan(summaries.mean_interval([0.5], [np.nan], [1], 0.95)).all()
+    for few, spread in ((1, np.nan), (summaries.FEWEST - 1, 0.1)):
+        assert np.isnan(summaries.mean_interval([0.5], [spread], [few], 0.95)).all()
 
 
 def test_table_of_networks():
-    units = pd.concat([scored("late", [0.2, 0.4]), scored("early", np.arange(101) / 100)], ignore_index=True)
+    units = pd.concat([scored("late", [0.2, 0.4, 0.2, 0.4]), scored("early", np.arange(101) / 100)], ignore_index=True)
     table = summaries.model_summary(
         units,
         roster(
@@ -77,9 +78,9 @@ def test_table_of_networks():
     assert early[["p5", "p25", "p50", "p75", "p95"]].tolist() == pytest.approx([0.05, 0.25, 0.5, 0.75, 0.95])
     assert (early["n_units"], early["n_constant"], early["params"], early["top1"]) == (101, 2, 7, 50.0)
     assert late["mis_mean"] == pytest.approx(0.3)
-    assert late["mis_sd"] == pytest.approx(np.sqrt(0.02))
-    # t quantile .975 with one degree of freedom is 12.706; sd / sqrt 2 = .1
-    assert late["mis_high"] == pytest.approx(0.3 + 1.2706, abs=1e-4)
+    assert late["mis_sd"] == pytest.approx(np.sqrt(0.04 / 3))
+    # t quantile .975 with three degrees of freedom is 3.1824; sd / sqrt 4 = .057735
+    assert late["mis_high"] == pytest.approx(0.3 + 3.1824 * 0.057735, abs=1e-4)
     assert late["n_constant"] == 0
     assert list(table.columns) == summaries.MODEL_COLUMNS
 
@@ -155,9 +156,28 @@ def test_training_rows_and_gain():
     models = summaries.model_summary(units, roster(**rows), pd.Series([], dtype=object), 0.05, 0.95)
     training = summaries.training_summary(models)
     assert training["model"].tolist() == ["net-step0", "net-step1", "net"]
-    # .85 at the end, .55 untrained, whatever comes between
-    assert summaries.trained_minus_untrained(training, "b") == pytest.approx(0.3)
-    assert np.isnan(summaries.trained_minus_untrained(training.iloc[1:], "b"))
+
+
+def test_gain_of_training_is_paired_by_unit():
+    fresh, last = scored("net-step0", [0.5, 0.6, 0.7]), scored("net", [0.8, 0.9, 1.0])
+    last.loc[2, "unit"] = 99  # constant untrained, say: not the same unit, so no pair
+    other = [scored("b-step0", [0.5, 0.5]), scored("b", [0.6, 0.8])]
+    networks = summaries.Networks([], [], [], {}, {"net-step0": "net", "b-step0": "b"}, {"net": "net", "b": "b"})
+    table = summaries.training_gain(pd.concat([fresh, last, *other]), networks, "x", 0.95).set_index("series")
+    # both units of net gain exactly .3; those of b gain .1 and .3: mean .2, sd sqrt(.02), s.e. .1
+    assert table.loc["net", "n_units"] == 2
+    assert tuple(table.loc["net", ["difference", "low", "high"]]) == pytest.approx((0.3, 0.3, 0.3))
+    assert tuple(table.loc["b", ["difference", "low", "high"]]) == pytest.approx(
+        (0.2, 0.2 - 0.196, 0.2 + 0.196), abs=1e-4
+    )
+    # unweighted mean of both, s.e. half of .1
+    both = table.loc[summaries.ALL_SERIES]
+    assert tuple(both[["difference", "low", "high"]]) == pytest.approx((0.25, 0.25 - 0.098, 0.25 + 0.098), abs=1e-4)
+
+
+def test_gain_without_untrained_networks_is_an_empty_table():
+    networks = summaries.Networks([], [], [], {}, {}, {})
+    assert summaries.training_gain(scored("net", [0.5]), networks, "x", 0.95).empty
 
 
 # ---- planted units
@@ -381,6 +401,7 @@ def test_headline_numbers_leave_out_what_is_not_defined():
         "calibration": pd.DataFrame({"backend": list("bcdefg"), "slope": 6.25}),
         "failures": pd.DataFrame({"model": ["x"]}),
         "training": pd.DataFrame(columns=summaries.TRAINING_COLUMNS),
+        "training_gain": pd.DataFrame(columns=summaries.GAIN_COLUMNS),
     }
     found = summaries.headline(tables, list("bcdefg"), scored("m", np.arange(101) / 100), 4000)
     assert found.pop("mis_p5") == pytest.approx(0.05)
@@ -408,14 +429,15 @@ def test_headline_numbers_of_a_whole_study_are_at_most_25():
         [("all", "", "V4", 0.8, np.nan), ("easy", "b", "V4", 0.7, 0.1), ("all", "b", "V4", 0.7, 0.6)],
         columns=["subset", "backend", "variant", "mean", "share"],
     )
-    training = pd.DataFrame({"series": "s", "backend": "b", "step": [0, 1], "mis_mean": [0.5, 0.8]})
     tables = {
         "controls": controls,
         "noise_ceiling": ceilings,
         "agreement": agreed,
         "calibration": pd.DataFrame({"backend": list("bcdef"), "slope": 2.0}),
         "failures": pd.DataFrame({"model": []}),
-        "training": training,
+        "training_gain": pd.DataFrame(
+            {"backend": "b", "series": summaries.ALL_SERIES, "difference": [0.3], "low": [0.2], "high": [0.4]}
+        ),
     }
     found = summaries.headline(tables, list("bcdef"), scored("m", [0.5, 0.6]), 10)
     assert len(found) <= 25
@@ -437,6 +459,7 @@ TABLES = {
     "backend_agreement": summaries.AGREEMENT_COLUMNS,
     "controls": summaries.CONTROL_COLUMNS,
     "training": summaries.TRAINING_COLUMNS,
+    "training_gain": summaries.GAIN_COLUMNS,
 }
 OTHERS = {
     *("agreement", "noise_ceiling", "conover_layer_types", "conover_models", "calibration", "sensitivity"),

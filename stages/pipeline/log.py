@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from stages.errors import StudyError
+from stages.pipeline import timing
 
 
 def logger(name: str) -> logging.Logger:
@@ -27,7 +28,8 @@ def logger(name: str) -> logging.Logger:
 def run(main: Callable[[], None]) -> None:
     """Run an entry point; what a user can put right and Ctrl-C end in one plain message and a non-zero exit."""
     try:
-        main()
+        with timing.timed():
+            main()
     except StudyError as error:
         sys.exit(f"\nError: {error}")
     except OSError as error:

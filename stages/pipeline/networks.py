@@ -64,9 +64,11 @@ def read_roster(path: str | os.PathLike[str]) -> pd.DataFrame:
                 f"{where}: weights is {row['weights']!r}, which is read as a file, so sha256 is needed (sha256sum "
                 f"{row['weights']}); otherwise allowed: hub, none, trained"
             )
-        for number in (name for name in NUMBERS if row.get(name)):
-            if not _NUMBER.fullmatch(row[number]):
-                problems.append(f"{where}: {number} is {row[number]!r}, it must be a number or empty")
+        problems += [
+            f"{where}: {number} is {row[number]!r}, it must be a number or empty"
+            for number in NUMBERS
+            if row.get(number) and not _NUMBER.fullmatch(row[number])
+        ]
     for name in sorted(frame["name"][frame["name"].duplicated()].unique()):
         rows = ", ".join(str(i + 2) for i in np.flatnonzero(frame["name"] == name))
         problems.append(f"name {name!r} stands in rows {rows}; every network needs a name of its own")

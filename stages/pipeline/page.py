@@ -39,6 +39,7 @@ TABLES = (
     "conover_models",
     "controls",
     "training",
+    "training_gain",
     "calibration",
     "sensitivity",
     "constant_units",
@@ -291,6 +292,7 @@ def page_tables(study: Study, params: Params) -> dict[str, Table | None]:
         "backend_agreement": _backend_agreement_table(study),
         "sensitivity": _sensitivity_table(study),
         "training": _training_table(study),
+        "training_gain": _gain_table(study),
         "constant_units": make_table(
             tables["constant_units"],
             "Units that hardly vary (absolute: left out of all scores; else by the relative rule, reported only)",
@@ -531,6 +533,21 @@ def _training_table(study: Study) -> Table | None:
         f"Checkpoints, similarity {study.lead}",
         columns,
         file="results/tables/training.csv",
+    )
+
+
+def _gain_table(study: Study) -> Table | None:
+    gain = study.tables["training_gain"]
+    columns: Columns = {
+        "backend": ("similarity", text),
+        "series": ("network", text),
+        "difference": ("trained minus untrained", number(3)),
+        "interval": ("interval", as_is),
+        "n_units": ("units", count),
+    }
+    shown = with_interval(gain.rename(columns={"low": "gain_low", "high": "gain_high"}), "gain")
+    return make_table(
+        shown, "What training adds to MIS, unit by unit", columns, file="results/tables/training_gain.csv"
     )
 
 

@@ -220,10 +220,10 @@ def load_params(path: str | os.PathLike[str]) -> Params:
     Raises StudyError with every problem found, each naming its key, its value and what is allowed.
     """
     try:
-        content = YAML(typ="safe").load(Path(path).read_text())
+        content = YAML(typ="safe").load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file. Copy one of studies/*.yaml there.") from None
-    except YAMLError as error:
+    except (YAMLError, UnicodeDecodeError) as error:
         raise StudyError(f"{path} is not valid YAML: {error}") from None
     problems: list[str] = []
     params = _build(Params, content, "", problems)
@@ -326,14 +326,15 @@ def _check_together(params: Params, problems: list[str]) -> None:
     if params.images.source == "generated" and 2 * needed > params.images.generated.n:
         problems.append(
             f"images.generated.n is {params.images.generated.n}, but tasks.n_tasks = {n_tasks} with "
-            f"tasks.n_explanations = {n_explanations} need 2 * {needed} = {2 * needed} images"
+            f"tasks.n_explanations = {n_explanations} need 2 * {needed} = {2 * needed} images; raise images.generated.n "
+            "or lower one of the two"
         )
     most = max((*params.sensitivity.n_tasks, n_tasks)) * (n_explanations + 1)
     most = max(most, n_tasks * (max((*params.sensitivity.n_explanations, n_explanations)) + 1))
-    if most > params.activations.n_extremes:
+    if most > params.activations.n_extremes >= needed:
         problems.append(
             f"sensitivity.n_tasks and sensitivity.n_explanations need up to {most} images a side, but "
-            f"activations.n_extremes keeps only {params.activations.n_extremes}"
+            f"activations.n_extremes keeps only {params.activations.n_extremes}; raise it to that or lower those"
         )
     families = sorted(path.stem for path in _SIMILARITIES.glob("*.py") if path.stem not in ("__init__", "base"))
     problems.extend(

@@ -105,7 +105,8 @@ def images_root(root: str) -> Path:
         )
     folder = Path(place).expanduser()
     if not folder.is_dir():
-        raise StudyError(f"the image folder {place} (MIS_IMAGES or images.root) does not exist or is not a folder")
+        setting = "the variable MIS_IMAGES" if os.environ.get("MIS_IMAGES") else "images.root in params.yaml"
+        raise StudyError(f"the image folder {place} does not exist or is no folder; correct {setting}")
     return folder
 
 

@@ -69,9 +69,9 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_csv(path: str | os.PathLike[str], frame: pd.DataFrame) -> None:
     """CSV with header, six significant digits, Unix line ends; missing numbers are empty."""
     shown = frame.copy()
-    for name in shown.columns[shown.dtypes == bool]:
+    for name in shown.columns[shown.dtypes == np.dtype(bool)]:
         shown[name] = shown[name].astype(int)
-    for name in shown.columns[shown.dtypes == object]:
+    for name in shown.columns[shown.dtypes == np.dtype(object)]:
         # pandas formats the floats of float columns only, not those beside empty text
         shown[name] = [
             f"{cell:.6g}" if isinstance(cell, float) and not math.isnan(cell) else cell for cell in shown[name]
@@ -180,6 +180,15 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
     """Hex digest of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def copy_notes(folder: Path, names: Sequence[str], notes: Path | None) -> None:
+    """Copies of a stage's small tables in a folder of their own, so that later stages need not fetch its large files."""
+    if notes is None:
+        return
+    target = fresh_folder(notes)
+    for name in names:
+        write_bytes(target / name, (folder / name).read_bytes())
 
 
 def fresh_folder(path: str | os.PathLike[str]) -> Path:

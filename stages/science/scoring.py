@@ -17,10 +17,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import llvmlite.binding
-import llvmlite.ir
 import numba
 import numpy as np
-from numba import types
+from llvmlite import ir
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
@@ -28,6 +28,8 @@ from stages.errors import StudyError
 
 VERSION = 1
 AGGREGATIONS = ("mean", "max", "median", "softmax")
+_LINE = 16  # float32 values of a cache line of 64 bytes
+_STRETCH = 128  # values added between two requests for the next rows; a fixed length compiles to vector code
 _CHUNK = 2048  # floats of a long row taken at a time: those of a whole task then stay in the second-level cache
 
 
@@ -105,20 +107,21 @@ def _in_parts(
         raise ValueError(f"tasks name images {tasks.min()}..{tasks.max()}, there are {len(rows)}")
     if rows.dtype == np.float16:
         rows = rows.view(np.uint16)  # compiled code knows no half; `widened` turns the bits into float32
-    out = np.empty((*tasks.shape[:2], *shape), dtype=np.float32)
-    step = max(1, -(-len(tasks) // threads))
-    starts = range(0, len(tasks), step)
+    flat = tasks.reshape(-1, tasks.shape[2])
+    out = np.empty((len(flat), *shape), dtype=np.float32)
+    step = max(1, -(-len(flat) // threads))
+    starts = range(0, len(flat), step)
     if len(starts) <= 1:
-        kernel(rows, tasks, n_explanations, out)
+        kernel(rows, flat, n_explanations, out)
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(
                 pool.map(
-                    lambda s: kernel(rows, tasks[s : s + step], n_explanations, out[s : s + step]),
+                    lambda s: kernel(rows, flat[s : s + step], n_explanations, out[s : s + step]),
                     starts,
                 )
             )
-    return out
+    return out.reshape(*tasks.shape[:2], *shape)
 
 
 _HAS_HALF = bool(llvmlite.binding.get_host_cpu_features().get("f16c"))
@@ -135,12 +138,12 @@ def widened(typing_context, number):  # noqa: ANN201
 
 
 def _widen_half(context, builder, signature, args):
-    return builder.fpext(builder.bitcast(args[0], llvmlite.ir.HalfType()), llvmlite.ir.FloatType())
+    return builder.fpext(builder.bitcast(args[0], ir.HalfType()), ir.FloatType())
 
 
 def _widen_bits(context, builder, signature, args):
     """The same without an instruction for it: exponent and fraction moved in place, then the bias put right."""
-    word, real = llvmlite.ir.IntType(32), llvmlite.ir.FloatType()
+    word, real = ir.IntType(32), ir.FloatType()
     bits = builder.zext(args[0], word)
     size = builder.shl(builder.and_(bits, word(0x7FFF)), word(13))
     # both exponents start at the bottom of their range; 2^112 is the difference of the biases 127 and 15
@@ -149,100 +152,132 @@ def _widen_bits(context, builder, signature, args):
     return builder.bitcast(builder.or_(builder.bitcast(scaled, word), sign), real)
 
 
+@intrinsic
+def _prefetch(_typing_context, rows, row, column):
+    """Start loading rows[row, column] into the second-level cache without waiting; changes no result."""
+
+    def generate(context, builder, _signature, arguments):
+        array = context.make_array(rows)(context, builder, arguments[0])
+        address = builder.bitcast(
+            cgutils.get_item_pointer(context, builder, rows, array, arguments[1:]), cgutils.voidptr_t
+        )
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, number, number, number])
+        instruction = builder.module.declare_intrinsic("llvm.prefetch", [cgutils.voidptr_t], kind)
+        to_read, second_level, data = number(0), number(2), number(1)
+        builder.call(instruction, [address, to_read, second_level, data])
+        return context.get_dummy_value()
+
+    return types.void(rows, types.intp, types.intp), generate
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _fetch(rows, plus, minus, first, last):
+    for i in range(first, last, _LINE):
+        _prefetch(rows, plus, i)
+        _prefetch(rows, minus, i)
+
+
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def _margins(rows, tasks, k, out):
+    """While two rows are added, the next two are on their way: most of the time would go into waiting for them."""
     d = rows.shape[1]
+    stretches = d // _STRETCH
     scale = np.float32(1.0 / k)
     difference = np.empty(d, dtype=np.float32)
-    for u in range(tasks.shape[0]):
-        for t in range(tasks.shape[1]):
-            task = tasks[u, t]
-            difference[:] = np.float32(0)
-            for j in range(k):
-                positive, negative = rows[task[j]], rows[task[k + j]]
-                for i in range(d):
-                    difference[i] += widened(positive[i]) - widened(negative[i])
-            query_pos, query_neg = rows[task[2 * k]], rows[task[2 * k + 1]]
-            total = np.float32(0)
-            for i in range(d):
-                total += (widened(query_pos[i]) - widened(query_neg[i])) * difference[i]
-            out[u, t] = total * scale
+    for n in range(len(tasks)):
+        task, following = tasks[n], tasks[min(n + 1, len(tasks) - 1)]
+        difference[:] = np.float32(0)
+        for j in range(k):
+            plus, minus = np.uint64(task[j]), np.uint64(task[k + j])
+            last = j == k - 1
+            next_plus = np.intp(task[2 * k if last else j + 1])
+            next_minus = np.intp(task[2 * k + 1 if last else k + j + 1])
+            for stretch in range(stretches):
+                start = stretch * _STRETCH
+                _fetch(rows, next_plus, next_minus, start, start + _STRETCH)
+                for i in range(_STRETCH):
+                    difference[start + i] += widened(rows[plus, start + i]) - widened(rows[minus, start + i])
+            for i in range(stretches * _STRETCH, d):
+                difference[i] += widened(rows[plus, i]) - widened(rows[minus, i])
+        _fetch(rows, np.intp(following[0]), np.intp(following[k]), 0, d)
+        query_pos, query_neg = rows[task[2 * k]], rows[task[2 * k + 1]]
+        total = np.float32(0)
+        for i in range(d):
+            total += (widened(query_pos[i]) - widened(query_neg[i])) * difference[i]
+        out[n] = total * scale
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def _nearest(rows, tasks, k, out):
     d = rows.shape[1]
-    for u in range(tasks.shape[0]):
-        for t in range(tasks.shape[1]):
-            task = tasks[u, t]
-            query_pos, query_neg = rows[task[2 * k]], rows[task[2 * k + 1]]
-            largest = np.float32(-2)
-            for j in range(2 * k):
-                explanation = rows[task[j]]
-                a, b = np.float32(0), np.float32(0)
-                for i in range(d):
-                    a += widened(query_pos[i]) * widened(explanation[i])
-                    b += widened(query_neg[i]) * widened(explanation[i])
-                largest = max(largest, a, b)
-            out[u, t] = largest
+    for n in range(len(tasks)):
+        task = tasks[n]
+        query_pos, query_neg = rows[task[2 * k]], rows[task[2 * k + 1]]
+        largest = np.float32(-2)
+        for j in range(2 * k):
+            explanation = rows[task[j]]
+            a, b = np.float32(0), np.float32(0)
+            for i in range(d):
+                a += widened(query_pos[i]) * widened(explanation[i])
+                b += widened(query_neg[i]) * widened(explanation[i])
+            largest = max(largest, a, b)
+        out[n] = largest
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def _values(rows, tasks, k, out):
     d = rows.shape[1]
-    for u in range(tasks.shape[0]):
-        for t in range(tasks.shape[1]):
-            task = tasks[u, t]
-            query_pos, query_neg = rows[task[2 * k]], rows[task[2 * k + 1]]
-            for j in range(2 * k):
-                explanation = rows[task[j]]
-                a, b = np.float32(0), np.float32(0)
-                for i in range(d):
-                    a += widened(query_pos[i]) * widened(explanation[i])
-                    b += widened(query_neg[i]) * widened(explanation[i])
-                out[u, t, 0, j] = a
-                out[u, t, 1, j] = b
+    for n in range(len(tasks)):
+        task = tasks[n]
+        query_pos, query_neg = rows[task[2 * k]], rows[task[2 * k + 1]]
+        for j in range(2 * k):
+            explanation = rows[task[j]]
+            a, b = np.float32(0), np.float32(0)
+            for i in range(d):
+                a += widened(query_pos[i]) * widened(explanation[i])
+                b += widened(query_neg[i]) * widened(explanation[i])
+            out[n, 0, j] = a
+            out[n, 1, j] = b
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def _distance_margins(rows, tasks, k, out):
     p = rows.shape[1]
     difference = np.empty(_CHUNK, dtype=np.float32)
-    for u in range(tasks.shape[0]):
-        for t in range(tasks.shape[1]):
-            task = tasks[u, t]
-            whole = 0.0
-            for start in range(0, p, _CHUNK):
-                stop = min(start + _CHUNK, p)
-                difference[:] = np.float32(0)
-                for j in range(k):
-                    positive, negative = rows[task[j], start:stop], rows[task[k + j], start:stop]
-                    for i in range(stop - start):
-                        difference[i] += positive[i] - negative[i]
-                query_pos, query_neg = rows[task[2 * k], start:stop], rows[task[2 * k + 1], start:stop]
-                total = np.float32(0)
+    for n in range(len(tasks)):
+        task = tasks[n]
+        whole = 0.0
+        for start in range(0, p, _CHUNK):
+            stop = min(start + _CHUNK, p)
+            difference[:] = np.float32(0)
+            for j in range(k):
+                positive, negative = rows[task[j], start:stop], rows[task[k + j], start:stop]
                 for i in range(stop - start):
-                    total += (query_pos[i] - query_neg[i]) * difference[i]
-                whole += total
-            out[u, t] = 2 * whole / k
+                    difference[i] += positive[i] - negative[i]
+            query_pos, query_neg = rows[task[2 * k], start:stop], rows[task[2 * k + 1], start:stop]
+            total = np.float32(0)
+            for i in range(stop - start):
+                total += (query_pos[i] - query_neg[i]) * difference[i]
+            whole += total
+        out[n] = 2 * whole / k
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def _distance_values(rows, tasks, k, out):
     p = rows.shape[1]
     whole = np.empty((2, 2 * k), dtype=np.float64)
-    for u in range(tasks.shape[0]):
-        for t in range(tasks.shape[1]):
-            task = tasks[u, t]
-            whole[:] = 0.0
-            for start in range(0, p, _CHUNK):
-                stop = min(start + _CHUNK, p)
-                for q in range(2):
-                    query = rows[task[2 * k + q], start:stop]
-                    for j in range(2 * k):
-                        explanation = rows[task[j], start:stop]
-                        total = np.float32(0)
-                        for i in range(stop - start):
-                            total += (query[i] - explanation[i]) * (query[i] - explanation[i])
-                        whole[q, j] += total
-            out[u, t] = -whole
+    for n in range(len(tasks)):
+        task = tasks[n]
+        whole[:] = 0.0
+        for start in range(0, p, _CHUNK):
+            stop = min(start + _CHUNK, p)
+            for q in range(2):
+                query = rows[task[2 * k + q], start:stop]
+                for j in range(2 * k):
+                    explanation = rows[task[j], start:stop]
+                    total = np.float32(0)
+                    for i in range(stop - start):
+                        total += (query[i] - explanation[i]) * (query[i] - explanation[i])
+                    whole[q, j] += total
+        out[n] = -whole

@@ -23,6 +23,7 @@ from stages.errors import StudyError
 
 VERSION = 1
 _BLOCK = 128  # units scanned together: thresholds and buffers of a block stay in the second-level cache
+_ROWS = 1024  # units unpacked together, so that the temporaries stay small beside the result
 _MIX_1, _MIX_2 = (
     np.uint32(0x85EBCA6B),
     np.uint32(0xC2B2AE35),
@@ -32,14 +33,14 @@ _UNMIX_2 = np.uint32(pow(0xC2B2AE35, -1, 2**32))
 
 
 @numba.njit(inline="always")
-def _finalise(h):  # noqa: ANN001, ANN202 - compiled code; every step is cast because numba widens to 64 bits
+def _finalise(h):  # every step is cast because numba widens to 64 bits
     h = np.uint32((h ^ (h >> np.uint32(16))) * _MIX_1)
     h = np.uint32((h ^ (h >> np.uint32(13))) * _MIX_2)
     return np.uint32(h ^ (h >> np.uint32(16)))
 
 
 @numba.njit(inline="always")
-def _mix(image, low, high):  # noqa: ANN001, ANN202
+def _mix(image, low, high):
     return np.uint32(_finalise(np.uint32(image ^ low)) ^ high)
 
 
@@ -82,64 +83,52 @@ def unpack(keys: NDArray[np.uint64], unit_keys: NDArray[np.uint64]) -> tuple[NDA
 
 
 @numba.njit(nogil=True, cache=True)
-def _cut(keys, n, k):  # noqa: ANN001, ANN202
-    """Move the k largest of keys[:n] to the front; return the smallest of them (Hoare's quickselect)."""
-    low, high = 0, n - 1
+def _cut(keys, k):
+    """Move the k largest keys to the front; return the smallest of them.
+
+    Quickselect. Its partition has no branch that depends on a key: the processor would guess half of them wrong.
+    """
+    low, high = 0, len(keys) - 1
     while low < high:
         middle = (low + high) >> 1
         a, b, c = keys[low], keys[middle], keys[high]
         pivot = max(min(a, b), min(max(a, b), c))
-        i, j = low, high
-        while i <= j:
-            while keys[i] > pivot:
-                i += 1
-            while keys[j] < pivot:
-                j -= 1
-            if i <= j:
-                keys[i], keys[j] = keys[j], keys[i]
-                i += 1
-                j -= 1
-        if k - 1 <= j:
-            high = j
-        elif k - 1 >= i:
-            low = i
+        keys[low if pivot == a else middle if pivot == b else high] = c
+        place = low
+        for i in range(low, high):
+            key = keys[i]
+            keys[i] = keys[place]
+            keys[place] = key
+            place += np.int64(key > pivot)
+        keys[high] = keys[place]
+        keys[place] = pivot
+        if place < k - 1:
+            low = place + 1
+        elif place > k - 1:
+            high = place - 1
         else:
             break
     return keys[k - 1]
 
 
 @numba.njit(nogil=True, cache=True)
-def _scan(
-    values,
-    images,
-    low,
-    high,
-    top,
-    n_top,
-    top_value,
-    top_mix,
-    bottom,
-    n_bottom,
-    bottom_value,
-    bottom_mix,
-    k,
-    first,
-    last,
-):  # noqa: ANN001, ANN202, E501
+def _scan(values, images, low, high, buffers, counts, bounds, bound_mixes, k, first, last):
     """Offer a batch (images, units) to the buffers of units first..last; return the flat place of a bad value or -1.
 
     The bottom side stores inverted keys, so that both sides keep their largest. A first loop without branches, which
-    compiles to vector code, marks the values that enter a buffer; the second touches only those.
+    compiles to vector code, marks the values that enter a buffer; the rest touches only those.
     """
     scratch = np.empty(1, dtype=np.uint32)
     as_float = scratch.view(np.float32)
     marks = np.zeros(_BLOCK, dtype=np.uint8)
     words = marks.view(np.uint64)
+    entrants = np.empty(_BLOCK + 1, dtype=np.int64)
+    full = buffers.shape[2]
     for start in range(first, last, _BLOCK):
         stop = min(start + _BLOCK, last)
         marks[:] = 0
-        ceiling, ceiling_mix = top_value[start:stop], top_mix[start:stop]
-        floor, floor_mix = bottom_value[start:stop], bottom_mix[start:stop]
+        ceiling, ceiling_mix = bounds[0, start:stop], bound_mixes[0, start:stop]
+        floor, floor_mix = bounds[1, start:stop], bound_mixes[1, start:stop]
         low_bits, high_bits = low[start:stop], high[start:stop]
         for b in range(values.shape[0]):
             image = np.uint32(images[b])
@@ -150,52 +139,40 @@ def _scan(
                 below = (v < ceiling[j]) | ((v == ceiling[j]) & (m <= ceiling_mix[j]))
                 above = (v > floor[j]) | ((v == floor[j]) & (m >= floor_mix[j]))
                 marks[j] = np.uint8(1) - np.uint8(below & above)  # NaN fails every comparison and is marked
+            n_entrants = 0
             for w in range((len(row) + 7) >> 3):
-                if words[w] == 0:
-                    continue
-                for j in range(8 * w, min(8 * w + 8, len(row))):
-                    if marks[j] == 0:
-                        continue
-                    v = row[j] + np.float32(0)  # -0 becomes 0
-                    if not (abs(v) < np.inf):
-                        return np.int64(b) * values.shape[1] + start + j
-                    m = _mix(image, low_bits[j], high_bits[j])
-                    as_float[0] = v
-                    bits = scratch[0]
-                    bits = np.uint32(~bits) if bits >> np.uint32(31) else np.uint32(bits | np.uint32(0x80000000))
-                    key = (np.uint64(bits) << np.uint64(32)) | np.uint64(m)
-                    u = start + j
-                    if (v > ceiling[j]) | ((v == ceiling[j]) & (m > ceiling_mix[j])):
-                        _push(top, n_top, u, key, k, ceiling, ceiling_mix, j, np.uint64(0), scratch, as_float)
-                    if (v < floor[j]) | ((v == floor[j]) & (m < floor_mix[j])):
-                        _push(
-                            bottom,
-                            n_bottom,
-                            u,
-                            ~key,
-                            k,
-                            floor,
-                            floor_mix,
-                            j,
-                            ~np.uint64(0),
-                            scratch,
-                            as_float,
+                if words[w] != 0:
+                    for j in range(8 * w, 8 * w + 8):
+                        entrants[n_entrants] = j
+                        n_entrants += np.int64(marks[j])
+            for entrant in range(n_entrants):
+                j = entrants[entrant]
+                u = start + j
+                v = row[j] + np.float32(0)  # -0 becomes 0
+                if not (abs(v) < np.inf):
+                    return np.int64(b) * values.shape[1] + u
+                m = _mix(image, low_bits[j], high_bits[j])
+                as_float[0] = v
+                bits = scratch[0]
+                bits = np.uint32(~bits) if bits >> np.uint32(31) else np.uint32(bits | np.uint32(0x80000000))
+                key = (np.uint64(bits) << np.uint64(32)) | np.uint64(m)
+                # written on both sides and counted where it enters: a branch would be guessed wrong half the time
+                buffers[0, u, counts[0, u]] = key
+                counts[0, u] += np.int64((v > ceiling[j]) | ((v == ceiling[j]) & (m > ceiling_mix[j])))
+                buffers[1, u, counts[1, u]] = ~key
+                counts[1, u] += np.int64((v < floor[j]) | ((v == floor[j]) & (m < floor_mix[j])))
+                for side in range(2):
+                    if counts[side, u] == full:
+                        bound = _cut(buffers[side, u], k)
+                        bound = bound if side == 0 else ~bound
+                        counts[side, u] = k
+                        bound_mixes[side, u] = np.uint32(bound & np.uint64(0xFFFFFFFF))
+                        bits = np.uint32(bound >> np.uint64(32))
+                        scratch[0] = (
+                            np.uint32(bits & np.uint32(0x7FFFFFFF)) if bits >> np.uint32(31) else np.uint32(~bits)
                         )
+                        bounds[side, u] = as_float[0]
     return np.int64(-1)
-
-
-@numba.njit(nogil=True, cache=True)
-def _push(buffer, counts, u, key, k, bound, bound_mix, j, flip, scratch, as_float):  # noqa: ANN001, ANN202
-    """Add a key to a unit's buffer; a full buffer is cut to its k largest and the threshold follows."""
-    buffer[u, counts[u]] = key
-    counts[u] += 1
-    if counts[u] == buffer.shape[1]:
-        last = _cut(buffer[u], counts[u], k) ^ flip
-        counts[u] = k
-        bound_mix[j] = np.uint32(last & np.uint64(0xFFFFFFFF))
-        bits = np.uint32(last >> np.uint64(32))
-        scratch[0] = np.uint32(bits & np.uint32(0x7FFFFFFF)) if bits >> np.uint32(31) else np.uint32(~bits)
-        bound[j] = as_float[0]
 
 
 class NotFinite(StudyError):
@@ -225,7 +202,8 @@ class Ranked:
 class Extremes:
     """Running selection for units with the given keys (uint64); k images a side.
 
-    Memory: two buffers of 2(k+1) keys of 8 bytes a unit, twice the final state, whatever the number of images.
+    Memory: two buffers of 2(k+1) keys of 8 bytes a unit, twice the final state, whatever the number of images;
+    `keys` and `ranked` each add their result, once the final state.
     """
 
     def __init__(self, unit_keys: NDArray[np.uint64], k: int, *, threads: int = 1) -> None:
@@ -237,15 +215,11 @@ class Extremes:
         units = len(self.unit_keys)
         self._kept = k + 1  # one more than asked for tells whether the last one is tied with an image outside
         self._low, self._high = _split(self.unit_keys)
-        self._sides = [
-            (
-                np.empty((units, 2 * self._kept), dtype=np.uint64),
-                np.zeros(units, dtype=np.int64),
-                np.full(units, bound, dtype=np.float32),
-                np.full(units, mix, dtype=np.uint32),
-            )
-            for bound, mix in ((-np.inf, 0), (np.inf, 0xFFFFFFFF))
-        ]
+        # axis 0 of all four: the top side, whose bound a value must exceed, and the bottom side
+        self._buffers = np.empty((2, units, 2 * self._kept), dtype=np.uint64)
+        self._counts = np.zeros((2, units), dtype=np.int64)
+        self._bounds = np.repeat(np.array([[-np.inf], [np.inf]], dtype=np.float32), units, axis=1)
+        self._bound_mixes = np.repeat(np.array([[0], [0xFFFFFFFF]], dtype=np.uint32), units, axis=1)
 
     def update(self, values: NDArray[np.float32], images: NDArray[np.integer]) -> None:
         """Offer a batch: values (images, units) float32 and the image numbers. Each image must be offered once.
@@ -261,7 +235,7 @@ class Extremes:
 
         def scan(first: int) -> int:
             return _scan(
-                values, images, self._low, self._high, *self._sides[0], *self._sides[1],
+                values, images, self._low, self._high, self._buffers, self._counts, self._bounds, self._bound_mixes,
                 self._kept, first, min(first + step, units),
             )  # fmt: skip
 
@@ -281,12 +255,12 @@ class Extremes:
         """Packed keys (units, min(k + 1, n)) of both sides, each from its extreme inwards: the mergeable state."""
         kept = min(self._kept, self.n_images)
         sides = []
-        for buffer, counts, _, _ in self._sides:
+        for buffer, counts in zip(self._buffers, self._counts, strict=True):
             side = np.empty((len(self.unit_keys), kept), dtype=np.uint64)
             for u in range(len(self.unit_keys)):
                 side[u] = np.sort(buffer[u, : counts[u]])[::-1][:kept]
             sides.append(side)
-        return sides[0], ~sides[1]
+        return sides[0], np.invert(sides[1], out=sides[1])
 
     def ranked(self) -> Ranked:
         """The selection so far."""
@@ -304,14 +278,20 @@ def merge_keys(
 
 def ranked(top: NDArray[np.uint64], bottom: NDArray[np.uint64], unit_keys: NDArray[np.uint64], k: int) -> Ranked:
     """Values, images and boundary ties behind the packed keys of both sides."""
-    keys = unit_keys[:, None]
-    top_values, top_images = unpack(top, keys)
-    bottom_values, bottom_images = unpack(bottom, keys)
-    tied = [
-        side[:, k] == side[:, k - 1] if side.shape[1] > k else np.zeros(len(side), dtype=bool)
-        for side in (top_values, bottom_values)
-    ]
-    return Ranked(top_values[:, :k], top_images[:, :k], bottom_values[:, :k], bottom_images[:, :k], *tied)
+    shape = (len(unit_keys), min(k, top.shape[1]))
+    lists, tied = [], []
+    for side in (top, bottom):
+        values, images = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.int32)
+        beyond = np.zeros(len(side), dtype=bool)
+        for start in range(0, len(side), _ROWS):
+            rows = slice(start, start + _ROWS)
+            value, image = unpack(side[rows], unit_keys[rows, None])
+            values[rows], images[rows] = value[:, :k], image[:, :k]
+            if side.shape[1] > k:
+                beyond[rows] = value[:, k] == value[:, k - 1]
+        lists += [values, images]
+        tied.append(beyond)
+    return Ranked(*lists, *tied)
 
 
 def tie_share(values: NDArray[np.float32], tied_beyond: NDArray[np.bool_], count: int) -> NDArray[np.float32]:
@@ -371,7 +351,7 @@ class Moments:
 
 
 @numba.njit(nogil=True, cache=True)
-def _batch_sums(values, sums, nonpositive):  # noqa: ANN001, ANN202
+def _batch_sums(values, sums, nonpositive):
     for start in range(0, values.shape[1], 512):
         total, squares = sums[0, start : start + 512], sums[1, start : start + 512]
         count = nonpositive[start : start + 512]

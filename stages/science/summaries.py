@@ -2,7 +2,7 @@
 
 Every table has one row a group and backend. An interval of a mean is that of normal theory over units:
 mean +- t * sd / sqrt(n) with the t quantile for n - 1 degrees of freedom, units taken as a sample; NaN below
-two units.
+FEWEST units.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from scipy import stats
 
 from stages.science.controls import label_factors
 
+# Units below which a mean gets no interval: that of two scores easily spans more than the whole scale.
+FEWEST = 4
 PERCENTILES = (5, 25, 50, 75, 95)
 KEY = ["model", "layer", "unit", "condition"]
 MODEL_COLUMNS = [
@@ -86,11 +88,11 @@ TRAINING_COLUMNS = ["model", "series", "backend", "step", "top1", "mis_mean", "m
 def mean_interval(
     mean: NDArray[np.floating], sd: NDArray[np.floating], n: NDArray[np.integer], confidence: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Ends of the interval of means of n values with standard deviation sd (ddof 1); NaN for n < 2."""
+    """Ends of the interval of means of n values with standard deviation sd (ddof 1); NaN for n < FEWEST."""
     n = np.asarray(n, dtype=np.float64)
-    enough = np.maximum(n, 2.0)
+    enough = np.maximum(n, FEWEST)
     reach = stats.t.ppf((1 + confidence) / 2, enough - 1) * np.asarray(sd, np.float64) / np.sqrt(enough)
-    reach = np.where(n >= 2, reach, np.nan)
+    reach = np.where(n >= FEWEST, reach, np.nan)
     return np.asarray(mean) - reach, np.asarray(mean) + reach
 
 
@@ -215,15 +217,32 @@ def training_summary(models: pd.DataFrame) -> pd.DataFrame:
     return steps.sort_values(["series", "backend", "step"], kind="stable")[TRAINING_COLUMNS].reset_index(drop=True)
 
 
-def trained_minus_untrained(training: pd.DataFrame, backend: str) -> float:
-    """Mean over series of mean MIS at the last step minus at step 0; NaN where no series has both."""
-    steps = training[training["backend"] == backend].sort_values("step", kind="stable")
-    gains = [
-        rows["mis_mean"].iloc[-1] - rows["mis_mean"].iloc[0]
-        for _, rows in steps.groupby("series", sort=True)
-        if len(rows) > 1 and rows["step"].iloc[0] == 0
-    ]
-    return float(np.mean(gains)) if gains else float("nan")
+GAIN_COLUMNS = ["backend", "series", "n_units", "difference", "low", "high"]
+ALL_SERIES = "(mean over series)"
+
+
+def training_gain(units: pd.DataFrame, networks: Networks, backend: str, confidence: float) -> pd.DataFrame:
+    """What training adds to MIS: last step minus step 0, unit by unit; one row a series and their mean.
+
+    `units` of one backend. A unit is paired with itself at step 0, so differences between units cancel; units that
+    are constant at either step are left out. The last row is the unweighted mean over series, its interval normal.
+    """
+    rows = []
+    for fresh, series in networks.untrained.items():
+        last = networks.last_of[series]
+        pairs = units[units["model"] == last].merge(
+            units[units["model"] == fresh], on=["layer", "unit", "condition"], suffixes=("", "_fresh")
+        )
+        change = (pairs["mis"] - pairs["mis_fresh"]).to_numpy()
+        if len(change) > 1:
+            rows.append((series, len(change), change.mean(), change.std(ddof=1) / np.sqrt(len(change))))
+    table = pd.DataFrame(rows, columns=["series", "n_units", "difference", "error"])
+    if len(table):
+        error = np.sqrt((table["error"] ** 2).sum()) / len(table)
+        table.loc[len(table)] = [ALL_SERIES, table["n_units"].sum(), table["difference"].mean(), error]
+    reach = stats.norm.ppf(0.5 + confidence / 2) * table["error"]
+    table["low"], table["high"] = table["difference"] - reach, table["difference"] + reach
+    return table.assign(backend=backend)[GAIN_COLUMNS]
 
 
 # ---- planted units
@@ -424,7 +443,8 @@ class Networks:
     """Names of a roster by what they are for.
 
     study: studied networks with all their training steps; ranked: those at their last step; planted: control units;
-    permuted: chance network -> the one it permutes; untrained: network at step 0 -> its series.
+    permuted: chance network -> the one it permutes; untrained: network at step 0 -> its series; last_of: series ->
+    its network at the last step.
     """
 
     study: list[str]
@@ -432,6 +452,7 @@ class Networks:
     planted: list[str]
     permuted: dict[str, str]
     untrained: dict[str, str]
+    last_of: dict[str, str]
 
 
 def networks_of(roster: pd.DataFrame) -> Networks:
@@ -440,12 +461,14 @@ def networks_of(roster: pd.DataFrame) -> Networks:
     chance = roster["constructor"] == "control:permuted"
     planted = (roster["role"] == "control") & roster["constructor"].str.startswith("control:") & ~chance
     fresh = roster[study & roster["step"].eq(0).fillna(False) & (roster["series"] != "")]
+    finished = roster[study & (roster["last"] == 1) & (roster["series"] != "")]
     return Networks(
         study=list(roster["name"][study]),
         ranked=list(roster["name"][study & (roster["last"] == 1)]),
         planted=list(roster["name"][planted]),
         permuted={row["name"]: json.loads(row["kwargs"])["of"] for row in roster[chance].to_dict("records")},
         untrained=dict(zip(fresh["name"], fresh["series"], strict=True)),
+        last_of=dict(zip(finished["series"], finished["name"], strict=True)),
     )
 
 
@@ -482,8 +505,11 @@ def headline(
         "hash_z_sd": hashes["z_sd"].mean(),
         "dose_response_rising": dose_response_rises(controls, first),
         "controls_failed": int((controls["passed"] == 0).sum()) if len(controls) else None,
-        "trained_minus_untrained": trained_minus_untrained(tables["training"], first),
     }
+    gain = tables["training_gain"].query("backend == @first and series == @ALL_SERIES")
+    if len(gain):
+        names = {"": "difference", "_low": "low", "_high": "high"}
+        found |= {f"trained_minus_untrained{name}": gain[column].iloc[0] for name, column in names.items()}
     for backend in backends[:_NAMED_BACKENDS]:
         found |= {f"slope_{backend}": slopes[backend], f"pearson_unit_{backend}": outside.get(("unit", backend))}
     known = {name: value for name, value in found.items() if value is not None and np.isfinite(value)}

@@ -1,0 +1,1 @@
+"""Measurements of the two compiled kernels against straightforward forms, side by side on one machine."""

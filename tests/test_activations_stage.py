@@ -1,0 +1,442 @@
+"""The activations stage against a slow reference, and under shards, workers, failures and interruptions."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from stages import activations
+from stages.errors import StudyError
+from stages.loading import load_network
+from stages.pipeline import networks, pictures, tables
+from stages.science import controls, selection, units
+from stages.science.tasks import unit_keys
+
+RULES = {"layer_types": ("Conv", "Linear", "BatchNorm", "LayerNorm", "GroupNorm"), "norm_act": "before"}
+BATCH, N_EXTREMES = 16, 20
+NETWORKS = ["tiny", "vit", "50"]
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+def layers_of(study, name):
+    layers = tables.read_parquet(study.folder / "activations" / "layers.parquet")
+    return layers[layers["model"] == name]
+
+
+def extremes(study, name):
+    return load_file(study.folder / "activations" / f"{name}.safetensors")
+
+
+def network(study, name):
+    roster = networks.read_roster(study.folder / "models" / "roster.csv").set_index("name", drop=False)
+    return load_network(roster.loc[name].to_dict(), study.folder / "models", study.code, 0)
+
+
+def full_matrix(study, name):
+    """Layers and the value of every unit for every image, in batches that are filled up with other images."""
+    images, found = pictures.open_images(study.folder / "images"), network(study, name)
+    every = [images.pixels(row) for row in range(len(images))]
+    layers = units.find_layers(found.model, found.preprocessing.batch(every[:3]), **RULES)
+    parts = []
+    with units.Capture(found.model, layers, BATCH, torch.device("cpu")) as capture:
+        for start in range(0, len(every), BATCH):
+            batch = (every[start : start + BATCH] + every)[:BATCH]
+            parts.append(capture(found.preprocessing.batch(batch)).numpy().copy())
+    return layers, np.concatenate(parts)[: len(every)]
+
+
+@pytest.fixture(scope="module")
+def reference(finished_study):
+    return {name: full_matrix(finished_study, name) for name in NETWORKS}
+
+
+def order(values, keys):
+    """Images of each unit from the least to the most exciting: by value, equal values by the keyed mix."""
+    mixes = selection.mix32(np.arange(len(values))[:, None], keys[None])
+    return np.stack([np.lexsort((mixes[:, u], values[:, u] + 0.0)) for u in range(values.shape[1])])
+
+
+def keys_of(name, layers):
+    return np.concatenate([unit_keys(0, name, layer.name, np.arange(layer.width)) for layer in layers])
+
+
+# --------------------------------------------------------------------------- what is found
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_extremes_are_those_of_the_full_matrix(finished_study, reference, name):
+    layers, values = reference[name]
+    found, ranks = extremes(finished_study, name), order(values, keys_of(name, layers))
+    columns = np.arange(values.shape[1])[:, None]
+    assert values.shape == (60, found["top_images"].shape[0])
+    np.testing.assert_array_equal(found["bottom_images"], ranks[:, :N_EXTREMES])
+    np.testing.assert_array_equal(found["top_images"], ranks[:, ::-1][:, :N_EXTREMES])
+    np.testing.assert_array_equal(found["top_values"], values.T[columns, found["top_images"]])
+    np.testing.assert_array_equal(found["bottom_values"], values.T[columns, found["bottom_images"]])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_statistics_are_those_of_the_full_matrix(finished_study, reference, name):
+    _, values = reference[name]
+    found, exact = extremes(finished_study, name), values.astype(np.float64)
+    np.testing.assert_array_equal(found["min"], values.min(axis=0))
+    np.testing.assert_array_equal(found["max"], values.max(axis=0))
+    np.testing.assert_allclose(found["mean"], exact.mean(axis=0), rtol=1e-12, atol=1e-13)
+    # the mean of squares less the square of the mean keeps about twelve digits of the larger one
+    np.testing.assert_allclose(found["variance"], exact.var(axis=0), rtol=1e-9, atol=1e-11)
+    np.testing.assert_array_equal(found["nonpositive"], (values <= 0).sum(axis=0) / 60)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_layers_are_in_order_and_their_offsets_add_up(finished_study, reference, name):
+    layers, values = reference[name]
+    table = layers_of(finished_study, name)
+    assert table["layer"].tolist() == [layer.name for layer in layers]
+    assert table["width"].tolist() == [layer.width for layer in layers]
+    assert table["offset"].tolist() == np.cumsum([0, *table["width"]])[:-1].tolist()
+    assert table["width"].sum() == values.shape[1]
+    assert ((table["depth"] > 0) & (table["depth"] < 1)).all(), "the first and the last layer are left out"
+    assert table["layer_index"].is_monotonic_increasing
+
+
+def test_values_are_those_of_the_network_image_by_image(finished_study):
+    # without hooks: the two layers between the first and the last one, by hand
+    found, images = network(finished_study, "tiny"), pictures.open_images(finished_study.folder / "images")
+    model, state = found.model, extremes(finished_study, "tiny")
+    for unit, rank in ((0, 0), (5, 19), (9, 0), (13, 3)):
+        with torch.no_grad():
+            norm = model.norm(model.first(found.preprocessing.batch([images.pixels(state["top_images"][unit, rank])])))
+            middle = model.middle(model.act(norm))
+        by_hand = torch.cat([norm.mean(dim=(0, 2, 3)), middle.mean(dim=(0, 2, 3))])
+        assert by_hand[unit].item() == pytest.approx(state["top_values"][unit, rank], abs=1e-5)
+
+
+def test_rows_are_in_roster_order_without_similarity_networks(finished_study):
+    table = tables.read_parquet(finished_study.folder / "activations" / "layers.parquet")
+    assert list(dict.fromkeys(table["model"])) == ["tiny", "vit", "50", "probed", "chance", "shuffled"]
+    note = tables.read_json(finished_study.folder / "activations" / "run.json")
+    assert note["device_kinds"] == ["cpu"]
+    assert note["n_images"] == 60
+
+
+def test_kept_columns_are_whole(finished_study, reference):
+    layers, values = reference["tiny"]
+    kept = tables.read_parquet(finished_study.folder / "activations" / "kept" / "tiny.parquet")
+    assert list(zip(kept["layer"], kept["unit"], strict=True)) == [("norm", 0), ("middle", 3)]
+    np.testing.assert_array_equal(np.stack(kept["values"]), values[:, [0, layers[0].width + 3]].T)
+    assert [path.name for path in (finished_study.folder / "activations" / "kept").iterdir()] == ["tiny.parquet"]
+
+
+def test_directions_are_combinations_of_their_layer(finished_study, reference):
+    # the same constructor and seed, but another name and so other initial weights
+    _, values = full_matrix(finished_study, "probed")
+    matrix = np.load(finished_study.folder / "directions.npy")
+    probed = torch.from_numpy(values[:, 8:14]) @ torch.from_numpy(matrix)
+    found, table = extremes(finished_study, "probed"), layers_of(finished_study, "probed")
+    assert table[["layer", "width", "offset"]].to_numpy().tolist() == [["middle", 4, 0]]
+    assert found["top_images"].shape == (4, N_EXTREMES)
+    columns = np.arange(4)[:, None]
+    np.testing.assert_allclose(
+        found["top_values"], probed.numpy().T[columns, found["top_images"]], rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(found["max"], probed.numpy().max(axis=0), rtol=1e-5, atol=1e-6)
+
+
+def test_chance_controls_are_the_keyed_hashes(finished_study):
+    found, table = extremes(finished_study, "chance"), layers_of(finished_study, "chance")
+    values = np.concatenate([layer.values for layer in controls.chance(60, 0)], axis=1)
+    assert table["layer"].tolist() == ["hash", "hash_rectified"]
+    assert set(table["layer_type"]) == {"Other"}
+    np.testing.assert_array_equal(found["max"], values.max(axis=0))
+    np.testing.assert_array_equal(found["top_images"][:200, 0], values[:, :200].argmax(axis=0))
+    labels = pd.read_csv(finished_study.folder / "activations" / "control_labels.csv", dtype=str, keep_default_na=False)
+    assert set(labels["model"]) == {"chance"}
+    assert len(labels) == 400
+
+
+def test_a_permuted_control_has_the_values_of_its_network_on_other_images(finished_study):
+    base, found = extremes(finished_study, "tiny"), extremes(finished_study, "shuffled")
+    for name in base:
+        if not name.endswith("_images"):
+            np.testing.assert_array_equal(found[name], base[name])
+    one, two = (layers_of(finished_study, name).drop(columns="model") for name in ("tiny", "shuffled"))
+    pd.testing.assert_frame_equal(one.reset_index(drop=True), two.reset_index(drop=True))
+    ends = [np.concatenate([each["top_images"], each["bottom_images"]], axis=1) for each in (base, found)]
+    pairs = [dict(zip(*rows, strict=True)) for rows in zip(*ends, strict=True)]
+    for u, pair in enumerate(pairs):
+        assert len(set(pair.values())) == len(pair), "different images stay different"
+        assert [pair[old] for old in ends[0][u]] == ends[1][u].tolist(), "an image on both sides gets one new name"
+    assert pairs[0] != pairs[1], "each unit is dealt on its own"
+    assert sum(old == new for pair in pairs for old, new in pair.items()) < 0.1 * sum(map(len, pairs))
+
+
+# --------------------------------------------------------------------------- the same bytes by other roads
+
+
+@pytest.fixture
+def small(drawn_study):
+    """A study of one network with a kept column."""
+    drawn_study.params(activations__keep=["net/middle/3"])
+    drawn_study.roster({"name": "net"}, {"name": "other", "kwargs": '{"dead": [1]}'})
+    drawn_study.run_models()
+    return drawn_study
+
+
+@pytest.fixture
+def fresh_store(tmp_path, monkeypatch):
+    """Call to work with an empty store from here on."""
+    count = iter(range(100))
+    return lambda: monkeypatch.setenv("MIS_STORE", str(tmp_path / f"store{next(count)}"))
+
+
+def test_two_workers_give_the_bytes_of_one(small, fresh_store, monkeypatch):
+    one = contents(small.run_activations("one"))
+    fresh_store()
+    monkeypatch.setenv("MIS_WORKERS", "2")
+    assert contents(small.run_activations("two")) == one
+
+
+def test_shards_give_the_bytes_of_one_pass(small, fresh_store, monkeypatch):
+    whole = contents(small.run_activations("whole"))
+    fresh_store()
+    monkeypatch.setattr(activations, "_SHARD", 2 * BATCH)
+    assert contents(small.run_activations("sharded")) == whole
+
+
+@pytest.fixture
+def forwards(monkeypatch):
+    """Counts the batches of the sweep; those of the checks before it are smaller."""
+    calls = []
+    usual = units.Capture.__call__
+
+    def counted(self, batch):
+        if len(batch) > 4:
+            calls.append(batch)
+        return usual(self, batch)
+
+    monkeypatch.setattr(units.Capture, "__call__", counted)
+    return calls
+
+
+def test_an_interrupted_run_goes_on_at_the_last_finished_shard(small, fresh_store, monkeypatch, forwards):
+    monkeypatch.setattr(activations, "_SHARD", BATCH)
+    whole = contents(small.run_activations("whole"))
+    assert len(forwards) == 2 * 4, "four batches of each network"
+    fresh_store()
+    forwards.clear()
+    usual = pictures.ImageSet.pixels
+
+    def interrupted(self, row):
+        if row >= 2 * BATCH:
+            raise KeyboardInterrupt
+        return usual(self, row)
+
+    monkeypatch.setattr(pictures.ImageSet, "pixels", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        small.run_activations("resumed")
+    assert len(forwards) == 2
+    forwards.clear()
+    monkeypatch.setattr(pictures.ImageSet, "pixels", usual)
+    assert contents(small.run_activations("resumed")) == whole
+    assert len(forwards) == 2 + 4, "the last two batches of the first network, all of the second"
+
+
+def test_a_second_run_computes_nothing(small, forwards):
+    first = contents(small.run_activations("first"))
+    forwards.clear()
+    assert contents(small.run_activations("second")) == first
+    assert not forwards
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"activations__n_extremes": 21}, {"activations__batch_size": 15}, {"activations__keep": []}, {"seed": 1}],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_changed_parameter_computes_again(small, forwards, change):
+    small.run_activations("first")
+    forwards.clear()
+    small.params(**{"activations__keep": ["net/middle/3"], **change})
+    small.run_activations("second")
+    assert forwards
+
+
+def test_equal_values_are_ordered_by_the_keyed_mix_also_across_shards(small, monkeypatch):
+    # unit 1 of `middle` is dead: 0.5 for every image
+    monkeypatch.setattr(activations, "_SHARD", BATCH)
+    out = small.run_activations()
+    found = load_file(out / "other.safetensors")
+    column = 8 + 1
+    assert found["min"][column] == found["max"][column]
+    ranks = order(np.zeros((60, 1)), unit_keys(0, "other", "middle", np.array([1])))[0]
+    assert found["bottom_images"][column].tolist() == ranks[:N_EXTREMES].tolist()
+    assert found["top_images"][column].tolist() == ranks[::-1][:N_EXTREMES].tolist()
+    assert found["tied_beyond_top"][column]
+    assert found["tied_beyond_bottom"][column]
+
+
+def test_fewer_images_than_extremes_are_all_kept(small):
+    small.params(activations__n_extremes=100)
+    found = load_file(small.run_activations() / "net.safetensors")
+    assert found["top_images"].shape == (14, 60)
+    assert (np.sort(found["top_images"], axis=1) == np.arange(60)).all()
+    np.testing.assert_array_equal(found["top_images"], found["bottom_images"][:, ::-1])
+    assert not found["tied_beyond_top"].any()
+
+
+# --------------------------------------------------------------------------- failures
+
+
+def test_a_network_with_nan_is_recorded_with_layer_unit_and_image(drawn_study):
+    drawn_study.params(activations__max_failed=0.5)
+    drawn_study.roster({"name": "net"}, {"name": "broken", "kwargs": '{"broken": [4]}'})
+    drawn_study.run_models()
+    out = drawn_study.run_activations()
+    (row,) = pd.read_csv(out / "failures.csv", dtype=str).to_dict("records")
+    first = tables.read_parquet(drawn_study.folder / "images" / "manifest.parquet")["path"][0]
+    assert row["model"] == "broken"
+    assert row["stage"] == "activations"
+    assert row["reason"] == f"layer middle, unit 4 is nan for image {first}"
+    assert set(tables.read_parquet(out / "layers.parquet")["model"]) == {"net"}
+    assert not (out / "broken.safetensors").exists()
+
+
+def test_failures_above_the_limit_stop_the_stage(drawn_study):
+    drawn_study.params(activations__max_failed=0.49)
+    drawn_study.roster({"name": "net"}, {"name": "broken", "kwargs": '{"broken": [4]}'})
+    drawn_study.run_models()
+    with pytest.raises(StudyError) as caught:
+        drawn_study.run_activations()
+    text = str(caught.value)
+    assert "1 of 2 networks failed; activations.max_failed allows a share of 0.49. Correct or remove their rows" in text
+    assert "\n  broken: layer middle, unit 4 is nan for image scene_" in text
+
+
+def test_a_permuted_control_of_a_failed_or_unknown_network_fails(drawn_study):
+    shuffled = {"constructor": "control:permuted", "preprocessing": "", "role": "control"}
+    drawn_study.params(activations__max_failed=1.0)
+    drawn_study.roster(
+        {"name": "broken", "kwargs": '{"broken": [4]}'},
+        {"name": "shuffled", **shuffled, "kwargs": '{"of": "broken"}'},
+        {"name": "lost", **shuffled},
+        {"name": "odd", **shuffled, "constructor": "control:odd"},
+    )
+    drawn_study.run_models()
+    reasons = pd.read_csv(drawn_study.run_activations() / "failures.csv", dtype=str).set_index("model")["reason"]
+    assert list(reasons.index) == ["broken", "lost", "odd", "shuffled"]
+    for name, base in (("shuffled", "'broken'"), ("lost", "''")):
+        assert 'kwargs must name a network of the roster that succeeded, as {"of": "NAME"}' in reasons[name]
+        assert reasons[name].endswith(base)
+    assert "constructor 'control:odd' is no control; allowed: control:planted, control:chance" in reasons["odd"]
+
+
+def test_planted_controls_need_factors(study, photographs):
+    study.params(images__source="folder", images__root=str(photographs(20)), human__source="none")
+    study.run_images()
+    study.roster({"name": "controls", "constructor": "control:planted", "preprocessing": "", "role": "control"})
+    study.run_models()
+    with pytest.raises(StudyError, match="control:planted needs the factors of generated scenes; photographs allow"):
+        study.run_activations()
+
+
+@pytest.mark.parametrize(
+    ("keep", "told"),
+    [
+        ("netz/middle/3", r"activations\.keep names network 'netz', which is not in .*roster\.csv"),
+        ("net/middle/6", r"activations\.keep names net/middle/6, which is no unit of net \(written model/layer/unit\)"),
+        ("net/first/0", "names net/first/0, which is no unit of net"),
+        ("net", "names net, which is no unit of net"),
+    ],
+)
+def test_units_to_keep_that_do_not_exist_are_told(small, keep, told):
+    small.params(activations__keep=[keep])
+    with pytest.raises(StudyError, match=told):
+        small.run_activations()
+
+
+@pytest.mark.parametrize(
+    ("matrix", "layer", "told"),
+    [
+        (np.zeros((5, 2)), "middle", r"holds float64 of shape \(5, 2\); layer middle needs .* of shape \(6, number of"),
+        (np.full((6, 2), np.inf), "middle", "holds inf at row 0, column 0"),
+        (np.zeros((6, 2)), "act", "directions name layer 'act', which is none of first, norm, middle, last"),
+    ],
+)
+def test_directions_that_do_not_fit_are_told(drawn_study, matrix, layer, told):
+    np.save(drawn_study.folder / "d.npy", matrix)
+    drawn_study.roster({"name": "net", "directions": f"{layer}={drawn_study.folder / 'd.npy'}"})
+    drawn_study.run_models()
+    with pytest.raises(StudyError, match=told):
+        drawn_study.run_activations()
+
+
+def test_directions_may_be_of_the_last_layer(drawn_study):
+    np.save(drawn_study.folder / "d.npy", np.eye(3)[:, :1])
+    drawn_study.roster({"name": "net", "directions": f"last={drawn_study.folder / 'd.npy'}"})
+    drawn_study.run_models()
+    table = tables.read_parquet(drawn_study.run_activations() / "layers.parquet")
+    assert table[["layer", "width"]].values.tolist() == [["last", 1]]
+
+
+def test_changed_directions_compute_again(drawn_study):
+    path = drawn_study.folder / "d.npy"
+    drawn_study.roster({"name": "net", "directions": f"middle={path}"})
+    np.save(path, np.eye(6)[:, :2])
+    drawn_study.run_models()
+    first = load_file(drawn_study.run_activations("first") / "net.safetensors")
+    np.save(path, np.eye(6)[:, 2:4])
+    second = load_file(drawn_study.run_activations("second") / "net.safetensors")
+    assert not np.array_equal(first["max"], second["max"])
+
+
+def test_no_wanted_layer_is_told(small):
+    small.params(units__layer_types=["GroupNorm"], activations__keep=[])
+    with pytest.raises(StudyError, match=r"no layer is left of 0 with units\.layer_types = GroupNorm"):
+        small.run_activations()
+
+
+def test_a_folder_that_lost_a_picture_is_refused_before_any_work(study, photographs, forwards):
+    root = photographs(20)
+    study.params(images__source="folder", images__root=str(root), human__source="none")
+    study.run_images()
+    study.roster({"name": "net"})
+    study.run_models()
+    (root / "cat" / "000.jpg").unlink()
+    with pytest.raises(
+        StudyError, match=r"cat/000\.jpg first\. Put it back, or take the folder as it is now: dvc repro"
+    ):
+        study.run_activations()
+    assert not forwards
+
+
+def test_photographs_of_any_size_are_read_from_their_folder(study, photographs, monkeypatch):
+    root = photographs(20)
+    study.params(images__source="folder", images__root=str(root), human__source="none")
+    study.run_images()
+    study.roster({"name": "net"})
+    study.run_models()
+    first = contents(study.run_activations("first"))
+    moved = root.rename(root.with_name("moved"))
+    monkeypatch.setenv("MIS_IMAGES", str(moved))
+    assert contents(study.run_activations("second")) == first
+
+
+def test_the_note_of_a_failed_network_is_one_line(drawn_study):
+    drawn_study.params(activations__max_failed=1.0)
+    drawn_study.roster(
+        {"name": "odd", "preprocessing": json.dumps({"crop": 2, "resize": 2, "mean": [0] * 3, "std": [1] * 3})}
+    )
+    drawn_study.run_models()
+    (reason,) = pd.read_csv(drawn_study.run_activations() / "failures.csv", dtype=str)["reason"]
+    assert reason.startswith("RuntimeError: ")
+    assert "\n" not in reason

@@ -1,0 +1,151 @@
+"""The models stage: one resolved row a network and step, and networks that fail by name and reason."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from stages.errors import StudyError
+from stages.loading import load_network
+from stages.pipeline import networks
+from stages.pipeline.tables import sha256_file
+from stages.science import training
+from tests.conftest import PREPROCESSING
+
+
+def contents(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def resolved(folder):
+    return networks.read_roster(folder / "roster.csv").set_index("name", drop=False)
+
+
+def failures(folder):
+    return pd.read_csv(folder / "failures.csv", dtype=str, keep_default_na=False)
+
+
+def test_rows_are_resolved_in_roster_order(drawn_study):
+    drawn_study.roster(
+        {"name": "50", "kwargs": '{"width": 5}', "series": "007"},
+        {"name": "timm", "constructor": "test_resnet", "preprocessing": ""},
+        {"name": "controls", "constructor": "control:planted", "preprocessing": "", "role": "control"},
+    )
+    out = drawn_study.run_models()
+    roster = resolved(out)
+    assert list(roster["name"]) == ["50", "timm", "controls"]
+    assert list(roster.columns) == networks.RESOLVED
+    # 3*3*3*8 + 8, 2*8, 8*5*3*3 + 5, 5*3 + 3
+    assert roster.loc["50", "n_params"] == 224 + 16 + 365 + 18
+    assert roster.loc["50", "series"] == "007"
+    assert roster["input_size"].tolist()[:2] == [32, 160]
+    assert json.loads(roster.loc["50", "preprocessing"])["crop"] == 32
+    assert json.loads(roster.loc["timm", "preprocessing"])["crop"] == 160
+    assert roster["last"].tolist() == [1, 1, 1]
+    assert roster.loc["controls", ["n_params", "preprocessing", "sha256"]].tolist() == [0, "", ""]
+    network = load_network(roster.loc["50"].to_dict(), out, drawn_study.code, 0)
+    assert roster.loc["50", "sha256"] == network.digest
+    assert len(failures(out)) == 0
+
+
+def test_a_file_of_weights_is_resolved_with_its_digest(drawn_study):
+    drawn_study.roster({"name": "other"})
+    out = drawn_study.run_models()
+    model = load_network(resolved(out).loc["other"].to_dict(), out, drawn_study.code, 0).model
+    path = drawn_study.folder / "given.safetensors"
+    save_file(model.state_dict(), path)
+    drawn_study.roster({"name": "net", "weights": str(path), "sha256": sha256_file(path), "top1": "71.25", "step": "3"})
+    roster = resolved(drawn_study.run_models())
+    assert roster.loc["net", "sha256"] == sha256_file(path)
+    assert roster.loc["net", ["top1", "step"]].tolist() == [71.25, 3]
+
+
+def test_failed_networks_below_the_limit_are_recorded_and_the_others_go_on(drawn_study):
+    drawn_study.params(models__max_failed=0.7)
+    drawn_study.roster(
+        {"name": "b", "constructor": "nowhere:f"}, {"name": "net"}, {"name": "a", "kwargs": '{"depth": 3}'}
+    )
+    out = drawn_study.run_models()
+    assert list(resolved(out)["name"]) == ["net"]
+    table = failures(out)
+    assert table["model"].tolist() == ["a", "b"]
+    assert set(table["stage"]) == {"models"}
+    assert table["reason"][0] == "TypeError: network() got an unexpected keyword argument 'depth'"
+    assert table["reason"][1].startswith("module nowhere is neither at")
+
+
+def test_failed_networks_above_the_limit_stop_the_stage_with_all_reasons(drawn_study):
+    drawn_study.params(models__max_failed=0.6)
+    drawn_study.roster(
+        {"name": "b", "constructor": "nowhere:f"}, {"name": "net"}, {"name": "a", "kwargs": '{"depth": 3}'}
+    )
+    with pytest.raises(StudyError) as caught:
+        drawn_study.run_models()
+    text = str(caught.value)
+    assert "2 of 3 networks of" in text
+    assert "roster.csv failed; models.max_failed allows a share of 0.6. Correct or remove their rows, or raise" in text
+    assert "\n  a: TypeError" in text
+    assert "\n  b: module nowhere" in text
+
+
+def test_directions_need_their_file_already_here(drawn_study):
+    drawn_study.roster({"name": "probe", "directions": "middle=lost.npy"})
+    with pytest.raises(StudyError, match=r"probe: file lost\.npy does not exist"):
+        drawn_study.run_models()
+
+
+def test_training_needs_generated_scenes(study, photographs):
+    study.params(images__source="folder", images__root=str(photographs(20)), human__source="none")
+    study.run_images()
+    study.roster({"name": "net", "weights": "trained"})
+    with pytest.raises(
+        StudyError, match=r"roster\.csv: weights `trained` needs images\.source generated; name a file, hub"
+    ):
+        study.run_models()
+
+
+TRAINED = {"constructor": "test_resnet", "weights": "trained", "preprocessing": ""}
+
+
+def test_a_trained_series_has_a_row_and_a_file_a_step(drawn_study, monkeypatch):
+    drawn_study.params(models__training__epochs=2)
+    drawn_study.roster(
+        {"name": "net", "series": "net", **TRAINED}, {"name": "encoder", **TRAINED, "role": "similarity"}
+    )  # fmt: skip
+    out = drawn_study.run_models("models")
+    roster = resolved(out)
+    assert list(roster["name"]) == ["net-step0", "net-step1", "net", "encoder"]
+    assert roster["step"].tolist()[:3] == [0, 1, 2]
+    assert np.isnan(roster["step"]["encoder"])
+    assert roster["last"].tolist() == [0, 0, 1, 1]
+    assert roster["series"].tolist() == ["net", "net", "net", ""]
+    # accuracy on 8 validation pictures is a multiple of 12.5 %
+    assert all(top1 % 12.5 == 0 for top1 in roster["top1"][:3])
+    assert set(roster["input_size"]) == {32}
+    for name in roster["name"]:
+        assert sha256_file(out / "weights" / f"{name}.safetensors") == roster.loc[name, "sha256"]
+    assert len(set(roster["sha256"])) == 4
+    assert json.loads(roster.loc["net", "kwargs"]) == {"num_classes": 4}
+    untrained = load_network(
+        {**roster.loc["net"].to_dict(), "weights": "none", "preprocessing": PREPROCESSING}, out, drawn_study.code, 0
+    )
+    assert untrained.digest == load_network(roster.loc["net-step0"].to_dict(), out, drawn_study.code, 0).digest
+
+    # again: everything is in the store, and the bytes are the same
+    monkeypatch.setattr(training, "train", lambda *args, **options: pytest.fail("trained again"))
+    assert contents(drawn_study.run_models("again")) == contents(out)
+
+
+def test_another_learning_rate_trains_again(drawn_study):
+    drawn_study.roster({"name": "net", **TRAINED})
+    first = drawn_study.run_models("first")
+    assert list(resolved(first)["name"]) == ["net"], "without a series, the last step alone"
+    drawn_study.params(models__training__learning_rate=0.01)
+    second = drawn_study.run_models("second")
+    one, two = (load_file(out / "weights" / "net.safetensors") for out in (first, second))
+    assert any(not torch.equal(one[name], two[name]) for name in one)
