@@ -17,9 +17,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import llvmlite.binding
-import llvmlite.ir
 import numba
 import numpy as np
+from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -107,21 +107,21 @@ def _in_parts(
         raise ValueError(f"tasks name images {tasks.min()}..{tasks.max()}, there are {len(rows)}")
     if rows.dtype == np.float16:
         rows = rows.view(np.uint16)  # compiled code knows no half; `widened` turns the bits into float32
-    out = np.empty((*tasks.shape[:2], *shape), dtype=np.float32)
-    flat, values = tasks.reshape(-1, tasks.shape[2]), out.reshape(-1, *shape)
+    flat = tasks.reshape(-1, tasks.shape[2])
+    out = np.empty((len(flat), *shape), dtype=np.float32)
     step = max(1, -(-len(flat) // threads))
     starts = range(0, len(flat), step)
     if len(starts) <= 1:
-        kernel(rows, flat, n_explanations, values)
+        kernel(rows, flat, n_explanations, out)
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(
                 pool.map(
-                    lambda s: kernel(rows, flat[s : s + step], n_explanations, values[s : s + step]),
+                    lambda s: kernel(rows, flat[s : s + step], n_explanations, out[s : s + step]),
                     starts,
                 )
             )
-    return out
+    return out.reshape(*tasks.shape[:2], *shape)
 
 
 _HAS_HALF = bool(llvmlite.binding.get_host_cpu_features().get("f16c"))
@@ -138,12 +138,12 @@ def widened(typing_context, number):  # noqa: ANN201
 
 
 def _widen_half(context, builder, signature, args):
-    return builder.fpext(builder.bitcast(args[0], llvmlite.ir.HalfType()), llvmlite.ir.FloatType())
+    return builder.fpext(builder.bitcast(args[0], ir.HalfType()), ir.FloatType())
 
 
 def _widen_bits(context, builder, signature, args):
     """The same without an instruction for it: exponent and fraction moved in place, then the bias put right."""
-    word, real = llvmlite.ir.IntType(32), llvmlite.ir.FloatType()
+    word, real = ir.IntType(32), ir.FloatType()
     bits = builder.zext(args[0], word)
     size = builder.shl(builder.and_(bits, word(0x7FFF)), word(13))
     # both exponents start at the bottom of their range; 2^112 is the difference of the biases 127 and 15
@@ -161,8 +161,8 @@ def _prefetch(_typing_context, rows, row, column):
         address = builder.bitcast(
             cgutils.get_item_pointer(context, builder, rows, array, arguments[1:]), cgutils.voidptr_t
         )
-        number = llvmlite.ir.IntType(32)
-        kind = llvmlite.ir.FunctionType(llvmlite.ir.VoidType(), [cgutils.voidptr_t, number, number, number])
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, number, number, number])
         instruction = builder.module.declare_intrinsic("llvm.prefetch", [cgutils.voidptr_t], kind)
         to_read, second_level, data = number(0), number(2), number(1)
         builder.call(instruction, [address, to_read, second_level, data])

@@ -1,0 +1,155 @@
+"""The scores stage with a similarity that runs a network for every picture: killed, resumed, with other memory."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.torch import save_file
+
+from stages.pipeline.networks import RESOLVED
+from stages.pipeline.tables import KEY, read_json, read_parquet, write_csv, write_json, write_parquet
+from tests import random_weights as given
+from tests.rules import ROOT
+from tests.tiny_study import write_params
+
+N_IMAGES, UNITS, N_TASKS, K = 100, 40, 4, 2  # five blocks of eight units
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scores")
+    pixels = given.pictures(32, N_IMAGES)
+    digests = [hashlib.sha256(picture.tobytes()).hexdigest() for picture in pixels]
+    (folder / "images").mkdir()
+    np.save(folder / "images/pixels.npy", pixels)
+    write_parquet(folder / "images/manifest.parquet", pd.DataFrame({"image": np.arange(N_IMAGES), "digest": digests}))
+    write_json(folder / "images/summary.json", {"n": N_IMAGES})
+    roster = pd.DataFrame([{"name": "net", "constructor": "resnet18", "role": "study"}]).reindex(columns=RESOLVED)
+    write_csv(folder / "models/roster.csv", roster.assign(weights="none"))
+    rng = np.random.default_rng(0)
+    tasks = np.stack([rng.permutation(N_IMAGES)[: N_TASKS * 2 * (K + 1)].reshape(N_TASKS, -1) for _ in range(UNITS)])
+    (folder / "tasks").mkdir()
+    np.save(folder / "tasks/net.npy", tasks.astype(np.int32))
+    facts = {
+        "layer_type": "Conv",
+        "layer_index": 1,
+        "depth": 0.5,
+        "width": UNITS,
+        "tie_share_pos": 0.0,
+        "tie_share_neg": 0.0,
+    }
+    rows = [dict(zip(KEY, ("net", "a", unit, "natural"), strict=True)) | facts for unit in range(UNITS)]
+    write_parquet(folder / "tasks/net.parquet", pd.DataFrame(rows))
+    images = hashlib.sha256("".join(digests).encode()).hexdigest()
+    write_json(folder / "tasks/summary.json", {"images": images, "n_explanations": K})
+    save_file(given.trunk("squeezenet1_1"), folder / "squeezenet1_1_torchvision.safetensors")
+    write_params(folder / "params.yaml", ROOT, scores__backends=["lpips-squeeze"], scores__feature_size=32)
+    return folder
+
+
+def start(study, name, **environment):
+    flags = {name: study / name for name in ("tasks", "images", "models")} | {
+        "params": study / "params.yaml", "code": study, "out": study / f"{name}.parquet", "cost": study / f"{name}.json"
+    }  # fmt: skip
+    command = [sys.executable, "-m", "stages.scores", "--backend", "lpips-squeeze"]
+    command += [f"--{flag}={path}" for flag, path in flags.items()]
+    fixed = {
+        "MIS_STORE": str(study / f"{name}-store"),
+        "MIS_WEIGHTS": str(study),
+        "MIS_DEVICE": "cpu",
+        "MIS_WORKERS": "1",
+    }
+    return subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, **fixed, **environment}, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(process):
+    _, text = process.communicate(timeout=300)
+    assert process.returncode == 0, text
+    return text
+
+
+def written(study, name):
+    return [(study / f"{name}.{suffix}").read_bytes() for suffix in ("parquet", "json")]
+
+
+def stored(study, name):
+    return sorted((study / f"{name}-store").rglob("*.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def whole(study):
+    finish(start(study, "whole"))
+    return written(study, "whole")
+
+
+def test_margins_are_those_of_the_similarity(study, whole):
+    from stages.science import similarity
+
+    pixels = np.load(study / "images/pixels.npy")
+    changes = {
+        "pixels": lambda row: pixels[row],
+        "digests": lambda: [""] * N_IMAGES,
+        "feature_size": 32,
+        "factors": lambda: None,
+    }
+    backend = similarity.create("lpips-squeeze", given.context(**changes))
+    expected = backend.margins(np.load(study / "tasks/net.npy"), K)
+    table = read_parquet(study / "whole.parquet")
+    assert table["unit"].tolist() == list(range(UNITS))
+    np.testing.assert_array_equal(np.stack(table["margins"]), expected)
+
+
+def test_cost_is_what_one_pass_a_block_takes(study, whole):
+    # 40 units of 4 tasks with 2 x 2K pairs; a block of 8 units with 24 of 100 pictures each sees nearly all of them
+    cost = read_json(study / "whole.json")
+    assert cost["n_pairs"] == UNITS * N_TASKS * 4 * K
+    assert 5 * 60 < cost["n_forwards"] <= 5 * N_IMAGES
+
+
+def test_killed_and_resumed_with_other_memory_and_workers_gives_the_same_bytes(study, whole):
+    process = start(study, "killed", MIS_FEATURE_CACHE_GB="0")
+    deadline = time.monotonic() + 240
+    while len(stored(study, "killed")) < 2 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+    kept = {path: path.stat().st_mtime_ns for path in stored(study, "killed")}
+    assert kept
+    assert len(kept) < 5
+    finish(start(study, "killed", MIS_FEATURE_CACHE_GB="0.01", MIS_WORKERS="2"))
+    assert written(study, "killed") == whole
+    again = {path: path.stat().st_mtime_ns for path in stored(study, "killed")}
+    complete = [path for path in kept if path.with_name(path.name + ".json").is_file()]
+    assert sum(again[path] == kept[path] for path in complete) >= len(kept) - 1, (
+        "finished blocks are not computed again"
+    )
+
+
+def test_a_bad_memory_bound_is_refused(study):
+    process = start(study, "bad", MIS_FEATURE_CACHE_GB="lots")
+    _, text = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "MIS_FEATURE_CACHE_GB" in text
+    assert "Traceback" not in text
+
+
+def test_offline_and_missing_weights_are_one_message(study, tmp_path):
+    process = start(study, "missing", MIS_WEIGHTS=str(tmp_path), https_proxy="http://127.0.0.1:1")
+    _, text = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "squeezenet1_1-b8a52dc0.pth" in text
+    assert "download.pytorch.org" in text
+    assert str(tmp_path) in text
+    assert "Traceback" not in text
+
+
+def test_cost_file_is_plain_json(study, whole):
+    assert set(json.loads((study / "whole.json").read_text())) == {"n_forwards", "n_pairs"}
