@@ -35,3 +35,10 @@ def test_the_latest_run_of_a_stage_counts():
 
 def test_nothing_recorded_is_said():
     assert "No runs" in timing.table()
+
+
+def test_showing_timings_is_no_run(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["report.py", "--timing"])
+    with timing.timed():
+        pass
+    assert timing.latest() == []

@@ -20,7 +20,13 @@ def runs_file() -> Path:
 
 @contextlib.contextmanager
 def timed() -> Iterator[None]:
-    """Append wall time, CPU time with workers, and peak memory of this process and of its largest worker."""
+    """Append wall time, CPU time with workers, and peak memory of this process and of its largest worker.
+
+    Commands that only show something (--timing, --export) are no runs of a stage.
+    """
+    if {"--timing", "--export"} & set(sys.argv[1:]):
+        yield
+        return
     start, ended = time.monotonic(), "stopped"
     try:
         yield
