@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from stages.errors import StudyError
 
 VERSION = 1
+_RANKED_AT_ONCE = 1024  # units whose lists are sorted and unpacked together
 _BLOCK = 128  # units scanned together: thresholds and buffers of a block stay in the second-level cache
 _ROWS = 1024  # units unpacked together, so that the temporaries stay small beside the result
 _MIX_1, _MIX_2 = (
@@ -211,6 +212,8 @@ class Extremes:
             raise ValueError(f"k is {k}, it must be at least 1")
         self.unit_keys = np.ascontiguousarray(unit_keys, dtype=np.uint64)
         self.k, self._threads = k, threads
+        # threads that live as long as the object: starting them for every batch would take as long as scanning it
+        self._map = map if threads == 1 else ThreadPoolExecutor(threads).map
         self.n_images = 0
         units = len(self.unit_keys)
         self._kept = k + 1  # one more than asked for tells whether the last one is tied with an image outside
@@ -239,32 +242,38 @@ class Extremes:
                 self._kept, first, min(first + step, units),
             )  # fmt: skip
 
-        parts = range(0, units, step)
-        if len(parts) <= 1:
-            places = [scan(first) for first in parts]
-        else:
-            with ThreadPoolExecutor(self._threads) as pool:
-                places = list(pool.map(scan, parts))
-        bad = [place for place in places if place >= 0]
+        bad = [place for place in self._map(scan, range(0, units, step)) if place >= 0]
         if bad:
             row, unit = divmod(min(bad), units)
             raise NotFinite(row, unit, float(values[row, unit]))
         self.n_images += len(images)
 
-    def keys(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-        """Packed keys (units, min(k + 1, n)) of both sides, each from its extreme inwards: the mergeable state."""
-        kept = min(self._kept, self.n_images)
+    def keys(self, first: int = 0, last: int | None = None) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """Packed keys (units, min(k + 1, n)) of both sides, each from its extreme inwards: the mergeable state.
+
+        `first` and `last` choose a range of units; all of them if left out.
+        """
+        kept, chosen = min(self._kept, self.n_images), range(len(self.unit_keys))[first:last]
         sides = []
         for buffer, counts in zip(self._buffers, self._counts, strict=True):
-            side = np.empty((len(self.unit_keys), kept), dtype=np.uint64)
-            for u in range(len(self.unit_keys)):
-                side[u] = np.sort(buffer[u, : counts[u]])[::-1][:kept]
+            side = np.empty((len(chosen), kept), dtype=np.uint64)
+            for place, u in enumerate(chosen):
+                side[place] = np.sort(buffer[u, : counts[u]])[::-1][:kept]
             sides.append(side)
         return sides[0], np.invert(sides[1], out=sides[1])
 
     def ranked(self) -> Ranked:
-        """The selection so far."""
-        return ranked(*self.keys(), self.unit_keys, self.k)
+        """The selection so far; works on few units at a time, so that it needs little memory beside the result."""
+        units, found = len(self.unit_keys), None
+        for first in range(0, max(units, 1), _RANKED_AT_ONCE):
+            rows = slice(first, first + _RANKED_AT_ONCE)
+            part = ranked(*self.keys(rows.start, rows.stop), self.unit_keys[rows], self.k)
+            if found is None:
+                found = Ranked(*(np.empty((units, *each.shape[1:]), each.dtype) for each in vars(part).values()))
+            for whole, each in zip(vars(found).values(), vars(part).values(), strict=True):
+                whole[rows] = each
+        assert found is not None
+        return found
 
 
 def merge_keys(
