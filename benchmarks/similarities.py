@@ -153,6 +153,9 @@ def dreamsim_row(name: str, size: int) -> dict[str, object]:
         single[a, b] = single[b, a] = 1 - backend.model(seen[a], seen[b]).numpy()
     call_time = seconds(lambda: backend.model(seen[pairs[:4, 0]], seen[pairs[:4, 1]])) / 4
     backend.model.double()
+    for extractor in backend.model.extractor_list:
+        if isinstance(getattr(extractor, "proj", None), torch.Tensor):  # no parameter, so it stays behind
+            extractor.proj = extractor.proj.double()
     embedded = backend.embed_pictures(seen.double())
     double = np.array(torch.nn.functional.cosine_similarity(embedded[:, None], embedded[None], dim=-1))
 
