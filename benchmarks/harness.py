@@ -1,17 +1,19 @@
 """Alternating rounds, ratios, memory and tables of the benchmarks.
 
 On a shared machine the time of one run says little. So competing forms take turns within a round, the order changes
-from round to round, and what counts is the median over rounds of the ratio within a round.
+from round to round, and what counts is the median over rounds of the ratio within a round. Beside the time that passed
+stands the processor time of all threads, which work of others on the same cores hardly changes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from stages.pipeline.tables import write_csv
 
@@ -26,23 +28,32 @@ def use_threads() -> None:
     torch.set_num_threads(THREADS)
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Seconds that one call takes."""
-    start = perf_counter()
+Times = NDArray[np.float64]  # seconds that passed, and seconds of processor time
+
+
+def timed(work: Callable[[], object]) -> Times:
+    """Times of one call."""
+    passed, used = perf_counter(), process_time()
     work()
-    return perf_counter() - start
+    return np.array([perf_counter() - passed, process_time() - used])
 
 
-def take_turns(forms: Mapping[str, Callable[[], object]], turn: int) -> dict[str, float]:
-    """Seconds of each form, run one after the other; `turn` rotates who begins."""
+def take_turns(forms: Mapping[str, Callable[[], object]], turn: int) -> dict[str, Times]:
+    """Times of each form, run one after the other; `turn` rotates who begins."""
     names = list(forms)
     shift = turn % len(names)
     return {name: timed(forms[name]) for name in names[shift:] + names[:shift]}
 
 
-def spread(ratios: list[float]) -> dict[str, float]:
-    """Median and range of per-round ratios, as columns of a result table."""
-    return {"ratio": float(np.median(ratios)), "ratio_low": min(ratios), "ratio_high": max(ratios)}
+def ratios(slow: list[Times], fast: list[Times]) -> dict[str, float]:
+    """Median and range over rounds of slow / fast within a round, and the median for processor time, as columns."""
+    passed, used = np.divide(slow, fast).T
+    return {
+        "ratio": float(np.median(passed)),
+        "ratio_low": passed.min(),
+        "ratio_high": passed.max(),
+        "cpu_ratio": float(np.median(used)),
+    }
 
 
 def memory(field: str) -> int:

@@ -2,11 +2,12 @@
 
     python -m benchmarks.scoring [--images 50000] [--dim 1792] [--units 1024] [--rounds 5]
 
-Three forms score the same tasks (20 a unit, 9 explanations a side) on 2 threads:
+Four forms score the same tasks (20 a unit, 9 explanations a side) on 2 threads:
 
-gather   a unit's rows are gathered, each query meets each explanation in torch's cosine_similarity
-bag      the same algebra as the kernel, portable: torch's embedding_bag with weights 1/K and -1/K
-kernel   `cosine_margins`
+gather_block   the rows of 128 units' tasks are gathered, each query meets each explanation in torch's cosine_similarity
+gather_unit    the same one unit at a time, so that the rows stay in the cache; `ratio` is to this one
+bag            the algebra of the kernel, portable: torch's embedding_bag with weights 1/K and -1/K
+kernel         `cosine_margins`
 
 A plain sum over all embeddings on 2 threads, in the same round, measures the read bandwidth; a scoring form reads
 2(K + 1) rows a task. The error is that of the MIS at slope 6.25, against cosines in double precision from the
@@ -23,12 +24,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness import THREADS, report, spread, take_turns, use_threads
+from benchmarks.harness import THREADS, ratios, report, take_turns, use_threads
 from stages.science import tasks as tasks_of
 from stages.science.randomness import generator
 from stages.science.score import probabilities
@@ -40,7 +42,7 @@ N_TASKS, K = 20, 9
 LATENT = 64
 SLOPE = 6.25
 CHECKED = 64  # units scored in double precision
-BLOCK = 128  # units a call of embedding_bag: a few megabytes of sums
+BLOCK = 128  # units at once: 0.4 GB of gathered rows, or 18 MB of sums of embedding_bag
 PASSES = 4  # of the plain read, so that it takes about as long as the kernel
 
 Rows = NDArray[np.float32]
@@ -75,19 +77,20 @@ def parts(tasks: NDArray) -> tuple[NDArray, ...]:
     return tasks[..., :K], tasks[..., K : 2 * K], tasks[..., 2 * K : 2 * K + 1], tasks[..., 2 * K + 1 :]
 
 
-def gather(rows: Rows, tasks: Tasks) -> Rows:
-    """Margins from the cosines of each query with each explanation, one unit at a time."""
+def gather(rows: Rows, tasks: Tasks, at_once: int) -> Rows:
+    """Margins from the cosines of each query with each explanation, of so many units at once."""
     import torch
 
     table, margins = torch.from_numpy(rows), np.empty(tasks.shape[:2], dtype=np.float32)
-    for unit, own in enumerate(torch.from_numpy(tasks)):
+    for start in range(0, len(tasks), at_once):
+        own = torch.from_numpy(tasks[start : start + at_once])
         positive, negative, query_pos, query_neg = (table[part] for part in parts(own))
         near = [
             torch.nn.functional.cosine_similarity(query, side, dim=-1).mean(dim=-1)
             for query in (query_pos, query_neg)
             for side in (positive, negative)
         ]
-        margins[unit] = ((near[0] - near[1]) - (near[2] - near[3])).numpy()
+        margins[start : start + at_once] = ((near[0] - near[1]) - (near[2] - near[3])).numpy()
     return margins
 
 
@@ -141,17 +144,18 @@ def read(rows: Rows) -> None:
 
 
 def measure(forms: dict[str, Callable[[], object]], bytes_read: dict[str, int], rounds: int) -> list[dict[str, object]]:
-    """Rows of the result table: seconds, ratio to `gather`, bandwidth, and its share of the plain read's."""
+    """Rows of the result table: seconds, ratios to both gathers, bandwidth, and its share of the plain read's."""
     turns = [take_turns(forms, turn) for turn in range(rounds)]
+    times = {name: [turn[name] for turn in turns] for name in forms}
+    speeds = {name: count / 1e9 / np.array(times[name])[:, 0] for name, count in bytes_read.items()}
     rows = []
-    for name, count in bytes_read.items():
-        speeds = [count / turn[name] / 1e9 for turn in turns]
-        plain = [bytes_read["read"] / turn["read"] / 1e9 for turn in turns]
-        row: dict[str, object] = {"case": name, "seconds": float(np.median([turn[name] for turn in turns]))}
+    for name, speed in speeds.items():
+        row: dict[str, object] = {"case": name, "seconds": np.median(times[name], axis=0)[0]}
         if name != "read":
-            row |= spread([turn["gather"] / turn[name] for turn in turns])
-        row["gigabytes_per_s"] = float(np.median(speeds))
-        row["share_of_read"] = float(np.median(np.divide(speeds, plain)))
+            row |= ratios(times["gather_unit"], times[name])
+            row["ratio_to_block"] = ratios(times["gather_block"], times[name])["ratio"]
+        row["gigabytes_per_s"] = np.median(speed)
+        row["share_of_read"] = np.median(speed / speeds["read"])
         rows.append(row)
     return rows
 
@@ -169,23 +173,24 @@ def main() -> None:
     rows = np.concatenate([unit_rows(part) for part in np.array_split(raw, 16)])
     del raw
     scorers = {
-        "gather": gather,
+        "gather_block": partial(gather, at_once=BLOCK),
+        "gather_unit": partial(gather, at_once=1),
         "bag": bag,
-        "kernel": lambda table, own: cosine_margins(table, own, K, threads=THREADS),
+        "kernel": partial(cosine_margins, n_explanations=K, threads=THREADS),
     }
     errors = {}
     for name, score in scorers.items():  # also compiles, and starts the threads
         errors[name] = float(np.abs(probabilities(score(rows, few), SLOPE).mean(axis=1) - right).max())
     read(rows[:THREADS])
-    forms: dict[str, Callable[[], object]] = {"read": lambda: read(rows)}
-    forms |= {name: lambda score=score: score(rows, tasks) for name, score in scorers.items()}
+    forms: dict[str, Callable[[], object]] = {"read": partial(read, rows)}
+    forms |= {name: partial(score, rows, tasks) for name, score in scorers.items()}
     bytes_read = dict.fromkeys(scorers, tasks.size * rows.shape[1] * rows.itemsize)
     bytes_read["read"] = PASSES * rows.nbytes
     table = measure(forms, bytes_read, args.rounds)
     for row in table:
         name = str(row["case"])
         if name in errors:
-            row |= {"us_per_unit": 1e6 * float(row["seconds"]) / args.units, "mis_error": errors[name]}
+            row |= {"us_per_unit": 1e6 * row["seconds"] / args.units, "mis_error": errors[name]}
     title = f"{args.units} units, {args.images} images, dimension {args.dim}, {THREADS} threads; mean MIS {right.mean():.3f}"
     report("scoring", title, table)
 

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from benchmarks.harness import THREADS, memory, report, spread, take_turns, timed, use_threads
+from benchmarks.harness import THREADS, Times, memory, ratios, report, take_turns, timed, use_threads
 from stages.science.randomness import generator
 from stages.science.selection import Extremes, Ranked, pack, unmix32, unpack
 
@@ -151,48 +151,50 @@ def check(ours: Ours, baseline: Baseline, keys: Keys, seen: Keys) -> int:
     return settled
 
 
-def compare(case: str, args: argparse.Namespace, turn: int) -> dict[str, float]:
-    """Seconds of both forms over one pass of the data, the same batch to each in changing order."""
+def compare(case: str, args: argparse.Namespace, turn: int) -> tuple[dict[str, Times], int]:
+    """Times of both forms over one pass of the data, the same batch to each in changing order; ties settled otherwise."""
     late, zeros = case.startswith("late"), case.endswith("zeros")
     keys = unit_keys(args.units)
     state = late_state(keys, zeros) if late else None
     forms = {"ours": Ours(keys, state), "baseline": Baseline(keys, state)}
     few = keys[:CHECKED, None]
     seen = [np.concatenate(state, axis=1)[:CHECKED]] if state else []
-    seconds = dict.fromkeys(forms, 0.0)
-    first, n_images = (SEEN, args.late_batches * args.batch) if late else (0, args.images)
+    times = {name: np.zeros(2) for name in forms}
+    first, n_images = span(case, args)
     for number, (batch, images) in enumerate(batches(first, n_images, args.batch, args.units, zeros, turn)):
         work = {name: partial(form.update, batch, images) for name, form in forms.items()}
         for name, taken in take_turns(work, number + turn).items():
-            seconds[name] += taken
+            times[name] += taken
         seen.append(pack(batch[:, :CHECKED].T, images, few))
     for name, form in forms.items():
         taken = timed(form.finish)
-        seconds[name] += 0.0 if late else taken  # one ranking at the very end is no part of a few late batches
-    settled = check(forms["ours"], forms["baseline"], keys, np.concatenate(seen, axis=1))
-    return {**seconds, "elements": n_images * args.units, "settled": settled}
+        times[name] += 0 if late else taken  # one ranking at the very end is no part of a few late batches
+    return times, check(forms["ours"], forms["baseline"], keys, np.concatenate(seen, axis=1))
+
+
+def span(case: str, args: argparse.Namespace) -> tuple[int, int]:
+    """Number of the first image offered and how many there are."""
+    return (SEEN, args.late_batches * args.batch) if case.startswith("late") else (0, args.images)
 
 
 def measure(case: str, args: argparse.Namespace) -> dict[str, object]:
-    rounds = []
+    ours, baseline, settled = [], [], []
     for turn in range(args.rounds):
-        rounds.append(compare(case, args, turn))
-        print(
-            f"{case}, round {turn + 1} of {args.rounds}: {rounds[-1]['baseline'] / rounds[-1]['ours']:.1f} times",
-            flush=True,
-        )
-    ours, baseline = (float(np.median([one[name] for one in rounds])) for name in ("ours", "baseline"))
-    elements = rounds[0]["elements"]
+        times, ties = compare(case, args, turn)
+        ours.append(times["ours"])
+        baseline.append(times["baseline"])
+        settled.append(ties)
+        print(f"{case}, round {turn + 1} of {args.rounds}: {baseline[-1][0] / ours[-1][0]:.1f} times", flush=True)
+    elements = span(case, args)[1] * args.units
+    seconds = {"ours": np.median(ours, axis=0)[0], "baseline": np.median(baseline, axis=0)[0]}
     return {
         "case": case,
         "units": args.units,
-        "elements": int(elements),
-        "ours_s": ours,
-        "baseline_s": baseline,
-        **spread([one["baseline"] / one["ours"] for one in rounds]),
-        "ours_ns": 1e9 * ours / elements,
-        "baseline_ns": 1e9 * baseline / elements,
-        "ties_settled_otherwise": int(np.median([one["settled"] for one in rounds])),
+        "elements": elements,
+        **{f"{name}_s": passed for name, passed in seconds.items()},
+        **ratios(baseline, ours),
+        **{f"{name}_ns": 1e9 * passed / elements for name, passed in seconds.items()},
+        "ties_settled_otherwise": int(np.median(settled)),
     }
 
 
