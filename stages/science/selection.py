@@ -176,6 +176,18 @@ def _scan(values, images, low, high, buffers, counts, bounds, bound_mixes, k, fi
     return np.int64(-1)
 
 
+@numba.njit(nogil=True, cache=True)
+def _best(buffer, counts, first, inverted):
+    """Copy the largest keys of units from `first` on, inverted and in any order, as many as `inverted` (units, kept) takes."""
+    units, kept = inverted.shape
+    for place in range(units):
+        u = first + place
+        if counts[u] > kept:
+            _cut(buffer[u, : counts[u]], kept)
+        for i in range(kept):
+            inverted[place, i] = ~buffer[u, i]
+
+
 class NotFinite(StudyError):
     """A unit value is NaN or infinite; `row` and `unit` say where in the offered batch."""
 
@@ -212,8 +224,9 @@ class Extremes:
             raise ValueError(f"k is {k}, it must be at least 1")
         self.unit_keys = np.ascontiguousarray(unit_keys, dtype=np.uint64)
         self.k, self._threads = k, threads
-        # threads that live as long as the object: starting them for every batch would take as long as scanning it
-        self._map = map if threads == 1 else ThreadPoolExecutor(threads).map
+        # threads that live as long as the object: starting them for every batch would take as long as scanning it.
+        # The caller works too: helpers alone, woken for a few milliseconds, often share one core.
+        self._helpers = ThreadPoolExecutor(threads - 1) if threads > 1 else None
         self.n_images = 0
         units = len(self.unit_keys)
         self._kept = k + 1  # one more than asked for tells whether the last one is tied with an image outside
@@ -242,7 +255,9 @@ class Extremes:
                 self._kept, first, min(first + step, units),
             )  # fmt: skip
 
-        bad = [place for place in self._map(scan, range(0, units, step)) if place >= 0]
+        helped = [self._helpers.submit(scan, first) for first in range(step, units, step)] if self._helpers else []
+        places = [scan(0)] + [part.result() for part in helped]
+        bad = [place for place in places if place >= 0]
         if bad:
             row, unit = divmod(min(bad), units)
             raise NotFinite(row, unit, float(values[row, unit]))
@@ -256,11 +271,11 @@ class Extremes:
         kept, chosen = min(self._kept, self.n_images), range(len(self.unit_keys))[first:last]
         sides = []
         for buffer, counts in zip(self._buffers, self._counts, strict=True):
-            side = np.empty((len(chosen), kept), dtype=np.uint64)
-            for place, u in enumerate(chosen):
-                side[place] = np.sort(buffer[u, : counts[u]])[::-1][:kept]
-            sides.append(side)
-        return sides[0], np.invert(sides[1], out=sides[1])
+            inverted = np.empty((len(chosen), kept), dtype=np.uint64)
+            _best(buffer, counts, chosen.start, inverted)
+            inverted.sort(axis=1)
+            sides.append(inverted)
+        return np.invert(sides[0], out=sides[0]), sides[1]
 
     def ranked(self) -> Ranked:
         """The selection so far; works on few units at a time, so that it needs little memory beside the result."""
