@@ -4,10 +4,11 @@ Run     python -m benchmarks.similarities            all backends and sizes, abo
         python -m benchmarks.similarities lpips-alex dists
 Writes  benchmarks/results/similarities.csv: one row a backend and size; rows of other backends are kept
 
-Weights are random except those of lpips-squeeze where ../shared/realdata holds them. Times are medians over rounds in
-which all forms take turns; only their ratios carry over to another machine. Pairwise: 72 forward passes a task of nine
-explanations. Broadcast: each query against the explanations of one side at once, 40 passes. Cold: nothing kept, one
-block of tasks. Cached: all features kept.
+Weights are random except those of lpips-squeeze where ../shared/realdata holds them. Times are processor times of the
+one thread that works, medians over rounds in which all forms take turns; only their ratios carry over to another
+machine. Pairwise: 72 forward passes a task of nine explanations. Broadcast: each query against the explanations of one
+side at once, 40 passes. Cold: nothing kept, one block of tasks. Cached: all features kept. Pair: one of all pairs of pictures, compared in blocks; `pairs_a_task` is n * n /
+tasks where comparing all pairs of n pictures takes as long as solving the tasks with all features kept.
 """
 
 from __future__ import annotations
@@ -88,9 +89,9 @@ def broadcast(model, seen: torch.Tensor, task: np.ndarray) -> float:
 
 
 def seconds(function) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     function()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def doubled(model):
@@ -115,7 +116,7 @@ def feature_row(name: str, size: int) -> dict[str, object]:
     reference = [pairwise(backend.model, seen, task) for task in checked]
     precise, wide = doubled(backend.model), seen.double()
     exact = [pairwise(precise, wide, task) for task in checked]
-    times: dict[str, list[float]] = {"pairwise": [], "broadcast": [], "cold": [], "cached": []}
+    times: dict[str, list[float]] = {"pairwise": [], "broadcast": [], "cold": [], "cached": [], "pair": []}
     for _ in range(1 if slow else 3):
         times["pairwise"].append(seconds(lambda: pairwise(backend.model, seen, flat[0])))
         if name != "dists":  # piq wants as many pictures on both sides
@@ -124,6 +125,8 @@ def feature_row(name: str, size: int) -> dict[str, object]:
         backend._table_for(tasks.shape[2]).rows.zero_()  # fresh memory pages are no part of the comparison
         times["cold"].append(seconds(lambda: backend.margins(tasks, K)) / len(flat))
         times["cached"].append(seconds(lambda: backend.margins(tasks, K)) / len(flat))
+        held = backend.__dict__["_table"].rows[: len(seen)]
+        times["pair"].append(seconds(lambda: backend.compare_rows(held, held, size)) / len(held) ** 2)  # noqa: B023
     ms = {form: 1000 * np.median(found) if found else np.nan for form, found in times.items()}
     return {
         "weights": "real" if "squeeze" in name and (REAL / "weights").is_dir() else "random", "n_tasks": len(flat),
@@ -133,6 +136,7 @@ def feature_row(name: str, size: int) -> dict[str, object]:
         **{f"ms_{form}": value for form, value in ms.items()},
         "times_cold": ms["pairwise"] / ms["cold"], "times_cached": ms["pairwise"] / ms["cached"],
         "broadcast_cold": ms["broadcast"] / ms["cold"], "broadcast_cached": ms["broadcast"] / ms["cached"],
+        "pairs_a_task": 2 * ms["cached"] / ms["pair"],
     }  # fmt: skip
 
 

@@ -1,10 +1,10 @@
-"""Opening a similarity of the study, with every image embedded once for all networks."""
+"""Opening a similarity of the study, with what is computed once for all networks: embeddings, or all pairs of images."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -142,11 +142,14 @@ def _rows_key(rows: NDArray[np.int32]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Embeddings:
-    """Unit rows of images, memory-mapped; `images` are the manifest rows behind them, None for all in order."""
+class Prepared:
+    """Unit rows of images, or similarities of all pairs, memory-mapped; `images` are the manifest rows behind them, None
+    for all in order. `ingredients` is what it adds to those of the margins.
+    """
 
     path: Path
     images: NDArray[np.int32] | None
+    ingredients: dict[str, Any] = field(default_factory=dict)
 
     def open(self) -> NDArray[np.floating]:
         return np.load(self.path, mmap_mode="r")
@@ -156,7 +159,7 @@ class Embeddings:
         return tasks if self.images is None else np.searchsorted(self.images, tasks).astype(np.int32)
 
 
-def embeddings(plan: SimilarityPlan, store: WorkStore, used: NDArray[np.int32] | None = None) -> Embeddings | None:
+def embeddings(plan: SimilarityPlan, store: WorkStore, used: NDArray[np.int32] | None = None) -> Prepared | None:
     """Unit rows of all images, or of the `used` ones (sorted) where these are much fewer and each costs a forward pass.
 
     Each image is embedded once; chunks found in the store are not computed again. None for a similarity that does
@@ -165,9 +168,8 @@ def embeddings(plan: SimilarityPlan, store: WorkStore, used: NDArray[np.int32] |
     similarity, images = opened(plan)
     if not similarity.embeds:
         return None
-    ingredients, n = embedding_ingredients(plan), len(images)
-    lazy = used is not None and similarity.runs_network and len(used) < _LAZY_SHARE * n
-    rows = used if lazy and used is not None else np.arange(n, dtype=np.int32)
+    ingredients = embedding_ingredients(plan)
+    rows, chosen = _chosen(similarity.runs_network, len(images), used)
 
     def make(path: Path) -> None:
         parts = [rows[start : start + _EMBED_CHUNK] for start in range(0, len(rows), _EMBED_CHUNK)]
@@ -183,7 +185,71 @@ def embeddings(plan: SimilarityPlan, store: WorkStore, used: NDArray[np.int32] |
         _join([chunks[place] for place in range(len(jobs))], path, len(rows))
 
     path = store.fetch("embeddings", {**ingredients, **_rows_key(rows), "joined": 1}, ".npy", make)
-    return Embeddings(path, used if lazy else None)
+    return Prepared(path, chosen)
+
+
+def _chosen(
+    runs_network: bool, n_images: int, used: NDArray[np.int32] | None
+) -> tuple[NDArray[np.int32], NDArray[np.int32] | None]:
+    """Images to prepare, and the same if they are not all."""
+    if used is not None and runs_network and len(used) < _LAZY_SHARE * n_images:
+        return used, used
+    return np.arange(n_images, dtype=np.int32), None
+
+
+@dataclass(frozen=True)
+class _Stripe:
+    """Images whose similarities with all later ones are found by one job."""
+
+    plan: SimilarityPlan
+    store: WorkStore
+    ingredients: dict[str, Any]
+    rows: NDArray[np.int32]
+    first: int
+    last: int
+
+
+def _compare(stripe: _Stripe) -> Path:
+    similarity, _ = opened(stripe.plan)
+
+    def make(path: Path) -> None:
+        with open(path, "wb") as file:
+            np.save(file, similarity.pair_stripe(stripe.rows, stripe.first, stripe.last))
+
+    key = {**stripe.ingredients, "first": stripe.first, "last": stripe.last}
+    return stripe.store.fetch("pairs", key, ".npy", make)
+
+
+def pair_table(plan: SimilarityPlan, store: WorkStore, used: NDArray[np.int32], n_tasks: int) -> Prepared | None:
+    """Similarities of all pairs of images, or of the `used` ones, where the tasks are many for them; None otherwise.
+
+    Work is kept stripe by stripe, as many images as features fit into memory: a kill costs at most one in each worker.
+    """
+    from stages.science import features
+
+    similarity, images = opened(plan)
+    rows, chosen = _chosen(similarity.runs_network, len(images), used)
+    if not (similarity.pairs and features.pairs_pay(len(rows), n_tasks)):
+        return None
+    added = {"pairs": features.PAIR_VERSION, **_rows_key(rows)}
+    ingredients = embedding_ingredients(plan) | added
+
+    def make(path: Path) -> None:
+        step, n = similarity.stripe, len(rows)
+        jobs = [_Stripe(plan, store, ingredients, rows, first, min(first + step, n)) for first in range(0, n, step)]
+        names = [f"images {job.first} to {job.last - 1} with those after them" for job in jobs]
+        progress = Progress(log, sum((job.last - job.first) * (n - job.first) for job in jobs), f"{plan.name}: pairs")
+        table = np.zeros((n, n), dtype=np.float32)
+        for place, result in run_jobs(_compare, jobs, names):
+            if isinstance(result, Failure):
+                raise StudyError(f"backend {plan.name}: {result.reason}")
+            first, last = jobs[place].first, jobs[place].last
+            table[first:last, first:] = np.load(result)
+            progress.step((last - first) * (n - first))
+        with open(path, "wb") as file:
+            np.save(file, features.mirrored(table))
+
+    return Prepared(store.fetch("pairs", {**ingredients, "joined": 1}, ".npy", make), chosen, added)
 
 
 def _join(chunks: list[Path], path: Path, n: int) -> None:

@@ -47,7 +47,7 @@ class Job:
     ingredients: dict[str, Any]
     n_explanations: int
     near: float
-    embeddings: embedding.Embeddings | None
+    prepared: embedding.Prepared | None
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -66,19 +66,26 @@ def main(argv: list[str] | None = None) -> None:
     paths = {name: args.tasks / f"{name}.npy" for name in roster if (args.tasks / f"{name}.npy").is_file()}
     similarity, store = embedding.opened(plan)[0], WorkStore.open()
     used = _used_images(list(paths.values()))
-    rows = embedding.embeddings(plan, store, used)
-    ingredients = embedding.embedding_ingredients(plan) | plan.aggregation()
-    common = store, ingredients, summary["n_explanations"], params.scores.near_duplicate, rows
+    n_tasks = sum(int(np.prod(np.load(path, mmap_mode="r").shape[:2])) for path in paths.values())
+    prepared = (
+        embedding.embeddings(plan, store, used)
+        if similarity.embeds
+        else embedding.pair_table(plan, store, used, n_tasks)
+    )
+    ingredients = (
+        embedding.embedding_ingredients(plan) | plan.aggregation() | (prepared.ingredients if prepared else {})
+    )
+    common = store, ingredients, summary["n_explanations"], params.scores.near_duplicate, prepared
     jobs = [
         Job(plan, path, units, block, *common)
         for path in paths.values()
-        for units, block in _shares(np.load(path, mmap_mode="r"), similarity.embeds)
+        for units, block in _shares(np.load(path, mmap_mode="r"), prepared is not None)
     ]
-    found = _solve_all(args.backend, jobs, probe=similarity.embeds)
+    found = _solve_all(args.backend, jobs, probe=prepared is not None)
     solved = {name: [block for job, blocks in zip(jobs, found, strict=True) if job.tasks == path for block in blocks]
               for name, path in paths.items()}  # fmt: skip
     _write(args.out, solved, args.tasks)
-    cost = _cost(jobs, len(used) if rows is None or rows.images is not None else len(open_images(args.images)))
+    cost = _cost(jobs, len(used) if prepared is None or prepared.images is not None else len(open_images(args.images)))
     write_json(args.cost, {**cost, "n_forwards": cost["n_forwards"] if similarity.runs_network else 0})
     log.info("%s: %d forward passes in this process", args.backend, similarity.forwards)
 
@@ -91,9 +98,9 @@ def _used_images(paths: list[Path]) -> np.ndarray:
     return found.astype(np.int32)
 
 
-def _shares(tasks: np.ndarray, embeds: bool) -> list[tuple[np.ndarray, int]]:
+def _shares(tasks: np.ndarray, prepared: bool) -> list[tuple[np.ndarray, int]]:
     """Units of each job of one network, and how many of them are solved at a time."""
-    if embeds or not len(tasks):
+    if prepared or not len(tasks):
         return [(np.arange(len(tasks)), max(1, len(tasks)))]
     from stages.science.features import sharing_order
 
@@ -134,8 +141,8 @@ def _solve(job: Job, units: np.ndarray) -> Path:
 
     def make(path: Path) -> None:
         similarity, _ = embedding.opened(job.plan)
-        rows = job.embeddings.open() if job.embeddings else None
-        places = job.embeddings.places(tasks) if job.embeddings else tasks
+        rows = job.prepared.open() if job.prepared else None
+        places = job.prepared.places(tasks) if job.prepared else tasks
         margins = similarity.margins(places, job.n_explanations, rows)
         if not np.isfinite(margins).all():
             unit, task = np.argwhere(~np.isfinite(margins))[0]
@@ -153,8 +160,9 @@ def _solve(job: Job, units: np.ndarray) -> Path:
 
 
 def _cost(jobs: list[Job], n_embedded: int) -> dict[str, int]:
-    """What the margins cost: forward passes, if every picture passes once a block (once a study if it is embedded), and
-    the similarities between two pictures that straightforward scoring would ask for.
+    """What the margins cost: forward passes, if every picture passes once a block (once a study if it is embedded or all
+    pairs are compared and memory holds all features), and the similarities between two pictures that straightforward
+    scoring would ask for.
     """
     forwards, pairs = 0, 0
     for job in jobs:
@@ -162,7 +170,7 @@ def _cost(jobs: list[Job], n_embedded: int) -> dict[str, int]:
         pairs += len(job.units) * tasks.shape[1] * 4 * job.n_explanations
         starts = range(0, len(job.units), job.block)
         forwards += sum(len(np.unique(tasks[job.units[start : start + job.block]])) for start in starts)
-    return {"n_forwards": n_embedded if jobs and jobs[0].embeddings else forwards, "n_pairs": pairs}
+    return {"n_forwards": n_embedded if jobs and jobs[0].prepared else forwards, "n_pairs": pairs}
 
 
 def _gather(blocks: list[tuple[np.ndarray, Path]]) -> dict[str, np.ndarray]:

@@ -1,4 +1,7 @@
-"""The scores stage with a similarity that runs a network for every picture: killed, resumed, with other memory."""
+"""The scores stage with a similarity that runs a network for every picture: killed, resumed, with other memory.
+
+Twice: with so many pictures that tasks are solved block by block, and with so few that all pairs are compared first.
+"""
 
 import hashlib
 import json
@@ -18,22 +21,31 @@ from tests import random_weights as given
 from tests.rules import ROOT
 from tests.tiny_study import write_params
 
-N_IMAGES, UNITS, N_TASKS, K = 100, 40, 4, 2  # five blocks of eight units
+UNITS, N_TASKS, K = 40, 4, 2  # five blocks of eight units
+BLOCKS, PAIRS = 240, 150  # pictures
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("scores")
-    pixels = given.pictures(32, N_IMAGES)
+    return made(tmp_path_factory.mktemp("scores"), BLOCKS)
+
+
+@pytest.fixture(scope="module")
+def small_study(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("pairs"), PAIRS)
+
+
+def made(folder, n_images):
+    pixels = given.pictures(32, n_images)
     digests = [hashlib.sha256(picture.tobytes()).hexdigest() for picture in pixels]
     (folder / "images").mkdir()
     np.save(folder / "images/pixels.npy", pixels)
-    write_parquet(folder / "images/manifest.parquet", pd.DataFrame({"image": np.arange(N_IMAGES), "digest": digests}))
-    write_json(folder / "images/summary.json", {"n": N_IMAGES})
+    write_parquet(folder / "images/manifest.parquet", pd.DataFrame({"image": np.arange(n_images), "digest": digests}))
+    write_json(folder / "images/summary.json", {"n": n_images})
     roster = pd.DataFrame([{"name": "net", "constructor": "resnet18", "role": "study"}]).reindex(columns=RESOLVED)
     write_csv(folder / "models/roster.csv", roster.assign(weights="none"))
     rng = np.random.default_rng(0)
-    tasks = np.stack([rng.permutation(N_IMAGES)[: N_TASKS * 2 * (K + 1)].reshape(N_TASKS, -1) for _ in range(UNITS)])
+    tasks = np.stack([rng.permutation(n_images)[: N_TASKS * 2 * (K + 1)].reshape(N_TASKS, -1) for _ in range(UNITS)])
     (folder / "tasks").mkdir()
     np.save(folder / "tasks/net.npy", tasks.astype(np.int32))
     facts = {
@@ -96,7 +108,7 @@ def test_margins_are_those_of_the_similarity(study, whole):
     pixels = np.load(study / "images/pixels.npy")
     changes = {
         "pixels": lambda row: pixels[row],
-        "digests": lambda: [""] * N_IMAGES,
+        "digests": lambda: [""] * BLOCKS,
         "feature_size": 32,
         "factors": lambda: None,
     }
@@ -108,10 +120,10 @@ def test_margins_are_those_of_the_similarity(study, whole):
 
 
 def test_cost_is_what_one_pass_a_block_takes(study, whole):
-    # 40 units of 4 tasks with 2 x 2K pairs; a block of 8 units with 24 of 100 pictures each sees nearly all of them
+    # 40 units of 4 tasks with 2 x 2K pairs; a block of 8 units with 24 of 240 pictures each sees most of them
     cost = read_json(study / "whole.json")
     assert cost["n_pairs"] == UNITS * N_TASKS * 4 * K
-    assert 5 * 60 < cost["n_forwards"] <= 5 * N_IMAGES
+    assert 5 * 120 < cost["n_forwards"] <= 5 * BLOCKS
 
 
 def test_killed_and_resumed_with_other_memory_and_workers_gives_the_same_bytes(study, whole):
@@ -131,6 +143,34 @@ def test_killed_and_resumed_with_other_memory_and_workers_gives_the_same_bytes(s
     assert sum(again[path] == kept[path] for path in complete) >= len(kept) - 1, (
         "finished blocks are not computed again"
     )
+
+
+def test_pairs_killed_and_resumed_with_other_memory_and_workers_give_the_same_bytes(study, small_study):
+    from stages.science import features, similarity
+
+    assert features.pairs_pay(PAIRS, UNITS * N_TASKS)
+    assert not features.pairs_pay(BLOCKS, UNITS * N_TASKS)
+    finish(start(small_study, "whole"))
+    process = start(small_study, "killed", MIS_FEATURE_CACHE_GB="0")
+
+    def stripes():
+        return sorted((small_study / "killed-store").rglob("*.npy"))
+
+    deadline = time.monotonic() + 240
+    while not stripes() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+    assert 1 <= len(stripes()) < 4  # three stripes of one block each, and their table
+    finish(start(small_study, "killed", MIS_FEATURE_CACHE_GB="0", MIS_WORKERS="2"))
+    assert written(small_study, "killed") == written(small_study, "whole")
+    pixels = np.load(small_study / "images/pixels.npy")
+    changes = {"pixels": lambda row: pixels[row], "digests": lambda: [""] * PAIRS, "feature_size": 32}
+    backend = similarity.create("lpips-squeeze", given.context(**changes, factors=lambda: None))
+    expected = backend.margins(np.load(small_study / "tasks/net.npy"), K)
+    found = np.stack(read_parquet(small_study / "whole.parquet")["margins"])
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert read_json(small_study / "whole.json")["n_forwards"] <= PAIRS
 
 
 def test_a_bad_memory_bound_is_refused(study):

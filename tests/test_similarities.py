@@ -312,6 +312,51 @@ def test_memory_and_order_change_no_bit(name):
     assert len(np.unique(tasks)) <= some.forwards <= tight.forwards
 
 
+# ---- all pairs compared once
+
+
+def paired(backend, images, step):
+    """The table as the pipeline makes it, in stripes of `step` pictures."""
+    upper = np.zeros((len(images), len(images)), np.float32)
+    for first in range(0, len(images), step):
+        last = min(first + step, len(images))
+        upper[first:last, first:] = backend.pair_stripe(images, first, last)
+    return features.mirrored(upper)
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_all_pairs_compared_once_solve_tasks_like_the_tasks_pictures(name, monkeypatch):
+    monkeypatch.setattr(features, "PAIR_BLOCK", 8)
+    size = 32
+    backend = similarity.create(name, given.context(feature_size=size))
+    images = np.arange(given.N, dtype=np.int32)
+    table = paired(backend, images, 16)
+    assert backend.forwards == sum(given.N - first for first in range(0, given.N, 16))
+    assert (table == table.T).all()
+    assert (np.diag(table) == 0).all()
+    with torch.no_grad():
+        original = doubled(backend)(*[backend.pictures(part).double() for part in (images[:5], images[7:12])])
+    np.testing.assert_allclose(table[np.arange(5), np.arange(7, 12)], -original.reshape(-1), atol=1e-6)
+    tasks = some_tasks(units=3)
+    np.testing.assert_allclose(backend.margins(tasks, 3, table), backend.margins(tasks, 3), atol=1e-6)
+    tight = similarity.create(name, given.context(feature_size=size, cache_bytes=0))
+    assert tight.stripe == 8
+    np.testing.assert_array_equal(paired(tight, images, 8), table)
+
+
+@pytest.mark.parametrize("aggregation", ["max", "median", "softmax"])
+def test_a_table_of_pairs_serves_every_aggregation(aggregation):
+    backend = similarity.create("lpips-squeeze", given.context(aggregation=aggregation, feature_size=32))
+    table, tasks = paired(backend, np.arange(given.N, dtype=np.int32), 64), some_tasks()
+    np.testing.assert_allclose(backend.margins(tasks, 3, table), backend.margins(tasks, 3), atol=1e-6)
+
+
+def test_pairs_pay_for_many_tasks_of_few_pictures():
+    assert features.pairs_pay(4_791, 1_000_000)
+    assert not features.pairs_pay(4_791, 20_000)
+    assert not features.pairs_pay(1_281_167, 10**10)
+
+
 def test_kept_features_are_used_again():
     backend = similarity.create("lpips-squeeze", given.context())
     tasks = some_tasks()

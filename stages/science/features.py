@@ -2,7 +2,8 @@
 
 A picture's features are one long row of floats; a family says how rows are made and how tasks are solved from them.
 The cost of such a similarity is its forward passes: 20 a task of nine explanations where pairwise calls take 72, and
-fewer where the tasks of a block of units share pictures.
+fewer where the tasks of a block of units share pictures. Where tasks are many and pictures few, all pairs of pictures
+are compared once instead, as matrix products of blocks of rows, and tasks are looked up.
 """
 
 from __future__ import annotations
@@ -27,12 +28,20 @@ from stages.errors import StudyError
 from stages.science.preprocessing import VERSION as PREPROCESSING_VERSION
 from stages.science.preprocessing import Preprocessing
 from stages.science.randomness import generator
+from stages.science.scoring import looked_up
 from stages.science.similarity.base import Context, Similarity, WeightsFile
 
 VERSION = 1
 # Part of the definition of the last bits: a short batch is filled up, so every picture sees the same kernels.
 BATCH = 8
 _CHECK_SIZE = 64  # pixels; enough for every layer of the networks in use
+# Part of the definition of the last bits as well: rows of one product when all pairs are compared.
+PAIR_BLOCK = 64
+PAIR_VERSION = 1
+# All pairs of n pictures are compared if n * n is at most this often the number of tasks: about where both ways take
+# equally long (pairs_a_task in benchmarks/results/similarities.csv).
+PAIRS_A_TASK = 200
+MOST_PAIRED = 20_000  # pictures; their table takes 1.6 GB
 TOLERANCE = 2e-5  # of self-checks; both sides are float32 sums of up to millions of terms
 VGG16 = WeightsFile(
     ("vgg16-397923af.pth", "vgg16-397923af.safetensors", "vgg16_torchvision.safetensors"),
@@ -73,6 +82,7 @@ class FeatureSimilarity(Similarity):
     """A distance between feature maps, with a minus, so that higher means more alike; 0 for a picture and itself."""
 
     embeds = False
+    pairs = True
     runs_network = True
     batch_size = BATCH
     package: str
@@ -99,6 +109,10 @@ class FeatureSimilarity(Similarity):
     @abstractmethod
     def values(self, rows: Tensor, tasks: NDArray[np.int32], n_explanations: int, size: int) -> NDArray[np.float32]:
         """Similarities (units, N, 2, 2K) of tasks that name rows of features of pictures of this size."""
+
+    @abstractmethod
+    def compare_rows(self, first: Tensor, second: Tensor, size: int) -> Tensor:
+        """Similarities (first, second) of every row of features with every other, of pictures of this size."""
 
     @abstractmethod
     def original(self, first: Tensor, second: Tensor) -> Tensor:
@@ -154,8 +168,10 @@ class FeatureSimilarity(Similarity):
         return table
 
     def margins(
-        self, tasks: NDArray[np.int32], n_explanations: int, embeddings: NDArray[np.floating] | None = None
+        self, tasks: NDArray[np.int32], n_explanations: int, prepared: NDArray[np.floating] | None = None
     ) -> NDArray[np.float32]:
+        if prepared is not None:
+            return looked_up(prepared, tasks, n_explanations, self._aggregated)
         table = self._table_for(tasks.shape[2])
         flat = np.ascontiguousarray(tasks.reshape(-1, tasks.shape[2]))
         out = np.empty(len(flat), dtype=np.float32)
@@ -170,18 +186,70 @@ class FeatureSimilarity(Similarity):
         return out.reshape(tasks.shape[:2])
 
     def nearest(
-        self, tasks: NDArray[np.int32], n_explanations: int, embeddings: NDArray[np.floating] | None = None
+        self, tasks: NDArray[np.int32], n_explanations: int, prepared: NDArray[np.floating] | None = None
     ) -> None:
         return None  # distances of feature maps have no scale on which "nearly a copy" could be said
+
+    @property
+    def stripe(self) -> int:
+        """Pictures of one call of `pair_stripe` whose features fit into memory, beside those of a block."""
+        blocks = self._context.cache_bytes // (4 * self._width * PAIR_BLOCK)
+        return PAIR_BLOCK * max(1, blocks - 1)
+
+    @torch.no_grad()
+    def pair_stripe(self, images: NDArray[np.int32], first: int, last: int) -> NDArray[np.float32]:
+        """Similarities (last - first, images - first) of images[first:last] with images[first:]; `first` starts a block.
+
+        Blocks are filled up with pictures of their own, so a similarity does not depend on where a stripe ends. Only
+        the blocks on and right of the diagonal are computed; the others hold zeros.
+        """
+        starts = range(first, len(images), PAIR_BLOCK)
+        out = np.zeros((last - first, len(images) - first), dtype=np.float32)
+        shape, device = (PAIR_BLOCK, self._width), self._context.device
+        own = [self._block(images[start : start + PAIR_BLOCK], torch.empty(shape, device=device))
+               for start in range(first, last, PAIR_BLOCK)]  # fmt: skip
+        room = torch.empty(shape, device=device)
+        for place, start in enumerate(starts):
+            block = images[start : start + PAIR_BLOCK]
+            others = own[place] if place < len(own) else self._block(block, room)
+            for above, mine in enumerate(own[: place + 1]):
+                found = self.compare_rows(mine, others, self._context.feature_size).float().cpu().numpy()
+                rows = slice(above * PAIR_BLOCK, min((above + 1) * PAIR_BLOCK, last - first))
+                columns = slice(place * PAIR_BLOCK, place * PAIR_BLOCK + len(block))
+                out[rows, columns] = found[: rows.stop - rows.start, : len(block)]
+        return out
+
+    def _block(self, images: NDArray[np.int32], room: Tensor) -> Tensor:
+        """Features of a block of pictures, written to `room`."""
+        for start in range(0, len(images), BATCH):
+            batch = images[start : start + BATCH]
+            room[start : start + len(batch)] = self._extract(batch)
+        room[len(images) :] = room[0]
+        return room
 
     @torch.no_grad()
     def check(self) -> None:
         """Compare a few pairs with the package's own call. Raises StudyError if the two no longer agree."""
         pictures = check_pictures(_CHECK_SIZE, *self.input_range).to(self._context.device)
         task = np.array([[[0, 1, 2, 0]]], dtype=np.int32)  # queries 2 and 0, explanations 0 and 1
-        ours = self.values(self.features(pictures), task, 1, _CHECK_SIZE).reshape(-1)
+        rows = self.features(pictures)
+        ours = self.values(rows, task, 1, _CHECK_SIZE).reshape(-1)
         theirs = self.original(pictures[[2, 2, 0, 0]], pictures[[0, 1, 0, 1]]).float().cpu().numpy()
         compare(self.name, self.package, ours, theirs)
+        paired = self.compare_rows(rows[[2, 0]], rows[[0, 1]], _CHECK_SIZE).reshape(-1).float().cpu().numpy()
+        compare(self.name, self.package, paired, theirs)
+
+
+def pairs_pay(n_images: int, n_tasks: int) -> bool:
+    """Whether comparing all pairs of pictures once is shorter than solving the tasks block by block."""
+    return n_images <= MOST_PAIRED and n_images**2 <= PAIRS_A_TASK * n_tasks
+
+
+def mirrored(upper: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The symmetric table of distances with a minus whose upper triangle is given: 0 on the diagonal."""
+    table = np.triu(upper, 1)
+    table += table.T
+    return table
 
 
 def check_pictures(size: int, low: float, high: float) -> Tensor:

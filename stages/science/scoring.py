@@ -71,6 +71,23 @@ def distance_values(rows: NDArray[np.float32], tasks: NDArray[np.int32], n_expla
     return _in_parts(_distance_values, rows, tasks, n_explanations, 1, (2, 2 * n_explanations))
 
 
+def looked_up(
+    table: NDArray[np.floating],
+    tasks: NDArray[np.int32],
+    n_explanations: int,
+    aggregate: Callable[[NDArray[np.floating]], NDArray[np.float32]],
+) -> NDArray[np.float32]:
+    """Margins (units, N) of tasks from the similarities (images, images) of all pairs.
+
+    `aggregate` makes margins of the similarities (units, N, 2, 2K) of both queries with all explanations.
+    """
+    parts = [np.empty((0, tasks.shape[1]), np.float32)]
+    for start in range(0, len(tasks), _LOOKED_UP):
+        part = tasks[start : start + _LOOKED_UP]
+        parts.append(aggregate(table[part[..., 2 * n_explanations :, None], part[..., None, : 2 * n_explanations]]))
+    return np.concatenate(parts)
+
+
 def aggregated_margins(values: NDArray[np.floating], aggregation: str, temperature: float = 1.0) -> NDArray[np.float32]:
     """Margins (units, N) from the similarities (units, N, 2, 2K) of both queries with all explanations.
 
@@ -124,6 +141,7 @@ def _in_parts(
     return out.reshape(*tasks.shape[:2], *shape)
 
 
+_LOOKED_UP = 1024  # units at a time
 _HAS_HALF = bool(llvmlite.binding.get_host_cpu_features().get("f16c"))
 
 

@@ -63,12 +63,14 @@ class Similarity(ABC):
     """One similarity.
 
     An embedding similarity sets `embeds` and gives `embed`: each image then is embedded once for the whole study and
-    margins come from cosines. Any other overrides `margins` (and `nearest`, if it can say). `runs_network` says whether
-    a picture costs a forward pass; `forwards` counts those of this process.
+    margins come from cosines. Any other overrides `margins` (and `nearest`, if it can say); one that sets `pairs` and
+    gives `pair_stripe` can have the similarities of all pairs of images computed once for the whole study, where that is
+    the shorter way. `runs_network` says whether a picture costs a forward pass; `forwards` counts those of this process.
     """
 
     name: str
     embeds: bool = True
+    pairs: bool = False
     runs_network: bool = False
     forwards: int = 0
     batch_size: int = 100
@@ -83,25 +85,33 @@ class Similarity(ABC):
         """Embeddings (images, D) of manifest rows; their lengths do not matter."""
         raise NotImplementedError
 
+    def pair_stripe(self, images: NDArray[np.int32], first: int, last: int) -> NDArray[np.float32]:
+        """Similarities (last - first, images - first) of images[first:last] with images[first:]."""
+        raise NotImplementedError
+
     def margins(
-        self, tasks: NDArray[np.int32], n_explanations: int, embeddings: NDArray[np.floating] | None
+        self, tasks: NDArray[np.int32], n_explanations: int, prepared: NDArray[np.floating] | None
     ) -> NDArray[np.float32]:
-        """Margins (units, N), higher is easier; `embeddings` are unit rows (images, D) if the similarity embeds."""
-        assert embeddings is not None
+        """Margins (units, N), higher is easier.
+
+        `prepared` is what was computed once for the study: unit rows (images, D) if the similarity embeds; similarities
+        (images, images) or nothing if it compares pairs.
+        """
+        assert prepared is not None
         if self._context.aggregation == "mean":
-            return cosine_margins(embeddings, tasks, n_explanations)
-        return self._aggregated(cosine_values(embeddings, tasks, n_explanations))
+            return cosine_margins(prepared, tasks, n_explanations)
+        return self._aggregated(cosine_values(prepared, tasks, n_explanations))
 
     def _aggregated(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
         """Margins (units, N) from all similarities (units, N, 2, 2K) by the study's aggregation."""
         return aggregated_margins(values, self._context.aggregation, self._context.softmax_temperature)
 
     def nearest(
-        self, tasks: NDArray[np.int32], n_explanations: int, embeddings: NDArray[np.floating] | None
+        self, tasks: NDArray[np.int32], n_explanations: int, prepared: NDArray[np.floating] | None
     ) -> NDArray[np.float32] | None:
         """Largest cosine (units, N) of a task's queries with its explanations; None where there are no cosines."""
-        assert embeddings is not None
-        return nearest_explanation(embeddings, tasks, n_explanations)
+        assert prepared is not None
+        return nearest_explanation(prepared, tasks, n_explanations)
 
 
 def factor_table(context: Context, backend: str) -> pd.DataFrame:

@@ -114,7 +114,7 @@ class Dists(FeatureSimilarity):
         return out
 
     def _task_values(self, queries: Tensor, explanations: Tensor, edges: NDArray[np.int64]) -> Tensor:
-        """Similarities (2, 2K) of rows of features, one batched product a layer."""
+        """Similarities (queries, explanations) of rows of features, one batched product a layer."""
         covariances, first = [], 0
         for channels in CHANNELS:
             start, stop = int(edges[first]), int(edges[first + channels])
@@ -130,6 +130,9 @@ class Dists(FeatureSimilarity):
         texture = (2 * covariance + _EPSILON) / (var_q + var_e + _EPSILON)
         alpha, beta = torch.from_numpy(self._weights).to(queries.device)
         return (structure @ alpha + texture @ beta) - 1
+
+    def compare_rows(self, first: Tensor, second: Tensor, size: int) -> Tensor:
+        return self._task_values(first, second, self._edges(size))
 
     def original(self, first: Tensor, second: Tensor) -> Tensor:
         return -self.model(first, second).reshape(-1)

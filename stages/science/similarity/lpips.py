@@ -34,6 +34,7 @@ TRUNKS = {
         "b8a52dc0",
     ),
 }
+_CHUNK = 4096  # terms of a sum in single precision
 VARIANTS = tuple(f"lpips-{trunk}" for trunk in TRUNKS)
 
 
@@ -103,6 +104,17 @@ class Lpips(FeatureSimilarity):
             for query in range(2):
                 out[(*place, query)] = -(task[:-2] - task[query - 2]).square().sum(1).cpu().numpy()
         return out
+
+    def compare_rows(self, first: Tensor, second: Tensor, size: int) -> Tensor:
+        inner = torch.zeros((len(first), len(second)), dtype=torch.float64, device=first.device)
+        lengths = [torch.zeros(len(part), dtype=torch.float64, device=first.device) for part in (first, second)]
+        # |x - y|^2 = |x|^2 + |y|^2 - 2 xy cancels where pictures are alike, so sums of short float32 sums are float64
+        for start in range(0, first.shape[1], _CHUNK):
+            x, y = first[:, start : start + _CHUNK], second[:, start : start + _CHUNK]
+            inner += (x @ y.T).double()
+            for length, part in zip(lengths, (x, y), strict=True):
+                length += part.square().sum(dim=1).double()
+        return -(lengths[0][:, None] + lengths[1] - 2 * inner).clamp(min=0)
 
     def original(self, first: Tensor, second: Tensor) -> Tensor:
         return -self.model(first, second).reshape(-1)
