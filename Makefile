@@ -22,6 +22,7 @@ lint: $(READY)
 bench: $(READY)
 	python -m benchmarks.selection
 	python -m benchmarks.scoring
+	python -m benchmarks.similarities
 
 # A fresh environment is built beside nothing: an interrupted build leaves no .ready and starts over.
 $(READY): requirements.lock | check-python

@@ -7,8 +7,9 @@ Writes  benchmarks/results/similarities.csv: one row a backend and size; rows of
 Weights are random except those of lpips-squeeze where ../shared/realdata holds them. Times are processor times of the
 one thread that works, medians over rounds in which all forms take turns; only their ratios carry over to another
 machine. Pairwise: 72 forward passes a task of nine explanations. Broadcast: each query against the explanations of one
-side at once, 40 passes. Cold: nothing kept, one block of tasks. Cached: all features kept. Pair: one of all pairs of pictures, compared in blocks; `pairs_a_task` is n * n /
-tasks where comparing all pairs of n pictures takes as long as solving the tasks with all features kept.
+side at once, 40 passes. Cold: nothing kept, one block of tasks. Cached: all features kept. Pair: one of all pairs of
+pictures, compared in blocks; `pairs_a_task` is n * n / tasks where comparing all pairs of n pictures takes as long as
+solving the tasks with all features kept.
 """
 
 from __future__ import annotations
