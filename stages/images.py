@@ -1,7 +1,8 @@
 """Find or draw the pictures of the study and describe each in a manifest.
 
-Reads   the folder named by MIS_IMAGES or images.root (source folder); nothing for generated scenes
-Writes  data/images: manifest.parquet, rejected.csv, summary.json; factors.parquet and pixels.npy for generated scenes
+Reads   the folder, tar files or data set named by MIS_IMAGES or images.root; nothing for generated scenes
+Writes  data/images: manifest.parquet, rejected.csv, summary.json; members.parquet (where each picture lies, but for a
+        folder); factors.parquet and pixels.npy for generated scenes
 Run     dvc repro images
 """
 
@@ -16,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from stages.errors import StudyError
-from stages.pipeline import pictures
+from stages.pipeline import pictures, sources
 from stages.pipeline.log import Progress, logger, run
 from stages.pipeline.params import Params, load_params
 from stages.pipeline.tables import atomic_path, fresh_folder, write_csv, write_json, write_parquet
@@ -34,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     params = load_params(args.params)
     out = fresh_folder(args.out)
-    manifest, rejected = _draw(params, out) if params.images.source == "generated" else _read(params)
+    manifest, rejected = _draw(params, out) if params.images.source == "generated" else _read(params, out)
     warning = tasks.check_images(len(manifest), params.tasks.n_tasks, params.tasks.n_explanations)
     if warning:
         log.warning("%s", warning)
@@ -46,6 +47,8 @@ def main(argv: list[str] | None = None) -> None:
         "n_duplicates": int(manifest["digest"].duplicated().sum()), "n_labels": int(manifest["label"].nunique()),
         "digest": hashlib.sha256("".join(manifest["digest"]).encode()).hexdigest(),
     }  # fmt: skip
+    if params.images.source == "timm":
+        summary |= {"reader": params.images.reader, "split": params.images.split}
     write_json(out / "summary.json", summary)
     log.info("%(n)d pictures, %(n_duplicates)d of them exact copies, %(n_rejected)d files rejected", summary)
 
@@ -74,30 +77,33 @@ def _draw(params: Params, out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return manifest, pd.DataFrame(columns=["path", "reason"])
 
 
-def _inspect(job: tuple[Path, list[str]]) -> list[pictures.Found]:
-    return [pictures.inspect(job[0], name) for name in job[1]]
+def _inspect(job: tuple[sources.Source, list[sources.Member]]) -> list[pictures.Found]:
+    return [pictures.inspect(job[0], member) for member in job[1]]
 
 
-def _read(params: Params) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Pictures of a folder at any depth; what cannot be read is rejected by name and reason."""
-    root = pictures.images_root(params.images.root)
-    names = pictures.list_folder(root)
-    if not names:
+def _read(params: Params, out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Pictures of a source; what cannot be read is rejected by name and reason."""
+    given = params.images
+    source = pictures.open_source(given.source, given.root, given.reader, given.split)
+    root = source.root or given.reader
+    members = source.members()
+    if not members:
         raise StudyError(f"the image folder {root} holds no files. {_NAME_ANOTHER}")
-    jobs = [(root, names[i : i + _CHUNK]) for i in range(0, len(names), _CHUNK)]
-    progress = Progress(log, len(names), "files read")
+    jobs = [(source, members[i : i + _CHUNK]) for i in range(0, len(members), _CHUNK)]
+    progress = Progress(log, len(members), "files read")
     found: dict[int, list[pictures.Found]] = {}
-    for place, result in run_jobs(_inspect, jobs, [job[1][0] for job in jobs]):
+    for place, result in run_jobs(_inspect, jobs, [job[1][0].path for job in jobs]):
         if isinstance(result, Failure):
-            raise StudyError(f"reading {jobs[place][1][0]} and the files after it failed: {result.reason}")
+            raise StudyError(f"reading {jobs[place][1][0].path} and the files after it failed: {result.reason}")
         found[place] = result
         progress.step(len(result))
     rows = [each for place in sorted(found) for each in found[place]]
     good = pd.DataFrame([asdict(each) for each in rows if not each.reason], columns=_COLUMNS)
+    kept = [member for member, each in zip(members, rows, strict=True) if not each.reason]
     bad = pd.DataFrame([asdict(each) for each in rows if each.reason], columns=[*_COLUMNS, "reason"])[
         ["path", "reason"]
     ]
-    broken = bad[~bad["reason"].str.startswith("not a picture file")] if len(bad) else bad
+    broken = bad[~bad["reason"].str.startswith(pictures.NO_PICTURE)] if len(bad) else bad
     share = len(broken) / max(len(broken) + len(good), 1)
     if share > params.images.max_rejected:
         listed = "".join(f"\n  {row.path}: {row.reason}" for row in broken.sort_values("path").head(10).itertuples())
@@ -107,14 +113,17 @@ def _read(params: Params) -> tuple[pd.DataFrame, pd.DataFrame]:
         )
     if good.empty:
         raise StudyError(
-            f"the image folder {root} holds {len(names)} files, but no picture that can be read. {_NAME_ANOTHER}"
+            f"the image folder {root} holds {len(members)} files, but no picture that can be read. {_NAME_ANOTHER}"
         )
+    if source.kind != "folder":
+        places = pd.DataFrame([(member.shard, member.place, member.size) for member in kept])
+        write_parquet(out / pictures.MEMBERS, places.set_axis(["shard", "place", "size"], axis=1))
     return good, bad.sort_values("path")
 
 
 _COLUMNS = ["path", "label", "width", "height", "digest"]
 _NAME_ANOTHER = (
-    f"Put pictures ({', '.join(pictures.SUFFIXES)}) there, or name another folder in MIS_IMAGES or images.root"
+    f"Put pictures ({', '.join(sources.SUFFIXES)}) there, or name another folder in MIS_IMAGES or images.root"
 )
 
 if __name__ == "__main__":

@@ -414,7 +414,7 @@ def test_a_folder_that_lost_a_picture_is_refused_before_any_work(study, photogra
     (root / "cat" / "000.jpg").unlink()
     with pytest.raises(
         StudyError,
-        match=r"cat/000\.jpg is gone .* \(1 of 20 pictures are\)\. Put it back, or take the folder as it is now: dvc repro",
+        match=r"cat/000\.jpg is gone .* \(1 of 20 pictures are\)\. Put it back, or take the pictures as they are now: dvc repro",
     ):
         study.run_activations()
     assert not forwards

@@ -116,7 +116,7 @@ def test_a_folder_that_changed_since_the_manifest(study, told, photographs):
     told(
         study.run_activations,
         "dog/003.jpg has changed since the manifest was written (its sha256 differs)",
-        "Put it back, or take the folder as it is now: dvc repro --force images && dvc repro",
+        "Put it back, or take the pictures as they are now: dvc repro --force images && dvc repro",
     )
 
 

@@ -130,7 +130,7 @@ def test_a_value_of_another_type_is_refused(study, change, told):
         ({"human__simulated__slope": float("inf")}, "human.simulated.slope is inf, it must be a finite number above 0"),
         ({"calibration__fraction": 0.0}, "calibration.fraction is 0.0, it must be a finite number above 0"),
         ({"calibration__fraction": 5}, "calibration.fraction is 5.0, it must be at most 1"),
-        ({"images__source": "tar"}, "images.source is 'tar', allowed: generated, folder"),
+        ({"images__source": "zip"}, "images.source is 'zip', allowed: generated, folder, tar, timm"),
         ({"units__layer_types": ["Conv", "Relu"]}, "units.layer_types[1] is 'Relu', allowed: Conv, Linear, BatchNorm"),
         ({"scores__backends": []}, "scores.backends is empty, it needs at least one entry"),
         ({"scores__backends": ["pixel", "pixel"]}, "scores.backends names pixel twice"),
@@ -190,7 +190,7 @@ def test_simulated_observers_need_generated_scenes(study):
 
 
 def test_all_problems_are_told_at_once(study):
-    text = problems(study, seed=-1, tasks__n_task=1, images__source="tar", stats__confidence="high")
+    text = problems(study, seed=-1, tasks__n_task=1, images__source="zip", stats__confidence="high")
     assert text.splitlines()[0].endswith("params.yaml:")
     assert len(text.splitlines()) == 5
     for key in ("seed", "tasks.n_task", "images.source", "stats.confidence"):

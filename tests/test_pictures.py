@@ -12,8 +12,14 @@ from PIL import Image
 
 from stages.errors import StudyError
 from stages.pipeline import pictures
-from stages.pipeline.pictures import check_unchanged, decode, inspect, list_folder, open_images, rows_in_batches
+from stages.pipeline.pictures import check_unchanged, decode, open_images, rows_in_batches
+from stages.pipeline.sources import Member, Source, list_folder
 from tests.conftest import encoded
+
+
+def inspect(root, name):
+    return pictures.inspect(Source("folder", root), Member(name, os.path.basename(os.path.dirname(name))))
+
 
 RED, WHITE = [255, 0, 0], [255, 255, 255]
 
@@ -280,22 +286,26 @@ def test_a_name_that_is_no_utf_8_is_rejected_by_a_readable_name(tmp_path):
     assert found.path.startswith("caf")
 
 
+def root_of(text):
+    return pictures.open_source("folder", text).root
+
+
 def test_the_folder_of_the_variable_goes_first(tmp_path, monkeypatch):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    assert pictures.images_root(str(tmp_path / "a")) == tmp_path / "a"
+    assert root_of(str(tmp_path / "a")) == tmp_path / "a"
     monkeypatch.setenv("MIS_IMAGES", str(tmp_path / "b"))
-    assert pictures.images_root(str(tmp_path / "a")) == tmp_path / "b"
+    assert root_of(str(tmp_path / "a")) == tmp_path / "b"
 
 
 def test_a_missing_folder_is_told_with_its_setting(tmp_path, monkeypatch):
     with pytest.raises(StudyError, match=r"neither the variable MIS_IMAGES nor images\.root in params\.yaml names one"):
-        pictures.images_root("")
+        root_of("")
     with pytest.raises(StudyError, match=r"/gone does not exist or is no folder; correct images\.root in params\.yaml"):
-        pictures.images_root(str(tmp_path / "gone"))
+        root_of(str(tmp_path / "gone"))
     monkeypatch.setenv("MIS_IMAGES", str(tmp_path / "away"))
     with pytest.raises(StudyError, match="/away does not exist or is no folder; correct the variable MIS_IMAGES"):
-        pictures.images_root(str(tmp_path))
+        root_of(str(tmp_path))
 
 
 # --------------------------------------------------------------------------- a finished images stage

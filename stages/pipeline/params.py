@@ -47,8 +47,10 @@ class Generated:
 class Images:
     """Where the pictures come from."""
 
-    source: str = one_of("generated", "folder")
+    source: str = one_of("generated", "folder", "tar", "timm")
     root: str = field()
+    reader: str = field()
+    split: str = field()
     max_rejected: float = number(0, 1)
     generated: Generated = field()
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,9 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stages.errors import StudyError
+from stages.pipeline.sources import SUFFIXES, Member, Source, shards
 from stages.pipeline.tables import read_json, read_parquet
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+NO_PICTURE = "not a picture file"  # the beginning of a reason that counts nothing as broken
+MEMBERS = "members.parquet"  # where in a tar file or data set each picture lies
 MODE_16_BIT = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 Image.MAX_IMAGE_PIXELS = 100_000_000  # Pillow refuses a picture of more than twice as many as a decompression bomb
 
@@ -51,63 +54,51 @@ class Found:
     reason: str = ""
 
 
-def list_folder(root: Path) -> list[str]:
-    """Relative paths (with /) of all files at any depth, ordered by the sha256 of the path; hidden ones are left out.
-
-    Links to folders are followed, except back to a folder that holds them.
-    """
-    names = []
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        above = {os.path.realpath(each) for each in (folder, *Path(folder).parents)}
-        subfolders[:] = [
-            name
-            for name in subfolders
-            if not name.startswith(".") and os.path.realpath(os.path.join(folder, name)) not in above
-        ]
-        inside = Path(folder).relative_to(root)
-        names += [(inside / name).as_posix() for name in files if not name.startswith(".")]
-    return sorted(names, key=lambda name: hashlib.sha256(os.fsencode(name)).hexdigest())
-
-
-def inspect(root: Path, name: str) -> Found:
-    """Read and fully decode one file. Its label is the name of the folder that holds it."""
+def inspect(source: Source, member: Member) -> Found:
+    """Read and fully decode one member of a source."""
+    name = member.path
     if name.encode("utf-8", "replace") != os.fsencode(name):
         readable = name.encode("utf-8", "backslashreplace").decode()
         return Found(readable, "", reason="the name is not written in UTF-8; rename the file or its folder")
-    label = Path(name).parent.name
-    if not name.lower().endswith(SUFFIXES):
-        return Found(name, label, reason=f"not a picture file ({', '.join(SUFFIXES)})")
-    if not (root / name).is_file():
-        return Found(name, label, reason="no regular file (a broken link, a pipe or a device)")
+    if member.reason:
+        return Found(name, member.label, reason=member.reason)
+    if source.kind != "timm" and not name.lower().endswith(SUFFIXES):
+        return Found(name, member.label, reason=f"{NO_PICTURE} ({', '.join(SUFFIXES)})")
+    if source.kind == "folder" and source.root is not None and not (source.root / name).is_file():
+        return Found(name, member.label, reason="no regular file (a broken link, a pipe or a device)")
     try:
-        content = (root / name).read_bytes()
+        content = source.read(member)
     except OSError as error:
-        return Found(name, label, reason=f"cannot be read ({error.strerror})")
+        return Found(name, member.label, reason=f"cannot be read ({error.strerror or error})")
     if not content:
-        return Found(name, label, reason="empty file")
+        return Found(name, member.label, reason="empty file")
     try:
         height, width, _ = decode(content).shape
     except UnidentifiedImageError:
-        return Found(name, label, reason="cannot be decoded (its content is no picture)")
+        return Found(name, member.label, reason="cannot be decoded (its content is no picture)")
     except Exception as error:  # a decoder may raise anything on broken data; the file and the reason are recorded
         text = " ".join(str(error).split())
-        return Found(name, label, reason=f"cannot be decoded ({type(error).__name__}: {text})")
-    return Found(name, label, width, height, hashlib.sha256(content).hexdigest())
+        return Found(name, member.label, reason=f"cannot be decoded ({type(error).__name__}: {text})")
+    return Found(name, member.label, width, height, hashlib.sha256(content).hexdigest())
 
 
-def images_root(root: str) -> Path:
-    """Folder of the pictures: MIS_IMAGES, else images.root. Raises StudyError if there is none."""
+def open_source(kind: str, root: str, reader: str = "", split: str = "") -> Source:
+    """The source of a study; `root` is images.root, before which goes MIS_IMAGES. Raises StudyError if nothing is there."""
     place = os.environ.get("MIS_IMAGES") or root
     if not place:
+        if kind == "timm":
+            return Source(kind, None, reader, split)
         raise StudyError(
-            "images.source is folder, but neither the variable MIS_IMAGES nor images.root in params.yaml names one. "
+            f"images.source is {kind}, but neither the variable MIS_IMAGES nor images.root in params.yaml names one. "
             "For example: MIS_IMAGES=/path/to/pictures dvc repro"
         )
-    folder = Path(place).expanduser()
-    if not folder.is_dir():
-        setting = "the variable MIS_IMAGES" if os.environ.get("MIS_IMAGES") else "images.root in params.yaml"
+    path = Path(place).expanduser()
+    setting = "the variable MIS_IMAGES" if os.environ.get("MIS_IMAGES") else "images.root in params.yaml"
+    if kind == "folder" and not path.is_dir():
         raise StudyError(f"the image folder {place} does not exist or is no folder; correct {setting}")
-    return folder
+    if kind != "folder" and not path.exists():
+        raise StudyError(f"{place} does not exist; correct {setting}")
+    return Source(kind, path, reader, split)
 
 
 @dataclass(frozen=True)
@@ -138,12 +129,20 @@ class ImageSet:
         return np.load(path, mmap_mode="r") if path.is_file() else None
 
     @cached_property
-    def _root(self) -> Path:
-        return images_root(self.root)
+    def source(self) -> Source:
+        """Where the encoded pictures lie."""
+        found = read_json(self.folder / "summary.json")
+        return open_source(found["source"], self.root, found.get("reader", ""), found.get("split", ""))
 
     @cached_property
-    def _entries(self) -> tuple[list[str], list[str]]:
-        return self.manifest["path"].tolist(), self.manifest["digest"].tolist()
+    def _columns(self) -> dict[str, list[Any]]:
+        """Fields of the members and the digests of their contents, by row."""
+        path = self.folder / MEMBERS
+        places = read_parquet(path, ["shard", "place", "size"]).to_dict("list") if path.is_file() else {}
+        return {"path": self.manifest["path"].tolist(), **places, "digest": self.manifest["digest"].tolist()}
+
+    def _member(self, row: int) -> Member:
+        return Member(**{name: values[row] for name, values in self._columns.items() if name != "digest"})
 
     def __len__(self) -> int:
         return int(read_json(self.folder / "summary.json")["n"])
@@ -155,15 +154,16 @@ class ImageSet:
         """
         if self._packed is not None:
             return np.asarray(self._packed[row])
-        path, digest = self._entries[0][row], self._entries[1][row]
+        member, digest = self._member(row), self._columns["digest"][row]
         try:
-            content = (self._root / path).read_bytes()
-        except FileNotFoundError:
-            raise StudyError(
-                f"{path} is gone from the image folder since the manifest was written. {_REBUILD}"
-            ) from None
+            content = self.source.read(member)
+        except (FileNotFoundError, IndexError):
+            raise StudyError(f"{member.path} is gone from {_PLACES[self.source.kind]} since the manifest was written. "
+                             f"{_REBUILD}") from None  # fmt: skip
         if hashlib.sha256(content).hexdigest() != digest:
-            raise StudyError(f"{path} has changed since the manifest was written (its sha256 differs). {_REBUILD}")
+            raise StudyError(
+                f"{member.path} has changed since the manifest was written (its sha256 differs). {_REBUILD}"
+            )
         return decode(content)
 
     def thumbnail(self, row: int, size: int) -> Image.Image:
@@ -171,7 +171,8 @@ class ImageSet:
         return ImageOps.fit(Image.fromarray(self.pixels(row)), (size, size), Image.Resampling.LANCZOS)
 
 
-_REBUILD = "Put it back, or take the folder as it is now: dvc repro --force images && dvc repro"
+_REBUILD = "Put it back, or take the pictures as they are now: dvc repro --force images && dvc repro"
+_PLACES = {"folder": "the image folder", "tar": "the tar files", "timm": "the data set"}
 
 
 def open_images(folder: str | os.PathLike[str], root: str = "") -> ImageSet:
@@ -181,9 +182,17 @@ def open_images(folder: str | os.PathLike[str], root: str = "") -> ImageSet:
 
 def check_unchanged(images: ImageSet) -> None:
     """Quick check before long work: every file of the manifest is there. `pixels` compares the digests."""
-    if images._packed is not None:
+    if images._packed is not None or images.source.kind == "timm":
         return
-    missing = [path for path in images.manifest["path"] if not (images._root / path).is_file()]
+    root = images.source.root
+    assert root is not None
+    if images.source.kind == "tar":
+        there = {path.name if root.is_file() else path.relative_to(root).as_posix() for path in shards(root)}
+        missing = sorted(set(images._columns["shard"]) - there)
+        if missing and not root.is_file():
+            raise StudyError(f"the tar file {missing[0]} is gone since the manifest was written. {_REBUILD}")
+        return
+    missing = [path for path in images._columns["path"] if not (root / path).is_file()]
     if missing:
         raise StudyError(
             f"{missing[0]} is gone from the image folder since the manifest was written ({len(missing)} of "
