@@ -162,7 +162,7 @@ def dreamsim_row(name: str, size: int) -> dict[str, object]:
         if isinstance(getattr(extractor, "proj", None), torch.Tensor):  # no parameter, so it stays behind
             extractor.proj = extractor.proj.double()
     embedded = backend.embed_pictures(seen.double())
-    double = np.array(torch.nn.functional.cosine_similarity(embedded[:, None], embedded[None], dim=-1))
+    double = torch.nn.functional.cosine_similarity(embedded[:, None], embedded[None], dim=-1).numpy()
 
     def mis(margins) -> float:
         return float(expit(SLOPE * np.asarray(margins, np.float64)).mean())

@@ -224,7 +224,9 @@ def resolve_preprocessing(row: Mapping[str, Any], model: Any) -> dict[str, Any]:
     from timm.data import resolve_data_config
 
     if getattr(model, "pretrained_cfg", None):
-        found = resolve_data_config({}, model=model)
+        # a network made for another size than its weights were trained at is shown pictures of that size
+        asked = json.loads(row["kwargs"] or "{}").get("img_size")
+        found = resolve_data_config({"img_size": asked} if isinstance(asked, int) else {}, model=model)
         crop, squash = found["input_size"][1], found["crop_mode"] == "squash"
         return {
             "crop": crop,
