@@ -31,7 +31,7 @@ from stages.pipeline.tables import (
     write_json,
     write_parquet,
 )
-from stages.science import selection, tasks
+from stages.science import conditions, selection, tasks
 
 log = logger("tasks")
 
@@ -58,7 +58,10 @@ def main(argv: list[str] | None = None) -> None:
     layers = read_parquet(args.activations / "layers.parquet")
     out = fresh_folder(args.out)
     models = [name for name in networks.read_roster(args.roster)["name"] if (layers["model"] == name).any()]
-    constant = [_build(name, layers[layers["model"] == name], args.activations, params, out) for name in models]
+    constant = [
+        _build(name, layers[layers["model"] == name], args.activations, params, out, note["n_images"])
+        for name in models
+    ]
     columns = ["model", "layer", "unit", "layer_type", "min", "max", "absolute", "relative"]
     write_csv(
         out / "constant_units.csv",
@@ -73,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
     copy_notes(out, ["constant_units.csv", "summary.json"], args.notes)
 
 
-def _build(model: str, layers: pd.DataFrame, activations: Path, params: Params, out: Path) -> pd.DataFrame:
+def _build(model: str, layers: pd.DataFrame, activations: Path, params: Params, out: Path, n_images: int) -> pd.DataFrame:
     """Write the tasks of one network; return its constant units, which have none."""
     from safetensors.numpy import load_file
 
@@ -85,23 +88,26 @@ def _build(model: str, layers: pd.DataFrame, activations: Path, params: Params, 
     )
     low, high = state["min"].astype(np.float64), state["max"].astype(np.float64)
     constant, relative = tasks.constant(low, high)
-    count = tasks.needed(params.tasks.n_tasks, params.tasks.n_explanations)
+    size = params.tasks.n_tasks, params.tasks.n_explanations
     for side in ("top", "bottom"):
         units[f"tie_share_{'pos' if side == 'top' else 'neg'}"] = selection.tie_share(
-            state[f"{side}_values"], state[f"tied_beyond_{side}"], count
+            state[f"{side}_values"], state[f"tied_beyond_{side}"], tasks.needed(*size)
         )
-    units["condition"] = "natural"
     live = ~constant
-    built = tasks.build(
-        state["top_images"][live],
-        state["bottom_images"][live],
-        keys[live],
-        params.tasks.n_tasks,
-        params.tasks.n_explanations,
-    )
+    built = tasks.build(state["top_images"][live], state["bottom_images"][live], keys[live], *size)
+    tables, arrays = [units[live].assign(condition="natural")], [built]
+    places, values = _kept(activations, model, units, live)
+    for condition in (name for name in params.tasks.conditions if name != "natural"):
+        if not len(places):
+            continue
+        start = tasks.window_start(n_images, condition, *size)
+        built, *ties = conditions.hard_tasks(values, keys[places], start, *size)
+        tables.append(units.iloc[places].assign(condition=condition, tie_share_pos=ties[0], tie_share_neg=ties[1]))
+        arrays.append(built)
     with atomic_path(out / f"{model}.npy") as part, open(part, "wb") as file:
-        np.save(file, built)
-    write_parquet(out / f"{model}.parquet", units.loc[live, [*KEY, *FACTS, "tie_share_pos", "tie_share_neg"]])
+        np.save(file, np.concatenate(arrays))
+    table = pd.concat(tables, ignore_index=True)
+    write_parquet(out / f"{model}.parquet", table[[*KEY, *FACTS, "tie_share_pos", "tie_share_neg"]])
     marked = constant | relative
     table = units.loc[marked, ["model", "layer", "unit", "layer_type"]]
     return table.assign(
@@ -112,8 +118,29 @@ def _build(model: str, layers: pd.DataFrame, activations: Path, params: Params, 
     )
 
 
+def _kept(activations: Path, model: str, units: pd.DataFrame, live: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of `units` that vary and whose columns were kept, ascending, and those columns (units, images)."""
+    columns = kept_columns(activations, model)
+    owners = zip(units["layer"], units["unit"], strict=True)
+    rows = [row for row, owner in enumerate(owners) if owner in columns and live[row]]
+    chosen = [columns[units["layer"].iloc[row], units["unit"].iloc[row]] for row in rows]
+    return np.array(rows, dtype=np.int64), np.stack(chosen) if rows else np.empty((0, 0), dtype=np.float32)
+
+
+def kept_columns(activations: Path, model: str) -> dict[tuple[str, int], np.ndarray]:
+    """Whole columns of values (images,) float32 of a network by layer and unit; empty where none was kept."""
+    path = activations / "kept" / f"{model}.parquet"
+    if not path.is_file():
+        return {}
+    kept = read_parquet(path)
+    return dict(zip(zip(kept["layer"], kept["unit"], strict=True), kept["values"], strict=True))
+
+
 def export(args: argparse.Namespace) -> None:
-    """Long form of the tasks of one network: a row for each image of each task, with its activation."""
+    """Long form of the tasks of one network: a row for each image of each task, with its activation.
+
+    The activation is missing where an image is no extreme of a unit whose column was not kept.
+    """
     from safetensors.numpy import load_file
 
     if not args.model:
@@ -135,11 +162,16 @@ def export(args: argparse.Namespace) -> None:
     names, positions = tasks.roles((width - 2) // 2)
     columns = (offsets.loc[units["layer"]].to_numpy() + units["unit"].to_numpy()).astype(np.int64)
     values = np.empty(built.shape, dtype=np.float32)
-    for place, column in enumerate(columns):
+    kept = kept_columns(args.activations, args.model)
+    for place, (column, layer, unit) in enumerate(zip(columns, units["layer"], units["unit"], strict=True)):
+        if (layer, unit) in kept:
+            values[place] = kept[layer, unit][built[place]]
+            continue
         images = np.concatenate([state["top_images"][column], state["bottom_images"][column]])
         order = np.argsort(images, kind="stable")
-        found = np.searchsorted(images, built[place], sorter=order)
-        values[place] = np.concatenate([state["top_values"][column], state["bottom_values"][column]])[order[found]]
+        found = order[np.searchsorted(images, built[place], sorter=order).clip(max=len(images) - 1)]
+        extremes = np.concatenate([state["top_values"][column], state["bottom_values"][column]])
+        values[place] = np.where(images[found] == built[place], extremes[found], np.float32(np.nan))
     table = units[["layer", "unit", "condition"]].loc[units.index.repeat(n_tasks * width)].reset_index(drop=True)
     table["task"] = np.tile(np.repeat(np.arange(n_tasks, dtype=np.int16), width), n_units)
     table["role"] = np.tile(names, n_units * n_tasks)

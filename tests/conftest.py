@@ -36,6 +36,8 @@ SMALL = {
     "models.training.n_encoder": 16,
     "activations.n_extremes": 20,
     "activations.batch_size": 16,
+    "activations.keep": [],
+    "tasks.conditions": ["natural"],
     "tasks.n_tasks": 2,
     "tasks.n_explanations": 4,
     "sensitivity.n_tasks": [2],

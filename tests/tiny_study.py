@@ -24,6 +24,8 @@ PARAMS = {
     "tasks.n_explanations": N_EXPLANATIONS,
     "activations.n_extremes": N_TASKS * (N_EXPLANATIONS + 1),
     "scores.backends": list(BACKENDS),
+    "activations.keep": [],
+    "tasks.conditions": ["natural"],
     "sensitivity.n_tasks": [2],
     "sensitivity.n_explanations": [1],
     "human.source": "simulated",
