@@ -76,7 +76,9 @@ def main(argv: list[str] | None = None) -> None:
     copy_notes(out, ["constant_units.csv", "summary.json"], args.notes)
 
 
-def _build(model: str, layers: pd.DataFrame, activations: Path, params: Params, out: Path, n_images: int) -> pd.DataFrame:
+def _build(
+    model: str, layers: pd.DataFrame, activations: Path, params: Params, out: Path, n_images: int
+) -> pd.DataFrame:
     """Write the tasks of one network; return its constant units, which have none."""
     from safetensors.numpy import load_file
 

@@ -130,8 +130,9 @@ class Study:
         models.main([*flags, "--roster", str(self.folder / "roster.csv"), "--out", str(self.folder / out)])
         return self.folder / out
 
-    def run_activations(self, out="activations"):
-        activations.main([*self._flags("params.yaml", "images", "code", "models"), "--out", str(self.folder / out)])
+    def run_activations(self, out="activations", units=ROOT / "data/external/human/units"):
+        flags = [*self._flags("params.yaml", "images", "code", "models"), "--units", str(units)]
+        activations.main([*flags, "--out", str(self.folder / out)])
         return self.folder / out
 
     def run_tasks(self, out="tasks"):

@@ -349,6 +349,45 @@ def test_planted_controls_need_factors(study, photographs):
         study.run_activations()
 
 
+def kept_units(study):
+    table = tables.read_parquet(study.folder / "activations" / "kept" / "net.parquet")
+    return list(zip(table["layer"], table["unit"], strict=True))
+
+
+def test_patterns_and_a_list_name_units_to_keep(small, caplog):
+    units = small.folder / "units"
+    units.mkdir()
+    # the record joins a module path by "_"; nobody and last have no units here
+    (units / "imi.txt").write_text("# annotated\n\nnet/norm/2\nvisual/x/1\nnet/last/0\n")
+    small.params(activations__keep=["net/mid*/[13]", "*/norm/7", "*/nobody/*"], activations__keep_file="imi.txt")
+    small.run_activations(units=units)
+    assert kept_units(small) == [("norm", 2), ("norm", 7), ("middle", 1), ("middle", 3)]
+    assert "net: 1 of 2 listed units are none of this study, first last/0" in caplog.text
+    assert "imi.txt lists units of networks that are not studied: ['visual']" in caplog.text
+
+
+def test_every_unit_of_a_network_may_be_kept(small):
+    small.params(activations__keep=["net/*/*"])
+    small.run_activations()
+    assert len(kept_units(small)) == 8 + 6
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, r"imi\.txt: no such file; activations\.keep_file names it.*--list-units"),
+        ("net/middle\n", r"imi\.txt: line 1 is 'net/middle', it must read model/layer/unit"),
+        ("net/middle/3\nnet/middle/x\n", "line 2 is 'net/middle/x'"),
+    ],
+)
+def test_a_list_that_cannot_be_read_is_told(small, text, told):
+    if text is not None:
+        (small.folder / "imi.txt").write_text(text)
+    small.params(activations__keep_file="imi.txt")
+    with pytest.raises(StudyError, match=told):
+        small.run_activations(units=small.folder)
+
+
 @pytest.mark.parametrize(
     ("keep", "told"),
     [

@@ -11,7 +11,7 @@ import pytest
 
 from stages import human
 from stages.errors import StudyError
-from stages.pipeline import imi
+from stages.pipeline import imi, unit_lists
 from stages.pipeline.tables import KEY, read_csv, read_parquet, write_parquet
 from stages.science import quality
 from tests import imi_folder, tiny_study
@@ -492,6 +492,35 @@ def test_stage_checks_tasks_against_the_map_of_images(tmp_path, natural, caplog)
     (tmp_path / "external" / "map.json").write_text(json.dumps(known))
     run_human(tmp_path, natural, human__imi__image_map="map.json")
     assert "11 of 924 answered tasks with natural images are not in the map" in caplog.text
+
+
+def test_annotated_units_are_listed_for_the_pass_over_the_images(tmp_path, natural):
+    hard = imi_folder.experiment("resnet50_hard85_natural", "resnet50_hard85", seed=6)
+    other = imi_folder.experiment("clip-resnet50_natural", "clip-resnet50", layers=("visual_layer1_0_bn1",), seed=5)
+    imi_folder.write(tmp_path / "external", natural, hard, other)
+    tiny_study.write_params(
+        tmp_path / "params.yaml", ROOT, human__source="imi", human__imi__responses=[NAME], images__source="folder"
+    )
+    path, names = tmp_path / "units.txt", ROOT / "data/external/models/imi_names.csv"
+    flags = [f"--params={tmp_path / 'params.yaml'}", f"--external={tmp_path / 'external'}", f"--names={names}"]
+    human.main([*flags, f"--list-units={path}"])
+    units = unit_lists.read_list(path)
+    # the 84 units of resnet50 are asked about twice, and listed once
+    assert len(units) == len(set(units)) == 84 + 84
+    assert units == sorted(units)
+    assert ("resnet50", "layer3_5_conv3", 6) in units
+    assert ("clip_resnet50", "visual_layer1_0_bn1", 6) in units
+    owners = [("layer3.5.conv3", unit) for unit in range(512)] + [("layer1.0.conv1", 0)]
+    kept = [owners[place] for place in unit_lists.places("resnet50", owners, (), units)]
+    by_hand = {unit for model, layer, unit in units if (model, layer) == ("resnet50", "layer3_5_conv3")}
+    assert {unit for layer, unit in kept if layer == "layer3.5.conv3"} == by_hand
+    assert ("layer1.0.conv1", 0) in kept
+
+
+def test_simulated_observers_name_no_units_in_advance(tmp_path):
+    tiny_study.write_params(tmp_path / "params.yaml", ROOT)
+    with pytest.raises(StudyError, match=r"human\.source is simulated; only the answers of imi and table"):
+        human.main([f"--params={tmp_path / 'params.yaml'}", f"--list-units={tmp_path / 'units.txt'}"])
 
 
 def test_stage_writes_the_same_bytes_again(tmp_path, natural, synthetic):

@@ -367,7 +367,8 @@ def unit_distribution(study: Study) -> pd.DataFrame:
     edges = np.linspace(0, 1, 41)
     parts = []
     for model in ridge_models(study):
-        values = study.units.loc[study.units["model"] == model, "mis"].to_numpy()
+        of_model = (study.units["model"] == model) & (study.units["condition"] == "natural")
+        values = study.units.loc[of_model, "mis"].to_numpy()
         if len(values):
             share = np.histogram(np.clip(values, 0, 1), bins=edges)[0] / len(values)
             parts.append(
