@@ -157,7 +157,7 @@ def _network(job: Job) -> Extracted:
     import torch
     from safetensors.numpy import load_file, save_file
 
-    from stages.science import preprocessing, selection, units
+    from stages.science import preprocessing, selection, taps, units
     from stages.science.tasks import unit_keys
 
     given, rules = job.params.activations, job.params.units
@@ -171,6 +171,7 @@ def _network(job: Job) -> Extracted:
         layer_types=rules.layer_types,
         drop_first_last=rules.drop_first_last,
         norm_act=rules.norm_act,
+        taps=taps.find_taps([path for path, _ in model.named_modules()], job.row["taps"]),
     )
     units.check_independence(model, layers, first)
     layers, directions, digest = _directed(job.row, model, first, layers, rules)
@@ -182,7 +183,7 @@ def _network(job: Job) -> Extracted:
         "images": images.digest, "weights": network.digest, "preprocessing": prepare.dumps(), "seed": job.params.seed,
         "model": name, "constructor": job.row["constructor"], "directions": digest, "n_extremes": given.n_extremes,
         "batch_size": given.batch_size, "units": asdict(rules), "keep": [list(owners[place]) for place in kept],
-        "torch": torch.__version__, "device": _device_kind(),
+        "taps": job.row["taps"], "torch": torch.__version__, "device": _device_kind(),
         "versions": [units.VERSION, selection.VERSION, preprocessing.VERSION],
     }  # fmt: skip
     matrix = None if directions is None else torch.from_numpy(directions).to(device())
@@ -249,12 +250,14 @@ def _directed(row: dict[str, Any], model: Any, batch: Any, layers: list[Any], ru
     if not row["directions"]:
         return layers, None, ""
     from stages.pipeline.tables import sha256_file
+    from stages.science.taps import find_taps
     from stages.science.units import find_layers
 
     name, path = networks.parse_directions(row["directions"])
     everything = find_layers(
-        model, batch[:3], layer_types=rules.layer_types, drop_first_last=False, norm_act=rules.norm_act
-    )
+        model, batch[:3], layer_types=rules.layer_types, drop_first_last=False, norm_act=rules.norm_act,
+        taps=find_taps([path for path, _ in model.named_modules()], row["taps"]),
+    )  # fmt: skip
     chosen = [layer for layer in everything if layer.name == name]
     if not chosen:
         raise StudyError(

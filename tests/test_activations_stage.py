@@ -480,3 +480,20 @@ def test_the_note_of_a_failed_network_is_one_line(drawn_study):
     (reason,) = pd.read_csv(drawn_study.run_activations() / "failures.csv", dtype=str)["reason"]
     assert reason.startswith("RuntimeError: ")
     assert "\n" not in reason
+
+
+def test_a_roster_row_may_ask_for_taps(drawn_study):
+    vit = {"constructor": "test_vit", "kwargs": '{"img_size": 32, "num_classes": 4}'}
+    drawn_study.roster({"name": "plain", **vit, "taps": ""}, {"name": "asked", **vit, "taps": "imi"})
+    drawn_study.run_models()
+    drawn_study.run_activations()
+    plain, asked = (layers_of(drawn_study, name) for name in ("plain", "asked"))
+    more = asked[~asked["layer"].isin(plain["layer"])]
+    assert more["layer"].tolist() == [f"blocks.{i}.ls{j}" for i in range(6) for j in (1, 2)]
+    assert set(more["layer_type"]) == {"Other"}
+    # an identity: the values of the linear layer before it, in the order in which the network reaches them
+    assert asked["layer"].tolist().index("blocks.0.ls1") == asked["layer"].tolist().index("blocks.0.attn.proj") + 1
+    found = extremes(drawn_study, "asked")
+    places = asked.set_index("layer")[["offset", "width"]]
+    (linear, width), (scaled, _) = places.loc["blocks.0.attn.proj"], places.loc["blocks.0.ls1"]
+    np.testing.assert_array_equal(found["max"][linear : linear + width], found["max"][scaled : scaled + width])
