@@ -338,6 +338,12 @@ def base_model(model: str) -> str:
     return found["model"] if found else model
 
 
+def difficulty(model: str) -> str:
+    """Condition that the name of a model in the map says: natural, or hard85 ... after its last underscore."""
+    found = _MODEL.fullmatch(model)
+    return (found["level"] if found else None) or "natural"
+
+
 def match_layers(wanted: Iterable[str], layers: Iterable[str]) -> dict[str, str]:
     """Module path of every IMI layer name that has exactly one; the others are absent.
 
