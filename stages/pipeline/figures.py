@@ -450,7 +450,7 @@ def draw_mis_against_his(frame: pd.DataFrame, study: Study, narrow: bool) -> Fig
 
 def alt_mis_against_his(frame: pd.DataFrame, study: Study) -> str:
     return (
-        f"Scatter of {len(frame)} annotated units: MIS on the horizontal axis, from {frame['mis'].min():.2f} to "
+        f"Scatter of {len(frame)} scores of annotated units: MIS on the horizontal axis, from {frame['mis'].min():.2f} to "
         f"{frame['mis'].max():.2f}, and the share of right answers on the vertical one, from {frame['his'].min():.2f} "
         f"to {frame['his'].max():.2f}."
     )

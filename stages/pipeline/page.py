@@ -407,6 +407,7 @@ def _conditions_table(study: Study, people: str) -> Table | None:
             "his_drop": ("below natural", number(3)),
             "his_interval": ("interval", as_is),
             "n_annotated": ("annotated units", count),
+            "mis_annotated": ("their mean MIS", number(3)),
             "pearson": ("r of MIS and HIS", number(2)),
         },
         file="results/tables/conditions.csv",
