@@ -1,8 +1,8 @@
 """Find the most and least exciting images of every unit of every network, in one pass a network.
 
-Reads   data/images, data/models, matrices named in `directions`
+Reads   data/images, data/models, matrices named in `directions`, data/external/human/units (activations.keep_file)
 Writes  data/activations: NAME.safetensors (extremes and statistics of every unit), layers.parquet, control_labels.csv,
-        kept/NAME.parquet (whole columns of activations.keep), run.json, failures.csv
+        kept/NAME.parquet (whole columns of the units to keep), run.json, failures.csv
         data/notes/activations: copies of the small tables, for stages that need no extremes
 Run     dvc repro activations          Resumes from the work store; safe to interrupt.
 """
@@ -21,7 +21,7 @@ import pandas as pd
 
 from stages.errors import StudyError
 from stages.loading import load_network
-from stages.pipeline import networks
+from stages.pipeline import networks, unit_lists
 from stages.pipeline.log import Progress, logger, run
 from stages.pipeline.params import Params, load_params
 from stages.pipeline.pictures import check_unchanged, open_images, rows_in_batches
@@ -42,6 +42,7 @@ class Job:
     code: Path
     out: Path
     base_layers: tuple[dict[str, Any], ...] = ()  # of the network that a permuted control starts from
+    listed: tuple[unit_lists.Unit, ...] = ()  # units whose whole column is kept, besides those of activations.keep
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -50,20 +51,18 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--code", type=Path, required=True)
+    parser.add_argument("--units", type=Path, default=Path("data/external/human/units"), help="folder of unit lists")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--notes", type=Path, help="folder for copies of the small tables")
     args = parser.parse_args(argv)
     params = load_params(args.params)
     roster = networks.read_roster(args.models / "roster.csv")
     roster = roster[roster["role"] != "similarity"]
-    unknown = {name.split("/")[0] for name in params.activations.keep} - set(
-        roster["name"][~roster["constructor"].str.startswith("control:")]
-    )
-    if unknown:
-        raise StudyError(
-            f"activations.keep names network {sorted(unknown)[0]!r}, which is not in {args.models / 'roster.csv'}; "
-            "entries are written model/layer/unit"
-        )
+    names = roster["name"][~roster["constructor"].str.startswith("control:")].tolist()
+    unit_lists.check_networks(params.activations.keep, names, args.models / "roster.csv")
+    listed = unit_lists.read_list(args.units / params.activations.keep_file) if params.activations.keep_file else []
+    if absent := {model for model, *_ in listed} - set(names):
+        log.warning("%s lists units of networks that are not studied: %s", params.activations.keep_file, sorted(absent))
     images = open_images(args.images, params.images.root)
     check_unchanged(images)
     out = fresh_folder(args.out)
@@ -82,6 +81,7 @@ def main(argv: list[str] | None = None) -> None:
                 args.code,
                 out,
                 tuple(each for each in layers if each["model"] == _base(row)),
+                tuple(unit for unit in listed if unit[0] == row["name"]),
             )
             for row in part.to_dict("records")
         ]
@@ -157,7 +157,7 @@ def _network(job: Job) -> Extracted:
     import torch
     from safetensors.numpy import load_file, save_file
 
-    from stages.science import preprocessing, selection, units
+    from stages.science import preprocessing, selection, taps, units
     from stages.science.tasks import unit_keys
 
     given, rules = job.params.activations, job.params.units
@@ -171,18 +171,19 @@ def _network(job: Job) -> Extracted:
         layer_types=rules.layer_types,
         drop_first_last=rules.drop_first_last,
         norm_act=rules.norm_act,
+        taps=taps.find_taps([path for path, _ in model.named_modules()], job.row["taps"]),
     )
     units.check_independence(model, layers, first)
     layers, directions, digest = _directed(job.row, model, first, layers, rules)
     width = {layer.name: layer.width if directions is None else directions.shape[1] for layer in layers}
     keys = np.concatenate([unit_keys(job.params.seed, name, layer, np.arange(n)) for layer, n in width.items()])
     owners = [(layer, unit) for layer, n in width.items() for unit in range(n)]
-    kept = _kept_columns(name, owners, given.keep)
+    kept = unit_lists.places(name, owners, given.keep, job.listed)
     shared = {
         "images": images.digest, "weights": network.digest, "preprocessing": prepare.dumps(), "seed": job.params.seed,
         "model": name, "constructor": job.row["constructor"], "directions": digest, "n_extremes": given.n_extremes,
         "batch_size": given.batch_size, "units": asdict(rules), "keep": [list(owners[place]) for place in kept],
-        "torch": torch.__version__, "device": _device_kind(),
+        "taps": job.row["taps"], "torch": torch.__version__, "device": _device_kind(),
         "versions": [units.VERSION, selection.VERSION, preprocessing.VERSION],
     }  # fmt: skip
     matrix = None if directions is None else torch.from_numpy(directions).to(device())
@@ -249,28 +250,20 @@ def _directed(row: dict[str, Any], model: Any, batch: Any, layers: list[Any], ru
     if not row["directions"]:
         return layers, None, ""
     from stages.pipeline.tables import sha256_file
+    from stages.science.taps import find_taps
     from stages.science.units import find_layers
 
     name, path = networks.parse_directions(row["directions"])
     everything = find_layers(
-        model, batch[:3], layer_types=rules.layer_types, drop_first_last=False, norm_act=rules.norm_act
-    )
+        model, batch[:3], layer_types=rules.layer_types, drop_first_last=False, norm_act=rules.norm_act,
+        taps=find_taps([path for path, _ in model.named_modules()], row["taps"]),
+    )  # fmt: skip
     chosen = [layer for layer in everything if layer.name == name]
     if not chosen:
         raise StudyError(
             f"directions name layer {name!r}, which is none of {', '.join(each.name for each in everything)}"
         )
     return chosen, networks.load_directions(path, name, chosen[0].width), sha256_file(path)
-
-
-def _kept_columns(model: str, owners: list[tuple[str, int]], keep: tuple[str, ...]) -> list[int]:
-    """Columns of the units of this network that activations.keep names as model/layer/unit."""
-    places = {f"{model}/{layer}/{unit}": place for place, (layer, unit) in enumerate(owners)}
-    wanted = [name for name in keep if name.split("/")[0] == model]
-    unknown = [name for name in wanted if name not in places]
-    if unknown:
-        raise StudyError(f"activations.keep names {unknown[0]}, which is no unit of {model} (written model/layer/unit)")
-    return sorted(places[name] for name in wanted)
 
 
 def _summarised(states: list[dict[str, np.ndarray]], keys: np.ndarray, k: int, n: int) -> dict[str, np.ndarray]:

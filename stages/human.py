@@ -6,6 +6,7 @@ Writes  data/human: responses.parquet, units.parquet, truth.parquet (simulated o
         the IMI record: crosstab.csv (experiment by model by mode), verdicts.csv (checks recomputed against stored),
         unmatched.csv (networks and layers that this study does not have)
 Run     dvc repro human
+        python -m stages.human --list-units FILE      writes the annotated units, for activations.keep_file
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import pyarrow as pa
 
 from stages import recorded
 from stages.errors import StudyError
-from stages.pipeline import networks
+from stages.pipeline import networks, unit_lists
 from stages.pipeline.log import logger, run
 from stages.pipeline.params import Params, load_params
 from stages.pipeline.tables import KEY, fresh_folder, read_json, read_parquet, write_csv, write_parquet
@@ -27,6 +28,7 @@ from stages.science import observers, scenes, scoring
 
 log = logger("human")
 _UNIT = [("model", pa.string()), ("layer", pa.string()), ("unit", pa.int64()), ("condition", pa.string())]
+_OF_UNIT = ["layer", "unit"]
 RESPONSES = pa.schema(
     [*_UNIT, ("task", pa.int16()), ("participant", pa.string()), ("correct", pa.bool_()), ("source", pa.string())]
 )
@@ -38,15 +40,21 @@ TRUTH = pa.schema([*_UNIT, ("p_true", pa.float64())])
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--params", type=Path, required=True)
-    parser.add_argument("--external", type=Path, required=True)
-    parser.add_argument("--tasks", type=Path, required=True)
-    parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--roster", type=Path, required=True)
-    parser.add_argument("--names", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--external", type=Path, default=Path("data/external/human"))
+    parser.add_argument("--tasks", type=Path, default=Path("data/tasks"))
+    parser.add_argument("--images", type=Path, default=Path("data/images"))
+    parser.add_argument("--roster", type=Path, default=Path("data/models/roster.csv"))
+    parser.add_argument("--names", type=Path, default=Path("data/external/models/imi_names.csv"))
+    parser.add_argument("--out", type=Path, default=Path("data/human"))
+    parser.add_argument("--list-units", type=Path, help="write the annotated units, one a line, and stop")
     args = parser.parse_args(argv)
     params = load_params(args.params)
+    if args.list_units:
+        units = recorded.annotated_units(params.human, args.external, args.names)
+        n_units = unit_lists.write_list(args.list_units, units)
+        log.info("%s: %d units", args.list_units, n_units)
+        return
     source = params.human.source
     answers, truth = [RESPONSES.empty_table().to_pandas()], [TRUTH.empty_table().to_pandas()]
     record = recorded.Recorded(answers[0])
@@ -73,7 +81,10 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _simulate(params: Params, tasks: Path, images: Path, roster: Path) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Answers and true probabilities, one pair a studied network that has tasks."""
+    """Answers and true probabilities, one pair a studied network that has tasks and condition of these.
+
+    The units of harder conditions are those of the natural one that have such tasks.
+    """
     given, factors = params.human.simulated, images / "factors.parquet"
     if not factors.is_file():
         raise StudyError(
@@ -92,16 +103,25 @@ def _simulate(params: Params, tasks: Path, images: Path, roster: Path) -> list[t
     found = []
     for model in (name for name in studied if (tasks / f"{name}.parquet").is_file()):
         units = read_parquet(tasks / f"{model}.parquet", KEY)
-        chosen = observers.choose_units(units["layer"], given.n_units, params.seed, model)
-        units = units.iloc[chosen].reset_index(drop=True)
-        built = np.load(tasks / f"{model}.npy", mmap_mode="r")[chosen]
-        margins = scoring.cosine_margins(vectors, built, n_explanations)
-        answers = observers.simulate_responses(
-            margins, population, given.n_responses, given.n_trials, params.seed, model
-        )
-        answered = units.iloc[answers.pop("unit")].reset_index(drop=True)
-        truth = units.assign(p_true=observers.true_probabilities(margins, population))
-        found.append((pd.concat([answered, answers], axis=1), truth))
+        natural = units[units["condition"] == "natural"]
+        chosen = natural.iloc[observers.choose_units(natural["layer"], given.n_units, params.seed, model)]
+        arrays = np.load(tasks / f"{model}.npy", mmap_mode="r")
+        for condition in units["condition"].unique():
+            asked = units.reset_index().merge(chosen[_OF_UNIT], on=_OF_UNIT).query("condition == @condition")
+            if asked.empty:
+                log.info("%s: none of the annotated units has tasks of condition %s", model, condition)
+                continue
+            margins = scoring.cosine_margins(vectors, arrays[asked.pop("index")], n_explanations)
+            asked = asked.reset_index(drop=True)
+            # each condition is an experiment of its own, with other people (IMI); fewer units are fewer trials a person
+            experiment = model if condition == "natural" else f"{model}_{condition}"
+            n_trials = given.n_trials if condition == "natural" else min(given.n_trials, len(asked))
+            answers = observers.simulate_responses(
+                margins, population, given.n_responses, n_trials, params.seed, experiment
+            )
+            answered = asked.iloc[answers.pop("unit")].reset_index(drop=True)
+            truth = asked.assign(p_true=observers.true_probabilities(margins, population))
+            found.append((pd.concat([answered, answers], axis=1), truth))
     return found
 
 

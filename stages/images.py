@@ -36,7 +36,8 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params(args.params)
     out = fresh_folder(args.out)
     manifest, rejected = _draw(params, out) if params.images.source == "generated" else _read(params, out)
-    warning = tasks.check_images(len(manifest), params.tasks.n_tasks, params.tasks.n_explanations)
+    conditions = params.tasks.conditions if params.tasks.source == "rebuilt" else ()
+    warning = tasks.check_images(len(manifest), params.tasks.n_tasks, params.tasks.n_explanations, conditions)
     if warning:
         log.warning("%s", warning)
     manifest.insert(0, "image", np.arange(len(manifest), dtype=np.int32))

@@ -45,6 +45,22 @@ def from_table(given: Human, external: Path) -> Recorded:
     return Recorded(found[ANSWER])
 
 
+def annotated_units(given: Human, external: Path, names: Path) -> set[tuple[str, str, int]]:
+    """Network, layer and number of every unit of which the record holds a main trial, whatever its session is worth.
+
+    Networks have the names of this study where `names` knows one; layers of the IMI record keep theirs.
+    """
+    if given.source == "table":
+        found = from_table(given, external).answers
+        return set(zip(found["model"], found["layer"], map(int, found["unit"]), strict=True))
+    if given.source != "imi":
+        raise StudyError(f"human.source is {given.source}; only the answers of imi and table name units in advance")
+    rows = imi.read_responses(external, given.imi.responses)
+    rows, known = rows[imi.is_main(rows)], imi.read_names(names)
+    models = [known.get(model) or model for model in rows["model"].map(imi.base_model)]
+    return set(zip(models, rows["layer"], map(int, rows["channel"]), strict=True))
+
+
 def from_imi(given: Human, external: Path, tasks: Path, names: Path, roster: list[str]) -> Recorded:
     """Answers of the IMI record in sessions that pass the checks, keyed by network, module path and unit.
 

@@ -4,7 +4,8 @@ Reads   data/mis, data/human, data/calibration, data/ceiling, data/sensitivity, 
 Writes  results/tables/*.csv, results/metrics.json, results/provenance.json
 Run     dvc repro stats
 
-Rankings, agreement and tests concern networks with role study at the last step of their series.
+Rankings, agreement and tests concern networks with role study at the last step of their series. Summaries and tests are
+of natural tasks.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from stages.pipeline import networks, provenance
 from stages.pipeline.log import logger, run
 from stages.pipeline.params import load_params
 from stages.pipeline.tables import FACTS, KEY, fresh_folder, read_json, read_parquet, write_csv, write_json
-from stages.science import agreement, ceiling, comparisons, score, summaries
+from stages.science import agreement, ceiling, comparisons, difficulty, score, summaries
 
 log = logger("stats")
 FOLDERS = (
@@ -69,6 +70,10 @@ def main(argv: list[str] | None = None) -> None:
     lead, rated, scored = None, [], {}
     for backend in backends:
         units = backend_units(args.mis / "units.parquet", backend)
+        rated.append(units[units["model"].isin(people["model"].unique())])
+        parts["conditions"].append(difficulty.by_condition(units, people, params.stats.confidence))
+        # harder tasks concern few units of few networks: they enter agreement and its ceiling alone
+        units = units[units["condition"] == "natural"].reset_index(drop=True)
         ranked = units[units["model"].isin(facts.nets.ranked)]
         lead = ranked if lead is None else lead
         literal = literal_scores(args.scores / f"{backend}.parquet", facts.nets.ranked)
@@ -76,7 +81,6 @@ def main(argv: list[str] | None = None) -> None:
         scored[backend] = ranked[[*KEY, "mis"]]
         for name, table in backend_tables(backend, units, ranked, lead, literal, cost, facts).items():
             parts[name].append(table)
-        rated.append(units[units["model"].isin(people["model"].unique())])
         log.info("%s: %d units", backend, len(units))
     rated = pd.concat(rated, ignore_index=True)
     if missing := agreement.unscored(rated, people):
@@ -187,7 +191,7 @@ def backend_units(path: Path, backend: str) -> pd.DataFrame:
 def literal_scores(path: Path, models: list[str]) -> dict[str, float]:
     """Mean and maximum of MIS with the paper's alpha read as a factor, over the units of some networks."""
     count, total, largest = 0, 0.0, float("nan")
-    wanted = ds.field("model").isin(pa.array(models, pa.string()))
+    wanted = ds.field("model").isin(pa.array(models, pa.string())) & (ds.field("condition") == "natural")
     batches = ds.dataset(path).to_batches(columns=["margins"], filter=wanted)
     for batch in (batch for batch in batches if len(batch)):
         margins = batch["margins"].flatten().to_numpy().reshape(len(batch), -1)

@@ -36,6 +36,8 @@ SMALL = {
     "models.training.n_encoder": 16,
     "activations.n_extremes": 20,
     "activations.batch_size": 16,
+    "activations.keep": [],
+    "tasks.conditions": ["natural"],
     "tasks.n_tasks": 2,
     "tasks.n_explanations": 4,
     "sensitivity.n_tasks": [2],
@@ -128,12 +130,14 @@ class Study:
         models.main([*flags, "--roster", str(self.folder / "roster.csv"), "--out", str(self.folder / out)])
         return self.folder / out
 
-    def run_activations(self, out="activations"):
-        activations.main([*self._flags("params.yaml", "images", "code", "models"), "--out", str(self.folder / out)])
+    def run_activations(self, out="activations", units=ROOT / "data/external/human/units"):
+        flags = [*self._flags("params.yaml", "images", "code", "models"), "--units", str(units)]
+        activations.main([*flags, "--out", str(self.folder / out)])
         return self.folder / out
 
     def run_tasks(self, out="tasks"):
-        flags = self._flags("params.yaml", "activations")
+        flags = self._flags("params.yaml", "activations", "names.csv")
+        flags += ["--manifest", str(self.folder / "images/manifest.parquet"), "--image-map", str(self.folder / "map")]
         tasks.main([*flags, "--roster", str(self.folder / "models" / "roster.csv"), "--out", str(self.folder / out)])
         return self.folder / out
 

@@ -80,7 +80,7 @@ def _params(folder, human, title, report):
     values = yaml.load((ROOT / "studies/synthetic.yaml").read_text())
     values["scores"]["backends"] = list(BACKENDS)
     values["images"]["generated"]["n"] = N_IMAGES
-    values["tasks"] = {"n_tasks": N_TASKS, "n_explanations": N_EXPLANATIONS}
+    values["tasks"] |= {"n_tasks": N_TASKS, "n_explanations": N_EXPLANATIONS}
     if not human:
         values["images"]["source"] = "folder"
         values["human"]["source"] = "none"
@@ -360,6 +360,22 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
         "his_models",
         "model condition n_units his_mean low high",
         [(m, "natural", len(rows), rows["his"].mean(), 0.7, 0.8) for m, rows in annotated.groupby("model")],
+    )
+    # one network with harder tasks; natural rows have no drop
+    rated = annotated["model"].unique()[:1]
+    easy, hard = ("",) * 3, (0.1, 0.09, 0.11)
+    names = "backend model condition n_units mis_mean mis_drop mis_drop_low mis_drop_high"
+    write(
+        "conditions",
+        f"{names} n_annotated mis_annotated his_mean his_drop his_drop_low his_drop_high pearson",
+        [
+            row
+            for model in rated
+            for row in (
+                (BACKENDS[0], model, "natural", 40, 0.8, *easy, 30, 0.8, 0.79, *easy, 0.5),
+                (BACKENDS[0], model, "hard85", 40, 0.7, *hard, 30, 0.7, 0.69, *hard, 0.4),
+            )
+        ],
     )
     pairs = "backend first second n_first n_second statistic p p_holm stars effect"
     write(

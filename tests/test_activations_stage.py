@@ -349,6 +349,45 @@ def test_planted_controls_need_factors(study, photographs):
         study.run_activations()
 
 
+def kept_units(study):
+    table = tables.read_parquet(study.folder / "activations" / "kept" / "net.parquet")
+    return list(zip(table["layer"], table["unit"], strict=True))
+
+
+def test_patterns_and_a_list_name_units_to_keep(small, caplog):
+    units = small.folder / "units"
+    units.mkdir()
+    # the record joins a module path by "_"; nobody and last have no units here
+    (units / "imi.txt").write_text("# annotated\n\nnet/norm/2\nvisual/x/1\nnet/last/0\n")
+    small.params(activations__keep=["net/mid*/[13]", "*/norm/7", "*/nobody/*"], activations__keep_file="imi.txt")
+    small.run_activations(units=units)
+    assert kept_units(small) == [("norm", 2), ("norm", 7), ("middle", 1), ("middle", 3)]
+    assert "net: 1 of 2 listed units are none of this study, first last/0" in caplog.text
+    assert "imi.txt lists units of networks that are not studied: ['visual']" in caplog.text
+
+
+def test_every_unit_of_a_network_may_be_kept(small):
+    small.params(activations__keep=["net/*/*"])
+    small.run_activations()
+    assert len(kept_units(small)) == 8 + 6
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, r"imi\.txt: no such file; activations\.keep_file names it.*--list-units"),
+        ("net/middle\n", r"imi\.txt: line 1 is 'net/middle', it must read model/layer/unit"),
+        ("net/middle/3\nnet/middle/x\n", "line 2 is 'net/middle/x'"),
+    ],
+)
+def test_a_list_that_cannot_be_read_is_told(small, text, told):
+    if text is not None:
+        (small.folder / "imi.txt").write_text(text)
+    small.params(activations__keep_file="imi.txt")
+    with pytest.raises(StudyError, match=told):
+        small.run_activations(units=small.folder)
+
+
 @pytest.mark.parametrize(
     ("keep", "told"),
     [
@@ -441,3 +480,20 @@ def test_the_note_of_a_failed_network_is_one_line(drawn_study):
     (reason,) = pd.read_csv(drawn_study.run_activations() / "failures.csv", dtype=str)["reason"]
     assert reason.startswith("RuntimeError: ")
     assert "\n" not in reason
+
+
+def test_a_roster_row_may_ask_for_taps(drawn_study):
+    vit = {"constructor": "test_vit", "kwargs": '{"img_size": 32, "num_classes": 4}'}
+    drawn_study.roster({"name": "plain", **vit, "taps": ""}, {"name": "asked", **vit, "taps": "imi"})
+    drawn_study.run_models()
+    drawn_study.run_activations()
+    plain, asked = (layers_of(drawn_study, name) for name in ("plain", "asked"))
+    more = asked[~asked["layer"].isin(plain["layer"])]
+    assert more["layer"].tolist() == [f"blocks.{i}.ls{j}" for i in range(6) for j in (1, 2)]
+    assert set(more["layer_type"]) == {"Other"}
+    # an identity: the values of the linear layer before it, in the order in which the network reaches them
+    assert asked["layer"].tolist().index("blocks.0.ls1") == asked["layer"].tolist().index("blocks.0.attn.proj") + 1
+    found = extremes(drawn_study, "asked")
+    places = asked.set_index("layer")[["offset", "width"]]
+    (linear, width), (scaled, _) = places.loc["blocks.0.attn.proj"], places.loc["blocks.0.ls1"]
+    np.testing.assert_array_equal(found["max"][linear : linear + width], found["max"][scaled : scaled + width])

@@ -130,6 +130,17 @@ def test_split_is_a_share_of_the_units_and_ignores_their_order():
     assert set(units["unit"][calibration.draw_split(units, 0.05, 1, 20, False)]) != set(units["unit"][mask])
 
 
+def test_a_unit_is_drawn_with_all_its_conditions():
+    natural = annotated(400)
+    both = pd.concat([natural, natural[::2].assign(condition="hard85")], ignore_index=True)
+    mask = calibration.draw_split(both, 0.05, 0, 20, False)
+    drawn = set(both["unit"][mask])
+    # the same 20 units as without the harder condition, whose rows come along
+    assert drawn == set(natural["unit"][calibration.draw_split(natural, 0.05, 0, 20, False)])
+    assert len(drawn) == 20
+    assert mask.sum() == both["unit"].isin(drawn).sum() > 20
+
+
 def test_split_of_too_few_units_names_the_parameters():
     with pytest.raises(StudyError, match=r"(?s)calibration.fraction 0.05.*min_units 20.*0.2.*allow_few"):
         calibration.draw_split(annotated(100), 0.05, 0, 20, False)

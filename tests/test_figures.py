@@ -97,6 +97,9 @@ def test_distribution_counts_every_unit_once(study):
     np.testing.assert_allclose(frame.groupby("model")["share"].sum(), 1.0)
     per_model = frame.groupby("model")["n"].first()
     assert (per_model == study.units.groupby("model").size()).all()
+    # harder tasks of the same units are no further units
+    both = pd.concat([study.units, study.units.assign(condition="hard95", mis=0.5)], ignore_index=True)
+    pd.testing.assert_frame_equal(figures.unit_distribution(replace(study, units=both)), frame)
 
 
 def test_units_of_the_calibration_split_are_left_out_of_the_bins(study):

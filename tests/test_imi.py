@@ -11,7 +11,7 @@ import pytest
 
 from stages import human
 from stages.errors import StudyError
-from stages.pipeline import imi
+from stages.pipeline import imi, unit_lists
 from stages.pipeline.tables import KEY, read_csv, read_parquet, write_parquet
 from stages.science import quality
 from tests import imi_folder, tiny_study
@@ -203,7 +203,7 @@ def test_experiment_is_what_stands_before_the_last_dash():
 def test_layers_match_module_paths():
     paths = ["layer3.5.conv3", "layer3.5.bn3", "mixed_4a.x", "mixed.4a.x", "features.denseblock1.denselayer1.norm1"]
     wanted = ["layer3_5_conv3", "visual_layer3_5_bn3", "mixed_4a_x", "layer1_0_shortcut"]
-    # mixed_4a_x could be either of two modules, a shortcut is none: neither is guessed
+    # mixed_4a_x could be either of two modules, and nobody asked for residual sums: neither is guessed
     assert imi.match_layers(wanted, paths) == {
         "layer3_5_conv3": "layer3.5.conv3",
         "visual_layer3_5_bn3": "layer3.5.bn3",
@@ -216,13 +216,17 @@ def test_layers_match_module_paths():
         "visual_transformer_resblocks_0_ln_1": "blocks.0.norm1",
     }
     assert imi.match_layers(clip, timm_names) == clip
+    sums = {"layer1_0_shortcut": "layer1.0.residual_sum", "visual_layer2_1_shortcut": "stages.1.1.residual_sum"}
+    # timm's own module of that name is another one
+    assert imi.match_layers(sums, [*sums.values(), "stages.1.1.shortcut.conv"]) == sums
 
 
 def test_names_of_networks_are_those_of_the_roster():
     names = imi.read_names(ROOT / "data/external/models/imi_names.csv")
     assert len(names) == 9
     roster = set(read_csv(ROOT / "data/external/models/imagenet.csv")["name"])
-    assert {name for name in names.values() if name} <= roster
+    # two come as files of the user's, who then adds their rows
+    assert set(names.values()) - roster == {"googlenet", "robust_resnet50_l2"}
 
 
 def test_complete_patterns(natural, synthetic):
@@ -492,6 +496,35 @@ def test_stage_checks_tasks_against_the_map_of_images(tmp_path, natural, caplog)
     (tmp_path / "external" / "map.json").write_text(json.dumps(known))
     run_human(tmp_path, natural, human__imi__image_map="map.json")
     assert "11 of 924 answered tasks with natural images are not in the map" in caplog.text
+
+
+def test_annotated_units_are_listed_for_the_pass_over_the_images(tmp_path, natural):
+    hard = imi_folder.experiment("resnet50_hard85_natural", "resnet50_hard85", seed=6)
+    other = imi_folder.experiment("clip-resnet50_natural", "clip-resnet50", layers=("visual_layer1_0_bn1",), seed=5)
+    imi_folder.write(tmp_path / "external", natural, hard, other)
+    tiny_study.write_params(
+        tmp_path / "params.yaml", ROOT, human__source="imi", human__imi__responses=[NAME], images__source="folder"
+    )
+    path, names = tmp_path / "units.txt", ROOT / "data/external/models/imi_names.csv"
+    flags = [f"--params={tmp_path / 'params.yaml'}", f"--external={tmp_path / 'external'}", f"--names={names}"]
+    human.main([*flags, f"--list-units={path}"])
+    units = unit_lists.read_list(path)
+    # the 84 units of resnet50 are asked about twice, and listed once
+    assert len(units) == len(set(units)) == 84 + 84
+    assert units == sorted(units)
+    assert ("resnet50", "layer3_5_conv3", 6) in units
+    assert ("clip_resnet50", "visual_layer1_0_bn1", 6) in units
+    owners = [("layer3.5.conv3", unit) for unit in range(512)] + [("layer1.0.conv1", 0)]
+    kept = [owners[place] for place in unit_lists.places("resnet50", owners, (), units)]
+    by_hand = {unit for model, layer, unit in units if (model, layer) == ("resnet50", "layer3_5_conv3")}
+    assert {unit for layer, unit in kept if layer == "layer3.5.conv3"} == by_hand
+    assert ("layer1.0.conv1", 0) in kept
+
+
+def test_simulated_observers_name_no_units_in_advance(tmp_path):
+    tiny_study.write_params(tmp_path / "params.yaml", ROOT)
+    with pytest.raises(StudyError, match=r"human\.source is simulated; only the answers of imi and table"):
+        human.main([f"--params={tmp_path / 'params.yaml'}", f"--list-units={tmp_path / 'units.txt'}"])
 
 
 def test_stage_writes_the_same_bytes_again(tmp_path, natural, synthetic):

@@ -11,7 +11,7 @@ from scipy.special import expit
 
 from stages import human
 from stages.errors import StudyError
-from stages.pipeline.tables import KEY, read_parquet
+from stages.pipeline.tables import KEY, read_parquet, write_parquet
 from stages.science import observers
 from stages.science.randomness import generator
 from tests import tiny_study
@@ -197,6 +197,37 @@ def test_stage_asks_simulated_people_about_studied_networks_at_their_last_step(s
     truth = read_parquet(tmp_path / "human" / "truth.parquet").merge(units, on=KEY)
     assert len(truth) == 24
     assert np.corrcoef(truth["p_true"], truth["his"])[0, 1] > 0.5
+
+
+def test_stage_asks_other_people_about_harder_tasks_of_the_same_units(study, tmp_path):
+    tiny_study.write_study(tmp_path / "data", hard=("net",))
+    run_human(study, tmp_path / "easy")
+    run_human(tmp_path, tmp_path / "both")
+    easy, both = (read_parquet(tmp_path / name / "responses.parquet") for name in ("easy", "both"))
+    natural, hard = (both[(both["condition"] == "hard85") == flag] for flag in (False, True))
+    pd.testing.assert_frame_equal(natural.reset_index(drop=True), easy)
+    # 12 units of one network, 20 answers each
+    assert len(hard) == 12 * 20
+    units = ["model", "layer", "unit"]
+    assert set(map(tuple, hard[units].values)) == set(map(tuple, natural.loc[natural["model"] == "net", units].values))
+    assert not set(hard["participant"]) & set(natural["participant"])
+    truth = read_parquet(tmp_path / "both" / "truth.parquet").pivot_table(
+        "p_true", ["model", "layer", "unit"], "condition"
+    )
+    assert (truth["natural"] - truth["hard85"]).mean() > 0.02
+
+
+def test_harder_tasks_of_fewer_units_than_trials_are_all_a_person_answers(study, tmp_path):
+    tiny_study.write_study(tmp_path / "data", hard=("net",))
+    path = tmp_path / "data" / "tasks" / "net"
+    table = read_parquet(path.with_suffix(".parquet"))
+    keep = (table["condition"] == "natural") | ((table["layer"] == "head") & (table["unit"] < 4))
+    write_parquet(path.with_suffix(".parquet"), table[keep])
+    np.save(path.with_suffix(".npy"), np.load(path.with_suffix(".npy"))[keep])
+    run_human(tmp_path, tmp_path / "human", human__simulated__n_units=24)
+    hard = read_parquet(tmp_path / "human" / "responses.parquet").query("condition == 'hard85'")
+    assert len(hard) == 4 * 20
+    assert hard.groupby("participant").size().tolist() == [4] * 20
 
 
 def test_stage_writes_the_same_bytes_again(study, tmp_path):

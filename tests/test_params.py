@@ -84,7 +84,7 @@ def test_no_is_an_allowed_title(study):
 
 def test_an_unknown_key_is_named_with_the_nearest_known_one(study):
     text = problems(study, tasks__n_task=3)
-    assert "tasks.n_task is not a known key, did you mean tasks.n_tasks? (known here: n_tasks, n_explanations)" in text
+    assert "tasks.n_task is not a known key, did you mean tasks.n_tasks? (known here: n_tasks, n_explanations, " in text
 
 
 def test_an_unknown_key_without_a_near_one_lists_what_is_known(study):
@@ -183,6 +183,21 @@ def test_an_unknown_backend_is_refused_before_any_work(study):
 
 def test_the_backend_encoder_needs_a_network(study):
     assert "scores.encoder.model is empty" in problems(study, scores__encoder__model="")
+
+
+def test_harder_conditions_need_natural_ones_and_kept_columns(study):
+    told = problems(study, tasks__conditions=["hard95"], activations__keep=[])
+    assert "tasks.conditions is hard95, it must name natural" in told
+    assert "tasks.conditions names hard95, whose queries come from whole columns" in told
+    assert "hard90" in problems(study, tasks__conditions=["natural", "hard90"])
+    study.params(tasks__conditions=["natural", "hard95"], activations__keep_file="imi.txt")
+    load_params(study.folder / "params.yaml")
+
+
+def test_tasks_of_the_record_need_its_map_and_its_number_of_explanations(study):
+    told = problems(study, tasks__source="imi", human__imi__image_map="map.json")
+    assert "human.imi.image_map is 'map.json'; name the map of images, which must lie in" in told
+    assert "tasks.n_explanations is 4; the map holds tasks of 9" in told
 
 
 def test_simulated_observers_need_generated_scenes(study):

@@ -11,7 +11,7 @@ from stages import calibration, ceiling, human, mis
 from stages import stats as stage
 from stages.errors import StudyError
 from stages.pipeline.tables import read_csv, read_json, read_parquet
-from stages.science import summaries
+from stages.science import difficulty, summaries
 from tests import tiny_study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -461,6 +461,7 @@ TABLES = {
     "training": summaries.TRAINING_COLUMNS,
     "training_gain": summaries.GAIN_COLUMNS,
     "his_models": summaries.HIS_COLUMNS,
+    "conditions": difficulty.COLUMNS,
 }
 OTHERS = {
     *("agreement", "noise_ceiling", "conover_layer_types", "conover_models", "calibration", "sensitivity"),
@@ -510,6 +511,32 @@ def test_stage_writes_every_table_with_its_columns(finished):
     assert names == set(TABLES) | OTHERS
     for name, columns in TABLES.items():
         assert list(table_of(finished, name).columns) == columns
+
+
+def test_harder_tasks_enter_agreement_and_no_summary(finished, tmp_path_factory):
+    with_hard, plain = tmp_path_factory.mktemp("hard"), tmp_path_factory.mktemp("plain")
+    tiny_study.write_study(with_hard / "data", hard=("net", "other"))
+    tiny_study.write_study(plain / "data")
+    for folder in (with_hard, plain):
+        run_all(folder, human__source="none")
+    # without answers the slopes are the same, and so is every table but the one of conditions
+    for path in (plain / "results" / "tables").iterdir():
+        if path.stem != "conditions":
+            assert path.read_bytes() == (with_hard / "results" / "tables" / path.name).read_bytes(), path.stem
+    run_all(with_hard)
+    rows = table_of(with_hard, "conditions").query("backend == 'oracle'").set_index(["model", "condition"])
+    assert rows["n_units"].tolist() == [24] * 4
+    assert rows["n_annotated"].tolist() == [12] * 4
+    hard = rows.xs("hard85", level="condition")
+    assert (hard[["mis_drop_low", "his_drop"]] > 0).all(axis=None)
+    natural = rows.xs("natural", level="condition")
+    by_hand = natural["mis_mean"] - hard["mis_mean"]
+    assert hard["mis_drop"].to_numpy() == pytest.approx(by_hand.to_numpy(), abs=1e-5)
+    assert hard["his_drop"].to_numpy() == pytest.approx((natural["his_mean"] - hard["his_mean"]).to_numpy(), abs=1e-5)
+    agreed = table_of(with_hard, "agreement").query("level == 'unit' and backend == 'oracle'").set_index("units")["n"]
+    # 24 units under two conditions; 6 of them, under both, fit the slope
+    assert agreed.to_dict() == {"all": 48, "outside_split": 36}
+    assert table_of(with_hard, "his_models")["condition"].tolist() == ["hard85", "natural"] * 2
 
 
 def test_rankings_and_agreement_leave_steps_and_controls_out(finished):

@@ -76,3 +76,28 @@ def test_constant_units():
     absolute, relative = tasks.constant(np.array([0, 0, 1e6, -1e-9]), np.array([0, 1, 1e6 + 0.5, 1e-9]))
     assert absolute.tolist() == [True, False, False, True]
     assert relative.tolist() == [False, False, True, False]  # 0.5 of a million is nothing; 0 of 0 is no share
+
+
+# --------------------------------------------------------------------------- harder conditions
+
+
+def test_windows_of_imagenet_are_those_of_imi():
+    # IMI's start_min, and D - stop_max from the other end, of its 1,281,167 training images
+    starts = {name: tasks.window_start(1_281_167, name, 20, 9) for name in tasks.HARD}
+    assert starts == {"hard99": 12_811, "hard95": 64_058, "hard85": 192_175}
+    stops = {"hard99": 1_268_356, "hard95": 1_217_109, "hard85": 1_088_992}
+    assert {name: 1_281_167 - start for name, start in starts.items()} == stops
+
+
+def test_a_window_that_reaches_into_the_explanations_is_refused_with_the_least_number_of_images():
+    with pytest.raises(StudyError, match=r"hard99, whose queries start at rank 179 of 17999 .*needs at least 18000"):
+        tasks.window_start(17_999, "hard99", 20, 9)
+    assert tasks.window_start(18_000, "hard99", 20, 9) == 180
+    with pytest.raises(StudyError, match="hard99"):
+        tasks.check_images(4000, 20, 9, ("natural", "hard99"))
+
+
+def test_a_window_beside_the_natural_queries_is_warned_about():
+    # 5 % of 4000 is rank 200, where the natural queries (180 to 199) end
+    assert "hard95 is hardly harder" in tasks.check_images(4000, 20, 9, ("natural", "hard95"))
+    assert tasks.check_images(4000, 20, 9, ("natural", "hard85")) == ""

@@ -236,3 +236,50 @@ def test_a_network_of_constant_units_alone_has_no_tasks(drawn_study):
     constant = pd.read_csv(out / "constant_units.csv")
     assert constant[["model", "unit"]].values.tolist() == [["dead", 0], ["dead", 1]]
     assert len(exported(drawn_study, "dead")) == 0
+
+
+# --------------------------------------------------------------------------- harder conditions
+
+
+@pytest.fixture
+def hard(drawn_study):
+    """A network with a dead unit whose units of layer middle have harder tasks; 15 % of 60 images is rank 9."""
+    drawn_study.params(activations__keep=["net/middle/*"], tasks__conditions=["natural", "hard85"])
+    drawn_study.roster({"name": "net", "kwargs": '{"dead": [2]}'}, {"name": "plain"})
+    drawn_study.run_models()
+    drawn_study.run_activations()
+    drawn_study.run_tasks()
+    return drawn_study
+
+
+def test_harder_tasks_stand_behind_the_natural_ones(hard):
+    table, built = read_parquet(hard.folder / "tasks" / "net.parquet"), np.load(hard.folder / "tasks" / "net.npy")
+    assert table["condition"].tolist() == ["natural"] * 13 + ["hard85"] * 5
+    assert table.loc[table["condition"] == "hard85", "unit"].tolist() == [0, 1, 3, 4, 5]
+    assert len(built) == 18
+    assert not table.duplicated(KEY).any()
+    natural = built[8:13]
+    np.testing.assert_array_equal(built[13:, :, : 2 * K], natural[..., : 2 * K])
+    values = np.stack(read_parquet(hard.folder / "activations" / "kept" / "net.parquet")["values"])[[0, 1, 3, 4, 5]]
+    ranks = np.argsort(np.argsort(values, axis=1, kind="stable"), axis=1, kind="stable")
+    shown = np.take_along_axis(ranks[:, None], built[13:, :, -2:].reshape(5, 1, -1), 2).reshape(5, N, 2)
+    assert (np.sort(shown[..., 0], axis=1) == [60 - 9 - 2, 60 - 9 - 1]).all()
+    assert (np.sort(shown[..., 1], axis=1) == [9, 10]).all()
+    # a network without kept columns has natural tasks alone
+    assert set(read_parquet(hard.folder / "tasks" / "plain.parquet")["condition"]) == {"natural"}
+
+
+def test_the_long_form_knows_the_activation_of_every_image_of_a_harder_task(hard):
+    table = exported(hard, "net")
+    assert table["activation"].notna().all()
+    column = read_parquet(hard.folder / "activations" / "kept" / "net.parquet")["values"][3]
+    rows = table[(table["condition"] == "hard85") & (table["layer"] == "middle") & (table["unit"] == 3)]
+    np.testing.assert_array_equal(rows["activation"], column[rows["image"]])
+
+
+def test_too_few_images_for_a_window_are_refused(hard):
+    hard.params(activations__keep=["net/middle/*"], tasks__conditions=["natural", "hard95"])
+    with pytest.raises(StudyError, match=r"hard95, whose queries start at rank 3 of 60 .*needs at least 160 images"):
+        hard.run_tasks()
+    with pytest.raises(StudyError, match="hard95"):
+        hard.run_images("other")

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from stages.pipeline.networks import RESOLVED
 from stages.pipeline.tables import KEY, write_csv, write_json, write_parquet
-from stages.science import controls, scenes, scoring, selection, tasks
+from stages.science import conditions, controls, scenes, scoring, selection, tasks
 
 N_IMAGES, N_TASKS, N_EXPLANATIONS, WIDTH = 400, 6, 2, 8
 BACKENDS = ("oracle", "null")
@@ -24,6 +24,8 @@ PARAMS = {
     "tasks.n_explanations": N_EXPLANATIONS,
     "activations.n_extremes": N_TASKS * (N_EXPLANATIONS + 1),
     "scores.backends": list(BACKENDS),
+    "activations.keep": [],
+    "tasks.conditions": ["natural"],
     "sensitivity.n_tasks": [2],
     "sensitivity.n_explanations": [1],
     "human.source": "simulated",
@@ -52,8 +54,11 @@ def write_params(path, root, **changes):
         YAML().dump(content, file)
 
 
-def write_study(data):
-    """data/images, models, activations, tasks, scores and sensitivity, as far as later stages read them."""
+def write_study(data, hard=()):
+    """data/images, models, activations, tasks, scores and sensitivity, as far as later stages read them.
+
+    Units of the networks `hard` have tasks of condition hard85 too.
+    """
     rng = np.random.default_rng(0)
     factors = scenes.draw_factors(N_IMAGES, seed=0, stream="study", n_categories=6)
     vectors = scenes.factor_vectors(factors)
@@ -72,7 +77,7 @@ def write_study(data):
             seen = {"net-step0": 0.2, "net": 2.0, "other": 3.0, "shuffled": 0.0}[name]
             kinds = [("0.10", "Conv"), ("0.2", "Conv"), ("head", "Linear")]
             layers = [(layer, kind, _activations(rng, vectors, seen)) for layer, kind in kinds]
-        built[name] = _tasks(name, layers)
+        built[name] = _tasks(name, layers, name in hard)
         constant += built[name][2]
     _activations_side(data / "activations", labels)
     _write_tasks(data / "tasks", built, constant)
@@ -97,7 +102,7 @@ def _activations(rng, vectors, seen):
     return values.astype(np.float32)
 
 
-def _tasks(name, layers):
+def _tasks(name, layers, hard):
     """Table of the units that vary, their tasks, and rows of those that do not."""
     values = np.concatenate([values for *_, values in layers], axis=1)
     owners = [
@@ -115,7 +120,13 @@ def _tasks(name, layers):
     live = np.ptp(values, axis=0) > 0
     constant = table.loc[~live, ["model", "layer", "unit", "layer_type"]].assign(min=0, max=0, absolute=1, relative=1)
     built = tasks.build(ranked.top_images[live], ranked.bottom_images[live], keys[live], N_TASKS, N_EXPLANATIONS)
-    return table[live].reset_index(drop=True), built, constant.to_dict("records")
+    table = table[live].reset_index(drop=True)
+    if hard:
+        start = tasks.window_start(N_IMAGES, "hard85", N_TASKS, N_EXPLANATIONS)
+        harder, *_ = conditions.hard_tasks(values.T[live], keys[live], start, N_TASKS, N_EXPLANATIONS)
+        built = np.concatenate([built, harder])
+        table = pd.concat([table, table.assign(condition="hard85")], ignore_index=True)
+    return table, built, constant.to_dict("records")
 
 
 def _images(folder, factors):

@@ -367,7 +367,8 @@ def unit_distribution(study: Study) -> pd.DataFrame:
     edges = np.linspace(0, 1, 41)
     parts = []
     for model in ridge_models(study):
-        values = study.units.loc[study.units["model"] == model, "mis"].to_numpy()
+        of_model = (study.units["model"] == model) & (study.units["condition"] == "natural")
+        values = study.units.loc[of_model, "mis"].to_numpy()
         if len(values):
             share = np.histogram(np.clip(values, 0, 1), bins=edges)[0] / len(values)
             parts.append(
@@ -449,7 +450,7 @@ def draw_mis_against_his(frame: pd.DataFrame, study: Study, narrow: bool) -> Fig
 
 def alt_mis_against_his(frame: pd.DataFrame, study: Study) -> str:
     return (
-        f"Scatter of {len(frame)} annotated units: MIS on the horizontal axis, from {frame['mis'].min():.2f} to "
+        f"Scatter of {len(frame)} scores of annotated units: MIS on the horizontal axis, from {frame['mis'].min():.2f} to "
         f"{frame['mis'].max():.2f}, and the share of right answers on the vertical one, from {frame['his'].min():.2f} "
         f"to {frame['his'].max():.2f}."
     )

@@ -66,9 +66,12 @@ CROSSTAB = ["experiment", "model", "mode", "condition", "status", "n_rows", "n_s
 _EXPERIMENT = re.compile(r"(?P<model>.+?)(?:_(?P<level>hard\d\d))?_(?P<mode>natural|optimized)")
 _MODEL = re.compile(r"(?P<model>.+?)(?:_(?P<level>hard\d\d))?")
 AGREE, PLAIN, DISAGREE = "agree", "difficulty only in the task id", "disagree"
+# The record calls the sum at the end of a residual block, before its activation, a shortcut; timm calls another module so.
+_SHORTCUT = {"shortcut": "residual_sum"}
 # Module paths of CLIP networks as open_clip calls them, in the names of timm. The first rule that fits ends the search.
 _BYOB = {"conv1": "conv1_1x1_conv", "conv2": "conv2_kxk_conv", "conv3": "conv3_1x1_conv"}
 _BYOB |= {"bn1": "conv1_1x1_bn", "bn2": "conv2_kxk_bn", "bn3": "conv3_1x1_bn"}
+_BYOB |= _SHORTCUT
 _CLIP_VIT = {
     "ln_1": "norm1",
     "ln_2": "norm2",
@@ -335,11 +338,17 @@ def base_model(model: str) -> str:
     return found["model"] if found else model
 
 
+def difficulty(model: str) -> str:
+    """Condition that the name of a model in the map says: natural, or hard85 ... after its last underscore."""
+    found = _MODEL.fullmatch(model)
+    return (found["level"] if found else None) or "natural"
+
+
 def match_layers(wanted: Iterable[str], layers: Iterable[str]) -> dict[str, str]:
     """Module path of every IMI layer name that has exactly one; the others are absent.
 
     IMI joins a module path by "_". Names of CLIP networks are tried without "visual_" and as timm calls the same
-    modules.
+    modules; residual sums are layers only where the roster asks for them (column taps).
     """
     flat: dict[str, list[str]] = {}
     for layer in layers:
@@ -358,6 +367,8 @@ def _forms(name: str) -> list[str]:
     plain = name.removeprefix("visual_")
     forms = [name, plain]
     block = re.fullmatch(r"layer(\d+)_(\d+)_(\w+)", plain)
+    if block and block[3] in _SHORTCUT:
+        forms.append(f"layer{block[1]}_{block[2]}_{_SHORTCUT[block[3]]}")
     if block and block[3] in _BYOB:
         forms.append(f"stages_{int(block[1]) - 1}_{block[2]}_{_BYOB[block[3]]}")
     block = re.fullmatch(r"(?:transformer_)?resblocks_(\d+)_(\w+)", plain)

@@ -22,10 +22,12 @@ from stages.errors import StudyError
 from stages.pipeline.tables import read_csv, sha256_file
 
 COLUMNS = [
-    "name", "constructor", "kwargs", "weights", "sha256", "preprocessing", "role", "series", "step", "top1", "directions"
+    "name", "constructor", "kwargs", "weights", "sha256", "preprocessing", "role", "series", "step", "top1", "directions",
+    "taps"
 ]  # fmt: skip
 RESOLVED = [*COLUMNS, "last", "n_params", "input_size"]
 NUMBERS = ("step", "top1", "last", "n_params", "input_size")
+TAPS = ("imi",)  # sets of rules in stages/science/taps.py
 ROLES = ("study", "similarity", "control")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _NUMBER = re.compile(r"-?\d+(\.\d*)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
@@ -54,6 +56,8 @@ def read_roster(path: str | os.PathLike[str]) -> pd.DataFrame:
             )
         if row["role"] not in ROLES:
             problems.append(f"{where}: role is {row['role']!r}, allowed: {', '.join(ROLES)}")
+        if row["taps"] and row["taps"] not in TAPS:
+            problems.append(f"{where}: taps is {row['taps']!r}, allowed: {', '.join(TAPS)}, or empty")
         try:
             if not isinstance(json.loads(row["kwargs"] or "{}"), dict):
                 raise ValueError

@@ -36,6 +36,7 @@ TABLES = (
     "agreement",
     "noise_ceiling",
     "his_models",
+    "conditions",
     "conover_layer_types",
     "conover_models",
     "controls",
@@ -296,6 +297,7 @@ def page_tables(study: Study, params: Params) -> dict[str, Table | None]:
             },
             file="results/tables/his_models.csv",
         ),
+        "conditions": _conditions_table(study, people),
         "conover_layer_types": _conover_table(study, "conover_layer_types", "Layer types compared in pairs", people),
         "conover_models": _conover_table(study, "conover_models", "Networks compared in pairs", people),
         "controls": _controls_table(controls[lead & pooled], f"Controls, similarity {study.lead}"),
@@ -385,6 +387,30 @@ def _agreement_table(study: Study) -> Table | None:
     }
     return make_table(
         rows, "Agreement of MIS with the share of right answers", columns, file="results/tables/agreement.csv"
+    )
+
+
+def _conditions_table(study: Study, people: str) -> Table | None:
+    rows = study.tables["conditions"]
+    rows = with_interval(rows[rows["backend"] == study.lead], "mis_drop", name="mis_interval")
+    return make_table(
+        with_interval(rows, "his_drop", name="his_interval"),
+        f"Harder tasks: scores by condition, similarity {study.lead}, {people}",
+        {
+            "model": ("network", text),
+            "condition": ("condition", text),
+            "mis_mean": ("mean MIS", number(3)),
+            "mis_drop": ("below natural", number(3)),
+            "mis_interval": ("interval", as_is),
+            "n_units": ("units", count),
+            "his_mean": ("mean HIS", number(3)),
+            "his_drop": ("below natural", number(3)),
+            "his_interval": ("interval", as_is),
+            "n_annotated": ("annotated units", count),
+            "mis_annotated": ("their mean MIS", number(3)),
+            "pearson": ("r of MIS and HIS", number(2)),
+        },
+        file="results/tables/conditions.csv",
     )
 
 
@@ -628,7 +654,7 @@ def make_galleries(
     galleries = []
     labels = manifest["label"].astype(str).to_numpy()
     for model in gallery_models(study):
-        units = study.units[study.units["model"] == model]
+        units = study.units[(study.units["model"] == model) & (study.units["condition"] == "natural")]
         # margins break the ties of saturated scores
         units = units.sort_values(["mis", "margin_mean", *KEY], ascending=[False, False] + [True] * len(KEY))
         table = tasks / f"{model}.parquet"
@@ -756,7 +782,7 @@ def make_facts(
         "generated": params.images.source == "generated",
         "simulated": simulated,
         "has_human": params.human.source != "none" and n_compared > 0,
-        "n_annotated": len(study.human),
+        "n_annotated": len(study.human.drop_duplicates(["model", "layer", "unit"])),
         "n_compared": n_compared,
         "people": people_word(params),
         "models": ranked,

@@ -17,6 +17,7 @@ from ruamel.yaml.error import YAMLError
 from stages.errors import StudyError
 
 _SIMILARITIES = Path(__file__).resolve().parent.parent / "science" / "similarity"  # one file a family
+_MAPPED_EXPLANATIONS = 9  # explanations a side of the tasks that people of the IMI record saw
 LAYER_TYPES = ("Conv", "Linear", "BatchNorm", "LayerNorm", "GroupNorm", "Other")
 
 
@@ -92,6 +93,7 @@ class Activations:
     batch_size: int = number(1, 4096)
     max_failed: float = number(0, 1)
     keep: tuple[str, ...] = field()
+    keep_file: str = field()
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ class Tasks:
 
     n_tasks: int = number(2)
     n_explanations: int = number(1)
+    conditions: tuple[str, ...] = one_of("natural", "hard99", "hard95", "hard85")
+    source: str = one_of("rebuilt", "imi")
 
 
 @dataclass(frozen=True)
@@ -373,6 +377,29 @@ def _check_together(params: Params, problems: list[str]) -> None:
             f"sensitivity.n_tasks and sensitivity.n_explanations need up to {most} images a side, but "
             f"activations.n_extremes keeps only {params.activations.n_extremes}; raise it to that or lower those"
         )
+    if "natural" not in params.tasks.conditions:
+        problems.append(
+            f"tasks.conditions is {', '.join(params.tasks.conditions) or 'empty'}, it must name natural: summaries and "
+            "rankings are of natural tasks, and harder ones share their explanations"
+        )
+    hard = [name for name in params.tasks.conditions if name != "natural"]
+    if hard and params.tasks.source == "rebuilt" and not (params.activations.keep or params.activations.keep_file):
+        problems.append(
+            f"tasks.conditions names {hard[0]}, whose queries come from whole columns of values, but "
+            "activations.keep and activations.keep_file name no unit"
+        )
+    if params.tasks.source == "imi":
+        place = Path(params.human.imi.image_map)
+        if place.parts[:1] != ("image_data",) or ".." in place.parts:
+            problems.append(
+                f"tasks.source is imi, but human.imi.image_map is {params.human.imi.image_map!r}; name the map of images, "
+                "which must lie in data/external/human/image_data, as image_data/imagenet_exemplars_file_map.json"
+            )
+        if n_explanations != _MAPPED_EXPLANATIONS:
+            problems.append(
+                f"tasks.source is imi, but tasks.n_explanations is {n_explanations}; the map holds tasks of "
+                f"{_MAPPED_EXPLANATIONS} explanations a side, so it must be {_MAPPED_EXPLANATIONS}"
+            )
     families = sorted(path.stem for path in _SIMILARITIES.glob("*.py") if path.stem not in ("__init__", "base"))
     problems.extend(
         f"scores.backends names {name!r}, which is no similarity; there are {', '.join(families)} (a variant follows a dash)"

@@ -37,28 +37,29 @@ class SlopeFit:
 
 
 def draw_split(units: pd.DataFrame, fraction: float, seed: int, min_units: int, allow_few: bool) -> NDArray[np.bool_]:
-    """Mask of the annotated units (rows of `units`) on which the slope is fitted: a random share of them.
+    """Mask of the rows of `units` (an annotated unit under a condition) on which the slope is fitted.
 
-    Each unit has a random number keyed by seed and unit, the smallest ones are drawn: the split does not
-    depend on the order of the rows, and is shared by all backends.
+    A random share of the units is drawn, each with all its conditions, so that none is fitted under one condition and
+    tested under another. Each unit has a random number keyed by seed and unit, the smallest ones are drawn: the split
+    does not depend on the order of the rows, and is shared by all backends.
     """
-    n_split = max(1, round(fraction * len(units)))
+    code, known = pd.MultiIndex.from_frame(units[["model", "layer", "unit"]]).factorize()
+    n_split = max(1, round(fraction * len(known)))
     if n_split < min_units and not allow_few:
-        enough = min_units / len(units) if len(units) else float("inf")
+        enough = min_units / len(known) if len(known) else float("inf")
         remedy = f"set calibration.fraction to {enough:.3g} or more" if enough <= 1 else "annotate more units"
         raise StudyError(
-            f"calibration.fraction {fraction:g} of {len(units)} annotated units leaves {n_split} for the "
+            f"calibration.fraction {fraction:g} of {len(known)} annotated units leaves {n_split} for the "
             f"slope, fewer than calibration.min_units {min_units}; {remedy}, or set calibration.allow_few "
             "to true"
         )
-    keys = units[["model", "layer", "unit", "condition"]].itertuples(index=False)
     number = np.array(
-        [key64("calibration split", seed, str(m), str(layer), int(u), str(c)) for m, layer, u, c in keys],
+        [key64("calibration split", seed, str(m), str(layer), int(u), "natural") for m, layer, u in known],
         dtype=np.uint64,
     )
-    mask = np.zeros(len(units), dtype=bool)
-    mask[np.argsort(number, kind="stable")[:n_split]] = True
-    return mask
+    drawn = np.zeros(len(known), dtype=bool)
+    drawn[np.argsort(number, kind="stable")[:n_split]] = True
+    return drawn[code]
 
 
 def fit_slope(margins: NDArray[np.floating], his: NDArray[np.floating], objective: str) -> SlopeFit:

@@ -7,6 +7,8 @@ queries are permuted by keyed draws, each side and group on its own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +19,8 @@ VERSION = 1
 SIDES = ("positive", "negative")
 CONSTANT_BELOW = 1e-8  # range of a unit's values under which it has no tasks (paper, section 4 and appendix E)
 CONSTANT_RELATIVE = 1e-6  # the same relative to its largest value; reported beside it
+# Percent of the images that lie beyond the queries of a harder condition, on either side (IMI, section 4.4).
+HARD = {"hard99": 1, "hard95": 5, "hard85": 15}
 ROLES = ("explanation_pos", "explanation_neg", "query_pos", "query_neg")
 
 
@@ -30,21 +34,47 @@ def needed(n_tasks: int, n_explanations: int) -> int:
     return n_tasks * (n_explanations + 1)
 
 
-def check_images(n_images: int, n_tasks: int, n_explanations: int) -> str:
-    """Refuse a study with too few images for two disjoint sides; a warning text (or "") below ten times that."""
+def check_images(n_images: int, n_tasks: int, n_explanations: int, conditions: Sequence[str] = ()) -> str:
+    """Refuse a study with too few images for two disjoint sides, or for the windows of its harder `conditions`; a warning
+    text (or "") below ten times that, and where a harder condition shares queries with the natural tasks.
+    """
     least = 2 * needed(n_tasks, n_explanations)
     if n_images < least:
         raise StudyError(
             f"{n_images} images are too few: tasks.n_tasks = {n_tasks} and tasks.n_explanations = {n_explanations} need at "
             f"least 2 * {n_tasks} * {n_explanations + 1} = {least}. Add images or lower one of the two"
         )
+    warnings = []
     if n_images < 10 * least:
         share = needed(n_tasks, n_explanations) / n_images
-        return (
+        warnings.append(
             f"{n_images} images are few: each side of a task set takes {share:.1%} of them, so levels of the score are not "
             "comparable with those of larger image sets"
         )
-    return ""
+    starts = {name: window_start(n_images, name, n_tasks, n_explanations) for name in conditions if name in HARD}
+    warnings += [
+        f"{name} is hardly harder than natural: its queries start at rank {start} of {n_images} images, those of natural "
+        f"tasks end before rank {least // 2}"
+        for name, start in starts.items()
+        if start < least // 2 + n_tasks
+    ]
+    return "; ".join(warnings)
+
+
+def window_start(n_images: int, condition: str, n_tasks: int, n_explanations: int) -> int:
+    """Zero-based rank of the first query, from either extreme: floor(percent * D / 100).
+
+    Raises StudyError where a query would also be an explanation. Below N(K + 1) some queries are natural ones too.
+    """
+    start, explained = n_images * HARD[condition] // 100, n_tasks * n_explanations
+    if start < explained:
+        least = -(-100 * explained // HARD[condition])
+        raise StudyError(
+            f"tasks.conditions names {condition}, whose queries start at rank {start} of {n_images} images, but the first "
+            f"tasks.n_tasks * tasks.n_explanations = {n_tasks} * {n_explanations} = {explained} ranks explain; it needs at "
+            f"least {least} images, or fewer tasks or explanations"
+        )
+    return start
 
 
 def draws(keys: NDArray[np.uint64], n_tasks: int, n_explanations: int, side: str) -> NDArray[np.int64]:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from stages.errors import StudyError
+from stages.science.taps import Tap
 
-VERSION = 1
+VERSION = 2
 TOLERANCE = 1e-5  # largest difference of a unit's value alone and in a batch, relative to its layer's largest value
 
 
@@ -24,7 +25,7 @@ TOLERANCE = 1e-5  # largest difference of a unit's value alone and in a batch, r
 class Layer:
     """One tap: the output of a module (or the input of its fused activation) at one of its calls."""
 
-    name: str  # module path; later calls of a shared module end in #2, #3, ...
+    name: str  # module path, or what a tap is called; later calls of a shared module end in #2, #3, ...
     layer_type: str
     layer_index: int  # order of the first call among the wanted layers, before the first and last are left out
     depth: float  # layer_index / (number of wanted layers - 1)
@@ -88,37 +89,44 @@ def find_layers(
     layer_types: Sequence[str],
     drop_first_last: bool = True,
     norm_act: str = "before",
+    taps: Sequence[Tap] = (),
 ) -> list[Layer]:
     """Wanted layers in the order of their first call, traced on `example` (3 or more images, C, H, W).
 
     norm_act: "before" reads a norm layer with a built-in activation in front of that activation, "after" behind it.
+    taps: further places to read, whatever their type.
     Raises StudyError if nothing is left.
     """
     small = example[:1]
-    calls = [_trace(model, batch, norm_act) for batch in (small, example)]
-    if [call[:3] for call in calls[0]] != [call[:3] for call in calls[1]]:
+    calls = [_trace(model, batch, norm_act, taps) for batch in (small, example)]
+    if [call[:4] for call in calls[0]] != [call[:4] for call in calls[1]]:
         raise StudyError("the network calls other modules for one image than for several; its units are not defined")
     ratio = len(example)
+    tap_of = {(each.name, each.tap): each for each in taps}
     wanted = []
-    for (name, call, tap, one), (_, _, _, many) in zip(*calls, strict=True):
-        module = model.get_submodule(name)
-        kind = layer_type(module)
-        if kind not in layer_types or (kind == "Other" and _width(module) is None):
+    for (name, path, call, tap, one), (*_, many) in zip(*calls, strict=True):
+        module = model.get_submodule(path)
+        extra = tap_of.get((name, tap))
+        kind = layer_type(module) if tap == "output" or extra is None else "Other"
+        if extra is None and (kind not in layer_types or (kind == "Other" and _width(module) is None)):
             continue
         batch_axes = [axis for axis, (a, b) in enumerate(zip(one, many, strict=True)) if b == ratio * a]
         if not batch_axes or len(one) < 2:
             continue  # its output does not grow with the batch: a table of positions, not a value of an image
-        width = _width(module) or one[1 if len(one) == 4 else -1]
-        axis = _channel_axis(module, many, batch_axes[0], width)
-        wanted.append((name, call, tap, kind, batch_axes[0], axis, many[axis]))
+        if extra is None:
+            width = _width(module) or one[1 if len(one) == 4 else -1]
+            axis = _channel_axis(module, many, batch_axes[0], width)
+        else:
+            axis = extra.channel_axis % len(many)
+        wanted.append((name, path, call, tap, kind, batch_axes[0], axis, many[axis]))
     last = max(len(wanted) - 1, 1)
     layers = [
         Layer(
             name=name if call == 0 else f"{name}#{call + 1}",
             layer_type=kind, layer_index=i, depth=i / last, width=width,
-            module=name, call=call, tap=tap, batch_axis=batch_axis, channel_axis=axis,
+            module=path, call=call, tap=tap, batch_axis=batch_axis, channel_axis=axis,
         )
-        for i, (name, call, tap, kind, batch_axis, axis, width) in enumerate(wanted)
+        for i, (name, path, call, tap, kind, batch_axis, axis, width) in enumerate(wanted)
     ]  # fmt: skip
     layers = layers[1:-1] if drop_first_last else layers
     if not layers:
@@ -129,28 +137,44 @@ def find_layers(
     return layers
 
 
-def _trace(model: nn.Module, batch: Tensor, norm_act: str) -> list[tuple[str, int, str, tuple[int, ...]]]:
-    """(module path, call number, tap, shape) of every call of a module with a tensor output, in order."""
-    seen: list[tuple[str, int, str, tuple[int, ...]]] = []
-    counts: dict[str, int] = {}
+def _trace(
+    model: nn.Module, batch: Tensor, norm_act: str, taps: Sequence[Tap]
+) -> list[tuple[str, str, int, str, tuple[int, ...]]]:
+    """(layer name, module path, call number, tap, shape) of every call of a module with a tensor output, and of every
+    tap, in order.
+    """
+    seen: list[tuple[str, str, int, str, tuple[int, ...]]] = []
+    counts: dict[tuple[str, str], int] = {}
+    places = [(tap.name, tap.module, tap.tap) for tap in taps]
+    tapped = {tap.module for tap in taps if tap.tap == "output"}
+    for name, module in model.named_modules():
+        if not name or name in tapped or (any(True for _ in module.children()) and layer_type(module) == "Other"):
+            continue
+        act = _fused_activation(module)
+        child = "output"
+        if act is not None and norm_act == "before":
+            child = next(child for child, candidate in module.named_children() if candidate is act)
+        places.append((name, name, child))
     with _hooks() as add:
-        for name, module in model.named_modules():
-            if not name or (any(True for _ in module.children()) and layer_type(module) == "Other"):
-                continue
+        for name, path, tap in places:
 
-            def note(value: Any, name: str = name, tap: str = "output") -> None:
+            def note(value: Any, name: str = name, path: str = path, tap: str = tap) -> None:
                 if isinstance(value, Tensor):
-                    seen.append((name, counts.get(name, 0), tap, tuple(value.shape)))
-                    counts[name] = counts.get(name, 0) + 1
+                    call = counts.get((path, tap), 0)
+                    seen.append((name, path, call, tap, tuple(value.shape)))
+                    counts[path, tap] = call + 1
 
-            act = _fused_activation(module)
-            if act is not None and norm_act == "before":
-                child = next(child for child, candidate in module.named_children() if candidate is act)
-                add(act.register_forward_pre_hook(lambda _, args, note=note, child=child: note(args[0], tap=child)))
-            else:
-                add(module.register_forward_hook(lambda _, args, out, note=note: note(out)))
+            _read(add, model.get_submodule(path), tap, note)
         model(batch)
     return seen
+
+
+def _read(add: Any, module: nn.Module, tap: str, note: Any) -> None:
+    """Hand the output of a module, or the input of its child `tap`, to `note` at every call."""
+    if tap == "output":
+        add(module.register_forward_hook(lambda _, args, out: note(out)))
+    else:
+        add(module.get_submodule(tap).register_forward_pre_hook(lambda _, args: note(args[0])))
 
 
 @contextmanager
@@ -183,7 +207,7 @@ class Capture:
         self._model, self._layers = model, layers
         self.n_units = sum(layer.width for layer in layers)
         self.buffer = torch.empty((batch_size, self.n_units), dtype=torch.float32, device=device)
-        self._counts: dict[str, int] = {}
+        self._counts: dict[tuple[str, str], int] = {}
         self._filled = 0
 
     def __enter__(self) -> Capture:
@@ -195,13 +219,14 @@ class Capture:
             taps.setdefault((layer.module, layer.tap), {})[layer.call] = (layer, offset)
             offset += layer.width
         for (path, tap), calls in taps.items():
-            module = self._model.get_submodule(path)
 
-            def store(value: Any, path: str = path, calls: dict[int, tuple[Layer, int]] = calls) -> None:
+            def store(
+                value: Any, place: tuple[str, str] = (path, tap), calls: dict[int, tuple[Layer, int]] = calls
+            ) -> None:
                 if not isinstance(value, Tensor):
                     return
-                call = self._counts.get(path, 0)
-                self._counts[path] = call + 1
+                call = self._counts.get(place, 0)
+                self._counts[place] = call + 1
                 if call in calls:
                     layer, start = calls[call]
                     self.buffer[: self._size, start : start + layer.width] = unit_values(
@@ -209,11 +234,7 @@ class Capture:
                     )
                     self._filled += 1
 
-            if tap == "output":
-                add(module.register_forward_hook(lambda _, args, out, store=store: store(out)))
-            else:
-                child = module.get_submodule(tap)
-                add(child.register_forward_pre_hook(lambda _, args, store=store: store(args[0])))
+            _read(add, self._model.get_submodule(path), tap, store)
         return self
 
     def __exit__(self, *exc: object) -> None:
