@@ -77,6 +77,7 @@ def _count(job: Job) -> list[dict[str, Any]]:
     import torch
 
     from stages.science.preprocessing import Preprocessing
+    from stages.science.taps import find_taps
     from stages.science.units import find_layers
 
     kwargs = json.loads(job.row["kwargs"] or "{}")
@@ -87,6 +88,7 @@ def _count(job: Job) -> list[dict[str, Any]]:
         layers = find_layers(
             model, torch.empty((3, 3, size, size)), layer_types=job.rules.layer_types,
             drop_first_last=job.rules.drop_first_last, norm_act=job.rules.norm_act,
+            taps=find_taps([path for path, _ in model.named_modules()], job.row["taps"]),
         )  # fmt: skip
     facts = {"model": job.row["name"], "input_size": size, "n_params": sum(p.numel() for p in model.parameters())}
     table = pd.DataFrame([(layer.layer_type, layer.width) for layer in layers], columns=["layer_type", "width"])

@@ -23,7 +23,7 @@ from stages.pipeline.tables import read_csv, sha256_file
 
 COLUMNS = [
     "name", "constructor", "kwargs", "weights", "sha256", "preprocessing", "role", "series", "step", "top1", "directions",
-    "taps"
+    "taps", "licence",
 ]  # fmt: skip
 RESOLVED = [*COLUMNS, "last", "n_params", "input_size"]
 NUMBERS = ("step", "top1", "last", "n_params", "input_size")
