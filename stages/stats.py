@@ -5,13 +5,14 @@ Writes  results/tables/*.csv, results/metrics.json, results/provenance.json
 Run     dvc repro stats
 
 Rankings, agreement and tests concern networks with role study at the last step of their series. Summaries and tests are
-of natural tasks.
+of natural tasks and of the layer types in units.layer_types.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -72,11 +73,12 @@ def main(argv: list[str] | None = None) -> None:
         units = backend_units(args.mis / "units.parquet", backend)
         rated.append(units[units["model"].isin(people["model"].unique())])
         parts["conditions"].append(difficulty.by_condition(units, people, params.stats.confidence))
-        # harder tasks concern few units of few networks: they enter agreement and its ceiling alone
-        units = units[units["condition"] == "natural"].reset_index(drop=True)
+        # harder tasks and taps concern few networks: they enter agreement and its ceiling alone
+        summarised = difficulty.summarised(units, [*facts.nets.study, *facts.nets.permuted], params.units.layer_types)
+        units = units[summarised].reset_index(drop=True)
         ranked = units[units["model"].isin(facts.nets.ranked)]
         lead = ranked if lead is None else lead
-        literal = literal_scores(args.scores / f"{backend}.parquet", facts.nets.ranked)
+        literal = literal_scores(args.scores / f"{backend}.parquet", facts.nets.ranked, params.units.layer_types)
         cost = read_json(args.scores / f"{backend}.cost.json")
         scored[backend] = ranked[[*KEY, "mis"]]
         for name, table in backend_tables(backend, units, ranked, lead, literal, cost, facts).items():
@@ -188,10 +190,11 @@ def backend_units(path: Path, backend: str) -> pd.DataFrame:
     return units[units["mis"].notna()].reset_index(drop=True)
 
 
-def literal_scores(path: Path, models: list[str]) -> dict[str, float]:
-    """Mean and maximum of MIS with the paper's alpha read as a factor, over the units of some networks."""
+def literal_scores(path: Path, models: list[str], layer_types: Sequence[str]) -> dict[str, float]:
+    """Mean and maximum of MIS with the paper's alpha read as a factor, over natural tasks of some networks and layers."""
     count, total, largest = 0, 0.0, float("nan")
     wanted = ds.field("model").isin(pa.array(models, pa.string())) & (ds.field("condition") == "natural")
+    wanted &= ds.field("layer_type").isin(list(layer_types))
     batches = ds.dataset(path).to_batches(columns=["margins"], filter=wanted)
     for batch in (batch for batch in batches if len(batch)):
         margins = batch["margins"].flatten().to_numpy().reshape(len(batch), -1)

@@ -134,6 +134,12 @@ def test_every_result_is_there(study):
     metrics = json.loads((study.folder / "results/metrics.json").read_text())
     assert 0 < len(metrics) <= 25
     assert 0.3 < metrics["mis_mean"] < 1
+    conditions = pd.read_csv(study.folder / "results/tables/conditions.csv")
+    assert set(zip(conditions["model"], conditions["condition"], strict=True)) == {
+        ("net", "natural"),
+        ("net", "hard85"),
+    }
+    assert (conditions["n_annotated"] == 12).all()
     models = pd.read_csv(study.folder / "results/tables/models.csv")
     assert set(models["model"]) == {"net-step0", "net", "controls", "net-permuted"}
     page = (study.folder / "reports/report.html").read_text()

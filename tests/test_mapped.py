@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stages import scores
 from stages import tasks as stage
 from stages.errors import StudyError
 from stages.pipeline import imi, mapped
@@ -147,6 +148,14 @@ def test_a_unit_of_the_map_has_exactly_the_images_that_people_saw(photos):
         ("net", "norm", 3, "hard95"): mapped.USED,
         ("net", "norm", 3, "natural"): mapped.USED,
     }
+    # and these tasks are scored like all others
+    use(tasks__conditions=["natural", "hard95"], scores__backends=["null"])
+    flags = study._flags("params.yaml", "tasks", "images", "models", "code")
+    out = study.folder / "null.parquet"
+    scores.main([*flags, "--backend", "null", "--out", str(out), "--cost", str(study.folder / "cost.json")])
+    scored = read_parquet(out).query("model == 'net'").reset_index(drop=True)
+    pd.testing.assert_frame_equal(scored[[*KEY, "tie_share_pos"]], table[[*KEY, "tie_share_pos"]])
+    assert [len(margins) for margins in scored["margins"]] == [N] * 15
     # all others, also of the network that nobody was asked about, are rebuilt as without a map
     use(tasks__source="rebuilt")
     study.run_tasks("rebuilt")

@@ -539,6 +539,20 @@ def test_harder_tasks_enter_agreement_and_no_summary(finished, tmp_path_factory)
     assert table_of(with_hard, "his_models")["condition"].tolist() == ["hard85", "natural"] * 2
 
 
+def test_layers_of_other_types_enter_agreement_alone(finished, tmp_path):
+    (tmp_path / "data").symlink_to(finished / "data")
+    tiny_study.write_params(tmp_path / "params.yaml", ROOT, units__layer_types=["Conv"])
+    run_stats(tmp_path)
+    models = table_of(tmp_path, "models").query("backend == 'oracle'").set_index("model")["n_units"]
+    whole = table_of(finished, "models").query("backend == 'oracle'").set_index("model")["n_units"]
+    # 8 of 24 units are in the linear layer; planted controls have no listed type and stay
+    assert models[["net", "other", "shuffled"]].tolist() == [16, 16, 16]
+    assert models["controls"] == whole["controls"]
+    assert set(table_of(tmp_path, "layers")["layer_type"]) == {"Conv"}
+    agreed = (table_of(folder, "agreement") for folder in (tmp_path, finished))
+    pd.testing.assert_frame_equal(*agreed)
+
+
 def test_rankings_and_agreement_leave_steps_and_controls_out(finished):
     for name in ("layer_types", "conover_models"):
         table = table_of(finished, name)
