@@ -90,7 +90,7 @@ def test_residuals_by_hand():
     units = pd.DataFrame(
         {
             "model": "m", "layer": "l", "unit": range(5), "condition": "natural", "backend": "b",
-            "mis": [0.9, 0.9, 0.5, 0.6, 0.1], "mis_se": 0.03, "his": [0.5, 1.0, 0.9, 0.6, 1.0], "his_se": 0.05,
+            "mis": [0.9, 0.9, 0.5, 0.6, 0.1], "mis_se": 0.03, "his": [0.5, 1.0, 0.9, 0.6, 1.0],
             "n_responses": 28, "in_split": [False, False, False, False, True],
         }
     )  # fmt: skip

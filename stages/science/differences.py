@@ -108,15 +108,15 @@ def residuals(units: pd.DataFrame, n_each: int) -> pd.DataFrame:
     side        under: HIS is higher than MIS;  over: HIS is lower. At most n_each units a side and backend
     difference  HIS minus MIS;  se: sqrt(his_se^2 + mis_se^2)
     z           difference / se: the noise of answers and of tasks alone would give |z| above 2 to about one unit in 20.
-                his_se is zero where all answers were right, so se takes that of (right + 1) / (answers + 2) instead
-    `units`: key, backend, mis, mis_se, his, his_se, n_responses, in_split.
+                his_se takes the share (right + 1) / (answers + 2), so that it is not zero where all were right
+    `units`: key, backend, mis, mis_se, his, n_responses, in_split.
     """
     kept = units[~units["in_split"].astype(bool)].copy()
     answers = kept["n_responses"].to_numpy(np.float64)
     smooth = (kept["his"] * answers + 1) / (answers + 2)
-    noise = smooth * (1 - smooth) / answers
+    kept["his_se"] = np.sqrt(smooth * (1 - smooth) / answers)
     kept["difference"] = kept["his"] - kept["mis"]
-    kept["se"] = np.sqrt(noise + kept["mis_se"].fillna(0.0) ** 2)
+    kept["se"] = np.hypot(kept["his_se"], kept["mis_se"].fillna(0.0))
     kept["z"] = kept["difference"] / kept["se"]
     parts = []
     for backend in pd.unique(kept["backend"]):

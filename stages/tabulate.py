@@ -1,0 +1,191 @@
+"""Tables of scored units, read one network at a time, so that their number does not set the memory.
+
+Glue between files (stages.pipeline) and statistics (stages.science); the stage `stats` writes what comes out.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from stages.pipeline.log import Progress, logger
+from stages.pipeline.scored import Margins, Scored
+from stages.pipeline.tables import KEY, read_json
+from stages.science import comparisons, score, summaries
+
+log = logger("stats")
+SLOPE_COLUMNS = ["backend", "slope", "temperature", "low", "high", "status", "n_units", "loss", "at_bound"]
+LITERAL_COLUMNS = ["literal_mis_mean", "literal_mis_max"]
+CONDITIONS = ("natural", "synthetic")  # those in which groups are compared
+
+Tables = dict[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the tables of every backend need besides its units."""
+
+    roster: pd.DataFrame
+    nets: summaries.Networks
+    labels: pd.DataFrame
+    constant: pd.DataFrame
+    tail_share: float
+    slopes: dict[str, dict[str, object]]
+    confidence: float
+    annotated: frozenset[str]
+
+
+@dataclass
+class Backend:
+    """Tables of one backend, and what later tables need of its units.
+
+    scores: of the units of every ranked network, by condition; totals: `backend_totals` of the same networks;
+    rated: units of the networks that people annotated; means: of layer types.
+    """
+
+    name: str
+    tables: Tables = field(default_factory=dict)
+    scores: dict[str, dict[str, NDArray[np.float64]]] = field(default_factory=lambda: defaultdict(dict))
+    totals: pd.DataFrame = field(default_factory=pd.DataFrame)
+    rated: pd.DataFrame = field(default_factory=pd.DataFrame)
+    means: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+
+def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> Backend:
+    """All tables of one backend. Rankings and tests concern ranked networks alone; layers those under study."""
+    nets, found = facts.nets, Backend(name)
+    kept_whole = {*nets.planted, *nets.permuted, *nets.untrained, *(nets.last_of[s] for s in nets.untrained.values())}
+    parts: dict[str, list[pd.DataFrame]] = defaultdict(list)
+    totals, literal = [], []
+    progress = Progress(log, len(facts.roster), f"{name}: networks")
+    for model in facts.roster["name"]:
+        units = scored.units(name, model)
+        progress.step(note=model)
+        if model in kept_whole:
+            parts["whole"].append(units)
+        if model in facts.annotated:
+            parts["rated"].append(units)
+        if units.empty:
+            continue
+        parts["models"].append(_model_row(model, units, facts))
+        if model in nets.study:
+            parts["layers"].append(summaries.layer_summary(units, facts.confidence))
+        if model not in nets.ranked:
+            continue
+        parts["layer_types"].append(summaries.layer_type_summary(units, facts.confidence))
+        parts["means"].append(comparisons.type_means(units, "mis"))
+        totals.append(summaries.backend_totals(units))
+        literal.append(_literal(margins, model))
+        for condition, rows in units.groupby("condition", sort=True, observed=True):
+            found.scores[str(condition)][model] = rows["mis"].to_numpy(np.float64)
+    blank = scored.units(name, "")
+    whole, found.rated = (pd.concat([blank, *parts.pop(key, [])], ignore_index=True) for key in ("whole", "rated"))
+    found.totals = pd.DataFrame(totals, columns=summaries.TOTAL_COLUMNS)
+    found.means = pd.concat([comparisons.type_means(blank, "mis"), *parts.pop("means", [])], ignore_index=True)
+    empty = {"models": summaries.MODEL_COLUMNS, "layers": summaries.LAYER_COLUMNS,
+             "layer_types": summaries.LAYER_TYPE_COLUMNS}  # fmt: skip
+    for table, columns in empty.items():
+        rows = parts.get(table)
+        found.tables[table] = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
+    slope = {**facts.slopes[name], "backend": name, **_pooled(found.totals, literal)}
+    found.tables["calibration"] = pd.DataFrame([slope], columns=[*SLOPE_COLUMNS, "mis_mean", *LITERAL_COLUMNS])
+    found.tables["training_gain"] = summaries.training_gain(whole, nets, name, facts.confidence)
+    controls = summaries.label_controls(whole, nets.planted, nets.permuted, nets.untrained, facts.labels)
+    constant = facts.constant["model"].isin(nets.planted) & (facts.constant["layer"] == "constant")
+    found.tables["controls"] = summaries.controls_summary(controls, int(constant.sum()), facts.confidence)
+    tested: dict[str, list[pd.DataFrame]] = defaultdict(list)
+    for condition in CONDITIONS:
+        of_networks = found.scores.get(condition, {})
+        names = _test_name(name, condition), condition
+        for table, rows in comparisons.compare(of_networks, found.means, "mis", *names).items():
+            tested[table].append(rows)
+    found.tables |= {table: pd.concat(rows, ignore_index=True) for table, rows in tested.items()}
+    return found
+
+
+def _model_row(model: str, units: pd.DataFrame, facts: Facts) -> pd.DataFrame:
+    roster = facts.roster[facts.roster["name"] == model]
+    constant = facts.constant.loc[facts.constant["model"] == model, "model"]
+    return summaries.model_summary(units, roster, constant, facts.tail_share, facts.confidence)
+
+
+def _literal(margins: Margins, model: str) -> tuple[int, float, float]:
+    """Number, sum and maximum of MIS with the paper's alpha read as a factor, over the units of a network."""
+    lists = margins.rows([model], ["margins"])["margins"].combine_chunks()
+    values = lists.flatten().to_numpy().reshape(len(lists), -1)
+    mis = score.unit_scores(values, score.LITERAL_SLOPE)["mis"]
+    return len(mis), float(mis.sum()), float(mis.max())
+
+
+def _pooled(totals: pd.DataFrame, literal: list[tuple[int, float, float]]) -> dict[str, float]:
+    """Means over the units of all networks."""
+    if totals.empty:
+        return dict.fromkeys(["mis_mean", *LITERAL_COLUMNS], float("nan"))
+    counts, sums, largest = zip(*literal, strict=True)
+    mean = np.average(totals["mis_mean"], weights=totals["n_units"])
+    return {"mis_mean": mean, "literal_mis_mean": sum(sums) / sum(counts), "literal_mis_max": max(largest)}
+
+
+def all_scores(backend: Backend) -> list[NDArray[np.float64]]:
+    """Scores of the units of every ranked network, whatever their condition."""
+    models = dict.fromkeys(model for scores in backend.scores.values() for model in scores)
+    by_model = [[scores[model] for scores in backend.scores.values() if model in scores] for model in models]
+    return [np.concatenate(scores) for scores in by_model]
+
+
+def pairs_table(scored: Scored, backends: Sequence[str], facts: Facts) -> pd.DataFrame:
+    """Agreement of every two backends over the units of ranked networks."""
+    found = [pd.DataFrame(columns=summaries.AGREEMENT_COLUMNS)]
+    for first, second in combinations(backends, 2):
+        pairs = _pairs(scored, first, second, facts.nets.ranked)
+        found.append(summaries.backend_agreement(first, second, pairs, facts.confidence))
+    return pd.concat(found[1:] or found, ignore_index=True)
+
+
+def _pairs(scored: Scored, first: str, second: str, models: list[str]) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Key and mis of the units of one network after the other, under two backends."""
+    for model in models:
+        yield scored.units(first, model, [*KEY, "mis"]), scored.units(second, model, [*KEY, "mis"])
+
+
+def backends_table(scores: Path, totals: dict[str, pd.DataFrame], tables: Tables, facts: Facts) -> pd.DataFrame:
+    """Backends side by side: levels, agreement with the leading one and with people, cost."""
+    pairs = tables["backend_agreement"].set_index(["first", "second"])
+    lead = next(iter(totals))
+    rows = [
+        summaries.backend_summary(
+            name, total, None if name == lead else pairs.loc[(lead, name)], facts.slopes[name],
+            read_json(scores / f"{name}.cost.json"),
+        )
+        for name, total in totals.items()
+    ]  # fmt: skip
+    backends = pd.concat(rows, ignore_index=True)
+    return summaries.with_people(backends, tables["agreement"], tables["agreement_differences"])
+
+
+def people_tests(annotated: pd.DataFrame) -> Tables:
+    """Tests between groups in the answers of people; `annotated` has one row a unit and condition."""
+    found: dict[str, list[pd.DataFrame]] = defaultdict(list)
+    for condition in CONDITIONS:
+        name = _test_name("human", condition)
+        for table, rows in comparisons.compare_units(annotated, "his", name, condition).items():
+            found[table].append(rows)
+    return {table: pd.concat(rows, ignore_index=True) for table, rows in found.items()}
+
+
+def _test_name(name: str, condition: str) -> str:
+    """What the column backend of a test says: the similarity, or human; units of the first condition go without suffix."""
+    return name if condition == CONDITIONS[0] else f"{name}_{condition}"
+
+
+def in_order(table: pd.DataFrame, models: pd.Series) -> pd.DataFrame:
+    """Rows in the order of the roster, backends as they were."""
+    place = {name: place for place, name in enumerate(models)}
+    return table.sort_values("model", key=lambda names: names.map(place), kind="stable", ignore_index=True)
