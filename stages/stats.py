@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     backends, bootstrap = params.scores.backends, (params.seed, params.stats.n_bootstrap, params.stats.confidence)
     tables = side_tables(args)
     people = read_parquet(args.human / "units.parquet")
-    facts = read_facts(args, tables["constant_units"], people, params.stats.confidence)
+    facts = read_facts(args, tables["constant_units"], people, bootstrap)
     scored = Scored(args.mis / "units.parquet")
 
     parts: dict[str, list[pd.DataFrame]] = defaultdict(list)
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
         backend = tabulate.read_backend(name, scored, Margins(args.scores / f"{name}.parquet"), facts)
         for table, rows in backend.tables.items():
             parts[table].append(rows)
-        overview = overview or summaries.overview(tabulate.all_scores(backend))
+        overview = overview or summaries.overview(list(backend.easy.values()))
         rated.append(backend.rated)
         totals[name] = backend.totals
         log.info("%s: %d units", name, backend.totals["n_units"].sum())
@@ -62,7 +62,9 @@ def main(argv: list[str] | None = None) -> None:
     if missing := agreement.unscored(rated, people):
         log.warning("%s", missing)
     annotated = agreement.annotated(rated, people, backends)
-    for table, rows in tabulate.people_tests(annotated[annotated["backend"] == backends[0]]).items():
+    once = annotated[annotated["backend"] == backends[0]]
+    responses = read_parquet(args.human / "responses.parquet")
+    for table, rows in tabulate.people_tables(once, people, responses, facts).items():
         parts[table].append(rows)
     tables |= {name: pd.concat(found, ignore_index=True) for name, found in parts.items()}
     tables["models"] = tabulate.in_order(tables["models"], facts.roster["name"])
@@ -71,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
     tables["agreement_differences"] = differences.agreement_differences(annotated, *bootstrap)
     tables["residuals"] = differences.residuals(annotated, N_RESIDUALS)
     tables["backends"] = tabulate.backends_table(args.scores, totals, tables, facts)
-    tables["his_models"] = summaries.his_summary(people, *bootstrap)
+    tables["correlations"] = tabulate.correlations_table(tables, once, facts)
     ceilings = read_parquet(args.ceiling / "ceiling.parquet")
     tables["noise_ceiling"] = ceiling.ceiling_and_shares(ceilings, ceiling.share_table(annotated, *bootstrap))
 
@@ -85,7 +87,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def read_facts(
-    args: argparse.Namespace, constant: pd.DataFrame, people: pd.DataFrame, confidence: float
+    args: argparse.Namespace, constant: pd.DataFrame, people: pd.DataFrame, bootstrap: tuple[int, int, float]
 ) -> tabulate.Facts:
     roster = networks.read_roster(args.roster / "roster.csv")
     for name in ("step", "top1", "last", "n_params", "input_size"):
@@ -100,7 +102,7 @@ def read_facts(
         constant=constant[constant["absolute"] == "1"],
         tail_share=read_json(args.tasks / "summary.json")["tail_share"],
         slopes=read_json(args.calibration / "slope.json"),
-        confidence=confidence,
+        bootstrap=bootstrap,
         annotated=frozenset(people["model"].astype(str)),
     )
 

@@ -6,7 +6,7 @@ Glue between files (stages.pipeline) and statistics (stages.science); the stage 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from stages.pipeline.log import Progress, logger
 from stages.pipeline.scored import Margins, Scored
 from stages.pipeline.tables import KEY, read_json
-from stages.science import comparisons, score, summaries
+from stages.science import comparisons, conditions, correlates, families, score, summaries
 
 log = logger("stats")
 SLOPE_COLUMNS = ["backend", "slope", "temperature", "low", "high", "status", "n_units", "loss", "at_bound"]
@@ -26,11 +26,12 @@ LITERAL_COLUMNS = ["literal_mis_mean", "literal_mis_max"]
 CONDITIONS = ("natural", "synthetic")  # those in which groups are compared
 
 Tables = dict[str, pd.DataFrame]
+Samples = Callable[[str], comparisons.Samples]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the tables of every backend need besides its units."""
+    """What the tables of every backend need besides its units; bootstrap: seed, number of resamples, confidence."""
 
     roster: pd.DataFrame
     nets: summaries.Networks
@@ -38,28 +39,55 @@ class Facts:
     constant: pd.DataFrame
     tail_share: float
     slopes: dict[str, dict[str, object]]
-    confidence: float
+    bootstrap: tuple[int, int, float]
     annotated: frozenset[str]
+
+    @property
+    def confidence(self) -> float:
+        return self.bootstrap[2]
+
+    @property
+    def families(self) -> dict[str, str]:
+        return dict(zip(self.roster["name"], self.roster["family"], strict=True))
 
 
 @dataclass
 class Backend:
     """Tables of one backend, and what later tables need of its units.
 
-    scores: of the units of every ranked network, by condition; totals: `backend_totals` of the same networks;
-    rated: units of the networks that people annotated; means: of layer types.
+    Of the ranked networks: easy, scores of their `easy_units`; scores, the same by condition; totals, `backend_totals`;
+    means of layer types. rated: units of the networks that people annotated.
     """
 
     name: str
     tables: Tables = field(default_factory=dict)
     scores: dict[str, dict[str, NDArray[np.float64]]] = field(default_factory=lambda: defaultdict(dict))
+    easy: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     totals: pd.DataFrame = field(default_factory=pd.DataFrame)
     rated: pd.DataFrame = field(default_factory=pd.DataFrame)
     means: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
+_COLUMNS = {
+    "models": summaries.MODEL_COLUMNS,
+    "layers": summaries.LAYER_COLUMNS,
+    "layer_types": summaries.LAYER_TYPE_COLUMNS,
+    "difficulty": conditions.PAIR_COLUMNS,
+    "natural_synthetic": conditions.PAIR_COLUMNS,
+}
+
+
+def easy_units(units: pd.DataFrame) -> pd.DataFrame:
+    """Units with natural explanations and queries of the usual difficulty; all units of a network that has none."""
+    easy = units["condition"] == conditions.NATURAL
+    return units[easy] if easy.any() and not easy.all() else units
+
+
 def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> Backend:
-    """All tables of one backend. Rankings and tests concern ranked networks alone; layers those under study."""
+    """All tables of one backend. Rankings and tests concern ranked networks alone; layers those under study.
+
+    Levels are those of `easy_units`: conditions are compared, never pooled.
+    """
     nets, found = facts.nets, Backend(name)
     kept_whole = {*nets.planted, *nets.permuted, *nets.untrained, *(nets.last_of[s] for s in nets.untrained.values())}
     parts: dict[str, list[pd.DataFrame]] = defaultdict(list)
@@ -74,24 +102,27 @@ def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> B
             parts["rated"].append(units)
         if units.empty:
             continue
-        parts["models"].append(_model_row(model, units, facts))
+        easy = easy_units(units)
+        parts["models"].append(_model_row(model, easy, facts))
         if model in nets.study:
-            parts["layers"].append(summaries.layer_summary(units, facts.confidence))
+            parts["layers"].append(summaries.layer_summary(easy, facts.confidence))
         if model not in nets.ranked:
             continue
-        parts["layer_types"].append(summaries.layer_type_summary(units, facts.confidence))
+        parts["layer_types"].append(summaries.layer_type_summary(easy, facts.confidence))
         parts["means"].append(comparisons.type_means(units, "mis"))
-        totals.append(summaries.backend_totals(units))
+        parts["difficulty"].append(conditions.difficulty(units, "mis", name, facts.confidence))
+        parts["natural_synthetic"].append(conditions.natural_synthetic(units, "mis", name, facts.confidence))
+        totals.append(summaries.backend_totals(easy))
         literal.append(_literal(margins, model))
-        for condition, rows in units.groupby("condition", sort=True, observed=True):
-            found.scores[str(condition)][model] = rows["mis"].to_numpy(np.float64)
+        found.easy[model] = easy["mis"].to_numpy(np.float64)
+        for condition in CONDITIONS:
+            if len(rows := units[units["condition"] == condition]):
+                found.scores[condition][model] = rows["mis"].to_numpy(np.float64)
     blank = scored.units(name, "")
     whole, found.rated = (pd.concat([blank, *parts.pop(key, [])], ignore_index=True) for key in ("whole", "rated"))
     found.totals = pd.DataFrame(totals, columns=summaries.TOTAL_COLUMNS)
     found.means = pd.concat([comparisons.type_means(blank, "mis"), *parts.pop("means", [])], ignore_index=True)
-    empty = {"models": summaries.MODEL_COLUMNS, "layers": summaries.LAYER_COLUMNS,
-             "layer_types": summaries.LAYER_TYPE_COLUMNS}  # fmt: skip
-    for table, columns in empty.items():
+    for table, columns in _COLUMNS.items():
         rows = parts.get(table)
         found.tables[table] = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
     slope = {**facts.slopes[name], "backend": name, **_pooled(found.totals, literal)}
@@ -100,13 +131,7 @@ def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> B
     controls = summaries.label_controls(whole, nets.planted, nets.permuted, nets.untrained, facts.labels)
     constant = facts.constant["model"].isin(nets.planted) & (facts.constant["layer"] == "constant")
     found.tables["controls"] = summaries.controls_summary(controls, int(constant.sum()), facts.confidence)
-    tested: dict[str, list[pd.DataFrame]] = defaultdict(list)
-    for condition in CONDITIONS:
-        of_networks = found.scores.get(condition, {})
-        names = _test_name(name, condition), condition
-        for table, rows in comparisons.compare(of_networks, found.means, "mis", *names).items():
-            tested[table].append(rows)
-    found.tables |= {table: pd.concat(rows, ignore_index=True) for table, rows in tested.items()}
+    found.tables |= _tests(lambda condition: found.scores.get(condition, {}), found.means, "mis", name, facts)
     return found
 
 
@@ -133,13 +158,6 @@ def _pooled(totals: pd.DataFrame, literal: list[tuple[int, float, float]]) -> di
     return {"mis_mean": mean, "literal_mis_mean": sum(sums) / sum(counts), "literal_mis_max": max(largest)}
 
 
-def all_scores(backend: Backend) -> list[NDArray[np.float64]]:
-    """Scores of the units of every ranked network, whatever their condition."""
-    models = dict.fromkeys(model for scores in backend.scores.values() for model in scores)
-    by_model = [[scores[model] for scores in backend.scores.values() if model in scores] for model in models]
-    return [np.concatenate(scores) for scores in by_model]
-
-
 def pairs_table(scored: Scored, backends: Sequence[str], facts: Facts) -> pd.DataFrame:
     """Agreement of every two backends over the units of ranked networks."""
     found = [pd.DataFrame(columns=summaries.AGREEMENT_COLUMNS)]
@@ -152,7 +170,8 @@ def pairs_table(scored: Scored, backends: Sequence[str], facts: Facts) -> pd.Dat
 def _pairs(scored: Scored, first: str, second: str, models: list[str]) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Key and mis of the units of one network after the other, under two backends."""
     for model in models:
-        yield scored.units(first, model, [*KEY, "mis"]), scored.units(second, model, [*KEY, "mis"])
+        one, other = (easy_units(scored.units(backend, model, [*KEY, "mis"])) for backend in (first, second))
+        yield one, other
 
 
 def backends_table(scores: Path, totals: dict[str, pd.DataFrame], tables: Tables, facts: Facts) -> pd.DataFrame:
@@ -170,14 +189,60 @@ def backends_table(scores: Path, totals: dict[str, pd.DataFrame], tables: Tables
     return summaries.with_people(backends, tables["agreement"], tables["agreement_differences"])
 
 
-def people_tests(annotated: pd.DataFrame) -> Tables:
-    """Tests between groups in the answers of people; `annotated` has one row a unit and condition."""
+def _tests(samples: Samples, means: pd.DataFrame, value: str, name: str, facts: Facts) -> Tables:
+    """All tests between networks and layer types in each of CONDITIONS; `samples` gives the scores of the networks."""
     found: dict[str, list[pd.DataFrame]] = defaultdict(list)
     for condition in CONDITIONS:
-        name = _test_name("human", condition)
-        for table, rows in comparisons.compare_units(annotated, "his", name, condition).items():
+        called = _test_name(name, condition), condition
+        tables = comparisons.compare(samples(condition), means, value, *called)
+        resampled = families.family_bootstrap(means, value, facts.families, *called, *facts.bootstrap)
+        for table, rows in {**tables, "family_bootstrap": resampled}.items():
             found[table].append(rows)
     return {table: pd.concat(rows, ignore_index=True) for table, rows in found.items()}
+
+
+def people_tables(annotated: pd.DataFrame, people: pd.DataFrame, responses: pd.DataFrame, facts: Facts) -> Tables:
+    """Tables of human scores alone.
+
+    `annotated`: scored units with their HIS, one row a unit and condition; `people`: all units with HIS.
+    """
+
+    def samples(condition: str) -> dict[str, NDArray[np.float64]]:
+        rows = annotated[annotated["condition"] == condition]
+        return {str(model): part.to_numpy(np.float64) for model, part in rows.groupby("model", observed=True)["his"]}
+
+    return _tests(samples, comparisons.type_means(annotated, "his"), "his", "human", facts) | {
+        "his_models": summaries.his_summary(people, *facts.bootstrap),
+        "difficulty": conditions.difficulty(people, "his", "human", facts.confidence),
+        "natural_synthetic": conditions.natural_synthetic(people, "his", "human", facts.confidence),
+        "confidence": conditions.confidence_table(responses, *facts.bootstrap),
+    }
+
+
+def correlations_table(tables: Tables, annotated: pd.DataFrame, facts: Facts) -> pd.DataFrame:
+    """Facts of ranked networks and their layers against mean scores: of every backend, then of people."""
+    models, layers = (tables[name][tables[name]["model"].isin(facts.nets.ranked)] for name in ("models", "layers"))
+    found = [pd.DataFrame(columns=correlates.COLUMNS)]
+    for backend in pd.unique(models["backend"]):
+        of_models, of_layers = models[models["backend"] == backend], layers[layers["backend"] == backend]
+        scores = of_models.set_index("model")["mis_mean"]
+        found.append(_correlations(backend, scores, of_layers, of_layers, "mis_mean", of_models, facts))
+    his = easy_units(annotated)
+    if len(his) and len(found) > 1:
+        by_layer = his.groupby(["model", "layer", "layer_type", "depth", "width"], observed=True)["his"].mean()
+        scores = his.groupby("model", observed=True)["his"].mean()
+        found.append(_correlations("human", scores, by_layer.reset_index(), of_layers, "his", of_models, facts))
+    return pd.concat(found[1:] or found, ignore_index=True)
+
+
+def _correlations(
+    name: str, scores: pd.Series, scored_layers: pd.DataFrame, layers: pd.DataFrame, value: str, models: pd.DataFrame,
+    facts: Facts,
+) -> pd.DataFrame:  # fmt: skip
+    rows = correlates.model_correlations(scores, correlates.model_facts(models, layers), facts.confidence)
+    return correlates.correlation_table(
+        rows + correlates.layer_correlations(scored_layers, value, *facts.bootstrap), name
+    )
 
 
 def _test_name(name: str, condition: str) -> str:

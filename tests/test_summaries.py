@@ -11,7 +11,7 @@ from stages import calibration, ceiling, human, mis
 from stages import stats as stage
 from stages.errors import StudyError
 from stages.pipeline.tables import read_csv, read_json, read_parquet
-from stages.science import comparisons, differences, summaries
+from stages.science import comparisons, conditions, correlates, differences, families, summaries
 from tests import tiny_study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -501,6 +501,11 @@ TABLES = {
     "his_models": summaries.HIS_COLUMNS,
     "agreement_differences": differences.COLUMNS,
     "residuals": differences.RESIDUAL_COLUMNS,
+    "correlations": correlates.COLUMNS,
+    "family_bootstrap": families.COLUMNS,
+    "difficulty": conditions.PAIR_COLUMNS,
+    "natural_synthetic": conditions.PAIR_COLUMNS,
+    "confidence": conditions.CONFIDENCE_COLUMNS,
     "kruskal": ["backend", "condition", "groups", *comparisons.KRUSKAL_COLUMNS],
 }
 OTHERS = {

@@ -1,0 +1,86 @@
+"""Units under several conditions, and confidence."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from stages.science import conditions
+
+
+def units(model, condition, scores):
+    """scores: unit -> his."""
+    return pd.DataFrame(
+        {"model": model, "layer": "l", "unit": list(scores), "condition": condition, "his": list(scores.values())}
+    )
+
+
+def test_conditions_are_joined_on_the_unit():
+    natural = units("m", "natural", {0: 0.9, 1: 0.8, 2: 0.7, 3: 0.6, 4: 0.95})
+    # another order, one unit that has no partner
+    synthetic = units("m", "synthetic", {3: 0.5, 2: 0.5, 1: 0.7, 0: 0.9, 9: 0.1})
+    row = conditions.natural_synthetic(pd.concat([natural, synthetic]), "his", "human", 0.95).iloc[0]
+    change = np.array([-0.1, -0.2, -0.1, 0.0])
+    ends = stats.ttest_1samp(change, 0).confidence_interval(0.95)
+    assert (row["n_units"], row["mean"], row["base_mean"]) == pytest.approx((4, 0.65, 0.75))
+    assert (row["difference"], row["low"], row["high"]) == pytest.approx((-0.1, ends.low, ends.high))
+    expected = stats.spearmanr([0.5, 0.5, 0.7, 0.9], [0.6, 0.7, 0.8, 0.9])
+    assert (row["spearman"], row["spearman_p"]) == pytest.approx((expected.statistic, expected.pvalue))
+
+
+def test_every_difficulty_level_is_held_against_its_easy_condition():
+    parts = [
+        units("m", name, {unit: level + unit / 100 for unit in range(6)})
+        for name, level in (
+            ("natural", 0.9), ("hard99", 0.8), ("hard95", 0.7), ("synthetic", 0.6), ("hard95_synthetic", 0.5)
+        )
+    ]  # fmt: skip
+    table = conditions.difficulty(pd.concat([*parts, units("n", "natural", {0: 0.5})]), "his", "human", 0.95)
+    assert table[["condition", "base"]].to_numpy().tolist() == [
+        ["hard95", "natural"],
+        ["hard95_synthetic", "synthetic"],
+        ["hard99", "natural"],
+    ]
+    assert table["difference"].tolist() == pytest.approx([-0.2, -0.1, -0.1])
+    assert set(table["model"]) == {"m"}
+
+
+def test_one_condition_gives_an_empty_table():
+    for function in (conditions.difficulty, conditions.natural_synthetic):
+        table = function(units("m", "natural", {0: 0.5, 1: 0.6}), "his", "human", 0.95)
+        assert list(table.columns) == conditions.PAIR_COLUMNS
+        assert len(table) == 0
+
+
+def test_confidence_is_averaged_over_units():
+    # unit 0: three sure answers, two right; unit 1: one sure answer, right; one unsure answer to each
+    rows = [(0, 3, True), (0, 3, True), (0, 3, False), (1, 3, True), (0, 1, False), (1, 1, True), (1, None, True)]
+    responses = pd.DataFrame(rows, columns=["unit", "confidence", "correct"]).assign(
+        model="m", layer="l", condition="natural"
+    )
+    responses["confidence"] = responses["confidence"].astype("Int8")
+    table = conditions.confidence_table(responses, 0, 100, 0.95)
+    assert table["confidence"].tolist() == [1, 2, 3]
+    assert table["n_responses"].tolist() == [2, 0, 4]
+    assert table["share"].tolist() == pytest.approx([2 / 6, 0, 4 / 6])
+    assert table["correct"].tolist()[::2] == pytest.approx([0.5, (2 / 3 + 1) / 2])
+    assert table[["low", "high"]].isna().all().all()  # two units are too few
+
+
+def test_confidence_interval_is_that_of_units():
+    rng = np.random.default_rng(0)
+    responses = pd.DataFrame(
+        {"model": "m", "layer": "l", "unit": np.repeat(np.arange(60), 10), "condition": "natural", "confidence": 3,
+         "correct": rng.random(600) < np.repeat(rng.beta(8, 2, 60), 10)}
+    )  # fmt: skip
+    row = conditions.confidence_table(responses, 0, 1000, 0.95).iloc[2]
+    by_unit = responses.groupby("unit")["correct"].mean()
+    reach = 1.96 * by_unit.std() / np.sqrt(60)
+    assert row["high"] - row["low"] == pytest.approx(2 * reach, rel=0.15)
+
+
+def test_answers_without_confidence_give_an_empty_table():
+    responses = pd.DataFrame({"confidence": pd.array([pd.NA], dtype="Int8"), "model": "m", "condition": "natural"})
+    table = conditions.confidence_table(responses, 0, 100, 0.95)
+    assert list(table.columns) == conditions.CONFIDENCE_COLUMNS
+    assert len(table) == 0
