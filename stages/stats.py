@@ -42,15 +42,17 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params(args.params)
     backends, bootstrap = params.scores.backends, (params.seed, params.stats.n_bootstrap, params.stats.confidence)
     tables = side_tables(args)
-    people = read_parquet(args.human / "units.parquet")
+    people, responses = (read_parquet(args.human / f"{name}.parquet") for name in ("units", "responses"))
     facts = read_facts(args, tables["constant_units"], people, bootstrap)
     scored = Scored(args.mis / "units.parquet")
 
     parts: dict[str, list[pd.DataFrame]] = defaultdict(list)
     overview, rated, totals = {}, [], {}
     for name in backends:
-        backend = tabulate.read_backend(name, scored, Margins(args.scores / f"{name}.parquet"), facts)
-        for table, rows in backend.tables.items():
+        margins = Margins(args.scores / f"{name}.parquet")
+        backend = tabulate.read_backend(name, scored, margins, facts)
+        of_trials = tabulate.trials_tables(name, margins, responses, facts)
+        for table, rows in (backend.tables | of_trials).items():
             parts[table].append(rows)
         overview = overview or summaries.overview(list(backend.easy.values()))
         rated.append(backend.rated)
@@ -63,7 +65,6 @@ def main(argv: list[str] | None = None) -> None:
         log.warning("%s", missing)
     annotated = agreement.annotated(rated, people, backends)
     once = annotated[annotated["backend"] == backends[0]]
-    responses = read_parquet(args.human / "responses.parquet")
     for table, rows in tabulate.people_tables(once, people, responses, facts).items():
         parts[table].append(rows)
     tables |= {name: pd.concat(found, ignore_index=True) for name, found in parts.items()}

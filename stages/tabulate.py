@@ -16,9 +16,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stages.pipeline.log import Progress, logger
-from stages.pipeline.scored import Margins, Scored
+from stages.pipeline.scored import Margins, Scored, matrix
 from stages.pipeline.tables import KEY, read_json
 from stages.science import comparisons, conditions, correlates, families, score, summaries
+from stages.science import trials as trials_of
 
 log = logger("stats")
 SLOPE_COLUMNS = ["backend", "slope", "temperature", "low", "high", "status", "n_units", "loss", "at_bound"]
@@ -143,9 +144,7 @@ def _model_row(model: str, units: pd.DataFrame, facts: Facts) -> pd.DataFrame:
 
 def _literal(margins: Margins, model: str) -> tuple[int, float, float]:
     """Number, sum and maximum of MIS with the paper's alpha read as a factor, over the units of a network."""
-    lists = margins.rows([model], ["margins"])["margins"].combine_chunks()
-    values = lists.flatten().to_numpy().reshape(len(lists), -1)
-    mis = score.unit_scores(values, score.LITERAL_SLOPE)["mis"]
+    mis = score.unit_scores(matrix(margins.rows([model], ["margins"])["margins"]), score.LITERAL_SLOPE)["mis"]
     return len(mis), float(mis.sum()), float(mis.max())
 
 
@@ -217,6 +216,33 @@ def people_tables(annotated: pd.DataFrame, people: pd.DataFrame, responses: pd.D
         "natural_synthetic": conditions.natural_synthetic(people, "his", "human", facts.confidence),
         "confidence": conditions.confidence_table(responses, *facts.bootstrap),
     }
+
+
+def trials_tables(name: str, margins: Margins, responses: pd.DataFrame, facts: Facts) -> Tables:
+    """Answers one by one against the margins of one backend.
+
+    Only simulated observers answered the very tasks that are scored here; for other answers the margin is the mean over
+    the unit's tasks, since recorded people saw other pictures, or the same in other groups.
+    """
+    found = margins.rows(sorted(set(responses["model"])), [*KEY, "margins"])
+    place = found.select(KEY).to_pandas().assign(place=np.arange(len(found)))
+    asked = responses.merge(place, on=KEY)
+    values = matrix(found["margins"])
+    row, task = asked["place"].to_numpy(), asked["task"].to_numpy()
+    very = (asked["source"] == "simulated").to_numpy() & (task >= 0) & (task < values.shape[1])
+    margin = np.where(very, values[row, np.where(very, task, 0)], values.mean(axis=1)[row])
+    trials = pd.DataFrame(
+        {
+            "margin": margin,
+            "correct": asked["correct"].to_numpy(bool),
+            "unit_code": pd.factorize(row)[0],
+            "participant_code": pd.factorize(asked["participant"])[0],
+            "margin_of": np.where(very, "task", "unit"),
+        }
+    )
+    seed, _, confidence = facts.bootstrap
+    rows, bins = trials_of.trial_tables(trials, name, seed, confidence)
+    return {"trials": rows, "trial_calibration": bins}
 
 
 def correlations_table(tables: Tables, annotated: pd.DataFrame, facts: Facts) -> pd.DataFrame:

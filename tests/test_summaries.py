@@ -11,7 +11,7 @@ from stages import calibration, ceiling, human, mis
 from stages import stats as stage
 from stages.errors import StudyError
 from stages.pipeline.tables import read_csv, read_json, read_parquet
-from stages.science import comparisons, conditions, correlates, differences, families, summaries
+from stages.science import comparisons, conditions, correlates, differences, families, summaries, trials
 from tests import tiny_study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -502,6 +502,8 @@ TABLES = {
     "agreement_differences": differences.COLUMNS,
     "residuals": differences.RESIDUAL_COLUMNS,
     "correlations": correlates.COLUMNS,
+    "trials": trials.COLUMNS,
+    "trial_calibration": trials.CALIBRATION_COLUMNS,
     "family_bootstrap": families.COLUMNS,
     "difficulty": conditions.PAIR_COLUMNS,
     "natural_synthetic": conditions.PAIR_COLUMNS,
@@ -590,6 +592,21 @@ def test_planted_truth_is_found(finished):
     assert isinstance(metrics["n_units"], int)
 
 
+def test_answers_of_simulated_observers_meet_the_margins_of_their_tasks(finished):
+    table = table_of(finished, "trials").set_index("backend")
+    assert set(table["margin_of"]) == {"task"}
+    assert table["n"].tolist() == [2 * 12 * 20] * 2
+    people = read_parquet(finished / "data" / "human" / "responses.parquet")
+    assert set(people["task"]) == set(range(tiny_study.N_TASKS))
+    key = ["model", "layer", "unit", "condition"]
+    for backend in tiny_study.BACKENDS:
+        margins = read_parquet(finished / "data" / "scores" / f"{backend}.parquet", [*key, "margins"])
+        joined = people.merge(margins, on=key)
+        own = [row[task] for row, task in zip(joined["margins"], joined["task"], strict=True)]
+        expected = stats.pointbiserialr(joined["correct"], own).statistic
+        assert table.loc[backend, "point_biserial"] == pytest.approx(expected, rel=1e-4)
+
+
 def test_side_tables_pass_through_as_they_are(finished):
     folder = finished / "results" / "tables"
     assert (folder / "failures.csv").read_text() == "model,stage,reason\nlost,models,no weights\n"
@@ -669,6 +686,9 @@ def test_people_some_of_whose_units_are_scored_calibrate_on_those(tmp_path, capl
     agreed = table_of(tmp_path, "agreement")
     assert agreed.loc[agreed["level"] == "unit", "n"].tolist() == [16, 8] * 2
     assert "V4w" in set(table_of(tmp_path, "noise_ceiling")["variant"])
+    # people saw other tasks than those scored here, although theirs have numbers too
+    assert table_of(tmp_path, "trials")["margin_of"].tolist() == ["unit", "unit"]
+    assert set(table_of(tmp_path, "trial_calibration")["margin_of"]) == {"unit"}
     assert table_of(tmp_path, "his_models")["n_units"].tolist() == [24, 24]
 
 

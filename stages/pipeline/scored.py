@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
+from numpy.typing import NDArray
 
 from stages.errors import StudyError
 from stages.pipeline.tables import FACTS, KEY
@@ -47,3 +49,9 @@ class Margins:
         """Columns of all units of some networks, in the order of the file."""
         wanted = ds.field("model").isin(pa.array(list(models), pa.string()))
         return self._data.to_table(columns=list(columns), filter=wanted)
+
+
+def matrix(lists: pa.ChunkedArray) -> NDArray[np.float32]:
+    """A column of equally long lists as a matrix (rows, length)."""
+    values = lists.combine_chunks().flatten().to_numpy()
+    return values.reshape(len(lists), len(values) // max(len(lists), 1))
