@@ -20,7 +20,7 @@ from stages import tabulate
 from stages.errors import StudyError
 from stages.pipeline import networks, provenance
 from stages.pipeline.log import logger, run
-from stages.pipeline.params import load_params
+from stages.pipeline.params import Params, load_params
 from stages.pipeline.scored import Margins, Scored
 from stages.pipeline.tables import fresh_folder, read_json, read_parquet, write_csv, write_json
 from stages.science import agreement, ceiling, differences, summaries
@@ -40,10 +40,11 @@ def main(argv: list[str] | None = None) -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args(argv)
     params = load_params(args.params)
-    backends, bootstrap = params.scores.backends, (params.seed, params.stats.n_bootstrap, params.stats.confidence)
+    backends = params.scores.backends
     tables = side_tables(args)
     people, responses = (read_parquet(args.human / f"{name}.parquet") for name in ("units", "responses"))
-    facts = read_facts(args, tables["constant_units"], people, bootstrap)
+    facts = read_facts(args, params, tables["constant_units"], people)
+    bootstrap = facts.bootstrap
     scored = Scored(args.mis / "units.parquet")
 
     parts: dict[str, list[pd.DataFrame]] = defaultdict(list)
@@ -88,7 +89,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def read_facts(
-    args: argparse.Namespace, constant: pd.DataFrame, people: pd.DataFrame, bootstrap: tuple[int, int, float]
+    args: argparse.Namespace, params: Params, constant: pd.DataFrame, people: pd.DataFrame
 ) -> tabulate.Facts:
     roster = networks.read_roster(args.roster / "roster.csv")
     for name in ("step", "top1", "last", "n_params", "input_size"):
@@ -103,8 +104,10 @@ def read_facts(
         constant=constant[constant["absolute"] == "1"],
         tail_share=read_json(args.tasks / "summary.json")["tail_share"],
         slopes=read_json(args.calibration / "slope.json"),
-        bootstrap=bootstrap,
+        bootstrap=(params.seed, params.stats.n_bootstrap, params.stats.confidence),
         annotated=frozenset(people["model"].astype(str)),
+        drop_near=params.mis.drop_near_duplicates,
+        n_extreme=params.stats.n_extreme,
     )
 
 

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from stages.pipeline.log import Progress, logger
 from stages.pipeline.scored import Margins, Scored, matrix
 from stages.pipeline.tables import KEY, read_json
-from stages.science import comparisons, conditions, correlates, families, score, summaries
+from stages.science import comparisons, conditions, correlates, families, ranking, score, summaries
 from stages.science import trials as trials_of
 
 log = logger("stats")
@@ -32,7 +34,11 @@ Samples = Callable[[str], comparisons.Samples]
 
 @dataclass(frozen=True)
 class Facts:
-    """What the tables of every backend need besides its units; bootstrap: seed, number of resamples, confidence."""
+    """What the tables of every backend need besides its units.
+
+    bootstrap: seed, number of resamples, confidence; drop_near: tasks with a near copy are left out; n_extreme: units
+    among the easiest and the hardest of a network.
+    """
 
     roster: pd.DataFrame
     nets: summaries.Networks
@@ -42,6 +48,8 @@ class Facts:
     slopes: dict[str, dict[str, object]]
     bootstrap: tuple[int, int, float]
     annotated: frozenset[str]
+    drop_near: bool
+    n_extreme: int
 
     @property
     def confidence(self) -> float:
@@ -75,7 +83,10 @@ _COLUMNS = {
     "layer_types": summaries.LAYER_TYPE_COLUMNS,
     "difficulty": conditions.PAIR_COLUMNS,
     "natural_synthetic": conditions.PAIR_COLUMNS,
+    "ranking": ranking.COLUMNS,
+    "extreme_units": ranking.EXTREME_COLUMNS,
 }
+_RANKINGS = ("ranking", "extreme_units")
 
 
 def easy_units(units: pd.DataFrame) -> pd.DataFrame:
@@ -114,7 +125,13 @@ def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> B
         parts["difficulty"].append(conditions.difficulty(units, "mis", name, facts.confidence))
         parts["natural_synthetic"].append(conditions.natural_synthetic(units, "mis", name, facts.confidence))
         totals.append(summaries.backend_totals(easy))
-        literal.append(_literal(margins, model))
+        answered = margins.rows([model], [*KEY, "margins", "near"])
+        literal.append(_literal(answered))
+        halves = _half_scores(answered, float(facts.slopes[name]["slope"]), facts.drop_near)  # type: ignore[arg-type]
+        for table, rows in zip(
+            _RANKINGS, ranking.rank_network(halves, name, facts.n_extreme, facts.bootstrap[0]), strict=True
+        ):
+            parts[table].append(rows)
         found.easy[model] = easy["mis"].to_numpy(np.float64)
         for condition in CONDITIONS:
             if len(rows := units[units["condition"] == condition]):
@@ -142,10 +159,18 @@ def _model_row(model: str, units: pd.DataFrame, facts: Facts) -> pd.DataFrame:
     return summaries.model_summary(units, roster, constant, facts.tail_share, facts.confidence)
 
 
-def _literal(margins: Margins, model: str) -> tuple[int, float, float]:
+def _literal(answered: pa.Table) -> tuple[int, float, float]:
     """Number, sum and maximum of MIS with the paper's alpha read as a factor, over the units of a network."""
-    mis = score.unit_scores(matrix(margins.rows([model], ["margins"])["margins"]), score.LITERAL_SLOPE)["mis"]
+    mis = score.unit_scores(matrix(answered["margins"]), score.LITERAL_SLOPE)["mis"]
     return len(mis), float(mis.sum()), float(mis.max())
+
+
+def _half_scores(answered: pa.Table, slope: float, drop_near: bool) -> pd.DataFrame:
+    """Key and `ranking.half_scores` of the easy units of a network; units without a task in either half are left out."""
+    margins, near = matrix(answered["margins"]), answered["near"].combine_chunks()
+    mask = score.near_mask(pc.list_value_length(near).to_numpy(), near.flatten().to_numpy(), margins.shape[1])
+    units = answered.select(KEY).to_pandas().join(ranking.half_scores(margins, slope, mask, drop_near))
+    return easy_units(units).dropna(subset=["mis", "even", "odd"])
 
 
 def _pooled(totals: pd.DataFrame, literal: list[tuple[int, float, float]]) -> dict[str, float]:

@@ -11,7 +11,7 @@ from stages import calibration, ceiling, human, mis
 from stages import stats as stage
 from stages.errors import StudyError
 from stages.pipeline.tables import read_csv, read_json, read_parquet
-from stages.science import comparisons, conditions, correlates, differences, families, summaries, trials
+from stages.science import comparisons, conditions, correlates, differences, families, ranking, summaries, trials
 from tests import tiny_study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -503,6 +503,8 @@ TABLES = {
     "residuals": differences.RESIDUAL_COLUMNS,
     "correlations": correlates.COLUMNS,
     "trials": trials.COLUMNS,
+    "ranking": ranking.COLUMNS,
+    "extreme_units": ranking.EXTREME_COLUMNS,
     "trial_calibration": trials.CALIBRATION_COLUMNS,
     "family_bootstrap": families.COLUMNS,
     "difficulty": conditions.PAIR_COLUMNS,
@@ -590,6 +592,18 @@ def test_planted_truth_is_found(finished):
     assert metrics["pearson_unit_oracle"] > 0.5
     assert metrics["n_failed"] == 1
     assert isinstance(metrics["n_units"], int)
+
+
+def test_scores_of_extreme_units_are_those_of_the_study(finished):
+    extreme = table_of(finished, "extreme_units")
+    assert extreme.groupby(["backend", "model", "end"]).size().tolist() == [3] * 8
+    scores = read_parquet(finished / "data" / "mis" / "units.parquet").astype({"layer": object})
+    extreme["layer"] = extreme["layer"].map(lambda name: "0.10" if name == 0.1 else str(name))
+    joined = extreme.merge(scores, on=["backend", "model", "layer", "unit", "condition"], suffixes=("", "_scored"))
+    assert len(joined) == len(extreme)
+    assert joined["mis"].tolist() == pytest.approx(joined["mis_scored"].tolist(), rel=1e-5)
+    ranked = table_of(finished, "ranking")
+    assert ranked["group"].tolist() == list(ranking.GROUPS) * 4
 
 
 def test_answers_of_simulated_observers_meet_the_margins_of_their_tasks(finished):

@@ -36,6 +36,7 @@ PARAMS = {
     "calibration.n_bootstrap": 20,
     "ceiling.n_simulations": 20,
     "stats.n_bootstrap": 100,
+    "stats.n_extreme": 3,
 }
 
 
