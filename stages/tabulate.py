@@ -179,7 +179,7 @@ def _pooled(totals: pd.DataFrame, literal: list[tuple[int, float, float]]) -> di
         return dict.fromkeys(["mis_mean", *LITERAL_COLUMNS], float("nan"))
     counts, sums, largest = zip(*literal, strict=True)
     mean = np.average(totals["mis_mean"], weights=totals["n_units"])
-    return {"mis_mean": mean, "literal_mis_mean": sum(sums) / sum(counts), "literal_mis_max": max(largest)}
+    return {"mis_mean": mean, "literal_mis_mean": sum(sums) / (sum(counts) or np.nan), "literal_mis_max": max(largest)}
 
 
 def pairs_table(scored: Scored, backends: Sequence[str], facts: Facts) -> pd.DataFrame:

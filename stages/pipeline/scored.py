@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from stages.errors import StudyError
@@ -19,22 +20,34 @@ _TEXT = ["model", "layer", "condition", "layer_type", "backend"]
 
 
 class Scored:
-    """data/mis/units.parquet. Files hold backend by backend, network by network, so a filter reads few row groups."""
+    """data/mis/units.parquet, backend by backend and network by network, so that a network lies in few row groups."""
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise StudyError(f"{path}: no such file. Run `dvc repro` so that the stage before this one writes it.")
-        text = ds.ParquetFileFormat(read_options=ds.ParquetReadOptions(dictionary_columns=_TEXT))
-        self._data = ds.dataset(path, format=text)
+        self._file = pq.ParquetFile(path, read_dictionary=_TEXT)
+        names = self._file.schema_arrow.names
+        whole = self._file.metadata
+        self._ends = [
+            [whole.row_group(group).column(names.index(name)).statistics for name in ("backend", "model")]
+            for group in range(whole.num_row_groups)
+        ]
 
     def units(self, backend: str, model: str, columns: Sequence[str] = UNIT_COLUMNS) -> pd.DataFrame:
         """Scored units of one network under one backend in the order of the file; repeated text as categories.
 
         Units whose tasks were all left out (mis NaN) are dropped.
         """
-        wanted = (ds.field("backend") == backend) & (ds.field("model") == model)
-        units = self._data.to_table(columns=list(columns), filter=wanted).unify_dictionaries().to_pandas()
-        return units if units["mis"].notna().all() else units[units["mis"].notna()].reset_index(drop=True)
+        wanted = {"backend": backend, "model": model}
+        groups = [
+            group
+            for group, ends in enumerate(self._ends)
+            if all(end.min <= value <= end.max for end, value in zip(ends, wanted.values(), strict=True))
+        ]
+        table = self._file.read_row_groups(groups, columns=[*dict.fromkeys([*columns, *wanted])])
+        units = table.unify_dictionaries().to_pandas()
+        kept = units["mis"].notna() & (units["backend"] == backend) & (units["model"] == model)
+        return units.loc[kept, list(columns)].reset_index(drop=True)
 
 
 class Margins:
