@@ -132,10 +132,13 @@ def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> B
             _RANKINGS, ranking.rank_network(halves, name, facts.n_extreme, facts.bootstrap[0]), strict=True
         ):
             parts[table].append(rows)
-        found.easy[model] = easy["mis"].to_numpy(np.float64)
+        # copies: a column of a table would keep the whole table in memory
+        found.easy[model] = easy["mis"].to_numpy(np.float64, copy=True)
         for condition in CONDITIONS:
-            if len(rows := units[units["condition"] == condition]):
-                found.scores[condition][model] = rows["mis"].to_numpy(np.float64)
+            rows = units.loc[units["condition"] == condition, "mis"]
+            whole = len(rows) == len(easy) and condition == easy["condition"].iloc[0]
+            if len(rows):
+                found.scores[condition][model] = found.easy[model] if whole else rows.to_numpy(np.float64, copy=True)
     blank = scored.units(name, "")
     whole, found.rated = (pd.concat([blank, *parts.pop(key, [])], ignore_index=True) for key in ("whole", "rated"))
     found.totals = pd.DataFrame(totals, columns=summaries.TOTAL_COLUMNS)
