@@ -59,6 +59,7 @@ def main(argv: list[str] | None = None) -> None:
         rated.append(backend.rated)
         totals[name] = backend.totals
         log.info("%s: %d units", name, backend.totals["n_units"].sum())
+    del backend  # the scores of all its units
     tables["backend_agreement"] = tabulate.pairs_table(scored, backends, facts)
 
     rated = pd.concat(rated, ignore_index=True)
