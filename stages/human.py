@@ -30,7 +30,11 @@ log = logger("human")
 _UNIT = [("model", pa.string()), ("layer", pa.string()), ("unit", pa.int64()), ("condition", pa.string())]
 _OF_UNIT = ["layer", "unit"]
 RESPONSES = pa.schema(
-    [*_UNIT, ("task", pa.int16()), ("participant", pa.string()), ("correct", pa.bool_()), ("source", pa.string())]
+    [
+        *(*_UNIT, ("task", pa.int16()), ("participant", pa.string()), ("correct", pa.bool_())),
+        # 1 (low) to 3 (high), null where it was not asked
+        *(("confidence", pa.int8()), ("source", pa.string())),
+    ]
 )
 UNITS = pa.schema(
     [*_UNIT, ("n_responses", pa.int64()), ("his", pa.float64()), ("his_se", pa.float64()), ("source", pa.string())]
@@ -66,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     answers.append(record.answers.assign(source=source))
     if source == "simulated":
         for answered, true in _simulate(params, args.tasks, args.images, args.roster):
-            answers.append(answered.assign(source=source))
+            answers.append(answered.assign(confidence=pd.array([pd.NA] * len(answered), dtype="Int8"), source=source))
             truth.append(true)
     responses = pd.concat(answers, ignore_index=True)
     out = fresh_folder(args.out)

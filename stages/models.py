@@ -88,7 +88,7 @@ def _described(row: dict[str, Any], network: Any, digest: str, last: int) -> dic
     return {
         **row, "sha256": digest, "preprocessing": network.preprocessing.dumps(), "last": last,
         "n_params": sum(value.numel() for value in network.model.parameters()),
-        "input_size": network.preprocessing.crop,
+        "input_size": network.preprocessing.crop, "family": networks.family(row),
     }  # fmt: skip
 
 

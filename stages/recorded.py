@@ -18,7 +18,7 @@ from stages.pipeline.tables import KEY, read_parquet
 from stages.science import quality
 
 log = logger("human")
-ANSWER = [*KEY, "task", "participant", "correct"]
+ANSWER = [*KEY, "task", "participant", "correct", "confidence"]
 UNMATCHED_COLUMNS = ["imi_model", "imi_layer", "model", "reason", "n_units", "n_responses"]
 NO_NETWORK, NO_LAYER = "no such network in the roster", "no such layer among the tasks"
 MISLABELLED = "task id and model disagree"
@@ -157,6 +157,7 @@ def _keyed(
                     "task": rows["batch"].astype("int16"),
                     "participant": rows["session"],
                     "correct": rows["correct"],
+                    "confidence": rows["confidence"].astype("Int8"),
                 }
             )
         )

@@ -4,56 +4,34 @@ Reads   data/mis, data/human, data/calibration, data/ceiling, data/sensitivity, 
 Writes  results/tables/*.csv, results/metrics.json, results/provenance.json
 Run     dvc repro stats
 
-Rankings, agreement and tests concern networks with role study at the last step of their series. Summaries and tests are
-of natural tasks and of the layer types in units.layer_types.
+Rankings, agreement and tests concern networks with role study at the last step of their series.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
+from stages import tabulate
 from stages.errors import StudyError
 from stages.pipeline import networks, provenance
 from stages.pipeline.log import logger, run
-from stages.pipeline.params import load_params
-from stages.pipeline.tables import FACTS, KEY, fresh_folder, read_json, read_parquet, write_csv, write_json
-from stages.science import agreement, ceiling, comparisons, difficulty, score, summaries
+from stages.pipeline.params import Params, load_params
+from stages.pipeline.scored import Margins, Scored
+from stages.pipeline.tables import fresh_folder, read_json, read_parquet, write_csv, write_json
+from stages.science import agreement, ceiling, differences, summaries
 
 log = logger("stats")
 FOLDERS = (
     *("images", "roster", "activations", "tasks", "scores", "human"),
     *("calibration", "mis", "ceiling", "sensitivity"),
 )
-UNIT_COLUMNS = [*KEY, *FACTS, "mis", "mis_se", "accuracy", "margin_mean", "margin_sd", "n_tasks", "in_split", "backend"]
-SLOPE_COLUMNS = ["backend", "slope", "temperature", "low", "high", "status", "n_units", "loss", "at_bound"]
 FAILURES = ["model", "stage", "reason"]
-# conditions in which networks are compared by human answers, and what the column backend then says
-HUMAN = {"natural": "human", "synthetic": "human_synthetic"}
-
-Tables = dict[str, pd.DataFrame]
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the tables of every backend need besides its units."""
-
-    roster: pd.DataFrame
-    nets: summaries.Networks
-    labels: pd.DataFrame
-    constant: pd.DataFrame
-    tail_share: float
-    slopes: dict[str, dict[str, object]]
-    confidence: float
+N_RESIDUALS = 20  # units that a similarity misses most, on either side: as in figures 20 and 21 of the MIS paper
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -64,41 +42,41 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params(args.params)
     backends = params.scores.backends
     tables = side_tables(args)
-    facts = read_facts(args, tables["constant_units"], params.stats.confidence)
-    people = read_parquet(args.human / "units.parquet")
+    people, responses = (read_parquet(args.human / f"{name}.parquet") for name in ("units", "responses"))
+    facts = read_facts(args, params, tables["constant_units"], people)
+    bootstrap = facts.bootstrap
+    scored = Scored(args.mis / "units.parquet")
 
     parts: dict[str, list[pd.DataFrame]] = defaultdict(list)
-    lead, rated, scored = None, [], {}
-    for backend in backends:
-        units = backend_units(args.mis / "units.parquet", backend)
-        rated.append(units[units["model"].isin(people["model"].unique())])
-        parts["conditions"].append(difficulty.by_condition(units, people, params.stats.confidence))
-        # harder tasks and taps concern few networks: they enter agreement and its ceiling alone
-        summarised = difficulty.summarised(units, [*facts.nets.study, *facts.nets.permuted], params.units.layer_types)
-        units = units[summarised].reset_index(drop=True)
-        ranked = units[units["model"].isin(facts.nets.ranked)]
-        lead = ranked if lead is None else lead
-        literal = literal_scores(args.scores / f"{backend}.parquet", facts.nets.ranked, params.units.layer_types)
-        cost = read_json(args.scores / f"{backend}.cost.json")
-        scored[backend] = ranked[[*KEY, "mis"]]
-        for name, table in backend_tables(backend, units, ranked, lead, literal, cost, facts).items():
-            parts[name].append(table)
-        log.info("%s: %d units", backend, len(units))
+    overview, rated, totals = {}, [], {}
+    for name in backends:
+        margins = Margins(args.scores / f"{name}.parquet")
+        backend = tabulate.read_backend(name, scored, margins, facts)
+        of_trials = tabulate.trials_tables(name, margins, responses, facts)
+        for table, rows in (backend.tables | of_trials).items():
+            parts[table].append(rows)
+        overview = overview or summaries.overview(list(backend.easy.values()))
+        rated.append(backend.rated)
+        totals[name] = backend.totals
+        log.info("%s: %d units", name, backend.totals["n_units"].sum())
+    del backend  # the scores of all its units
+    tables["backend_agreement"] = tabulate.pairs_table(scored, backends, facts)
+
     rated = pd.concat(rated, ignore_index=True)
     if missing := agreement.unscored(rated, people):
         log.warning("%s", missing)
     annotated = agreement.annotated(rated, people, backends)
     once = annotated[annotated["backend"] == backends[0]]
-    for condition, of_people in HUMAN.items():
-        for name, table in comparisons.compare_units(once, "his", of_people, condition).items():
-            parts[name].append(table)
+    for table, rows in tabulate.people_tables(once, people, responses, facts).items():
+        parts[table].append(rows)
     tables |= {name: pd.concat(found, ignore_index=True) for name, found in parts.items()}
-    tables["backend_agreement"] = summaries.backend_agreement(scored)
-    tables["models"] = in_order(tables["models"], facts.roster["name"])
+    tables["models"] = tabulate.in_order(tables["models"], facts.roster["name"])
     tables["training"] = summaries.training_summary(tables["models"])
-    bootstrap = params.seed, params.stats.n_bootstrap, params.stats.confidence
     tables["agreement"] = agreement.agreement_table(annotated, *bootstrap)
-    tables["his_models"] = summaries.his_summary(people, *bootstrap)
+    tables["agreement_differences"] = differences.agreement_differences(annotated, *bootstrap)
+    tables["residuals"] = differences.residuals(annotated, N_RESIDUALS)
+    tables["backends"] = tabulate.backends_table(args.scores, totals, tables, facts)
+    tables["correlations"] = tabulate.correlations_table(tables, once, facts)
     ceilings = read_parquet(args.ceiling / "ceiling.parquet")
     tables["noise_ceiling"] = ceiling.ceiling_and_shares(ceilings, ceiling.share_table(annotated, *bootstrap))
 
@@ -106,18 +84,20 @@ def main(argv: list[str] | None = None) -> None:
     for name, table in tables.items():
         write_csv(folder / f"{name}.csv", table)
     n_images = read_json(args.images / "summary.json")["n"]
-    write_json(args.metrics, summaries.headline(tables, backends, lead, n_images))
+    write_json(args.metrics, summaries.headline(tables, backends, overview, n_images))
     folders = {"images": args.images, "models": args.roster, "activations": args.activations, "tasks": args.tasks}
     write_json(args.provenance, provenance.describe(**folders, params=asdict(params)))
 
 
-def read_facts(args: argparse.Namespace, constant: pd.DataFrame, confidence: float) -> Facts:
+def read_facts(
+    args: argparse.Namespace, params: Params, constant: pd.DataFrame, people: pd.DataFrame
+) -> tabulate.Facts:
     roster = networks.read_roster(args.roster / "roster.csv")
     for name in ("step", "top1", "last", "n_params", "input_size"):
         roster[name] = pd.to_numeric(roster[name], errors="coerce")
     whole = dict.fromkeys(["step", "last", "n_params", "input_size"], "Int64")
     roster = roster.astype({**whole, "series": "str"})
-    return Facts(
+    return tabulate.Facts(
         roster=roster,
         nets=summaries.networks_of(roster),
         labels=text_table(args.activations / "control_labels.csv").astype({"unit": int}),
@@ -125,40 +105,12 @@ def read_facts(args: argparse.Namespace, constant: pd.DataFrame, confidence: flo
         constant=constant[constant["absolute"] == "1"],
         tail_share=read_json(args.tasks / "summary.json")["tail_share"],
         slopes=read_json(args.calibration / "slope.json"),
-        confidence=confidence,
+        layer_types=tuple(params.units.layer_types),
+        people=people,
+        bootstrap=(params.seed, params.stats.n_bootstrap, params.stats.confidence),
+        drop_near=params.mis.drop_near_duplicates,
+        n_extreme=params.stats.n_extreme,
     )
-
-
-def backend_tables(
-    backend: str,
-    units: pd.DataFrame,
-    ranked: pd.DataFrame,
-    lead: pd.DataFrame,
-    literal: dict[str, float],
-    cost: dict[str, int],
-    facts: Facts,
-) -> Tables:
-    """Tables of one backend; `ranked` are its units of networks that enter rankings, `lead` those of the first one."""
-    nets, confidence, constant = facts.nets, facts.confidence, facts.constant
-    controls = summaries.label_controls(units, nets.planted, nets.permuted, nets.untrained, facts.labels)
-    n_constant = int((constant["model"].isin(nets.planted) & (constant["layer"] == "constant")).sum())
-    slope = {"backend": backend, **facts.slopes[backend], "mis_mean": ranked["mis"].mean(), **literal}
-    return {
-        "models": summaries.model_summary(units, facts.roster, constant["model"], facts.tail_share, confidence),
-        "training_gain": summaries.training_gain(units, nets, backend, confidence),
-        "layers": summaries.layer_summary(units[units["model"].isin(nets.study)], confidence),
-        "layer_types": summaries.layer_type_summary(ranked, confidence),
-        "controls": summaries.controls_summary(controls, n_constant, confidence),
-        "backends": summaries.backend_summary(ranked, lead, facts.slopes[backend], cost),
-        "calibration": pd.DataFrame([slope], columns=[*SLOPE_COLUMNS, "mis_mean", *literal]),
-        **comparisons.compare_units(ranked, "mis", backend),
-    }
-
-
-def in_order(table: pd.DataFrame, models: pd.Series) -> pd.DataFrame:
-    """Rows in the order of the roster, backends as they were."""
-    place = {name: place for place, name in enumerate(models)}
-    return table.sort_values("model", key=lambda names: names.map(place), kind="stable", ignore_index=True)
 
 
 def text_table(path: Path) -> pd.DataFrame:
@@ -168,7 +120,7 @@ def text_table(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
-def side_tables(args: argparse.Namespace) -> Tables:
+def side_tables(args: argparse.Namespace) -> tabulate.Tables:
     """Tables that other stages left beside their results."""
     failed = [text_table(folder / "failures.csv")[FAILURES] for folder in (args.roster, args.activations)]
     return {
@@ -178,29 +130,6 @@ def side_tables(args: argparse.Namespace) -> Tables:
         "exclusions": text_table(args.human / "exclusions.csv"),
         "sensitivity": read_parquet(args.sensitivity / "settings.parquet"),
     }
-
-
-def backend_units(path: Path, backend: str) -> pd.DataFrame:
-    """Scored units of one backend; repeated text as categories, which saves most of the memory."""
-    if not path.is_file():
-        raise StudyError(f"{path}: no such file. Run `dvc repro` so that the stage before this one writes it.")
-    text = ["model", "layer", "condition", "layer_type"]
-    table = pq.read_table(path, columns=UNIT_COLUMNS, filters=ds.field("backend") == backend, read_dictionary=text)
-    units = table.to_pandas()
-    return units[units["mis"].notna()].reset_index(drop=True)
-
-
-def literal_scores(path: Path, models: list[str], layer_types: Sequence[str]) -> dict[str, float]:
-    """Mean and maximum of MIS with the paper's alpha read as a factor, over natural tasks of some networks and layers."""
-    count, total, largest = 0, 0.0, float("nan")
-    wanted = ds.field("model").isin(pa.array(models, pa.string())) & (ds.field("condition") == "natural")
-    wanted &= ds.field("layer_type").isin(list(layer_types))
-    batches = ds.dataset(path).to_batches(columns=["margins"], filter=wanted)
-    for batch in (batch for batch in batches if len(batch)):
-        margins = batch["margins"].flatten().to_numpy().reshape(len(batch), -1)
-        mis = score.unit_scores(margins, score.LITERAL_SLOPE)["mis"]
-        count, total, largest = count + len(mis), total + mis.sum(), np.fmax(largest, mis.max())
-    return {"literal_mis_mean": total / count if count else float("nan"), "literal_mis_max": largest}
 
 
 if __name__ == "__main__":

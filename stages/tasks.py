@@ -33,7 +33,7 @@ from stages.pipeline.tables import (
     write_json,
     write_parquet,
 )
-from stages.science import conditions, selection, tasks
+from stages.science import hard, selection, tasks
 
 log = logger("tasks")
 
@@ -142,7 +142,7 @@ def _build(
     places, values = _kept(activations, model, units, live)
     for condition in (name for name in params.tasks.conditions if name != "natural" and len(places)):
         start = tasks.window_start(n_images, condition, *size)
-        built, *ties = conditions.hard_tasks(values, keys[places], start, *size)
+        built, *ties = hard.hard_tasks(values, keys[places], start, *size)
         tables.append(units.iloc[places].assign(condition=condition, tie_share_pos=ties[0], tie_share_neg=ties[1]))
         arrays.append(built)
     table, built = pd.concat(tables, ignore_index=True), np.concatenate(arrays)

@@ -265,8 +265,9 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
     status = "calibrated" if human else "not calibrated"
     write(
         "backends",
-        "backend slope slope_low slope_high status n_units mis_mean accuracy_mean margin_mean margin_sd spearman_lead"
-        " n_forwards n_pairs",
+        "backend slope slope_low slope_high status n_units mis_mean accuracy_mean margin_mean margin_sd spearman_lead "
+        "mean_diff_lead mean_abs_diff_lead n_annotated pearson_his spearman_his pearson_his_minus_lead "
+        "pearson_his_minus_lead_low pearson_his_minus_lead_high n_forwards n_pairs",
         [
             (
                 b,
@@ -280,6 +281,10 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
                 0.3 * s,
                 0.1,
                 s,
+                0.3 * s - 0.24,
+                0.05,
+                *((228, 0.9 * s, 0.85 * s) if human else ("", "", "")),
+                *((0.9 * s - 0.72, 0.9 * s - 0.8, 0.9 * s - 0.6) if human and b != BACKENDS[0] else ("", "", "")),
                 4000,
                 20 * 20 * 36,
             )
@@ -288,9 +293,11 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
     )
     write(
         "backend_agreement",
-        "first second n_units spearman mean_diff mean_abs_diff",
-        [(a, b, 20, 0.5, 0.01, 0.02) for a, b in combinations(SIGHT, 2)],
+        "first second n_units spearman mean_diff mean_diff_low mean_diff_high mean_abs_diff",
+        [(a, b, 20, 0.5, 0.01, 0.005, 0.015, 0.02) for a, b in combinations(SIGHT, 2)],
     )
+    _people_tables(write, networks, human)
+    _group_tables(write, networks, human)
     write(
         "calibration",
         "backend slope temperature low high status n_units loss at_bound mis_mean literal_mis_mean literal_mis_max",
@@ -447,6 +454,89 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
     )
     write("rejected_images", "path reason", list(rejected))
     write("exclusions", "reason n_responses n_participants", [("too fast", 40, 1)] if human else [])
+
+
+def _people_tables(write, networks, human):
+    write(
+        "agreement_differences",
+        "first second level units coefficient n difference low high p",
+        [
+            (a, b, level, "outside_split", coefficient, 228, 0.9 * (SIGHT[a] - SIGHT[b]), -0.1, 0.4, 0.03)
+            for a, b in combinations(SIGHT, 2)
+            for level in ("unit", "unit_within")
+            for coefficient in ("pearson", "spearman")
+        ]
+        if human
+        else [],
+    )
+    write(
+        "trials",
+        "backend margin_of n n_units n_participants log_loss gain_over_mean gain_over_unit auc point_biserial mcfadden "
+        "intercept intercept_low intercept_high slope slope_low slope_high lapse lapse_low lapse_high slope_effects "
+        "slope_effects_se unit_variance participant_variance",
+        [
+            (
+                *(b, "task", 7200, 240, 180, 0.55 - 0.08 * s, 0.08 * s, 0.05 * s, 0.5 + 0.2 * s, 0.3 * s, 0.1 * s),
+                *(0.1, 0, 0.2, 6 * s, 6 * s - 1, 6 * s + 1, 0.1, 0.05, 0.15, 5 * s, 0.2, 0.1, 0.02),
+            )
+            for b, s in SIGHT.items()
+        ]
+        if human
+        else [],
+    )
+    pair = "backend model condition base n_units mean base_mean difference low high pearson spearman spearman_p"
+    write("difficulty", pair, [("human", networks[0], "hard95", "natural", 40, 0.7, 0.8, -0.1, -0.15, -0.05, 0.5, 0.5, 0.01)]
+          if human else [])  # fmt: skip
+    write("natural_synthetic", pair, [])
+    write(
+        "confidence",
+        "model condition confidence n_responses share n_units correct low high",
+        [
+            (networks[0], "natural", level, 100 * level, level / 6, 60, 0.6 + level / 10, 0.5, 0.95)
+            for level in (1, 2, 3)
+        ]
+        if human
+        else [],
+    )
+
+
+def _group_tables(write, networks, human):
+    groups = ("easiest", "random", "hardest")
+    write(
+        "ranking",
+        "backend model group k n_units naive shrunken cross_fitted cross_fitted_se chosen_again",
+        [
+            (b, m, group, 4, 108, 0.9 - 0.1 * place, 0.88 - 0.1 * place, 0.87 - 0.1 * place, 0.004, 0.25)
+            for b in BACKENDS
+            for m in networks
+            for place, group in enumerate(groups)
+        ],
+    )
+    write(
+        "correlations",
+        "backend level layer_type x n n_networks pearson low high p p_holm spearman",
+        [
+            (b, level, kind, x, 40, 4, 0.4, "", "", "", "", 0.3)
+            for b in BACKENDS
+            for level, kind, x in (("model", "", "top1"), ("layer", "", "depth"), ("layer", "Conv", "relative_width"))
+        ],
+    )
+    write(
+        "kruskal",
+        "backend condition groups n_groups n statistic p epsilon_squared",
+        [
+            (b, "natural", kind, 4, 400, 43.2, 2e-9, 0.11)
+            for b in (*BACKENDS, "human")
+            for kind in ("layer_types", "models")
+        ]
+        if human
+        else [],
+    )
+    write(
+        "family_bootstrap",
+        "backend condition first second n_first n_second n_families difference low high p",
+        [(b, "natural", "Conv", "Linear", 4, 4, 4, -0.02, -0.05, 0.01, 0.2) for b in BACKENDS],
+    )
 
 
 def _controls(write, networks, human):

@@ -222,3 +222,14 @@ def feature_maps(mappings):
         parts.append(frame.assign(batch_block=block))
     table = pd.concat(parts).rename(columns={"kernel_size": "branch", "feature_map_number": "feature_map"})
     return table[["layer", "batch_block", "layer_name", "branch", "feature_map"]]
+
+
+def test_confidence_is_kept_where_the_table_has_it(tmp_path):
+    path = tmp_path / "answers.csv"
+    path.write_text("model,layer,unit,participant,correct,sure\nm,l,0,a,1,3\nm,l,0,b,0,\n")
+    found = read_answers(path, "", ["confidence=sure"], [], [])
+    assert found["confidence"].tolist() == [3, pd.NA]
+    assert read_answers(path, "", [], [], [])["confidence"].isna().all()
+    path.write_text(path.read_text() + "m,l,0,c,0,4\n")
+    with pytest.raises(StudyError, match="row 4: confidence is '4', it must be 1, 2, 3 or empty"):
+        read_answers(path, "", ["confidence=sure"], [], [])

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import scikit_posthocs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -14,6 +15,11 @@ from stages.science import comparisons
 # Groups a (1, 2, 2), b (2, 3, 4), c (5, 6): ranks a 1, 3, 3; b 3, 5, 6; c 7, 8 (the three 2s share rank 3).
 VALUES = [1, 2, 2, 2, 3, 4, 5, 6]
 GROUPS = ["a", "a", "a", "b", "b", "b", "c", "c"]
+
+
+def delta(values, codes):
+    groups = {str(code): values[codes == code] for code in np.unique(codes)}
+    return comparisons.cliffs_delta(comparisons.joint_ranks(groups).share)
 
 
 def test_statistic_and_p_by_hand_on_a_table_with_ties():
@@ -54,20 +60,34 @@ def test_order_of_the_pair_turns_signs_only():
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 6), st.sampled_from("abcd")), min_size=6, max_size=30))
-def test_statistic_and_p_of_the_library_belong_together(rows):
-    values, groups = zip(*rows, strict=True)
+def test_p_and_h_are_those_of_the_libraries(rows):
+    frame = pd.DataFrame(rows, columns=["value", "group"])
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        table = comparisons.conover(values, groups)
-    kept = pd.Series(groups).value_counts()
-    kept = kept[kept >= 2]
-    if len(kept) < 2:
+        table = comparisons.conover(frame["value"], frame["group"])
+    kept = frame[frame.groupby("group")["value"].transform("size") >= 2]
+    if kept["group"].nunique() < 2:
         assert len(table) == 0
         return
-    finite = table[np.isfinite(table["statistic"]) & table["p"].notna()]
-    expected = 2 * stats.t.sf(finite["statistic"].abs(), kept.sum() - len(kept))
-    np.testing.assert_allclose(finite["p"], expected, atol=1e-9)
     assert table["effect"].between(-1, 1).all()
+    found = comparisons.kruskal(comparisons.joint_ranks({g: v.to_numpy() for g, v in kept.groupby("group")["value"]}))
+    if kept["value"].nunique() < 2:
+        assert np.isnan(found["statistic"])
+        return
+    expected = stats.kruskal(*(values for _, values in kept.groupby("group")["value"]))
+    assert (found["statistic"], found["p"]) == pytest.approx((expected.statistic, expected.pvalue))
+    matrix = scikit_posthocs.posthoc_conover(kept, val_col="value", group_col="group")
+    for row in table[np.isfinite(table["statistic"])].itertuples():
+        assert row.p == pytest.approx(matrix.loc[row.first, row.second], abs=1e-9)
+
+
+def test_kruskal_by_hand():
+    # H = 193 / 6 / (40 / 7) from the test above, 8 values in 3 groups
+    found = comparisons.kruskal(comparisons.joint_ranks({"a": [1, 2, 2], "b": [2, 3, 4], "c": [5, 6]}))
+    h = 193 / 6 * 7 / 40
+    assert found == pytest.approx(
+        {"n_groups": 3, "n": 8, "statistic": h, "p": np.exp(-h / 2), "epsilon_squared": h / 7}
+    )  # chi-squared with two degrees of freedom
 
 
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=12), st.lists(st.integers(0, 4), min_size=2, max_size=12))
@@ -75,18 +95,18 @@ def test_cliffs_delta_equals_the_count_of_pairs(first, second):
     values = np.array(first + second, dtype=float)
     codes = np.repeat([0, 1], [len(first), len(second)])
     pairs = np.sign(np.subtract.outer(np.array(first), np.array(second)))
-    assert comparisons.cliffs_delta(values, codes)[0, 1] == pytest.approx(pairs.mean())
+    assert delta(values, codes)[0, 1] == pytest.approx(pairs.mean())
 
 
 def test_cliffs_delta_of_many_distinct_values_stays_close(monkeypatch):
     rng = np.random.default_rng(0)
     values = rng.normal(size=4000) + np.repeat([0.0, 0.3], 2000)
     codes = np.repeat([0, 1], 2000)
-    exact = comparisons.cliffs_delta(values, codes)
+    exact = delta(values, codes)
     # delta of two normals .3 apart: 2 Phi(.3 / sqrt 2) - 1 = .168
     assert exact[1, 0] == pytest.approx(0.168, abs=0.05)
     monkeypatch.setattr(comparisons, "_MAX_CLASSES", 1000)
-    assert comparisons.cliffs_delta(values, codes)[1, 0] == pytest.approx(exact[1, 0], abs=2e-3)
+    assert delta(values, codes)[1, 0] == pytest.approx(exact[1, 0], abs=2e-3)
 
 
 def test_nothing_to_compare_gives_an_empty_table():

@@ -1,68 +1,86 @@
-"""Harder tasks: which images they show, against a slow sort of the total order."""
+"""Units under several conditions, and confidence."""
 
 import numpy as np
+import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from scipy import stats
 
-from stages.science import conditions, selection, tasks
-
-
-def total_order(values, key):
-    """Images by (value, mix), -0 as 0, with Python's own sort."""
-    mix = selection.mix32(np.arange(len(values)), np.uint64(key))
-    return sorted(range(len(values)), key=lambda image: (float(values[image]) + 0.0, int(mix[image])))
+from stages.science import conditions
 
 
-def drawn(units, n, levels, seed):
-    """Values with many ties, both zeros among them, and keys."""
-    rng = np.random.default_rng(seed)
-    values = rng.integers(-levels, levels, (units, n)).astype(np.float32) / 4
-    values[rng.random(values.shape) < 0.1] = -0.0
-    return values, tasks.unit_keys(seed, "m", "l", np.arange(units))
+def units(model, condition, scores):
+    """scores: unit -> his."""
+    return pd.DataFrame(
+        {"model": model, "layer": "l", "unit": list(scores), "condition": condition, "his": list(scores.values())}
+    )
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(2, 5), st.integers(1, 4), st.integers(0, 1000), st.integers(1, 30), st.integers(0, 6))
-def test_queries_are_the_window_and_explanations_stay(n_tasks, k, seed, levels, beyond):
-    n, start = 8 * n_tasks * (k + 1), n_tasks * k + beyond
-    values, keys = drawn(3, n, levels, seed)
-    built, *ties = conditions.hard_tasks(values, keys, start, n_tasks, k)
-    extremes = selection.Extremes(keys, n_tasks * (k + 1))
-    extremes.update(values.T, np.arange(n))
-    ranked = extremes.ranked()
-    natural = tasks.build(ranked.top_images, ranked.bottom_images, keys, n_tasks, k)
-    np.testing.assert_array_equal(built[..., : 2 * k], natural[..., : 2 * k])
-    for unit in range(3):
-        order = total_order(values[unit], keys[unit])
-        # negative queries: positions start to start + N - 1 from the least exciting, positive ones from the other end
-        assert sorted(built[unit, :, -1]) == sorted(order[start : start + n_tasks])
-        assert sorted(built[unit, :, -2]) == sorted(order[n - start - n_tasks : n - start])
-        for tie, shown in zip(ties, (np.delete(built[unit], np.s_[k : 2 * k], 1)[:, [*range(k), k]],
-                                     np.delete(built[unit], np.s_[:k], 1)[:, [*range(k), -1]]), strict=True):  # fmt: skip
-            images, column = shown.ravel(), values[unit]
-            by_hand = np.mean([(column == column[image]).sum() > 1 for image in images])
-            assert tie[unit] == pytest.approx(by_hand, abs=1e-6)
+def test_conditions_are_joined_on_the_unit():
+    natural = units("m", "natural", {0: 0.9, 1: 0.8, 2: 0.7, 3: 0.6, 4: 0.95})
+    # another order, one unit that has no partner
+    synthetic = units("m", "synthetic", {3: 0.5, 2: 0.5, 1: 0.7, 0: 0.9, 9: 0.1})
+    row = conditions.natural_synthetic(pd.concat([natural, synthetic]), "his", "human", 0.95).iloc[0]
+    change = np.array([-0.1, -0.2, -0.1, 0.0])
+    ends = stats.ttest_1samp(change, 0).confidence_interval(0.95)
+    assert (row["n_units"], row["mean"], row["base_mean"]) == pytest.approx((4, 0.65, 0.75))
+    assert (row["difference"], row["low"], row["high"]) == pytest.approx((-0.1, ends.low, ends.high))
+    expected = stats.spearmanr([0.5, 0.5, 0.7, 0.9], [0.6, 0.7, 0.8, 0.9])
+    assert (row["spearman"], row["spearman_p"]) == pytest.approx((expected.statistic, expected.pvalue))
 
 
-def test_a_window_right_after_the_explanations_gives_the_natural_tasks():
-    values, keys = drawn(4, 400, 100, 1)
-    extremes = selection.Extremes(keys, 40)
-    extremes.update(values.T, np.arange(400))
-    ranked = extremes.ranked()
-    built, *ties = conditions.hard_tasks(values, keys, 30, 10, 3)
-    np.testing.assert_array_equal(built, tasks.build(ranked.top_images, ranked.bottom_images, keys, 10, 3))
-    shares = selection.tie_share(ranked.top_values, ranked.tied_beyond_top, 40)
-    np.testing.assert_array_equal(ties[0], shares)
+def test_every_difficulty_level_is_held_against_its_easy_condition():
+    parts = [
+        units("m", name, {unit: level + unit / 100 for unit in range(6)})
+        for name, level in (
+            ("natural", 0.9), ("hard99", 0.8), ("hard95", 0.7), ("synthetic", 0.6), ("hard95_synthetic", 0.5)
+        )
+    ]  # fmt: skip
+    table = conditions.difficulty(pd.concat([*parts, units("n", "natural", {0: 0.5})]), "his", "human", 0.95)
+    assert table[["condition", "base"]].to_numpy().tolist() == [
+        ["hard95", "natural"],
+        ["hard95_synthetic", "synthetic"],
+        ["hard99", "natural"],
+    ]
+    assert table["difference"].tolist() == pytest.approx([-0.2, -0.1, -0.1])
+    assert set(table["model"]) == {"m"}
 
 
-def test_values_of_queries_come_closer_as_the_window_moves_in():
-    rng = np.random.default_rng(2)
-    values, keys = rng.normal(size=(5, 4000)).astype(np.float32), tasks.unit_keys(0, "m", "l", np.arange(5))
-    gaps = []
-    for name in ("hard95", "hard85"):
-        built, *_ = conditions.hard_tasks(values, keys, tasks.window_start(4000, name, 20, 9), 20, 9)
-        queries = np.take_along_axis(values[:, None], built[..., -2:].reshape(5, 1, -1), 2).reshape(5, 20, 2)
-        gaps.append((queries[..., 0] - queries[..., 1]).mean())
-    # 5 % and 15 % from either end of a normal distribution: 2 * 1.645 and 2 * 1.036, a little less at the inner edge
-    assert gaps == pytest.approx([3.25, 2.05], abs=0.1)
+def test_one_condition_gives_an_empty_table():
+    for function in (conditions.difficulty, conditions.natural_synthetic):
+        table = function(units("m", "natural", {0: 0.5, 1: 0.6}), "his", "human", 0.95)
+        assert list(table.columns) == conditions.PAIR_COLUMNS
+        assert len(table) == 0
+
+
+def test_confidence_is_averaged_over_units():
+    # unit 0: three sure answers, two right; unit 1: one sure answer, right; one unsure answer to each
+    rows = [(0, 3, True), (0, 3, True), (0, 3, False), (1, 3, True), (0, 1, False), (1, 1, True), (1, None, True)]
+    responses = pd.DataFrame(rows, columns=["unit", "confidence", "correct"]).assign(
+        model="m", layer="l", condition="natural"
+    )
+    responses["confidence"] = responses["confidence"].astype("Int8")
+    table = conditions.confidence_table(responses, 0, 100, 0.95)
+    assert table["confidence"].tolist() == [1, 2, 3]
+    assert table["n_responses"].tolist() == [2, 0, 4]
+    assert table["share"].tolist() == pytest.approx([2 / 6, 0, 4 / 6])
+    assert table["correct"].tolist()[::2] == pytest.approx([0.5, (2 / 3 + 1) / 2])
+    assert table[["low", "high"]].isna().all().all()  # two units are too few
+
+
+def test_confidence_interval_is_that_of_units():
+    rng = np.random.default_rng(0)
+    responses = pd.DataFrame(
+        {"model": "m", "layer": "l", "unit": np.repeat(np.arange(60), 10), "condition": "natural", "confidence": 3,
+         "correct": rng.random(600) < np.repeat(rng.beta(8, 2, 60), 10)}
+    )  # fmt: skip
+    row = conditions.confidence_table(responses, 0, 1000, 0.95).iloc[2]
+    by_unit = responses.groupby("unit")["correct"].mean()
+    reach = 1.96 * by_unit.std() / np.sqrt(60)
+    assert row["high"] - row["low"] == pytest.approx(2 * reach, rel=0.15)
+
+
+def test_answers_without_confidence_give_an_empty_table():
+    responses = pd.DataFrame({"confidence": pd.array([pd.NA], dtype="Int8"), "model": "m", "condition": "natural"})
+    table = conditions.confidence_table(responses, 0, 100, 0.95)
+    assert list(table.columns) == conditions.CONFIDENCE_COLUMNS
+    assert len(table) == 0

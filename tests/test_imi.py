@@ -411,6 +411,9 @@ def test_stage_scores_units_by_hand(tmp_path, natural, synthetic):
     assert len(responses) == 2 * 2520
     assert responses["participant"].nunique() == 2 * 63
     assert set(responses["task"]) == set(range(11))
+    main = pd.concat([natural, synthetic]).query("~catch_trial and ~is_demo")
+    given = main["confidence"].astype(float).astype(int).value_counts().sort_index()
+    assert responses["confidence"].value_counts().sort_index().tolist() == given.tolist()
     assert found["crosstab"]["status"].tolist() == [imi.AGREE, imi.AGREE]
     assert found["exclusions"].empty
     # the fourth layer has no tasks: its 21 and 20 units keep their HIS under the name of the record, and are counted

@@ -403,6 +403,26 @@ def test_preprocessing_out_of_range_is_told(code):
         assert part in str(caught.value)
 
 
+# --------------------------------------------------------------------------- families
+
+
+@pytest.mark.parametrize(
+    ("constructor", "given", "expected"),
+    [
+        ("resnet50.tv_in1k", "", "resnet"),
+        ("test_vit", "", "vision_transformer"),
+        ("resnet50_clip.openai", "", "byobnet"),
+        ("inception_v3", "", "inception_v3"),
+        ("shufflenet_v2_x1_0", "", "shufflenetv2"),  # torchvision alone has it
+        ("mine:build", "", "mine:build"),
+        ("resnet50", "robust", "robust"),
+        ("control:planted", "", ""),
+    ],
+)
+def test_family_is_the_given_one_or_the_module_that_builds_the_network(constructor, given, expected):
+    assert networks.family({"constructor": constructor, "family": given}) == expected
+
+
 # --------------------------------------------------------------------------- directions
 
 

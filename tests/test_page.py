@@ -232,6 +232,31 @@ def test_the_ceiling_stands_beside_its_caveat(synthetic):
     assert words.index("V4 errs low") < words.index("Noise ceiling", words.index("V4 errs low"))
 
 
+def test_new_questions_stand_where_they_belong(synthetic, custom):
+    (_, shown), (_, bare) = synthetic, custom
+    for caption in (
+        "Single answers from margins",
+        "Which similarity agrees better",
+        "Easiest, random and hardest units of each network",
+        "Scores of networks against facts about them",
+        "Confidence and right answers",
+    ):
+        assert caption in shown, caption
+    assert "encoder: H = 43.2 (4 groups, n = 400), p below 0.0001, ε² = 0.11; simulated observers: H" in shown
+    # nothing is said of answers that nobody gave
+    for caption in ("Single answers", "Which similarity agrees better", "Confidence and right answers", "Kruskal"):
+        assert caption not in bare, caption
+
+
+def test_margins_that_are_not_of_the_very_task_are_named_so(tmp_path, undrawn):
+    arguments = build(tmp_path)
+    path = tmp_path / "tables" / "trials.csv"
+    path.write_text(path.read_text().replace(",task,", ",unit,"))
+    report.main(arguments)
+    text = "the mean margin of its unit (the very tasks that people saw are not scored here)"
+    assert text in (tmp_path / "report.html").read_text()
+
+
 def test_old_figures_do_not_outlive_their_data(tmp_path, undrawn):
     arguments = build(tmp_path)
     (tmp_path / "figures").mkdir()

@@ -11,7 +11,17 @@ from stages import calibration, ceiling, human, mis
 from stages import stats as stage
 from stages.errors import StudyError
 from stages.pipeline.tables import read_csv, read_json, read_parquet
-from stages.science import difficulty, summaries
+from stages.science import (
+    comparisons,
+    conditions,
+    correlates,
+    differences,
+    difficulty,
+    families,
+    ranking,
+    summaries,
+    trials,
+)
 from tests import tiny_study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -108,7 +118,10 @@ def test_spread_of_margins_is_over_all_tasks():
     margins = rng.normal(size=(6, 4)) + np.arange(6)[:, None]
     units = scored("m", rng.random(6), n_tasks=4, margin_mean=margins.mean(1), margin_sd=margins.std(1, ddof=1))
     fit = {"slope": 2.0, "low": 1.0, "high": 3.0, "status": "calibrated"}
-    row = summaries.backend_summary(units, units, fit, {"n_forwards": 7, "n_pairs": 9}).iloc[0]
+    # in two parts, as if two networks had them
+    totals = pd.DataFrame([summaries.backend_totals(part) for part in (units.iloc[:4], units.iloc[4:])])
+    assert list(totals.columns.sort_values()) == sorted(summaries.TOTAL_COLUMNS)
+    row = summaries.backend_summary("b", totals, None, fit, {"n_forwards": 7, "n_pairs": 9}).iloc[0]
     assert row["margin_sd"] == pytest.approx(margins.std(ddof=1))
     assert row["margin_mean"] == pytest.approx(margins.mean())
     assert row["spearman_lead"] == pytest.approx(1.0)
@@ -116,25 +129,60 @@ def test_spread_of_margins_is_over_all_tasks():
     assert (row["n_forwards"], row["n_pairs"]) == (7, 9)
 
 
+def pair(first, second):
+    return summaries.backend_agreement("a", "b", [(first, second)], 0.95).iloc[0]
+
+
 def test_backends_are_compared_unit_by_unit():
     lead = scored("m", [0.1, 0.2, 0.3, 0.4])
     other = scored("m", [0.8, 0.6, 0.4, 0.2])
-    assert summaries.rank_agreement(other, lead) == pytest.approx(-1.0)
+    assert pair(other, lead)["spearman"] == pytest.approx(-1.0)
     # the same units in another order, and one of them missing
-    assert summaries.rank_agreement(other.iloc[[2, 0, 3]], lead) == pytest.approx(-1.0)
-    assert np.isnan(summaries.rank_agreement(scored("m", [0.5] * 4), lead))
-    assert np.isnan(summaries.rank_agreement(other.iloc[:2], lead))
+    assert pair(other.iloc[[2, 0, 3]], lead)["spearman"] == pytest.approx(-1.0)
+    assert np.isnan(pair(scored("m", [0.5] * 4), lead)["spearman"])
+    assert np.isnan(pair(other.iloc[:2], lead)["spearman"])
+    # second minus first: .7, .4, .1, -.2
+    row = pair(lead, other)
+    assert (row["mean_diff"], row["mean_abs_diff"]) == pytest.approx((0.25, 0.35))
+    expected = stats.ttest_1samp([0.7, 0.4, 0.1, -0.2], 0).confidence_interval(0.95)
+    assert (row["mean_diff_low"], row["mean_diff_high"]) == pytest.approx((expected.low, expected.high))
 
 
-def test_every_two_backends_are_paired():
-    units = {"a": scored("m", [0.1, 0.2, 0.4]), "b": scored("m", [0.2, 0.4, 0.6]), "c": scored("m", [0.6, 0.4, 0.2])}
-    table = summaries.backend_agreement(units).set_index(["first", "second"])
-    assert list(table.index) == [("a", "b"), ("a", "c"), ("b", "c")]
-    assert table["spearman"].tolist() == pytest.approx([1, -1, -1])
-    # second minus first: a and c differ by .5, .2 and -.2
-    assert table.loc[("a", "c"), "mean_diff"] == pytest.approx(0.5 / 3)
-    assert table.loc[("a", "c"), "mean_abs_diff"] == pytest.approx(0.9 / 3)
-    assert list(summaries.backend_agreement({"a": units["a"]}).columns) == summaries.AGREEMENT_COLUMNS
+def test_networks_are_ranked_together():
+    rng = np.random.default_rng(0)
+    parts = [(scored(m, rng.random(30).round(1)), scored(m, rng.random(30).round(1))) for m in ("m", "n")]
+    found = summaries.backend_agreement("a", "b", parts, 0.95).iloc[0]
+    first, second = (pd.concat([part[place] for part in parts])["mis"] for place in (0, 1))
+    assert found["n_units"] == 60
+    assert found["spearman"] == pytest.approx(stats.spearmanr(first, second).statistic)
+    empty = summaries.backend_agreement("a", "b", [], 0.95)
+    assert list(empty.columns) == summaries.AGREEMENT_COLUMNS
+    assert empty["n_units"].tolist() == [0]
+
+
+def test_ranks_do_not_depend_on_the_size_of_blocks(monkeypatch):
+    rng = np.random.default_rng(0)
+    first, second = rng.random(500).round(2), rng.random(500).round(2)
+    whole = summaries.rank_correlation(first, second)
+    monkeypatch.setattr(summaries, "_BLOCK", 37)
+    assert summaries.rank_correlation(first, second) == whole
+    assert whole == pytest.approx(stats.spearmanr(first, second).statistic)
+
+
+def test_backends_stand_beside_their_agreement_with_people():
+    backends = pd.DataFrame({"backend": ["a", "b"]}).reindex(columns=summaries.BACKEND_COLUMNS)
+    agreed = pd.DataFrame(
+        {"backend": ["a", "b"], "level": "unit", "units": "outside_split", "n": 50, "pearson": [0.8, 0.5],
+         "spearman": [0.7, 0.4]}
+    )  # fmt: skip
+    row = {"first": "a", "second": "b", "level": "unit", "units": "outside_split", "coefficient": "pearson"}
+    differences = pd.DataFrame([row | {"difference": 0.3, "low": 0.1, "high": 0.4}])
+    table = summaries.with_people(backends, agreed, differences)
+    assert list(table.columns) == summaries.BACKEND_COLUMNS
+    assert table["pearson_his"].tolist() == [0.8, 0.5]
+    ends = ["pearson_his_minus_lead", "pearson_his_minus_lead_low", "pearson_his_minus_lead_high"]
+    assert table.loc[1, ends].tolist() == [-0.3, -0.4, -0.1]
+    assert table.loc[0, ends].isna().all()
 
 
 def test_training_rows_and_gain():
@@ -403,7 +451,7 @@ def test_headline_numbers_leave_out_what_is_not_defined():
         "training": pd.DataFrame(columns=summaries.TRAINING_COLUMNS),
         "training_gain": pd.DataFrame(columns=summaries.GAIN_COLUMNS),
     }
-    found = summaries.headline(tables, list("bcdefg"), scored("m", np.arange(101) / 100), 4000)
+    found = summaries.headline(tables, list("bcdefg"), summaries.overview([np.arange(101) / 100]), 4000)
     assert found.pop("mis_p5") == pytest.approx(0.05)
     assert found.pop("mis_p95") == pytest.approx(0.95)
     assert found.pop("mis_mean") == pytest.approx(0.5)
@@ -439,7 +487,7 @@ def test_headline_numbers_of_a_whole_study_are_at_most_25():
             {"backend": "b", "series": summaries.ALL_SERIES, "difference": [0.3], "low": [0.2], "high": [0.4]}
         ),
     }
-    found = summaries.headline(tables, list("bcdef"), scored("m", [0.5, 0.6]), 10)
+    found = summaries.headline(tables, list("bcdef"), summaries.overview([np.array([0.5, 0.6])]), 10)
     assert len(found) <= 25
     assert (found["hash_mis"], found["hash_z_sd"]) == (0.51, 1.05)
     assert (found["ceiling_v4"], found["share_of_ceiling"]) == (0.8, 0.6)
@@ -462,6 +510,18 @@ TABLES = {
     "training_gain": summaries.GAIN_COLUMNS,
     "his_models": summaries.HIS_COLUMNS,
     "conditions": difficulty.COLUMNS,
+    "agreement_differences": differences.COLUMNS,
+    "residuals": differences.RESIDUAL_COLUMNS,
+    "correlations": correlates.COLUMNS,
+    "trials": trials.COLUMNS,
+    "ranking": ranking.COLUMNS,
+    "extreme_units": ranking.EXTREME_COLUMNS,
+    "trial_calibration": trials.CALIBRATION_COLUMNS,
+    "family_bootstrap": families.COLUMNS,
+    "difficulty": conditions.PAIR_COLUMNS,
+    "natural_synthetic": conditions.PAIR_COLUMNS,
+    "confidence": conditions.CONFIDENCE_COLUMNS,
+    "kruskal": ["backend", "condition", "groups", *comparisons.KRUSKAL_COLUMNS],
 }
 OTHERS = {
     *("agreement", "noise_ceiling", "conover_layer_types", "conover_models", "calibration", "sensitivity"),
@@ -519,9 +579,9 @@ def test_harder_tasks_enter_agreement_and_no_summary(finished, tmp_path_factory)
     tiny_study.write_study(plain / "data")
     for folder in (with_hard, plain):
         run_all(folder, human__source="none")
-    # without answers the slopes are the same, and so is every table but the one of conditions
+    # without answers the slopes are the same, and so is every table but those that compare conditions
     for path in (plain / "results" / "tables").iterdir():
-        if path.stem != "conditions":
+        if path.stem not in ("conditions", "difficulty"):
             assert path.read_bytes() == (with_hard / "results" / "tables" / path.name).read_bytes(), path.stem
     run_all(with_hard)
     rows = table_of(with_hard, "conditions").query("backend == 'oracle'").set_index(["model", "condition"])
@@ -583,6 +643,33 @@ def test_planted_truth_is_found(finished):
     assert metrics["pearson_unit_oracle"] > 0.5
     assert metrics["n_failed"] == 1
     assert isinstance(metrics["n_units"], int)
+
+
+def test_scores_of_extreme_units_are_those_of_the_study(finished):
+    extreme = table_of(finished, "extreme_units")
+    assert extreme.groupby(["backend", "model", "end"]).size().tolist() == [3] * 8
+    scores = read_parquet(finished / "data" / "mis" / "units.parquet").astype({"layer": object})
+    extreme["layer"] = extreme["layer"].map(lambda name: "0.10" if name == 0.1 else str(name))
+    joined = extreme.merge(scores, on=["backend", "model", "layer", "unit", "condition"], suffixes=("", "_scored"))
+    assert len(joined) == len(extreme)
+    assert joined["mis"].tolist() == pytest.approx(joined["mis_scored"].tolist(), rel=1e-5)
+    ranked = table_of(finished, "ranking")
+    assert ranked["group"].tolist() == list(ranking.GROUPS) * 4
+
+
+def test_answers_of_simulated_observers_meet_the_margins_of_their_tasks(finished):
+    table = table_of(finished, "trials").set_index("backend")
+    assert set(table["margin_of"]) == {"task"}
+    assert table["n"].tolist() == [2 * 12 * 20] * 2
+    people = read_parquet(finished / "data" / "human" / "responses.parquet")
+    assert set(people["task"]) == set(range(tiny_study.N_TASKS))
+    key = ["model", "layer", "unit", "condition"]
+    for backend in tiny_study.BACKENDS:
+        margins = read_parquet(finished / "data" / "scores" / f"{backend}.parquet", [*key, "margins"])
+        joined = people.merge(margins, on=key)
+        own = [row[task] for row, task in zip(joined["margins"], joined["task"], strict=True)]
+        expected = stats.pointbiserialr(joined["correct"], own).statistic
+        assert table.loc[backend, "point_biserial"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_side_tables_pass_through_as_they_are(finished):
@@ -664,6 +751,9 @@ def test_people_some_of_whose_units_are_scored_calibrate_on_those(tmp_path, capl
     agreed = table_of(tmp_path, "agreement")
     assert agreed.loc[agreed["level"] == "unit", "n"].tolist() == [16, 8] * 2
     assert "V4w" in set(table_of(tmp_path, "noise_ceiling")["variant"])
+    # people saw other tasks than those scored here, although theirs have numbers too
+    assert table_of(tmp_path, "trials")["margin_of"].tolist() == ["unit", "unit"]
+    assert set(table_of(tmp_path, "trial_calibration")["margin_of"]) == {"unit"}
     assert table_of(tmp_path, "his_models")["n_units"].tolist() == [24, 24]
 
 

@@ -13,7 +13,8 @@ from ruamel.yaml import YAML
 
 from stages.pipeline.networks import RESOLVED
 from stages.pipeline.tables import KEY, write_csv, write_json, write_parquet
-from stages.science import conditions, controls, scenes, scoring, selection, tasks
+from stages.science import controls, scenes, scoring, selection, tasks
+from stages.science.hard import hard_tasks
 
 N_IMAGES, N_TASKS, N_EXPLANATIONS, WIDTH = 400, 6, 2, 8
 BACKENDS = ("oracle", "null")
@@ -38,6 +39,7 @@ PARAMS = {
     "calibration.n_bootstrap": 20,
     "ceiling.n_simulations": 20,
     "stats.n_bootstrap": 100,
+    "stats.n_extreme": 3,
 }
 
 
@@ -123,7 +125,7 @@ def _tasks(name, layers, hard):
     table = table[live].reset_index(drop=True)
     if hard:
         start = tasks.window_start(N_IMAGES, "hard85", N_TASKS, N_EXPLANATIONS)
-        harder, *_ = conditions.hard_tasks(values.T[live], keys[live], start, N_TASKS, N_EXPLANATIONS)
+        harder, *_ = hard_tasks(values.T[live], keys[live], start, N_TASKS, N_EXPLANATIONS)
         built = np.concatenate([built, harder])
         table = pd.concat([table, table.assign(condition="hard85")], ignore_index=True)
     return table, built, constant.to_dict("records")

@@ -10,6 +10,7 @@ condition     natural, synthetic, hard99 ...; without this column natural. human
 participant   who answered
 correct       True, False, 1 or 0
 task          optional number or name of the task within its unit
+confidence    optional whole number from 1 (low) to 3 (high), or empty
 
 Rows count if they pass every human.table.keep (COLUMN=VALUE, or COLUMN=VALUE|VALUE). Other columns are not read.
 """
@@ -29,7 +30,7 @@ from stages.pipeline.log import logger
 from stages.pipeline.tables import read_csv, read_parquet
 
 log = logger("human")
-FIELDS = ("model", "layer", "unit", "unit_name", "condition", "participant", "correct", "task")
+FIELDS = ("model", "layer", "unit", "unit_name", "condition", "participant", "correct", "task", "confidence")
 UNKNOWN_TASK = -1
 _UNIT_NAME = re.compile(r"(.+?)(?:/|__)(\d+)")
 _WORDS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
@@ -39,7 +40,8 @@ _MOST_NAMED = 5  # broken rows that a message names
 def read_answers(
     path: Path, model: str, columns: Sequence[str], keep: Sequence[str], conditions: Sequence[str]
 ) -> pd.DataFrame:
-    """Answers of a table: model, layer, unit (int), condition, task (int16, -1 unknown), participant, correct (bool).
+    """Answers of a table: model, layer, unit (int), condition, task (int16, -1 unknown), participant, correct (bool),
+    confidence (Int8, missing where not given).
 
     Raises StudyError naming file, row (of the file, the header is row 1) and value.
     """
@@ -61,7 +63,7 @@ def read_answers(
     )
     found = {field: _joined(cells, parts) for field, parts in names.items()}
     for field in found:
-        if field != "task":
+        if field not in ("task", "confidence"):
             _refuse(cells, found[field], found[field].str.strip("/ ") == "", path, field, "filled")
     answers = pd.DataFrame(index=cells.index)
     answers["model"] = found.get("model", model)
@@ -73,6 +75,7 @@ def read_answers(
     right = found["correct"].str.lower().map(_WORDS)
     _refuse(cells, found["correct"], right.isna(), path, "correct", "True, False, 1 or 0")
     answers["correct"] = right.astype(bool)
+    answers["confidence"] = _confidence(cells, found, path)
     return answers.reset_index(drop=True)
 
 
@@ -157,6 +160,13 @@ def _tasks(answers: pd.DataFrame, found: Mapping[str, pd.Series]) -> pd.Series:
     unit = [answers[name] for name in ("model", "layer", "unit", "condition")]
     codes = text.groupby(unit, observed=True).transform(lambda names: pd.factorize(names, sort=True)[0])
     return codes.where(text != "", UNKNOWN_TASK).astype(np.int16)
+
+
+def _confidence(cells: pd.DataFrame, found: Mapping[str, pd.Series], path: Path) -> pd.Series:
+    text = found.get("confidence", pd.Series("", index=cells.index))
+    levels = pd.to_numeric(text.where(text != ""), errors="coerce")
+    _refuse(cells, text, (text != "") & ~levels.isin([1, 2, 3]), path, "confidence", "1, 2, 3 or empty")
+    return levels.astype("Int8")
 
 
 def _refuse(cells: pd.DataFrame, shown: pd.Series, wrong: pd.Series, path: Path, field: str, allowed: str) -> None:

@@ -23,7 +23,7 @@ from stages.pipeline.tables import read_csv, sha256_file
 
 COLUMNS = [
     "name", "constructor", "kwargs", "weights", "sha256", "preprocessing", "role", "series", "step", "top1", "directions",
-    "taps", "licence",
+    "taps", "licence", "family",
 ]  # fmt: skip
 RESOLVED = [*COLUMNS, "last", "n_params", "input_size"]
 NUMBERS = ("step", "top1", "last", "n_params", "input_size")
@@ -131,6 +131,26 @@ def constructor(row: Mapping[str, Any], code: Path) -> Callable[..., Any]:
     raise StudyError(
         f"{row['name']}: constructor {text!r} is no timm name, no torchvision name and not of the form module:function"
     )
+
+
+def family(row: Mapping[str, Any]) -> str:
+    """Networks of one family are no independent draws: the roster's word, else the module of timm or torchvision that
+    builds the network (resnet, vision_transformer), else its constructor."""
+    import timm
+    import torchvision
+
+    text = str(row["constructor"])
+    if row["family"] or is_planted(row):
+        return str(row["family"])
+    if ":" in text:
+        return text
+    if timm.is_model(text.split(".")[0]):
+        builder = timm.models.model_entrypoint(text.split(".")[0])
+    elif text in torchvision.models.list_models():
+        builder = torchvision.models.get_model_builder(text)
+    else:
+        return text
+    return str(builder.__module__).rpartition(".")[2]
 
 
 def weights_file(row: Mapping[str, Any], folder: Path) -> Path:

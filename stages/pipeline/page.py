@@ -34,9 +34,17 @@ TABLES = (
     "backends",
     "backend_agreement",
     "agreement",
+    "agreement_differences",
+    "trials",
     "noise_ceiling",
     "his_models",
     "conditions",
+    "natural_synthetic",
+    "confidence",
+    "ranking",
+    "correlations",
+    "kruskal",
+    "family_bootstrap",
     "conover_layer_types",
     "conover_models",
     "controls",
@@ -60,6 +68,12 @@ TEXT = {
     "series",
     "level",
     "units",
+    "coefficient",
+    "margin_of",
+    "group",
+    "groups",
+    "x",
+    "base",
     "subset",
     "variant",
     "first",
@@ -283,6 +297,16 @@ def page_tables(study: Study, params: Params) -> dict[str, Table | None]:
     return {
         "models": _models_table(study),
         "agreement": _agreement_table(study),
+        "agreement_differences": _differences_table(study),
+        "trials": _trials_table(study),
+        "ranking": _ranking_table(study),
+        "correlations": _correlations_table(study, "model", "Scores of networks against facts about them", people),
+        "layer_correlations": _correlations_table(study, "layer", "Scores of layers against depth and width", people),
+        "family_bootstrap": _family_table(study, people),
+        "natural_synthetic": _pairs_table(
+            study, "natural_synthetic", "Synthetic against natural explanations, unit by unit", people
+        ),
+        "confidence": _confidence_table(study),
         "ceiling": _ceiling_table(study),
         "share": _share_table(study),
         "his_models": make_table(
@@ -414,6 +438,170 @@ def _conditions_table(study: Study, people: str) -> Table | None:
     )
 
 
+def _differences_table(study: Study) -> Table | None:
+    """Pearson outside the calibration split; the file holds the rest."""
+    rows = study.tables["agreement_differences"]
+    rows = rows[(rows["units"] == "outside_split") & (rows["coefficient"] == "pearson")]
+    rows = with_interval(rows.rename(columns={"low": "d_low", "high": "d_high"}), "d", 2)
+    columns: Columns = {
+        "first": ("similarity", text),
+        "second": ("minus", text),
+        "level": ("over", text),
+        "difference": ("difference of Pearson", number(2)),
+        "interval": ("interval", as_is),
+        "p": ("p", p_value),
+        "n": ("n", count),
+    }
+    rows = rows.assign(level=rows["level"].map(LEVELS).fillna(rows["level"]))
+    caption = "Which similarity agrees better: units outside the calibration split, the same resamples for all"
+    return make_table(rows, caption, columns, file="results/tables/agreement_differences.csv")
+
+
+def _trials_table(study: Study) -> Table | None:
+    rows = study.tables["trials"]
+    for stem, digits in (("slope", 1), ("lapse", 2)):
+        rows = with_interval(rows, stem, digits, f"{stem}_between")
+    columns: Columns = {
+        "backend": ("similarity", text),
+        "margin_of": ("margin of the", text),
+        "n": ("answers", count),
+        "auc": ("right ranked above wrong (AUC)", number(3)),
+        "log_loss": ("log-loss", number(4)),
+        "gain_over_mean": ("gain over the mean", number(4)),
+        "gain_over_unit": ("gain over the unit’s own answers", number(4)),
+        "mcfadden": ("McFadden R²", number(3)),
+        "slope": ("slope", number(2)),
+        "slope_between": ("interval", as_is),
+        "lapse": ("lapse", number(3)),
+        "lapse_between": ("interval", as_is),
+        "unit_variance": ("variance of units", number(3)),
+        "participant_variance": ("variance of participants", number(3)),
+    }
+    return make_table(rows, "Single answers from margins", columns, file="results/tables/trials.csv")
+
+
+def _ranking_table(study: Study) -> Table | None:
+    rows = study.tables["ranking"]
+    order = {name: place for place, name in enumerate(study.models()["model"])}
+    rows = rows[rows["backend"] == study.lead].sort_values("model", key=lambda names: names.map(order), kind="stable")
+    columns: Columns = {
+        "model": ("network", text),
+        "group": ("units", text),
+        "k": ("k", count),
+        "naive": ("mean MIS", number(3)),
+        "shrunken": ("shrunken", number(3)),
+        "cross_fitted": ("on other tasks", number(3)),
+        "cross_fitted_se": ("standard error", number(4)),
+        "chosen_again": ("chosen again", percent),
+        "n_units": ("of units", count),
+    }
+    caption = f"Easiest, random and hardest units of each network, similarity {study.lead}"
+    return make_table(rows, caption, columns, file="results/tables/ranking.csv")
+
+
+FACT_WORDS = {
+    "top1": "top-1 accuracy",
+    "n_layers": "number of layers",
+    "width_mean": "mean layer width (log)",
+    "width_median": "median layer width (log)",
+    "params": "parameters (log)",
+    "input_size": "input size (log)",
+    "depth": "relative depth",
+    "relative_width": "relative width",
+}
+
+
+def _correlations_table(study: Study, level: str, caption: str, people: str) -> Table | None:
+    """Correlations under the leading similarity and in the answers of people."""
+    rows = study.tables["correlations"]
+    rows = rows[(rows["level"] == level) & rows["backend"].isin([study.lead, "human"]) & rows["pearson"].notna()]
+    rows = with_interval(rows.rename(columns={"low": "r_low", "high": "r_high"}), "r", 2)
+    rows = rows.assign(
+        backend=rows["backend"].replace({"human": people}), fact=rows["x"].map(FACT_WORDS).fillna(rows["x"]),
+        layer_type=rows["layer_type"].replace({"": "all"}),
+    )  # fmt: skip
+    columns: Columns = {
+        "backend": ("scores", text),
+        "fact": ("against", text),
+        **({"layer_type": ("layer type", text)} if level == "layer" else {}),
+        "pearson": ("Pearson", number(2)),
+        "interval": ("interval", as_is),
+        "p_holm": ("p (Holm)", p_value),
+        "spearman": ("Spearman", number(2)),
+        "n": ("layers" if level == "layer" else "networks", count),
+        **({"n_networks": ("networks", count)} if level == "layer" else {}),
+    }
+    return make_table(rows, caption, columns, file="results/tables/correlations.csv")
+
+
+def _family_table(study: Study, people: str) -> Table | None:
+    rows = study.tables["family_bootstrap"]
+    rows = rows[rows["backend"].isin([study.lead, "human"])].replace({"backend": {"human": people}})
+    rows = with_interval(rows.rename(columns={"low": "d_low", "high": "d_high"}), "d")
+    rows = rows.assign(pair=rows["first"] + " – " + rows["second"])
+    columns: Columns = {
+        "pair": ("pair", text),
+        "backend": ("scores", text),
+        "difference": ("difference of means", number(3)),
+        "interval": ("interval over families", as_is),
+        "p": ("p", p_value),
+        "n_first": ("networks first", count),
+        "n_second": ("networks second", count),
+        "n_families": ("families", count),
+    }
+    caption = "Layer types when families of networks are resampled"
+    return make_table(rows, caption, columns, file="results/tables/family_bootstrap.csv")
+
+
+def _pairs_table(study: Study, name: str, caption: str, people: str) -> Table | None:
+    rows = study.tables[name]
+    rows = rows[rows["backend"].isin([study.lead, "human"])].replace({"backend": {"human": people}})
+    rows = with_interval(rows.rename(columns={"low": "d_low", "high": "d_high"}), "d")
+    columns: Columns = {
+        "model": ("network", text),
+        "condition": ("condition", words),
+        "base": ("against", words),
+        "backend": ("scores", text),
+        "n_units": ("units with both", count),
+        "mean": ("mean", number(3)),
+        "difference": ("difference", number(3)),
+        "interval": ("interval", as_is),
+        "spearman": ("rank correlation", number(2)),
+    }
+    return make_table(rows, caption, columns, file=f"results/tables/{name}.csv")
+
+
+def _confidence_table(study: Study) -> Table | None:
+    rows = study.tables["confidence"]
+    rows = with_interval(rows.rename(columns={"low": "c_low", "high": "c_high"}), "c")
+    columns: Columns = {
+        "model": ("network", text),
+        "condition": ("condition", words),
+        "confidence": ("confidence", count),
+        "share": ("share of answers", percent),
+        "correct": ("right answers", number(3)),
+        "interval": ("interval", as_is),
+        "n_units": ("units", count),
+    }
+    return make_table(rows, "Confidence and right answers", columns, file="results/tables/confidence.csv")
+
+
+def kruskal_lines(study: Study, groups: str, people: str) -> list[str]:
+    """The test over all groups at once in a sentence for the leading similarity and for people."""
+    rows = study.tables["kruskal"]
+    rows = rows[(rows["groups"] == groups) & rows["backend"].isin([study.lead, "human"]) & rows["p"].notna()]
+    return [
+        f"{people if row['backend'] == 'human' else row['backend']}: H = {number(1)(row['statistic'])} "
+        f"({count(row['n_groups'])} groups, n = {count(row['n'])}), p {_equals(p_value(row['p']))}, "
+        f"ε² = {number(2)(row['epsilon_squared'])}"
+        for row in rows.to_dict("records")
+    ]
+
+
+def _equals(shown: str) -> str:
+    return shown if shown.startswith("below") else f"= {shown}"
+
+
 def _ceiling_rows(study: Study, *, shares: bool) -> pd.DataFrame:
     """Rows of noise_ceiling.csv that hold ceilings, or those that hold a similarity's share of the leading one."""
     rows = study.tables["noise_ceiling"]
@@ -504,9 +692,7 @@ def _backends_table(study: Study) -> Table | None:
         on="backend",
         how="left",
     )
-    agreed = study.tables["agreement"]
-    agreed = agreed[(agreed["level"] == "unit") & (agreed["units"] == "outside_split")]
-    rows = rows.merge(agreed[["backend", "pearson", "spearman"]], on="backend", how="left")
+    rows = with_interval(rows, "pearson_his_minus_lead", 2, "his_between")
     ends = zip(rows["slope_low"].map(short), rows["slope_high"].map(short), strict=True)
     between = ["–" if "–" in pair else " to ".join(pair) for pair in ends]
     rows = rows.assign(temperature=1 / rows["slope"].astype(float), interval=between)
@@ -523,9 +709,13 @@ def _backends_table(study: Study) -> Table | None:
         "accuracy_mean": ("accuracy", number(3)),
         "margin_mean": ("mean margin", short),
         "margin_sd": ("sd of margins", short),
+        "pearson_his": ("Pearson with HIS", number(2)),
+        "spearman_his": ("Spearman with HIS", number(2)),
+        "pearson_his_minus_lead": ("Pearson minus leading", number(2)),
+        "his_between": ("interval", as_is),
         "spearman_lead": ("rank correlation with leading", number(2)),
-        "pearson": ("Pearson with HIS", number(2)),
-        "spearman": ("Spearman with HIS", number(2)),
+        "mean_diff_lead": ("mean MIS minus leading", number(3)),
+        "mean_abs_diff_lead": ("mean absolute difference", number(3)),
         "n_forwards": ("forward passes", count),
         "n_pairs": ("pairs asked about", count),
     }
@@ -539,9 +729,11 @@ def _backend_agreement_table(study: Study) -> Table | None:
         "n_units": ("units", count),
         "spearman": ("rank correlation", number(2)),
         "mean_diff": ("mean difference of MIS (second minus first)", number(3)),
+        "interval": ("interval", as_is),
         "mean_abs_diff": ("mean absolute difference", number(3)),
     }
-    rows, file = study.tables["backend_agreement"], "results/tables/backend_agreement.csv"
+    rows = with_interval(study.tables["backend_agreement"], "mean_diff")
+    file = "results/tables/backend_agreement.csv"
     return make_table(rows, "Similarities against each other, unit by unit", columns, file=file)
 
 
@@ -803,6 +995,8 @@ def make_facts(
         "failed_controls": judged[judged["passed"] != 1].to_dict("records"),
         "most_ridges": figures.MOST_RIDGES,
         "n_ridges": len(figures.ridge_models(study)),
+        "kruskal": {groups: kruskal_lines(study, groups, people_word(params)) for groups in ("models", "layer_types")},
+        "margins_of_units": "unit" in set(tables["trials"]["margin_of"]),
         "n_failures": len(tables["failures"]),
         "n_rejected": len(tables["rejected_images"]),
         "n_constant": len(tables["constant_units"]),

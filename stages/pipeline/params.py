@@ -226,6 +226,7 @@ class Sensitivity:
 class Stats:
     n_bootstrap: int = number(100)
     confidence: float = number(0.5, 0.999)
+    n_extreme: int = number(1)
 
 
 @dataclass(frozen=True)

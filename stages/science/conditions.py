@@ -1,43 +1,94 @@
-"""Harder tasks: the same explanations, and queries from inner percentiles of a unit's values (IMI, section 4.4).
+"""The same units under several conditions, and what people's confidence says.
 
-With D images, a condition that starts at the share q takes as negative queries those at positions floor(q D) to
-floor(q D) + N - 1 of the unit's total order, counted from the least exciting image, and as positive queries those at the
-same positions from the other end. IMI writes the latter as the N positions before ceil((1 - q) D), which are the same.
-Departure: IMI sorts by value alone and unstably; here equal values have the order of `selection`. It draws the pairing of
-queries anew for every condition; here task i takes the query at the same place of the window in each of them.
+Conditions of one unit are always joined on the unit (the analysis of IMI relies on equal order of rows instead).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
+from scipy import stats
 
-from stages.science import selection, tasks
+from stages.science import agreement
+from stages.science.randomness import generator
+from stages.science.summaries import FEWEST, mean_interval
+
+UNIT = ["model", "layer", "unit"]
+NATURAL, SYNTHETIC = "natural", "synthetic"
+PAIR_COLUMNS = [
+    *("backend", "model", "condition", "base", "n_units", "mean", "base_mean", "difference", "low", "high"),
+    *("pearson", "spearman", "spearman_p"),
+]  # fmt: skip
+CONFIDENCE_COLUMNS = ["model", "condition", "confidence", "n_responses", "share", "n_units", "correct", "low", "high"]
+LEVELS = (1, 2, 3)  # of confidence, 3 is the highest
 
 
-def hard_tasks(
-    values: NDArray[np.float32], keys: NDArray[np.uint64], start: int, n_tasks: int, n_explanations: int
-) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
-    """Tasks of units from their whole columns, with queries from rank `start` on, and their tie shares.
+def base_of(condition: str) -> str:
+    """The easy condition that a difficulty level belongs to: hard95 -> natural, hard95_synthetic -> synthetic."""
+    return SYNTHETIC if SYNTHETIC in condition else NATURAL
 
-    values (units, images) float32 in image order, keys (units,). Returns tasks (units, N, 2(K + 1)) in the order of
-    `tasks.assemble`, and for the positive and the negative side (units,) the share of a side's images whose value another
-    image also has. With start = N * K these are the natural tasks.
+
+def paired(
+    scores: pd.DataFrame, value: str, backend: str, pairs: Sequence[tuple[str, str]], confidence: float
+) -> pd.DataFrame:
+    """Units that a network has under both of two conditions, by network and pair (condition, base): PAIR_COLUMNS.
+
+    `scores`: model, layer, unit, condition, `value`. difference is condition minus base, unit by unit, with the interval
+    of a mean over units (t); spearman_p is two-sided. Networks without a common unit have no row.
     """
-    n = values.shape[1]
-    explained = n_tasks * n_explanations
-    ranks = np.concatenate([np.arange(explained), np.arange(start, start + n_tasks)])
-    images = np.arange(n, dtype=np.int32)
-    sides = np.empty((2, len(values), len(ranks)), dtype=np.int32)
-    ties = np.empty((2, len(values)), dtype=np.float32)
-    for unit, key in enumerate(keys):
-        order = np.sort(selection.pack(values[unit], images, key))
-        ordered, ranked = selection.unpack(order, np.broadcast_to(key, n))
-        same = np.zeros(n, dtype=bool)
-        equal = ordered[1:] == ordered[:-1]
-        same[1:] |= equal
-        same[:-1] |= equal
-        for side, places in enumerate((n - 1 - ranks, ranks)):
-            sides[side, unit] = ranked[places]
-            ties[side, unit] = same[places].mean()
-    return tasks.build(*sides, keys, n_tasks, n_explanations), ties[0], ties[1]
+    rows = []
+    for condition, base in pairs:
+        sides = [scores[scores["condition"] == name] for name in (condition, base)]
+        both = sides[0].merge(sides[1], on=UNIT, suffixes=("", "_base"))
+        for model, units in both.groupby("model", sort=True, observed=True):
+            of_condition = units[value].to_numpy(np.float64)
+            of_base = units[f"{value}_base"].to_numpy(np.float64)
+            change, n = of_condition - of_base, len(units)
+            spread = change.std(ddof=1) if n > 1 else np.nan
+            low, high = mean_interval(np.array([change.mean()]), np.array([spread]), np.array([n]), confidence)
+            rho = float(agreement.spearman(of_condition, of_base))
+            p = float(stats.spearmanr(of_condition, of_base).pvalue) if np.isfinite(rho) else np.nan
+            names = (backend, model, condition, base, n, of_condition.mean(), of_base.mean())
+            shares = float(agreement.pearson(of_condition, of_base)), rho, p
+            rows.append((*names, change.mean(), low[0], high[0], *shares))
+    return pd.DataFrame(rows, columns=PAIR_COLUMNS)
+
+
+def difficulty(scores: pd.DataFrame, value: str, backend: str, confidence: float) -> pd.DataFrame:
+    """`paired` for every difficulty level against its easy condition."""
+    present = sorted(map(str, scores["condition"].unique()))
+    levels = [(name, base_of(name)) for name in present if name != base_of(name)]
+    return paired(scores, value, backend, levels, confidence)
+
+
+def natural_synthetic(scores: pd.DataFrame, value: str, backend: str, confidence: float) -> pd.DataFrame:
+    """`paired` for synthetic against natural explanations (IMI, figure 12)."""
+    return paired(scores, value, backend, [(SYNTHETIC, NATURAL)], confidence)
+
+
+def confidence_table(responses: pd.DataFrame, seed: int, n_bootstrap: int, confidence: float) -> pd.DataFrame:
+    """Share of right answers at each level of confidence (IMI, figure 13): CONFIDENCE_COLUMNS, sorted.
+
+    `responses`: key, correct, confidence (1 to 3, missing where it was not asked; such answers are left out). share is
+    that of the answers of a network and condition; correct the mean over units of each unit's share of right answers at
+    that level; low, high its bias-corrected and accelerated bootstrap interval over units, as IMI's. NaN below FEWEST
+    units and where all units score the same.
+    """
+    asked = responses[responses["confidence"].notna()]
+    rows = []
+    for (model, condition), answers in asked.groupby(["model", "condition"], sort=True, observed=True):
+        for level in LEVELS:
+            found = answers[answers["confidence"] == level]
+            units = np.sort(found.groupby(["layer", "unit"], observed=True)["correct"].mean().to_numpy(np.float64))
+            low = high = float("nan")
+            if len(units) >= FEWEST and np.ptp(units) > 0:
+                draw = generator(seed, "confidence", str(model), str(condition), level)
+                ends = stats.bootstrap(
+                    (units,), np.mean, n_resamples=n_bootstrap, confidence_level=confidence, method="BCa", rng=draw
+                )
+                low, high = ends.confidence_interval
+            mean = units.mean() if len(units) else np.nan
+            rows.append((model, condition, level, len(found), len(found) / len(answers), len(units), mean, low, high))
+    return pd.DataFrame(rows, columns=CONFIDENCE_COLUMNS)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -16,16 +14,6 @@ COLUMNS = [
     *("backend", "model", "condition", "n_units", "mis_mean", "mis_drop", "mis_drop_low", "mis_drop_high"),
     *("n_annotated", "mis_annotated", "his_mean", "his_drop", "his_drop_low", "his_drop_high", "pearson"),
 ]
-
-
-def summarised(units: pd.DataFrame, networks: Collection[str], layer_types: Sequence[str]) -> NDArray[np.bool_]:
-    """Mask of the scores that summaries, rankings and tests between networks are of.
-
-    Natural tasks alone, and in `networks` units of the listed types alone: taps are layers of few networks, which would
-    otherwise be compared with others on other kinds of layers. `units`: model, condition, layer_type.
-    """
-    natural = (units["condition"] == "natural").to_numpy()
-    return natural & (units["layer_type"].isin(list(layer_types)) | ~units["model"].isin(list(networks))).to_numpy()
 
 
 def by_condition(units: pd.DataFrame, people: pd.DataFrame, confidence: float) -> pd.DataFrame:

@@ -8,9 +8,8 @@ FEWEST units.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,7 @@ from scipy import stats
 from stages.science.controls import label_factors
 from stages.science.randomness import generator
 
+_BLOCK = 1 << 20  # values ranked at a time
 # Units below which a mean gets no interval: that of two scores easily spans more than the whole scale.
 FEWEST = 4
 PERCENTILES = (5, 25, 50, 75, 95)
@@ -79,11 +79,22 @@ BACKEND_COLUMNS = [
     "margin_mean",
     "margin_sd",
     "spearman_lead",
+    "mean_diff_lead",
+    "mean_abs_diff_lead",
+    "n_annotated",
+    "pearson_his",
+    "spearman_his",
+    "pearson_his_minus_lead",
+    "pearson_his_minus_lead_low",
+    "pearson_his_minus_lead_high",
     "n_forwards",
     "n_pairs",
 ]
 HIS_COLUMNS = ["model", "condition", "n_units", "his_mean", "low", "high"]
-AGREEMENT_COLUMNS = ["first", "second", "n_units", "spearman", "mean_diff", "mean_abs_diff"]
+AGREEMENT_COLUMNS = [
+    *("first", "second", "n_units", "spearman", "mean_diff", "mean_diff_low", "mean_diff_high", "mean_abs_diff"),
+]  # fmt: skip
+TOTAL_COLUMNS = ["n_units", "mis_mean", "accuracy_mean", "margin_mean", "n_tasks", "task_margin", "task_squares"]
 TRAINING_COLUMNS = ["model", "series", "backend", "step", "top1", "mis_mean", "mis_low", "mis_high"]
 
 
@@ -167,72 +178,127 @@ def layer_type_summary(units: pd.DataFrame, confidence: float) -> pd.DataFrame:
     return mis_means(units, ["model", "backend", "layer_type"], confidence)[LAYER_TYPE_COLUMNS]
 
 
-def backend_summary(
-    units: pd.DataFrame, lead: pd.DataFrame, slope: dict[str, object], cost: dict[str, int]
-) -> pd.DataFrame:
-    """One backend's scores and their agreement with the leading backend: one row of BACKEND_COLUMNS.
+def backend_totals(units: pd.DataFrame) -> dict[str, float]:
+    """What `backend_summary` needs of one network: TOTAL_COLUMNS.
 
-    `units`, `lead`: key, backend, mis, accuracy, margin_mean, margin_sd, n_tasks of the same networks; `slope`: slope,
-    low, high, status. margin_sd of the row is over all tasks of all units. spearman_lead is the rank correlation of mis
-    over the units that both have. `cost` is of the whole study: n_forwards, passes of pictures through the network of the
-    similarity if every picture passes once a block of units (once at all if it is embedded), and n_pairs, the pairs of
-    pictures that tasks ask about; each would cost two passes in a call of its own.
+    `units`: mis, accuracy, margin_mean, margin_sd, n_tasks. n_tasks counts all tasks; task_margin is the mean margin over
+    them and task_squares the sum of squared deviations from it.
     """
     margins, tasks = units["margin_mean"].to_numpy(np.float64), units["n_tasks"].to_numpy(np.float64)
     spread = units["margin_sd"].to_numpy(np.float64)
+    row = {"n_units": len(units), "n_tasks": tasks.sum()}
+    row |= {name: units[name.removesuffix("_mean")].mean() for name in ("mis_mean", "accuracy_mean")}
+    mean = np.average(margins, weights=tasks) if len(units) else np.nan
+    squares = ((tasks - 1) * spread**2)[tasks > 1].sum() + (tasks * (margins - mean) ** 2).sum()
+    return {
+        **row,
+        "margin_mean": margins.mean() if len(units) else np.nan,
+        "task_margin": mean,
+        "task_squares": squares,
+    }
+
+
+def backend_summary(
+    backend: str, totals: pd.DataFrame, lead: pd.Series | None, slope: dict[str, object], cost: dict[str, int]
+) -> pd.DataFrame:
+    """One backend's scores and their agreement with the leading backend: one row of BACKEND_COLUMNS.
+
+    `totals`: TOTAL_COLUMNS of every ranked network; `lead`: the row of `backend_agreement` with the leading backend as
+    first, None for that one itself; `slope`: slope, low, high, status. margin_sd of the row is over all tasks of all
+    units. `cost` is of the whole study: n_forwards, passes of pictures through the network of the similarity if every
+    picture passes once a block of units (once at all if it is embedded), and n_pairs, the pairs of pictures that tasks
+    ask about; each would cost two passes in a call of its own. The columns on HIS are left to `with_people`.
+    """
     row: dict[str, object] = {f"slope_{end}": slope[end] for end in ("low", "high")}
-    row |= {"slope": slope["slope"], "status": slope["status"], "n_units": len(units), **cost}
-    row |= {f"{name}_mean": units[name].mean() for name in ("mis", "accuracy")}
-    row |= {"margin_mean": units["margin_mean"].mean(), "spearman_lead": rank_agreement(units, lead)}
-    row |= {"backend": units["backend"].iloc[0] if len(units) else "", "margin_sd": np.nan}
-    if tasks.sum() > 1:
-        within = ((tasks - 1) * spread**2)[tasks > 1].sum()
-        between = (tasks * (margins - np.average(margins, weights=tasks)) ** 2).sum()
-        row["margin_sd"] = np.sqrt((within + between) / (tasks.sum() - 1))
+    row |= {"slope": slope["slope"], "status": slope["status"], "n_units": int(totals["n_units"].sum()), **cost}
+    row |= {"backend": backend, "margin_sd": np.nan, "spearman_lead": np.nan}
+    if row["n_units"]:
+        weighted = {name: np.average(totals[name], weights=totals["n_units"]) for name in _MEANS}
+        row |= weighted | {"spearman_lead": 1.0, "mean_diff_lead": 0.0, "mean_abs_diff_lead": 0.0}
+    if lead is not None:
+        row |= {f"{name}_lead": lead[name] for name in ("spearman", "mean_diff", "mean_abs_diff")}
+    n_tasks = totals["n_tasks"].sum()
+    if n_tasks > 1:
+        mean = np.average(totals["task_margin"], weights=totals["n_tasks"])
+        between = (totals["n_tasks"] * (totals["task_margin"] - mean) ** 2).sum()
+        row["margin_sd"] = np.sqrt((totals["task_squares"].sum() + between) / (n_tasks - 1))
     return pd.DataFrame([row], columns=BACKEND_COLUMNS)
 
 
-def backend_agreement(units: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Agreement of every two backends on the same units, in the order given: AGREEMENT_COLUMNS.
+_MEANS = ("mis_mean", "accuracy_mean", "margin_mean")
 
-    `units` by backend: key and mis of the same networks. spearman is the rank correlation of mis over the units that
-    both have; mean_diff and mean_abs_diff are of mis, second minus first.
+
+def with_people(backends: pd.DataFrame, agreed: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:
+    """The table of backends with their agreement with people over units outside the calibration split.
+
+    `agreed` is the table of agreement, `differences` that of its differences: pearson_his_minus_lead is the correlation
+    less that of the leading backend, the first row.
     """
-    rows = []
-    for first, second in combinations(units, 2):
-        pair = _paired(units[first], units[second])
-        difference = (pair["second"] - pair["first"]).astype(np.float64)
-        rows.append(
-            {
-                "first": first, "second": second, "n_units": len(pair), "spearman": _spearman(pair),
-                "mean_diff": difference.mean(), "mean_abs_diff": difference.abs().mean(),
-            }
-        )  # fmt: skip
-    return pd.DataFrame(rows, columns=AGREEMENT_COLUMNS)
+    kept = agreed[(agreed["level"] == "unit") & (agreed["units"] == "outside_split")].set_index("backend")
+    table = backends.copy()
+    for column, name in (("n_annotated", "n"), ("pearson_his", "pearson"), ("spearman_his", "spearman")):
+        table[column] = table["backend"].map(kept[name])
+    pairs = differences.query("level == 'unit' and units == 'outside_split' and coefficient == 'pearson'")
+    pairs = pairs[pairs["first"] == table["backend"].iloc[0]].set_index("second")
+    # the lead is first in a pair, so signs and ends turn
+    for column, name in (("", "difference"), ("_low", "high"), ("_high", "low")):
+        table[f"pearson_his_minus_lead{column}"] = -table["backend"].map(pairs[name]).astype(np.float64)
+    return table.astype({"n_annotated": "Int64"})
 
 
-def rank_agreement(first: pd.DataFrame, second: pd.DataFrame) -> float:
-    """Spearman correlation of mis over the units of both tables; NaN below three or if one is constant."""
-    return _spearman(_paired(first, second))
+def backend_agreement(
+    first: str, second: str, pairs: Iterable[tuple[pd.DataFrame, pd.DataFrame]], confidence: float
+) -> pd.DataFrame:
+    """Agreement of two backends on the same units: one row of AGREEMENT_COLUMNS.
+
+    `pairs` gives the units of one network after the other under either backend: key and mis. spearman is the rank
+    correlation of mis over all units that both have, NaN below three or if one is constant; mean_diff (with the interval
+    of a mean over units) and mean_abs_diff are of mis, second minus first.
+    """
+    found = [_paired(*pair) for pair in pairs]
+    one, other = (np.concatenate([pair[place] for pair in found] or [np.empty(0)]) for place in (0, 1))
+    del found
+    n = len(one)
+    difference = other - one
+    mean, sd = (difference.mean(), difference.std(ddof=1)) if n > 1 else (np.nan, np.nan)
+    low, high = mean_interval(np.array([mean]), np.array([sd]), np.array([n]), confidence)
+    far = np.abs(difference, out=difference).mean() if n else np.nan
+    del difference
+    row = (first, second, n, rank_correlation(one, other), mean, low[0], high[0], far)
+    return pd.DataFrame([row], columns=AGREEMENT_COLUMNS)
 
 
-def _paired(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """Scores `first` and `second` of the units that both tables have."""
+def rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Spearman correlation (mean ranks for ties) of two long vectors; NaN below three values or if one is constant.
+
+    Beyond the vectors themselves it needs one copy of each: scipy's ranking of 70 million pairs would not fit.
+    """
+    n = len(first)
+    if n < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return float("nan")
+    one, other = _centred_ranks(first), _centred_ranks(second)
+    return float((one @ other) / np.sqrt((one @ one) * (other @ other)))
+
+
+def _centred_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    ordered, ranks = np.sort(values), np.empty(len(values))
+    for start in range(0, len(values), _BLOCK):
+        block = values[start : start + _BLOCK]
+        order = np.argsort(block)  # neighbours in a search are neighbours in memory
+        below = np.searchsorted(ordered, block[order], "left")
+        ranks[start + order] = (below + np.searchsorted(ordered, block[order], "right") - len(values)) / 2
+    return ranks
+
+
+def _paired(first: pd.DataFrame, second: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scores of the units that both tables have."""
     same_rows = len(first) == len(second) and all(
         np.array_equal(first[name].to_numpy(), second[name].to_numpy()) for name in KEY
     )
-    if same_rows:
-        pair = pd.DataFrame({"first": first["mis"].to_numpy(), "second": second["mis"].to_numpy()})
-    else:
+    if not same_rows:
         pair = first[[*KEY, "mis"]].merge(second[[*KEY, "mis"]], on=KEY)
-        pair = pair.rename(columns={"mis_x": "first", "mis_y": "second"})
-    return pair.dropna(subset=["first", "second"])
-
-
-def _spearman(pair: pd.DataFrame) -> float:
-    if len(pair) < 3 or pair["first"].nunique() < 2 or pair["second"].nunique() < 2:
-        return float("nan")
-    return float(stats.spearmanr(pair["first"], pair["second"]).statistic)
+        return pair["mis_x"].to_numpy(np.float64), pair["mis_y"].to_numpy(np.float64)
+    return first["mis"].to_numpy(np.float64), second["mis"].to_numpy(np.float64)
 
 
 def training_summary(models: pd.DataFrame) -> pd.DataFrame:
@@ -500,13 +566,23 @@ def networks_of(roster: pd.DataFrame) -> Networks:
 _NAMED_BACKENDS = 4
 
 
+def overview(scores: Sequence[NDArray[np.floating]]) -> dict[str, float]:
+    """Number of networks and units, mean and outer percentiles of the scores of ranked networks, one array each."""
+    values = np.concatenate([*scores, np.empty(0)])
+    found = {"n_models": len(scores), "n_units": len(values)}
+    if not len(values):
+        return found
+    p5, p95 = np.quantile(values, [0.05, 0.95], overwrite_input=True)
+    return found | {"mis_mean": values.mean(), "mis_p5": p5, "mis_p95": p95}
+
+
 def headline(
-    tables: dict[str, pd.DataFrame], backends: Sequence[str], lead: pd.DataFrame, n_images: int
+    tables: dict[str, pd.DataFrame], backends: Sequence[str], lead: Mapping[str, float], n_images: int
 ) -> dict[str, float | int]:
     """At most 25 numbers that say how the study went; what is not defined is left out.
 
-    `tables` by name; `lead` are the units of ranked networks under the first backend. Agreement is that outside the
-    calibration split, ceiling and share are over all conditions, failed controls count over all backends.
+    `tables` by name; `lead` is the `overview` of the first backend. Agreement is that outside the calibration split,
+    ceiling and share are over all conditions, failed controls count over all backends.
     """
     first = backends[0]
     controls, ceilings, agreed = tables["controls"], tables["noise_ceiling"], tables["agreement"]
@@ -516,12 +592,8 @@ def headline(
     leading = ceilings[(ceilings["variant"] == "V4") & (ceilings["subset"] == "all")].set_index("backend")
     found: dict[str, float | int | None] = {
         "n_images": n_images,
-        "n_models": lead["model"].nunique(),
-        "n_units": len(lead),
+        **lead,
         "n_failed": len(tables["failures"]),
-        "mis_mean": lead["mis"].mean(),
-        "mis_p5": lead["mis"].quantile(0.05),
-        "mis_p95": lead["mis"].quantile(0.95),
         "pearson_unit_within": outside.get(("unit_within", first)),
         "ceiling_v4": leading["mean"].get(""),
         "share_of_ceiling": leading["share"].get(first),
