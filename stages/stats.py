@@ -92,7 +92,8 @@ def main(argv: list[str] | None = None) -> None:
     tables["training"] = summaries.training_summary(tables["models"])
     bootstrap = params.seed, params.stats.n_bootstrap, params.stats.confidence
     tables["agreement"] = agreement.agreement_table(annotated, *bootstrap)
-    tables["his_models"] = summaries.his_summary(people, *bootstrap)
+    answers = read_parquet(args.human / "responses.parquet")
+    tables["his_models"] = summaries.his_summary(people, *bootstrap, answers)
     ceilings = read_parquet(args.ceiling / "ceiling.parquet")
     tables["noise_ceiling"] = ceiling.ceiling_and_shares(ceilings, ceiling.share_table(annotated, *bootstrap))
 

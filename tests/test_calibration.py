@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from stages import calibration as stage
 from stages import human
@@ -106,6 +107,19 @@ def test_interval_covers_the_slope_about_as_often_as_it_says():
         low, high = calibration.slope_interval(margins, his, "squared_error", generator(repeat, "test"), 60, 0.95)
         covered += low <= 6.25 <= high
     assert covered / 120 >= 0.89
+
+
+@pytest.mark.parametrize("objective", calibration.OBJECTIVES)
+def test_bootstrap_equals_a_fit_of_every_sample(objective):
+    margins, his = noise_free(12)
+    his = np.random.default_rng(4).binomial(30, his) / 30
+    low, high = calibration.slope_interval(margins, his, objective, generator(0, "test"), 40, 0.95)
+    drawn = generator(0, "test").integers(12, size=(40, 12))
+    fitted = [np.log(calibration.fit_slope(margins[rows], his[rows], objective).slope) for rows in drawn]
+    reach = stats.t.ppf(0.975, 11) * np.std(fitted, ddof=1)
+    centre = np.log(calibration.fit_slope(margins, his, objective).slope)
+    # a parabola on the grid stands in for the polished minimum
+    assert np.log([low, high]) == pytest.approx([centre - reach, centre + reach], abs=5e-3)
 
 
 def test_interval_narrows_with_units_and_is_nan_for_one():

@@ -113,8 +113,11 @@ def slope_interval(
     if n < 2 or n_bootstrap < 2:
         return float("nan"), float("nan")
     scores = _scores_on_grid(margins)
-    samples = (draw.integers(n, size=n) for _ in range(n_bootstrap))
-    fitted = [_parabola_minimum(_losses(scores[drawn], his[drawn], objective)) for drawn in samples]
+    drawn = draw.integers(n, size=(n_bootstrap, n))
+    # share of each unit in each sample: (samples, units)
+    weights = np.zeros((n_bootstrap, n))
+    np.add.at(weights, (np.arange(n_bootstrap)[:, None], drawn), 1 / n)
+    fitted = _parabola_minima(_resampled_losses(scores, his, objective, weights))
     centre = np.log(fit_slope(margins, his, objective).slope)
     reach = stats.t.ppf((1 + confidence) / 2, n - 1) * np.std(fitted, ddof=1)
     low, high = np.exp(np.clip([centre - reach, centre + reach], *np.log(SLOPE_BOUNDS)))
@@ -146,13 +149,28 @@ def _losses(scores: NDArray[np.float64], his: NDArray[np.float64], objective: st
     return (scores.mean(axis=0) - his.mean()) ** 2 + (scores.std(axis=0) - his.std()) ** 2
 
 
-def _parabola_minimum(losses: NDArray[np.float64]) -> float:
-    """Log slope of the minimum of a curve on SLOPE_GRID: the parabola through its lowest neighbours."""
+def _resampled_losses(
+    scores: NDArray[np.float64], his: NDArray[np.float64], objective: str, weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """`_losses` (samples, slopes) of samples in which the units have these weights (samples, units)."""
+    if objective == "squared_error":
+        return weights @ (scores - his[:, None]) ** 2
+
+    def moments(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        mean = weights @ values
+        return mean, np.sqrt(np.maximum(weights @ values**2 - mean**2, 0.0))
+
+    (mean, spread), (his_mean, his_spread) = moments(scores), moments(his[:, None])
+    return (mean - his_mean) ** 2 + (spread - his_spread) ** 2
+
+
+def _parabola_minima(losses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log slopes of the minima of curves on SLOPE_GRID (samples, slopes): parabolas through the lowest neighbours."""
     grid = np.log(SLOPE_GRID)
-    best = int(np.argmin(losses))
-    if best in (0, len(grid) - 1):
-        return float(grid[best])
-    before, here, after = losses[best - 1 : best + 2]
+    rows, best = np.arange(len(losses)), losses.argmin(axis=1)
+    inside = np.clip(best, 1, len(grid) - 2)
+    before, here, after = (losses[rows, inside + step] for step in (-1, 0, 1))
     curvature = before - 2 * here + after
-    shift = 0.5 * (before - after) / curvature if curvature > 0 else 0.0
-    return float(grid[best] + shift * (grid[1] - grid[0]))
+    usable = (curvature > 0) & (best == inside)
+    shift = np.where(usable, 0.5 * (before - after) / np.where(usable, curvature, 1.0), 0.0)
+    return grid[best] + shift * (grid[1] - grid[0])
