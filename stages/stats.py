@@ -25,7 +25,7 @@ from stages.pipeline import networks, provenance
 from stages.pipeline.log import logger, run
 from stages.pipeline.params import load_params
 from stages.pipeline.tables import FACTS, KEY, fresh_folder, read_json, read_parquet, write_csv, write_json
-from stages.science import agreement, ceiling, comparisons, score, summaries
+from stages.science import agreement, calibration, ceiling, comparisons, score, summaries
 
 log = logger("stats")
 FOLDERS = (
@@ -91,6 +91,8 @@ def main(argv: list[str] | None = None) -> None:
     tables["models"] = in_order(tables["models"], facts.roster["name"])
     tables["training"] = summaries.training_summary(tables["models"])
     bootstrap = params.seed, params.stats.n_bootstrap, params.stats.confidence
+    splits = read_parquet(args.calibration / "splits.parquet")
+    tables["calibration_splits"] = calibration.split_summary(splits, params.stats.confidence)
     tables["agreement"] = agreement.agreement_table(annotated, *bootstrap)
     answers = read_parquet(args.human / "responses.parquet")
     tables["his_models"] = summaries.his_summary(people, *bootstrap, answers)

@@ -15,11 +15,16 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from stages.errors import StudyError
+from stages.science.agreement import group_means, pearson, percentile_interval, spearman
+from stages.science.ceiling import analytic_ceiling
 from stages.science.randomness import key64
 from stages.science.score import probabilities
 
 OBJECTIVES = ("squared_error", "moments")
 SLOPE_BOUNDS = (1e-3, 1e4)
+# What other splits would have given, see `split_results`.
+SPLIT_QUANTITIES = ("slope", "mis_mean", "pearson", "spearman", "share_of_ceiling")
+SUMMARY_COLUMNS = ["backend", "quantity", "mean", "sd", "low", "high", "n_splits"]
 _PER_DECADE = 20
 SLOPE_GRID = np.logspace(*np.log10(SLOPE_BOUNDS), 1 + _PER_DECADE * 7)
 # A loss that differs by no more than this from the loss at a bound cannot tell the two slopes apart.
@@ -122,6 +127,58 @@ def slope_interval(
     reach = stats.t.ppf((1 + confidence) / 2, n - 1) * np.std(fitted, ddof=1)
     low, high = np.exp(np.clip([centre - reach, centre + reach], *np.log(SLOPE_BOUNDS)))
     return float(low), float(high)
+
+
+def draw_splits(n_units: int, n_split: int, n_splits: int, draw: np.random.Generator) -> NDArray[np.bool_]:
+    """Masks (splits, units), each of n_split units drawn at random."""
+    order = draw.permuted(np.tile(np.arange(n_units), (n_splits, 1)), axis=1)
+    return order < n_split
+
+
+def split_results(
+    margins: NDArray[np.floating],
+    units: pd.DataFrame,
+    splits: NDArray[np.bool_],
+    objective: str,
+) -> pd.DataFrame:
+    """What each split would have given: split, SPLIT_QUANTITIES.
+
+    margins (units, tasks) of the annotated `units` (model, condition, his, n_responses), splits (splits, units).
+    slope is the best one for the units of the split; mis_mean the mean over networks and conditions of their mean MIS
+    with it; pearson, spearman and the share of the ceiling V4 are those of MIS with HIS over the units outside it.
+    The slope is the minimum of a parabola on the grid, within about one percent of that of `fit_slope`.
+    """
+    margins, his = _checked(margins, units["his"].to_numpy(), objective)
+    answers = units["n_responses"].to_numpy()
+    group = units.groupby(["model", "condition"], sort=True, observed=True).ngroup().to_numpy()
+    weights = splits / splits.sum(axis=1, keepdims=True)
+    slopes = np.exp(_parabola_minima(_resampled_losses(_scores_on_grid(margins), his, objective, weights)))
+    rows = []
+    for number, (slope, split) in enumerate(zip(slopes, splits, strict=True)):
+        mis, rest = probabilities(margins, slope).mean(axis=1), ~split
+        agreed = pearson(mis[rest], his[rest])
+        ceiling = analytic_ceiling(his[rest], answers[rest])
+        share = agreed / ceiling if ceiling > 0 else np.nan
+        means = group_means(mis, group)
+        rows.append((number, slope, means.mean(), agreed, spearman(mis[rest], his[rest]), share))
+    return pd.DataFrame(rows, columns=["split", *SPLIT_QUANTITIES])
+
+
+def split_summary(results: pd.DataFrame, confidence: float) -> pd.DataFrame:
+    """How much the headline numbers hang on the split: SUMMARY_COLUMNS, one row a backend and quantity.
+
+    `results`: backend and the columns of `split_results`. low and high are the central interval over splits, no
+    confidence interval: all splits are of the same units.
+    """
+    rows = []
+    for backend in pd.unique(results["backend"]):
+        for quantity in SPLIT_QUANTITIES:
+            values = results.loc[results["backend"] == backend, quantity].to_numpy(np.float64)
+            values = values[np.isfinite(values)]
+            mean = values.mean() if len(values) else float("nan")
+            spread = values.std(ddof=1) if len(values) > 1 else float("nan")
+            rows.append((backend, quantity, mean, spread, *percentile_interval(values, confidence), len(values)))
+    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
 def _checked(
