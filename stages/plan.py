@@ -126,7 +126,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "answers comes out lower, because answers are few (%(default)s)",
     )
     wanted = parser.add_argument_group("a wanted width")
-    wanted.add_argument("--target-width", type=float, help="search the number of units for an interval this wide")
+    wanted.add_argument(
+        "--target-width", type=float, help="search, from --units on, the number of units for an interval this wide"
+    )
     wanted.add_argument("--of", choices=list(planning.QUANTITIES), default="agreement", help="of which (%(default)s)")
     power = parser.add_argument_group("power of a comparison of two networks (IMI, appendix A.5)")
     power.add_argument("--power", action="store_true", help="units for a Mann-Whitney test, and nothing else")

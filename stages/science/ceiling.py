@@ -179,8 +179,9 @@ def ceiling_table(
     concern people alone (backend ''), and so do V4w with a column noise_within, true with a column p_true, and mixed with
     `responses` (key, task, participant, correct) whose task is known (not -1), each over the units where it is known;
     V4b needs a column mis_se. `mean` of these (but V1 and V2) is their value, and sd, low and high come from
-    n_simulations bootstrap samples of units (mixed: a jackknife over units); the other variants' are mean, sd and
-    central interval over their simulations.
+    n_simulations bootstrap samples of units (mixed: a jackknife over units; split_half: with a new split each, which makes
+    them a little wide): low and high lie as in `unit_agreement`, those of true are percentiles. The other variants' are
+    mean, sd and central interval over their simulations.
     """
     columns = {name: column for name, column in (NEEDS | NEEDS_OF_SCORE).items() if column in units.columns}
     known = [name for name, column in columns.items() if units[column].notna().any()]
@@ -238,7 +239,7 @@ def ceiling_summary(
     if value is None or variant == "true":
         low, high = percentile_interval(values, confidence)
     else:
-        # as for agreement over units: percentiles of resamples lie too low, as resamples have less spread of true shares
+        # symmetric in Fisher's z with a t quantile, as agreement over units
         z = fisher_z(finite)
         quantile = stats.t.ppf((1 + confidence) / 2, max(len(units) - 1, 1))
         low, high = fisher_interval(float(mean), z.std(ddof=1) if len(z) > 1 else float("nan"), quantile)
