@@ -1,7 +1,8 @@
 """Fit the slope of every backend to the answers of people on a split of the annotated units.
 
 Reads   data/scores/BACKEND.parquet of every backend in scores.backends, data/human/units.parquet
-Writes  data/calibration: slope.json, curve.parquet (loss against slope), split.parquet (units of the fit)
+Writes  data/calibration: slope.json, curve.parquet (loss against slope), split.parquet (units of the fit),
+        splits.parquet (what calibration.n_splits other random splits would have given)
 Run     dvc repro calibration
 
 Without human answers every backend gets calibration.default_slope and says so. Annotated units that this study does not
@@ -42,10 +43,14 @@ def main(argv: list[str] | None = None) -> None:
     people = _scored(read_parquet(args.human / "units.parquet"), args.scores / f"{params.scores.backends[0]}.parquet")
     given = params.calibration
     slopes, curves = {}, [pd.DataFrame({"backend": pd.Series(dtype=str), "slope": [], "loss": []})]
-    split = people
+    others = [pd.DataFrame(columns=["backend", "split", *calibration.SPLIT_QUANTITIES], dtype="float64")]
+    split, splits = people, np.empty((0, len(people)), dtype=bool)
     if len(people):
         chosen = calibration.draw_split(people, given.fraction, params.seed, given.min_units, given.allow_few)
         split = people[chosen].reset_index(drop=True)
+        # the same splits for every backend
+        draw = generator(params.seed, "repeated splits")
+        splits = calibration.draw_splits(len(people), len(split), given.n_splits, draw)
     for backend in params.scores.backends:
         path = args.scores / f"{backend}.parquet"
         if not path.is_file():
@@ -54,11 +59,16 @@ def main(argv: list[str] | None = None) -> None:
         if len(people):
             slopes[backend], curve = _fitted(backend, path, split, params)
             curves.append(curve.assign(backend=backend)[["backend", "slope", "loss"]])
+        if len(splits):
+            found = calibration.split_results(_margins(path, people), people, splits, given.objective)
+            others.append(found.assign(backend=backend))
         log.info("%s: slope %.4g, %s", backend, slopes[backend]["slope"], slopes[backend]["status"])
     out = fresh_folder(args.out)
     write_json(out / "slope.json", slopes)
     write_parquet(out / "curve.parquet", pd.concat(curves, ignore_index=True).astype({"backend": "str"}))
     write_parquet(out / "split.parquet", split[KEY])
+    kinds = {"backend": "str", "split": "int64"}
+    write_parquet(out / "splits.parquet", pd.concat(others, ignore_index=True).astype(kinds))
 
 
 def _fitted(backend: str, path: Path, split: pd.DataFrame, params: Params) -> tuple[dict[str, Any], pd.DataFrame]:

@@ -34,14 +34,17 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params(args.params)
     people = read_parquet(args.human / "units.parquet")
     rows = ds.field("model").isin(pa.array(people["model"].unique(), pa.string()))
-    scores = ds.dataset(args.mis / "units.parquet").to_table([*KEY, "backend", "mis"], filter=rows).to_pandas()
+    scores = (
+        ds.dataset(args.mis / "units.parquet").to_table([*KEY, "backend", "mis", "mis_se"], filter=rows).to_pandas()
+    )
     if missing := unscored(scores, people):
         log.warning("%s", missing)
     units = annotated(scores, people, params.scores.backends)
-    noise = noise_within_tasks(read_parquet(args.human / "responses.parquet"))
+    answers = read_parquet(args.human / "responses.parquet")
+    noise = noise_within_tasks(answers)
     for known in (noise, read_parquet(args.human / "truth.parquet")):
         units = units.merge(known, on=KEY, how="left")
-    table = ceiling_table(units, params.seed, params.ceiling.n_simulations, params.stats.confidence)
+    table = ceiling_table(units, params.seed, params.ceiling.n_simulations, params.stats.confidence, answers)
     kinds = {name: pa.string() if name in _TEXT else _TYPES.get(name, pa.float64()) for name in table.columns}
     write_parquet(fresh_folder(args.out) / "ceiling.parquet", table, pa.schema(list(kinds.items())))
     for row in table[(table["variant"] == LEADING)].to_dict("records"):

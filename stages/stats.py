@@ -23,7 +23,7 @@ from stages.pipeline.log import logger, run
 from stages.pipeline.params import Params, load_params
 from stages.pipeline.scored import Margins, Scored
 from stages.pipeline.tables import fresh_folder, read_json, read_parquet, write_csv, write_json
-from stages.science import agreement, ceiling, differences, summaries
+from stages.science import agreement, calibration, ceiling, differences, summaries
 
 log = logger("stats")
 FOLDERS = (
@@ -72,6 +72,8 @@ def main(argv: list[str] | None = None) -> None:
     tables |= {name: pd.concat(found, ignore_index=True) for name, found in parts.items()}
     tables["models"] = tabulate.in_order(tables["models"], facts.roster["name"])
     tables["training"] = summaries.training_summary(tables["models"])
+    splits = read_parquet(args.calibration / "splits.parquet")
+    tables["calibration_splits"] = calibration.split_summary(splits, params.stats.confidence)
     tables["agreement"] = agreement.agreement_table(annotated, *bootstrap)
     tables["agreement_differences"] = differences.agreement_differences(annotated, *bootstrap)
     tables["residuals"] = differences.residuals(annotated, N_RESIDUALS)

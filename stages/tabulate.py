@@ -270,7 +270,7 @@ def people_tables(annotated: pd.DataFrame, people: pd.DataFrame, responses: pd.D
         return {str(model): part.to_numpy(np.float64) for model, part in rows.groupby("model", observed=True)["his"]}
 
     return _tests(samples, comparisons.type_means(annotated, "his"), "his", "human", facts) | {
-        "his_models": summaries.his_summary(people, *facts.bootstrap),
+        "his_models": summaries.his_summary(people, *facts.bootstrap, responses),
         "difficulty": conditions.difficulty(people, "his", "human", facts.confidence),
         "natural_synthetic": conditions.natural_synthetic(people, "his", "human", facts.confidence),
         "confidence": conditions.confidence_table(responses, *facts.bootstrap),

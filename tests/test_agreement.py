@@ -148,6 +148,16 @@ def test_model_intervals_from_five_networks_on():
     assert rows(units[units["model"] != "m0"]).loc[("b", "model", "all")].filter(regex="low|high").isna().all()
 
 
+def test_networks_in_perfect_order_still_have_an_interval():
+    # five networks in the same order: rho = 1; half a step inside is 1 - 6 / (125 - 5) = .95, error sqrt((1 + .45) / 2)
+    levels = (0.5, 0.6, 0.7, 0.8, 0.9)
+    parts = [frame([level, level + 0.01], [level, level + 0.02], f"m{level}") for level in levels]
+    row = rows(pd.concat(parts, ignore_index=True)).loc[("b", "model", "all")]
+    assert row["spearman"] == row["spearman_high"] == 1.0
+    expected = np.tanh(np.arctanh(0.95) - 1.959964 * np.sqrt((1 + 0.95**2 / 2) / 2))
+    assert row["spearman_low"] == pytest.approx(expected, rel=1e-6)
+
+
 def test_unit_interval_covers_the_population_about_as_often_as_it_says():
     # bivariate normal with r = .6, clusters of one; 200 samples of 25 units: nominal 95 %, three s.e. are 5 %
     rng = np.random.default_rng(0)

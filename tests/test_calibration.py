@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from stages import calibration as stage
 from stages import human
 from stages.errors import StudyError
 from stages.pipeline.tables import KEY, read_json, read_parquet, write_parquet
-from stages.science import calibration
+from stages.science import agreement, calibration, ceiling, studies
 from stages.science.randomness import generator
 from stages.science.score import probabilities
 from tests import tiny_study
@@ -108,6 +109,19 @@ def test_interval_covers_the_slope_about_as_often_as_it_says():
     assert covered / 120 >= 0.89
 
 
+@pytest.mark.parametrize("objective", calibration.OBJECTIVES)
+def test_bootstrap_equals_a_fit_of_every_sample(objective):
+    margins, his = noise_free(12)
+    his = np.random.default_rng(4).binomial(30, his) / 30
+    low, high = calibration.slope_interval(margins, his, objective, generator(0, "test"), 40, 0.95)
+    drawn = generator(0, "test").integers(12, size=(40, 12))
+    fitted = [np.log(calibration.fit_slope(margins[rows], his[rows], objective).slope) for rows in drawn]
+    reach = stats.t.ppf(0.975, 11) * np.std(fitted, ddof=1)
+    centre = np.log(calibration.fit_slope(margins, his, objective).slope)
+    # a parabola on the grid stands in for the polished minimum
+    assert np.log([low, high]) == pytest.approx([centre - reach, centre + reach], abs=5e-3)
+
+
 def test_interval_narrows_with_units_and_is_nan_for_one():
     margins, his = noise_free(80)
     noisy = np.random.default_rng(2).binomial(30, his) / 30
@@ -158,6 +172,59 @@ def test_unknown_objective_and_wrong_shapes_are_errors():
         calibration.fit_slope(np.zeros((2, 2)), np.array([0.1, np.nan]), "moments")
 
 
+def drawn_study(**changes):
+    """A simulated study: margins (units, tasks) and its units."""
+    study = studies.draw_study(studies.Design(**{"n_models": 3, "n_units": 30, **changes}), generator(0, "study"))
+    return study.margins.reshape(-1, study.margins.shape[2]), studies.units_frame(study, 6.25)
+
+
+def test_splits_are_random_sets_of_the_given_size():
+    splits = calibration.draw_splits(30, 6, 2000, generator(0, "splits"))
+    assert splits.shape == (2000, 30)
+    assert (splits.sum(axis=1) == 6).all()
+    # every unit in a fifth of the splits, standard error .009
+    assert splits.mean(axis=0) == pytest.approx(np.full(30, 0.2), abs=0.04)
+    assert len({tuple(split) for split in splits}) > 1900
+
+
+@pytest.mark.parametrize("objective", calibration.OBJECTIVES)
+def test_results_of_a_split_are_those_of_a_study_with_that_split(objective):
+    margins, units = drawn_study()
+    splits = calibration.draw_splits(len(units), 20, 4, generator(0, "splits"))
+    found = calibration.split_results(margins, units, splits, objective)
+    assert found["split"].tolist() == [0, 1, 2, 3]
+    for row, split in zip(found.itertuples(), splits, strict=True):
+        slope = calibration.fit_slope(margins[split], units["his"][split], objective).slope
+        assert row.slope == pytest.approx(slope, rel=1e-2)
+        scored = units.assign(mis=probabilities(margins, row.slope).mean(axis=1), in_split=split)
+        table = agreement.agreement_table(scored, 0, 10, 0.95).set_index(["level", "units"])
+        assert row.pearson == pytest.approx(table.loc[("unit", "outside_split"), "pearson"])
+        assert row.spearman == pytest.approx(table.loc[("unit", "outside_split"), "spearman"])
+        shares = ceiling.share_table(scored, 0, 10, 0.95).set_index("subset")
+        assert row.share_of_ceiling == pytest.approx(shares.loc["all", "share"])
+        assert row.mis_mean == pytest.approx(scored.groupby("model", observed=True)["mis"].mean().mean())
+
+
+def test_summary_of_splits_by_hand():
+    values = {name: [1.0, 2.0, 3.0, np.nan] for name in calibration.SPLIT_QUANTITIES}
+    table = calibration.split_summary(pd.DataFrame({"backend": "b", "split": range(4), **values}), 0.5)
+    assert list(table.columns) == calibration.SUMMARY_COLUMNS
+    assert table["quantity"].tolist() == list(calibration.SPLIT_QUANTITIES)
+    # central half of 1, 2, 3
+    assert table.iloc[0, 2:].tolist() == pytest.approx([2, 1, 1.5, 2.5, 3])
+
+
+def test_larger_splits_agree_more():
+    margins, units = drawn_study()
+    spread = [
+        calibration.split_results(
+            margins, units, calibration.draw_splits(len(units), n, 60, generator(0, "splits")), "squared_error"
+        )["slope"].std()
+        for n in (10, 40)
+    ]
+    assert spread[1] < 0.6 * spread[0]
+
+
 # ---- the stage
 
 
@@ -196,8 +263,16 @@ def test_stage_fits_every_backend_on_one_split(study, tmp_path):
     scores = read_parquet(study / "data" / "scores" / "oracle.parquet").merge(units, on=KEY)
     fit = calibration.fit_slope(np.stack(scores["margins"]), scores["his"].to_numpy(), "squared_error")
     assert oracle["slope"] == pytest.approx(fit.slope, rel=1e-5)
+    splits = read_parquet(tmp_path / "calibration" / "splits.parquet")
+    assert splits.groupby("backend").size().to_dict() == dict.fromkeys(tiny_study.BACKENDS, 5)
+    assert splits.loc[splits["backend"] == "oracle", "pearson"].between(0.2, 1).all()
     curve = read_parquet(tmp_path / "calibration" / "curve.parquet")
     assert curve["backend"].unique().tolist() == list(tiny_study.BACKENDS)
+
+
+def test_stage_without_other_splits_says_nothing_of_them(study, tmp_path):
+    run_stage(study, tmp_path / "out", calibration__n_splits=0)
+    assert len(read_parquet(tmp_path / "out" / "splits.parquet")) == 0
 
 
 def test_stage_without_people_takes_the_default_slope_and_says_so(study, tmp_path):
@@ -207,7 +282,8 @@ def test_stage_without_people_takes_the_default_slope_and_says_so(study, tmp_pat
     assert {entry["status"] for entry in slopes.values()} == {"not calibrated"}
     assert {entry["slope"] for entry in slopes.values()} == {5.0}
     assert slopes["oracle"]["low"] is None
-    for name, columns in (("curve", ["backend", "slope", "loss"]), ("split", KEY)):
+    splits = ["backend", "split", *calibration.SPLIT_QUANTITIES]
+    for name, columns in (("curve", ["backend", "slope", "loss"]), ("split", KEY), ("splits", splits)):
         table = read_parquet(tmp_path / "out" / f"{name}.parquet")
         assert list(table.columns) == columns
         assert len(table) == 0

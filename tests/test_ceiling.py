@@ -8,7 +8,7 @@ import pytest
 
 from stages import ceiling as stage
 from stages.pipeline.tables import KEY, read_parquet, write_parquet
-from stages.science import ceiling
+from stages.science import ceiling, studies
 from stages.science.randomness import generator
 from tests import tiny_study
 
@@ -39,7 +39,8 @@ def beta_units(n, n_responses=30, seed=0, backend="b"):
 # recorded share has variance W = V + .1454545 / 30 = .0193939, and a share simulated from it
 # X = W + (.1454545 * 29/30) / 30 = .0240808.
 # V1 = sqrt(W / X), V2 = W / X, V3 = sqrt(V / X), V4 = V5 = sqrt(V / W).
-EXPECTED = {"V1": 0.8974, "V2": 0.8054, "V3": 0.7772, "V4": 0.8660, "V5": 0.8660}
+# Random halves of 15 answers have variance V + .1454545 / 15 = .0242424: r = V / that = .6, sqrt(1.2 / 1.6) = V4.
+EXPECTED = {"V1": 0.8974, "V2": 0.8054, "V3": 0.7772, "V4": 0.8660, "V5": 0.8660, "split_half": 0.8660}
 
 
 def test_variants_of_a_known_population():
@@ -47,7 +48,7 @@ def test_variants_of_a_known_population():
     easy = table[table["subset"] == "easy"].set_index("variant")
     for variant, expected in EXPECTED.items():
         assert easy.loc[variant, "mean"] == pytest.approx(expected, abs=0.006), variant
-    assert easy["is_ceiling"].to_dict() == {"V1": True, "V2": True, "V3": False, "V4": True, "V5": True}
+    assert easy["is_ceiling"].to_dict() == {name: name != "V3" for name in EXPECTED}
     assert (easy["n_units"] == 30_000).all()
 
 
@@ -94,9 +95,9 @@ def test_subsets_separate_easy_from_all_conditions():
     units = pd.concat([beta_units(40), hard], ignore_index=True)
     table = ceiling.ceiling_table(units, 0, 50, 0.95)
     assert table.groupby("subset")["n_units"].unique().to_dict() == {"easy": [40], "all": [70]}
-    order = ["V1", "V2", "V4", "V3", "V5"]
+    order = ["V1", "V2", "V4", "split_half", "V3", "V5"]
     assert table["variant"].tolist() == order * 2
-    assert table["backend"].tolist() == ["", "", "", "b", "b"] * 2
+    assert table["backend"].tolist() == ["", "", "", "", "b", "b"] * 2
     rows = table.dropna()
     assert len(rows) == len(table)
     assert (rows["low"] <= rows["mean"]).all()
@@ -219,7 +220,8 @@ def test_noise_within_tasks_gives_the_agreement_of_truth_and_record():
     found = table[table["subset"] == "all"].set_index("variant")["mean"]
     assert found["V4w"] == pytest.approx(found["true"], abs=0.006)
     assert found["V4"] < found["true"] - 0.02
-    assert table["variant"].tolist() == ["V1", "V2", "V4", "V4w", "true", "V3", "V5"] * 2
+    assert table["variant"].tolist() == ["V1", "V2", "V4", "V4w", "true", "split_half", "V3", "V5"] * 2
+    assert found["split_half"] == pytest.approx(found["V4"], abs=0.002)
 
 
 def test_noise_within_tasks_equals_the_binomial_noise_for_equal_tasks():
@@ -238,7 +240,7 @@ def test_variants_of_other_columns_leave_the_others_as_they_are():
     more = ceiling.ceiling_table(units, 0, 50, 0.95)
     less = ceiling.ceiling_table(units.drop(columns=["noise_within", "p_true"]), 0, 50, 0.95)
     pd.testing.assert_frame_equal(more[~more["variant"].isin(ceiling.NEEDS)].reset_index(drop=True), less)
-    assert less["variant"].tolist() == ["V1", "V2", "V4", "V3", "V5"] * 2
+    assert less["variant"].tolist() == ["V1", "V2", "V4", "split_half", "V3", "V5"] * 2
     half = units.assign(noise_within=units["noise_within"].where(units["unit"] < 40))
     table = ceiling.ceiling_table(half, 0, 50, 0.95).set_index(["subset", "variant"])
     assert table.loc[("all", "V4w"), "n_units"] == 40
@@ -250,11 +252,57 @@ def test_table_with_shares_keeps_the_ceilings_first():
     table = ceiling.ceiling_and_shares(
         ceiling.ceiling_table(units, 0, 20, 0.95), ceiling.share_table(units, 0, 20, 0.95)
     )
-    assert table["units"].tolist() == ["all"] * 10 + ["outside_split"] * 2
+    assert table["units"].tolist() == ["all"] * 12 + ["outside_split"] * 2
     shares = table[table["share"].notna()]
     assert shares["variant"].tolist() == ["V4", "V4"]
     assert shares["backend"].tolist() == ["b", "b"]
     np.testing.assert_allclose(shares["mean"], ceiling.analytic_ceiling(units["his"], units["n_responses"]))
+
+
+def test_score_of_few_tasks_reaches_less():
+    # truth + noise of variance V / 3, known as mis_se: reliability 3/4; correlation with the record sqrt(.75) V4. MIS is
+    # a linear function of it, inside [0, 1]
+    units = beta_units(30_000)
+    sd = np.sqrt(0.16 / 11 / 3)
+    noisy = units["mis"] + np.random.default_rng(3).normal(0, sd, size=len(units))
+    units = units.assign(mis=0.2 + noisy / 2, mis_se=sd / 2)
+    table = ceiling.ceiling_table(units, 0, 10, 0.95)
+    found = table[table["subset"] == "all"].set_index(["variant", "backend"])["mean"]
+    assert found["V4b", "b"] == pytest.approx(np.sqrt(0.75) * EXPECTED["V4"], abs=0.008)
+    assert found["V4b", "b"] == pytest.approx(np.corrcoef(units["mis"], units["his"])[0, 1], abs=0.012)
+    assert table["variant"].tolist() == ["V1", "V2", "V4", "split_half", "V3", "V5", "V4b"] * 2
+
+
+def test_random_halves_are_halves_of_the_answers():
+    # two of two right, one of three: halves (1, 1) and (1 answer, 2 answers) with one right answer among them
+    draw = generator(0, "halves")
+    his, answers = np.tile([1.0, 1 / 3, 0.0], (500, 1)), np.tile([2, 3, 4], (500, 1))
+    values = ceiling.split_half(his, answers, draw)
+    # the one right answer is in the half of one (1, 0) or of two (0, .5): r of (1, 1, 0) with (1, 0, 0) or (1, 0, 0)
+    # with (1, .5, 0)
+    possible = [np.corrcoef([1, 1, 0], [1, 0, 0])[0, 1], np.corrcoef([1, 0, 0], [1, 0.5, 0])[0, 1]]
+    assert np.unique(values.round(12)).tolist() == pytest.approx(sorted(possible))
+    assert np.mean(np.isclose(values, possible[0])) == pytest.approx(1 / 3, abs=0.07)
+    assert np.isnan(ceiling.split_half([0.0, 1.0, 0.5], [1, 1, 2], draw))
+
+
+def test_halves_without_agreement_give_no_ceiling():
+    assert ceiling.spearman_brown(np.array([-0.2, 0.0, 0.5, 1.0])) == pytest.approx([0, 0, np.sqrt(2 / 3), 1])
+
+
+def test_answers_with_known_tasks_add_the_mixed_variant():
+    study = studies.draw_study(studies.Design(n_models=3, n_units=50), generator(0, "study"))
+    units, answers = studies.units_frame(study, 6.25), studies.responses_frame(study)
+    table = ceiling.ceiling_table(units, 0, 20, 0.95, answers)
+    assert table["variant"].tolist() == ["V1", "V2", "V4", "true", "split_half", "mixed", "V3", "V5", "V4b"] * 2
+    mixed = table[table["variant"] == "mixed"].iloc[0]
+    assert mixed["low"] < mixed["mean"] < mixed["high"]
+    assert (mixed["n_units"], mixed["n_simulations"]) == (150, 0)
+    # units whose tasks are not known take no part; without any, the variant is left out
+    some = answers.assign(task=answers["task"].where(answers["unit"] < 30, -1))
+    table = ceiling.ceiling_table(units, 0, 20, 0.95, some).set_index(["variant", "subset"])
+    assert table.loc[("mixed", "all"), "n_units"] == 90
+    assert "mixed" not in set(ceiling.ceiling_table(units, 0, 20, 0.95, answers.assign(task=-1))["variant"])
 
 
 # ---- the stage
@@ -266,7 +314,7 @@ def run_stage(folder, people, scores):
     keys = people[KEY]
     write_parquet(folder / "human" / "responses.parquet", keys.assign(task=-1, correct=True))
     write_parquet(folder / "human" / "truth.parquet", keys.iloc[:0].assign(p_true=0.0))
-    write_parquet(folder / "mis" / "units.parquet", scores)
+    write_parquet(folder / "mis" / "units.parquet", scores.assign(mis_se=0.01))
     names = {"params": "params.yaml", "human": "human", "mis": "mis", "out": "ceiling"}
     stage.main([f"--{name}={folder / place}" for name, place in names.items()])
     return read_parquet(folder / "ceiling" / "ceiling.parquet")
@@ -277,7 +325,10 @@ def test_stage_joins_people_and_scores_by_unit(tmp_path):
     people = units[["model", "layer", "unit", "condition", "his", "n_responses"]]
     extra = pd.concat([units, units.assign(model="other")], ignore_index=True).sample(frac=1, random_state=0)
     table = run_stage(tmp_path, people, extra)
-    expected = ceiling.ceiling_table(units, 0, tiny_study.PARAMS["ceiling.n_simulations"], 0.95)
+    answers = people[KEY].assign(task=-1, correct=True)
+    expected = ceiling.ceiling_table(
+        units.assign(mis_se=0.01), 0, tiny_study.PARAMS["ceiling.n_simulations"], 0.95, answers
+    )
     pd.testing.assert_frame_equal(table, expected, check_dtype=False)
 
 

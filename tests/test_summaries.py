@@ -22,6 +22,7 @@ from stages.science import (
     summaries,
     trials,
 )
+from stages.science.calibration import SUMMARY_COLUMNS
 from tests import tiny_study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -522,6 +523,7 @@ TABLES = {
     "natural_synthetic": conditions.PAIR_COLUMNS,
     "confidence": conditions.CONFIDENCE_COLUMNS,
     "kruskal": ["backend", "condition", "groups", *comparisons.KRUSKAL_COLUMNS],
+    "calibration_splits": SUMMARY_COLUMNS,
 }
 OTHERS = {
     *("agreement", "noise_ceiling", "conover_layer_types", "conover_models", "calibration", "sensitivity"),
@@ -690,7 +692,7 @@ def test_stage_writes_the_same_bytes_again(finished, tmp_path):
 def test_study_without_people_has_every_table(tmp_path):
     tiny_study.write_study(tmp_path / "data")
     run_all(tmp_path, human__source="none")
-    for name in ("agreement", "noise_ceiling", "his_models"):
+    for name in ("agreement", "noise_ceiling", "his_models", "calibration_splits"):
         assert len(table_of(tmp_path, name)) == 0
     assert set(table_of(tmp_path, "backends")["status"]) == {"not calibrated"}
     metrics = read_json(tmp_path / "results" / "metrics.json")
@@ -705,6 +707,7 @@ def test_human_means_of_networks_are_those_of_their_units(finished):
     for model, rows in units.groupby("model"):
         assert table.loc[model, "his_mean"] == pytest.approx(rows["his"].mean(), rel=1e-5)
         assert table.loc[model, "low"] < table.loc[model, "his_mean"] < table.loc[model, "high"]
+        assert table.loc[model, "people_low"] < table.loc[model, "his_mean"] < table.loc[model, "people_high"]
 
 
 def people_table(folder, model, units):

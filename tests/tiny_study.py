@@ -37,6 +37,7 @@ PARAMS = {
     "calibration.min_units": 6,
     "calibration.allow_few": False,
     "calibration.n_bootstrap": 20,
+    "calibration.n_splits": 5,
     "ceiling.n_simulations": 20,
     "stats.n_bootstrap": 100,
     "stats.n_extreme": 3,

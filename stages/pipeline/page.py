@@ -281,7 +281,10 @@ CEILING_VARIANTS = {
     "V3": "redrawn answers against MIS (wording of the paper's appendix)",
     "V4": "true score against recorded HIS (leads)",
     "V4w": "the same, noise estimated from answers to the same task",
+    "V4b": "the same, for a score that is a mean over N sampled tasks",
     "V5": "answers drawn from MIS against MIS",
+    "mixed": "true score against recorded HIS, with effects of unit, task and person",
+    "split_half": "the same, from random halves of the answers (Spearman-Brown)",
     "true": "true shares of the simulated observers against recorded HIS",
 }
 LEVELS = {"unit": "unit", "unit_within": "unit, inside a network", "model": "network"}

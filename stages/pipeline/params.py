@@ -204,6 +204,7 @@ class Calibration:
     objective: str = one_of("squared_error", "moments")
     default_slope: float = number(above=0)
     n_bootstrap: int = number(10)
+    n_splits: int = number(0)
 
 
 @dataclass(frozen=True)

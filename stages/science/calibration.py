@@ -15,11 +15,16 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from stages.errors import StudyError
+from stages.science.agreement import group_means, pearson, percentile_interval, spearman
+from stages.science.ceiling import analytic_ceiling
 from stages.science.randomness import key64
 from stages.science.score import probabilities
 
 OBJECTIVES = ("squared_error", "moments")
 SLOPE_BOUNDS = (1e-3, 1e4)
+# What other splits would have given, see `split_results`.
+SPLIT_QUANTITIES = ("slope", "mis_mean", "pearson", "spearman", "share_of_ceiling")
+SUMMARY_COLUMNS = ["backend", "quantity", "mean", "sd", "low", "high", "n_splits"]
 _PER_DECADE = 20
 SLOPE_GRID = np.logspace(*np.log10(SLOPE_BOUNDS), 1 + _PER_DECADE * 7)
 # A loss that differs by no more than this from the loss at a bound cannot tell the two slopes apart.
@@ -114,12 +119,67 @@ def slope_interval(
     if n < 2 or n_bootstrap < 2:
         return float("nan"), float("nan")
     scores = _scores_on_grid(margins)
-    samples = (draw.integers(n, size=n) for _ in range(n_bootstrap))
-    fitted = [_parabola_minimum(_losses(scores[drawn], his[drawn], objective)) for drawn in samples]
+    drawn = draw.integers(n, size=(n_bootstrap, n))
+    # share of each unit in each sample: (samples, units)
+    weights = np.zeros((n_bootstrap, n))
+    np.add.at(weights, (np.arange(n_bootstrap)[:, None], drawn), 1 / n)
+    fitted = _parabola_minima(_resampled_losses(scores, his, objective, weights))
     centre = np.log(fit_slope(margins, his, objective).slope)
     reach = stats.t.ppf((1 + confidence) / 2, n - 1) * np.std(fitted, ddof=1)
     low, high = np.exp(np.clip([centre - reach, centre + reach], *np.log(SLOPE_BOUNDS)))
     return float(low), float(high)
+
+
+def draw_splits(n_units: int, n_split: int, n_splits: int, draw: np.random.Generator) -> NDArray[np.bool_]:
+    """Masks (splits, units), each of n_split units drawn at random."""
+    order = draw.permuted(np.tile(np.arange(n_units), (n_splits, 1)), axis=1)
+    return order < n_split
+
+
+def split_results(
+    margins: NDArray[np.floating],
+    units: pd.DataFrame,
+    splits: NDArray[np.bool_],
+    objective: str,
+) -> pd.DataFrame:
+    """What each split would have given: split, SPLIT_QUANTITIES.
+
+    margins (units, tasks) of the annotated `units` (model, condition, his, n_responses), splits (splits, units).
+    slope is the best one for the units of the split; mis_mean the mean over networks and conditions of their mean MIS
+    with it; pearson, spearman and the share of the ceiling V4 are those of MIS with HIS over the units outside it.
+    The slope is the minimum of a parabola on the grid, within about one percent of that of `fit_slope`.
+    """
+    margins, his = _checked(margins, units["his"].to_numpy(), objective)
+    answers = units["n_responses"].to_numpy()
+    group = units.groupby(["model", "condition"], sort=True, observed=True).ngroup().to_numpy()
+    weights = splits / splits.sum(axis=1, keepdims=True)
+    slopes = np.exp(_parabola_minima(_resampled_losses(_scores_on_grid(margins), his, objective, weights)))
+    rows = []
+    for number, (slope, split) in enumerate(zip(slopes, splits, strict=True)):
+        mis, rest = probabilities(margins, slope).mean(axis=1), ~split
+        agreed = pearson(mis[rest], his[rest])
+        ceiling = analytic_ceiling(his[rest], answers[rest])
+        share = agreed / ceiling if ceiling > 0 else np.nan
+        means = group_means(mis, group)
+        rows.append((number, slope, means.mean(), agreed, spearman(mis[rest], his[rest]), share))
+    return pd.DataFrame(rows, columns=["split", *SPLIT_QUANTITIES])
+
+
+def split_summary(results: pd.DataFrame, confidence: float) -> pd.DataFrame:
+    """How much the headline numbers hang on the split: SUMMARY_COLUMNS, one row a backend and quantity.
+
+    `results`: backend and the columns of `split_results`. low and high are the central interval over splits, no
+    confidence interval: all splits are of the same units.
+    """
+    rows = []
+    for backend in pd.unique(results["backend"]):
+        for quantity in SPLIT_QUANTITIES:
+            values = results.loc[results["backend"] == backend, quantity].to_numpy(np.float64)
+            values = values[np.isfinite(values)]
+            mean = values.mean() if len(values) else float("nan")
+            spread = values.std(ddof=1) if len(values) > 1 else float("nan")
+            rows.append((backend, quantity, mean, spread, *percentile_interval(values, confidence), len(values)))
+    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
 def _checked(
@@ -147,13 +207,28 @@ def _losses(scores: NDArray[np.float64], his: NDArray[np.float64], objective: st
     return (scores.mean(axis=0) - his.mean()) ** 2 + (scores.std(axis=0) - his.std()) ** 2
 
 
-def _parabola_minimum(losses: NDArray[np.float64]) -> float:
-    """Log slope of the minimum of a curve on SLOPE_GRID: the parabola through its lowest neighbours."""
+def _resampled_losses(
+    scores: NDArray[np.float64], his: NDArray[np.float64], objective: str, weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """`_losses` (samples, slopes) of samples in which the units have these weights (samples, units)."""
+    if objective == "squared_error":
+        return weights @ (scores - his[:, None]) ** 2
+
+    def moments(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        mean = weights @ values
+        return mean, np.sqrt(np.maximum(weights @ values**2 - mean**2, 0.0))
+
+    (mean, spread), (his_mean, his_spread) = moments(scores), moments(his[:, None])
+    return (mean - his_mean) ** 2 + (spread - his_spread) ** 2
+
+
+def _parabola_minima(losses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log slopes of the minima of curves on SLOPE_GRID (samples, slopes): parabolas through the lowest neighbours."""
     grid = np.log(SLOPE_GRID)
-    best = int(np.argmin(losses))
-    if best in (0, len(grid) - 1):
-        return float(grid[best])
-    before, here, after = losses[best - 1 : best + 2]
+    rows, best = np.arange(len(losses)), losses.argmin(axis=1)
+    inside = np.clip(best, 1, len(grid) - 2)
+    before, here, after = (losses[rows, inside + step] for step in (-1, 0, 1))
     curvature = before - 2 * here + after
-    shift = 0.5 * (before - after) / curvature if curvature > 0 else 0.0
-    return float(grid[best] + shift * (grid[1] - grid[0]))
+    usable = (curvature > 0) & (best == inside)
+    shift = np.where(usable, 0.5 * (before - after) / np.where(usable, curvature, 1.0), 0.0)
+    return grid[best] + shift * (grid[1] - grid[0])

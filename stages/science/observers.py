@@ -126,18 +126,25 @@ def simulate_responses(
 
 
 def true_probabilities(margins: NDArray[np.floating], population: Population) -> NDArray[np.float64]:
-    """True share of right answers of each unit (units,), over all its tasks and the whole population.
+    """True share of right answers of each unit (units,), over all its tasks and the whole population."""
+    return task_probabilities(margins, population).mean(axis=1)
+
+
+def task_probabilities(
+    margins: NDArray[np.floating], population: Population, n_nodes: int = _N_QUADRATURE
+) -> NDArray[np.float64]:
+    """Probability that a random person of the population is right, for margins of any shape.
 
     Lapse and slope of a person are independent, so the lapse enters by its mean; the mean over log-normal
     slopes is a Gauss-Hermite sum.
     """
-    nodes, weights = np.polynomial.hermite_e.hermegauss(_N_QUADRATURE)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(n_nodes)
     weights = weights / weights.sum()
     margins = np.asarray(margins, dtype=np.float64)
     seen = np.zeros(margins.shape)
     for node, weight in zip(nodes, weights, strict=True):
         seen += weight * expit(population.slope * np.exp(population.slope_spread * node) * margins)
-    return (population.lapse / 2 + (1 - population.lapse) * seen).mean(axis=1)
+    return population.lapse / 2 + (1 - population.lapse) * seen
 
 
 def human_scores(responses: pd.DataFrame) -> pd.DataFrame:

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from stages.science import components
 from stages.science.controls import label_factors
 from stages.science.randomness import generator
 
@@ -90,7 +91,7 @@ BACKEND_COLUMNS = [
     "n_forwards",
     "n_pairs",
 ]
-HIS_COLUMNS = ["model", "condition", "n_units", "his_mean", "low", "high"]
+HIS_COLUMNS = ["model", "condition", "n_units", "his_mean", "low", "high", "people_low", "people_high"]
 AGREEMENT_COLUMNS = [
     *("first", "second", "n_units", "spearman", "mean_diff", "mean_diff_low", "mean_diff_high", "mean_abs_diff"),
 ]  # fmt: skip
@@ -145,13 +146,19 @@ def model_summary(
     return table.iloc[np.argsort(place, kind="stable")].reset_index(drop=True)[MODEL_COLUMNS]
 
 
-def his_summary(people: pd.DataFrame, seed: int, n_bootstrap: int, confidence: float) -> pd.DataFrame:
+def his_summary(
+    people: pd.DataFrame, seed: int, n_bootstrap: int, confidence: float, responses: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Human Interpretability Score of every network and condition: HIS_COLUMNS, sorted.
 
     `people`: model, condition, his, one row a unit. his_mean is the unweighted mean of the units' scores; low and high are
     its bias-corrected and accelerated bootstrap interval over units, as in the analysis of IMI. NaN below FEWEST units
-    and where all units score the same.
-    Departure: IMI does not seed its bootstrap; here the draws are keyed by seed, network and condition.
+    and where all units score the same. The interval speaks of other units answered by these people; people differ and
+    answer many units each, so with other people it misses more often than it says (benchmarks/coverage.py).
+    people_low and people_high, from `responses` (key, participant, correct), are for other units and other people, see
+    `components.mean_of_networks`.
+    Departure: IMI does not seed its bootstrap; here the draws are keyed by seed, network and condition. The second
+    interval is ours.
     """
     rows = []
     for (model, condition), units in people.groupby(["model", "condition"], sort=True, observed=True):
@@ -164,7 +171,13 @@ def his_summary(people: pd.DataFrame, seed: int, n_bootstrap: int, confidence: f
             )
             low, high = found.confidence_interval
         rows.append((model, condition, len(his), his.mean(), low, high))
-    return pd.DataFrame(rows, columns=HIS_COLUMNS)
+    table = pd.DataFrame(rows, columns=HIS_COLUMNS[:-2])
+    if responses is None or not len(table):
+        return table.reindex(columns=HIS_COLUMNS)
+    wider = components.mean_of_networks(responses, confidence).rename(
+        columns={"low": "people_low", "high": "people_high"}
+    )
+    return table.merge(wider, on=["model", "condition"], how="left")
 
 
 def layer_summary(units: pd.DataFrame, confidence: float) -> pd.DataFrame:
