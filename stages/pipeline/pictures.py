@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from stages.errors import StudyError
+from stages.errors import ChangedInput, StudyError
 from stages.pipeline.sources import SUFFIXES, Member, Source, shards
 from stages.pipeline.tables import read_json, read_parquet
 
@@ -158,10 +158,10 @@ class ImageSet:
         try:
             content = self.source.read(member)
         except (FileNotFoundError, IndexError):
-            raise StudyError(f"{member.path} is gone from {_PLACES[self.source.kind]} since the manifest was written. "
+            raise ChangedInput(f"{member.path} is gone from {_PLACES[self.source.kind]} since the manifest was written. "
                              f"{_REBUILD}") from None  # fmt: skip
         if hashlib.sha256(content).hexdigest() != digest:
-            raise StudyError(
+            raise ChangedInput(
                 f"{member.path} has changed since the manifest was written (its sha256 differs). {_REBUILD}"
             )
         return decode(content)
@@ -190,11 +190,11 @@ def check_unchanged(images: ImageSet) -> None:
         there = {path.name if root.is_file() else path.relative_to(root).as_posix() for path in shards(root)}
         missing = sorted(set(images._columns["shard"]) - there)
         if missing and not root.is_file():
-            raise StudyError(f"the tar file {missing[0]} is gone since the manifest was written. {_REBUILD}")
+            raise ChangedInput(f"the tar file {missing[0]} is gone since the manifest was written. {_REBUILD}")
         return
     missing = [path for path in images._columns["path"] if not (root / path).is_file()]
     if missing:
-        raise StudyError(
+        raise ChangedInput(
             f"{missing[0]} is gone from the image folder since the manifest was written ({len(missing)} of "
             f"{len(images)} pictures are). {_REBUILD}"
         )

@@ -6,6 +6,7 @@ collected by job, not by order of arrival.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import multiprocessing
@@ -18,11 +19,14 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
-from stages.errors import StudyError
+from stages.errors import ChangedInput, StudyError
+from stages.pipeline.log import logger
 
+log = logger("workers")
 _device = "cpu"
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # options of glibc's mallopt
 _STOPPING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+_DIED = "its worker process died twice, the second time while nothing else ran: most likely it needs more memory than there is"
 _WORTH_WORKERS = 8.0  # seconds of work below which starting processes, which import torch, costs more than it saves
 
 
@@ -69,7 +73,8 @@ def run_jobs(
     starting workers does, so does the rest.
 
     `function` is a top-level function; a job is anything that pickles. An error inside a job becomes a Failure and
-    the others go on. A worker that dies (killed, out of memory) is a StudyError that names the jobs then in flight.
+    the others go on; a full disk or changed pictures end them all. Where a worker dies (killed, out of memory), the jobs then in flight run again one by one, with the
+    memory of the machine to themselves; one whose worker dies once more is a Failure, and the others go on.
     """
     if not jobs:
         return
@@ -87,25 +92,34 @@ def run_jobs(
         for i in range(first, len(jobs)):
             yield i, _guarded(function, jobs[i])
         return
-    names_left = {i: names[i] for i in range(first, len(jobs))}
+    waiting = list(range(first, len(jobs)))
+    while waiting:
+        used = workers[: len(waiting)]
+        for place, result in _on_workers(function, jobs, waiting, used):
+            waiting.remove(place)
+            yield place, result
+        # what is left was under way or queued when a worker died: jobs begin in their order
+        for place in waiting[: len(used)]:
+            log.warning("a worker process died, most likely for want of memory; %s runs again alone", names[place])
+            alone = dict(_on_workers(function, jobs, [place], used[:1]))
+            waiting.remove(place)
+            yield place, alone.get(place, Failure(_DIED))
+
+
+def _on_workers(
+    function: Callable[[Any], Any], jobs: Sequence[Any], places: list[int], used: list[str]
+) -> Iterator[tuple[int, Any]]:
+    """Results of some jobs on new worker processes, one a device name; when a worker dies, only of those that were done."""
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
-    used = workers[: len(jobs) - first]
     for name in used:
         queue.put(name)
     with ProcessPoolExecutor(len(used), context, _start_from, (queue, os.getpid())) as pool:
-        futures = {pool.submit(_guarded, function, jobs[i]): i for i in range(first, len(jobs))}
+        futures = {pool.submit(_guarded, function, jobs[place]): place for place in places}
         try:
             for future in as_completed(futures):
-                result = future.result()
-                del names_left[futures[future]]
-                yield futures[future], result
-        except BrokenProcessPool:
-            waiting = ", ".join(list(names_left.values())[: len(used)])
-            raise StudyError(
-                f"a worker process died, most likely for want of memory, while these waited or ran: {waiting}, ... "
-                "Finished jobs are in the store. Run the same command again with fewer workers (MIS_WORKERS=1)."
-            ) from None
+                with contextlib.suppress(BrokenProcessPool):  # of jobs that were not done when a worker died
+                    yield futures[future], future.result()
         except BaseException:
             # an interruption does not wait for jobs that have not begun
             pool.shutdown(wait=False, cancel_futures=True)
@@ -116,8 +130,8 @@ def _guarded(function: Callable[[Any], Any], job: Any) -> Any:
     try:
         return function(job)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in _STOPPING:
-            raise  # a full or broken disk is no property of this job: stop the stage
+        if isinstance(error, ChangedInput) or (isinstance(error, OSError) and error.errno in _STOPPING):
+            raise  # other pictures, or a full or broken disk, are no property of this job: stop the stage
         text = " ".join(str(error).split())
         return Failure(text if isinstance(error, StudyError) else f"{type(error).__name__}: {text}")
 
