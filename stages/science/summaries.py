@@ -268,9 +268,14 @@ def backend_agreement(
     correlation of mis over all units that both have, NaN below three or if one is constant; mean_diff (with the interval
     of a mean over units) and mean_abs_diff are of mis, second minus first.
     """
-    found = [_paired(*pair) for pair in pairs]
-    one, other = (np.concatenate([pair[place] for pair in found] or [np.empty(0)]) for place in (0, 1))
-    del found
+    sides: tuple[list[NDArray[np.float64]], ...] = ([], [])
+    for pair in pairs:
+        for side, values in zip(sides, _paired(*pair), strict=True):
+            side.append(values.copy())
+    one = np.concatenate([*sides[0], np.empty(0)])
+    sides[0].clear()  # half of the memory that the next step needs
+    other = np.concatenate([*sides[1], np.empty(0)])
+    sides[1].clear()
     n = len(one)
     difference = other - one
     mean, sd = (difference.mean(), difference.std(ddof=1)) if n > 1 else (np.nan, np.nan)
@@ -284,23 +289,25 @@ def backend_agreement(
 def rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """Spearman correlation (mean ranks for ties) of two long vectors; NaN below three values or if one is constant.
 
-    Beyond the vectors themselves it needs one copy of each: scipy's ranking of 70 million pairs would not fit.
+    Both vectors are overwritten: beside them there is room for one copy only where there are 70 million pairs.
     """
     n = len(first)
     if n < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return float("nan")
-    one, other = _centred_ranks(first), _centred_ranks(second)
-    return float((one @ other) / np.sqrt((one @ one) * (other @ other)))
+    for values in (first, second):
+        _rank_in_place(values)
+    return float((first @ second) / np.sqrt((first @ first) * (second @ second)))
 
 
-def _centred_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    ordered, ranks = np.sort(values), np.empty(len(values))
+def _rank_in_place(values: NDArray[np.float64]) -> None:
+    """Replace values by their ranks minus the mean rank."""
+    ordered = np.sort(values)
     for start in range(0, len(values), _BLOCK):
         block = values[start : start + _BLOCK]
         order = np.argsort(block)  # neighbours in a search are neighbours in memory
         below = np.searchsorted(ordered, block[order], "left")
-        ranks[start + order] = (below + np.searchsorted(ordered, block[order], "right") - len(values)) / 2
-    return ranks
+        up_to = np.searchsorted(ordered, block[order], "right")
+        block[order] = (below + up_to - len(values)) / 2
 
 
 def _paired(first: pd.DataFrame, second: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
