@@ -59,10 +59,14 @@ def test_order_of_the_pair_turns_signs_only():
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 6), st.sampled_from("abcd")), min_size=6, max_size=30))
-def test_p_and_h_are_those_of_the_libraries(rows):
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.sampled_from("abcd")), min_size=6, max_size=30),
+    st.sampled_from([0, 10**6]),
+)
+def test_p_and_h_are_those_of_the_libraries_below_and_above_their_limit(rows, limit):
     frame = pd.DataFrame(rows, columns=["value", "group"])
-    with warnings.catch_warnings():
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        patch.setattr(comparisons, "LIBRARY_MOST", limit)
         warnings.simplefilter("error", RuntimeWarning)
         table = comparisons.conover(frame["value"], frame["group"])
     kept = frame[frame.groupby("group")["value"].transform("size") >= 2]
@@ -70,7 +74,10 @@ def test_p_and_h_are_those_of_the_libraries(rows):
         assert len(table) == 0
         return
     assert table["effect"].between(-1, 1).all()
-    found = comparisons.kruskal(comparisons.joint_ranks({g: v.to_numpy() for g, v in kept.groupby("group")["value"]}))
+    samples = {group: values.to_numpy() for group, values in kept.groupby("group")["value"]}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(comparisons, "LIBRARY_MOST", limit)
+        found = comparisons.kruskal(comparisons.joint_ranks(samples), samples)
     if kept["value"].nunique() < 2:
         assert np.isnan(found["statistic"])
         return
@@ -83,7 +90,8 @@ def test_p_and_h_are_those_of_the_libraries(rows):
 
 def test_kruskal_by_hand():
     # H = 193 / 6 / (40 / 7) from the test above, 8 values in 3 groups
-    found = comparisons.kruskal(comparisons.joint_ranks({"a": [1, 2, 2], "b": [2, 3, 4], "c": [5, 6]}))
+    samples = {"a": [1, 2, 2], "b": [2, 3, 4], "c": [5, 6]}
+    found = comparisons.kruskal(comparisons.joint_ranks(samples), samples)
     h = 193 / 6 * 7 / 40
     assert found == pytest.approx(
         {"n_groups": 3, "n": 8, "statistic": h, "p": np.exp(-h / 2), "epsilon_squared": h / 7}

@@ -39,9 +39,9 @@ def third_dies(number):
 
 
 def dies_once(path):
-    """The odd ones die, and leave a file by which they know themselves when they run again."""
+    """Job 1 dies, and leaves a file by which it knows itself when it runs again."""
     number = int(path.name)
-    if number % 2 and not path.exists():
+    if number == 1 and not path.exists():
         path.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return number
@@ -82,7 +82,7 @@ def test_a_job_that_raises_is_a_failure_and_the_others_go_on(monkeypatch, count)
 @pytest.mark.parametrize("count", [2, 3])
 def test_a_job_whose_worker_dies_is_a_failure_and_the_others_go_on(monkeypatch, count):
     found = collected(third_dies, count, monkeypatch)
-    assert "died twice" in found[2].reason
+    assert "died, also while nothing else ran" in found[2].reason
     assert {place: result for place, result in found.items() if place != 2} == {0: 0, 1: 1, 3: 3, 4: 4, 5: 5}
 
 
@@ -90,7 +90,7 @@ def test_a_job_that_only_lacked_memory_beside_others_succeeds_alone(monkeypatch,
     monkeypatch.setenv("MIS_WORKERS", "2")
     found = dict(run_jobs(dies_once, [tmp_path / str(i) for i in range(4)], NAMES))
     assert found == {i: i for i in range(4)}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "3"]
+    assert (tmp_path / "1").exists()
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -26,7 +26,7 @@ log = logger("workers")
 _device = "cpu"
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # options of glibc's mallopt
 _STOPPING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-_DIED = "its worker process died twice, the second time while nothing else ran: most likely it needs more memory than there is"
+_DIED = "its worker process died, also while nothing else ran: most likely it needs more memory than there is"
 _WORTH_WORKERS = 8.0  # seconds of work below which starting processes, which import torch, costs more than it saves
 
 
@@ -73,8 +73,9 @@ def run_jobs(
     starting workers does, so does the rest.
 
     `function` is a top-level function; a job is anything that pickles. An error inside a job becomes a Failure and
-    the others go on; a full disk or changed pictures end them all. Where a worker dies (killed, out of memory), the jobs then in flight run again one by one, with the
-    memory of the machine to themselves; one whose worker dies once more is a Failure, and the others go on.
+    the others go on; a full disk or changed pictures end them all. Where a worker dies (killed, out of memory), the jobs
+    then in flight run again one by one, with the memory of the machine to themselves; one whose worker then dies is a
+    Failure, and the others go on.
     """
     if not jobs:
         return

@@ -1,8 +1,8 @@
 """Which groups differ? Kruskal-Wallis and Conover's test for independent groups, all pairs, Holm-adjusted.
 
 As in the IMI analysis: the Conover-Iman test of `scikit_posthocs.posthoc_conover`, not its Friedman variant, because the
-groups are not complete blocks. That function returns p alone and copies all values several times; here both tests come
-from the mean ranks of the groups, so that 70 million units fit in memory, and the test suite holds p against it.
+groups are not complete blocks. It gives p alone, and like scipy's Kruskal-Wallis test it copies all values several times:
+statistics, and beyond LIBRARY_MOST values p as well, come from the mean ranks of the groups by the same formulas.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import scikit_posthocs
 from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
@@ -20,6 +21,7 @@ STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 NOT_SIGNIFICANT = "NS"
 COLUMNS = ["first", "second", "n_first", "n_second", "statistic", "p", "p_holm", "stars", "effect"]
 KRUSKAL_COLUMNS = ["n_groups", "n", "statistic", "p", "epsilon_squared"]
+LIBRARY_MOST = 1_000_000  # values; their tables take about a gigabyte
 # Effects are exact up to this number of distinct values; beyond it neighbours of equal joint rank class count
 # as ties, which changes an effect by about one part in this number.
 _MAX_CLASSES = 1 << 14
@@ -80,10 +82,11 @@ def joint_ranks(samples: Samples) -> JointRanks:
 
 def conover(values: NDArray[np.floating], groups: NDArray[np.object_]) -> pd.DataFrame:
     """`conover_of` the groups named beside the values."""
-    return conover_of(joint_ranks(_samples(values, groups)))
+    samples = _samples(values, groups)
+    return conover_of(joint_ranks(samples), samples)
 
 
-def conover_of(ranks: JointRanks) -> pd.DataFrame:
+def conover_of(ranks: JointRanks, samples: Samples) -> pd.DataFrame:
     """All pairs of groups, sorted by name: COLUMNS. Groups of fewer than two values are left out.
 
     statistic  Conover's t, positive where the first group has the higher ranks:
@@ -105,6 +108,10 @@ def conover_of(ranks: JointRanks) -> pd.DataFrame:
         error = np.sqrt(ranks.variance * spread * (1 / ranks.size[first] + 1 / ranks.size[second]))
         statistic = (ranks.mean_rank[first] - ranks.mean_rank[second]) / error
     p = 2 * stats.t.sf(np.abs(statistic), n - k)
+    if n <= LIBRARY_MOST and ranks.variance > 0:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            matrix = scikit_posthocs.posthoc_conover([np.asarray(samples[name]) for name in ranks.names]).to_numpy()
+        p = matrix[first, second]
     adjusted = multipletests(p, method="holm")[1] if np.isfinite(p).all() else np.full(len(p), np.nan)
     names = np.asarray(ranks.names, dtype=object)
     return pd.DataFrame(
@@ -122,7 +129,7 @@ def conover_of(ranks: JointRanks) -> pd.DataFrame:
     )
 
 
-def kruskal(ranks: JointRanks) -> dict[str, float]:
+def kruskal(ranks: JointRanks, samples: Samples) -> dict[str, float]:
     """Kruskal-Wallis test that all groups are alike: KRUSKAL_COLUMNS.
 
     statistic is H corrected for ties, p of chi-squared with groups - 1 degrees of freedom, epsilon_squared = H / (n - 1)
@@ -130,6 +137,8 @@ def kruskal(ranks: JointRanks) -> dict[str, float]:
     """
     k, statistic = len(ranks.names), ranks.statistic if len(ranks.names) > 1 else float("nan")
     p = float(stats.chi2.sf(statistic, k - 1)) if k > 1 else float("nan")
+    if k > 1 and ranks.n <= LIBRARY_MOST and ranks.variance > 0:
+        statistic, p = (float(value) for value in stats.kruskal(*(samples[name] for name in ranks.names)))
     effect = statistic / (ranks.n - 1) if ranks.n > 1 else float("nan")
     return {"n_groups": k, "n": ranks.n, "statistic": statistic, "p": p, "epsilon_squared": effect}
 
@@ -176,9 +185,9 @@ def compare(samples: Samples, means: pd.DataFrame, value: str, name: str, condit
     tables, rows = {}, []
     for over, groups in (("layer_types", _samples(kept[value], kept["layer_type"])), ("models", samples)):
         ranks = joint_ranks(groups)
-        tables[f"conover_{over}"] = conover_of(ranks).assign(backend=name)[["backend", *COLUMNS]]
+        tables[f"conover_{over}"] = conover_of(ranks, groups).assign(backend=name)[["backend", *COLUMNS]]
         if len(ranks.names) > 1:
-            rows.append({"backend": name, "condition": condition, "groups": over, **kruskal(ranks)})
+            rows.append({"backend": name, "condition": condition, "groups": over, **kruskal(ranks, groups)})
     tables["kruskal"] = pd.DataFrame(rows, columns=["backend", "condition", "groups", *KRUSKAL_COLUMNS])
     return tables
 
