@@ -109,10 +109,10 @@ def slope_interval(
 
     A percentile interval covers too seldom with the 5 to 40 units of a split: it lacks the t quantile. So the
     interval is exp(log slope +- t * s), with s the standard deviation of the fitted log slopes over the
-    bootstrap samples and the t quantile for n - 1 degrees of freedom. In simulations with 5, 10, 20 and 40
-    units it covers the slope of the whole population in about 98, 97, 95 and 95 % of the cases at a nominal
-    95 %, percentiles in 82 to 89 %. The noise of the answers is part of the recorded his, so resampling units
-    carries it; drawing answers anew on top would count it twice. Ends are cut to SLOPE_BOUNDS.
+    bootstrap samples and the t quantile for n - 1 degrees of freedom. On simulated studies like IMI with splits of 5,
+    10, 20 and 40 units it covers the slope of very many units in 95, 95, 95 and 96 % of 2,000 studies at a nominal
+    95 % (benchmarks/coverage.py), percentiles in 81, 88, 91 and 93 %. The noise of the answers is part of the recorded his, so
+    resampling units carries it; drawing answers anew on top would count it twice. Ends are cut to SLOPE_BOUNDS.
     """
     margins, his = _checked(margins, his, objective)
     n = len(his)
