@@ -213,8 +213,11 @@ def _compare(stripe: _Stripe) -> Path:
     similarity, _ = opened(stripe.plan)
 
     def make(path: Path) -> None:
+        first, last, n = stripe.first, stripe.last, len(stripe.rows)
+        what = f"{stripe.plan.name}: pairs of images {first} to {last - 1}"
+        progress = Progress(log, (last - first) * (n - first), what, every=20)
         with open(path, "wb") as file:
-            np.save(file, similarity.pair_stripe(stripe.rows, stripe.first, stripe.last))
+            np.save(file, similarity.pair_stripe(stripe.rows, first, last, progress.step))
 
     key = {**stripe.ingredients, "first": stripe.first, "last": stripe.last}
     return stripe.store.fetch("pairs", key, ".npy", make)

@@ -152,8 +152,9 @@ def model_agreement(
 ) -> dict[str, float]:
     """Correlations over networks and conditions. Two intervals that answer different questions:
 
-    low, high                other networks like these, with as many units and answers each: Fisher z with n points (for
-                             Spearman with the standard error sqrt((1 + r^2 / 2) / (n - 3)) of Bonett and Wright 2000;
+    low, high                other networks like these, with as many units and answers each: Fisher z with n networks,
+                             whose conditions are no independent points (for Spearman with the standard error
+                             sqrt((1 + r^2 / 2) / (n - 3)) of Bonett and Wright 2000;
                              the coefficient enters half a step of ranks inside +-1, for few networks often reach it)
     nested_low, nested_high  these networks, other units and other answers (Pearson): percentiles of a
                              bootstrap of units, then of the answers of each drawn unit (binomially). It is meant
@@ -168,13 +169,14 @@ def model_agreement(
     points = group_means(mis, group), group_means(his, group)
     n = len(points[0])
     row = _row(n, float(pearson(*points)), float(spearman(*points)))
-    if units["model"].nunique() < MIN_MODELS:
+    n_networks = units["model"].nunique()
+    if n_networks < MIN_MODELS:
         return row
-    quantile = stats.norm.ppf((1 + confidence) / 2)
-    row["pearson_low"], row["pearson_high"] = fisher_interval(row["pearson"], (n - 3) ** -0.5, quantile)
+    quantile, free = stats.norm.ppf((1 + confidence) / 2), n_networks - 3
+    row["pearson_low"], row["pearson_high"] = fisher_interval(row["pearson"], free**-0.5, quantile)
     # ranks that all agree would have an interval of no width; the next coefficient below 1 is 1 - 12 / (n^3 - n)
     inside = np.clip(row["spearman"], -1 + 6 / (n**3 - n), 1 - 6 / (n**3 - n))
-    low, high = fisher_interval(inside, np.sqrt((1 + inside**2 / 2) / (n - 3)), quantile)
+    low, high = fisher_interval(inside, np.sqrt((1 + inside**2 / 2) / free), quantile)
     row["spearman_low"], row["spearman_high"] = min(low, row["spearman"]), max(high, row["spearman"])
     answers = units["n_responses"].to_numpy(np.int64)
     drawn = resample_units(units, n_bootstrap, draw)

@@ -197,8 +197,12 @@ class FeatureSimilarity(Similarity):
         return PAIR_BLOCK * max(1, blocks - 1)
 
     @torch.no_grad()
-    def pair_stripe(self, images: NDArray[np.int32], first: int, last: int) -> NDArray[np.float32]:
+    def pair_stripe(
+        self, images: NDArray[np.int32], first: int, last: int, step: Callable[[int], None] = lambda _: None
+    ) -> NDArray[np.float32]:
         """Similarities (last - first, images - first) of images[first:last] with images[first:]; `first` starts a block.
+
+        `step` hears of every block of later images how many pairs it added.
 
         Blocks are filled up with pictures of their own, so a similarity does not depend on where a stripe ends. Only
         the blocks on and right of the diagonal are computed; the others hold zeros.
@@ -217,6 +221,7 @@ class FeatureSimilarity(Similarity):
                 rows = slice(above * PAIR_BLOCK, min((above + 1) * PAIR_BLOCK, last - first))
                 columns = slice(place * PAIR_BLOCK, place * PAIR_BLOCK + len(block))
                 out[rows, columns] = found[: rows.stop - rows.start, : len(block)]
+            step(len(block) * (last - first))
         return out
 
     def _block(self, images: NDArray[np.int32], room: Tensor) -> Tensor:

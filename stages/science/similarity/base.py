@@ -85,8 +85,13 @@ class Similarity(ABC):
         """Embeddings (images, D) of manifest rows; their lengths do not matter."""
         raise NotImplementedError
 
-    def pair_stripe(self, images: NDArray[np.int32], first: int, last: int) -> NDArray[np.float32]:
-        """Similarities (last - first, images - first) of images[first:last] with images[first:]."""
+    def pair_stripe(
+        self, images: NDArray[np.int32], first: int, last: int, step: Callable[[int], None]
+    ) -> NDArray[np.float32]:
+        """Similarities (last - first, images - first) of images[first:last] with images[first:].
+
+        `step` is called with the number of pairs that were added.
+        """
         raise NotImplementedError
 
     def margins(
