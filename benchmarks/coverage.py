@@ -1,6 +1,6 @@
 """Do the intervals of the study cover what they are meant to cover? Thousands of studies whose truth is known.
 
-    python -m benchmarks.coverage                      # about 20 minutes on one quiet core
+    python -m benchmarks.coverage                      # about 20 minutes of processor time, one core
     python -m benchmarks.coverage --studies 200        # a first look
 
 Every study is drawn by `stages.science.studies`, every interval computed by the functions that the pipeline calls, with
