@@ -159,7 +159,8 @@ def model_agreement(
     nested_low, nested_high  these networks, other units and other answers (Pearson): percentiles of a
                              bootstrap of units, then of the answers of each drawn unit (binomially). It is meant
                              for the typical correlation of such studies of these networks, not for that of the
-                             networks' true means, which is higher and which it misses often (benchmarks/coverage.py)
+                             networks' true means, which is higher and which it misses often: it covers the
+                             former in 94 % and the latter in 60 % of simulated studies of nine networks of 84 units
     Below five networks both are NaN.
     """
     if not len(units):

@@ -68,6 +68,8 @@ COLUMNS = [
 ]
 SHARE_COLUMNS = ["subset", "backend", "n_units", "agreement", "ceiling", "share", "share_low", "share_high"]
 _BLOCK_VALUES = 1 << 22
+# Share of a normal distribution within one standard deviation of its mean.
+_MIDDLE = 0.6827
 
 
 def simulated_correlations(
@@ -269,22 +271,26 @@ def share_of_ceiling(
 ) -> dict[str, float]:
     """Unit-level Pearson of mis with his divided by V4 of the same units, and its joint bootstrap.
 
-    low and high are percentiles of the share over resampled units: both numbers come from the same units, so
-    what they have in common cancels. The share may exceed 1 by chance. NaN where the ceiling is 0 or undefined.
+    Both numbers come from the same resampled units, so what they have in common cancels. low and high lie symmetric
+    around the share, at the t quantile times half of the range that holds the middle 68 % of the shares over resamples: a
+    ratio has a long upper tail, for which percentiles lie too high and a standard deviation is too large. The share may
+    exceed 1 by chance. NaN where the ceiling is 0 or undefined.
     """
     mis, his = units["mis"].to_numpy(np.float64), units["his"].to_numpy(np.float64)
     answers = units["n_responses"].to_numpy(np.int64)
     agreement, ceiling = pearson(mis, his), analytic_ceiling(his, answers)
     drawn = resample_units(units, n_bootstrap, draw)
     shares = _ratio(pearson(mis[drawn], his[drawn]), analytic_ceiling(his[drawn], answers[drawn]))
-    low, high = percentile_interval(shares, confidence)
+    share = float(_ratio(agreement, ceiling))
+    low, high = percentile_interval(shares, _MIDDLE)
+    reach = stats.t.ppf((1 + confidence) / 2, max(len(units) - 1, 1)) * (high - low) / 2
     return {
         "n_units": len(units),
         "agreement": float(agreement),
         "ceiling": float(ceiling),
-        "share": float(_ratio(agreement, ceiling)),
-        "share_low": low,
-        "share_high": high,
+        "share": share,
+        "share_low": share - reach,
+        "share_high": share + reach,
     }
 
 
