@@ -10,10 +10,12 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from stages import activations
+from stages import activations, passes
 from stages.errors import StudyError
 from stages.loading import load_network
 from stages.pipeline import networks, pictures, tables
+from stages.pipeline.store import WorkStore
+from stages.pipeline.workers import Failure
 from stages.science import controls, selection, units
 from stages.science.tasks import unit_keys
 
@@ -209,7 +211,7 @@ def test_two_workers_give_the_bytes_of_one(small, fresh_store, monkeypatch):
 def test_shards_give_the_bytes_of_one_pass(small, fresh_store, monkeypatch):
     whole = contents(small.run_activations("whole"))
     fresh_store()
-    monkeypatch.setattr(activations, "_SHARD", 2 * BATCH)
+    monkeypatch.setattr(passes, "_SHARD", 2 * BATCH)
     assert contents(small.run_activations("sharded")) == whole
 
 
@@ -229,7 +231,7 @@ def forwards(monkeypatch):
 
 
 def test_an_interrupted_run_goes_on_at_the_last_finished_shard(small, fresh_store, monkeypatch, forwards):
-    monkeypatch.setattr(activations, "_SHARD", BATCH)
+    monkeypatch.setattr(passes, "_SHARD", BATCH)
     whole = contents(small.run_activations("whole"))
     assert len(forwards) == 2 * 4, "four batches of each network"
     fresh_store()
@@ -258,6 +260,111 @@ def test_a_second_run_computes_nothing(small, forwards):
     assert not forwards
 
 
+# --------------------------------------------------------------------------- several networks in a pass
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Counts the pictures that are read."""
+    rows = []
+    usual = pictures.ImageSet.pixels
+
+    def counted(self, row):
+        rows.append(row)
+        return usual(self, row)
+
+    monkeypatch.setattr(pictures.ImageSet, "pixels", counted)
+    return rows
+
+
+def three(study, **third):
+    """A study of two networks that see pictures alike and a third that sees them larger."""
+    other_view = json.dumps({"crop": 40, "resize": 40, "mean": [0.5] * 3, "std": [0.25] * 3})
+    study.params(activations__max_failed=0.5)
+    study.roster({"name": "net"}, {"name": "large", "preprocessing": other_view, **third}, {"name": "other"})
+    study.run_models()
+
+
+def test_networks_of_a_pass_read_each_picture_once_and_give_the_bytes_of_single_ones(
+    drawn_study, fresh_store, decoded, monkeypatch
+):
+    three(drawn_study)
+    decoded.clear()
+    alone = contents(drawn_study.run_activations("alone"))
+    assert len(decoded) == 3 * (4 + 60), "each network looks at four pictures first"
+    for count, wanted in ((3, 3 * 4 + 60), (2, 3 * 4 + 2 * 60)):
+        fresh_store()
+        decoded.clear()
+        monkeypatch.setenv("MIS_NETWORKS_PER_PASS", str(count))
+        monkeypatch.setattr(passes, "_SHARD", 2 * BATCH)
+        assert contents(drawn_study.run_activations(f"by {count}")) == alone
+        assert len(decoded) == wanted
+    monkeypatch.setenv("MIS_WORKERS", "2")
+    fresh_store()
+    assert contents(drawn_study.run_activations("two workers")) == alone
+
+
+def test_what_a_pass_finds_in_the_store_is_not_computed_again(drawn_study, forwards, monkeypatch):
+    monkeypatch.setattr(passes, "_SHARD", BATCH)
+    three(drawn_study)
+    alone = contents(drawn_study.run_activations("alone"))
+    store = WorkStore.open().folder / "activations"
+    first = sorted(path for path in store.rglob("*.safetensors"))[::3]
+    for path in first:
+        path.unlink()
+    forwards.clear()
+    monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "3")
+    assert contents(drawn_study.run_activations("again")) == alone
+    assert len(forwards) == len(first) == 4
+
+
+def test_a_network_that_fails_in_a_pass_leaves_the_others_alone(drawn_study, fresh_store, monkeypatch):
+    three(drawn_study, kwargs=json.dumps({"broken": [2]}))
+    alone = contents(drawn_study.run_activations("alone"))
+    assert "net.safetensors" in alone
+    assert "large.safetensors" not in alone
+    fresh_store()
+    monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "3")
+    monkeypatch.setattr(passes, "_SHARD", BATCH)
+    assert contents(drawn_study.run_activations("together")) == alone
+    failures = tables.read_csv(drawn_study.folder / "together" / "failures.csv", ["model", "reason"])
+    assert failures["model"].tolist() == ["large"]
+    assert "layer middle, unit 2 is nan" in failures["reason"].iloc[0]
+
+
+def test_a_pass_whose_worker_dies_runs_again_network_by_network(drawn_study, monkeypatch):
+    three(drawn_study)
+    jobs = []
+
+    def ran(function, waiting, names):
+        jobs.append([[job.row["name"] for job in part] for part in waiting])
+        for place, part in enumerate(waiting):
+            dies = any(job.row["name"] == "large" for job in part)
+            yield place, Failure("its worker process died") if dies else function(part)
+
+    monkeypatch.setattr(activations, "run_jobs", ran)
+    monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "3")
+    out = drawn_study.run_activations()
+    assert jobs[:2] == [[["net", "other", "large"]], [["net"], ["other"], ["large"]]]
+    assert tables.read_csv(out / "failures.csv", ["model", "reason"])["model"].tolist() == ["large"]
+    assert {path.stem for path in out.glob("*.safetensors")} == {"net", "other"}
+
+
+def test_passes_keep_views_together_and_workers_busy(monkeypatch):
+    assert passes.grouped(list("abacb"), 2) == [[0, 2], [1, 4], [3]]
+    assert passes.grouped([], 2) == []
+    monkeypatch.setenv("MIS_WORKERS", "3")
+    assert passes.networks_a_pass(10) == 1
+    monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "8")
+    assert [passes.networks_a_pass(n) for n in (1, 3, 10, 100)] == [1, 1, 4, 8]
+    monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "0")
+    with pytest.raises(StudyError, match="MIS_NETWORKS_PER_PASS is '0'"):
+        passes.networks_a_pass(3)
+
+
+# --------------------------------------------------------------------------- what is computed again
+
+
 @pytest.mark.parametrize(
     "change",
     [{"activations__n_extremes": 21}, {"activations__batch_size": 15}, {"activations__keep": []}, {"seed": 1}],
@@ -273,7 +380,7 @@ def test_a_changed_parameter_computes_again(small, forwards, change):
 
 def test_equal_values_are_ordered_by_the_keyed_mix_also_across_shards(small, monkeypatch):
     # unit 1 of `middle` is dead: 0.5 for every image
-    monkeypatch.setattr(activations, "_SHARD", BATCH)
+    monkeypatch.setattr(passes, "_SHARD", BATCH)
     out = small.run_activations()
     found = load_file(out / "other.safetensors")
     column = 8 + 1

@@ -84,14 +84,14 @@ def run_jobs(
     if probe and workers[0] == "cpu" and len(jobs) > 1:
         _start("cpu", None)
         start = time.monotonic()
-        yield 0, _guarded(function, jobs[0])
+        yield 0, guarded(function, jobs[0])
         first = 1
         if (time.monotonic() - start) * (len(jobs) - 1) < _WORTH_WORKERS:
             workers = workers[:1]
     if len(workers) == 1 or len(jobs) == 1:
         _start(workers[0], None)
         for i in range(first, len(jobs)):
-            yield i, _guarded(function, jobs[i])
+            yield i, guarded(function, jobs[i])
         return
     waiting = list(range(first, len(jobs)))
     while waiting:
@@ -116,7 +116,7 @@ def _on_workers(
     for name in used:
         queue.put(name)
     with ProcessPoolExecutor(len(used), context, _start_from, (queue, os.getpid())) as pool:
-        futures = {pool.submit(_guarded, function, jobs[place]): place for place in places}
+        futures = {pool.submit(guarded, function, jobs[place]): place for place in places}
         try:
             for future in as_completed(futures):
                 with contextlib.suppress(BrokenProcessPool):  # of jobs that were not done when a worker died
@@ -127,7 +127,8 @@ def _on_workers(
             raise
 
 
-def _guarded(function: Callable[[Any], Any], job: Any) -> Any:
+def guarded(function: Callable[[Any], Any], job: Any) -> Any:
+    """Result of a job, or a Failure; what is no property of the job (see `run_jobs`) is raised."""
     try:
         return function(job)
     except Exception as error:
