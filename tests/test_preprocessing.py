@@ -4,10 +4,14 @@ import json
 
 import numpy as np
 import pytest
+import timm
 import torch
+from PIL import Image
+from timm.data import create_transform
 from torchvision.transforms import v2
 
 from stages.errors import StudyError
+from stages.pipeline.networks import resolve_preprocessing
 from stages.science.preprocessing import Preprocessing
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
@@ -30,6 +34,28 @@ def test_agrees_with_torchvision(interpolation):
     ]
     expected = v2.Compose([*steps, v2.Normalize([0.5, 0.4, 0.3], [0.2, 0.3, 0.4])])(PICTURE)
     torch.testing.assert_close(given(interpolation=interpolation).batch([PICTURE])[0], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_border_fills_up_what_is_smaller_than_the_crop():
+    """As timm shows pictures to networks with a crop share above 1."""
+    bordered = given(mode="border", resize=24)
+    expected = create_transform(
+        32, interpolation="bicubic", mean=bordered.mean, std=bordered.std, crop_pct=32 / 24
+    )(Image.fromarray(PICTURE))  # fmt: skip
+    found = bordered.batch([PICTURE])[0]
+    black = (0 - torch.tensor(bordered.mean)) / torch.tensor(bordered.std)
+    for part in (np.s_[:, :4], np.s_[:, -4:]):
+        torch.testing.assert_close(found[part], black[:, None, None].expand(3, 4, 32))
+    # Pillow and torchvision resize alike to one level of 255
+    torch.testing.assert_close(found, expected, atol=1.01 / 255 / 0.2, rtol=0)
+
+
+def test_a_crop_share_above_one_is_shown_with_a_border():
+    row = {"name": "volo", "constructor": "volo_d4_448.sail_in1k", "kwargs": ""}
+    with torch.device("meta"):
+        model = timm.create_model(row["constructor"])
+    found = Preprocessing.parse(resolve_preprocessing(row, model), "row")
+    assert (found.mode, found.crop, found.resize) == ("border", 448, 389)
 
 
 def test_squash_keeps_the_whole_picture():
@@ -57,7 +83,7 @@ def test_survives_json():
     [
         ({"resize": 20}, "resize 20 is smaller than crop 32"),
         ({"interpolation": "lanczos"}, "allowed: bicubic, bilinear, nearest"),
-        ({"mode": "border"}, "allowed: center, squash"),
+        ({"mode": "stretch"}, "allowed: center, border, squash"),
         ({"std": [1, 0, 1]}, "std positive"),
         ({"size": 3}, "not understood"),
         ({"crop": "32"}, "crop and resize are whole numbers"),

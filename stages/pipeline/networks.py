@@ -258,7 +258,7 @@ def resolve_preprocessing(row: Mapping[str, Any], model: Any) -> dict[str, Any]:
             "interpolation": found["interpolation"],
             "mean": list(found["mean"]),
             "std": list(found["std"]),
-            "mode": "squash" if squash else "center",
+            "mode": "squash" if squash else "border" if found["crop_pct"] > 1 else "center",
         }
     if row["constructor"] in torchvision.models.list_models():
         found = torchvision.models.get_model_weights(row["constructor"]).DEFAULT.transforms()  # type: ignore[attr-defined]

@@ -29,6 +29,8 @@ class Preprocessing:
     """What a network sees of a picture.
 
     mode "center": the shorter side becomes `resize` pixels, then the central crop of `crop` x `crop` is taken.
+    mode "border": the same with a `resize` smaller than `crop`: a black border fills the crop up, as in timm where a network
+    has a crop share above 1.
     mode "squash": the whole picture becomes `crop` x `crop`, whatever its shape; `resize` is not used.
     mean and std are for RGB in 0..1.
     """
@@ -59,8 +61,8 @@ class Preprocessing:
         problems = []
         if result.interpolation not in _INTERPOLATIONS:
             problems.append(f"interpolation is {result.interpolation!r}, allowed: {', '.join(_INTERPOLATIONS)}")
-        if result.mode not in ("center", "squash"):
-            problems.append(f"mode is {result.mode!r}, allowed: center, squash")
+        if result.mode not in ("center", "border", "squash"):
+            problems.append(f"mode is {result.mode!r}, allowed: center, border, squash")
         if not (0 < result.crop <= 4096 and result.resize > 0):
             problems.append(f"crop is {result.crop} and resize is {result.resize}, both must be positive pixel counts")
         elif result.mode == "center" and result.resize < result.crop:
