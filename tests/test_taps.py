@@ -128,6 +128,7 @@ def test_the_roster_asks_for_these_rules_where_people_were_asked():
 def test_rows_to_copy_for_the_two_networks_with_files_are_valid(tmp_path):
     text = (ROOT / "data/external/models/README.md").read_text()
     header = re.search(r"`(name,constructor,kwargs,weights,sha256.*)`", text)[1]
+    assert header == (ROOT / "data/external/models/imagenet.csv").read_text().split("\n")[0]
     rows = re.findall(r"^    (\w+,.*,DIGEST,.*)$", text, re.MULTILINE)
     path = tmp_path / "roster.csv"
     path.write_text("\n".join([header, *rows]).replace("DIGEST", "0" * 64) + "\n")
