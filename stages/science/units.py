@@ -89,11 +89,14 @@ def find_layers(
     *,
     layer_types: Sequence[str],
     drop_first_last: bool = True,
+    linear: str = "all",
     norm_act: str = "before",
     taps: Sequence[Tap] = (),
 ) -> list[Layer]:
     """Wanted layers in the order of their first call, traced on `example` (3 or more images, C, H, W).
 
+    linear: "blocks" leaves out, in a network that has attention, linear layers outside of attention and feed-forward
+    blocks (a patch embedding, the merging of patches, a position bias), which are told by the class of a module around them.
     norm_act: "before" reads a norm layer with a built-in activation in front of that activation, "after" behind it.
     taps: further places to read, whatever their type.
     Raises StudyError if nothing is left.
@@ -104,12 +107,15 @@ def find_layers(
         raise StudyError("the network calls other modules for one image than for several; its units are not defined")
     ratio = len(example)
     tap_of = {(each.name, each.tap): each for each in taps}
+    outside = _outside_blocks(model) if linear == "blocks" else set()
     wanted = []
     for (name, path, call, tap, one), (*_, many) in zip(*calls, strict=True):
         module = model.get_submodule(path)
         extra = tap_of.get((name, tap))
         kind = layer_type(module) if tap == "output" or extra is None else "Other"
         if extra is None and (kind not in layer_types or (kind == "Other" and _width(module) is None)):
+            continue
+        if extra is None and path in outside:
             continue
         batch_axes = [axis for axis, (a, b) in enumerate(zip(one, many, strict=True)) if b == ratio * a]
         if not batch_axes or len(one) < 2:
@@ -136,6 +142,24 @@ def find_layers(
             + (" after the first and the last are left out (units.drop_first_last)" if drop_first_last else "")
         )
     return layers
+
+
+_ATTENTION = re.compile("attn|attention|^xca$", re.I)
+_BLOCKS = re.compile("attn|attention|^xca$|mlp|feedforward|ffn|swiglu", re.I)
+_OTHER_MLPS = re.compile("posbias$|positionbias$|^relpos|head$", re.I)  # a position bias inside an attention; a classifier
+
+
+def _outside_blocks(model: nn.Module) -> set[str]:
+    """Paths of linear layers outside of attention and feed-forward blocks, if the network has attention at all."""
+    kind = {path: type(module).__name__ for path, module in model.named_modules()}
+    if not any(_ATTENTION.search(name) for path, name in kind.items() if path):
+        return set()
+
+    def inside(path: str) -> bool:
+        around = [kind[path.rsplit(".", up)[0]] for up in range(1, path.count(".") + 1)]
+        return any(_BLOCKS.search(name) for name in around) and not any(_OTHER_MLPS.search(name) for name in around)
+
+    return {path for path, module in model.named_modules() if isinstance(module, nn.Linear) and not inside(path)}
 
 
 def _trace(
