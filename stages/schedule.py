@@ -236,7 +236,7 @@ def state_file_bytes(n_units: int, k: int) -> int:
 
 def _line(row: dict[str, Any], k: int) -> str:
     return (
-        f"  {row['name']:38s} {row['n_units']:9,d} {row['flops'] / 1e9:8,.1f} {in_words(row['memory']):>9s} "
+        f"  {row['name']:38s} {row['n_units']:9,d} {row['flops'] / 1e9:8.3g} {in_words(row['memory']):>9s} "
         f"{in_words(extremes_bytes(row['n_units'], k)):>9s}"
     )
 
