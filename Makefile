@@ -3,15 +3,20 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
+PLOTS := .dvc/tmp/plots.html
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # Idle OpenMP threads must sleep: on few cores, spinning ones slow every small operation.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: repro test lint lock bench clean-venv check-clone check-python
+.PHONY: repro plots test lint lock bench clean-venv check-clone check-python
 
-repro: check-clone $(READY)
+repro: check-clone $(READY) $(PLOTS)
 	dvc repro
 	@echo "Done. Open reports/report.html; tables are in results/tables, figures in reports/figures."
+
+plots: check-clone $(PLOTS)
+	dvc plots show
+	@echo "Open dvc_plots/index.html; it works offline. Versions side by side: dvc plots diff HEAD EXPERIMENT"
 
 test: check-clone $(READY)
 	python -m pytest
@@ -33,6 +38,10 @@ $(READY): requirements.lock | check-python
 	# some packages ship files for newer Pythons only; what does not compile is not imported here either
 	env -u PYTHONDONTWRITEBYTECODE $(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 	touch $(READY)
+
+# The template of DVC's plots with the drawing library in it, made here so that no downloaded code is in git.
+$(PLOTS): $(READY) stages/plots_page.py .dvc/plots/page.html
+	python -m stages.plots_page
 
 check-python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed, {sys.executable} is {v[0]}.{v[1]}. Name another one: make PYTHON=python3.12 repro")'
