@@ -10,8 +10,9 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: repro plots test lint lock bench clean-venv check-clone check-python
 
-repro: check-clone $(READY) $(PLOTS)
+repro: check-clone $(READY)
 	dvc repro
+	@$(MAKE) --no-print-directory $(PLOTS)
 	@echo "Done. Open reports/report.html; tables are in results/tables, figures in reports/figures."
 
 plots: check-clone $(PLOTS)
