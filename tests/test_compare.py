@@ -40,8 +40,8 @@ def write(folder, k=9, mis=0.75, digest="aaaaaaaaaa", passed=1, models=("net", "
           "net-step0,encoder,study,0,0.6,0.59,0.61")  # fmt: skip
     table(folder, "layer_types", "model,backend,layer_type,mis_mean,mis_low,mis_high", f"net,encoder,Conv,{mis:g},0.7,0.8")
     table(folder, "agreement", "backend,level,units,pearson,pearson_low,pearson_high",
-          "encoder,unit,all,0.9,0.8,0.95", "encoder,unit,outside_split,0.5,0.4,0.6",
-          "encoder,model,outside_split,0.95,,")  # fmt: skip
+          "encoder,unit,outside_split,0.5,0.4,0.6", "encoder,model,outside_split,0.95,,",
+          "encoder,unit,all,0.9,0.8,0.95")  # fmt: skip
     ceilings = ["easy,,V4,0.7,0.6,0.8,all,,,", "easy,,V1,0.8,0.7,0.9,all,,,", "easy,encoder,V4,,,,outside_split,0.7,0.6,0.8"]
     table(folder, "noise_ceiling", "subset,backend,variant,mean,low,high,units,share,share_low,share_high", *ceilings)
     table(folder, "controls", "backend,control,factor,rho,passed", f"encoder,hash,,,{passed}", "encoder,untrained:net,,,")

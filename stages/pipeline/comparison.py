@@ -161,7 +161,7 @@ def cells(values: Sequence[Any], intervals: Sequence[tuple[Any, Any]] = ()) -> t
     found = []
     for place, value in enumerate(values):
         first, this = number(values[0]), number(value)
-        text = shown(this) if this is not None else str(value or MISSING)
+        text = shown(this) if this is not None else MISSING if value is None or intervals else str(value) or "empty"
         low, high = (number(end) for end in intervals[place]) if intervals else (None, None)
         change = ""
         if place and first is not None and this is not None and this != first:
