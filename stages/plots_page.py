@@ -31,7 +31,9 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     page = args.dvc / "plots" / "page.html"
     if not page.is_file():
-        raise StudyError(f"{page}: no such file. Run this in the folder of the repository; git checkout {page} restores it")
+        raise StudyError(
+            f"{page}: no such file. Run this in the folder of the repository; git checkout {page} restores it"
+        )
     write_text(args.dvc / "tmp" / "plots.html", with_library(page.read_text(encoding="utf-8"), library()))
     command = [sys.executable, "-m", "dvc", "config", "--quiet", "--local", "plots.html_template", "tmp/plots.html"]
     subprocess.run(command, cwd=args.dvc.parent, check=True)
@@ -57,7 +59,9 @@ def with_library(page: str, script: str) -> str:
             raise StudyError(f".dvc/plots/page.html has {page.count(sign)} places {sign}; it must have one")
     for sign in ("</script", "<!--", DIVS, "{scripts}", "{refresh_tag}"):
         if sign in script:
-            raise StudyError(f"the drawing library of this vl-convert-python holds {sign}, which no page can carry inline")
+            raise StudyError(
+                f"the drawing library of this vl-convert-python holds {sign}, which no page can carry inline"
+            )
     # the braces keep its thousands of names out of the page
     return page.replace(PLACE, f"<script>\n(() => {{\n{script}\n}})();\n</script>")
 

@@ -38,16 +38,30 @@ def write(folder, k=9, mis=0.75, digest="aaaaaaaaaa", passed=1, models=("net", "
     ]
     table(folder, "models", "model,backend,role,last,mis_mean,mis_low,mis_high", *models_rows,
           "net-step0,encoder,study,0,0.6,0.59,0.61")  # fmt: skip
-    table(folder, "layer_types", "model,backend,layer_type,mis_mean,mis_low,mis_high", f"net,encoder,Conv,{mis:g},0.7,0.8")
+    table(
+        folder, "layer_types", "model,backend,layer_type,mis_mean,mis_low,mis_high", f"net,encoder,Conv,{mis:g},0.7,0.8"
+    )
     table(folder, "agreement", "backend,level,units,pearson,pearson_low,pearson_high",
           "encoder,unit,outside_split,0.5,0.4,0.6", "encoder,model,outside_split,0.95,,",
           "encoder,unit,all,0.9,0.8,0.95")  # fmt: skip
-    ceilings = ["easy,,V4,0.7,0.6,0.8,all,,,", "easy,,V1,0.8,0.7,0.9,all,,,", "easy,encoder,V4,,,,outside_split,0.7,0.6,0.8"]
+    ceilings = [
+        "easy,,V4,0.7,0.6,0.8,all,,,",
+        "easy,,V1,0.8,0.7,0.9,all,,,",
+        "easy,encoder,V4,,,,outside_split,0.7,0.6,0.8",
+    ]
     table(folder, "noise_ceiling", "subset,backend,variant,mean,low,high,units,share,share_low,share_high", *ceilings)
-    table(folder, "controls", "backend,control,factor,rho,passed", f"encoder,hash,,,{passed}", "encoder,untrained:net,,,")
+    table(
+        folder, "controls", "backend,control,factor,rho,passed", f"encoder,hash,,,{passed}", "encoder,untrained:net,,,"
+    )
     (folder / "results/metrics.json").write_text(json.dumps({"mis_mean": mis, "n_units": 1234}))
     digests = {"images": digest, "task_rule": {"n_tasks": 20}}
-    provenance = {"params": params, "digests": digests, "packages": {"numpy": "2.0"}, "python": "3.11", "device_kinds": ["cpu"]}
+    provenance = {
+        "params": params,
+        "digests": digests,
+        "packages": {"numpy": "2.0"},
+        "python": "3.11",
+        "device_kinds": ["cpu"],
+    }
     (folder / "results/provenance.json").write_text(json.dumps(provenance))
     (folder / "params.yaml").write_text(json.dumps(params))
     lock = {
@@ -113,7 +127,9 @@ def test_names_mean_experiments_revisions_and_the_workspace(repository):
 
 
 def test_unknown_version_names_the_ones_there_are(repository):
-    with pytest.raises(StudyError, match=r"'k6' is no experiment, no git revision and not 'workspace'. Experiments: k5, old"):
+    with pytest.raises(
+        StudyError, match=r"'k6' is no experiment, no git revision and not 'workspace'. Experiments: k5, old"
+    ):
         revisions.resolve(["k6"], repository)
 
 

@@ -52,7 +52,10 @@ def test_every_plot_has_words_and_a_template_of_its_own():
 
 
 def test_columns_of_a_template_are_found():
-    spec = {"transform": [{"calculate": "datum.a + 1", "as": "b"}], "encoding": {"x": {"field": "b"}, "y": {"field": "c"}}}
+    spec = {
+        "transform": [{"calculate": "datum.a + 1", "as": "b"}],
+        "encoding": {"x": {"field": "b"}, "y": {"field": "c"}},
+    }
     assert named_columns(spec) == {"a", "c"}
 
 
@@ -112,7 +115,9 @@ def specs(page):
 
 
 def test_pages_say_what_to_run_until_the_library_is_there_and_then_carry_it(repository):
-    (repository / "results/tables/agreement.csv").write_text("backend,level,units,n,pearson\n")  # a study without people
+    (repository / "results/tables/agreement.csv").write_text(
+        "backend,level,units,n,pearson\n"
+    )  # a study without people
     before = drawn(repository)
     assert "make plots" in before
     assert len(before) < 2_000_000

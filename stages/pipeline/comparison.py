@@ -204,7 +204,9 @@ def compare(results: Sequence[Results]) -> dict[str, Any]:
 
 def _summary(first: Results, other: Results) -> dict[str, Any]:
     """What the first lines say of one version."""
-    changed = [name for name in _union([first.params, other.params]) if first.params.get(name) != other.params.get(name)]
+    changed = [
+        name for name in _union([first.params, other.params]) if first.params.get(name) != other.params.get(name)
+    ]
     orders = [[row["model"] for row in _ordered(each)] for each in (first, other)]
     mean = cells([each.metrics.get("mis_mean") for each in (first, other)])
     return {
@@ -227,7 +229,9 @@ def _ordered(each: Results) -> list[Row]:
     return sorted(rows, key=lambda row: (-(number(row.get("mis_mean")) or 0.0), row["model"]))
 
 
-def _plain_table(caption: str, head: str, parts: Sequence[Mapping[str, Any]], *, differing: bool = False) -> Table | None:
+def _plain_table(
+    caption: str, head: str, parts: Sequence[Mapping[str, Any]], *, differing: bool = False
+) -> Table | None:
     rows = []
     for name in sorted(_union(parts)):
         values = [part.get(name) for part in parts]
@@ -236,7 +240,9 @@ def _plain_table(caption: str, head: str, parts: Sequence[Mapping[str, Any]], *,
     return Table(caption, (head,), tuple(rows)) if rows else None
 
 
-def _aligned(results: Sequence[Results], table: str, names: Sequence[str], keep: Callable[[Row], bool]) -> dict[Name, list[Row]]:
+def _aligned(
+    results: Sequence[Results], table: str, names: Sequence[str], keep: Callable[[Row], bool]
+) -> dict[Name, list[Row]]:
     """Rows of one table by their name, one a version (empty where it has none), in the order of the versions' files."""
     indexed = [
         {tuple(row.get(name, "") for name in names): row for row in each.tables[table] if keep(row)} for each in results
@@ -266,7 +272,9 @@ def _scores(
 
 def _with_ends(group: Sequence[Row], value: str, stem: str) -> tuple[Cell, ...]:
     """Cells of a row, with the interval in its columns stem_low and stem_high."""
-    return cells([row.get(value) for row in group], [(row.get(f"{stem}_low"), row.get(f"{stem}_high")) for row in group])
+    return cells(
+        [row.get(value) for row in group], [(row.get(f"{stem}_low"), row.get(f"{stem}_high")) for row in group]
+    )
 
 
 def _cut(table: Table, file: str) -> Table:
@@ -324,7 +332,9 @@ def _controls(results: Sequence[Results]) -> dict[str, Any]:
     ]
     return {
         "counts": list(zip([each.version.name for each in results], counts, strict=True)),
-        "failing": Table("Controls that fail", ("similarity", *names[1:]), tuple(failing), numeric=False) if failing else None,
+        "failing": Table("Controls that fail", ("similarity", *names[1:]), tuple(failing), numeric=False)
+        if failing
+        else None,
     }
 
 
@@ -349,7 +359,11 @@ def _data(results: Sequence[Results]) -> Table | None:
             for place, value in enumerate(values)
         )  # fmt: skip
         rows.append(((name,), tuple(marks)))
-    return Table("Digests of data and results (first 8 characters)", ("what",), tuple(rows), numeric=False) if rows else None
+    return (
+        Table("Digests of data and results (first 8 characters)", ("what",), tuple(rows), numeric=False)
+        if rows
+        else None
+    )
 
 
 def _code(first: Results, other: Results) -> tuple[str, list[str]]:

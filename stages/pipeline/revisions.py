@@ -81,7 +81,9 @@ def _resolve(name: str, root: Path, known: Sequence[Experiment], head: str) -> V
     here = [each for each in found if each.baseline == head]
     if len(here or found) > 1:
         commits = ", ".join(each.commit[:10] for each in found)
-        raise StudyError(f"there are {len(found)} experiments {name!r}, of different commits; name one by its commit: {commits}")
+        raise StudyError(
+            f"there are {len(found)} experiments {name!r}, of different commits; name one by its commit: {commits}"
+        )
     if found:
         return Version(name, "experiment", (here or found)[0].commit, root)
     commit = _commit(root, name)
