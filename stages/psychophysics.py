@@ -29,7 +29,7 @@ from stages.pipeline.tables import KEY, read_json, read_parquet, sha256_file, wr
 from stages.science import groups, ranking
 
 log = logger("psychophysics")
-RESPONSE_COLUMNS = [*KEY, "task", "participant", "correct", "confidence"]
+RESPONSE_COLUMNS = [*KEY, "task", "participant", "correct", "confidence", "source"]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -135,9 +135,8 @@ def analyse(args: argparse.Namespace) -> None:
         with questions.new_folder(args.out) as folder:
             write_csv(folder / "groups.csv", measured)
             write_csv(folder / "tests.csv", tests)
-            write_csv(
-                folder / "answers.csv", responses[RESPONSE_COLUMNS].sort_values(RESPONSE_COLUMNS[:6], kind="stable")
-            )
+            answers = responses.assign(source=source)[RESPONSE_COLUMNS]
+            write_csv(folder / "answers.csv", answers.sort_values(RESPONSE_COLUMNS[:6], kind="stable"))
     title = "Simulated answers: no person gave them." if simulated else "Answers of people."
     print(f"{title} Shares of right answers, groups of units; intervals of {100 * args.confidence:g} %\n")
     print(f"{shown(measured)}\n\n{shown(tests)}\n")

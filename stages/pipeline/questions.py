@@ -152,8 +152,7 @@ def read_responses(path: Path, key: Key) -> tuple[pd.DataFrame, bool]:
 
 
 def _of_questions(path: Path, table: pd.DataFrame, questions: pd.DataFrame) -> pd.DataFrame:
-    missing = [name for name in ("participant",) if name not in table.columns]
-    if missing or not {"choice", "correct"} & set(table.columns):
+    if "participant" not in table.columns or not {"choice", "correct"} & set(table.columns):
         raise StudyError(
             f"{path} needs the columns question, participant and choice (or correct); it has {', '.join(table.columns)}"
         )
@@ -171,8 +170,10 @@ def _of_questions(path: Path, table: pd.DataFrame, questions: pd.DataFrame) -> p
         right = table["correct"].str.strip().str.lower().map({"true": True, "1": True, "false": False, "0": False})
         _refuse(path, table["correct"], right.isna(), "correct", "True, False, 1 or 0")
         found["correct"] = right.to_numpy(dtype=bool)
-    levels = pd.to_numeric(table.get("confidence", pd.Series("", index=table.index)), errors="coerce")
-    found["confidence"] = levels.astype("Float64").to_numpy()
+    given = table.get("confidence", pd.Series("", index=table.index)).str.strip()
+    levels = pd.to_numeric(given.where(given != ""), errors="coerce")
+    _refuse(path, given, (given != "") & ~levels.isin([1, 2, 3]), "confidence", "1, 2, 3 or empty")
+    found["confidence"] = levels.astype("Int8").array
     doubled = found.duplicated(["participant", *KEY])
     if doubled.any():
         log.warning("%s: %d answers are a person's second one to a unit; all count", path.name, int(doubled.sum()))

@@ -159,7 +159,8 @@ def difference(responses: pd.DataFrame, first: str, second: str, confidence: flo
 
     The answers are clustered by unit and by person, as in `components.mean_of_networks`; a person who answers both groups
     alike moves both shares, which the clusters of people take out of the difference. Quantile of t with one degree of
-    freedom less than there are units in the smaller group, or people. NaN ends below two of either.
+    freedom less than there are units in the smaller group, or people. NaN ends below two of either, and where all answers
+    of each group are alike.
     """
     sides = [responses[responses["group"] == name] for name in (first, second)]
     shares = [side["correct"].mean() for side in sides]
@@ -174,7 +175,7 @@ def difference(responses: pd.DataFrame, first: str, second: str, confidence: flo
     variance = max(by_unit + by_person - float((influence["part"] ** 2).sum()), by_unit, by_person)
     fewest = min(*(side[_UNIT].drop_duplicates().shape[0] for side in sides), influence["participant"].nunique())
     change = float(shares[0] - shares[1])
-    if fewest < 2:
+    if fewest < 2 or variance == 0:
         return change, float("nan"), float("nan")
     reach = float(stats.t.ppf((1 + confidence) / 2, fewest - 1) * np.sqrt(variance))
     return change, change - reach, change + reach
