@@ -154,14 +154,15 @@ def test_same_study_gives_the_same_bytes(study, exported, tmp_path):
 
 
 def test_held_out_tasks_did_not_choose_their_unit(study, tmp_path):
-    out = export(study, tmp_path / "held", "--held-out", "--tasks=2", "--no-pictures")
+    out = export(study, tmp_path / "held", "--held-out", "--tasks=2", "--units=6", "--no-pictures")
     units = pd.DataFrame(rows(out, "units"))
     assert {tuple(task["task"] for task in tasks) for tasks in units["tasks"]} == {(1, 3)}
     easiest = units[units["group"] == "easiest"]
     assert easiest["even"].is_monotonic_decreasing
     facts = manifest(out)
     assert facts["held_out"] is True
-    assert facts["networks"][0]["groups"][0]["expected"] == pytest.approx(easiest["odd"].mean(), abs=1e-5)
+    group = facts["networks"][0]["groups"][0]
+    assert (group["chosen_by"], group["expected"]) == pytest.approx((easiest["even"].mean(), easiest["odd"].mean()), abs=1e-5)
 
 
 @pytest.mark.parametrize(
