@@ -1,9 +1,8 @@
-# `make repro` builds the environment and the whole study, `make test` runs the tests.
+# `make repro` builds the environment and the whole study, `make test` runs the tests, `make plots` draws DVC's plots.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
-PLOTS := .dvc/tmp/plots.html
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # Idle OpenMP threads must sleep: on few cores, spinning ones slow every small operation.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -12,10 +11,12 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 repro: check-clone $(READY)
 	dvc repro
-	@$(MAKE) --no-print-directory $(PLOTS)
+	python -m stages.plots_page
 	@echo "Done. Open reports/report.html; tables are in results/tables, figures in reports/figures."
 
-plots: check-clone $(PLOTS)
+# The drawing library goes into the page here, so that no downloaded code is in git.
+plots: check-clone $(READY)
+	python -m stages.plots_page
 	dvc plots show
 	@echo "Open dvc_plots/index.html; it works offline. Versions side by side: dvc plots diff HEAD EXPERIMENT"
 
@@ -39,10 +40,6 @@ $(READY): requirements.lock | check-python
 	# some packages ship files for newer Pythons only; what does not compile is not imported here either
 	env -u PYTHONDONTWRITEBYTECODE $(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 	touch $(READY)
-
-# The template of DVC's plots with the drawing library in it, made here so that no downloaded code is in git.
-$(PLOTS): $(READY) stages/plots_page.py .dvc/plots/page.html
-	python -m stages.plots_page
 
 check-python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed, {sys.executable} is {v[0]}.{v[1]}. Name another one: make PYTHON=python3.12 repro")'

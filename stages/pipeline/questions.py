@@ -25,7 +25,7 @@ from stages.errors import StudyError
 from stages.pipeline.answers import read_answers
 from stages.pipeline.log import Progress, logger
 from stages.pipeline.pictures import ImageSet
-from stages.pipeline.tables import KEY, read_csv, read_json, sha256_file, write_bytes, write_csv, write_json, write_text
+from stages.pipeline.tables import KEY, read_csv, read_json, sha256_file, write_csv, write_json, write_text
 
 log = logger("psychophysics")
 SCHEMA = 1
@@ -68,6 +68,7 @@ def write_pictures(folder: Path, images: ImageSet, rows: Sequence[int], kind: st
     `size`: centre squares of at most this many pixels a side, as people saw them in IMI (224), never enlarged; 0 takes
     whole pictures. Encoded anew, so that no name, date or place of a camera goes along.
     """
+    (folder / "images").mkdir()
     progress = Progress(log, len(rows), "pictures", every=5.0)
     found = []
     for row in rows:
@@ -78,7 +79,7 @@ def write_pictures(folder: Path, images: ImageSet, rows: Sequence[int], kind: st
         buffer = io.BytesIO()
         picture.save(buffer, kind, **({"quality": _JPEG_QUALITY, "subsampling": 0} if kind == "jpeg" else {}))
         path = folder / file_of(int(row), kind)
-        write_bytes(path, buffer.getvalue())
+        path.write_bytes(buffer.getvalue())  # the folder as a whole is atomic
         found.append((int(row), file_of(int(row), kind), *picture.size, sha256_file(path)))
         progress.step()
     write_csv(folder / "images.csv", pd.DataFrame(found, columns=["image", "file", "width", "height", "sha256"]))
