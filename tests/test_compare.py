@@ -247,6 +247,19 @@ def test_page_is_whole_and_fetches_nothing(repository):
     assert text.count('scope="col"') > 10
 
 
+def test_marks_lie_on_the_axis_that_holds_all_numbers(repository):
+    found = compared(repository, "k5")["strips"]
+    assert list(found) == ["encoder"], "of the similarity that leads"
+    # HEAD: net .75 +- .01, other .65 +- .01; k5: net .7125 +- .01, other .8125 +- .01. The axis goes from .64 to .8225
+    assert (found["encoder"].low, found["encoder"].high) == ("0.64", "0.8225")
+    rows = dict(found["encoder"].rows)
+    per_cent = 100 / 0.1825
+    assert rows["net"][0] == pytest.approx((0.1 * per_cent, 0.12 * per_cent, 0.11 * per_cent), abs=0.01)
+    assert rows["other"][1] == pytest.approx((0.1625 * per_cent, 100, 0.1725 * per_cent), abs=0.01)
+    experiment(repository, "fewer", models=("net",))
+    assert dict(compared(repository, "fewer")["strips"]["encoder"].rows)["other"][1] is None
+
+
 def test_numbers_are_short():
     assert comparison.shown(0.123456) == "0.1235"
     assert comparison.shown(-12345.0) == "−12,345"

@@ -9,7 +9,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ruamel.yaml import YAML, YAMLError
@@ -19,6 +19,7 @@ from stages.pipeline.revisions import WORKSPACE, Version
 
 TABLES = ("models", "layer_types", "agreement", "noise_ceiling", "controls")
 MOST_ROWS = 100  # a longer table shows its largest changes
+MOST_MARKED = 40  # rows of a drawn table
 MISSING = "–"
 CEILINGS = ("V4", "V4w", "mixed", "split_half", "true")  # variants that estimate the same thing, see README
 LEVELS = {"unit": "units", "unit_within": "units inside a network", "model": "networks"}
@@ -48,12 +49,16 @@ class Results:
 
 @dataclass(frozen=True)
 class Cell:
-    """`low` and `high` stand below the value, `change` is the difference to the first version; `moved`: it differs."""
+    """`interval` stands below the value, `change` is the difference to the first version; `moved`: it differs.
+
+    `numbers` are low end, value and high end, as far as there are any.
+    """
 
     text: str
     interval: str = ""
     change: str = ""
     moved: bool = False
+    numbers: tuple[float | None, float | None, float | None] = field(default=(None, None, None), compare=False)
 
 
 @dataclass(frozen=True)
@@ -167,7 +172,8 @@ def cells(values: Sequence[Any], intervals: Sequence[tuple[Any, Any]] = ()) -> t
         if place and first is not None and this is not None and this != first:
             change = shown(this - first, sign=True)
         interval = "" if low is None or high is None else f"{shown(low)} to {shown(high)}"
-        found.append(Cell(text, interval, change, place > 0 and str(value) != str(values[0])))
+        moved = place > 0 and str(value) != str(values[0])
+        found.append(Cell(text, interval, change, moved, (low, this, high)))
     return tuple(found)
 
 
@@ -182,6 +188,7 @@ def _union(parts: Sequence[Mapping[Any, Any]]) -> list[Any]:
 def compare(results: Sequence[Results]) -> dict[str, Any]:
     """All that the page shows."""
     leads = [name for name in dict.fromkeys(each.lead for each in results) if name]
+    networks = _scores(results, "models", ("backend", "model"), "Networks: mean MIS of their units", leads, _ranked)
     return {
         "versions": [each.version for each in results],
         "leads": leads,
@@ -191,7 +198,8 @@ def compare(results: Sequence[Results]) -> dict[str, Any]:
         "metrics": _plain_table("Headline numbers", "number", [each.metrics for each in results]),
         "agreement": _agreement(results),
         "ceiling": _ceiling(results),
-        "models": _scores(results, "models", ("backend", "model"), "Networks: mean MIS of their units", leads, _ranked),
+        "models": networks,
+        "strips": {name: strip(table) for name, table in networks.items() if name in leads},
         "layer_types": _scores(results, "layer_types", ("backend", "model", "layer_type"), "Layer types: mean MIS", leads),
         "controls": _controls(results),
         "environment": _plain_table(
@@ -283,13 +291,43 @@ def _cut(table: Table, file: str) -> Table:
         return table
 
     def moved(row: tuple[Name, tuple[Cell, ...]]) -> float:
-        values = [number(cell.text.replace("−", "-").replace(",", "")) for cell in row[1]]
+        values = [cell.numbers[1] for cell in row[1]]
         known = [value for value in values if value is not None]
         return max(known) - min(known) if len(known) == len(values) else float("inf")
 
     kept = set(sorted(range(len(table.rows)), key=lambda place: -moved(table.rows[place]))[:MOST_ROWS])
     note = f"The {MOST_ROWS} of {len(table.rows):,} rows that moved most; all are in results/tables/{file}.csv of each version."
     return Table(table.caption, table.head, tuple(row for place, row in enumerate(table.rows) if place in kept), note)
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A table as marks on one axis; places are in percent of it. A mark is (from, to, at), None where there is none."""
+
+    low: str
+    high: str
+    rows: tuple[tuple[str, tuple[tuple[float, float, float] | None, ...]], ...]
+
+
+def strip(table: Table) -> Strip | None:
+    """Marks of a table with at most MOST_MARKED rows, on the axis that holds all its numbers; None for other tables."""
+    numbers = [number for _, row in table.rows for cell in row for number in cell.numbers if number is not None]
+    if not numbers or len(table.rows) > MOST_MARKED:
+        return None
+    low, high = min(numbers), max(numbers)
+    width = (high - low) or 1.0
+
+    def mark(cell: Cell) -> tuple[float, float, float] | None:
+        start, at, end = cell.numbers
+        if at is None:
+            return None
+        places = [
+            100 * (value - low) / width for value in (at if start is None else start, at if end is None else end, at)
+        ]
+        return round(places[0], 2), round(places[1], 2), round(places[2], 2)
+
+    rows = tuple((" ".join(name), tuple(mark(cell) for cell in row)) for name, row in table.rows)
+    return Strip(shown(low), shown(high), rows)
 
 
 def _agreement(results: Sequence[Results]) -> Table | None:
