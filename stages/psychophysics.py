@@ -139,7 +139,7 @@ def analyse(args: argparse.Namespace) -> None:
             write_csv(folder / "answers.csv", answers.sort_values(RESPONSE_COLUMNS[:6], kind="stable"))
     title = "Simulated answers: no person gave them." if simulated else "Answers of people."
     print(f"{title} Shares of right answers, groups of units; intervals of {100 * args.confidence:g} %\n")
-    print(f"{shown(measured)}\n\n{shown(tests)}\n")
+    print("\n\n".join(shown(table) for table in (measured, tests) if len(table)) + "\n")
     for model in pd.unique(measured["model"]):
         print(f"{model}: {verdict(tests[tests['model'] == model])}")
 

@@ -291,6 +291,17 @@ def test_broken_answers_are_named_with_their_row(exported, tmp_path, column, val
         analyse(exported, tmp_path / "a.csv")
 
 
+def test_few_answers_give_what_they_can_and_none_are_refused(exported, tmp_path, capsys):
+    table, key = fabricated(exported), questions.read_key(exported).questions.set_index("question")
+    table[table["question"].map(key["group"]) == "easiest"].to_csv(tmp_path / "a.csv", index=False)
+    analyse(exported, tmp_path / "a.csv", tmp_path / "out")
+    assert "net: too few groups with two answered units to compare" in capsys.readouterr().out
+    assert (tmp_path / "out/tests.csv").read_text().count("\n") == 1
+    table.head(0).to_csv(tmp_path / "b.csv", index=False)
+    with pytest.raises(StudyError, match=r"b\.csv has no rows"):
+        analyse(exported, tmp_path / "b.csv")
+
+
 def test_missing_columns_and_files_say_what_is_needed(exported, tmp_path):
     pd.DataFrame({"question": ["q000001"], "who": ["a"]}).to_csv(tmp_path / "a.csv", index=False)
     with pytest.raises(

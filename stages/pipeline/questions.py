@@ -136,6 +136,8 @@ def read_responses(path: Path, key: Key) -> tuple[pd.DataFrame, bool]:
     human.source table. Answers to units of no group are counted in the log and left out.
     """
     table = read_csv(path, text=_TEXT)
+    if table.empty:
+        raise StudyError(f"{path} has no rows, so no answers")
     simulated = "source" in table.columns and bool((table["source"].str.strip() == "simulated").any())
     if "question" in table.columns:
         return _of_questions(path, table, key.questions), simulated
