@@ -6,7 +6,9 @@ import shutil
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
+import vl_convert
 from ruamel.yaml import YAML
 
 from stages import plots_page
@@ -133,3 +135,11 @@ def test_pages_say_what_to_run_until_the_library_is_there_and_then_carry_it(repo
         assert found["models"]["title"] == PLOTS["models"]["title"]
         assert "DVC_METRIC" not in json.dumps(found)
         assert found["models"]["data"]["values"][0]["rev"] == "workspace"
+    for name, spec in found.items():
+        drawing = vl_convert.vegalite_to_svg(spec)
+        marks = drawing.count('aria-roledescription="point"')
+        assert marks >= 4, f"{name} draws its rows"
+        assert "NaN" not in drawing
+        assert "undefined" not in drawing
+    models = pd.read_csv(ROOT / "results/tables/models.csv").query("role == 'study' and last == 1")
+    assert vl_convert.vegalite_to_svg(found["models"]).count('aria-roledescription="point"') == len(models)
