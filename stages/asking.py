@@ -20,6 +20,7 @@ from stages.science.randomness import generator
 from stages.science.tasks import unit_keys
 
 CONDITION = "natural"
+MOST_MODELS = 10  # networks that are asked about unless they are named
 _UNIT = ["model", "layer", "unit"]
 
 
@@ -48,12 +49,16 @@ class Asked:
 
 
 def chosen_models(wanted: list[str], roster: Path) -> list[str]:
-    """Networks to ask about: those named, else every studied one (of a training its last checkpoint)."""
+    """Networks to ask about: those named, else all studied ones (of a training its last checkpoint) if they are few."""
     table = networks.read_roster(roster)
     known = table[(table["role"] == "study") & (table["last"] == 1)]["name"].tolist()
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise StudyError(f"--models names {', '.join(unknown)}; studied networks are {', '.join(known)}")
+    if not wanted and len(known) > MOST_MODELS:
+        raise StudyError(
+            f"the study has {len(known)} networks, too many to ask about all; name some, as --models {known[0]},{known[1]}"
+        )
     return list(dict.fromkeys(wanted)) or known
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from stages import psychophysics
+from stages import asking, psychophysics
 from stages.errors import StudyError
 from stages.pipeline import questions
 from stages.pipeline.tables import KEY, read_parquet, sha256_file, write_json, write_parquet
@@ -162,7 +162,9 @@ def test_held_out_tasks_did_not_choose_their_unit(study, tmp_path):
     facts = manifest(out)
     assert facts["held_out"] is True
     group = facts["networks"][0]["groups"][0]
-    assert (group["chosen_by"], group["expected"]) == pytest.approx((easiest["even"].mean(), easiest["odd"].mean()), abs=1e-5)
+    assert (group["chosen_by"], group["expected"]) == pytest.approx(
+        (easiest["even"].mean(), easiest["odd"].mean()), abs=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -181,6 +183,17 @@ def test_what_cannot_be_asked_is_refused_by_name(study, tmp_path, options, messa
     with pytest.raises(StudyError, match=message):
         export(study, tmp_path / "out", *options)
     assert not list(tmp_path.iterdir())
+
+
+def test_all_networks_are_asked_about_only_if_they_are_few(study, monkeypatch):
+    roster = study / "data/models/roster.csv"
+    assert asking.chosen_models([], roster) == ["net", "other"]
+    monkeypatch.setattr(asking, "MOST_MODELS", 1)
+    with pytest.raises(
+        StudyError, match="the study has 2 networks, too many to ask about all; name some, as --models net,other"
+    ):
+        asking.chosen_models([], roster)
+    assert asking.chosen_models(["other"], roster) == ["other"]
 
 
 def test_wrong_numbers_are_refused(capsys):
