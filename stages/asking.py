@@ -21,6 +21,7 @@ from stages.science.tasks import unit_keys
 
 CONDITION = "natural"
 MOST_MODELS = 10  # networks that are asked about unless they are named
+_MOST_NAMED = 20  # networks that a message names
 _UNIT = ["model", "layer", "unit"]
 
 
@@ -54,7 +55,8 @@ def chosen_models(wanted: list[str], roster: Path) -> list[str]:
     known = table[(table["role"] == "study") & (table["last"] == 1)]["name"].tolist()
     unknown = [name for name in wanted if name not in known]
     if unknown:
-        raise StudyError(f"--models names {', '.join(unknown)}; studied networks are {', '.join(known)}")
+        more = ", ..." if len(known) > _MOST_NAMED else ""
+        raise StudyError(f"--models names {', '.join(unknown)}; studied networks are {', '.join(known[:_MOST_NAMED])}{more}")
     if not wanted and len(known) > MOST_MODELS:
         raise StudyError(
             f"the study has {len(known)} networks, too many to ask about all; name some, as --models {known[0]},{known[1]}"
