@@ -7,6 +7,10 @@ stands the processor time of all threads, which work of others on the same cores
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter, process_time
@@ -17,7 +21,8 @@ from numpy.typing import NDArray
 
 from stages.pipeline.tables import write_csv
 
-RESULTS = Path(__file__).resolve().parent / "results"
+COMMITTED = Path(__file__).resolve().parent / "results"
+RESULTS = Path(os.environ.get("MIS_BENCHMARKS") or COMMITTED)  # another folder for runs that are no measurement
 THREADS = 2
 
 
@@ -64,8 +69,15 @@ def memory(field: str) -> int:
     raise OSError(f"/proc/self/status has no line {field}")
 
 
+def in_process(module: str, *options: object) -> dict[str, object]:
+    """What `python -m MODULE OPTIONS` prints as JSON in its last line: a fresh process, so that its peak is its own."""
+    call = [sys.executable, "-m", module, *(str(option) for option in options)]
+    done = subprocess.run(call, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def report(name: str, title: str, rows: list[dict[str, object]]) -> None:
-    """Print a table and keep it as results/NAME.csv."""
+    """Print a table and keep it as NAME.csv in the folder of results."""
     frame = pd.DataFrame(rows)
     write_csv(RESULTS / f"{name}.csv", frame)
     print(f"\n{title}\n{frame.to_string(index=False, float_format=lambda value: f'{value:.4g}')}", flush=True)

@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
 
@@ -25,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from benchmarks.harness import THREADS, Times, memory, ratios, report, take_turns, timed, use_threads
+from benchmarks.harness import THREADS, Times, in_process, memory, ratios, report, take_turns, timed, use_threads
 from stages.science.randomness import generator
 from stages.science.selection import Extremes, Ranked, pack, unmix32, unpack
 
@@ -224,11 +222,8 @@ def memory_rows(args: argparse.Namespace) -> list[dict[str, object]]:
     rows = []
     state = 2 * K * (4 + 4) * args.units  # float32 values and int32 image numbers of both sides
     for n_images in (args.images, 2 * args.images):
-        call = ["--peak", str(n_images), "--units", str(args.units), "--batch", str(args.batch)]
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.selection", *call], check=True, capture_output=True, text=True
-        )
-        peaks = json.loads(done.stdout)
+        call = ("--peak", n_images, "--units", args.units, "--batch", args.batch)
+        peaks = in_process("benchmarks.selection", *call)
         row: dict[str, object] = {"units": args.units, "images": n_images, "state_bytes": state}
         for name, peak_bytes in peaks.items():
             row |= {f"{name}_bytes": peak_bytes, f"{name}_states": peak_bytes / state}
