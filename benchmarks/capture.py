@@ -1,0 +1,228 @@
+"""What it costs to read every unit beside a forward pass, and to select from what was read.
+
+    python -m benchmarks.capture [NETWORK ...] [--batch 16] [--rounds 7] [--threads 1] [--device cpu] [--precision float32]
+    python -m benchmarks.capture --device cuda --precision float16 --batch 256 --name capture_cuda
+
+Three forms take turns on the same batch, a new one every round: `plain` runs the network, `capture` also reads all units of
+its convolutions, linear layers and norms, `select` also hands them to Extremes and Moments, as a worker of the stage
+`activations` does: one thread, and freed memory kept. Selection starts where 8,192 images have gone before, so that a value
+enters a list as often as on average over a study of 50,000 images (1 in 20; in one of 1.28 million 1 in 300). Networks have
+random weights and images are noise, which changes no operation. Before the clock starts, captured values are compared with
+means taken from the outputs of all modules in double precision.
+
+`forward_share` is the share of a plain pass in one with selection. Operations are those of benchmarks.flops; with autocast
+(--precision) convolutions and matrix products run in half precision and captured means in float32.
+
+Expected on 1 core: `capture_ratio` and `select_ratio` as in results/capture.csv; the aims are at most 1.10 and 1.25.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.flops import operations
+from benchmarks.harness import ratios, report, take_turns
+from stages.pipeline import workers
+from stages.science import units
+from stages.science.randomness import generator
+from stages.science.selection import Extremes, Moments
+from stages.science.tasks import unit_keys
+from stages.science.training import initialised
+
+SEED = 0
+NETWORKS = ("resnet50", "vit_small_patch16_224", "convnext_tiny", "mobilenetv2_100")
+LAYER_TYPES = ("Conv", "Linear", "BatchNorm", "LayerNorm", "GroupNorm")
+K = 200  # images a side
+SEEN = 8192  # images before the first round
+PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+TOLERANCE = 1e-4  # of a captured mean, relative to the largest value of its layer
+
+
+def pictures(network: str, turn: int, batch: int, size: int, device: torch.device) -> torch.Tensor:
+    """Normalised noise (batch, 3, size, size), another one for every turn."""
+    drawn = generator(SEED, "benchmark", network, "images", turn).standard_normal((batch, 3, size, size), np.float32)
+    return torch.from_numpy(drawn).to(device)
+
+
+def autocast(device: torch.device, precision: str) -> Any:
+    """The context in which a network runs with this precision."""
+    if precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, PRECISIONS[precision])
+
+
+def opened(network: str, device: torch.device) -> tuple[torch.nn.Module, int, list[units.Layer]]:
+    """A timm network with keyed random weights, the side of its pictures, and its layers by the rules of the study."""
+    import timm
+
+    model = initialised(lambda: timm.create_model(network, pretrained=False), SEED, network).eval().to(device)
+    size = int(model.pretrained_cfg["input_size"][-1])
+    example = pictures(network, 0, 3, size, device)
+    return model, size, units.find_layers(model, example, layer_types=LAYER_TYPES)
+
+
+@torch.no_grad()
+def direct_values(model: torch.nn.Module, layers: Sequence[units.Layer], batch: torch.Tensor) -> NDArray[np.float64]:
+    """Means (images, units) of every layer's output in double precision, from hooks of their own."""
+    outputs: dict[tuple[str, str], list[torch.Tensor]] = {}
+    handles = []
+
+    def keep(place: tuple[str, str], value: torch.Tensor) -> None:
+        outputs.setdefault(place, []).append(value.detach().double())
+
+    for place in {(layer.module, layer.tap) for layer in layers}:
+        module = model.get_submodule(place[0])
+        if place[1] == "output":
+            handles.append(module.register_forward_hook(lambda _, args, out, place=place: keep(place, out)))
+        else:
+            child = module.get_submodule(place[1])
+            handles.append(child.register_forward_pre_hook(lambda _, args, place=place: keep(place, args[0])))
+    model(batch)
+    for handle in handles:
+        handle.remove()
+    columns = []
+    for layer in layers:
+        value = outputs[layer.module, layer.tap][layer.call]
+        others = [axis for axis in range(value.ndim) if axis not in (layer.batch_axis, layer.channel_axis)]
+        mean = value.mean(dim=others) if others else value
+        columns.append(mean if layer.batch_axis < layer.channel_axis else mean.T)
+    return torch.cat(columns, dim=1).cpu().numpy()
+
+
+class Forms:
+    """The three forms of one network, on the batch in `self.batch`."""
+
+    def __init__(self, network: str, batch_size: int, device: torch.device, precision: str, seen: int) -> None:
+        self.network, self.device, self.precision = network, device, precision
+        self.model, self.size, self.layers = opened(network, device)
+        self.batch_size = batch_size
+        self.n_units = sum(layer.width for layer in self.layers)
+        self.context = contextlib.ExitStack()
+        self.turn(0)
+        self.extremes, self.moments = None, Moments(self.n_units)
+        self._fill(seen)
+
+    def _capture(self) -> units.Capture:
+        return units.Capture(self.model, self.layers, self.batch_size, self.device)
+
+    def turn(self, number: int) -> None:
+        self.batch = pictures(self.network, number, self.batch_size, self.size, self.device)
+
+    def _fill(self, seen: int) -> None:
+        """Lists as after `seen` images, drawn with the mean and the spread that each unit has on a first batch."""
+        values = self.captured().cpu().numpy()
+        mean, spread = values.mean(axis=0), values.std(axis=0)
+        keys = unit_keys(SEED, self.network, "all", np.arange(self.n_units))
+        self.extremes = Extremes(keys, K)
+        draw = generator(SEED, "benchmark", self.network, "seen")
+        for start in range(0, seen, 256):
+            drawn = draw.standard_normal((min(256, seen - start), self.n_units), dtype=np.float32)
+            drawn *= spread
+            drawn += mean
+            self.extremes.update(drawn, np.arange(start, start + len(drawn)))
+
+    def plain(self) -> torch.Tensor:
+        with torch.no_grad(), autocast(self.device, self.precision):
+            out = self.model(self.batch)
+        self.wait()
+        return out
+
+    def captured(self) -> torch.Tensor:
+        with self._capture() as capture, autocast(self.device, self.precision):
+            values = capture(self.batch)
+            self.output = capture.output
+        self.wait()
+        return values
+
+    def selected(self) -> None:
+        values = self.captured().cpu().numpy()
+        first = self.extremes.n_images
+        self.extremes.update(values, np.arange(first, first + len(values)))
+        self.moments.update(values)
+
+    def wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def check(self) -> float:
+        """Largest error of a captured mean relative to its layer's largest value; raises above TOLERANCE.
+
+        With half precision only the outputs are compared: there the modules' own outputs are rounded.
+        """
+        plain, values = self.plain(), self.captured()
+        if not torch.equal(plain, self.output):
+            raise AssertionError(f"{self.network}: the output of the network changes when its units are read")
+        if self.precision != "float32":
+            return float("nan")
+        right, offset, worst = direct_values(self.model, self.layers, self.batch), 0, 0.0
+        for layer in self.layers:
+            part = slice(offset, offset + layer.width)
+            offset += layer.width
+            error = np.abs(values[:, part].cpu().numpy() - right[:, part]).max() / max(1e-3, np.abs(right[:, part]).max())
+            if error > TOLERANCE:
+                raise AssertionError(f"{self.network}: captured values of {layer.name} are off by {error:.1e}")
+            worst = max(worst, float(error))
+        return worst
+
+
+def measure(network: str, args: argparse.Namespace) -> dict[str, object]:
+    """One row of the result table."""
+    device = torch.device(args.device)
+    forms = Forms(network, args.batch, device, args.precision, args.seen)
+    error = forms.check()
+    named: dict[str, Callable[[], object]] = {
+        "plain": forms.plain, "capture": forms.captured, "select": forms.selected,
+    }  # fmt: skip
+    for work in named.values():  # also compiles, and starts threads
+        work()
+    turns = []
+    for turn in range(args.rounds):
+        forms.turn(turn + 1)
+        turns.append(take_turns(named, turn))
+    times = {name: [turn[name] for turn in turns] for name in named}
+    seconds = {name: float(np.median(times[name], axis=0)[0]) for name in named}
+    gflop = operations(forms.model, (3, forms.size, forms.size)) / 1e9
+    row: dict[str, object] = {
+        "network": network, "device": device_kind(device), "precision": args.precision, "threads": args.threads,
+        "batch": args.batch, "units": forms.n_units, **{f"{name}_s": value for name, value in seconds.items()},
+    }  # fmt: skip
+    for name in ("capture", "select"):
+        row |= {f"{name}_{column}": value for column, value in ratios(times[name], times["plain"]).items()}
+    return row | {
+        "forward_share": seconds["plain"] / seconds["select"], "images_per_s": args.batch / seconds["plain"],
+        "gflop": gflop, "gflop_per_s": gflop * args.batch / seconds["plain"], "mean_error": error,
+    }  # fmt: skip
+
+
+def device_kind(device: torch.device) -> str:
+    return "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", default=NETWORKS, metavar="NETWORK", help="names of timm")
+    for name, default in (("batch", 16), ("rounds", 7), ("threads", 1), ("seen", SEEN)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:NUMBER")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
+    parser.add_argument("--name", default="capture", help="name of the CSV in the folder of results")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    workers._keep_memory()  # as in a worker: without it the kernel zeroes pages for as long as the arithmetic takes
+    rows = []
+    for network in args.networks:
+        rows.append(measure(network, args))
+        print(f"{network}: {rows[-1]['capture_ratio']:.3f} with capture, {rows[-1]['select_ratio']:.3f} with selection",
+              flush=True)  # fmt: skip
+    report(args.name, f"Batches of {args.batch} on {args.threads} threads, {args.precision}, random weights", rows)
+
+
+if __name__ == "__main__":
+    main()
