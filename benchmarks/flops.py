@@ -36,11 +36,15 @@ class Job:
 
 
 def operations(model: Any, shape: tuple[int, int, int]) -> int:
-    """Operations of a forward pass of one picture (C, H, W) on the device on which the model lies."""
+    """Operations of a forward pass of one picture (C, H, W) on the device on which the model lies.
+
+    Its parameters need no gradients afterwards: the counter follows those of modules that do, even where none are kept.
+    """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     device = next(model.parameters()).device
+    model.requires_grad_(False)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.empty((1, *shape), device=device))
     return int(counter.get_total_flops())
