@@ -26,10 +26,22 @@ test: check-clone $(READY)
 lint: $(READY)
 	ruff check .
 
+# All sizes at their defaults take about 25 minutes on two cores and rewrite benchmarks/results. `make bench QUICK=1` runs the
+# same code on little data in about three minutes and writes to a temporary folder: it shows that all works, not how fast.
+SIMILARITIES ?= lpips-alex lpips-squeeze dreamsim-clip_vitb32
+ifdef QUICK
+bench: export MIS_BENCHMARKS := $(shell mktemp -d)
+endif
 bench: $(READY)
-	python -m benchmarks.selection
-	python -m benchmarks.scoring
-	python -m benchmarks.similarities
+	python -m benchmarks.selection $(if $(QUICK),--units 512 --images 2048 --rounds 1 --late-batches 2 --wide 1024)
+	python -m benchmarks.scoring $(if $(QUICK),--images 2000 --dim 64 --units 128 --rounds 2)
+	python -m benchmarks.end_to_end $(if $(QUICK),--images 2000 --dim 64 --units 512 --rounds 1)
+	python -m benchmarks.capture $(if $(QUICK),mobilenetv2_100 --batch 4 --rounds 2 --seen 512)
+	python -m benchmarks.loading $(if $(QUICK),--files 60 --rounds 1)
+	python -m benchmarks.scaling $(if $(QUICK),--repeats 1 --share 20)
+	python -m benchmarks.similarities $(if $(QUICK),lpips-alex --sizes 64,$(SIMILARITIES))
+	python -m benchmarks.projection --rates benchmarks/rates/one_gpu.csv
+	@echo "Tables are in $${MIS_BENCHMARKS:-benchmarks/results}"
 
 # A fresh environment is built beside nothing: an interrupted build leaves no .ready and starts over.
 $(READY): requirements.lock | check-python

@@ -26,6 +26,7 @@ from time import perf_counter, process_time
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 from scipy import stats
 
 from benchmarks import harness
@@ -33,7 +34,7 @@ from benchmarks.harness import in_process, memory, report
 from stages.pipeline import figures
 from stages.pipeline.tables import write_text
 from stages.science.randomness import generator
-from stages.science.scoring import cosine_margins, unit_rows
+from stages.science.scoring import cosine_margins, nearest_explanation, unit_rows
 from stages.science.selection import Extremes, Moments
 from stages.science.tasks import unit_keys
 
@@ -74,19 +75,24 @@ def selection(images: int, units: int) -> dict[str, float]:
 
 
 def scoring(images: int, units: int) -> dict[str, float]:
-    """Cost of the margins of random tasks over random unit rows."""
+    """Cost of the margins of random tasks over random unit rows; `nearest_s` is that of nearest_explanation, beside it."""
     draw = generator(SEED, "benchmark", "scaling rows")
     rows = np.empty((images, DIM), dtype=np.float32)
     for start in range(0, images, 1024):
         part = rows[start : start + 1024]
         part[:] = unit_rows(draw.standard_normal(part.shape, dtype=np.float32))
     tasks = draw.integers(images, size=(units, N_TASKS, 2 * (K + 1)), dtype=np.int32)
-    cosine_margins(rows, tasks[:1], K)  # loads the compiled code
+    for kernel in (cosine_margins, nearest_explanation):  # loads the compiled code
+        kernel(rows, tasks[:1], K)
     before, begun = memory("VmRSS"), (perf_counter(), process_time())
     margins = cosine_margins(rows, tasks, K)
-    passed, used = perf_counter() - begun[0], process_time() - begun[1]
+    passed, used, peak = perf_counter() - begun[0], process_time() - begun[1], memory("VmHWM") - before
+    begun = perf_counter(), process_time()
+    nearest = nearest_explanation(rows, tasks, K)
+    checking = process_time() - begun[1]
     assert np.abs(margins).max() <= 4
-    return {"seconds": passed, "cpu_seconds": used, "moments_s": 0.0, "peak_bytes": memory("VmHWM") - before}
+    assert np.abs(nearest).max() <= 1.001
+    return {"seconds": passed, "cpu_seconds": used, "nearest_s": checking, "peak_bytes": peak}
 
 
 PHASES = {"selection": selection, "scoring": scoring}
@@ -151,6 +157,11 @@ def figure(table: pd.DataFrame, fits: pd.DataFrame) -> str:
                 drawn_values += [*line, *part[quantity] / scale]
             words = [f"{fit['phase']}: {fit['exponent']:.2f} ({fit['low']:.2f} to {fit['high']:.2f})" for fit in chosen]
             axes.set(xscale="log", yscale="log", xlabel=f"number of {series}", ylabel=label, title="\n".join(words))
+            axes.xaxis.set_major_locator(FixedLocator(sorted(set(table.loc[table["series"] == series, series]))))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size / 1000:g}k"))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda height, _: f"{height:g}"))
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_minor_formatter(NullFormatter())
             # at least a factor of ten, so that a flat line looks flat
             low, high = min(drawn_values), max(drawn_values)
             room = max(1.3, (10 * low / high) ** 0.5)

@@ -1,8 +1,8 @@
 """Fast forms of the similarities against the packages' own calls: agreement, forward passes and time.
 
 Run     python -m benchmarks.similarities            all backends and sizes, about a quarter of an hour on two cores
-        python -m benchmarks.similarities lpips-alex dists
-Writes  benchmarks/results/similarities.csv: one row a backend and size; rows of other backends are kept
+        python -m benchmarks.similarities lpips-alex dists --sizes 64
+Writes  benchmarks/results/similarities.csv: one row a backend and size; rows of others are kept
 
 Weights are random except those of lpips-squeeze where ../shared/realdata holds them. Times are processor times of the
 one thread that works, medians over rounds in which all forms take turns; only their ratios carry over to another
@@ -14,8 +14,8 @@ solving the tasks with all features kept.
 
 from __future__ import annotations
 
+import argparse
 import copy
-import sys
 import time
 from pathlib import Path
 
@@ -24,12 +24,13 @@ import pandas as pd
 import torch
 from scipy.special import expit
 
+from benchmarks.harness import RESULTS
 from stages.pipeline.networks import load_state
 from stages.science import similarity
 from stages.science.scoring import unit_rows
 from tests import random_weights as given
 
-OUT = Path(__file__).parent / "results/similarities.csv"
+OUT = RESULTS / "similarities.csv"
 REAL = Path(__file__).resolve().parent.parent.parent / "shared/realdata"
 K, SLOPE = 9, 6.25
 FEATURES = ("lpips-squeeze", "lpips-alex", "lpips-vgg", "dists")
@@ -183,9 +184,17 @@ def dreamsim_row(name: str, size: int) -> dict[str, object]:
 
 
 @torch.no_grad()
-def main(names: list[str]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("backends", nargs="*", metavar="BACKEND", help=f"all of {', '.join(FEATURES + DREAMSIM)}")
+    parser.add_argument("--sizes", nargs="*", type=int, default=(64, 224), help="pixels; DreamSim has 224 alone")
+    args = parser.parse_args()
+    if unknown := set(args.backends) - {*FEATURES, *DREAMSIM}:
+        parser.error(f"unknown backend {', '.join(sorted(unknown))}")
     wanted = [(name, size) for size in (64, 224) for name in FEATURES] + [(name, 224) for name in DREAMSIM]
-    for name, size in [each for each in wanted if not names or each[0] in names]:
+    for name, size in wanted:
+        if size not in args.sizes or (args.backends and name not in args.backends):
+            continue
         row = feature_row(name, size) if name in FEATURES else dreamsim_row(name, size)
         table = pd.DataFrame([{"backend": name, "size": size, **row}])
         if OUT.is_file():
@@ -197,4 +206,4 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -1,0 +1,296 @@
+"""Hours, memory and disk of the full study, from what the other benchmarks measured: 1.28 million images, 835 networks.
+
+    python -m benchmarks.projection                                        # this machine
+    python -m benchmarks.projection --rates benchmarks/rates/one_gpu.csv   # and other hardware
+    python -m benchmarks.projection --rate cores=64 --rate gpus=8 --rate forward_tflop_per_s=100
+
+Reads   results/{forward_flops,loading,capture,scaling,similarities,summaries}.csv, those of this run where there are any
+Writes  projection.csv: a row a phase and hardware: how much there is to do, at which rate, in how many hours, and where the
+        rate comes from; projection_space.csv: bytes in memory and on disk
+
+A rate is measured on one core and multiplied by the number of cores: workers are processes of one thread. A rate that is not
+given for other hardware is the measured one of a core here. Networks, units and operations of a forward pass are the
+roster's, scaled to the number of networks and of units asked for. Hours of phases on cores and on GPUs run side by side
+where both are there, so the study takes at least as long as the longer of the two; reading files from disk, hashing by DVC
+and waiting are not in. Run it on the machine on which the others ran.
+
+Rates   cores, gpus, networks_per_pass; a second and core: decode_images_per_s, fit_images_per_s, forward_tflop_per_s (a
+        second and GPU where there are GPUs); a core: select_ns_per_value, score_us_per_unit, nearest_us_per_unit
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks import harness
+from benchmarks.flops import NAME as FLOPS
+from benchmarks.flops import operations
+from benchmarks.harness import report
+from stages import passes
+from stages.errors import StudyError
+from stages.pipeline.tables import read_csv
+from stages.science import selection, tasks
+
+ROOT = Path(__file__).resolve().parent.parent
+N_TASKS, K = 20, 9
+DIM = 1792  # of DreamSim's embeddings
+PICTURES = 2 * tasks.needed(N_TASKS, K)  # that the tasks of a unit show
+FEATURES = {"lpips-alex": "alexnet", "lpips-vgg": "vgg16", "lpips-squeeze": "squeezenet1_1", "dists": "vgg16"}
+COSINE = "dreamsim"
+
+
+@dataclass(frozen=True)
+class Study:
+    images: int
+    networks: int
+    units: int
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A number and where it comes from; `low` and `high` where it was measured on several networks."""
+
+    value: float
+    source: str
+    low: float = math.nan
+    high: float = math.nan
+
+
+Rates = dict[str, Rate]
+
+
+def table(name: str, command: str) -> pd.DataFrame:
+    """A table of results: of this run, else the committed one."""
+    for folder in (harness.RESULTS, harness.COMMITTED):
+        if (folder / f"{name}.csv").is_file():
+            return read_csv(folder / f"{name}.csv")
+    raise StudyError(f"there is no {name}.csv in {harness.RESULTS}; run: python -m benchmarks.{command}")
+
+
+def processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return "unknown processor"
+
+
+def measured() -> Rates:
+    """Rates of one core of the machine on which the other benchmarks ran, and its number of cores."""
+    loading = table("loading", "loading").set_index("case")["images_per_cpu_s"]
+    capture = table("capture", "capture")
+    capture = capture[(capture["device"] == "cpu") & (capture["precision"] == "float32")]
+    if capture.empty:
+        raise StudyError("capture.csv has no row for float32 on a CPU; run: python -m benchmarks.capture")
+    speed = capture["gflop_per_s"] / capture["threads"] / 1000
+    scaling = table("scaling", "scaling")
+    last = scaling[scaling["series"] == "images"].sort_values("images").groupby("phase").last()
+    chosen, scored = last.loc["selection"], last.loc["scoring"]
+    many = f"scaling.csv, {chosen['images']:,.0f} images"
+    return {
+        "cores": Rate(len(os.sched_getaffinity(0)), "this machine"),
+        "gpus": Rate(0, "this machine"),
+        "networks_per_pass": Rate(1, "default of MIS_NETWORKS_PER_PASS on a CPU"),
+        "decode_images_per_s": Rate(loading["decoded"], "loading.csv, `decoded`"),
+        "fit_images_per_s": Rate(1 / (1 / loading["ours"] - 1 / loading["decoded"]), "loading.csv, `ours` less `decoded`"),
+        "forward_tflop_per_s": Rate(
+            float(speed.median()), f"capture.csv, median of {len(capture)} networks", float(speed.min()), float(speed.max())
+        ),
+        "capture_ratio": Rate(float(capture["capture_ratio"].median()), f"capture.csv, median of {len(capture)} networks"),
+        "select_ns_per_value": Rate(1e9 * chosen["cpu_seconds"] / chosen["images"] / chosen["units"], many),
+        "score_us_per_unit": Rate(1e6 * scored["cpu_seconds"] / scored["units"], many),
+        "nearest_us_per_unit": Rate(1e6 * scored["nearest_s"] / scored["units"], many),
+    }  # fmt: skip
+
+
+def given(path: Path | None, pairs: Sequence[str], own: Rates) -> Rates:
+    """The measured rates with those of a file (rate, value, source) and of NAME=VALUE in their place."""
+    rows = [] if path is None else read_csv(path, ["rate", "value", "source"], text=["rate", "source"]).to_dict("records")
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        rows.append({"rate": name, "value": value, "source": "given"})
+    rates = {name: rate if name == "capture_ratio" else _as_here(rate) for name, rate in own.items()}
+    for row in rows:
+        if row["rate"] not in own:
+            raise StudyError(f"rate {row['rate']!r} is unknown; allowed: {', '.join(own)}")
+        try:
+            value = float(row["value"])
+        except ValueError:
+            raise StudyError(f"rate {row['rate']} is {row['value']!r}, it must be a number") from None
+        if value < 0 or (value == 0 and row["rate"] != "gpus"):
+            raise StudyError(f"rate {row['rate']} is {value:g}, it must be positive")
+        rates[row["rate"]] = Rate(value, str(row["source"]))
+    if rates["gpus"].value and rates["forward_tflop_per_s"].source.endswith(_HERE):
+        raise StudyError("gpus are given, but not forward_tflop_per_s, operations a second of one GPU in 1e12")
+    return rates
+
+
+_HERE = "; as a core here"
+
+
+def _as_here(rate: Rate) -> Rate:
+    return Rate(rate.value, rate.source + _HERE, rate.low, rate.high)
+
+
+def vision_gflop() -> dict[str, float]:
+    """Operations a picture in the similarities: three ViT-B/16 for DreamSim, the trunk for LPIPS and DISTS, at 224 pixels."""
+    import timm
+    import torch
+    import torchvision
+
+    with torch.device("meta"):
+        branch = timm.create_model("vit_base_patch16_224", num_classes=0).eval()
+        trunks = {name: getattr(torchvision.models, name)(weights=None).eval().features for name in set(FEATURES.values())}
+    counted = {name: operations(trunk, (3, 224, 224)) / 1e9 for name, trunk in trunks.items()}
+    return {COSINE: 3 * operations(branch, (3, 224, 224)) / 1e9, **{name: counted[of] for name, of in FEATURES.items()}}
+
+
+def picture_ms(similarities: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """Milliseconds of one core for a picture of each similarity at 224 pixels, and for a task when its pictures are there."""
+    found = {}
+    for row in similarities[similarities["size"] == 224].to_dict("records"):
+        if row["backend"] == COSINE:
+            found[COSINE] = (row["ms_cold"] / row["distinct"], row["ms_cached"])
+        elif row["backend"] in FEATURES:
+            whole = (row["ms_cold"] - row["ms_cached"]) * row["n_tasks"] / row["distinct"]
+            found[row["backend"]] = (whole, row["ms_cached"])
+    return found
+
+
+def phases(study: Study, rates: Rates, gflop: float, gflops: dict[str, float], similarities: pd.DataFrame,
+           statistics: pd.DataFrame) -> list[dict[str, object]]:  # fmt: skip
+    """A row a phase: amount, rate of all cores or GPUs together, hours, and what was assumed."""
+    value = {name: rate.value for name, rate in rates.items()}
+    source = {name: rate.source for name, rate in rates.items()}
+    cores, gpus = value["cores"], value["gpus"]
+    device, many = ("gpus", gpus) if gpus else ("cores", cores)
+    passed = math.ceil(study.networks / value["networks_per_pass"])
+    rows: list[dict[str, object]] = []
+
+    def add(phase: str, on: str, amount: float, what: str, rate: float, basis: str, within: tuple[float, float] | None = None
+            ) -> None:  # fmt: skip
+        fast, slow = (amount / each / 3600 if within else math.nan for each in (within or (1.0, 1.0))[::-1])
+        rows.append({"phase": phase, "on": on, "amount": amount, "unit": what, "rate_per_s": rate,
+                     "hours": amount / rate / 3600, "hours_low": fast, "hours_high": slow, "basis": basis})  # fmt: skip
+
+    add("decode", "cores", passed * study.images, "pictures", cores * value["decode_images_per_s"],
+        f"{passed} passes, {value['networks_per_pass']:g} networks in each ({source['networks_per_pass']}); "
+        f"{source['decode_images_per_s']}")  # fmt: skip
+    add("resize", "cores", study.networks * study.images, "pictures", cores * value["fit_images_per_s"],
+        f"for every network of its own; {source['fit_images_per_s']}")  # fmt: skip
+    speed = rates["forward_tflop_per_s"]
+    tflop = study.networks * study.images * gflop / 1000
+    within = None if math.isnan(speed.low) else (many * speed.low, many * speed.high)
+    mean = f"mean of {gflop:.1f} GFLOP a picture from {FLOPS}.csv"
+    add("forward", device, tflop, "TFLOP", many * speed.value, f"{mean}; {speed.source}", within)
+    extra = value["capture_ratio"] - 1
+    if extra > 0:
+        add("capture", device, tflop, "TFLOP", many * speed.value / extra, f"{extra:.3f} of forward; {source['capture_ratio']}")
+    add("selection", "cores", study.images * study.units, "values", cores * 1e9 / value["select_ns_per_value"],
+        f"moments included; {source['select_ns_per_value']}; longer studies have fewer entrants")  # fmt: skip
+    for backend, (picture, task) in picture_ms(similarities).items():
+        on_gpu = f"{gflops[backend]:.1f} GFLOP a picture; {speed.source}"
+        on_core = "similarities.csv, one thread"
+        rate = gpus * speed.value * 1000 / gflops[backend] if gpus else cores * 1000 / picture
+        if backend == COSINE:
+            add(f"embedding {backend}", device, study.images, "pictures", rate, on_gpu if gpus else on_core)
+            for name, label in (("score", "scoring"), ("nearest", "near-duplicates")):
+                add(f"{label} {backend}", "cores", study.units, "units", cores * 1e6 / value[f"{name}_us_per_unit"],
+                    source[f"{name}_us_per_unit"])  # fmt: skip
+        else:
+            add(f"features {backend}", device, PICTURES * study.units, "pictures", rate,
+                f"{PICTURES} pictures a unit, none shared; {on_gpu if gpus else on_core}")  # fmt: skip
+            add(f"tasks {backend}", "cores", N_TASKS * study.units, "tasks", cores * 1000 / task,
+                f"pictures' features at hand; {on_core}")  # fmt: skip
+    for row in statistics.to_dict("records"):
+        add(f"statistics, {row['part']}", "one core", study.units, "units", row["n_units"] / row["cpu_seconds"],
+            f"one similarity; summaries.csv, {row['n_units']:,.0f} units")  # fmt: skip
+    return rows
+
+
+def totals(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Hours of cores and of GPUs for a study with DreamSim alone: all phases but those of LPIPS and DISTS."""
+    chosen = [row for row in rows if not any(str(row["phase"]).endswith(f" {name}") for name in FEATURES)]
+    hours = {on: sum(float(row["hours"]) for row in chosen if row["on"] == on) for on in ("cores", "gpus", "one core")}
+    both = max(hours["cores"], hours["gpus"]) + hours["one core"]
+    basis = f"{COSINE} alone; {hours['cores']:.4g} h of cores beside {hours['gpus']:.4g} h of GPUs, then statistics"
+    return [{"phase": "study", "on": "all", "hours": both, "basis": basis}]
+
+
+def space(study: Study, flops: pd.DataFrame, units: pd.DataFrame) -> list[dict[str, object]]:
+    """Bytes in memory and on disk, from the arrays that the code makes for a few units."""
+    k, few, n = tasks.needed(N_TASKS, K), 64, 1000
+    keys = tasks.unit_keys(0, "benchmark", "space", np.arange(few))
+    extremes, moments = selection.Extremes(keys, k), selection.Moments(few)
+    values = np.random.default_rng(0).standard_normal((n, few), dtype=np.float32)
+    extremes.update(values, np.arange(n))
+    moments.update(values)
+    top, bottom = extremes.keys()
+    state = {"top": top, "bottom": bottom, "bins": moments.bins, "nonpositive": moments.nonpositive}
+    out = passes.summarised(state, keys, k, n)
+    ranked = extremes.ranked()
+    built = tasks.build(ranked.top_images, ranked.bottom_images, keys, N_TASKS, K)
+    per_unit = {name: sum(np.asarray(each).nbytes for each in arrays) / few
+                for name, arrays in {"state": state.values(), "out": out.values(), "tasks": [built]}.items()}  # fmt: skip
+    shards = math.ceil(study.images / passes._SHARD)
+    scaling, summaries = table("scaling", "scaling"), table("summaries", "summaries")
+    widest = scaling[scaling["phase"] == "selection"].sort_values("units").iloc[-1]
+    streaming = widest["peak_bytes"] / widest["units"]
+    most = int(units.groupby("model")["n_units"].sum().max())
+    mean, rows = study.units / study.networks, list[dict[str, object]]()
+
+    def add(item: str, where: str, count: float, of: str, each: float, basis: str) -> None:
+        rows.append({"item": item, "where": where, "count": count, "of": of, "bytes_each": each,
+                     "gigabytes": count * each / 1e9, "basis": basis})  # fmt: skip
+
+    peak = f"scaling.csv, {widest['units']:,.0f} units"
+    add("selection and moments, mean network", "memory, a network", mean, "units", streaming, peak)
+    add("selection and moments, widest network", "memory, a network", most, "units", streaming, peak)
+    add("weights, largest network", "memory, a network", float(flops["n_params"].max()), "weights", 4, f"{FLOPS}.csv, float32")
+    add("embeddings", "memory mapped, and disk", study.images, "pictures", 4 * DIM, "float32; float16 halves it")
+    add("states of shards", "store", study.units * shards, "units and shards", per_unit["state"], f"{shards} shards kept")
+    add("extremes", "data/activations", study.units, "units", per_unit["out"], "lists and statistics")
+    add("tasks", "data/tasks", study.units, "units", per_unit["tasks"], "int32 images")
+    add("margins", "data/scores, a similarity", study.units, "units", 4 * N_TASKS, "float32, before compression")
+    first = summaries.iloc[0]
+    each = first["file_gib"] * 2**30 / first["n_units"]
+    add("scores", "data/mis, a similarity", study.units, "units", each, "summaries.csv, compressed")
+    add("tables", "memory", 1, "process", float(summaries["peak_gib"].max() * 2**30), "summaries.csv")
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("images", 1_281_167), ("networks", 835), ("units", 70_000_000)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--rates", type=Path, help="CSV of rate, value and source for other hardware")
+    parser.add_argument("--rate", action="append", default=[], metavar="NAME=VALUE", help="one rate of other hardware")
+    parser.add_argument("--unit-table", type=Path, default=ROOT / "data/external/models/imagenet_units.csv")
+    args = parser.parse_args()
+    study, own = Study(args.images, args.networks, args.units), measured()
+    hardware = {"this machine": own}
+    if args.rates or args.rate:
+        hardware[args.rates.stem if args.rates else "given"] = given(args.rates, args.rate, own)
+    flops = table(FLOPS, "flops")
+    gflop = float(flops["gflop"].mean())
+    similarities, statistics = table("similarities", "similarities"), table("summaries", "summaries")
+    rows = []
+    for name, rates in hardware.items():
+        machine = f"{name}: {rates['cores'].value:g} cores, {rates['gpus'].value:g} GPUs"
+        machine += f" ({processor()})" if rates is own else ""
+        found = phases(study, rates, gflop, vision_gflop(), similarities, statistics)
+        rows += [{"hardware": machine, **row} for row in [*found, *totals(found)]]
+    title = f"{study.images:,} images, {study.networks} networks, {study.units:,} units"
+    report("projection", f"Hours: {title}", rows)
+    report("projection_space", f"Space: {title}", space(study, flops, read_csv(args.unit_table)))
+
+
+if __name__ == "__main__":
+    main()
