@@ -10,8 +10,9 @@ enters a list as often as on average over a study of 50,000 images (1 in 20; in 
 random weights and images are noise, which changes no operation. Before the clock starts, captured values are compared with
 means taken from the outputs of all modules in double precision.
 
-`forward_share` is the share of a plain pass in one with selection. Operations are those of benchmarks.flops; with autocast
-(--precision) convolutions and matrix products run in half precision and captured means in float32.
+`forward_share` is the share of a plain pass in one with selection. Operations are those of benchmarks.flops.
+--precision float16 or bfloat16 runs networks under autocast: convolutions and matrix products take half precision, captured
+means stay float32.
 
 Expected on 1 core: `capture_ratio` and `select_ratio` as in results/capture.csv; the aims are at most 1.10 and 1.25.
 """
@@ -19,8 +20,9 @@ Expected on 1 core: `capture_ratio` and `select_ratio` as in results/capture.csv
 from __future__ import annotations
 
 import argparse
-import contextlib
+import copy
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,7 @@ from benchmarks.flops import operations
 from benchmarks.harness import ratios, report, take_turns
 from stages.pipeline import workers
 from stages.science import units
+from stages.science.device_selection import DeviceExtremes, DeviceMoments
 from stages.science.randomness import generator
 from stages.science.selection import Extremes, Moments
 from stages.science.tasks import unit_keys
@@ -41,8 +44,9 @@ NETWORKS = ("resnet50", "vit_small_patch16_224", "convnext_tiny", "mobilenetv2_1
 LAYER_TYPES = ("Conv", "Linear", "BatchNorm", "LayerNorm", "GroupNorm")
 K = 200  # images a side
 SEEN = 8192  # images before the first round
-PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-TOLERANCE = 1e-4  # of a captured mean, relative to the largest value of its layer
+# largest error of a captured mean, relative to the largest value of its layer; in half precision the outputs of a norm,
+# from which the reference is made, are rounded
+TOLERANCES = {"float32": 1e-4, "float16": 3e-3, "bfloat16": 3e-2}
 
 
 def pictures(network: str, turn: int, batch: int, size: int, device: torch.device) -> torch.Tensor:
@@ -52,10 +56,9 @@ def pictures(network: str, turn: int, batch: int, size: int, device: torch.devic
 
 
 def autocast(device: torch.device, precision: str) -> Any:
-    """The context in which a network runs with this precision."""
-    if precision == "float32":
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, PRECISIONS[precision])
+    """The context in which a plain pass has this precision."""
+    dtype = units.PRECISIONS[precision]
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
 
 def opened(network: str, device: torch.device) -> tuple[torch.nn.Module, int, list[units.Layer]]:
@@ -69,7 +72,9 @@ def opened(network: str, device: torch.device) -> tuple[torch.nn.Module, int, li
 
 
 @torch.no_grad()
-def direct_values(model: torch.nn.Module, layers: Sequence[units.Layer], batch: torch.Tensor) -> NDArray[np.float64]:
+def direct_values(
+    model: torch.nn.Module, layers: Sequence[units.Layer], batch: torch.Tensor, precision: str = "float32"
+) -> NDArray[np.float64]:
     """Means (images, units) of every layer's output in double precision, from hooks of their own."""
     outputs: dict[tuple[str, str], list[torch.Tensor]] = {}
     handles = []
@@ -84,7 +89,8 @@ def direct_values(model: torch.nn.Module, layers: Sequence[units.Layer], batch: 
         else:
             child = module.get_submodule(place[1])
             handles.append(child.register_forward_pre_hook(lambda _, args, place=place: keep(place, args[0])))
-    model(batch)
+    with autocast(batch.device, precision):
+        model(batch)
     for handle in handles:
         handle.remove()
     columns = []
@@ -97,20 +103,16 @@ def direct_values(model: torch.nn.Module, layers: Sequence[units.Layer], batch: 
 
 
 class Forms:
-    """The three forms of one network, on the batch in `self.batch`."""
+    """The three forms of one network, on the batch in `self.batch`; a copy of the network carries the hooks."""
 
     def __init__(self, network: str, batch_size: int, device: torch.device, precision: str, seen: int) -> None:
-        self.network, self.device, self.precision = network, device, precision
+        self.network, self.device, self.precision, self.batch_size = network, device, precision, batch_size
         self.model, self.size, self.layers = opened(network, device)
-        self.batch_size = batch_size
         self.n_units = sum(layer.width for layer in self.layers)
-        self.context = contextlib.ExitStack()
+        self.capture = units.Capture(copy.deepcopy(self.model), self.layers, batch_size, device, precision=precision)
+        self.capture.__enter__()  # as long as the copy lives
         self.turn(0)
-        self.extremes, self.moments = None, Moments(self.n_units)
         self._fill(seen)
-
-    def _capture(self) -> units.Capture:
-        return units.Capture(self.model, self.layers, self.batch_size, self.device)
 
     def turn(self, number: int) -> None:
         self.batch = pictures(self.network, number, self.batch_size, self.size, self.device)
@@ -120,13 +122,17 @@ class Forms:
         values = self.captured().cpu().numpy()
         mean, spread = values.mean(axis=0), values.std(axis=0)
         keys = unit_keys(SEED, self.network, "all", np.arange(self.n_units))
-        self.extremes = Extremes(keys, K)
+        self.extremes, self.moments = Extremes(keys, K), Moments(self.n_units)
         draw = generator(SEED, "benchmark", self.network, "seen")
         for start in range(0, seen, 256):
             drawn = draw.standard_normal((min(256, seen - start), self.n_units), dtype=np.float32)
             drawn *= spread
             drawn += mean
             self.extremes.update(drawn, np.arange(start, start + len(drawn)))
+        if self.device.type != "cpu":
+            state, n_images = self.extremes.keys(), self.extremes.n_images
+            self.extremes = DeviceExtremes(keys, K, self.device, state=state, n_images=n_images)
+            self.moments = DeviceMoments(self.n_units, self.device)
 
     def plain(self) -> torch.Tensor:
         with torch.no_grad(), autocast(self.device, self.precision):
@@ -135,40 +141,35 @@ class Forms:
         return out
 
     def captured(self) -> torch.Tensor:
-        with self._capture() as capture, autocast(self.device, self.precision):
-            values = capture(self.batch)
-            self.output = capture.output
+        values = self.capture(self.batch)
         self.wait()
         return values
 
     def selected(self) -> None:
-        values = self.captured().cpu().numpy()
+        values = self.capture(self.batch)
+        offered = values.numpy() if self.device.type == "cpu" else values
         first = self.extremes.n_images
-        self.extremes.update(values, np.arange(first, first + len(values)))
-        self.moments.update(values)
+        self.extremes.update(offered, np.arange(first, first + len(values)))
+        self.moments.update(offered)
+        self.wait()
 
     def wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
     def check(self) -> float:
-        """Largest error of a captured mean relative to its layer's largest value; raises above TOLERANCE.
-
-        With half precision only the outputs are compared: there the modules' own outputs are rounded.
-        """
-        plain, values = self.plain(), self.captured()
-        if not torch.equal(plain, self.output):
+        """Largest error of a captured mean relative to its layer's largest value; raises above the precision's tolerance."""
+        plain, values = self.plain(), self.captured().cpu().numpy()
+        if not torch.equal(plain, self.capture.output):
             raise AssertionError(f"{self.network}: the output of the network changes when its units are read")
-        if self.precision != "float32":
-            return float("nan")
-        right, offset, worst = direct_values(self.model, self.layers, self.batch), 0, 0.0
+        right, offset, worst = direct_values(self.model, self.layers, self.batch, self.precision), 0, 0.0
         for layer in self.layers:
             part = slice(offset, offset + layer.width)
             offset += layer.width
-            error = np.abs(values[:, part].cpu().numpy() - right[:, part]).max() / max(1e-3, np.abs(right[:, part]).max())
-            if error > TOLERANCE:
+            error = float(np.abs(values[:, part] - right[:, part]).max() / max(1e-3, np.abs(right[:, part]).max()))
+            if not error <= TOLERANCES[self.precision]:
                 raise AssertionError(f"{self.network}: captured values of {layer.name} are off by {error:.1e}")
-            worst = max(worst, float(error))
+            worst = max(worst, error)
         return worst
 
 
@@ -211,7 +212,7 @@ def main() -> None:
     for name, default in (("batch", 16), ("rounds", 7), ("threads", 1), ("seen", SEEN)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:NUMBER")
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
+    parser.add_argument("--precision", choices=units.PRECISIONS, default="float32")
     parser.add_argument("--name", default="capture", help="name of the CSV in the folder of results")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

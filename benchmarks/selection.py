@@ -79,17 +79,10 @@ def late_state(keys: Keys, zeros: bool) -> tuple[Keys, Keys]:
 
 
 class Ours:
-    """Extremes, from nothing or as if it had just cut its buffers back to a given state."""
+    """Extremes, from nothing or from a given state."""
 
     def __init__(self, keys: Keys, state: tuple[Keys, Keys] | None) -> None:
-        self.extremes = Extremes(keys, K, threads=THREADS)
-        if state is not None:
-            for side, packed in enumerate(state):
-                self.extremes._buffers[side, :, : K + 1] = packed if side == 0 else ~packed
-                self.extremes._counts[side] = K + 1
-                self.extremes._bounds[side] = unpack(packed[:, -1], keys)[0]
-                self.extremes._bound_mixes[side] = packed[:, -1].astype(np.uint32)
-            self.extremes.n_images = SEEN
+        self.extremes = Extremes(keys, K, threads=THREADS, state=state, n_images=SEEN if state else 0)
 
     def update(self, batch: NDArray[np.float32], images: NDArray[np.int32]) -> None:
         self.extremes.update(batch, images)
