@@ -4,7 +4,8 @@
     python -m benchmarks.projection --rates benchmarks/rates/one_gpu.csv   # and other hardware
     python -m benchmarks.projection --rate cores=64 --rate gpus=8 --rate forward_tflop_per_s=100
 
-Reads   results/{forward_flops,loading,capture,scaling,similarities,summaries}.csv, those of this run where there are any
+Reads   results/{forward_flops,loading,capture,scaling,similarities,summaries}.csv, those of this run where there are any, and
+        capture_cuda.csv if there is one (python -m benchmarks.capture --device cuda --name capture_cuda ...): speed of a GPU
 Writes  projection.csv: a row a phase and hardware: how much there is to do, at which rate, in how many hours, and where the
         rate comes from; projection_space.csv: bytes in memory and on disk
 
@@ -14,8 +15,9 @@ roster's, scaled to the number of networks and of units asked for. Hours of phas
 where both are there, so the study takes at least as long as the longer of the two; reading files from disk, hashing by DVC
 and waiting are not in. Run it on the machine on which the others ran.
 
-Rates   cores, gpus, networks_per_pass; a second and core: decode_images_per_s, fit_images_per_s, forward_tflop_per_s (a
-        second and GPU where there are GPUs); a core: select_ns_per_value, score_us_per_unit, nearest_us_per_unit
+Rates   cores, gpus, networks_per_pass; a second and core: decode_images_per_s, fit_images_per_s; a second and GPU, or core
+        where there is none: forward_tflop_per_s; a core: score_us_per_unit, nearest_us_per_unit; a GPU or core:
+        select_ns_per_value. With GPUs selection runs there, but its time is known only if given or measured on one
 """
 
 from __future__ import annotations
@@ -89,7 +91,6 @@ def measured() -> Rates:
     capture = capture[(capture["device"] == "cpu") & (capture["precision"] == "float32")]
     if capture.empty:
         raise StudyError("capture.csv has no row for float32 on a CPU; run: python -m benchmarks.capture")
-    speed = capture["gflop_per_s"] / capture["threads"] / 1000
     scaling = table("scaling", "scaling")
     last = scaling[scaling["series"] == "images"].sort_values("images").groupby("phase").last()
     chosen, scored = last.loc["selection"], last.loc["scoring"]
@@ -100,14 +101,37 @@ def measured() -> Rates:
         "networks_per_pass": Rate(1, "default of MIS_NETWORKS_PER_PASS on a CPU"),
         "decode_images_per_s": Rate(loading["decoded"], "loading.csv, `decoded`"),
         "fit_images_per_s": Rate(1 / (1 / loading["ours"] - 1 / loading["decoded"]), "loading.csv, `ours` less `decoded`"),
-        "forward_tflop_per_s": Rate(
-            float(speed.median()), f"capture.csv, median of {len(capture)} networks", float(speed.min()), float(speed.max())
-        ),
-        "capture_ratio": Rate(float(capture["capture_ratio"].median()), f"capture.csv, median of {len(capture)} networks"),
         "select_ns_per_value": Rate(1e9 * chosen["cpu_seconds"] / chosen["images"] / chosen["units"], many),
         "score_us_per_unit": Rate(1e6 * scored["cpu_seconds"] / scored["units"], many),
         "nearest_us_per_unit": Rate(1e6 * scored["nearest_s"] / scored["units"], many),
+        **_forward(capture, "capture.csv"),
+        **_gpu(),
     }  # fmt: skip
+
+
+def _forward(capture: pd.DataFrame, name: str) -> Rates:
+    """Speed of forward passes, of a thread or of a GPU, and what capturing adds."""
+    speed = capture["gflop_per_s"] / np.where(capture["device"] == "cpu", capture["threads"], 1) / 1000
+    source = f"{name}, median of {len(capture)} networks"
+    return {
+        "forward_tflop_per_s": Rate(float(speed.median()), source, float(speed.min()), float(speed.max())),
+        "capture_ratio": Rate(float(capture["capture_ratio"].median()), source),
+    }
+
+
+def _gpu() -> Rates:
+    """Rates of a GPU in place of those of a core, if capture_cuda.csv says how fast one is."""
+    path = harness.RESULTS / "capture_cuda.csv"
+    if not path.is_file():
+        return {}
+    capture = read_csv(path)
+    selecting = 1e9 * (capture["select_s"] - capture["capture_s"]) / capture["batch"] / capture["units"]
+    return {
+        "gpus": Rate(1, f"{capture['device'].iloc[0]}, capture_cuda.csv"),
+        "networks_per_pass": Rate(8, "default of MIS_NETWORKS_PER_PASS on a GPU"),
+        "select_ns_per_value": Rate(float(selecting.median()), "capture_cuda.csv, `select` less `capture`"),
+        **_forward(capture, "capture_cuda.csv"),
+    }
 
 
 def given(path: Path | None, pairs: Sequence[str], own: Rates) -> Rates:
@@ -193,8 +217,11 @@ def phases(study: Study, rates: Rates, gflop: float, gflops: dict[str, float], s
     extra = value["capture_ratio"] - 1
     if extra > 0:
         add("capture", device, tflop, "TFLOP", many * speed.value / extra, f"{extra:.3f} of forward; {source['capture_ratio']}")
-    add("selection", "cores", study.images * study.units, "values", cores * 1e9 / value["select_ns_per_value"],
-        f"moments included; {source['select_ns_per_value']}; longer studies have fewer entrants")  # fmt: skip
+    there = gpus > 0 and not source["select_ns_per_value"].endswith(_HERE)
+    add("selection", device if there else "cores", study.images * study.units, "values",
+        (many if there else cores) * 1e9 / value["select_ns_per_value"],
+        f"moments included; {source['select_ns_per_value']}; longer studies have fewer entrants"
+        + ("; it would run on the GPUs, where it was not measured" if gpus and not there else ""))  # fmt: skip
     for backend, (picture, task) in picture_ms(similarities).items():
         on_gpu = f"{gflops[backend]:.1f} GFLOP a picture; {speed.source}"
         on_core = "similarities.csv, one thread"

@@ -324,6 +324,7 @@ def test_other_hardware_takes_its_own_rates_and_the_rest_from_here(results, tmp_
     assert found["forward"]["on"] == "gpus"
     assert found["forward"]["hours"] == pytest.approx(10 * 7200 * 0.004 / (2 * 0.5) / 3600)
     assert found["forward"]["basis"].endswith("a guess")
+    assert found["selection"]["on"] == "cores"  # nobody said how fast a GPU selects
     assert found["embedding dreamsim"]["hours"] == pytest.approx(7200 * 0.1 / (2 * 0.5) / 3600)
     # phases on cores and on GPUs run side by side, statistics after them
     spent = {
@@ -331,6 +332,17 @@ def test_other_hardware_takes_its_own_rates_and_the_rest_from_here(results, tmp_
         for on in ("cores", "gpus", "one core")
     }
     assert found["study"]["hours"] == pytest.approx(max(spent["cores"], spent["gpus"]) + spent["one core"])
+
+
+def test_a_measured_gpu_takes_the_place_of_cores(results):
+    table = {"device": ["Some GPU"], "precision": ["float16"], "threads": [1], "gflop_per_s": [5000], "capture_ratio": [1.2],
+             "capture_s": [0.1], "select_s": [0.3], "batch": [100], "units": [1000]}  # fmt: skip
+    pd.DataFrame(table).to_csv(results / "capture_cuda.csv", index=False)
+    found = hours(projection.measured())
+    assert found["forward"]["on"] == found["selection"]["on"] == "gpus"
+    assert found["forward"]["hours"] == pytest.approx(10 * 7200 * 0.004 / 5 / 3600)
+    assert found["selection"]["hours"] == pytest.approx(7200 * 5000 * 2e-6 / 3600)  # 0.2 s for 100,000 values
+    assert found["decode"]["hours"] == pytest.approx(2 * 7200 / (2 * 500) / 3600)
 
 
 @pytest.mark.parametrize(
