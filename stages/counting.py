@@ -44,6 +44,7 @@ def count(job: Job) -> dict[str, Any]:
 
     with torch.device("meta"):
         model = networks.constructor(job.row, job.code)(**json.loads(job.row["kwargs"] or "{}")).eval()
+        model.requires_grad_(False)  # the counter follows gradients even where none are kept, and fails on some networks
         resolved = job.row["preprocessing"] or networks.resolve_preprocessing(job.row, model)
         size = Preprocessing.parse(resolved, str(job.row["name"])).crop
         taps = find_taps([path for path, _ in model.named_modules()], job.row["taps"])

@@ -46,6 +46,15 @@ def test_units_are_counted_as_a_run_would_find_them(study):
         assert found["n_units"].astype(int).sum() == sum(layer.width for layer in layers)
 
 
+def test_a_network_that_hands_parameters_to_its_blocks_is_counted(study):
+    """CaiT's class token is a parameter that a block gets as input, which torch's counter refuses while it has a gradient."""
+    call, out = check(study, {"name": "cait", "constructor": "cait_xxs24_224", "preprocessing": ""})
+    call()
+    table = pd.read_csv(out, keep_default_na=False)
+    assert (table["reason"] == "").all()
+    assert table["n_units"].sum() > 0
+
+
 def test_what_does_not_construct_is_told_after_the_others_were_counted(study, message):
     call, out = check(
         study,
