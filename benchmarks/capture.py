@@ -108,6 +108,8 @@ class Forms:
     def __init__(self, network: str, batch_size: int, device: torch.device, precision: str, seen: int) -> None:
         self.network, self.device, self.precision, self.batch_size = network, device, precision, batch_size
         self.model, self.size, self.layers = opened(network, device)
+        if device.type != "cpu" and precision != "float32":  # as the stage does it
+            self.model.to(memory_format=torch.channels_last)
         self.n_units = sum(layer.width for layer in self.layers)
         self.capture = units.Capture(copy.deepcopy(self.model), self.layers, batch_size, device, precision=precision)
         self.capture.__enter__()  # as long as the copy lives

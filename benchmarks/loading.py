@@ -30,15 +30,17 @@ import io
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness import ratios, report, take_turns
+from stages.decoding import Feed, Pictures
+from stages.packing import Pack, pack_here
 from stages.pipeline import pictures
 from stages.pipeline.pictures import ImageSet, open_images
 from stages.science.randomness import generator
@@ -121,13 +123,30 @@ def described(images: Path, folder: Path) -> ImageSet:
     write_params(folder / "params.yaml", images)
     with environment({"MIS_WORKERS": "1", "MIS_DEVICE": "cpu", "MIS_IMAGES": str(images)}):
         stage.main(["--params", str(folder / "params.yaml"), "--out", str(folder / "images")])
-    return open_images(folder / "images", str(images))
+    return open_images(folder / "images", str(images), quick=True)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some rows of a set of pictures."""
+
+    source: Pictures
+    rows: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def pixels(self, row: int) -> NDArray[np.uint8]:
+        return self.source.pixels(self.rows[row])
+
+    def path(self, row: int) -> str:
+        return self.source.path(self.rows[row])
 
 
 class Forms:
-    """The five forms over some rows of an image set; each returns nothing and keeps nothing."""
+    """The six forms over some rows of an image set; each returns nothing and keeps nothing. The pack lies in `store`."""
 
-    def __init__(self, images: ImageSet, root: Path, files: int, batch: int) -> None:
+    def __init__(self, images: ImageSet, root: Path, files: int, batch: int, store: Path) -> None:
         from torchvision import transforms
         from torchvision.datasets import ImageFolder
         from torchvision.transforms import InterpolationMode
@@ -145,6 +164,8 @@ class Forms:
         self.folder = ImageFolder(str(root), transforms.Compose(steps))
         place = {path: number for number, (path, _) in enumerate(self.folder.samples)}
         self.places = [place[path] for path in self.paths]
+        with environment({"MIS_STORE": str(store)}):
+            self.pack = Pack(images, pack_here(images, RESIZE))
 
     def raw_torchvision(self) -> None:
         for path in self.paths:
@@ -163,11 +184,17 @@ class Forms:
             self.images.pixels(row)
 
     def ours(self) -> None:
-        for start in range(0, len(self.rows), self.batch):
-            self.prepare.batch([self.images.pixels(row) for row in self.rows[start : start + self.batch]])
+        self._feed(self.images)
+
+    def packed(self) -> None:
+        self._feed(self.pack)
+
+    def _feed(self, source: Pictures) -> None:
+        for _, views in Feed(Chosen(source, self.rows), [self.prepare], self.batch, "cpu"):
+            self.prepare.normalised(views[self.prepare])
 
     def named(self) -> dict[str, Callable[[], object]]:
-        forms = (self.raw_torchvision, self.raw_pillow, self.image_folder, self.decoded, self.ours)
+        forms = (self.raw_torchvision, self.raw_pillow, self.image_folder, self.decoded, self.ours, self.packed)
         return {form.__name__: form for form in forms}
 
     def check(self) -> tuple[float, float]:
@@ -232,7 +259,7 @@ def decodings(images: Path, folder: Path, networks: tuple[str, ...]) -> dict[str
         csv.writer(file).writerows([("name", "constructor", "weights"), *((name, name, "none") for name in networks)])
     flags = ["--params", str(folder / "params.yaml"), "--images", str(folder / "images"),
              "--code", str(ROOT / "data/external/code")]  # fmt: skip
-    knobs = {"MIS_WORKERS": "1", "MIS_DEVICE": "cpu", "MIS_NETWORKS_PER_PASS": str(len(networks)),
+    knobs = {"MIS_WORKERS": "1", "MIS_DEVICE": "cpu", "MIS_DECODERS": "0", "MIS_NETWORKS_PER_PASS": str(len(networks)),
              "MIS_STORE": str(folder / "store"), "MIS_IMAGES": str(images)}  # fmt: skip
     with environment(knobs):
         models.main([*flags, "--roster", str(roster), "--out", str(folder / "models")])
@@ -255,19 +282,33 @@ _TRACED = 4  # first pictures of a set, on which networks are traced
 
 @contextmanager
 def counted_decodings() -> Iterator[Counter[str]]:
-    """Counts calls of the pipeline's decoder by the sha256 of what is decoded."""
+    """Counts calls of the pipeline's decoders by the sha256 of what is decoded; one that calls the other counts once."""
     counts: Counter[str] = Counter()
-    decode: Any = pictures.decode
+    inside = False
 
-    def counting(content: bytes) -> NDArray[np.uint8]:
-        counts[hashlib.sha256(content).hexdigest()] += 1
-        return decode(content)
+    def counting(decode: Callable[[bytes], NDArray[np.uint8]]) -> Callable[[bytes], NDArray[np.uint8]]:
+        def counted(content: bytes) -> NDArray[np.uint8]:
+            nonlocal inside
+            if inside:
+                return decode(content)
+            counts[hashlib.sha256(content).hexdigest()] += 1
+            inside = True
+            try:
+                return decode(content)
+            finally:
+                inside = False
 
-    pictures.decode = counting
+        return counted
+
+    names = ("decode", "decode_quickly")
+    plain = {name: getattr(pictures, name) for name in names}
+    for name in names:
+        setattr(pictures, name, counting(plain[name]))
     try:
         yield counts
     finally:
-        pictures.decode = decode
+        for name in names:
+            setattr(pictures, name, plain[name])
 
 
 def main() -> None:
@@ -282,7 +323,7 @@ def main() -> None:
         root = args.images.resolve() if args.images else folder / "photographs"
         if not args.images:
             write_photographs(root, args.files)
-        rows = measure(Forms(described(root, folder), root, args.files, args.batch), args.rounds)
+        rows = measure(Forms(described(root, folder), root, args.files, args.batch, folder), args.rounds)
         few = folder / "few"
         write_photographs(few / "photographs", min(args.files, 200))
         shared = decodings(few / "photographs", few, NETWORKS)

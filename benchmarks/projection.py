@@ -36,14 +36,15 @@ from benchmarks import harness
 from benchmarks.flops import NAME as FLOPS
 from benchmarks.flops import operations
 from benchmarks.harness import report
-from stages import passes
+from stages import schedule
 from stages.errors import StudyError
 from stages.pipeline.tables import read_csv
-from stages.science import selection, tasks
+from stages.science import tasks
 
 ROOT = Path(__file__).resolve().parent.parent
 N_TASKS, K = 20, 9
 DIM = 1792  # of DreamSim's embeddings
+BATCH, PACK = 256, 256  # pictures in a batch, and the side of packed ones
 PICTURES = 2 * tasks.needed(N_TASKS, K)  # that the tasks of a unit show
 FEATURES = {"lpips-alex": "alexnet", "lpips-vgg": "vgg16", "lpips-squeeze": "squeezenet1_1", "dists": "vgg16"}
 COSINE = "dreamsim"
@@ -103,7 +104,7 @@ def measured() -> Rates:
         "fit_images_per_s": Rate(1 / (1 / loading["ours"] - 1 / loading["decoded"]), "loading.csv, `ours` less `decoded`"),
         "select_ns_per_value": Rate(1e9 * chosen["cpu_seconds"] / chosen["images"] / chosen["units"], many),
         "score_us_per_unit": Rate(1e6 * scored["cpu_seconds"] / scored["units"], many),
-        "nearest_us_per_unit": Rate(1e6 * scored["nearest_s"] / scored["units"], many),
+        "nearest_us_per_unit": Rate(scored["nearest_us"], many),
         **_forward(capture, "capture.csv"),
         **_gpu(),
     }  # fmt: skip
@@ -252,21 +253,8 @@ def totals(rows: list[dict[str, object]]) -> list[dict[str, object]]:
 
 
 def space(study: Study, flops: pd.DataFrame, units: pd.DataFrame) -> list[dict[str, object]]:
-    """Bytes in memory and on disk, from the arrays that the code makes for a few units."""
-    k, few, n = tasks.needed(N_TASKS, K), 64, 1000
-    keys = tasks.unit_keys(0, "benchmark", "space", np.arange(few))
-    extremes, moments = selection.Extremes(keys, k), selection.Moments(few)
-    values = np.random.default_rng(0).standard_normal((n, few), dtype=np.float32)
-    extremes.update(values, np.arange(n))
-    moments.update(values)
-    top, bottom = extremes.keys()
-    state = {"top": top, "bottom": bottom, "bins": moments.bins, "nonpositive": moments.nonpositive}
-    out = passes.summarised(state, keys, k, n)
-    ranked = extremes.ranked()
-    built = tasks.build(ranked.top_images, ranked.bottom_images, keys, N_TASKS, K)
-    per_unit = {name: sum(np.asarray(each).nbytes for each in arrays) / few
-                for name, arrays in {"state": state.values(), "out": out.values(), "tasks": [built]}.items()}  # fmt: skip
-    shards = math.ceil(study.images / passes._SHARD)
+    """Bytes in memory and on disk, as the plan of the stage `activations` counts them, or as measured."""
+    k = tasks.needed(N_TASKS, K)
     scaling, summaries = table("scaling", "scaling"), table("summaries", "summaries")
     widest = scaling[scaling["phase"] == "selection"].sort_values("units").iloc[-1]
     streaming = widest["peak_bytes"] / widest["units"]
@@ -277,14 +265,20 @@ def space(study: Study, flops: pd.DataFrame, units: pd.DataFrame) -> list[dict[s
         rows.append({"item": item, "where": where, "count": count, "of": of, "bytes_each": each,
                      "gigabytes": count * each / 1e9, "basis": basis})  # fmt: skip
 
-    peak = f"scaling.csv, {widest['units']:,.0f} units"
+    peak, planned = f"scaling.csv, {widest['units']:,.0f} units", "as `stages.activations --plan` says"
+    on_gpu = schedule.state_bytes(1, k, BATCH, on_device=True)
     add("selection and moments, mean network", "memory, a network", mean, "units", streaming, peak)
     add("selection and moments, widest network", "memory, a network", most, "units", streaming, peak)
+    add("the same on a GPU, mean network", "memory, a network", mean, "units", on_gpu, f"{planned}, batches of {BATCH}")
     add("weights, largest network", "memory, a network", float(flops["n_params"].max()), "weights", 4, f"{FLOPS}.csv, float32")
     add("embeddings", "memory mapped, and disk", study.images, "pictures", 4 * DIM, "float32; float16 halves it")
-    add("states of shards", "store", study.units * shards, "units and shards", per_unit["state"], f"{shards} shards kept")
-    add("extremes", "data/activations", study.units, "units", per_unit["out"], "lists and statistics")
-    add("tasks", "data/tasks", study.units, "units", per_unit["tasks"], "int32 images")
+    saved = 2 * schedule.state_file_bytes(1, k)
+    add("saved states, mean network", "disk, a network that runs", mean, "units", saved, "two of each, until it has ended")
+    each = schedule.extremes_bytes(1, k)
+    add("extremes", "store, cache and data", study.units, "units", each, f"{planned}, once if on one file system")
+    each = schedule.pack_bytes(1, PACK)
+    add("pictures packed", "store", study.images, "pictures", each, f"only with activations.pack = {PACK}")
+    add("tasks", "data/tasks", study.units, "units", 4 * N_TASKS * 2 * (K + 1), "int32 images")
     add("margins", "data/scores, a similarity", study.units, "units", 4 * N_TASKS, "float32, before compression")
     first = summaries.iloc[0]
     each = first["file_gib"] * 2**30 / first["n_units"]
