@@ -337,6 +337,12 @@ def test_other_hardware_takes_its_own_rates_and_the_rest_from_here(results, tmp_
     assert found["study"]["hours"] == pytest.approx(max(spent["cores"], spent["gpus"]) + spent["one core"])
 
 
+def test_the_committed_rates_are_understood(results):
+    rates = projection.given(ROOT / "benchmarks/rates/one_gpu.csv", [], projection.measured())
+    assert rates["gpus"].value == 1
+    assert "not measured" in rates["forward_tflop_per_s"].source
+
+
 def test_a_measured_gpu_takes_the_place_of_cores(results):
     table = {"device": ["Some GPU"], "precision": ["float16"], "threads": [1], "gflop_per_s": [5000], "capture_ratio": [1.2],
              "capture_s": [0.1], "select_s": [0.3], "batch": [100], "units": [1000]}  # fmt: skip
