@@ -96,7 +96,7 @@ class Preprocessing:
         """Network input, float32, of fitted pictures (images, 3, crop, crop) uint8, on their device."""
         mean = torch.tensor(self.mean, device=stacked.device).view(3, 1, 1) * 255
         std = torch.tensor(self.std, device=stacked.device).view(3, 1, 1) * 255
-        return (stacked.float() - mean) / std
+        return stacked.float().sub_(mean).div_(std)  # in place: a batch may be large
 
     def batch(self, pictures: Sequence[NDArray[np.uint8]], device: str | torch.device = "cpu") -> Tensor:
         """Normalised float32 batch (images, 3, crop, crop) on the device; bytes travel, floats do not."""
