@@ -8,7 +8,8 @@ raw_torchvision   read a file, torchvision.io.decode_jpeg
 raw_pillow        read a file, decode it with Pillow
 image_folder      torchvision's ImageFolder with Resize, CenterCrop, ToTensor and Normalize on Pillow pictures
 decoded           ImageSet.pixels: read, compare the digest with the manifest, decode
-ours              the same, then Preprocessing.batch: resize and crop on bytes, normalise; what a network gets
+fed               the same, resized, cropped and put into a batch as bytes: what travels to a GPU, which normalises it
+ours              that, normalised as well: what a network on a CPU gets
 
 Without --images the files are photo-like JPEGs of about 500 x 375 pixels and 92 to 110 KB, drawn from keyed generators:
 clouds of all sizes, and grain. A folder of real photographs (one folder a label) is taken as it is, its JPEGs only.
@@ -18,7 +19,7 @@ in two passes and round after each). Pictures rotated by their EXIF are left out
 A second table counts decodings while the stage `activations` runs M networks in one pass: every picture once, but for the
 first few, on which each network is traced.
 
-Expected on 1 core: `share_of_raw` and `cpu_ratio` of `ours` as in results/loading.csv; the aims are 0.7 and 2.5.
+Expected on 1 core: `share_of_raw` of `fed` and `cpu_ratio` of `ours` as in results/loading.csv; the aims are 0.7 and 2.5.
 """
 
 from __future__ import annotations
@@ -183,18 +184,22 @@ class Forms:
         for row in self.rows:
             self.images.pixels(row)
 
+    def fed(self) -> None:
+        self._feed(self.images, normalise=False)
+
     def ours(self) -> None:
         self._feed(self.images)
 
     def packed(self) -> None:
         self._feed(self.pack)
 
-    def _feed(self, source: Pictures) -> None:
+    def _feed(self, source: Pictures, *, normalise: bool = True) -> None:
         for _, views in Feed(Chosen(source, self.rows), [self.prepare], self.batch, "cpu"):
-            self.prepare.normalised(views[self.prepare])
+            if normalise:
+                self.prepare.normalised(views[self.prepare])
 
     def named(self) -> dict[str, Callable[[], object]]:
-        forms = (self.raw_torchvision, self.raw_pillow, self.image_folder, self.decoded, self.ours, self.packed)
+        forms = (self.raw_torchvision, self.raw_pillow, self.image_folder, self.decoded, self.fed, self.ours, self.packed)
         return {form.__name__: form for form in forms}
 
     def check(self) -> tuple[float, float]:
