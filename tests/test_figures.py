@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from stages.pipeline import figures, page
-from stages.pipeline.figures import FIGURES, clean, spread
+from stages.pipeline.figures import FIGURES, ceiling, controls, layers, people, ranking
+from stages.pipeline.figures.style import clean, spread
 from stages.pipeline.params import load_params
 from tests.report_fixture import BACKENDS, NETWORKS, build
 
@@ -85,54 +86,54 @@ def test_rankings_hold_only_study_networks_at_their_last_step(study):
     early = table[table["model"] == NETWORKS[0]].assign(model="early", last=0, mis_mean=0.99)
     control = table[table["model"] == NETWORKS[0]].assign(model="control", role="control", mis_mean=0.99)
     tables = {**study.tables, "models": pd.concat([table, early, control], ignore_index=True)}
-    ranked = figures.models_ranked(replace(study, tables=tables))
+    ranked = ranking.models_ranked(replace(study, tables=tables))
     assert set(ranked["model"]) == set(NETWORKS)
     assert ranked["mis_mean"].is_monotonic_decreasing
     assert list(ranked["rank"]) == [1, 2, 3, 4]
 
 
 def test_distribution_counts_every_unit_once(study):
-    frame = figures.unit_distribution(study)
+    frame = ranking.unit_distribution(study)
     assert set(frame["model"]) == set(NETWORKS)
     np.testing.assert_allclose(frame.groupby("model")["share"].sum(), 1.0)
     per_model = frame.groupby("model")["n"].first()
     assert (per_model == study.units.groupby("model").size()).all()
     # harder tasks of the same units are no further units
     both = pd.concat([study.units, study.units.assign(condition="hard95", mis=0.5)], ignore_index=True)
-    pd.testing.assert_frame_equal(figures.unit_distribution(replace(study, units=both)), frame)
+    pd.testing.assert_frame_equal(ranking.unit_distribution(replace(study, units=both)), frame)
 
 
 def test_units_of_the_calibration_split_are_left_out_of_the_bins(study):
-    joined = figures.mis_against_his(study)
+    joined = people.mis_against_his(study)
     assert joined["in_split"].sum() > 0
-    assert figures.his_by_mis(study)["n"].sum() == (joined["in_split"] == 0).sum()
+    assert people.his_by_mis(study)["n"].sum() == (joined["in_split"] == 0).sum()
 
 
 def test_scatter_joins_on_the_whole_key(study):
     other = study.units.assign(condition="synthetic", mis=0.0)
     both = replace(study, units=pd.concat([study.units, other], ignore_index=True))
-    assert len(figures.mis_against_his(both)) == len(study.human)
-    assert figures.mis_against_his(both)["mis"].min() > 0
+    assert len(people.mis_against_his(both)) == len(study.human)
+    assert people.mis_against_his(both)["mis"].min() > 0
 
 
 def test_agreement_shows_only_units_outside_the_split(study):
     table = study.tables["agreement"]
     changed = table.assign(pearson=table["pearson"].where(table["units"] == "outside_split", 9.0))
-    frame = figures.agreement(replace(study, tables={**study.tables, "agreement": changed}))
+    frame = ceiling.agreement(replace(study, tables={**study.tables, "agreement": changed}))
     assert frame["value"].max() < 1
     assert set(frame["backend"]) == {*BACKENDS, ""}
     assert frame.loc[frame["measure"] == "ceiling", "value"].tolist() == [0.87]
 
 
 def test_layer_type_mean_counts_each_network_once(study):
-    frame = figures.layer_types(study)
+    frame = layers.layer_types(study)
     conv = frame[frame["layer_type"] == "Conv"]
     mean = conv.loc[conv["model"] == "", "mis_mean"].item()
     assert mean == pytest.approx(conv.loc[conv["model"] != "", "mis_mean"].mean())
 
 
 def test_control_levels_hold_only_rows_over_all_factors(study):
-    frame = figures.control_levels(study)
+    frame = controls.control_levels(study)
     lead = frame[frame["backend"] == BACKENDS[0]]
     assert lead["control"].is_unique
     # 0.5 + 0.42 * 0.8; the rows of single factors are 0.86 and 0.82
@@ -144,7 +145,7 @@ def test_control_levels_hold_only_rows_over_all_factors(study):
 
 
 def test_dose_response_keeps_families_apart_and_goes_from_zero_to_one(study):
-    frame = figures.dose_response(study)
+    frame = controls.dose_response(study)
     assert list(dict.fromkeys(frame["family"])) == ["mixture", "mixture_rectified"]
     for _, part in frame.groupby("family"):
         assert list(dict.fromkeys(part["backend"])) == list(BACKENDS)
@@ -154,7 +155,7 @@ def test_dose_response_keeps_families_apart_and_goes_from_zero_to_one(study):
 def test_many_networks_are_drawn_as_a_curve_and_in_bins(tmp_path):
     networks = tuple(f"net{i:02d}" for i in range(45))
     study = study_in(tmp_path, networks=networks, layers=(("a.conv", "Conv"), ("b.fc", "Linear")))
-    ranked, deep = figures.models_ranked(study), figures.depth(study)
+    ranked, deep = ranking.models_ranked(study), layers.depth(study)
     assert len(ranked) == 45
     assert set(deep["panel"]) == {""}
     assert deep.groupby("layer_type")["n"].sum().to_dict() == {"Conv": 45, "Linear": 45}
@@ -187,5 +188,5 @@ def test_markup_and_dollar_signs_in_names_stay_text(tmp_path):
         ElementTree.fromstring(svg)
         assert "<script" not in svg
         assert "<i>" not in svg
-    svg = figures.render(BY_NAME["models_ranked"], figures.models_ranked(study), study, "t", narrow=False)
+    svg = figures.render(BY_NAME["models_ranked"], ranking.models_ranked(study), study, "t", narrow=False)
     assert ">a$b$<" in svg

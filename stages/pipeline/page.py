@@ -152,7 +152,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def load_study(params: Params, tables: Path, mis: Path, human: Path, calibration: Path) -> Study:
     """Everything the figures draw. Of the unit scores only networks that are shown or annotated are read."""
-    found = {name: read_table(tables / f"{name}.csv") for name in TABLES}
+    found = {name: read_table(tables / f"{name}.csv") for name in sorted({*TABLES, *figures.TABLES_NEEDED})}
     annotated = read_parquet(human / "units.parquet")
     empty = pd.DataFrame(columns=UNIT_COLUMNS)
     study = Study(
@@ -164,6 +164,7 @@ def load_study(params: Params, tables: Path, mis: Path, human: Path, calibration
         units=empty,
         human=annotated,
         curve=read_parquet(calibration / "curve.parquet"),
+        simulated=params.human.source == "simulated",
     )
     wanted = {*figures.ridge_models(study), *gallery_models(study), *annotated["model"].astype(str)}
     units = _units(mis / "units.parquet", study.lead, sorted(wanted))
@@ -756,7 +757,7 @@ def _sensitivity_table(study: Study) -> Table | None:
 
 
 def _training_table(study: Study) -> Table | None:
-    frame = figures.training(study)
+    frame = figures.training_series(study)
     columns: Columns = {
         "series": ("network", text),
         "step": ("step", count),
