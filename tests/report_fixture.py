@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from ruamel.yaml import YAML
 
 from stages.pipeline.tables import write_csv, write_json, write_parquet
@@ -54,6 +55,7 @@ def build(
     _images(folder, rng, label, rejected)
     _tasks(folder, rng, units, networks)
     write_parquet(folder / "mis/units.parquet", units)
+    _scores(folder, rng, units, networks)
     annotated = _human(folder, rng, units, networks, human)
     _tables(folder, rng, units, networks, annotated, human, rejected)
     write_json(folder / "metrics.json", {"agreement": 0.71, "mis_mean": 0.8})
@@ -62,13 +64,14 @@ def build(
         {"device_kinds": ["cpu"], "seed": values["seed"], "versions": {"numpy": np.__version__}},
     )
     data = {
-        name: folder / name for name in ("tables", "mis", "tasks", "images", "calibration", "human", "plots", "figures")
+        name: folder / name
+        for name in ("tables", "mis", "scores", "tasks", "images", "calibration", "human", "plots", "figures")
     }
     files = {
         "params": folder / "params.yaml",
         "metrics": folder / "metrics.json",
         "provenance": folder / "provenance.json",
-        "template": ROOT / "reports/report.html.j2",
+        "template": ROOT / "reports/template",
         "captions": ROOT / "reports/captions",
         "out": folder / "report.html",
     }
@@ -129,6 +132,23 @@ def _units(rng, networks, layers):
     return pd.concat(parts, ignore_index=True)
 
 
+def _scores(folder, rng, units, networks):
+    """Margins of the leading similarity that make exactly the accuracy and nearly the MIS of the units."""
+    lead = units[units["backend"] == BACKENDS[0]]
+    parts = []
+    for model in networks:
+        rows = lead[lead["model"] == model]
+        right = (np.arange(N_TASKS) < rows["accuracy"].to_numpy()[:, None] * N_TASKS).astype(np.float32)
+        margins = (rows["margin_mean"].to_numpy()[:, None] * (2 * right - 1)).astype(np.float32)
+        near = [[2] if unit == 1 else [] for unit in rows["unit"]]
+        parts.append(rows[[*KEY, "layer_type"]].assign(margins=list(margins), near=near))
+    schema = pa.schema(
+        [(name, pa.string()) for name in ("model", "layer")] + [("unit", pa.int64()), ("condition", pa.string())]
+        + [("layer_type", pa.string()), ("margins", pa.list_(pa.float32())), ("near", pa.list_(pa.int64()))]
+    )  # fmt: skip
+    write_parquet(folder / f"scores/{BACKENDS[0]}.parquet", pd.concat(parts, ignore_index=True), schema)
+
+
 def _images(folder, rng, label, rejected):
     pixels = rng.integers(0, 256, (N_IMAGES, 4, 4, 3), dtype=np.uint8).repeat(SIDE // 4, 1).repeat(SIDE // 4, 2)
     (folder / "images").mkdir(parents=True, exist_ok=True)
@@ -177,6 +197,11 @@ def _human(folder, rng, units, networks, human):
     his = np.clip(np.round(30 * (chosen["mis"] + rng.normal(0, 0.08, len(chosen)))), 0, 30) / 30
     annotated = chosen[KEY].assign(n_responses=np.int32(30), his=his, his_se=0.07, source="simulated")
     write_parquet(folder / "human/units.parquet", annotated)
+    answers = annotated[KEY].head(40 if human else 0).merge(pd.DataFrame({"task": [0, 0, 1, -1]}), how="cross")
+    right = [True, False, True, True] * (len(answers) // 4)
+    write_parquet(folder / "human/responses.parquet", answers.assign(correct=right, source="simulated"))
+    status = "calibrated" if human else "not calibrated"
+    write_json(folder / "calibration/slope.json", {b: {"slope": 6.25, "status": status} for b in BACKENDS})
     slopes = np.geomspace(0.1, 100, 60) if human else np.empty(0)
     curve = [
         pd.DataFrame(
@@ -297,6 +322,7 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
         [(a, b, 20, 0.5, 0.01, 0.005, 0.015, 0.02) for a, b in combinations(SIGHT, 2)],
     )
     _people_tables(write, networks, human)
+    _unit_tables(write, units, annotated)
     _group_tables(write, networks, human)
     write(
         "calibration",
@@ -454,6 +480,30 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
     )
     write("rejected_images", "path reason", list(rejected))
     write("exclusions", "reason n_responses n_participants", [("too fast", 40, 1)] if human else [])
+
+
+def _unit_tables(write, units, annotated):
+    """Ends of every network, and the units with the largest and smallest fabricated difference HIS - MIS."""
+    lead = units[units["backend"] == BACKENDS[0]]
+    ends = []
+    for _, rows in lead.groupby("model", sort=False):
+        rows = rows.sort_values("mis", ascending=False)
+        for end, some in (("easiest", rows.head(5)), ("hardest", rows.tail(5).iloc[::-1])):
+            ends += [
+                (BACKENDS[0], *key, end, rank, mis, 0.04, 0.9 * mis, 0.03, 0.5)
+                for rank, (*key, mis) in enumerate(some[[*KEY, "mis"]].itertuples(index=False, name=None), 1)
+            ]
+    write("extreme_units", f"backend {' '.join(KEY)} end rank mis mis_se shrunken shrunken_sd p_among", ends)
+    both = annotated.merge(lead[[*KEY, "mis"]], on=KEY)
+    both = both.assign(difference=both["his"] - both["mis"]).sort_values("difference", kind="stable")
+    missed = [
+        (BACKENDS[0], side, rank, *key, mis, 0.04, his, 0.07, difference, 0.08, difference / 0.08)
+        for side, some in (("under", both.tail(6).iloc[::-1]), ("over", both.head(6)))
+        for rank, (*key, mis, his, difference) in enumerate(
+            some[[*KEY, "mis", "his", "difference"]].itertuples(index=False, name=None), 1
+        )
+    ]
+    write("residuals", f"backend side rank {' '.join(KEY)} mis mis_se his his_se difference se z", missed)
 
 
 def _people_tables(write, networks, human):
