@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+PATIENCE = 60  # seconds without any word from the browser
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
@@ -30,7 +32,7 @@ class Browser:
     def __init__(self, *, javascript: bool = True) -> None:
         path = executable()
         assert path is not None
-        self._profile = tempfile.TemporaryDirectory(prefix="browser")
+        self._profile = tempfile.TemporaryDirectory(prefix="browser", ignore_cleanup_errors=True)
         (into, self._write), (self._read, out) = os.pipe(), os.pipe()
         # the browser reads commands from descriptor 3 and answers on descriptor 4
         command = f'exec "$0" "$@" 3<&{into} 4>&{out}'
@@ -55,8 +57,12 @@ class Browser:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
+        try:
+            self._session = None
+            self.send("Browser.close")
+            self._process.wait(PATIENCE)
+        finally:
+            self._process.kill()
         os.close(self._read)
         os.close(self._write)
         self._profile.cleanup()
@@ -79,6 +85,7 @@ class Browser:
     def _receive(self) -> dict[str, Any]:
         """Next message; events are noted on the way."""
         while b"\0" not in self._buffer:
+            assert select.select([self._read], [], [], PATIENCE)[0], f"the browser was silent for {PATIENCE} s"
             part = os.read(self._read, 1 << 20)
             assert part, "the browser has ended"
             self._buffer += part
@@ -101,7 +108,11 @@ class Browser:
     def open(self, path: Path, hash_: str = "", *, width: int = 1280, height: int = 900) -> float:
         """Load a local file; returns the seconds until its load event."""
         mobile = width < 600
+        self._loaded = False
+        self.send("Page.navigate", url="about:blank")  # another place of the same file would be no new load
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
+        while not self._loaded:
+            self._receive()
         self._loaded = False
         start = time.perf_counter()
         self.send("Page.navigate", url=path.resolve().as_uri() + hash_)

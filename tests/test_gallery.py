@@ -60,10 +60,10 @@ def test_listed_units_have_the_numbers_of_the_tables(study):
     folder, _, data = study
     lead, found = scores(folder), keys(data)
     assert len(found) == len(set(found)) == len(lead) == data["total"]
-    assert [value / 1e4 for value in data["mis"]] == pytest.approx(lead.loc[found, "mis"], abs=5.1e-5)
-    assert [value / 1e4 for value in data["accuracy"]] == pytest.approx(lead.loc[found, "accuracy"], abs=5.1e-5)
+    assert [value / 1e6 for value in data["mis"]] == pytest.approx(lead.loc[found, "mis"], abs=5.1e-7)
+    assert [value / 1e6 for value in data["accuracy"]] == pytest.approx(lead.loc[found, "accuracy"], abs=5.1e-7)
     for name, values in data["others"]:
-        assert [v / 1e4 for v in values] == pytest.approx(scores(folder, name).loc[found, "mis"], abs=5.1e-5)
+        assert [v / 1e6 for v in values] == pytest.approx(scores(folder, name).loc[found, "mis"], abs=5.1e-7)
     margins = np.frombuffer(base64.b64decode(data["margins"]), "<i2").reshape(-1, N_TASKS) * data["marginStep"]
     stored = pd.read_parquet(folder / "scores/encoder.parquet").set_index(KEY)
     expected = np.stack(stored.loc[found, "margins"])
@@ -77,7 +77,7 @@ def test_people_and_residuals_lie_at_their_units(study):
     human = pd.read_parquet(folder / "human/units.parquet").set_index(KEY)
     assert len(data["human"]) == len(human)
     for row, (his, _, n) in data["human"].items():
-        assert his / 1e4 == pytest.approx(human.loc[found[int(row)], "his"], abs=5.1e-5)
+        assert his / 1e6 == pytest.approx(human.loc[found[int(row)], "his"], abs=5.1e-7)
         assert n == 30
     # two answers to task 0, one of them right, one right answer to task 1; an answer to an unknown task is in no task
     assert len(data["answers"]) == 40

@@ -5,7 +5,7 @@
   const root = document.getElementById("browser");
   if (!root) return;
   const data = JSON.parse(document.getElementById("unit-data").textContent);
-  const SCORE = 1e4; // scores come as whole ten-thousandths
+  const SCORE = 1e6; // scores come as whole millionths
   const CARDS = 24, ROWS = 50; // of a page of results
   const N = data.unit.length, T = data.nTasks;
   const hasPictures = Object.keys(data.pictures).length > 0;
@@ -305,7 +305,7 @@
       pair(`MIS, ${data.lead}`, `${score(data.mis[row])}`, `± ${score(data.se[row])}; ${easierThan(row)}`),
       pair("Machine", `${rightTasks(row)} of ${T} right`, `slope ${data.slope.toPrecision(3)}, ${data.status}`),
       human ? pair(`HIS, ${data.people}`, score(human[0]), `± ${score(human[1])}; ${human[2]} answers; HIS − MIS ${signed((human[0] - data.mis[row]) / SCORE, 3)}${row in z ? `, z ${signed(z[row], 1)}` : ""}`) : null,
-      end ? pair(`Among the ${end[0]}`, `${Math.round(end[2] / 100)} %`, `probability that it belongs there; shrunken MIS ${score(end[1])}`) : null,
+      end ? pair(`Among the ${end[0]}`, `${Math.round((100 * end[2]) / SCORE)} %`, `probability that it belongs there; shrunken MIS ${score(end[1])}`) : null,
       others.length ? pair("MIS, other similarities", make("span", { class: "minor" }, others.map(([name, values]) => `${name} ${score(values[row])}`).join(", "))) : null);
   };
   const taskTable = (row) => {

@@ -19,7 +19,7 @@ from stages.pipeline.page.thumbnails import Sheets
 from stages.pipeline.page.units import Listed, Pictures, ends, residuals
 from stages.pipeline.tables import KEY
 
-UNIT = 10_000  # scores, shares and errors are written as whole ten-thousandths
+UNIT = 1_000_000  # scores, shares and errors are written as whole millionths
 STEPS = 32_767  # largest whole number of a margin
 
 
@@ -160,7 +160,7 @@ def _runs(values: NDArray[np.integer]) -> list[list[int]]:
 
 
 def _whole(values: Any) -> list[int | None]:
-    """Numbers as whole ten-thousandths, null where missing."""
+    """Numbers as whole millionths, null where missing."""
     return [None if value != value else round(value * UNIT) for value in np.asarray(values, dtype=np.float64).tolist()]
 
 
