@@ -42,6 +42,7 @@ def build(
     label="scene",
     title=None,
     rejected=(),
+    units_a_layer=UNITS_A_LAYER,
     **report,
 ):
     """Write the study into a folder and return the command line of the report stage.
@@ -51,7 +52,7 @@ def build(
     """
     rng = np.random.default_rng(7)
     values = _params(folder, human, title, report)
-    units = _units(rng, networks, layers)
+    units = _units(rng, networks, layers, units_a_layer)
     _images(folder, rng, label, rejected)
     _tasks(folder, rng, units, networks)
     write_parquet(folder / "mis/units.parquet", units)
@@ -96,25 +97,25 @@ def _params(folder, human, title, report):
     return values
 
 
-def _units(rng, networks, layers):
+def _units(rng, networks, layers, units_a_layer):
     parts = []
     for place, model in enumerate(networks):
         for index, (layer, kind) in enumerate(layers):
-            ease = rng.normal(1.6 - 0.3 * place + 0.05 * index, 0.8, UNITS_A_LAYER)
+            ease = rng.normal(1.6 - 0.3 * place + 0.05 * index, 0.8, units_a_layer)
             for backend in BACKENDS:
-                logit = SIGHT[backend] * np.abs(ease) + rng.normal(0, 0.15, UNITS_A_LAYER)
+                logit = SIGHT[backend] * np.abs(ease) + rng.normal(0, 0.15, units_a_layer)
                 mis = 1 / (1 + np.exp(-logit))
                 parts.append(
                     pd.DataFrame(
                         {
                             "model": model,
                             "layer": layer,
-                            "unit": np.arange(UNITS_A_LAYER),
+                            "unit": np.arange(units_a_layer),
                             "condition": "natural",
                             "layer_type": kind,
                             "layer_index": np.int32(index + 1),
                             "depth": (index + 1) / (len(layers) + 1),
-                            "width": np.int32(UNITS_A_LAYER),
+                            "width": np.int32(units_a_layer),
                             "backend": backend,
                             "mis": mis,
                             "mis_se": 0.2 / np.sqrt(N_TASKS),
@@ -123,7 +124,7 @@ def _units(rng, networks, layers):
                             "margin_sd": 0.1,
                             "tie_share_pos": 0.0,
                             "tie_share_neg": 0.0,
-                            "in_split": np.arange(UNITS_A_LAYER) == 3,
+                            "in_split": np.arange(units_a_layer) == 3,
                             "n_tasks": N_TASKS,
                             "n_near": 0,
                         }
@@ -232,7 +233,7 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
                 m if human else "",
                 5 if human else "",
                 1,
-                UNITS_A_LAYER * units["layer"].nunique(),
+                len(units) // len(BACKENDS) // len(networks),
                 1,
                 mean[m, b],
                 mean[m, b] - 0.01,

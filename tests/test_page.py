@@ -290,6 +290,13 @@ def test_margins_that_are_not_of_the_very_task_are_named_so(tmp_path, undrawn):
     assert text in (tmp_path / "report.html").read_text()
 
 
+def test_a_page_that_is_too_large_is_refused_with_the_keys_to_lower(tmp_path, undrawn, monkeypatch):
+    monkeypatch.setattr(template, "MOST_BYTES", 100_000)
+    with pytest.raises(StudyError, match=r"report\.html would have .* MB, at most 0 are allowed.*report\.n_pictures"):
+        build_page(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
 def test_old_figures_do_not_outlive_their_data(tmp_path, undrawn):
     arguments = build(tmp_path)
     (tmp_path / "figures").mkdir()

@@ -16,6 +16,7 @@ from stages.pipeline.page.cells import count, interval, number, percent, short, 
 from stages.pipeline.tables import write_bytes
 
 PAGE = "report.html.j2"
+MOST_BYTES = 20_000_000  # what opens on a phone and goes through a mail server
 
 
 def make_environment(folder: Path) -> jinja2.Environment:
@@ -42,6 +43,11 @@ def write_page(path: Path, folder: Path, environment: jinja2.Environment, conten
     parts = {"style": Markup(style), "script": Markup(script), "script_digest": f"sha256-{digest}"}
     _part(folder / PAGE)
     page = environment.get_template(PAGE).render({**content, **parts}).encode()
+    if len(page) > MOST_BYTES:
+        raise StudyError(
+            f"{path} would have {len(page) / 1e6:.1f} MB, at most {MOST_BYTES / 1e6:.0f} are allowed. Lower report.n_pictures, "
+            "report.thumbnail or report.n_units in params.yaml, then run `dvc repro`."
+        )
     write_bytes(path, page)
     return len(page)
 
