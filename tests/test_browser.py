@@ -222,7 +222,9 @@ def test_nothing_is_wider_than_a_phone(browser, page, place):
 
 def test_names_and_labels_from_data_do_nothing(browser, tmp_path):
     networks, layers = ("plain", EVIL.replace("/", "|")), ((EVIL, "Conv"), ("b.norm", "LayerNorm"))
-    page = built(tmp_path, networks=networks, layers=layers, label=EVIL, title=EVIL, rejected=[(EVIL, EVIL)])
+    page = built(
+        tmp_path, networks=networks, layers=layers, label=EVIL, title=EVIL, rejected=[(EVIL, EVIL)], prefix=EVIL
+    )
     browser.open(page)
     first = links(browser)[0]
     browser.run("document.querySelector('#browser .card a').click()")

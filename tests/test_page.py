@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -64,7 +65,9 @@ def build_page(folder: Path, **options) -> str:
 @pytest.fixture(scope="module")
 def synthetic(tmp_path_factory):
     folder = tmp_path_factory.mktemp("synthetic")
-    return folder, build_page(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        draw_one(patch)
+        return folder, build_page(folder)
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +81,20 @@ def custom(tmp_path_factory):
 def blank(spec, frame, study, title, *, narrow):
     """Stands in for a drawing where a test is about something else: drawing takes most of the time."""
     return f"<svg><title>{spec.name} {len(frame)} {narrow}</title></svg>"
+
+
+def draw_one(patch):
+    """Draw the first figure alone: test_figures.py is about drawings."""
+    svg, pdf = figures.render, figures.render_pdf
+
+    def render(spec, frame, study, title, *, narrow):
+        return (svg if spec is FIGURES[0] else blank)(spec, frame, study, title, narrow=narrow)
+
+    def render_pdf(spec, frame, study, title):
+        return pdf(spec, frame, study, title) if spec is FIGURES[0] else b"%PDF"
+
+    patch.setattr(figures, "render", render)
+    patch.setattr(figures, "render_pdf", render_pdf)
 
 
 def leave_undrawn(patch):
@@ -99,8 +116,9 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_two_builds_in_different_folders_give_the_same_bytes(synthetic, tmp_path):
+def test_two_builds_in_different_folders_give_the_same_bytes(synthetic, tmp_path, monkeypatch):
     folder, _ = synthetic
+    draw_one(monkeypatch)
     build_page(tmp_path / "elsewhere")
     first, second = files(folder), files(tmp_path / "elsewhere")
     assert len(first) == 3 * len(FIGURES) + 1  # series, SVG, PDF
@@ -181,7 +199,8 @@ def test_headings_go_down_one_level_at_a_time_and_tables_are_labelled(synthetic)
 def test_data_never_become_markup(tmp_path, undrawn):
     networks, layers = ("plain", EVIL.replace("/", "|")), ((EVIL, "Conv"), ("b.norm", "LayerNorm"))
     text = build_page(
-        tmp_path, networks=networks, layers=layers, label=EVIL, title=EVIL, rejected=[(EVIL, EVIL), ("a.jpg", "empty")]
+        tmp_path, networks=networks, layers=layers, label=EVIL, title=EVIL, rejected=[(EVIL, EVIL), ("a.jpg", "empty")],
+        prefix=EVIL,
     )
     reader = Reader(text)
     # the two scripts of the page, and no other
@@ -197,6 +216,7 @@ def test_data_never_become_markup(tmp_path, undrawn):
     assert not {"<", ">", "&"} & set(data)
     content = json.loads(data)
     assert any(EVIL in label for label in content["labels"])
+    assert all(path.startswith(EVIL) for path in content["path"])
     assert EVIL in {layer[1] for layer in content["layers"]}
 
 
@@ -399,11 +419,21 @@ def test_a_caption_without_title_or_file_is_an_error_that_names_it(tmp_path):
         views.read_caption(tmp_path / "b.md", environment, {})
 
 
-def test_values_in_captions_are_escaped(tmp_path):
+def test_captions_are_plain_text_whatever_they_hold(tmp_path, undrawn):
     environment = template.make_environment(tmp_path)
-    (tmp_path / "a.md").write_text("# Of {{ lead }}\n\nText on {{ lead }}.\n")
+    (tmp_path / "a.md").write_text("# Of {{ lead }}\n\nText on {{ lead }} & <i>more</i>.\n\n  Second\n  block.\n")
     title, paragraphs = views.read_caption(tmp_path / "a.md", environment, {"lead": "<b>"})
-    # the title is plain text, which the page escapes; paragraphs are ready markup
-    assert title == "Of <b>"
-    assert type(title) is str
-    assert paragraphs == ("Text on &lt;b&gt;.",)
+    assert (title, paragraphs) == ("Of <b>", ("Text on <b> & <i>more</i>.", "Second block."))
+    # on the page nothing of it is markup
+    arguments = build(tmp_path)
+    captions = tmp_path / "captions"
+    shutil.copytree(ROOT / "reports/captions", captions)
+    evil = EVIL.replace("{{ 7 * 191 }}", "")
+    for name in (FIGURES[0].name, "exemplars"):
+        (captions / f"{name}.md").write_text(f"# Title {evil}\n\nText {evil} javascript:alert(1)\n")
+    arguments[arguments.index("--captions") + 1] = str(captions)
+    report.main(arguments)
+    reader = Reader((tmp_path / "report.html").read_text())
+    assert reader.text.count(evil) == 4
+    assert len(reader.all("script")) == 2
+    assert not [a for _, a in reader.tags if any(name.startswith("on") for name in a)]

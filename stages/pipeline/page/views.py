@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
 
 from stages.errors import StudyError
 from stages.pipeline import figures
@@ -62,15 +61,18 @@ def make_figures(
 
 
 def read_caption(path: Path, environment: jinja2.Environment, facts: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """Title (first line, after `# `) and paragraphs of a caption file; `{{ }}` in it is filled from the study."""
+    """Title (first line, after `# `) and paragraphs of a caption file; `{{ }}` in it is filled from the study.
+
+    Both are plain text, which the page escapes.
+    """
     if not path.is_file():
         raise StudyError(f"{path}: no such file. Every figure needs a caption there: a line '# Title', then its text.")
-    title, _, body = environment.from_string(path.read_text()).render(facts).strip().partition("\n")
+    plain = environment.overlay(autoescape=False)
+    title, _, body = plain.from_string(path.read_text(encoding="utf-8")).render(facts).strip().partition("\n")
     if not title.startswith("# "):
         raise StudyError(f"{path}: the first line is {title!r}, it must be '# ' and the title of the figure")
     blocks = [" ".join(block.split()) for block in body.split("\n\n")]
-    # autoescape has made both safe; the title also becomes plain text, for places that escape by themselves
-    return Markup(title[2:]).unescape(), tuple(Markup(block) for block in blocks if block)
+    return title[2:], tuple(block for block in blocks if block)
 
 
 def data_uri(content: bytes, kind: str) -> str:
