@@ -254,7 +254,7 @@ def test_study_without_people_says_so_instead_of_empty_plots(custom):
     unanswered = words[words.index("Questions for which this study has no data") :]
     unanswered = unanswered[: unanswered.index("Browse the units")]
     assert "Does the measurement find what is known?" in unanswered
-    assert "No figure: this study has no control units." in unanswered
+    assert "this study has no planted mixtures; this study has no control units" in unanswered
     assert "Which networks are understandable?" not in unanswered
     drawn = {path.stem for path in (folder / "figures").iterdir()}
     assert "agreement" not in drawn
