@@ -218,9 +218,11 @@ class Sensitivity:
 
     models: tuple[str, ...] = field()
     n_units: int = number(2)
-    n_tasks: tuple[int, ...] = number(2)
+    n_tasks: tuple[int, ...] = number(1)
     n_explanations: tuple[int, ...] = number(1)
     slopes: tuple[float, ...] = number(above=0)
+    map_models: tuple[str, ...] = field()
+    map_images: int = number(1)
 
 
 @dataclass(frozen=True)

@@ -229,13 +229,17 @@ class Capture:
                 self._counts[place] = call + 1
                 if call in calls:
                     layer, start = calls[call]
-                    self.buffer[: self._size, start : start + layer.width] = unit_values(
-                        value, self._size, layer.batch_axis, layer.channel_axis
-                    )
+                    self.keep(layer, start, value)
                     self._filled += 1
 
             _read(add, self._model.get_submodule(path), tap, store)
         return self
+
+    def keep(self, layer: Layer, start: int, value: Tensor) -> None:
+        """Take in the output of a layer whose first unit is number `start`."""
+        self.buffer[: self._size, start : start + layer.width] = unit_values(
+            value, self._size, layer.batch_axis, layer.channel_axis
+        )
 
     def __exit__(self, *exc: object) -> None:
         self._context.__exit__(*exc)
