@@ -195,7 +195,7 @@ def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> B
 
 def _model_row(model: str, units: pd.DataFrame, facts: Facts) -> pd.DataFrame:
     roster = facts.roster[facts.roster["name"] == model]
-    constant = facts.constant.loc[facts.constant["model"] == model, "model"]
+    constant = facts.listed(model, facts.constant[facts.constant["model"] == model])["model"]
     return summaries.model_summary(units, roster, constant, facts.tail_share, facts.confidence)
 
 

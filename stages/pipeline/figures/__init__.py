@@ -7,7 +7,7 @@ A module a question; the specs at its end say what it draws.
 
 from __future__ import annotations
 
-from stages.pipeline.figures import ceiling, controls, layers, people, ranking, robust, training
+from stages.pipeline.figures import ceiling, controls, human, layers, people, ranking, robust, training
 from stages.pipeline.figures.base import SECTIONS, FigureSpec, Study, render, render_pdf
 from stages.pipeline.figures.ceiling import leading_ceiling
 from stages.pipeline.figures.controls import control_places
@@ -18,6 +18,6 @@ __all__ = [
     "FIGURES", "MOST_RIDGES", "SECTIONS", "TABLES_NEEDED", "FigureSpec", "Study", "control_places", "leading_ceiling",
     "render", "render_pdf", "ridge_models", "training_series",
 ]  # fmt: skip
-_MODULES = (ranking, layers, people, ceiling, robust, training, controls)
+_MODULES = (ranking, layers, people, ceiling, robust, training, controls, human)
 FIGURES: tuple[FigureSpec, ...] = tuple(spec for module in _MODULES for spec in module.FIGURES)
 TABLES_NEEDED: tuple[str, ...] = tuple(sorted({name for spec in FIGURES for name in spec.tables}))
