@@ -28,6 +28,7 @@ from stages.pipeline.figures.style import (
     name_points,
     named_rows,
     order_of,
+    outer_labels,
     panels,
     points_across,
     points_upright,
@@ -84,7 +85,8 @@ def draw_his_models(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
         look = {"fmt": MARKERS[index % len(MARKERS)], "color": colour_of(index), "label": _words(condition)}
         points_across(axes, rows, at, HIS, **look)
     for model, rows in frame[frame["condition"] == "natural"].groupby("model"):
-        row_note(axes, heights[model], f"{rows['his_mean'].iloc[0]:.3f}")
+        raised = 0.26 if len(conditions) > 1 else 0.0  # at the height of its mark
+        row_note(axes, heights[model] + raised, f"{rows['his_mean'].iloc[0]:.3f}")
     axes.set_xlim(*around(frame, *HIS, low=CHANCE))
     chance_line(axes, vertical=True)
     axes.set_xlabel("mean HIS of units (dashed: chance)")
@@ -187,9 +189,8 @@ def his_depth(study: Study) -> pd.DataFrame:
 
 def draw_his_depth(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     networks = list(dict.fromkeys(frame["model"]))
-    figure, grid = panels(narrow, len(networks), 1.7, columns=3, share_y=True, extra=0.2)
-    across = 1 if narrow else min(3, len(networks))
-    for place, (model, axes) in enumerate(zip(networks, grid, strict=True)):
+    figure, grid = panels(narrow, len(networks), 1.7, columns=3, on_phone=2, share_y=True, extra=0.2)
+    for model, axes in zip(networks, grid, strict=True):
         rows = frame[frame["model"] == model]
         axes.scatter(
             rows["depth"], rows["his_mean"], s=10 + 4 * rows["n_units"], color=COLOURS[0], alpha=0.6, linewidths=0
@@ -199,10 +200,7 @@ def draw_his_depth(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
         chance_line(axes, vertical=False)
         row = rows.iloc[0]
         axes.set_title(f"{clean(model, 14)}: ρ {signed(row['spearman'])} {row['stars']}")
-        if place + across >= len(networks):
-            axes.set_xlabel("relative depth")
-        if place % across == 0:
-            axes.set_ylabel("mean HIS")
+    outer_labels(grid, "relative depth", "mean HIS")
     return figure
 
 
@@ -235,18 +233,14 @@ def natural_synthetic(study: Study) -> pd.DataFrame:
 
 def draw_natural_synthetic(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     networks = list(dict.fromkeys(frame["model"]))
-    figure, grid = panels(narrow, len(networks), 2.0, columns=3, share_y=True, extra=0.2)
-    across = 1 if narrow else min(3, len(networks))
-    for place, (model, axes) in enumerate(zip(networks, grid, strict=True)):
+    figure, grid = panels(narrow, len(networks), 2.0, columns=3, on_phone=2, share_y=True, extra=0.2)
+    for model, axes in zip(networks, grid, strict=True):
         rows = frame[frame["model"] == model]
         dots(axes, rows, "his_base", "his", color=COLOURS[0])
         limits = around(frame, "his_base", "his")
         axes.plot(limits, limits, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         axes.set_title(f"{clean(model, 14)}: ρ {signed(rows['spearman'].iloc[0])}")
-        if place + across >= len(networks):
-            axes.set_xlabel("HIS, natural")
-        if place % across == 0:
-            axes.set_ylabel("HIS, synthetic")
+    outer_labels(grid, "HIS, natural", "HIS, synthetic")
     return figure
 
 
@@ -295,8 +289,7 @@ def draw_difficulty_levels(frame: pd.DataFrame, study: Study, narrow: bool) -> F
         axes.set_ylim(*around(frame, *HIS, low=CHANCE))
         chance_line(axes, vertical=False)
         axes.set_title(clean(model))
-    for axes in grid if narrow else grid[::3]:
-        axes.set_ylabel("mean HIS (dashed: chance)")
+    outer_labels(grid, "", "mean HIS (dashed: chance)")
     key_above(figure, grid[0], narrow)
     return figure
 
@@ -341,9 +334,7 @@ def draw_difficulty_units(frame: pd.DataFrame, study: Study, narrow: bool) -> Fi
         axes.set_ylim(*around(frame, "his", "his_base"))
         chance_line(axes, vertical=False)
         axes.set_title(f"{clean(model, 16)}, {_words(condition)}")
-        axes.set_xlabel("unit, ordered by HIS in easy tasks")
-    for axes in grid if narrow else grid[::2]:
-        axes.set_ylabel("HIS of the unit")
+    outer_labels(grid, "unit, ordered by HIS in easy tasks", "HIS of the unit")
     key_above(figure, grid[0], narrow)
     return figure
 
@@ -471,8 +462,10 @@ def draw_exclusion_checks(frame: pd.DataFrame, study: Study, narrow: bool) -> Fi
         axes.grid(axis="x", visible=False)
         axes.set_title(f"{own['n_passed'].sum():,} passed, {own['n_failed'].sum():,} failed")
         axes.set_xlabel(_CHECKS.get(name, name))
-    for axes in grid if narrow else grid[::3]:
-        axes.set_ylabel("sessions")
+    for axes in grid:
+        _, across, place, _ = axes.get_subplotspec().get_geometry()
+        if place % across == 0:
+            axes.set_ylabel("sessions")
     key_above(figure, grid[0], narrow)
     return figure
 
@@ -518,7 +511,7 @@ def draw_activation_histograms(frame: pd.DataFrame, study: Study, narrow: bool) 
         axes.spines["left"].set_visible(False)
         axes.locator_params(axis="x", nbins=3)
         axes.tick_params(labelsize=FONT_SIZE - 1.5)
-        axes.set_title(f"{clean(layer, 13 if narrow else 17)}, {unit}", fontsize=FONT_SIZE - 2)
+        axes.set_title(f"{clean(layer, 13 if narrow else 15)}, {unit}", fontsize=FONT_SIZE - 2)
     key_above(figure, grid.flat[0], narrow)
     return figure
 

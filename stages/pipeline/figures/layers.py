@@ -22,6 +22,7 @@ from stages.pipeline.figures.style import (
     key_above,
     named_rows,
     order_of,
+    outer_labels,
     panels,
     points_upright,
     row_note,
@@ -80,10 +81,9 @@ def draw_layer_types(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
 def _draw_types_ranked(frame: pd.DataFrame, models: list[str], narrow: bool) -> Figure:
     """Many networks, ranked by their mean MIS over all units: one point a layer type, one panel each, mean as a line."""
     kinds = [name for name in LAYER_TYPES if name in set(frame["layer_type"])]
-    figure, grid = panels(narrow, len(kinds), 1.5, columns=3, share_y=True, extra=0.2)
-    across = 1 if narrow else min(3, len(kinds))
+    figure, grid = panels(narrow, len(kinds), 1.5, columns=3, on_phone=2, share_y=True, extra=0.2)
     rank = {model: place + 1 for place, model in enumerate(models)}
-    for place, (kind, axes) in enumerate(zip(kinds, grid, strict=True)):
+    for kind, axes in zip(kinds, grid, strict=True):
         index, part = LAYER_TYPES.index(kind), frame[frame["layer_type"] == kind]
         single, mean = part[part["model"] != ""], part.loc[part["model"] == "", "mis_mean"].iloc[0]
         size = 3 if len(models) <= 100 else 2
@@ -94,10 +94,7 @@ def _draw_types_ranked(frame: pd.DataFrame, models: list[str], narrow: bool) -> 
         axes.set_ylim(*around(frame, "mis_mean"))
         axes.set_xlim(0, len(models) + 1)
         axes.set_title(f"{kind}: {mean:.3f} over {len(single)}")
-        if place + across >= len(kinds):
-            axes.set_xlabel("rank of the network")
-        if place % across == 0:
-            axes.set_ylabel("mean MIS")
+    outer_labels(grid, "rank of the network", "mean MIS")
     return figure
 
 
@@ -132,10 +129,7 @@ def draw_depth(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
         _draw_types(axes, frame[frame["panel"] == name], frame, "depth")
         axes.set_xlim(-0.03, 1.03)
         axes.set_title(clean(name))
-    for axes in grid[-1:] if narrow else grid[-2:]:
-        axes.set_xlabel("relative depth of the layer")
-    for axes in grid if narrow else grid[::2]:
-        axes.set_ylabel("mean MIS")
+    outer_labels(grid, "relative depth of the layer", "mean MIS")
     key_above(figure, grid[0], narrow)
     return figure
 
@@ -179,19 +173,15 @@ def relative_width(study: Study) -> pd.DataFrame:
 def _draw_bins(frame: pd.DataFrame, narrow: bool, label: str) -> Figure:
     """One panel a layer type: lines of five types with intervals would hide each other."""
     kinds = [name for name in LAYER_TYPES if name in set(frame["layer_type"])]
-    figure, grid = panels(narrow, len(kinds), 1.65, columns=3, share_y=True, extra=0.2)
-    across = 1 if narrow else min(3, len(kinds))
-    for place, (kind, axes) in enumerate(zip(kinds, grid, strict=True)):
+    figure, grid = panels(narrow, len(kinds), 1.65, columns=3, on_phone=2, share_y=True, extra=0.2)
+    for kind, axes in zip(kinds, grid, strict=True):
         rows, index = frame[frame["layer_type"] == kind], LAYER_TYPES.index(kind)
         axes.fill_between(rows["x_mean"], rows["mis_low"], rows["mis_high"], color=colour_of(index), alpha=0.2, lw=0)
         axes.plot(rows["x_mean"], rows["mis_mean"], marker=MARKERS[index], color=colour_of(index), markersize=3.5)
         axes.set_xlim(-0.03, 1.03)
         axes.set_ylim(*around(frame, *MIS))
         axes.set_title(f"{kind}, {rows['n_layers'].sum():,} layers")
-        if place + across >= len(kinds):
-            axes.set_xlabel(label)
-        if place % across == 0:
-            axes.set_ylabel("mean MIS")
+    outer_labels(grid, label, "mean MIS")
     return figure
 
 

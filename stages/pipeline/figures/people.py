@@ -28,11 +28,11 @@ from stages.pipeline.figures.style import (
     clean,
     colour_of,
     dots,
-    end_labels,
     key_above,
     name_points,
     named_rows,
     order_of,
+    outer_labels,
     panels,
     points_across,
     points_upright,
@@ -80,8 +80,8 @@ def agreed(part: pd.DataFrame, method: str = "pearson") -> float:
 
 def draw_models_mis_his(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     backends = list(dict.fromkeys(frame["backend"]))
-    height = 2.9 if narrow else 2.6
-    figure, grid = panels(narrow, len(backends), height, columns=2)
+    height = 2.4 if narrow else 2.6
+    figure, grid = panels(narrow, len(backends), height)
     networks = _rated(study, set(frame["model"]))
     conditions = list(dict.fromkeys(frame["condition"]))
     for backend, axes in zip(backends, grid, strict=True):
@@ -109,12 +109,9 @@ def draw_models_mis_his(frame: pd.DataFrame, study: Study, narrow: bool) -> Figu
                     for row in rows.itertuples()
                 ]
             )  # fmt: skip
-            name_points(axes, names, "mis_mean", "his_mean", "shown", height)
+            name_points(axes, names, "mis_mean", "his_mean", "shown", height, lift=6)
         axes.set_title(f"{clean(backend)}: Pearson {signed(rows['pearson'].iloc[0])}")
-    for axes in grid if narrow else grid[::2]:
-        axes.set_ylabel("mean HIS")
-    for axes in grid[-1:] if narrow else grid[-2:]:
-        axes.set_xlabel("mean MIS (dashed: equal)")
+    outer_labels(grid, "mean MIS (dashed: equal)", "mean HIS")
     return figure
 
 
@@ -191,19 +188,15 @@ def similarities_units(study: Study) -> pd.DataFrame:
 
 def draw_similarities_units(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     backends = list(dict.fromkeys(frame["backend"]))
-    figure, grid = panels(narrow, len(backends), 2.1, columns=min(4, max(2, len(backends))), share_y=True, extra=0.2)
-    across = 1 if narrow else min(4, max(2, len(backends)))
-    for place, (backend, axes) in enumerate(zip(backends, grid, strict=True)):
+    figure, grid = panels(narrow, len(backends), 2.1, columns=4, on_phone=2, share_y=True, extra=0.2)
+    for backend, axes in zip(backends, grid, strict=True):
         rows = frame[frame["backend"] == backend]
         dots(axes, rows, "mis", "his", color=backend_style(study, backend)[0], alpha=0.5)
         _equal(axes, rows)
         axes.set_xlim(*around(frame, "mis"))
         axes.set_ylim(*around(frame, "his"))
         axes.set_title(f"{clean(backend, 15)}: r {signed(rows['pearson'].iloc[0])}")
-        if place + across >= len(backends):
-            axes.set_xlabel("MIS")
-        if place % across == 0:
-            axes.set_ylabel("HIS")
+    outer_labels(grid, "MIS", "HIS")
     return figure
 
 
@@ -258,20 +251,18 @@ def alt_his_by_mis(frame: pd.DataFrame, study: Study) -> str:
 
 
 def draw_his_by_mis_similarities(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
-    height = 3.2
-    figure, ((axes,),) = canvas(narrow, height)
+    figure, ((axes,),) = canvas(narrow, 3.3)
     axes.set_ylim(*around(frame, *HIS))
-    ends = []
     for backend, part in frame.groupby("backend", sort=False):
         colour, marker = backend_style(study, backend)
-        points_upright(axes, part, "mis_mean", HIS, fmt=marker, color=colour, linestyle="-")
-        ends.append((part["his_mean"].iloc[-1], backend, colour))
+        look = {"fmt": marker, "color": colour, "linestyle": "-", "label": clean(backend, 18)}
+        points_upright(axes, part, "mis_mean", HIS, **look)
     limits = around(frame, "mis_mean")
     axes.plot(limits, limits, color=MUTED, linewidth=1, linestyle=_DASHED, zorder=1)
     axes.set_xlim(*limits)
-    end_labels(axes, ends, height)
     axes.set_title("mean share of right answers (HIS)")
     axes.set_xlabel("mean MIS of the bin (dashed: equal)")
+    key_above(figure, axes, narrow)
     return figure
 
 
@@ -306,9 +297,15 @@ def draw_extreme_groups(frame: pd.DataFrame, study: Study, narrow: bool) -> Figu
         rows = frame[frame["group"] == group]
         at = rows["model"].map(heights).to_numpy() + 0.24 * (1 - place)
         look = {"fmt": MARKERS[place], "color": COLOURS[(2, 6, 1)[place]]}
-        points_across(axes, rows, at, HIS, label=f"{group}: HIS", **look)
+        points_across(axes, rows, at, HIS, label=f"{group}, HIS", **look)
         axes.plot(
-            rows["mis_mean"], at, "|", color=INK, markersize=9, markeredgewidth=1.6, label=None if place < 2 else "MIS"
+            rows["mis_mean"],
+            at,
+            "|",
+            color=INK,
+            markersize=9,
+            markeredgewidth=1.6,
+            label=None if place < 2 else "mean MIS",
         )
     for height in list(heights.values())[:-1]:
         axes.axhline(height - 0.5, color="#eef1f4", linewidth=0.8, zorder=0)
@@ -332,8 +329,8 @@ def alt_extreme_groups(frame: pd.DataFrame, study: Study) -> str:
 
 _STATISTICS = {
     "contrast": "local contrast",
-    "pixel_sparseness": "share of positions at most 0",
-    "channel_sparseness": "share of pictures without a positive position",
+    "pixel_sparseness": "share of silent positions",
+    "channel_sparseness": "share of silent pictures",
 }
 
 
@@ -355,9 +352,8 @@ def map_statistic(study: Study, statistic: str) -> pd.DataFrame:
 
 def draw_map_statistic(frame: pd.DataFrame, study: Study, narrow: bool, statistic: str) -> Figure:
     networks = list(dict.fromkeys(frame["model"]))
-    figure, grid = panels(narrow, len(networks), 1.75, columns=3, share_y=True, extra=0.5)
-    across = 1 if narrow else min(3, len(networks))
-    for place, (model, axes) in enumerate(zip(networks, grid, strict=True)):
+    figure, grid = panels(narrow, len(networks), 1.6, columns=3, share_y=True, extra=0.5)
+    for model, axes in zip(networks, grid, strict=True):
         words = []
         for of, index in (("MIS", 4), ("HIS", 1)):
             rows = frame[(frame["model"] == model) & (frame["of"] == of)]
@@ -365,10 +361,7 @@ def draw_map_statistic(frame: pd.DataFrame, study: Study, narrow: bool, statisti
             row = rows.iloc[0]
             words.append(f"{of} {signed(row['spearman'])}{row['stars'] if row['stars'] != 'NS' else ''}")
         axes.set_title(f"{clean(model, 12)}: {', '.join(words[::-1])}", fontsize=FONT_SIZE - 1)
-        if place + across >= len(networks):
-            axes.set_xlabel(_STATISTICS[statistic])
-        if place % across == 0:
-            axes.set_ylabel("score of the unit")
+    outer_labels(grid, _STATISTICS[statistic], "score of the unit")
     key_above(figure, grid[0], narrow)
     return figure
 

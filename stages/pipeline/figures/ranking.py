@@ -204,8 +204,12 @@ def against_accuracy(study: Study) -> pd.DataFrame:
 
 
 def against_resolution(study: Study) -> pd.DataFrame:
-    """Mean MIS of networks beside the side of their input in pixels; the correlation is with its logarithm."""
-    return _against(study, "input_size")
+    """Mean MIS of networks beside the side of their input in pixels; none where all have one size.
+
+    The correlation is with the logarithm of the side.
+    """
+    found = _against(study, "input_size")
+    return found if found["input_size"].nunique() > 1 else found.iloc[:0]
 
 
 def _draw_against(frame: pd.DataFrame, narrow: bool, x: str, label: str) -> Figure:
@@ -218,7 +222,7 @@ def _draw_against(frame: pd.DataFrame, narrow: bool, x: str, label: str) -> Figu
     axes.set_xlim(low - 0.03 * (high - low), high + 0.03 * (high - low))
     if not many:
         name_points(axes, frame, x, "mis_mean", "model", height)
-    axes.set_title(f"mean MIS; {_correlation_words(frame)}")
+    axes.set_title(f"mean MIS; over networks: {_correlation_words(frame)}")
     axes.set_xlabel(label)
     return figure
 
@@ -262,7 +266,8 @@ def constant_share(study: Study) -> pd.DataFrame:
     rows = study.models()
     rows = rows.assign(share=rows["n_constant"] / (rows["n_units"] + rows["n_constant"]))
     rows = rows.sort_values(["share", "model"], ascending=[False, True], ignore_index=True)
-    return rows.assign(rank=np.arange(1, len(rows) + 1))[["rank", "model", "n_units", "n_constant", "share"]]
+    rows = rows.assign(rank=np.arange(1, len(rows) + 1))[["rank", "model", "n_units", "n_constant", "share"]]
+    return rows if (rows["share"] > 0).any() else rows.iloc[:0]
 
 
 def draw_constant_share(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
@@ -344,7 +349,7 @@ FIGURES = (
         against_resolution,
         draw_against_resolution,
         alt_against_resolution,
-        "No figure: no input size of a network is known.",
+        "No figure: the input sizes of networks are not known, or all the same.",
         ("models", "correlations"),
         "MIS paper, figure 17",
         "no trend",
@@ -355,7 +360,7 @@ FIGURES = (
         constant_share,
         draw_constant_share,
         alt_constant_share,
-        NONE_SCORED,
+        "No figure: no network has a constant unit.",
         ("models",),
         "MIS paper, figure 15",
         "256 of 835 networks have no constant unit, 89 more than 1 %, 22 more than 5 %",

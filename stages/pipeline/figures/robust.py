@@ -142,6 +142,7 @@ def convergence(study: Study) -> pd.DataFrame:
     table = study.tables["convergence"]
     names = list(study.models()["model"])
     rows = table[(table["backend"] == study.lead) & table["model"].isin(names)]
+    rows = rows.assign(place=rows["model"].map(order_of(names))).sort_values(["place", "n_tasks"])
     parts = [_many(rows) if len(names) > MOST_PANELS else rows.assign(panel="first", low=np.nan, high=np.nan)]
     settings = study.tables["sensitivity"]
     for panel, setting in (("rebuilt", "n_tasks"), ("same", "first_tasks")):

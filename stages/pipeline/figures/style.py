@@ -117,15 +117,33 @@ def canvas(
 
 
 def panels(
-    narrow: bool, n: int, height: float, *, columns: int = 2, share_y: bool = False, extra: float = 0.3
+    narrow: bool,
+    n: int,
+    height: float,
+    *,
+    columns: int = 2,
+    on_phone: int = 1,
+    share_y: bool = False,
+    extra: float = 0.3,
 ) -> tuple[Figure, list[Axes]]:
-    """Figure of n panels, each `height` inches high: one below the other on a phone, else up to `columns` side by side."""
-    across = 1 if narrow else min(columns, n)
-    down = -(-n // across)
+    """Figure of n panels, each `height` inches high, in rows of equal length of up to `columns`, or `on_phone`."""
+    most = min(on_phone if narrow else columns, n)
+    down = -(-n // most)
+    across = -(-n // down)
     figure, grid = canvas(narrow, height * down + extra, down, across, share_y=share_y)
     for axes in grid.flat[n:]:
         axes.set_visible(False)
     return figure, list(grid.flat[:n])
+
+
+def outer_labels(grid: list[Axes], x: str = "", y: str = "") -> None:
+    """Labels of shared axes: x below panels that have none below them, y left of the first panel of each row."""
+    for place, axes in enumerate(grid):
+        _, across, *_ = axes.get_subplotspec().get_geometry()
+        if place + across >= len(grid):
+            axes.set_xlabel(x)
+        if place % across == 0:
+            axes.set_ylabel(y)
 
 
 def key_above(figure: Figure, axes: Axes, narrow: bool) -> None:
@@ -143,10 +161,13 @@ def key_above(figure: Figure, axes: Axes, narrow: bool) -> None:
     figure.legend([handles[i] for i in order], [labels[i] for i in order], loc="outside upper left", ncols=columns)
 
 
-def name_points(axes: Axes, rows: pd.DataFrame, x: str, y: str, names: str, height: float) -> None:
+def name_points(
+    axes: Axes, rows: pd.DataFrame, x: str, y: str, names: str, height: float, *, lift: float = 0.0
+) -> None:
     """Names beside points, apart from each other; call it when the limits are set. Panel `height` in inches.
 
-    A point on the right half has its name on its left.
+    A point on the right half has its name on its left. `lift` moves names by as many points off an interval across: up, or down where they
+    had to give way downwards.
     """
     low, high = axes.get_ylim()
     gap = (high - low) * FONT_SIZE * 1.15 / (height * 72 * 0.7)
@@ -154,9 +175,10 @@ def name_points(axes: Axes, rows: pd.DataFrame, x: str, y: str, names: str, heig
     for on_left in (False, True):
         part = rows[(rows[x] > middle) == on_left]
         places = spread(part[y].to_numpy(float), gap)
-        for place, px, name in zip(places, part[x], part[names], strict=True):
+        for place, px, py, name in zip(places, part[x], part[y], part[names], strict=True):
+            raised = lift if place >= py - 1e-9 else -lift
             axes.annotate(
-                clean(name, 18), (px, place), (-7 if on_left else 7, 0), textcoords="offset points", va="center",
+                clean(name, 18), (px, place), (-5 if on_left else 5, raised), textcoords="offset points", va="center",
                 ha="right" if on_left else "left", color=INK,
             )  # fmt: skip
 
@@ -183,7 +205,9 @@ def tests_matrix(axes: Axes, pairs: pd.DataFrame, names: list[str], narrow: bool
             axes.text(j, i, stars, ha="center", va="center", fontsize=FONT_SIZE if n <= 8 else FONT_SIZE - 2)
     axes.imshow(shades, aspect="auto")
     short = [clean(name, 14 if narrow else 20) for name in names]
-    axes.set_xticks(range(n), short, rotation=35, ha="right", rotation_mode="anchor", color=INK)
+    flat = n * max(map(len, short)) <= (36 if narrow else 84)  # letters that fit beside each other
+    turned = {} if flat else {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(n), short, color=INK, **turned)
     axes.set_yticks(range(n), short, color=INK)
     axes.grid(visible=False)
     axes.spines[["left", "bottom"]].set_visible(False)

@@ -21,6 +21,7 @@ from stages.pipeline.figures.style import (
     colour_of,
     key_above,
     order_of,
+    outer_labels,
     panels,
     points_upright,
 )
@@ -94,7 +95,7 @@ def layer_change(study: Study) -> pd.DataFrame:
 
 def draw_layer_change(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     shown = list(dict.fromkeys(frame["series"]))[:MOST_PANELS]
-    figure, grid = panels(narrow, 2 * len(shown), 1.7, share_y=True, extra=0.5)
+    figure, grid = panels(narrow, 2 * len(shown), 1.2 if narrow else 1.5, share_y=True, extra=0.5)
     kinds = [name for name in LAYER_TYPES if name in set(frame["layer_type"])]
     for place, axes in enumerate(grid):
         series, period = shown[place // 2], list(_PERIODS)[place % 2]
@@ -109,10 +110,7 @@ def draw_layer_change(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure
         axes.set_title(f"{clean(series, 16)}, {_PERIODS[period]}")
         axes.set_ylim(*around(frame, "change", low=0.0))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        if narrow or place % 2 == 0:
-            axes.set_ylabel("change of MIS")
-        if place >= len(grid) - (1 if narrow else 2):
-            axes.set_xlabel("layer, in the order of the network")
+    outer_labels(grid, "layer, in the order of the network", "change of MIS")
     key_above(figure, grid[0], narrow)
     return figure
 
