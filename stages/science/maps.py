@@ -34,29 +34,30 @@ def contrast(maps: Tensor) -> Tensor:
 
 
 class MapStatistics(Capture):
-    """A capture that adds up the statistics of every unit's maps over batches; `totals` (3, units) are the sums."""
+    """A capture that adds up the statistics of every unit's maps over batches; every map is read by itself."""
 
     def __init__(self, model: nn.Module, layers: Sequence[Layer], batch_size: int, device: torch.device) -> None:
-        super().__init__(model, layers, batch_size, device)
+        super().__init__(model, layers, batch_size, device, shortcut=False)
         self.totals = torch.zeros((len(STATISTICS), self.n_units), dtype=torch.float64, device=device)
         self.n_images = 0
+        self._of_images = torch.empty((len(STATISTICS), *self.buffer.shape), device=device)
 
     def keep(self, layer: Layer, start: int, value: Tensor) -> None:
         super().keep(layer, start, value)
-        rows = slice(start, start + layer.width)
         images = value.movedim((layer.batch_axis, layer.channel_axis), (0, 1))
         # a longer batch axis holds windows of images, as in `units.unit_values`
         dark = images.movedim(1, -1).reshape(self._size, -1, layer.width) <= 0
         spatial = value.dim() == 4 and len(images) == self._size
-        edges = contrast(images.float()) if spatial else torch.full((1, layer.width), torch.nan, device=value.device)
-        parts = (edges, dark.double().mean(dim=1), dark.all(dim=1))
-        for total, part in zip(self.totals, parts, strict=True):
-            total[rows] += part.double().sum(dim=0)
+        place = slice(self._row, self._row + self._size), slice(start, start + layer.width)
+        self._of_images[0][place] = contrast(images.float()) if spatial else torch.nan
+        self._of_images[1][place] = dark.float().mean(dim=1)
+        self._of_images[2][place] = dark.all(dim=1).float()
 
     @torch.no_grad()
     def add(self, batch: Tensor) -> None:
         """Take in a prepared batch (images, C, H, W)."""
         self(batch)
+        self.totals += self._of_images[:, : len(batch)].double().sum(dim=1)
         self.n_images += len(batch)
 
     def means(self) -> NDArray[np.float64]:

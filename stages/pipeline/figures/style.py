@@ -166,8 +166,8 @@ def name_points(
 ) -> None:
     """Names beside points, apart from each other; call it when the limits are set. Panel `height` in inches.
 
-    A point on the right half has its name on its left. `lift` moves names by as many points off an interval across: up, or down where they
-    had to give way downwards.
+    A point on the right half has its name on its left. `lift` moves names by as many points off an interval across: up,
+    or down where they had to give way downwards.
     """
     low, high = axes.get_ylim()
     gap = (high - low) * FONT_SIZE * 1.15 / (height * 72 * 0.7)
