@@ -7,8 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.pipeline import timing
-from stages.pipeline.figures import FIGURES
+from stages.pipeline import figures, timing
 from stages.pipeline.log import logger, run
 from stages.pipeline.page import facts as facts_of
 from stages.pipeline.page import inputs, sections, template, units, views
@@ -16,7 +15,7 @@ from stages.pipeline.page.gallery import Gallery, make_gallery
 from stages.pipeline.page.thumbnails import make_sheets
 from stages.pipeline.params import Params, load_params
 from stages.pipeline.pictures import open_images
-from stages.pipeline.tables import fresh_folder, read_json, read_parquet
+from stages.pipeline.tables import fresh_folder, read_json, read_parquet, write_csv
 
 log = logger("report")
 FOLDERS = (
@@ -44,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     environment = template.make_environment(args.template)
     plots, folder = fresh_folder(args.plots), fresh_folder(args.figures)
     drawn = views.make_figures(study, args.captions, plots, folder, environment, facts)
+    has_data = {name for name, view in drawn.items() if not view.absent}
+    write_csv(plots / "figures.csv", figures.checklist(study, has_data))
     tables = sections.make_tables(study)
     gallery = _gallery(params, study, args)
     content = {
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     n_bytes = template.write_page(args.out, args.template, environment, content)
     n_drawn = sum(not view.absent for view in drawn.values())
-    log.info("%s: %.1f MB, %d of %d figures", args.out, n_bytes / 1e6, n_drawn, len(FIGURES))
+    log.info("%s: %.1f MB, %d of %d figures", args.out, n_bytes / 1e6, n_drawn, len(figures.FIGURES))
     log.info(
         "%d of %d units listed, %d with pictures (%d pictures)",
         *(gallery.n_listed, gallery.total, gallery.n_pictured, len(gallery.sheets.images)),

@@ -7,7 +7,11 @@ A module a question; the specs at its end say what it draws.
 
 from __future__ import annotations
 
-from stages.pipeline.figures import ceiling, controls, layers, people, ranking, robust, training
+from collections.abc import Collection
+
+import pandas as pd
+
+from stages.pipeline.figures import ceiling, controls, human, layers, papers, people, ranking, robust, training
 from stages.pipeline.figures.base import SECTIONS, FigureSpec, Study, render, render_pdf
 from stages.pipeline.figures.ceiling import leading_ceiling
 from stages.pipeline.figures.controls import control_places
@@ -15,9 +19,14 @@ from stages.pipeline.figures.ranking import MOST_RIDGES, ridge_models
 from stages.pipeline.figures.training import training as training_series
 
 __all__ = [
-    "FIGURES", "MOST_RIDGES", "SECTIONS", "TABLES_NEEDED", "FigureSpec", "Study", "control_places", "leading_ceiling",
-    "render", "render_pdf", "ridge_models", "training_series",
+    "FIGURES", "MOST_RIDGES", "SECTIONS", "TABLES_NEEDED", "FigureSpec", "Study", "checklist", "control_places",
+    "leading_ceiling", "render", "render_pdf", "ridge_models", "training_series",
 ]  # fmt: skip
-_MODULES = (ranking, layers, people, ceiling, robust, training, controls)
+_MODULES = (ranking, layers, people, ceiling, robust, training, controls, human)
 FIGURES: tuple[FigureSpec, ...] = tuple(spec for module in _MODULES for spec in module.FIGURES)
 TABLES_NEEDED: tuple[str, ...] = tuple(sorted({name for spec in FIGURES for name in spec.tables}))
+
+
+def checklist(study: Study, drawn: Collection[str]) -> pd.DataFrame:
+    """Every figure of both papers and what became of it; `drawn` are the figures of this study that have data."""
+    return papers.checklist(study, drawn, FIGURES)

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from stages.pipeline.figures.base import FigureSpec, Study
 from stages.pipeline.figures.style import (
+    COLOURS,
+    INK,
+    MOST_PANELS,
     MUTED,
     around,
     backend_style,
     canvas,
     clean,
+    colour_of,
     end_labels,
     key_above,
     order_of,
+    panels,
     plain_log,
+    signed,
 )
 
 
@@ -109,7 +116,7 @@ def _draw_setting(axes: Axes, rows: pd.DataFrame, study: Study, measure: str) ->
     if len(values) and rows["setting"].iloc[0] == "slope":
         plain_log(axes, values)
     else:
-        axes.xaxis.set_major_locator(FixedLocator(values))
+        axes.xaxis.set_major_locator(FixedLocator(values) if len(values) <= 6 else MaxNLocator(integer=True))
     own = rows["own"].dropna().unique()
     if len(own) == 1:  # fitted slopes differ between similarities: then no line
         axes.axvline(own[0], color=MUTED, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
@@ -126,6 +133,112 @@ def alt_sensitivity(frame: pd.DataFrame, study: Study) -> str:
     return f"Mean MIS and rank correlation under other settings. Similarity {study.lead}: {words}."
 
 
+def convergence(study: Study) -> pd.DataFrame:
+    """How far the score of fewer tasks is from that of all N, leading similarity: panels, networks, n_tasks.
+
+    panel first: the first i of the N tasks, from the stored margins of all units, by network; rebuilt: tasks rebuilt for
+    N = i, of the drawn units of the networks in sensitivity.models; same: the first i tasks of these very units.
+    """
+    table = study.tables["convergence"]
+    names = list(study.models()["model"])
+    rows = table[(table["backend"] == study.lead) & table["model"].isin(names)]
+    rows = rows.assign(place=rows["model"].map(order_of(names))).sort_values(["place", "n_tasks"])
+    parts = [_many(rows) if len(names) > MOST_PANELS else rows.assign(panel="first", low=np.nan, high=np.nan)]
+    settings = study.tables["sensitivity"]
+    for panel, setting in (("rebuilt", "n_tasks"), ("same", "first_tasks")):
+        own = settings[(settings["backend"] == study.lead) & (settings["setting"] == setting)]
+        own = own[own["value"] < study.n_tasks].rename(columns={"value": "n_tasks"})
+        parts.append(own.assign(panel=panel, low=np.nan, high=np.nan))
+    columns = ["panel", "model", "n_tasks", "mean_abs_diff", "low", "high", "n_units"]
+    return pd.concat([part[columns] for part in parts], ignore_index=True)
+
+
+def _many(rows: pd.DataFrame) -> pd.DataFrame:
+    """Median and 5th to 95th percentile over networks; the model is empty."""
+    groups = rows.groupby("n_tasks", sort=True)
+    found = (
+        groups["mean_abs_diff"].quantile([0.05, 0.5, 0.95]).unstack().set_axis(["low", "mean_abs_diff", "high"], axis=1)
+    )
+    return found.assign(n_units=groups["n_units"].sum()).reset_index().assign(panel="first", model="")
+
+
+_CONVERGENCE = {"first": "the first i of the N tasks", "rebuilt": "tasks rebuilt for N = i"}
+
+
+def draw_convergence(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
+    shown = [name for name in _CONVERGENCE if name in set(frame["panel"])]
+    height = 2.6
+    figure, grid = panels(narrow, len(shown), height, share_y=True)
+    ranked = order_of(study.models()["model"])
+    top = np.nanmax(frame[["mean_abs_diff", "high"]].to_numpy(float))
+    for name, axes in zip(shown, grid, strict=True):
+        rows = frame[frame["panel"] == name]
+        axes.set_ylim(0, 1.06 * top)
+        for model, part in rows.groupby("model", sort=False):
+            colour = colour_of(ranked.get(model, 0)) if model else COLOURS[0]
+            label = clean(model, 18) if model else "median network"
+            if model == "":
+                axes.fill_between(part["n_tasks"], part["low"], part["high"], color=colour, alpha=0.2, lw=0,
+                                  label="5th to 95th percentile of networks")  # fmt: skip
+            axes.plot(part["n_tasks"], part["mean_abs_diff"], ".-", color=colour, label=label)
+            same = frame[(frame["panel"] == "same") & (frame["model"] == model)]
+            if name == "rebuilt" and len(same):
+                axes.plot(same["n_tasks"], same["mean_abs_diff"], "--", color=MUTED, label="same units, first i tasks")
+        axes.set_xlim(0, study.n_tasks)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_title(_CONVERGENCE[name])
+        axes.set_xlabel("i, tasks a unit")
+        if narrow or axes is grid[0]:
+            axes.set_ylabel(f"mean distance from MIS of {study.n_tasks} tasks")
+        axes.legend(loc="upper right")
+    return figure
+
+
+def alt_convergence(frame: pd.DataFrame, study: Study) -> str:
+    words = "; ".join(
+        f"{_CONVERGENCE[panel]}, {model or 'median network'}: {part['mean_abs_diff'].iloc[0]:.3f} at "
+        f"{part['n_tasks'].iloc[0]:g}, {part['mean_abs_diff'].iloc[-1]:.3f} at {part['n_tasks'].iloc[-1]:g}"
+        for (panel, model), part in frame[frame["panel"] != "same"].groupby(["panel", "model"], sort=False)
+    )
+    return f"Mean absolute distance of the score of fewer tasks from that of all {study.n_tasks}: {words}."
+
+
+def similarities(study: Study) -> pd.DataFrame:
+    """Every two similarities: rank correlation and mean difference of MIS over all units."""
+    rows = study.tables["backend_agreement"]
+    return rows[["first", "second", "n_units", "spearman", "mean_diff", "mean_diff_low", "mean_diff_high"]]
+
+
+def draw_similarities(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
+    names = [name for name in study.backends if name in {*frame["first"], *frame["second"]}]
+    figure, ((axes,),) = canvas(narrow, 1.0 + 0.42 * len(names))
+    values = {(row.first, row.second): row.spearman for row in frame.itertuples()}
+    shades = np.ones((len(names), len(names), 3))
+    tint = np.array(mpl.colors.to_rgb(COLOURS[0]))
+    for i, one in enumerate(names):
+        for j, other in enumerate(names):
+            value = values.get((one, other), values.get((other, one), np.nan))
+            if i == j:
+                shades[i, j] = 0.93
+                continue
+            strength = 0.6 * max(float(np.nan_to_num(value)), 0.0)
+            shades[i, j] = (1 - strength) + strength * tint
+            axes.text(j, i, signed(value), ha="center", va="center")
+    axes.imshow(shades, aspect="auto")
+    short = [clean(name, 14 if narrow else 20) for name in names]
+    axes.set_xticks(range(len(names)), short, color=INK, rotation=20 if len(names) > 4 else 0)
+    axes.set_yticks(range(len(names)), short, color=INK)
+    axes.grid(visible=False)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.tick_params(length=0)
+    return figure
+
+
+def alt_similarities(frame: pd.DataFrame, study: Study) -> str:
+    words = "; ".join(f"{row.first} and {row.second} {signed(row.spearman)}" for row in frame.itertuples())
+    return f"Rank correlation of the MIS of all units under every two similarities: {words}."
+
+
 FIGURES = (
     FigureSpec(
         "calibration",
@@ -135,6 +248,8 @@ FIGURES = (
         alt_calibration,
         "No figure: no slope was fitted.",
         ("calibration",),
+        "MIS paper, section 3",
+        "alpha = .16, read here as 1 / slope: a slope of 6.25",
     ),
     FigureSpec(
         "sensitivity",
@@ -144,5 +259,27 @@ FIGURES = (
         alt_sensitivity,
         "No figure: no other settings were tried.",
         ("sensitivity", "calibration"),
+    ),
+    FigureSpec(
+        "convergence",
+        "robust",
+        convergence,
+        draw_convergence,
+        alt_convergence,
+        "No figure: a unit has one task.",
+        ("convergence", "sensitivity", "models"),
+        "MIS paper, figure 13",
+        "both distances go to zero, more slowly where tasks are rebuilt",
+    ),
+    FigureSpec(
+        "similarities",
+        "robust",
+        similarities,
+        draw_similarities,
+        alt_similarities,
+        "No figure: this study uses one similarity.",
+        ("backend_agreement",),
+        "MIS paper, appendix B",
+        "DreamSim, LPIPS and DISTS give similar means of networks",
     ),
 )

@@ -116,6 +116,36 @@ def canvas(
     return figure, axes
 
 
+def panels(
+    narrow: bool,
+    n: int,
+    height: float,
+    *,
+    columns: int = 2,
+    on_phone: int = 1,
+    share_y: bool = False,
+    extra: float = 0.3,
+) -> tuple[Figure, list[Axes]]:
+    """Figure of n panels, each `height` inches high, in rows of equal length of up to `columns`, or `on_phone`."""
+    most = min(on_phone if narrow else columns, n)
+    down = -(-n // most)
+    across = -(-n // down)
+    figure, grid = canvas(narrow, height * down + extra, down, across, share_y=share_y)
+    for axes in grid.flat[n:]:
+        axes.set_visible(False)
+    return figure, list(grid.flat[:n])
+
+
+def outer_labels(grid: list[Axes], x: str = "", y: str = "") -> None:
+    """Labels of shared axes: x below panels that have none below them, y left of the first panel of each row."""
+    for place, axes in enumerate(grid):
+        _, across, *_ = axes.get_subplotspec().get_geometry()
+        if place + across >= len(grid):
+            axes.set_xlabel(x)
+        if place % across == 0:
+            axes.set_ylabel(y)
+
+
 def key_above(figure: Figure, axes: Axes, narrow: bool) -> None:
     """Key above the panels, from the labelled artists of one panel, in as few rows as fit, read row by row."""
     handles, labels = axes.get_legend_handles_labels()
@@ -129,6 +159,82 @@ def key_above(figure: Figure, axes: Axes, narrow: bool) -> None:
     )
     order = [i for column in range(columns) for i in range(column, len(labels), columns)]  # matplotlib fills by column
     figure.legend([handles[i] for i in order], [labels[i] for i in order], loc="outside upper left", ncols=columns)
+
+
+def name_points(
+    axes: Axes, rows: pd.DataFrame, x: str, y: str, names: str, height: float, *, lift: float = 0.0
+) -> None:
+    """Names beside points, apart from each other; call it when the limits are set. Panel `height` in inches.
+
+    A point on the right half has its name on its left. `lift` moves names by as many points off an interval across: up,
+    or down where they had to give way downwards.
+    """
+    low, high = axes.get_ylim()
+    gap = (high - low) * FONT_SIZE * 1.15 / (height * 72 * 0.7)
+    middle = float(np.mean(axes.get_xlim()))
+    for on_left in (False, True):
+        part = rows[(rows[x] > middle) == on_left]
+        places = spread(part[y].to_numpy(float), gap)
+        for place, px, py, name in zip(places, part[x], part[y], part[names], strict=True):
+            raised = lift if place >= py - 1e-9 else -lift
+            axes.annotate(
+                clean(name, 18), (px, place), (-5 if on_left else 5, raised), textcoords="offset points", va="center",
+                ha="right" if on_left else "left", color=INK,
+            )  # fmt: skip
+
+
+def tests_matrix(axes: Axes, pairs: pd.DataFrame, names: list[str], narrow: bool) -> None:
+    """Marks of significance of all pairs (first, second, stars, effect), the row against the column.
+
+    A cell is tinted by the effect, blue where the row has the higher values; the mark alone says whether it is
+    significant, so colour carries nothing by itself.
+    """
+    n = len(names)
+    found = {(row.first, row.second): (row.stars, row.effect) for row in pairs.itertuples()}
+    found |= {(row.second, row.first): (row.stars, -row.effect) for row in pairs.itertuples()}
+    shades = np.full((n, n, 3), 1.0)
+    for i, one in enumerate(names):
+        for j, other in enumerate(names):
+            if (one, other) not in found:
+                shades[i, j] = 0.93
+                continue
+            stars, effect = found[one, other]
+            strength = 0.0 if np.isnan(effect) else min(abs(effect), 1.0) * 0.55
+            tint = np.array(mpl.colors.to_rgb(COLOURS[0] if effect > 0 else COLOURS[1]))
+            shades[i, j] = (1 - strength) + strength * tint
+            axes.text(j, i, stars, ha="center", va="center", fontsize=FONT_SIZE if n <= 8 else FONT_SIZE - 2)
+    axes.imshow(shades, aspect="auto")
+    short = [clean(name, 14 if narrow else 20) for name in names]
+    flat = n * max(map(len, short)) <= (36 if narrow else 84)  # letters that fit beside each other
+    turned = {} if flat else {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(n), short, color=INK, **turned)
+    axes.set_yticks(range(n), short, color=INK)
+    axes.grid(visible=False)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.tick_params(length=0)
+
+
+MOST_POINTS = 3000  # a scatter of more is drawn and written as cells with counts
+_CELLS = 40
+
+
+def thinned(frame: pd.DataFrame, by: list[str], x: str, y: str) -> pd.DataFrame:
+    """Points (by, x, y) with their number n: single ones, or where there are many, means in cells of a grid."""
+    columns = [*by, x, y, "n"]
+    if len(frame) <= MOST_POINTS:
+        return frame.assign(n=1)[columns]
+    places = {}
+    for name in (x, y):
+        values = frame[name].to_numpy(float)
+        low, high = np.nanmin(values), np.nanmax(values)
+        places[f"{name} cell"] = np.floor((values - low) / ((high - low) or 1.0) * _CELLS * (1 - 1e-9))
+    groups = frame.assign(**places).groupby([*by, *places], sort=True, observed=True)
+    return groups.agg(**{x: (x, "mean"), y: (y, "mean"), "n": (x, "size")}).reset_index()[columns]
+
+
+def dots(axes: Axes, rows: pd.DataFrame, x: str, y: str, **look: Any) -> None:
+    """Points of `thinned`; the area of a cell grows with its number of points."""
+    axes.scatter(rows[x], rows[y], s=14 * np.sqrt(rows["n"].to_numpy(float)), linewidths=0, **{"alpha": 0.6, **look})
 
 
 def named_rows(axes: Axes, names: list[str], narrow: bool) -> np.ndarray:
@@ -231,6 +337,11 @@ def plain_log(axes: Axes, values: np.ndarray) -> None:
 def order_of(names: Iterable[str]) -> dict[str, int]:
     """Place of each name in an order."""
     return {name: place for place, name in enumerate(names)}
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A correlation or difference in words, with a true minus sign; a dash where it is not defined."""
+    return "–" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
 def between(low: float, high: float) -> str:

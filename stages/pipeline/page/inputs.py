@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
 
@@ -36,7 +37,9 @@ def read_table(path: Path) -> pd.DataFrame:
     """CSV table whose names stay text, also a network called 50 or null."""
     frame = read_csv(path)
     written = pd.read_csv(path, dtype=str, keep_default_na=False)
-    return frame.assign(**{name: written[name] for name in frame.columns if name in TEXT})
+    # a column of numbers that are all missing reads as empty text
+    missing = {name: np.nan for name in frame.columns if (frame[name] == "").all()}
+    return frame.assign(**missing | {name: written[name] for name in frame.columns if name in TEXT})
 
 
 def load_study(params: Params, tables: Path, mis: Path, human: Path, calibration: Path) -> Study:
