@@ -11,6 +11,7 @@ import pyarrow as pa
 from ruamel.yaml import YAML
 
 from stages.pipeline.tables import write_csv, write_json, write_parquet
+from tests.figure_tables import write_figure_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORKS = ("resnet", "convnext", "mixer", "vit")
@@ -482,6 +483,7 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
     )
     write("rejected_images", "path reason", list(rejected))
     write("exclusions", "reason n_responses n_participants", [("too fast", 40, 1)] if human else [])
+    write_figure_tables(folder, units, annotated, networks, N_TASKS, human=human)
 
 
 def _unit_tables(write, units, annotated):

@@ -68,7 +68,7 @@ def his_models(study: Study) -> pd.DataFrame:
     """Mean HIS of networks by condition with the interval for other units, networks with the highest natural one first."""
     rows = study.tables["his_models"]
     natural = rows[rows["condition"] == "natural"].set_index("model")["his_mean"]
-    rows = rows.assign(a=-rows["model"].map(natural).fillna(0), b=_places(rows["condition"]))
+    rows = rows.assign(a=-rows["model"].map(natural).astype(float).fillna(0), b=_places(rows["condition"]))
     rows = rows.rename(columns={"low": "his_low", "high": "his_high"})
     columns = ["model", "condition", "n_units", *HIS]
     return rows.sort_values(["a", "model", "b"], ignore_index=True)[columns]
