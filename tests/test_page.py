@@ -121,7 +121,7 @@ def test_two_builds_in_different_folders_give_the_same_bytes(synthetic, tmp_path
     draw_one(monkeypatch)
     build_page(tmp_path / "elsewhere")
     first, second = files(folder), files(tmp_path / "elsewhere")
-    assert len(first) == 3 * len(FIGURES) + 1  # series, SVG, PDF
+    assert len(first) == 3 * len(FIGURES) + 2  # series, SVG and PDF of each; the list of the papers' figures; the page
     assert first == second
 
 
@@ -260,7 +260,7 @@ def test_study_without_people_says_so_instead_of_empty_plots(custom):
     assert "agreement" not in drawn
     # the series exists all the same, with its header
     assert (folder / "plots/agreement.csv").read_text().startswith("backend,level,n,measure,value,low,high\n")
-    assert len(list((folder / "plots").iterdir())) == len(FIGURES)
+    assert len(list((folder / "plots").iterdir())) == len(FIGURES) + 1  # and the list of the papers' figures
 
 
 def test_answers_to_units_that_are_not_scored_are_no_agreement(tmp_path, undrawn):
@@ -362,6 +362,18 @@ def test_every_question_has_its_figures_and_tables(synthetic):
     for spec in FIGURES:
         block = text[text.index(f'<section id="{spec.section}"') :]
         assert f'id="figure-{spec.name}"' in block[: block.index("</section>")]
+
+
+def test_the_list_of_the_papers_figures_leads_to_them(synthetic):
+    folder, text = synthetic
+    block = text[text.index('<section id="papers"') :]
+    block = block[: block.index("</section>")]
+    listed = pd.read_csv(folder / "plots/figures.csv", dtype=str, keep_default_na=False)
+    assert block.count("<tr>") == len(listed) + 1
+    built = listed[listed["state"].str.startswith("built")]
+    assert len(built) > 10
+    for name in built["ours"]:
+        assert f'href="#{"units" if name == "gallery" else f"figure-{name}"}"' in block
 
 
 def test_a_paper_stands_beside_a_figure_that_names_one(tmp_path, undrawn, monkeypatch):
