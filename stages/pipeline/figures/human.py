@@ -78,15 +78,16 @@ def draw_his_models(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     networks, conditions = list(dict.fromkeys(frame["model"])), sorted(set(frame["condition"]), key=_level)
     figure, ((axes,),) = canvas(narrow, 1.1 + (0.3 + 0.08 * (len(conditions) - 1)) * len(networks))
     heights = dict(zip(networks, named_rows(axes, networks, narrow), strict=True))
+    # a network's conditions share its row, easiest on top
+    place, n = frame.groupby("model").cumcount(), frame.groupby("model")["condition"].transform("size")
+    at = frame["model"].map(heights) + np.where(n > 1, 0.26 - 0.52 * place / (n - 1).clip(lower=1), 0.0)
     for index, condition in enumerate(conditions):
-        rows = frame[frame["condition"] == condition]
-        shift = 0.26 - 0.52 * index / max(len(conditions) - 1, 1) if len(conditions) > 1 else 0.0
-        at = rows["model"].map(heights).to_numpy() + shift
+        own = frame["condition"] == condition
         look = {"fmt": MARKERS[index % len(MARKERS)], "color": colour_of(index), "label": _words(condition)}
-        points_across(axes, rows, at, HIS, **look)
-    for model, rows in frame[frame["condition"] == "natural"].groupby("model"):
-        raised = 0.26 if len(conditions) > 1 else 0.0  # at the height of its mark
-        row_note(axes, heights[model] + raised, f"{rows['his_mean'].iloc[0]:.3f}")
+        points_across(axes, frame[own], at[own].to_numpy(), HIS, **look)
+    for height, row in zip(at, frame.itertuples(), strict=True):
+        if row.condition == "natural":
+            row_note(axes, height, f"{row.his_mean:.3f}")
     axes.set_xlim(*around(frame, *HIS, low=CHANCE))
     chance_line(axes, vertical=True)
     axes.set_xlabel("mean HIS of units (dashed: chance)")

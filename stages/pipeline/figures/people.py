@@ -110,7 +110,8 @@ def draw_models_mis_his(frame: pd.DataFrame, study: Study, narrow: bool) -> Figu
                 ]
             )  # fmt: skip
             name_points(axes, names, "mis_mean", "his_mean", "shown", height, lift=6)
-        axes.set_title(f"{clean(backend)}: Pearson {signed(rows['pearson'].iloc[0])}")
+        r = rows["pearson"].iloc[0]
+        axes.set_title(clean(backend) + ("" if np.isnan(r) else f": Pearson {signed(r)}"))
     outer_labels(grid, "mean MIS (dashed: equal)", "mean HIS")
     return figure
 
