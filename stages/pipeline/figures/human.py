@@ -14,7 +14,9 @@ from stages.pipeline.figures.style import (
     FONT_SIZE,
     INK,
     MARKERS,
+    MOST_NAMED,
     MOST_POINTS,
+    MOST_SMALL,
     MUTED,
     RULE,
     around,
@@ -75,7 +77,11 @@ def his_models(study: Study) -> pd.DataFrame:
 
 
 def draw_his_models(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
-    networks, conditions = list(dict.fromkeys(frame["model"])), sorted(set(frame["condition"]), key=_level)
+    networks = list(dict.fromkeys(frame["model"]))
+    if len(networks) > MOST_NAMED:
+        networks = [*networks[: MOST_NAMED // 2], *networks[-MOST_NAMED // 2 :]]
+        frame = frame[frame["model"].isin(networks)].reset_index(drop=True)
+    conditions = sorted(set(frame["condition"]), key=_level)
     figure, ((axes,),) = canvas(narrow, 1.1 + (0.3 + 0.08 * (len(conditions) - 1)) * len(networks))
     heights = dict(zip(networks, named_rows(axes, networks, narrow), strict=True))
     # a network's conditions share its row, easiest on top
@@ -119,13 +125,16 @@ def his_model_tests(study: Study) -> pd.DataFrame:
 def draw_his_model_tests(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     conditions = list(dict.fromkeys(frame["condition"]))
     scores = study.tables["his_models"]
-    n = len({*frame["first"], *frame["second"]})
+    n = min(len({*frame["first"], *frame["second"]}), 2 * MOST_SMALL)
     figure, grid = panels(narrow, len(conditions), 1.0 + 0.36 * n)
     for condition, axes in zip(conditions, grid, strict=True):
         pairs = frame[frame["condition"] == condition]
         means = scores[scores["condition"] == condition].sort_values(["his_mean", "model"], ascending=[False, True])
         found = {*pairs["first"], *pairs["second"]}
-        tests_matrix(axes, pairs, [name for name in means["model"] if name in found], narrow)
+        ordered = [name for name in means["model"] if name in found]
+        if len(ordered) > 2 * MOST_SMALL:
+            ordered = [*ordered[:MOST_SMALL], *ordered[-MOST_SMALL:]]
+        tests_matrix(axes, pairs, ordered, narrow)
         axes.set_title(f"{_words(condition)} explanations")
     return figure
 
@@ -184,6 +193,7 @@ def his_depth(study: Study) -> pd.DataFrame:
     )
     order = his_models(study).drop_duplicates("model")["model"]
     rows = rows.assign(place=rows["model"].map(order_of(order)))
+    rows = rows[rows["place"] < MOST_SMALL]
     columns = ["model", "layer", "layer_type", "depth", "n_units", "his_mean", "n", "spearman", "p", "stars"]
     return rows.sort_values(["place", "layer_index", "layer"], ignore_index=True)[columns]
 
@@ -233,7 +243,7 @@ def natural_synthetic(study: Study) -> pd.DataFrame:
 
 
 def draw_natural_synthetic(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
-    networks = list(dict.fromkeys(frame["model"]))
+    networks = list(dict.fromkeys(frame["model"]))[:MOST_SMALL]
     figure, grid = panels(narrow, len(networks), 2.0, columns=3, on_phone=2, share_y=True, extra=0.2)
     for model, axes in zip(networks, grid, strict=True):
         rows = frame[frame["model"] == model]
@@ -272,7 +282,7 @@ def difficulty_levels(study: Study) -> pd.DataFrame:
 
 
 def draw_difficulty_levels(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
-    networks = list(dict.fromkeys(frame["model"]))
+    networks = list(dict.fromkeys(frame["model"]))[:MOST_SMALL]
     figure, grid = panels(narrow, len(networks), 2.6, columns=3, share_y=True, extra=0.5)
     conditions = sorted(set(frame["condition"]), key=_level)
     at = order_of(conditions)
@@ -325,7 +335,7 @@ def _in_hundreds(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
 
 
 def draw_difficulty_units(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
-    shown = list(dict.fromkeys(zip(frame["model"], frame["condition"], strict=True)))
+    shown = list(dict.fromkeys(zip(frame["model"], frame["condition"], strict=True)))[:MOST_SMALL]
     figure, grid = panels(narrow, len(shown), 2.3, share_y=True, extra=0.5)
     for (model, condition), axes in zip(shown, grid, strict=True):
         rows = frame[(frame["model"] == model) & (frame["condition"] == condition)]
@@ -353,7 +363,7 @@ def alt_difficulty_units(frame: pd.DataFrame, study: Study) -> str:
 
 
 def draw_difficulty_gaps(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
-    shown = list(dict.fromkeys(zip(frame["model"], frame["condition"], strict=True)))
+    shown = list(dict.fromkeys(zip(frame["model"], frame["condition"], strict=True)))[:MOST_SMALL]
     figure, grid = panels(narrow, 2 * len(shown), 2.0, share_y=True, extra=0.2)
     for place, axes in enumerate(grid):
         model, condition = shown[place // 2]
@@ -390,6 +400,9 @@ def confidence(study: Study) -> pd.DataFrame:
 def draw_confidence(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     names = [f"{m}, {_words(c)}" for m, c in dict.fromkeys(zip(frame["model"], frame["condition"], strict=True))]
     of = pd.Series([f"{m}, {_words(c)}" for m, c in zip(frame["model"], frame["condition"], strict=True)])
+    if len(names) > MOST_NAMED:
+        names = names[:MOST_NAMED]
+        frame, of = frame[of.isin(names)].reset_index(drop=True), of[of.isin(names)].reset_index(drop=True)
     figure, grid = panels(narrow, 2, 0.9 + 0.3 * len(names), extra=0.4)
     for axes in grid:
         heights = dict(zip(names, named_rows(axes, names, narrow), strict=True))

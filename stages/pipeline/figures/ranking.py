@@ -114,7 +114,7 @@ def _draw_models_curve(frame: pd.DataFrame, narrow: bool, by: str, words: str) -
     chance_line(axes, vertical=False)
     for row, side in ((frame.iloc[0], "left"), (frame.iloc[-1], "right")):
         name = clean(row["model"])
-        axes.annotate(name, (row["rank"], row[by]), (0, 8), textcoords="offset points", ha=side)
+        axes.annotate(name, (row["rank"], row[by]), (0, -13), textcoords="offset points", ha=side)
     axes.set_title("MIS (dashed: chance)")
     axes.set_xlabel(f"networks, ranked by {'mean MIS' if by == 'mis_mean' else 'the 5th percentile of MIS'}")
     key_above(figure, axes, narrow)
