@@ -93,18 +93,21 @@ def convergence(probabilities: NDArray[np.floating], used: NDArray[np.bool_] | N
     mean_abs_diff, n_units.
     """
     n = probabilities.shape[1]
-    total = probabilities if used is None else np.where(used, probabilities, 0)
-    running = np.cumsum(total, axis=1, dtype=np.float64)
-    count = np.broadcast_to(np.arange(1, n + 1), running.shape) if used is None else np.cumsum(used, axis=1)
-    final_count = count[:, -1]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        final = running[:, -1] / final_count
-    rows = []
-    for i in range(1, n):
-        # the place at which a unit has had i tasks that count
-        place = np.full(len(running), i - 1) if used is None else (count < i).sum(axis=1)
-        kept = np.flatnonzero(final_count > i)
-        differences = np.abs(running[kept, place[kept]] / i - final[kept])
-        if len(kept):
-            rows.append((i, differences.mean(), len(kept)))
+    distances: list[tuple[int, float, int]] = []
+    if used is None:
+        final = probabilities.mean(axis=1, dtype=np.float64)
+        total = np.zeros(len(final))
+        for i in range(1, n):  # a task after the other: three passes over the units each, no table of all sums
+            total += probabilities[:, i - 1]
+            distances.append((i, float(np.abs(total / i - final).mean()) if len(final) else 0.0, len(final)))
+    else:
+        running = np.cumsum(np.where(used, probabilities, 0), axis=1, dtype=np.float64)
+        count = np.cumsum(used, axis=1)
+        for i in range(1, n):
+            kept = np.flatnonzero(count[:, -1] > i)
+            place = (count[kept] < i).sum(axis=1)  # where a unit has had i tasks that count
+            final = running[kept, -1] / count[kept, -1]
+            found = np.abs(running[kept, place] / i - final)
+            distances.append((i, float(found.mean()) if len(found) else 0.0, len(found)))
+    rows = [row for row in distances if row[2]]
     return pd.DataFrame(rows, columns=CONVERGENCE_COLUMNS[2:])

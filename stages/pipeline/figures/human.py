@@ -14,7 +14,9 @@ from stages.pipeline.figures.style import (
     FONT_SIZE,
     INK,
     MARKERS,
+    MOST_NAMED,
     MOST_POINTS,
+    MOST_SMALL,
     MUTED,
     RULE,
     around,
@@ -75,18 +77,23 @@ def his_models(study: Study) -> pd.DataFrame:
 
 
 def draw_his_models(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
-    networks, conditions = list(dict.fromkeys(frame["model"])), sorted(set(frame["condition"]), key=_level)
+    networks = list(dict.fromkeys(frame["model"]))
+    if len(networks) > MOST_NAMED:
+        networks = [*networks[: MOST_NAMED // 2], *networks[-MOST_NAMED // 2 :]]
+        frame = frame[frame["model"].isin(networks)].reset_index(drop=True)
+    conditions = sorted(set(frame["condition"]), key=_level)
     figure, ((axes,),) = canvas(narrow, 1.1 + (0.3 + 0.08 * (len(conditions) - 1)) * len(networks))
     heights = dict(zip(networks, named_rows(axes, networks, narrow), strict=True))
+    # a network's conditions share its row, easiest on top
+    place, n = frame.groupby("model").cumcount(), frame.groupby("model")["condition"].transform("size")
+    at = frame["model"].map(heights) + np.where(n > 1, 0.26 - 0.52 * place / (n - 1).clip(lower=1), 0.0)
     for index, condition in enumerate(conditions):
-        rows = frame[frame["condition"] == condition]
-        shift = 0.26 - 0.52 * index / max(len(conditions) - 1, 1) if len(conditions) > 1 else 0.0
-        at = rows["model"].map(heights).to_numpy() + shift
+        own = frame["condition"] == condition
         look = {"fmt": MARKERS[index % len(MARKERS)], "color": colour_of(index), "label": _words(condition)}
-        points_across(axes, rows, at, HIS, **look)
-    for model, rows in frame[frame["condition"] == "natural"].groupby("model"):
-        raised = 0.26 if len(conditions) > 1 else 0.0  # at the height of its mark
-        row_note(axes, heights[model] + raised, f"{rows['his_mean'].iloc[0]:.3f}")
+        points_across(axes, frame[own], at[own].to_numpy(), HIS, **look)
+    for height, row in zip(at, frame.itertuples(), strict=True):
+        if row.condition == "natural":
+            row_note(axes, height, f"{row.his_mean:.3f}")
     axes.set_xlim(*around(frame, *HIS, low=CHANCE))
     chance_line(axes, vertical=True)
     axes.set_xlabel("mean HIS of units (dashed: chance)")
@@ -118,13 +125,16 @@ def his_model_tests(study: Study) -> pd.DataFrame:
 def draw_his_model_tests(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     conditions = list(dict.fromkeys(frame["condition"]))
     scores = study.tables["his_models"]
-    n = len({*frame["first"], *frame["second"]})
+    n = min(len({*frame["first"], *frame["second"]}), 2 * MOST_SMALL)
     figure, grid = panels(narrow, len(conditions), 1.0 + 0.36 * n)
     for condition, axes in zip(conditions, grid, strict=True):
         pairs = frame[frame["condition"] == condition]
         means = scores[scores["condition"] == condition].sort_values(["his_mean", "model"], ascending=[False, True])
         found = {*pairs["first"], *pairs["second"]}
-        tests_matrix(axes, pairs, [name for name in means["model"] if name in found], narrow)
+        ordered = [name for name in means["model"] if name in found]
+        if len(ordered) > 2 * MOST_SMALL:
+            ordered = [*ordered[:MOST_SMALL], *ordered[-MOST_SMALL:]]
+        tests_matrix(axes, pairs, ordered, narrow)
         axes.set_title(f"{_words(condition)} explanations")
     return figure
 
@@ -183,6 +193,7 @@ def his_depth(study: Study) -> pd.DataFrame:
     )
     order = his_models(study).drop_duplicates("model")["model"]
     rows = rows.assign(place=rows["model"].map(order_of(order)))
+    rows = rows[rows["place"] < MOST_SMALL]
     columns = ["model", "layer", "layer_type", "depth", "n_units", "his_mean", "n", "spearman", "p", "stars"]
     return rows.sort_values(["place", "layer_index", "layer"], ignore_index=True)[columns]
 
@@ -232,7 +243,7 @@ def natural_synthetic(study: Study) -> pd.DataFrame:
 
 
 def draw_natural_synthetic(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
-    networks = list(dict.fromkeys(frame["model"]))
+    networks = list(dict.fromkeys(frame["model"]))[:MOST_SMALL]
     figure, grid = panels(narrow, len(networks), 2.0, columns=3, on_phone=2, share_y=True, extra=0.2)
     for model, axes in zip(networks, grid, strict=True):
         rows = frame[frame["model"] == model]
@@ -271,7 +282,7 @@ def difficulty_levels(study: Study) -> pd.DataFrame:
 
 
 def draw_difficulty_levels(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
-    networks = list(dict.fromkeys(frame["model"]))
+    networks = list(dict.fromkeys(frame["model"]))[:MOST_SMALL]
     figure, grid = panels(narrow, len(networks), 2.6, columns=3, share_y=True, extra=0.5)
     conditions = sorted(set(frame["condition"]), key=_level)
     at = order_of(conditions)
@@ -324,7 +335,7 @@ def _in_hundreds(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
 
 
 def draw_difficulty_units(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
-    shown = list(dict.fromkeys(zip(frame["model"], frame["condition"], strict=True)))
+    shown = list(dict.fromkeys(zip(frame["model"], frame["condition"], strict=True)))[:MOST_SMALL]
     figure, grid = panels(narrow, len(shown), 2.3, share_y=True, extra=0.5)
     for (model, condition), axes in zip(shown, grid, strict=True):
         rows = frame[(frame["model"] == model) & (frame["condition"] == condition)]
@@ -352,7 +363,7 @@ def alt_difficulty_units(frame: pd.DataFrame, study: Study) -> str:
 
 
 def draw_difficulty_gaps(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
-    shown = list(dict.fromkeys(zip(frame["model"], frame["condition"], strict=True)))
+    shown = list(dict.fromkeys(zip(frame["model"], frame["condition"], strict=True)))[:MOST_SMALL]
     figure, grid = panels(narrow, 2 * len(shown), 2.0, share_y=True, extra=0.2)
     for place, axes in enumerate(grid):
         model, condition = shown[place // 2]
@@ -389,6 +400,9 @@ def confidence(study: Study) -> pd.DataFrame:
 def draw_confidence(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     names = [f"{m}, {_words(c)}" for m, c in dict.fromkeys(zip(frame["model"], frame["condition"], strict=True))]
     of = pd.Series([f"{m}, {_words(c)}" for m, c in zip(frame["model"], frame["condition"], strict=True)])
+    if len(names) > MOST_NAMED:
+        names = names[:MOST_NAMED]
+        frame, of = frame[of.isin(names)].reset_index(drop=True), of[of.isin(names)].reset_index(drop=True)
     figure, grid = panels(narrow, 2, 0.9 + 0.3 * len(names), extra=0.4)
     for axes in grid:
         heights = dict(zip(names, named_rows(axes, names, narrow), strict=True))

@@ -19,6 +19,7 @@ from stages.pipeline.figures.style import (
     MIS,
     MOST_PANELS,
     MOST_POINTS,
+    MOST_SMALL,
     MUTED,
     around,
     backend_style,
@@ -110,7 +111,8 @@ def draw_models_mis_his(frame: pd.DataFrame, study: Study, narrow: bool) -> Figu
                 ]
             )  # fmt: skip
             name_points(axes, names, "mis_mean", "his_mean", "shown", height, lift=6)
-        axes.set_title(f"{clean(backend)}: Pearson {signed(rows['pearson'].iloc[0])}")
+        r = rows["pearson"].iloc[0]
+        axes.set_title(clean(backend) + ("" if np.isnan(r) else f": Pearson {signed(r)}"))
     outer_labels(grid, "mean MIS (dashed: equal)", "mean HIS")
     return figure
 
@@ -282,7 +284,8 @@ GROUPS = ("easiest", "random", "hardest")
 def extreme_groups(study: Study) -> pd.DataFrame:
     """Mean HIS and MIS of easiest, random and hardest units by network; over all networks model is empty."""
     rows = study.tables["groups"]
-    networks = [*_rated(study, set(rows["model"]) - {""}), ""]
+    networks = [*_rated(study, set(rows["model"]) - {""})[:MOST_SMALL], ""]
+    rows = rows[rows["model"].isin(networks)]
     frame = rows.assign(a=rows["model"].map(order_of(networks)), b=rows["group"].map(order_of(GROUPS)))
     if len(networks) == 2:  # one network is all of them
         frame = frame[frame["model"] != ""]
@@ -340,7 +343,7 @@ def map_statistic(study: Study, statistic: str) -> pd.DataFrame:
     units = units.rename(columns={statistic: "value"})
     units = units[units["value"].notna()]
     parts = [pd.DataFrame(columns=["model", "of", "value", "score", "n", "spearman", "p", "stars"])]
-    for model in _rated(study, set(units["model"])):
+    for model in _rated(study, set(units["model"]))[:MOST_SMALL]:
         for of, score, backend in (("HIS", "his", "human"), ("MIS", "mis", study.lead)):
             own = units[units["model"] == model].rename(columns={score: "score"})
             rows = thinned(own.assign(of=of), ["model", "of"], "value", "score")

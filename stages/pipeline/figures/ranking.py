@@ -114,7 +114,7 @@ def _draw_models_curve(frame: pd.DataFrame, narrow: bool, by: str, words: str) -
     chance_line(axes, vertical=False)
     for row, side in ((frame.iloc[0], "left"), (frame.iloc[-1], "right")):
         name = clean(row["model"])
-        axes.annotate(name, (row["rank"], row[by]), (0, 8), textcoords="offset points", ha=side)
+        axes.annotate(name, (row["rank"], row[by]), (0, -13), textcoords="offset points", ha=side)
     axes.set_title("MIS (dashed: chance)")
     axes.set_xlabel(f"networks, ranked by {'mean MIS' if by == 'mis_mean' else 'the 5th percentile of MIS'}")
     key_above(figure, axes, narrow)
@@ -222,13 +222,16 @@ def _draw_against(frame: pd.DataFrame, narrow: bool, x: str, label: str) -> Figu
     axes.set_xlim(low - 0.03 * (high - low), high + 0.03 * (high - low))
     if not many:
         name_points(axes, frame, x, "mis_mean", "model", height)
-    axes.set_title(f"mean MIS; over networks: {_correlation_words(frame)}")
+    words = _correlation_words(frame)
+    axes.set_title(f"mean MIS; over networks: {words}" if words else "mean MIS")
     axes.set_xlabel(label)
     return figure
 
 
 def _correlation_words(frame: pd.DataFrame) -> str:
     row = frame.iloc[0]
+    if np.isnan(row["pearson"]):
+        return ""
     return f"Pearson {signed(row['pearson'])}, Spearman {signed(row['spearman'])}"
 
 
@@ -249,7 +252,7 @@ def _alt_against(frame: pd.DataFrame, x: str, what: str) -> str:
     return (
         f"Mean MIS of {len(frame)} networks against {what}: {first['model']} with {first[x]:g} has "
         f"{first['mis_mean']:.3f}, {last['model']} with {last[x]:g} has {last['mis_mean']:.3f}. "
-        f"{_correlation_words(frame)} over networks."
+        f"{_correlation_words(frame) or 'No correlation is defined'} over networks."
     )
 
 

@@ -30,6 +30,7 @@ WIDE, NARROW = 6.7, 3.6  # inches: the text column, and a phone
 CHANCE = 0.5
 MOST_NAMED = 40  # networks that still get a row of their own
 MOST_PANELS = 6
+MOST_SMALL = 12  # networks that get a small panel or a group of rows of their own
 _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the layout is the same on every machine
