@@ -192,6 +192,18 @@ def test_a_link_opens_its_unit_and_a_wrong_one_says_so(browser, page):
     assert "No unit listed here is called no/such/1/natural" in status(browser)
 
 
+def test_a_link_to_a_list_scrolls_there_and_a_click_in_it_does_not(browser, page):
+    top = "Math.round(document.getElementById('units').getBoundingClientRect().top)"
+    browser.open(page, "#units?sort=mis")
+    browser.settle()
+    assert -5 < browser.run(top) < 100
+    browser.open(page)
+    browser.run("window.scrollTo({top: 0, behavior: 'instant'})")
+    click(browser, "Hardest")
+    assert browser.run("location.hash") == "#units?sort=mis"
+    assert browser.run(top) > 900
+
+
 def test_missed_units_are_one_click_away(browser, page):
     browser.open(page)
     residuals = pd.read_csv(page.parent / "tables/residuals.csv")

@@ -171,6 +171,9 @@ def test_every_figure_has_words_for_those_who_do_not_see_it(synthetic):
     pictures = reader.all("img")
     assert len(pictures) == len(FIGURES)
     assert all(len(picture["alt"]) > 40 for picture in pictures)
+    # drawn for the width of the column; the height is known before the drawing is decoded
+    assert int(pictures[0]["width"]) == pytest.approx(72 * 6.7, abs=1)
+    assert int(pictures[0]["height"]) > 100
     strips = [attributes for _, attributes in reader.tags if attributes.get("role") == "img"]
     assert len(strips) == 8 * len(NETWORKS)
     assert all(len(strip["aria-label"]) > 40 for strip in strips)

@@ -88,8 +88,10 @@
     }
     return `#units?${next}`;
   };
+  let inside = false; // whether the address before named units
   const go = (changes, typing) => {
     const target = address({ page: "1", ...changes });
+    inside = true; // who presses a button here is here
     if (typing) {
       history.replaceState(null, "", target);
       read();
@@ -97,11 +99,16 @@
     else location.hash = target;
   };
   const read = () => {
-    const hash = location.hash;
-    if (hash !== "" && hash !== "#units" && !hash.startsWith("#units?")) return; // a place elsewhere on the page
+    const hash = location.hash, linked = hash.startsWith("#units?");
+    if (hash !== "" && hash !== "#units" && !linked) { // a place elsewhere on the page
+      inside = false;
+      return;
+    }
     const before = state;
     state = { ...DEFAULT, ...Object.fromEntries(new URLSearchParams(hash.slice(7))) };
     render(before);
+    if (linked && !inside) sections.scrollIntoView({ behavior: "instant" }); // no element has this name, so nothing else scrolls there
+    inside = linked || hash === "#units";
   };
 
   // ---------------------------------------------------------------- which units
@@ -375,7 +382,7 @@
       status.replaceChildren("");
       if (before.unit !== state.unit) {
         detail.querySelector("h3").focus({ preventScroll: true });
-        sections.scrollIntoView();
+        sections.scrollIntoView({ behavior: "instant" });
       }
       return;
     }
@@ -387,8 +394,8 @@
       const back = rowByKey && rowByKey.get(before.unit);
       const place = results.querySelector(`[data-row="${back}"]`);
       if (place) place.focus();
-      else sections.scrollIntoView();
-    } else if (before.page !== state.page) sections.scrollIntoView();
+      else sections.scrollIntoView({ behavior: "instant" });
+    } else if (before.page !== state.page) sections.scrollIntoView({ behavior: "instant" });
   };
   if (strips) strips.remove();
   root.append(form, status, chart, results, detail);

@@ -20,7 +20,10 @@ from stages.pipeline.tables import write_bytes, write_csv, write_text
 
 @dataclass(frozen=True)
 class FigureView:
-    """A figure on the page in two widths, or the line that stands in its place; and what a paper reports beside it."""
+    """A figure on the page in two widths, or the line that stands in its place; and what a paper reports beside it.
+
+    Sizes are (width, height) in points: with them a browser lays the page out before it has decoded a drawing.
+    """
 
     name: str
     title: str = ""
@@ -28,6 +31,8 @@ class FigureView:
     alt: str = ""
     wide: str = ""
     narrow: str = ""
+    wide_size: tuple[int, int] = (0, 0)
+    narrow_size: tuple[int, int] = (0, 0)
     absent: str = ""
     paper: str = ""
     reported: str = ""
@@ -55,10 +60,15 @@ def make_figures(
         write_bytes(folder / f"{spec.name}.pdf", figures.render_pdf(spec, frame, study, title))
         uris = [data_uri(slim(drawing).encode(), "image/svg+xml") for drawing in (wide, narrow)]
         alt = spec.alt(frame, study)
-        views[spec.name] = FigureView(
-            spec.name, title, paragraphs, alt, *uris, paper=spec.paper, reported=spec.reported
-        )
+        sizes = size(wide), size(narrow)
+        views[spec.name] = FigureView(spec.name, title, paragraphs, alt, *uris, *sizes, "", spec.paper, spec.reported)
     return views
+
+
+def size(svg: str) -> tuple[int, int]:
+    """Width and height of a drawing as its viewBox gives them, in whole points."""
+    found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    return (round(float(found[1])), round(float(found[2]))) if found else (0, 0)
 
 
 _TAG = re.compile(r"<[^<>]+>")
