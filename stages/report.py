@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     plots, folder = fresh_folder(args.plots), fresh_folder(args.figures)
     drawn = views.make_figures(study, args.captions, plots, folder, environment, facts)
     has_data = {name for name, view in drawn.items() if not view.absent}
-    write_csv(plots / "figures.csv", figures.checklist(study, has_data))
+    checklist = figures.checklist(study, has_data)
+    write_csv(plots / "figures.csv", checklist)
     tables = sections.make_tables(study)
     gallery = _gallery(params, study, args)
     content = {
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "sections": sections.make_sections(drawn, tables),
         "tables": tables,
         "gallery": gallery,
+        "papers": checklist.to_dict("records"),
         "exemplar_caption": views.read_caption(args.captions / "exemplars.md", environment, facts),
     }
     n_bytes = template.write_page(args.out, args.template, environment, content)

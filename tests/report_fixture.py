@@ -44,6 +44,7 @@ def build(
     title=None,
     rejected=(),
     units_a_layer=UNITS_A_LAYER,
+    prefix="",
     **report,
 ):
     """Write the study into a folder and return the command line of the report stage.
@@ -54,7 +55,7 @@ def build(
     rng = np.random.default_rng(7)
     values = _params(folder, human, title, report)
     units = _units(rng, networks, layers, units_a_layer)
-    _images(folder, rng, label, rejected)
+    _images(folder, rng, label, rejected, prefix)
     _tasks(folder, rng, units, networks)
     write_parquet(folder / "mis/units.parquet", units)
     _scores(folder, rng, units, networks)
@@ -151,7 +152,7 @@ def _scores(folder, rng, units, networks):
     write_parquet(folder / f"scores/{BACKENDS[0]}.parquet", pd.concat(parts, ignore_index=True), schema)
 
 
-def _images(folder, rng, label, rejected):
+def _images(folder, rng, label, rejected, prefix):
     pixels = rng.integers(0, 256, (N_IMAGES, 4, 4, 3), dtype=np.uint8).repeat(SIDE // 4, 1).repeat(SIDE // 4, 2)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     np.save(folder / "images/pixels.npy", pixels)
@@ -161,7 +162,7 @@ def _images(folder, rng, label, rejected):
         pd.DataFrame(
             {
                 "image": rows.astype(np.int32),
-                "path": [f"{i:05d}" for i in rows],
+                "path": [f"{prefix}{i:05d}" for i in rows],
                 "label": [f"{label} {i % 5}" for i in rows],
                 "width": np.int32(SIDE),
                 "height": np.int32(SIDE),

@@ -170,6 +170,14 @@ def test_a_limit_on_pictures_is_kept(tmp_path):
     assert "none with pictures" in text
 
 
+def test_what_small_networks_leave_goes_to_the_large_ones():
+    # 10 + 20 + 45 + 45 = 120
+    assert units.water_level([100, 10, 20, 90], 120) == 45
+    assert units.water_level([3, 5], 100) == 5
+    assert units.water_level([], 10) == 0
+    assert units.water_level([7, 7], 0) == 0
+
+
 def test_even_places_hold_both_ends():
     assert units.evenly(5, 9).tolist() == [0, 1, 2, 3, 4]
     assert units.evenly(101, 3).tolist() == [0, 50, 100]

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -120,7 +121,7 @@ def test_two_builds_in_different_folders_give_the_same_bytes(synthetic, tmp_path
     draw_few(monkeypatch)
     build_page(tmp_path / "elsewhere")
     first, second = files(folder), files(tmp_path / "elsewhere")
-    assert len(first) == 3 * len(FIGURES) + 2  # series, SVG, PDF; the page, and the list of the papers' figures
+    assert len(first) == 3 * len(FIGURES) + 2  # series, SVG and PDF of each; the list of the papers' figures; the page
     assert first == second
 
 
@@ -198,7 +199,8 @@ def test_headings_go_down_one_level_at_a_time_and_tables_are_labelled(synthetic)
 def test_data_never_become_markup(tmp_path, undrawn):
     networks, layers = ("plain", EVIL.replace("/", "|")), ((EVIL, "Conv"), ("b.norm", "LayerNorm"))
     text = build_page(
-        tmp_path, networks=networks, layers=layers, label=EVIL, title=EVIL, rejected=[(EVIL, EVIL), ("a.jpg", "empty")]
+        tmp_path, networks=networks, layers=layers, label=EVIL, title=EVIL, rejected=[(EVIL, EVIL), ("a.jpg", "empty")],
+        prefix=EVIL,
     )
     reader = Reader(text)
     # the two scripts of the page, and no other
@@ -214,6 +216,7 @@ def test_data_never_become_markup(tmp_path, undrawn):
     assert not {"<", ">", "&"} & set(data)
     content = json.loads(data)
     assert any(EVIL in label for label in content["labels"])
+    assert all(path.startswith(EVIL) for path in content["path"])
     assert EVIL in {layer[1] for layer in content["layers"]}
 
 
@@ -251,7 +254,7 @@ def test_study_without_people_says_so_instead_of_empty_plots(custom):
     unanswered = words[words.index("Questions for which this study has no data") :]
     unanswered = unanswered[: unanswered.index("Browse the units")]
     assert "Does the measurement find what is known?" in unanswered
-    assert "No figure: this study has no control units." in unanswered
+    assert "this study has no planted mixtures; this study has no control units" in unanswered
     assert "Which networks are understandable?" not in unanswered
     drawn = {path.stem for path in (folder / "figures").iterdir()}
     assert "agreement" not in drawn
@@ -350,6 +353,12 @@ def test_headline_numbers_come_from_the_tables(synthetic):
     assert "0.87 highest Pearson that the noise in HIS allows; MIS reaches 0.83 of it (0.77 to 0.88)" in words
 
 
+def test_slimmed_drawings_keep_their_words():
+    svg = '<svg><path d="M 1.23456 2\nL 3 4.5\n"/><text x="9.8765">d="1.23456" 0.00012</text><use style="opacity: 0.125"/></svg>'
+    slimmed = '<svg><path d="M 1.23 2 L 3 4.5"/><text x="9.87">d="1.23456" 0.00012</text><use style="opacity: 0.125"/></svg>'
+    assert views.slim(svg) == slimmed
+
+
 def test_every_question_has_its_figures_and_tables(synthetic):
     text = synthetic[1]
     assert {spec.section for spec in sections.TABLE_SPECS} <= {*(key for key, _ in SECTIONS), "records"}
@@ -359,6 +368,18 @@ def test_every_question_has_its_figures_and_tables(synthetic):
     for spec in FIGURES:
         block = text[text.index(f'<section id="{spec.section}"') :]
         assert f'id="figure-{spec.name}"' in block[: block.index("</section>")]
+
+
+def test_the_list_of_the_papers_figures_leads_to_them(synthetic):
+    folder, text = synthetic
+    block = text[text.index('<section id="papers"') :]
+    block = block[: block.index("</section>")]
+    listed = pd.read_csv(folder / "plots/figures.csv", dtype=str, keep_default_na=False)
+    assert block.count("<tr>") == len(listed) + 1
+    built = listed[listed["state"].str.startswith("built")]
+    assert len(built) > 10
+    for name in built["ours"]:
+        assert f'href="#{"units" if name == "gallery" else f"figure-{name}"}"' in block
 
 
 def test_a_paper_stands_beside_a_figure_that_names_one(tmp_path, undrawn, monkeypatch):
@@ -416,11 +437,21 @@ def test_a_caption_without_title_or_file_is_an_error_that_names_it(tmp_path):
         views.read_caption(tmp_path / "b.md", environment, {})
 
 
-def test_values_in_captions_are_escaped(tmp_path):
+def test_captions_are_plain_text_whatever_they_hold(tmp_path, undrawn):
     environment = template.make_environment(tmp_path)
-    (tmp_path / "a.md").write_text("# Of {{ lead }}\n\nText on {{ lead }}.\n")
+    (tmp_path / "a.md").write_text("# Of {{ lead }}\n\nText on {{ lead }} & <i>more</i>.\n\n  Second\n  block.\n")
     title, paragraphs = views.read_caption(tmp_path / "a.md", environment, {"lead": "<b>"})
-    # the title is plain text, which the page escapes; paragraphs are ready markup
-    assert title == "Of <b>"
-    assert type(title) is str
-    assert paragraphs == ("Text on &lt;b&gt;.",)
+    assert (title, paragraphs) == ("Of <b>", ("Text on <b> & <i>more</i>.", "Second block."))
+    # on the page nothing of it is markup
+    arguments = build(tmp_path)
+    captions = tmp_path / "captions"
+    shutil.copytree(ROOT / "reports/captions", captions)
+    evil = EVIL.replace("{{ 7 * 191 }}", "")
+    for name in (FIGURES[0].name, "exemplars"):
+        (captions / f"{name}.md").write_text(f"# Title {evil}\n\nText {evil} javascript:alert(1)\n")
+    arguments[arguments.index("--captions") + 1] = str(captions)
+    report.main(arguments)
+    reader = Reader((tmp_path / "report.html").read_text())
+    assert reader.text.count(evil) == 4
+    assert len(reader.all("script")) == 2
+    assert not [a for _, a in reader.tags if any(name.startswith("on") for name in a)]

@@ -6,7 +6,7 @@
   if (!root) return;
   const data = JSON.parse(document.getElementById("unit-data").textContent);
   const SCORE = 1e6; // scores come as whole millionths
-  const CARDS = 24, ROWS = 50; // of a page of results
+  const CARDS = 12, ROWS = 50; // of a page of results
   const N = data.unit.length, T = data.nTasks;
   const hasPictures = Object.keys(data.pictures).length > 0;
   const hasHuman = Object.keys(data.human).length > 0;

@@ -53,5 +53,6 @@ def _section(key: str, question: str, views: Mapping[str, FigureView], tables: M
         parts += [Part(spec.name, table=tables[spec.name], open=spec.open) for spec in shown if spec.after == name]
     parts += [Part(spec.name, table=tables[spec.name], open=spec.open) for spec in shown if spec.after not in drawn]
     # several figures may lack the same data: the reason stands once
-    absent = dict.fromkeys(views[name].absent for name in drawn if views[name].absent)
+    reasons = (views[name].absent.removeprefix("No figure: ").rstrip(".") for name in drawn if views[name].absent)
+    absent = dict.fromkeys(reasons)
     return Section(key, question, tuple(parts), tuple(absent))

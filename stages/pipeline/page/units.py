@@ -48,11 +48,11 @@ def list_units(study: Study, mis: Path, scores: Path, most: int) -> Listed:
     margins = Margins(scores / f"{study.lead}.parquet")
     names = list(study.models()["model"])
     wanted = _wanted(study)
-    quota = most // max(len(names), 1)
-    frames, matrices, others, near, total = [], [], [], {}, 0
+    sizes = [len(scored.units(study.lead, name, ["unit", "mis"])) for name in names]
+    quota = water_level(sizes, most)
+    frames, matrices, others, near = [], [], [], {}
     for name in names:
         found = scored.units(study.lead, name, COLUMNS)
-        total += len(found)
         found = found[_kept(found, quota, wanted.get(name, set()))].astype(
             dict.fromkeys((*KEY[:2], KEY[3], "layer_type"), str)
         )
@@ -73,8 +73,18 @@ def list_units(study: Study, mis: Path, scores: Path, most: int) -> Listed:
         np.concatenate(matrices),
         near,
         dict(zip(study.backends[1:], map(np.concatenate, zip(*others, strict=True)), strict=True)),
-        total,
+        sum(sizes),
     )
+
+
+def water_level(sizes: Sequence[int], most: int) -> int:
+    """The highest level up to which all sizes can be filled with `most` in all; sizes below it count as they are."""
+    for place, size in enumerate(sorted(sizes)):
+        level = most // (len(sizes) - place)
+        if size > level:
+            return level
+        most -= size
+    return max(sizes, default=0)
 
 
 def _wanted(study: Study) -> dict[str, set[Key]]:
