@@ -107,7 +107,7 @@ def _level(condition: str) -> tuple[int, str]:
 
 def alt_his_models(frame: pd.DataFrame, study: Study) -> str:
     words = "; ".join(
-        f"{row.model} ({_words(row.condition)}) {row.his_mean:.3f}{between(row.his_low, row.his_high)}"
+        f"{row.model}, {_words(row.condition)}: {row.his_mean:.3f}{between(row.his_low, row.his_high)}"
         for row in frame.itertuples()
     )
     return f"Mean HIS of {study.people} by network and condition: {words}."
@@ -178,7 +178,7 @@ def draw_his_against_accuracy(frame: pd.DataFrame, study: Study, narrow: bool) -
 
 def alt_his_against_accuracy(frame: pd.DataFrame, study: Study) -> str:
     words = "; ".join(
-        f"{row.model} ({_words(row.condition)}) {row.top1:.1f} %, HIS {row.his_mean:.3f}" for row in frame.itertuples()
+        f"{row.model}, {_words(row.condition)}: {row.top1:.1f} %, HIS {row.his_mean:.3f}" for row in frame.itertuples()
     )
     return f"Mean HIS of {study.people} against top-1 accuracy of networks: {words}."
 

@@ -296,10 +296,14 @@ SPECS = (
     TableSpec("models", "ranking", _models_table, after="models_ranked"),
     TableSpec("ranking", "ranking", _ranking_table),
     TableSpec("conover_models", "ranking", lambda study: _conover_table(study, "models"), open=False),
-    TableSpec("correlations", "ranking", lambda study: _correlations_table(study, "model"), "mis_against_accuracy", open=False),
+    TableSpec(
+        "correlations", "ranking", lambda study: _correlations_table(study, "model"), "mis_against_accuracy", open=False
+    ),
     TableSpec("conover_layer_types", "layers", lambda study: _conover_table(study, "layer_types"), after="layer_types"),
     TableSpec("family_bootstrap", "layers", _family_table, after="layer_types", open=False),
-    TableSpec("layer_correlations", "layers", lambda study: _correlations_table(study, "layer"), "relative_depth", open=False),
+    TableSpec(
+        "layer_correlations", "layers", lambda study: _correlations_table(study, "layer"), "relative_depth", open=False
+    ),
     TableSpec("backends", "robust", _backends_table, after="calibration"),
     TableSpec("backend_agreement", "robust", _backend_agreement_table, after="similarities", open=False),
     TableSpec("sensitivity", "robust", _sensitivity_table, after="sensitivity", open=False),
