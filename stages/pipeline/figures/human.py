@@ -210,7 +210,7 @@ def draw_his_depth(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
         axes.set_xlim(-0.03, 1.03)
         chance_line(axes, vertical=False)
         row = rows.iloc[0]
-        axes.set_title(f"{clean(model, 14)}: ρ {signed(row['spearman'])} {row['stars']}")
+        axes.set_title(f"{clean(model, 9 if narrow else 14)}: ρ {signed(row['spearman'])} {row['stars']}")
     outer_labels(grid, "relative depth", "mean HIS")
     return figure
 
@@ -250,7 +250,7 @@ def draw_natural_synthetic(frame: pd.DataFrame, study: Study, narrow: bool) -> F
         dots(axes, rows, "his_base", "his", color=COLOURS[0])
         limits = around(frame, "his_base", "his")
         axes.plot(limits, limits, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-        axes.set_title(f"{clean(model, 14)}: ρ {signed(rows['spearman'].iloc[0])}")
+        axes.set_title(f"{clean(model, 10 if narrow else 14)}: ρ {signed(rows['spearman'].iloc[0])}")
     outer_labels(grid, "HIS, natural", "HIS, synthetic")
     return figure
 

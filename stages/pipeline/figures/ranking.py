@@ -224,7 +224,7 @@ def _draw_against(frame: pd.DataFrame, narrow: bool, x: str, label: str) -> Figu
     if not many:
         name_points(axes, frame, x, "mis_mean", "model", height)
     words = _correlation_words(frame)
-    axes.set_title(f"mean MIS; over networks: {words}" if words else "mean MIS")
+    axes.set_title(f"mean MIS; {words}" if words else "mean MIS")
     axes.set_xlabel(label)
     return figure
 

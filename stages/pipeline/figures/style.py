@@ -206,7 +206,7 @@ def tests_matrix(axes: Axes, pairs: pd.DataFrame, names: list[str], narrow: bool
             axes.text(j, i, stars, ha="center", va="center", fontsize=FONT_SIZE if n <= 8 else FONT_SIZE - 2)
     axes.imshow(shades, aspect="auto")
     short = [clean(name, 14 if narrow else 20) for name in names]
-    flat = n * max(map(len, short)) <= (36 if narrow else 84)  # letters that fit beside each other
+    flat = n * max(map(len, short)) <= (28 if narrow else 84)  # letters that fit beside each other
     turned = {} if flat else {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
     axes.set_xticks(range(n), short, color=INK, **turned)
     axes.set_yticks(range(n), short, color=INK)
