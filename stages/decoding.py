@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from stages.pipeline.pictures import ImageSet
 from stages.pipeline.workers import devices
 
 _AHEAD = 3  # batches under way beside the one in use
+_AHEAD_PICTURES = 8  # for each thread
 
 
 def decoders(device: str) -> int:
@@ -36,7 +37,17 @@ def decoders(device: str) -> int:
         raise StudyError(f"MIS_DECODERS is {text!r}, it must be a whole number; 0 decodes without threads of its own")
     if text:
         return int(text)
-    return 0 if device == "cpu" else max(1, len(os.sched_getaffinity(0)) // len(devices()))
+    return 0 if device.startswith("cpu") else max(1, len(os.sched_getaffinity(0)) // len(devices()))
+
+
+class Pictures(Protocol):
+    """Pictures by row: an `ImageSet`, or a pack of it."""
+
+    def __len__(self) -> int: ...
+
+    def pixels(self, row: int) -> NDArray[np.uint8]: ...
+
+    def path(self, row: int) -> str: ...
 
 
 @dataclass
@@ -55,7 +66,7 @@ class Feed:
     """
 
     def __init__(
-        self, images: ImageSet, views: Iterable[Any], batch_size: int, device: str, *, start: int = 0, threads: int = 0
+        self, images: Pictures, views: Iterable[Any], batch_size: int, device: str, *, start: int = 0, threads: int = 0
     ) -> None:
         self._images, self._views = images, list(dict.fromkeys(views))
         self._batch_size, self._device, self._start, self._threads = batch_size, device, start, threads
@@ -87,7 +98,7 @@ class Feed:
 
     def _begin(self, start: int, pool: ThreadPoolExecutor | None) -> _Batch:
         rows = np.arange(start, min(start + self._batch_size, len(self._images)), dtype=np.int32)
-        pinned = self._device != "cpu"  # so that bytes travel while the device computes
+        pinned = self._device.startswith("cuda")  # so that bytes travel while the device computes
         shape = {view: (self._batch_size, 3, view.crop, view.crop) for view in self._views}
         stacked = {view: torch.empty(shape[view], dtype=torch.uint8, pin_memory=pinned) for view in self._views}
         batch = _Batch(rows, stacked, [])
@@ -108,3 +119,31 @@ class Feed:
     def _finish(self, stacked: Tensor, count: int) -> Tensor:
         stacked[count:] = stacked[count - 1]
         return stacked.to(self._device, non_blocking=True)
+
+
+class Ahead:
+    """Pictures by row, those that were announced decoded by threads before they are asked for."""
+
+    def __init__(self, images: ImageSet, threads: int = 0) -> None:
+        self.images = images
+        self._pool = ThreadPoolExecutor(threads, "decode") if threads else None
+        self._room = _AHEAD_PICTURES * threads
+        self._announced: deque[int] = deque()
+        self._decoded: dict[int, Future[NDArray[np.uint8]]] = {}
+
+    def announce(self, rows: NDArray[np.int32]) -> None:
+        """Rows that will be asked for, in this order; those of an earlier call are forgotten."""
+        self._decoded.clear()
+        self._announced = deque(rows.tolist())
+        self._go_on()
+
+    def _go_on(self) -> None:
+        while self._pool and self._announced and len(self._decoded) < self._room:
+            row = self._announced.popleft()
+            self._decoded[row] = self._pool.submit(self.images.pixels, row)
+
+    def pixels(self, row: int) -> NDArray[np.uint8]:
+        """RGB pixels (height, width, 3), as `ImageSet.pixels`."""
+        decoded = self._decoded.pop(row, None)
+        self._go_on()
+        return self.images.pixels(row) if decoded is None else decoded.result()

@@ -195,8 +195,9 @@ def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> B
 
 def _model_row(model: str, units: pd.DataFrame, facts: Facts) -> pd.DataFrame:
     roster = facts.roster[facts.roster["name"] == model]
-    constant = facts.listed(model, facts.constant[facts.constant["model"] == model])["model"]
-    return summaries.model_summary(units, roster, constant, facts.tail_share, facts.confidence)
+    constant = facts.constant[facts.constant["model"] == model]
+    constant = facts.listed(model, constant) if len(constant) else constant  # of the layers that n_units counts
+    return summaries.model_summary(units, roster, constant["model"], facts.tail_share, facts.confidence)
 
 
 def _summarised(margins: Margins, model: str, facts: Facts) -> pa.Table:

@@ -43,10 +43,12 @@ def test_every_session_is_counted_once_a_check():
 
 def test_values_beyond_the_axis_are_in_its_last_bin():
     # 99 % of the sessions end within 1,000 seconds: the axis ends at 1.5 * 2,500
-    found = histogram_of(session_table([*np.linspace(200, 1000, 199), 90_000.0]))
+    found = histogram_of(session_table([*np.linspace(320, 1000, 198), 312.5, 90_000.0]))
     times = found[found["check"] == "total_response_time"]
     assert times["high"].max() == 3750
     assert times["n_failed"].tolist()[-1] == 1
+    # 24 bins of 156.25 seconds; a value on an edge belongs to the bin that begins there
+    assert times.loc[times["high"] == 312.5, "n_passed"].item() == 0
 
 
 def test_sessions_without_a_fact_have_a_row_without_bin():

@@ -159,6 +159,9 @@ def test_distribution_counts_every_unit_once(study):
     # harder tasks of the same units are no further units
     both = pd.concat([study.units, study.units.assign(condition="hard95", mis=0.5)], ignore_index=True)
     pd.testing.assert_frame_equal(ranking.unit_distribution(replace(study, units=both)), frame)
+    # nor are units of layers that enter no ranking
+    both = pd.concat([study.units, study.units.assign(layer_type="Other", mis=0.5)], ignore_index=True)
+    pd.testing.assert_frame_equal(ranking.unit_distribution(replace(study, units=both)), frame)
 
 
 def test_units_of_the_calibration_split_are_left_out_of_the_bins(study):

@@ -202,7 +202,12 @@ def test_headings_go_down_one_level_at_a_time_and_tables_are_labelled(synthetic)
 def test_data_never_become_markup(tmp_path, undrawn):
     networks, layers = ("plain", EVIL.replace("/", "|")), ((EVIL, "Conv"), ("b.norm", "LayerNorm"))
     text = build_page(
-        tmp_path, networks=networks, layers=layers, label=EVIL, title=EVIL, rejected=[(EVIL, EVIL), ("a.jpg", "empty")],
+        tmp_path,
+        networks=networks,
+        layers=layers,
+        label=EVIL,
+        title=EVIL,
+        rejected=[(EVIL, EVIL), ("a.jpg", "empty")],
         prefix=EVIL,
     )
     reader = Reader(text)
@@ -358,7 +363,9 @@ def test_headline_numbers_come_from_the_tables(synthetic):
 
 def test_slimmed_drawings_keep_their_words():
     svg = '<svg><path d="M 1.23456 2\nL 3 4.5\n"/><text x="9.8765">d="1.23456" 0.00012</text><use style="opacity: 0.125"/></svg>'
-    slimmed = '<svg><path d="M 1.23 2 L 3 4.5"/><text x="9.87">d="1.23456" 0.00012</text><use style="opacity: 0.125"/></svg>'
+    slimmed = (
+        '<svg><path d="M 1.23 2 L 3 4.5"/><text x="9.87">d="1.23456" 0.00012</text><use style="opacity: 0.125"/></svg>'
+    )
     assert views.slim(svg) == slimmed
 
 

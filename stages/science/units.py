@@ -107,15 +107,12 @@ def find_layers(
         raise StudyError("the network calls other modules for one image than for several; its units are not defined")
     ratio = len(example)
     tap_of = {(each.name, each.tap): each for each in taps}
-    outside = _outside_blocks(model) if linear == "blocks" else set()
     wanted = []
     for (name, path, call, tap, one), (*_, many) in zip(*calls, strict=True):
         module = model.get_submodule(path)
         extra = tap_of.get((name, tap))
         kind = layer_type(module) if tap == "output" or extra is None else "Other"
         if extra is None and (kind not in layer_types or (kind == "Other" and _width(module) is None)):
-            continue
-        if extra is None and path in outside:
             continue
         batch_axes = [axis for axis, (a, b) in enumerate(zip(one, many, strict=True)) if b == ratio * a]
         if not batch_axes or len(one) < 2:
@@ -136,6 +133,9 @@ def find_layers(
         for i, (name, path, call, tap, kind, batch_axis, axis, width) in enumerate(wanted)
     ]  # fmt: skip
     layers = layers[1:-1] if drop_first_last else layers
+    if linear == "blocks":  # after depth is counted, so that a layer has one depth under both rules
+        outside = _outside_blocks(model)
+        layers = [layer for layer in layers if layer.layer_type != "Linear" or layer.module not in outside]
     if not layers:
         raise StudyError(
             f"no layer is left of {len(wanted)} with units.layer_types = {', '.join(layer_types)}"

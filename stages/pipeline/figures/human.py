@@ -107,7 +107,7 @@ def _level(condition: str) -> tuple[int, str]:
 
 def alt_his_models(frame: pd.DataFrame, study: Study) -> str:
     words = "; ".join(
-        f"{row.model} ({_words(row.condition)}) {row.his_mean:.3f}{between(row.his_low, row.his_high)}"
+        f"{row.model}, {_words(row.condition)}: {row.his_mean:.3f}{between(row.his_low, row.his_high)}"
         for row in frame.itertuples()
     )
     return f"Mean HIS of {study.people} by network and condition: {words}."
@@ -178,7 +178,7 @@ def draw_his_against_accuracy(frame: pd.DataFrame, study: Study, narrow: bool) -
 
 def alt_his_against_accuracy(frame: pd.DataFrame, study: Study) -> str:
     words = "; ".join(
-        f"{row.model} ({_words(row.condition)}) {row.top1:.1f} %, HIS {row.his_mean:.3f}" for row in frame.itertuples()
+        f"{row.model}, {_words(row.condition)}: {row.top1:.1f} %, HIS {row.his_mean:.3f}" for row in frame.itertuples()
     )
     return f"Mean HIS of {study.people} against top-1 accuracy of networks: {words}."
 
@@ -210,7 +210,7 @@ def draw_his_depth(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
         axes.set_xlim(-0.03, 1.03)
         chance_line(axes, vertical=False)
         row = rows.iloc[0]
-        axes.set_title(f"{clean(model, 14)}: ρ {signed(row['spearman'])} {row['stars']}")
+        axes.set_title(f"{clean(model, 9 if narrow else 14)}: ρ {signed(row['spearman'])} {row['stars']}")
     outer_labels(grid, "relative depth", "mean HIS")
     return figure
 
@@ -250,7 +250,7 @@ def draw_natural_synthetic(frame: pd.DataFrame, study: Study, narrow: bool) -> F
         dots(axes, rows, "his_base", "his", color=COLOURS[0])
         limits = around(frame, "his_base", "his")
         axes.plot(limits, limits, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-        axes.set_title(f"{clean(model, 14)}: ρ {signed(rows['spearman'].iloc[0])}")
+        axes.set_title(f"{clean(model, 10 if narrow else 14)}: ρ {signed(rows['spearman'].iloc[0])}")
     outer_labels(grid, "HIS, natural", "HIS, synthetic")
     return figure
 

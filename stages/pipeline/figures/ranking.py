@@ -143,11 +143,12 @@ def ridge_models(study: Study) -> list[str]:
 
 
 def unit_distribution(study: Study) -> pd.DataFrame:
-    """Share of a network's units in each fortieth of the MIS scale."""
+    """Share of a network's units in each fortieth of the MIS scale; of layer types that enter rankings alone."""
     edges = np.linspace(0, 1, 41)
     parts = []
+    listed = study.units["layer_type"].isin(set(study.tables["layer_types"]["layer_type"]))
     for model in ridge_models(study):
-        of_model = (study.units["model"] == model) & (study.units["condition"] == "natural")
+        of_model = listed & (study.units["model"] == model) & (study.units["condition"] == "natural")
         values = study.units.loc[of_model, "mis"].to_numpy()
         if len(values):
             share = np.histogram(np.clip(values, 0, 1), bins=edges)[0] / len(values)
@@ -223,7 +224,7 @@ def _draw_against(frame: pd.DataFrame, narrow: bool, x: str, label: str) -> Figu
     if not many:
         name_points(axes, frame, x, "mis_mean", "model", height)
     words = _correlation_words(frame)
-    axes.set_title(f"mean MIS; over networks: {words}" if words else "mean MIS")
+    axes.set_title(f"mean MIS; {words}" if words else "mean MIS")
     axes.set_xlabel(label)
     return figure
 
@@ -331,7 +332,7 @@ FIGURES = (
         draw_unit_distribution,
         alt_unit_distribution,
         "No figure: no unit was scored.",
-        ("models",),
+        ("models", "layer_types"),
         "MIS paper, figure 4B",
         "most networks have one mode and a tail to the left; those with the widest spread have a second mode just above .5",
     ),

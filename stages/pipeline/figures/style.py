@@ -206,7 +206,7 @@ def tests_matrix(axes: Axes, pairs: pd.DataFrame, names: list[str], narrow: bool
             axes.text(j, i, stars, ha="center", va="center", fontsize=FONT_SIZE if n <= 8 else FONT_SIZE - 2)
     axes.imshow(shades, aspect="auto")
     short = [clean(name, 14 if narrow else 20) for name in names]
-    flat = n * max(map(len, short)) <= (36 if narrow else 84)  # letters that fit beside each other
+    flat = n * max(map(len, short)) <= (28 if narrow else 84)  # letters that fit beside each other
     turned = {} if flat else {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
     axes.set_xticks(range(n), short, color=INK, **turned)
     axes.set_yticks(range(n), short, color=INK)
@@ -233,9 +233,13 @@ def thinned(frame: pd.DataFrame, by: list[str], x: str, y: str) -> pd.DataFrame:
     return groups.agg(**{x: (x, "mean"), y: (y, "mean"), "n": (x, "size")}).reset_index()[columns]
 
 
-def dots(axes: Axes, rows: pd.DataFrame, x: str, y: str, **look: Any) -> None:
+def dots(axes: Axes, rows: pd.DataFrame, x: str, y: str, *, alpha: float = 0.6, **look: Any) -> None:
     """Points of `thinned`; the area of a cell grows with its number of points."""
-    axes.scatter(rows[x], rows[y], s=14 * np.sqrt(rows["n"].to_numpy(float)), linewidths=0, **{"alpha": 0.6, **look})
+    if (rows["n"] == 1).all():  # marks of one size take a third of the bytes of a scatter in SVG
+        size = {"markersize": 3.8, "markeredgewidth": 0, "linestyle": "none"}
+        axes.plot(rows[x], rows[y], **{"marker": "o", **size, "alpha": alpha, **look})
+        return
+    axes.scatter(rows[x], rows[y], s=14 * np.sqrt(rows["n"].to_numpy(float)), linewidths=0, alpha=alpha, **look)
 
 
 def named_rows(axes: Axes, names: list[str], narrow: bool) -> np.ndarray:
