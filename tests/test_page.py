@@ -264,6 +264,7 @@ def test_study_without_people_says_so_instead_of_empty_plots(custom):
     assert "Does the measurement find what is known?" in unanswered
     assert "this study has no planted mixtures; this study has no control units" in unanswered
     assert "Which networks are understandable?" not in unanswered
+    assert "Does the score agree with people? this study has no human answers How good" in unanswered
     drawn = {path.stem for path in (folder / "figures").iterdir()}
     assert "agreement" not in drawn
     # the series exists all the same, with its header
