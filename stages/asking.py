@@ -56,7 +56,9 @@ def chosen_models(wanted: list[str], roster: Path) -> list[str]:
     unknown = [name for name in wanted if name not in known]
     if unknown:
         more = ", ..." if len(known) > _MOST_NAMED else ""
-        raise StudyError(f"--models names {', '.join(unknown)}; studied networks are {', '.join(known[:_MOST_NAMED])}{more}")
+        raise StudyError(
+            f"--models names {', '.join(unknown)}; studied networks are {', '.join(known[:_MOST_NAMED])}{more}"
+        )
     if not wanted and len(known) > MOST_MODELS:
         raise StudyError(
             f"the study has {len(known)} networks, too many to ask about all; name some, as --models {known[0]},{known[1]}"

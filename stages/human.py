@@ -4,7 +4,7 @@ Reads   data/tasks, data/models/roster.csv, the factors in data/images (simulate
         table), data/external/models/imi_names.csv (imi)
 Writes  data/human: responses.parquet, units.parquet, truth.parquet (simulated only), exclusions.csv, and what became of
         the IMI record: crosstab.csv (experiment by model by mode), verdicts.csv (checks recomputed against stored),
-        unmatched.csv (networks and layers that this study does not have)
+        checks.csv (values that the checks look at), unmatched.csv (networks and layers that this study does not have)
 Run     dvc repro human
         python -m stages.human --list-units FILE      writes the annotated units, for activations.keep_file
 """
@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> None:
     units = observers.human_scores(responses).assign(source=source)
     write_parquet(out / "units.parquet", units[UNITS.names], UNITS)
     write_parquet(out / "truth.parquet", pd.concat(truth, ignore_index=True), TRUTH)
-    for name in ("exclusions", "crosstab", "verdicts", "unmatched"):
+    for name in ("exclusions", "checks", "crosstab", "verdicts", "unmatched"):
         write_csv(out / f"{name}.csv", getattr(record, name))
     people = responses["participant"].nunique()
     log.info("source %s: %d answers of %d people to %d units", source, len(responses), people, len(units))

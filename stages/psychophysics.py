@@ -171,7 +171,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     out = commands.add_parser("export", help="write the questions of a study with people")
     out.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="new folder")
-    out.add_argument("--models", type=names, default=[], metavar="NAME,..", help="networks (all studied ones, if they are few)")
+    out.add_argument(
+        "--models", type=names, default=[], metavar="NAME,..", help="networks (all studied ones, if they are few)"
+    )
     out.add_argument(
         "--units", type=int, default=42, help="units of the easiest and of the hardest group (%(default)s)"
     )

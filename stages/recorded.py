@@ -32,6 +32,7 @@ class Recorded:
     exclusions: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=quality.EXCLUSION_COLUMNS))
     crosstab: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=imi.CROSSTAB))
     verdicts: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=quality.VERDICT_COLUMNS))
+    checks: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=quality.CHECK_COLUMNS))
     unmatched: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=UNMATCHED_COLUMNS))
 
 
@@ -70,7 +71,7 @@ def from_imi(given: Human, external: Path, tasks: Path, names: Path, roster: lis
     rows = imi.read_responses(external, given.imi.responses)
     rows["experiment"] = imi.experiment_of(rows["task_id"])
     rows["session"] = rows["task_id"] + "/" + rows["response_index"].astype(str)
-    verdicts, reasons = _judged(rows, given)
+    verdicts, checks, reasons = _judged(rows, given)
     main = rows[imi.is_main(rows)].copy()
     found = imi.crosstab(main)
     for row in found.to_dict("records"):
@@ -95,11 +96,11 @@ def from_imi(given: Human, external: Path, tasks: Path, names: Path, roster: lis
     if given.imi.image_map:
         _check_map(kept, imi.read_image_map(external / given.imi.image_map))
     keyed, unmatched = _keyed(kept, imi.read_names(names), tasks, roster)
-    return Recorded(keyed, excluded, found, verdicts, unmatched)
+    return Recorded(keyed, excluded, found, verdicts, checks, unmatched)
 
 
-def _judged(rows: pd.DataFrame, given: Human) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Agreement with the stored verdicts, and the reason (empty: accepted) of every session."""
+def _judged(rows: pd.DataFrame, given: Human) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Agreement with the stored verdicts, values of the checks, and the reason (empty: accepted) of every session."""
     table = quality.sessions(rows)
     bounds = quality.Bounds(**asdict(given.checks))
     if bounds.multi_participation == "recomputed" and not quality.identified(table):
@@ -111,7 +112,7 @@ def _judged(rows: pd.DataFrame, given: Human) -> tuple[pd.DataFrame, pd.DataFram
         log.warning(
             "%(check)s: recomputed and stored verdict agree for %(n_agree)d of %(n_sessions)d sessions (%(n_stricter)d "
             "refused here alone, %(n_milder)d accepted here alone)", row)  # fmt: skip
-    return agreement, verdict[[*quality.SESSION, "reason"]]
+    return agreement, quality.check_histogram(table, verdict, bounds), verdict[[*quality.SESSION, "reason"]]
 
 
 def _check_map(kept: pd.DataFrame, images: pd.DataFrame) -> None:

@@ -1,7 +1,8 @@
-"""Rebuild the tasks of chosen networks with other N and K, and read their margins with other slopes.
+"""Rebuild the tasks of chosen networks with other N and K, read their margins with other slopes, and look at values.
 
 Reads   data/activations, data/images, data/models
-Writes  data/sensitivity/settings.parquet: one row a network, backend and setting
+Writes  data/sensitivity: settings.parquet, one row a network, backend and setting; maps.parquet, contrast and sparseness of
+        the feature maps of sensitivity.map_models; histograms.parquet, values of some units whose whole column was kept
 Run     dvc repro sensitivity
 """
 
@@ -12,14 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.dataset as ds
 
-from stages import embedding
+from stages import embedding, maps
 from stages.errors import StudyError
 from stages.pipeline.log import logger, run
 from stages.pipeline.params import Params, load_params
 from stages.pipeline.store import WorkStore
 from stages.pipeline.tables import fresh_folder, read_parquet, write_parquet
-from stages.science import sensitivity, tasks
+from stages.science import histograms, sensitivity, tasks
 from stages.science.randomness import generator
 
 log = logger("sensitivity")
@@ -72,6 +74,29 @@ def main(argv: list[str] | None = None) -> None:
             rows.append(table.assign(model=model, backend=backend))
             log.info("%s with %s: %d settings of %d units", model, backend, len(table), len(keys))
     write_parquet(out / "settings.parquet", pd.concat(rows)[COLUMNS] if rows else _empty())
+    write_parquet(out / "maps.parquet", maps.map_table(params, args.images, args.models, args.code))
+    write_parquet(out / "histograms.parquet", _histograms(args.activations, params))
+
+
+def _histograms(activations: Path, params: Params) -> pd.DataFrame:
+    """Histograms of N_UNITS random units of the first network in sensitivity.models that has kept columns."""
+    kept = [activations / "kept" / f"{name}.parquet" for name in params.sensitivity.models]
+    parts = [pd.DataFrame({name: pd.Series(dtype=_KINDS.get(name, np.float64)) for name in _HISTOGRAM})]
+    for path in [path for path in kept if path.is_file()][:1]:
+        columns = ds.dataset(path)
+        owners = columns.to_table(["layer", "unit"]).to_pandas()
+        draw = generator(params.seed, "activation histograms", path.stem)
+        chosen = np.sort(draw.choice(len(owners), min(N_UNITS, len(owners)), replace=False))
+        values = columns.take(chosen, columns=["values"])["values"].to_pylist()
+        for place, column in zip(chosen, values, strict=True):
+            owner = {"model": path.stem, **owners.iloc[place].to_dict()}
+            parts.append(histograms.activation_histogram(np.array(column)).assign(**owner)[_HISTOGRAM])
+    return pd.concat(parts[1:] or parts, ignore_index=True)
+
+
+N_UNITS = 15  # IMI, figure 16
+_HISTOGRAM = ["model", "layer", "unit", *histograms.COLUMNS]
+_KINDS = {"model": str, "layer": str, "unit": np.int64, "n_peaks": np.int64}
 
 
 def _empty() -> pd.DataFrame:

@@ -76,6 +76,8 @@ def main(argv: list[str] | None = None) -> None:
     tables["calibration_splits"] = calibration.split_summary(splits, params.stats.confidence)
     tables["agreement"] = agreement.agreement_table(annotated, *bootstrap)
     tables["agreement_differences"] = differences.agreement_differences(annotated, *bootstrap)
+    maps = read_parquet(args.sensitivity / "maps.parquet")
+    tables |= tabulate.point_tables(annotated, people, maps, tables, facts, backends[0])
     tables["residuals"] = differences.residuals(annotated, N_RESIDUALS)
     tables["backends"] = tabulate.backends_table(args.scores, totals, tables, facts)
     tables["correlations"] = tabulate.correlations_table(tables, once, facts)
@@ -130,6 +132,8 @@ def side_tables(args: argparse.Namespace) -> tabulate.Tables:
         "failures": pd.concat(failed, ignore_index=True),
         "rejected_images": text_table(args.images / "rejected.csv"),
         "exclusions": text_table(args.human / "exclusions.csv"),
+        "checks": text_table(args.human / "checks.csv"),
+        "activation_histograms": read_parquet(args.sensitivity / "histograms.parquet"),
         "sensitivity": read_parquet(args.sensitivity / "settings.parquet"),
     }
 

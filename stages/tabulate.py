@@ -16,11 +16,24 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from stages.pipeline.log import Progress, logger
 from stages.pipeline.scored import Margins, Scored, matrix
 from stages.pipeline.tables import KEY, read_json
-from stages.science import comparisons, conditions, correlates, difficulty, families, ranking, score, summaries
+from stages.science import (
+    baselines,
+    comparisons,
+    conditions,
+    correlates,
+    difficulty,
+    families,
+    points,
+    profiles,
+    ranking,
+    score,
+    summaries,
+)
 from stages.science import trials as trials_of
 
 log = logger("stats")
@@ -102,8 +115,10 @@ _COLUMNS = {
     "natural_synthetic": conditions.PAIR_COLUMNS,
     "ranking": ranking.COLUMNS,
     "extreme_units": ranking.EXTREME_COLUMNS,
+    "convergence": profiles.CONVERGENCE_COLUMNS,
 }
 _RANKINGS = ("ranking", "extreme_units")
+_BLOCK = 1 << 18  # units whose probabilities are in memory together
 
 
 def easy_units(units: pd.DataFrame) -> pd.DataFrame:
@@ -147,7 +162,9 @@ def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> B
         totals.append(summaries.backend_totals(easy))
         answered = _summarised(margins, model, facts)
         literal.append(_literal(answered))
-        halves = _half_scores(answered, float(facts.slopes[name]["slope"]), facts.drop_near)  # type: ignore[arg-type]
+        slope = float(facts.slopes[name]["slope"])  # type: ignore[arg-type]
+        parts["convergence"].append(_convergence(answered, slope, facts.drop_near).assign(backend=name, model=model))
+        halves = _half_scores(answered, slope, facts.drop_near)
         for table, rows in zip(
             _RANKINGS, ranking.rank_network(halves, name, facts.n_extreme, facts.bootstrap[0]), strict=True
         ):
@@ -166,8 +183,8 @@ def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> B
     for table, columns in _COLUMNS.items():
         rows = parts.get(table)
         found.tables[table] = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
-    slope = {**facts.slopes[name], "backend": name, **_pooled(found.totals, literal)}
-    found.tables["calibration"] = pd.DataFrame([slope], columns=[*SLOPE_COLUMNS, "mis_mean", *LITERAL_COLUMNS])
+    fitted = {**facts.slopes[name], "backend": name, **_pooled(found.totals, literal)}
+    found.tables["calibration"] = pd.DataFrame([fitted], columns=[*SLOPE_COLUMNS, "mis_mean", *LITERAL_COLUMNS])
     found.tables["training_gain"] = summaries.training_gain(whole, nets, name, facts.confidence)
     controls = summaries.label_controls(whole, nets.planted, nets.permuted, nets.untrained, facts.labels)
     constant = facts.constant["model"].isin(nets.planted) & (facts.constant["layer"] == "constant")
@@ -178,8 +195,9 @@ def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> B
 
 def _model_row(model: str, units: pd.DataFrame, facts: Facts) -> pd.DataFrame:
     roster = facts.roster[facts.roster["name"] == model]
-    constant = facts.constant.loc[facts.constant["model"] == model, "model"]
-    return summaries.model_summary(units, roster, constant, facts.tail_share, facts.confidence)
+    constant = facts.constant[facts.constant["model"] == model]
+    constant = facts.listed(model, constant) if len(constant) else constant  # of the layers that n_units counts
+    return summaries.model_summary(units, roster, constant["model"], facts.tail_share, facts.confidence)
 
 
 def _summarised(margins: Margins, model: str, facts: Facts) -> pa.Table:
@@ -195,10 +213,33 @@ def _literal(answered: pa.Table) -> tuple[int, float, float]:
     return len(mis), float(mis.sum()), float(mis.max())
 
 
+def _near(answered: pa.Table, n_tasks: int) -> NDArray[np.bool_]:
+    """Mask (units, tasks) of the tasks that have a near copy."""
+    near = answered["near"].combine_chunks()
+    return score.near_mask(pc.list_value_length(near).to_numpy(), near.flatten().to_numpy(), n_tasks)
+
+
+def _convergence(answered: pa.Table, slope: float, drop_near: bool) -> pd.DataFrame:
+    """`profiles.convergence` of a network in the columns of the table; blocks of units bound the memory."""
+    parts = []
+    for start in range(0, len(answered), _BLOCK):
+        block = answered.slice(start, _BLOCK)
+        margins = matrix(block["margins"])
+        used = ~_near(block, margins.shape[1]) if drop_near else None
+        parts.append(profiles.convergence(expit(slope * margins), used))
+    if not parts:
+        return pd.DataFrame(columns=profiles.CONVERGENCE_COLUMNS)
+    together = pd.concat(parts)
+    together["total"] = together["mean_abs_diff"] * together["n_units"]
+    sums = together.groupby("n_tasks", sort=True)[["total", "n_units"]].sum().reset_index()
+    found = sums.assign(mean_abs_diff=sums["total"] / sums["n_units"])
+    return found.reindex(columns=profiles.CONVERGENCE_COLUMNS)
+
+
 def _half_scores(answered: pa.Table, slope: float, drop_near: bool) -> pd.DataFrame:
     """Key and `ranking.half_scores` of units of a network; those without a task in either half are left out."""
-    margins, near = matrix(answered["margins"]), answered["near"].combine_chunks()
-    mask = score.near_mask(pc.list_value_length(near).to_numpy(), near.flatten().to_numpy(), margins.shape[1])
+    margins = matrix(answered["margins"])
+    mask = _near(answered, margins.shape[1])
     units = answered.select(KEY).to_pandas().join(ranking.half_scores(margins, slope, mask, drop_near))
     return units.dropna(subset=["mis", "even", "odd"])
 
@@ -274,6 +315,37 @@ def people_tables(annotated: pd.DataFrame, people: pd.DataFrame, responses: pd.D
         "difficulty": conditions.difficulty(people, "his", "human", facts.confidence),
         "natural_synthetic": conditions.natural_synthetic(people, "his", "human", facts.confidence),
         "confidence": conditions.confidence_table(responses, *facts.bootstrap),
+    }
+
+
+def point_tables(
+    annotated: pd.DataFrame, people: pd.DataFrame, maps: pd.DataFrame, tables: Tables, facts: Facts, lead: str
+) -> Tables:
+    """What figures show of annotated units (`annotated`: a row a unit, condition and backend) and of layers.
+
+    `maps`: contrast and sparseness of units; `tables` holds models, layers and extreme_units. Groups of easiest and
+    hardest units are those of the leading backend.
+    """
+    seed, _, confidence = facts.bootstrap
+    units = points.unit_points(annotated)
+    once = units[units["backend"] == lead]
+    ranked = tables["layers"][tables["layers"]["model"].isin(facts.nets.ranked)]
+    extreme = tables["extreme_units"][tables["extreme_units"]["backend"] == lead]
+    grouped = points.group_units(once, extreme, facts.n_extreme, seed)
+    layers, measured = points.his_layers(once), baselines.map_units(maps, once)
+    return {
+        "layer_bins": profiles.layer_bins(ranked, confidence),
+        "layer_change": profiles.layer_change(tables["layers"], tables["models"]),
+        "unit_points": units,
+        "model_points": points.model_points(units, confidence),
+        "his_bins": points.his_bins(units, confidence),
+        "groups": points.groups(grouped, confidence),
+        "group_tests": points.group_tests(grouped),
+        "his_layers": layers,
+        "his_depth": points.his_depth(layers),
+        "his_pairs": points.unit_pairs(people, once),
+        "map_units": measured,
+        "map_correlations": baselines.map_correlations(measured, lead),
     }
 
 

@@ -42,6 +42,7 @@ SMALL = {
     "tasks.n_explanations": 4,
     "sensitivity.n_tasks": [2],
     "sensitivity.n_explanations": [4],
+    "sensitivity.map_models": [],
 }
 PREPROCESSING = json.dumps({"crop": 32, "resize": 32, "mean": [0.5] * 3, "std": [0.25] * 3})
 ROSTER_COLUMNS = ["name", "constructor", "kwargs", "weights", "sha256", "preprocessing", "role", "series", "directions"]

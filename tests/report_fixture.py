@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from ruamel.yaml import YAML
 
 from stages.pipeline.tables import write_csv, write_json, write_parquet
+from tests.figure_tables import write_figure_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORKS = ("resnet", "convnext", "mixer", "vit")
@@ -41,6 +43,8 @@ def build(
     label="scene",
     title=None,
     rejected=(),
+    units_a_layer=UNITS_A_LAYER,
+    prefix="",
     **report,
 ):
     """Write the study into a folder and return the command line of the report stage.
@@ -50,10 +54,11 @@ def build(
     """
     rng = np.random.default_rng(7)
     values = _params(folder, human, title, report)
-    units = _units(rng, networks, layers)
-    _images(folder, rng, label, rejected)
+    units = _units(rng, networks, layers, units_a_layer)
+    _images(folder, rng, label, rejected, prefix)
     _tasks(folder, rng, units, networks)
     write_parquet(folder / "mis/units.parquet", units)
+    _scores(folder, rng, units, networks)
     annotated = _human(folder, rng, units, networks, human)
     _tables(folder, rng, units, networks, annotated, human, rejected)
     write_json(folder / "metrics.json", {"agreement": 0.71, "mis_mean": 0.8})
@@ -62,13 +67,14 @@ def build(
         {"device_kinds": ["cpu"], "seed": values["seed"], "versions": {"numpy": np.__version__}},
     )
     data = {
-        name: folder / name for name in ("tables", "mis", "tasks", "images", "calibration", "human", "plots", "figures")
+        name: folder / name
+        for name in ("tables", "mis", "scores", "tasks", "images", "calibration", "human", "plots", "figures")
     }
     files = {
         "params": folder / "params.yaml",
         "metrics": folder / "metrics.json",
         "provenance": folder / "provenance.json",
-        "template": ROOT / "reports/report.html.j2",
+        "template": ROOT / "reports/template",
         "captions": ROOT / "reports/captions",
         "out": folder / "report.html",
     }
@@ -93,25 +99,25 @@ def _params(folder, human, title, report):
     return values
 
 
-def _units(rng, networks, layers):
+def _units(rng, networks, layers, units_a_layer):
     parts = []
     for place, model in enumerate(networks):
         for index, (layer, kind) in enumerate(layers):
-            ease = rng.normal(1.6 - 0.3 * place + 0.05 * index, 0.8, UNITS_A_LAYER)
+            ease = rng.normal(1.6 - 0.3 * place + 0.05 * index, 0.8, units_a_layer)
             for backend in BACKENDS:
-                logit = SIGHT[backend] * np.abs(ease) + rng.normal(0, 0.15, UNITS_A_LAYER)
+                logit = SIGHT[backend] * np.abs(ease) + rng.normal(0, 0.15, units_a_layer)
                 mis = 1 / (1 + np.exp(-logit))
                 parts.append(
                     pd.DataFrame(
                         {
                             "model": model,
                             "layer": layer,
-                            "unit": np.arange(UNITS_A_LAYER),
+                            "unit": np.arange(units_a_layer),
                             "condition": "natural",
                             "layer_type": kind,
                             "layer_index": np.int32(index + 1),
                             "depth": (index + 1) / (len(layers) + 1),
-                            "width": np.int32(UNITS_A_LAYER),
+                            "width": np.int32(units_a_layer),
                             "backend": backend,
                             "mis": mis,
                             "mis_se": 0.2 / np.sqrt(N_TASKS),
@@ -120,7 +126,7 @@ def _units(rng, networks, layers):
                             "margin_sd": 0.1,
                             "tie_share_pos": 0.0,
                             "tie_share_neg": 0.0,
-                            "in_split": np.arange(UNITS_A_LAYER) == 3,
+                            "in_split": np.arange(units_a_layer) == 3,
                             "n_tasks": N_TASKS,
                             "n_near": 0,
                         }
@@ -129,7 +135,24 @@ def _units(rng, networks, layers):
     return pd.concat(parts, ignore_index=True)
 
 
-def _images(folder, rng, label, rejected):
+def _scores(folder, rng, units, networks):
+    """Margins of the leading similarity that make exactly the accuracy and nearly the MIS of the units."""
+    lead = units[units["backend"] == BACKENDS[0]]
+    parts = []
+    for model in networks:
+        rows = lead[lead["model"] == model]
+        right = (np.arange(N_TASKS) < rows["accuracy"].to_numpy()[:, None] * N_TASKS).astype(np.float32)
+        margins = (rows["margin_mean"].to_numpy()[:, None] * (2 * right - 1)).astype(np.float32)
+        near = [[2] if unit == 1 else [] for unit in rows["unit"]]
+        parts.append(rows[[*KEY, "layer_type"]].assign(margins=list(margins), near=near))
+    schema = pa.schema(
+        [(name, pa.string()) for name in ("model", "layer")] + [("unit", pa.int64()), ("condition", pa.string())]
+        + [("layer_type", pa.string()), ("margins", pa.list_(pa.float32())), ("near", pa.list_(pa.int64()))]
+    )  # fmt: skip
+    write_parquet(folder / f"scores/{BACKENDS[0]}.parquet", pd.concat(parts, ignore_index=True), schema)
+
+
+def _images(folder, rng, label, rejected, prefix):
     pixels = rng.integers(0, 256, (N_IMAGES, 4, 4, 3), dtype=np.uint8).repeat(SIDE // 4, 1).repeat(SIDE // 4, 2)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     np.save(folder / "images/pixels.npy", pixels)
@@ -139,7 +162,7 @@ def _images(folder, rng, label, rejected):
         pd.DataFrame(
             {
                 "image": rows.astype(np.int32),
-                "path": [f"{i:05d}" for i in rows],
+                "path": [f"{prefix}{i:05d}" for i in rows],
                 "label": [f"{label} {i % 5}" for i in rows],
                 "width": np.int32(SIDE),
                 "height": np.int32(SIDE),
@@ -177,6 +200,11 @@ def _human(folder, rng, units, networks, human):
     his = np.clip(np.round(30 * (chosen["mis"] + rng.normal(0, 0.08, len(chosen)))), 0, 30) / 30
     annotated = chosen[KEY].assign(n_responses=np.int32(30), his=his, his_se=0.07, source="simulated")
     write_parquet(folder / "human/units.parquet", annotated)
+    answers = annotated[KEY].head(40 if human else 0).merge(pd.DataFrame({"task": [0, 0, 1, -1]}), how="cross")
+    right = [True, False, True, True] * (len(answers) // 4)
+    write_parquet(folder / "human/responses.parquet", answers.assign(correct=right, source="simulated"))
+    status = "calibrated" if human else "not calibrated"
+    write_json(folder / "calibration/slope.json", {b: {"slope": 6.25, "status": status} for b in BACKENDS})
     slopes = np.geomspace(0.1, 100, 60) if human else np.empty(0)
     curve = [
         pd.DataFrame(
@@ -207,7 +235,7 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
                 m if human else "",
                 5 if human else "",
                 1,
-                UNITS_A_LAYER * units["layer"].nunique(),
+                len(units) // len(BACKENDS) // len(networks),
                 1,
                 mean[m, b],
                 mean[m, b] - 0.01,
@@ -297,6 +325,7 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
         [(a, b, 20, 0.5, 0.01, 0.005, 0.015, 0.02) for a, b in combinations(SIGHT, 2)],
     )
     _people_tables(write, networks, human)
+    _unit_tables(write, units, annotated)
     _group_tables(write, networks, human)
     write(
         "calibration",
@@ -454,6 +483,31 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
     )
     write("rejected_images", "path reason", list(rejected))
     write("exclusions", "reason n_responses n_participants", [("too fast", 40, 1)] if human else [])
+    write_figure_tables(folder, units, annotated, networks, N_TASKS, human=human)
+
+
+def _unit_tables(write, units, annotated):
+    """Ends of every network, and the units with the largest and smallest fabricated difference HIS - MIS."""
+    lead = units[units["backend"] == BACKENDS[0]]
+    ends = []
+    for _, rows in lead.groupby("model", sort=False):
+        rows = rows.sort_values("mis", ascending=False)
+        for end, some in (("easiest", rows.head(5)), ("hardest", rows.tail(5).iloc[::-1])):
+            ends += [
+                (BACKENDS[0], *key, end, rank, mis, 0.04, 0.9 * mis, 0.03, 0.5)
+                for rank, (*key, mis) in enumerate(some[[*KEY, "mis"]].itertuples(index=False, name=None), 1)
+            ]
+    write("extreme_units", f"backend {' '.join(KEY)} end rank mis mis_se shrunken shrunken_sd p_among", ends)
+    both = annotated.merge(lead[[*KEY, "mis"]], on=KEY)
+    both = both.assign(difference=both["his"] - both["mis"]).sort_values("difference", kind="stable")
+    missed = [
+        (BACKENDS[0], side, rank, *key, mis, 0.04, his, 0.07, difference, 0.08, difference / 0.08)
+        for side, some in (("under", both.tail(6).iloc[::-1]), ("over", both.head(6)))
+        for rank, (*key, mis, his, difference) in enumerate(
+            some[[*KEY, "mis", "his", "difference"]].itertuples(index=False, name=None), 1
+        )
+    ]
+    write("residuals", f"backend side rank {' '.join(KEY)} mis mis_se his his_se difference se z", missed)
 
 
 def _people_tables(write, networks, human):

@@ -257,7 +257,9 @@ def test_an_interrupted_run_goes_on_where_its_state_was_saved(small, fresh_store
     with pytest.raises(KeyboardInterrupt):
         small.run_activations("resumed")
     assert len(forwards) == 3
-    states = sorted((WorkStore.open().folder / "states").rglob("*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
+    states = sorted(
+        (WorkStore.open().folder / "states").rglob("*.safetensors"), key=lambda path: path.stat().st_mtime_ns
+    )
     assert [int(load_file(path)["seen"][0]) for path in states] == [2 * BATCH, 3 * BATCH]
     for path in states[2 - damaged :]:
         content = path.read_bytes()

@@ -32,7 +32,15 @@ SMALL = {
     "human": {"simulated": {"n_units": 12, "n_responses": 10, "n_trials": 12}},
     "calibration": {"fraction": 0.3, "allow_few": True, "n_bootstrap": 20},
     "ceiling": {"n_simulations": 20},
-    "sensitivity": {"models": ["net"], "n_units": 10, "n_tasks": [3], "n_explanations": [1], "slopes": [1.0]},
+    "sensitivity": {
+        "models": ["net"],
+        "n_units": 10,
+        "n_tasks": [3],
+        "n_explanations": [1],
+        "slopes": [1.0],
+        "map_models": ["net"],
+        "map_images": 60,
+    },
     "stats": {"n_bootstrap": 100},
     "report": {"n_exemplars": 1},
 }

@@ -52,7 +52,9 @@ def test_a_view_of_the_same_shorter_side_sees_the_same_pixels(images, monkeypatc
     for row in range(len(images)):
         assert packed.pixels(row).shape == (32, 32, 3)
         assert torch.equal(same.fit(packed.pixels(row)), same.fit(images.pixels(row)))
-        differences.append((other.fit(packed.pixels(row)).int() - other.fit(images.pixels(row)).int()).abs().float().mean())
+        differences.append(
+            (other.fit(packed.pixels(row)).int() - other.fit(images.pixels(row)).int()).abs().float().mean()
+        )
     assert 0 < np.mean(differences) < 10, "another shorter side is resampled twice: other pixels, but not by much"
     assert pack_bytes(len(images), 32) == sum(np.load(file).nbytes for file in files)
 

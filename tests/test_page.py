@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import base64
-import io
+import hashlib
+import json
 import re
+import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 from ruamel.yaml import YAML
 
 from stages import report
 from stages.errors import StudyError
-from stages.pipeline import figures, page
-from stages.pipeline.figures import FIGURES
+from stages.pipeline import figures
+from stages.pipeline.figures import FIGURES, SECTIONS
+from stages.pipeline.page import cells, sections, template, views
+from stages.pipeline.page.inputs import read_table
 from stages.pipeline.tables import write_parquet
-from tests.report_fixture import N_EXPLANATIONS, NETWORKS, ROOT, build
+from tests.report_fixture import NETWORKS, ROOT, build
 
 EVIL = "\"><script>alert('x')</script><img src=x onerror=alert(1)>&amp;{{ 7 * 191 }}"
 VOID = {"meta", "img", "source", "br", "link", "hr", "input"}
@@ -47,7 +50,7 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if not self.open or self.open[-1] != "style":
+        if not self.open or self.open[-1] not in ("style", "script"):
             self.words.append(data)
 
     def all(self, tag):
@@ -62,14 +65,16 @@ def build_page(folder: Path, **options) -> str:
 @pytest.fixture(scope="module")
 def synthetic(tmp_path_factory):
     folder = tmp_path_factory.mktemp("synthetic")
-    return folder, build_page(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        draw_few(patch)
+        return folder, build_page(folder)
 
 
 @pytest.fixture(scope="module")
 def custom(tmp_path_factory):
     folder = tmp_path_factory.mktemp("custom")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "render", blank)
+        leave_undrawn(patch)
         return folder, build_page(folder, human=False)
 
 
@@ -78,9 +83,28 @@ def blank(spec, frame, study, title, *, narrow):
     return f"<svg><title>{spec.name} {len(frame)} {narrow}</title></svg>"
 
 
+def leave_undrawn(patch):
+    patch.setattr(figures, "render", blank)
+    patch.setattr(figures, "render_pdf", lambda spec, frame, study, title: b"%PDF")
+
+
+DRAWN = ("models_ranked", "mis_against_his", "depth")
+
+
+def draw_few(patch):
+    """Only DRAWN are drawn: test_figures draws them all, and each takes most of a second in its three forms."""
+    svg, pdf = figures.render, figures.render_pdf
+    leave_undrawn(patch)
+    blank_pdf = figures.render_pdf
+    patch.setattr(
+        figures, "render", lambda spec, *rest, **how: (svg if spec.name in DRAWN else blank)(spec, *rest, **how)
+    )
+    patch.setattr(figures, "render_pdf", lambda spec, *rest: (pdf if spec.name in DRAWN else blank_pdf)(spec, *rest))
+
+
 @pytest.fixture
 def undrawn(monkeypatch):
-    monkeypatch.setattr(figures, "render", blank)
+    leave_undrawn(monkeypatch)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -92,11 +116,12 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_two_builds_in_different_folders_give_the_same_bytes(synthetic, tmp_path):
+def test_two_builds_in_different_folders_give_the_same_bytes(synthetic, tmp_path, monkeypatch):
     folder, _ = synthetic
+    draw_few(monkeypatch)
     build_page(tmp_path / "elsewhere")
     first, second = files(folder), files(tmp_path / "elsewhere")
-    assert len(first) == 2 * len(FIGURES) + 1
+    assert len(first) == 3 * len(FIGURES) + 2  # series, SVG and PDF of each; the list of the papers' figures; the page
     assert first == second
 
 
@@ -115,10 +140,20 @@ def test_nothing_is_fetched_from_elsewhere(kind, request):
             if name in attributes:
                 assert attributes[name].startswith(("data:", "#")), (tag, name)
     assert not re.search(r"https?://", text)
-    assert not re.search(r"@import|url\(", text)
-    assert not {"script", "link", "iframe", "object", "embed"} & {tag for tag, _ in reader.tags}
+    assert not re.search(r'@import|url\((?!"data:image/jpeg;)', text)
+    assert not {"link", "iframe", "object", "embed"} & {tag for tag, _ in reader.tags}
+    assert not [attributes for attributes in reader.all("script") if "src" in attributes]
+
+
+def test_the_policy_allows_this_script_and_no_other(synthetic):
+    reader = Reader(synthetic[1])
     [policy] = [a["content"] for a in reader.all("meta") if a.get("http-equiv") == "Content-Security-Policy"]
-    assert policy.startswith("default-src 'none'")
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    [script] = re.findall(r"<script>(.*?)</script>", synthetic[1], flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert rules["default-src"] == "'none'"
+    assert rules["script-src"] == f"'sha256-{digest}'"
+    assert rules["img-src"] == "data:"
 
 
 def test_every_link_inside_the_page_has_its_target(synthetic):
@@ -134,12 +169,19 @@ def test_every_figure_has_words_for_those_who_do_not_see_it(synthetic):
     assert reader.open == []
     assert reader.all("html") == [{"lang": "en"}]
     pictures = reader.all("img")
-    assert len(pictures) > len(FIGURES)
+    assert len(pictures) == len(FIGURES)
     assert all(len(picture["alt"]) > 40 for picture in pictures)
+    # drawn for the width of the column; the height is known before the drawing is decoded
+    assert int(pictures[0]["width"]) == pytest.approx(72 * 6.7, abs=1)
+    assert int(pictures[0]["height"]) > 100
+    strips = [attributes for _, attributes in reader.tags if attributes.get("role") == "img"]
+    assert len(strips) == 8 * len(NETWORKS)
+    assert all(len(strip["aria-label"]) > 40 for strip in strips)
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", text, flags=re.DOTALL)
     assert len(captions) == len(reader.all("figure")) == len(FIGURES)
     assert all(len(caption) > 120 for caption in captions)
-    assert sorted(path.stem for path in (folder / "figures").iterdir()) == sorted(spec.name for spec in FIGURES)
+    written = sorted(path.name for path in (folder / "figures").iterdir())
+    assert written == sorted(f"{spec.name}.{kind}" for spec in FIGURES for kind in ("pdf", "svg"))
 
 
 def test_every_caption_belongs_to_a_figure_and_the_other_way_round():
@@ -160,16 +202,30 @@ def test_headings_go_down_one_level_at_a_time_and_tables_are_labelled(synthetic)
 def test_data_never_become_markup(tmp_path, undrawn):
     networks, layers = ("plain", EVIL.replace("/", "|")), ((EVIL, "Conv"), ("b.norm", "LayerNorm"))
     text = build_page(
-        tmp_path, networks=networks, layers=layers, label=EVIL, title=EVIL, rejected=[(EVIL, EVIL), ("a.jpg", "empty")]
+        tmp_path,
+        networks=networks,
+        layers=layers,
+        label=EVIL,
+        title=EVIL,
+        rejected=[(EVIL, EVIL), ("a.jpg", "empty")],
+        prefix=EVIL,
     )
     reader = Reader(text)
-    assert "script" not in {tag for tag, _ in reader.tags}
+    # the two scripts of the page, and no other
+    assert [attributes.get("type") for attributes in reader.all("script")] == ["application/json", None]
     assert not [a for _, a in reader.tags if any(name.startswith("on") for name in a)]
     assert all(picture["src"].startswith("data:") for picture in reader.all("img"))
-    # shown as written: as heading, in a table, as layer of an exemplar
+    # shown as written: as heading, in a table, as layer and label of a unit
     assert reader.text.count(EVIL) >= 5
     assert "1337" not in text
-    assert any(EVIL in picture["alt"] for picture in reader.all("img"))
+    assert any(EVIL in attributes.get("aria-label", "") for _, attributes in reader.tags)
+    # and in the data of the gallery, from which no markup can begin
+    data = re.search(r'<script id="unit-data" type="application/json">(.*?)</script>', text, flags=re.DOTALL)[1]
+    assert not {"<", ">", "&"} & set(data)
+    content = json.loads(data)
+    assert any(EVIL in label for label in content["labels"])
+    assert all(path.startswith(EVIL) for path in content["path"])
+    assert EVIL in {layer[1] for layer in content["layers"]}
 
 
 def test_synthetic_study_says_what_it_cannot_show_before_any_result(synthetic):
@@ -202,12 +258,18 @@ def test_study_without_people_says_so_instead_of_empty_plots(custom):
     assert "simulated" not in words[: words.index("Methods in plain words")]
     assert "not calibrated" in words
     assert "mean margin" in words
-    assert "No figure: this study has no control units." in words
+    # questions without data stand together, with the reason
+    unanswered = words[words.index("Questions for which this study has no data") :]
+    unanswered = unanswered[: unanswered.index("Browse the units")]
+    assert "Does the measurement find what is known?" in unanswered
+    assert "this study has no planted mixtures; this study has no control units" in unanswered
+    assert "Which networks are understandable?" not in unanswered
+    assert "Does the score agree with people? this study has no human answers How good" in unanswered
     drawn = {path.stem for path in (folder / "figures").iterdir()}
     assert "agreement" not in drawn
     # the series exists all the same, with its header
     assert (folder / "plots/agreement.csv").read_text().startswith("backend,level,n,measure,value,low,high\n")
-    assert len(list((folder / "plots").iterdir())) == len(FIGURES)
+    assert {path.stem for path in (folder / "plots").iterdir()} == {"figures", *(spec.name for spec in FIGURES)}
 
 
 def test_answers_to_units_that_are_not_scored_are_no_agreement(tmp_path, undrawn):
@@ -257,6 +319,13 @@ def test_margins_that_are_not_of_the_very_task_are_named_so(tmp_path, undrawn):
     assert text in (tmp_path / "report.html").read_text()
 
 
+def test_a_page_that_is_too_large_is_refused_with_the_keys_to_lower(tmp_path, undrawn, monkeypatch):
+    monkeypatch.setattr(template, "MOST_BYTES", 100_000)
+    with pytest.raises(StudyError, match=r"report\.html would have .* MB, at most 0 are allowed.*report\.n_pictures"):
+        build_page(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
 def test_old_figures_do_not_outlive_their_data(tmp_path, undrawn):
     arguments = build(tmp_path)
     (tmp_path / "figures").mkdir()
@@ -268,7 +337,7 @@ def test_old_figures_do_not_outlive_their_data(tmp_path, undrawn):
 def test_failed_controls_are_named_in_the_summary(tmp_path, undrawn):
     arguments = build(tmp_path, show_images=False)
     path = tmp_path / "tables/controls.csv"
-    table = page.read_table(path)
+    table = read_table(path)
     table.loc[(table["control"] == "hash") & (table["backend"] == "pixel"), "passed"] = 0
     table.to_csv(path, index=False)
     report.main(arguments)
@@ -280,17 +349,9 @@ def test_failed_controls_are_named_in_the_summary(tmp_path, undrawn):
     assert "All controls passed" not in words
 
 
-def test_pictures_can_be_left_out(tmp_path, synthetic, undrawn):
-    text = build_page(tmp_path, show_images=False)
-    assert "data:image/jpeg" not in text
-    assert "report.show_images: false" in text
-    # four easiest and four hardest units a network
-    assert synthetic[1].count("data:image/jpeg") == 8 * len(NETWORKS)
-
-
 def test_headline_numbers_come_from_the_tables(synthetic):
     folder, text = synthetic
-    table = page.read_table(folder / "tables/models.csv")
+    table = read_table(folder / "tables/models.csv")
     rows = table[(table["backend"] == "encoder") & (table["role"] == "study")].sort_values("mis_mean")
     words = Reader(text).text
     for row in (rows.iloc[0], rows.iloc[-1]):
@@ -301,63 +362,64 @@ def test_headline_numbers_come_from_the_tables(synthetic):
     assert "0.87 highest Pearson that the noise in HIS allows; MIS reaches 0.83 of it (0.77 to 0.88)" in words
 
 
-def test_easiest_and_hardest_units_are_the_ends_of_the_ranking(synthetic):
+def test_slimmed_drawings_keep_their_words():
+    svg = '<svg><path d="M 1.23456 2\nL 3 4.5\n"/><text x="9.8765">d="1.23456" 0.00012</text><use style="opacity: 0.125"/></svg>'
+    slimmed = (
+        '<svg><path d="M 1.23 2 L 3 4.5"/><text x="9.87">d="1.23456" 0.00012</text><use style="opacity: 0.125"/></svg>'
+    )
+    assert views.slim(svg) == slimmed
+
+
+def test_every_question_has_its_figures_and_tables(synthetic):
+    text = synthetic[1]
+    assert {spec.section for spec in sections.TABLE_SPECS} <= {*(key for key, _ in SECTIONS), "records"}
+    names = [spec.name for spec in sections.TABLE_SPECS]
+    assert len(set(names)) == len(names)
+    assert {spec.after for spec in sections.TABLE_SPECS} - {""} <= {spec.name for spec in FIGURES}
+    for spec in FIGURES:
+        block = text[text.index(f'<section id="{spec.section}"') :]
+        assert f'id="figure-{spec.name}"' in block[: block.index("</section>")]
+
+
+def test_the_list_of_the_papers_figures_leads_to_them(synthetic):
     folder, text = synthetic
-    units = pd.read_parquet(folder / "mis/units.parquet")
-    lead = units[(units["backend"] == "encoder") & (units["model"] == NETWORKS[0])].sort_values("mis")
-    block = text[text.index(f"<h3>{NETWORKS[0]}</h3>") : text.index(f"<h3>{NETWORKS[1]}</h3>")]
-    easy, hard = block.split("Hardest units")
-    best, worst = lead.iloc[-1], lead.iloc[0]
-    assert f"{best['layer']} unit {best['unit']}: MIS {best['mis']:.3f}" in easy
-    assert f"{worst['layer']} unit {worst['unit']}: MIS {worst['mis']:.3f}" in hard
+    block = text[text.index('<section id="papers"') :]
+    block = block[: block.index("</section>")]
+    listed = pd.read_csv(folder / "plots/figures.csv", dtype=str, keep_default_na=False)
+    assert block.count("<tr>") == len(listed) + 1
+    built = listed[listed["state"].str.startswith("built")]
+    assert len(built) > 10
+    for name in built["ours"]:
+        assert f'href="#{"units" if name == "gallery" else f"figure-{name}"}"' in block
 
 
-def test_task_picture_puts_least_exciting_left_and_most_exciting_right():
-    # picture i is a flat square of grey level i
-    def grey(image, size):
-        return Image.new("RGB", (size, size), (image, image, image))
-
-    sheet = np.asarray(page.task_picture(np.full(9, 200), np.full(9, 10), 210, 20, grey))
-    middle = sheet[sheet.shape[0] // 2, :, 0]
-    levels = [int(level) for level in middle if level != 255]
-    assert list(dict.fromkeys(levels)) == [10, 20, 210, 200]
-
-
-def test_exemplar_uses_the_first_task_in_the_order_of_the_file(synthetic):
-    folder, text = synthetic
-    keys = pd.read_parquet(folder / f"tasks/{NETWORKS[0]}.parquet")
-    units = pd.read_parquet(folder / "mis/units.parquet")
-    lead = units[(units["backend"] == "encoder") & (units["model"] == NETWORKS[0])]
-    best = lead.loc[lead["mis"].idxmax()]
-    row = keys.index[(keys["layer"] == best["layer"]) & (keys["unit"] == best["unit"])].item()
-    task = np.load(folder / f"tasks/{NETWORKS[0]}.npy")[row, 0]
-    pixels = np.load(folder / "images/pixels.npy")
-    uri = re.search(r'src="data:image/jpeg;base64,([^"]+)"', text[text.index("Easiest units") :]).group(1)
-    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri)))).astype(float)
-    first = sheet[: page.THUMBNAIL, : page.THUMBNAIL].mean((0, 1))
-    # position K is the first explanation of the negative side; JPEG keeps a mean to a few grey levels
-    np.testing.assert_allclose(first, pixels[task[N_EXPLANATIONS]].mean((0, 1)), atol=6)
-    assert np.abs(first - pixels[task[0]].mean((0, 1))).max() > 6
+def test_a_paper_stands_beside_a_figure_that_names_one(tmp_path, undrawn, monkeypatch):
+    told = replace(FIGURES[0], paper="<i>MIS</i>, figure 1", reported="between .80 & .91")
+    monkeypatch.setattr(views, "FIGURES", (told, *(replace(spec, paper="", reported="") for spec in FIGURES[1:])))
+    text = build_page(tmp_path)
+    assert "<dd>&lt;i&gt;MIS&lt;/i&gt;, figure 1</dd>" in text
+    assert "<dd>between .80 &amp; .91</dd>" in text
+    assert text.count('<dl class="paper">') == 1
 
 
 def test_long_tables_are_cut_and_say_where_the_rest_is():
     frame = pd.DataFrame({"model": [f"m{i}" for i in range(250)], "n": range(250)})
-    columns = {"model": ("network", page.text), "n": ("n", page.count)}
-    table = page.make_table(frame, "Many", columns, file="results/tables/many.csv")
-    assert len(table.rows) == page.MOST_ROWS
+    columns = {"model": ("network", cells.text), "n": ("n", cells.count)}
+    table = cells.make_table(frame, "Many", columns, file="results/tables/many.csv")
+    assert len(table.rows) == cells.MOST_ROWS
     assert "250" in table.note
     assert "results/tables/many.csv" in table.note
-    assert page.make_table(frame.head(0), "None", columns, file="f") is None
+    assert cells.make_table(frame.head(0), "None", columns, file="f") is None
 
 
 def test_a_missing_column_is_named():
     with pytest.raises(StudyError, match=r"t\.csv: column top1 is missing; it has model"):
-        page.make_table(pd.DataFrame({"model": ["a"]}), "c", {"top1": ("top-1", page.count)}, file="t.csv")
+        cells.make_table(pd.DataFrame({"model": ["a"]}), "c", {"top1": ("top-1", cells.count)}, file="t.csv")
 
 
 def test_names_that_look_like_numbers_stay_names(tmp_path):
     (tmp_path / "t.csv").write_text("model,backend,mis_mean\n050,null,0.5\n1e3,NA,\n")
-    frame = page.read_table(tmp_path / "t.csv")
+    frame = read_table(tmp_path / "t.csv")
     assert frame["model"].tolist() == ["050", "1e3"]
     assert frame["backend"].tolist() == ["null", "NA"]
     assert frame["mis_mean"].isna().tolist() == [False, True]
@@ -365,32 +427,42 @@ def test_names_that_look_like_numbers_stay_names(tmp_path):
 
 @pytest.mark.parametrize(("value", "shown"), [(1.0, "✓ passed"), (0, "✗ FAILED"), (float("nan"), "–"), ("", "–")])
 def test_outcomes_are_words(value, shown):
-    assert page.mark(value) == shown
+    assert cells.mark(value) == shown
 
 
 def test_numbers_are_shown_as_people_write_them():
-    assert page.count(1281167) == "1,281,167"
-    assert page.p_value(3e-9) == "below 0.0001"
-    assert page.percent(0.000156) == "0.016 %"
-    assert page.percent(0.05) == "5 %"
-    assert page.interval(0.5, float("nan")) == "–"
-    assert page.interval(0.51234, 0.6) == "0.512 to 0.600"
+    assert cells.count(1281167) == "1,281,167"
+    assert cells.p_value(3e-9) == "below 0.0001"
+    assert cells.percent(0.000156) == "0.016 %"
+    assert cells.percent(0.05) == "5 %"
+    assert cells.interval(0.5, float("nan")) == "–"
+    assert cells.interval(0.51234, 0.6) == "0.512 to 0.600"
 
 
 def test_a_caption_without_title_or_file_is_an_error_that_names_it(tmp_path):
-    environment = page.make_environment(tmp_path)
+    environment = template.make_environment(tmp_path)
     (tmp_path / "a.md").write_text("no title\n")
     with pytest.raises(StudyError, match=r"a\.md: the first line is 'no title'"):
-        page.read_caption(tmp_path / "a.md", environment, {})
+        views.read_caption(tmp_path / "a.md", environment, {})
     with pytest.raises(StudyError, match=r"b\.md: no such file"):
-        page.read_caption(tmp_path / "b.md", environment, {})
+        views.read_caption(tmp_path / "b.md", environment, {})
 
 
-def test_values_in_captions_are_escaped(tmp_path):
-    environment = page.make_environment(tmp_path)
-    (tmp_path / "a.md").write_text("# Of {{ lead }}\n\nText on {{ lead }}.\n")
-    title, paragraphs = page.read_caption(tmp_path / "a.md", environment, {"lead": "<b>"})
-    # the title is plain text, which the page escapes; paragraphs are ready markup
-    assert title == "Of <b>"
-    assert type(title) is str
-    assert paragraphs == ("Text on &lt;b&gt;.",)
+def test_captions_are_plain_text_whatever_they_hold(tmp_path, undrawn):
+    environment = template.make_environment(tmp_path)
+    (tmp_path / "a.md").write_text("# Of {{ lead }}\n\nText on {{ lead }} & <i>more</i>.\n\n  Second\n  block.\n")
+    title, paragraphs = views.read_caption(tmp_path / "a.md", environment, {"lead": "<b>"})
+    assert (title, paragraphs) == ("Of <b>", ("Text on <b> & <i>more</i>.", "Second block."))
+    # on the page nothing of it is markup
+    arguments = build(tmp_path)
+    captions = tmp_path / "captions"
+    shutil.copytree(ROOT / "reports/captions", captions)
+    evil = EVIL.replace("{{ 7 * 191 }}", "")
+    for name in (FIGURES[0].name, "exemplars"):
+        (captions / f"{name}.md").write_text(f"# Title {evil}\n\nText {evil} javascript:alert(1)\n")
+    arguments[arguments.index("--captions") + 1] = str(captions)
+    report.main(arguments)
+    reader = Reader((tmp_path / "report.html").read_text())
+    assert reader.text.count(evil) == 4
+    assert len(reader.all("script")) == 2
+    assert not [a for _, a in reader.tags if any(name.startswith("on") for name in a)]

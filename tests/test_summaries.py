@@ -12,12 +12,15 @@ from stages import stats as stage
 from stages.errors import StudyError
 from stages.pipeline.tables import read_csv, read_json, read_parquet
 from stages.science import (
+    baselines,
     comparisons,
     conditions,
     correlates,
     differences,
     difficulty,
     families,
+    points,
+    profiles,
     ranking,
     summaries,
     trials,
@@ -524,10 +527,22 @@ TABLES = {
     "confidence": conditions.CONFIDENCE_COLUMNS,
     "kruskal": ["backend", "condition", "groups", *comparisons.KRUSKAL_COLUMNS],
     "calibration_splits": SUMMARY_COLUMNS,
+    "layer_bins": profiles.BIN_COLUMNS,
+    "layer_change": profiles.CHANGE_COLUMNS,
+    "convergence": profiles.CONVERGENCE_COLUMNS,
+    "unit_points": points.UNIT_COLUMNS,
+    "model_points": points.POINT_COLUMNS,
+    "his_bins": points.BIN_COLUMNS,
+    "groups": points.GROUP_COLUMNS,
+    "group_tests": comparisons.COLUMNS,
+    "his_layers": points.LAYER_COLUMNS,
+    "his_depth": points.DEPTH_COLUMNS,
+    "his_pairs": points.PAIR_COLUMNS,
+    "map_correlations": baselines.CORRELATION_COLUMNS,
 }
 OTHERS = {
     *("agreement", "noise_ceiling", "conover_layer_types", "conover_models", "calibration", "sensitivity"),
-    *("constant_units", "failures", "rejected_images", "exclusions"),
+    *("constant_units", "failures", "rejected_images", "exclusions", "checks", "map_units", "activation_histograms"),
 }
 
 

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from stages.pipeline.networks import RESOLVED
 from stages.pipeline.tables import KEY, write_csv, write_json, write_parquet
-from stages.science import controls, scenes, scoring, selection, tasks
+from stages.science import controls, histograms, scenes, scoring, selection, tasks
 from stages.science.hard import hard_tasks
 
 N_IMAGES, N_TASKS, N_EXPLANATIONS, WIDTH = 400, 6, 2, 8
@@ -29,6 +29,7 @@ PARAMS = {
     "tasks.conditions": ["natural"],
     "sensitivity.n_tasks": [2],
     "sensitivity.n_explanations": [1],
+    "sensitivity.map_models": [],
     "human.source": "simulated",
     "human.simulated.n_units": 12,
     "human.simulated.n_responses": 20,
@@ -97,6 +98,11 @@ def write_study(data, hard=()):
         write_json(data / "scores" / f"{backend}.cost.json", {"n_forwards": 0, "n_pairs": 4 * N_EXPLANATIONS})
     settings = pd.DataFrame({"model": ["net"], "backend": ["oracle"], "setting": ["slope"], "value": [0.16]})
     write_parquet(data / "sensitivity" / "settings.parquet", settings)
+    maps = pd.DataFrame({"model": "net", "layer": "0.2", "unit": np.arange(WIDTH), "contrast": np.nan})
+    maps = maps.assign(pixel_sparseness=maps["unit"] / WIDTH, channel_sparseness=0.0, n_images=10)
+    write_parquet(data / "sensitivity" / "maps.parquet", maps)
+    histogram = histograms.activation_histogram(np.arange(10.0)).assign(model="net", layer="0.2", unit=0)
+    write_parquet(data / "sensitivity" / "histograms.parquet", histogram)
     return roster
 
 

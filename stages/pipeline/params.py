@@ -221,9 +221,11 @@ class Sensitivity:
 
     models: tuple[str, ...] = field()
     n_units: int = number(2)
-    n_tasks: tuple[int, ...] = number(2)
+    n_tasks: tuple[int, ...] = number(1)
     n_explanations: tuple[int, ...] = number(1)
     slopes: tuple[float, ...] = number(above=0)
+    map_models: tuple[str, ...] = field()
+    map_images: int = number(1)
 
 
 @dataclass(frozen=True)
@@ -236,8 +238,12 @@ class Stats:
 @dataclass(frozen=True)
 class Report:
     title: str = filled()
-    n_exemplars: int = number(0, 50)
     show_images: bool = field()
+    n_exemplars: int = number(0, 50)
+    n_full_tasks: int = number(1, 100)
+    n_pictures: int = number(0, 10_000)
+    thumbnail: int = number(32, 160)
+    n_units: int = number(0, 100_000)
 
 
 @dataclass(frozen=True)
@@ -429,6 +435,11 @@ def _check_together(params: Params, problems: list[str]) -> None:
             name, sign, value = entry.partition("=")
             if not (name and sign and value):
                 problems.append(f"human.table.{group} holds {entry!r}, it must have the form name=value")
+    if params.report.thumbnail % 16:
+        problems.append(
+            f"report.thumbnail is {params.report.thumbnail}, it must be a multiple of 16: thumbnails share JPEG sheets, whose "
+            "blocks have 16 pixels"
+        )
     checks = params.human.checks
     if checks.min_seconds > checks.max_seconds:
         problems.append(

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from stages.errors import StudyError
 
@@ -144,3 +145,51 @@ def exclusions(rows: pd.DataFrame) -> pd.DataFrame:
     """
     groups = rows[rows["reason"] != ""].groupby("reason", sort=True, observed=True)["participant"]
     return groups.agg(n_responses="size", n_participants="nunique").reset_index()[EXCLUSION_COLUMNS]
+
+
+CHECK_COLUMNS = ["check", "low", "high", "n_passed", "n_failed", "bound_low", "bound_high"]
+_N_BINS = 24
+_WIDEST = 1.5  # values beyond this many times the upper bound, or the 99th percentile, share the last bin
+
+
+def check_histogram(table: pd.DataFrame, verdict: pd.DataFrame, bounds: Bounds) -> pd.DataFrame:
+    """Values that the five checks look at, and how many sessions passed and failed each (IMI, figure 15): CHECK_COLUMNS.
+
+    `table` as from `sessions`, `verdict` as from `judge`. One row a check and bin from low to high; a row without bin (low
+    and high missing) has the sessions whose fact is not in the record. The counts of a check add up to all sessions.
+    bound_low and bound_high are the smallest and largest values that pass, missing where there is none. Few distinct
+    values get a bin each.
+    """
+    facts = {
+        "demo_trials": (table["demo_blocks"], np.nan, bounds.max_demo_blocks),
+        "catch_trials": (table["catch_share"], bounds.min_catch_share, np.nan),
+        "total_response_time": (table["seconds"], bounds.min_seconds, bounds.max_seconds),
+        "row_variability": (table[["n_upper", "n_lower"]].min(axis=1), bounds.min_row, np.nan),
+        "instruction_time": (table["instruction_seconds"], bounds.min_instruction_seconds, np.nan),
+    }
+    rows = []
+    for check, (fact, low, high) in facts.items():
+        values = fact.to_numpy(np.float64, na_value=np.nan)
+        passed = verdict[check].to_numpy(bool)
+        known = np.isfinite(values)
+        edges = _edges(values[known], low, high)
+        place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+        for number in range(len(edges) - 1):
+            inside = known & (place == number)
+            ends = edges[number], edges[number + 1]
+            rows.append((check, *ends, (inside & passed).sum(), (inside & ~passed).sum(), low, high))
+        if (~known).any():
+            rows.append((check, np.nan, np.nan, (~known & passed).sum(), (~known & ~passed).sum(), low, high))
+    return pd.DataFrame(rows, columns=CHECK_COLUMNS).astype({"n_passed": "int64", "n_failed": "int64"})
+
+
+def _edges(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
+    """Ends of bins: a bin a value where they are few, else equal widths that hold both bounds."""
+    distinct = np.unique(values)
+    if len(distinct) == 0:
+        return np.empty(0)
+    if len(distinct) <= _N_BINS:
+        gap = np.diff(distinct).min() if len(distinct) > 1 else 1.0
+        return np.append(distinct - gap / 2, distinct[-1] + gap / 2)
+    wanted = [bound * _WIDEST for bound in (low, high) if np.isfinite(bound)]
+    return np.linspace(0.0, max(float(np.percentile(values, 99)), *wanted), _N_BINS + 1)

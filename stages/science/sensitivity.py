@@ -31,8 +31,9 @@ def settings(
     """Scores of the same units under other settings, one row a setting, each beside the study's own.
 
     top, bottom: ranked images (units, >= N(K + 1)) from the extreme inwards. `margins(tasks, K)` solves tasks. Tasks
-    are rebuilt for each N and K, so other images take part (the second setting of the paper's figure 13). Columns:
-    setting, value, mis_mean, mis_se (over units), spearman and mean_abs_diff (with the study's own, over units).
+    are rebuilt for each N and K, so other images take part (the second setting of the paper's figure 13); setting
+    first_tasks is the first one, the first N of the study's own tasks. Columns: setting, value, mis_mean, mis_se (over
+    units), spearman and mean_abs_diff (with the study's own, over units), n_units.
     """
 
     def solve(n: int, k: int) -> NDArray[np.float64]:
@@ -41,6 +42,7 @@ def settings(
     own = solve(n_tasks, n_explanations)
     reference = expit(slope * own).mean(axis=1)
     rows = [("n_tasks", n, expit(slope * solve(n, n_explanations)).mean(axis=1)) for n in other_n_tasks]
+    rows += [("first_tasks", n, expit(slope * own[:, :n]).mean(axis=1)) for n in other_n_tasks if n < n_tasks]
     rows += [("n_explanations", k, expit(slope * solve(n_tasks, k)).mean(axis=1)) for k in other_n_explanations]
     rows += [("slope", value, expit(value * own).mean(axis=1)) for value in slopes]
     return pd.DataFrame(

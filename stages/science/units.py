@@ -146,7 +146,9 @@ def find_layers(
 
 _ATTENTION = re.compile("attn|attention|^xca$", re.I)
 _BLOCKS = re.compile("attn|attention|^xca$|mlp|feedforward|ffn|swiglu", re.I)
-_OTHER_MLPS = re.compile("posbias$|positionbias$|^relpos|head$", re.I)  # a position bias inside an attention; a classifier
+_OTHER_MLPS = re.compile(
+    "posbias$|positionbias$|^relpos|head$", re.I
+)  # a position bias inside an attention; a classifier
 
 
 def _outside_blocks(model: nn.Module) -> set[str]:
@@ -272,7 +274,11 @@ class Capture:
         self.buffer = torch.empty((batch_size, self.n_units), dtype=torch.float32, device=device)
         self._counts: dict[tuple[str, str], int] = {}
         self._done: set[int] = set()  # first units of the layers that this forward pass has filled
-        self._last: tuple[Tensor | None, int, int] = None, 0, 0  # the latest map read: itself, its version, its first unit
+        self._last: tuple[Tensor | None, int, int] = (
+            None,
+            0,
+            0,
+        )  # the latest map read: itself, its version, its first unit
 
     def __enter__(self) -> Capture:
         self._context = _hooks()
@@ -295,9 +301,7 @@ class Capture:
                     return
                 layer, start = calls[call]
                 if start not in self._done:
-                    self._slot(start, layer.width).copy_(
-                        unit_values(value, self._size, layer.batch_axis, layer.channel_axis)
-                    )
+                    self.keep(layer, start, value)
                     self._done.add(start)
                 if layer.layer_type == "Conv" and layer.tap == "output":
                     self._last = value, value._version, start
@@ -308,6 +312,10 @@ class Capture:
                 self._follow(add, module, *calls[0])
             _read(add, module, tap, store)
         return self
+
+    def keep(self, layer: Layer, start: int, value: Tensor) -> None:
+        """Take in what is read of a layer whose first unit is number `start`; again if a piece runs again."""
+        self._slot(start, layer.width).copy_(unit_values(value, self._size, layer.batch_axis, layer.channel_axis))
 
     def _slot(self, start: int, width: int) -> Tensor:
         return self.buffer[self._row : self._row + self._size, start : start + width]
@@ -320,9 +328,7 @@ class Capture:
             value, version, source = self._last
             fresh = not self._counts.get((layer.module, layer.tap), 0)
             if fresh and args and args[0] is value and value is not None and value._version == version:
-                torch.addcmul(
-                    summand, self._slot(source, layer.width), factor, out=self._slot(start, layer.width)
-                )
+                torch.addcmul(summand, self._slot(source, layer.width), factor, out=self._slot(start, layer.width))
                 self._done.add(start)
 
         add(norm.register_forward_pre_hook(known))

@@ -1,0 +1,110 @@
+"""The tables that figures alone read, for the fabricated study of `report_fixture`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from stages.pipeline.tables import read_csv, write_csv
+from stages.science import baselines, histograms, points, profiles, quality
+
+UNIT = ["model", "layer", "unit"]
+CONFIDENCE = 0.95
+
+
+def write_figure_tables(folder, units, annotated, networks, n_tasks, *, human):
+    """Tables of layers, points and groups by the study's own functions, others with made-up numbers.
+
+    With `human` there are harder tasks and synthetic explanations too, checks of sessions, feature maps and kept columns.
+    """
+    tables = folder / "tables"
+    lead = units["backend"].iloc[0]
+
+    def write(name, frame):
+        write_csv(tables / f"{name}.csv", frame)
+
+    models, layers = read_csv(tables / "models.csv"), read_csv(tables / "layers.csv")
+    place = models["model"].map({name: i for i, name in enumerate(networks)}).fillna(0).astype(int)
+    write("models", models.assign(input_size=64 + 32 * (place % 2)))
+    write("layer_bins", profiles.layer_bins(layers, CONFIDENCE))
+    write("layer_change", _changes(layers, networks if human else ()))
+    write("convergence", _convergence(units, networks, n_tasks))
+
+    facts = units[[*UNIT, "condition", "backend", "layer_type", "layer_index", "depth", "mis", "in_split"]]
+    people = _harder(annotated) if human else annotated
+    scored = facts.drop(columns="condition").merge(people[[*UNIT, "condition", "his", "n_responses"]], on=UNIT)
+    found = points.unit_points(scored)
+    once = found[found["backend"] == lead]
+    chosen = points.group_units(once, pd.DataFrame(columns=[*UNIT, "end"]), 20, 0)
+    by_layer = points.his_layers(once)
+    write("unit_points", found)
+    write("model_points", points.model_points(found, CONFIDENCE))
+    write("his_bins", points.his_bins(found, CONFIDENCE))
+    write("groups", points.groups(chosen, CONFIDENCE))
+    write("group_tests", points.group_tests(chosen))
+    write("his_layers", by_layer)
+    write("his_depth", points.his_depth(by_layer))
+    write("his_pairs", points.unit_pairs(people, once))
+    if human:
+        his = people.groupby(["model", "condition"])["his"].agg(n_units="size", his_mean="mean").reset_index()
+        write("his_models", his.assign(low=his["his_mean"] - 0.02, high=his["his_mean"] + 0.02))
+        pairs = read_csv(tables / "difficulty.csv")
+        write("natural_synthetic", pairs.assign(condition="synthetic"))
+    measured = baselines.map_units(_maps(once if human else once.head(0)), once)
+    write("map_units", measured)
+    write("map_correlations", baselines.map_correlations(measured, lead))
+    write("checks", _checks() if human else pd.DataFrame(columns=quality.CHECK_COLUMNS))
+    write("activation_histograms", _histograms(networks[0]) if human else _histograms(networks[0]).head(0))
+
+
+def _harder(annotated):
+    """People were asked about units of the first network with harder tasks and synthetic explanations too."""
+    first = annotated[annotated["model"] == annotated["model"].iloc[0]]
+    parts = [annotated]
+    for condition, loss in (("hard95", 0.1), ("synthetic", 0.2)):
+        parts.append(first.assign(condition=condition, his=np.clip(first["his"] - loss, 0, 1)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _changes(layers, networks):
+    rows = layers[layers["model"].isin(networks)]
+    parts = [pd.DataFrame(columns=profiles.CHANGE_COLUMNS)]
+    for period, scale, ends in (("first", 0.02, (0, 1)), ("later", -0.01, (1, 5)), ("full", 0.01, (0, 5))):
+        change = scale * (rows["layer_index"] - 2)
+        named = {"series": rows["model"], "period": period, "from_step": ends[0], "to_step": ends[1]}
+        parts.append(rows.assign(**named, change=change, change_se=0.01)[profiles.CHANGE_COLUMNS])
+    return pd.concat(parts, ignore_index=True)
+
+
+def _convergence(units, networks, n_tasks):
+    rows = [
+        (backend, model, i, 0.1 * (1 / i - 1 / n_tasks), 100)
+        for backend in pd.unique(units["backend"])
+        for model in networks
+        for i in range(1, n_tasks)
+    ]
+    return pd.DataFrame(rows, columns=profiles.CONVERGENCE_COLUMNS)
+
+
+def _maps(once):
+    maps = once[UNIT].drop_duplicates()
+    share = (maps["unit"] % 7) / 7
+    return maps.assign(contrast=1 + share, pixel_sparseness=share, channel_sparseness=share**2)
+
+
+def _checks():
+    rows = [
+        (check, low, low + 1, 30 - low, low, 2 if check != "demo_trials" else np.nan, np.nan)
+        for check in quality.CHECKS
+        for low in range(6)
+    ]
+    return pd.DataFrame(rows, columns=quality.CHECK_COLUMNS)
+
+
+def _histograms(model):
+    draw = np.random.default_rng(3)
+    parts = [
+        histograms.activation_histogram(draw.normal(size=500)).assign(model=model, layer=f"layer{i}.conv", unit=i)
+        for i in range(15)
+    ]
+    return pd.concat(parts, ignore_index=True)[["model", "layer", "unit", *histograms.COLUMNS]]

@@ -1,0 +1,138 @@
+"""Points, bins and groups of annotated units."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.science import points
+
+
+def annotated_units(n=40, model="m", condition="natural", backend="b", start=0):
+    """Units with MIS i / 100 and HIS equal to it; every tenth is in the calibration split."""
+    i = np.arange(start, start + n)
+    return pd.DataFrame(
+        {"backend": backend, "model": model, "layer": "l", "unit": i, "condition": condition, "layer_type": "Conv",
+         "layer_index": 1, "depth": 0.5, "mis": i / 100, "his": i / 100, "n_responses": 30, "in_split": i % 10 == 9}
+    )  # fmt: skip
+
+
+def test_points_of_networks_are_unweighted_means_over_units():
+    table = pd.concat([annotated_units(4), annotated_units(2, condition="hard85", start=10)])
+    found = points.model_points(table, 0.95).set_index("condition")
+    assert found["n_units"].to_dict() == {"natural": 4, "hard85": 2}
+    # 0, .01, .02, .03; .10, .11
+    assert found["mis_mean"].round(6).to_dict() == {"natural": 0.015, "hard85": 0.105}
+    # t(3) = 3.182446, sd = sqrt(5/3)/100, four units
+    reach = 3.182446 * np.sqrt(5 / 3) / 100 / 2
+    assert found.loc["natural", "his_low"] == pytest.approx(0.015 - reach, rel=1e-5)
+    assert np.isnan(found.loc["hard85", "his_low"])
+
+
+def test_bins_leave_out_the_calibration_split_and_are_of_equal_count():
+    found = points.his_bins(annotated_units(40), 0.95)
+    # 36 units outside the split: seven bins of five or six
+    assert found["n"].tolist() == [6, 5, 5, 5, 5, 5, 5]
+    np.testing.assert_allclose(found["his_mean"], found["mis_mean"])
+    assert found["mis_mean"].is_monotonic_increasing
+    assert points.his_bins(annotated_units(4), 0.95).empty
+
+
+def test_units_come_in_the_order_of_the_similarities():
+    table = pd.concat([annotated_units(2, backend="z"), annotated_units(2, backend="a")]).iloc[::-1]
+    assert points.unit_points(table.iloc[[3, 2, 1, 0]])["backend"].tolist() == ["z", "z", "a", "a"]
+
+
+def no_extremes():
+    return pd.DataFrame(columns=["model", "layer", "unit", "end"])
+
+
+def test_without_annotated_extremes_groups_are_chosen_among_the_annotated_units():
+    table = annotated_units(50)
+    units = points.group_units(table, no_extremes(), 20, seed=0)
+    found = points.groups(units, 0.95).set_index(["model", "group"])
+    # 45 units outside the split, a tenth is 4: the lowest are 0, 1, 2, 3, the highest 45 to 48 (49 is in the split)
+    assert found.loc[("m", "hardest"), "mis_mean"] == pytest.approx(0.015)
+    assert found.loc[("m", "easiest"), "mis_mean"] == pytest.approx(0.465)
+    assert found["n_units"].tolist() == [4] * 6
+    assert set(found["chosen"]) == {points.AFTER}
+    random = units[units["group"] == "random"]
+    assert random["mis"].between(0.04, 0.44).all()
+    assert not random["unit"].isin([9, 19, 29, 39]).any()
+    # the same draw every time
+    pd.testing.assert_frame_equal(units, points.group_units(table.iloc[::-1], no_extremes(), 20, seed=0))
+
+
+def test_groups_that_people_were_asked_about_come_first():
+    table = annotated_units(50)
+    extreme = pd.DataFrame(
+        {"model": "m", "layer": "l", "unit": [*range(20, 24), *range(30, 34)], "end": ["easiest"] * 4 + ["hardest"] * 4}
+    )
+    found = points.groups(points.group_units(table, extreme, 20, seed=0), 0.95).set_index(["model", "group"])
+    assert found.loc[("m", "easiest"), ["n_units", "chosen"]].tolist() == [4, points.BEFORE]
+    assert found.loc[("m", "easiest"), "his_mean"] == pytest.approx(0.215)
+    assert found.loc[("m", "random"), "n_units"] == 42
+
+
+def test_networks_with_few_annotated_units_have_no_groups():
+    assert points.group_units(annotated_units(11), no_extremes(), 20, seed=0).empty
+
+
+def test_conover_between_groups():
+    units = points.group_units(annotated_units(50), no_extremes(), 20, seed=0)
+    found = points.group_tests(units)
+    assert found[["first", "second"]].to_numpy().tolist() == [
+        ["easiest", "hardest"], ["easiest", "random"], ["hardest", "random"],
+    ]  # fmt: skip
+    # no unit of a higher group lies below one of a lower group
+    assert found["effect"].tolist() == [1, 1, -1]
+
+
+def test_layers_against_depth_by_network():
+    table = annotated_units(8)
+    table["layer"] = [f"l{i // 2}" for i in range(8)]
+    table["depth"] = [0.2, 0.2, 0.4, 0.4, 0.6, 0.6, 0.8, 0.8]
+    table["layer_index"] = [1, 1, 2, 2, 3, 3, 4, 4]
+    layers = points.his_layers(pd.concat([table, annotated_units(5, condition="hard85")]))
+    assert layers["n_units"].tolist() == [2] * 4
+    np.testing.assert_allclose(layers["his_mean"], [0.005, 0.025, 0.045, 0.065])
+    found = points.his_depth(layers)
+    assert found[["n_layers", "spearman", "stars"]].to_numpy().tolist() == [[4, 1.0, "***"]]
+
+
+def test_pairs_join_on_the_unit_and_find_the_easy_condition():
+    table = pd.concat(
+        [
+            annotated_units(3),
+            annotated_units(3, condition="hard95", start=1).assign(his=0.5),
+            annotated_units(2, condition="synthetic").assign(his=0.6),
+            annotated_units(1, condition="hard95_synthetic").assign(his=0.4),
+        ]
+    )
+    found = points.unit_pairs(table[["model", "layer", "unit", "condition", "his"]], table)
+    pairs = found[["condition", "base", "unit", "his_base", "his"]].to_numpy().tolist()
+    assert pairs == [
+        ["hard95", "natural", 1, 0.01, 0.5],
+        ["hard95", "natural", 2, 0.02, 0.5],
+        ["hard95_synthetic", "synthetic", 0, 0.6, 0.4],
+        ["synthetic", "natural", 0, 0.0, 0.6],
+        ["synthetic", "natural", 1, 0.01, 0.6],
+    ]
+    assert found["depth"].eq(0.5).all()
+
+
+def test_empty_tables_keep_their_columns():
+    none = annotated_units(0)
+    units = points.unit_points(none)
+    assert list(units.columns) == points.UNIT_COLUMNS
+    for found, columns in (
+        (points.model_points(units, 0.95), points.POINT_COLUMNS),
+        (points.his_bins(units, 0.95), points.BIN_COLUMNS),
+        (points.groups(points.group_units(units, no_extremes(), 5, 0), 0.95), points.GROUP_COLUMNS),
+        (points.his_layers(units), points.LAYER_COLUMNS),
+        (points.his_depth(points.his_layers(units)), points.DEPTH_COLUMNS),
+        (points.unit_pairs(units, units), points.PAIR_COLUMNS),
+    ):
+        assert found.empty
+        assert list(found.columns) == columns
