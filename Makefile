@@ -42,7 +42,7 @@ check-clone:
 
 # Needs uv (https://docs.astral.sh/uv): rewrites the pinned environment from the ranges in pyproject.toml.
 lock:
-	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --all-extras \
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra dev \
 	    --custom-compile-command 'make lock' pyproject.toml -o requirements.lock
 
 clean-venv:
