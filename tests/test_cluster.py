@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+import tomllib
 
 import pytest
 
@@ -237,6 +239,45 @@ def test_a_stage_runs_from_the_command_line(two_machines, tmp_path):
     assert done.stdout == "[8]\n", done.stderr
 
 
+def contents(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+def test_a_study_that_loses_a_machine_gives_the_same_bytes(two_machines, drawn_study, monkeypatch, tmp_path):
+    names = ("one", "two", "three", "four")
+    drawn_study.params(activations__keep=["two/middle/*"])
+    drawn_study.roster(
+        *({"name": name, "kwargs": json.dumps({"width": 6 + place})} for place, name in enumerate(names)),
+        {"name": "shuffled", "constructor": "control:permuted", "kwargs": '{"of": "three"}', "role": "control"},
+    )
+    drawn_study.run_models()
+    store = tmp_path / "shared store"
+    monkeypatch.setenv("MIS_STORE", str(store))
+
+    def lose():
+        while not list(store.rglob("*.lock")):
+            time.sleep(0.02)
+        lose_one(two_machines)
+
+    thread = threading.Thread(target=lose)
+    thread.start()
+    found = contents(drawn_study.run_activations("on a cluster"))
+    thread.join()
+    monkeypatch.setenv("MIS_EXECUTOR", "local")
+    monkeypatch.setenv("MIS_STORE", str(tmp_path / "store of one machine"))
+    assert found == contents(drawn_study.run_activations("here"))
+    assert len(found) == len(names) + 1 + 5
+
+
+def test_the_command_that_installs_ray_is_that_of_the_package():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["optional-dependencies"]["cluster"] == [cluster.RAY]
+    assert not [name for name in project["dependencies"] if name.startswith("ray")]
+    assert "all-extras" not in (ROOT / "Makefile").read_text()
+
+
 def test_another_executor_is_refused(monkeypatch):
     monkeypatch.setenv("MIS_EXECUTOR", "slurm")
     with pytest.raises(StudyError, match="MIS_EXECUTOR is 'slurm', allowed: local, ray"):
@@ -246,7 +287,7 @@ def test_another_executor_is_refused(monkeypatch):
 def test_ray_that_is_not_installed_is_told(monkeypatch):
     monkeypatch.setenv("MIS_EXECUTOR", "ray")
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(StudyError, match=r"the package ray is not installed here.*pip install 'ray"):
+    with pytest.raises(StudyError, match=r"the package ray is not installed here.*pip install 'ray>="):
         list(run_jobs(where, [0], NAMES))
 
 

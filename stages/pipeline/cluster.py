@@ -24,6 +24,7 @@ from stages.pipeline.log import logger
 from stages.pipeline.workers import Failure
 
 log = logger("cluster")
+RAY = "ray>=2.60,<3"  # as in pyproject.toml
 _RETRIES = 3  # of a job whose process or machine is lost
 _AHEAD = 2  # jobs handed out for each one that can run: the next begins at once, and memory holds few of them
 _PATIENCE = 30.0  # seconds without a finished job after which an empty cluster is reported
@@ -47,7 +48,7 @@ def _connected() -> Any:
     except ModuleNotFoundError:
         raise StudyError(
             "MIS_EXECUTOR is ray, but the package ray is not installed here. Install it on every machine of the cluster, "
-            "in the environment of the study: pip install 'ray>=2.40'"
+            f"in the environment of the study: pip install '{RAY}'"
         ) from None
     if ray.is_initialized():
         return ray

@@ -184,14 +184,11 @@ def _on_workers(
                 hand_out(seat)
                 yield place, result
     except BaseException:
-        # an error or interruption does not wait for hours of work that has begun
-        for each in pools:
-            each.shutdown(wait=False, cancel_futures=True)
-        end.close()
+        end.close()  # an error or interruption does not wait for hours of work that has begun
         raise
     finally:
         for each in pools:
-            each.shutdown()
+            each.shutdown(cancel_futures=True)
         end.close()
         ended.close()
 
