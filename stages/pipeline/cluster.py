@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from stages.errors import StudyError
@@ -29,10 +30,7 @@ _RETRIES = 3  # of a job whose process or machine is lost
 _AHEAD = 2  # jobs handed out for each one that can run: the next begins at once, and memory holds few of them
 _PATIENCE = 30.0  # seconds without a finished job after which an empty cluster is reported
 _GRACE = 5.0  # seconds in which an interrupted job may remove what it has half written
-_DIED = (
-    f"its worker process or machine was lost {_RETRIES + 1} times: most likely it needs more memory than there is; "
-    "`ray status` and the logs of Ray say more"
-)
+_DIED = "its worker process or machine was lost again and again: most likely it needs more memory than there is"
 # what computes and writes the bytes of a study
 _PACKAGES = (
     "dreamsim", "lpips", "numba", "numpy", "pandas", "pillow", "piq", "pyarrow", "safetensors", "scipy", "timm", "torch",
@@ -150,7 +148,8 @@ def run_jobs(function: Callable[[Any], Any], jobs: Sequence[Any], names: Sequenc
                     try:
                         kind, content = pickle.loads(ray.get(ref))
                     except lost as error:
-                        log.warning("%s was lost: %s", names[place], " ".join(str(error).split()))
+                        # the rest of what Ray says fills a screen
+                        log.warning("%s was given up: %s", names[place], shorten(str(error), 300))
                         kind, content = "done", Failure(_DIED)
                     if kind == "stop":
                         raise content
