@@ -223,6 +223,7 @@ def damaged(folder: Path, number: int, draw: np.random.Generator, peace: Peacefu
             chosen = [path for path in files if (path.suffix == ".json") == sidecar]
             if chosen:
                 victim = chosen[int(draw.integers(len(chosen)))]
+                victim.chmod(0o644)
                 os.truncate(victim, victim.stat().st_size // 2)
                 outcome.where.append(f"{phase.name}/{'sidecar' if sidecar else 'file'}")
     until_done(study, outcome, draw, [])

@@ -45,7 +45,7 @@ class SimilarityPlan:
         from stages.science import similarity
         from stages.science.similarity.base import Context
 
-        images = images or open_images(self.images, self.root)
+        images = images or open_images(self.images, self.root, quick=True)
 
         def network(name: str) -> Any:
             roster = networks.read_roster(self.models / "roster.csv")
@@ -100,7 +100,7 @@ def opened(plan: SimilarityPlan) -> tuple[Any, ImageSet]:
 
 @cache
 def _opened(plan: SimilarityPlan, place: str) -> tuple[Any, ImageSet]:
-    images = open_images(plan.images, plan.root)
+    images = open_images(plan.images, plan.root, quick=True)
     return plan.open(images), images
 
 

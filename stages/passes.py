@@ -2,36 +2,46 @@
 
 Glue between files (stages.pipeline) and selection (stages.science); the stage `activations` says who sits together. That
 never changes a result: each network has its own state, its own files in the work store, and its own failure.
+
+A network's extremes are one file of the work store, found by a fingerprint of everything that determines them without
+loading the network. While a pass runs, the state of each network is saved every few minutes; since the selection has one
+total order and its sums are exact, it does not matter where.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from stages.decoding import Feed, decoders
 from stages.errors import StudyError
 from stages.loading import load_network
 from stages.pipeline import networks, unit_lists
 from stages.pipeline.log import Progress, logger
 from stages.pipeline.params import Params
-from stages.pipeline.pictures import ImageSet, open_images, rows_in_batches
+from stages.pipeline.pictures import ImageSet, open_images
 from stages.pipeline.store import WorkStore
-from stages.pipeline.tables import write_parquet
+from stages.pipeline.tables import sha256_file, write_parquet
 from stages.pipeline.workers import Failure, device, devices, guarded
 
 log = logger("activations")
-_SHARD = 65_536  # images whose selection is kept as one store file: a kill costs at most these, of one pass
-_ON_A_GPU = 8  # networks that share each picture there, where decoding takes longer than most networks do
+VERSION = 1  # of the files in the work store
+_SAVE_EVERY = 300.0  # seconds between saved states: a kill costs at most these of a pass
+_SUFFIX, _KEPT = ".safetensors", ".parquet"
+_SLOTS = (0, 1)  # states are saved in turn, so that a kill while one is written leaves the other
 
-Extracted = tuple[list[dict[str, Any]], dict[str, np.ndarray], list[dict[str, Any]]]
+Extracted = dict[str, Any]
 State = dict[str, np.ndarray]
 
 
@@ -49,29 +59,9 @@ class Job:
     listed: tuple[unit_lists.Unit, ...] = ()  # units whose whole column is kept, besides those of activations.keep
 
 
-def grouped(views: Sequence[str], most: int) -> list[list[int]]:
-    """Places of networks by pass, at most `most` in each; those with the same view of a picture sit together."""
-    first = {view: place for place, view in reversed(list(enumerate(views)))}
-    order = sorted(range(len(views)), key=lambda place: (first[views[place]], place))
-    return [order[start : start + most] for start in range(0, len(order), most)]
-
-
-def networks_a_pass(n_networks: int) -> int:
-    """From MIS_NETWORKS_PER_PASS; else one on a CPU, where decoding is cheap beside a forward pass, more on a GPU.
-
-    Never so many that a worker has nothing to do.
-    """
-    text = os.environ.get("MIS_NETWORKS_PER_PASS", "")
-    if text and not (text.isdecimal() and int(text) > 0):
-        raise StudyError(f"MIS_NETWORKS_PER_PASS is {text!r}, it must be a whole number of at least 1")
-    workers = devices()
-    most = int(text) if text else 1 if workers[0] == "cpu" else _ON_A_GPU
-    return max(1, min(most, -(-n_networks // len(workers))))
-
-
 @dataclass(frozen=True)
 class Seat:
-    """One network of a pass, ready to run; `shared` are the ingredients of its shards in the work store."""
+    """One network of a pass, ready to run; `shared` are the ingredients of its files in the work store."""
 
     name: str
     model: Any
@@ -85,244 +75,364 @@ class Seat:
     shared: dict[str, Any]
 
 
+# ---- what is in the store
+
+
+def ingredients(job: Job, images: ImageSet, on: str) -> dict[str, Any]:
+    """Everything that determines the extremes of a network on a device, as far as it can be said without loading it."""
+    import torch
+
+    from stages.science import preprocessing, selection, units
+
+    given, name = job.params.activations, job.row["name"]
+    return {
+        "images": images.digest, "weights": job.row["sha256"], "preprocessing": job.row["preprocessing"],
+        "seed": job.params.seed, "model": name, "constructor": job.row["constructor"], "kwargs": job.row["kwargs"],
+        "code": networks.code_digest(job.row, job.code), "directions": _directions_digest(job.row),
+        "taps": job.row["taps"], "n_extremes": given.n_extremes, "batch_size": given.batch_size,
+        "precision": given.precision, "units": asdict(job.params.units),
+        "keep": [entry for entry in given.keep if fnmatchcase(name, entry.split("/")[0])],
+        "listed": [list(unit) for unit in job.listed], "device": device_kind(on),
+        "packages": {each: version(each) for each in ("torchvision", "timm")},
+        "torch": torch.__version__, "versions": [VERSION, units.VERSION, selection.VERSION, preprocessing.VERSION],
+    }  # fmt: skip
+
+
+def _directions_digest(row: Mapping[str, Any]) -> str:
+    if not row["directions"]:
+        return ""
+    layer, path = networks.parse_directions(row["directions"])
+    return f"{layer} {sha256_file(path)}"
+
+
+def device_kind(name: str) -> str:
+    """What kind of device this is: cpu, or the model of a GPU."""
+    if name == "cpu":
+        return "cpu"
+    import torch
+
+    return torch.cuda.get_device_name(name)
+
+
+def stored(job: Job, images: ImageSet, store: WorkStore) -> bool:
+    """Whether the extremes of a network lie in the store; their bytes are not looked at."""
+    return store.path("extremes", ingredients(job, images, devices()[0]), _SUFFIX).is_file()
+
+
 def extract(jobs: Sequence[Job]) -> list[Extracted | Failure]:
-    """Layers, extremes and statistics of every network of a pass, or why there are none."""
+    """Store files and facts of every network of a pass, or why there are none; what the store holds is not computed.
+
+    Files of networks that run stay locked meanwhile, so that two processes on one store do no work twice.
+    """
     params = jobs[0].params
-    images = open_images(jobs[0].images, params.images.root)
-    found: dict[int, Any] = {place: guarded(partial(_seat, images=images), job) for place, job in enumerate(jobs)}
-    seats = {place: seat for place, seat in found.items() if not isinstance(seat, Failure)}
-    if len(seats) > 1:
-        log.info("%s share each picture, %d units", ", ".join(seat.name for seat in seats.values()),
-                 sum(len(seat.keys) for seat in seats.values()))  # fmt: skip
-    states: dict[int, State] = {}
-    # shards hold whole batches, so that no batch, and no sum over one, depends on the size of a shard
-    batch_size = params.activations.batch_size
-    shard = max(1, _SHARD // batch_size) * batch_size
-    for start in range(0, len(images), shard):
-        part = start, min(start + shard, len(images))
-        for place, state in _shard(seats, images, batch_size, part).items():
-            if isinstance(state, Failure):
-                found[place] = state
-                del seats[place]
-            else:
-                states[place] = (
-                    _merged(states[place], state, params.activations.n_extremes) if place in states else state
-                )
-    for place, seat in seats.items():
-        found[place] = guarded(partial(_finished, seat, states[place], n_images=len(images)), jobs[place])
+    images = open_images(jobs[0].images, params.images.root, quick=True)
+    store = WorkStore.open()
+    named = {place: guarded(partial(ingredients, images=images, on=device()), job) for place, job in enumerate(jobs)}
+    found: dict[int, Any] = {place: each for place, each in named.items() if isinstance(each, Failure)}
+    named = {place: each for place, each in named.items() if place not in found}
+    found |= {place: each for place in named if (each := _lookup(store, named[place]))}
+    missing = {place: named[place] for place in named if place not in found}
+    if missing:
+        with store.locked("extremes", missing.values(), _SUFFIX):
+            found |= {place: each for place in missing if (each := _lookup(store, missing[place]))}
+            missing = {place: each for place, each in missing.items() if place not in found}
+            found |= _run({place: jobs[place] for place in missing}, missing, images, store)
     return [found[place] for place in range(len(jobs))]
 
 
-def _seat(job: Job, images: ImageSet) -> Seat:
+def _lookup(store: WorkStore, shared: Mapping[str, Any]) -> Extracted | None:
+    """What the store holds of a network, if it is whole."""
+    path = store.find("extremes", shared, _SUFFIX)
+    if path is None:
+        return None
+    from safetensors import safe_open
+
+    with safe_open(path, "numpy") as file:
+        facts = json.loads(file.metadata()["facts"])
+    kept = store.find("kept", shared, _KEPT) if facts["n_kept"] else None
+    if facts["n_kept"] and kept is None:
+        return None
+    return {**facts, "path": path, "kept": kept, "computed": False}
+
+
+# ---- one pass
+
+
+def _run(
+    jobs: Mapping[int, Job], named: Mapping[int, dict[str, Any]], images: ImageSet, store: WorkStore
+) -> dict[int, Extracted | Failure]:
+    """One pass of the networks that the store lacks. A network that fails leaves, and the others go on."""
+    found: dict[int, Any] = {
+        place: guarded(partial(_seat, images=images, shared=named[place]), job) for place, job in jobs.items()
+    }
+    seats = {place: seat for place, seat in found.items() if not isinstance(seat, Failure)}
+    if not seats:
+        return found
+    batch_size, n = next(iter(jobs.values())).params.activations.batch_size, len(images)
+    if len(seats) > 1:
+        log.info("%s share each picture, %d units", ", ".join(seat.name for seat in seats.values()),
+                 sum(len(seat.keys) for seat in seats.values()))  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        running: dict[int, Running] = {}
+        for place, seat in seats.items():
+            each = guarded(partial(Running, images=images, store=store, batch_size=batch_size), seat)
+            if isinstance(each, Failure):
+                found[place] = each
+            else:
+                running[place] = stack.enter_context(each)
+        start = min((each.seen for each in running.values()), default=n)
+        feed = Feed(images, [each.seat.prepare for each in running.values()], batch_size, device(), start=start,
+                    threads=decoders(device()))  # fmt: skip
+        names = ", ".join(each.seat.name for each in running.values())
+        progress = Progress(log, n, f"{names}: images", found=start, every=20)
+        began = saved = time.monotonic()
+        for rows, batches in feed:
+            prepared = {view: view.normalised(batch) for view, batch in batches.items()}
+            for place in list(running):
+                if running[place].seen > rows[0]:
+                    continue  # this network goes on further behind
+                result = guarded(partial(running[place].step, rows), prepared[running[place].seat.prepare])
+                if isinstance(result, Failure):
+                    found[place] = result
+                    _leave(running, place, feed)
+            progress.step(len(rows), note=_shares(running.values(), feed, time.monotonic() - began))
+            if not running:
+                break
+            if time.monotonic() - saved > _SAVE_EVERY:
+                for place in list(running):
+                    result = guarded(Running.save, running[place])  # a device may tell only now of a bad value
+                    if isinstance(result, Failure):
+                        found[place] = result
+                        _leave(running, place, feed)
+                saved = time.monotonic()
+        spent = time.monotonic() - began
+        for place, each in running.items():
+            found[place] = guarded(partial(_finish, each, store=store, seconds=spent), jobs[place])
+    return found
+
+
+def _leave(running: dict[int, Running], place: int, feed: Feed) -> None:
+    view = running.pop(place).seat.prepare
+    if all(other.seat.prepare != view for other in running.values()):
+        feed.drop(view)
+
+
+def _shares(running: Iterable[Running], feed: Feed, passed: float) -> str:
+    """Where the time of a pass went, in percent."""
+    forward, select = (sum(each.clock[name] for each in running) for name in ("forward", "select"))
+    parts = {"pictures": feed.waited, "forward": forward, "selection": select}
+    return ", ".join(f"{100 * seconds / max(passed, 1e-9):.0f}% {name}" for name, seconds in parts.items())
+
+
+def _seat(job: Job, images: ImageSet, shared: dict[str, Any]) -> Seat:
     """Load a network and find its units."""
     import torch
 
-    from stages.science import preprocessing, selection, taps, units
+    from stages.science import taps, units
     from stages.science.tasks import unit_keys
 
     given, rules, name = job.params.activations, job.params.units, job.row["name"]
     network = load_network(job.row, job.models, job.code, job.params.seed)
+    if job.row["weights"] in ("hub", "none") and network.digest != job.row["sha256"]:
+        raise StudyError(
+            f"{name}: its weights are not those that the stage `models` saw ({job.row['weights']}); run "
+            "`dvc repro --force models` to take them as they are now"
+        )
     model, prepare = network.model.to(device()), network.preprocessing
     first = prepare.batch([images.pixels(row) for row in range(min(4, len(images)))], device())
     found = taps.find_taps([path for path, _ in model.named_modules()], job.row["taps"])
-    layers = units.find_layers(
-        model, first[:3], layer_types=rules.layer_types, drop_first_last=rules.drop_first_last,
-        norm_act=rules.norm_act, taps=found,
-    )  # fmt: skip
+    layers = units.find_layers(model, first[:3], taps=found, **asdict(rules))
     units.check_independence(model, layers, first)
-    layers, directions, digest = _directed(job.row, model, first, layers, rules)
+    layers, directions = _directed(job.row, model, first, layers, rules)
     width = {layer.name: layer.width if directions is None else directions.shape[1] for layer in layers}
     keys = np.concatenate([unit_keys(job.params.seed, name, layer, np.arange(n)) for layer, n in width.items()])
     owners = [(layer, unit) for layer, n in width.items() for unit in range(n)]
     kept = unit_lists.places(name, owners, given.keep, job.listed)
-    shared = {
-        "images": images.digest, "weights": network.digest, "preprocessing": prepare.dumps(), "seed": job.params.seed,
-        "model": name, "constructor": job.row["constructor"], "directions": digest, "n_extremes": given.n_extremes,
-        "batch_size": given.batch_size, "units": asdict(rules), "keep": [list(owners[place]) for place in kept],
-        "taps": job.row["taps"], "torch": torch.__version__, "device": device_kind(),
-        "versions": [units.VERSION, selection.VERSION, preprocessing.VERSION],
-    }  # fmt: skip
     matrix = None if directions is None else torch.from_numpy(directions).to(device())
     return Seat(name, model, prepare, layers, width, keys, owners, kept, matrix, shared)
 
 
-def device_kind() -> str:
-    """Name of the kind of device of this process."""
-    if device() == "cpu":
-        return "cpu"
-    import torch
-
-    return torch.cuda.get_device_name(device())
-
-
-def _directed(row: dict[str, Any], model: Any, batch: Any, layers: list[Any], rules: Any) -> tuple[list[Any], Any, str]:
+def _directed(row: dict[str, Any], model: Any, batch: Any, layers: list[Any], rules: Any) -> tuple[list[Any], Any]:
     """The layer and matrix of a row with `directions`: units are then linear combinations of the layer's units."""
     if not row["directions"]:
-        return layers, None, ""
-    from stages.pipeline.tables import sha256_file
+        return layers, None
     from stages.science.taps import find_taps
     from stages.science.units import find_layers
 
     name, path = networks.parse_directions(row["directions"])
-    everything = find_layers(
-        model, batch[:3], layer_types=rules.layer_types, drop_first_last=False, norm_act=rules.norm_act,
-        taps=find_taps([path for path, _ in model.named_modules()], row["taps"]),
-    )  # fmt: skip
+    taps = find_taps([path for path, _ in model.named_modules()], row["taps"])
+    everything = find_layers(model, batch[:3], taps=taps, **{**asdict(rules), "drop_first_last": False})
     chosen = [layer for layer in everything if layer.name == name]
     if not chosen:
         raise StudyError(
             f"directions name layer {name!r}, which is none of {', '.join(each.name for each in everything)}"
         )
-    return chosen, networks.load_directions(path, name, chosen[0].width), sha256_file(path)
+    return chosen, networks.load_directions(path, name, chosen[0].width)
 
 
-class _Dropped(Exception):
-    """A network failed in a sweep: there is nothing to store."""
+@dataclass
+class Clock:
+    """Seconds by what they were spent on. A device is waited for, so that its time is counted where it belongs."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: {"forward": 0.0, "select": 0.0})
+
+    def __getitem__(self, name: str) -> float:
+        return self.seconds[name]
+
+    @contextlib.contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        if device() != "cpu":
+            import torch
+
+            torch.cuda.synchronize(device())
+        self.seconds[name] += time.perf_counter() - began
 
 
-def _shard(
-    seats: Mapping[int, Seat], images: ImageSet, batch_size: int, part: tuple[int, int]
-) -> dict[int, State | Failure]:
-    """States of all networks for images part[0] to part[1] - 1: those in the store, and the others from one sweep.
+class Running:
+    """One network in a pass: its capture and what it has selected so far; a context manager, for its hooks."""
 
-    The store files of the others stay locked meanwhile, always in the order of their paths, so that two processes on one
-    store neither do the same work nor wait for each other in a circle.
-    """
-    from safetensors.numpy import load_file, save_file
+    def __init__(self, seat: Seat, images: ImageSet, store: WorkStore, batch_size: int) -> None:
+        import torch
 
-    store, suffix = WorkStore.open(), ".safetensors"
-    named = {place: {**seat.shared, "start": part[0], "stop": part[1]} for place, seat in seats.items()}
-    together: list[int] = []
-    swept: dict[int, State | Failure] = {}
-    found: dict[int, State | Failure] = {}
+        from stages.science import device_selection, selection, units
 
-    def hold(left: list[int]) -> None:
-        if not left:
-            if together:
-                swept.update(_sweep({place: seats[place] for place in together}, images, batch_size, part))
-            return
-        place, entered = left[0], False
+        self.seat, self._images, self._store = seat, images, store
+        self.clock = Clock()
+        state = self._saved()
+        self.seen = int(state["seen"][0]) if state else 0
+        sides = {"state": (state["top"], state["bottom"]), "n_images": self.seen} if state else {}
+        k, there = seat.shared["n_extremes"], device()
+        self._on_device = there != "cpu"
+        self.extremes: Any
+        self.moments: Any
+        if self._on_device:
+            self.extremes = device_selection.DeviceExtremes(seat.keys, k, there, **sides)
+            self.moments = device_selection.DeviceMoments(len(seat.keys), there)
+            if seat.shared["precision"] != "float32":  # tensor cores read maps channel by channel
+                seat.model.to(memory_format=torch.channels_last)
+        else:
+            self.extremes = selection.Extremes(seat.keys, k, **sides)
+            self.moments = selection.Moments(len(seat.keys))
+        self.columns = np.empty((len(seat.kept), len(images)), dtype=np.float32)
+        self.pieces = 1
+        if state:
+            self.moments.add(state["bins"], state["nonpositive"], self.seen)
+            self.columns[:, : self.seen] = state["columns"]
+            self.pieces = int(state["pieces"][0])
+            log.info("%s: %d of %d images found in the store", seat.name, self.seen, len(images))
+        self._capture = units.Capture(
+            seat.model, seat.layers, batch_size, torch.device(there), precision=seat.shared["precision"]
+        )
 
-        def make(path: Path) -> None:
-            nonlocal entered
-            entered = True
-            together.append(place)
-            hold(left[1:])
-            state = swept[place]
-            if isinstance(state, Failure):
-                raise _Dropped
-            save_file(state, path)
+    def __enter__(self) -> Running:
+        self._capture.__enter__()
+        return self
 
-        try:
-            found[place] = load_file(store.fetch("activations", named[place], suffix, make))
-        except _Dropped:
-            found[place] = swept[place]
-        if not entered:
-            hold(left[1:])
+    def __exit__(self, *exc: object) -> None:
+        self._capture.__exit__(*exc)
 
-    hold(sorted(seats, key=lambda place: store.path("activations", named[place], suffix)))
-    return found
-
-
-class _Running:
-    """One network in a sweep: its capture and what it has selected so far."""
-
-    def __init__(self, seat: Seat, capture: Any, part: tuple[int, int]) -> None:
-        from stages.science import selection
-
-        self.seat, self.capture, self.start = seat, capture, part[0]
-        self.extremes = selection.Extremes(seat.keys, seat.shared["n_extremes"])
-        self.moments = selection.Moments(len(seat.keys))
-        self.columns = np.empty((len(seat.kept), part[1] - part[0]), dtype=np.float32)
-
-    def step(self, rows: np.ndarray, batch: Any, images: ImageSet) -> None:
-        """Take in a prepared batch whose first images are the given rows of the shard."""
+    def step(self, rows: np.ndarray, batch: Any) -> None:
+        """Take in a prepared batch whose first images are the given rows."""
         from stages.science import selection
 
         seat = self.seat
-        values = self.capture(batch)[: len(rows)]
-        values = (values if seat.matrix is None else values @ seat.matrix).cpu().numpy()
-        try:
-            self.extremes.update(values, rows + self.start)
-        except selection.NotFinite as error:
-            layer, unit = seat.owners[error.unit]
-            image = images.manifest["path"][int(rows[error.row]) + self.start]
-            raise StudyError(f"{seat.name}: layer {layer}, unit {unit} is {error.value} for image {image}") from None
-        self.moments.update(values)
-        self.columns[:, rows] = values[:, seat.kept].T
+        with self.clock("forward"):
+            values = self._capture(batch)[: len(rows)]
+            values = values if seat.matrix is None else values @ seat.matrix
+        if self._capture.pieces > self.pieces:
+            self.pieces = self._capture.pieces
+            log.warning("%s: the device ran out of memory; a batch now runs in %d parts", seat.name, self.pieces)
+        with self.clock("select"):
+            try:
+                if self._on_device:
+                    self.extremes.update(values, rows)
+                    self.moments.update(values)
+                    self.columns[:, rows] = values[:, seat.kept].T.cpu().numpy()
+                else:
+                    host = values.numpy()
+                    self.extremes.update(host, rows)
+                    self.moments.update(host)
+                    self.columns[:, rows] = host[:, seat.kept].T
+            except selection.NotFinite as error:
+                raise self._told(error) from None
+        self.seen = int(rows[-1]) + 1
+
+    def _told(self, error: Any) -> StudyError:
+        layer, unit = self.seat.owners[error.unit]
+        image = self._images.manifest["path"][error.image]
+        return StudyError(f"{self.seat.name}: layer {layer}, unit {unit} is {error.value} for image {image}")
 
     def state(self) -> State:
-        top, bottom = self.extremes.keys()
+        """All that is needed to go on, or to end, after `seen` images."""
+        from stages.science import selection
+
+        try:
+            top, bottom = self.extremes.keys()
+        except selection.NotFinite as error:  # a device tells late
+            raise self._told(error) from None
         return {
-            "top": top, "bottom": bottom, "bins": self.moments.bins, "nonpositive": self.moments.nonpositive,
-            "columns": self.columns,
+            "seen": np.array([self.seen]), "pieces": np.array([self.pieces]), "top": top, "bottom": bottom,
+            "bins": self.moments.bins, "nonpositive": self.moments.nonpositive,
+            "columns": np.ascontiguousarray(self.columns[:, : self.seen]),
         }  # fmt: skip
 
+    def _slots(self) -> list[dict[str, Any]]:
+        return [{**self.seat.shared, "slot": slot} for slot in _SLOTS]
 
-def _sweep(
-    seats: Mapping[int, Seat], images: ImageSet, batch_size: int, part: tuple[int, int]
-) -> dict[int, State | Failure]:
-    """One sweep over a shard. A network that fails leaves, and the others go on."""
-    import torch
+    def _saved(self) -> State | None:
+        """The furthest of the saved states that are whole."""
+        from safetensors.numpy import load_file
 
-    from stages.science import units
+        found = [path for slot in self._slots() if (path := self._store.find("states", slot, _SUFFIX))]
+        states = [load_file(path) for path in found]
+        return max(states, key=lambda state: int(state["seen"][0]), default=None)
 
-    names = ", ".join(seat.name for seat in seats.values())
-    progress = Progress(log, part[1] - part[0], f"{names}: images", every=20)
-    failed: dict[int, State | Failure] = {}
-    with contextlib.ExitStack() as stack:
-        running = {
-            place: _Running(
-                seat,
-                stack.enter_context(units.Capture(seat.model, seat.layers, batch_size, torch.device(device()))),
-                part,
-            )
-            for place, seat in seats.items()
-        }
-        for rows in rows_in_batches(part[1] - part[0], batch_size):
-            # a short batch is filled up, so that every image goes through the same kernels
-            pictures = [images.pixels(int(row) + part[0]) for row in rows]
-            pictures += [pictures[-1]] * (batch_size - len(rows))
-            batches = {}
-            for place in list(running):
-                prepare = running[place].seat.prepare
-                if prepare not in batches:
-                    batches[prepare] = prepare.batch(pictures, device())
-                result = guarded(partial(running[place].step, rows, images=images), batches[prepare])
-                if isinstance(result, Failure):
-                    failed[place] = result
-                    del running[place]
-            progress.step(len(rows))
-            if not running:
-                break
-    return failed | {place: each.state() for place, each in running.items()}
+    def save(self) -> None:
+        """Keep the state, in place of the older of the two that are kept."""
+        from safetensors.numpy import save_file
+
+        state = self.state()
+
+        def age(slot: dict[str, Any]) -> float:
+            path = self._store.path("states", slot, _SUFFIX)
+            return path.stat().st_mtime_ns if path.is_file() else 0.0
+
+        self._store.write("states", min(self._slots(), key=age), _SUFFIX, partial(save_file, state))
+
+    def forget(self) -> None:
+        """Remove the states, which an ended network needs no more."""
+        for slot in self._slots():
+            self._store.remove("states", slot, _SUFFIX)
 
 
-def _merged(first: State, second: State, k: int) -> State:
-    """State of two neighbouring ranges of images: merged one by one, so that memory does not grow with their number."""
-    from stages.science import selection
+def _finish(running: Running, job: Job, store: WorkStore, seconds: float) -> Extracted:
+    """Write the files of a network from its state over all images."""
+    from safetensors.numpy import save_file
 
-    top, bottom = selection.merge_keys([(state["top"], state["bottom"]) for state in (first, second)], k)
-    sums = {name: first[name] + second[name] for name in ("bins", "nonpositive")}
-    return {**sums, "top": top, "bottom": bottom, "columns": np.concatenate([first["columns"], second["columns"]], 1)}
-
-
-def _finished(seat: Seat, state: State, job: Job, n_images: int) -> Extracted:
-    """Layers and extremes of a network from its state; whole columns are written beside them."""
+    seat, state = running.seat, running.state()
+    kept = None
     if seat.kept:
         rows = [seat.owners[place] for place in seat.kept]
-        write_parquet(
-            job.out / "kept" / f"{seat.name}.parquet",
-            pd.DataFrame(
-                {"layer": [r[0] for r in rows], "unit": [r[1] for r in rows], "values": list(state["columns"])}
-            ),
+        table = pd.DataFrame(
+            {"layer": [r[0] for r in rows], "unit": [r[1] for r in rows], "values": list(state["columns"])}
         )
+        kept = store.write("kept", seat.shared, _KEPT, partial(write_parquet, frame=table))
     described = [
         {"layer": layer.name, "layer_type": layer.layer_type, "layer_index": layer.layer_index, "depth": layer.depth,
          "width": seat.width[layer.name]}
         for layer in seat.layers
     ]  # fmt: skip
-    return described, summarised(state, seat.keys, job.params.activations.n_extremes, n_images), []
+    facts = {"layers": described, "n_kept": len(seat.kept), "pieces": running.pieces, "device": device_kind(device())}
+    content = summarised(state, seat.keys, job.params.activations.n_extremes, running.seen)
+    # one entry of metadata: the library writes several in any order
+    path = store.write(
+        "extremes", seat.shared, _SUFFIX, partial(save_file, content, metadata={"facts": json.dumps(facts)})
+    )
+    running.forget()
+    timing = {"computed": True, "seconds": seconds, "forward": running.clock["forward"]}
+    return {**facts, "path": path, "kept": kept, **timing}
 
 
 def summarised(state: State, keys: np.ndarray, k: int, n: int) -> State:
@@ -331,10 +441,10 @@ def summarised(state: State, keys: np.ndarray, k: int, n: int) -> State:
 
     moments = selection.Moments(len(keys))
     moments.add(state["bins"], state["nonpositive"], n)
-    top, bottom = selection.merge_keys([(state["top"], state["bottom"])], k)
-    ranked = selection.ranked(top, bottom, keys, k)
+    ranked = selection.ranked(state["top"], state["bottom"], keys, k)
     mean, variance = moments.mean_variance()
-    return {
+    content = {
         **vars(ranked), "min": ranked.bottom_values[:, 0], "max": ranked.top_values[:, 0],
         "mean": mean, "variance": variance, "nonpositive": moments.nonpositive / n,
     }  # fmt: skip
+    return {name: np.ascontiguousarray(value) for name, value in content.items()}

@@ -12,29 +12,21 @@ Writes  one row a network and layer type: model, input_size, n_params, layer_typ
 from __future__ import annotations
 
 import argparse
-import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from stages import counting
 from stages.errors import StudyError
 from stages.pipeline import networks
-from stages.pipeline.log import Progress, logger, run
-from stages.pipeline.params import Units, load_params
+from stages.pipeline.log import logger, run
+from stages.pipeline.params import load_params
 from stages.pipeline.tables import write_csv
-from stages.pipeline.workers import Failure, run_jobs
+from stages.pipeline.workers import Failure
 
 log = logger("roster")
 COLUMNS = ["model", "input_size", "n_params", "layer_type", "n_layers", "n_units", "reason"]
-
-
-@dataclass(frozen=True)
-class Job:
-    row: dict[str, Any]
-    rules: Units
-    code: Path
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -48,14 +40,8 @@ def main(argv: list[str] | None = None) -> None:
     path = args.roster or Path(params.models.roster)
     roster = networks.read_roster(path)
     roster = roster[~roster["constructor"].str.startswith("control:")]
-    jobs = [Job(row, params.units, args.code) for row in roster.to_dict("records")]
-    progress, found = Progress(log, len(jobs), "networks"), dict[int, list[dict[str, Any]]]()
-    for place, result in run_jobs(_count, jobs, list(roster["name"])):
-        name = jobs[place].row["name"]
-        failed = isinstance(result, Failure)
-        found[place] = [{"model": name, "reason": result.reason.removeprefix(f"{name}: ")}] if failed else result
-        progress.step(note=name)
-    rows = [{"reason": "", **row} for place in sorted(found) for row in found[place]]
+    jobs = [counting.Job(row, params.units, args.code) for row in roster.to_dict("records")]
+    rows = [row for job, found in zip(jobs, counting.count_all(jobs), strict=True) for row in _rows(job, found)]
     table = pd.DataFrame(rows, columns=COLUMNS)
     table = table.astype(dict.fromkeys(["input_size", "n_params", "n_layers", "n_units"], "Int64"))
     for row in table[table["reason"] != ""].to_dict("records"):
@@ -72,28 +58,13 @@ def main(argv: list[str] | None = None) -> None:
         )
 
 
-def _count(job: Job) -> list[dict[str, Any]]:
-    """Rows of one network."""
-    import torch
-
-    from stages.science.preprocessing import Preprocessing
-    from stages.science.taps import find_taps
-    from stages.science.units import find_layers
-
-    kwargs = json.loads(job.row["kwargs"] or "{}")
-    with torch.device("meta"):
-        model = networks.constructor(job.row, job.code)(**kwargs).eval()
-        resolved = job.row["preprocessing"] or networks.resolve_preprocessing(job.row, model)
-        size = Preprocessing.parse(resolved, str(job.row["name"])).crop
-        layers = find_layers(
-            model, torch.empty((3, 3, size, size)), layer_types=job.rules.layer_types,
-            drop_first_last=job.rules.drop_first_last, norm_act=job.rules.norm_act,
-            taps=find_taps([path for path, _ in model.named_modules()], job.row["taps"]),
-        )  # fmt: skip
-    facts = {"model": job.row["name"], "input_size": size, "n_params": sum(p.numel() for p in model.parameters())}
-    table = pd.DataFrame([(layer.layer_type, layer.width) for layer in layers], columns=["layer_type", "width"])
-    counted = table.groupby("layer_type")["width"].agg(n_layers="size", n_units="sum").reset_index()
-    return [{**facts, **row} for row in counted.to_dict("records")]
+def _rows(job: counting.Job, found: dict[str, Any] | Failure) -> list[dict[str, Any]]:
+    """Rows of one network: one a layer type."""
+    name = job.row["name"]
+    if isinstance(found, Failure):
+        return [{"model": name, "reason": found.reason.removeprefix(f"{name}: ")}]
+    facts = {"model": name, "reason": "", **{each: found[each] for each in ("input_size", "n_params")}}
+    return [dict(facts, layer_type=kind, n_layers=layers, n_units=units) for kind, layers, units in found["layers"]]
 
 
 if __name__ == "__main__":

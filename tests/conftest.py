@@ -74,7 +74,8 @@ def _one_worker(tmp_path_factory):
         patch.setenv("MIS_WORKERS", "1")
         patch.setenv("MIS_DEVICE", "cpu")
         patch.delenv("MIS_IMAGES", raising=False)
-        patch.delenv("MIS_WEIGHTS", raising=False)
+        for name in ("WEIGHTS", "MEMORY_GB", "DECODERS", "NETWORKS_PER_PASS"):
+            patch.delenv(f"MIS_{name}", raising=False)
         yield
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from stages import activations, passes
+from stages import activations, passes, schedule
 from stages.errors import StudyError
 from stages.loading import load_network
 from stages.pipeline import networks, pictures, tables
@@ -208,11 +208,20 @@ def test_two_workers_give_the_bytes_of_one(small, fresh_store, monkeypatch):
     assert contents(small.run_activations("two")) == one
 
 
-def test_shards_give_the_bytes_of_one_pass(small, fresh_store, monkeypatch):
+def test_saving_the_state_at_every_batch_leaves_the_bytes_alone_and_no_states_behind(small, fresh_store, monkeypatch):
     whole = contents(small.run_activations("whole"))
     fresh_store()
-    monkeypatch.setattr(passes, "_SHARD", 2 * BATCH)
-    assert contents(small.run_activations("sharded")) == whole
+    monkeypatch.setattr(passes, "_SAVE_EVERY", -1)
+    assert contents(small.run_activations("saved")) == whole
+    phases = {path.parent.parent.name for path in WorkStore.open().folder.rglob("*") if path.is_file()}
+    assert phases == {"extremes", "kept"}
+
+
+def test_an_out_shares_its_bytes_with_the_store(small):
+    out = small.run_activations()
+    linked = {path.stat().st_ino for path in WorkStore.open().folder.rglob("*.safetensors")}
+    assert {path.stat().st_ino for path in out.glob("*.safetensors")} == linked
+    assert (out / "kept" / "net.parquet").stat().st_nlink == 2
 
 
 @pytest.fixture
@@ -230,8 +239,9 @@ def forwards(monkeypatch):
     return calls
 
 
-def test_an_interrupted_run_goes_on_at_the_last_finished_shard(small, fresh_store, monkeypatch, forwards):
-    monkeypatch.setattr(passes, "_SHARD", BATCH)
+@pytest.mark.parametrize("damaged", [0, 1, 2], ids=["whole", "the last state is cut", "both states are cut"])
+def test_an_interrupted_run_goes_on_where_its_state_was_saved(small, fresh_store, monkeypatch, forwards, damaged):
+    monkeypatch.setattr(passes, "_SAVE_EVERY", -1)
     whole = contents(small.run_activations("whole"))
     assert len(forwards) == 2 * 4, "four batches of each network"
     fresh_store()
@@ -239,18 +249,25 @@ def test_an_interrupted_run_goes_on_at_the_last_finished_shard(small, fresh_stor
     usual = pictures.ImageSet.pixels
 
     def interrupted(self, row):
-        if row >= 2 * BATCH:
+        if row >= 3 * BATCH:
             raise KeyboardInterrupt
         return usual(self, row)
 
     monkeypatch.setattr(pictures.ImageSet, "pixels", interrupted)
     with pytest.raises(KeyboardInterrupt):
         small.run_activations("resumed")
-    assert len(forwards) == 2
+    assert len(forwards) == 3
+    states = sorted((WorkStore.open().folder / "states").rglob("*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
+    assert [int(load_file(path)["seen"][0]) for path in states] == [2 * BATCH, 3 * BATCH]
+    for path in states[2 - damaged :]:
+        content = path.read_bytes()
+        path.unlink()
+        path.write_bytes(content[: len(content) // 2])
     forwards.clear()
     monkeypatch.setattr(pictures.ImageSet, "pixels", usual)
     assert contents(small.run_activations("resumed")) == whole
-    assert len(forwards) == 2 + 4, "the last two batches of the first network, all of the second"
+    again = {0: 1, 1: 2, 2: 4}[damaged]
+    assert len(forwards) == again + 4, "what the first network lacks, and all of the second"
 
 
 def test_a_second_run_computes_nothing(small, forwards):
@@ -296,7 +313,7 @@ def test_networks_of_a_pass_read_each_picture_once_and_give_the_bytes_of_single_
         fresh_store()
         decoded.clear()
         monkeypatch.setenv("MIS_NETWORKS_PER_PASS", str(count))
-        monkeypatch.setattr(passes, "_SHARD", 2 * BATCH)
+        monkeypatch.setattr(passes, "_SAVE_EVERY", -1)
         assert contents(drawn_study.run_activations(f"by {count}")) == alone
         assert len(decoded) == wanted
     monkeypatch.setenv("MIS_WORKERS", "2")
@@ -305,17 +322,43 @@ def test_networks_of_a_pass_read_each_picture_once_and_give_the_bytes_of_single_
 
 
 def test_what_a_pass_finds_in_the_store_is_not_computed_again(drawn_study, forwards, monkeypatch):
-    monkeypatch.setattr(passes, "_SHARD", BATCH)
     three(drawn_study)
     alone = contents(drawn_study.run_activations("alone"))
-    store = WorkStore.open().folder / "activations"
-    first = sorted(path for path in store.rglob("*.safetensors"))[::3]
-    for path in first:
-        path.unlink()
+    assert not [path for path in WorkStore.open().folder.rglob("*") if path.parent.parent.name == "states"]
+    for path in drawn_study.folder.joinpath("alone").glob("o*.safetensors"):  # the store's file of one of three
+        same = [each for each in WorkStore.open().folder.rglob("*.safetensors") if each.samefile(path)]
+        same[0].unlink()
     forwards.clear()
     monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "3")
     assert contents(drawn_study.run_activations("again")) == alone
-    assert len(forwards) == len(first) == 4
+    assert len(forwards) == 4
+
+
+def test_networks_of_a_pass_go_on_each_from_its_own_state(drawn_study, fresh_store, forwards, monkeypatch):
+    monkeypatch.setattr(passes, "_SAVE_EVERY", -1)
+    three(drawn_study)
+    alone = contents(drawn_study.run_activations("alone"))
+    fresh_store()
+    usual = units.Capture.__call__
+
+    def interrupted(self, batch):
+        if len(forwards) == 2 * 3 + 1:  # in the third batch, after one of three networks
+            raise KeyboardInterrupt
+        return usual(self, batch)
+
+    monkeypatch.setattr(units.Capture, "__call__", interrupted)
+    monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "3")
+    forwards.clear()
+    with pytest.raises(KeyboardInterrupt):
+        drawn_study.run_activations("resumed")
+    monkeypatch.setattr(units.Capture, "__call__", usual)
+    states = sorted((WorkStore.open().folder / "states").rglob("*.safetensors"))
+    assert sorted(int(load_file(path)["seen"][0]) for path in states) == [BATCH] * 3 + [2 * BATCH] * 3
+    seen = [path for path in states if int(load_file(path)["seen"][0]) == 2 * BATCH]
+    seen[0].unlink()  # one network goes on further back than the others
+    forwards.clear()
+    assert contents(drawn_study.run_activations("resumed")) == alone
+    assert len(forwards) == 3 + 2 + 2
 
 
 def test_a_network_that_fails_in_a_pass_leaves_the_others_alone(drawn_study, fresh_store, monkeypatch):
@@ -325,7 +368,7 @@ def test_a_network_that_fails_in_a_pass_leaves_the_others_alone(drawn_study, fre
     assert "large.safetensors" not in alone
     fresh_store()
     monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "3")
-    monkeypatch.setattr(passes, "_SHARD", BATCH)
+    monkeypatch.setattr(passes, "_SAVE_EVERY", -1)
     assert contents(drawn_study.run_activations("together")) == alone
     failures = tables.read_csv(drawn_study.folder / "together" / "failures.csv", ["model", "reason"])
     assert failures["model"].tolist() == ["large"]
@@ -351,15 +394,15 @@ def test_a_pass_whose_worker_dies_runs_again_network_by_network(drawn_study, mon
 
 
 def test_passes_keep_views_together_and_workers_busy(monkeypatch):
-    assert passes.grouped(list("abacb"), 2) == [[0, 2], [1, 4], [3]]
-    assert passes.grouped([], 2) == []
+    assert schedule.grouped(list("abacb"), 2) == [[0, 2], [1, 4], [3]]
+    assert schedule.grouped([], 2) == []
     monkeypatch.setenv("MIS_WORKERS", "3")
-    assert passes.networks_a_pass(10) == 1
+    assert schedule.networks_a_pass(10) == 1
     monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "8")
-    assert [passes.networks_a_pass(n) for n in (1, 3, 10, 100)] == [1, 1, 4, 8]
+    assert [schedule.networks_a_pass(n) for n in (1, 3, 10, 100)] == [1, 1, 4, 8]
     monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "0")
     with pytest.raises(StudyError, match="MIS_NETWORKS_PER_PASS is '0'"):
-        passes.networks_a_pass(3)
+        schedule.networks_a_pass(3)
 
 
 # --------------------------------------------------------------------------- what is computed again
@@ -374,13 +417,15 @@ def test_a_changed_parameter_computes_again(small, forwards, change):
     small.run_activations("first")
     forwards.clear()
     small.params(**{"activations__keep": ["net/middle/3"], **change})
+    if "seed" in change:
+        small.run_models()
     small.run_activations("second")
     assert forwards
 
 
 def test_equal_values_are_ordered_by_the_keyed_mix_also_across_shards(small, monkeypatch):
     # unit 1 of `middle` is dead: 0.5 for every image
-    monkeypatch.setattr(passes, "_SHARD", BATCH)
+    monkeypatch.setattr(passes, "_SAVE_EVERY", -1)
     out = small.run_activations()
     found = load_file(out / "other.safetensors")
     column = 8 + 1

@@ -223,7 +223,7 @@ def test_a_full_disk_under_the_store(drawn_study, tmp_path, record_property):
     text = ended.stderr[ended.stderr.index("\nError: ") :]
     record_property("message", text)
     assert ended.returncode == 1
-    assert f"no space left on the device while writing to {disk}/activations/" in text
+    assert f"no space left on the device while writing to {disk}/extremes/" in text
     assert "point MIS_STORE to a folder on a larger disk, and run the same command again" in text
 
 

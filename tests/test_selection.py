@@ -121,7 +121,7 @@ def test_values_that_are_not_finite_are_named(bad, place):
     extremes.update(values[:100] if place[0] >= 100 else values[100:], np.arange(100))
     with pytest.raises(selection.NotFinite) as error:
         extremes.update(values[100:] if place[0] >= 100 else values[:100], np.arange(100, 200))
-    assert (error.value.row, error.value.unit) == (place[0] % 100, place[1])
+    assert (error.value.image, error.value.unit) == (100 + place[0] % 100, place[1])
 
 
 @given(st.integers(0, 2**31 - 1), st.integers(0, 2**64 - 1))

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from stages import embedding
-from stages.pipeline import log
-from stages.pipeline.store import WorkStore, fingerprint, place
+from stages.pipeline import log, tables
+from stages.pipeline.store import WorkStore, fingerprint, link_out
 from tests.rules import ROOT
 
 ASKED = {"model": "resnet", "seed": 0, "steps": [1, 2], "rules": {"b": 1, "a": 0.5}}
@@ -82,6 +82,7 @@ def test_an_unknown_ingredient_is_refused(store):
 def test_a_damaged_file_is_made_anew(store, damage):
     make = Maker("0123456789")
     path = store.fetch("phase", ASKED, ".txt", make)
+    path.chmod(0o644)
     {
         "truncated": lambda: path.write_text("01234"),
         "altered": lambda: path.write_text("0123456780"),
@@ -128,11 +129,26 @@ def test_the_folder_is_that_of_the_variable(tmp_path, monkeypatch):
     assert WorkStore.open().folder == tmp_path / "data" / "store"
 
 
-def test_a_placed_file_is_a_copy(store, tmp_path):
+def test_an_out_shares_the_bytes_of_the_store_and_may_be_replaced(store, tmp_path):
     stored = store.fetch("phase", ASKED, ".txt", Maker())
-    place(stored, tmp_path / "out" / "result.txt")
-    (tmp_path / "out" / "result.txt").write_text("changed by a later stage")
+    out = tmp_path / "out" / "result.txt"
+    for _ in range(2):  # also in place of an earlier one
+        link_out(stored, out)
+        assert out.stat().st_ino == stored.stat().st_ino
+        assert out.stat().st_mode & 0o777 == 0o444
+    tables.write_text(out, "changed by a later stage")
     assert store.find("phase", ASKED, ".txt") == stored
+
+
+def test_an_out_on_another_disk_is_a_copy(store, tmp_path, monkeypatch):
+    def other_disk(*_):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    stored = store.fetch("phase", ASKED, ".txt", Maker())
+    monkeypatch.setattr(os, "link", other_disk)
+    link_out(stored, tmp_path / "result.txt")
+    assert (tmp_path / "result.txt").read_text() == "result"
+    assert (tmp_path / "result.txt").stat().st_ino != stored.stat().st_ino
 
 
 # --------------------------------------------------------------------------- several processes

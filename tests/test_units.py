@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from stages.errors import StudyError
+from stages.science import units
 from stages.science.units import Capture, check_independence, find_layers
 
 TYPES = ("Conv", "Linear", "BatchNorm", "LayerNorm", "GroupNorm")
@@ -149,3 +150,179 @@ def test_hooks_are_gone_afterwards():
 def test_nothing_left_is_an_error_that_says_why():
     with pytest.raises(StudyError, match=r"units.layer_types = GroupNorm"):
         find_layers(Small().eval(), torch.randn(3, 3, 16, 16), layer_types=("GroupNorm",))
+
+
+# --------------------------------------------------------------------------- a convolution and the norm on it
+
+
+def with_statistics(model):
+    """A network whose norms do something: random statistics and weights."""
+    generator = torch.Generator().manual_seed(1)
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.running_mean.copy_(torch.randn(module.num_features, generator=generator))
+            module.running_var.copy_(torch.rand(module.num_features, generator=generator) + 0.5)
+            module.weight.data.copy_(torch.randn(module.num_features, generator=generator))
+            module.bias.data.copy_(torch.randn(module.num_features, generator=generator))
+    return model.eval()
+
+
+class Norms(nn.Module):
+    """Norms that follow their convolution at once, after a change in place, after a copy, and twice on one map."""
+
+    def __init__(self):
+        super().__init__()
+        self.convs = nn.ModuleList([nn.Conv2d(3, 4, 3) for _ in range(4)])
+        self.norms = nn.ModuleList([nn.BatchNorm2d(4) for _ in range(4)])
+        self.again = nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        at_once = self.norms[0](self.convs[0](x))
+        changed = self.norms[1](self.convs[1](x).mul_(2))
+        copied = self.norms[2](self.convs[2](x).clone())
+        map3 = self.convs[3](x)
+        twice = self.norms[3](map3) + self.again(map3)
+        return (at_once + changed + copied + twice).mean((2, 3))
+
+
+def read_maps(monkeypatch):
+    """Counts the maps whose means are taken."""
+    read, usual = [], units.unit_values
+
+    def counted(*args):
+        read.append(args)
+        return usual(*args)
+
+    monkeypatch.setattr(units, "unit_values", counted)
+    return read
+
+
+def test_a_norm_right_on_its_convolution_is_not_read_again_and_others_are(monkeypatch):
+    model, batch = with_statistics(Norms()), torch.randn(5, 3, 12, 12)
+    layers = layers_of(model, 12, drop_first_last=False)
+    read = read_maps(monkeypatch)
+    with Capture(model, layers, 5, batch.device, shortcut=False) as run:
+        expected = run(batch).clone()
+    assert len(read) == 9
+    read.clear()
+    with Capture(model, layers, 5, batch.device) as run:
+        values = run(batch).clone()
+    assert len(read) == 6, "four convolutions, and the norms behind a change in place and behind a copy"
+    torch.testing.assert_close(values, expected, atol=1e-6, rtol=1e-5)
+    assert values.std() > 0.1
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "mobilenetv2_100"])
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_means_that_follow_from_those_of_the_convolution_are_right(name, where):
+    torch.manual_seed(0)
+    model, batch = with_statistics(timm.create_model(name, pretrained=False)), torch.randn(3, 3, 64, 64)
+    layers = layers_of(model, 64, norm_act=where)
+    values = [
+        Capture(model, layers, 3, batch.device, shortcut=shortcut).__enter__()(batch).clone()
+        for shortcut in (True, False)
+    ]
+    offset = 0
+    for layer in layers:
+        part = slice(offset, offset + layer.width)
+        offset += layer.width
+        scale = values[1][:, part].abs().max().clamp(min=1)
+        assert ((values[0][:, part] - values[1][:, part]).abs().max() / scale).item() < 1e-6, layer.name
+
+
+# --------------------------------------------------------------------------- memory and precision
+
+
+class Greedy(Small):
+    """Wants more memory than there is for more than two images."""
+
+    def forward(self, x):
+        if len(x) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(("n", "pieces"), [(8, 4), (7, 4), (2, 1), (3, 2)])
+def test_a_batch_that_does_not_fit_runs_in_parts_from_then_on(n, pieces):
+    torch.manual_seed(0)
+    model, batch = Greedy().eval(), torch.randn(n, 3, 16, 16)
+    layers = find_layers(model, batch[:2].repeat(1, 1, 1, 1), layer_types=TYPES) if n > 2 else None
+    layers = layers or find_layers(model, batch, layer_types=TYPES)
+    with Capture(model, layers, n, batch.device) as run:
+        values = run(batch).clone()
+        assert run.pieces == pieces
+        again = run(batch)
+        assert run.pieces == pieces
+    alone = torch.cat([capture(model, layers, image[None]) for image in batch])
+    torch.testing.assert_close(values, alone, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(again, values, atol=0, rtol=0)
+
+
+def test_one_image_that_does_not_fit_is_an_error():
+    class Never(Small):
+        def forward(self, x):
+            if len(x) > 3:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().forward(x)
+
+    model = Never().eval()
+    layers = layers_of(model, 16)
+
+    def forward(x):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model.forward = forward
+    with Capture(model, layers, 4, torch.device("cpu")) as run, pytest.raises(torch.OutOfMemoryError):
+        run(torch.randn(4, 3, 16, 16))
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
+def test_half_precision_comes_close_and_its_means_are_float32(name, precision):
+    torch.manual_seed(0)
+    model = with_statistics(timm.create_model(name, pretrained=False, **({"img_size": 32} if "vit" in name else {})))
+    batch = torch.randn(4, 3, 32, 32)
+    layers = layers_of(model)
+    kinds = set()
+    handle = model.register_forward_hook(lambda module, args, out: kinds.add(out.dtype))
+    with Capture(model, layers, 4, batch.device, precision=precision) as run:
+        half = run(batch).clone()
+    handle.remove()
+    whole = capture(model, layers, batch)
+    assert kinds == {getattr(torch, precision)}, "the network itself ran in half precision"
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, whole)
+    assert (half - whole).abs().max() / whole.abs().max() < 0.02
+    assert len(half.unique()) > len(half.bfloat16().unique()), "means are not rounded to half precision"
+
+
+# --------------------------------------------------------------------------- linear layers of blocks
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "left_out"),
+    [
+        ("swin_tiny_patch4_window7_224", {}, ["layers.1.downsample.reduction", "layers.2.downsample.reduction",
+                                              "layers.3.downsample.reduction"]),
+        ("test_vit", {}, []),
+        ("test_convnext", {}, []),
+    ],
+)  # fmt: skip
+def test_linear_layers_outside_of_blocks_may_be_left_out(name, kwargs, left_out):
+    with torch.device("meta"):
+        model = timm.create_model(name, pretrained=False, **kwargs).eval()
+        size = timm.data.resolve_data_config({}, model=model)["input_size"][1]
+        example = torch.empty(3, 3, size, size)
+        every, inside = (
+            [each.name for each in find_layers(model, example, layer_types=TYPES, linear=rule)]
+            for rule in ("all", "blocks")
+        )
+    assert [each for each in every if each not in inside] == left_out
+    assert [each for each in every if each in inside] == inside
+
+
+def test_a_network_without_attention_keeps_all_its_linear_layers():
+    model = Small().eval()
+    example = torch.randn(3, 3, 16, 16)
+    every, inside = (find_layers(model, example, layer_types=TYPES, linear=rule) for rule in ("all", "blocks"))
+    assert every == inside

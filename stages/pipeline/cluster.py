@@ -126,7 +126,7 @@ def run_jobs(function: Callable[[Any], Any], jobs: Sequence[Any], names: Sequenc
     # worker processes are kept between jobs, also those with a GPU, which Ray would else start anew for each
     make_task = ray.remote(
         num_cpus=int(need == "CPU"), num_gpus=int(need == "GPU"), max_retries=_RETRIES, max_calls=0,
-        runtime_env={"env_vars": _variables()},
+        runtime_env={"env_vars": _variables(need)},
     )  # fmt: skip
     task = make_task(_task())
     waiting, running, quiet = iter(range(len(jobs))), {}, False
@@ -169,12 +169,13 @@ def _cancel(ray: Any, running: list[Any]) -> None:
         ray.cancel(ref, force=True)
 
 
-def _variables() -> dict[str, str]:
+def _variables(need: str) -> dict[str, str]:
     """Environment of a worker process: the machine knobs of the study, thread limits, and jobs that stay where they are."""
     taken = {name: value for name, value in os.environ.items() if name.startswith("MIS_") or name in _THREADS}
     taken.pop("MIS_WORKERS", None)  # for all of the cluster
     # all GPUs of a machine stay visible, so that a kept process can go from one to another
-    return taken | {"MIS_EXECUTOR": "local", "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}
+    kept = {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}
+    return taken | kept | {"MIS_EXECUTOR": "local", "MIS_DEVICE": "cuda" if need == "GPU" else "cpu"}
 
 
 @contextlib.contextmanager

@@ -109,6 +109,13 @@ def user_module(name: str, code: Path) -> ModuleType:
     return module
 
 
+def code_digest(row: Mapping[str, Any], code: Path) -> str:
+    """Digest of the user's file behind a constructor `module:function`, empty for packages."""
+    name, mark, _ = str(row["constructor"]).partition(":")
+    path = code / f"{name.replace('.', '/')}.py"
+    return sha256_file(path) if mark and path.is_file() else ""
+
+
 def constructor(row: Mapping[str, Any], code: Path) -> Callable[..., Any]:
     """The callable behind `constructor`: `module:function`, a timm name, or a torchvision name."""
     import timm

@@ -82,6 +82,7 @@ class Units:
 
     layer_types: tuple[str, ...] = one_of(*LAYER_TYPES)
     drop_first_last: bool = field()
+    linear: str = one_of("all", "blocks")
     norm_act: str = one_of("before", "after")
 
 
@@ -91,6 +92,7 @@ class Activations:
 
     n_extremes: int = number(2)
     batch_size: int = number(1, 4096)
+    precision: str = one_of("float32", "float16", "bfloat16")
     max_failed: float = number(0, 1)
     keep: tuple[str, ...] = field()
     keep_file: str = field()

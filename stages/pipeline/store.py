@@ -8,11 +8,13 @@ if its bytes have the size and digest that its sidecar names; anything else is m
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,30 +67,55 @@ class WorkStore:
         found = self.find(phase, ingredients, suffix)
         if found is not None:
             return found
+        with self.locked(phase, [ingredients], suffix):
+            return self.find(phase, ingredients, suffix) or self.write(phase, ingredients, suffix, make)
+
+    def write(self, phase: str, ingredients: Ingredients, suffix: str, make: Callable[[Path], None]) -> Path:
+        """Write the file anew, read-only, because an out may share its bytes; to be called with its lock held."""
         path = self.path(phase, ingredients, suffix)
-        with self._locked(path):
-            found = self.find(phase, ingredients, suffix)
-            if found is not None:
-                return found
-            for left_over in path.parent.glob(f".{path.name}.*.part"):
-                left_over.unlink()  # of a killed process: nobody else writes while the lock is held
-            with atomic_path(path) as part:
-                make(part)
-                note = {"ingredients": ingredients, "size": part.stat().st_size, "sha256": sha256_file(part)}
-            write_json(path.with_name(path.name + ".json"), note)
+        for left_over in path.parent.glob(f".{path.name}.*.part"):
+            left_over.unlink()  # of a killed process: nobody else writes while the lock is held
+        with atomic_path(path, mode=0o444) as part:
+            make(part)
+            note = {"ingredients": ingredients, "size": part.stat().st_size, "sha256": sha256_file(part)}
+        write_json(path.with_name(path.name + ".json"), note)
         return path
 
+    def remove(self, phase: str, ingredients: Ingredients, suffix: str) -> None:
+        """Forget a file that nothing needs any more."""
+        path = self.path(phase, ingredients, suffix)
+        for each in (path.with_name(path.name + ".json"), path, path.with_name(path.name + ".lock")):
+            each.unlink(missing_ok=True)
+
     @contextlib.contextmanager
-    def _locked(self, path: Path) -> Iterator[None]:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path.with_name(path.name + ".lock"), "w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # given back by the system even if this process is killed
+    def locked(self, phase: str, wanted: Iterable[Ingredients], suffix: str) -> Iterator[None]:
+        """Hold the locks of several files. They are taken in the order of their paths, so that two processes that want some
+        of the same never wait for each other in a circle.
+        """
+        with contextlib.ExitStack() as stack:
+            for path in sorted({self.path(phase, each, suffix) for each in wanted}):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = stack.enter_context(open(path.with_name(path.name + ".lock"), "w"))
+                fcntl.flock(file, fcntl.LOCK_EX)  # given back by the system even if this process is killed
             yield
 
 
-def place(stored: Path, target: Path) -> None:
-    """Put a stored file into an out: copied, because DVC and the store must not share a file that either may rewrite."""
-    import shutil
+def link_out(stored: Path, target: Path) -> None:
+    """Put a stored file into an out without a second copy of its bytes; on another disk it is copied.
 
-    with atomic_path(target) as part:
-        shutil.copyfile(stored, part)
+    Both names belong to one read-only file. Whoever changes an out replaces it, as DVC and every stage here do, and the
+    store keeps its own.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(stored, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with atomic_path(target) as part:
+            shutil.copyfile(stored, part)
+
+
+# another disk; a file system without links, or with too many of them on this file; not allowed by this one
+_NO_LINKS = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EACCES)

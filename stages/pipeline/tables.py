@@ -27,7 +27,7 @@ FACTS = ["layer_type", "layer_index", "depth", "width"]
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike[str], mode: int = 0o644) -> Iterator[Path]:
     """Temporary path beside `path` that replaces it when the block ends well, and vanishes when it does not.
 
     Raises OSError with ENOSPC and the name of the target for a full disk, however the writing library reports it.
@@ -40,7 +40,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield Path(name)
         with open(name, "rb") as written:
             os.fsync(written.fileno())
-        os.chmod(name, 0o644)
+        os.chmod(name, mode)
         os.replace(name, target)
     except BaseException as error:
         with contextlib.suppress(FileNotFoundError):

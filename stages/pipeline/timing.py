@@ -22,9 +22,9 @@ def runs_file() -> Path:
 def timed() -> Iterator[None]:
     """Append wall time, CPU time with workers, and peak memory of this process and of its largest worker.
 
-    Commands that only show something (--timing, --export) are no runs of a stage.
+    Commands that only show something (--timing, --export, --plan) are no runs of a stage.
     """
-    if {"--timing", "--export"} & set(sys.argv[1:]):
+    if {"--timing", "--export", "--plan"} & set(sys.argv[1:]):
         yield
         return
     start, ended = time.monotonic(), "stopped"

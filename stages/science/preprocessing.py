@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as F
 
 from stages.errors import StudyError
 
-VERSION = 1
+VERSION = 2
 _INTERPOLATIONS = {
     "bicubic": InterpolationMode.BICUBIC,
     "bilinear": InterpolationMode.BILINEAR,
@@ -78,7 +78,8 @@ class Preprocessing:
 
     def fit(self, pixels: NDArray[np.uint8]) -> Tensor:
         """Pixels (height, width, 3) as a uint8 tensor (3, crop, crop)."""
-        picture = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)
+        # torch wants to be able to write; what cannot be written, as a packed picture, is copied
+        picture = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).permute(2, 0, 1)
         height, width = picture.shape[1:]
         mode = _INTERPOLATIONS[self.interpolation]
         if self.mode == "squash":
@@ -89,18 +90,17 @@ class Preprocessing:
             size = [height * self.resize // short, width * self.resize // short]
         if [height, width] != size:
             picture = F.resize(picture, size, interpolation=mode, antialias=True)
-        return F.center_crop(picture, [self.crop, self.crop])
+        return picture if size == [self.crop, self.crop] else F.center_crop(picture, [self.crop, self.crop])
+
+    def normalised(self, stacked: Tensor) -> Tensor:
+        """Network input, float32, of fitted pictures (images, 3, crop, crop) uint8, on their device."""
+        mean = torch.tensor(self.mean, device=stacked.device).view(3, 1, 1) * 255
+        std = torch.tensor(self.std, device=stacked.device).view(3, 1, 1) * 255
+        return (stacked.float() - mean) / std
 
     def batch(self, pictures: Sequence[NDArray[np.uint8]], device: str | torch.device = "cpu") -> Tensor:
         """Normalised float32 batch (images, 3, crop, crop) on the device; bytes travel, floats do not."""
-        if all(pixels.shape == (self.crop, self.crop, 3) for pixels in pictures) and self.resize == self.crop:
-            stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
-        else:
-            stacked = torch.stack([self.fit(pixels) for pixels in pictures])
-        stacked = stacked.to(device)
-        mean = torch.tensor(self.mean, device=device).view(3, 1, 1) * 255
-        std = torch.tensor(self.std, device=device).view(3, 1, 1) * 255
-        return (stacked.float() - mean) / std
+        return self.normalised(torch.stack([self.fit(pixels) for pixels in pictures]).contiguous().to(device))
 
 
 @dataclass(frozen=True)

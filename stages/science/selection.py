@@ -25,7 +25,7 @@ VERSION = 1
 _RANKED_AT_ONCE = 1024  # units whose lists are sorted and unpacked together
 _BLOCK = 128  # units scanned together: thresholds and buffers of a block stay in the second-level cache
 _ROWS = 1024  # units unpacked together, so that the temporaries stay small beside the result
-_MIX_1, _MIX_2 = (
+MIX_1, MIX_2 = (
     np.uint32(0x85EBCA6B),
     np.uint32(0xC2B2AE35),
 )  # MurmurHash3 finaliser (Appleby, public domain)
@@ -35,8 +35,8 @@ _UNMIX_2 = np.uint32(pow(0xC2B2AE35, -1, 2**32))
 
 @numba.njit(inline="always")
 def _finalise(h):  # every step is cast because numba widens to 64 bits
-    h = np.uint32((h ^ (h >> np.uint32(16))) * _MIX_1)
-    h = np.uint32((h ^ (h >> np.uint32(13))) * _MIX_2)
+    h = np.uint32((h ^ (h >> np.uint32(16))) * MIX_1)
+    h = np.uint32((h ^ (h >> np.uint32(13))) * MIX_2)
     return np.uint32(h ^ (h >> np.uint32(16)))
 
 
@@ -50,8 +50,8 @@ def mix32(images: NDArray[np.integer], unit_keys: NDArray[np.uint64]) -> NDArray
     low, high = _split(np.asarray(unit_keys, dtype=np.uint64))
     with np.errstate(over="ignore"):
         h = np.asarray(images).astype(np.uint32) ^ low
-        h = (h ^ (h >> np.uint32(16))) * _MIX_1
-        h = (h ^ (h >> np.uint32(13))) * _MIX_2
+        h = (h ^ (h >> np.uint32(16))) * MIX_1
+        h = (h ^ (h >> np.uint32(13))) * MIX_2
         return h ^ (h >> np.uint32(16)) ^ high
 
 
@@ -189,11 +189,11 @@ def _best(buffer, counts, first, inverted):
 
 
 class NotFinite(StudyError):
-    """A unit value is NaN or infinite; `row` and `unit` say where in the offered batch."""
+    """A unit value is NaN or infinite; `image` and `unit` say whose."""
 
-    def __init__(self, row: int, unit: int, value: float) -> None:
-        super().__init__(f"value {value} of unit column {unit} for image {row} of the batch is not a finite number")
-        self.row, self.unit, self.value = row, unit, value
+    def __init__(self, image: int, unit: int, value: float) -> None:
+        super().__init__(f"value {value} of unit column {unit} for image {image} is not a finite number")
+        self.image, self.unit, self.value = image, unit, value
 
 
 @dataclass(frozen=True)
@@ -216,10 +216,19 @@ class Extremes:
     """Running selection for units with the given keys (uint64); k images a side.
 
     Memory: two buffers of 2(k+1) keys of 8 bytes a unit, twice the final state, whatever the number of images;
-    `keys` and `ranked` each add their result, once the final state.
+    `keys` and `ranked` each add their result, once the final state. `state` (the result of `keys`) and `n_images`
+    continue an earlier selection of these units.
     """
 
-    def __init__(self, unit_keys: NDArray[np.uint64], k: int, *, threads: int = 1) -> None:
+    def __init__(
+        self,
+        unit_keys: NDArray[np.uint64],
+        k: int,
+        *,
+        threads: int = 1,
+        state: tuple[NDArray[np.uint64], NDArray[np.uint64]] | None = None,
+        n_images: int = 0,
+    ) -> None:
         if k < 1:
             raise ValueError(f"k is {k}, it must be at least 1")
         self.unit_keys = np.ascontiguousarray(unit_keys, dtype=np.uint64)
@@ -227,7 +236,7 @@ class Extremes:
         # threads that live as long as the object: starting them for every batch would take as long as scanning it.
         # The caller works too: helpers alone, woken for a few milliseconds, often share one core.
         self._helpers = ThreadPoolExecutor(threads - 1) if threads > 1 else None
-        self.n_images = 0
+        self.n_images = n_images
         units = len(self.unit_keys)
         self._kept = k + 1  # one more than asked for tells whether the last one is tied with an image outside
         self._low, self._high = _split(self.unit_keys)
@@ -236,6 +245,13 @@ class Extremes:
         self._counts = np.zeros((2, units), dtype=np.int64)
         self._bounds = np.repeat(np.array([[-np.inf], [np.inf]], dtype=np.float32), units, axis=1)
         self._bound_mixes = np.repeat(np.array([[0], [0xFFFFFFFF]], dtype=np.uint32), units, axis=1)
+        for side, packed in enumerate(state or ()):
+            count = packed.shape[1]
+            self._buffers[side, :, :count] = packed if side == 0 else ~packed
+            self._counts[side] = count
+            if count == self._kept:  # fewer bound nothing yet
+                self._bounds[side] = unpack(packed[:, -1], self.unit_keys)[0]
+                self._bound_mixes[side] = packed[:, -1].astype(np.uint32)
 
     def update(self, values: NDArray[np.float32], images: NDArray[np.integer]) -> None:
         """Offer a batch: values (images, units) float32 and the image numbers. Each image must be offered once.
@@ -260,7 +276,7 @@ class Extremes:
         bad = [place for place in places if place >= 0]
         if bad:
             row, unit = divmod(min(bad), units)
-            raise NotFinite(row, unit, float(values[row, unit]))
+            raise NotFinite(int(images[row]), unit, float(values[row, unit]))
         self.n_images += len(images)
 
     def keys(self, first: int = 0, last: int | None = None) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
@@ -334,7 +350,7 @@ def tie_share(values: NDArray[np.float32], tied_beyond: NDArray[np.bool_], count
     return same.mean(axis=1, dtype=np.float64).astype(np.float32)
 
 
-_BIN_BITS, _N_BINS, _LOWEST = (
+BIN_BITS, N_BINS, LOWEST = (
     32,
     22,
     -352,
@@ -349,7 +365,7 @@ class Moments:
     """
 
     def __init__(self, n_units: int) -> None:
-        self.bins = np.zeros((2, _N_BINS, n_units), dtype=np.int64)
+        self.bins = np.zeros((2, N_BINS, n_units), dtype=np.int64)
         self.nonpositive = np.zeros(n_units, dtype=np.int64)
         self.n_images = 0
 
@@ -394,8 +410,8 @@ def _add_exactly(bins: NDArray[np.int64], values: NDArray[np.float64]) -> None:
     rest = values.copy()
     for _ in range(3):  # 53 bits touch at most three bins
         _, exponent = np.frexp(rest)
-        place = np.clip((exponent - 1 - _LOWEST) // _BIN_BITS, 0, _N_BINS - 1)
-        scale = np.ldexp(1.0, _LOWEST + place * _BIN_BITS)
+        place = np.clip((exponent - 1 - LOWEST) // BIN_BITS, 0, N_BINS - 1)
+        scale = np.ldexp(1.0, LOWEST + place * BIN_BITS)
         piece = np.trunc(rest / scale)
         bins[place, columns] += piece.astype(np.int64)
         rest -= piece * scale
@@ -404,11 +420,11 @@ def _add_exactly(bins: NDArray[np.int64], values: NDArray[np.float64]) -> None:
 def _round_bins(bins: NDArray[np.int64]) -> NDArray[np.float64]:
     """Nearest float64 of the exact sum: carries are moved up first, so equal sums give equal bits."""
     carried = bins.copy()
-    for place in range(_N_BINS - 1):
-        carry = carried[place] >> _BIN_BITS
-        carried[place] -= carry << _BIN_BITS
+    for place in range(N_BINS - 1):
+        carry = carried[place] >> BIN_BITS
+        carried[place] -= carry << BIN_BITS
         carried[place + 1] += carry
     total = np.zeros(bins.shape[1])
-    for place in reversed(range(_N_BINS)):
-        total += np.ldexp(carried[place].astype(np.float64), _LOWEST + place * _BIN_BITS)
+    for place in reversed(range(N_BINS)):
+        total += np.ldexp(carried[place].astype(np.float64), LOWEST + place * BIN_BITS)
     return total

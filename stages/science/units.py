@@ -6,8 +6,9 @@ tracing one forward pass, so only what really runs counts, in the order of its f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from stages.errors import StudyError
 from stages.science.taps import Tap
 
-VERSION = 2
+VERSION = 3
 TOLERANCE = 1e-5  # largest difference of a unit's value alone and in a batch, relative to its layer's largest value
 
 
@@ -88,11 +89,14 @@ def find_layers(
     *,
     layer_types: Sequence[str],
     drop_first_last: bool = True,
+    linear: str = "all",
     norm_act: str = "before",
     taps: Sequence[Tap] = (),
 ) -> list[Layer]:
     """Wanted layers in the order of their first call, traced on `example` (3 or more images, C, H, W).
 
+    linear: "blocks" leaves out, in a network that has attention, linear layers outside of attention and feed-forward
+    blocks (a patch embedding, the merging of patches, a position bias), which are told by the class of a module around them.
     norm_act: "before" reads a norm layer with a built-in activation in front of that activation, "after" behind it.
     taps: further places to read, whatever their type.
     Raises StudyError if nothing is left.
@@ -129,12 +133,33 @@ def find_layers(
         for i, (name, path, call, tap, kind, batch_axis, axis, width) in enumerate(wanted)
     ]  # fmt: skip
     layers = layers[1:-1] if drop_first_last else layers
+    if linear == "blocks":  # after depth is counted, so that a layer has one depth under both rules
+        outside = _outside_blocks(model)
+        layers = [layer for layer in layers if layer.layer_type != "Linear" or layer.module not in outside]
     if not layers:
         raise StudyError(
             f"no layer is left of {len(wanted)} with units.layer_types = {', '.join(layer_types)}"
             + (" after the first and the last are left out (units.drop_first_last)" if drop_first_last else "")
         )
     return layers
+
+
+_ATTENTION = re.compile("attn|attention|^xca$", re.I)
+_BLOCKS = re.compile("attn|attention|^xca$|mlp|feedforward|ffn|swiglu", re.I)
+_OTHER_MLPS = re.compile("posbias$|positionbias$|^relpos|head$", re.I)  # a position bias inside an attention; a classifier
+
+
+def _outside_blocks(model: nn.Module) -> set[str]:
+    """Paths of linear layers outside of attention and feed-forward blocks, if the network has attention at all."""
+    kind = {path: type(module).__name__ for path, module in model.named_modules()}
+    if not any(_ATTENTION.search(name) for path, name in kind.items() if path):
+        return set()
+
+    def inside(path: str) -> bool:
+        around = [kind[path.rsplit(".", up)[0]] for up in range(1, path.count(".") + 1)]
+        return any(_BLOCKS.search(name) for name in around) and not any(_OTHER_MLPS.search(name) for name in around)
+
+    return {path for path, module in model.named_modules() if isinstance(module, nn.Linear) and not inside(path)}
 
 
 def _trace(
@@ -196,19 +221,58 @@ def unit_values(output: Tensor, batch_size: int, batch_axis: int, channel_axis: 
     return value.reshape(batch_size, -1, value.shape[-1]).mean(dim=1, dtype=torch.float32)
 
 
+PRECISIONS = {"float32": None, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def _plain_batch_norm(module: nn.Module, tap: str) -> bool:
+    """Whether what is read of a module is, in evaluation, one factor and one summand a channel of its input."""
+    act = _fused_activation(module)
+    return (
+        (type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d) or type(module).__name__ == "BatchNormAct2d")
+        and isinstance(module, nn.modules.batchnorm._BatchNorm)
+        and module.running_mean is not None
+        and (tap != "output" or act is None or isinstance(act, nn.Identity))
+    )
+
+
+def _factors(norm: Any) -> tuple[Tensor, Tensor]:
+    """Factor and summand (channels,) float32 of a batch norm in evaluation."""
+    scale = torch.rsqrt(norm.running_var.double() + norm.eps)
+    scale = scale if norm.weight is None else scale * norm.weight.double()
+    shift = -norm.running_mean.double() * scale
+    return scale.float(), (shift if norm.bias is None else shift + norm.bias.double()).float()
+
+
 class Capture:
     """Runs a network and collects every unit of the given layers in one preallocated buffer.
 
     Use as a context manager; hooks are removed at the end. `capture(batch)` returns a view (images, units) float32
     of the buffer, valid until the next call; units are in layer order.
+
+    precision: float32, or float16 or bfloat16 for autocast of the network; means are float32 always.
+    shortcut: read a map once where a convolution and the batch norm on it are both wanted. The norm's means are then
+    those of the convolution, scaled and shifted: equal but for rounding, at half the memory traffic.
+    pieces: parts in which a batch runs; doubled whenever the device runs out of memory, and kept.
     """
 
-    def __init__(self, model: nn.Module, layers: Sequence[Layer], batch_size: int, device: torch.device) -> None:
-        self._model, self._layers = model, layers
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Sequence[Layer],
+        batch_size: int,
+        device: torch.device,
+        *,
+        precision: str = "float32",
+        shortcut: bool = True,
+    ) -> None:
+        self._model, self._layers, self._shortcut, self._device = model, layers, shortcut, device
+        self._dtype = PRECISIONS[precision]
+        self.pieces = 1
         self.n_units = sum(layer.width for layer in layers)
         self.buffer = torch.empty((batch_size, self.n_units), dtype=torch.float32, device=device)
         self._counts: dict[tuple[str, str], int] = {}
-        self._filled = 0
+        self._done: set[int] = set()  # first units of the layers that this forward pass has filled
+        self._last: tuple[Tensor | None, int, int] = None, 0, 0  # the latest map read: itself, its version, its first unit
 
     def __enter__(self) -> Capture:
         self._context = _hooks()
@@ -227,15 +291,41 @@ class Capture:
                     return
                 call = self._counts.get(place, 0)
                 self._counts[place] = call + 1
-                if call in calls:
-                    layer, start = calls[call]
-                    self.buffer[: self._size, start : start + layer.width] = unit_values(
-                        value, self._size, layer.batch_axis, layer.channel_axis
+                if call not in calls:
+                    return
+                layer, start = calls[call]
+                if start not in self._done:
+                    self._slot(start, layer.width).copy_(
+                        unit_values(value, self._size, layer.batch_axis, layer.channel_axis)
                     )
-                    self._filled += 1
+                    self._done.add(start)
+                if layer.layer_type == "Conv" and layer.tap == "output":
+                    self._last = value, value._version, start
 
-            _read(add, self._model.get_submodule(path), tap, store)
+            module = self._model.get_submodule(path)
+            norm = self._shortcut and set(calls) == {0} and calls[0][0].layer_type == "BatchNorm"
+            if norm and _plain_batch_norm(module, tap):
+                self._follow(add, module, *calls[0])
+            _read(add, module, tap, store)
         return self
+
+    def _slot(self, start: int, width: int) -> Tensor:
+        return self.buffer[self._row : self._row + self._size, start : start + width]
+
+    def _follow(self, add: Any, norm: nn.Module, layer: Layer, start: int) -> None:
+        """Before a batch norm runs: if its input is the map just read, its means are known."""
+        factor, summand = _factors(norm)
+
+        def known(_: nn.Module, args: tuple[Any, ...]) -> None:
+            value, version, source = self._last
+            fresh = not self._counts.get((layer.module, layer.tap), 0)
+            if fresh and args and args[0] is value and value is not None and value._version == version:
+                torch.addcmul(
+                    summand, self._slot(source, layer.width), factor, out=self._slot(start, layer.width)
+                )
+                self._done.add(start)
+
+        add(norm.register_forward_pre_hook(known))
 
     def __exit__(self, *exc: object) -> None:
         self._context.__exit__(*exc)
@@ -243,25 +333,44 @@ class Capture:
     @torch.no_grad()
     def __call__(self, batch: Tensor) -> Tensor:
         """Unit values (images, units) float32 for a batch (images, C, H, W)."""
+        while True:
+            try:
+                size = -(-len(batch) // self.pieces)
+                for self._row in range(0, len(batch), size):
+                    self._run(batch[self._row : self._row + size])
+                return self.buffer[: len(batch)]
+            except torch.OutOfMemoryError:
+                self._last = None, 0, 0
+                if self.pieces >= len(batch):
+                    raise
+                self.pieces = min(2 * self.pieces, len(batch))
+                torch.cuda.empty_cache()
+
+    def _run(self, batch: Tensor) -> None:
         self._counts.clear()
-        self._filled, self._size = 0, len(batch)
-        self.output = self._model(batch)
-        if self._filled != len(self._layers):
+        self._done.clear()
+        self._size = len(batch)
+        cast = nullcontext() if self._dtype is None else torch.autocast(self._device.type, dtype=self._dtype)
+        with cast:
+            self.output = self._model(batch)
+        self._last = None, 0, 0  # a map may be large
+        if len(self._done) != len(self._layers):
             raise StudyError(
-                f"{self._filled} of {len(self._layers)} layers were reached; the network's path depends on its input"
+                f"{len(self._done)} of {len(self._layers)} layers were reached; the network's path depends on its input"
             )
-        return self.buffer[: self._size]
 
 
 def check_independence(model: nn.Module, layers: Sequence[Layer], images: Tensor) -> None:
     """Check that a unit's value of an image does not depend on the other images of its batch.
 
-    A wrong axis, a regrouping in another order or a network left in training mode shows here. Compares each of the
-    `images` (n, C, H, W) alone and in the batch, to TOLERANCE relative to the largest value in the layer.
+    A wrong axis, a regrouping in another order or a network left in training mode shows here, and a norm whose means
+    do not follow from those of its convolution. Compares each of the `images` (n, C, H, W) alone, every map read by
+    itself, and in the batch, to TOLERANCE relative to the largest value in the layer.
     Raises StudyError naming the layers. Values that are not finite pass: the run itself names layer and image.
     """
     with Capture(model, layers, len(images), images.device) as capture:
         together = capture(images).clone()
+    with Capture(model, layers, 1, images.device, shortcut=False) as capture:
         alone = torch.cat([capture(image[None]).clone() for image in images])
     wrong, offset = [], 0
     for layer in layers:

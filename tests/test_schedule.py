@@ -1,0 +1,102 @@
+"""Who shares a pass, and what the plan says before anything runs."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from stages import activations, counting, schedule
+from stages.errors import StudyError
+from stages.pipeline import store as stores
+from stages.pipeline.params import load_params
+from stages.science.selection import Extremes, Moments
+
+
+def test_networks_of_a_pass_fit_into_memory_together():
+    views, sizes = list("aabaa"), [3.0, 3.0, 1.0, 9.0, 2.0]
+    assert schedule.grouped(views, 8, sizes, 6.0) == [[0, 1], [3], [4, 2]], "the one that is too large runs alone"
+    assert schedule.grouped(views, 8, sizes, 100.0) == [[0, 1, 3, 4, 2]]
+    assert schedule.grouped(views, 2, sizes, 100.0) == [[0, 1], [3, 4], [2]]
+
+
+def test_the_budget_is_that_of_the_variable_for_all_workers(monkeypatch):
+    monkeypatch.setenv("MIS_WORKERS", "2")
+    monkeypatch.setattr(schedule, "_free_memory", lambda: 80)
+    assert schedule.memory_budget() == 20
+    monkeypatch.setenv("MIS_MEMORY_GB", "3")
+    assert schedule.memory_budget() == 1.5 * 2**30
+    for wrong in ("0", "-1", "much", "nan"):
+        monkeypatch.setenv("MIS_MEMORY_GB", wrong)
+        with pytest.raises(StudyError, match=r"MIS_MEMORY_GB is .*, it must be a number of gigabytes above 0"):
+            schedule.memory_budget()
+
+
+def test_the_planned_memory_is_that_of_the_arrays():
+    units, k, batch = 300, 20, 16
+    extremes, moments = Extremes(np.arange(units, dtype=np.uint64), k), Moments(units)
+    extremes.update(np.random.default_rng(0).normal(size=(batch, units)).astype(np.float32), np.arange(batch))
+    held = extremes._buffers.nbytes + moments.bins.nbytes + moments.nonpositive.nbytes + 4 * batch * units
+    final = 2 * (k + 1) * 8 * units
+    assert schedule.state_bytes(units, k, batch, on_device=False) == held + final
+
+
+def test_the_planned_files_have_the_size_of_those_that_are_written(finished_study):
+    found = finished_study.folder / "activations" / "tiny.safetensors"
+    planned = schedule.extremes_bytes(14, 20)
+    assert 0 < found.stat().st_size - planned < 2500, "the header is not planned"
+
+
+def test_counts_are_those_of_a_network_made_by_hand(study):
+    # by hand: conv 3 -> 4 (3 x 3, padded) on 32 x 32, a norm, conv 4 -> 6 (1 x 1), mean, linear 6 -> 4
+    study.code.mkdir()
+    (study.code / "hand.py").write_text(
+        "from torch import nn\n\n"
+        "def make():\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 6, 1),\n"
+        "                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4))\n"
+    )
+    preprocessing = json.dumps({"crop": 32, "resize": 32, "mean": [0.5] * 3, "std": [0.5] * 3})
+    row = {"name": "hand", "constructor": "hand:make", "kwargs": "", "taps": "", "preprocessing": preprocessing}
+    found = counting.count(counting.Job(row, load_params(study.folder / "params.yaml").units, study.code))
+    assert found["layers"] == [["BatchNorm", 1, 4], ["Conv", 1, 6]], "the first and the last layer are left out"
+    assert found["n_units"] == 10
+    assert found["n_params"] == (27 * 4 + 4) + 8 + (4 * 6 + 6) + (6 * 4 + 4)
+    assert found["flops"] == 2 * (32 * 32 * (27 * 4 + 4 * 6) + 6 * 4)
+    assert found["input_size"] == 32
+
+
+def run_plan(study, capsys):
+    flags = study._flags("params.yaml", "images", "code", "models")
+    activations.main([*flags, "--plan"])
+    return capsys.readouterr().out
+
+
+def test_the_plan_tells_what_would_run_and_computes_nothing(drawn_study, capsys, monkeypatch):
+    drawn_study.params(activations__max_failed=1.0)
+    drawn_study.roster({"name": "net"}, {"name": "other"}, {"name": "chance", "constructor": "control:chance",
+                                                             "role": "control", "weights": "none"})  # fmt: skip
+    drawn_study.run_models()
+    monkeypatch.setenv("MIS_WORKERS", "1")
+    told = run_plan(drawn_study, capsys)
+    assert "2 networks, 28 units, 60 images; 0 networks are in the store, 2 would run in 2 passes on 1 workers" in told
+    assert "pictures decoded 120 times, forward passes 120" in told
+    assert "time: about" in told
+    assert not (stores.WorkStore.open().folder / "extremes").exists()
+    monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "2")
+    told = run_plan(drawn_study, capsys)
+    assert "pass 1: 2 networks" in told
+    assert "pictures decoded 60 times, forward passes 120" in told
+    drawn_study.run_activations()
+    told = run_plan(drawn_study, capsys)
+    assert "found in the store: 2 networks" in told
+    assert "0 would run in 0 passes" in told
+
+
+def test_the_plan_warns_of_a_disk_that_is_too_small(drawn_study, capsys, monkeypatch):
+    drawn_study.roster({"name": "net"})
+    drawn_study.run_models()
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr(schedule.shutil, "disk_usage", lambda _: usage)
+    assert "That is more than is free: point MIS_STORE to a larger disk" in run_plan(drawn_study, capsys)
