@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import tomllib
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,8 +22,8 @@ from tests.rules import ROOT
 
 NAMES = [f"job {i}" for i in range(8)]
 MEMORY = 80 * 2**20  # of the object store of a machine, about the least that Ray takes
-# a lost machine is noticed after two seconds instead of twenty
-CHECKS = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
+# a lost machine is noticed after five seconds instead of twenty; less, and a busy one would count as lost
+CHECKS = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 10}
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +56,16 @@ def two_machines(machines, monkeypatch):
     monkeypatch.setenv("MIS_EXECUTOR", "ray")
     monkeypatch.setenv("RAY_ADDRESS", machines.address)
     monkeypatch.delenv("MIS_WORKERS")
-    monkeypatch.setattr(cluster, "_RETRIES", 1)
     return machines
 
 
-def lose_one(machines):
-    machines.remove_node(sorted(machines.worker_nodes, key=lambda node: node.node_id)[0], allow_graceful=False)
+def lose(machines, number=None):
+    """Kill the machine whose main process has this number, or any."""
+    for node in list(machines.worker_nodes):
+        if number in (None, node.all_processes["raylet"][0].process.pid):
+            machines.remove_node(node, allow_graceful=False)
+            return
+    pytest.fail(f"no machine has the process {number}")
 
 
 def where(number):
@@ -129,7 +134,8 @@ def test_jobs_run_on_both_machines_as_they_would_here(two_machines, monkeypatch)
     assert {(result[2], *result[3], *result[4:]) for result in found.values()} == {(os.getcwd(), "1", "cpu", "local", 1)}
 
 
-def test_failures_have_the_same_words_and_a_dying_worker_costs_its_job_alone(two_machines, tmp_path):
+def test_failures_have_the_same_words_and_a_dying_worker_costs_its_job_alone(two_machines, monkeypatch, tmp_path):
+    monkeypatch.setattr(cluster, "_RETRIES", 1)
     found = dict(run_jobs(some_fail, [(i, tmp_path) for i in range(8)], NAMES))
     died = found.pop(5)
     assert found == {
@@ -140,12 +146,12 @@ def test_failures_have_the_same_words_and_a_dying_worker_costs_its_job_alone(two
 
 
 def test_jobs_of_a_lost_machine_run_on_the_other(two_machines, tmp_path):
-    def lose():
-        while not list(tmp_path.iterdir()):
+    def lose_one_at_work():
+        while not (begun := [path.read_text() for path in tmp_path.iterdir() if path.stat().st_size]):
             time.sleep(0.05)
-        lose_one(two_machines)
+        lose(two_machines, int(begun[0]))
 
-    thread = threading.Thread(target=lose)
+    thread = threading.Thread(target=lose_one_at_work)
     thread.start()
     found = dict(run_jobs(slow, [(i, tmp_path) for i in range(4)], NAMES))
     thread.join()
@@ -203,6 +209,18 @@ def test_a_job_that_needs_a_gpu_gets_one_where_the_cluster_has_one(two_machines,
         two_machines.remove_node(machine)
 
 
+@pytest.mark.parametrize(("visible", "name"), [(None, "cuda:5"), ("", "cuda:5"), ("3,5,7", "cuda:1")])
+def test_a_gpu_is_counted_among_those_that_its_process_sees(monkeypatch, visible, name):
+    ray = pytest.importorskip("ray", reason="needs Ray: pip install ray")
+    given = SimpleNamespace(get_accelerator_ids=lambda: {"GPU": ["5"]})
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: given)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert cluster._device("GPU") == name
+    assert cluster._device("CPU") == "cpu"
+
+
 def test_a_machine_that_does_not_see_the_folders_is_named(two_machines, monkeypatch, tmp_path):
     usual = cluster._home
 
@@ -256,12 +274,12 @@ def test_a_study_that_loses_a_machine_gives_the_same_bytes(two_machines, drawn_s
     store = tmp_path / "shared store"
     monkeypatch.setenv("MIS_STORE", str(store))
 
-    def lose():
+    def lose_one():
         while not list(store.rglob("*.lock")):
             time.sleep(0.02)
-        lose_one(two_machines)
+        lose(two_machines)
 
-    thread = threading.Thread(target=lose)
+    thread = threading.Thread(target=lose_one)
     thread.start()
     found = contents(drawn_study.run_activations("on a cluster"))
     thread.join()

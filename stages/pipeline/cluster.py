@@ -14,6 +14,7 @@ import platform
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from textwrap import shorten
@@ -269,6 +270,7 @@ def _device(need: str) -> str:
     return f"cuda:{visible.split(',').index(given) if visible else given}"
 
 
+@cache
 def _beside(need: str) -> int:
     """Jobs that can run on this machine at the same time."""
     import ray
