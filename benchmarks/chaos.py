@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from tests.copied_study import Study
 VICTIMS = ("dvc", "stage", "worker", "all")
 MOST_KILLS = 3
 MOST_FAILURES = 3  # of runs that nobody killed, before a study counts as lost
+PATIENCE = 3.0  # seconds in which a worker may appear that is to be killed
 DEADLINE = 900.0  # seconds for one start of `dvc repro` on the tiny study
 SKIPPED = "skipped"
 
@@ -64,9 +66,13 @@ class Process:
 
 @dataclass(frozen=True)
 class Strike:
-    """A blow in the middle of a run: when (seconds after its start), and at whom."""
+    """A blow in the middle of a run: so many seconds after a stage, or a later one, has begun, and at whom.
 
-    moment: float
+    A worker that is not there for some seconds is spared, and its stage is struck.
+    """
+
+    stage: int  # place in the order of stages
+    offset: float
     victim: str
     blow: Callable[[], None] | None = None  # instead of a kill
 
@@ -96,9 +102,11 @@ def processes(folder: Path) -> list[Process]:
     return sorted(listed, key=lambda each: each.number)
 
 
-def start(study: Study, workers: int, strike: Strike | None = None, **settings: str) -> tuple[int, str, str]:
+def start(
+    study: Study, workers: int, strike: Strike | None = None, order: Sequence[str] = (), **settings: str
+) -> tuple[int, str, str]:
     """Exit status of `dvc repro`, what it printed, and who was struck in which stage (empty: nobody)."""
-    struck, began = "", time.monotonic()
+    struck, began, due = "", time.monotonic(), float("inf")
     with tempfile.TemporaryFile("w+") as output:
         dvc = subprocess.Popen(
             [sys.executable, "-m", "dvc", "repro"], cwd=study.folder, env={**study.environment(workers), **settings},
@@ -109,8 +117,12 @@ def start(study: Study, workers: int, strike: Strike | None = None, **settings: 
                 passed = time.monotonic() - began
                 if passed > DEADLINE:
                     raise TimeoutError(f"dvc repro in {study.folder} has not ended after {passed:.0f} seconds")
-                if strike and not struck and passed > strike.moment:
-                    struck = hit(study.folder, dvc, strike)
+                if strike and not struck:
+                    there = processes(study.folder)
+                    if due == float("inf") and any(each.stage in order[strike.stage :] for each in there):
+                        due = passed + strike.offset
+                    if passed >= due:
+                        struck = hit(there, dvc, strike, late=passed >= due + PATIENCE)
                 time.sleep(0.02)
         except BaseException:
             os.killpg(dvc.pid, signal.SIGKILL)
@@ -119,12 +131,12 @@ def start(study: Study, workers: int, strike: Strike | None = None, **settings: 
         return dvc.returncode, output.read(), struck
 
 
-def hit(folder: Path, dvc: subprocess.Popen[bytes], strike: Strike) -> str:
-    """Strike now, if there is such a process; in which stage."""
-    there = processes(folder)
-    stage = next((each.stage for each in reversed(there) if each.kind == "stage"), "")
-    chosen = [each for each in there if each.kind == strike.victim]
-    if strike.victim == "all":
+def hit(there: list[Process], dvc: subprocess.Popen[bytes], strike: Strike, *, late: bool) -> str:
+    """Strike one of the processes now, if there is such a one: who, and in which stage."""
+    stage = next((each.stage for each in reversed(there) if each.kind == "stage"), "no stage")
+    victim = "stage" if late and strike.victim == "worker" else strike.victim
+    chosen = [each for each in there if each.kind == victim]
+    if victim == "all":
         os.killpg(dvc.pid, signal.SIGKILL)
     elif not chosen:
         return ""
@@ -134,17 +146,22 @@ def hit(folder: Path, dvc: subprocess.Popen[bytes], strike: Strike) -> str:
         # a process may end at the moment when it is killed
         with contextlib.suppress(ProcessLookupError):
             os.kill(chosen[-1].number, signal.SIGKILL)
-    return f"{strike.victim} in {stage or 'no stage'}"
+    return f"{victim} in {stage}"
 
 
 def until_done(
-    study: Study, outcome: Outcome, draw: np.random.Generator, strikes: list[Strike], **settings: str
+    study: Study,
+    outcome: Outcome,
+    draw: np.random.Generator,
+    strikes: Sequence[Strike] = (),
+    order: Sequence[str] = (),
+    **settings: str,
 ) -> None:
     """Run a study, struck once a start, and start it again until it is done and all its processes have ended."""
-    strikes = list(strikes)
+    left = list(strikes)
     while True:
-        strike = strikes.pop(0) if strikes else None
-        code, text, struck = start(study, int(draw.integers(1, 4)), strike, **settings)
+        strike = left.pop(0) if left else None
+        code, text, struck = start(study, int(draw.integers(1, 4)), strike, order, **settings)
         outcome.where += [struck] if struck else []
         if code == 0:
             break
@@ -193,6 +210,14 @@ class Peaceful:
     expected: Mapping[str, str]
     seconds: float
     store: Path
+    stages: Mapping[str, float]  # seconds of each stage, in the order in which they ran
+
+    def strike(self, share: float, victim: str, blow: Callable[[], None] | None = None) -> Strike:
+        """A blow after this share of the time of all stages; a fifth of them falls between two stages or early in one."""
+        ends = np.cumsum(list(self.stages.values()))
+        stage = int(np.searchsorted(ends, share * ends[-1]))
+        before = ends[stage - 1] if stage else 0.0
+        return Strike(stage, 1.2 * float(share * ends[-1] - before), victim, blow)
 
 
 Kind = Callable[[Path, int, np.random.Generator, Peaceful], Outcome]
@@ -201,13 +226,11 @@ Kind = Callable[[Path, int, np.random.Generator, Peaceful], Outcome]
 def killed(folder: Path, number: int, draw: np.random.Generator, peace: Peaceful) -> Outcome:
     """SIGKILL of dvc, a stage, a worker or all of them, one to three times."""
     outcome, study = Outcome("killed"), Study(folder / "copy")
-    moments = np.sort(draw.uniform(1, 0.9 * peace.seconds, int(draw.integers(1, MOST_KILLS + 1))))
-    # a start goes on where the one before it ended
+    shares = np.sort(draw.uniform(0, 1, int(draw.integers(1, MOST_KILLS + 1))))
     strikes = [
-        Strike(float(moment), VICTIMS[(number + place) % len(VICTIMS)])
-        for place, moment in enumerate(np.diff(moments, prepend=0))
+        peace.strike(float(share), VICTIMS[(number + place) % len(VICTIMS)]) for place, share in enumerate(shares)
     ]
-    until_done(study, outcome, draw, strikes)
+    until_done(study, outcome, draw, strikes, list(peace.stages))
     compare(outcome, peace.expected, study.folder)
     return outcome
 
@@ -226,7 +249,7 @@ def damaged(folder: Path, number: int, draw: np.random.Generator, peace: Peacefu
                 victim.chmod(0o644)
                 os.truncate(victim, victim.stat().st_size // 2)
                 outcome.where.append(f"{phase.name}/{'sidecar' if sidecar else 'file'}")
-    until_done(study, outcome, draw, [])
+    until_done(study, outcome, draw)
     compare(outcome, peace.expected, study.folder)
     return outcome
 
@@ -249,7 +272,7 @@ def starved(folder: Path, number: int, draw: np.random.Generator, peace: Peacefu
         outcome.where.append(f"store of {small} kB, {'told as a full disk' if full else last_line(text)}")
         subprocess.run(["mount", "-o", f"remount,size={4 * needed // 1024}k", disk], check=True)
         outcome.resumed += 1
-        until_done(study, outcome, draw, [], MIS_STORE=str(disk))
+        until_done(study, outcome, draw, MIS_STORE=str(disk))
         compare(outcome, peace.expected, study.folder)
         if not full:
             outcome.equal = "no"
@@ -306,8 +329,8 @@ def lost(folder: Path, number: int, draw: np.random.Generator, peace: Peaceful) 
         outcome.equal, outcome.note = SKIPPED, "the package ray is not installed"
         return outcome
     with cluster() as (address, lose):
-        strike = Strike(float(draw.uniform(1, 0.5 * peace.seconds)), "task", lose)
-        until_done(study, outcome, draw, [strike], MIS_EXECUTOR="ray", RAY_ADDRESS=address)
+        strike = peace.strike(float(draw.uniform(0, 0.5)), "task", lose)
+        until_done(study, outcome, draw, [strike], list(peace.stages), MIS_EXECUTOR="ray", RAY_ADDRESS=address)
     compare(outcome, peace.expected, study.folder)
     return outcome
 
@@ -321,7 +344,10 @@ def in_peace(folder: Path) -> Peaceful:
     code, text, _ = start(study, 2)
     if code != 0:
         sys.exit(f"Error: the tiny study fails without any disturbance:\n{text[-2000:]}")
-    return Peaceful(digests(study.folder), time.monotonic() - began, study.folder / "data/store")
+    store = study.folder / "data/store"
+    lines = [json.loads(line) for line in (store / "runs.jsonl").read_text().splitlines()]
+    stages = {line["stage"]: float(line["wall_s"]) for line in lines}
+    return Peaceful(digests(study.folder), time.monotonic() - began, store, stages)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -18,6 +18,11 @@ STAGES = {
     ),
 }
 
+TIMED = """
+Path('data/store').mkdir(parents=True, exist_ok=True)
+Path('data/store/runs.jsonl').open('a').write('{"stage": "only", "wall_s": 1.5}\\n')
+"""
+
 
 @pytest.fixture
 def stand_in(monkeypatch, tmp_path):
@@ -30,7 +35,9 @@ def stand_in(monkeypatch, tmp_path):
             def __init__(self, folder):
                 self.folder = folder
                 (folder / "stages").mkdir(parents=True)
-                (folder / "stages/only.py").write_text(f"import time\nfrom pathlib import Path\n{STAGES[name]}\n")
+                (folder / "stages/only.py").write_text(
+                    f"import time\nfrom pathlib import Path\n{STAGES[name]}\n{TIMED}"
+                )
                 (folder / "dvc.yaml").write_text("stages:\n  only:\n    cmd: python -m stages.only\n    outs: [out]\n")
                 for words in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
                     subprocess.run(words, cwd=folder, check=True)
