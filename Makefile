@@ -1,4 +1,4 @@
-# `make repro` builds the environment and the whole study, `make test` runs the tests.
+# `make repro` builds the environment and the whole study, `make test` runs the tests, `make plots` draws DVC's plots.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -7,11 +7,18 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # Idle OpenMP threads must sleep: on few cores, spinning ones slow every small operation.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: repro test lint lock bench clean-venv check-clone check-python
+.PHONY: repro plots test lint lock bench clean-venv check-clone check-python
 
 repro: check-clone $(READY)
 	dvc repro
+	python -m stages.plots_page
 	@echo "Done. Open reports/report.html; tables are in results/tables, figures in reports/figures."
+
+# The drawing library goes into the page here, so that no downloaded code is in git.
+plots: check-clone $(READY)
+	python -m stages.plots_page
+	dvc plots show
+	@echo "Open dvc_plots/index.html; it works offline. Versions side by side: dvc plots diff HEAD EXPERIMENT"
 
 test: check-clone $(READY)
 	python -m pytest

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import pandas as pd
 
 from stages import control_units, passes, schedule
 from stages.errors import StudyError
+from stages.packing import pack
 from stages.passes import Job
 from stages.pipeline import networks, unit_lists
 from stages.pipeline.log import Progress, logger, run
@@ -120,10 +122,9 @@ def _all(jobs: list[Job], images: ImageSet) -> Iterator[tuple[Job, dict[str, Any
     there = [schedule.in_store(job, images, store) for job in studied]
     if any(there):
         log.info("%d of %d networks are in the store", sum(there), len(studied))
+    missing = _packed([job for job, known in zip(studied, there, strict=True) if not known], images)
     found = [[job] for job, known in zip(studied, there, strict=True) if known]
-    waiting = (
-        found + schedule.share_passes([job for job, known in zip(studied, there, strict=True) if not known]) + controls
-    )
+    waiting = found + schedule.share_passes(missing) + controls
     while waiting:
         again = []
         for place, results in run_jobs(
@@ -135,6 +136,13 @@ def _all(jobs: list[Job], images: ImageSet) -> Iterator[tuple[Job, dict[str, Any
             else:
                 yield from zip(part, [results] if isinstance(results, Failure) else results, strict=True)
         waiting = again
+
+
+def _packed(jobs: list[Job], images: ImageSet) -> list[Job]:
+    """The same jobs; those of networks that may see a pack of smaller pictures with its files, made first."""
+    wants = [guarded(passes.packs, job) is True for job in jobs]
+    files = pack(images, jobs[0].params.activations.pack) if any(wants) else ()
+    return [replace(job, packed=files) if want else job for job, want in zip(jobs, wants, strict=True)]
 
 
 def _extract(jobs: list[Job]) -> list[dict[str, Any] | Failure]:

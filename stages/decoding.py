@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stages.errors import StudyError
-from stages.pipeline.pictures import ImageSet
 from stages.pipeline.workers import devices
 
 _AHEAD = 3  # batches under way beside the one in use
@@ -36,7 +35,17 @@ def decoders(device: str) -> int:
         raise StudyError(f"MIS_DECODERS is {text!r}, it must be a whole number; 0 decodes without threads of its own")
     if text:
         return int(text)
-    return 0 if device == "cpu" else max(1, len(os.sched_getaffinity(0)) // len(devices()))
+    return 0 if device.startswith("cpu") else max(1, len(os.sched_getaffinity(0)) // len(devices()))
+
+
+class Pictures(Protocol):
+    """Pictures by row: an `ImageSet`, or a pack of it."""
+
+    def __len__(self) -> int: ...
+
+    def pixels(self, row: int) -> NDArray[np.uint8]: ...
+
+    def path(self, row: int) -> str: ...
 
 
 @dataclass
@@ -55,7 +64,7 @@ class Feed:
     """
 
     def __init__(
-        self, images: ImageSet, views: Iterable[Any], batch_size: int, device: str, *, start: int = 0, threads: int = 0
+        self, images: Pictures, views: Iterable[Any], batch_size: int, device: str, *, start: int = 0, threads: int = 0
     ) -> None:
         self._images, self._views = images, list(dict.fromkeys(views))
         self._batch_size, self._device, self._start, self._threads = batch_size, device, start, threads
@@ -87,7 +96,7 @@ class Feed:
 
     def _begin(self, start: int, pool: ThreadPoolExecutor | None) -> _Batch:
         rows = np.arange(start, min(start + self._batch_size, len(self._images)), dtype=np.int32)
-        pinned = self._device != "cpu"  # so that bytes travel while the device computes
+        pinned = self._device.startswith("cuda")  # so that bytes travel while the device computes
         shape = {view: (self._batch_size, 3, view.crop, view.crop) for view in self._views}
         stacked = {view: torch.empty(shape[view], dtype=torch.uint8, pin_memory=pinned) for view in self._views}
         batch = _Batch(rows, stacked, [])

@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.decoding import Feed, decoders
+from stages.decoding import Feed, Pictures, decoders
 from stages.errors import StudyError
 from stages.loading import load_network
+from stages.packing import Pack, fits, pack_here
 from stages.pipeline import networks, unit_lists
 from stages.pipeline.log import Progress, logger
 from stages.pipeline.params import Params
@@ -57,6 +58,7 @@ class Job:
     out: Path
     base_layers: tuple[dict[str, Any], ...] = ()  # of the network that a permuted control starts from
     listed: tuple[unit_lists.Unit, ...] = ()  # units whose whole column is kept, besides those of activations.keep
+    packed: tuple[Path, ...] = ()  # files of the pack that this network sees in place of the pictures
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,19 @@ def ingredients(job: Job, images: ImageSet, on: str) -> dict[str, Any]:
         "seed": job.params.seed, "model": name, "constructor": job.row["constructor"], "kwargs": job.row["kwargs"],
         "code": networks.code_digest(job.row, job.code), "directions": _directions_digest(job.row),
         "taps": job.row["taps"], "n_extremes": given.n_extremes, "batch_size": given.batch_size,
-        "precision": given.precision, "units": asdict(job.params.units),
+        "precision": given.precision, "pack": given.pack if packs(job) else 0, "units": asdict(job.params.units),
         "keep": [entry for entry in given.keep if fnmatchcase(name, entry.split("/")[0])],
         "listed": [list(unit) for unit in job.listed], "device": device_kind(on),
         "packages": {each: version(each) for each in ("torchvision", "timm")},
         "torch": torch.__version__, "versions": [VERSION, units.VERSION, selection.VERSION, preprocessing.VERSION],
     }  # fmt: skip
+
+
+def packs(job: Job) -> bool:
+    """Whether a network sees the pack of the study in place of its pictures."""
+    from stages.science.preprocessing import Preprocessing
+
+    return fits(Preprocessing.parse(job.row["preprocessing"], job.row["name"]), job.params.activations.pack)
 
 
 def _directions_digest(row: Mapping[str, Any]) -> str:
@@ -107,7 +116,7 @@ def _directions_digest(row: Mapping[str, Any]) -> str:
 
 def device_kind(name: str) -> str:
     """What kind of device this is: cpu, or the model of a GPU."""
-    if name == "cpu":
+    if name.startswith("cpu"):
         return "cpu"
     import torch
 
@@ -122,7 +131,8 @@ def stored(job: Job, images: ImageSet, store: WorkStore) -> bool:
 def extract(jobs: Sequence[Job]) -> list[Extracted | Failure]:
     """Store files and facts of every network of a pass, or why there are none; what the store holds is not computed.
 
-    Files of networks that run stay locked meanwhile, so that two processes on one store do no work twice.
+    All see the same source: the pictures, or their pack. Files of networks that run stay locked meanwhile, so that two
+    processes on one store do no work twice.
     """
     params = jobs[0].params
     images = open_images(jobs[0].images, params.images.root, quick=True)
@@ -136,8 +146,16 @@ def extract(jobs: Sequence[Job]) -> list[Extracted | Failure]:
         with store.locked("extremes", missing.values(), _SUFFIX):
             found |= {place: each for place in missing if (each := _lookup(store, missing[place]))}
             missing = {place: each for place, each in missing.items() if place not in found}
-            found |= _run({place: jobs[place] for place in missing}, missing, images, store)
+            if missing:
+                found |= _run({place: jobs[place] for place in missing}, missing, _source(jobs[0], images), store)
     return [found[place] for place in range(len(jobs))]
+
+
+def _source(job: Job, images: ImageSet) -> Pictures:
+    """What a network sees: its pictures, or their pack (which is not at hand where a damaged file had seemed whole)."""
+    if guarded(packs, job) is not True:
+        return images
+    return Pack(images, job.packed or pack_here(images, job.params.activations.pack))
 
 
 def _lookup(store: WorkStore, shared: Mapping[str, Any]) -> Extracted | None:
@@ -159,7 +177,7 @@ def _lookup(store: WorkStore, shared: Mapping[str, Any]) -> Extracted | None:
 
 
 def _run(
-    jobs: Mapping[int, Job], named: Mapping[int, dict[str, Any]], images: ImageSet, store: WorkStore
+    jobs: Mapping[int, Job], named: Mapping[int, dict[str, Any]], images: Pictures, store: WorkStore
 ) -> dict[int, Extracted | Failure]:
     """One pass of the networks that the store lacks. A network that fails leaves, and the others go on."""
     found: dict[int, Any] = {
@@ -224,7 +242,7 @@ def _shares(running: Iterable[Running], feed: Feed, passed: float) -> str:
     return ", ".join(f"{100 * seconds / max(passed, 1e-9):.0f}% {name}" for name, seconds in parts.items())
 
 
-def _seat(job: Job, images: ImageSet, shared: dict[str, Any]) -> Seat:
+def _seat(job: Job, images: Pictures, shared: dict[str, Any]) -> Seat:
     """Load a network and find its units."""
     import torch
 
@@ -283,7 +301,7 @@ class Clock:
     def __call__(self, name: str) -> Iterator[None]:
         began = time.perf_counter()
         yield
-        if device() != "cpu":
+        if device().startswith("cuda"):
             import torch
 
             torch.cuda.synchronize(device())
@@ -293,7 +311,7 @@ class Clock:
 class Running:
     """One network in a pass: its capture and what it has selected so far; a context manager, for its hooks."""
 
-    def __init__(self, seat: Seat, images: ImageSet, store: WorkStore, batch_size: int) -> None:
+    def __init__(self, seat: Seat, images: Pictures, store: WorkStore, batch_size: int) -> None:
         import torch
 
         from stages.science import device_selection, selection, units
@@ -361,7 +379,7 @@ class Running:
 
     def _told(self, error: Any) -> StudyError:
         layer, unit = self.seat.owners[error.unit]
-        image = self._images.manifest["path"][error.image]
+        image = self._images.path(error.image)
         return StudyError(f"{self.seat.name}: layer {layer}, unit {unit} is {error.value} for image {image}")
 
     def state(self) -> State:

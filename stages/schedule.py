@@ -17,7 +17,8 @@ import numpy as np
 from stages import counting
 from stages.decoding import Feed, decoders
 from stages.errors import StudyError
-from stages.passes import Job, stored
+from stages.packing import pack_bytes
+from stages.passes import Job, packs, stored
 from stages.pipeline import networks
 from stages.pipeline.log import clock, logger
 from stages.pipeline.pictures import ImageSet, open_images
@@ -119,8 +120,13 @@ def share_passes(jobs: list[Job]) -> list[list[Job]]:
     if most > 1:
         sizes, budget = [row["memory"] for row in _counted(jobs)], memory_budget()
         log.info("networks share passes, up to %d and %s of states in each", most, in_words(budget))
-    places = grouped([job.row["preprocessing"] for job in jobs], most, sizes, budget)
-    return [[jobs[place] for place in together] for together in places]
+    parts = []
+    for kind in (False, True):  # a pass sees the pictures, or their pack
+        own = [place for place, job in enumerate(jobs) if bool(job.packed) == kind]
+        views = [jobs[place].row["preprocessing"] for place in own]
+        parts += [[jobs[own[i]] for i in part]
+                  for part in grouped(views, most, [sizes[place] for place in own] if sizes else (), budget)]  # fmt: skip
+    return parts
 
 
 def _counted(jobs: Sequence[Job]) -> list[dict[str, Any]]:
@@ -177,11 +183,12 @@ def _tell(
     k: int,
     rates: Rates | None,
     store: Path,
+    pack: int,
 ) -> str:
     """What would run, how long and how large, in words and a table.
 
     rows: name, view, n_units, flops, memory, found (in the store) and reason (why it cannot be planned) of each network.
-    passes: places in `rows` of those that would run together.
+    passes: places in `rows` of those that would run together. pack: bytes of packed pictures.
     """
     workers = len(devices())
     lines = [f"{'network':40s} {'units':>9s} {'GFLOP':>8s} {'state':>9s} {'extremes':>9s}  "]
@@ -212,8 +219,12 @@ def _tell(
         f"disk: {in_words(extra)} of extremes, kept once for work store, DVC cache and data/activations if they lie on one file "
         f"system, and up to {in_words(saved)} of states meanwhile; {in_words(free)} are free at {where}",
     ]
-    if extra + saved > free:
-        lines.append("That is more than is free: point MIS_STORE to a larger disk, or lower activations.n_extremes")
+    if pack:
+        lines.append(f"and {in_words(pack)} of packed pictures, once")
+    if extra + saved + pack > free:
+        lines.append(
+            "That is more than is free: point MIS_STORE to a larger disk, or lower activations.n_extremes or activations.pack"
+        )
     if rates and running:
         forward = sum(row["flops"] for row in running) * n_images / rates.flops
         decode = len(passes) * n_images / rates.decode
@@ -272,7 +283,9 @@ def plan(jobs: list[Job], images: ImageSet) -> str:
         quick = open_images(jobs[0].images, jobs[0].params.images.root, quick=True)
         rates = _measure(quick, view, network, flops, devices()[0])
     together = [[missing[place] for place in part] for part in parts]
-    return _tell(rows, together, len(images), given.n_extremes, rates, store.folder)
+    packed = any(guarded(packs, jobs[i]) is True for i in missing)
+    more = pack_bytes(len(images), given.pack) if packed else 0
+    return _tell(rows, together, len(images), given.n_extremes, rates, store.folder, more)
 
 
 def summary(timings: list[dict[str, Any]], n_images: int) -> str:

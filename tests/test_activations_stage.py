@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from stages import activations, passes, schedule
 from stages.errors import StudyError
 from stages.loading import load_network
-from stages.pipeline import networks, pictures, tables
+from stages.pipeline import networks, pictures, tables, workers
 from stages.pipeline.store import WorkStore
 from stages.pipeline.workers import Failure
 from stages.science import controls, selection, units
@@ -275,6 +275,61 @@ def test_a_second_run_computes_nothing(small, forwards):
     forwards.clear()
     assert contents(small.run_activations("second")) == first
     assert not forwards
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_selection_on_a_device_finds_what_the_cpu_finds(small, fresh_store, monkeypatch, precision):
+    given = {"activations__keep": ["net/middle/3"], "activations__precision": precision}
+    small.params(**given)
+    usual = small.run_activations("usual")
+    if precision != "float32":
+        small.params(activations__keep=["net/middle/3"])
+        fresh_store()
+        assert contents(small.run_activations("whole"))["net.safetensors"] != contents(usual)["net.safetensors"]
+        small.params(**given)
+    # the processor by a name that is treated as a device of its own
+    monkeypatch.setattr(workers, "devices", lambda: ["cpu:0"])
+    monkeypatch.setattr(passes, "_SAVE_EVERY", -1)
+    fresh_store()
+    there = small.run_activations("there")
+    for name in ("net", "other"):
+        one, two = (load_file(out / f"{name}.safetensors") for out in (usual, there))
+        if precision != "float32":  # maps lie in memory in another order on a device, and half precision shows it
+            np.testing.assert_allclose(one["max"], two["max"], atol=0.02)
+            continue
+        for key in one:
+            if key in ("mean", "variance"):  # batches are summed in another order
+                np.testing.assert_allclose(two[key], one[key], rtol=1e-9, atol=1e-12)
+            else:
+                np.testing.assert_array_equal(two[key], one[key], err_msg=key)
+    if precision == "float32":
+        assert contents(usual / "kept") == contents(there / "kept")
+
+
+def test_a_value_that_is_not_finite_is_told_late_by_a_device_and_named_all_the_same(drawn_study, monkeypatch):
+    monkeypatch.setattr(workers, "devices", lambda: ["cpu:0"])
+    drawn_study.params(activations__max_failed=0.5)
+    drawn_study.roster({"name": "net"}, {"name": "broken", "kwargs": '{"broken": [4]}'})
+    drawn_study.run_models()
+    for every in (300, -1):
+        monkeypatch.setattr(passes, "_SAVE_EVERY", every)
+        (row,) = pd.read_csv(drawn_study.run_activations() / "failures.csv", dtype=str).to_dict("records")
+        first = tables.read_parquet(drawn_study.folder / "images" / "manifest.parquet")["path"][0]
+        assert row["reason"] == f"layer middle, unit 4 is nan for image {first}"
+
+
+def test_batches_that_ran_in_parts_are_recorded(small, monkeypatch):
+    usual = torch.nn.Sequential.forward
+
+    def greedy(self, batch):
+        if len(batch) > 6:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return usual(self, batch)
+
+    monkeypatch.setattr(torch.nn.Sequential, "forward", greedy)
+    out = small.run_activations()
+    assert tables.read_json(out / "run.json")["batches_in_parts"] == {"net": 4, "other": 4}
+    assert tables.read_json(small.run_activations("again") / "run.json")["batches_in_parts"] == {"net": 4, "other": 4}
 
 
 # --------------------------------------------------------------------------- several networks in a pass

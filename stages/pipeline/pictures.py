@@ -212,6 +212,10 @@ class ImageSet:
     def __len__(self) -> int:
         return int(read_json(self.folder / "summary.json")["n"])
 
+    def path(self, row: int) -> str:
+        """Name of a picture in the manifest."""
+        return str(self._columns["path"][row])
+
     def pixels(self, row: int) -> NDArray[np.uint8]:
         """RGB pixels (height, width, 3) of one picture.
 

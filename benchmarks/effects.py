@@ -1,0 +1,117 @@
+"""What half precision and packed pictures do to the images that are selected.
+
+    python -m benchmarks.effects --images FOLDER --roster FILE.csv [--n 2000] [--side 256] [--precisions bfloat16,float16]
+
+Every network runs over the first n pictures of the folder (in the order of a study) as the study runs it, and once with
+each change: autocast of the network in half precision (activations.precision), and pictures from a pack of squares
+(activations.pack). Weights of the roster are files, hub or none; real photographs and trained networks say most.
+
+A row a network and change: the mean difference of pixels in levels of 255; of unit values, relative to their standard
+deviation over pictures; the share of the 200 most (least) exciting pictures of a unit that stay the same, mean over units
+and the 5th percentile of units; and the seconds of processor time a picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from functools import partial
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.harness import report
+from stages import images as images_stage
+from stages.loading import load_network
+from stages.packing import Pack, fits, pack
+from stages.pipeline import networks
+from stages.pipeline.log import Progress, logger
+from stages.pipeline.params import load_params
+from stages.pipeline.pictures import open_images
+from stages.pipeline.workers import Failure, guarded
+from stages.science.selection import Extremes
+from stages.science.units import Capture, find_layers
+
+log = logger("effects")
+K, BATCH = 200, 32
+
+
+def select(network: Any, layers: Any, source: Any, rows: range, precision: str) -> tuple[Any, NDArray[np.float32], float]:
+    """Ranked extremes, all values (pictures, units), and processor seconds a picture."""
+    n_units = sum(layer.width for layer in layers)
+    extremes, values = Extremes(np.arange(n_units, dtype=np.uint64), K), np.empty((len(rows), n_units), np.float32)
+    began, progress = process_time(), Progress(log, len(rows), f"{network.name} {precision}", every=20)
+    with Capture(network.model, layers, BATCH, torch.device("cpu"), precision=precision) as capture:
+        for start in range(0, len(rows), BATCH):
+            some = np.array(rows[start : start + BATCH], dtype=np.int32)
+            batch = network.preprocessing.batch([source.pixels(int(row)) for row in some])
+            found = capture(batch).numpy()
+            values[some] = found
+            extremes.update(found, some)
+            progress.step(len(some))
+    return extremes.ranked(), values, (process_time() - began) / len(rows)
+
+
+def kept(one: NDArray[np.int32], two: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Share of each unit's images (units, k) that are among the other's."""
+    return np.array([np.isin(a, b).mean() for a, b in zip(one, two, strict=True)])
+
+
+def compare(name: str, change: str, usual: Any, other: Any, pixels: float) -> dict[str, object]:
+    ranked, values, seconds = usual
+    ranked2, values2, seconds2 = other
+    spread = values.std(axis=0)
+    live = spread > 1e-8
+    moved = np.abs(values2 - values).mean(axis=0)[live] / spread[live]
+    row: dict[str, object] = {"network": name, "change": change, "n_images": len(values), "n_units": int(live.sum()),
+                              "pixel_levels": pixels, "value_difference": float(np.median(moved))}  # fmt: skip
+    for side in ("top", "bottom"):
+        share = kept(getattr(ranked, f"{side}_images")[live], getattr(ranked2, f"{side}_images")[live])
+        row |= {f"{side}_kept": share.mean(), f"{side}_kept_p5": np.quantile(share, 0.05)}
+    return row | {"seconds_usual": seconds, "seconds": seconds2}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", required=True)
+    parser.add_argument("--roster", type=Path, required=True)
+    parser.add_argument("--code", type=Path, default=Path("data/external/code"))
+    parser.add_argument("--n", type=int, default=2000)
+    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--precisions", default="bfloat16,float16")
+    args = parser.parse_args()
+    os.environ["MIS_IMAGES"] = args.images
+    rules = load_params("studies/custom.yaml").units
+    table, rows = networks.read_roster(args.roster), []
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.setdefault("MIS_STORE", f"{folder}/store")
+        images_stage.main(["--params", "studies/custom.yaml", "--out", f"{folder}/images"])
+        images = open_images(f"{folder}/images", quick=True)
+        some = range(min(args.n, len(images)))
+        packed = Pack(images, pack(images, args.side))
+        for row in table[table["role"] == "study"].to_dict("records"):
+            network = guarded(partial(load_network, models=Path(folder), code=args.code, seed=0), row)
+            if isinstance(network, Failure):
+                raise SystemExit(network.reason)
+            view = network.preprocessing
+            first = view.batch([images.pixels(i) for i in range(3)])
+            layers = find_layers(network.model, first, layer_types=rules.layer_types, norm_act=rules.norm_act)
+            usual = select(network, layers, images, some, "float32")
+            for precision in filter(None, args.precisions.split(",")):
+                other = select(network, layers, images, some, precision)
+                rows.append(compare(network.name, precision, usual, other, 0.0))
+            if fits(view, args.side):
+                pairs = [(view.fit(packed.pixels(i)).int(), view.fit(images.pixels(i)).int()) for i in some[:200]]
+                moved = float(np.mean([(a - b).abs().float().mean() for a, b in pairs]))
+                other = select(network, layers, packed, some, "float32")
+                rows.append(compare(network.name, f"pack {args.side}", usual, other, moved))
+    report("effects", "What half precision and packed pictures do to the selection", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Pictures decoded and made smaller once, for studies that pass them many times: activations.pack.
+
+A pack holds the central square of every picture, its side resampled (bicubic) to a fixed number of pixels, as bytes in
+memory-mapped files of the work store. Networks then see the pack in place of the pictures, which spares them decoding.
+
+What that does to pixels: nothing for a view that makes the shorter side just as long, bicubic; any other view resamples
+what was resampled before. Views that want a larger picture, or its whole width, get the pictures themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.errors import StudyError
+from stages.pipeline.log import Progress, logger
+from stages.pipeline.pictures import ImageSet, open_images
+from stages.pipeline.store import WorkStore
+from stages.pipeline.workers import Failure, run_jobs
+
+log = logger("packing")
+CHUNK = 4096  # pictures in one file, made by one job
+_SUFFIX = ".npy"
+
+
+def fits(view: Any, side: int) -> bool:
+    """Whether a view may be taken from a pack of squares of this side (0: there is none)."""
+    return bool(side) and view.mode != "squash" and max(view.resize, view.crop) <= side
+
+
+@cache
+def _mapped(path: Path) -> NDArray[np.uint8]:
+    return np.load(path, mmap_mode="r")
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Squares (side, side, 3) by row of the manifest, from files of CHUNK pictures each."""
+
+    images: ImageSet
+    files: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def pixels(self, row: int) -> NDArray[np.uint8]:
+        number, place = divmod(row, CHUNK)
+        return np.asarray(_mapped(self.files[number])[place])
+
+    def path(self, row: int) -> str:
+        return self.images.path(row)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    folder: Path
+    root: str
+    side: int
+    start: int
+    stop: int
+
+
+def _ingredients(images: ImageSet, chunk: _Chunk) -> Mapping[str, Any]:
+    import torchvision
+
+    from stages.science.preprocessing import VERSION
+
+    return {"images": images.digest, "side": chunk.side, "start": chunk.start, "stop": chunk.stop, "version": VERSION,
+            "torchvision": torchvision.__version__}  # fmt: skip
+
+
+@cache
+def _opened(folder: Path, root: str) -> ImageSet:
+    return open_images(folder, root, quick=True)
+
+
+def _make(chunk: _Chunk) -> Path:
+    from stages.science.preprocessing import Preprocessing
+
+    images = _opened(chunk.folder, chunk.root)
+    view = Preprocessing(chunk.side, chunk.side, (0.5,) * 3, (0.5,) * 3)
+
+    def write(path: Path) -> None:
+        squares = np.empty((chunk.stop - chunk.start, chunk.side, chunk.side, 3), dtype=np.uint8)
+        for row in range(chunk.start, chunk.stop):
+            squares[row - chunk.start] = view.fit(images.pixels(row)).permute(1, 2, 0).numpy()
+        with open(path, "wb") as file:
+            np.save(file, squares)
+
+    return WorkStore.open().fetch("packs", _ingredients(images, chunk), _SUFFIX, write)
+
+
+def _chunks(images: ImageSet, side: int) -> list[_Chunk]:
+    n = len(images)
+    return [_Chunk(images.folder, images.root, side, start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
+
+
+def pack(images: ImageSet, side: int) -> tuple[Path, ...]:
+    """Files of the pack of a study, made now by all workers as far as the store lacks them."""
+    chunks = _chunks(images, side)
+    progress, files = Progress(log, len(images), "pictures packed"), dict[int, Path]()
+    names = [f"pictures {chunk.start} to {chunk.stop - 1}" for chunk in chunks]
+    for place, result in run_jobs(_make, chunks, names):
+        if isinstance(result, Failure):
+            raise StudyError(f"packing {names[place]} failed: {result.reason}")
+        files[place] = result
+        progress.step(chunks[place].stop - chunks[place].start)
+    return tuple(files[place] for place in range(len(chunks)))
+
+
+def pack_here(images: ImageSet, side: int) -> tuple[Path, ...]:
+    """The same in this process alone, for a worker that finds itself in need of the pack."""
+    return tuple(_make(chunk) for chunk in _chunks(images, side))
+
+
+def pack_bytes(n_images: int, side: int) -> int:
+    """Size of a pack."""
+    return n_images * side * side * 3
