@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
@@ -136,6 +137,22 @@ def test_the_other_workers_do_not_notice_a_dead_one(monkeypatch, tmp_path):
     assert found == dict.fromkeys([0, 2, 3, 4, 5])
     begun = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert begun == {"1": "xx", **dict.fromkeys("02345", "x")}, "the one that died ran twice, every other once"
+
+
+def test_a_worker_that_dies_between_two_jobs_is_replaced(monkeypatch):
+    asked = []
+
+    class Pool(workers.ProcessPoolExecutor):
+        def submit(self, *arguments):
+            asked.append(arguments)
+            if len(asked) == 3:
+                raise BrokenProcessPool
+            return super().submit(*arguments)
+
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Pool)
+    monkeypatch.setenv("MIS_WORKERS", "2")
+    assert dict(run_jobs(short, list(range(6)), NAMES)) == dict.fromkeys(range(6))
+    assert len(asked) == 7
 
 
 def test_jobs_do_not_pile_up_in_memory(monkeypatch):

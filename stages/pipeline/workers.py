@@ -166,7 +166,13 @@ def _on_workers(
 
     def hand_out(seat: int) -> None:
         for place in waiting:
-            running[pools[seat].submit(_at_work, function, jobs[place])] = seat, place
+            try:
+                future = pools[seat].submit(_at_work, function, jobs[place])
+            except BrokenProcessPool:  # the worker died between two jobs
+                pools[seat].shutdown()
+                pools[seat] = pool(seat)
+                future = pools[seat].submit(_at_work, function, jobs[place])
+            running[future] = seat, place
             break
 
     try:
