@@ -268,9 +268,10 @@ def alive(process):
 def stage_with_two_workers(folder):
     """A stage in a process group of its own whose two jobs sleep, and the processes of its workers."""
     script = (
-        "from stages.pipeline.log import run\nfrom stages.pipeline.workers import run_jobs\n"
+        "import signal\nfrom stages.pipeline.log import run\nfrom stages.pipeline.workers import run_jobs\n"
         "from tests.test_workers import sleep_long\n"
         "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # tests in the background inherit it as ignored
         f"    run(lambda: list(run_jobs(sleep_long, [{str(folder / 'job')!r}] * 2, ['a', 'b'])))\n"
     )
     (folder / "stage.py").write_text(script)
