@@ -11,6 +11,7 @@ import multiprocessing.spawn
 import os
 import pickle
 import platform
+import signal
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -251,6 +252,8 @@ def perform(payload: bytes, need: str, main: dict[str, Any]) -> bytes:
     """Do a job in a worker process of Ray: ("done", result or Failure), or ("stop", what ends the stage)."""
     # functions and classes of the entry point are found in __main__, as in a process of multiprocessing
     multiprocessing.spawn.prepare(main)
+    # Ray interrupts a job with it; a cluster that was started in the background has inherited it as ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     workers.start(_device(need), beside=_beside(need))
     function, job = pickle.loads(payload)
     try:
