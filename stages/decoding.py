@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stages.errors import StudyError
+from stages.pipeline.pictures import ImageSet
 from stages.pipeline.workers import devices
 
 _AHEAD = 3  # batches under way beside the one in use
+_AHEAD_PICTURES = 8  # for each thread
 
 
 def decoders(device: str) -> int:
@@ -117,3 +119,31 @@ class Feed:
     def _finish(self, stacked: Tensor, count: int) -> Tensor:
         stacked[count:] = stacked[count - 1]
         return stacked.to(self._device, non_blocking=True)
+
+
+class Ahead:
+    """Pictures by row, those that were announced decoded by threads before they are asked for."""
+
+    def __init__(self, images: ImageSet, threads: int = 0) -> None:
+        self.images = images
+        self._pool = ThreadPoolExecutor(threads, "decode") if threads else None
+        self._room = _AHEAD_PICTURES * threads
+        self._announced: deque[int] = deque()
+        self._decoded: dict[int, Future[NDArray[np.uint8]]] = {}
+
+    def announce(self, rows: NDArray[np.int32]) -> None:
+        """Rows that will be asked for, in this order; those of an earlier call are forgotten."""
+        self._decoded.clear()
+        self._announced = deque(rows.tolist())
+        self._go_on()
+
+    def _go_on(self) -> None:
+        while self._pool and self._announced and len(self._decoded) < self._room:
+            row = self._announced.popleft()
+            self._decoded[row] = self._pool.submit(self.images.pixels, row)
+
+    def pixels(self, row: int) -> NDArray[np.uint8]:
+        """RGB pixels (height, width, 3), as `ImageSet.pixels`."""
+        decoded = self._decoded.pop(row, None)
+        self._go_on()
+        return self.images.pixels(row) if decoded is None else decoded.result()

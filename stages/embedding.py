@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from stages.decoding import Ahead, decoders
 from stages.errors import StudyError
 from stages.loading import load_network
 from stages.pipeline import networks, weights
@@ -40,12 +41,12 @@ class SimilarityPlan:
     seed: int
     scores: Scores
 
-    def open(self, images: ImageSet | None = None) -> Any:
-        """The `Similarity`, on the device of this process."""
+    def open(self, source: Ahead) -> Any:
+        """The `Similarity` of these pictures, on the device of this process."""
         from stages.science import similarity
         from stages.science.similarity.base import Context
 
-        images = images or open_images(self.images, self.root, quick=True)
+        images = source.images
 
         def network(name: str) -> Any:
             roster = networks.read_roster(self.models / "roster.csv")
@@ -59,7 +60,7 @@ class SimilarityPlan:
             return load_network(rows[0], self.models, self.code, self.seed)
 
         context = Context(
-            seed=self.seed, pixels=images.pixels, digests=lambda: images.manifest["digest"].tolist(),
+            seed=self.seed, pixels=source.pixels, digests=lambda: images.manifest["digest"].tolist(),
             factors=lambda: images.factors, network=network, device=device(),
             encoder_model=self.scores.encoder.model, encoder_layer=self.scores.encoder.layer,
             weights=lambda file: weights.load(file.names, file.url, file.sha256),
@@ -95,13 +96,18 @@ def cache_bytes() -> int:
 
 def opened(plan: SimilarityPlan) -> tuple[Any, ImageSet]:
     """The similarity of a plan and its pictures, once a process and device."""
-    return _opened(plan, device())
+    return _opened(plan, device()), _source(plan).images
 
 
 @cache
-def _opened(plan: SimilarityPlan, place: str) -> tuple[Any, ImageSet]:
-    images = open_images(plan.images, plan.root, quick=True)
-    return plan.open(images), images
+def _opened(plan: SimilarityPlan, place: str) -> Any:
+    return plan.open(_source(plan))
+
+
+@cache
+def _source(plan: SimilarityPlan) -> Ahead:
+    """The pictures of a plan, once a process."""
+    return Ahead(open_images(plan.images, plan.root, quick=True), decoders(device()))
 
 
 def embedding_ingredients(plan: SimilarityPlan) -> dict[str, Any]:
@@ -130,6 +136,7 @@ def _embed(chunk: _Chunk) -> Path:
         from stages.science.scoring import unit_rows
 
         size = similarity.batch_size
+        _source(chunk.plan).announce(chunk.rows)
         parts = [
             unit_rows(similarity.embed(chunk.rows[first : first + size])) for first in range(0, len(chunk.rows), size)
         ]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stages.decoding import Feed, decoders
+from stages.decoding import Ahead, Feed, decoders
 from stages.errors import ChangedInput, StudyError
 from stages.pipeline import pictures
 from stages.pipeline.pictures import decode, decode_quickly, is_plain_jpeg, open_images
@@ -148,6 +148,27 @@ def test_a_changed_picture_ends_the_feed_with_its_name(images, threads):
     with pytest.raises(ChangedInput, match=f"{name} has changed since the manifest"):
         list(Feed(images, [SMALL], 4, "cpu", threads=threads))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_announced_pictures_are_those_of_the_rows_and_decoded_once(images, threads, monkeypatch):
+    rows, lock, usual = [], threading.Lock(), pictures.ImageSet.pixels
+
+    def counted(self, row):
+        with lock:
+            rows.append((row, threading.current_thread().name.startswith("decode")))
+        return usual(self, row)
+
+    expected = [usual(images, row) for row in range(20)]
+    monkeypatch.setattr(pictures.ImageSet, "pixels", counted)
+    ahead = Ahead(images, threads)
+    ahead.announce(np.arange(3, 9, dtype=np.int32))  # nobody asks for them
+    ahead.announce(np.arange(20, dtype=np.int32))
+    for row in range(20):
+        np.testing.assert_array_equal(ahead.pixels(row), expected[row])
+    np.testing.assert_array_equal(ahead.pixels(4), expected[4])  # not announced again
+    assert [row for row, by_thread in rows if not by_thread] == ([*range(20), 4] if threads == 0 else [4])
+    assert len(rows) <= 20 + 6 + 1, "those that nobody asked for may have been decoded too"
 
 
 def test_the_number_of_threads(monkeypatch):

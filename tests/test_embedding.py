@@ -20,16 +20,17 @@ def test_embeddings_are_stored_under_the_device_of_the_workers(monkeypatch):
 
 
 def test_a_similarity_is_opened_once_for_each_device_of_a_process(monkeypatch):
-    monkeypatch.setattr(embedding, "open_images", lambda *_, **__: None)
-
     class Plan(SimpleNamespace):
         __hash__ = object.__hash__
 
-    plan = Plan(**vars(PLAN), open=lambda images: object())
-    here = embedding.opened(plan)
-    assert embedding.opened(plan) is here
+    monkeypatch.setattr(embedding, "open_images", lambda *_, **__: [])
+    plan = Plan(**vars(PLAN), open=lambda source: object())
+    here, images = embedding.opened(plan)
+    assert embedding.opened(plan)[0] is here
     monkeypatch.setattr(embedding, "device", lambda: "cuda:1")
-    assert embedding.opened(plan) is not here
+    there, same = embedding.opened(plan)
+    assert there is not here
+    assert same is images
 
 
 @pytest.mark.parametrize(("beside", "share"), [(None, 1), (4, 4)])

@@ -11,6 +11,7 @@ import hashlib
 import os
 import posixpath
 import tarfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from stages.errors import StudyError
 
 KINDS = ("folder", "tar", "timm")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+_TIMM_LOCK = threading.Lock()
 # timm readers that read any member at any time; the others only stream
 READERS = ("hfds/NAME", "folder", "tar")
 
@@ -76,9 +78,10 @@ class Source:
             if len(content) != member.size:
                 raise OSError(f"{member.shard} ends at byte {member.place + len(content)}")
             return content
-        file = _timm_reader(self)[member.place][0]
-        with file:
-            return bytes(file.read())
+        with _TIMM_LOCK:  # its readers share open files, and so a place in them, between threads
+            file = _timm_reader(self)[member.place][0]
+            with file:
+                return bytes(file.read())
 
 
 def _folder_members(source: Source) -> Iterator[Member]:
