@@ -21,7 +21,7 @@ from stages.pipeline.log import Progress, logger
 from stages.pipeline.params import Params, Scores
 from stages.pipeline.pictures import ImageSet, open_images
 from stages.pipeline.store import WorkStore
-from stages.pipeline.workers import Failure, device, devices, run_jobs
+from stages.pipeline.workers import Failure, device, devices, run_jobs, workers_here
 
 log = logger("embedding")
 _EMBED_CHUNK = 500  # images embedded by one job: a kill costs at most these
@@ -83,7 +83,7 @@ class SimilarityPlan:
 
 
 def cache_bytes() -> int:
-    """Memory for kept features in each worker process, from MIS_FEATURE_CACHE_GB for all of them together."""
+    """Memory for kept features in each worker process, from MIS_FEATURE_CACHE_GB for all of a machine together."""
     text = os.environ.get("MIS_FEATURE_CACHE_GB") or str(_CACHE_GB)
     try:
         total = float(text)
@@ -91,7 +91,17 @@ def cache_bytes() -> int:
         total = -1.0
     if not 0 <= total < float("inf"):
         raise StudyError(f"MIS_FEATURE_CACHE_GB is {text!r}, it must be a number of gigabytes of at least 0")
-    return int(total * 2**30 / len(devices()))
+    return int(total * 2**30 / workers_here())
+
+
+def opened(plan: SimilarityPlan) -> tuple[Any, ImageSet]:
+    """The similarity of a plan and its pictures, once a process and device."""
+    return _opened(plan, device()), _source(plan).images
+
+
+@cache
+def _opened(plan: SimilarityPlan, place: str) -> Any:
+    return plan.open(_source(plan))
 
 
 @cache
@@ -100,16 +110,12 @@ def _source(plan: SimilarityPlan) -> Ahead:
     return Ahead(open_images(plan.images, plan.root, quick=True), decoders(device()))
 
 
-@cache
-def opened(plan: SimilarityPlan) -> tuple[Any, ImageSet]:
-    """The similarity of a plan and its pictures, once a process."""
-    return plan.open(_source(plan)), _source(plan).images
-
-
 def embedding_ingredients(plan: SimilarityPlan) -> dict[str, Any]:
     """What determines the embeddings of all images, or the features of one."""
     similarity, images = opened(plan)
     found = {"backend": plan.name, "images": images.digest, **similarity.ingredients()}
+    if "device" in found:
+        found["device"] = devices()[0].partition(":")[0]  # workers may have a GPU where this process uses none
     return found | {"precision": plan.scores.precision} if similarity.embeds else found
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
@@ -51,6 +53,41 @@ def disk_is_full(number):
     raise OSError(28, "No space left on device", f"/store/{number}")
 
 
+def one_dies_beside_a_long_one(path):
+    with open(path, "a") as file:
+        file.write("x")
+    if path.name == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.5 * (path.name == "0"))
+
+
+class Counted:
+    """A job that counts how often it is sent to a worker."""
+
+    sent = 0
+
+    def __reduce__(self):
+        Counted.sent += 1
+        return Counted, ()
+
+
+def short(job):
+    time.sleep(0.01)
+
+
+def half_written(path):
+    """Job 0 meets a full disk while job 1 is writing."""
+    if path.name == "0":
+        while not path.with_name("part").exists():
+            time.sleep(0.02)
+        raise OSError(28, "No space left on device", f"/store/{path.name}")
+    path.with_name("part").touch()
+    try:
+        time.sleep(60)
+    finally:
+        path.with_name("part").unlink()
+
+
 def sleep_long(path):
     with open(f"{path}.{os.getpid()}", "w"):
         time.sleep(60)
@@ -93,12 +130,62 @@ def test_a_job_that_only_lacked_memory_beside_others_succeeds_alone(monkeypatch,
     assert (tmp_path / "1").exists()
 
 
+def test_the_other_workers_do_not_notice_a_dead_one(monkeypatch, tmp_path):
+    monkeypatch.setenv("MIS_WORKERS", "2")
+    found = dict(run_jobs(one_dies_beside_a_long_one, [tmp_path / str(i) for i in range(6)], NAMES))
+    assert isinstance(found.pop(1), Failure)
+    assert found == dict.fromkeys([0, 2, 3, 4, 5])
+    begun = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert begun == {"1": "xx", **dict.fromkeys("02345", "x")}, "the one that died ran twice, every other once"
+
+
+def test_a_worker_that_dies_between_two_jobs_is_replaced(monkeypatch):
+    asked = []
+
+    class Pool(workers.ProcessPoolExecutor):
+        def submit(self, *arguments):
+            asked.append(arguments)
+            if len(asked) == 3:
+                raise BrokenProcessPool
+            return super().submit(*arguments)
+
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Pool)
+    monkeypatch.setenv("MIS_WORKERS", "2")
+    assert dict(run_jobs(short, list(range(6)), NAMES)) == dict.fromkeys(range(6))
+    assert len(asked) == 7
+
+
+def test_jobs_do_not_pile_up_in_memory(monkeypatch):
+    monkeypatch.setenv("MIS_WORKERS", "2")
+    monkeypatch.setattr(Counted, "sent", 0)
+    ahead = [Counted.sent - done for done, _ in enumerate(run_jobs(short, [Counted()] * 60, ["job"] * 60))]
+    assert len(ahead) == Counted.sent == 60
+    assert max(ahead) <= 4, "two at work, and the next two"
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_full_disk_stops_all_jobs(monkeypatch, count):
     with pytest.raises(OSError, match="No space left") as caught:
         collected(disk_is_full, count, monkeypatch)
     assert caught.value.errno == 28
     assert caught.value.filename.startswith("/store/")
+
+
+def test_a_full_disk_ends_long_jobs_at_once_and_they_clean_up(monkeypatch, tmp_path):
+    monkeypatch.setenv("MIS_WORKERS", "2")
+    start = time.monotonic()
+    with pytest.raises(OSError, match="No space left"):
+        list(run_jobs(half_written, [tmp_path / "0", tmp_path / "1"], NAMES))
+    assert time.monotonic() - start < 20
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_gpu_has_a_process_of_its_own_even_if_it_is_the_only_one(monkeypatch):
+    monkeypatch.setattr(workers, "_local_devices", lambda: ["cuda:0"])
+    found = dict(run_jobs(slower_first, [5, 5], NAMES[:2], probe=True))
+    assert {result[2] for result in found.values()} == {"cuda:0"}
+    assert os.getpid() not in {result[1] for result in found.values()}
+    assert workers.device() == "cpu"
 
 
 def test_no_jobs_start_nothing(monkeypatch):
@@ -177,23 +264,44 @@ def alive(process):
         return False
 
 
-def test_workers_end_when_their_stage_is_killed(tmp_path):
+@contextlib.contextmanager
+def stage_with_two_workers(folder):
+    """A stage in a process group of its own whose two jobs sleep, and the processes of its workers."""
     script = (
-        "from stages.pipeline.workers import run_jobs\nfrom tests.test_workers import sleep_long\n"
-        f"if __name__ == '__main__':\n    list(run_jobs(sleep_long, [{str(tmp_path / 'job')!r}] * 2, ['a', 'b']))\n"
+        "import signal\nfrom stages.pipeline.log import run\nfrom stages.pipeline.workers import run_jobs\n"
+        "from tests.test_workers import sleep_long\n"
+        "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # tests in the background inherit it as ignored
+        f"    run(lambda: list(run_jobs(sleep_long, [{str(folder / 'job')!r}] * 2, ['a', 'b'])))\n"
     )
-    (tmp_path / "stage.py").write_text(script)
+    (folder / "stage.py").write_text(script)
     settings = {**os.environ, "MIS_WORKERS": "2", "PYTHONPATH": str(ROOT)}
-    stage = subprocess.Popen([sys.executable, tmp_path / "stage.py"], env=settings, cwd=ROOT)
+    stage = subprocess.Popen(
+        [sys.executable, folder / "stage.py"], env=settings, cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
     try:
-        assert waited(lambda: len(list(tmp_path.glob("job.*"))) == 2, 30), "both workers have begun"
+        assert waited(lambda: len(list(folder.glob("job.*"))) == 2, 30), "both workers have begun"
+        processes = [int(path.suffix[1:]) for path in folder.glob("job.*")]
+        assert stage.pid not in processes
+        yield stage, processes
     finally:
         stage.kill()
         stage.wait()
-    processes = [int(path.suffix[1:]) for path in tmp_path.glob("job.*")]
-    assert stage.pid not in processes
-    try:
-        assert waited(lambda: not any(alive(process) for process in processes), 10), "no worker outlives its stage"
-    finally:
-        for process in filter(alive, processes):
+        for process in filter(alive, [int(path.suffix[1:]) for path in folder.glob("job.*")]):
             os.kill(process, signal.SIGKILL)
+
+
+def test_workers_end_when_their_stage_is_killed(tmp_path):
+    with stage_with_two_workers(tmp_path) as (stage, processes):
+        stage.kill()
+        assert waited(lambda: not any(alive(process) for process in processes), 10), "no worker outlives its stage"
+
+
+def test_an_interruption_ends_stage_and_workers_with_one_message(tmp_path):
+    with stage_with_two_workers(tmp_path) as (stage, processes):
+        os.killpg(stage.pid, signal.SIGINT)
+        _, text = stage.communicate(timeout=20)
+        assert not any(alive(process) for process in processes)
+    assert stage.returncode == 1
+    assert text.strip() == "Interrupted. Finished jobs are in the store; run the same command again to go on."
