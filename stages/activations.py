@@ -131,11 +131,17 @@ def _all(jobs: list[Job], images: ImageSet) -> Iterator[tuple[Job, dict[str, Any
             _extract, waiting, [", ".join(each.row["name"] for each in part) for part in waiting]
         ):
             part = waiting[place]
-            if isinstance(results, Failure) and len(part) > 1:
-                again += [[job] for job in part]  # a worker died: each network runs alone, and only the cause fails
-            else:
-                yield from zip(part, [results] if isinstance(results, Failure) else results, strict=True)
+            lost = isinstance(results, Failure)  # as a whole: its worker died
+            for job, result in zip(part, [results] * len(part) if lost else results, strict=True):
+                if len(part) > 1 and (lost or _lacked_memory(result)):
+                    again.append([job])  # alone, and then only the cause fails
+                else:
+                    yield job, result
         waiting = again
+
+
+def _lacked_memory(result: dict[str, Any] | Failure) -> bool:
+    return isinstance(result, Failure) and result.reason.startswith("OutOfMemoryError")
 
 
 def _packed(jobs: list[Job], images: ImageSet) -> list[Job]:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from stages.errors import StudyError
 from stages.pipeline.pictures import ImageSet
-from stages.pipeline.workers import devices
+from stages.pipeline.workers import workers_here
 
 _AHEAD = 3  # batches under way beside the one in use
 _AHEAD_PICTURES = 8  # for each thread
@@ -37,7 +37,7 @@ def decoders(device: str) -> int:
         raise StudyError(f"MIS_DECODERS is {text!r}, it must be a whole number; 0 decodes without threads of its own")
     if text:
         return int(text)
-    return 0 if device.startswith("cpu") else max(1, len(os.sched_getaffinity(0)) // len(devices()))
+    return 0 if device.startswith("cpu") else max(1, len(os.sched_getaffinity(0)) // workers_here())
 
 
 class Pictures(Protocol):

@@ -3,13 +3,15 @@
 A pack holds the central square of every picture, its side resampled (bicubic) to a fixed number of pixels, as bytes in
 memory-mapped files of the work store. Networks then see the pack in place of the pictures, which spares them decoding.
 
-What that does to pixels: nothing for a view that makes the shorter side just as long, bicubic; any other view resamples
-what was resampled before. Views that want a larger picture, or its whole width, get the pictures themselves.
+What that does to pixels: nothing for a view that makes the shorter side just as long, bicubic, and cuts off an even number
+of pixels (an odd one may shift the crop by a pixel); any other view resamples what was resampled before. Views that want a
+larger picture, its whole width or a border get the pictures themselves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,20 +20,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.decoding import decoders
 from stages.errors import StudyError
 from stages.pipeline.log import Progress, logger
 from stages.pipeline.pictures import ImageSet, open_images
 from stages.pipeline.store import WorkStore
-from stages.pipeline.workers import Failure, run_jobs
+from stages.pipeline.workers import Failure, device, run_jobs
 
 log = logger("packing")
+VERSION = 1
 CHUNK = 4096  # pictures in one file, made by one job
+_AT_ONCE = 64  # of them in memory
 _SUFFIX = ".npy"
 
 
 def fits(view: Any, side: int) -> bool:
     """Whether a view may be taken from a pack of squares of this side (0: there is none)."""
-    return bool(side) and view.mode != "squash" and max(view.resize, view.crop) <= side
+    return bool(side) and view.mode == "center" and view.resize <= side
 
 
 @cache
@@ -69,10 +74,10 @@ class _Chunk:
 def _ingredients(images: ImageSet, chunk: _Chunk) -> Mapping[str, Any]:
     import torchvision
 
-    from stages.science.preprocessing import VERSION
+    from stages.science import preprocessing
 
-    return {"images": images.digest, "side": chunk.side, "start": chunk.start, "stop": chunk.stop, "version": VERSION,
-            "torchvision": torchvision.__version__}  # fmt: skip
+    return {"images": images.digest, "side": chunk.side, "start": chunk.start, "stop": chunk.stop,
+            "versions": [VERSION, preprocessing.VERSION], "torchvision": torchvision.__version__}  # fmt: skip
 
 
 @cache
@@ -86,12 +91,17 @@ def _make(chunk: _Chunk) -> Path:
     images = _opened(chunk.folder, chunk.root)
     view = Preprocessing(chunk.side, chunk.side, (0.5,) * 3, (0.5,) * 3)
 
+    def square(row: int) -> NDArray[np.uint8]:
+        return view.fit(images.pixels(row)).permute(1, 2, 0).contiguous().numpy()
+
     def write(path: Path) -> None:
-        squares = np.empty((chunk.stop - chunk.start, chunk.side, chunk.side, 3), dtype=np.uint8)
-        for row in range(chunk.start, chunk.stop):
-            squares[row - chunk.start] = view.fit(images.pixels(row)).permute(1, 2, 0).numpy()
-        with open(path, "wb") as file:
-            np.save(file, squares)
+        shape = (chunk.stop - chunk.start, chunk.side, chunk.side, 3)
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        with open(path, "wb") as file, ThreadPoolExecutor(max(1, decoders(device()))) as pool:
+            np.lib.format.write_array_header_1_0(file, header)
+            for start in range(chunk.start, chunk.stop, _AT_ONCE):
+                for each in pool.map(square, range(start, min(start + _AT_ONCE, chunk.stop))):
+                    file.write(each.data)
 
     return WorkStore.open().fetch("packs", _ingredients(images, chunk), _SUFFIX, write)
 

@@ -14,7 +14,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from importlib.metadata import version
@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stages import packing
 from stages.decoding import Feed, Pictures, decoders
 from stages.errors import StudyError
 from stages.loading import load_network
@@ -84,7 +85,7 @@ def ingredients(job: Job, images: ImageSet, on: str) -> dict[str, Any]:
     """Everything that determines the extremes of a network on a device, as far as it can be said without loading it."""
     import torch
 
-    from stages.science import preprocessing, selection, units
+    from stages.science import preprocessing, selection, taps, units
 
     given, name = job.params.activations, job.row["name"]
     return {
@@ -95,8 +96,8 @@ def ingredients(job: Job, images: ImageSet, on: str) -> dict[str, Any]:
         "precision": given.precision, "pack": given.pack if packs(job) else 0, "units": asdict(job.params.units),
         "keep": [entry for entry in given.keep if fnmatchcase(name, entry.split("/")[0])],
         "listed": [list(unit) for unit in job.listed], "device": device_kind(on),
-        "packages": {each: version(each) for each in ("torchvision", "timm")},
-        "torch": torch.__version__, "versions": [VERSION, units.VERSION, selection.VERSION, preprocessing.VERSION],
+        "packages": {each: version(each) for each in ("torchvision", "timm", "pillow")}, "torch": torch.__version__,
+        "versions": [VERSION, packing.VERSION, *(each.VERSION for each in (units, taps, selection, preprocessing))],
     }  # fmt: skip
 
 
@@ -144,8 +145,11 @@ def extract(jobs: Sequence[Job]) -> list[Extracted | Failure]:
     missing = {place: named[place] for place in named if place not in found}
     if missing:
         with store.locked("extremes", missing.values(), _SUFFIX):
-            found |= {place: each for place in missing if (each := _lookup(store, missing[place]))}
-            missing = {place: each for place, each in missing.items() if place not in found}
+            ended = {place: each for place in missing if (each := _lookup(store, missing[place]))}
+            for place in ended:
+                _forget(store, missing[place])  # in case whoever ended it was killed before that
+            missing = {place: each for place, each in missing.items() if place not in ended}
+            found |= ended
             if missing:
                 found |= _run({place: jobs[place] for place in missing}, missing, _source(jobs[0], images), store)
     return [found[place] for place in range(len(jobs))]
@@ -180,24 +184,20 @@ def _run(
     jobs: Mapping[int, Job], named: Mapping[int, dict[str, Any]], images: Pictures, store: WorkStore
 ) -> dict[int, Extracted | Failure]:
     """One pass of the networks that the store lacks. A network that fails leaves, and the others go on."""
-    found: dict[int, Any] = {
-        place: guarded(partial(_seat, images=images, shared=named[place]), job) for place, job in jobs.items()
-    }
-    seats = {place: seat for place, seat in found.items() if not isinstance(seat, Failure)}
-    if not seats:
-        return found
     batch_size, n = next(iter(jobs.values())).params.activations.batch_size, len(images)
-    if len(seats) > 1:
-        log.info("%s share each picture, %d units", ", ".join(seat.name for seat in seats.values()),
-                 sum(len(seat.keys) for seat in seats.values()))  # fmt: skip
-    with contextlib.ExitStack() as stack:
-        running: dict[int, Running] = {}
-        for place, seat in seats.items():
-            each = guarded(partial(Running, images=images, store=store, batch_size=batch_size), seat)
-            if isinstance(each, Failure):
-                found[place] = each
+    found: dict[int, Extracted | Failure] = {}
+    running: dict[int, Running] = {}
+    try:
+        for place, job in jobs.items():
+            begun = guarded(partial(_begin, images=images, shared=named[place], store=store), job)
+            if isinstance(begun, Failure):
+                found[place] = begun
             else:
-                running[place] = stack.enter_context(each)
+                running[place] = begun
+            del begun  # nothing but `running` holds a network, so that one that leaves gives its memory back
+        if len(running) > 1:
+            log.info("%s share each picture, %d units", ", ".join(each.seat.name for each in running.values()),
+                     sum(len(each.seat.keys) for each in running.values()))  # fmt: skip
         start = min((each.seen for each in running.values()), default=n)
         feed = Feed(images, [each.seat.prepare for each in running.values()], batch_size, device(), start=start,
                     threads=decoders(device()))  # fmt: skip
@@ -224,13 +224,18 @@ def _run(
                         _leave(running, place, feed)
                 saved = time.monotonic()
         spent = time.monotonic() - began
-        for place, each in running.items():
-            found[place] = guarded(partial(_finish, each, store=store, seconds=spent), jobs[place])
+        for place in list(running):
+            found[place] = guarded(partial(_finish, running[place], store=store, seconds=spent), jobs[place])
+            running.pop(place).close()
+    finally:
+        for each in running.values():
+            each.close()
     return found
 
 
 def _leave(running: dict[int, Running], place: int, feed: Feed) -> None:
-    view = running.pop(place).seat.prepare
+    """Take a network out of the pass, and give back the memory of its device."""
+    view = running.pop(place).close()
     if all(other.seat.prepare != view for other in running.values()):
         feed.drop(view)
 
@@ -240,6 +245,11 @@ def _shares(running: Iterable[Running], feed: Feed, passed: float) -> str:
     forward, select = (sum(each.clock[name] for each in running) for name in ("forward", "select"))
     parts = {"pictures": feed.waited, "forward": forward, "selection": select}
     return ", ".join(f"{100 * seconds / max(passed, 1e-9):.0f}% {name}" for name, seconds in parts.items())
+
+
+def _begin(job: Job, images: Pictures, shared: dict[str, Any], store: WorkStore) -> Running:
+    """A network ready to take in pictures, where an earlier run left it."""
+    return Running(_seat(job, images, shared), images, store, job.params.activations.batch_size)
 
 
 def _seat(job: Job, images: Pictures, shared: dict[str, Any]) -> Seat:
@@ -288,28 +298,37 @@ def _directed(row: dict[str, Any], model: Any, batch: Any, layers: list[Any], ru
     return chosen, networks.load_directions(path, name, chosen[0].width)
 
 
-@dataclass
 class Clock:
-    """Seconds by what they were spent on. A device is waited for, so that its time is counted where it belongs."""
+    """Seconds by what they were spent on. A GPU is not waited for: what it did is counted once it is known."""
 
-    seconds: dict[str, float] = field(default_factory=lambda: {"forward": 0.0, "select": 0.0})
+    def __init__(self) -> None:
+        self._seconds = {"forward": 0.0, "select": 0.0}
+        self._under_way: list[tuple[str, Any, Any]] = []
 
     def __getitem__(self, name: str) -> float:
-        return self.seconds[name]
+        while self._under_way and self._under_way[0][2].query():
+            what, start, end = self._under_way.pop(0)
+            self._seconds[what] += start.elapsed_time(end) / 1000
+        return self._seconds[name]
 
     @contextlib.contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
         if device().startswith("cuda"):
             import torch
 
-            torch.cuda.synchronize(device())
-        self.seconds[name] += time.perf_counter() - began
+            start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            start.record()
+            yield
+            end.record()
+            self._under_way.append((name, start, end))
+        else:
+            began = time.perf_counter()
+            yield
+            self._seconds[name] += time.perf_counter() - began
 
 
 class Running:
-    """One network in a pass: its capture and what it has selected so far; a context manager, for its hooks."""
+    """One network in a pass: its capture and what it has selected so far. `close` takes its hooks away."""
 
     def __init__(self, seat: Seat, images: Pictures, store: WorkStore, batch_size: int) -> None:
         import torch
@@ -341,15 +360,15 @@ class Running:
             self.pieces = int(state["pieces"][0])
             log.info("%s: %d of %d images found in the store", seat.name, self.seen, len(images))
         self._capture = units.Capture(
-            seat.model, seat.layers, batch_size, torch.device(there), precision=seat.shared["precision"]
-        )
-
-    def __enter__(self) -> Running:
+            seat.model, seat.layers, batch_size, torch.device(there),
+            precision=seat.shared["precision"], pieces=self.pieces,
+        )  # fmt: skip
         self._capture.__enter__()
-        return self
 
-    def __exit__(self, *exc: object) -> None:
-        self._capture.__exit__(*exc)
+    def close(self) -> Any:
+        """Take the hooks away; returns the view of the network."""
+        self._capture.__exit__(None, None, None)
+        return self.seat.prepare
 
     def step(self, rows: np.ndarray, batch: Any) -> None:
         """Take in a prepared batch whose first images are the given rows."""
@@ -380,7 +399,11 @@ class Running:
     def _told(self, error: Any) -> StudyError:
         layer, unit = self.seat.owners[error.unit]
         image = self._images.path(error.image)
-        return StudyError(f"{self.seat.name}: layer {layer}, unit {unit} is {error.value} for image {image}")
+        hint = "; float16 holds no value above 65504, try bfloat16 or float32 in activations.precision"
+        return StudyError(
+            f"{self.seat.name}: layer {layer}, unit {unit} is {error.value} for image {image}"
+            f"{hint if self.seat.shared['precision'] == 'float16' else ''}"
+        )
 
     def state(self) -> State:
         """All that is needed to go on, or to end, after `seen` images."""
@@ -396,33 +419,32 @@ class Running:
             "columns": np.ascontiguousarray(self.columns[:, : self.seen]),
         }  # fmt: skip
 
-    def _slots(self) -> list[dict[str, Any]]:
-        return [{**self.seat.shared, "slot": slot} for slot in _SLOTS]
-
     def _saved(self) -> State | None:
-        """The furthest of the saved states that are whole."""
+        """The furthest of the saved states that are whole; the next one is written in place of the other."""
         from safetensors.numpy import load_file
 
-        found = [path for slot in self._slots() if (path := self._store.find("states", slot, _SUFFIX))]
-        states = [load_file(path) for path in found]
-        return max(states, key=lambda state: int(state["seen"][0]), default=None)
+        states = {}
+        for slot in _SLOTS:
+            path = self._store.find("states", {**self.seat.shared, "slot": slot}, _SUFFIX)
+            if path is not None:
+                states[slot] = load_file(path)
+        newest = max(states, key=lambda slot: int(states[slot]["seen"][0]), default=_SLOTS[-1])
+        self._next_slot = _SLOTS[1 - newest]
+        return states.get(newest)
 
     def save(self) -> None:
-        """Keep the state, in place of the older of the two that are kept."""
+        """Keep the state beside the one that was kept last."""
         from safetensors.numpy import save_file
 
-        state = self.state()
+        slot = {**self.seat.shared, "slot": self._next_slot}
+        self._store.write("states", slot, _SUFFIX, partial(save_file, self.state()))
+        self._next_slot = 1 - self._next_slot
 
-        def age(slot: dict[str, Any]) -> float:
-            path = self._store.path("states", slot, _SUFFIX)
-            return path.stat().st_mtime_ns if path.is_file() else 0.0
 
-        self._store.write("states", min(self._slots(), key=age), _SUFFIX, partial(save_file, state))
-
-    def forget(self) -> None:
-        """Remove the states, which an ended network needs no more."""
-        for slot in self._slots():
-            self._store.remove("states", slot, _SUFFIX)
+def _forget(store: WorkStore, shared: Mapping[str, Any]) -> None:
+    """Remove the states of a network, which needs them no more once it has ended."""
+    for slot in _SLOTS:
+        store.remove("states", {**shared, "slot": slot}, _SUFFIX)
 
 
 def _finish(running: Running, job: Job, store: WorkStore, seconds: float) -> Extracted:
@@ -448,7 +470,7 @@ def _finish(running: Running, job: Job, store: WorkStore, seconds: float) -> Ext
     path = store.write(
         "extremes", seat.shared, _SUFFIX, partial(save_file, content, metadata={"facts": json.dumps(facts)})
     )
-    running.forget()
+    _forget(store, seat.shared)
     timing = {"computed": True, "seconds": seconds, "forward": running.clock["forward"]}
     return {**facts, "path": path, "kept": kept, **timing}
 

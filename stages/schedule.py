@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from stages.pipeline import networks
 from stages.pipeline.log import clock, logger
 from stages.pipeline.pictures import ImageSet, open_images
 from stages.pipeline.store import WorkStore
-from stages.pipeline.workers import Failure, devices, guarded
+from stages.pipeline.workers import Failure, device, devices, guarded, run_jobs, workers_here
 
 log = logger("activations")
 _ON_A_GPU = 8  # networks that share each picture there, where decoding takes longer than most networks do
@@ -56,11 +56,19 @@ def memory_budget() -> float:
         raise StudyError(f"MIS_MEMORY_GB is {text!r}, it must be a number of gigabytes above 0")
     if total:
         return total / len(workers)
-    if workers[0] == "cpu":
-        return _FOR_STATES * _free_memory() / len(workers)
+    free = next(run_jobs(_free_for_a_worker, [None], ["free memory"]))[1]
+    if isinstance(free, Failure):
+        raise StudyError(f"the free memory of a worker cannot be told ({free.reason}); set MIS_MEMORY_GB")
+    return _FOR_STATES * free
+
+
+def _free_for_a_worker(_: None) -> float:
+    """Bytes that a worker may have where it runs: of its GPU, or its share of the machine."""
+    if device().startswith("cpu"):
+        return _free_memory() / workers_here()
     import torch
 
-    return _FOR_STATES * min(torch.cuda.mem_get_info(name)[0] for name in workers)
+    return float(torch.cuda.mem_get_info(device())[0])
 
 
 def _free_memory() -> int:
@@ -72,14 +80,17 @@ def _free_memory() -> int:
 
 
 def state_bytes(n_units: int, k: int, batch_size: int, *, on_device: bool) -> int:
-    """Memory of the selection of one network, at its highest: buffers of candidates or a chunk of keys, the state while it
-    is written, moments, and a batch of values.
+    """Memory of the selection of one network, at its highest: buffers of candidates or a chunk of keys (on a device also
+    while it is merged and a batch becomes keys), the state while it is written, moments, and a batch of values.
+
+    Whole columns that are kept come on top: 4 bytes an image and unit of activations.keep.
     """
     from stages.science.device_selection import CHUNK
     from stages.science.selection import N_BINS
 
     final = 2 * (k + 1) * 8
-    candidates = 8 * CHUNK + 2 * final if on_device else 2 * final
+    merging = 8 * (k + 1 + CHUNK) + 16 * (k + 1) + 48 * min(batch_size, CHUNK)  # joined keys, topk, keys of a batch
+    candidates = 8 * CHUNK + final + merging if on_device else 2 * final
     return n_units * (candidates + final + 2 * N_BINS * 8 + 8 + 4 * batch_size)
 
 
@@ -120,23 +131,34 @@ def share_passes(jobs: list[Job]) -> list[list[Job]]:
     if most > 1:
         sizes, budget = [row["memory"] for row in _counted(jobs)], memory_budget()
         log.info("networks share passes, up to %d and %s of states in each", most, in_words(budget))
+    parts = _parts(jobs, [bool(job.packed) for job in jobs], most, sizes, budget)
+    return [[jobs[place] for place in part] for part in parts]
+
+
+def _parts(
+    jobs: Sequence[Job], packed: Sequence[bool], most: int, sizes: Sequence[float], budget: float
+) -> list[list[int]]:
+    """Places of jobs by pass; a pass sees the pictures, or their pack."""
     parts = []
-    for kind in (False, True):  # a pass sees the pictures, or their pack
-        own = [place for place, job in enumerate(jobs) if bool(job.packed) == kind]
+    for kind in (False, True):
+        own = [place for place, each in enumerate(packed) if each == kind]
         views = [jobs[place].row["preprocessing"] for place in own]
-        parts += [[jobs[own[i]] for i in part]
-                  for part in grouped(views, most, [sizes[place] for place in own] if sizes else (), budget)]  # fmt: skip
+        sized = [sizes[place] for place in own] if sizes else ()
+        parts += [[own[i] for i in part] for part in grouped(views, most, sized, budget)]
     return parts
 
 
 def _counted(jobs: Sequence[Job]) -> list[dict[str, Any]]:
-    """What each network will cost; one that cannot be counted costs nothing and fails with its reason when it runs."""
+    """What each network will cost. One that cannot be counted without its weights may run all the same: alone, as if it
+    filled the memory.
+    """
     rows = []
     counts = counting.count_all([counting.Job(job.row, job.params.units, job.code) for job in jobs])
     for job, found in zip(jobs, counts, strict=True):
         failed, given = isinstance(found, Failure), job.params.activations
         n_units = 0 if isinstance(found, Failure) else found["n_units"]
         memory = state_bytes(n_units, given.n_extremes, given.batch_size, on_device=devices()[0] != "cpu")
+        memory = float("inf") if failed else memory
         rows.append({
             "name": job.row["name"], "n_units": n_units, "flops": 0 if isinstance(found, Failure) else found["flops"],
             "memory": memory, "found": False, "reason": found.reason if failed else "",
@@ -155,23 +177,30 @@ class Rates:
     flops: float
 
 
-def _measure(images: ImageSet, view: Any, network: Any, flops: float, device: str) -> Rates:
-    """Decode some pictures, and run a few batches of one network (with any weights) of this many operations a picture."""
+def _measure(probe: tuple[Job, float]) -> Rates:
+    """Decode some pictures, and run a few batches of one network, with any weights, that takes this many operations a
+    picture.
+    """
     import torch
 
+    from stages.science.preprocessing import Preprocessing
+
+    job, flops = probe
+    images, there = open_images(job.images, job.params.images.root, quick=True), device()
+    network = networks.constructor(job.row, job.code)(**json.loads(job.row["kwargs"] or "{}")).eval().to(there)
+    view = Preprocessing.parse(job.row["preprocessing"], job.row["name"])
     some = min(_PROBE_PICTURES, len(images))
-    feed, began = Feed(images, [view], some, "cpu", threads=decoders(device)), time.perf_counter()
+    feed, began = Feed(images, [view], some, "cpu", threads=decoders(there)), time.perf_counter()
     next(iter(feed))
     decode = some / (time.perf_counter() - began)
-    batch = torch.zeros((_PROBE_BATCH, 3, view.crop, view.crop), device=device)
-    network = network.to(device)
+    batch = torch.zeros((_PROBE_BATCH, 3, view.crop, view.crop), device=there)
     taken = []
     with torch.no_grad():
         for _ in range(4):
             began = time.perf_counter()
             network(batch)
-            if device != "cpu":
-                torch.cuda.synchronize(device)
+            if there.startswith("cuda"):
+                torch.cuda.synchronize(there)
             taken.append(time.perf_counter() - began)
     return Rates(decode, _PROBE_BATCH * flops / float(np.median(taken[1:])))
 
@@ -183,25 +212,28 @@ def _tell(
     k: int,
     rates: Rates | None,
     store: Path,
-    pack: int,
+    packed: Collection[int],
+    side: int,
 ) -> str:
     """What would run, how long and how large, in words and a table.
 
     rows: name, view, n_units, flops, memory, found (in the store) and reason (why it cannot be planned) of each network.
-    passes: places in `rows` of those that would run together. pack: bytes of packed pictures.
+    passes: places in `rows` of those that would run together. packed: those that see a pack of squares of this side.
     """
     workers = len(devices())
     lines = [f"{'network':40s} {'units':>9s} {'GFLOP':>8s} {'state':>9s} {'extremes':>9s}  "]
     for number, together in enumerate(passes, 1):
-        lines.append(
-            f"pass {number}: {len(together)} networks, {in_words(sum(rows[i]['memory'] for i in together))} of states"
-        )
+        if len(together) > 1:
+            memory = in_words(sum(rows[i]["memory"] for i in together))
+            lines.append(f"pass {number}: {len(together)} networks, {memory} of states")
         lines += [_line(rows[i], k) for i in together]
     there = [row for row in rows if row["found"]]
+    decodes = n_images * (sum(part[0] not in packed for part in passes) + bool(packed))
+    pack = pack_bytes(n_images, side) if packed else 0
     if there:
         lines += [f"found in the store: {len(there)} networks", *(_line(row, k) for row in there)]
-    bad = [row for row in rows if row["reason"]]
-    lines += [f"{row['name']:40s} cannot be planned: {row['reason']}" for row in bad]
+    unknown = [row for row in rows if row["reason"]]
+    lines += [f"  {row['name']:38s} cannot be estimated and runs alone: {row['reason']}" for row in unknown]
     running = [rows[i] for together in passes for i in together]
     units, extra = sum(row["n_units"] for row in rows), sum(extremes_bytes(row["n_units"], k) for row in running)
     saved = (
@@ -215,7 +247,7 @@ def _tell(
         "",
         f"{len(rows)} networks, {units:,} units, {n_images:,} images; {len(there)} networks are in the store, "
         f"{len(running)} would run in {len(passes)} passes on {workers} workers ({devices()[0]})",
-        f"pictures decoded {len(passes) * n_images:,} times, forward passes {len(running) * n_images:,}",
+        f"pictures decoded {decodes:,} times, forward passes {len(running) * n_images:,}",
         f"disk: {in_words(extra)} of extremes, kept once for work store, DVC cache and data/activations if they lie on one file "
         f"system, and up to {in_words(saved)} of states meanwhile; {in_words(free)} are free at {where}",
     ]
@@ -227,7 +259,7 @@ def _tell(
         )
     if rates and running:
         forward = sum(row["flops"] for row in running) * n_images / rates.flops
-        decode = len(passes) * n_images / rates.decode
+        decode = decodes / rates.decode
         alone = decoders(devices()[0]) == 0
         total = (forward + decode if alone else max(forward, decode)) / workers
         lines.append(
@@ -254,6 +286,8 @@ def _line(row: dict[str, Any], k: int) -> str:
 
 def in_words(n_bytes: float) -> str:
     """Bytes in words: 12 MB, 3.4 GB."""
+    if n_bytes == float("inf"):
+        return "unknown"
     for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if n_bytes >= scale:
             return f"{n_bytes / scale:.3g} {unit}"
@@ -262,30 +296,31 @@ def in_words(n_bytes: float) -> str:
 
 def plan(jobs: list[Job], images: ImageSet) -> str:
     """What would run, how long and how large."""
-    from stages.science.preprocessing import Preprocessing
-
+    if not jobs:
+        return "The roster has no networks, only controls; they take a moment."
     given, store = jobs[0].params.activations, WorkStore.open()
     rows = _counted(jobs)
     for job, row in zip(jobs, rows, strict=True):
         row["found"] = in_store(job, images, store)
-    missing = [i for i, row in enumerate(rows) if not row["found"] and not row["reason"]]
-    parts = grouped(
-        [jobs[i].row["preprocessing"] for i in missing], networks_a_pass(len(missing) or 1),
-        [rows[i]["memory"] for i in missing], memory_budget(),
+    missing = [i for i, row in enumerate(rows) if not row["found"]]
+    packed = [guarded(packs, jobs[i]) is True for i in missing]
+    parts = _parts(
+        [jobs[i] for i in missing], packed, networks_a_pass(len(missing) or 1), [rows[i]["memory"] for i in missing],
+        memory_budget() if missing else 0.0,
     )  # fmt: skip
-    rates = None
-    if missing:
+    rates, known = None, sorted((i for i in missing if rows[i]["flops"]), key=lambda i: rows[i]["flops"])
+    if known:
         # the network in the middle by arithmetic stands for all; its weights do not matter for the speed
-        typical = sorted(missing, key=lambda i: rows[i]["flops"])[len(missing) // 2]
-        row, flops = jobs[typical].row, rows[typical]["flops"]
-        network = networks.constructor(row, jobs[typical].code)(**json.loads(row["kwargs"] or "{}")).eval()
-        view = Preprocessing.parse(row["preprocessing"], row["name"])
-        quick = open_images(jobs[0].images, jobs[0].params.images.root, quick=True)
-        rates = _measure(quick, view, network, flops, devices()[0])
+        typical = known[len(known) // 2]
+        probe = jobs[typical], rows[typical]["flops"]
+        found = next(run_jobs(_measure, [probe], ["speed"]))[1]
+        if isinstance(found, Failure):
+            log.warning("the speed of this machine could not be measured: %s", found.reason)
+        else:
+            rates = found
     together = [[missing[place] for place in part] for part in parts]
-    packed = any(guarded(packs, jobs[i]) is True for i in missing)
-    more = pack_bytes(len(images), given.pack) if packed else 0
-    return _tell(rows, together, len(images), given.n_extremes, rates, store.folder, more)
+    seen_packed = {i for i, each in zip(missing, packed, strict=True) if each}
+    return _tell(rows, together, len(images), given.n_extremes, rates, store.folder, seen_packed, given.pack)
 
 
 def summary(timings: list[dict[str, Any]], n_images: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -448,6 +449,27 @@ def test_a_pass_whose_worker_dies_runs_again_network_by_network(drawn_study, mon
     assert jobs[:2] == [[["net", "other", "large"]], [["net"], ["other"], ["large"]]]
     assert tables.read_csv(out / "failures.csv", ["model", "reason"])["model"].tolist() == ["large"]
     assert {path.stem for path in out.glob("*.safetensors")} == {"net", "other"}
+
+
+def test_a_network_that_lacks_memory_beside_others_runs_again_alone(drawn_study, fresh_store, monkeypatch):
+    three(drawn_study)
+    alone = contents(drawn_study.run_activations("alone"))
+    alive, begun, usual = weakref.WeakSet(), selection.Extremes.__init__, selection.Extremes.update
+
+    def counted(self, *args, **kwargs):
+        begun(self, *args, **kwargs)
+        alive.add(self)
+
+    def crowded(self, values, images):
+        if len(alive) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        usual(self, values, images)
+
+    fresh_store()
+    monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "3")
+    monkeypatch.setattr(selection.Extremes, "__init__", counted)
+    monkeypatch.setattr(selection.Extremes, "update", crowded)
+    assert contents(drawn_study.run_activations("crowded")) == alone
 
 
 def test_passes_keep_views_together_and_workers_busy(monkeypatch):

@@ -30,6 +30,25 @@ def turned():
     return file.getvalue()
 
 
+def with_xmp():
+    """A JPEG that is turned by XMP data in place of Exif."""
+    xmp = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+    )
+    return encoded(Image.fromarray(NOISE), "JPEG", xmp=xmp)
+
+
+def with_late_exif():
+    """A JPEG whose Exif data stand behind the frame, where Pillow reads them all the same."""
+    plain, segment = CONTENT_PLAIN, turned()
+    exif = segment[segment.index(b"\xff\xe1") :]
+    exif = exif[: 2 + int.from_bytes(exif[2:4])]
+    scan = plain.index(b"\xff\xda")
+    return plain[:scan] + exif + plain[scan:]
+
+
+CONTENT_PLAIN = encoded(Image.fromarray(NOISE), "JPEG", subsampling=0)
 CONTENT = {
     "444": encoded(Image.fromarray(NOISE), "JPEG", subsampling=0),
     "420": encoded(Image.fromarray(NOISE), "JPEG", subsampling=2),
@@ -37,6 +56,8 @@ CONTENT = {
     "grey": encoded(Image.fromarray(NOISE).convert("L"), "JPEG"),
     "cmyk": encoded(Image.fromarray(NOISE).convert("CMYK"), "JPEG"),
     "turned": turned(),
+    "xmp": with_xmp(),
+    "late": with_late_exif(),
     "png": encoded(Image.fromarray(NOISE), "PNG"),
     "webp": encoded(Image.fromarray(NOISE), "WEBP"),
 }
@@ -174,7 +195,7 @@ def test_announced_pictures_are_those_of_the_rows_and_decoded_once(images, threa
 def test_the_number_of_threads(monkeypatch):
     assert decoders("cpu") == 0
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(16)))
-    monkeypatch.setattr("stages.decoding.devices", lambda: ["cuda:0", "cuda:1"])
+    monkeypatch.setattr("stages.decoding.workers_here", lambda: 2)
     assert decoders("cuda:0") == 8
     monkeypatch.setenv("MIS_DECODERS", "5")
     assert decoders("cuda:0") == decoders("cpu") == 5

@@ -185,6 +185,17 @@ def _die_half_way(store):
     store.fetch("phase", ASKED, ".txt", make)
 
 
+def test_what_a_kill_leaves_inside_of_a_write_is_cleared_too(store):
+    path = store.path("phase", ASKED, ".txt")
+    path.parent.mkdir(parents=True)
+    for name in (f".{path.name}.abc.part", f"..{path.name}.abc.part.def.part"):
+        (path.parent / name).write_text("half of it")
+    store.fetch("phase", ASKED, ".txt", Maker())
+    assert files(store) == [path.name, path.name + ".json"]
+    store.remove("phase", ASKED, ".txt")
+    assert files(store) == []
+
+
 def test_a_killed_process_leaves_no_result_and_its_rest_is_cleared(store):
     process = multiprocessing.get_context("fork").Process(target=_die_half_way, args=(store,))
     process.start()

@@ -110,10 +110,14 @@ def user_module(name: str, code: Path) -> ModuleType:
 
 
 def code_digest(row: Mapping[str, Any], code: Path) -> str:
-    """Digest of the user's file behind a constructor `module:function`, empty for packages."""
+    """Digest of the file behind a constructor `module:function`, empty for timm's and torchvision's names."""
     name, mark, _ = str(row["constructor"]).partition(":")
+    if not mark:
+        return ""
     path = code / f"{name.replace('.', '/')}.py"
-    return sha256_file(path) if mark and path.is_file() else ""
+    if not path.is_file():
+        path = Path(user_module(name, code).__file__ or "")
+    return sha256_file(path) if path.is_file() else name
 
 
 def constructor(row: Mapping[str, Any], code: Path) -> Callable[..., Any]:

@@ -44,20 +44,22 @@ def decode(content: bytes) -> NDArray[np.uint8]:
         return np.asarray(picture.convert("RGB"))
 
 
-_EXIF, _FRAME_MARKERS = b"Exif\x00\x00", {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_FRAME, _SCAN, _APP1 = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}, 0xDA, 0xE1  # markers of a JPEG
 
 
 def is_plain_jpeg(content: bytes) -> bool:
-    """Whether a picture is a JPEG in grey or in three components of 8 bits, without Exif data that may turn it."""
-    place = 2
+    """Whether a picture is a JPEG in grey or in three components of 8 bits, without data (Exif, XMP) that may turn it."""
+    place, frame = 2, False
     if content[:2] != b"\xff\xd8":
         return False
     while place + 10 <= len(content) and content[place] == 0xFF:
         marker, length = content[place + 1], int.from_bytes(content[place + 2 : place + 4])
-        if marker in _FRAME_MARKERS:
-            return content[place + 4] == 8 and content[place + 9] in (1, 3)
-        if marker == 0xE1 and content[place + 4 : place + 10] == _EXIF:
+        if marker == _SCAN:
+            return frame
+        if marker == _APP1:
             return False
+        if marker in _FRAME:
+            frame = content[place + 4] == 8 and content[place + 9] in (1, 3)
         place += 2 + length
     return False
 

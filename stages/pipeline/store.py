@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stages.pipeline.log import logger
 from stages.pipeline.tables import atomic_path, sha256_file, write_json
 
+log = logger("store")
 Ingredients = Mapping[str, Any]
 
 
@@ -73,8 +75,7 @@ class WorkStore:
     def write(self, phase: str, ingredients: Ingredients, suffix: str, make: Callable[[Path], None]) -> Path:
         """Write the file anew, read-only, because an out may share its bytes; to be called with its lock held."""
         path = self.path(phase, ingredients, suffix)
-        for left_over in path.parent.glob(f".{path.name}.*.part"):
-            left_over.unlink()  # of a killed process: nobody else writes while the lock is held
+        _clear(path)
         with atomic_path(path, mode=0o444) as part:
             make(part)
             note = {"ingredients": ingredients, "size": part.stat().st_size, "sha256": sha256_file(part)}
@@ -84,7 +85,8 @@ class WorkStore:
     def remove(self, phase: str, ingredients: Ingredients, suffix: str) -> None:
         """Forget a file that nothing needs any more."""
         path = self.path(phase, ingredients, suffix)
-        for each in (path.with_name(path.name + ".json"), path, path.with_name(path.name + ".lock")):
+        _clear(path)
+        for each in (path.with_name(path.name + ".json"), path):
             each.unlink(missing_ok=True)
 
     @contextlib.contextmanager
@@ -96,8 +98,18 @@ class WorkStore:
             for path in sorted({self.path(phase, each, suffix) for each in wanted}):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 file = stack.enter_context(open(path.with_name(path.name + ".lock"), "w"))
-                fcntl.flock(file, fcntl.LOCK_EX)  # given back by the system even if this process is killed
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    log.info("another process computes %s/%s; waiting for it", phase, path.name[:12])
+                    fcntl.flock(file, fcntl.LOCK_EX)  # given back by the system even if this process is killed
             yield
+
+
+def _clear(path: Path) -> None:
+    """Remove what killed processes left of a file; nobody else writes it while its lock is held."""
+    for left_over in path.parent.glob(f"*.{path.name}.*.part"):  # files written inside of writing it begin with two dots
+        left_over.unlink(missing_ok=True)
 
 
 def link_out(stored: Path, target: Path) -> None:

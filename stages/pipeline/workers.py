@@ -230,10 +230,23 @@ def start(name: str, ended: Connection | None = None, parent: int = 0, beside: i
     global _device, _beside
     _device, _beside = name, beside
     _keep_memory()
+    if name.startswith("cuda"):
+        _exact(name)
     if ended is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the stage as well, and that tells its workers
         signal.signal(_STOP, _give_up)
         threading.Thread(target=_end_with, args=(ended, parent), daemon=True).start()
+
+
+def _exact(name: str) -> None:
+    """Make float32 mean float32 on this GPU, and equal inputs give equal bits: torch's defaults allow neither."""
+    import torch
+
+    torch.cuda.set_device(name)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
 
 
 def _at_work(function: Callable[[Any], Any], job: Any) -> Any:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+VERSION = 1
+
 
 @dataclass(frozen=True)
 class Tap:

@@ -266,10 +266,11 @@ class Capture:
         *,
         precision: str = "float32",
         shortcut: bool = True,
+        pieces: int = 1,
     ) -> None:
         self._model, self._layers, self._shortcut, self._device = model, layers, shortcut, device
         self._dtype = PRECISIONS[precision]
-        self.pieces = 1
+        self.pieces = pieces
         self.n_units = sum(layer.width for layer in layers)
         self.buffer = torch.empty((batch_size, self.n_units), dtype=torch.float32, device=device)
         self._counts: dict[tuple[str, str], int] = {}
@@ -303,7 +304,7 @@ class Capture:
                 if start not in self._done:
                     self.keep(layer, start, value)
                     self._done.add(start)
-                if layer.layer_type == "Conv" and layer.tap == "output":
+                if layer.layer_type == "Conv" and layer.tap == "output" and not value.is_inference():
                     self._last = value, value._version, start
 
             module = self._model.get_submodule(path)
@@ -340,17 +341,17 @@ class Capture:
     def __call__(self, batch: Tensor) -> Tensor:
         """Unit values (images, units) float32 for a batch (images, C, H, W)."""
         while True:
+            size = -(-len(batch) // self.pieces)
             try:
-                size = -(-len(batch) // self.pieces)
                 for self._row in range(0, len(batch), size):
                     self._run(batch[self._row : self._row + size])
-                return self.buffer[: len(batch)]
             except torch.OutOfMemoryError:
                 self._last = None, 0, 0
                 if self.pieces >= len(batch):
                     raise
                 self.pieces = min(2 * self.pieces, len(batch))
-                torch.cuda.empty_cache()
+            else:
+                return self.buffer[: len(batch)]
 
     def _run(self, batch: Tensor) -> None:
         self._counts.clear()
@@ -358,7 +359,7 @@ class Capture:
         self._size = len(batch)
         cast = nullcontext() if self._dtype is None else torch.autocast(self._device.type, dtype=self._dtype)
         with cast:
-            self.output = self._model(batch)
+            self._model(batch)
         self._last = None, 0, 0  # a map may be large
         if len(self._done) != len(self._layers):
             raise StudyError(
