@@ -19,6 +19,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -96,9 +97,9 @@ class NoMargins(Margins):
     def __init__(self) -> None:
         pass
 
-    def rows(self, models: object, columns: object) -> pa.Table:
+    def rows(self, models: object, columns: Sequence[str]) -> pa.Table:
         kinds = {"unit": pa.int64(), "margins": pa.list_(pa.float32()), "near": pa.list_(pa.int16())}
-        fields = [(name, kinds.get(name, pa.string())) for name in [*KEY, "margins", "near"]]
+        fields = [(name, kinds.get(name, pa.string())) for name in dict.fromkeys([*KEY, *columns])]
         return pa.schema(fields).empty_table()
 
 
@@ -108,10 +109,11 @@ def facts(networks: int) -> tabulate.Facts:
         input_size=224, family=[f"family{number % N_FAMILIES}" for number in range(networks)],
     )  # fmt: skip
     blank = pd.DataFrame(columns=["model", "layer", "unit", "label"])
+    nobody = pd.DataFrame(columns=[*KEY, "n_responses", "his", "his_se", "source"])
     fit = {"slope": 6.25, "low": None, "high": None, "status": "published"}
     return tabulate.Facts(
         roster=roster, nets=summaries.networks_of(roster), labels=blank, constant=blank, tail_share=0.0002,
-        slopes={BACKEND: fit}, bootstrap=(0, 2000, 0.95), annotated=frozenset(), drop_near=False, n_extreme=42,
+        slopes={BACKEND: fit}, layer_types=TYPES, people=nobody, bootstrap=(0, 2000, 0.95), drop_near=False, n_extreme=42,
     )  # fmt: skip
 
 
