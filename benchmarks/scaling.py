@@ -31,7 +31,7 @@ from scipy import stats
 
 from benchmarks import harness
 from benchmarks.harness import in_process, memory, report
-from stages.pipeline import figures
+from stages.pipeline.figures import style
 from stages.pipeline.tables import write_text
 from stages.science.randomness import generator
 from stages.science.scoring import cosine_margins, nearest_explanation, unit_rows
@@ -141,8 +141,8 @@ def figure(table: pd.DataFrame, fits: pd.DataFrame) -> str:
     """SVG: medians of every point over the fitted lines; panels of time and of memory, exponents in their titles."""
     panels = [("images", "cpu_seconds", "processor seconds"), ("units", "cpu_seconds", "processor seconds"),
               ("images", "peak_bytes", "peak memory, MB"), ("units", "peak_bytes", "peak memory, MB")]  # fmt: skip
-    with figures.style():
-        drawn = Figure(figsize=(figures.WIDE, 5.6), layout="constrained")
+    with style.style():
+        drawn = Figure(figsize=(style.WIDE, 5.6), layout="constrained")
         for axes, (series, quantity, label) in zip(drawn.subplots(2, 2).flat, panels, strict=True):
             scale = 1e6 if quantity == "peak_bytes" else 1
             chosen = fits[(fits["series"] == series) & (fits["quantity"] == quantity)].to_dict("records")
@@ -152,9 +152,9 @@ def figure(table: pd.DataFrame, fits: pd.DataFrame) -> str:
                 part = table[(table["phase"] == fit["phase"]) & (table["series"] == series)]
                 ends = np.array([part[series].min(), part[series].max()])
                 line = np.exp(fit["intercept"]) * ends ** fit["exponent"] / scale
-                look = {"color": figures.COLOURS[place]}
+                look = {"color": style.COLOURS[place]}
                 axes.plot(ends, line, **look)
-                axes.plot(part[series], part[quantity] / scale, linestyle="", marker=figures.MARKERS[place], **look)
+                axes.plot(part[series], part[quantity] / scale, linestyle="", marker=style.MARKERS[place], **look)
                 drawn_values += [*line, *part[quantity] / scale]
             words = [f"{fit['phase']}: {fit['exponent']:.2f} ({fit['low']:.2f} to {fit['high']:.2f})" for fit in chosen]
             axes.set(xscale="log", yscale="log", xlabel=f"number of {series}", ylabel=label, title="\n".join(words))
@@ -167,7 +167,7 @@ def figure(table: pd.DataFrame, fits: pd.DataFrame) -> str:
             low, high = min(drawn_values), max(drawn_values)
             room = max(1.3, (10 * low / high) ** 0.5)
             axes.set_ylim(low / room, high * room)
-        return figures.to_svg(drawn, "Time and memory against the number of images and of units")
+        return style.to_svg(drawn, "Time and memory against the number of images and of units")
 
 
 def main() -> None:

@@ -85,7 +85,9 @@ class Study:
         return subprocess.run(command, cwd=self.folder, env=self.environment(workers), capture_output=True, text=True)
 
     def repro_killed_in(self, stage: str, *, after: float, workers: int) -> None:
-        """Start `dvc repro` and SIGKILL the process of one stage a moment after it has started."""
+        """Start `dvc repro` and SIGKILL the process of one stage as soon as it has stored some work, at the latest `after`
+        seconds from its start.
+        """
         command = [sys.executable, "-m", "dvc", "repro"]
         with open(self.folder.parent / "killed.log", "w") as log:
             dvc = subprocess.Popen(command, cwd=self.folder, env=self.environment(workers), stdout=log, stderr=log)
@@ -94,9 +96,15 @@ class Study:
                 assert dvc.poll() is None, f"dvc ended before {stage} ran: {Path(log.name).read_text()}"
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-            time.sleep(after)
+            began, stored = time.monotonic(), self.n_stored()
+            while time.monotonic() - began < after and self.n_stored() == stored:
+                time.sleep(0.02)
             os.kill(found, signal.SIGKILL)
             assert dvc.wait(timeout=60) != 0
+
+    def n_stored(self) -> int:
+        """Finished files in the work store."""
+        return len(list((self.folder / "data/store").rglob("*.json")))
 
     def process_of(self, stage: str) -> int | None:
         """The python process of a stage of this study (not the shell around it, and no worker)."""

@@ -242,7 +242,8 @@ def _exact(name: str) -> None:
     """Make float32 mean float32 on this GPU, and equal inputs give equal bits: torch's defaults allow neither."""
     import torch
 
-    torch.cuda.set_device(name)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(name)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
