@@ -1,5 +1,7 @@
 """Which module outputs are units, where they are read, and that their values belong to one image."""
 
+import weakref
+
 import pytest
 import timm
 import torch
@@ -197,6 +199,78 @@ def read_maps(monkeypatch):
     return read
 
 
+class Pointwise(nn.Module):
+    """Linear layers and 1 x 1 convolutions that widen, narrow, stride, or stand where their input is known or changed."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3)
+        self.known = nn.Conv2d(4, 2, 1, bias=False)  # narrows, but the means of its input are known
+        self.strided = nn.Conv2d(4, 8, 1, stride=2)
+        self.grouped = nn.Conv2d(4, 8, 1, groups=2)
+        self.changed = nn.Conv2d(4, 2, 1)  # its input was changed in place since it was read
+        self.wide = nn.Conv2d(4, 16, 1)  # its input is read instead
+        self.norm = nn.LayerNorm(16)
+        self.query, self.key, self.narrow = nn.Linear(16, 16), nn.Linear(16, 8), nn.Linear(16, 4)
+        self.head = nn.Linear(16, 20)  # one position an image: nothing to save
+
+    def forward(self, x):
+        x = self.stem(x)
+        aside = self.known(x).sum() + self.strided(x).sum() + self.grouped(x).sum()
+        x.relu_()
+        aside = aside + self.changed(x).sum()
+        normed = self.norm(self.wide(x).flatten(2).mT)
+        mixed = self.query(normed) * self.key(normed).mean(dim=2, keepdim=True)
+        aside = aside + self.narrow(mixed).sum()
+        return self.head(mixed.mean(dim=1)) + aside
+
+
+def test_a_pointwise_layer_is_not_read_where_its_input_is_known_or_narrower(monkeypatch):
+    torch.manual_seed(0)
+    model, batch = Pointwise().eval(), torch.randn(5, 3, 12, 12)
+    layers = layers_of(model, 12, drop_first_last=False)
+    read = read_maps(monkeypatch)
+    with Capture(model, layers, 5, batch.device, shortcut=False) as run:
+        expected = run(batch).clone()
+    assert len(read) == len(layers) == 11
+    read.clear()
+    with Capture(model, layers, 5, batch.device) as run:
+        values = run(batch).clone()
+        shapes = [tuple(value.shape[1:]) for value, *_ in read]
+        assert shapes == [(4, 10, 10), (8, 5, 5), (8, 10, 10), (2, 10, 10), (4, 10, 10), (100, 16), (100, 4), (20,)]
+        torch.testing.assert_close(run(batch), values, atol=0, rtol=0)
+    torch.testing.assert_close(values, expected, atol=1e-6, rtol=1e-5)
+    assert (values.std(dim=0) > 1e-3).all()
+
+
+def test_a_map_whose_channels_lie_on_another_axis_is_read_for_itself():
+    class Turned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tokens, self.norm = nn.Linear(16, 4), nn.BatchNorm1d(4)  # the norm's channels are the tokens
+
+        def forward(self, x):
+            return self.norm(self.tokens(x.mean(1)[:, :4]))
+
+    model, batch = with_statistics(Turned()), torch.randn(5, 3, 16, 16)
+    layers = layers_of(model, 16, drop_first_last=False)
+    assert [layer.channel_axis for layer in layers] == [2, 1]
+    torch.testing.assert_close(capture(model, layers, batch)[:, 4:], model(batch).mean(dim=2), atol=1e-6, rtol=1e-5)
+
+
+def test_maps_are_not_kept_alive_after_they_were_read():
+    parts = [part for _ in range(4) for part in (nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3))]
+    model, batch = nn.Sequential(*parts).eval(), torch.randn(5, 3, 12, 12)
+    layers = layers_of(model, 12, drop_first_last=False)
+    seen, most = [], []
+    with Capture(model, layers, 5, batch.device) as run:
+        for part in parts:  # behind the hooks of the capture
+            part.register_forward_hook(lambda module, args, out: seen.append(weakref.ref(out)))
+            part.register_forward_hook(lambda *_: most.append(sum(each() is not None for each in seen)))
+        run(batch)
+    assert max(most) == 2, "the input and the output of the part that runs"
+
+
 def test_a_norm_right_on_its_convolution_is_not_read_again_and_others_are(monkeypatch):
     model, batch = with_statistics(Norms()), torch.randn(5, 3, 12, 12)
     layers = layers_of(model, 12, drop_first_last=False)
@@ -212,11 +286,14 @@ def test_a_norm_right_on_its_convolution_is_not_read_again_and_others_are(monkey
     assert values.std() > 0.1
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "mobilenetv2_100"])
+@pytest.mark.parametrize(
+    "name", ["test_resnet", "test_efficientnet", "mobilenetv2_100", "test_vit", "test_convnext", "xcit_nano_12_p16_224"]
+)
 @pytest.mark.parametrize("where", ["before", "after"])
-def test_means_that_follow_from_those_of_the_convolution_are_right(name, where):
+def test_means_that_follow_from_those_of_the_input_are_right(name, where):
     torch.manual_seed(0)
-    model, batch = with_statistics(timm.create_model(name, pretrained=False)), torch.randn(3, 3, 64, 64)
+    sized = {"img_size": 64} if "vit" in name else {}
+    model, batch = with_statistics(timm.create_model(name, pretrained=False, **sized)), torch.randn(3, 3, 64, 64)
     layers = layers_of(model, 64, norm_act=where)
     values = [
         Capture(model, layers, 3, batch.device, shortcut=shortcut).__enter__()(batch).clone()
@@ -294,6 +371,24 @@ def test_half_precision_comes_close_and_its_means_are_float32(name, precision):
     assert not torch.equal(half, whole)
     assert (half - whole).abs().max() / whole.abs().max() < 0.02
     assert len(half.unique()) > len(half.bfloat16().unique()), "means are not rounded to half precision"
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["test_vit", "test_convnext"])
+def test_means_that_follow_from_those_of_the_input_are_right_in_half_precision(name, precision):
+    torch.manual_seed(0)
+    sized = {"img_size": 64} if "vit" in name else {}
+    model, batch = timm.create_model(name, pretrained=False, **sized).eval(), torch.randn(3, 3, 64, 64)
+    for part in model.modules():
+        if isinstance(part, nn.Linear):
+            part.weight.data *= 20  # differences beside the bias
+    layers = layers_of(model, 64)
+    values = []
+    for shortcut in (True, False):
+        with Capture(model, layers, 3, batch.device, precision=precision, shortcut=shortcut) as run:
+            values.append(run(batch).clone())
+    assert (values[0] - values[1]).abs().max() / values[1].abs().max() < 1e-3
+    assert not torch.equal(*values)
 
 
 # --------------------------------------------------------------------------- linear layers of blocks

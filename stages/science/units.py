@@ -7,7 +7,8 @@ tracing one forward pass, so only what really runs counts, in the order of its f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from stages.errors import StudyError
 from stages.science.taps import Tap
 
-VERSION = 3
+VERSION = 4
 TOLERANCE = 1e-5  # largest difference of a unit's value alone and in a batch, relative to its layer's largest value
 
 
@@ -226,7 +227,10 @@ def unit_values(output: Tensor, batch_size: int, batch_axis: int, channel_axis: 
 PRECISIONS = {"float32": None, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-def _plain_batch_norm(module: nn.Module, tap: str) -> bool:
+_PRODUCTS = 16  # multiplications of a matrix product in the time in which one value of a map is read
+
+
+def _is_plain_batch_norm(module: nn.Module, tap: str) -> bool:
     """Whether what is read of a module is, in evaluation, one factor and one summand a channel of its input."""
     act = _fused_activation(module)
     return (
@@ -237,12 +241,51 @@ def _plain_batch_norm(module: nn.Module, tap: str) -> bool:
     )
 
 
-def _factors(norm: Any) -> tuple[Tensor, Tensor]:
-    """Factor and summand (channels,) float32 of a batch norm in evaluation."""
+def _is_pointwise(module: nn.Module, layer: Layer) -> bool:
+    """Whether a module's output at a position is a matrix times its input there: a linear layer, a plain 1 x 1 convolution."""
+    if layer.tap != "output":
+        return False
+    if type(module) is nn.Conv2d:
+        plain = (module.kernel_size, module.stride, module.padding, module.groups) == ((1, 1), (1, 1), (0, 0), 1)
+        return plain and (layer.batch_axis, layer.channel_axis) == (0, 1)
+    return type(module) is nn.Linear and layer.batch_axis < layer.channel_axis
+
+
+def _through_batch_norm(norm: Any) -> Callable[[Tensor, Tensor], object]:
+    """Puts the means of a batch norm in evaluation, from those of its input, into a second tensor (images, channels)."""
     scale = torch.rsqrt(norm.running_var.double() + norm.eps)
     scale = scale if norm.weight is None else scale * norm.weight.double()
     shift = -norm.running_mean.double() * scale
-    return scale.float(), (shift if norm.bias is None else shift + norm.bias.double()).float()
+    factor, summand = scale.float(), (shift if norm.bias is None else shift + norm.bias.double()).float()
+    return lambda means, out: torch.addcmul(summand, means, factor, out=out)
+
+
+def _through_pointwise(module: Any, dtype: torch.dtype | None) -> Callable[[Tensor, Tensor], object]:
+    """Puts the means of a pointwise module, from those of its input, into a second tensor (images, channels) float32.
+
+    Weights are rounded as autocast to `dtype` rounds them; it leaves products with `out` alone, so these are in float32.
+    """
+
+    def put(means: Tensor, out: Tensor) -> None:
+        weight, bias = module.weight.flatten(1).T, module.bias
+        if dtype is not None:
+            weight, bias = weight.to(dtype).float(), None if bias is None else bias.to(dtype).float()
+        if bias is None:
+            torch.mm(means, weight, out=out)
+        else:
+            torch.addmm(bias, means, weight, out=out)
+
+    return put
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A map whose means are in the buffer; it is not kept alive, so that its memory can be used again at once."""
+
+    map: weakref.ref[Tensor]
+    version: int
+    layer: Layer
+    start: int
 
 
 class Capture:
@@ -252,8 +295,9 @@ class Capture:
     of the buffer, valid until the next call; units are in layer order.
 
     precision: float32, or float16 or bfloat16 for autocast of the network; means are float32 always.
-    shortcut: read a map once where a convolution and the batch norm on it are both wanted. The norm's means are then
-    those of the convolution, scaled and shifted: equal but for rounding, at half the memory traffic.
+    shortcut: read fewer maps. The means of a batch norm follow from those of the convolution in front of it, those of a
+    linear layer or a 1 x 1 convolution from the means of its input, which may be known and else are read where that is
+    narrower: equal but for rounding, at a fraction of the memory traffic.
     pieces: parts in which a batch runs; doubled whenever the device runs out of memory, and kept.
     """
 
@@ -275,11 +319,7 @@ class Capture:
         self.buffer = torch.empty((batch_size, self.n_units), dtype=torch.float32, device=device)
         self._counts: dict[tuple[str, str], int] = {}
         self._done: set[int] = set()  # first units of the layers that this forward pass has filled
-        self._last: tuple[Tensor | None, int, int] = (
-            None,
-            0,
-            0,
-        )  # the latest map read: itself, its version, its first unit
+        self._known: dict[int, _Known] = {}  # by the identity of a map of this forward pass
 
     def __enter__(self) -> Capture:
         self._context = _hooks()
@@ -304,12 +344,11 @@ class Capture:
                 if start not in self._done:
                     self.keep(layer, start, value)
                     self._done.add(start)
-                if layer.layer_type == "Conv" and layer.tap == "output" and not value.is_inference():
-                    self._last = value, value._version, start
+                if self._shortcut and not value.is_inference():
+                    self._known[id(value)] = _Known(weakref.ref(value), value._version, layer, start)
 
             module = self._model.get_submodule(path)
-            norm = self._shortcut and set(calls) == {0} and calls[0][0].layer_type == "BatchNorm"
-            if norm and _plain_batch_norm(module, tap):
+            if self._shortcut and set(calls) == {0}:
                 self._follow(add, module, *calls[0])
             _read(add, module, tap, store)
         return self
@@ -321,18 +360,44 @@ class Capture:
     def _slot(self, start: int, width: int) -> Tensor:
         return self.buffer[self._row : self._row + self._size, start : start + width]
 
-    def _follow(self, add: Any, norm: nn.Module, layer: Layer, start: int) -> None:
-        """Before a batch norm runs: if its input is the map just read, its means are known."""
-        factor, summand = _factors(norm)
+    def _follow(self, add: Any, module: nn.Module, layer: Layer, start: int) -> None:
+        """Let the means of a module that runs once follow from those of its input, where they do and that is cheaper."""
+        pointwise = _is_pointwise(module, layer)
+        if pointwise:
+            through = _through_pointwise(module, self._dtype)
+        elif _is_plain_batch_norm(module, layer.tap):
+            through = _through_batch_norm(module)
+        else:
+            return
 
-        def known(_: nn.Module, args: tuple[Any, ...]) -> None:
-            value, version, source = self._last
-            fresh = not self._counts.get((layer.module, layer.tap), 0)
-            if fresh and args and args[0] is value and value is not None and value._version == version:
-                torch.addcmul(summand, self._slot(source, layer.width), factor, out=self._slot(start, layer.width))
+        def before(_: nn.Module, args: tuple[Any, ...]) -> None:
+            if self._counts.get((layer.module, layer.tap), 0) or not args or not isinstance(args[0], Tensor):
+                return
+            value = args[0]
+            means = self._means(value, layer)
+            if pointwise:
+                channels = value.shape[layer.channel_axis]
+                positions = value.numel() // (channels * self._size)
+                saved = layer.width - (channels if means is None else 0)
+                if positions * saved * _PRODUCTS <= channels * layer.width:
+                    return
+                if means is None:
+                    means = unit_values(value, self._size, layer.batch_axis, layer.channel_axis)
+            if means is not None:
+                through(means, self._slot(start, layer.width))
                 self._done.add(start)
 
-        add(norm.register_forward_pre_hook(known))
+        add(module.register_forward_pre_hook(before))
+
+    def _means(self, value: Tensor, layer: Layer) -> Tensor | None:
+        """Means of a map along the axes of a layer, if it is one that was read in this forward pass and has not changed."""
+        found = self._known.get(id(value))
+        if found is None or found.map() is not value or found.version != value._version:
+            return None
+        source = found.layer
+        if (source.batch_axis, source.channel_axis) != (layer.batch_axis, layer.channel_axis):
+            return None
+        return self._slot(found.start, source.width)
 
     def __exit__(self, *exc: object) -> None:
         self._context.__exit__(*exc)
@@ -346,7 +411,6 @@ class Capture:
                 for self._row in range(0, len(batch), size):
                     self._run(batch[self._row : self._row + size])
             except torch.OutOfMemoryError:
-                self._last = None, 0, 0
                 if self.pieces >= len(batch):
                     raise
                 self.pieces = min(2 * self.pieces, len(batch))
@@ -356,11 +420,11 @@ class Capture:
     def _run(self, batch: Tensor) -> None:
         self._counts.clear()
         self._done.clear()
+        self._known.clear()
         self._size = len(batch)
         cast = nullcontext() if self._dtype is None else torch.autocast(self._device.type, dtype=self._dtype)
         with cast:
             self._model(batch)
-        self._last = None, 0, 0  # a map may be large
         if len(self._done) != len(self._layers):
             raise StudyError(
                 f"{len(self._done)} of {len(self._layers)} layers were reached; the network's path depends on its input"
@@ -370,8 +434,8 @@ class Capture:
 def check_independence(model: nn.Module, layers: Sequence[Layer], images: Tensor) -> None:
     """Check that a unit's value of an image does not depend on the other images of its batch.
 
-    A wrong axis, a regrouping in another order or a network left in training mode shows here, and a norm whose means
-    do not follow from those of its convolution. Compares each of the `images` (n, C, H, W) alone, every map read by
+    A wrong axis, a regrouping in another order or a network left in training mode shows here, and a layer whose means
+    do not follow from those of its input. Compares each of the `images` (n, C, H, W) alone, every map read by
     itself, and in the batch, to TOLERANCE relative to the largest value in the layer.
     Raises StudyError naming the layers. Values that are not finite pass: the run itself names layer and image.
     """
