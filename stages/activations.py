@@ -124,7 +124,7 @@ def _all(jobs: list[Job], images: ImageSet) -> Iterator[tuple[Job, dict[str, Any
         log.info("%d of %d networks are in the store", sum(there), len(studied))
     missing = _packed([job for job, known in zip(studied, there, strict=True) if not known], images)
     found = [[job] for job, known in zip(studied, there, strict=True) if known]
-    waiting = found + schedule.share_passes(missing) + controls
+    waiting = found + schedule.share_passes(missing, len(images)) + controls
     while waiting:
         again = []
         for place, results in run_jobs(

@@ -32,8 +32,8 @@ class Job:
 
 
 def count(job: Job) -> dict[str, Any]:
-    """Facts of one network: input_size, n_params, flops of one forward pass of one image (two a multiply-add), n_units, and
-    `layers` as [layer type, number of layers, units].
+    """Facts of one network: input_size, n_params, flops of one forward pass of one image (two a multiply-add), n_units,
+    `layers` as [layer type, number of layers, units], and `widths`, the units of each layer by its name.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -60,6 +60,7 @@ def count(job: Job) -> dict[str, Any]:
         "input_size": size, "n_params": sum(p.numel() for p in model.parameters()),
         "flops": counter.get_total_flops(), "n_units": sum(layer.width for layer in layers),
         "layers": [[kind, *numbers] for kind, numbers in sorted(kinds.items())],
+        "widths": {layer.name: layer.width for layer in layers},
     }  # fmt: skip
 
 

@@ -386,7 +386,8 @@ class Running:
                 if self._on_device:
                     self.extremes.update(values, rows)
                     self.moments.update(values)
-                    self.columns[:, rows] = values[:, seat.kept].T.cpu().numpy()
+                    if seat.kept:  # else the device is not waited for
+                        self.columns[:, rows] = values[:, seat.kept].T.cpu().numpy()
                 else:
                     host = values.numpy()
                     self.extremes.update(host, rows)

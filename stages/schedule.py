@@ -19,7 +19,7 @@ from stages.decoding import Feed, decoders
 from stages.errors import StudyError
 from stages.packing import pack_bytes
 from stages.passes import Job, packs, stored
-from stages.pipeline import networks
+from stages.pipeline import networks, unit_lists
 from stages.pipeline.log import clock, logger
 from stages.pipeline.pictures import ImageSet, open_images
 from stages.pipeline.store import WorkStore
@@ -82,8 +82,6 @@ def _free_memory() -> int:
 def state_bytes(n_units: int, k: int, batch_size: int, *, on_device: bool) -> int:
     """Memory of the selection of one network, at its highest: buffers of candidates or a chunk of keys (on a device also
     while it is merged and a batch becomes keys), the state while it is written, moments, and a batch of values.
-
-    Whole columns that are kept come on top: 4 bytes an image and unit of activations.keep.
     """
     from stages.science.device_selection import CHUNK
     from stages.science.selection import N_BINS
@@ -97,6 +95,11 @@ def state_bytes(n_units: int, k: int, batch_size: int, *, on_device: bool) -> in
 def extremes_bytes(n_units: int, k: int) -> int:
     """Size of the file of a network: images and values of both sides, and statistics."""
     return n_units * (2 * k * 8 + 2 + 2 * 4 + 3 * 8)
+
+
+def columns_bytes(n_kept: int, n_images: int) -> int:
+    """Size of the whole columns that activations.keep asks for, which lie in the memory of the machine, also beside a GPU."""
+    return 4 * n_kept * n_images
 
 
 def grouped(
@@ -124,12 +127,12 @@ def in_store(job: Job, images: ImageSet, store: WorkStore) -> bool:
     return guarded(partial(stored, images=images, store=store), job) is True
 
 
-def share_passes(jobs: list[Job]) -> list[list[Job]]:
+def share_passes(jobs: list[Job], n_images: int) -> list[list[Job]]:
     """Networks that share each picture, as many as memory allows."""
     most = networks_a_pass(len(jobs) or 1)
     sizes, budget = [], float("inf")
     if most > 1:
-        sizes, budget = [row["memory"] for row in _counted(jobs)], memory_budget()
+        sizes, budget = [row["memory"] for row in _counted(jobs, n_images)], memory_budget()
         log.info("networks share passes, up to %d and %s of states in each", most, in_words(budget))
     parts = _parts(jobs, [bool(job.packed) for job in jobs], most, sizes, budget)
     return [[jobs[place] for place in part] for part in parts]
@@ -148,22 +151,36 @@ def _parts(
     return parts
 
 
-def _counted(jobs: Sequence[Job]) -> list[dict[str, Any]]:
+def _counted(jobs: Sequence[Job], n_images: int) -> list[dict[str, Any]]:
     """What each network will cost. One that cannot be counted without its weights may run all the same: alone, as if it
     filled the memory.
     """
     rows = []
     counts = counting.count_all([counting.Job(job.row, job.params.units, job.code) for job in jobs])
+    on_device = devices()[0] != "cpu"
     for job, found in zip(jobs, counts, strict=True):
-        failed, given = isinstance(found, Failure), job.params.activations
-        n_units = 0 if isinstance(found, Failure) else found["n_units"]
-        memory = state_bytes(n_units, given.n_extremes, given.batch_size, on_device=devices()[0] != "cpu")
-        memory = float("inf") if failed else memory
-        rows.append({
-            "name": job.row["name"], "n_units": n_units, "flops": 0 if isinstance(found, Failure) else found["flops"],
-            "memory": memory, "found": False, "reason": found.reason if failed else "",
-        })  # fmt: skip
+        name, given = job.row["name"], job.params.activations
+        row = {"name": name, "n_units": 0, "flops": 0, "memory": float("inf"), "columns": 0, "found": False, "reason": ""}
+        if isinstance(found, Failure):
+            row["reason"] = found.reason
+        else:
+            n_kept = guarded(partial(_n_kept, widths=found["widths"]), job)
+            columns = columns_bytes(0 if isinstance(n_kept, Failure) else n_kept, n_images)  # the run itself says what is wrong
+            memory = state_bytes(found["n_units"], given.n_extremes, given.batch_size, on_device=on_device)
+            # columns are copied once, while they are saved or written
+            row |= {"n_units": found["n_units"], "flops": found["flops"], "columns": columns,
+                    "memory": memory + (0 if on_device else 2 * columns)}  # fmt: skip
+        rows.append(row)
     return rows
+
+
+def _n_kept(job: Job, widths: dict[str, int]) -> int:
+    """Units of a network whose whole column is kept."""
+    given = job.params.activations
+    if not (given.keep or job.listed):
+        return 0
+    owners = [(layer, unit) for layer, width in widths.items() for unit in range(width)]
+    return len(unit_lists.places(job.row["name"], owners, given.keep, job.listed))
 
 
 # ---- the plan
@@ -217,7 +234,8 @@ def _tell(
 ) -> str:
     """What would run, how long and how large, in words and a table.
 
-    rows: name, view, n_units, flops, memory, found (in the store) and reason (why it cannot be planned) of each network.
+    rows: name, n_units, flops, memory, columns (bytes), found (in the store) and reason (why it cannot be planned) of each
+    network.
     passes: places in `rows` of those that would run together. packed: those that see a pack of squares of this side.
     """
     workers = len(devices())
@@ -236,9 +254,9 @@ def _tell(
     lines += [f"  {row['name']:38s} cannot be estimated and runs alone: {row['reason']}" for row in unknown]
     running = [rows[i] for together in passes for i in together]
     units, extra = sum(row["n_units"] for row in rows), sum(extremes_bytes(row["n_units"], k) for row in running)
-    saved = (
-        max((sum(2 * state_file_bytes(rows[i]["n_units"], k) for i in part) for part in passes), default=0) * workers
-    )
+    columns = sum(row["columns"] for row in running)
+    states = [sum(2 * (state_file_bytes(rows[i]["n_units"], k) + rows[i]["columns"]) for i in part) for part in passes]
+    saved = max(states, default=0) * workers
     where = store
     while not where.exists():
         where = where.parent
@@ -251,11 +269,14 @@ def _tell(
         f"disk: {in_words(extra)} of extremes, kept once for work store, DVC cache and data/activations if they lie on one file "
         f"system, and up to {in_words(saved)} of states meanwhile; {in_words(free)} are free at {where}",
     ]
+    if columns:
+        lines.append(f"and {in_words(columns)} of the columns that activations.keep names, which also lie in memory")
     if pack:
         lines.append(f"and {in_words(pack)} of packed pictures, once")
-    if extra + saved + pack > free:
+    if extra + saved + columns + pack > free:
         lines.append(
-            "That is more than is free: point MIS_STORE to a larger disk, or lower activations.n_extremes or activations.pack"
+            "That is more than is free: point MIS_STORE to a larger disk, or lower activations.n_extremes, activations.pack "
+            "or the units of activations.keep"
         )
     if rates and running:
         forward = sum(row["flops"] for row in running) * n_images / rates.flops
@@ -299,7 +320,7 @@ def plan(jobs: list[Job], images: ImageSet) -> str:
     if not jobs:
         return "The roster has no networks, only controls; they take a moment."
     given, store = jobs[0].params.activations, WorkStore.open()
-    rows = _counted(jobs)
+    rows = _counted(jobs, len(images))
     for job, row in zip(jobs, rows, strict=True):
         row["found"] = in_store(job, images, store)
     missing = [i for i, row in enumerate(rows) if not row["found"]]

@@ -9,6 +9,8 @@ import pytest
 
 from stages import activations, counting, schedule
 from stages.errors import StudyError
+from stages.passes import Job
+from stages.pipeline import networks
 from stages.pipeline import store as stores
 from stages.pipeline.params import load_params
 from stages.science.selection import Extremes, Moments
@@ -93,6 +95,26 @@ def test_the_plan_tells_what_would_run_and_computes_nothing(drawn_study, capsys,
     told = run_plan(drawn_study, capsys)
     assert "found in the store: 2 networks" in told
     assert "0 would run in 0 passes" in told
+
+
+def test_columns_that_are_kept_are_planned(drawn_study, capsys, monkeypatch):
+    monkeypatch.setenv("MIS_WORKERS", "1")
+    monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "2")
+    drawn_study.roster({"name": "net"}, {"name": "other"})
+    drawn_study.run_models()
+    assert "activations.keep" not in run_plan(drawn_study, capsys)
+    drawn_study.params(activations__keep=["net/middle/*", "*/norm/0"])
+    told = run_plan(drawn_study, capsys)
+    # all 6 units of a layer of one network and one unit of both, 60 images, 4 bytes each
+    assert "and 1.92 kB of the columns that activations.keep names" in told
+    folder, params = drawn_study.folder, load_params(drawn_study.folder / "params.yaml")
+    roster = networks.read_roster(folder / "models" / "roster.csv").to_dict("records")
+    jobs = [Job(row, params, *[folder / each for each in ("images", "models", "code", "out")]) for row in roster]
+    rows = schedule._counted(jobs, 60)
+    assert [row["columns"] for row in rows] == [7 * 60 * 4, 60 * 4]
+    assert rows[0]["memory"] - rows[1]["memory"] == 2 * 6 * 60 * 4, "twice, while they are written"
+    monkeypatch.setattr(schedule, "devices", lambda: ["cuda:0"])
+    assert len({row["memory"] for row in schedule._counted(jobs, 60)}) == 1, "columns are not in the memory of a GPU"
 
 
 def test_the_plan_warns_of_a_disk_that_is_too_small(drawn_study, capsys, monkeypatch):
