@@ -6,7 +6,8 @@ One thread, files in the page cache, every form on all files in turn:
 
 raw_torchvision   read a file, torchvision.io.decode_jpeg
 raw_pillow        read a file, decode it with Pillow
-image_folder      torchvision's ImageFolder with Resize, CenterCrop, ToTensor and Normalize on Pillow pictures
+image_folder      torchvision's ImageFolder with Resize, CenterCrop, ToTensor and Normalize on Pillow pictures, put into
+                  batches by a DataLoader without processes of its own
 decoded           ImageSet.pixels: read, compare the digest with the manifest, decode
 fed               the same, resized, cropped and put into a batch as bytes: what travels to a GPU, which normalises it
 ours              that, normalised as well: what a network on a CPU gets
@@ -148,6 +149,7 @@ class Forms:
     """The six forms over some rows of an image set; each returns nothing and keeps nothing. The pack lies in `store`."""
 
     def __init__(self, images: ImageSet, root: Path, files: int, batch: int, store: Path) -> None:
+        from torch.utils.data import DataLoader, Subset
         from torchvision import transforms
         from torchvision.datasets import ImageFolder
         from torchvision.transforms import InterpolationMode
@@ -165,6 +167,7 @@ class Forms:
         self.folder = ImageFolder(str(root), transforms.Compose(steps))
         place = {path: number for number, (path, _) in enumerate(self.folder.samples)}
         self.places = [place[path] for path in self.paths]
+        self.loader = DataLoader(Subset(self.folder, self.places), batch)
         with environment({"MIS_STORE": str(store)}):
             self.pack = Pack(images, pack_here(images, RESIZE))
 
@@ -177,8 +180,8 @@ class Forms:
             pillow_pixels(path)
 
     def image_folder(self) -> None:
-        for place in self.places:
-            self.folder[place]
+        for _ in self.loader:
+            pass
 
     def decoded(self) -> None:
         for row in self.rows:

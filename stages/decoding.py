@@ -60,9 +60,9 @@ class _Batch:
 class Feed:
     """Batches of pictures in the order of the manifest; a short last batch is filled up with its last picture.
 
-    Iterating gives (rows, {view: uint8 tensor (batch_size, 3, crop, crop)}), the tensors on the device. A view is a
-    `Preprocessing`; `drop` leaves out one that nobody wants any more. `waited` counts the seconds in which the caller had
-    to wait for pictures, `decoded` the pictures.
+    Iterating gives (rows, {view: uint8 tensor (batch_size, 3, crop, crop)}), the tensors on the device, channels last. A
+    view is a `Preprocessing`; `drop` leaves out one that nobody wants any more. `waited` counts the seconds in which the
+    caller had to wait for pictures, `decoded` the pictures.
     """
 
     def __init__(
@@ -100,7 +100,9 @@ class Feed:
         rows = np.arange(start, min(start + self._batch_size, len(self._images)), dtype=np.int32)
         pinned = self._device.startswith("cuda")  # so that bytes travel while the device computes
         shape = {view: (self._batch_size, 3, view.crop, view.crop) for view in self._views}
-        stacked = {view: torch.empty(shape[view], dtype=torch.uint8, pin_memory=pinned) for view in self._views}
+        # channels last, as pictures are: rows of bytes are copied as they lie, the device turns them while it normalises
+        kind: Any = {"dtype": torch.uint8, "pin_memory": pinned, "memory_format": torch.channels_last}
+        stacked = {view: torch.empty(shape[view], **kind) for view in self._views}
         batch = _Batch(rows, stacked, [])
         if pool:
             batch.pending = [pool.submit(self._fill, batch, place) for place in range(len(rows))]

@@ -93,10 +93,11 @@ class Preprocessing:
         return picture if size == [self.crop, self.crop] else F.center_crop(picture, [self.crop, self.crop])
 
     def normalised(self, stacked: Tensor) -> Tensor:
-        """Network input, float32, of fitted pictures (images, 3, crop, crop) uint8, on their device."""
+        """Network input, float32, contiguous, of fitted pictures (images, 3, crop, crop) uint8 in any layout, on their device."""
         mean = torch.tensor(self.mean, device=stacked.device).view(3, 1, 1) * 255
         std = torch.tensor(self.std, device=stacked.device).view(3, 1, 1) * 255
-        return stacked.float().sub_(mean).div_(std)  # in place: a batch may be large
+        # in place: a batch may be large
+        return stacked.float(memory_format=torch.contiguous_format).sub_(mean).div_(std)
 
     def batch(self, pictures: Sequence[NDArray[np.uint8]], device: str | torch.device = "cpu") -> Tensor:
         """Normalised float32 batch (images, 3, crop, crop) on the device; bytes travel, floats do not."""
