@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from stages.pipeline import figures, timing
 from stages.pipeline.log import logger, run
@@ -16,6 +19,7 @@ from stages.pipeline.page.thumbnails import make_sheets
 from stages.pipeline.params import Params, load_params
 from stages.pipeline.pictures import open_images
 from stages.pipeline.tables import fresh_folder, read_json, read_parquet, write_csv
+from stages.science import tasks
 
 log = logger("report")
 FOLDERS = (
@@ -65,12 +69,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
 
 
+def _ends_of(built: np.ndarray, model: str, layer: str, unit: int, *, seed: int) -> units.Ends:
+    """The most extreme images of both sides of a unit, in their order, from its tasks (N, 2K + 2)."""
+    keys = tasks.unit_keys(seed, model, layer, np.array([unit]))
+    positive, negative = (tasks.most_extreme(built[None], keys, side)[0] for side in tasks.SIDES)
+    return positive, negative
+
+
 def _gallery(params: Params, study: inputs.Study, args: argparse.Namespace) -> Gallery:
     """The units to browse, and pictures of some unless the parameters leave pictures out."""
     wanted = params.report
     listed = units.list_units(study, args.mis, args.scores, wanted.n_units)
     chosen = units.choose(study, listed, wanted.n_exemplars) if wanted.show_images else []
-    pictures = units.load_pictures(listed, chosen, args.tasks, wanted.n_full_tasks, wanted.n_pictures)
+    ends_of = partial(_ends_of, seed=params.seed)
+    pictures = units.load_pictures(listed, chosen, args.tasks, ends_of, wanted.n_full_tasks, wanted.n_pictures)
     manifest = read_parquet(args.images / "manifest.parquet", ["path", "label"])
     thumbnail = open_images(args.images, params.images.root).thumbnail
     sheets = make_sheets(

@@ -182,7 +182,12 @@ def _tasks(folder, rng, units, networks):
         order = rng.permuted(np.tile(np.arange(N_IMAGES, dtype=np.int32), (len(rows), 1)), axis=1)
         (folder / "tasks").mkdir(parents=True, exist_ok=True)
         np.save(folder / f"tasks/{model}.npy", order.reshape(len(rows), N_TASKS, 2 * (N_EXPLANATIONS + 1)))
-        write_parquet(folder / f"tasks/{model}.parquet", rows[[*KEY, "layer_type", "layer_index", "depth", "width"]])
+        # tasks of the second unit of every layer come from a record, whose ties are not known
+        ties = np.where(rows["unit"] == 1, np.nan, 0.0).astype(np.float32)
+        facts = ["layer_type", "layer_index", "depth", "width", "tie_share_pos", "tie_share_neg"]
+        write_parquet(
+            folder / f"tasks/{model}.parquet", rows.assign(tie_share_pos=ties, tie_share_neg=ties)[[*KEY, *facts]]
+        )
     write_json(
         folder / "tasks/summary.json",
         {

@@ -17,6 +17,7 @@ from stages import report
 from stages.pipeline import figures
 from stages.pipeline.page import thumbnails, units
 from stages.pipeline.page.gallery import as_json
+from stages.science.tasks import SIDES, most_extreme, unit_keys
 from tests.report_fixture import BACKENDS, KEY, N_EXPLANATIONS, N_TASKS, NETWORKS, build
 
 SIZE = 64  # report.thumbnail of the synthetic study
@@ -99,8 +100,13 @@ def test_pictures_are_those_of_the_tasks(study):
         table = pd.read_parquet(folder / f"tasks/{model}.parquet")
         [place] = np.flatnonzero((table[KEY[1:]] == rest).all(axis=1))
         tasks = np.load(folder / f"tasks/{model}.npy")[place]
-        assert [paths[i] for i in shown["most"]] == tasks[:, 0].tolist()
-        assert [paths[i] for i in shown["least"]] == tasks[:, N_EXPLANATIONS].tolist()
+        ends = tasks[:, 0], tasks[:, N_EXPLANATIONS]
+        assert shown["ranked"] == (rest[1] != 1), "not where tasks come from a record"
+        if shown["ranked"]:
+            key = unit_keys(0, model, rest[0], np.array([rest[1]]))
+            ends = [most_extreme(tasks[None], key, side)[0] for side in SIDES]
+        assert [paths[i] for i in shown["most"]] == ends[0].tolist()
+        assert [paths[i] for i in shown["least"]] == ends[1].tolist()
         assert [paths[i] for i in shown["queries"]] == tasks[:, -2:].ravel().tolist()
         assert [paths[i] for i in shown["full"][0]] == tasks[0, :-2].tolist()
     # every picture once, in the sheets of the style

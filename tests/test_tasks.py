@@ -34,6 +34,14 @@ def test_invariants(n_tasks, k, seed, spare):
             assert (groups == np.arange(k)).all()
 
 
+def test_the_most_extreme_images_come_back_in_their_order():
+    top, bottom = ranked_images(3, 30)
+    keys = tasks.unit_keys(0, "m", "l", np.arange(3))
+    built = tasks.build(top, bottom, keys, 5, 5)
+    for side, ranked in zip(tasks.SIDES, (top, bottom), strict=True):
+        np.testing.assert_array_equal(tasks.most_extreme(built, keys, side), ranked[:, :5])
+
+
 def test_draws_depend_on_the_unit_and_the_seed_alone():
     keys = tasks.unit_keys(0, "m", "l", np.arange(4))
     together = tasks.draws(keys, 20, 9, "positive")

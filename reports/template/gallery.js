@@ -360,7 +360,7 @@
         make("div", {}, make("h4", {}, "Least exciting"), grid(shown.least, "Least exciting", "many"), make("p", { class: "note" }, labelWords(shown.least))),
         make("div", {}, make("h4", {}, "Most exciting"), grid(shown.most, "Most exciting", "many"), make("p", { class: "note" }, labelWords(shown.most))))
         : make("p", { class: "absent" }, "No pictures of this unit are in the report. python -m stages.tasks --export names all images of its tasks."),
-      shown ? make("p", { class: "note" }, `Each side: the ${shown.most.length} most extreme pictures of the study, in no order.`) : null,
+      shown ? make("p", { class: "note" }, `Each side: the ${shown.most.length} most extreme pictures of the study, ${shown.ranked ? "the most extreme first" : "in no order"}.`) : null,
       taskTable(row),
       shown && shown.full.length ? make("h4", {}, `Tasks with their ${k} explanations a side`) : null,
       shown && shown.full.length ? make("ul", { class: "strips" }, shown.full.map((_, task) => strip(row, task))) : null,

@@ -120,6 +120,15 @@ def build(
     return assemble(top, bottom, *(draws(keys, n_tasks, n_explanations, side) for side in SIDES))
 
 
+def most_extreme(built: NDArray[np.int32], keys: NDArray[np.uint64], side: str) -> NDArray[np.int32]:
+    """The N most extreme images (units, N) of a side, the most extreme first, from tasks that were built with these keys."""
+    n_tasks, n_explanations = built.shape[1], built.shape[2] // 2 - 1
+    taken = draws(keys, n_tasks, n_explanations, side)[:, 0]
+    ranked = np.empty(built.shape[:2], dtype=built.dtype)
+    np.put_along_axis(ranked, taken, built[:, :, SIDES.index(side) * n_explanations], axis=1)
+    return ranked
+
+
 def roles(n_explanations: int) -> tuple[list[str], list[int]]:
     """Role and position of each of the 2(K + 1) images of a task, in task order."""
     names = [ROLES[0]] * n_explanations + [ROLES[1]] * n_explanations + [ROLES[2], ROLES[3]]

@@ -215,8 +215,9 @@ def _pictured(pictures: Pictures, sheets: Sheets, manifest: pd.DataFrame) -> dic
             return [number[int(image)] for image in images.ravel()]
 
         units[str(row)] = {
-            "most": ids(tasks[:, 0]),
-            "least": ids(tasks[:, half]),
+            "most": ids(pictures.extremes[row][0]),
+            "least": ids(pictures.extremes[row][1]),
+            "ranked": row not in pictures.unranked,
             "queries": ids(tasks[:, -2:]),
             "full": [ids(task[: 2 * half]) for task in tasks[: pictures.n_full]],
         }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 from pathlib import Path
 
@@ -166,15 +166,21 @@ def _in_turns(groups: Sequence[Sequence[int]]) -> Iterable[int]:
     return (row for turn in zip_longest(*groups) for row in turn if row is not None)
 
 
+Ends = tuple[NDArray[np.int32], NDArray[np.int32]]
+
+
 @dataclass(frozen=True)
 class Pictures:
     """Tasks of the units shown with pictures, by row of the list: (tasks, 2K + 2) rows of the manifest.
 
     Order in a task: K explanations of the exciting side, the most extreme rank group first, K of the other side, the
-    exciting query, the other one.
+    exciting query, the other one. `extremes` are the N most extreme images of the exciting and of the other side, the most
+    extreme first but for tasks that people saw (`unranked`), where only those that hold an image are known.
     """
 
     tasks: Mapping[int, NDArray[np.int32]]
+    extremes: Mapping[int, Ends]
+    unranked: frozenset[int]
     n_full: int  # tasks whose explanations are shown, too
 
     def images(self, row: int) -> NDArray[np.int32]:
@@ -184,18 +190,34 @@ class Pictures:
         return np.unique(np.concatenate([tasks[:, [0, half, -2, -1]].ravel(), tasks[: self.n_full].ravel()]))
 
 
-def load_pictures(listed: Listed, chosen: Sequence[int], folder: Path, n_full: int, most: int) -> Pictures:
-    """Tasks of the chosen units in turn, as long as all together show at most `most` different pictures."""
-    keys = listed.units.loc[list(chosen), KEY]
-    found: dict[int, NDArray[np.int32]] = {}
-    for model, of_model in keys.groupby("model", sort=True):
-        table = read_parquet(folder / f"{model}.parquet", KEY[1:])
-        at = pd.MultiIndex.from_frame(table).get_indexer(pd.MultiIndex.from_frame(of_model[KEY[1:]]))
+def load_pictures(
+    listed: Listed,
+    chosen: Sequence[int],
+    folder: Path,
+    ends_of: Callable[[NDArray[np.int32], str, str, int], Ends],
+    n_full: int,
+    most: int,
+) -> Pictures:
+    """Tasks of the chosen units in turn, as long as all together show at most `most` different pictures.
+
+    ends_of: the most extreme images of both sides in their order, from the tasks, network, layer and number of a unit.
+    """
+    units = listed.units.loc[list(chosen), KEY]
+    found, extremes, unranked = dict[int, NDArray[np.int32]](), dict[int, Ends](), set()
+    for model, of_model in units.groupby("model", sort=True):
+        table = read_parquet(folder / f"{model}.parquet", [*KEY[1:], "tie_share_pos"])
+        at = pd.MultiIndex.from_frame(table[KEY[1:]]).get_indexer(pd.MultiIndex.from_frame(of_model[KEY[1:]]))
         tasks = np.load(folder / f"{model}.npy", mmap_mode="r")
-        found |= {row: np.array(tasks[place]) for row, place in zip(of_model.index, at, strict=True)}
-    everything, kept, seen = Pictures(found, n_full), {}, set()
+        for row, place, layer, unit in zip(of_model.index, at, of_model["layer"], of_model["unit"], strict=True):
+            found[row] = own = np.array(tasks[place])
+            if np.isnan(table["tie_share_pos"].iloc[place]):  # tasks of the record; how they were drawn is not known
+                unranked.add(row)
+                extremes[row] = own[:, 0], own[:, own.shape[1] // 2 - 1]
+            else:
+                extremes[row] = ends_of(own, str(model), layer, unit)
+    everything, kept, seen = Pictures(found, extremes, frozenset(unranked), n_full), {}, set()
     for row in chosen:
         more = seen | set(everything.images(row).tolist())
         if len(more) <= most:
             seen, kept[row] = more, found[row]
-    return Pictures(kept, n_full)
+    return replace(everything, tasks=kept)
