@@ -5,7 +5,8 @@
 
 Three forms take turns on the same batch, a new one every round: `plain` runs the network, `capture` also reads all units of
 its convolutions, linear layers and norms, `select` also hands them to Extremes and Moments, as a worker of the stage
-`activations` does: one thread, and freed memory kept. Selection starts where 8,192 images have gone before, so that a value
+`activations` does: one thread, and freed memory kept; on a GPU without TF32, and in every round so many batches that the
+selection merges once, as it does every 1,024 images. Selection starts where 8,192 images have gone before, so that a value
 enters a list as often as on average over a study of 50,000 images (1 in 20; in one of 1.28 million 1 in 300). Networks have
 random weights and images are noise, which changes no operation. Before the clock starts, captured values are compared with
 means taken from the outputs of all modules in double precision.
@@ -33,7 +34,7 @@ from benchmarks.flops import operations
 from benchmarks.harness import ratios, report, take_turns
 from stages.pipeline import workers
 from stages.science import units
-from stages.science.device_selection import DeviceExtremes, DeviceMoments
+from stages.science.device_selection import CHUNK, DeviceExtremes, DeviceMoments
 from stages.science.randomness import generator
 from stages.science.selection import Extremes, Moments
 from stages.science.tasks import unit_keys
@@ -44,6 +45,7 @@ NETWORKS = ("resnet50", "vit_small_patch16_224", "convnext_tiny", "mobilenetv2_1
 LAYER_TYPES = ("Conv", "Linear", "BatchNorm", "LayerNorm", "GroupNorm")
 K = 200  # images a side
 SEEN = 8192  # images before the first round
+CHECKED = 16  # images whose captured values are compared before the clock starts
 # largest error of a captured mean, relative to the largest value of its layer; in half precision the outputs of a norm,
 # from which the reference is made, are rounded
 TOLERANCES = {"float32": 1e-4, "float16": 3e-3, "bfloat16": 3e-2}
@@ -110,6 +112,7 @@ class Forms:
         self.model, self.size, self.layers = opened(network, device)
         if device.type != "cpu" and precision != "float32":  # as the stage does it
             self.model.to(memory_format=torch.channels_last)
+        self.steps = 1 if device.type == "cpu" else max(1, CHUNK // batch_size)
         self.n_units = sum(layer.width for layer in self.layers)
         self.read = copy.deepcopy(self.model)
         self.capture = units.Capture(self.read, self.layers, batch_size, device, precision=precision)
@@ -139,21 +142,24 @@ class Forms:
 
     def plain(self) -> torch.Tensor:
         with torch.no_grad(), autocast(self.device, self.precision):
-            out = self.model(self.batch)
+            for _ in range(self.steps):
+                out = self.model(self.batch)
         self.wait()
         return out
 
     def captured(self) -> torch.Tensor:
-        values = self.capture(self.batch)
+        for _ in range(self.steps):
+            values = self.capture(self.batch)
         self.wait()
         return values
 
     def selected(self) -> None:
-        values = self.capture(self.batch)
-        offered = values.numpy() if self.device.type == "cpu" else values
-        first = self.extremes.n_images
-        self.extremes.update(offered, np.arange(first, first + len(values)))
-        self.moments.update(offered)
+        for _ in range(self.steps):
+            values = self.capture(self.batch)
+            offered = values.numpy() if self.device.type == "cpu" else values
+            first = self.extremes.n_images
+            self.extremes.update(offered, np.arange(first, first + len(values)))
+            self.moments.update(offered)
         self.wait()
 
     def wait(self) -> None:
@@ -161,7 +167,18 @@ class Forms:
             torch.cuda.synchronize(self.device)
 
     def check(self) -> float:
-        """Largest error of a captured mean relative to its layer's largest value; raises above the precision's tolerance."""
+        """Largest error of a captured mean relative to its layer's largest value; raises above the precision's tolerance.
+
+        A few images are compared, because the outputs of all layers are kept for it.
+        """
+        whole, steps = self.batch, self.steps
+        self.batch, self.steps = whole[:CHECKED], 1
+        try:
+            return self._worst()
+        finally:
+            self.batch, self.steps = whole, steps
+
+    def _worst(self) -> float:
         plain, seen = self.plain(), []
         handle = self.read.register_forward_hook(lambda _, args, out: seen.append(out))
         values = self.captured().cpu().numpy()
@@ -182,6 +199,9 @@ class Forms:
 def measure(network: str, args: argparse.Namespace) -> dict[str, object]:
     """One row of the result table."""
     device = torch.device(args.device)
+    if device.type == "cuda":
+        device = torch.device("cuda", device.index or 0)
+        workers.exact(str(device))
     forms = Forms(network, args.batch, device, args.precision, args.seen)
     error = forms.check()
     named: dict[str, Callable[[], object]] = {
@@ -194,10 +214,10 @@ def measure(network: str, args: argparse.Namespace) -> dict[str, object]:
         forms.turn(turn + 1)
         turns.append(take_turns(named, turn))
     times = {name: [turn[name] for turn in turns] for name in named}
-    seconds = {name: float(np.median(times[name], axis=0)[0]) for name in named}
+    seconds = {name: float(np.median(times[name], axis=0)[0]) / forms.steps for name in named}
     gflop = operations(forms.model, (3, forms.size, forms.size)) / 1e9
     row: dict[str, object] = {
-        "network": network, "device": device_kind(device), "precision": args.precision, "threads": args.threads,
+        "network": network, "device": workers.device_kind(str(device)), "precision": args.precision, "threads": args.threads,
         "batch": args.batch, "units": forms.n_units, **{f"{name}_s": value for name, value in seconds.items()},
     }  # fmt: skip
     for name in ("capture", "select"):
@@ -206,10 +226,6 @@ def measure(network: str, args: argparse.Namespace) -> dict[str, object]:
         "forward_share": seconds["plain"] / seconds["select"], "images_per_s": args.batch / seconds["plain"],
         "gflop": gflop, "gflop_per_s": gflop * args.batch / seconds["plain"], "mean_error": error,
     }  # fmt: skip
-
-
-def device_kind(device: torch.device) -> str:
-    return "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
 
 
 def main() -> None:

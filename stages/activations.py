@@ -141,7 +141,9 @@ def _all(jobs: list[Job], images: ImageSet) -> Iterator[tuple[Job, dict[str, Any
 
 
 def _lacked_memory(result: dict[str, Any] | Failure) -> bool:
-    return isinstance(result, Failure) and result.reason.startswith("OutOfMemoryError")
+    from stages.science.units import lacks_memory
+
+    return isinstance(result, Failure) and lacks_memory(result.reason)
 
 
 def _packed(jobs: list[Job], images: ImageSet) -> list[Job]:

@@ -83,7 +83,7 @@ def _write(job: Job, path: Path) -> None:
 def count_all(jobs: Sequence[Job]) -> list[dict[str, Any] | Failure]:
     """Facts of every network, or why there are none."""
     progress, found = Progress(log, len(jobs), "networks counted"), dict[int, dict[str, Any] | Failure]()
-    for place, result in run_jobs(_counted, jobs, [job.row["name"] for job in jobs], probe=True):
+    for place, result in run_jobs(_counted, jobs, [job.row["name"] for job in jobs], probe=True, on_cpu=True):
         found[place] = result
         progress.step(note=jobs[place].row["name"])
     return [found[place] for place in range(len(jobs))]

@@ -21,11 +21,12 @@ from stages.pipeline.log import Progress, logger
 from stages.pipeline.params import Params, Scores
 from stages.pipeline.pictures import ImageSet, open_images
 from stages.pipeline.store import WorkStore
-from stages.pipeline.workers import Failure, device, devices, run_jobs, workers_here
+from stages.pipeline.workers import Failure, device, kind_of_workers, run_jobs, when_moved, workers_here
 
 log = logger("embedding")
 _EMBED_CHUNK = 500  # images embedded by one job: a kill costs at most these
 _CACHE_GB = 4.0  # memory for kept features of all workers together
+_CACHE_SHARE = 0.25  # of the memory of a GPU
 _LAZY_SHARE = 0.5  # of all images; below it only those that occur in tasks are embedded
 
 
@@ -41,8 +42,8 @@ class SimilarityPlan:
     seed: int
     scores: Scores
 
-    def open(self, source: Ahead) -> Any:
-        """The `Similarity` of these pictures, on the device of this process."""
+    def open(self, source: Ahead, *, check: bool = True) -> Any:
+        """The `Similarity` of these pictures, on the device of this process; `check` compares it with its package."""
         from stages.science import similarity
         from stages.science.similarity.base import Context
 
@@ -68,7 +69,7 @@ class SimilarityPlan:
             feature_size=self.scores.feature_size, dreamsim_view=self.scores.dreamsim.view,
             cache_bytes=cache_bytes(),
         )  # fmt: skip
-        return similarity.create(self.name, context)
+        return similarity.create(self.name, context, check=check)
 
     @classmethod
     def from_params(cls, name: str, params: Params, images: Path, models: Path, code: Path) -> SimilarityPlan:
@@ -83,8 +84,15 @@ class SimilarityPlan:
 
 
 def cache_bytes() -> int:
-    """Memory for kept features in each worker process, from MIS_FEATURE_CACHE_GB for all of a machine together."""
-    text = os.environ.get("MIS_FEATURE_CACHE_GB") or str(_CACHE_GB)
+    """Memory for kept features in each worker process, from MIS_FEATURE_CACHE_GB for all of a machine together; by default
+    a share of the worker's GPU, where it has one.
+    """
+    text = os.environ.get("MIS_FEATURE_CACHE_GB", "")
+    if not text and device().startswith("cuda"):
+        import torch
+
+        return int(_CACHE_SHARE * torch.cuda.mem_get_info(device())[1])
+    text = text or str(_CACHE_GB)
     try:
         total = float(text)
     except ValueError:
@@ -104,6 +112,15 @@ def _opened(plan: SimilarityPlan, place: str) -> Any:
     return plan.open(_source(plan))
 
 
+when_moved(_opened.cache_clear)
+
+
+@cache
+def judge(plan: SimilarityPlan) -> Any:
+    """The similarity of a plan that embeds, to compare rows that are at hand: it is not tried out, so no network is loaded."""
+    return plan.open(_source(plan), check=False)
+
+
 @cache
 def _source(plan: SimilarityPlan) -> Ahead:
     """The pictures of a plan, once a process."""
@@ -115,7 +132,7 @@ def embedding_ingredients(plan: SimilarityPlan) -> dict[str, Any]:
     similarity, images = opened(plan)
     found = {"backend": plan.name, "images": images.digest, **similarity.ingredients()}
     if "device" in found:
-        found["device"] = devices()[0].partition(":")[0]  # workers may have a GPU where this process uses none
+        found["device"] = kind_of_workers()  # workers may have a GPU where this process uses none
     return found | {"precision": plan.scores.precision} if similarity.embeds else found
 
 

@@ -93,7 +93,7 @@ def _read(params: Params, out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     jobs = [(source, members[i : i + _CHUNK]) for i in range(0, len(members), _CHUNK)]
     progress = Progress(log, len(members), "files read")
     found: dict[int, list[pictures.Found]] = {}
-    for place, result in run_jobs(_inspect, jobs, [job[1][0].path for job in jobs]):
+    for place, result in run_jobs(_inspect, jobs, [job[1][0].path for job in jobs], on_cpu=True):
         if isinstance(result, Failure):
             raise StudyError(f"reading {jobs[place][1][0].path} and the files after it failed: {result.reason}")
         found[place] = result

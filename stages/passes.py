@@ -11,6 +11,7 @@ total order and its sums are exact, it does not matter where.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,7 +36,7 @@ from stages.pipeline.params import Params
 from stages.pipeline.pictures import ImageSet, open_images
 from stages.pipeline.store import WorkStore
 from stages.pipeline.tables import sha256_file, write_parquet
-from stages.pipeline.workers import Failure, device, devices, guarded
+from stages.pipeline.workers import Failure, device, device_kind, exact, guarded, kind_of_workers
 
 log = logger("activations")
 VERSION = 1  # of the files in the work store
@@ -81,8 +82,8 @@ class Seat:
 # ---- what is in the store
 
 
-def ingredients(job: Job, images: ImageSet, on: str) -> dict[str, Any]:
-    """Everything that determines the extremes of a network on a device, as far as it can be said without loading it."""
+def ingredients(job: Job, images: ImageSet, kind: str) -> dict[str, Any]:
+    """Everything that determines the extremes of a network on this kind of device, without loading it."""
     import torch
 
     from stages.science import preprocessing, selection, taps, units
@@ -95,7 +96,7 @@ def ingredients(job: Job, images: ImageSet, on: str) -> dict[str, Any]:
         "taps": job.row["taps"], "n_extremes": given.n_extremes, "batch_size": given.batch_size,
         "precision": given.precision, "pack": given.pack if packs(job) else 0, "units": asdict(job.params.units),
         "keep": [entry for entry in given.keep if fnmatchcase(name, entry.split("/")[0])],
-        "listed": [list(unit) for unit in job.listed], "device": device_kind(on),
+        "listed": [list(unit) for unit in job.listed], "device": kind,
         "packages": {each: version(each) for each in ("torchvision", "timm", "pillow")}, "torch": torch.__version__,
         "versions": [VERSION, packing.VERSION, *(each.VERSION for each in (units, taps, selection, preprocessing))],
     }  # fmt: skip
@@ -115,18 +116,9 @@ def _directions_digest(row: Mapping[str, Any]) -> str:
     return f"{layer} {sha256_file(path)}"
 
 
-def device_kind(name: str) -> str:
-    """What kind of device this is: cpu, or the model of a GPU."""
-    if name.startswith("cpu"):
-        return "cpu"
-    import torch
-
-    return torch.cuda.get_device_name(name)
-
-
 def stored(job: Job, images: ImageSet, store: WorkStore) -> bool:
     """Whether the extremes of a network lie in the store; their bytes are not looked at."""
-    return store.path("extremes", ingredients(job, images, devices()[0]), _SUFFIX).is_file()
+    return store.path("extremes", ingredients(job, images, kind_of_workers()), _SUFFIX).is_file()
 
 
 def extract(jobs: Sequence[Job]) -> list[Extracted | Failure]:
@@ -138,7 +130,8 @@ def extract(jobs: Sequence[Job]) -> list[Extracted | Failure]:
     params = jobs[0].params
     images = open_images(jobs[0].images, params.images.root, quick=True)
     store = WorkStore.open()
-    named = {place: guarded(partial(ingredients, images=images, on=device()), job) for place, job in enumerate(jobs)}
+    asked = partial(ingredients, images=images, kind=device_kind(device()))
+    named = {place: guarded(asked, job) for place, job in enumerate(jobs)}
     found: dict[int, Any] = {place: each for place, each in named.items() if isinstance(each, Failure)}
     named = {place: each for place, each in named.items() if place not in found}
     found |= {place: each for place in named if (each := _lookup(store, named[place]))}
@@ -195,6 +188,8 @@ def _run(
             else:
                 running[place] = begun
             del begun  # nothing but `running` holds a network, so that one that leaves gives its memory back
+        if device().startswith("cuda"):
+            exact(device())  # code of a network may have set other arithmetic while it was loaded
         if len(running) > 1:
             log.info("%s share each picture, %d units", ", ".join(each.seat.name for each in running.values()),
                      sum(len(each.seat.keys) for each in running.values()))  # fmt: skip
@@ -236,6 +231,7 @@ def _run(
 def _leave(running: dict[int, Running], place: int, feed: Feed) -> None:
     """Take a network out of the pass, and give back the memory of its device."""
     view = running.pop(place).close()
+    gc.collect()  # some networks hold themselves
     if all(other.seat.prepare != view for other in running.values()):
         feed.drop(view)
 
@@ -353,6 +349,7 @@ class Running:
             self.extremes = selection.Extremes(seat.keys, k, **sides)
             self.moments = selection.Moments(len(seat.keys))
         self.columns = np.empty((len(seat.kept), len(images)), dtype=np.float32)
+        self._kept = torch.tensor(seat.kept, dtype=torch.long, device=there)
         self.pieces = 1
         if state:
             self.moments.add(state["bins"], state["nonpositive"], self.seen)
@@ -387,7 +384,7 @@ class Running:
                     self.extremes.update(values, rows)
                     self.moments.update(values)
                     if seat.kept:  # else the device is not waited for
-                        self.columns[:, rows] = values[:, seat.kept].T.cpu().numpy()
+                        self.columns[:, rows] = values[:, self._kept].T.cpu().numpy()
                 else:
                     host = values.numpy()
                     self.extremes.update(host, rows)

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -201,6 +202,7 @@ def _measure(probe: tuple[Job, float]) -> Rates:
     import torch
 
     from stages.science.preprocessing import Preprocessing
+    from stages.science.units import PRECISIONS
 
     job, flops = probe
     images, there = open_images(job.images, job.params.images.root, quick=True), device()
@@ -210,16 +212,18 @@ def _measure(probe: tuple[Job, float]) -> Rates:
     feed, began = Feed(images, [view], some, "cpu", threads=decoders(there)), time.perf_counter()
     next(iter(feed))
     decode = some / (time.perf_counter() - began)
-    batch = torch.zeros((_PROBE_BATCH, 3, view.crop, view.crop), device=there)
-    taken = []
-    with torch.no_grad():
+    size = _PROBE_BATCH if there == "cpu" else job.params.activations.batch_size
+    batch = torch.zeros((size, 3, view.crop, view.crop), device=there)
+    dtype, taken = PRECISIONS[job.params.activations.precision], []
+    cast = nullcontext() if dtype is None else torch.autocast(torch.device(there).type, dtype)
+    with torch.no_grad(), cast:
         for _ in range(4):
             began = time.perf_counter()
             network(batch)
             if there.startswith("cuda"):
                 torch.cuda.synchronize(there)
             taken.append(time.perf_counter() - began)
-    return Rates(decode, _PROBE_BATCH * flops / float(np.median(taken[1:])))
+    return Rates(decode, size * flops / float(np.median(taken[1:])))
 
 
 def _tell(

@@ -81,7 +81,8 @@ def main(argv: list[str] | None = None) -> None:
         for path in paths.values()
         for units, block in _shares(np.load(path, mmap_mode="r"), prepared is not None)
     ]
-    found = _solve_all(args.backend, jobs, probe=prepared is not None)
+    # comparing rows or looking up pairs is arithmetic of numpy and numba
+    found = _solve_all(args.backend, jobs, probe=prepared is not None, on_cpu=prepared is not None)
     solved = {name: [block for job, blocks in zip(jobs, found, strict=True) if job.tasks == path for block in blocks]
               for name, path in paths.items()}  # fmt: skip
     _write(args.out, solved, args.tasks)
@@ -108,11 +109,12 @@ def _shares(tasks: np.ndarray, prepared: bool) -> list[tuple[np.ndarray, int]]:
     return [(order[start : start + size], _BLOCK_UNITS) for start in range(0, len(order), size)]
 
 
-def _solve_all(backend: str, jobs: list[Job], *, probe: bool) -> list[list[tuple[np.ndarray, Path]]]:
+def _solve_all(backend: str, jobs: list[Job], *, probe: bool, on_cpu: bool) -> list[list[tuple[np.ndarray, Path]]]:
     """For every job its blocks: rows of units, and the file of their margins."""
     progress = Progress(log, sum(len(job.units) for job in jobs), f"{backend}: units")
     found: dict[int, list[tuple[np.ndarray, Path]]] = {}
-    for place, result in run_jobs(_score, jobs, [f"tasks of {job.tasks.stem}" for job in jobs], probe=probe):
+    names = [f"tasks of {job.tasks.stem}" for job in jobs]
+    for place, result in run_jobs(_score, jobs, names, probe=probe, on_cpu=on_cpu):
         name = jobs[place].tasks.stem
         if isinstance(result, Failure):
             raise StudyError(f"backend {backend}, tasks of {name}: {result.reason}")
@@ -124,11 +126,15 @@ def _solve_all(backend: str, jobs: list[Job], *, probe: bool) -> list[list[tuple
 
 def _score(job: Job) -> tuple[list[tuple[np.ndarray, Path]], int]:
     """Margins of the tasks of a job, block by block, and the forward passes that they took in this process."""
-    similarity, _ = embedding.opened(job.plan)
+    similarity = _similarity(job)
     before = similarity.forwards
     starts = range(0, len(job.units), job.block)
     blocks = [(job.units[start : start + job.block]) for start in starts] or [job.units]
     return [(units, _solve(job, units)) for units in blocks], similarity.forwards - before
+
+
+def _similarity(job: Job) -> Any:
+    return embedding.judge(job.plan) if job.prepared else embedding.opened(job.plan)[0]
 
 
 def _solve(job: Job, units: np.ndarray) -> Path:
@@ -140,7 +146,7 @@ def _solve(job: Job, units: np.ndarray) -> Path:
     tasks = np.load(job.tasks, mmap_mode="r")[units]
 
     def make(path: Path) -> None:
-        similarity, _ = embedding.opened(job.plan)
+        similarity = _similarity(job)
         rows = job.prepared.open() if job.prepared else None
         places = job.prepared.places(tasks) if job.prepared else tasks
         margins = similarity.margins(places, job.n_explanations, rows)

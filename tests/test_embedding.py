@@ -15,8 +15,8 @@ def test_embeddings_are_stored_under_the_device_of_the_workers(monkeypatch):
     similarity = SimpleNamespace(embeds=True, ingredients=lambda: {"device": "cpu", "weights": "0"})
     monkeypatch.setattr(embedding, "opened", lambda plan: (similarity, SimpleNamespace(digest="1")))
     assert embedding.embedding_ingredients(PLAN)["device"] == "cpu"
-    monkeypatch.setattr(embedding, "devices", lambda: ["cuda:0", "cuda:1"])
-    assert embedding.embedding_ingredients(PLAN)["device"] == "cuda"
+    monkeypatch.setattr(embedding, "kind_of_workers", lambda: "NVIDIA Some")
+    assert embedding.embedding_ingredients(PLAN)["device"] == "NVIDIA Some"
 
 
 def test_a_similarity_is_opened_once_for_each_device_of_a_process(monkeypatch):

@@ -117,6 +117,24 @@ def test_ingredients_can_be_stored(backend):
     assert "null" not in json.dumps(dict(backend.ingredients()))
 
 
+@pytest.mark.parametrize("name", VARIANTS)
+def test_rows_and_pairs_at_hand_are_compared_without_a_network(name):
+    def none(_):
+        pytest.fail("weights were asked for")
+
+    judge = similarity.create(name, given.context(weights=none, network=none), check=False)
+    tasks, rng = some_tasks(), np.random.default_rng(0)
+    if judge.embeds:
+        rows = unit_rows(rng.normal(size=(given.N, 5)).astype(np.float32))
+        pairs = rows @ rows.T
+    else:
+        rows = pairs = features.mirrored(rng.normal(size=(given.N, given.N)).astype(np.float32))
+    margins = judge.margins(tasks, 3, rows)
+    for found, (*images, positive, negative) in zip(margins.ravel(), tasks.reshape(-1, 8), strict=True):
+        side = pairs[positive, images] - pairs[negative, images]
+        assert found == pytest.approx(side[:3].mean() - side[3:].mean(), abs=1e-5)
+
+
 def test_unknown_variants_are_refused():
     with pytest.raises(StudyError, match="lpips-squeeze"):
         similarity.create("lpips-resnet", given.context())

@@ -335,6 +335,50 @@ def test_a_batch_that_does_not_fit_runs_in_parts_from_then_on(n, pieces):
     torch.testing.assert_close(again, values, atol=0, rtol=0)
 
 
+@pytest.mark.parametrize("message", [
+    "CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    "GET was unable to find an engine to execute this computation",
+])  # fmt: skip
+def test_libraries_say_in_their_own_words_that_memory_lacks(monkeypatch, message):
+    monkeypatch.setattr(torch, "OutOfMemoryError", lambda _: RuntimeError(message))
+    model, batch = Greedy().eval(), torch.randn(4, 3, 16, 16)
+    layers = layers_of(Small(), 16)
+    with Capture(model, layers, 4, batch.device) as run:
+        run(batch)
+        assert run.pieces == 2
+    assert units.lacks_memory(f"RuntimeError: {message}")
+
+
+def test_another_error_is_not_taken_for_a_lack_of_memory():
+    class Wrong(Small):
+        def forward(self, x):
+            raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with Capture(Wrong().eval(), layers_of(Small(), 16), 4, torch.device("cpu")) as run:
+        with pytest.raises(RuntimeError, match="cannot be multiplied"):
+            run(torch.randn(4, 3, 16, 16))
+        assert run.pieces == 1
+
+
+def test_a_batch_in_which_memory_was_refused_runs_again_in_parts(monkeypatch):
+    torch.manual_seed(0)
+    model, batch = Small().eval(), torch.randn(8, 3, 16, 16)
+    layers = layers_of(model, 16)
+    refused = []
+
+    def forward(x):
+        refused.extend([1] if len(x) > 2 else [])  # the library hides it and takes another algorithm
+        return Small.forward(model, x)
+
+    monkeypatch.setattr(Capture, "_refusals", lambda self: len(refused))
+    model.forward = forward
+    with Capture(model, layers, 8, batch.device) as run:
+        values = run(batch).clone()
+        assert run.pieces == 4
+    alone = torch.cat([capture(model, layers, image[None]) for image in batch])
+    torch.testing.assert_close(values, alone, atol=1e-6, rtol=1e-5)
+
+
 def test_one_image_that_does_not_fit_is_an_error():
     class Never(Small):
         def forward(self, x):

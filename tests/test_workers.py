@@ -181,7 +181,7 @@ def test_a_full_disk_ends_long_jobs_at_once_and_they_clean_up(monkeypatch, tmp_p
 
 
 def test_a_gpu_has_a_process_of_its_own_even_if_it_is_the_only_one(monkeypatch):
-    monkeypatch.setattr(workers, "_local_devices", lambda: ["cuda:0"])
+    monkeypatch.setattr(workers, "_local_devices", lambda **_: ["cuda:0"])
     found = dict(run_jobs(slower_first, [5, 5], NAMES[:2], probe=True))
     assert {result[2] for result in found.values()} == {"cuda:0"}
     assert os.getpid() not in {result[1] for result in found.values()}
@@ -240,6 +240,83 @@ def test_every_gpu_is_a_worker_unless_fewer_are_wanted(monkeypatch):
     assert devices() == ["cuda:0", "cuda:1", "cuda:2"]
     monkeypatch.setenv("MIS_WORKERS", "2")
     assert devices() == ["cuda:0", "cuda:1"]
+
+
+def test_jobs_without_use_for_a_gpu_take_the_cores(monkeypatch):
+    import torch
+
+    monkeypatch.setenv("MIS_DEVICE", "cuda")
+    monkeypatch.setenv("MIS_WORKERS", "2")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    used = []
+
+    def on_workers(function, jobs, places, devices):
+        used.append(devices)
+        return iter([(place, function(jobs[place])) for place in places])
+
+    monkeypatch.setattr(workers, "_on_workers", on_workers)
+    assert dict(run_jobs(abs, [-1, -2], NAMES[:2])) == {0: 1, 1: 2}
+    assert dict(run_jobs(abs, [-1, -2], NAMES[:2], on_cpu=True)) == {0: 1, 1: 2}
+    assert used == [["cuda:0"], ["cpu", "cpu"]]
+
+
+class Gpu:
+    """torch.cuda with a GPU that answers, or answers no more."""
+
+    def __init__(self, monkeypatch, *, broken=False):
+        import torch
+
+        self.broken, self.freed = broken, 0
+        monkeypatch.setattr(torch.cuda, "synchronize", self.synchronize)
+        monkeypatch.setattr(torch.cuda, "empty_cache", self.empty_cache)
+        monkeypatch.setattr(workers, "_device", "cuda:0")
+
+    def synchronize(self, device):
+        assert device == "cuda:0"
+        if self.broken:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    def empty_cache(self):
+        self.freed += 1
+
+
+def failing(job):
+    raise job
+
+
+def test_a_worker_whose_gpu_answers_no_more_ends(monkeypatch):
+    def end(status):
+        raise SystemExit(status)
+
+    monkeypatch.setattr(workers.os, "_exit", end)
+    gpu = Gpu(monkeypatch)
+    assert workers.guarded(failing, ValueError("its own fault")) == Failure("ValueError: its own fault")
+    gpu.broken = True
+    assert workers.guarded(failing, StudyError("wrong layer")) == Failure("wrong layer"), "has nothing to do with it"
+    with pytest.raises(SystemExit):
+        workers.guarded(failing, RuntimeError("CUDA error: an illegal memory access was encountered"))
+
+
+def test_a_process_that_moves_to_another_gpu_leaves_nothing_behind(monkeypatch):
+    gpu, dropped = Gpu(monkeypatch), []
+    monkeypatch.setattr(workers, "_on_move", [lambda: dropped.append(workers.device())])
+    monkeypatch.setattr(workers, "exact", lambda name: None)
+    monkeypatch.setattr(workers, "_keep_memory", lambda: None)
+    monkeypatch.setattr(workers, "_beside", None)
+    workers.start("cuda:0")
+    assert (dropped, gpu.freed) == ([], 0)
+    workers.start("cuda:1")
+    assert (dropped, gpu.freed) == (["cuda:0"], 1)
+
+
+def test_a_cluster_is_asked_what_gpu_it_has(monkeypatch):
+    monkeypatch.setattr(workers, "devices", lambda: ["cuda", "cuda"])
+    monkeypatch.setattr(workers, "run_jobs", lambda function, jobs, names: iter([(0, "NVIDIA Some")]))
+    assert workers.kind_of_workers() == "NVIDIA Some"
+    workers._kind_in_cluster.cache_clear()
+    monkeypatch.setattr(workers, "run_jobs", lambda function, jobs, names: iter([(0, Failure("no driver"))]))
+    with pytest.raises(StudyError, match="a worker of the cluster cannot tell its GPU: no driver"):
+        workers.kind_of_workers()
 
 
 def test_without_settings_every_usable_core_is_a_worker(monkeypatch):

@@ -119,10 +119,12 @@ def devices() -> list[str]:
     return ["cuda" if need == "GPU" else "cpu"] * max(1, _slots(ray, need))
 
 
-def run_jobs(function: Callable[[Any], Any], jobs: Sequence[Any], names: Sequence[str]) -> Iterator[tuple[int, Any]]:
+def run_jobs(
+    function: Callable[[Any], Any], jobs: Sequence[Any], names: Sequence[str], *, on_cpu: bool = False
+) -> Iterator[tuple[int, Any]]:
     """As `workers.run_jobs`: (place of the job, its result or a Failure) as jobs end."""
     ray = _connected()
-    need = _need(ray)
+    need = "CPU" if on_cpu else _need(ray)
     lost = ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError
     lost += (ray.exceptions.ObjectLostError, ray.exceptions.LocalRayletDiedError)
     # worker processes are kept between jobs, also those with a GPU, which Ray would else start anew for each
@@ -260,6 +262,9 @@ def perform(payload: bytes, need: str, main: dict[str, Any]) -> bytes:
         return pickle.dumps(("done", workers.guarded(function, job)))
     except (StudyError, OSError) as error:
         return pickle.dumps(("stop", error))
+    finally:
+        if need == "GPU":  # the process stays, and the next job of this GPU may be another's
+            workers.free_device()
 
 
 def _device(need: str) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import functools
+import gc
 import multiprocessing
 import os
 import signal
@@ -28,6 +30,7 @@ log = logger("workers")
 _device = "cpu"
 _beside: int | None = None  # workers on this machine, where a cluster says so
 _busy = False  # whether this worker process is at a job
+_on_move: list[Callable[[], object]] = []  # what gives back the memory of a device that this process leaves
 _STOP = signal.SIGUSR1
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # options of glibc's mallopt
 _STOPPING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -75,8 +78,10 @@ def devices() -> list[str]:
     return _local_devices()
 
 
-def _local_devices() -> list[str]:
+def _local_devices(*, on_cpu: bool = False) -> list[str]:
     kind, count = wanted()
+    if on_cpu:
+        kind = "cpu"
     if kind == "cuda" or (kind == "auto" and os.path.exists("/dev/nvidiactl")):
         import torch  # costs seconds to import, so only where a GPU may be
 
@@ -93,15 +98,50 @@ def device() -> str:
     return _device
 
 
+def device_kind(name: str) -> str:
+    """What kind of device this is, whose bits results have: cpu, or the model of a GPU."""
+    if name.startswith("cpu"):
+        return "cpu"
+    import torch
+
+    return torch.cuda.get_device_name(name)
+
+
+def kind_of_workers() -> str:
+    """`device_kind` where jobs run."""
+    first = devices()[0]
+    return _kind_in_cluster() if first == "cuda" else device_kind(first)
+
+
+@functools.cache
+def _kind_in_cluster() -> str:
+    """A worker is asked, for the machine of this process may have no GPU."""
+    found = next(run_jobs(_kind_here, [None], ["kind of device"]))[1]
+    if isinstance(found, Failure):
+        raise StudyError(f"a worker of the cluster cannot tell its GPU: {found.reason}")
+    return str(found)
+
+
+def _kind_here(_: None) -> str:
+    return device_kind(device())
+
+
 def workers_here() -> int:
     """Workers that share the memory of this machine."""
     return _beside or len(_local_devices())
 
 
 def run_jobs(
-    function: Callable[[Any], Any], jobs: Sequence[Any], names: Sequence[str], *, probe: bool = False
+    function: Callable[[Any], Any],
+    jobs: Sequence[Any],
+    names: Sequence[str],
+    *,
+    probe: bool = False,
+    on_cpu: bool = False,
 ) -> Iterator[tuple[int, Any]]:
     """Yield (place of the job, its result or a Failure) as jobs end.
+
+    With `on_cpu`, for jobs that would not use a GPU: one worker a core, whatever devices there are.
 
     With `probe`, for jobs of about equal length: the first runs here, and if the rest would take less time than
     starting workers does, so does the rest. Nothing runs here where workers have a GPU or belong to a cluster.
@@ -116,9 +156,9 @@ def run_jobs(
     if executor() == "ray":
         from stages.pipeline import cluster
 
-        yield from cluster.run_jobs(function, jobs, names)
+        yield from cluster.run_jobs(function, jobs, names, on_cpu=on_cpu)
         return
-    workers = _local_devices()
+    workers = _local_devices(on_cpu=on_cpu)
     first = 0
     if probe and workers[0] == "cpu" and len(jobs) > 1:
         start("cpu")
@@ -206,8 +246,34 @@ def guarded(function: Callable[[Any], Any], job: Any) -> Any:
     except Exception as error:
         if isinstance(error, ChangedInput) or (isinstance(error, OSError) and error.errno in _STOPPING):
             raise  # other pictures, or a full or broken disk, are no property of this job: stop the stage
+        if _device.startswith("cuda") and not isinstance(error, StudyError):
+            _end_if_broken(error)
         text = " ".join(str(error).split())
         return Failure(text if isinstance(error, StudyError) else f"{type(error).__name__}: {text}")
+
+
+def _end_if_broken(error: Exception) -> None:
+    """End this worker if its GPU answers no more, as after an illegal access: every later job would fail too."""
+    import torch
+
+    try:
+        torch.cuda.synchronize(_device)
+    except RuntimeError as broken:
+        log.error("%s answers no more (%s, then %s); this worker ends and is replaced", _device, error, broken)
+        os._exit(1)
+
+
+def when_moved(action: Callable[[], object]) -> None:
+    """Call `action` whenever this process becomes a worker on another device, to drop what it keeps on the old one."""
+    _on_move.append(action)
+
+
+def free_device() -> None:
+    """Give memory that is not in use back to the GPU, for other processes."""
+    import torch
+
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def _keep_memory() -> None:
@@ -228,23 +294,29 @@ def start(name: str, ended: Connection | None = None, parent: int = 0, beside: i
     One with a `parent` ends when the other end of `ended` closes.
     """
     global _device, _beside
+    if _device.startswith("cuda") and name != _device:
+        for action in _on_move:
+            action()
+        free_device()
     _device, _beside = name, beside
     _keep_memory()
     if name.startswith("cuda"):
-        _exact(name)
+        exact(name)
     if ended is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the stage as well, and that tells its workers
         signal.signal(_STOP, _give_up)
         threading.Thread(target=_end_with, args=(ended, parent), daemon=True).start()
 
 
-def _exact(name: str) -> None:
+def exact(name: str) -> None:
     """Make float32 mean float32 on this GPU, and equal inputs give equal bits: torch's defaults allow neither."""
     import torch
 
     if torch.cuda.is_available():
         torch.cuda.set_device(name)
     torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True

@@ -93,7 +93,10 @@ class DeviceExtremes:
         """Signed keys (images, units). Products of 32-bit numbers wrap in 64 bits, and their low halves are right."""
         bits = (values.float() + 0.0).contiguous().view(torch.int32).to(torch.int64)  # -0 becomes 0
         ordered = bits ^ ((bits >> 63) & 0x7FFFFFFF)
-        h = torch.from_numpy(images.astype(np.int64)).to(values.device)[:, None] ^ self._low
+        numbers = torch.from_numpy(images.astype(np.int64))
+        if values.is_cuda:
+            numbers = numbers.pin_memory()  # travels without waiting for what the device has still to do
+        h = numbers.to(values.device, non_blocking=True)[:, None] ^ self._low
         h = ((h ^ (h >> 16)) * int(MIX_1)) & _LOW
         h = ((h ^ (h >> 13)) * int(MIX_2)) & _LOW
         return (ordered << 32) | (h ^ (h >> 16) ^ self._high)

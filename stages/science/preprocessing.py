@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +23,12 @@ _INTERPOLATIONS = {
     "bilinear": InterpolationMode.BILINEAR,
     "nearest": InterpolationMode.NEAREST,
 }
+
+
+@functools.lru_cache(maxsize=256)
+def _levels(shares: tuple[float, float, float], device: torch.device) -> Tensor:
+    """Grey levels (3, 1, 1) of shares of 255; kept, because what travels to a GPU makes it wait."""
+    return torch.tensor(shares, device=device).view(3, 1, 1) * 255
 
 
 @dataclass(frozen=True)
@@ -94,8 +101,7 @@ class Preprocessing:
 
     def normalised(self, stacked: Tensor) -> Tensor:
         """Network input, float32, contiguous, of fitted pictures (images, 3, crop, crop) uint8 in any layout, on their device."""
-        mean = torch.tensor(self.mean, device=stacked.device).view(3, 1, 1) * 255
-        std = torch.tensor(self.std, device=stacked.device).view(3, 1, 1) * 255
+        mean, std = _levels(self.mean, stacked.device), _levels(self.std, stacked.device)
         # in place: a batch may be large
         return stacked.float(memory_format=torch.contiguous_format).sub_(mean).div_(std)
 

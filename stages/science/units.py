@@ -20,7 +20,10 @@ from stages.errors import StudyError
 from stages.science.taps import Tap
 
 VERSION = 4
-TOLERANCE = 1e-5  # largest difference of a unit's value alone and in a batch, relative to its layer's largest value
+# largest difference of a unit's value alone and in a batch, relative to its layer's largest value; a GPU's libraries choose
+# other algorithms for other batches
+TOLERANCES = {"cpu": 1e-5, "cuda": 3e-4}
+_MEMORY = ("outofmemory", "out of memory", "alloc_failed", "can't allocate memory", "unable to find an engine")
 
 
 @dataclass(frozen=True)
@@ -288,6 +291,11 @@ class _Known:
     start: int
 
 
+def lacks_memory(message: str) -> bool:
+    """Whether an error says, in the words of torch or of the libraries below it, that the device has no memory left."""
+    return any(words in message.lower() for words in _MEMORY)
+
+
 class Capture:
     """Runs a network and collects every unit of the given layers in one preallocated buffer.
 
@@ -406,16 +414,22 @@ class Capture:
     def __call__(self, batch: Tensor) -> Tensor:
         """Unit values (images, units) float32 for a batch (images, C, H, W)."""
         while True:
-            size = -(-len(batch) // self.pieces)
+            size, before = -(-len(batch) // self.pieces), self._refusals()
             try:
                 for self._row in range(0, len(batch), size):
                     self._run(batch[self._row : self._row + size])
-            except torch.OutOfMemoryError:
-                if self.pieces >= len(batch):
+            except RuntimeError as error:
+                if self.pieces >= len(batch) or not lacks_memory(f"{type(error).__name__}: {error}"):
                     raise
-                self.pieces = min(2 * self.pieces, len(batch))
             else:
-                return self.buffer[: len(batch)]
+                # cuDNN hides that it got no memory and takes another algorithm, whose last bits are others
+                if self.pieces >= len(batch) or self._refusals() == before:
+                    return self.buffer[: len(batch)]
+            self.pieces = min(2 * self.pieces, len(batch))
+
+    def _refusals(self) -> int:
+        """How often this GPU had no memory to give."""
+        return int(torch.cuda.memory_stats(self._device)["num_ooms"]) if self._device.type == "cuda" else 0
 
     def _run(self, batch: Tensor) -> None:
         self._counts.clear()
@@ -436,23 +450,23 @@ def check_independence(model: nn.Module, layers: Sequence[Layer], images: Tensor
 
     A wrong axis, a regrouping in another order or a network left in training mode shows here, and a layer whose means
     do not follow from those of its input. Compares each of the `images` (n, C, H, W) alone, every map read by
-    itself, and in the batch, to TOLERANCE relative to the largest value in the layer.
+    itself, and in the batch, to a tolerance relative to the largest value in the layer.
     Raises StudyError naming the layers. Values that are not finite pass: the run itself names layer and image.
     """
     with Capture(model, layers, len(images), images.device) as capture:
         together = capture(images).clone()
     with Capture(model, layers, 1, images.device, shortcut=False) as capture:
         alone = torch.cat([capture(image[None]).clone() for image in images])
-    wrong, offset = [], 0
+    wrong, offset, tolerance = [], 0, TOLERANCES[images.device.type]
     for layer in layers:
         part = slice(offset, offset + layer.width)
         offset += layer.width
         scale = together[:, part].abs().max().clamp(min=1.0)
         difference = ((together[:, part] - alone[:, part]).abs().max() / scale).item()
-        if difference > TOLERANCE:
+        if difference > tolerance:
             wrong.append(f"{layer.name} ({difference:.1e})")
     if wrong:
         raise StudyError(
-            f"unit values of an image differ between a batch of {len(images)} and the image alone by more than {TOLERANCE:g} "
+            f"unit values of an image differ between a batch of {len(images)} and the image alone by more than {tolerance:g} "
             f"of the layer's largest value in {len(wrong)} layers: {', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}"
         )

@@ -18,12 +18,17 @@ def families() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "base")
 
 
-def create(name: str, context: Context) -> Similarity:
-    """The similarity of this name. Raises StudyError, listing all names, if there is none."""
+def create(name: str, context: Context, *, check: bool = True) -> Similarity:
+    """The similarity of this name, compared with its package unless `check` is off. Raises StudyError, listing all names, if
+    there is none.
+    """
     family = name.split("-")[0]
     if family in families():
         module = importlib.import_module(f"{__name__}.{family}")
         if name in module.VARIANTS:
-            return module.create(name, context)
+            made: Similarity = module.create(name, context)
+            if check:
+                made.check()
+            return made
     known = [name for each in families() for name in importlib.import_module(f"{__name__}.{each}").VARIANTS]
     raise StudyError(f"scores.backends names {name!r}, which is no similarity; allowed: {', '.join(known)}")

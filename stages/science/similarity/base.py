@@ -77,6 +77,9 @@ class Similarity(ABC):
     published_slope: float | None = None
     _context: Context
 
+    def check(self) -> None:  # noqa: B027 - most have nothing to compare with
+        """Compare with the package that it stands for. Raises StudyError if the two no longer agree."""
+
     @abstractmethod
     def ingredients(self) -> Mapping[str, Any]:
         """Everything but the images and the tasks that determines its numbers, for the work store."""

@@ -173,6 +173,4 @@ def _values(rows, tasks, k, edges, weights, out):  # noqa: ANN001, ANN202
 
 
 def create(name: str, context: Context) -> Dists:
-    similarity = Dists(name, context)
-    similarity.check()
-    return similarity
+    return Dists(name, context)

@@ -218,6 +218,4 @@ def _dinov2_positions(table: Tensor, side: int) -> Tensor:
 
 
 def create(name: str, context: Context) -> DreamSim:
-    similarity = DreamSim(name, context)
-    similarity.check()
-    return similarity
+    return DreamSim(name, context)
