@@ -5,7 +5,7 @@ started again with the same command until it is done, and all its outs are compa
 byte. Moments and victims of kills come from a generator keyed by the number of the run; the work that a kill hits
 depends on the machine all the same.
 
-Run     python -m benchmarks.chaos                 twenty runs with kills and one of every other kind; about 40 minutes
+Run     python -m benchmarks.chaos                 twenty runs with kills and one of every other kind; about half an hour
         python -m benchmarks.chaos --runs 2 --kinds kill,store
 Expect  results/chaos.csv with `equal` = yes in every row that could run here. Exit status 1 if any differs.
 Needs   Linux (/proc). A full disk needs the right to mount, the cluster needs Ray; else their rows say so.

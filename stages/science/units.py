@@ -429,7 +429,9 @@ class Capture:
 
     def _refusals(self) -> int:
         """How often this GPU had no memory to give."""
-        return int(torch.cuda.memory_stats(self._device)["num_ooms"]) if self._device.type == "cuda" else 0
+        if self._device.type != "cuda":
+            return 0
+        return int(torch.cuda.memory_stats_as_nested_dict(self._device)["num_ooms"])
 
     def _run(self, batch: Tensor) -> None:
         self._counts.clear()
