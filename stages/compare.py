@@ -1,6 +1,7 @@
 """Versions of the study side by side on one HTML page that works offline: experiments, git revisions, the workspace.
 
-Reads   results/, params.yaml and dvc.lock of every version, from git: no data needs to be pulled
+Reads   results/, params.yaml and dvc.lock of every version, from git: no data needs to be pulled; and data/mis, where DVC's
+        cache has it, for how the same units moved
 Writes  reports/compare.html, or the file of --out
 Run     python -m stages.compare k5 few            HEAD first? name it: HEAD k5 few; one name alone is set against HEAD
         python -m stages.compare                   HEAD and all its experiments
@@ -15,10 +16,13 @@ import argparse
 from pathlib import Path
 
 import jinja2
+import pandas as pd
 
 from stages.pipeline import comparison, revisions
 from stages.pipeline.log import logger, run
+from stages.pipeline.scored import Scored
 from stages.pipeline.tables import write_text
+from stages.science import conditions
 
 log = logger("compare")
 
@@ -31,7 +35,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("reports/compare.html"), help="page to write (%(default)s)")
     args = parser.parse_args(argv)
     versions = revisions.resolve(args.versions, args.repository)
-    content = comparison.compare([comparison.load(version) for version in versions])
+    first, *others = results = [comparison.load(version) for version in versions]
+    content = comparison.compare(results, [changes(first, other) for other in others])
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(args.template.parent),
         autoescape=True,
@@ -42,6 +47,22 @@ def main(argv: list[str] | None = None) -> None:
     )
     write_text(args.out, environment.get_template(args.template.name).render(content))
     log.info("%s: %s", args.out, ", ".join(version.name for version in versions))
+
+
+def changes(first: comparison.Results, other: comparison.Results) -> pd.DataFrame | None:
+    """How the scores of the same units differ, by similarity and studied network; natural tasks alone. None where the unit
+    scores of either version are not at hand.
+    """
+    if first.units is None or other.units is None:
+        return None
+    sides, columns = (Scored(first.units), Scored(other.units)), ["model", "layer", "unit", "condition", "mis"]
+    confidence, tables = float(first.params["stats.confidence"]), []
+    for backend, model in comparison.shared(first, other):
+        before, after = (side.units(backend, model, columns) for side in sides)
+        both = pd.concat([part[part["condition"] == conditions.NATURAL].assign(condition=name)
+                          for part, name in ((before, "before"), (after, "after"))])  # fmt: skip
+        tables.append(conditions.paired(both, "mis", backend, [("after", "before")], confidence))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=conditions.PAIR_COLUMNS)
 
 
 if __name__ == "__main__":

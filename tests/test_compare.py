@@ -5,7 +5,10 @@ import json
 import re
 import subprocess
 
+import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats
 
 from stages import compare
 from stages.errors import StudyError
@@ -28,9 +31,10 @@ def table(folder, name, *lines):
     path.write_text("\n".join(lines) + "\n")
 
 
-def write(folder, k=9, mis=0.75, digest="aaaaaaaaaa", passed=1, models=("net", "other")):
-    """Fabricated results of one version."""
-    params = {"seed": 0, "scores": {"backends": ["encoder", "pixel"]}, "tasks": {"n_explanations": k}}
+def write(folder, k=9, mis=0.75, digest="aaaaaaaaaa", passed=1, models=("net", "other"), scores=""):
+    """Fabricated results of one version; `scores` is the digest of its data/mis."""
+    params = {"seed": 0, "stats": {"confidence": 0.95}, "scores": {"backends": ["encoder", "pixel"]}}
+    params["tasks"] = {"n_explanations": k}
     models_rows = [
         f"{model},{backend},study,1,{mis - place / 10:g},{mis - place / 10 - 0.01:g},{mis - place / 10 + 0.01:g}"
         for backend in ("encoder", "pixel")
@@ -69,7 +73,8 @@ def write(folder, k=9, mis=0.75, digest="aaaaaaaaaa", passed=1, models=("net", "
             "tasks": {
                 "deps": [{"path": "stages/tasks.py", "md5": "1"}, {"path": "data/images", "md5": digest}],
                 "outs": [{"path": "data/tasks", "md5": f"{k}bcdefghijk"}],
-            }
+            },
+            **({"mis": {"outs": [{"path": "data/mis", "md5": scores}]}} if scores else {}),
         }
     }
     (folder / "dvc.lock").write_text(json.dumps(lock))
@@ -161,7 +166,8 @@ def test_folder_outside_git_is_refused(tmp_path, monkeypatch):
 
 
 def compared(folder, *names):
-    return comparison.compare([comparison.load(version) for version in revisions.resolve(names, folder)])
+    first, *others = results = [comparison.load(version) for version in revisions.resolve(names, folder)]
+    return comparison.compare(results, [compare.changes(first, other) for other in others])
 
 
 def test_what_differs_is_found_with_its_size(repository):
@@ -258,6 +264,57 @@ def test_marks_lie_on_the_axis_that_holds_all_numbers(repository):
     assert rows["other"][1] == pytest.approx((0.1625 * per_cent, 100, 0.1725 * per_cent), abs=0.01)
     experiment(repository, "fewer", models=("net",))
     assert dict(compared(repository, "fewer")["strips"]["encoder"].rows)["other"][1] is None
+
+
+def unit_scores(folder, cached, n, shift):
+    """data/mis of a version in the cache of DVC: n units of one network, whose scores are moved; its digest."""
+    rng = np.random.default_rng(0)
+    unit = np.arange(n)
+    table = pd.DataFrame({
+        "model": "net", "layer": "conv", "unit": unit, "backend": "encoder", "condition": "natural", "layer_type": "Conv",
+        "mis": 0.7 + 0.1 * rng.normal(size=100)[:n] + shift + 0.01 * np.random.default_rng(n).normal(size=n),
+    })  # fmt: skip
+    harder = table.assign(condition="hard95", mis=0.5)
+    cache = folder / ".dvc/cache/files/md5"
+    digests = f"{cached}{n:030d}", f"{cached}{n + 1:030d}.dir"
+    for digest in digests:
+        (cache / digest[:2]).mkdir(parents=True, exist_ok=True)
+    pd.concat([table, harder]).to_parquet(cache / digests[0][:2] / digests[0][2:])
+    listing = [{"md5": digests[0], "relpath": "units.parquet"}]
+    (cache / digests[1][:2] / digests[1][2:]).write_text(json.dumps(listing))
+    return table["mis"], digests[1]
+
+
+def test_the_same_units_are_set_against_each_other(repository):
+    (before, first), (after, second) = unit_scores(repository, "aa", 100, 0), unit_scores(repository, "bb", 60, 0.003)
+    (repository / ".gitignore").write_text(".dvc/\n")
+    (repository / ".dvc/config").touch()
+    write(repository, scores=first)
+    commit(repository)
+    experiment(repository, "moved", scores=second)
+    found = compared(repository, "moved")
+    assert list(found["changes"]) == ["encoder"]
+    [(name, (reference, cell))] = found["changes"]["encoder"].rows
+    assert (name, reference.text, found["unpaired"]) == (("net",), "reference", [])
+    # by hand: 60 units, natural tasks alone
+    change = after.to_numpy() - before.to_numpy()[:60]
+    reach = stats.t.ppf(0.975, 59) * change.std(ddof=1) / np.sqrt(60)
+    assert cell.numbers == pytest.approx((change.mean() - reach, change.mean(), change.mean() + reach))
+    assert cell.moved == (change.mean() - reach > 0)
+    assert cell.interval.endswith(f"60 units, ranks correlate {stats.spearmanr(before[:60], after).statistic:.3f}")
+    assert "The same units" in page(repository, "moved")
+
+
+def test_unit_scores_that_are_not_at_hand_are_told(repository):
+    _, digest = unit_scores(repository, "aa", 100, 0)
+    (repository / ".gitignore").write_text(".dvc/\n")
+    (repository / ".dvc/config").touch()
+    write(repository, scores=digest)
+    commit(repository)
+    experiment(repository, "elsewhere", scores="cc" + digest[2:])
+    found = compared(repository, "elsewhere")
+    assert (found["changes"], found["unpaired"]) == ({}, ["elsewhere"])
+    assert "not at hand for HEAD and elsewhere" in page(repository, "elsewhere")
 
 
 def test_numbers_are_short():

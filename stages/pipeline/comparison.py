@@ -1,6 +1,7 @@
 """Versions of a study side by side: what was chosen, what came out, and by how much it moved.
 
 Numbers come from the results that git keeps with every version; nothing is computed anew but differences to the first one.
+Changes of single units come from the unit scores, where DVC's cache has those of both versions.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from ruamel.yaml import YAML, YAMLError
 
 from stages.errors import StudyError
@@ -23,6 +26,8 @@ MOST_MARKED = 40  # rows of a drawn table
 MISSING = "–"
 CEILINGS = ("V4", "V4w", "mixed", "split_half", "true")  # variants that estimate the same thing, see README
 LEVELS = {"unit": "units", "unit_within": "units inside a network", "model": "networks"}
+
+SCORES, UNITS = "data/mis", "units.parquet"  # where a version has the scores of its units
 
 Row = Mapping[str, str]
 Name = tuple[str, ...]
@@ -40,6 +45,7 @@ class Results:
     stale: list[str]  # parameters that its params.yaml has otherwise
     outs: Mapping[str, str]
     code: Mapping[str, str]
+    units: Path | None  # scores of its units, if they are at hand
 
     @property
     def lead(self) -> str:
@@ -81,6 +87,7 @@ def load(version: Version) -> Results:
     params = flat(provenance.get("params", {}))
     written = flat(_yaml(version, "params.yaml"))
     lock = _yaml(version, "dvc.lock").get("stages", {}).values()
+    outs = _digests(out for stage in lock for out in stage.get("outs", []))
     return Results(
         version=version,
         metrics=metrics,
@@ -88,7 +95,8 @@ def load(version: Version) -> Results:
         provenance=provenance,
         params=params,
         stale=[key for key in _union([params, written]) if params.get(key) != written.get(key)],
-        outs=_digests(out for stage in lock for out in stage.get("outs", [])),
+        outs=outs,
+        units=version.data(SCORES, outs.get(SCORES, ""), UNITS),
         code=_digests(dep for stage in lock for dep in stage.get("deps", []) if dep["path"].startswith("stages/")),
     )
 
@@ -185,8 +193,12 @@ def _union(parts: Sequence[Mapping[Any, Any]]) -> list[Any]:
 # --------------------------------------------------------------------------- tables
 
 
-def compare(results: Sequence[Results]) -> dict[str, Any]:
-    """All that the page shows."""
+def compare(results: Sequence[Results], changes: Sequence[pd.DataFrame | None]) -> dict[str, Any]:
+    """All that the page shows.
+
+    changes: for every version but the first, how the scores of the same units differ from the first version's: backend,
+    model, n_units, difference, low, high, spearman; None where the unit scores of either are not at hand.
+    """
     leads = [name for name in dict.fromkeys(each.lead for each in results) if name]
     networks = _scores(results, "models", ("backend", "model"), "Networks: mean MIS of their units", leads, _ranked)
     return {
@@ -199,6 +211,8 @@ def compare(results: Sequence[Results]) -> dict[str, Any]:
         "agreement": _agreement(results),
         "ceiling": _ceiling(results),
         "models": networks,
+        "changes": _changes(changes, leads),
+        "unpaired": [each.version.name for each, table in zip(results[1:], changes, strict=True) if table is None],
         "strips": {name: strip(table) for name, table in networks.items() if name in leads},
         "layer_types": _scores(results, "layer_types", ("backend", "model", "layer_type"), "Layer types: mean MIS", leads),
         "controls": _controls(results),
@@ -230,6 +244,15 @@ def _summary(first: Results, other: Results) -> dict[str, Any]:
 def _ranked(row: Row) -> bool:
     """Networks that rankings hold: studied ones, of a training its last checkpoint."""
     return row.get("role") == "study" and number(row.get("last")) == 1
+
+
+def shared(first: Results, other: Results) -> list[Name]:
+    """Similarity and name of the ranked networks that both versions have, in the order of the first."""
+    of_first, of_other = (
+        [(row["backend"], row["model"]) for row in each.tables["models"] if _ranked(row)] for each in (first, other)
+    )
+    there = set(of_other)
+    return [name for name in of_first if name in there]
 
 
 def _ordered(each: Results) -> list[Row]:
@@ -276,6 +299,32 @@ def _scores(
             made = tuple((name, _with_ends(group, "mis_mean", "mis")) for name, group in rows)
             found[backend] = _cut(Table(f"{caption}, similarity {backend}", tuple(names[1:]), made), table)
     return found
+
+
+def _changes(changes: Sequence[pd.DataFrame | None], leads: Sequence[str]) -> dict[str, Table]:
+    """A table a similarity, leading ones first: how the same units moved; shaded where the interval leaves out zero."""
+    known = [{} if table is None else table.set_index(["backend", "model"]).to_dict("index") for table in changes]
+    names, found = _union(known), {}
+    for backend in dict.fromkeys([*leads, *(name[0] for name in names)]):
+        rows = [((model,), (Cell("reference"), *(_moved(each.get((of, model))) for each in known)))
+                for of, model in names if of == backend]  # fmt: skip
+        if rows:
+            caption = f"Change of MIS, unit by unit, similarity {backend}"
+            found[backend] = _cut(Table(caption, ("model",), tuple(rows)), "models")
+    return found
+
+
+def _moved(row: Mapping[str, Any] | None) -> Cell:
+    if row is None:
+        return Cell(MISSING)
+    low, difference, high = (
+        None if value != value else float(value) for value in (row["low"], row["difference"], row["high"])
+    )
+    interval = "" if low is None or high is None else f"{shown(low, sign=True)} to {shown(high, sign=True)}; "
+    ranks = "" if row["spearman"] != row["spearman"] else f", ranks correlate {row['spearman']:.3f}".replace("-", "−")
+    moved = low is not None and high is not None and not low <= 0 <= high
+    text = f"{interval}{row['n_units']:,} units{ranks}"
+    return Cell(shown(difference, sign=True), text, moved=moved, numbers=(low, difference, high))
 
 
 def _with_ends(group: Sequence[Row], value: str, stem: str) -> tuple[Cell, ...]:

@@ -5,11 +5,14 @@ DVC keeps an experiment NAME as the reference refs/exps/AB/CDEF.../NAME, where A
 
 from __future__ import annotations
 
+import functools
+import json
 import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stages.errors import StudyError
 
@@ -35,12 +38,35 @@ class Version:
         found = _git(self.root, "cat-file", "blob", f"{self.commit}:./{path}")
         return found.stdout.decode() if found.returncode == 0 else None
 
+    def data(self, out: str, digest: str, name: str) -> Path | None:
+        """A file of an out of this version that is a folder with this digest, from DVC's cache; None where it is not at hand."""
+        if not self.commit:
+            file = self.root / out / name
+            return file if file.is_file() else None
+        if not (digest and (self.root / ".dvc").is_dir()):
+            return None
+        cache = _cache(self.root)
+        listing = Path(cache.oid_to_path(digest))
+        if not listing.is_file():
+            return None
+        digests = {entry["relpath"]: entry["md5"] for entry in json.loads(listing.read_text(encoding="utf-8"))}
+        file = Path(cache.oid_to_path(digests[name])) if name in digests else Path()
+        return file if file.is_file() else None
+
 
 @dataclass(frozen=True)
 class Experiment:
     name: str
     baseline: str
     commit: str
+
+
+@functools.cache
+def _cache(root: Path) -> Any:
+    """DVC's local cache, wherever its settings put it."""
+    from dvc.repo import Repo
+
+    return Repo(root).cache.local
 
 
 def experiments(root: Path) -> list[Experiment]:

@@ -228,8 +228,6 @@ def unit_values(output: Tensor, batch_size: int, batch_axis: int, channel_axis: 
 
 
 PRECISIONS = {"float32": None, "float16": torch.float16, "bfloat16": torch.bfloat16}
-
-
 _PRODUCTS = 16  # multiplications of a matrix product in the time in which one value of a map is read
 
 

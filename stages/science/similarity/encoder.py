@@ -15,6 +15,7 @@ from stages.errors import StudyError
 from stages.science.preprocessing import VERSION as PREPROCESSING_VERSION
 from stages.science.preprocessing import Network
 from stages.science.similarity.base import Context, Similarity
+from stages.science.units import VERSION as UNITS_VERSION
 from stages.science.units import Capture, find_layers
 
 VARIANTS = ("encoder",)
@@ -41,6 +42,7 @@ class Encoder(Similarity):
             "preprocessing_version": PREPROCESSING_VERSION, "layer": self._context.encoder_layer,
             "batch_size": self.batch_size, "torch": torch.__version__,
             "device": torch.device(self._context.device).type,
+            **({"units": UNITS_VERSION} if self._context.encoder_layer else {}),
         }  # fmt: skip
 
     def embed(self, rows: NDArray[np.int32]) -> NDArray[np.floating]:
