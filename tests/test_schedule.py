@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from stages import activations, counting, schedule
 from stages.errors import StudyError
@@ -97,6 +98,30 @@ def test_the_plan_tells_what_would_run_and_computes_nothing(drawn_study, capsys,
     assert "0 would run in 0 passes" in told
 
 
+def test_the_speed_is_that_of_the_precision(drawn_study, monkeypatch):
+    drawn_study.params(activations__precision="bfloat16")
+    drawn_study.roster({"name": "net"})
+    drawn_study.run_models()
+    seen, usual = [], torch.nn.Conv2d.forward
+
+    def forward(self, batch):
+        out = usual(self, batch)
+        seen.append(out.dtype)
+        return out
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", forward)
+    [job] = jobs_of(drawn_study)
+    rates = schedule._measure((job, 1e6))
+    assert set(seen) == {torch.bfloat16}
+    assert min(rates.decode, rates.flops) > 0
+
+
+def jobs_of(study):
+    params = load_params(study.folder / "params.yaml")
+    roster = networks.read_roster(study.folder / "models" / "roster.csv").to_dict("records")
+    return [Job(row, params, *[study.folder / each for each in ("images", "models", "code", "out")]) for row in roster]
+
+
 def test_columns_that_are_kept_are_planned(drawn_study, capsys, monkeypatch):
     monkeypatch.setenv("MIS_WORKERS", "1")
     monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "2")
@@ -107,9 +132,7 @@ def test_columns_that_are_kept_are_planned(drawn_study, capsys, monkeypatch):
     told = run_plan(drawn_study, capsys)
     # all 6 units of a layer of one network and one unit of both, 60 images, 4 bytes each
     assert "and 1.92 kB of the columns that activations.keep names" in told
-    folder, params = drawn_study.folder, load_params(drawn_study.folder / "params.yaml")
-    roster = networks.read_roster(folder / "models" / "roster.csv").to_dict("records")
-    jobs = [Job(row, params, *[folder / each for each in ("images", "models", "code", "out")]) for row in roster]
+    jobs = jobs_of(drawn_study)
     rows = schedule._counted(jobs, 60)
     assert [row["columns"] for row in rows] == [7 * 60 * 4, 60 * 4]
     assert rows[0]["memory"] - rows[1]["memory"] == 2 * 6 * 60 * 4, "twice, while they are written"
