@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     progress = Progress(log, len(roster), "networks")
     for part in (roster[~permuted], roster[permuted]):
         jobs = [
-            job(row, [each for each in layers if each["model"] == control_units.base(row)])
+            job(row, [each for each in layers if each["model"] == networks.base(row)])
             for row in part.to_dict("records")
         ]
         for each, result in _all(jobs, images):

@@ -118,7 +118,10 @@ def _margins(path: Path, units: pd.DataFrame) -> NDArray[np.float32]:
     place = units[KEY].merge(rows, on=KEY, how="left")["row"]
     if place.isna().any():
         first = ", ".join(f"{name} {value}" for name, value in units.loc[place.isna(), KEY].iloc[0].items())
-        raise StudyError(f"{path} has no margins of {int(place.isna().sum())} annotated units, first: {first}")
+        raise StudyError(
+            f"{path} has no margins of {int(place.isna().sum())} annotated units, first: {first}. scores.feature_models must "
+            "name every annotated network, or none"
+        )
     lists = table["margins"].combine_chunks()
     return lists.flatten().to_numpy().reshape(len(table), -1)[place.to_numpy(dtype=np.int64)]
 

@@ -5,7 +5,6 @@ Glue between files (stages.pipeline) and the units themselves (stages.science.co
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from stages.errors import StudyError
 from stages.passes import Job, summarised
+from stages.pipeline import networks
 from stages.pipeline.pictures import open_images, rows_in_batches
 from stages.pipeline.tables import FACTS, atomic_path
 
@@ -88,11 +88,6 @@ def _planted(job: Job) -> dict[str, Any]:
     return facts(job, layers, labels=labels)
 
 
-def base(row: dict[str, Any]) -> str:
-    """Name of the network behind a permuted control."""
-    return str(json.loads(row["kwargs"] or "{}").get("of", ""))
-
-
 def _permuted(job: Job) -> dict[str, Any]:
     """A network whose values are dealt to images at random, each unit on its own: same values, no content."""
     from safetensors.numpy import load_file
@@ -100,7 +95,7 @@ def _permuted(job: Job) -> dict[str, Any]:
     from stages.science import controls
     from stages.science.tasks import unit_keys
 
-    name, of = job.row["name"], base(job.row)
+    name, of = job.row["name"], networks.base(job.row)
     path = job.out / f"{of}.safetensors"
     if not path.is_file():
         raise StudyError(

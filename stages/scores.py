@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from stages.pipeline.log import Progress, logger, run
 from stages.pipeline.params import load_params
 from stages.pipeline.pictures import open_images
 from stages.pipeline.store import WorkStore
-from stages.pipeline.tables import FACTS, KEY, atomic_path, read_json, read_parquet, write_json
+from stages.pipeline.tables import FACTS, KEY, atomic_path, read_csv, read_json, read_parquet, write_json
 from stages.pipeline.workers import Failure, run_jobs
 
 log = logger("scores")
@@ -63,8 +65,10 @@ def main(argv: list[str] | None = None) -> None:
         raise StudyError(f"{args.tasks} was built from other pictures than {args.images} holds; run `dvc repro`")
     plan = embedding.SimilarityPlan.from_params(args.backend, params, args.images, args.models, args.code)
     roster = networks.read_roster(args.models / "roster.csv")["name"]
-    paths = {name: args.tasks / f"{name}.npy" for name in roster if (args.tasks / f"{name}.npy").is_file()}
     similarity, store = embedding.opened(plan)[0], WorkStore.open()
+    if not similarity.embeds and params.scores.feature_models:
+        roster = _compared(args.models, params.scores.feature_models)
+    paths = {name: args.tasks / f"{name}.npy" for name in roster if (args.tasks / f"{name}.npy").is_file()}
     used = _used_images(list(paths.values()))
     n_tasks = sum(int(np.prod(np.load(path, mmap_mode="r").shape[:2])) for path in paths.values())
     prepared = (
@@ -89,6 +93,25 @@ def main(argv: list[str] | None = None) -> None:
     cost = _cost(jobs, len(used) if prepared is None or prepared.images is not None else len(open_images(args.images)))
     write_json(args.cost, {**cost, "n_forwards": cost["n_forwards"] if similarity.runs_network else 0})
     log.info("%s: %d forward passes in this process", args.backend, similarity.forwards)
+
+
+def _compared(models: Path, wanted: Sequence[str]) -> list[str]:
+    """Networks whose units a similarity of pairs compares: those that scores.feature_models names, their permuted controls,
+    and planted units.
+    """
+    roster = networks.read_roster(models / "roster.csv")
+    known = [*roster["name"], *read_csv(models / "failures.csv", text=["model"])["model"]]
+    if unknown := [name for name in wanted if not any(fnmatchcase(each, name) for each in known)]:
+        raise StudyError(
+            f"scores.feature_models names {unknown[0]!r}, which is no network of the roster; * stands for any text. Allowed: "
+            f"{', '.join(known)}"
+        )
+    rows = roster.to_dict("records")
+    named = {row["name"] for row in rows if any(fnmatchcase(row["name"], name) for name in wanted)}
+    chosen = [row["name"] for row in rows
+              if row["name"] in named or (networks.is_planted(row) and networks.base(row) in named | {""})]  # fmt: skip
+    log.info("scores.feature_models: %d of %d networks are compared", len(chosen), len(rows))
+    return chosen
 
 
 def _used_images(paths: list[Path]) -> np.ndarray:

@@ -6,6 +6,7 @@ Twice: with so many pictures that tasks are solved block by block, and with so f
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,9 @@ import pandas as pd
 import pytest
 from safetensors.torch import save_file
 
+from stages import scores
+from stages.errors import StudyError
+from stages.pipeline import networks
 from stages.pipeline.networks import RESOLVED
 from stages.pipeline.tables import KEY, read_json, read_parquet, write_csv, write_json, write_parquet
 from tests import random_weights as given
@@ -44,6 +48,7 @@ def made(folder, n_images):
     write_json(folder / "images/summary.json", {"n": n_images})
     roster = pd.DataFrame([{"name": "net", "constructor": "resnet18", "role": "study"}]).reindex(columns=RESOLVED)
     write_csv(folder / "models/roster.csv", roster.assign(weights="none"))
+    write_csv(folder / "models/failures.csv", pd.DataFrame(columns=["model", "stage", "reason"]))
     rng = np.random.default_rng(0)
     tasks = np.stack([rng.permutation(n_images)[: N_TASKS * 2 * (K + 1)].reshape(N_TASKS, -1) for _ in range(UNITS)])
     (folder / "tasks").mkdir()
@@ -88,8 +93,8 @@ def finish(process):
     return text
 
 
-def written(study, name):
-    return [(study / f"{name}.{suffix}").read_bytes() for suffix in ("parquet", "json")]
+def written(folder, name):
+    return [(folder / f"{name}.{suffix}").read_bytes() for suffix in ("parquet", "json")]
 
 
 def stored(study, name):
@@ -193,3 +198,33 @@ def test_offline_and_missing_weights_are_one_message(study, tmp_path):
 
 def test_cost_file_is_plain_json(study, whole):
     assert set(json.loads((study / "whole.json").read_text())) == {"n_forwards", "n_pairs"}
+
+
+def test_pairs_are_compared_for_the_networks_that_are_named(tmp_path):
+    rows = [("resnet", "resnet50", ""), ("resnet-step0", "resnet50", ""), ("vit", "vit_tiny", ""),
+            ("planted", "control:hash", ""), ("vit-permuted", "control:permuted", '{"of": "vit"}'),
+            ("resnet-permuted", "control:permuted", '{"of": "resnet"}')]  # fmt: skip
+    columns = {name: [""] * len(rows) for name in networks.RESOLVED}
+    columns |= dict(zip(("name", "constructor", "kwargs"), zip(*rows, strict=True), strict=True))
+    columns |= {"role": ["study"] * len(rows), "weights": ["none"] * len(rows)}
+    write_csv(tmp_path / "roster.csv", pd.DataFrame(columns))
+    write_csv(tmp_path / "failures.csv", pd.DataFrame({"model": ["007"], "stage": ["models"], "reason": ["none"]}))
+    assert scores._compared(tmp_path, ["vit", "007"]) == ["vit", "planted", "vit-permuted"]
+    assert scores._compared(tmp_path, ["resnet*"]) == ["resnet", "resnet-step0", "planted", "resnet-permuted"]
+    with pytest.raises(StudyError, match=r"scores.feature_models names 'vgg', which is no network of the roster.*resnet, "):
+        scores._compared(tmp_path, ["resnet", "vgg"])
+
+
+def test_units_of_other_networks_are_left_out(study, whole):
+    """A second network that shares the tasks of the first; only one of them is named."""
+    folder = study / "two"
+    shutil.copytree(study, folder, ignore=shutil.ignore_patterns("*-store", "two", "*.parquet.part"))
+    for suffix in ("npy", "parquet"):
+        shutil.copy(folder / f"tasks/net.{suffix}", folder / f"tasks/other.{suffix}")
+    roster = networks.read_roster(folder / "models/roster.csv")
+    write_csv(folder / "models/roster.csv", pd.concat([roster, roster.assign(name="other")]))
+    write_params(folder / "params.yaml", ROOT, scores__backends=["lpips-squeeze"], scores__feature_size=32,
+                 scores__feature_models=["ne?"])  # fmt: skip
+    text = finish(start(folder, "named"))
+    assert "scores.feature_models: 1 of 2 networks are compared" in text
+    assert written(folder, "named") == whole

@@ -88,6 +88,11 @@ def is_planted(row: Mapping[str, Any]) -> bool:
     return str(row["constructor"]).startswith("control:")
 
 
+def base(row: Mapping[str, Any]) -> str:
+    """Name of the network behind a permuted control; empty for any other."""
+    return str(json.loads(row["kwargs"] or "{}").get("of", ""))
+
+
 def user_module(name: str, code: Path) -> ModuleType:
     """A module from the user's code folder, else from the environment."""
     path = code / f"{name.replace('.', '/')}.py"

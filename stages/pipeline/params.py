@@ -134,6 +134,7 @@ class Scores:
     softmax_temperature: float = number(above=0)
     precision: str = one_of("float32", "float16")
     feature_size: int = number(32, 256)
+    feature_models: tuple[str, ...] = field()
     dreamsim: DreamSim = field()
     encoder: Encoder = field()
 
