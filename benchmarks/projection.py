@@ -38,6 +38,7 @@ from benchmarks.flops import operations
 from benchmarks.harness import report
 from stages import schedule
 from stages.errors import StudyError
+from stages.pipeline.params import load_params
 from stages.pipeline.tables import read_csv
 from stages.science import tasks
 
@@ -48,13 +49,17 @@ BATCH, PACK = 256, 256  # pictures in a batch, and the side of packed ones
 PICTURES = 2 * tasks.needed(N_TASKS, K)  # that the tasks of a unit show
 FEATURES = {"lpips-alex": "alexnet", "lpips-vgg": "vgg16", "lpips-squeeze": "squeezenet1_1", "dists": "vgg16"}
 COSINE = "dreamsim"
+NAMED = ", networks of scores.feature_models"  # in studies/imagenet.yaml
 
 
 @dataclass(frozen=True)
 class Study:
+    """`compared`: units of the networks to which LPIPS and DISTS are kept (scores.feature_models)."""
+
     images: int
     networks: int
     units: int
+    compared: int
 
 
 @dataclass(frozen=True)
@@ -233,10 +238,11 @@ def phases(study: Study, rates: Rates, gflop: float, gflops: dict[str, float], s
                 add(f"{label} {backend}", "cores", study.units, "units", cores * 1e6 / value[f"{name}_us_per_unit"],
                     source[f"{name}_us_per_unit"])  # fmt: skip
         else:
-            add(f"features {backend}", device, PICTURES * study.units, "pictures", rate,
-                f"{PICTURES} pictures a unit, none shared; {on_gpu if gpus else on_core}")  # fmt: skip
-            add(f"tasks {backend}", "cores", N_TASKS * study.units, "tasks", cores * 1000 / task,
-                f"pictures' features at hand; {on_core}")  # fmt: skip
+            for of, units in (("", study.units), (NAMED, study.compared)):
+                add(f"features {backend}{of}", device, PICTURES * units, "pictures", rate,
+                    f"{PICTURES} pictures a unit, none shared; {on_gpu if gpus else on_core}")  # fmt: skip
+                add(f"tasks {backend}{of}", "cores", N_TASKS * units, "tasks", cores * 1000 / task,
+                    f"pictures' features at hand; {on_core}")  # fmt: skip
     for row in statistics.to_dict("records"):
         add(f"statistics, {row['part']}", "one core", study.units, "units", row["n_units"] / row["cpu_seconds"],
             f"one similarity; summaries.csv, {row['n_units']:,.0f} units")  # fmt: skip
@@ -245,7 +251,7 @@ def phases(study: Study, rates: Rates, gflop: float, gflops: dict[str, float], s
 
 def totals(rows: list[dict[str, object]]) -> list[dict[str, object]]:
     """Hours of cores and of GPUs for a study with DreamSim alone: all phases but those of LPIPS and DISTS."""
-    chosen = [row for row in rows if not any(str(row["phase"]).endswith(f" {name}") for name in FEATURES)]
+    chosen = [row for row in rows if not any(name in str(row["phase"]) for name in FEATURES)]
     hours = {on: sum(float(row["hours"]) for row in chosen if row["on"] == on) for on in ("cores", "gpus", "one core")}
     both = max(hours["cores"], hours["gpus"]) + hours["one core"]
     basis = f"{COSINE} alone; {hours['cores']:.4g} h of cores beside {hours['gpus']:.4g} h of GPUs, then statistics"
@@ -295,7 +301,9 @@ def main() -> None:
     parser.add_argument("--rate", action="append", default=[], metavar="NAME=VALUE", help="one rate of other hardware")
     parser.add_argument("--unit-table", type=Path, default=ROOT / "data/external/models/imagenet_units.csv")
     args = parser.parse_args()
-    study, own = Study(args.images, args.networks, args.units), measured()
+    units, named = read_csv(args.unit_table), load_params(ROOT / "studies/imagenet.yaml").scores.feature_models
+    compared = int(units.loc[units["model"].isin(named), "n_units"].sum())
+    study, own = Study(args.images, args.networks, args.units, compared), measured()
     hardware = {"this machine": own}
     if args.rates or args.rate:
         hardware[args.rates.stem if args.rates else "given"] = given(args.rates, args.rate, own)
@@ -310,7 +318,7 @@ def main() -> None:
         rows += [{"hardware": machine, **row} for row in [*found, *totals(found)]]
     title = f"{study.images:,} images, {study.networks} networks, {study.units:,} units"
     report("projection", f"Hours: {title}", rows)
-    report("projection_space", f"Space: {title}", space(study, flops, read_csv(args.unit_table)))
+    report("projection_space", f"Space: {title}", space(study, flops, units))
 
 
 if __name__ == "__main__":

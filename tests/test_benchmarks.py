@@ -287,7 +287,7 @@ def results(tmp_path, monkeypatch):
 
 
 def hours(rates):
-    study = projection.Study(images=7200, networks=10, units=5000)
+    study = projection.Study(images=7200, networks=10, units=5000, compared=500)
     rows = projection.phases(
         study, rates, 4.0, {"dreamsim": 100.0, "dists": 30.0}, projection.table("similarities", "similarities"),
         projection.table("summaries", "summaries"),
@@ -308,6 +308,8 @@ def test_hours_are_amounts_over_measured_rates(results):
         "near-duplicates dreamsim": 5000 * 2e-4 / 2 / 3600,
         "features dists": 400 * 5000 * 0.016 / 2 / 3600,  # (300 - 60) ms a task of 15 pictures
         "tasks dists": 20 * 5000 * 0.06 / 2 / 3600,
+        "features dists, networks of scores.feature_models": 400 * 500 * 0.016 / 2 / 3600,
+        "tasks dists, networks of scores.feature_models": 20 * 500 * 0.06 / 2 / 3600,
         "statistics, tables": 5000 * 0.036 / 3600,
     }
     assert {phase: row["hours"] for phase, row in found.items() if phase != "study"} == pytest.approx(expected)
@@ -375,7 +377,7 @@ def test_a_missing_table_names_the_command(results):
 
 
 def test_space_follows_from_the_arrays(results):
-    study = projection.Study(images=1_281_167, networks=10, units=1000)
+    study = projection.Study(images=1_281_167, networks=10, units=1000, compared=100)
     unit_table = pd.DataFrame({"model": ["a", "a", "b"], "n_units": [70, 80, 100]})
     rows = {row["item"]: row for row in projection.space(study, projection.table("forward_flops", "flops"), unit_table)}
     # two saved states of two sides of 201 keys of 8 bytes, 2 * 22 bins and a count of 8 bytes
