@@ -17,10 +17,11 @@ from pathlib import Path
 
 import jinja2
 import pandas as pd
+import pyarrow.parquet as pq
 
 from stages.pipeline import comparison, revisions
 from stages.pipeline.log import logger, run
-from stages.pipeline.scored import Scored
+from stages.pipeline.scored import UNIT_COLUMNS, Scored
 from stages.pipeline.tables import write_text
 from stages.science import conditions
 
@@ -53,9 +54,10 @@ def changes(first: comparison.Results, other: comparison.Results) -> pd.DataFram
     """How the scores of the same units differ, by similarity and studied network; natural tasks alone. None where the unit
     scores of either version are not at hand.
     """
-    if first.units is None or other.units is None:
+    paths = [each.units for each in (first, other)]
+    if not all(path is not None and _whole(path) for path in paths) or "stats.confidence" not in first.params:
         return None
-    sides, columns = (Scored(first.units), Scored(other.units)), ["model", "layer", "unit", "condition", "mis"]
+    sides, columns = [Scored(path) for path in paths if path], ["model", "layer", "unit", "condition", "mis"]
     confidence, tables = float(first.params["stats.confidence"]), []
     for backend, model in comparison.shared(first, other):
         before, after = (side.units(backend, model, columns) for side in sides)
@@ -63,6 +65,12 @@ def changes(first: comparison.Results, other: comparison.Results) -> pd.DataFram
                           for part, name in ((before, "before"), (after, "after"))])  # fmt: skip
         tables.append(conditions.paired(both, "mis", backend, [("after", "before")], confidence))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=conditions.PAIR_COLUMNS)
+
+
+def _whole(path: Path) -> bool:
+    """Whether a table of unit scores has rows and the columns of this code; an older one may not."""
+    file = pq.ParquetFile(path)
+    return file.metadata.num_rows > 0 and set(UNIT_COLUMNS) <= set(file.schema_arrow.names)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from stages.pipeline.tables import read_json, write_json
 from stages.pipeline.workers import Failure, run_jobs
 
 log = logger("counting")
+VERSION = 2  # of what is counted
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,11 @@ def count(job: Job) -> dict[str, Any]:
 
 def _counted(job: Job) -> dict[str, Any]:
     """`count`, from the store if it is there."""
-    from stages.science.units import VERSION
+    from stages.science import units
 
     shared = {
         **{name: job.row[name] for name in ("name", "constructor", "kwargs", "preprocessing", "taps")},
-        "code": networks.code_digest(job.row, job.code), "units": asdict(job.rules), "version": VERSION,
+        "code": networks.code_digest(job.row, job.code), "units": asdict(job.rules), "versions": [VERSION, units.VERSION],
         "packages": {each: version(each) for each in ("torch", "torchvision", "timm")},
     }  # fmt: skip
     return read_json(WorkStore.open().fetch("counts", shared, ".json", partial(_write, job)))

@@ -117,7 +117,7 @@ when_moved(_opened.cache_clear)
 
 @cache
 def judge(plan: SimilarityPlan) -> Any:
-    """The similarity of a plan that embeds, to compare rows that are at hand: it is not tried out, so no network is loaded."""
+    """The similarity of a plan, to compare rows or look up pairs that are at hand: not tried out, so no network is loaded."""
     return plan.open(_source(plan), check=False)
 
 

@@ -69,6 +69,11 @@ def main(argv: list[str] | None = None) -> None:
     if not similarity.embeds and params.scores.feature_models:
         roster = _compared(args.models, params.scores.feature_models)
     paths = {name: args.tasks / f"{name}.npy" for name in roster if (args.tasks / f"{name}.npy").is_file()}
+    if not paths:
+        raise StudyError(
+            f"no network has tasks for backend {args.backend}"
+            + (": scores.feature_models names only networks that failed" if params.scores.feature_models else "")
+        )
     used = _used_images(list(paths.values()))
     n_tasks = sum(int(np.prod(np.load(path, mmap_mode="r").shape[:2])) for path in paths.values())
     prepared = (

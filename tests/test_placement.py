@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from stages.science import similarity
+from stages.science import preprocessing, similarity
 from stages.science.device_selection import DeviceExtremes, DeviceMoments
 from stages.science.preprocessing import Preprocessing
 from stages.science.units import Capture, find_layers
@@ -25,7 +25,8 @@ GPU = torch.device("cuda:0")
 
 @pytest.fixture
 def mode():
-    return FakeTensorMode(allow_non_fake_inputs=True)
+    yield FakeTensorMode(allow_non_fake_inputs=True)
+    preprocessing._levels.cache_clear()  # of fake ones
 
 
 def moved(mode, model):

@@ -432,7 +432,7 @@ def test_means_that_follow_from_those_of_the_input_are_right_in_half_precision(n
         with Capture(model, layers, 3, batch.device, precision=precision, shortcut=shortcut) as run:
             values.append(run(batch).clone())
     assert (values[0] - values[1]).abs().max() / values[1].abs().max() < 1e-3
-    assert not torch.equal(*values)
+    assert torch.equal(*values) == (precision == "float16"), "there every map is read, so that overflow shows"
 
 
 # --------------------------------------------------------------------------- linear layers of blocks

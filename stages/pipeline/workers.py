@@ -34,7 +34,10 @@ _on_move: list[Callable[[], object]] = []  # what gives back the memory of a dev
 _STOP = signal.SIGUSR1
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # options of glibc's mallopt
 _STOPPING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-_DIED = "its worker process died, also while nothing else ran: most likely it needs more memory than there is"
+_DIED = (
+    "its worker process died, also while nothing else ran: most likely it needs more memory than there is, or its GPU broke "
+    "(the log says so)"
+)
 _LOST = object()  # result of a job whose worker died
 _WORTH_WORKERS = 8.0  # seconds of work below which starting processes, which import torch, costs more than it saves
 _GRACE = 5.0  # seconds in which a worker that is told to end may remove what it has half written

@@ -76,7 +76,7 @@ def layer_change(layers: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
                     backend=backend, series=series, period=period, from_step=int(start), to_step=int(stop),
                     n_units=pair[["n_units", "n_units_before"]].min(axis=1),
                     change=pair["mis_mean"] - pair["mis_mean_before"],
-                    change_se=np.hypot(pair["mis_se"], pair["mis_se_before"]),
+                    change_se=np.hypot(pair["mis_se"].astype(float), pair["mis_se_before"].astype(float)),
                 ).sort_values("layer_index", kind="stable")[CHANGE_COLUMNS]
             )  # fmt: skip
     return pd.concat(parts[1:] or parts, ignore_index=True)

@@ -244,7 +244,8 @@ def _is_plain_batch_norm(module: nn.Module, tap: str) -> bool:
 
 def _is_pointwise(module: nn.Module, layer: Layer) -> bool:
     """Whether a module's output at a position is a matrix times its input there: a linear layer, a plain 1 x 1 convolution."""
-    if layer.tap != "output":
+    weights = getattr(module, "weight", None), getattr(module, "bias", None)
+    if layer.tap != "output" or any(each is not None and each.dtype != torch.float32 for each in weights):
         return False
     if type(module) is nn.Conv2d:
         plain = (module.kernel_size, module.stride, module.padding, module.groups) == ((1, 1), (1, 1), (0, 0), 1)
@@ -261,15 +262,20 @@ def _through_batch_norm(norm: Any) -> Callable[[Tensor, Tensor], object]:
     return lambda means, out: torch.addcmul(summand, means, factor, out=out)
 
 
-def _through_pointwise(module: Any, dtype: torch.dtype | None) -> Callable[[Tensor, Tensor], object]:
+def _autocast_type(device: torch.device) -> torch.dtype:
+    """To what convolutions and matrix products are rounded at this moment; float32 without autocast."""
+    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
+
+
+def _through_pointwise(module: Any) -> Callable[[Tensor, Tensor], object]:
     """Puts the means of a pointwise module, from those of its input, into a second tensor (images, channels) float32.
 
-    Weights are rounded as autocast to `dtype` rounds them; it leaves products with `out` alone, so these are in float32.
+    Weights are rounded as autocast rounds them; it leaves products with `out` alone, so these are in float32.
     """
 
     def put(means: Tensor, out: Tensor) -> None:
-        weight, bias = module.weight.flatten(1).T, module.bias
-        if dtype is not None:
+        weight, bias, dtype = module.weight.flatten(1).T, module.bias, _autocast_type(out.device)
+        if dtype != torch.float32:
             weight, bias = weight.to(dtype).float(), None if bias is None else bias.to(dtype).float()
         if bias is None:
             torch.mm(means, weight, out=out)
@@ -301,9 +307,9 @@ class Capture:
     of the buffer, valid until the next call; units are in layer order.
 
     precision: float32, or float16 or bfloat16 for autocast of the network; means are float32 always.
-    shortcut: read fewer maps. The means of a batch norm follow from those of the convolution in front of it, those of a
-    linear layer or a 1 x 1 convolution from the means of its input, which may be known and else are read where that is
-    narrower: equal but for rounding, at a fraction of the memory traffic.
+    shortcut: read fewer maps, where nobody has hooked into a module. The means of a batch norm follow from those of the
+    convolution in front of it, those of a linear layer or a 1 x 1 convolution from the means of its input, which may be
+    known and else are read where that is narrower: equal but for rounding, at a fraction of the memory traffic.
     pieces: parts in which a batch runs; doubled whenever the device runs out of memory, and kept.
     """
 
@@ -368,9 +374,11 @@ class Capture:
 
     def _follow(self, add: Any, module: nn.Module, layer: Layer, start: int) -> None:
         """Let the means of a module that runs once follow from those of its input, where they do and that is cheaper."""
+        if module._forward_hooks or "forward" in vars(module):
+            return  # its output may be any other than its class says
         pointwise = _is_pointwise(module, layer)
         if pointwise:
-            through = _through_pointwise(module, self._dtype)
+            through = _through_pointwise(module)
         elif _is_plain_batch_norm(module, layer.tap):
             through = _through_batch_norm(module)
         else:
@@ -382,6 +390,8 @@ class Capture:
             value = args[0]
             means = self._means(value, layer)
             if pointwise:
+                if _autocast_type(self._device) == torch.float16:
+                    return  # values above its range must show
                 channels = value.shape[layer.channel_axis]
                 positions = value.numel() // (channels * self._size)
                 saved = layer.width - (channels if means is None else 0)
@@ -467,6 +477,7 @@ def check_independence(model: nn.Module, layers: Sequence[Layer], images: Tensor
             wrong.append(f"{layer.name} ({difference:.1e})")
     if wrong:
         raise StudyError(
-            f"unit values of an image differ between a batch of {len(images)} and the image alone by more than {tolerance:g} "
+            "unit values do not follow from those of the layer before, or those of an image "
+            f"differ between a batch of {len(images)} and the image alone by more than {tolerance:g} "
             f"of the layer's largest value in {len(wrong)} layers: {', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}"
         )
