@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def changes(first: comparison.Results, other: comparison.Results) -> pd.DataFrame | None:
     """How the scores of the same units differ, by similarity and studied network; natural tasks alone. None where the unit
-    scores of either version are not at hand.
+    scores of either version are not at hand, or are of an older form.
     """
     paths = [each.units for each in (first, other)]
     if not all(path is not None and _whole(path) for path in paths) or "stats.confidence" not in first.params:

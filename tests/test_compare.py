@@ -319,6 +319,39 @@ def test_unit_scores_that_are_not_at_hand_are_told(repository):
     assert "not at hand, or of another form, for HEAD and elsewhere" in page(repository, "elsewhere")
 
 
+@pytest.mark.parametrize("change", ["columns", "rows", "confidence"])
+def test_versions_of_another_form_are_not_paired(repository, change):
+    (_, first), (_, second) = unit_scores(repository, "aa", 100, 0), unit_scores(repository, "bb", 60, 0)
+    (repository / ".gitignore").write_text(".dvc/\n")
+    (repository / ".dvc/config").touch()
+    write(repository, scores=first)
+    commit(repository)
+    experiment(repository, "other", scores=second)
+    results = [comparison.load(version) for version in revisions.resolve(["other"], repository)]
+    assert compare.changes(*results) is not None
+    path = results[1].units
+    if change == "columns":
+        pd.read_parquet(path).drop(columns="condition").to_parquet(path)
+    elif change == "rows":
+        pd.read_parquet(path).head(0).to_parquet(path)
+    else:
+        results[0].params.pop("stats.confidence")
+    assert compare.changes(*results) is None
+
+
+def test_the_workspace_has_the_scores_of_its_results(repository):
+    (_, first), (_, second) = unit_scores(repository, "aa", 100, 0), unit_scores(repository, "bb", 60, 0.01)
+    (repository / ".gitignore").write_text(".dvc/\n")
+    (repository / ".dvc/config").touch()
+    write(repository, scores=first)
+    commit(repository)
+    write(repository, scores=second)
+    (repository / "data/mis").mkdir(parents=True)
+    (repository / "data/mis/units.parquet").write_bytes(b"of a run that has not ended")
+    [(_, (_, cell))] = compared(repository, "HEAD", "workspace")["changes"]["encoder"].rows
+    assert "60 units" in cell.interval
+
+
 def test_numbers_are_short():
     assert comparison.shown(0.123456) == "0.1235"
     assert comparison.shown(-12345.0) == "−12,345"

@@ -215,6 +215,19 @@ def test_pairs_are_compared_for_the_networks_that_are_named(tmp_path):
         scores._compared(tmp_path, ["resnet", "vgg"])
 
 
+def test_naming_only_networks_that_failed_is_told(study):
+    folder = study / "failed"
+    shutil.copytree(study, folder, ignore=shutil.ignore_patterns("*-store", "failed", "two"))
+    write_csv(folder / "models/failures.csv", pd.DataFrame({"model": ["gone"], "stage": ["models"], "reason": ["none"]}))
+    write_params(folder / "params.yaml", ROOT, scores__backends=["lpips-squeeze"], scores__feature_size=32,
+                 scores__feature_models=["gone"])  # fmt: skip
+    process = start(folder, "none")
+    text = process.communicate(timeout=300)[1]
+    assert process.returncode == 1
+    assert "no network has tasks for backend lpips-squeeze: scores.feature_models names only networks that failed" in text
+    assert "Traceback" not in text
+
+
 def test_units_of_other_networks_are_left_out(study, whole):
     """A second network that shares the tasks of the first; only one of them is named."""
     folder = study / "two"

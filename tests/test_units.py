@@ -258,6 +258,79 @@ def test_a_map_whose_channels_lie_on_another_axis_is_read_for_itself():
     torch.testing.assert_close(capture(model, layers, batch)[:, 4:], model(batch).mean(dim=2), atol=1e-6, rtol=1e-5)
 
 
+class Plain(nn.Module):
+    """A convolution, then a 1 x 1 convolution and a linear layer whose means could follow from those of their input."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.wide, self.tokens = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 16, 1), nn.Linear(16, 32)
+
+    def forward(self, x):
+        return self.tokens(self.wide(self.conv(x)).flatten(2).mT)
+
+
+def both_ways(model, batch, **options):
+    """Values with and without what follows from the input."""
+    layers = find_layers(model.eval(), batch[:3], layer_types=TYPES, drop_first_last=False)
+    found = []
+    for shortcut in (True, False):
+        with Capture(model, layers, len(batch), batch.device, shortcut=shortcut, **options) as run:
+            found.append(run(batch).clone())
+    return found
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_networks_of_other_types_are_read_map_by_map(monkeypatch, dtype):
+    torch.manual_seed(0)
+    read = read_maps(monkeypatch)
+    values, expected = both_ways(Plain().to(dtype), torch.randn(5, 3, 12, 12, dtype=dtype))
+    assert torch.equal(values, expected)
+    assert len(read) == 2 * 3
+
+
+@pytest.mark.parametrize("kind", ["hook", "forward"])
+def test_an_output_that_somebody_changes_is_read(kind):
+    torch.manual_seed(0)
+    model, batch = Plain(), torch.randn(5, 3, 12, 12)
+    if kind == "hook":
+        model.wide.register_forward_hook(lambda module, args, out: 3 * out + 1)
+    else:
+        usual = model.wide.forward
+        model.wide.forward = lambda x: 3 * usual(x) + 1
+    values, expected = both_ways(model, batch)
+    torch.testing.assert_close(values, expected, atol=1e-6, rtol=1e-5)
+    layers = layers_of(model, 12, drop_first_last=False)
+    check_independence(model, layers, batch)
+    unchanged = Plain()
+    unchanged.load_state_dict(model.state_dict())
+    assert (values[:, 4:20] - both_ways(unchanged, batch)[1][:, 4:20]).abs().min() > 1e-3
+
+
+def test_rounding_is_that_of_the_layer_and_not_of_the_study():
+    class Inner(Plain):
+        def forward(self, x):
+            x = self.wide(self.conv(x)).flatten(2).mT
+            with torch.autocast("cpu", enabled=False):
+                return self.tokens(x.float())
+
+    torch.manual_seed(0)
+    model, batch = Inner(), torch.randn(5, 3, 12, 12)
+    model.tokens.weight.data *= 20
+    values, expected = both_ways(model, batch, precision="bfloat16")
+    error = (values - expected)[:, 20:].abs().max() / expected[:, 20:].abs().max()
+    assert error < 1e-6, "the last layer works in float32"
+
+
+def test_values_beyond_float16_show():
+    torch.manual_seed(0)
+    model = Plain()
+    model.wide.weight.data *= 1e3
+    model.tokens.weight.data *= 1e3
+    values, expected = both_ways(model, 5 * torch.randn(5, 3, 12, 12), precision="float16")
+    assert not expected.isfinite().all()
+    assert torch.equal(values.isfinite(), expected.isfinite())
+
+
 def test_maps_are_not_kept_alive_after_they_were_read():
     parts = [part for _ in range(4) for part in (nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3))]
     model, batch = nn.Sequential(*parts).eval(), torch.randn(5, 3, 12, 12)

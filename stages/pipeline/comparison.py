@@ -96,7 +96,7 @@ def load(version: Version) -> Results:
         params=params,
         stale=[key for key in _union([params, written]) if params.get(key) != written.get(key)],
         outs=outs,
-        units=version.data(SCORES, outs.get(SCORES, ""), UNITS),
+        units=version.data(outs.get(SCORES, ""), UNITS),
         code=_digests(dep for stage in lock for dep in stage.get("deps", []) if dep["path"].startswith("stages/")),
     )
 

@@ -38,11 +38,11 @@ class Version:
         found = _git(self.root, "cat-file", "blob", f"{self.commit}:./{path}")
         return found.stdout.decode() if found.returncode == 0 else None
 
-    def data(self, out: str, digest: str, name: str) -> Path | None:
-        """A file of an out of this version that is a folder with this digest, from DVC's cache; None where it is not at hand."""
-        if not self.commit:
-            file = self.root / out / name
-            return file if file.is_file() else None
+    def data(self, digest: str, name: str) -> Path | None:
+        """A file of an out that is a folder with this digest, from DVC's cache; None where it is not at hand.
+
+        The workspace is no exception: its folder may be newer than the results that stand beside it.
+        """
         if not (digest and (self.root / ".dvc").is_dir()):
             return None
         cache = _cache(self.root)

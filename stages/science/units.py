@@ -309,7 +309,8 @@ class Capture:
     precision: float32, or float16 or bfloat16 for autocast of the network; means are float32 always.
     shortcut: read fewer maps, where nobody has hooked into a module. The means of a batch norm follow from those of the
     convolution in front of it, those of a linear layer or a 1 x 1 convolution from the means of its input, which may be
-    known and else are read where that is narrower: equal but for rounding, at a fraction of the memory traffic.
+    known and else are read where that is narrower: equal but for rounding, at a fraction of the memory traffic. (Not so
+    the latter in float16, where values that are too large must show.)
     pieces: parts in which a batch runs; doubled whenever the device runs out of memory, and kept.
     """
 
