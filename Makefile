@@ -11,12 +11,12 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 repro: check-clone $(READY)
 	dvc repro
-	python -m stages.plots_page
+	python -m tools.plots_page
 	@echo "Done. Open reports/report.html; tables are in results/tables, figures in reports/figures."
 
 # The drawing library goes into the page here, so that no downloaded code is in git.
 plots: check-clone $(READY)
-	python -m stages.plots_page
+	python -m tools.plots_page
 	dvc plots show
 	@echo "Open dvc_plots/index.html; it works offline. Versions side by side: dvc plots diff HEAD EXPERIMENT"
 

@@ -32,13 +32,15 @@ from numpy.typing import NDArray
 
 from benchmarks.flops import operations
 from benchmarks.harness import ratios, report, take_turns
-from stages.pipeline import workers
-from stages.science import units
-from stages.science.device_selection import CHUNK, DeviceExtremes, DeviceMoments
-from stages.science.randomness import generator
-from stages.science.selection import Extremes, Moments
-from stages.science.tasks import unit_keys
-from stages.science.training import initialised
+from interpretability.extremes.moments import Moments
+from interpretability.extremes.on_gpu import CHUNK, DeviceExtremes, DeviceMoments
+from interpretability.extremes.selection import Extremes
+from interpretability.networks import capture
+from interpretability.networks.layers import Layer, find_layers
+from interpretability.networks.network import initialised
+from interpretability.randomness import generator, unit_keys
+from study.workers import placement
+from study.workers.device import _keep_memory, exact
 
 SEED = 0
 NETWORKS = ("resnet50", "vit_small_patch16_224", "convnext_tiny", "mobilenetv2_100")
@@ -59,23 +61,23 @@ def pictures(network: str, turn: int, batch: int, size: int, device: torch.devic
 
 def autocast(device: torch.device, precision: str) -> Any:
     """The context in which a plain pass has this precision."""
-    dtype = units.PRECISIONS[precision]
+    dtype = capture.PRECISIONS[precision]
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
 
-def opened(network: str, device: torch.device) -> tuple[torch.nn.Module, int, list[units.Layer]]:
+def opened(network: str, device: torch.device) -> tuple[torch.nn.Module, int, list[Layer]]:
     """A timm network with keyed random weights, the side of its pictures, and its layers by the rules of the study."""
     import timm
 
     model = initialised(lambda: timm.create_model(network, pretrained=False), SEED, network).eval().to(device)
     size = int(model.pretrained_cfg["input_size"][-1])
     example = pictures(network, 0, 3, size, device)
-    return model, size, units.find_layers(model, example, layer_types=LAYER_TYPES)
+    return model, size, find_layers(model, example, layer_types=LAYER_TYPES)
 
 
 @torch.no_grad()
 def direct_values(
-    model: torch.nn.Module, layers: Sequence[units.Layer], batch: torch.Tensor, precision: str = "float32"
+    model: torch.nn.Module, layers: Sequence[Layer], batch: torch.Tensor, precision: str = "float32"
 ) -> NDArray[np.float64]:
     """Means (images, units) of every layer's output in double precision, from hooks of their own."""
     outputs: dict[tuple[str, str], list[torch.Tensor]] = {}
@@ -115,7 +117,7 @@ class Forms:
         self.steps = 1 if device.type == "cpu" else max(1, CHUNK // batch_size)
         self.n_units = sum(layer.width for layer in self.layers)
         self.read = copy.deepcopy(self.model)
-        self.capture = units.Capture(self.read, self.layers, batch_size, device, precision=precision)
+        self.capture = capture.Capture(self.read, self.layers, batch_size, device, precision=precision)
         self.capture.__enter__()  # as long as the copy lives
         self.turn(0)
         self._fill(seen)
@@ -201,7 +203,7 @@ def measure(network: str, args: argparse.Namespace) -> dict[str, object]:
     device = torch.device(args.device)
     if device.type == "cuda":
         device = torch.device("cuda", device.index or 0)
-        workers.exact(str(device))
+        exact(str(device))
     forms = Forms(network, args.batch, device, args.precision, args.seen)
     error = forms.check()
     named: dict[str, Callable[[], object]] = {
@@ -217,7 +219,7 @@ def measure(network: str, args: argparse.Namespace) -> dict[str, object]:
     seconds = {name: float(np.median(times[name], axis=0)[0]) / forms.steps for name in named}
     gflop = operations(forms.model, (3, forms.size, forms.size)) / 1e9
     row: dict[str, object] = {
-        "network": network, "device": workers.device_kind(str(device)), "precision": args.precision, "threads": args.threads,
+        "network": network, "device": placement.device_kind(str(device)), "precision": args.precision, "threads": args.threads,
         "batch": args.batch, "units": forms.n_units, **{f"{name}_s": value for name, value in seconds.items()},
     }  # fmt: skip
     for name in ("capture", "select"):
@@ -234,11 +236,11 @@ def main() -> None:
     for name, default in (("batch", 16), ("rounds", 7), ("threads", 1), ("seen", SEEN)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:NUMBER")
-    parser.add_argument("--precision", choices=units.PRECISIONS, default="float32")
+    parser.add_argument("--precision", choices=capture.PRECISIONS, default="float32")
     parser.add_argument("--name", default="capture", help="name of the CSV in the folder of results")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    workers._keep_memory()  # as in a worker: without it the kernel zeroes pages for as long as the arithmetic takes
+    _keep_memory()  # as in a worker: without it the kernel zeroes pages for as long as the arithmetic takes
     rows = []
     for network in args.networks:
         rows.append(measure(network, args))

@@ -31,8 +31,8 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from benchmarks.harness import report
-from stages.pipeline.tables import sha256_file
-from stages.science.randomness import generator
+from interpretability.files import sha256_file
+from interpretability.randomness import generator
 from tests.copied_study import Study
 
 VICTIMS = ("dvc", "stage", "worker", "all")

@@ -3,7 +3,7 @@
     python -m benchmarks.coverage                      # about 20 minutes of processor time, one core
     python -m benchmarks.coverage --studies 200        # a first look
 
-Every study is drawn by `stages.science.studies`, every interval computed by the functions that the pipeline calls, with
+Every study is drawn by `drawn_studies`, every interval computed by the functions that the pipeline calls, with
 a nominal 95 % and 200 bootstrap samples (the pipeline takes more). An interval covers if the truth of the same setting
 lies in it. Two kinds of studies:
 
@@ -47,16 +47,22 @@ from scipy import stats
 from scipy.special import expit
 
 from benchmarks.harness import report
-from stages.science import agreement, calibration, ceiling, components, studies, summaries
-from stages.science.comparisons import conover
-from stages.science.randomness import generator
-from stages.science.score import probabilities
+from interpretability import schema, statistics
+from interpretability.analysis import machine_beside_human
+from interpretability.analysis.group_tests import conover
+from interpretability.design import drawn_studies
+from interpretability.mis import probabilities
+from interpretability.people import agreement, calibration, ceiling, ceiling_shares, components, noise
+from interpretability.randomness import generator
 
 CONFIDENCE = 0.95
 N_BOOTSTRAP = 200
 SPLITS = (5, 10, 20, 40)
 OBJECTIVE = "squared_error"
-SETTINGS = {"imi": studies.Design(), "small": studies.Design(n_models=5, n_units=40, n_responses=10, n_answered=5)}
+SETTINGS = {
+    "imi": drawn_studies.Design(),
+    "small": drawn_studies.Design(n_models=5, n_units=40, n_responses=10, n_answered=5),
+}
 KINDS = ("these", "others")
 FIRST = 0  # network whose mean HIS is followed
 LARGE = 300_000  # units of the very large study
@@ -70,12 +76,14 @@ COLUMNS = [
 Interval = tuple[float, ...]
 
 
-def intervals(study: studies.Study, kind: str, slope: float, seed: int, people_level: float) -> dict[str, Interval]:
+def intervals(
+    study: drawn_studies.Study, kind: str, slope: float, seed: int, people_level: float
+) -> dict[str, Interval]:
     """Point, low and high of every quantity in one study, MIS with this slope.
 
     people_level: mean margin that people see in network FIRST.
     """
-    units = studies.units_frame(study, slope)
+    units = drawn_studies.units_frame(study, slope)
     found: dict[str, Interval] = {}
     # only what is said about other networks has an interval for them; it does not come from resamples
     n_bootstrap = N_BOOTSTRAP if kind == "these" else 2
@@ -90,30 +98,30 @@ def intervals(study: studies.Study, kind: str, slope: float, seed: int, people_l
         of_split = margins[picked[:n]], his[picked[:n]], OBJECTIVE
         ends = calibration.slope_interval(*of_split, generator(seed, "slope", n), N_BOOTSTRAP, CONFIDENCE)
         found[f"slope, {n} units"] = calibration.fit_slope(*of_split).slope, *ends
-    for level in agreement.LEVELS[:2]:
+    for level in schema.LEVELS[:2]:
         draw = generator(seed, "agreement", level)
         row = agreement.unit_agreement(units, level == "unit_within", N_BOOTSTRAP, CONFIDENCE, draw)
         for measure in MEASURES:
             found[f"{measure}, {level}"] = tuple(row[f"{measure}{end}"] for end in ("", "_low", "_high"))
-    answers = studies.responses_frame(study)
-    units = units.merge(ceiling.noise_within_tasks(answers), on=agreement.UNIT)
+    answers = drawn_studies.responses_frame(study)
+    units = units.merge(noise.noise_within_tasks(answers), on=schema.KEY)
     for variant in ("V4", "V4w"):
         row = ceiling.ceiling_summary(variant, units, N_BOOTSTRAP, CONFIDENCE, generator(seed, "ceiling", variant))
         found[variant] = row["mean"], row["low"], row["high"]
     found["V4, true shares"] = found["V4"]
     found["mixed"] = components.Answers(answers).components().ceiling, np.nan, np.nan
-    row = ceiling.share_of_ceiling(units, N_BOOTSTRAP, CONFIDENCE, generator(seed, "share"))
+    row = ceiling_shares.share_of_ceiling(units, N_BOOTSTRAP, CONFIDENCE, generator(seed, "share"))
     found["share of V4"] = row["share"], row["share_low"], row["share_high"]
     first = units["model"] == units["model"].iloc[FIRST * study.design.n_units]
     of_first = answers["model"] == units["model"].iloc[FIRST * study.design.n_units]
-    row = summaries.his_summary(units[first], seed, N_BOOTSTRAP, CONFIDENCE, answers[of_first]).iloc[0]
+    row = machine_beside_human.his_summary(units[first], seed, N_BOOTSTRAP, CONFIDENCE, answers[of_first]).iloc[0]
     found["mean HIS, these people"] = row.his_mean, row.low, row.high, share_of_people(study, people_level)
     found["mean HIS, other people"] = row.his_mean, row.low, row.high
     found["mean HIS, other people, two-way"] = row.his_mean, row.people_low, row.people_high
     return found
 
 
-def share_of_people(study: studies.Study, level: float) -> float:
+def share_of_people(study: drawn_studies.Study, level: float) -> float:
     """Expected mean HIS of network FIRST over all units, answered by the people of the study; level: its mean margin."""
     design, person = study.design, study.person[FIRST]
     nodes, weights = np.polynomial.hermite_e.hermegauss(32)
@@ -123,53 +131,53 @@ def share_of_people(study: studies.Study, level: float) -> float:
     return float(np.average(right, weights=np.bincount(person[person >= 0], minlength=len(right))))
 
 
-def large_study(design: studies.Design, kind: str, networks: NDArray[np.float64]) -> studies.Study:
+def large_study(design: drawn_studies.Design, kind: str, networks: NDArray[np.float64]) -> drawn_studies.Study:
     """Very many units of the given networks, or very many networks with as many units as the design says."""
     draw = generator(0, "large", kind)
     if kind == "these":
-        return studies.draw_study(dataclasses.replace(design, n_units=LARGE // design.n_models), draw, networks)
-    return studies.draw_study(dataclasses.replace(design, n_models=LARGE // design.n_units), draw)
+        return drawn_studies.draw_study(dataclasses.replace(design, n_units=LARGE // design.n_models), draw, networks)
+    return drawn_studies.draw_study(dataclasses.replace(design, n_models=LARGE // design.n_units), draw)
 
 
-def slope_of(study: studies.Study) -> float:
+def slope_of(study: drawn_studies.Study) -> float:
     """Minimiser of the loss over many units of all networks."""
     each = slice(None, LARGE_SLOPE // study.design.n_models)
-    margins, his = study.margins[:, each], studies.human_arrays(study)[0][:, each]
+    margins, his = study.margins[:, each], drawn_studies.human_arrays(study)[0][:, each]
     return calibration.fit_slope(margins.reshape(-1, margins.shape[2]), his.ravel(), OBJECTIVE).slope
 
 
-def truths(study: studies.Study, kind: str, slope: float) -> dict[str, float]:
+def truths(study: drawn_studies.Study, kind: str, slope: float) -> dict[str, float]:
     """Value of every quantity in a very large study."""
     p = probabilities(study.margins, slope).mean(axis=2)
-    his, count = studies.human_arrays(study)
-    true = studies.true_shares(study)
+    his, count = drawn_studies.human_arrays(study)
+    true = drawn_studies.true_shares(study)
     found = {f"slope, {n} units": slope for n in SPLITS}
     found |= {f"mean HIS, other people{method}": his[FIRST].mean() for method in ("", ", two-way")}
     within = [values - values.mean(axis=1, keepdims=True) for values in (p, his)]
     means = [values.mean(axis=1) for values in (p, his)]
-    for measure, function in (("pearson", agreement.pearson), ("spearman", agreement.spearman)):
+    for measure, function in (("pearson", statistics.pearson), ("spearman", statistics.spearman)):
         found[f"{measure}, unit"] = function(p.ravel(), his.ravel())
         found[f"{measure}, unit_within"] = function(*(values.ravel() for values in within))
         found[f"{measure}, model"] = function(*means)
     found["pearson, model, nested, true means"] = found["pearson, model"]
-    found["V4"] = float(ceiling.analytic_ceiling(his.ravel(), count.ravel()))
+    found["V4"] = float(noise.analytic_ceiling(his.ravel(), count.ravel()))
     found["share of V4"] = found["pearson, unit"] / found["V4"]
     # the noise within tasks is what its true value, the correlation of true and recorded shares, leaves
-    found["V4w"] = found["mixed"] = found["V4, true shares"] = float(agreement.pearson(true.ravel(), his.ravel()))
+    found["V4w"] = found["mixed"] = found["V4, true shares"] = float(statistics.pearson(true.ravel(), his.ravel()))
     return found
 
 
 def coverage(setting: str, kind: str, n_studies: int) -> pd.DataFrame:
     """COLUMNS, one row a quantity."""
     design = SETTINGS[setting]
-    networks = studies.draw_networks(design, generator(0, "networks", setting))
+    networks = drawn_studies.draw_networks(design, generator(0, "networks", setting))
     large = large_study(design, kind, networks)
     slope = slope_of(large)
     truth = truths(large, kind, slope)
     del large
     begin, found = perf_counter(), []
     for number in range(n_studies):
-        study = studies.draw_study(
+        study = drawn_studies.draw_study(
             design, generator(number, "study", setting, kind), networks if kind == "these" else None
         )
         found.append(intervals(study, kind, slope, number, networks[0, FIRST]))
@@ -214,8 +222,8 @@ def null_values(kind: str, draw: np.random.Generator, n_groups: int = 9, n: int 
     p = draw.beta(8, 2, size=(n_groups, n))
     if kind == "people":
         # every network has people of its own, who differ in slope and lapse
-        design = studies.Design(n_models=n_groups, n_units=n, model_spread=0.0)
-        return studies.human_arrays(studies.draw_study(design, draw))[0]
+        design = drawn_studies.Design(n_models=n_groups, n_units=n, model_spread=0.0)
+        return drawn_studies.human_arrays(drawn_studies.draw_study(design, draw))[0]
     if kind == "matched":
         # networks of one family have the same units
         p = np.repeat(p[: n_groups // FAMILIES], FAMILIES, axis=0)

@@ -26,22 +26,25 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.harness import report
+from interpretability.extremes.selection import Extremes
+from interpretability.networks.capture import Capture
+from interpretability.networks.layers import find_layers
 from stages import images as images_stage
-from stages.loading import load_network
-from stages.packing import Pack, fits, pack
-from stages.pipeline import networks
-from stages.pipeline.log import Progress, logger
-from stages.pipeline.params import load_params
-from stages.pipeline.pictures import open_images
-from stages.pipeline.workers import Failure, guarded
-from stages.science.selection import Extremes
-from stages.science.units import Capture, find_layers
+from study.images.manifest import open_images
+from study.images.packs import Pack, fits, pack
+from study.log import Progress, logger
+from study.networks import roster
+from study.networks.building import load_network
+from study.params.whole import load_params
+from study.workers.device import Failure, guarded
 
 log = logger("effects")
 K, BATCH = 200, 32
 
 
-def select(network: Any, layers: Any, source: Any, rows: range, precision: str) -> tuple[Any, NDArray[np.float32], float]:
+def select(
+    network: Any, layers: Any, source: Any, rows: range, precision: str
+) -> tuple[Any, NDArray[np.float32], float]:
     """Ranked extremes, all values (pictures, units), and processor seconds a picture."""
     n_units = sum(layer.width for layer in layers)
     extremes, values = Extremes(np.arange(n_units, dtype=np.uint64), K), np.empty((len(rows), n_units), np.float32)
@@ -87,7 +90,7 @@ def main() -> None:
     args = parser.parse_args()
     os.environ["MIS_IMAGES"] = args.images
     rules = load_params("studies/custom.yaml").units
-    table, rows = networks.read_roster(args.roster), []
+    table, rows = roster.read_roster(args.roster), []
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault("MIS_STORE", f"{folder}/store")
         images_stage.main(["--params", "studies/custom.yaml", "--out", f"{folder}/images"])

@@ -34,14 +34,16 @@ from numpy.typing import NDArray
 
 from benchmarks import scoring
 from benchmarks.harness import THREADS, in_process, memory, ratios, report, use_threads
-from stages.science import score, tasks
-from stages.science.randomness import generator
-from stages.science.scoring import cosine_margins, unit_rows
-from stages.science.selection import Extremes
+from interpretability import randomness
+from interpretability.extremes.selection import Extremes
+from interpretability.margins import cosine_margins, unit_rows
+from interpretability.mis import unit_scores
+from interpretability.randomness import generator
+from interpretability.tasks import natural, rules
 
 SEED, SLOPE = scoring.SEED, scoring.SLOPE
 N_TASKS, K = scoring.N_TASKS, scoring.K
-DEPTH = tasks.needed(N_TASKS, K)  # images a side
+DEPTH = rules.needed(N_TASKS, K)  # images a side
 BATCH = 512  # images of the activation file that are mapped at a time
 TOLERANCE = 1e-6  # of an MIS
 
@@ -66,7 +68,7 @@ def write_inputs(folder: Path, images: int, units: int, dim: int) -> None:
 
 
 def keys_of(units: int) -> NDArray[np.uint64]:
-    return tasks.unit_keys(SEED, "benchmark", "end to end", np.arange(units))
+    return randomness.unit_keys(SEED, "benchmark", "end to end", np.arange(units))
 
 
 def ours(folder: Path, note: Note) -> Found:
@@ -78,10 +80,10 @@ def ours(folder: Path, note: Note) -> Found:
     ranked = extremes.ranked()
     del extremes
     note("select")
-    built = tasks.build(ranked.top_images, ranked.bottom_images, keys_of(units), N_TASKS, K)
+    built = natural.build(ranked.top_images, ranked.bottom_images, keys_of(units), N_TASKS, K)
     note("tasks")
     rows = np.load(folder / "embeddings.npy", mmap_mode="r")
-    mis = score.unit_scores(cosine_margins(rows, built, K, threads=THREADS), SLOPE)["mis"].to_numpy()
+    mis = unit_scores(cosine_margins(rows, built, K, threads=THREADS), SLOPE)["mis"].to_numpy()
     note("score")
     return {"top": ranked.top_images, "bottom": ranked.bottom_images, "top_values": ranked.top_values,
             "bottom_values": ranked.bottom_values, "mis": mis}  # fmt: skip
@@ -99,7 +101,9 @@ def published(folder: Path, note: Note) -> Found:
     lists |= {f"{side}_values": activations.gather(0, images.T).T.contiguous() for side, images in lists.items()}
     found = {name: values.numpy() for name, values in lists.items()}
     note("select")
-    built = tasks.build(found["top"].astype(np.int32), found["bottom"].astype(np.int32), keys_of(len(top)), N_TASKS, K)
+    built = natural.build(
+        found["top"].astype(np.int32), found["bottom"].astype(np.int32), keys_of(len(top)), N_TASKS, K
+    )
     note("tasks")
     gathered = [rows[torch.from_numpy(part)] for part in scoring.parts(built)]
     mis = [float(torch.sigmoid(SLOPE * scoring.direct_margins(*unit)).mean()) for unit in zip(*gathered, strict=True)]
@@ -120,7 +124,7 @@ def careful(folder: Path, note: Note) -> Found:
         for side, chosen in (("top", order[: -DEPTH - 1 : -1]), ("bottom", order[:DEPTH])):
             found[side][unit], found[f"{side}_values"][unit] = chosen, column[chosen]
     note("select")
-    built = tasks.build(found["top"], found["bottom"], keys_of(units), N_TASKS, K)
+    built = natural.build(found["top"], found["bottom"], keys_of(units), N_TASKS, K)
     note("tasks")
     margins = scoring.gather(embedded, built, at_once=1)
     mis = torch.sigmoid(SLOPE * torch.from_numpy(margins)).mean(dim=1).numpy()
@@ -178,9 +182,7 @@ def compare(mine: Found, theirs: Found) -> tuple[int, float]:
 def rows_of(measured: dict[str, list[dict[str, float]]], folder: Path) -> list[dict[str, object]]:
     """Rows of the result table: medians of each form, ratios to ours within a round, and the agreement of results."""
     mine = dict(np.load(folder / "ours.npz"))
-    times = {
-        form: [np.array([run["seconds"], run["cpu_seconds"]]) for run in runs] for form, runs in measured.items()
-    }
+    times = {form: [np.array([run["seconds"], run["cpu_seconds"]]) for run in runs] for form, runs in measured.items()}
     first = {form: runs[0].keys() for form, runs in measured.items()}
     rows = []
     for form, runs in measured.items():

@@ -2,8 +2,9 @@
 
     python -m benchmarks.flops [--params studies/imagenet.yaml]      # some ten minutes of one core
 
-Counts are those of stages.counting, which the plan of the stage `activations` uses: networks are built without weights on
-torch's meta device and run on one picture of the size that their preprocessing makes, under torch's flop counter: two
+Counts are those of study.extraction.counting, which the plan of the stage `activations` uses: networks are built
+without weights on torch's meta device and run on one picture of the size that their preprocessing makes, under torch's
+flop counter: two
 operations a multiply-add of every convolution and matrix product, attention included. Norms, activations and pooling are
 not counted; they cost time by memory traffic, not by arithmetic, and the rates that the projection divides by were measured
 with them. The table depends on the roster alone, so it is made once.
@@ -18,11 +19,12 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.harness import report
-from stages import counting
-from stages.errors import StudyError
-from stages.pipeline import networks
-from stages.pipeline.params import Units, load_params
-from stages.pipeline.workers import Failure
+from study.errors import StudyError
+from study.extraction import counting
+from study.networks.roster import read_roster
+from study.params.activations import Units
+from study.params.whole import load_params
+from study.workers.device import Failure
 
 NAME = "forward_flops"
 COLUMNS = ["model", "input_size", "n_params", "gflop", "reason"]
@@ -45,7 +47,7 @@ def operations(model: Any, shape: tuple[int, int, int]) -> int:
 
 def table(roster: Path, code: Path, rules: Units) -> pd.DataFrame:
     """One row a network of the roster, controls left out; `reason` is empty, or why its operations cannot be counted."""
-    rows = networks.read_roster(roster)
+    rows = read_roster(roster)
     rows = rows[~rows["constructor"].str.startswith("control:")]
     found = counting.count_all([counting.Job(row, rules, code) for row in rows.to_dict("records")])
     counted = [
@@ -64,7 +66,9 @@ def main() -> None:
     counted = table(Path(params.models.roster), args.code, params.units)
     report(NAME, "Operations of a forward pass of one picture, in 1e9", counted.to_dict("records"))
     if (failed := counted.loc[counted["reason"] != "", "model"]).any():
-        raise StudyError(f"operations of {len(failed)} of {len(counted)} networks cannot be counted: {', '.join(failed)}")
+        raise StudyError(
+            f"operations of {len(failed)} of {len(counted)} networks cannot be counted: {', '.join(failed)}"
+        )
 
 
 if __name__ == "__main__":

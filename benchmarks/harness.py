@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.pipeline.tables import write_csv
+from study.files.tables import write_csv
 
 COMMITTED = Path(__file__).resolve().parent / "results"
 RESULTS = Path(os.environ.get("MIS_BENCHMARKS") or COMMITTED)  # another folder for runs that are no measurement

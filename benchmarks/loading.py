@@ -41,11 +41,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness import ratios, report, take_turns
-from stages.decoding import Feed, Pictures
-from stages.packing import Pack, pack_here
-from stages.pipeline import pictures
-from stages.pipeline.pictures import ImageSet, open_images
-from stages.science.randomness import generator
+from interpretability.randomness import generator
+from study.images import manifest
+from study.images.feed import Feed, Pictures
+from study.images.manifest import ImageSet, open_images
+from study.images.packs import Pack, pack_here
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = 0
@@ -154,7 +154,7 @@ class Forms:
         from torchvision.datasets import ImageFolder
         from torchvision.transforms import InterpolationMode
 
-        from stages.science.preprocessing import Preprocessing
+        from interpretability.networks.preprocessing import Preprocessing
 
         self.images, self.root, self.batch = images, root, batch
         paths = images.manifest["path"].tolist()
@@ -202,7 +202,15 @@ class Forms:
                 self.prepare.normalised(views[self.prepare])
 
     def named(self) -> dict[str, Callable[[], object]]:
-        forms = (self.raw_torchvision, self.raw_pillow, self.image_folder, self.decoded, self.fed, self.ours, self.packed)
+        forms = (
+            self.raw_torchvision,
+            self.raw_pillow,
+            self.image_folder,
+            self.decoded,
+            self.fed,
+            self.ours,
+            self.packed,
+        )
         return {form.__name__: form for form in forms}
 
     def check(self) -> tuple[float, float]:
@@ -309,14 +317,14 @@ def counted_decodings() -> Iterator[Counter[str]]:
         return counted
 
     names = ("decode", "decode_quickly")
-    plain = {name: getattr(pictures, name) for name in names}
+    plain = {name: getattr(manifest, name) for name in names}
     for name in names:
-        setattr(pictures, name, counting(plain[name]))
+        setattr(manifest, name, counting(plain[name]))
     try:
         yield counts
     finally:
         for name in names:
-            setattr(pictures, name, plain[name])
+            setattr(manifest, name, plain[name])
 
 
 def main() -> None:

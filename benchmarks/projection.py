@@ -36,17 +36,18 @@ from benchmarks import harness
 from benchmarks.flops import NAME as FLOPS
 from benchmarks.flops import operations
 from benchmarks.harness import report
-from stages import schedule
-from stages.errors import StudyError
-from stages.pipeline.params import load_params
-from stages.pipeline.tables import read_csv
-from stages.science import tasks
+from interpretability.tasks import rules
+from study.errors import StudyError
+from study.extraction import forecast, grouping
+from study.files.tables import read_csv
+from study.images import packs
+from study.params.whole import load_params
 
 ROOT = Path(__file__).resolve().parent.parent
 N_TASKS, K = 20, 9
 DIM = 1792  # of DreamSim's embeddings
 BATCH, PACK = 256, 256  # pictures in a batch, and the side of packed ones
-PICTURES = 2 * tasks.needed(N_TASKS, K)  # that the tasks of a unit show
+PICTURES = 2 * rules.needed(N_TASKS, K)  # that the tasks of a unit show
 FEATURES = {"lpips-alex": "alexnet", "lpips-vgg": "vgg16", "lpips-squeeze": "squeezenet1_1", "dists": "vgg16"}
 COSINE = "dreamsim"
 NAMED = ", networks of scores.feature_models"  # in studies/imagenet.yaml
@@ -142,7 +143,9 @@ def _gpu() -> Rates:
 
 def given(path: Path | None, pairs: Sequence[str], own: Rates) -> Rates:
     """The measured rates with those of a file (rate, value, source) and of NAME=VALUE in their place."""
-    rows = [] if path is None else read_csv(path, ["rate", "value", "source"], text=["rate", "source"]).to_dict("records")
+    rows = (
+        [] if path is None else read_csv(path, ["rate", "value", "source"], text=["rate", "source"]).to_dict("records")
+    )
     for pair in pairs:
         name, _, value = pair.partition("=")
         rows.append({"rate": name, "value": value, "source": "given"})
@@ -177,7 +180,9 @@ def vision_gflop() -> dict[str, float]:
 
     with torch.device("meta"):
         branch = timm.create_model("vit_base_patch16_224", num_classes=0).eval()
-        trunks = {name: getattr(torchvision.models, name)(weights=None).eval().features for name in set(FEATURES.values())}
+        trunks = {
+            name: getattr(torchvision.models, name)(weights=None).eval().features for name in set(FEATURES.values())
+        }
     counted = {name: operations(trunk, (3, 224, 224)) / 1e9 for name, trunk in trunks.items()}
     return {COSINE: 3 * operations(branch, (3, 224, 224)) / 1e9, **{name: counted[of] for name, of in FEATURES.items()}}
 
@@ -222,7 +227,14 @@ def phases(study: Study, rates: Rates, gflop: float, gflops: dict[str, float], s
     add("forward", device, tflop, "TFLOP", many * speed.value, f"{mean}; {speed.source}", within)
     extra = value["capture_ratio"] - 1
     if extra > 0:
-        add("capture", device, tflop, "TFLOP", many * speed.value / extra, f"{extra:.3f} of forward; {source['capture_ratio']}")
+        add(
+            "capture",
+            device,
+            tflop,
+            "TFLOP",
+            many * speed.value / extra,
+            f"{extra:.3f} of forward; {source['capture_ratio']}",
+        )
     there = gpus > 0 and not source["select_ns_per_value"].endswith(_HERE)
     add("selection", device if there else "cores", study.images * study.units, "values",
         (many if there else cores) * 1e9 / value["select_ns_per_value"],
@@ -260,7 +272,7 @@ def totals(rows: list[dict[str, object]]) -> list[dict[str, object]]:
 
 def space(study: Study, flops: pd.DataFrame, units: pd.DataFrame) -> list[dict[str, object]]:
     """Bytes in memory and on disk, as the plan of the stage `activations` counts them, or as measured."""
-    k = tasks.needed(N_TASKS, K)
+    k = rules.needed(N_TASKS, K)
     scaling, summaries = table("scaling", "scaling"), table("summaries", "summaries")
     widest = scaling[scaling["phase"] == "selection"].sort_values("units").iloc[-1]
     streaming = widest["peak_bytes"] / widest["units"]
@@ -272,17 +284,31 @@ def space(study: Study, flops: pd.DataFrame, units: pd.DataFrame) -> list[dict[s
                      "gigabytes": count * each / 1e9, "basis": basis})  # fmt: skip
 
     peak, planned = f"scaling.csv, {widest['units']:,.0f} units", "as `stages.activations --plan` says"
-    on_gpu = schedule.state_bytes(1, k, BATCH, on_device=True)
+    on_gpu = grouping.state_bytes(1, k, BATCH, on_device=True)
     add("selection and moments, mean network", "memory, a network", mean, "units", streaming, peak)
     add("selection and moments, widest network", "memory, a network", most, "units", streaming, peak)
     add("the same on a GPU, mean network", "memory, a network", mean, "units", on_gpu, f"{planned}, batches of {BATCH}")
-    add("weights, largest network", "memory, a network", float(flops["n_params"].max()), "weights", 4, f"{FLOPS}.csv, float32")
+    add(
+        "weights, largest network",
+        "memory, a network",
+        float(flops["n_params"].max()),
+        "weights",
+        4,
+        f"{FLOPS}.csv, float32",
+    )
     add("embeddings", "memory mapped, and disk", study.images, "pictures", 4 * DIM, "float32; float16 halves it")
-    saved = 2 * schedule.state_file_bytes(1, k)
-    add("saved states, mean network", "disk, a network that runs", mean, "units", saved, "two of each, until it has ended")
-    each = schedule.extremes_bytes(1, k)
+    saved = 2 * forecast.state_file_bytes(1, k)
+    add(
+        "saved states, mean network",
+        "disk, a network that runs",
+        mean,
+        "units",
+        saved,
+        "two of each, until it has ended",
+    )
+    each = grouping.extremes_bytes(1, k)
     add("extremes", "store, cache and data", study.units, "units", each, f"{planned}, once if on one file system")
-    each = schedule.pack_bytes(1, PACK)
+    each = packs.pack_bytes(1, PACK)
     add("pictures packed", "store", study.images, "pictures", each, f"only with activations.pack = {PACK}")
     add("tasks", "data/tasks", study.units, "units", 4 * N_TASKS * 2 * (K + 1), "int32 images")
     add("margins", "data/scores, a similarity", study.units, "units", 4 * N_TASKS, "float32, before compression")

@@ -31,12 +31,12 @@ from scipy import stats
 
 from benchmarks import harness
 from benchmarks.harness import in_process, memory, report
-from stages.pipeline.figures import style
-from stages.pipeline.tables import write_text
-from stages.science.randomness import generator
-from stages.science.scoring import cosine_margins, nearest_explanation, unit_rows
-from stages.science.selection import Extremes, Moments
-from stages.science.tasks import unit_keys
+from interpretability.extremes.moments import Moments
+from interpretability.extremes.selection import Extremes
+from interpretability.margins import cosine_margins, nearest_explanation, unit_rows
+from interpretability.randomness import generator, unit_keys
+from study.files.tables import write_text
+from study.report.figures import style
 
 SEED = 0
 K_IMAGES, N_TASKS, K, DIM, BATCH = 200, 20, 9, 1792, 256

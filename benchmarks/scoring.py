@@ -32,11 +32,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness import THREADS, ratios, report, take_turns, use_threads
-from stages.science import tasks as tasks_of
-from stages.science.randomness import generator
-from stages.science.score import probabilities
-from stages.science.scoring import cosine_margins, unit_rows
-from stages.science.selection import Extremes
+from interpretability import randomness
+from interpretability.extremes.selection import Extremes
+from interpretability.margins import cosine_margins, unit_rows
+from interpretability.mis import probabilities
+from interpretability.randomness import generator
+from interpretability.tasks import natural, rules
 
 SEED = 0
 N_TASKS, K = 20, 9
@@ -63,14 +64,14 @@ def build_tasks(latent: Rows, units: int) -> Tasks:
     """Tasks (units, N, 2(K + 1)) of units that follow a random latent direction, with as much noise as signal."""
     draw = generator(SEED, "benchmark", "directions")
     directions = draw.standard_normal((LATENT, units), dtype=np.float32) / np.float32(np.sqrt(LATENT))
-    keys = tasks_of.unit_keys(SEED, "benchmark", "units", np.arange(units))
-    extremes = Extremes(keys, tasks_of.needed(N_TASKS, K), threads=THREADS)
+    keys = randomness.unit_keys(SEED, "benchmark", "units", np.arange(units))
+    extremes = Extremes(keys, rules.needed(N_TASKS, K), threads=THREADS)
     for start in range(0, len(latent), 1024):
         values = latent[start : start + 1024] @ directions
         values += draw.standard_normal(values.shape, dtype=np.float32)
         extremes.update(values, np.arange(start, start + len(values)))
     ranked = extremes.ranked()
-    return tasks_of.build(ranked.top_images, ranked.bottom_images, keys, N_TASKS, K)
+    return natural.build(ranked.top_images, ranked.bottom_images, keys, N_TASKS, K)
 
 
 def parts(tasks: NDArray) -> tuple[NDArray, ...]:

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from benchmarks.harness import THREADS, Times, in_process, memory, ratios, report, take_turns, timed, use_threads
-from stages.science.randomness import generator
-from stages.science.selection import Extremes, Ranked, pack, unmix32, unpack
+from interpretability.extremes.selection import Extremes, Ranked, pack, unmix32, unpack
+from interpretability.randomness import generator
 
 SEED = 0
 K = 200  # images a side: 20 tasks of 9 explanations and a query

@@ -25,9 +25,9 @@ import torch
 from scipy.special import expit
 
 from benchmarks.harness import RESULTS
-from stages.pipeline.networks import load_state
-from stages.science import similarity
-from stages.science.scoring import unit_rows
+from interpretability.margins import unit_rows
+from interpretability.similarity import registry
+from interpretability.weights import load_state
 from tests import random_weights as given
 
 OUT = RESULTS / "similarities.csv"
@@ -59,7 +59,7 @@ def opened(name: str, size: int, shown: np.ndarray, **changes):
         pixels=lambda row: shown[row], digests=lambda: [str(row) for row in range(len(shown))], weights=weights,
         feature_size=size, cache_bytes=2**33, **changes,
     )  # fmt: skip
-    return similarity.create(name, context)
+    return registry.create(name, context)
 
 
 def block(n_tasks: int) -> tuple[np.ndarray, int]:

@@ -28,11 +28,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.harness import memory, report, timed
-from stages import tabulate
-from stages.pipeline.scored import Margins, Scored
-from stages.pipeline.tables import FACTS, KEY
-from stages.science import summaries
-from stages.science.randomness import generator
+from interpretability.analysis import headline
+from interpretability.analysis.networks import networks_of
+from interpretability.randomness import generator
+from interpretability.schema import FACTS, KEY
+from study.files.unit_tables import Margins, Scored
+from study.tabulating import scored_units
+from study.tabulating.facts import Facts
 
 BACKEND = "dreamsim"
 TYPES = ("BatchNorm", "Conv", "GroupNorm", "LayerNorm", "Linear")
@@ -103,7 +105,7 @@ class NoMargins(Margins):
         return pa.schema(fields).empty_table()
 
 
-def facts(networks: int) -> tabulate.Facts:
+def facts(networks: int) -> Facts:
     roster = pd.DataFrame({"name": names(networks)}).assign(
         constructor="resnet18", kwargs="", role="study", series="", step=np.nan, last=1, top1=75.0, n_params=10**7,
         input_size=224, family=[f"family{number % N_FAMILIES}" for number in range(networks)],
@@ -111,8 +113,8 @@ def facts(networks: int) -> tabulate.Facts:
     blank = pd.DataFrame(columns=["model", "layer", "unit", "label"])
     nobody = pd.DataFrame(columns=[*KEY, "n_responses", "his", "his_se", "source"])
     fit = {"slope": 6.25, "low": None, "high": None, "status": "published"}
-    return tabulate.Facts(
-        roster=roster, nets=summaries.networks_of(roster), labels=blank, constant=blank, tail_share=0.0002,
+    return Facts(
+        roster=roster, nets=networks_of(roster), labels=blank, constant=blank, tail_share=0.0002,
         slopes={BACKEND: fit}, layer_types=TYPES, people=nobody, bootstrap=(0, 2000, 0.95), drop_near=False, n_extreme=42,
     )  # fmt: skip
 
@@ -122,11 +124,11 @@ def measure(path: Path, networks: int) -> None:
     given, scored, found = facts(networks), Scored(path), {}
 
     def tables() -> None:
-        found["backend"] = tabulate.read_backend(BACKEND, scored, NoMargins(), given)
-        found["overview"] = summaries.overview(list(found["backend"].easy.values()))
+        found["backend"] = scored_units.read_backend(BACKEND, scored, NoMargins(), given)
+        found["overview"] = headline.overview(list(found["backend"].easy.values()))
 
     def pairs() -> None:
-        found["pairs"] = tabulate.pairs_table(scored, [BACKEND, BACKEND], given)
+        found["pairs"] = scored_units.pairs_table(scored, [BACKEND, BACKEND], given)
 
     start = memory("VmHWM")
     passed, used = timed(tables)

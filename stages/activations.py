@@ -11,25 +11,26 @@ Run     dvc repro activations          Resumes from the work store; safe to inte
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from stages import control_units, passes, schedule
-from stages.errors import StudyError
-from stages.packing import pack
-from stages.passes import Job
-from stages.pipeline import networks, unit_lists
-from stages.pipeline.log import Progress, logger, run
-from stages.pipeline.params import load_params
-from stages.pipeline.pictures import ImageSet, check_unchanged, open_images
-from stages.pipeline.store import WorkStore, link_out
-from stages.pipeline.tables import FACTS, copy_notes, fresh_folder, write_csv, write_json, write_parquet
-from stages.pipeline.workers import Failure, guarded, run_jobs
+from interpretability.schema import FACTS
+from study.command import run
+from study.errors import StudyError
+from study.extraction import forecast
+from study.extraction.extract import all
+from study.extraction.job import Job
+from study.files.tables import copy_notes, fresh_folder, write_csv, write_json, write_parquet
+from study.images.manifest import check_unchanged, open_images
+from study.log import Progress, logger
+from study.networks import roster as networks
+from study.networks import unit_lists
+from study.networks.roster import is_planted, read_roster
+from study.params.whole import load_params
+from study.workers.device import Failure
 
 log = logger("activations")
 
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--plan", action="store_true", help="say what would run, how long and how large, and end")
     args = parser.parse_args(argv)
     params = load_params(args.params)
-    roster = networks.read_roster(args.models / "roster.csv")
+    roster = read_roster(args.models / "roster.csv")
     roster = roster[roster["role"] != "similarity"]
     names = roster["name"][~roster["constructor"].str.startswith("control:")].tolist()
     unit_lists.check_networks(params.activations.keep, names, args.models / "roster.csv")
@@ -61,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
         return Job(row, params, args.images, args.models, args.code, args.out, tuple(base), own)
 
     if args.plan:
-        print(schedule.plan([job(row) for row in roster.to_dict("records") if not networks.is_planted(row)], images))
+        print(forecast.forecast([job(row) for row in roster.to_dict("records") if not is_planted(row)], images))
         return
     out = fresh_folder(args.out)
     (out / "kept").mkdir()
@@ -74,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
             job(row, [each for each in layers if each["model"] == networks.base(row)])
             for row in part.to_dict("records")
         ]
-        for each, result in _all(jobs, images):
+        for each, result in all(jobs, images):
             name = each.row["name"]
             if isinstance(result, Failure):
                 reason = result.reason.removeprefix(f"{name}: ")
@@ -88,7 +89,7 @@ def main(argv: list[str] | None = None) -> None:
                 if result["pieces"] > 1:
                     pieces[name] = result["pieces"]
             progress.step(note=name)
-    log.info("%s", schedule.summary(timings, len(images)))
+    log.info("%s", forecast.summary(timings, len(images)))
     order = {name: place for place, name in enumerate(roster["name"])}
     table = pd.DataFrame(layers, columns=["model", "layer", *FACTS, "offset"])
     table = table.sort_values(
@@ -112,65 +113,6 @@ def main(argv: list[str] | None = None) -> None:
             f"{params.activations.max_failed:g}:{listed_failures}\nPut that right, remove their rows from the roster, or raise "
             "the limit; the other networks are in the store and not computed again"
         )
-
-
-def _all(jobs: list[Job], images: ImageSet) -> Iterator[tuple[Job, dict[str, Any] | Failure]]:
-    """Jobs and their results as they end: networks in passes, controls each alone."""
-    controls = [[job] for job in jobs if networks.is_planted(job.row)]
-    studied = [job for job in jobs if not networks.is_planted(job.row)]
-    store = WorkStore.open()
-    there = [schedule.in_store(job, images, store) for job in studied]
-    if any(there):
-        log.info("%d of %d networks are in the store", sum(there), len(studied))
-    missing = _packed([job for job, known in zip(studied, there, strict=True) if not known], images)
-    found = [[job] for job, known in zip(studied, there, strict=True) if known]
-    waiting = found + schedule.share_passes(missing, len(images)) + controls
-    while waiting:
-        again = []
-        for place, results in run_jobs(
-            _extract, waiting, [", ".join(each.row["name"] for each in part) for part in waiting]
-        ):
-            part = waiting[place]
-            lost = isinstance(results, Failure)  # as a whole: its worker died
-            for job, result in zip(part, [results] * len(part) if lost else results, strict=True):
-                if len(part) > 1 and (lost or _lacked_memory(result)):
-                    again.append([job])  # alone, and then only the cause fails
-                else:
-                    yield job, result
-        waiting = again
-
-
-def _lacked_memory(result: dict[str, Any] | Failure) -> bool:
-    from stages.science.units import lacks_memory
-
-    return isinstance(result, Failure) and lacks_memory(result.reason)
-
-
-def _packed(jobs: list[Job], images: ImageSet) -> list[Job]:
-    """The same jobs; those of networks that may see a pack of smaller pictures with its files, made first."""
-    wants = [guarded(passes.packs, job) is True for job in jobs]
-    files = pack(images, jobs[0].params.activations.pack) if any(wants) else ()
-    return [replace(job, packed=files) if want else job for job, want in zip(jobs, wants, strict=True)]
-
-
-def _extract(jobs: list[Job]) -> list[dict[str, Any] | Failure]:
-    """Put the extremes of the networks of a pass, or of one control, into the out; layers, labels and device of each."""
-    if not networks.is_planted(jobs[0].row):
-        found = passes.extract(jobs)
-        return [
-            each if isinstance(each, Failure) else guarded(partial(_place, each), job)
-            for job, each in zip(jobs, found, strict=True)
-        ]
-    return [guarded(control_units.make, job) for job in jobs]
-
-
-def _place(found: passes.Extracted, job: Job) -> dict[str, Any]:
-    name = job.row["name"]
-    link_out(found["path"], job.out / f"{name}.safetensors")
-    if found["kept"]:
-        link_out(found["kept"], job.out / "kept" / f"{name}.parquet")
-    timing = {each: found[each] for each in ("computed", "seconds", "forward") if each in found}
-    return control_units.facts(job, found["layers"], device=found["device"], pieces=found["pieces"], timing=timing)
 
 
 if __name__ == "__main__":

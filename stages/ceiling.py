@@ -13,13 +13,18 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from stages.pipeline.log import logger, run
-from stages.pipeline.params import load_params
-from stages.pipeline.tables import KEY, fresh_folder, read_parquet, write_parquet
-from stages.science.agreement import annotated, unscored
-from stages.science.ceiling import LEADING, ceiling_table, noise_within_tasks
+from interpretability.people.annotated import unscored, with_people
+from interpretability.people.ceiling import LEADING, ceiling_table
+from interpretability.people.noise import noise_within_tasks
+from interpretability.schema import KEY
+from study.command import run
+from study.files.tables import fresh_folder, read_parquet, write_parquet
+from study.log import logger
+from study.params.whole import load_params
 
 log = logger("ceiling")
+
+
 _TYPES = {"is_ceiling": pa.bool_(), "n_units": pa.int64(), "n_simulations": pa.int64()}
 _TEXT = ("subset", "backend", "variant")
 
@@ -39,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     if missing := unscored(scores, people):
         log.warning("%s", missing)
-    units = annotated(scores, people, params.scores.backends)
+    units = with_people(scores, people, params.scores.backends)
     answers = read_parquet(args.human / "responses.parquet")
     noise = noise_within_tasks(answers)
     for known in (noise, read_parquet(args.human / "truth.parquet")):

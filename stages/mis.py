@@ -17,13 +17,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stages.errors import StudyError
-from stages.pipeline.log import logger, run
-from stages.pipeline.params import load_params
-from stages.pipeline.tables import FACTS, KEY, atomic_path, fresh_folder, read_json, read_parquet
-from stages.science.score import near_mask, unit_scores
+from interpretability.files import atomic_path
+from interpretability.mis import near_mask, unit_scores
+from interpretability.schema import FACTS, KEY
+from study.command import run
+from study.errors import StudyError
+from study.files.tables import fresh_folder, read_json, read_parquet
+from study.log import logger
+from study.params.whole import load_params
 
 log = logger("mis")
+
+
 KEPT = [*KEY, *FACTS, "tie_share_pos", "tie_share_neg"]
 ORDER = [
     *(*KEY, *FACTS, "backend", "mis", "mis_se", "accuracy", "margin_mean", "margin_sd"),

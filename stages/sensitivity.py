@@ -13,29 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.dataset as ds
 
-from stages import embedding, maps
-from stages.errors import StudyError
-from stages.pipeline.log import logger, run
-from stages.pipeline.params import Params, load_params
-from stages.pipeline.store import WorkStore
-from stages.pipeline.tables import fresh_folder, read_parquet, write_parquet
-from stages.science import histograms, sensitivity, tasks
-from stages.science.randomness import generator
+from interpretability.analysis import other_settings
+from study.command import run
+from study.errors import StudyError
+from study.files.store import WorkStore
+from study.files.tables import fresh_folder, read_parquet, write_parquet
+from study.log import logger
+from study.params.whole import load_params
+from study.solving import embeddings as embedding
+from study.solving import feature_maps, opening
+from study.solving.other_settings import COLUMNS, empty, kept_histograms, units
 
 log = logger("sensitivity")
-COLUMNS = [
-    "model",
-    "backend",
-    "setting",
-    "value",
-    "mis_mean",
-    "mis_se",
-    "spearman",
-    "mean_abs_diff",
-    "n_units",
-]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -56,68 +46,26 @@ def main(argv: list[str] | None = None) -> None:
     out = fresh_folder(args.out)
     store, rows = WorkStore.open(), []
     for backend in params.scores.backends if params.sensitivity.models else ():
-        plan = embedding.SimilarityPlan.from_params(backend, params, args.images, args.models, args.code)
+        plan = opening.SimilarityPlan.from_params(backend, params, args.images, args.models, args.code)
         found = embedding.embeddings(plan, store)
         embeddings = found.open() if found else None
-        similarity, _ = embedding.opened(plan)
+        similarity, _ = opening.opened(plan)
 
         def margins(built: np.ndarray, k: int, similarity=similarity, embeddings=embeddings) -> np.ndarray:  # noqa: ANN001
             return similarity.margins(built, k, embeddings)
 
         for model in params.sensitivity.models:
-            top, bottom, keys = _units(model, layers[layers["model"] == model], args.activations, params)
-            table = sensitivity.settings(
+            top, bottom, keys = units(model, layers[layers["model"] == model], args.activations, params)
+            table = other_settings.settings(
                 top, bottom, keys, margins, n_tasks=params.tasks.n_tasks, n_explanations=params.tasks.n_explanations,
                 other_n_tasks=params.sensitivity.n_tasks, other_n_explanations=params.sensitivity.n_explanations,
                 slopes=params.sensitivity.slopes, slope=params.calibration.default_slope,
             )  # fmt: skip
             rows.append(table.assign(model=model, backend=backend))
             log.info("%s with %s: %d settings of %d units", model, backend, len(table), len(keys))
-    write_parquet(out / "settings.parquet", pd.concat(rows)[COLUMNS] if rows else _empty())
-    write_parquet(out / "maps.parquet", maps.map_table(params, args.images, args.models, args.code))
-    write_parquet(out / "histograms.parquet", _histograms(args.activations, params))
-
-
-def _histograms(activations: Path, params: Params) -> pd.DataFrame:
-    """Histograms of N_UNITS random units of the first network in sensitivity.models that has kept columns."""
-    kept = [activations / "kept" / f"{name}.parquet" for name in params.sensitivity.models]
-    parts = [pd.DataFrame({name: pd.Series(dtype=_KINDS.get(name, np.float64)) for name in _HISTOGRAM})]
-    for path in [path for path in kept if path.is_file()][:1]:
-        columns = ds.dataset(path)
-        owners = columns.to_table(["layer", "unit"]).to_pandas()
-        draw = generator(params.seed, "activation histograms", path.stem)
-        chosen = np.sort(draw.choice(len(owners), min(N_UNITS, len(owners)), replace=False))
-        values = columns.take(chosen, columns=["values"])["values"].to_pylist()
-        for place, column in zip(chosen, values, strict=True):
-            owner = {"model": path.stem, **owners.iloc[place].to_dict()}
-            parts.append(histograms.activation_histogram(np.array(column)).assign(**owner)[_HISTOGRAM])
-    return pd.concat(parts[1:] or parts, ignore_index=True)
-
-
-N_UNITS = 15  # IMI, figure 16
-_HISTOGRAM = ["model", "layer", "unit", *histograms.COLUMNS]
-_KINDS = {"model": str, "layer": str, "unit": np.int64, "n_peaks": np.int64}
-
-
-def _empty() -> pd.DataFrame:
-    kinds = {"model": str, "backend": str, "setting": str, "n_units": np.int64}
-    return pd.DataFrame({name: pd.Series(dtype=kinds.get(name, np.float64)) for name in COLUMNS})
-
-
-def _units(
-    model: str, layers: pd.DataFrame, activations: Path, params: Params
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ranked images of both sides and keys of the drawn units of one network; constant units are left out."""
-    from safetensors.numpy import load_file
-
-    state = load_file(activations / f"{model}.safetensors")
-    keys = np.concatenate(
-        [tasks.unit_keys(params.seed, model, row.layer, np.arange(row.width)) for row in layers.itertuples()]
-    )
-    live = np.flatnonzero(~tasks.constant(state["min"], state["max"])[0])
-    count = min(params.sensitivity.n_units, len(live))
-    drawn = np.sort(generator(params.seed, "sensitivity", model).choice(live, count, replace=False))
-    return state["top_images"][drawn], state["bottom_images"][drawn], keys[drawn]
+    write_parquet(out / "settings.parquet", pd.concat(rows)[COLUMNS] if rows else empty())
+    write_parquet(out / "maps.parquet", feature_maps.map_table(params, args.images, args.models, args.code))
+    write_parquet(out / "histograms.parquet", kept_histograms(args.activations, params))
 
 
 if __name__ == "__main__":

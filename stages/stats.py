@@ -16,21 +16,26 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages import tabulate
-from stages.errors import StudyError
-from stages.pipeline import networks, provenance
-from stages.pipeline.log import logger, run
-from stages.pipeline.params import Params, load_params
-from stages.pipeline.scored import Margins, Scored
-from stages.pipeline.tables import fresh_folder, read_json, read_parquet, write_csv, write_json
-from stages.science import agreement, calibration, ceiling, differences, summaries
+from interpretability.analysis import headline, training_series
+from interpretability.people import agreement, agreement_differences, calibration, ceiling_shares
+from interpretability.people.annotated import unscored, with_people
+from study.command import run
+from study.files import provenance
+from study.files.tables import fresh_folder, read_json, read_parquet, write_csv, write_json
+from study.files.unit_tables import Margins, Scored
+from study.log import logger
+from study.params.whole import load_params
+from study.tabulating import scored_units
+from study.tabulating.inputs import read_facts, side_tables
+from study.tabulating.people import people_tables, point_tables, trials_tables
 
 log = logger("stats")
+
+
 FOLDERS = (
     *("images", "roster", "activations", "tasks", "scores", "human"),
     *("calibration", "mis", "ceiling", "sensitivity"),
 )
-FAILURES = ["model", "stage", "reason"]
 N_RESIDUALS = 20  # units that a similarity misses most, on either side: as in figures 20 and 21 of the MIS paper
 
 
@@ -51,91 +56,48 @@ def main(argv: list[str] | None = None) -> None:
     overview, rated, totals = {}, [], {}
     for name in backends:
         margins = Margins(args.scores / f"{name}.parquet")
-        backend = tabulate.read_backend(name, scored, margins, facts)
-        of_trials = tabulate.trials_tables(name, margins, responses, facts)
+        backend = scored_units.read_backend(name, scored, margins, facts)
+        of_trials = trials_tables(name, margins, responses, facts)
         for table, rows in (backend.tables | of_trials).items():
             parts[table].append(rows)
-        overview = overview or summaries.overview(list(backend.easy.values()))
+        overview = overview or headline.overview(list(backend.easy.values()))
         rated.append(backend.rated)
         totals[name] = backend.totals
         log.info("%s: %d units", name, backend.totals["n_units"].sum())
     del backend  # the scores of all its units
-    tables["backend_agreement"] = tabulate.pairs_table(scored, backends, facts)
+    tables["backend_agreement"] = scored_units.pairs_table(scored, backends, facts)
 
     rated = pd.concat(rated, ignore_index=True)
-    if missing := agreement.unscored(rated, people):
+    if missing := unscored(rated, people):
         log.warning("%s", missing)
-    annotated = agreement.annotated(rated, people, backends)
+    annotated = with_people(rated, people, backends)
     once = annotated[annotated["backend"] == backends[0]]
-    for table, rows in tabulate.people_tables(once, people, responses, facts).items():
+    for table, rows in people_tables(once, people, responses, facts).items():
         parts[table].append(rows)
     tables |= {name: pd.concat(found, ignore_index=True) for name, found in parts.items()}
-    tables["models"] = tabulate.in_order(tables["models"], facts.roster["name"])
-    tables["training"] = summaries.training_summary(tables["models"])
+    tables["models"] = scored_units.in_order(tables["models"], facts.roster["name"])
+    tables["training"] = training_series.training_summary(tables["models"])
     splits = read_parquet(args.calibration / "splits.parquet")
     tables["calibration_splits"] = calibration.split_summary(splits, params.stats.confidence)
     tables["agreement"] = agreement.agreement_table(annotated, *bootstrap)
-    tables["agreement_differences"] = differences.agreement_differences(annotated, *bootstrap)
+    tables["agreement_differences"] = agreement_differences.agreement_differences(annotated, *bootstrap)
     maps = read_parquet(args.sensitivity / "maps.parquet")
-    tables |= tabulate.point_tables(annotated, people, maps, tables, facts, backends[0])
-    tables["residuals"] = differences.residuals(annotated, N_RESIDUALS)
-    tables["backends"] = tabulate.backends_table(args.scores, totals, tables, facts)
-    tables["correlations"] = tabulate.correlations_table(tables, once, facts)
+    tables |= point_tables(annotated, people, maps, tables, facts, backends[0])
+    tables["residuals"] = agreement_differences.residuals(annotated, N_RESIDUALS)
+    tables["backends"] = scored_units.backends_table(args.scores, totals, tables, facts)
+    tables["correlations"] = scored_units.correlations_table(tables, once, facts)
     ceilings = read_parquet(args.ceiling / "ceiling.parquet")
-    tables["noise_ceiling"] = ceiling.ceiling_and_shares(ceilings, ceiling.share_table(annotated, *bootstrap))
+    tables["noise_ceiling"] = ceiling_shares.ceiling_and_shares(
+        ceilings, ceiling_shares.share_table(annotated, *bootstrap)
+    )
 
     folder = fresh_folder(args.tables)
     for name, table in tables.items():
         write_csv(folder / f"{name}.csv", table)
     n_images = read_json(args.images / "summary.json")["n"]
-    write_json(args.metrics, summaries.headline(tables, backends, overview, n_images))
+    write_json(args.metrics, headline.headline(tables, backends, overview, n_images))
     folders = {"images": args.images, "models": args.roster, "activations": args.activations, "tasks": args.tasks}
     write_json(args.provenance, provenance.describe(**folders, params=asdict(params)))
-
-
-def read_facts(
-    args: argparse.Namespace, params: Params, constant: pd.DataFrame, people: pd.DataFrame
-) -> tabulate.Facts:
-    roster = networks.read_roster(args.roster / "roster.csv")
-    for name in ("step", "top1", "last", "n_params", "input_size"):
-        roster[name] = pd.to_numeric(roster[name], errors="coerce")
-    whole = dict.fromkeys(["step", "last", "n_params", "input_size"], "Int64")
-    roster = roster.astype({**whole, "series": "str"})
-    return tabulate.Facts(
-        roster=roster,
-        nets=summaries.networks_of(roster),
-        labels=text_table(args.activations / "control_labels.csv").astype({"unit": int}),
-        # the relative rule of the table is a remark; these are the units that were left out
-        constant=constant[constant["absolute"] == "1"],
-        tail_share=read_json(args.tasks / "summary.json")["tail_share"],
-        slopes=read_json(args.calibration / "slope.json"),
-        layer_types=tuple(params.units.layer_types),
-        people=people,
-        bootstrap=(params.seed, params.stats.n_bootstrap, params.stats.confidence),
-        drop_near=params.mis.drop_near_duplicates,
-        n_extreme=params.stats.n_extreme,
-    )
-
-
-def text_table(path: Path) -> pd.DataFrame:
-    """A side table as it was written: every cell text, so that a layer called 0.10 keeps its name."""
-    if not path.is_file():
-        raise StudyError(f"{path}: no such file. Run `dvc repro` so that the stage before this one writes it.")
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
-
-
-def side_tables(args: argparse.Namespace) -> tabulate.Tables:
-    """Tables that other stages left beside their results."""
-    failed = [text_table(folder / "failures.csv")[FAILURES] for folder in (args.roster, args.activations)]
-    return {
-        "constant_units": text_table(args.tasks / "constant_units.csv"),
-        "failures": pd.concat(failed, ignore_index=True),
-        "rejected_images": text_table(args.images / "rejected.csv"),
-        "exclusions": text_table(args.human / "exclusions.csv"),
-        "checks": text_table(args.human / "checks.csv"),
-        "activation_histograms": read_parquet(args.sensitivity / "histograms.parquet"),
-        "sensitivity": read_parquet(args.sensitivity / "settings.parquet"),
-    }
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from stages import activations, images, models, tasks
-from stages.pipeline import log
+from study import command
 from tests.rules import ROOT
 
 # a test that forgets to stand in for the hub fails at once instead of downloading
@@ -204,7 +204,7 @@ def message():
 
     def ended(call):
         with pytest.raises(SystemExit) as caught:
-            log.run(call)
+            command.run(call)
         assert isinstance(caught.value.code, str), "a message, and so exit status 1"
         return caught.value.code
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stages.pipeline.tables import read_csv, write_csv
-from stages.science import baselines, histograms, points, profiles, quality
+from interpretability.analysis import histograms, machine_beside_human, map_correlations, profiles
+from interpretability.people import sessions
+from study.files.tables import read_csv, write_csv
 
 UNIT = ["model", "layer", "unit"]
 CONFIDENCE = 0.95
@@ -33,27 +34,27 @@ def write_figure_tables(folder, units, annotated, networks, n_tasks, *, human):
     facts = units[[*UNIT, "condition", "backend", "layer_type", "layer_index", "depth", "mis", "in_split"]]
     people = _harder(annotated) if human else annotated
     scored = facts.drop(columns="condition").merge(people[[*UNIT, "condition", "his", "n_responses"]], on=UNIT)
-    found = points.unit_points(scored)
+    found = machine_beside_human.unit_points(scored)
     once = found[found["backend"] == lead]
-    chosen = points.group_units(once, pd.DataFrame(columns=[*UNIT, "end"]), 20, 0)
-    by_layer = points.his_layers(once)
+    chosen = machine_beside_human.group_units(once, pd.DataFrame(columns=[*UNIT, "end"]), 20, 0)
+    by_layer = machine_beside_human.his_layers(once)
     write("unit_points", found)
-    write("model_points", points.model_points(found, CONFIDENCE))
-    write("his_bins", points.his_bins(found, CONFIDENCE))
-    write("groups", points.groups(chosen, CONFIDENCE))
-    write("group_tests", points.group_tests(chosen))
+    write("model_points", machine_beside_human.model_points(found, CONFIDENCE))
+    write("his_bins", machine_beside_human.his_bins(found, CONFIDENCE))
+    write("groups", machine_beside_human.groups(chosen, CONFIDENCE))
+    write("group_tests", machine_beside_human.group_tests(chosen))
     write("his_layers", by_layer)
-    write("his_depth", points.his_depth(by_layer))
-    write("his_pairs", points.unit_pairs(people, once))
+    write("his_depth", machine_beside_human.his_depth(by_layer))
+    write("his_pairs", machine_beside_human.unit_pairs(people, once))
     if human:
         his = people.groupby(["model", "condition"])["his"].agg(n_units="size", his_mean="mean").reset_index()
         write("his_models", his.assign(low=his["his_mean"] - 0.02, high=his["his_mean"] + 0.02))
         pairs = read_csv(tables / "difficulty.csv")
         write("natural_synthetic", pairs.assign(condition="synthetic"))
-    measured = baselines.map_units(_maps(once if human else once.head(0)), once)
+    measured = map_correlations.map_units(_maps(once if human else once.head(0)), once)
     write("map_units", measured)
-    write("map_correlations", baselines.map_correlations(measured, lead))
-    write("checks", _checks() if human else pd.DataFrame(columns=quality.CHECK_COLUMNS))
+    write("map_correlations", map_correlations.map_correlations(measured, lead))
+    write("checks", _checks() if human else pd.DataFrame(columns=sessions.CHECK_COLUMNS))
     write("activation_histograms", _histograms(networks[0]) if human else _histograms(networks[0]).head(0))
 
 
@@ -95,10 +96,10 @@ def _maps(once):
 def _checks():
     rows = [
         (check, low, low + 1, 30 - low, low, 2 if check != "demo_trials" else np.nan, np.nan)
-        for check in quality.CHECKS
+        for check in sessions.CHECKS
         for low in range(6)
     ]
-    return pd.DataFrame(rows, columns=quality.CHECK_COLUMNS)
+    return pd.DataFrame(rows, columns=sessions.CHECK_COLUMNS)
 
 
 def _histograms(model):

@@ -7,7 +7,7 @@ units with 30 answers, or 80 units of which 40 have 31 and 40 have 32; tasks 0 t
 import numpy as np
 import pandas as pd
 
-from stages.pipeline.imi import COLUMNS
+from study.people.answers_from_imi import COLUMNS
 
 N_SESSIONS, N_MAIN, N_CATCH, N_BATCHES = 63, 40, 5, 11
 CATCH_AT = np.array([4, 13, 22, 31, 40])

@@ -8,10 +8,11 @@ import pandas as pd
 import torch
 import torchvision
 
-from stages.science import scenes
-from stages.science.preprocessing import Network, Preprocessing
-from stages.science.randomness import generator, key64
-from stages.science.similarity.base import Context
+from interpretability.networks.network import Network
+from interpretability.networks.preprocessing import Preprocessing
+from interpretability.randomness import generator, key64
+from interpretability.similarity.base import Context
+from interpretability.synthetic.factors import draw_factors
 
 RANK, WIDTH = 4, 48  # of the adapter, and of the small transformers that stand for ViT-B
 N = 48  # pictures
@@ -125,7 +126,7 @@ def context(**changes):
     """Random weights, pictures of 64 pixels seen whole, and the factors of as many scenes."""
     made = pictures()
     digests = [hashlib.sha256(picture.tobytes()).hexdigest() for picture in made]
-    factors: pd.DataFrame = scenes.draw_factors(N, seed=0, stream="study", n_categories=6)
+    factors: pd.DataFrame = draw_factors(N, seed=0, stream="study", n_categories=6)
     defaults = {
         "seed": 0, "pixels": lambda row: made[row], "digests": lambda: digests,
         "factors": lambda: factors, "network": encoder_network, "device": "cpu", "encoder_model": "encoder",

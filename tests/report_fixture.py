@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from ruamel.yaml import YAML
 
-from stages.pipeline.tables import write_csv, write_json, write_parquet
+from study.files.tables import write_csv, write_json, write_parquet
 from tests.figure_tables import write_figure_tables
 
 ROOT = Path(__file__).resolve().parents[1]

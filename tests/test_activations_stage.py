@@ -11,14 +11,20 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from stages import activations, passes, schedule
-from stages.errors import StudyError
-from stages.loading import load_network
-from stages.pipeline import networks, pictures, tables, workers
-from stages.pipeline.store import WorkStore
-from stages.pipeline.workers import Failure
-from stages.science import controls, selection, units
-from stages.science.tasks import unit_keys
+from interpretability.errors import InputError
+from interpretability.extremes import selection
+from interpretability.networks.capture import Capture
+from interpretability.networks.layers import find_layers
+from interpretability.randomness import unit_keys
+from interpretability.synthetic import planted_units
+from study.extraction import extract, grouping, passes
+from study.files import tables
+from study.files.store import WorkStore
+from study.images import manifest
+from study.networks.building import load_network
+from study.networks.roster import read_roster
+from study.workers import jobs as workers
+from study.workers.device import Failure
 
 RULES = {"layer_types": ("Conv", "Linear", "BatchNorm", "LayerNorm", "GroupNorm"), "norm_act": "before"}
 BATCH, N_EXTREMES = 16, 20
@@ -41,17 +47,17 @@ def extremes(study, name):
 
 
 def network(study, name):
-    roster = networks.read_roster(study.folder / "models" / "roster.csv").set_index("name", drop=False)
+    roster = read_roster(study.folder / "models" / "roster.csv").set_index("name", drop=False)
     return load_network(roster.loc[name].to_dict(), study.folder / "models", study.code, 0)
 
 
 def full_matrix(study, name):
     """Layers and the value of every unit for every image, in batches that are filled up with other images."""
-    images, found = pictures.open_images(study.folder / "images"), network(study, name)
+    images, found = manifest.open_images(study.folder / "images"), network(study, name)
     every = [images.pixels(row) for row in range(len(images))]
-    layers = units.find_layers(found.model, found.preprocessing.batch(every[:3]), **RULES)
+    layers = find_layers(found.model, found.preprocessing.batch(every[:3]), **RULES)
     parts = []
-    with units.Capture(found.model, layers, BATCH, torch.device("cpu")) as capture:
+    with Capture(found.model, layers, BATCH, torch.device("cpu")) as capture:
         for start in range(0, len(every), BATCH):
             batch = (every[start : start + BATCH] + every)[:BATCH]
             parts.append(capture(found.preprocessing.batch(batch)).numpy().copy())
@@ -114,7 +120,7 @@ def test_layers_are_in_order_and_their_offsets_add_up(finished_study, reference,
 
 def test_values_are_those_of_the_network_image_by_image(finished_study):
     # without hooks: the two layers between the first and the last one, by hand
-    found, images = network(finished_study, "tiny"), pictures.open_images(finished_study.folder / "images")
+    found, images = network(finished_study, "tiny"), manifest.open_images(finished_study.folder / "images")
     model, state = found.model, extremes(finished_study, "tiny")
     for unit, rank in ((0, 0), (5, 19), (9, 0), (13, 3)):
         with torch.no_grad():
@@ -157,7 +163,7 @@ def test_directions_are_combinations_of_their_layer(finished_study, reference):
 
 def test_chance_controls_are_the_keyed_hashes(finished_study):
     found, table = extremes(finished_study, "chance"), layers_of(finished_study, "chance")
-    values = np.concatenate([layer.values for layer in controls.chance(60, 0)], axis=1)
+    values = np.concatenate([layer.values for layer in planted_units.chance(60, 0)], axis=1)
     assert table["layer"].tolist() == ["hash", "hash_rectified"]
     assert set(table["layer_type"]) == {"Other"}
     np.testing.assert_array_equal(found["max"], values.max(axis=0))
@@ -229,14 +235,14 @@ def test_an_out_shares_its_bytes_with_the_store(small):
 def forwards(monkeypatch):
     """Counts the batches of the sweep; those of the checks before it are smaller."""
     calls = []
-    usual = units.Capture.__call__
+    usual = Capture.__call__
 
     def counted(self, batch):
         if len(batch) > 4:
             calls.append(batch)
         return usual(self, batch)
 
-    monkeypatch.setattr(units.Capture, "__call__", counted)
+    monkeypatch.setattr(Capture, "__call__", counted)
     return calls
 
 
@@ -247,14 +253,14 @@ def test_an_interrupted_run_goes_on_where_its_state_was_saved(small, fresh_store
     assert len(forwards) == 2 * 4, "four batches of each network"
     fresh_store()
     forwards.clear()
-    usual = pictures.ImageSet.pixels
+    usual = manifest.ImageSet.pixels
 
     def interrupted(self, row):
         if row >= 3 * BATCH:
             raise KeyboardInterrupt
         return usual(self, row)
 
-    monkeypatch.setattr(pictures.ImageSet, "pixels", interrupted)
+    monkeypatch.setattr(manifest.ImageSet, "pixels", interrupted)
     with pytest.raises(KeyboardInterrupt):
         small.run_activations("resumed")
     assert len(forwards) == 3
@@ -267,7 +273,7 @@ def test_an_interrupted_run_goes_on_where_its_state_was_saved(small, fresh_store
         path.unlink()
         path.write_bytes(content[: len(content) // 2])
     forwards.clear()
-    monkeypatch.setattr(pictures.ImageSet, "pixels", usual)
+    monkeypatch.setattr(manifest.ImageSet, "pixels", usual)
     assert contents(small.run_activations("resumed")) == whole
     again = {0: 1, 1: 2, 2: 4}[damaged]
     assert len(forwards) == again + 4, "what the first network lacks, and all of the second"
@@ -342,13 +348,13 @@ def test_batches_that_ran_in_parts_are_recorded(small, monkeypatch):
 def decoded(monkeypatch):
     """Counts the pictures that are read."""
     rows = []
-    usual = pictures.ImageSet.pixels
+    usual = manifest.ImageSet.pixels
 
     def counted(self, row):
         rows.append(row)
         return usual(self, row)
 
-    monkeypatch.setattr(pictures.ImageSet, "pixels", counted)
+    monkeypatch.setattr(manifest.ImageSet, "pixels", counted)
     return rows
 
 
@@ -397,19 +403,19 @@ def test_networks_of_a_pass_go_on_each_from_its_own_state(drawn_study, fresh_sto
     three(drawn_study)
     alone = contents(drawn_study.run_activations("alone"))
     fresh_store()
-    usual = units.Capture.__call__
+    usual = Capture.__call__
 
     def interrupted(self, batch):
         if len(forwards) == 2 * 3 + 1:  # in the third batch, after one of three networks
             raise KeyboardInterrupt
         return usual(self, batch)
 
-    monkeypatch.setattr(units.Capture, "__call__", interrupted)
+    monkeypatch.setattr(Capture, "__call__", interrupted)
     monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "3")
     forwards.clear()
     with pytest.raises(KeyboardInterrupt):
         drawn_study.run_activations("resumed")
-    monkeypatch.setattr(units.Capture, "__call__", usual)
+    monkeypatch.setattr(Capture, "__call__", usual)
     states = sorted((WorkStore.open().folder / "states").rglob("*.safetensors"))
     assert sorted(int(load_file(path)["seen"][0]) for path in states) == [BATCH] * 3 + [2 * BATCH] * 3
     seen = [path for path in states if int(load_file(path)["seen"][0]) == 2 * BATCH]
@@ -443,7 +449,7 @@ def test_a_pass_whose_worker_dies_runs_again_network_by_network(drawn_study, mon
             dies = any(job.row["name"] == "large" for job in part)
             yield place, Failure("its worker process died") if dies else function(part)
 
-    monkeypatch.setattr(activations, "run_jobs", ran)
+    monkeypatch.setattr(extract, "run_jobs", ran)
     monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "3")
     out = drawn_study.run_activations()
     assert jobs[:2] == [[["net", "other", "large"]], [["net"], ["other"], ["large"]]]
@@ -473,15 +479,15 @@ def test_a_network_that_lacks_memory_beside_others_runs_again_alone(drawn_study,
 
 
 def test_passes_keep_views_together_and_workers_busy(monkeypatch):
-    assert schedule.grouped(list("abacb"), 2) == [[0, 2], [1, 4], [3]]
-    assert schedule.grouped([], 2) == []
+    assert grouping.grouped(list("abacb"), 2) == [[0, 2], [1, 4], [3]]
+    assert grouping.grouped([], 2) == []
     monkeypatch.setenv("MIS_WORKERS", "3")
-    assert schedule.networks_a_pass(10) == 1
+    assert grouping.networks_a_pass(10) == 1
     monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "8")
-    assert [schedule.networks_a_pass(n) for n in (1, 3, 10, 100)] == [1, 1, 4, 8]
+    assert [grouping.networks_a_pass(n) for n in (1, 3, 10, 100)] == [1, 1, 4, 8]
     monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "0")
-    with pytest.raises(StudyError, match="MIS_NETWORKS_PER_PASS is '0'"):
-        schedule.networks_a_pass(3)
+    with pytest.raises(InputError, match="MIS_NETWORKS_PER_PASS is '0'"):
+        grouping.networks_a_pass(3)
 
 
 # --------------------------------------------------------------------------- what is computed again
@@ -546,7 +552,7 @@ def test_failures_above_the_limit_stop_the_stage(drawn_study):
     drawn_study.params(activations__max_failed=0.49)
     drawn_study.roster({"name": "net"}, {"name": "broken", "kwargs": '{"broken": [4]}'})
     drawn_study.run_models()
-    with pytest.raises(StudyError) as caught:
+    with pytest.raises(InputError) as caught:
         drawn_study.run_activations()
     text = str(caught.value)
     assert "1 of 2 networks failed; activations.max_failed allows a share of 0.49:\n" in text
@@ -576,7 +582,7 @@ def test_planted_controls_need_factors(study, photographs):
     study.run_images()
     study.roster({"name": "controls", "constructor": "control:planted", "preprocessing": "", "role": "control"})
     study.run_models()
-    with pytest.raises(StudyError, match="control:planted needs the factors of generated scenes; photographs allow"):
+    with pytest.raises(InputError, match="control:planted needs the factors of generated scenes; photographs allow"):
         study.run_activations()
 
 
@@ -615,7 +621,7 @@ def test_a_list_that_cannot_be_read_is_told(small, text, told):
     if text is not None:
         (small.folder / "imi.txt").write_text(text)
     small.params(activations__keep_file="imi.txt")
-    with pytest.raises(StudyError, match=told):
+    with pytest.raises(InputError, match=told):
         small.run_activations(units=small.folder)
 
 
@@ -630,7 +636,7 @@ def test_a_list_that_cannot_be_read_is_told(small, text, told):
 )
 def test_units_to_keep_that_do_not_exist_are_told(small, keep, told):
     small.params(activations__keep=[keep])
-    with pytest.raises(StudyError, match=told):
+    with pytest.raises(InputError, match=told):
         small.run_activations()
 
 
@@ -646,7 +652,7 @@ def test_directions_that_do_not_fit_are_told(drawn_study, matrix, layer, told):
     np.save(drawn_study.folder / "d.npy", matrix)
     drawn_study.roster({"name": "net", "directions": f"{layer}={drawn_study.folder / 'd.npy'}"})
     drawn_study.run_models()
-    with pytest.raises(StudyError, match=told):
+    with pytest.raises(InputError, match=told):
         drawn_study.run_activations()
 
 
@@ -671,7 +677,7 @@ def test_changed_directions_compute_again(drawn_study):
 
 def test_no_wanted_layer_is_told(small):
     small.params(units__layer_types=["GroupNorm"], activations__keep=[])
-    with pytest.raises(StudyError, match=r"no layer is left of 0 with units\.layer_types = GroupNorm"):
+    with pytest.raises(InputError, match=r"no layer is left of 0 with units\.layer_types = GroupNorm"):
         small.run_activations()
 
 
@@ -683,7 +689,7 @@ def test_a_folder_that_lost_a_picture_is_refused_before_any_work(study, photogra
     study.run_models()
     (root / "cat" / "000.jpg").unlink()
     with pytest.raises(
-        StudyError,
+        InputError,
         match=r"cat/000\.jpg is gone .* \(1 of 20 pictures are\)\. Put it back, or take the pictures as they are now: dvc repro",
     ):
         study.run_activations()

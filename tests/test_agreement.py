@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from stages.science import agreement
-from stages.science.randomness import generator
+from interpretability import statistics
+from interpretability.people import agreement
+from interpretability.randomness import generator
 
 
 def frame(mis, his, model="a", condition="natural", backend="b", n_responses=30, in_split=False):
@@ -49,15 +50,15 @@ def test_correlations_equal_the_library_row_by_row(values):
         warnings.simplefilter("ignore")
         expected = [stats.pearsonr(x, y).statistic for x, y in zip(first, second, strict=True)]
         ranked = [stats.spearmanr(x, y).statistic for x, y in zip(first, second, strict=True)]
-    np.testing.assert_allclose(agreement.pearson(first, second), expected, atol=1e-12)
-    np.testing.assert_allclose(agreement.spearman(first, second), ranked, atol=1e-12)
+    np.testing.assert_allclose(statistics.pearson(first, second), expected, atol=1e-12)
+    np.testing.assert_allclose(statistics.spearman(first, second), ranked, atol=1e-12)
 
 
 def test_constant_and_short_inputs_are_nan_without_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert np.isnan(agreement.pearson(np.full(5, 0.1), np.arange(5.0)))
-        assert np.isnan(agreement.spearman(np.arange(2.0), np.arange(2.0)))
+        assert np.isnan(statistics.pearson(np.full(5, 0.1), np.arange(5.0)))
+        assert np.isnan(statistics.spearman(np.arange(2.0), np.arange(2.0)))
         row = rows(pd.concat([frame([0.1] * 5, np.linspace(0, 1, 5))])).loc[("b", "unit", "all")]
         assert row["n"] == 5
         assert row.drop("n").isna().all()

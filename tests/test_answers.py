@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from interpretability.errors import InputError
 from stages import human
-from stages.errors import StudyError
-from stages.pipeline.answers import read_answers
-from stages.pipeline.tables import read_csv, read_parquet, write_parquet
+from study.files.tables import read_csv, read_parquet, write_parquet
+from study.people.answers_from_table import read_answers
 from tests import tiny_study
 from tests.rules import ROOT
 
@@ -121,13 +121,13 @@ def test_tasks_are_numbers_or_names_within_their_unit(tmp_path):
     ],
 )
 def test_broken_rows_are_named_by_their_number(change, message, tmp_path):
-    with pytest.raises(StudyError, match=message):
+    with pytest.raises(InputError, match=message):
         read(tmp_path, table(**change))
 
 
 def test_row_numbers_are_those_of_the_file_also_behind_a_filter(tmp_path):
     frame = table(kind=["main", "catch", "main", "main"], correct=["1", "?", "1", "?"])
-    with pytest.raises(StudyError, match=r"row 5: correct is '\?'"):
+    with pytest.raises(InputError, match=r"row 5: correct is '\?'"):
         read(tmp_path, frame, keep=["kind=main"])
 
 
@@ -144,18 +144,18 @@ def test_row_numbers_are_those_of_the_file_also_behind_a_filter(tmp_path):
     ],
 )
 def test_tables_that_do_not_fit_say_what_to_change(frame, options, message, tmp_path):
-    with pytest.raises(StudyError, match=message):
+    with pytest.raises(InputError, match=message):
         read(tmp_path, frame, **options)
 
 
 def test_missing_and_unreadable_files_are_errors(tmp_path):
-    with pytest.raises(StudyError, match=r"none.csv: no such file.*human.table.file"):
+    with pytest.raises(InputError, match=r"none.csv: no such file.*human.table.file"):
         read_answers(tmp_path / "none.csv", "", (), (), ())
     (tmp_path / "latin.csv").write_bytes(b"participant,correct\nJos\xe9,1\n")
-    with pytest.raises(StudyError, match=r"latin.csv is no CSV in UTF-8"):
+    with pytest.raises(InputError, match=r"latin.csv is no CSV in UTF-8"):
         read_answers(tmp_path / "latin.csv", "", (), (), ())
     (tmp_path / "half.parquet").write_bytes(b"PAR1 and then nothing")
-    with pytest.raises(StudyError, match=r"half.parquet is no Parquet file"):
+    with pytest.raises(InputError, match=r"half.parquet is no Parquet file"):
         read_answers(tmp_path / "half.parquet", "", (), (), ())
 
 
@@ -186,7 +186,7 @@ def test_stage_feeds_a_table_to_the_same_files(tmp_path):
 
 def test_stage_needs_a_network(tmp_path):
     write_parquet(tmp_path / "answers.parquet", table().drop(columns="model"))
-    with pytest.raises(StudyError, match=r"no column for model.*human.table.model"):
+    with pytest.raises(InputError, match=r"no column for model.*human.table.model"):
         run_human(tmp_path, tmp_path, human__table__file="answers.parquet")
 
 
@@ -231,5 +231,5 @@ def test_confidence_is_kept_where_the_table_has_it(tmp_path):
     assert found["confidence"].tolist() == [3, pd.NA]
     assert read_answers(path, "", [], [], [])["confidence"].isna().all()
     path.write_text(path.read_text() + "m,l,0,c,0,4\n")
-    with pytest.raises(StudyError, match="row 4: confidence is '4', it must be 1, 2, 3 or empty"):
+    with pytest.raises(InputError, match="row 4: confidence is '4', it must be 1, 2, 3 or empty"):
         read_answers(path, "", ["confidence=sure"], [], [])

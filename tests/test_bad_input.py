@@ -14,9 +14,9 @@ import sys
 import pytest
 from safetensors.torch import save_file
 
-from stages.loading import load_network
-from stages.pipeline import networks
-from stages.pipeline.tables import sha256_file
+from interpretability.files import sha256_file
+from study.networks.building import load_network
+from study.networks.roster import read_roster
 from tests.rules import ROOT
 
 
@@ -142,7 +142,7 @@ def saved(study):
     """Path of a file of weights that fits a network of six channels."""
     study.roster({"name": "net"})
     study.run_models()
-    row = networks.read_roster(study.folder / "models" / "roster.csv").to_dict("records")[0]
+    row = read_roster(study.folder / "models" / "roster.csv").to_dict("records")[0]
     path = study.folder / "weights.safetensors"
     save_file(load_network(row, study.folder / "models", study.code, 0).model.state_dict(), path)
     return path

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from benchmarks import capture, end_to_end, flops, harness, loading, projection, scaling, selection
-from stages.errors import StudyError
-from stages.pipeline import pictures
-from stages.pipeline.params import load_params
-from stages.science import units
+from interpretability.errors import InputError
+from interpretability.networks import layers
+from study.images import manifest
+from study.params.whole import load_params
 from tests.rules import ROOT
 
 # --------------------------------------------------------------------------- harness and Makefile
@@ -136,8 +136,8 @@ def test_selection_beside_a_forward_pass_finds_the_extremes():
 
 def test_wrongly_captured_values_are_an_error(monkeypatch):
     forms = capture.Forms("test_resnet", 2, torch.device("cpu"), "float32", seen=0)
-    right = units.unit_values
-    monkeypatch.setattr(units, "unit_values", lambda *args: right(*args) + 0.5)
+    right = layers.unit_values
+    monkeypatch.setattr("interpretability.networks.capture.unit_values", lambda *args: right(*args) + 0.5)
     with pytest.raises(AssertionError, match=r"test_resnet: captured values of .* are off by"):
         forms.check()
 
@@ -187,8 +187,8 @@ def test_networks_of_one_pass_share_each_decoded_picture(photographs, tmp_path):
 
 
 def test_a_picture_decoded_twice_is_an_error(photographs, tmp_path, monkeypatch):
-    right = pictures.ImageSet.pixels
-    monkeypatch.setattr(pictures.ImageSet, "pixels", lambda self, row: (right(self, row), right(self, row))[1])
+    right = manifest.ImageSet.pixels
+    monkeypatch.setattr(manifest.ImageSet, "pixels", lambda self, row: (right(self, row), right(self, row))[1])
     with pytest.raises(AssertionError, match="were decoded"):
         loading.decodings(photographs / "pictures", tmp_path, ("test_resnet",))
 
@@ -366,13 +366,13 @@ def test_a_measured_gpu_takes_the_place_of_cores(results):
     ],
 )
 def test_wrong_rates_are_refused(results, pair, says):
-    with pytest.raises(StudyError, match=says):
+    with pytest.raises(InputError, match=says):
         projection.given(None, [pair], projection.measured())
 
 
 def test_a_missing_table_names_the_command(results):
     (results / "loading.csv").unlink()
-    with pytest.raises(StudyError, match=r"no loading\.csv .* python -m benchmarks\.loading"):
+    with pytest.raises(InputError, match=r"no loading\.csv .* python -m benchmarks\.loading"):
         projection.measured()
 
 

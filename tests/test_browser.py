@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from stages import report
-from stages.pipeline import figures
+from study.report.figures import base
 from tests.browser import Browser, executable
 from tests.report_fixture import KEY, N_TASKS, NETWORKS, build
 
@@ -21,8 +21,8 @@ EVIL = "\"><img src=x onerror=window.hit=1></script><script>window.hit=2</script
 
 def built(folder: Path, **options) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "render", lambda *_, **__: EMPTY)
-        patch.setattr(figures, "render_pdf", lambda *_, **__: b"%PDF")
+        patch.setattr(base, "render", lambda *_, **__: EMPTY)
+        patch.setattr(base, "render_pdf", lambda *_, **__: b"%PDF")
         report.main(build(folder, **options))
     return folder / "report.html"
 

@@ -9,13 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from stages import calibration as stage
+from interpretability.design import drawn_studies
+from interpretability.errors import InputError
+from interpretability.mis import probabilities
+from interpretability.people import agreement, calibration, ceiling_shares
+from interpretability.randomness import generator
+from interpretability.schema import KEY
+from stages import calibration as calibration_stage
 from stages import human
-from stages.errors import StudyError
-from stages.pipeline.tables import KEY, read_json, read_parquet, write_parquet
-from stages.science import agreement, calibration, ceiling, studies
-from stages.science.randomness import generator
-from stages.science.score import probabilities
+from study.files.tables import read_json, read_parquet, write_parquet
+from study.people import fitting
 from tests import tiny_study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -156,10 +159,10 @@ def test_a_unit_is_drawn_with_all_its_conditions():
 
 
 def test_split_of_too_few_units_names_the_parameters():
-    with pytest.raises(StudyError, match=r"(?s)calibration.fraction 0.05.*min_units 20.*0.2.*allow_few"):
+    with pytest.raises(InputError, match=r"(?s)calibration.fraction 0.05.*min_units 20.*0.2.*allow_few"):
         calibration.draw_split(annotated(100), 0.05, 0, 20, False)
     assert calibration.draw_split(annotated(100), 0.05, 0, 20, True).sum() == 5
-    with pytest.raises(StudyError, match="annotate more units"):
+    with pytest.raises(InputError, match="annotate more units"):
         calibration.draw_split(annotated(10), 0.05, 0, 20, False)
 
 
@@ -174,8 +177,10 @@ def test_unknown_objective_and_wrong_shapes_are_errors():
 
 def drawn_study(**changes):
     """A simulated study: margins (units, tasks) and its units."""
-    study = studies.draw_study(studies.Design(**{"n_models": 3, "n_units": 30, **changes}), generator(0, "study"))
-    return study.margins.reshape(-1, study.margins.shape[2]), studies.units_frame(study, 6.25)
+    study = drawn_studies.draw_study(
+        drawn_studies.Design(**{"n_models": 3, "n_units": 30, **changes}), generator(0, "study")
+    )
+    return study.margins.reshape(-1, study.margins.shape[2]), drawn_studies.units_frame(study, 6.25)
 
 
 def test_splits_are_random_sets_of_the_given_size():
@@ -200,7 +205,7 @@ def test_results_of_a_split_are_those_of_a_study_with_that_split(objective):
         table = agreement.agreement_table(scored, 0, 10, 0.95).set_index(["level", "units"])
         assert row.pearson == pytest.approx(table.loc[("unit", "outside_split"), "pearson"])
         assert row.spearman == pytest.approx(table.loc[("unit", "outside_split"), "spearman"])
-        shares = ceiling.share_table(scored, 0, 10, 0.95).set_index("subset")
+        shares = ceiling_shares.share_table(scored, 0, 10, 0.95).set_index("subset")
         assert row.share_of_ceiling == pytest.approx(shares.loc["all", "share"])
         assert row.mis_mean == pytest.approx(scored.groupby("model", observed=True)["mis"].mean().mean())
 
@@ -244,7 +249,9 @@ def study(tmp_path_factory):
 def run_stage(study, out, people=None, **changes):
     tiny_study.write_params(out.parent / "params.yaml", ROOT, **changes)
     folders = {"scores": study / "data" / "scores", "human": people or study / "data" / "human", "out": out}
-    stage.main([f"--params={out.parent / 'params.yaml'}", *(f"--{name}={path}" for name, path in folders.items())])
+    calibration_stage.main(
+        [f"--params={out.parent / 'params.yaml'}", *(f"--{name}={path}" for name, path in folders.items())]
+    )
     return read_json(out / "slope.json")
 
 
@@ -290,12 +297,12 @@ def test_stage_without_people_takes_the_default_slope_and_says_so(study, tmp_pat
 
 
 def test_default_slope_is_published_for_dreamsim_only():
-    statuses = [stage._default(name, 6.25)["status"] for name in ("dreamsim", "dreamsim-dino_vitb16", "lpips-alex")]
+    statuses = [fitting.default(name, 6.25)["status"] for name in ("dreamsim", "dreamsim-dino_vitb16", "lpips-alex")]
     assert statuses == ["published", "published", "not calibrated"]
 
 
 def test_stage_names_what_is_missing(study, tmp_path):
-    with pytest.raises(StudyError, match=r"pixel.parquet: no such file, but scores.backends names pixel"):
+    with pytest.raises(InputError, match=r"pixel.parquet: no such file, but scores.backends names pixel"):
         run_stage(study, tmp_path / "out", scores__backends=["pixel"])
     people = tmp_path / "human"
     units = read_parquet(study / "data" / "human" / "units.parquet")
@@ -306,5 +313,5 @@ def test_stage_names_what_is_missing(study, tmp_path):
         write_parquet(scores / f"{name}.parquet", table if name == "oracle" else table[table["layer"] == "gone"])
     (tmp_path / "other" / "data").mkdir(parents=True)
     scores.rename(tmp_path / "other" / "data" / "scores")
-    with pytest.raises(StudyError, match=r"null.parquet has no margins of 6 annotated units, first: model "):
+    with pytest.raises(InputError, match=r"null.parquet has no margins of 6 annotated units, first: model "):
         run_stage(tmp_path / "other", tmp_path / "out", people)

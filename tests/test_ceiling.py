@@ -6,10 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages import ceiling as stage
-from stages.pipeline.tables import KEY, read_parquet, write_parquet
-from stages.science import ceiling, studies
-from stages.science.randomness import generator
+from interpretability.design import drawn_studies
+from interpretability.people import ceiling, ceiling_shares, noise
+from interpretability.people.noise import (
+    analytic_ceiling,
+    noise_within_tasks,
+    simulated_correlations,
+    spearman_brown,
+    split_half,
+)
+from interpretability.randomness import generator
+from interpretability.schema import KEY
+from stages import ceiling as ceiling_stage
+from study.files.tables import read_parquet, write_parquet
 from tests import tiny_study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,21 +63,21 @@ def test_variants_of_a_known_population():
 
 def test_analytic_ceiling_is_the_correlation_of_truth_and_record():
     units = beta_units(20_000, n_responses=np.random.default_rng(1).integers(5, 60, size=20_000))
-    analytic = ceiling.analytic_ceiling(units["his"], units["n_responses"])
+    analytic = analytic_ceiling(units["his"], units["n_responses"])
     assert analytic == pytest.approx(np.corrcoef(units["mis"], units["his"])[0, 1], abs=0.01)
 
 
 def test_analytic_ceiling_by_hand():
     # his .5, 1, 1, 1 of 5 answers: noise .25 / 4 / 4 = .015625; variance (.375^2 + 3 * .125^2) / 3 = .0625
-    assert ceiling.analytic_ceiling([0.5, 1, 1, 1], [5, 5, 5, 5]) == pytest.approx(np.sqrt(0.75))
+    assert analytic_ceiling([0.5, 1, 1, 1], [5, 5, 5, 5]) == pytest.approx(np.sqrt(0.75))
 
 
 def test_analytic_ceiling_where_it_is_zero_or_undefined():
     # his .4, .5, .6 of 2 answers: noise about .25 exceeds the variance .01
-    assert ceiling.analytic_ceiling([0.4, 0.5, 0.6], [2, 2, 2]) == 0.0
-    assert np.isnan(ceiling.analytic_ceiling([0.5, 0.5, 0.5], [9, 9, 9]))
-    assert np.isnan(ceiling.analytic_ceiling([0.1, 0.5, 0.9], [9, 1, 9]))
-    assert np.isnan(ceiling.analytic_ceiling([0.1, 0.5], [9, 9]))
+    assert analytic_ceiling([0.4, 0.5, 0.6], [2, 2, 2]) == 0.0
+    assert np.isnan(analytic_ceiling([0.5, 0.5, 0.5], [9, 9, 9]))
+    assert np.isnan(analytic_ceiling([0.1, 0.5, 0.9], [9, 1, 9]))
+    assert np.isnan(analytic_ceiling([0.1, 0.5], [9, 9]))
 
 
 def test_every_unit_keeps_its_own_number_of_answers():
@@ -76,16 +85,16 @@ def test_every_unit_keeps_its_own_number_of_answers():
     his = np.tile([0.5, 0.9], 500)
     many, few = np.full(1000, 10**8), np.full(1000, 2)
     draw = generator(0, "test")
-    assert ceiling.simulated_correlations("V1", his, many, 5, draw).min() > 0.999
+    assert simulated_correlations("V1", his, many, 5, draw).min() > 0.999
     # variance .04 of his, noise (.25 + .09) / 2 / 2 = .085: sqrt(.04 / .125) = .566
-    two = ceiling.simulated_correlations("V1", his, few, 200, draw)
+    two = simulated_correlations("V1", his, few, 200, draw)
     assert two.mean() == pytest.approx(np.sqrt(0.04 / 0.125), abs=0.01)
 
 
 def test_blocks_do_not_change_the_number_of_simulations(monkeypatch):
     units = beta_units(50)
-    monkeypatch.setattr(ceiling, "_BLOCK_VALUES", 120)
-    values = ceiling.simulated_correlations("V2", units["his"], units["n_responses"], 7, generator(0, "t"))
+    monkeypatch.setattr(noise, "_BLOCK_VALUES", 120)
+    values = simulated_correlations("V2", units["his"], units["n_responses"], 7, generator(0, "t"))
     assert values.shape == (7,)
     assert len(set(values)) == 7
 
@@ -123,12 +132,12 @@ def test_interval_of_the_analytic_ceiling_narrows_with_units():
 
 def test_share_of_a_perfect_score_is_one_and_of_a_noisy_one_its_correlation_with_the_truth():
     units = beta_units(8_000)
-    perfect = ceiling.share_of_ceiling(units, 50, 0.95, generator(0, "t"))
+    perfect = ceiling_shares.share_of_ceiling(units, 50, 0.95, generator(0, "t"))
     assert perfect["share"] == pytest.approx(1.0, abs=0.01)
     assert perfect["share_low"] < perfect["share"] < perfect["share_high"]
     # noise of the variance of the truth: correlation sqrt(1/2) with it
     noise = np.random.default_rng(5).normal(0, np.sqrt(0.16 / 11), size=len(units))
-    noisy = ceiling.share_of_ceiling(units.assign(mis=units["mis"] + noise), 50, 0.95, generator(0, "t"))
+    noisy = ceiling_shares.share_of_ceiling(units.assign(mis=units["mis"] + noise), 50, 0.95, generator(0, "t"))
     assert noisy["share"] == pytest.approx(np.sqrt(0.5), abs=0.025)
     assert noisy["share"] == pytest.approx(noisy["agreement"] / noisy["ceiling"])
 
@@ -136,7 +145,7 @@ def test_share_of_a_perfect_score_is_one_and_of_a_noisy_one_its_correlation_with
 def test_joint_bootstrap_is_narrower_than_independent_ones():
     # Agreement and ceiling rise and fall together with the spread of the drawn units.
     units = beta_units(200, seed=3)
-    joint = ceiling.share_of_ceiling(units, 1000, 0.95, generator(0, "t"))
+    joint = ceiling_shares.share_of_ceiling(units, 1000, 0.95, generator(0, "t"))
     table = ceiling.ceiling_table(units, 0, 1000, 0.95).set_index(["subset", "variant"])
     alone = table.loc[("easy", "V4"), "high"] - table.loc[("easy", "V4"), "low"]
     own = []
@@ -152,11 +161,11 @@ def test_joint_bootstrap_is_narrower_than_independent_ones():
 
 def test_share_table_leaves_the_split_out_and_survives_no_people():
     units = beta_units(40).assign(in_split=lambda table: table["unit"] < 10)
-    table = ceiling.share_table(units, 0, 100, 0.95).set_index(["subset", "backend"])
+    table = ceiling_shares.share_table(units, 0, 100, 0.95).set_index(["subset", "backend"])
     assert table["n_units"].tolist() == [30, 30]
     rest = units[units["unit"] >= 10]
     assert table.loc[("easy", "b"), "agreement"] == pytest.approx(np.corrcoef(rest["mis"], rest["his"])[0, 1])
-    assert list(ceiling.share_table(units.iloc[:0], 0, 100, 0.95).columns) == ceiling.SHARE_COLUMNS
+    assert list(ceiling_shares.share_table(units.iloc[:0], 0, 100, 0.95).columns) == ceiling_shares.SHARE_COLUMNS
     assert list(ceiling.ceiling_table(units.iloc[:0], 0, 100, 0.95).columns) == ceiling.COLUMNS
 
 
@@ -166,7 +175,7 @@ def test_answers_spread_evenly_over_unequal_tasks_vary_less_than_the_ceiling_ass
     rng = np.random.default_rng(0)
     easy, hard = np.ones(4000), rng.uniform(0.3, 0.9, size=4000)
     his = (rng.binomial(15, easy) + rng.binomial(15, hard)) / 30
-    analytic = ceiling.analytic_ceiling(his, np.full(4000, 30))
+    analytic = analytic_ceiling(his, np.full(4000, 30))
     assert analytic < np.corrcoef((easy + hard) / 2, his)[0, 1] - 0.02
 
 
@@ -180,17 +189,17 @@ def responses(correct_by_task, unit=0):
 def test_noise_within_tasks_by_hand():
     # task 0: 1, 0 has variance .5; task 1: 1, 1 has 0; task 2 with one answer takes their mean, .25:
     # (2 * .5 + 2 * 0 + 1 * .25) / 5^2 = .05
-    found = ceiling.noise_within_tasks(responses({0: [1, 0], 1: [1, 1], 2: [1]}))
+    found = noise_within_tasks(responses({0: [1, 0], 1: [1, 1], 2: [1]}))
     assert found["noise_within"].tolist() == pytest.approx([0.05])
     # without a task of two answers, or with answers whose task is not known, nothing can be said
     for unknown in ({0: [1], 1: [0]}, {-1: [1, 0], 1: [1, 1]}):
-        assert ceiling.noise_within_tasks(responses(unknown))["noise_within"].isna().all()
-    assert ceiling.noise_within_tasks(responses({0: [1]}).iloc[:0]).empty
+        assert noise_within_tasks(responses(unknown))["noise_within"].isna().all()
+    assert noise_within_tasks(responses({0: [1]}).iloc[:0]).empty
 
 
 def test_noise_within_one_task_is_the_binomial_one():
     # 3 of 4 right: .75 * .25 / 3
-    assert ceiling.noise_within_tasks(responses({0: [1, 1, 0, 1]}))["noise_within"][0] == pytest.approx(0.0625)
+    assert noise_within_tasks(responses({0: [1, 1, 0, 1]}))["noise_within"][0] == pytest.approx(0.0625)
 
 
 def unequal_tasks(n_units, n_tasks=11, n_responses=31, seed=0):
@@ -212,7 +221,7 @@ def unequal_tasks(n_units, n_tasks=11, n_responses=31, seed=0):
     units = beta_units(n_units).assign(
         his=correct.mean(axis=1), n_responses=n_responses, p_true=p[:, task].mean(axis=1)
     )
-    return units.merge(ceiling.noise_within_tasks(answers), on=["model", "layer", "unit", "condition"])
+    return units.merge(noise_within_tasks(answers), on=["model", "layer", "unit", "condition"])
 
 
 def test_noise_within_tasks_gives_the_agreement_of_truth_and_record():
@@ -249,14 +258,14 @@ def test_variants_of_other_columns_leave_the_others_as_they_are():
 
 def test_table_with_shares_keeps_the_ceilings_first():
     units = beta_units(40)
-    table = ceiling.ceiling_and_shares(
-        ceiling.ceiling_table(units, 0, 20, 0.95), ceiling.share_table(units, 0, 20, 0.95)
+    table = ceiling_shares.ceiling_and_shares(
+        ceiling.ceiling_table(units, 0, 20, 0.95), ceiling_shares.share_table(units, 0, 20, 0.95)
     )
     assert table["units"].tolist() == ["all"] * 12 + ["outside_split"] * 2
     shares = table[table["share"].notna()]
     assert shares["variant"].tolist() == ["V4", "V4"]
     assert shares["backend"].tolist() == ["b", "b"]
-    np.testing.assert_allclose(shares["mean"], ceiling.analytic_ceiling(units["his"], units["n_responses"]))
+    np.testing.assert_allclose(shares["mean"], analytic_ceiling(units["his"], units["n_responses"]))
 
 
 def test_score_of_few_tasks_reaches_less():
@@ -277,22 +286,22 @@ def test_random_halves_are_halves_of_the_answers():
     # two of two right, one of three: halves (1, 1) and (1 answer, 2 answers) with one right answer among them
     draw = generator(0, "halves")
     his, answers = np.tile([1.0, 1 / 3, 0.0], (500, 1)), np.tile([2, 3, 4], (500, 1))
-    values = ceiling.split_half(his, answers, draw)
+    values = split_half(his, answers, draw)
     # the one right answer is in the half of one (1, 0) or of two (0, .5): r of (1, 1, 0) with (1, 0, 0) or (1, 0, 0)
     # with (1, .5, 0)
     possible = [np.corrcoef([1, 1, 0], [1, 0, 0])[0, 1], np.corrcoef([1, 0, 0], [1, 0.5, 0])[0, 1]]
     assert np.unique(values.round(12)).tolist() == pytest.approx(sorted(possible))
     assert np.mean(np.isclose(values, possible[0])) == pytest.approx(1 / 3, abs=0.07)
-    assert np.isnan(ceiling.split_half([0.0, 1.0, 0.5], [1, 1, 2], draw))
+    assert np.isnan(split_half([0.0, 1.0, 0.5], [1, 1, 2], draw))
 
 
 def test_halves_without_agreement_give_no_ceiling():
-    assert ceiling.spearman_brown(np.array([-0.2, 0.0, 0.5, 1.0])) == pytest.approx([0, 0, np.sqrt(2 / 3), 1])
+    assert spearman_brown(np.array([-0.2, 0.0, 0.5, 1.0])) == pytest.approx([0, 0, np.sqrt(2 / 3), 1])
 
 
 def test_answers_with_known_tasks_add_the_mixed_variant():
-    study = studies.draw_study(studies.Design(n_models=3, n_units=50), generator(0, "study"))
-    units, answers = studies.units_frame(study, 6.25), studies.responses_frame(study)
+    study = drawn_studies.draw_study(drawn_studies.Design(n_models=3, n_units=50), generator(0, "study"))
+    units, answers = drawn_studies.units_frame(study, 6.25), drawn_studies.responses_frame(study)
     table = ceiling.ceiling_table(units, 0, 20, 0.95, answers)
     assert table["variant"].tolist() == ["V1", "V2", "V4", "true", "split_half", "mixed", "V3", "V5", "V4b"] * 2
     mixed = table[table["variant"] == "mixed"].iloc[0]
@@ -316,7 +325,7 @@ def run_stage(folder, people, scores):
     write_parquet(folder / "human" / "truth.parquet", keys.iloc[:0].assign(p_true=0.0))
     write_parquet(folder / "mis" / "units.parquet", scores.assign(mis_se=0.01))
     names = {"params": "params.yaml", "human": "human", "mis": "mis", "out": "ceiling"}
-    stage.main([f"--{name}={folder / place}" for name, place in names.items()])
+    ceiling_stage.main([f"--{name}={folder / place}" for name, place in names.items()])
     return read_parquet(folder / "ceiling" / "ceiling.parquet")
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stages.science import quality
+from interpretability.people import sessions
 
-BOUNDS = quality.Bounds(3, 0.8, 135, 2500, 5, 15, "ignore")
+BOUNDS = sessions.Bounds(3, 0.8, 135, 2500, 5, 15, "ignore")
 
 
 def session_table(seconds, catch=None, demo=None):
@@ -17,12 +17,12 @@ def session_table(seconds, catch=None, demo=None):
          "demo_blocks": demo or [1] * n, "catch_share": catch or [1.0] * n, "seconds": seconds,
          "instruction_seconds": [20.0] * n, "n_upper": 20, "n_lower": [25] * n}
     )  # fmt: skip
-    stored = {f"stored_{check}": True for check in quality.CHECKS}
+    stored = {f"stored_{check}": True for check in sessions.CHECKS}
     return table.assign(**stored, stored_passed=True, stored_multi_participation=False)
 
 
 def histogram_of(table):
-    return quality.check_histogram(table, quality.judge(table, BOUNDS), BOUNDS)
+    return sessions.check_histogram(table, sessions.judge(table, BOUNDS), BOUNDS)
 
 
 def test_every_session_is_counted_once_a_check():

@@ -15,9 +15,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from stages.errors import ChangedInput, StudyError
-from stages.pipeline import cluster, workers
-from stages.pipeline.workers import Failure, run_jobs
+from interpretability.errors import InputError
+from study.errors import ChangedInput, StudyError
+from study.workers import device, placement
+from study.workers import ray as cluster
+from study.workers.device import Failure
+from study.workers.jobs import devices, run_jobs
+from study.workers.ray import _THREADS, RAY, _device, _home, version
 from tests.rules import ROOT
 
 NAMES = [f"job {i}" for i in range(8)]
@@ -70,8 +74,16 @@ def lose(machines, number=None):
 
 def where(number):
     time.sleep(0.2)
-    threads = {os.environ[name] for name in cluster._THREADS if name != "OMP_WAIT_POLICY"}
-    return number * number, os.getpid(), os.getcwd(), threads, workers.device(), workers.executor(), workers.workers_here()
+    threads = {os.environ[name] for name in _THREADS if name != "OMP_WAIT_POLICY"}
+    return (
+        number * number,
+        os.getpid(),
+        os.getcwd(),
+        threads,
+        device.device(),
+        placement.executor(),
+        placement.workers_here(),
+    )
 
 
 def some_fail(job):
@@ -125,13 +137,15 @@ def waits(folder):
 
 def test_jobs_run_on_both_machines_as_they_would_here(two_machines, monkeypatch):
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
-    assert workers.devices() == ["cpu"] * 2
+    assert devices() == ["cpu"] * 2
     found = dict(run_jobs(where, list(range(8)), NAMES, probe=True))
     assert {place: result[0] for place, result in found.items()} == {i: i * i for i in range(8)}
     processes = {result[1] for result in found.values()}
     assert os.getpid() not in processes
     assert len(processes) == 2
-    assert {(result[2], *result[3], *result[4:]) for result in found.values()} == {(os.getcwd(), "1", "cpu", "local", 1)}
+    assert {(result[2], *result[3], *result[4:]) for result in found.values()} == {
+        (os.getcwd(), "1", "cpu", "local", 1)
+    }
 
 
 def test_failures_have_the_same_words_and_a_dying_worker_costs_its_job_alone(two_machines, monkeypatch, tmp_path):
@@ -161,7 +175,8 @@ def test_jobs_of_a_lost_machine_run_on_the_other(two_machines, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("function", "error", "words"), [(disk_is_full, OSError, "No space left"), (pictures_changed, ChangedInput, "picture")]
+    ("function", "error", "words"),
+    [(disk_is_full, OSError, "No space left"), (pictures_changed, ChangedInput, "picture")],
 )
 def test_what_is_no_property_of_a_job_ends_the_stage(two_machines, function, error, words):
     with pytest.raises(error, match=words) as caught:
@@ -174,7 +189,7 @@ def test_what_is_no_property_of_a_job_ends_the_stage(two_machines, function, err
 def test_jobs_at_the_same_time_are_bounded(two_machines, monkeypatch, tmp_path):
     assert not all(dict(run_jobs(alone, [tmp_path] * 4, NAMES)).values())
     monkeypatch.setenv("MIS_WORKERS", "1")
-    assert workers.devices() == ["cpu"]
+    assert devices() == ["cpu"]
     assert dict(run_jobs(alone, [tmp_path] * 4, NAMES)) == dict.fromkeys(range(4), True)
 
 
@@ -200,12 +215,12 @@ def test_an_ended_stage_tells_its_jobs(two_machines, tmp_path):
 
 def test_a_job_that_needs_a_gpu_gets_one_where_the_cluster_has_one(two_machines, monkeypatch):
     monkeypatch.setenv("MIS_DEVICE", "cuda")
-    with pytest.raises(StudyError, match="MIS_DEVICE is cuda, but no machine of the Ray cluster has a GPU"):
-        workers.devices()
+    with pytest.raises(InputError, match="MIS_DEVICE is cuda, but no machine of the Ray cluster has a GPU"):
+        devices()
     machine = two_machines.add_node(num_cpus=1, num_gpus=1, object_store_memory=MEMORY)
     two_machines.wait_for_nodes()
     try:
-        assert workers.devices() == ["cuda"]
+        assert devices() == ["cuda"]
         found = dict(run_jobs(where, [0, 1], NAMES))
         assert {result[4] for result in found.values()} == {"cuda:0"}
         assert len({result[1] for result in found.values()}) == 1, "its process is kept for the next job"
@@ -221,12 +236,12 @@ def test_a_gpu_is_counted_among_those_that_its_process_sees(monkeypatch, visible
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert cluster._device("GPU") == name
-    assert cluster._device("CPU") == "cpu"
+    assert _device("GPU") == name
+    assert _device("CPU") == "cpu"
 
 
 def test_a_machine_that_does_not_see_the_folders_is_named(two_machines, monkeypatch, tmp_path):
-    usual = cluster._home
+    usual = _home
 
     @contextlib.contextmanager
     def elsewhere():
@@ -234,14 +249,14 @@ def test_a_machine_that_does_not_see_the_folders_is_named(two_machines, monkeypa
             yield home | {"marks": [*home["marks"], str(tmp_path / "store" / "mark")]}
 
     monkeypatch.setattr(cluster, "_home", elsewhere)
-    with pytest.raises(StudyError, match=r"does not see the folder .*/store of this study. All machines must share"):
+    with pytest.raises(InputError, match=r"does not see the folder .*/store of this study. All machines must share"):
         list(run_jobs(where, [0], NAMES))
 
 
 def test_a_machine_with_other_packages_is_named(two_machines, monkeypatch):
-    usual = cluster.version
+    usual = version
     monkeypatch.setattr(cluster, "version", lambda name: "0.1" if name == "torch" else usual(name))
-    with pytest.raises(StudyError, match=r"of the Ray cluster has torch \S+ instead of 0\.1; .*requirements\.lock"):
+    with pytest.raises(InputError, match=r"of the Ray cluster has torch \S+ instead of 0\.1; .*requirements\.lock"):
         list(run_jobs(where, [0], NAMES))
 
 
@@ -249,14 +264,18 @@ def test_a_stage_runs_from_the_command_line(two_machines, tmp_path):
     """Functions of an entry point live in __main__, which a worker must find under that name."""
     module = tmp_path / "entry.py"
     module.write_text(
-        "from dataclasses import dataclass\nfrom stages.pipeline.workers import run_jobs\n"
+        "from dataclasses import dataclass\nfrom study.workers.jobs import run_jobs\n"
         "@dataclass\nclass Job:\n    number: int\n"
         "def double(job):\n    return Job(2 * job.number)\n"
         "if __name__ == '__main__':\n    print([r.number for _, r in run_jobs(double, [Job(4)], ['a'])])\n"
     )
     path = os.pathsep.join([str(ROOT), str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
-        [sys.executable, "-m", "entry"], env={**os.environ, "PYTHONPATH": path}, cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "entry"],
+        env={**os.environ, "PYTHONPATH": path},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert done.stdout == "[8]\n", done.stderr
 
@@ -295,7 +314,7 @@ def test_a_study_that_loses_a_machine_gives_the_same_bytes(two_machines, drawn_s
 
 def test_the_command_that_installs_ray_is_that_of_the_package():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["optional-dependencies"]["cluster"] == [cluster.RAY]
+    assert project["optional-dependencies"]["cluster"] == [RAY]
     assert not [name for name in project["dependencies"] if name.startswith("ray")]
     assert "all-extras" not in (ROOT / "Makefile").read_text()
     assert "\nray==" not in (ROOT / "requirements.lock").read_text()
@@ -303,14 +322,14 @@ def test_the_command_that_installs_ray_is_that_of_the_package():
 
 def test_another_executor_is_refused(monkeypatch):
     monkeypatch.setenv("MIS_EXECUTOR", "slurm")
-    with pytest.raises(StudyError, match="MIS_EXECUTOR is 'slurm', allowed: local, ray"):
+    with pytest.raises(InputError, match="MIS_EXECUTOR is 'slurm', allowed: local, ray"):
         list(run_jobs(where, [0], NAMES))
 
 
 def test_ray_that_is_not_installed_is_told(monkeypatch):
     monkeypatch.setenv("MIS_EXECUTOR", "ray")
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(StudyError, match=r"the package ray is not installed here.*pip install 'ray>="):
+    with pytest.raises(InputError, match=r"the package ray is not installed here.*pip install 'ray>="):
         list(run_jobs(where, [0], NAMES))
 
 
@@ -328,13 +347,13 @@ def test_a_wrong_address_is_told(monkeypatch, address, words):
     ray.shutdown()
     monkeypatch.setenv("MIS_EXECUTOR", "ray")
     monkeypatch.setenv("RAY_ADDRESS", address)
-    with pytest.raises(StudyError, match=words):
+    with pytest.raises(InputError, match=words):
         list(run_jobs(where, [0], NAMES))
 
 
 def test_local_jobs_do_not_import_ray():
     code = (
-        "import sys; from stages.pipeline.workers import run_jobs; list(run_jobs(len, [()], ['a'])); "
+        "import sys; from study.workers.jobs import run_jobs; list(run_jobs(len, [()], ['a'])); "
         "print('ray' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

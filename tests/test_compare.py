@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from stages import compare
-from stages.errors import StudyError
-from stages.pipeline import comparison, revisions
+from interpretability.errors import InputError
 from tests.rules import ROOT
+from tools import compare
+from tools.versions import comparison, reading, revisions
 
 TEMPLATE = str(ROOT / "reports/compare.html.j2")
 HOSTILE = '<script>alert("x")</script>'
@@ -133,7 +133,7 @@ def test_names_mean_experiments_revisions_and_the_workspace(repository):
 
 def test_unknown_version_names_the_ones_there_are(repository):
     with pytest.raises(
-        StudyError, match=r"'k6' is no experiment, no git revision and not 'workspace'. Experiments: k5, old"
+        InputError, match=r"'k6' is no experiment, no git revision and not 'workspace'. Experiments: k5, old"
     ):
         revisions.resolve(["k6"], repository)
 
@@ -144,29 +144,29 @@ def test_name_of_two_experiments_means_that_of_this_commit_and_is_refused_elsewh
     git(repository, "update-ref", f"refs/exps/{first[:2]}/{first[2:]}/k5", commits["old"])
     assert revisions.resolve(["HEAD", "k5"], repository)[1].commit == commits["k5"]
     git(repository, "commit", "-q", "--allow-empty", "-m", "later")
-    with pytest.raises(StudyError, match=f"2 experiments 'k5'.*{commits['k5'][:10]}"):
+    with pytest.raises(InputError, match=f"2 experiments 'k5'.*{commits['k5'][:10]}"):
         revisions.resolve(["k5"], repository)
 
 
 def test_without_experiments_the_message_says_how_to_make_one(tmp_path):
     git(tmp_path, "init", "-q")
-    with pytest.raises(StudyError, match="no commit yet"):
+    with pytest.raises(InputError, match="no commit yet"):
         revisions.resolve([], tmp_path)
     git(tmp_path, "commit", "-q", "--allow-empty", "-m", "start")
-    with pytest.raises(StudyError, match=r"nothing to compare HEAD with.*dvc exp run -n NAME"):
+    with pytest.raises(InputError, match=r"nothing to compare HEAD with.*dvc exp run -n NAME"):
         revisions.resolve([], tmp_path)
-    with pytest.raises(StudyError, match=r"HEAD \(commit\) has no results/metrics.json"):
-        comparison.load(revisions.resolve(["HEAD", "workspace"], tmp_path)[0])
+    with pytest.raises(InputError, match=r"HEAD \(commit\) has no results/metrics.json"):
+        reading.load(revisions.resolve(["HEAD", "workspace"], tmp_path)[0])
 
 
 def test_folder_outside_git_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    with pytest.raises(StudyError, match="is in no git repository"):
+    with pytest.raises(InputError, match="is in no git repository"):
         revisions.resolve(["HEAD"], tmp_path)
 
 
 def compared(folder, *names):
-    first, *others = results = [comparison.load(version) for version in revisions.resolve(names, folder)]
+    first, *others = results = [reading.load(version) for version in revisions.resolve(names, folder)]
     return comparison.compare(results, [compare.changes(first, other) for other in others])
 
 
@@ -327,7 +327,7 @@ def test_versions_of_another_form_are_not_paired(repository, change):
     write(repository, scores=first)
     commit(repository)
     experiment(repository, "other", scores=second)
-    results = [comparison.load(version) for version in revisions.resolve(["other"], repository)]
+    results = [reading.load(version) for version in revisions.resolve(["other"], repository)]
     assert compare.changes(*results) is not None
     path = results[1].units
     if change == "columns":
@@ -356,4 +356,4 @@ def test_numbers_are_short():
     assert comparison.shown(0.123456) == "0.1235"
     assert comparison.shown(-12345.0) == "−12,345"
     assert comparison.shown(0.5, sign=True) == "+0.5"
-    assert comparison.flat({"a": {"b": [1, 2.5], "c": True}}) == {"a.b": "1, 2.5", "a.c": "true"}
+    assert reading.flat({"a": {"b": [1, 2.5], "c": True}}) == {"a.b": "1, 2.5", "a.c": "true"}

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.science import components, studies
-from stages.science.randomness import generator
+from interpretability.design import drawn_studies
+from interpretability.people import components
+from interpretability.randomness import generator
 
 
 def answers(rows):
@@ -70,14 +71,14 @@ def test_signal_and_noise_by_hand():
 def test_components_of_known_effects():
     # p = .5 + unit +- .1 + task +- .15 + person +- .2, independent: variances .01, .0225, .04
     rng = np.random.default_rng(1)
-    design = studies.Design(n_models=40, n_units=60, n_responses=30, n_trials=20)
-    person = studies.assign_many(40, 60, 30, 20, generator(0, "design"))
+    design = drawn_studies.Design(n_models=40, n_units=60, n_responses=30, n_trials=20)
+    person = drawn_studies.assign_many(40, 60, 30, 20, generator(0, "design"))
     of_unit = rng.choice([-0.1, 0.1], size=(40, 60, 1))
     of_task = rng.choice([-0.15, 0.15], size=(40, 60, 11))[:, :, np.arange(30) % 11]
     of_person = rng.choice([-0.2, 0.2], size=(40, person.max() + 1))[np.arange(40)[:, None, None], person]
     p = 0.5 + of_unit + of_task + of_person
-    study = studies.Study(design, p, p, person, rng.random(p.shape) < p, of_person[:, 0], of_person[:, 0])
-    found = components.Answers(studies.responses_frame(study)).components()
+    study = drawn_studies.Study(design, p, p, person, rng.random(p.shape) < p, of_person[:, 0], of_person[:, 0])
+    found = components.Answers(drawn_studies.responses_frame(study)).components()
     assert found.unit == pytest.approx(0.01, abs=0.001)
     assert found.task == pytest.approx(0.0225, abs=0.0015)
     assert found.person == pytest.approx(0.04, abs=0.002)
@@ -90,9 +91,9 @@ def test_components_of_known_effects():
 def test_ceiling_is_the_correlation_of_true_and_recorded_shares():
     found, true = [], []
     for number in range(25):
-        study = studies.draw_study(studies.Design(n_models=4, n_units=100), generator(number, "study"))
-        units = studies.units_frame(study, 6.25)
-        found.append(components.Answers(studies.responses_frame(study)).components().ceiling)
+        study = drawn_studies.draw_study(drawn_studies.Design(n_models=4, n_units=100), generator(number, "study"))
+        units = drawn_studies.units_frame(study, 6.25)
+        found.append(components.Answers(drawn_studies.responses_frame(study)).components().ceiling)
         true.append(np.corrcoef(units["p_true"], units["his"])[0, 1])
     # the sd over studies is .02, of the difference .01: standard error .002
     assert np.mean(found) == pytest.approx(np.mean(true), abs=0.007)
@@ -112,10 +113,12 @@ def test_shared_people_move_all_units_alike_and_cost_nothing():
 
 
 def test_jackknife_has_the_spread_of_repeated_studies():
-    design = studies.Design(n_models=2, n_units=60)
+    design = drawn_studies.Design(n_models=2, n_units=60)
     values, errors = [], []
     for number in range(40):
-        table = studies.responses_frame(studies.draw_study(design, generator(number, "study"), [[0.3, 0.4]] * 2))
+        table = drawn_studies.responses_frame(
+            drawn_studies.draw_study(design, generator(number, "study"), [[0.3, 0.4]] * 2)
+        )
         point, error, low, high = components.components_ceiling(table, 0.95, generator(0, "jackknife"))
         assert 0 <= low < point < high <= 1
         values.append(point)
@@ -140,8 +143,8 @@ def test_interval_of_a_mean_by_hand():
 
 
 def test_interval_of_a_mean_equals_sums_in_a_loop():
-    study = studies.draw_study(studies.Design(n_models=2, n_units=30, n_trials=15), generator(0, "study"))
-    table = studies.responses_frame(study)
+    study = drawn_studies.draw_study(drawn_studies.Design(n_models=2, n_units=30, n_trials=15), generator(0, "study"))
+    table = drawn_studies.responses_frame(study)
     found = components.mean_of_networks(table, 0.95).set_index("model")
     for model, rows in table.groupby("model", observed=True):
         error = rows["correct"] - rows["correct"].mean()

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from stages.science import conditions
+from interpretability.analysis import conditions
 
 
 def units(model, condition, scores):

@@ -11,17 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from stages.science import controls, scenes
+from interpretability.synthetic import planted_units
+from interpretability.synthetic.factors import draw_factors, label_factors
 
 
 @pytest.fixture(scope="module")
 def factors() -> pd.DataFrame:
-    return scenes.draw_factors(2000, seed=0, stream="study", n_categories=24)
+    return draw_factors(2000, seed=0, stream="study", n_categories=24)
 
 
 @pytest.fixture(scope="module")
-def layers(factors) -> dict[str, controls.ControlLayer]:
-    return {layer.layer: layer for layer in controls.planted(factors, seed=0)}
+def layers(factors) -> dict[str, planted_units.ControlLayer]:
+    return {layer.layer: layer for layer in planted_units.planted(factors, seed=0)}
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float:
@@ -33,7 +34,7 @@ def test_all_layers_are_there_once_with_a_label_a_unit(layers, factors):
     expected = {"factor", "hash", "hash_rectified", "polysemantic", "duplicate", "negated", "constant"}
     expected |= {f"mixture_{rho}" for rho in rhos} | {f"mixture_rectified_{rho}" for rho in rhos}
     assert set(layers) == expected
-    assert len(controls.planted(factors, seed=0)) == len(expected)
+    assert len(planted_units.planted(factors, seed=0)) == len(expected)
     for layer in layers.values():
         assert layer.values.shape == (len(factors), len(layer.labels))
         assert layer.values.dtype == np.float32
@@ -55,12 +56,12 @@ def test_factor_units_are_the_factors(layers, factors):
 
 
 def test_labels_name_the_factors():
-    assert controls.label_factors("colour:cos") == ("colour",)
-    assert controls.label_factors("count") == ("count",)
-    assert controls.label_factors("mixture_0.5/position:x") == ("position",)
-    assert controls.label_factors("colour:cos|object:house") == ("colour", "object")
-    assert controls.label_factors("") == ()
-    assert controls.label_factors("zero") == ()
+    assert label_factors("colour:cos") == ("colour",)
+    assert label_factors("count") == ("count",)
+    assert label_factors("mixture_0.5/position:x") == ("position",)
+    assert label_factors("colour:cos|object:house") == ("colour", "object")
+    assert label_factors("") == ()
+    assert label_factors("zero") == ()
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_labels_name_the_factors():
     ],
 )
 def test_layer_names_tell_the_share_of_factor(layer, rho):
-    assert controls.layer_rho(layer) == rho
+    assert planted_units.layer_rho(layer) == rho
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.25, 0.5, 0.75, 1.0])
@@ -94,7 +95,7 @@ def test_mixtures_correlate_with_their_factor_as_planted(layers, rho):
 
 def test_a_mixture_has_several_different_draws_of_every_factor_unit(layers):
     mixture = layers["mixture_0.5"]
-    assert all(mixture.labels.count(label) == controls.N_MIXTURE_DRAWS for label in layers["factor"].labels)
+    assert all(mixture.labels.count(label) == planted_units.N_MIXTURE_DRAWS for label in layers["factor"].labels)
     assert len(np.unique(mixture.values, axis=1).T) == len(mixture.labels)
     # without hash all draws would be equal
     assert layers["mixture_1"].labels == layers["factor"].labels
@@ -126,24 +127,24 @@ def test_hash_units_are_standard_normal_and_independent(layers):
 
 def test_hash_units_depend_on_seed_layer_unit_and_image_alone():
     images = np.arange(500)
-    values = controls.hash_units(images, seed=3, n_units=20)
+    values = planted_units.hash_units(images, seed=3, n_units=20)
     chosen = np.array([400, 7, 7, 123])
-    assert np.array_equal(controls.hash_units(chosen, seed=3, n_units=5), values[chosen, :5])
-    assert (values != controls.hash_units(images, seed=4, n_units=20)).mean() > 0.99
+    assert np.array_equal(planted_units.hash_units(chosen, seed=3, n_units=5), values[chosen, :5])
+    assert (values != planted_units.hash_units(images, seed=4, n_units=20)).mean() > 0.99
     assert len(np.unique(values)) > 0.99 * values.size
-    assert (values != controls.hash_units(images, seed=3, n_units=20, layer="other")).mean() > 0.99
+    assert (values != planted_units.hash_units(images, seed=3, n_units=20, layer="other")).mean() > 0.99
 
 
 def test_chance_layers_need_no_factors_and_equal_the_planted_ones(layers):
-    for layer in controls.chance(2000, seed=0):
+    for layer in planted_units.chance(2000, seed=0):
         assert np.array_equal(layer.values, layers[layer.layer].values)
-    hashes, rectified = controls.chance(50, seed=0)
+    hashes, rectified = planted_units.chance(50, seed=0)
     assert np.array_equal(hashes.values, layers["hash"].values[:50])
     assert np.array_equal(rectified.values, layers["hash_rectified"].values[:50])
 
 
 def test_values_of_an_image_do_not_depend_on_the_other_images(factors, layers):
-    for layer in controls.planted(factors.iloc[:100], seed=0):
+    for layer in planted_units.planted(factors.iloc[:100], seed=0):
         if layer.layer.startswith("mixture_rectified"):
             continue  # its threshold is a percentile over the images
         assert np.array_equal(layer.values, layers[layer.layer].values[:100]), layer.layer
@@ -151,7 +152,7 @@ def test_values_of_an_image_do_not_depend_on_the_other_images(factors, layers):
 
 def test_polysemantic_units_are_excited_by_either_of_two_factors(factors, layers):
     layer = layers["polysemantic"]
-    pairs = [controls.label_factors(label) for label in layer.labels]
+    pairs = [label_factors(label) for label in layer.labels]
     assert len(set(pairs)) == 8 * 7 / 2
     assert all(first != second for first, second in pairs)
     whole = dict(zip(layers["mixture_1"].labels, layers["mixture_1"].values.T, strict=True))
@@ -174,13 +175,13 @@ def test_duplicates_negations_and_constants(layers):
 @settings(max_examples=60, deadline=None)
 @given(n=st.integers(1, 700), key=st.integers(0, 2**64 - 1))
 def test_a_keyed_bijection_is_a_permutation(n, key):
-    result = controls.keyed_bijection(np.arange(n)[None], np.array([key], dtype=np.uint64), n)
+    result = planted_units.keyed_bijection(np.arange(n)[None], np.array([key], dtype=np.uint64), n)
     assert sorted(result[0]) == list(range(n))
 
 
 def test_all_permutations_of_a_few_images_are_equally_likely():
     keys = np.arange(24_000, dtype=np.uint64)
-    result = controls.keyed_bijection(np.broadcast_to(np.arange(5), (len(keys), 5)), keys, 5)
+    result = planted_units.keyed_bijection(np.broadcast_to(np.arange(5), (len(keys), 5)), keys, 5)
     codes = result @ 5 ** np.arange(5)
     counts = [np.sum(codes == np.array(order) @ 5 ** np.arange(5)) for order in permutations(range(5))]
     assert stats.chisquare(counts).pvalue > 1e-3
@@ -189,7 +190,7 @@ def test_all_permutations_of_a_few_images_are_equally_likely():
 @pytest.mark.parametrize("n", [300, 4000, 1_281_167])
 def test_pairs_of_images_land_uniformly(n):
     keys = np.arange(20_000, dtype=np.uint64)
-    result = controls.keyed_bijection(np.broadcast_to([0, n - 1], (len(keys), 2)), keys, n)
+    result = planted_units.keyed_bijection(np.broadcast_to([0, n - 1], (len(keys), 2)), keys, n)
     cells = result * 10 // n
     counts = np.bincount(cells[:, 0] * 10 + cells[:, 1], minlength=100)
     # that the two never coincide shifts the cells by at most 1 / n of their share
@@ -202,15 +203,15 @@ def test_permuted_extremes_rename_images_the_same_way_on_both_sides():
     drawn = np.stack([rng.permutation(n)[:100] for _ in range(units)]).astype(np.int32)
     top, bottom = drawn[:, :width], drawn[:, 40:]  # images 40 to 59 of every row are on both sides
     keys = rng.integers(0, 2**63, units).astype(np.uint64)
-    new_top, new_bottom = controls.permuted_extremes(top, bottom, n, 0, keys)
+    new_top, new_bottom = planted_units.permuted_extremes(top, bottom, n, 0, keys)
     assert new_top.dtype == new_bottom.dtype == np.int32
     assert np.array_equal(new_top[:, 40:], new_bottom[:, :20])
     for row in np.concatenate([new_top[:, :40], new_bottom], axis=1):
         assert len(set(row)) == 100
         assert 0 <= row.min() <= row.max() < n
-    again = controls.permuted_extremes(top[5:7], bottom[5:7], n, 0, keys[5:7])
+    again = planted_units.permuted_extremes(top[5:7], bottom[5:7], n, 0, keys[5:7])
     assert np.array_equal(again[0], new_top[5:7])
-    assert (controls.permuted_extremes(top, bottom, n, 1, keys)[0] != new_top).mean() > 0.9
+    assert (planted_units.permuted_extremes(top, bottom, n, 1, keys)[0] != new_top).mean() > 0.9
 
 
 def test_permuted_extremes_forget_what_the_images_show():
@@ -218,7 +219,7 @@ def test_permuted_extremes_forget_what_the_images_show():
     units = 2000
     top = np.broadcast_to(np.arange(50, dtype=np.int32), (units, 50))
     bottom = np.broadcast_to(np.arange(950, 1000, dtype=np.int32), (units, 50))
-    for side in controls.permuted_extremes(top, bottom, 1000, 0, np.arange(units, dtype=np.uint64)):
+    for side in planted_units.permuted_extremes(top, bottom, 1000, 0, np.arange(units, dtype=np.uint64)):
         assert stats.chisquare(np.bincount(side.ravel(), minlength=1000)).pvalue > 1e-3
 
 
@@ -226,6 +227,6 @@ def test_image_numbers_outside_the_range_are_refused():
     good, bad = np.array([[0, 1]], dtype=np.int32), np.array([[0, 9]], dtype=np.int32)
     key = np.array([1], dtype=np.uint64)
     with pytest.raises(ValueError, match="bottom side reach from 0 to 9; there are 5 images"):
-        controls.permuted_extremes(good, bad, 5, 0, key)
+        planted_units.permuted_extremes(good, bad, 5, 0, key)
     with pytest.raises(ValueError, match="top side"):
-        controls.permuted_extremes(-good, good, 5, 0, key)
+        planted_units.permuted_extremes(-good, good, 5, 0, key)

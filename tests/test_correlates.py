@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from stages.science import correlates
+from interpretability.analysis import correlates
 
 
 def network_tables(n, seed=0):

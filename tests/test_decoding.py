@@ -11,11 +11,15 @@ import pytest
 import torch
 from PIL import Image
 
-from stages.decoding import Ahead, Feed, decoders
-from stages.errors import ChangedInput, StudyError
-from stages.pipeline import pictures
-from stages.pipeline.pictures import decode, decode_quickly, is_plain_jpeg, open_images
-from stages.science.preprocessing import Preprocessing
+from interpretability import images as pictures
+from interpretability.errors import InputError
+from interpretability.images import _decoders_agree, decode, decode_quickly, is_plain_jpeg
+from interpretability.networks.preprocessing import Preprocessing
+from study.errors import ChangedInput
+from study.images import manifest
+from study.images.ahead import Ahead, decoders
+from study.images.feed import Feed
+from study.images.manifest import open_images
 from tests.conftest import encoded
 from tests.rules import ROOT
 
@@ -81,21 +85,21 @@ def test_without_a_second_decoder_the_first_one_is_used(monkeypatch, error):
         raise error
 
     monkeypatch.setattr(pictures, "_by_torchvision", gone)
-    pictures._decoders_agree.cache_clear()
+    _decoders_agree.cache_clear()
     try:
-        assert not pictures._decoders_agree()
+        assert not _decoders_agree()
         np.testing.assert_array_equal(decode_quickly(CONTENT["420"]), decode(CONTENT["420"]))
     finally:
-        pictures._decoders_agree.cache_clear()
+        _decoders_agree.cache_clear()
 
 
 def test_a_second_decoder_that_disagrees_is_not_used(monkeypatch):
     monkeypatch.setattr(pictures, "_by_torchvision", lambda content: decode(content) ^ 1)
-    pictures._decoders_agree.cache_clear()
+    _decoders_agree.cache_clear()
     try:
         np.testing.assert_array_equal(decode_quickly(CONTENT["444"]), decode(CONTENT["444"]))
     finally:
-        pictures._decoders_agree.cache_clear()
+        _decoders_agree.cache_clear()
 
 
 @pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason="no photographs at hand")
@@ -150,14 +154,14 @@ def test_a_feed_may_start_later_and_lose_a_view(images, threads):
 @pytest.mark.parametrize("threads", [0, 3])
 def test_each_picture_is_decoded_once_for_all_views(images, threads, monkeypatch):
     rows, lock = [], threading.Lock()
-    usual = pictures.ImageSet.pixels
+    usual = manifest.ImageSet.pixels
 
     def counted(self, row):
         with lock:
             rows.append(row)
         return usual(self, row)
 
-    monkeypatch.setattr(pictures.ImageSet, "pixels", counted)
+    monkeypatch.setattr(manifest.ImageSet, "pixels", counted)
     list(Feed(images, [LARGE, SMALL], 8, "cpu", threads=threads))
     assert sorted(rows) == list(range(20))
 
@@ -173,7 +177,7 @@ def test_a_changed_picture_ends_the_feed_with_its_name(images, threads):
 
 @pytest.mark.parametrize("threads", [0, 2])
 def test_announced_pictures_are_those_of_the_rows_and_decoded_once(images, threads, monkeypatch):
-    rows, lock, usual = [], threading.Lock(), pictures.ImageSet.pixels
+    rows, lock, usual = [], threading.Lock(), manifest.ImageSet.pixels
 
     def counted(self, row):
         with lock:
@@ -181,7 +185,7 @@ def test_announced_pictures_are_those_of_the_rows_and_decoded_once(images, threa
         return usual(self, row)
 
     expected = [usual(images, row) for row in range(20)]
-    monkeypatch.setattr(pictures.ImageSet, "pixels", counted)
+    monkeypatch.setattr(manifest.ImageSet, "pixels", counted)
     ahead = Ahead(images, threads)
     ahead.announce(np.arange(3, 9, dtype=np.int32))  # nobody asks for them
     ahead.announce(np.arange(20, dtype=np.int32))
@@ -195,10 +199,10 @@ def test_announced_pictures_are_those_of_the_rows_and_decoded_once(images, threa
 def test_the_number_of_threads(monkeypatch):
     assert decoders("cpu") == 0
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(16)))
-    monkeypatch.setattr("stages.decoding.workers_here", lambda: 2)
+    monkeypatch.setattr("study.images.ahead.workers_here", lambda: 2)
     assert decoders("cuda:0") == 8
     monkeypatch.setenv("MIS_DECODERS", "5")
     assert decoders("cuda:0") == decoders("cpu") == 5
     monkeypatch.setenv("MIS_DECODERS", "many")
-    with pytest.raises(StudyError, match="MIS_DECODERS is 'many', it must be a whole number"):
+    with pytest.raises(InputError, match="MIS_DECODERS is 'many', it must be a whole number"):
         decoders("cpu")

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from stages.science.device_selection import DeviceExtremes, DeviceMoments
-from stages.science.selection import Extremes, Moments, NotFinite, pack
+from interpretability.extremes.moments import Moments
+from interpretability.extremes.on_gpu import DeviceExtremes, DeviceMoments
+from interpretability.extremes.selection import Extremes, NotFinite, pack
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 KEYS = np.random.default_rng(0).integers(2**64, size=40, dtype=np.uint64)

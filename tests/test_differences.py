@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from stages.science import agreement, differences
+from interpretability.people import agreement, agreement_differences
 
 
 def units_of(n, seed, noise, networks=1):
@@ -27,7 +27,7 @@ def units_of(n, seed, noise, networks=1):
 
 def test_difference_is_that_of_the_agreement_table():
     units = units_of(60, 0, {"a": 0.05, "b": 0.2, "c": 0.1}, networks=3)
-    table = differences.agreement_differences(units, 0, 200, 0.95)
+    table = agreement_differences.agreement_differences(units, 0, 200, 0.95)
     agreed = agreement.agreement_table(units, 0, 200, 0.95).set_index(["backend", "level", "units"])
     assert len(table) == 3 * 2 * 2 * 2
     for row in table.itertuples():
@@ -42,7 +42,7 @@ def test_interval_by_hand():
     # standard deviation .2 / sqrt 3 = .11547; t quantile of 50 degrees 2.00856; chord .3 / .3836 = .78205
     z = np.arctanh([0.6, 0.3])
     draws = np.tanh(z[:, None] + [[0.0, 0.1, -0.1, 0.0], [0.1, 0.0, 0.0, -0.1]])
-    change, low, high, p = differences.difference_interval(np.array([0.6, 0.3]), draws, 50, 0.95)
+    change, low, high, p = agreement_differences.difference_interval(np.array([0.6, 0.3]), draws, 50, 0.95)
     reach = 2.00856 * 0.11547 * 0.78205
     assert (change, low, high) == pytest.approx((0.3, 0.3 - reach, 0.3 + reach), abs=1e-4)
     assert p == pytest.approx(2 * stats.t.sf(0.3836 / 0.11547, 50), rel=1e-2)
@@ -50,7 +50,7 @@ def test_interval_by_hand():
 
 def test_two_scores_that_are_one_do_not_differ():
     units = units_of(40, 1, {"a": 0.1})
-    table = differences.agreement_differences(pd.concat([units, units.assign(backend="b")]), 0, 100, 0.95)
+    table = agreement_differences.agreement_differences(pd.concat([units, units.assign(backend="b")]), 0, 100, 0.95)
     assert table[["difference", "low", "high"]].abs().max().max() < 1e-12
     assert table["p"].isna().all()
 
@@ -60,7 +60,11 @@ def test_pairing_makes_the_interval_narrower_than_two_intervals_do():
     units = units_of(80, 2, {"a": 0.1})
     close = units.assign(backend="b", mis=units["mis"] + rng.normal(0, 0.02, 80))
     both = pd.concat([units, close])
-    row = differences.agreement_differences(both, 0, 400, 0.95).query("level == 'unit' and units == 'all'").iloc[0]
+    row = (
+        agreement_differences.agreement_differences(both, 0, 400, 0.95)
+        .query("level == 'unit' and units == 'all'")
+        .iloc[0]
+    )
     agreed = agreement.agreement_table(both, 0, 400, 0.95).query("level == 'unit' and units == 'all'")
     width = (agreed["pearson_high"] - agreed["pearson_low"]).mean()
     assert row["high"] - row["low"] < 0.5 * width
@@ -70,7 +74,7 @@ def test_pairing_makes_the_interval_narrower_than_two_intervals_do():
 def test_equal_similarities_are_told_apart_about_as_often_as_p_says(noise, seeds):
     rejected, covered = [], []
     for seed in range(seeds):
-        table = differences.agreement_differences(units_of(50, seed, noise), 0, 100, 0.9)
+        table = agreement_differences.agreement_differences(units_of(50, seed, noise), 0, 100, 0.9)
         row = table.query("level == 'unit' and units == 'all'").set_index("coefficient")
         rejected.append(row["p"] < 0.1)
         covered.append((row["low"] <= 0) & (row["high"] >= 0))
@@ -81,8 +85,8 @@ def test_equal_similarities_are_told_apart_about_as_often_as_p_says(noise, seeds
 
 def test_one_backend_or_no_people_give_an_empty_table():
     for units in (units_of(30, 0, {"a": 0.1}), units_of(30, 0, {"a": 0.1, "b": 0.1}).iloc[:0]):
-        table = differences.agreement_differences(units, 0, 100, 0.95)
-        assert list(table.columns) == differences.COLUMNS
+        table = agreement_differences.agreement_differences(units, 0, 100, 0.95)
+        assert list(table.columns) == agreement_differences.COLUMNS
         assert len(table) == 0
 
 
@@ -94,11 +98,11 @@ def test_residuals_by_hand():
             "n_responses": 28, "in_split": [False, False, False, False, True],
         }
     )  # fmt: skip
-    table = differences.residuals(units, 2)
+    table = agreement_differences.residuals(units, 2)
     # unit 4 fitted the slope; unit 3 is hit exactly; unit 1 has z of noise only
     assert table[["side", "rank", "unit"]].to_numpy().tolist() == [["under", 1, 2], ["under", 2, 1], ["over", 1, 0]]
     # 14 of 28 right: (14 + 1) / 30 = 1/2, variance 1 / (4 * 28)
     assert table["z"].iloc[2] == pytest.approx(-0.4 / np.sqrt(1 / 112 + 0.0009))
     # all of 28 right: 29 / 30
     assert table["se"].iloc[1] == pytest.approx(np.sqrt(29 / 30 / 30 / 28 + 0.0009))
-    assert list(differences.residuals(units.iloc[:0], 2).columns) == differences.RESIDUAL_COLUMNS
+    assert list(agreement_differences.residuals(units.iloc[:0], 2).columns) == agreement_differences.RESIDUAL_COLUMNS

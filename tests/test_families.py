@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from stages.science import families
-from stages.science.randomness import generator
+from interpretability.analysis import families
+from interpretability.randomness import generator
 
 
 def means(values, condition="natural"):

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.pipeline import figures, page
-from stages.pipeline.figures import FIGURES, ceiling, controls, layers, people, ranking
-from stages.pipeline.figures.style import clean, spread, thinned
-from stages.pipeline.params import load_params
+from study.params.whole import load_params
+from study.report.figures import base, ceiling, controls, layers, mis_and_his, ranking, registry
+from study.report.figures.registry import FIGURES
+from study.report.figures.style import clean, spread, thinned
+from study.report.page import inputs
 from tests.report_fixture import BACKENDS, NETWORKS, build
 
 BY_NAME = {spec.name: spec for spec in FIGURES}
@@ -25,7 +26,7 @@ OURS = {"depth", "sensitivity", "dose_response", "control_levels"}  # answer no 
 def study_in(folder: Path, **options):
     build(folder, **options)
     params = load_params(folder / "params.yaml")
-    return page.load_study(params, *(folder / name for name in ("tables", "mis", "human", "calibration")))
+    return inputs.load_study(params, *(folder / name for name in ("tables", "mis", "human", "calibration")))
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def bare_study(tmp_path_factory):
 def test_every_figure_is_valid_svg_without_date_or_outside_reference(spec, narrow, study):
     frame = spec.series(study)
     assert len(frame) > 0
-    svg = figures.render(spec, frame, study, "A title", narrow=narrow)
+    svg = base.render(spec, frame, study, "A title", narrow=narrow)
     assert ElementTree.fromstring(svg).tag.endswith("svg")
     # name spaces are names, not addresses; nothing else may point outside
     assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"|rdf:\w+="[^"]*"', "", svg)
@@ -54,9 +55,9 @@ def test_every_figure_is_valid_svg_without_date_or_outside_reference(spec, narro
 def test_a_drawing_repeats_whatever_the_settings_of_a_user(study):
     spec = BY_NAME["models_ranked"]
     frame = spec.series(study)
-    plain = figures.render(spec, frame, study, "t", narrow=False)
+    plain = base.render(spec, frame, study, "t", narrow=False)
     with mpl.rc_context({"font.size": 30, "svg.fonttype": "path", "lines.linewidth": 9}):
-        assert figures.render(spec, frame, study, "t", narrow=False) == plain
+        assert base.render(spec, frame, study, "t", narrow=False) == plain
 
 
 @pytest.mark.parametrize("spec", FIGURES, ids=lambda spec: spec.name)
@@ -79,13 +80,13 @@ def test_a_study_without_people_has_no_figure_of_people(bare_study):
 def test_a_figure_reads_only_the_tables_that_it_names(spec, study):
     named = {name: table for name, table in study.tables.items() if name in spec.tables}
     pd.testing.assert_frame_equal(spec.series(replace(study, tables=named)), spec.series(study))
-    assert spec.section in dict(figures.SECTIONS)
+    assert spec.section in dict(base.SECTIONS)
     assert spec.absent.startswith("No figure: ")
     assert spec.paper or spec.name in OURS
 
 
 def test_figures_stand_in_the_order_of_their_sections():
-    order = [key for key, _ in figures.SECTIONS]
+    order = [key for key, _ in base.SECTIONS]
     places = [order.index(spec.section) for spec in FIGURES]
     assert places == sorted(places)
     assert len(BY_NAME) == len(FIGURES)
@@ -93,7 +94,7 @@ def test_figures_stand_in_the_order_of_their_sections():
 
 def test_a_pdf_repeats_and_holds_no_date(study):
     spec = BY_NAME["his_by_mis"]
-    first, second = (figures.render_pdf(spec, spec.series(study), study, "A title") for _ in range(2))
+    first, second = (base.render_pdf(spec, spec.series(study), study, "A title") for _ in range(2))
     assert first == second
     assert first.startswith(b"%PDF")
     assert b"CreationDate" not in first
@@ -114,7 +115,7 @@ def test_a_scatter_of_many_points_is_written_as_cells_with_counts():
 
 def test_every_figure_of_both_papers_is_listed_with_its_state(study, bare_study):
     drawn = {spec.name for spec in FIGURES if len(spec.series(study))}
-    found = figures.checklist(study, drawn)
+    found = registry.checklist(study, drawn)
     numbers = {paper: set(part["figure"].str.extract(r"^(\d+)")[0].dropna().astype(int))
                for paper, part in found.groupby("paper")}  # fmt: skip
     assert numbers == {"MIS": set(range(1, 23)), "IMI": set(range(1, 24))}
@@ -128,15 +129,15 @@ def test_every_figure_of_both_papers_is_listed_with_its_state(study, bare_study)
     # the encoder's correlation over all annotated units, 0.9 * 0.8 in the fabricated table
     value = found.set_index(["paper", "figure"])["ours_value"]
     assert value["MIS", "2B left"] == pytest.approx(0.72)
-    bare = figures.checklist(bare_study, {spec.name for spec in FIGURES if len(spec.series(bare_study))})
+    bare = registry.checklist(bare_study, {spec.name for spec in FIGURES if len(spec.series(bare_study))})
     assert set(bare.loc[bare["ours"].isin(["his_models", "agreement"]), "state"]) == {"needs human data"}
 
 
 def test_correlations_over_networks_need_three_of_them():
     two = pd.DataFrame({"mis_mean": [0.5, 0.7], "his_mean": [0.6, 0.8]})
-    assert np.isnan(people.agreed(two))
+    assert np.isnan(mis_and_his.agreed(two))
     three = pd.concat([two, pd.DataFrame({"mis_mean": [0.9], "his_mean": [1.0]})])
-    assert people.agreed(three) == pytest.approx(1)
+    assert mis_and_his.agreed(three) == pytest.approx(1)
 
 
 def test_rankings_hold_only_study_networks_at_their_last_step(study):
@@ -167,16 +168,16 @@ def test_distribution_counts_every_unit_once(study):
 def test_units_of_the_calibration_split_are_left_out_of_the_bins(study):
     rows = study.tables["unit_points"]
     lead = rows[rows["backend"] == study.lead]
-    assert people.mis_against_his(study)["in_split"].sum() > 0
-    assert people.his_by_mis(study)["n"].sum() == (lead["in_split"] == 0).sum()
-    assert (people.similarities_units(study)["backend"] == study.lead).sum() == (lead["in_split"] == 0).sum()
+    assert mis_and_his.mis_against_his(study)["in_split"].sum() > 0
+    assert mis_and_his.his_by_mis(study)["n"].sum() == (lead["in_split"] == 0).sum()
+    assert (mis_and_his.similarities_units(study)["backend"] == study.lead).sum() == (lead["in_split"] == 0).sum()
 
 
 def test_scatter_joins_on_the_whole_key(study):
     other = study.units.assign(condition="synthetic", mis=0.0)
     both = replace(study, units=pd.concat([study.units, other], ignore_index=True))
-    assert len(people.mis_against_his(both)) == len(study.human)
-    assert people.mis_against_his(both)["mis"].min() > 0
+    assert len(mis_and_his.mis_against_his(both)) == len(study.human)
+    assert mis_and_his.mis_against_his(both)["mis"].min() > 0
 
 
 def test_agreement_shows_only_units_outside_the_split(study):
@@ -233,11 +234,11 @@ def test_many_networks_are_drawn_as_a_curve_and_in_bins(tmp_path):
         "convergence",
     ):
         frame = BY_NAME[name].series(study)
-        svg = figures.render(BY_NAME[name], frame, study, "t", narrow=False)
+        svg = base.render(BY_NAME[name], frame, study, "t", narrow=False)
         assert svg.count("<text") < 45, name
         assert BY_NAME[name].alt(frame, study)
-    assert len(figures.ridge_models(study)) == figures.MOST_RIDGES
-    assert set(study.units["model"]) >= set(figures.ridge_models(study))
+    assert len(ranking.ridge_models(study)) == ranking.MOST_RIDGES
+    assert set(study.units["model"]) >= set(ranking.ridge_models(study))
 
 
 def test_labels_are_moved_apart_without_changing_order():
@@ -258,9 +259,9 @@ def test_markup_and_dollar_signs_in_names_stay_text(tmp_path):
     name = "<script>alert(1)</script>$\\frac$"
     study = study_in(tmp_path, networks=("plain", "a$b$", "<i>x"), layers=(("a", "Conv"), ("b", "Linear")))
     for spec in FIGURES:
-        svg = figures.render(spec, spec.series(study), study, name, narrow=False)
+        svg = base.render(spec, spec.series(study), study, name, narrow=False)
         ElementTree.fromstring(svg)
         assert "<script" not in svg
         assert "<i>" not in svg
-    svg = figures.render(BY_NAME["models_ranked"], ranking.models_ranked(study), study, "t", narrow=False)
+    svg = base.render(BY_NAME["models_ranked"], ranking.models_ranked(study), study, "t", narrow=False)
     assert ">a$b$<" in svg

@@ -13,11 +13,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from interpretability.randomness import unit_keys
+from interpretability.schema import SIDES
+from interpretability.tasks.natural import most_extreme
 from stages import report
-from stages.pipeline import figures
-from stages.pipeline.page import thumbnails, units
-from stages.pipeline.page.gallery import as_json
-from stages.science.tasks import SIDES, most_extreme, unit_keys
+from study.report.figures import base
+from study.report.page import listed_units, thumbnails
+from study.report.page.gallery import as_json
 from tests.report_fixture import BACKENDS, KEY, N_EXPLANATIONS, N_TASKS, NETWORKS, build
 
 SIZE = 64  # report.thumbnail of the synthetic study
@@ -26,8 +28,8 @@ SIZE = 64  # report.thumbnail of the synthetic study
 def built(folder: Path, **options) -> tuple[str, dict]:
     """The page without drawings, and the data of its gallery."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "render", lambda *_, **__: "<svg></svg>")
-        patch.setattr(figures, "render_pdf", lambda *_, **__: b"%PDF")
+        patch.setattr(base, "render", lambda *_, **__: "<svg></svg>")
+        patch.setattr(base, "render_pdf", lambda *_, **__: b"%PDF")
         report.main(build(folder, **options))
     text = (folder / "report.html").read_text()
     found = re.search(r'<script id="unit-data" type="application/json">(.*?)</script>', text, flags=re.DOTALL)
@@ -178,16 +180,16 @@ def test_a_limit_on_pictures_is_kept(tmp_path):
 
 def test_what_small_networks_leave_goes_to_the_large_ones():
     # 10 + 20 + 45 + 45 = 120
-    assert units.water_level([100, 10, 20, 90], 120) == 45
-    assert units.water_level([3, 5], 100) == 5
-    assert units.water_level([], 10) == 0
-    assert units.water_level([7, 7], 0) == 0
+    assert listed_units.water_level([100, 10, 20, 90], 120) == 45
+    assert listed_units.water_level([3, 5], 100) == 5
+    assert listed_units.water_level([], 10) == 0
+    assert listed_units.water_level([7, 7], 0) == 0
 
 
 def test_even_places_hold_both_ends():
-    assert units.evenly(5, 9).tolist() == [0, 1, 2, 3, 4]
-    assert units.evenly(101, 3).tolist() == [0, 50, 100]
-    assert units.evenly(0, 3).tolist() == units.evenly(3, 0).tolist() == []
+    assert listed_units.evenly(5, 9).tolist() == [0, 1, 2, 3, 4]
+    assert listed_units.evenly(101, 3).tolist() == [0, 50, 100]
+    assert listed_units.evenly(0, 3).tolist() == listed_units.evenly(3, 0).tolist() == []
 
 
 def test_json_cannot_end_its_block_or_begin_markup():

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from stages.science import comparisons, groups
-from stages.science.tasks import unit_keys
+from interpretability.analysis import group_tests
+from interpretability.design import intervention
+from interpretability.randomness import unit_keys
 
 N_TASKS, K = 6, 3
 
@@ -19,7 +20,7 @@ def units_of(**scores):
 
 def test_extremes_come_from_the_units_that_the_random_group_leaves():
     table = units_of(mis=np.linspace(0, 1, 50))
-    chosen = groups.choose(table.sample(frac=1, random_state=0), 3, 5, seed=0)
+    chosen = intervention.choose(table.sample(frac=1, random_state=0), 3, 5, seed=0)
     by_group = {name: part["unit"].tolist() for name, part in chosen.groupby("group")}
     left = [unit for unit in range(50) if unit not in by_group["random"]]
     assert len(by_group["random"]) == 5
@@ -27,21 +28,23 @@ def test_extremes_come_from_the_units_that_the_random_group_leaves():
     assert by_group["hardest"] == left[:3]
     assert not chosen["unit"].duplicated().any()
     assert chosen["rank"].tolist() == [1, 2, 3, 1, 2, 3, 4, 5, 1, 2, 3]
-    assert groups.choose(table, 3, 5, seed=1)["unit"].tolist() != chosen["unit"].tolist()
+    assert intervention.choose(table, 3, 5, seed=1)["unit"].tolist() != chosen["unit"].tolist()
 
 
 def test_random_group_stands_for_the_network():
     table = units_of(mis=np.linspace(0, 1, 40))
-    drawn = [groups.choose(table, 4, 8, seed).query("group == 'random'")["unit"].to_numpy() for seed in range(400)]
+    drawn = [
+        intervention.choose(table, 4, 8, seed).query("group == 'random'")["unit"].to_numpy() for seed in range(400)
+    ]
     # 400 draws of 8 of 40: each unit 80 times on average, sd 8
     assert np.abs(np.bincount(np.concatenate(drawn), minlength=40) - 80).max() < 32
 
 
 def test_equal_scores_are_ordered_by_key_and_too_few_units_are_refused():
-    chosen = groups.choose(units_of(mis=[0.5, 0.5, 0.5, 0.5]), 1, 0, seed=0)
+    chosen = intervention.choose(units_of(mis=[0.5, 0.5, 0.5, 0.5]), 1, 0, seed=0)
     assert chosen[["group", "unit"]].to_numpy().tolist() == [["easiest", 0], ["hardest", 3]]
     with pytest.raises(ValueError, match="4 candidates for groups of 2, 1 and 2 units"):
-        groups.choose(units_of(mis=[0.1, 0.2, 0.3, 0.4]), 2, 1, seed=0)
+        intervention.choose(units_of(mis=[0.1, 0.2, 0.3, 0.4]), 2, 1, seed=0)
 
 
 SCORES = {
@@ -55,7 +58,7 @@ SCORES = {
 
 
 def test_expected_scores_come_from_tasks_that_did_not_choose():
-    found = groups.expected(units_of(**SCORES), 1, 0, seed=0).set_index("group")
+    found = intervention.expected(units_of(**SCORES), 1, 0, seed=0).set_index("group")
     # even tasks choose unit 0, whose odd score is .6; odd tasks choose unit 1, whose even score is .8
     assert found.loc["easiest", ["chosen_by", "expected"]].tolist() == pytest.approx([0.75, 0.7])
     # unit 3 by even tasks: odd .4; unit 2 by odd tasks: even .2
@@ -68,7 +71,7 @@ def test_expected_scores_come_from_tasks_that_did_not_choose():
 
 
 def test_held_out_tasks_score_the_units_that_the_even_ones_chose():
-    found = groups.expected(units_of(**SCORES), 1, 0, seed=0, held_out=True).set_index("group")
+    found = intervention.expected(units_of(**SCORES), 1, 0, seed=0, held_out=True).set_index("group")
     assert found.loc["easiest", ["chosen_by", "expected", "expected_se"]].tolist() == pytest.approx([0.9, 0.6, 0.03])
     assert found.loc["hardest", ["chosen_by", "expected", "expected_se"]].tolist() == pytest.approx([0.1, 0.4, 0.06])
 
@@ -76,7 +79,7 @@ def test_held_out_tasks_score_the_units_that_the_even_ones_chose():
 def shown(n_units=40, n_tasks=N_TASKS, numbers=None):
     tasks = np.arange(n_units * N_TASKS * (2 * K + 2), dtype=np.int32).reshape(n_units, N_TASKS, -1)[:, :n_tasks]
     keys = unit_keys(0, "net", "head", np.arange(n_units))
-    return tasks, groups.present(tasks, keys, np.arange(n_tasks) if numbers is None else numbers)
+    return tasks, intervention.present(tasks, keys, np.arange(n_tasks) if numbers is None else numbers)
 
 
 def test_every_image_keeps_its_role_and_the_strongest_explanation_comes_first():
@@ -103,7 +106,7 @@ def test_right_query_is_on_top_in_half_of_the_tasks_of_a_unit(n_tasks):
 def test_places_of_explanations_do_not_hang_on_what_else_is_shown():
     tasks, whole = shown()
     keys = unit_keys(0, "net", "head", np.arange(40))
-    part = groups.present(tasks[7:9, [1, 4]], keys[7:9], np.array([1, 4]))
+    part = intervention.present(tasks[7:9, [1, 4]], keys[7:9], np.array([1, 4]))
     assert (part.most == whole.most[7:9][:, [1, 4]]).all()
     assert (part.least == whole.least[7:9][:, [1, 4]]).all()
 
@@ -126,7 +129,7 @@ def test_interval_of_a_difference_clusters_units_and_people():
     -.1875 (unit 1, b); hardest .0625 thrice and -.1875 (unit 2, b). Units: +-.125 each, squares .0625. People: a .25, b
     -.25, squares .125. Answers: 6 * .0625^2 + 2 * .1875^2 = .09375. Variance max(.0625 + .125 - .09375, .0625, .125) = .125.
     """
-    found = groups.difference(CROSSED, "easiest", "hardest", 0.95)
+    found = intervention.difference(CROSSED, "easiest", "hardest", 0.95)
     reach = stats.t.ppf(0.975, 1) * np.sqrt(0.125)
     assert found == pytest.approx((0.5, 0.5 - reach, 0.5 + reach))
 
@@ -143,25 +146,25 @@ def test_a_person_who_answers_both_groups_alike_does_not_widen_the_difference():
     # Shares .75; parts +-.0625 (right) and -+.1875 (wrong). Clusters of units +-.125 each, squares .0625; people of both
     # groups cancel to 0, those of one group have +-.125, squares .0625; answers .09375, of which no less than .0625 is left
     reach = stats.t.ppf(0.975, 1)
-    assert groups.difference(same, "easiest", "hardest", 0.95)[2] == pytest.approx(reach * 0.25)
+    assert intervention.difference(same, "easiest", "hardest", 0.95)[2] == pytest.approx(reach * 0.25)
     more = (
         pd.concat([same, same.assign(unit=same["unit"] + 10)]),
         pd.concat([others, others.assign(unit=others["unit"] + 10)]),
     )
     # twice the units: parts halve, units 8 * .0625^2 = .03125, answers .046875; people 0, or 4 * .125^2 = .0625
-    ends = [groups.difference(each, "easiest", "hardest", 0.95) for each in more]
+    ends = [intervention.difference(each, "easiest", "hardest", 0.95) for each in more]
     degrees = [stats.t.ppf(0.975, 1), stats.t.ppf(0.975, 3)]
     assert [end[2] for end in ends] == pytest.approx([degrees[0] * 0.03125**0.5, degrees[1] * 0.0625**0.5])
 
 
 def test_groups_without_any_spread_have_no_interval():
-    found = groups.difference(CROSSED.assign(correct=CROSSED["group"] == "easiest"), "easiest", "hardest", 0.95)
+    found = intervention.difference(CROSSED.assign(correct=CROSSED["group"] == "easiest"), "easiest", "hardest", 0.95)
     assert found[0] == 1
     assert np.isnan(found[1:]).all()
 
 
 def test_one_unit_a_group_has_no_interval():
-    found = groups.difference(CROSSED[CROSSED["unit"].isin([0, 2])], "easiest", "hardest", 0.95)
+    found = intervention.difference(CROSSED[CROSSED["unit"].isin([0, 2])], "easiest", "hardest", 0.95)
     assert found[0] == pytest.approx(0.5)
     assert np.isnan(found[1:]).all()
 
@@ -169,7 +172,7 @@ def test_one_unit_a_group_has_no_interval():
 def test_groups_are_reported_from_easy_to_hard_beside_what_was_expected():
     more = pd.concat([CROSSED, CROSSED.assign(unit=CROSSED["unit"] + 4, participant="c", group="random")])
     expectation = pd.DataFrame({"model": "net", "group": ["easiest", "hardest"], "expected": [0.9, 0.6]})
-    found = groups.measured(more, expectation, 0, 200, 0.95)
+    found = intervention.measured(more, expectation, 0, 200, 0.95)
     assert found["group"].tolist() == ["easiest", "random", "hardest"]
     assert found["his_mean"].tolist() == [0.75, 0.5, 0.25]
     assert found["n_responses"].tolist() == [4, 8, 4]
@@ -189,10 +192,10 @@ def test_groups_are_compared_by_the_test_of_imi_on_the_units_of_one_network():
     ]
     one = answers(rows)
     other = one.assign(model="other", correct=True)
-    found = groups.compare_groups(pd.concat([one, other]), 0.95)
+    found = intervention.compare_groups(pd.concat([one, other]), 0.95)
     assert found["model"].tolist() == ["net"] * 3 + ["other"] * 3
     shares = one.groupby(["group", "unit"])["correct"].mean()
-    alone = comparisons.conover(shares.to_numpy(), shares.index.get_level_values("group").to_numpy(dtype=object))
+    alone = group_tests.conover(shares.to_numpy(), shares.index.get_level_values("group").to_numpy(dtype=object))
     assert found["p_holm"][:3].tolist() == pytest.approx(alone["p_holm"].tolist())
     assert (found["stars"][:3] == "***").all()
     assert found["p"][3:].isna().all(), "where all is right nothing can be tested"

@@ -5,7 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.science import hard, selection, tasks
+from interpretability import randomness
+from interpretability.extremes import selection
+from interpretability.tasks import hard, rules
+from interpretability.tasks.natural import build
 
 
 def total_order(values, key):
@@ -19,7 +22,7 @@ def drawn(units, n, levels, seed):
     rng = np.random.default_rng(seed)
     values = rng.integers(-levels, levels, (units, n)).astype(np.float32) / 4
     values[rng.random(values.shape) < 0.1] = -0.0
-    return values, tasks.unit_keys(seed, "m", "l", np.arange(units))
+    return values, randomness.unit_keys(seed, "m", "l", np.arange(units))
 
 
 @settings(max_examples=25, deadline=None)
@@ -31,7 +34,7 @@ def test_queries_are_the_window_and_explanations_stay(n_tasks, k, seed, levels, 
     extremes = selection.Extremes(keys, n_tasks * (k + 1))
     extremes.update(values.T, np.arange(n))
     ranked = extremes.ranked()
-    natural = tasks.build(ranked.top_images, ranked.bottom_images, keys, n_tasks, k)
+    natural = build(ranked.top_images, ranked.bottom_images, keys, n_tasks, k)
     np.testing.assert_array_equal(built[..., : 2 * k], natural[..., : 2 * k])
     for unit in range(3):
         order = total_order(values[unit], keys[unit])
@@ -51,17 +54,17 @@ def test_a_window_right_after_the_explanations_gives_the_natural_tasks():
     extremes.update(values.T, np.arange(400))
     ranked = extremes.ranked()
     built, *ties = hard.hard_tasks(values, keys, 30, 10, 3)
-    np.testing.assert_array_equal(built, tasks.build(ranked.top_images, ranked.bottom_images, keys, 10, 3))
+    np.testing.assert_array_equal(built, build(ranked.top_images, ranked.bottom_images, keys, 10, 3))
     shares = selection.tie_share(ranked.top_values, ranked.tied_beyond_top, 40)
     np.testing.assert_array_equal(ties[0], shares)
 
 
 def test_values_of_queries_come_closer_as_the_window_moves_in():
     rng = np.random.default_rng(2)
-    values, keys = rng.normal(size=(5, 4000)).astype(np.float32), tasks.unit_keys(0, "m", "l", np.arange(5))
+    values, keys = rng.normal(size=(5, 4000)).astype(np.float32), randomness.unit_keys(0, "m", "l", np.arange(5))
     gaps = []
     for name in ("hard95", "hard85"):
-        built, *_ = hard.hard_tasks(values, keys, tasks.window_start(4000, name, 20, 9), 20, 9)
+        built, *_ = hard.hard_tasks(values, keys, rules.window_start(4000, name, 20, 9), 20, 9)
         queries = np.take_along_axis(values[:, None], built[..., -2:].reshape(5, 1, -1), 2).reshape(5, 20, 2)
         gaps.append((queries[..., 0] - queries[..., 1]).mean())
     # 5 % and 15 % from either end of a normal distribution: 2 * 1.645 and 2 * 1.036, a little less at the inner edge

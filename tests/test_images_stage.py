@@ -11,14 +11,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from stages.errors import StudyError
-from stages.pipeline import tables
-from stages.science import scenes
+from interpretability import files
+from interpretability.errors import InputError
+from interpretability.synthetic import scenes
+from study.files import tables
 from tests.conftest import encoded
 
 
 def digests(folder):
-    return {path.name: tables.sha256_file(path) for path in sorted(folder.iterdir())}
+    return {path.name: files.sha256_file(path) for path in sorted(folder.iterdir())}
 
 
 def use(study, root, **changes):
@@ -76,7 +77,7 @@ def test_a_folder_is_listed_with_labels_sizes_and_copies(study, photographs):
     assert manifest.loc["dog/003.jpg", ["label", "width", "height"]].tolist() == ["dog", 40, 36]
     assert manifest.loc["deep/er/copy.JPG", "label"] == "er"
     assert manifest.loc["top.webp", ["label", "width", "height"]].tolist() == ["", 9, 7]
-    assert manifest.loc["deep/er/copy.JPG", "digest"] == tables.sha256_file(root / "cat" / "000.jpg")
+    assert manifest.loc["deep/er/copy.JPG", "digest"] == files.sha256_file(root / "cat" / "000.jpg")
     summary = tables.read_json(out / "summary.json")
     assert (summary["n"], summary["n_duplicates"], summary["n_rejected"], summary["n_labels"]) == (26, 1, 0, 4)
     assert summary["source"] == "folder"
@@ -85,7 +86,7 @@ def test_a_folder_is_listed_with_labels_sizes_and_copies(study, photographs):
 
 def test_the_order_of_the_folder_and_the_workers_do_not_matter(study, photographs, monkeypatch):
     root = photographs(24)
-    monkeypatch.setattr("stages.images._CHUNK", 5)
+    monkeypatch.setattr("study.images.finding._CHUNK", 5)
     use(study, root)
     one = digests(study.run_images("one"))
     paths = tables.read_parquet(study.folder / "one" / "manifest.parquet")["path"]
@@ -116,7 +117,7 @@ def test_more_broken_files_stop_the_stage_and_are_listed(study, photographs):
     for i in range(2):
         (root / f"broken{i}.jpg").write_text("no picture")
     use(study, root, images__max_rejected=0.049)  # 2 of 40 are 5 %
-    with pytest.raises(StudyError) as caught:
+    with pytest.raises(InputError) as caught:
         study.run_images()
     text = str(caught.value)
     assert f"2 of 40 pictures (5.0%) in {root} cannot be read; images.max_rejected allows 4.9%" in text
@@ -168,16 +169,16 @@ def test_an_out_keeps_nothing_of_an_earlier_run(study, photographs):
 def test_folders_without_pictures_say_what_to_do(study, tmp_path):
     (tmp_path / "empty").mkdir()
     use(study, tmp_path / "empty")
-    with pytest.raises(StudyError, match=r"holds no files\. Put pictures \(\.jpg, .*MIS_IMAGES or images\.root"):
+    with pytest.raises(InputError, match=r"holds no files\. Put pictures \(\.jpg, .*MIS_IMAGES or images\.root"):
         study.run_images()
     (tmp_path / "empty" / "note.txt").touch()
-    with pytest.raises(StudyError, match=r"holds 1 files, but no picture that can be read\. Put pictures"):
+    with pytest.raises(InputError, match=r"holds 1 files, but no picture that can be read\. Put pictures"):
         study.run_images()
 
 
 def test_too_few_pictures_for_the_tasks_are_refused(study, photographs):
     use(study, photographs(19))
-    with pytest.raises(StudyError, match=r"19 images are too few: tasks\.n_tasks = 2 and tasks\.n_explanations = 4"):
+    with pytest.raises(InputError, match=r"19 images are too few: tasks\.n_tasks = 2 and tasks\.n_explanations = 4"):
         study.run_images()
 
 

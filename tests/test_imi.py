@@ -9,15 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from interpretability.errors import InputError
+from interpretability.people import sessions
+from interpretability.schema import KEY
 from stages import human
-from stages.errors import StudyError
-from stages.pipeline import imi, unit_lists
-from stages.pipeline.tables import KEY, read_csv, read_parquet, write_parquet
-from stages.science import quality
+from study.files.tables import read_csv, read_parquet, write_parquet
+from study.networks import imi_naming, unit_lists
+from study.people import answers_from_imi, imi_tasks
 from tests import imi_folder, tiny_study
 from tests.rules import ROOT
 
-DEFAULTS = quality.Bounds(3, 0.8, 135, 2500, 5, 15, "recomputed")
+DEFAULTS = sessions.Bounds(3, 0.8, 135, 2500, 5, 15, "recomputed")
 NAME = "responses_main.csv"
 
 
@@ -33,22 +35,26 @@ def synthetic():
 
 def read(folder, *experiments):
     imi_folder.write(folder, *experiments)
-    return imi.read_responses(folder, [NAME])
+    return answers_from_imi.read_responses(folder, [NAME])
 
 
 # ---- reading
 
 
 def test_columns_are_those_of_the_record():
-    assert len(imi.COLUMNS) == len(set(imi.COLUMNS)) == 45
-    assert (imi.COLUMNS[0], imi.COLUMNS[22], imi.COLUMNS[-1]) == ("rt", "channel", "multi_participation")
+    assert len(answers_from_imi.COLUMNS) == len(set(answers_from_imi.COLUMNS)) == 45
+    assert (answers_from_imi.COLUMNS[0], answers_from_imi.COLUMNS[22], answers_from_imi.COLUMNS[-1]) == (
+        "rt",
+        "channel",
+        "multi_participation",
+    )
 
 
 def test_reader_gives_types_and_keeps_every_row(tmp_path, natural):
     rows = read(tmp_path, natural)
     assert len(rows) == len(natural)
-    assert imi.is_main(rows).sum() == 63 * 40
-    main = rows[imi.is_main(rows)]
+    assert answers_from_imi.is_main(rows).sum() == 63 * 40
+    main = rows[answers_from_imi.is_main(rows)]
     assert main["channel"].max() == 3 * 83
     assert rows.loc[rows["is_demo"], "batch"].isna().all()
     assert rows["correct"].dtype == bool
@@ -59,7 +65,7 @@ def test_row_counts_of_no_known_version_are_a_warning_with_the_numbers(tmp_path,
     read(tmp_path, natural)
     assert f"{len(natural):,} rows are accepted in the record; known versions have 69,330 or 76,000" in caplog.text
     caplog.clear()
-    monkeypatch.setattr(imi, "KNOWN_ROWS", (len(natural),))
+    monkeypatch.setattr(answers_from_imi, "KNOWN_ROWS", (len(natural),))
     read(tmp_path, natural)
     assert "a known version" in caplog.text
 
@@ -123,8 +129,8 @@ def test_broken_files_end_in_an_error_that_names_the_place(fault, tmp_path, natu
     path = imi_folder.write(tmp_path, natural)
     spoil, message = FAULTS[fault]
     spoil(path)
-    with pytest.raises(StudyError, match=f"(?s){message}"):
-        imi.read_responses(tmp_path, [NAME])
+    with pytest.raises(InputError, match=f"(?s){message}"):
+        answers_from_imi.read_responses(tmp_path, [NAME])
 
 
 @pytest.mark.parametrize("share", [0.2, 0.35, 0.5, 0.77, 0.9])
@@ -134,8 +140,8 @@ def test_a_file_cut_anywhere_inside_a_row_is_refused(share, tmp_path, natural):
     cut = content[: int(share * len(content))].rstrip(b"\n")
     path.write_bytes(cut)
     assert content[len(cut) : len(cut) + 1] != b"\n"
-    with pytest.raises(StudyError, match=r"responses_main\.csv"):
-        imi.read_responses(tmp_path, [NAME])
+    with pytest.raises(InputError, match=r"responses_main\.csv"):
+        answers_from_imi.read_responses(tmp_path, [NAME])
 
 
 def test_quotes_line_ends_and_marks_of_other_programs_change_nothing(tmp_path, natural):
@@ -145,11 +151,11 @@ def test_quotes_line_ends_and_marks_of_other_programs_change_nothing(tmp_path, n
     quoted = pd.read_csv(path, dtype=str, keep_default_na=False).to_csv(index=False, quoting=csv.QUOTE_ALL).encode()
     for other in (content.replace(b"\n", b"\r\n"), b"\xef\xbb\xbf" + content, quoted, content.rstrip(b"\n")):
         path.write_bytes(other)
-        pd.testing.assert_frame_equal(imi.read_responses(tmp_path, [NAME]), expected)
+        pd.testing.assert_frame_equal(answers_from_imi.read_responses(tmp_path, [NAME]), expected)
 
 
 def test_other_order_of_columns_is_read_by_name(tmp_path, natural, synthetic):
-    turned = read(tmp_path / "turned", natural[list(reversed(imi.COLUMNS))])
+    turned = read(tmp_path / "turned", natural[list(reversed(answers_from_imi.COLUMNS))])
     pd.testing.assert_frame_equal(turned, read(tmp_path / "straight", natural))
 
 
@@ -174,37 +180,37 @@ def test_facts_of_a_session_are_taken_from_its_details_where_their_column_is_emp
     ],
 )
 def test_condition_of_an_experiment(name, condition):
-    assert imi.condition_of(name) == condition
+    assert answers_from_imi.condition_of(name) == condition
 
 
 @pytest.mark.parametrize(
     ("experiment", "model", "mode", "status"),
     [
-        ("wide_resnet50_natural", "wide_resnet50", "natural", imi.AGREE),
-        ("resnet50_hard95_natural", "resnet50_hard95", "natural", imi.AGREE),
+        ("wide_resnet50_natural", "wide_resnet50", "natural", answers_from_imi.AGREE),
+        ("resnet50_hard95_natural", "resnet50_hard95", "natural", answers_from_imi.AGREE),
         # one synthetic run of the record carries the plain name of its network
-        ("resnet50_hard95_optimized", "resnet50", "optimized", imi.PLAIN),
+        ("resnet50_hard95_optimized", "resnet50", "optimized", answers_from_imi.PLAIN),
         # and one hard run the task ids of another network
-        ("resnet50_hard85_natural", "clip-resnet50_hard95", "natural", imi.DISAGREE),
-        ("resnet50_natural", "resnet50_hard85", "natural", imi.DISAGREE),
-        ("resnet50_natural", "resnet50", "optimized", imi.DISAGREE),
-        ("pilot", "pilot", "natural", imi.DISAGREE),
+        ("resnet50_hard85_natural", "clip-resnet50_hard95", "natural", answers_from_imi.DISAGREE),
+        ("resnet50_natural", "resnet50_hard85", "natural", answers_from_imi.DISAGREE),
+        ("resnet50_natural", "resnet50", "optimized", answers_from_imi.DISAGREE),
+        ("pilot", "pilot", "natural", answers_from_imi.DISAGREE),
     ],
 )
 def test_model_column_against_task_id(experiment, model, mode, status):
-    assert imi.status_of(experiment, model, mode) == status
+    assert answers_from_imi.status_of(experiment, model, mode) == status
 
 
 def test_experiment_is_what_stands_before_the_last_dash():
     ids = pd.Series(["clip-vit_b32_natural-61", "resnet50-l2_natural-3"])
-    assert imi.experiment_of(ids).tolist() == ["clip-vit_b32_natural", "resnet50-l2_natural"]
+    assert answers_from_imi.experiment_of(ids).tolist() == ["clip-vit_b32_natural", "resnet50-l2_natural"]
 
 
 def test_layers_match_module_paths():
     paths = ["layer3.5.conv3", "layer3.5.bn3", "mixed_4a.x", "mixed.4a.x", "features.denseblock1.denselayer1.norm1"]
     wanted = ["layer3_5_conv3", "visual_layer3_5_bn3", "mixed_4a_x", "layer1_0_shortcut"]
     # mixed_4a_x could be either of two modules, and nobody asked for residual sums: neither is guessed
-    assert imi.match_layers(wanted, paths) == {
+    assert imi_naming.match_layers(wanted, paths) == {
         "layer3_5_conv3": "layer3.5.conv3",
         "visual_layer3_5_bn3": "layer3.5.bn3",
     }
@@ -215,14 +221,14 @@ def test_layers_match_module_paths():
         "visual_transformer_resblocks_11_mlp_c_proj": "blocks.11.mlp.fc2",
         "visual_transformer_resblocks_0_ln_1": "blocks.0.norm1",
     }
-    assert imi.match_layers(clip, timm_names) == clip
+    assert imi_naming.match_layers(clip, timm_names) == clip
     sums = {"layer1_0_shortcut": "layer1.0.residual_sum", "visual_layer2_1_shortcut": "stages.1.1.residual_sum"}
     # timm's own module of that name is another one
-    assert imi.match_layers(sums, [*sums.values(), "stages.1.1.shortcut.conv"]) == sums
+    assert imi_naming.match_layers(sums, [*sums.values(), "stages.1.1.shortcut.conv"]) == sums
 
 
 def test_names_of_networks_are_those_of_the_roster():
-    names = imi.read_names(ROOT / "data/external/models/imi_names.csv")
+    names = imi_naming.read_names(ROOT / "data/external/models/imi_names.csv")
     assert len(names) == 9
     roster = set(read_csv(ROOT / "data/external/models/imagenet.csv")["name"])
     # two come as files of the user's, who then adds their rows
@@ -232,13 +238,16 @@ def test_names_of_networks_are_those_of_the_roster():
 def test_complete_patterns(natural, synthetic):
     rows = pd.concat([natural, synthetic])
     rows = rows[~rows["is_demo"] & ~rows["catch_trial"]].assign(
-        experiment=lambda rows: imi.experiment_of(rows["task_id"])
+        experiment=lambda rows: answers_from_imi.experiment_of(rows["task_id"])
     )
-    assert imi.check_complete(rows) == {}
+    assert answers_from_imi.check_complete(rows) == {}
     counts = rows[rows["experiment"] == "resnet50_optimized"].groupby(["layer", "channel"]).size().value_counts()
     assert counts.to_dict() == {31: 40, 32: 40}
     short = rows[rows["task_id"] != "resnet50_natural-5"]
-    assert "2,480 answers to 84 units (40 with 29, 44 with 30)" in imi.check_complete(short)["resnet50_natural"]
+    assert (
+        "2,480 answers to 84 units (40 with 29, 44 with 30)"
+        in answers_from_imi.check_complete(short)["resnet50_natural"]
+    )
 
 
 # ---- quality
@@ -256,7 +265,7 @@ def facts(**values):
         "instruction_seconds": 15.0,
         "n_upper": [5, 40, 22],
         "n_lower": [40, 5, 23],
-        **{f"stored_{check}": True for check in quality.CHECKS},
+        **{f"stored_{check}": True for check in sessions.CHECKS},
         "stored_passed": True,
         "stored_multi_participation": False,
     }
@@ -264,7 +273,7 @@ def facts(**values):
 
 
 def test_bounds_are_inclusive():
-    verdict = quality.judge(facts(), DEFAULTS)
+    verdict = sessions.judge(facts(), DEFAULTS)
     assert verdict["accepted"].all()
     assert (verdict["reason"] == "").all()
 
@@ -286,26 +295,26 @@ def test_bounds_are_inclusive():
     ],
 )
 def test_each_check_refuses_on_its_own(change, reasons):
-    verdict = quality.judge(facts(**change), DEFAULTS)
+    verdict = sessions.judge(facts(**change), DEFAULTS)
     assert verdict["reason"].tolist() == reasons
     assert verdict["accepted"].tolist() == [not reason for reason in reasons]
 
 
 def test_bounds_are_parameters():
-    strict = quality.Bounds(2, 1.0, 135, 2500, 5, 15, "ignore")
-    verdict = quality.judge(facts(stored_multi_participation=True), strict)
+    strict = sessions.Bounds(2, 1.0, 135, 2500, 5, 15, "ignore")
+    verdict = sessions.judge(facts(stored_multi_participation=True), strict)
     assert set(verdict["reason"]) == {"demo_trials; catch_trials"}
-    stored = quality.Bounds(3, 0.8, 135, 2500, 5, 15, "stored")
-    assert quality.judge(facts(participant_id="P1"), stored)["accepted"].all()
+    stored = sessions.Bounds(3, 0.8, 135, 2500, 5, 15, "stored")
+    assert sessions.judge(facts(participant_id="P1"), stored)["accepted"].all()
 
 
 def test_missing_facts_keep_the_stored_result():
     table = facts(seconds=[np.nan, np.nan, 200.0], stored_total_response_time=[True, False, True])
-    assert quality.judge(table, DEFAULTS)["total_response_time"].tolist() == [True, False, True]
+    assert sessions.judge(table, DEFAULTS)["total_response_time"].tolist() == [True, False, True]
 
 
 def test_facts_of_sessions_are_counted_from_the_trials(natural):
-    table = quality.sessions(natural)
+    table = sessions.sessions(natural)
     assert len(table) == 63
     first = natural[natural["task_id"] == "resnet50_natural-0"]
     row = table[table["task_id"] == "resnet50_natural-0"].iloc[0]
@@ -321,15 +330,15 @@ def test_facts_of_sessions_are_counted_from_the_trials(natural):
 
 def test_verdicts_that_differ_inside_a_session_are_an_error(natural):
     mixed = natural.assign(passed_checks=natural.index != 3)
-    with pytest.raises(StudyError, match=r"session resnet50_natural-0 / 0 has both values of passed_checks"):
-        quality.sessions(mixed)
+    with pytest.raises(InputError, match=r"session resnet50_natural-0 / 0 has both values of passed_checks"):
+        sessions.sessions(mixed)
 
 
 def test_agreement_with_stored_verdicts_counts_both_directions():
     table = facts(
         catch_share=[0.6, 0.8, 0.8], stored_catch_trials=[True, False, True], stored_passed=[True, False, True]
     )
-    found = quality.verdict_agreement(table, quality.judge(table, DEFAULTS)).set_index("check")
+    found = sessions.verdict_agreement(table, sessions.judge(table, DEFAULTS)).set_index("check")
     assert found.loc["catch_trials"].tolist() == [3, 1, 1, 1]
     assert found.loc["accepted"].tolist() == [3, 1, 1, 1]
     assert found.loc["demo_trials"].tolist() == [3, 3, 0, 0]
@@ -337,7 +346,7 @@ def test_agreement_with_stored_verdicts_counts_both_directions():
 
 def test_exclusions_add_up():
     rows = pd.DataFrame({"reason": ["", "a", "a", "b", "a"], "participant": ["p", "q", "q", "q", "r"]})
-    assert quality.exclusions(rows).to_numpy().tolist() == [["a", 3, 2], ["b", 1, 1]]
+    assert sessions.exclusions(rows).to_numpy().tolist() == [["a", 3, 2], ["b", 1, 1]]
 
 
 # ---- map of images
@@ -346,7 +355,7 @@ def test_exclusions_add_up():
 def test_image_map_is_read_as_rows(tmp_path, natural):
     path = tmp_path / "map.json"
     path.write_text(json.dumps(imi_folder.image_map(natural)))
-    images = imi.read_image_map(path)
+    images = imi_tasks.read_image_map(path)
     assert images.groupby(["model", "layer", "channel", "batch"]).size().unique().tolist() == [20]
     assert images.groupby(["layer", "channel"])["batch"].nunique().unique().tolist() == [11]
 
@@ -364,8 +373,8 @@ def test_image_map_is_read_as_rows(tmp_path, natural):
 def test_broken_maps_are_errors(content, message, tmp_path):
     path = tmp_path / "map.json"
     path.write_text(content)
-    with pytest.raises(StudyError, match=f"map.json.*{message}"):
-        imi.read_image_map(path)
+    with pytest.raises(InputError, match=f"map.json.*{message}"):
+        imi_tasks.read_image_map(path)
 
 
 # ---- the stage
@@ -414,7 +423,7 @@ def test_stage_scores_units_by_hand(tmp_path, natural, synthetic):
     main = pd.concat([natural, synthetic]).query("~catch_trial and ~is_demo")
     given = main["confidence"].astype(float).astype(int).value_counts().sort_index()
     assert responses["confidence"].value_counts().sort_index().tolist() == given.tolist()
-    assert found["crosstab"]["status"].tolist() == [imi.AGREE, imi.AGREE]
+    assert found["crosstab"]["status"].tolist() == [answers_from_imi.AGREE, answers_from_imi.AGREE]
     assert found["exclusions"].empty
     # the fourth layer has no tasks: its 21 and 20 units keep their HIS under the name of the record, and are counted
     assert found["unmatched"]["n_units"].tolist() == [21]
@@ -428,9 +437,9 @@ def test_stage_keeps_a_mislabelled_run_out(tmp_path, natural):
     found = run_human(tmp_path, natural, wrong, plain)
     table = found["crosstab"].set_index("experiment")
     assert table["status"].to_dict() == {
-        "resnet50_hard85_natural": imi.DISAGREE,
-        "resnet50_hard95_optimized": imi.PLAIN,
-        "resnet50_natural": imi.AGREE,
+        "resnet50_hard85_natural": answers_from_imi.DISAGREE,
+        "resnet50_hard95_optimized": answers_from_imi.PLAIN,
+        "resnet50_natural": answers_from_imi.AGREE,
     }
     assert table["n_rows"].unique().tolist() == [2520]
     assert found["units"].groupby("condition").size().to_dict() == {"hard95_synthetic": 84, "natural": 84}
@@ -526,7 +535,7 @@ def test_annotated_units_are_listed_for_the_pass_over_the_images(tmp_path, natur
 
 def test_simulated_observers_name_no_units_in_advance(tmp_path):
     tiny_study.write_params(tmp_path / "params.yaml", ROOT)
-    with pytest.raises(StudyError, match=r"human\.source is simulated; only the answers of imi and table"):
+    with pytest.raises(InputError, match=r"human\.source is simulated; only the answers of imi and table"):
         human.main([f"--params={tmp_path / 'params.yaml'}", f"--list-units={tmp_path / 'units.txt'}"])
 
 
@@ -540,5 +549,5 @@ def test_stage_writes_the_same_bytes_again(tmp_path, natural, synthetic):
 
 
 def test_a_record_where_nothing_passes_is_an_error(tmp_path, natural):
-    with pytest.raises(StudyError, match=r"none of the 2520 main trials passes human.checks"):
+    with pytest.raises(InputError, match=r"none of the 2520 main trials passes human.checks"):
         run_human(tmp_path, natural, human__checks__min_instruction_seconds=1e4)

@@ -6,33 +6,36 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from stages.science import controls, scenes, score, tasks
-from stages.science.randomness import combine, generator
-from stages.science.scoring import cosine_margins, unit_rows
-from stages.science.selection import Extremes
+from interpretability import mis, randomness
+from interpretability.extremes.selection import Extremes
+from interpretability.margins import cosine_margins, unit_rows
+from interpretability.randomness import combine, generator
+from interpretability.synthetic import planted_units
+from interpretability.synthetic.factors import draw_factors, factor_vectors
+from interpretability.tasks import natural, rules
 
 N_IMAGES, N_TASKS, K, SLOPE = 4000, 20, 9, 6.25
 
 
 @pytest.fixture(scope="module")
 def factors():
-    return scenes.draw_factors(N_IMAGES, seed=3, stream="study", n_categories=24)
+    return draw_factors(N_IMAGES, seed=3, stream="study", n_categories=24)
 
 
 @pytest.fixture(scope="module")
 def layers(factors):
-    return {layer.layer: layer for layer in controls.planted(factors, seed=3)}
+    return {layer.layer: layer for layer in planted_units.planted(factors, seed=3)}
 
 
 def solve(values, embeddings, name="layer", rows=None):
     """Scores of units with these values (images, units), images numbered by `rows`."""
     rows = np.arange(len(values)) if rows is None else rows
-    keys = tasks.unit_keys(3, "planted", name, np.arange(values.shape[1]))
-    extremes = Extremes(keys, tasks.needed(N_TASKS, K))
+    keys = randomness.unit_keys(3, "planted", name, np.arange(values.shape[1]))
+    extremes = Extremes(keys, rules.needed(N_TASKS, K))
     extremes.update(values, rows)
     ranked = extremes.ranked()
-    built = tasks.build(ranked.top_images, ranked.bottom_images, keys, N_TASKS, K)
-    return score.unit_scores(cosine_margins(embeddings, built, K), SLOPE)
+    built = natural.build(ranked.top_images, ranked.bottom_images, keys, N_TASKS, K)
+    return mis.unit_scores(cosine_margins(embeddings, built, K), SLOPE)
 
 
 def within(values, expected, standard_errors=3):
@@ -42,7 +45,7 @@ def within(values, expected, standard_errors=3):
 
 @pytest.mark.parametrize("layer", ["hash", "hash_rectified"])
 def test_hash_units_are_at_chance_and_their_errors_are_honest(factors, layers, layer):
-    found = solve(layers[layer].values, scenes.factor_vectors(factors), layer)
+    found = solve(layers[layer].values, factor_vectors(factors), layer)
     assert within(found["mis"].to_numpy(), 0.5)
     # (MIS - .5) / mis_se over 20 tasks is close to Student's t with 19 degrees of freedom: sd sqrt(19 / 17) = 1.06;
     # the standard deviation of 200 such values is known to about 1.06 / sqrt(2 * 199) = 0.053
@@ -53,21 +56,23 @@ def test_hash_units_are_at_chance_and_their_errors_are_honest(factors, layers, l
 def test_variance_of_a_hash_unit_s_margin(factors, layers):
     # Var = 4 tr(S^2) / K for independent images of covariance S. A hash unit draws its 400 images without
     # replacement from 4,000, and a side's images from one group each, which changes it by less than a tenth.
-    rows = scenes.factor_vectors(factors)
+    rows = factor_vectors(factors)
     values = layers["hash"].values
-    keys = tasks.unit_keys(3, "planted", "hash", np.arange(values.shape[1]))
-    extremes = Extremes(keys, tasks.needed(N_TASKS, K))
+    keys = randomness.unit_keys(3, "planted", "hash", np.arange(values.shape[1]))
+    extremes = Extremes(keys, rules.needed(N_TASKS, K))
     extremes.update(values, np.arange(N_IMAGES))
     ranked = extremes.ranked()
-    margins = cosine_margins(rows, tasks.build(ranked.top_images, ranked.bottom_images, keys, N_TASKS, K), K)
+    margins = cosine_margins(rows, natural.build(ranked.top_images, ranked.bottom_images, keys, N_TASKS, K), K)
     covariance = np.cov(rows.T.astype(np.float64))
     # 4,000 margins of nearly normal shape: relative standard error of their variance sqrt(2 / 4000) = 2.2 %
     assert np.var(margins) == pytest.approx(4 * np.trace(covariance @ covariance) / K, rel=0.1)
 
 
 def test_mixtures_rise_with_their_share_of_a_factor(factors, layers):
-    embeddings = scenes.factor_vectors(factors)
-    means = [solve(layers[f"mixture_{rho:g}"].values, embeddings, f"m{rho}")["mis"].mean() for rho in controls.RHOS]
+    embeddings = factor_vectors(factors)
+    means = [
+        solve(layers[f"mixture_{rho:g}"].values, embeddings, f"m{rho}")["mis"].mean() for rho in planted_units.RHOS
+    ]
     assert np.all(np.diff(means) > 0.01)
     assert abs(means[0] - 0.5) < 0.02
 
@@ -78,7 +83,7 @@ def test_a_random_similarity_is_at_chance_for_real_factors(layers):
 
 
 def test_a_negated_unit_has_the_score_of_its_original_up_to_its_draws(factors, layers):
-    embeddings = scenes.factor_vectors(factors)
+    embeddings = factor_vectors(factors)
     values = layers["mixture_0.5"].values
     first, second = solve(values, embeddings, "a"), solve(-values, embeddings, "b")
     difference = (first["mis"] - second["mis"]).to_numpy()
@@ -89,7 +94,7 @@ def test_a_negated_unit_has_the_score_of_its_original_up_to_its_draws(factors, l
 @pytest.mark.parametrize("layer", ["mixture_0.5", "mixture_rectified_0.5", "hash_rectified"])
 def test_the_order_of_the_manifest_does_not_move_the_mean(factors, layers, layer):
     """Sparse units take their negative side from thousands of zeros: the rows of the manifest must not choose it."""
-    embeddings, values = scenes.factor_vectors(factors), layers[layer].values
+    embeddings, values = factor_vectors(factors), layers[layer].values
     # the worst order: sorted by category, so that neighbours look alike
     order = np.argsort(factors["category"].to_numpy(), kind="stable")
     straight, permuted = solve(values, embeddings, layer), solve(values[order], embeddings[order], layer)
@@ -109,10 +114,10 @@ def test_ties_do_not_follow_the_order_of_images(factors, layers):
 
 
 def test_permuted_units_are_at_chance(factors, layers):
-    keys = tasks.unit_keys(3, "planted", "factor", np.arange(layers["factor"].values.shape[1]))
+    keys = randomness.unit_keys(3, "planted", "factor", np.arange(layers["factor"].values.shape[1]))
     extremes = Extremes(keys, 200)
     extremes.update(layers["factor"].values, np.arange(N_IMAGES))
     ranked = extremes.ranked()
-    top, bottom = controls.permuted_extremes(ranked.top_images, ranked.bottom_images, N_IMAGES, 3, keys)
-    margins = cosine_margins(scenes.factor_vectors(factors), tasks.build(top, bottom, keys, N_TASKS, K), K)
+    top, bottom = planted_units.permuted_extremes(ranked.top_images, ranked.bottom_images, N_IMAGES, 3, keys)
+    margins = cosine_margins(factor_vectors(factors), natural.build(top, bottom, keys, N_TASKS, K), K)
     assert within(expit(SLOPE * margins.astype(np.float64)).mean(1), 0.5)

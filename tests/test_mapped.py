@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages import scores
-from stages import tasks as stage
-from stages.errors import StudyError
-from stages.pipeline import imi, mapped
-from stages.pipeline.tables import KEY, read_csv, read_json, read_parquet, write_csv
+from interpretability.errors import InputError
+from interpretability.schema import KEY
+from stages import scores, tasks
+from study.files.tables import read_csv, read_json, read_parquet, write_csv
+from study.networks import imi_naming
+from study.people import imi_tasks
 
 N, K = 2, 9
 NAMES = {"net": "net", "other-net": "other"}
@@ -46,7 +47,7 @@ def test_images_take_the_places_of_their_role(tmp_path):
     units = [("net", "norm", 3), ("net_hard95", "norm", 3), ("other-net", "conv", 0), ("third", "x", 1)]
     _, expected = write_map(tmp_path / "map.json", PICTURES, units)
     # the study's paths may start higher up
-    found = mapped.read_tasks(tmp_path / "map.json", NAMES, pd.Series([f"train/{name}" for name in PICTURES]), N)
+    found = imi_tasks.read_tasks(tmp_path / "map.json", NAMES, pd.Series([f"train/{name}" for name in PICTURES]), N)
     keys = list(found.table[["model", "layer", "unit", "condition"]].itertuples(index=False, name=None))
     assert keys == [
         ("net", "norm", 3, "hard95"), ("net", "norm", 3, "natural"), ("other", "conv", 0, "natural"),
@@ -66,7 +67,7 @@ def test_what_is_missing_is_said(tmp_path):
     content["net"]["norm/channel_2"]["batch_1"]["max_4.png"] = "n00000000/elsewhere.JPEG"
     content["net"]["norm/channel_3"]["batch_2"]["max_4.png"] = "n00000000/elsewhere.JPEG"  # beyond the first two
     (tmp_path / "map.json").write_text(json.dumps(content))
-    table = mapped.read_tasks(tmp_path / "map.json", NAMES, pd.Series(PICTURES), N).table
+    table = imi_tasks.read_tasks(tmp_path / "map.json", NAMES, pd.Series(PICTURES), N).table
     one = "the map has 1 whole tasks of 2"
     assert table["status"].tolist() == [one, one, "1 images are not in this study", ""]
 
@@ -74,7 +75,7 @@ def test_what_is_missing_is_said(tmp_path):
 def test_a_name_that_two_pictures_have_is_no_picture(tmp_path):
     write_map(tmp_path / "map.json", PICTURES, [("net", "norm", 0)])
     doubled = pd.Series([f"{half}/{name}" for half in ("a", "b") for name in PICTURES])
-    table = mapped.read_tasks(tmp_path / "map.json", NAMES, doubled, N).table
+    table = imi_tasks.read_tasks(tmp_path / "map.json", NAMES, doubled, N).table
     assert table["status"].tolist() == [f"{N * 2 * (K + 1)} images are not in this study"]
 
 
@@ -82,7 +83,7 @@ def test_a_name_that_two_pictures_have_is_no_picture(tmp_path):
     ("model", "condition"), [("resnet50", "natural"), ("clip-resnet50_hard85", "hard85"), ("in1k-vit_b32", "natural")]
 )
 def test_the_name_of_a_network_says_its_difficulty(model, condition):
-    assert imi.difficulty(model) == condition
+    assert imi_naming.difficulty(model) == condition
 
 
 # --------------------------------------------------------------------------- the stage
@@ -140,13 +141,13 @@ def test_a_unit_of_the_map_has_exactly_the_images_that_people_saw(photos):
     assert table["tie_share_pos"].isna().sum() == 3
     status = read_csv(study.folder / "tasks/mapped.csv").set_index(["model", "layer", "unit", "condition"])["status"]
     assert status.to_dict() == {
-        ("lost", "a", 0, "natural"): mapped.NO_NETWORK,
-        ("net", "first", 0, "natural"): mapped.NO_LAYER,
-        ("net", "middle", 2, "natural"): mapped.NO_UNIT,
-        ("net", "middle", 5, "hard95"): mapped.USED,
+        ("lost", "a", 0, "natural"): imi_tasks.NO_NETWORK,
+        ("net", "first", 0, "natural"): imi_tasks.NO_LAYER,
+        ("net", "middle", 2, "natural"): imi_tasks.NO_UNIT,
+        ("net", "middle", 5, "hard95"): imi_tasks.USED,
         ("net", "norm", 1, "hard85"): "tasks.conditions does not name it",
-        ("net", "norm", 3, "hard95"): mapped.USED,
-        ("net", "norm", 3, "natural"): mapped.USED,
+        ("net", "norm", 3, "hard95"): imi_tasks.USED,
+        ("net", "norm", 3, "natural"): imi_tasks.USED,
     }
     # and these tasks are scored like all others
     use(tasks__conditions=["natural", "hard95"], scores__backends=["null"])
@@ -179,7 +180,7 @@ def test_the_long_form_names_the_pictures_and_the_activations_it_knows(photos):
     study.run_tasks()
     path = study.folder / "long.parquet"
     places = ["--activations", str(study.folder / "activations"), "--out", str(study.folder / "tasks")]
-    stage.main([*places, "--export", str(path), "--model", "net", "--layer", "middle"])
+    tasks.main([*places, "--export", str(path), "--model", "net", "--layer", "middle"])
     rows = read_parquet(path).query("unit == 4 and task == 1")
     manifest = np.array(pictures_of(study))
     seen = content["net"]["middle/channel_4"]["batch_1"]
@@ -189,7 +190,7 @@ def test_the_long_form_names_the_pictures_and_the_activations_it_knows(photos):
     assert manifest[first["image"]] == seen["max_8.png"]
     column = read_parquet(study.folder / "activations/kept/net.parquet")["values"][0]
     np.testing.assert_array_equal(rows["activation"], column[rows["image"]])
-    stage.main([*places, "--export", str(path), "--model", "net", "--layer", "norm"])
+    tasks.main([*places, "--export", str(path), "--model", "net", "--layer", "norm"])
     rows = read_parquet(path).query("unit == 3")
     # 20 extremes a side of 60 images: some pictures of the map are none, and no column was kept
     assert 0 < rows["activation"].isna().sum() < len(rows)
@@ -199,7 +200,7 @@ def test_a_map_with_fewer_tasks_than_asked_for_says_what_to_change(photos):
     study, _ = photos
     write_map(study.folder / "map/map.json", pictures_of(study), [("net", "norm", 3)], n_batches=1)
     told = r"none of the 1 units of the map .*because: the map has 1 whole tasks of 2\. tasks\.n_tasks must not exceed"
-    with pytest.raises(StudyError, match=told):
+    with pytest.raises(InputError, match=told):
         study.run_tasks()
 
 

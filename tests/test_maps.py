@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from stages.science import baselines, histograms
-from stages.science.maps import MapStatistics, contrast
-from stages.science.units import find_layers
+from interpretability import schema
+from interpretability.analysis import histograms, map_correlations
+from interpretability.networks.feature_maps import MapStatistics, contrast
+from interpretability.networks.layers import find_layers
 
 
 def test_contrast_of_a_map_by_hand():
@@ -45,7 +46,7 @@ def test_statistics_add_up_over_batches_and_know_the_layout():
         measured.add(images[:2])
         measured.add(images[2:])
     assert [layer.name for layer in layers] == ["conv", "token", "head"]
-    found = pd.DataFrame(measured.means().T, columns=baselines.STATISTICS)
+    found = pd.DataFrame(measured.means().T, columns=schema.MAP_STATISTICS)
     # contrast of x: 8; of the map with one 4: each of its two neighbours 4, itself 4 * 4 = 16, so 24 / 4 = 6; of minus
     # ones: two outside neighbours each, 2; mean 16 / 3. The same for -x, and in the channels-last layer.
     np.testing.assert_allclose(found["contrast"][:4], 16 / 3)
@@ -75,9 +76,9 @@ def units_with_maps(n=6):
 
 
 def test_correlations_take_a_unit_once_and_leave_out_what_is_not_defined():
-    units = baselines.map_units(*units_with_maps())
+    units = map_correlations.map_units(*units_with_maps())
     assert len(units) == 6
-    found = baselines.map_correlations(units, "b").set_index(["statistic", "backend"])
+    found = map_correlations.map_correlations(units, "b").set_index(["statistic", "backend"])
     assert found.loc[("pixel_sparseness", "human"), ["n_units", "spearman"]].tolist() == [6, -1.0]
     assert found.loc[("pixel_sparseness", "b"), "spearman"] == 1.0
     # vectors have no contrast; a statistic that never varies has no correlation

@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stages.errors import StudyError
-from stages.loading import load_network
-from stages.pipeline import networks
-from stages.pipeline.tables import sha256_file
-from stages.science import training
+from interpretability.errors import InputError
+from interpretability.files import sha256_file
+from interpretability.synthetic import training
+from study.networks.building import load_network
+from study.networks.roster import RESOLVED, read_roster
 from tests.conftest import PREPROCESSING
 
 
@@ -23,7 +23,7 @@ def contents(folder):
 
 
 def resolved(folder):
-    return networks.read_roster(folder / "roster.csv").set_index("name", drop=False)
+    return read_roster(folder / "roster.csv").set_index("name", drop=False)
 
 
 def failures(folder):
@@ -39,7 +39,7 @@ def test_rows_are_resolved_in_roster_order(drawn_study):
     out = drawn_study.run_models()
     roster = resolved(out)
     assert list(roster["name"]) == ["50", "timm", "controls"]
-    assert list(roster.columns) == networks.RESOLVED
+    assert list(roster.columns) == RESOLVED
     # 3*3*3*8 + 8, 2*8, 8*5*3*3 + 5, 5*3 + 3
     assert roster.loc["50", "n_params"] == 224 + 16 + 365 + 18
     assert roster.loc["50", "series"] == "007"
@@ -84,7 +84,7 @@ def test_failed_networks_above_the_limit_stop_the_stage_with_all_reasons(drawn_s
     drawn_study.roster(
         {"name": "b", "constructor": "nowhere:f"}, {"name": "net"}, {"name": "a", "kwargs": '{"depth": 3}'}
     )
-    with pytest.raises(StudyError) as caught:
+    with pytest.raises(InputError) as caught:
         drawn_study.run_models()
     text = str(caught.value)
     assert "2 of 3 networks of" in text
@@ -95,7 +95,7 @@ def test_failed_networks_above_the_limit_stop_the_stage_with_all_reasons(drawn_s
 
 def test_directions_need_their_file_already_here(drawn_study):
     drawn_study.roster({"name": "probe", "directions": "middle=lost.npy"})
-    with pytest.raises(StudyError, match=r"probe: file lost\.npy does not exist"):
+    with pytest.raises(InputError, match=r"probe: file lost\.npy does not exist"):
         drawn_study.run_models()
 
 
@@ -104,7 +104,7 @@ def test_training_needs_generated_scenes(study, photographs):
     study.run_images()
     study.roster({"name": "net", "weights": "trained"})
     with pytest.raises(
-        StudyError, match=r"roster\.csv: weights `trained` needs images\.source generated; name a file, hub"
+        InputError, match=r"roster\.csv: weights `trained` needs images\.source generated; name a file, hub"
     ):
         study.run_models()
 

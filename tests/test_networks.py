@@ -13,16 +13,17 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from stages.errors import StudyError
-from stages.loading import load_network
-from stages.pipeline import networks
-from stages.pipeline.networks import load_directions, load_state, parse_directions, read_roster
-from stages.pipeline.params import load_params
-from stages.pipeline.tables import sha256_file
+from interpretability.errors import InputError
+from interpretability.files import sha256_file
+from interpretability.weights import load_state
+from study.networks import building, roster
+from study.networks.building import load_directions, load_network
+from study.networks.roster import parse_directions, read_roster
+from study.params.whole import load_params
 from tests.conftest import NETWORK_CODE, PREPROCESSING
 from tests.rules import ROOT
 
-EMPTY = dict.fromkeys(networks.COLUMNS, "")
+EMPTY = dict.fromkeys(roster.COLUMNS, "")
 ROSTERS = sorted({load_params(path).models.roster for path in (ROOT / "studies").glob("*.yaml")})
 
 
@@ -33,7 +34,7 @@ def written(tmp_path, text):
 
 
 def refused(path):
-    with pytest.raises(StudyError) as caught:
+    with pytest.raises(InputError) as caught:
         read_roster(path)
     assert str(caught.value).startswith(f"{path}")
     return str(caught.value)
@@ -52,7 +53,7 @@ def test_left_out_columns_get_their_defaults(tmp_path):
     assert np.isnan(row.pop("step"))
     assert np.isnan(row.pop("top1"))
     given = {"name": "a", "constructor": "resnet18", "role": "study", "weights": "none"}
-    assert row == {name: given.get(name, "") for name in networks.COLUMNS if name not in networks.NUMBERS}
+    assert row == {name: given.get(name, "") for name in roster.COLUMNS if name not in roster.NUMBERS}
 
 
 def test_names_that_look_like_numbers_stay_names(tmp_path):
@@ -177,7 +178,7 @@ def test_the_code_folder_goes_before_the_environment(code):
     ],
 )
 def test_an_unknown_constructor_is_told(code, constructor, told):
-    with pytest.raises(StudyError, match=told):
+    with pytest.raises(InputError, match=told):
         opened(code, constructor=constructor)
 
 
@@ -209,14 +210,14 @@ def test_initial_weights_come_from_the_seed_and_the_name_alone(code):
 
 def test_the_digest_sees_values_names_and_buffers(code):
     model = opened(code).model
-    digests = {networks.state_digest(model)}
+    digests = {building.state_digest(model)}
     with torch.no_grad():
         model.middle.weight[0, 0, 0, 0] += 1e-6
-    digests.add(networks.state_digest(model))
+    digests.add(building.state_digest(model))
     model.norm.running_mean += 1
-    digests.add(networks.state_digest(model))
+    digests.add(building.state_digest(model))
     model.norm.num_batches_tracked += 1
-    digests.add(networks.state_digest(model))
+    digests.add(building.state_digest(model))
     assert len(digests) == 4
 
 
@@ -234,24 +235,24 @@ def saved(code):
 
 def test_weights_of_a_file_are_loaded(code, saved):
     model, row = saved
-    assert opened(code, **row).digest == networks.state_digest(model)
-    assert opened(code, **row | {"sha256": row["sha256"].upper()}).digest == networks.state_digest(model)
+    assert opened(code, **row).digest == building.state_digest(model)
+    assert opened(code, **row | {"sha256": row["sha256"].upper()}).digest == building.state_digest(model)
 
 
 def test_weights_are_found_in_the_folder_of_the_variable(code, saved, monkeypatch):
     model, row = saved
     monkeypatch.setenv("MIS_WEIGHTS", str(code.parent))
-    assert opened(code, **row | {"weights": "net.safetensors"}).digest == networks.state_digest(model)
+    assert opened(code, **row | {"weights": "net.safetensors"}).digest == building.state_digest(model)
 
 
 def test_a_missing_file_is_told_with_where_it_was_looked_for(code):
-    with pytest.raises(StudyError, match=r"file gone\.pt does not exist \(looked in MIS_WEIGHTS, here and in data"):
+    with pytest.raises(InputError, match=r"file gone\.pt does not exist \(looked in MIS_WEIGHTS, here and in data"):
         opened(code, weights="gone.pt", sha256="0")
 
 
 def test_another_file_than_the_roster_names_is_refused(code, saved):
     _, row = saved
-    with pytest.raises(StudyError) as caught:
+    with pytest.raises(InputError) as caught:
         opened(code, **row | {"sha256": "0" * 64})
     assert f"net: net.safetensors has sha256 {row['sha256']}, the roster says {'0' * 64}" in str(caught.value)
     assert "Download it again, or write the new digest into the roster" in str(caught.value)
@@ -259,7 +260,7 @@ def test_another_file_than_the_roster_names_is_refused(code, saved):
 
 def test_a_checkpoint_of_another_shape_is_told_by_its_first_misfits(code, saved):
     _, row = saved
-    with pytest.raises(StudyError) as caught:
+    with pytest.raises(InputError) as caught:
         opened(code, **row, kwargs='{"width": 7}')
     text = str(caught.value)
     assert text.startswith("net: net.safetensors does not fit tiny:network: size mismatch for middle.weight")
@@ -273,7 +274,7 @@ def test_a_checkpoint_with_other_names_is_told(code, saved, tmp_path):
     save_file(
         {name: value for name, value in model.state_dict().items() if name != "last.bias"} | {"x": torch.ones(1)}, path
     )
-    with pytest.raises(StudyError, match=r'Missing key\(s\) in state_dict: "last\.bias"\. Unexpected key\(s\).*"x"'):
+    with pytest.raises(InputError, match=r'Missing key\(s\) in state_dict: "last\.bias"\. Unexpected key\(s\).*"x"'):
         opened(code, weights=str(path), sha256=sha256_file(path))
 
 
@@ -282,7 +283,7 @@ def test_torch_files_are_read_plain_wrapped_and_with_a_parallel_prefix(code, sav
     model, _ = saved
     path = tmp_path / "net.pt"
     torch.save(wrap({f"module.{name}": value for name, value in model.state_dict().items()}), path)
-    assert opened(code, weights=str(path), sha256=sha256_file(path)).digest == networks.state_digest(model)
+    assert opened(code, weights=str(path), sha256=sha256_file(path)).digest == building.state_digest(model)
 
 
 class Harmful:
@@ -300,7 +301,7 @@ class Harmful:
 def test_code_inside_a_file_of_weights_is_refused_and_not_run(tmp_path, save):
     save({"state_dict": {"weight": torch.ones(2)}, "extra": Harmful(tmp_path / "ran")}, tmp_path / "net.pt")
     with pytest.raises(
-        StudyError, match=r"net\.pt cannot be read as a plain table of tensors .* need code to load are"
+        InputError, match=r"net\.pt cannot be read as a plain table of tensors .* need code to load are"
     ):
         load_state(tmp_path / "net.pt")
     assert not (tmp_path / "ran").exists()
@@ -308,7 +309,7 @@ def test_code_inside_a_file_of_weights_is_refused_and_not_run(tmp_path, save):
 
 def test_a_whole_pickled_network_is_refused(tmp_path, code):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "net.pt")
-    with pytest.raises(StudyError, match=r"safetensors\.torch\.save_file\(model\.state_dict\(\), \.\.\.\)"):
+    with pytest.raises(InputError, match=r"safetensors\.torch\.save_file\(model\.state_dict\(\), \.\.\.\)"):
         load_state(tmp_path / "net.pt")
 
 
@@ -316,7 +317,7 @@ def test_a_whole_pickled_network_is_refused(tmp_path, code):
 def test_a_file_without_named_tensors_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "net.pt")
     with pytest.raises(
-        StudyError, match=r"net\.pt holds no table of named tensors; save model\.state_dict\(\) instead"
+        InputError, match=r"net\.pt holds no table of named tensors; save model\.state_dict\(\) instead"
     ):
         load_state(tmp_path / "net.pt")
 
@@ -324,7 +325,7 @@ def test_a_file_without_named_tensors_is_refused(tmp_path, content):
 @pytest.mark.parametrize("content", [b"", b"not tensors", b"\x10\x00\x00\x00\x00\x00\x00\x00{"])
 def test_a_damaged_safetensors_file_is_told_by_name(tmp_path, content):
     (tmp_path / "net.safetensors").write_bytes(content)
-    with pytest.raises(StudyError, match=r"net\.safetensors is no whole safetensors file \(.*\); download it again"):
+    with pytest.raises(InputError, match=r"net\.safetensors is no whole safetensors file \(.*\); download it again"):
         load_state(tmp_path / "net.safetensors")
 
 
@@ -332,7 +333,7 @@ def test_trained_weights_lie_beside_the_roster(code, saved, tmp_path):
     model, _ = saved
     (tmp_path / "models" / "weights").mkdir(parents=True)
     save_file(model.state_dict(), tmp_path / "models" / "weights" / "net.safetensors")
-    assert opened(code, tmp_path / "models", weights="trained").digest == networks.state_digest(model)
+    assert opened(code, tmp_path / "models", weights="trained").digest == building.state_digest(model)
 
 
 @pytest.mark.parametrize("error", [OSError("We couldn't connect to the hub"), RuntimeError("Invalid pretrained tag")])
@@ -342,7 +343,7 @@ def test_weights_that_the_hub_does_not_give_are_told_with_both_ways_out(code, mo
         raise error
 
     monkeypatch.setattr(timm, "create_model", refuse)
-    with pytest.raises(StudyError) as caught:
+    with pytest.raises(InputError) as caught:
         opened(code, constructor="test_resnet", weights="hub")
     text = str(caught.value)
     assert f"net: the weights of test_resnet could not be fetched from their hub ({error})" in text
@@ -356,7 +357,7 @@ def test_weights_of_the_hub_without_a_network_are_told(code, monkeypatch, tmp_pa
     # as on a machine that is offline and has never fetched them
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(StudyError, match="net: the weights of test_resnet could not be fetched from their hub"):
+    with pytest.raises(InputError, match="net: the weights of test_resnet could not be fetched from their hub"):
         opened(code, constructor="test_resnet", weights="hub")
 
 
@@ -382,14 +383,14 @@ def test_preprocessing_is_resolved_from_torchvision(code):
 
 def test_a_network_of_one_s_own_needs_preprocessing(code):
     with pytest.raises(
-        StudyError, match="net: preprocessing is empty, and neither timm nor torchvision knows it; write"
+        InputError, match="net: preprocessing is empty, and neither timm nor torchvision knows it; write"
     ):
         opened(code, preprocessing="")
 
 
 @pytest.mark.parametrize("text", ["{", "crop=32", '{"crop": 32}', '{"crop": 32, "size": 3}'])
 def test_preprocessing_that_is_not_understood_shows_an_example(code, text):
-    with pytest.raises(StudyError) as caught:
+    with pytest.raises(InputError) as caught:
         opened(code, preprocessing=text)
     assert f"net: preprocessing {text!r} is not understood" in str(caught.value)
     assert 'Write JSON such as {"resize": 256, "crop": 224' in str(caught.value)
@@ -397,7 +398,7 @@ def test_preprocessing_that_is_not_understood_shows_an_example(code, text):
 
 def test_preprocessing_out_of_range_is_told(code):
     text = json.dumps(json.loads(PREPROCESSING) | {"crop": 40, "interpolation": "cubic", "std": [0, 1, 1]})
-    with pytest.raises(StudyError) as caught:
+    with pytest.raises(InputError) as caught:
         opened(code, preprocessing=text)
     for part in ("interpolation is 'cubic', allowed:", "resize 32 is smaller than crop 40", "std positive"):
         assert part in str(caught.value)
@@ -420,7 +421,7 @@ def test_preprocessing_out_of_range_is_told(code):
     ],
 )
 def test_family_is_the_given_one_or_the_module_that_builds_the_network(constructor, given, expected):
-    assert networks.family({"constructor": constructor, "family": given}) == expected
+    assert roster.family({"constructor": constructor, "family": given}) == expected
 
 
 # --------------------------------------------------------------------------- directions
@@ -429,13 +430,13 @@ def test_family_is_the_given_one_or_the_module_that_builds_the_network(construct
 def test_directions_are_a_layer_and_a_file(tmp_path):
     np.save(tmp_path / "a=b.npy", np.eye(2, dtype=np.float32))
     assert parse_directions(f"blocks.0.norm={tmp_path}/a=b.npy") == ("blocks.0.norm", tmp_path / "a=b.npy")
-    with pytest.raises(StudyError, match=r"file lost\.npy does not exist"):
+    with pytest.raises(InputError, match=r"file lost\.npy does not exist"):
         parse_directions("norm=lost.npy")
 
 
 @pytest.mark.parametrize("text", ["norm", "=a.npy", "norm=", "norm=a.npz", "a.npy"])
 def test_directions_of_another_form_are_told(text):
-    with pytest.raises(StudyError, match=f"directions is '{text}', it must read LAYER=FILE.npy"):
+    with pytest.raises(InputError, match=f"directions is '{text}', it must read LAYER=FILE.npy"):
         parse_directions(text)
 
 
@@ -459,19 +460,19 @@ def test_directions_become_float32(tmp_path):
 )  # fmt: skip
 def test_a_matrix_that_does_not_fit_is_told(tmp_path, matrix, told):
     np.save(tmp_path / "d.npy", matrix, allow_pickle=True)
-    with pytest.raises(StudyError, match=told):
+    with pytest.raises(InputError, match=told):
         load_directions(tmp_path / "d.npy", "norm", 3)
 
 
 @pytest.mark.parametrize("content", [b"", b"text", pickle.dumps([1])])
 def test_a_file_that_is_no_matrix_is_told(tmp_path, content):
     (tmp_path / "d.npy").write_bytes(content)
-    with pytest.raises(StudyError, match=r"d\.npy is no array of plain numbers \(.*\); save it with numpy\.save"):
+    with pytest.raises(InputError, match=r"d\.npy is no array of plain numbers \(.*\); save it with numpy\.save"):
         load_directions(tmp_path / "d.npy", "norm", 3)
 
 
 def test_an_archive_of_matrices_is_told(tmp_path):
     np.savez(tmp_path / "d.npz", a=np.eye(3))
     (tmp_path / "d.npz").rename(tmp_path / "d.npy")
-    with pytest.raises(StudyError, match=r"d\.npy is an archive of several arrays"):
+    with pytest.raises(InputError, match=r"d\.npy is an archive of several arrays"):
         load_directions(tmp_path / "d.npy", "norm", 3)

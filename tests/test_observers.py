@@ -9,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
+from interpretability.errors import InputError
+from interpretability.people import human_scores
+from interpretability.randomness import generator
+from interpretability.schema import KEY
+from interpretability.synthetic import observers
 from stages import human
-from stages.errors import StudyError
-from stages.pipeline.tables import KEY, read_parquet, write_parquet
-from stages.science import observers
-from stages.science.randomness import generator
+from study.files.tables import read_parquet, write_parquet
 from tests import tiny_study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,7 +41,7 @@ def test_chosen_units_are_distinct_sorted_and_repeatable():
 
 
 def test_more_units_than_there_are_is_an_error():
-    with pytest.raises(StudyError, match=r"human.simulated.n_units is 4, but network net has 3 units"):
+    with pytest.raises(InputError, match=r"human.simulated.n_units is 4, but network net has 3 units"):
         observers.choose_units(np.array(["a"] * 3, dtype=object), 4, 0, "net")
 
 
@@ -71,7 +73,7 @@ def test_design_is_balanced_for_any_numbers(n_units, n_responses, data):
 
 
 def test_more_trials_than_units_is_an_error():
-    with pytest.raises(StudyError, match=r"human.simulated.n_trials is 5; allowed are 1 to the 4 units"):
+    with pytest.raises(InputError, match=r"human.simulated.n_trials is 5; allowed are 1 to the 4 units"):
         observers.assign(4, 10, 5, 20, generator(0, "design"))
 
 
@@ -149,7 +151,7 @@ def test_human_score_of_a_unit_by_hand():
             "correct": [True, True, True, False, True],
         }
     )
-    units = observers.human_scores(responses)
+    units = human_scores.human_scores(responses)
     assert units["unit"].tolist() == [0, 1]
     assert units["n_responses"].tolist() == [1, 4]
     assert units["his"].tolist() == [1.0, 0.75]
@@ -192,7 +194,7 @@ def test_stage_asks_simulated_people_about_studied_networks_at_their_last_step(s
     responses = read_parquet(tmp_path / "human" / "responses.parquet")
     assert len(responses) == 2 * 12 * 20
     assert responses["participant"].nunique() == 60
-    again = observers.human_scores(responses)
+    again = human_scores.human_scores(responses)
     pd.testing.assert_frame_equal(again, units.drop(columns="source"))
     truth = read_parquet(tmp_path / "human" / "truth.parquet").merge(units, on=KEY)
     assert len(truth) == 24
@@ -242,7 +244,7 @@ def test_ignored_factor_changes_the_answers(study, tmp_path):
     run_human(study, tmp_path / "two", human__simulated__ignored_factor="")
     truths = [read_parquet(tmp_path / name / "truth.parquet")["p_true"] for name in ("one", "two")]
     assert not np.allclose(*truths)
-    with pytest.raises(StudyError, match=r"ignored_factor is 'smell'"):
+    with pytest.raises(InputError, match=r"ignored_factor is 'smell'"):
         run_human(study, tmp_path / "three", human__simulated__ignored_factor="smell")
 
 
@@ -263,14 +265,14 @@ def test_stage_without_people_writes_headers_only(study, tmp_path):
 
 
 def test_sources_that_cannot_be_read_are_errors(study, tmp_path):
-    with pytest.raises(StudyError, match=r"responses_main.csv: no such file. human.source is imi"):
+    with pytest.raises(InputError, match=r"responses_main.csv: no such file. human.source is imi"):
         run_human(study, tmp_path / "human", human__source="imi")
-    with pytest.raises(StudyError, match=r"answers.csv: no such file. human.source is table"):
+    with pytest.raises(InputError, match=r"answers.csv: no such file. human.source is table"):
         run_human(study, tmp_path / "human", human__source="table", human__table__file="answers.csv")
     factors = study / "data" / "images" / "factors.parquet"
     hidden = factors.rename(factors.with_suffix(".hidden"))
     try:
-        with pytest.raises(StudyError, match=r"factors.parquet does not exist.*human.source to none"):
+        with pytest.raises(InputError, match=r"factors.parquet does not exist.*human.source to none"):
             run_human(study, tmp_path / "human")
     finally:
         hidden.rename(factors)

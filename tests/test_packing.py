@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from stages import packing, passes
-from stages.packing import Pack, fits, pack, pack_bytes
-from stages.pipeline import pictures
-from stages.pipeline.pictures import open_images
-from stages.pipeline.store import WorkStore
-from stages.science.preprocessing import Preprocessing
+from interpretability.networks.preprocessing import Preprocessing
+from study.extraction.job import Job, sees_pack
+from study.files.store import WorkStore
+from study.images import manifest, packs
+from study.images.manifest import open_images
+from study.images.packs import Pack, fits, pack, pack_bytes
 from tests.conftest import encoded
 from tests.test_activations_stage import contents
 
@@ -44,7 +44,7 @@ def images(study, tmp_path):
 
 
 def test_a_view_of_the_same_shorter_side_sees_the_same_pixels(images, monkeypatch):
-    monkeypatch.setattr(packing, "CHUNK", 5)
+    monkeypatch.setattr(packs, "CHUNK", 5)
     files = pack(images, 32)
     assert len(files) == 5
     packed, same, other = Pack(images, files), view(28, 32), view(24, 28)
@@ -81,14 +81,14 @@ def two(study, images):
 
 def test_networks_of_one_study_see_pack_and_pictures(study, two, monkeypatch):
     plain = contents(study.run_activations("plain"))
-    rows, usual = [], pictures.ImageSet.pixels
+    rows, usual = [], manifest.ImageSet.pixels
 
     def counted(self, row):
         rows.append(row)
         return usual(self, row)
 
     two(32)
-    monkeypatch.setattr(pictures.ImageSet, "pixels", counted)
+    monkeypatch.setattr(manifest.ImageSet, "pixels", counted)
     monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "2")
     assert contents(study.run_activations("packed")) == plain
     # one pass makes the pack; the network with the larger view is found in the store
@@ -112,13 +112,13 @@ def test_a_damaged_result_is_made_again_from_the_pack(study, two):
 def test_a_pack_is_asked_of_jobs_that_may_use_it(study, two, images):
     two(32)
     jobs = [
-        passes.Job({"name": "n", "preprocessing": json_view(28, resize)}, study_params(study), *[study.folder] * 4)
+        Job({"name": "n", "preprocessing": json_view(28, resize)}, study_params(study), *[study.folder] * 4)
         for resize in (32, 33)
     ]
-    assert [passes.packs(job) for job in jobs] == [True, False]
+    assert [sees_pack(job) for job in jobs] == [True, False]
 
 
 def study_params(study):
-    from stages.pipeline.params import load_params
+    from study.params.whole import load_params
 
     return load_params(study.folder / "params.yaml")

@@ -16,13 +16,14 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
+from interpretability.errors import InputError
 from stages import report
-from stages.errors import StudyError
-from stages.pipeline import figures
-from stages.pipeline.figures import FIGURES, SECTIONS
-from stages.pipeline.page import cells, sections, template, views
-from stages.pipeline.page.inputs import read_table
-from stages.pipeline.tables import write_parquet
+from study.files.tables import write_parquet
+from study.report.figures import base
+from study.report.figures.base import SECTIONS
+from study.report.figures.registry import FIGURES
+from study.report.page import cells, sections, template, views
+from study.report.page.inputs import read_table
 from tests.report_fixture import NETWORKS, ROOT, build
 
 EVIL = "\"><script>alert('x')</script><img src=x onerror=alert(1)>&amp;{{ 7 * 191 }}"
@@ -84,8 +85,8 @@ def blank(spec, frame, study, title, *, narrow):
 
 
 def leave_undrawn(patch):
-    patch.setattr(figures, "render", blank)
-    patch.setattr(figures, "render_pdf", lambda spec, frame, study, title: b"%PDF")
+    patch.setattr(base, "render", blank)
+    patch.setattr(base, "render_pdf", lambda spec, frame, study, title: b"%PDF")
 
 
 DRAWN = ("models_ranked", "mis_against_his", "depth")
@@ -93,13 +94,11 @@ DRAWN = ("models_ranked", "mis_against_his", "depth")
 
 def draw_few(patch):
     """Only DRAWN are drawn: test_figures draws them all, and each takes most of a second in its three forms."""
-    svg, pdf = figures.render, figures.render_pdf
+    svg, pdf = base.render, base.render_pdf
     leave_undrawn(patch)
-    blank_pdf = figures.render_pdf
-    patch.setattr(
-        figures, "render", lambda spec, *rest, **how: (svg if spec.name in DRAWN else blank)(spec, *rest, **how)
-    )
-    patch.setattr(figures, "render_pdf", lambda spec, *rest: (pdf if spec.name in DRAWN else blank_pdf)(spec, *rest))
+    blank_pdf = base.render_pdf
+    patch.setattr(base, "render", lambda spec, *rest, **how: (svg if spec.name in DRAWN else blank)(spec, *rest, **how))
+    patch.setattr(base, "render_pdf", lambda spec, *rest: (pdf if spec.name in DRAWN else blank_pdf)(spec, *rest))
 
 
 @pytest.fixture
@@ -321,7 +320,7 @@ def test_margins_that_are_not_of_the_very_task_are_named_so(tmp_path, undrawn):
 
 def test_a_page_that_is_too_large_is_refused_with_the_keys_to_lower(tmp_path, undrawn, monkeypatch):
     monkeypatch.setattr(template, "MOST_BYTES", 100_000)
-    with pytest.raises(StudyError, match=r"report\.html would have .* MB, at most 0 are allowed.*report\.n_pictures"):
+    with pytest.raises(InputError, match=r"report\.html would have .* MB, at most 0 are allowed.*report\.n_pictures"):
         build_page(tmp_path)
     assert not (tmp_path / "report.html").exists()
 
@@ -413,7 +412,7 @@ def test_long_tables_are_cut_and_say_where_the_rest_is():
 
 
 def test_a_missing_column_is_named():
-    with pytest.raises(StudyError, match=r"t\.csv: column top1 is missing; it has model"):
+    with pytest.raises(InputError, match=r"t\.csv: column top1 is missing; it has model"):
         cells.make_table(pd.DataFrame({"model": ["a"]}), "c", {"top1": ("top-1", cells.count)}, file="t.csv")
 
 
@@ -442,9 +441,9 @@ def test_numbers_are_shown_as_people_write_them():
 def test_a_caption_without_title_or_file_is_an_error_that_names_it(tmp_path):
     environment = template.make_environment(tmp_path)
     (tmp_path / "a.md").write_text("no title\n")
-    with pytest.raises(StudyError, match=r"a\.md: the first line is 'no title'"):
+    with pytest.raises(InputError, match=r"a\.md: the first line is 'no title'"):
         views.read_caption(tmp_path / "a.md", environment, {})
-    with pytest.raises(StudyError, match=r"b\.md: no such file"):
+    with pytest.raises(InputError, match=r"b\.md: no such file"):
         views.read_caption(tmp_path / "b.md", environment, {})
 
 

@@ -7,8 +7,8 @@ import re
 import pytest
 from ruamel.yaml import YAML
 
-from stages.errors import StudyError
-from stages.pipeline.params import keys, load_params
+from interpretability.errors import InputError
+from study.params.whole import keys, load_params
 from tests.rules import ROOT
 
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
@@ -22,7 +22,7 @@ def flat(content, prefix=""):
 
 
 def problems(study, **changes):
-    with pytest.raises(StudyError) as caught:
+    with pytest.raises(InputError) as caught:
         load_params(study.params(**changes))
     return str(caught.value)
 
@@ -73,7 +73,7 @@ def test_a_leading_zero_is_decimal_as_in_yaml_1_2(study):
 @pytest.mark.parametrize("written", ["no", "yes", "on", "Off", "n"])
 def test_a_yaml_1_1_truth_value_is_text_and_so_refused(study, written):
     path = edited(study, "drop_first_last: .*", f"drop_first_last: {written}")
-    with pytest.raises(StudyError, match=rf"units.drop_first_last is '{written}' \(str\), it must be true or false"):
+    with pytest.raises(InputError, match=rf"units.drop_first_last is '{written}' \(str\), it must be true or false"):
         load_params(path)
 
 
@@ -93,7 +93,7 @@ def test_an_unknown_key_without_a_near_one_lists_what_is_known(study):
 
 def test_a_missing_key_is_named(study):
     path = edited(study, "n_tasks: 2", "# left out")
-    with pytest.raises(StudyError, match=r"tasks\.n_tasks is missing; studies/synthetic\.yaml shows every key"):
+    with pytest.raises(InputError, match=r"tasks\.n_tasks is missing; studies/synthetic\.yaml shows every key"):
         load_params(path)
 
 
@@ -143,7 +143,7 @@ def test_a_value_out_of_range_is_refused(study, change, told):
 
 def test_an_unquoted_null_says_how_to_write_the_backend(study):
     path = edited(study, "- 'null'", "- null")
-    with pytest.raises(StudyError, match=r"scores\.backends\[3\] is None .* write it in quotes: 'null'"):
+    with pytest.raises(InputError, match=r"scores\.backends\[3\] is None .* write it in quotes: 'null'"):
         load_params(path)
 
 
@@ -213,7 +213,7 @@ def test_all_problems_are_told_at_once(study):
 
 
 def test_a_missing_file_says_where_to_get_one(tmp_path):
-    with pytest.raises(StudyError, match=r"nothing\.yaml: no such file\. Copy one of studies/\*\.yaml there"):
+    with pytest.raises(InputError, match=r"nothing\.yaml: no such file\. Copy one of studies/\*\.yaml there"):
         load_params(tmp_path / "nothing.yaml")
 
 
@@ -221,7 +221,7 @@ def test_a_missing_file_says_where_to_get_one(tmp_path):
 def test_what_is_no_yaml_is_refused_with_the_name_of_the_file(tmp_path, content):
     path = tmp_path / "odd.yaml"
     path.write_bytes(content)
-    with pytest.raises(StudyError, match=r"odd\.yaml is not valid YAML"):
+    with pytest.raises(InputError, match=r"odd\.yaml is not valid YAML"):
         load_params(path)
 
 
@@ -229,5 +229,5 @@ def test_what_is_no_yaml_is_refused_with_the_name_of_the_file(tmp_path, content)
 def test_a_file_without_keys_is_refused(tmp_path, content):
     path = tmp_path / "odd.yaml"
     path.write_text(content)
-    with pytest.raises(StudyError, match=r"the file is .* it must hold keys and values"):
+    with pytest.raises(InputError, match=r"the file is .* it must hold keys and values"):
         load_params(path)

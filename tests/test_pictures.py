@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.errors import StudyError
-from stages.pipeline import pictures
-from stages.pipeline.pictures import check_unchanged, decode, open_images, rows_in_batches
-from stages.pipeline.sources import Member, Source, list_folder
+from interpretability.errors import InputError
+from interpretability.images import decode
+from study.images import finding, manifest, sources
+from study.images.manifest import check_unchanged, open_images, rows_in_batches
+from study.images.sources import Member, Source, list_folder
 from tests.conftest import encoded
 
 
 def inspect(root, name):
-    return pictures.inspect(Source("folder", root), Member(name, os.path.basename(os.path.dirname(name))))
+    return finding.inspect(Source("folder", root), Member(name, os.path.basename(os.path.dirname(name))))
 
 
 RED, WHITE = [255, 0, 0], [255, 255, 255]
@@ -196,7 +197,7 @@ def test_a_file_that_may_not_be_read_says_why(tmp_path, monkeypatch):
     def refuse(self):
         raise PermissionError(13, "Permission denied", str(self))
 
-    monkeypatch.setattr(pictures.Path, "read_bytes", refuse)
+    monkeypatch.setattr(manifest.Path, "read_bytes", refuse)
     assert inspect(tmp_path, "a.jpg").reason == "cannot be read (Permission denied)"
 
 
@@ -287,7 +288,7 @@ def test_a_name_that_is_no_utf_8_is_rejected_by_a_readable_name(tmp_path):
 
 
 def root_of(text):
-    return pictures.open_source("folder", text).root
+    return sources.open_source("folder", text).root
 
 
 def test_the_folder_of_the_variable_goes_first(tmp_path, monkeypatch):
@@ -299,12 +300,12 @@ def test_the_folder_of_the_variable_goes_first(tmp_path, monkeypatch):
 
 
 def test_a_missing_folder_is_told_with_its_setting(tmp_path, monkeypatch):
-    with pytest.raises(StudyError, match=r"neither the variable MIS_IMAGES nor images\.root in params\.yaml names one"):
+    with pytest.raises(InputError, match=r"neither the variable MIS_IMAGES nor images\.root in params\.yaml names one"):
         root_of("")
-    with pytest.raises(StudyError, match=r"/gone does not exist or is no folder; correct images\.root in params\.yaml"):
+    with pytest.raises(InputError, match=r"/gone does not exist or is no folder; correct images\.root in params\.yaml"):
         root_of(str(tmp_path / "gone"))
     monkeypatch.setenv("MIS_IMAGES", str(tmp_path / "away"))
-    with pytest.raises(StudyError, match="/away does not exist or is no folder; correct the variable MIS_IMAGES"):
+    with pytest.raises(InputError, match="/away does not exist or is no folder; correct the variable MIS_IMAGES"):
         root_of(str(tmp_path))
 
 
@@ -337,7 +338,7 @@ def test_a_changed_file_is_an_error_with_the_command_that_rebuilds(folder_study)
     name = images.manifest["path"][4]
     (root / name).write_bytes((root / images.manifest["path"][5]).read_bytes())
     check_unchanged(images)  # it is still there
-    with pytest.raises(StudyError, match=rf"{name} has changed since the manifest .*: dvc repro --force images && dvc"):
+    with pytest.raises(InputError, match=rf"{name} has changed since the manifest .*: dvc repro --force images && dvc"):
         images.pixels(4)
     images.pixels(5)
 
@@ -347,9 +348,9 @@ def test_a_removed_file_is_an_error_with_the_command_that_rebuilds(folder_study)
     images = open_images(study.folder / "images", str(root))
     name = images.manifest["path"][4]
     (root / name).unlink()
-    with pytest.raises(StudyError, match=rf"{name} is gone from the image folder .*: dvc repro --force images && dvc"):
+    with pytest.raises(InputError, match=rf"{name} is gone from the image folder .*: dvc repro --force images && dvc"):
         images.pixels(4)
-    with pytest.raises(StudyError, match=rf"{name} is gone from the .* \(1 of 20 pictures are\)\. .*--force images"):
+    with pytest.raises(InputError, match=rf"{name} is gone from the .* \(1 of 20 pictures are\)\. .*--force images"):
         check_unchanged(images)
 
 

@@ -13,10 +13,12 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from stages.science import preprocessing, similarity
-from stages.science.device_selection import DeviceExtremes, DeviceMoments
-from stages.science.preprocessing import Preprocessing
-from stages.science.units import Capture, find_layers
+from interpretability.extremes.on_gpu import DeviceExtremes, DeviceMoments
+from interpretability.networks import preprocessing
+from interpretability.networks.capture import Capture
+from interpretability.networks.layers import find_layers
+from interpretability.networks.preprocessing import Preprocessing
+from interpretability.similarity import registry
 from tests import random_weights as given
 
 TYPES = ("Conv", "Linear", "BatchNorm", "LayerNorm", "GroupNorm")
@@ -98,7 +100,7 @@ def test_pictures_are_normalised_where_they_are(mode):
 
 @pytest.mark.parametrize("name", ["lpips-alex", "lpips-vgg", "lpips-squeeze", "dists"])
 def test_features_are_compared_where_they_are(mode, name):
-    backend = similarity.create(name, given.context(), check=False)
+    backend = registry.create(name, given.context(), check=False)
     # what depends on the values of weights is found before they are fake
     heads, _ = getattr(backend, "_heads", []), getattr(backend, "_weights", None)
     moved(mode, backend.model)

@@ -5,19 +5,20 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from stages import plan
-from stages.errors import StudyError
-from stages.science import agreement, ceiling, planning, studies
-from stages.science.randomness import generator
+from interpretability.design import drawn_studies, precision
+from interpretability.errors import InputError
+from interpretability.people import agreement, noise
+from interpretability.randomness import generator
+from tools import plan_answers
 
-SMALL = studies.Design(n_models=4, n_units=30)
+SMALL = drawn_studies.Design(n_models=4, n_units=30)
 
 
 def test_power_analysis_of_imi():
     # appendix A.5: difference .10, SD .15, alpha .05 / 5, power .95: 86 units. One less for d rounded to .67
-    assert planning.power_units() == 86
-    assert planning.power_units(effect=0.67) == 85
-    assert planning.power_units(effect=-2 / 3) == 86
+    assert precision.power_units() == 86
+    assert precision.power_units(effect=0.67) == 85
+    assert precision.power_units(effect=-2 / 3) == 86
     # the noncentral t by hand: 86 units count as 86 * 3 / pi
     for n, enough in ((86, True), (85, False)):
         effective = n * 3 / np.pi
@@ -25,39 +26,39 @@ def test_power_analysis_of_imi():
         limit = stats.t.ppf(0.995, 2 * effective - 2)
         power = stats.nct.sf(limit, 2 * effective - 2, shift) + stats.nct.cdf(-limit, 2 * effective - 2, shift)
         assert bool(power >= 0.95) is enough
-    with pytest.raises(StudyError, match="alpha 0"):
-        planning.power_units(alpha=0)
+    with pytest.raises(InputError, match="alpha 0"):
+        precision.power_units(alpha=0)
 
 
 def test_a_test_of_that_many_units_finds_the_difference_as_often_as_promised():
     draw = generator(0, "power")
     # d = 1.2, alpha .05: simulated power of the Mann-Whitney test against what the plan says
-    n = planning.power_units(effect=1.2, alpha=0.05, power=0.8)
+    n = precision.power_units(effect=1.2, alpha=0.05, power=0.8)
     found = [stats.mannwhitneyu(draw.normal(size=n), draw.normal(1.2, size=n)).pvalue < 0.05 for _ in range(400)]
     # standard error .02
     assert np.mean(found) == pytest.approx(0.8, abs=0.06)
 
 
 def test_expected_widths_are_those_of_the_statistics_of_drawn_studies():
-    row = planning.expected(SMALL, 3, 2, 40, 0.95)
+    row = precision.expected(SMALL, 3, 2, 40, 0.95)
     widths, limits = [], []
     for number in range(2):
         draw = generator(3, "plan", number)
-        units = studies.units_frame(studies.draw_study(SMALL, draw), 6.25)
-        limits.append(ceiling.analytic_ceiling(units["his"], units["n_responses"]))
+        units = drawn_studies.units_frame(drawn_studies.draw_study(SMALL, draw), 6.25)
+        limits.append(noise.analytic_ceiling(units["his"], units["n_responses"]))
         found = agreement.unit_agreement(units, False, 40, 0.95, generator(0, "other"))
         widths.append(found["pearson_high"] - found["pearson_low"])
     assert row["ceiling"] == pytest.approx(np.median(limits))
     assert row["agreement_width"] == pytest.approx(np.median(widths), rel=0.3)
     # 30 units * 30 answers / 30 trials (a network has no more units) = 30 people of each of four networks
     assert (row["n_people"], row["n_split"], row["n_units"]) == (120, 20, 30)
-    assert list(row) == planning.COLUMNS
-    assert planning.expected(SMALL, 3, 2, 40, 0.95) == row
+    assert list(row) == precision.COLUMNS
+    assert precision.expected(SMALL, 3, 2, 40, 0.95) == row
 
 
 def test_more_units_and_answers_narrow_every_interval():
-    few = planning.expected(SMALL, 0, 4, 60, 0.95)
-    many = planning.expected(studies.Design(n_models=4, n_units=270, n_responses=60), 0, 4, 60, 0.95)
+    few = precision.expected(SMALL, 0, 4, 60, 0.95)
+    many = precision.expected(drawn_studies.Design(n_models=4, n_units=270, n_responses=60), 0, 4, 60, 0.95)
     for name in ("slope", "agreement", "his", "ceiling"):
         assert many[f"{name}_width"] < 0.6 * few[f"{name}_width"], name
     assert many["ceiling"] > few["ceiling"]
@@ -65,33 +66,33 @@ def test_more_units_and_answers_narrow_every_interval():
 
 def test_search_ends_at_the_wanted_width():
     seen = []
-    row = planning.units_for_width(SMALL, "agreement", 0.15, 0, 4, 60, 0.95, seen.append)
+    row = precision.units_for_width(SMALL, "agreement", 0.15, 0, 4, 60, 0.95, seen.append)
     assert row["agreement_width"] <= 0.15 * 1.02
-    assert len(seen) <= planning._MOST_STEPS
-    less = planning.expected(studies.Design(n_models=4, n_units=int(row["n_units"] * 0.7)), 0, 4, 60, 0.95)
+    assert len(seen) <= precision._MOST_STEPS
+    less = precision.expected(drawn_studies.Design(n_models=4, n_units=int(row["n_units"] * 0.7)), 0, 4, 60, 0.95)
     assert less["agreement_width"] > 0.15
 
 
 def test_search_goes_by_the_square_root_and_then_by_the_last_two_trials():
     # half the width: four times the units; then a slope of -1/4 in logarithms: another 16 times
-    assert planning._next_units({50: 0.2}, 0.1) == 200
-    assert planning._next_units({50: 0.4, 800: 0.2}, 0.1) == 12_800
-    assert planning._next_units({50: 0.101}, 0.1) == 50
-    assert planning._next_units({50: 0.2}, 1e-9) == planning.MOST_UNITS
-    assert planning._next_units({50: 0.2}, 1e9) == planning.FEWEST_UNITS
+    assert precision._next_units({50: 0.2}, 0.1) == 200
+    assert precision._next_units({50: 0.4, 800: 0.2}, 0.1) == 12_800
+    assert precision._next_units({50: 0.101}, 0.1) == 50
+    assert precision._next_units({50: 0.2}, 1e-9) == precision.MOST_UNITS
+    assert precision._next_units({50: 0.2}, 1e9) == precision.FEWEST_UNITS
 
 
 def test_what_cannot_be_planned_is_an_error(monkeypatch):
-    with pytest.raises(StudyError, match="no plan for 'mis'; allowed are slope, agreement, his, ceiling"):
-        planning.units_for_width(SMALL, "mis", 0.1, 0, 1, 10, 0.95)
-    with pytest.raises(StudyError, match="wanted width is 0"):
-        planning.units_for_width(SMALL, "his", 0.0, 0, 1, 10, 0.95)
-    single = studies.Design(n_models=2, n_units=10, n_responses=1)
-    with pytest.raises(StudyError, match="interval of ceiling is not defined with 10 units"):
-        planning.units_for_width(single, "ceiling", 0.1, 0, 1, 10, 0.95)
-    monkeypatch.setattr(planning, "MOST_UNITS", 60)
-    with pytest.raises(StudyError, match=r"stays wider than 0.001: .* with 60 units of each of 4 networks"):
-        planning.units_for_width(SMALL, "his", 0.001, 0, 1, 10, 0.95)
+    with pytest.raises(InputError, match="no plan for 'mis'; allowed are slope, agreement, his, ceiling"):
+        precision.units_for_width(SMALL, "mis", 0.1, 0, 1, 10, 0.95)
+    with pytest.raises(InputError, match="wanted width is 0"):
+        precision.units_for_width(SMALL, "his", 0.0, 0, 1, 10, 0.95)
+    single = drawn_studies.Design(n_models=2, n_units=10, n_responses=1)
+    with pytest.raises(InputError, match="interval of ceiling is not defined with 10 units"):
+        precision.units_for_width(single, "ceiling", 0.1, 0, 1, 10, 0.95)
+    monkeypatch.setattr(precision, "MOST_UNITS", 60)
+    with pytest.raises(InputError, match=r"stays wider than 0.001: .* with 60 units of each of 4 networks"):
+        precision.units_for_width(SMALL, "his", 0.001, 0, 1, 10, 0.95)
 
 
 # ---- the command
@@ -100,27 +101,27 @@ def test_what_cannot_be_planned_is_an_error(monkeypatch):
 def test_command_prints_and_writes_one_row_a_combination(tmp_path, capsys):
     out = tmp_path / "plan.csv"
     few = ["--networks=3", "--studies=1", "--bootstrap=10"]
-    plan.main(["--units=20,30", "--responses=5,10.5", *few, f"--out={out}"])
+    plan_answers.main(["--units=20,30", "--responses=5,10.5", *few, f"--out={out}"])
     table = pd.read_csv(out)
-    assert list(table.columns) == planning.COLUMNS
+    assert list(table.columns) == precision.COLUMNS
     assert table[["n_units", "n_responses"]].to_numpy().tolist() == [[20, 5], [20, 10.5], [30, 5], [30, 10.5]]
     assert table.notna().all().all()
     shown = capsys.readouterr().out
     assert "agreement" in shown
     assert "half of the interval's expected width" in shown
-    design = studies.Design(n_models=3, n_units=20, n_responses=5)
-    expected = planning.expected(design, 0, 1, 10, 0.95)
+    design = drawn_studies.Design(n_models=3, n_units=20, n_responses=5)
+    expected = precision.expected(design, 0, 1, 10, 0.95)
     assert table.iloc[0].to_dict() == pytest.approx(expected, rel=1e-5)
 
 
 def test_command_searches_and_says_what_it_found(capsys, caplog):
-    plan.main(["--target-width=0.4", "--networks=3", "--units=30", "--studies=1", "--bootstrap=10"])
+    plan_answers.main(["--target-width=0.4", "--networks=3", "--units=30", "--studies=1", "--bootstrap=10"])
     assert "no wider than 0.4: about" in caplog.text
     assert capsys.readouterr().out
 
 
 def test_command_prints_the_power_analysis(capsys):
-    plan.main(["--power"])
+    plan_answers.main(["--power"])
     assert capsys.readouterr().out.startswith("86 units of each of two networks")
 
 
@@ -136,10 +137,10 @@ def test_command_prints_the_power_analysis(capsys):
 )
 def test_wrong_options_say_what_is_allowed(option, message, capsys):
     with pytest.raises(SystemExit):
-        plan.main([option])
+        plan_answers.main([option])
     assert message in capsys.readouterr().err
 
 
 def test_impossible_study_is_refused():
-    with pytest.raises(StudyError, match="agreement is 2; allowed are -1 to 1"):
-        plan.main(["--agreement=2"])
+    with pytest.raises(InputError, match="agreement is 2; allowed are -1 to 1"):
+        plan_answers.main(["--agreement=2"])

@@ -11,9 +11,9 @@ import pytest
 import vl_convert
 from ruamel.yaml import YAML
 
-from stages import plots_page
-from stages.errors import StudyError
+from interpretability.errors import InputError
 from tests.rules import ROOT
+from tools import plots_page
 
 PLOTS = {
     name: plot
@@ -70,23 +70,23 @@ def test_library_goes_into_the_page_in_its_own_scope():
 
 @pytest.mark.parametrize("script", ["</script>", "a <!-- b", "'{plot_divs}'"])
 def test_library_that_would_break_the_page_is_refused(script):
-    with pytest.raises(StudyError, match="no page can carry inline"):
+    with pytest.raises(InputError, match="no page can carry inline"):
         plots_page.with_library(PAGE, script)
 
 
 def test_page_without_a_place_for_the_library_is_refused():
-    with pytest.raises(StudyError, match="0 places <!-- drawing library -->"):
+    with pytest.raises(InputError, match="0 places <!-- drawing library -->"):
         plots_page.with_library("{plot_divs}", "")
 
 
 def test_missing_package_names_the_way_out(monkeypatch):
     monkeypatch.setitem(sys.modules, "vl_convert", None)
-    with pytest.raises(StudyError, match="Run `make plots`"):
+    with pytest.raises(InputError, match="Run `make plots`"):
         plots_page.library()
 
 
 def test_other_folder_is_refused(tmp_path):
-    with pytest.raises(StudyError, match=r"page\.html: no such file"):
+    with pytest.raises(InputError, match=r"page\.html: no such file"):
         plots_page.main(["--dvc", str(tmp_path / ".dvc")])
 
 

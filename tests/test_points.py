@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.science import points
+from interpretability.analysis import machine_beside_human
 
 
 def annotated_units(n=40, model="m", condition="natural", backend="b", start=0):
@@ -20,7 +20,7 @@ def annotated_units(n=40, model="m", condition="natural", backend="b", start=0):
 
 def test_points_of_networks_are_unweighted_means_over_units():
     table = pd.concat([annotated_units(4), annotated_units(2, condition="hard85", start=10)])
-    found = points.model_points(table, 0.95).set_index("condition")
+    found = machine_beside_human.model_points(table, 0.95).set_index("condition")
     assert found["n_units"].to_dict() == {"natural": 4, "hard85": 2}
     # 0, .01, .02, .03; .10, .11
     assert found["mis_mean"].round(6).to_dict() == {"natural": 0.015, "hard85": 0.105}
@@ -31,17 +31,17 @@ def test_points_of_networks_are_unweighted_means_over_units():
 
 
 def test_bins_leave_out_the_calibration_split_and_are_of_equal_count():
-    found = points.his_bins(annotated_units(40), 0.95)
+    found = machine_beside_human.his_bins(annotated_units(40), 0.95)
     # 36 units outside the split: seven bins of five or six
     assert found["n"].tolist() == [6, 5, 5, 5, 5, 5, 5]
     np.testing.assert_allclose(found["his_mean"], found["mis_mean"])
     assert found["mis_mean"].is_monotonic_increasing
-    assert points.his_bins(annotated_units(4), 0.95).empty
+    assert machine_beside_human.his_bins(annotated_units(4), 0.95).empty
 
 
 def test_units_come_in_the_order_of_the_similarities():
     table = pd.concat([annotated_units(2, backend="z"), annotated_units(2, backend="a")]).iloc[::-1]
-    assert points.unit_points(table.iloc[[3, 2, 1, 0]])["backend"].tolist() == ["z", "z", "a", "a"]
+    assert machine_beside_human.unit_points(table.iloc[[3, 2, 1, 0]])["backend"].tolist() == ["z", "z", "a", "a"]
 
 
 def no_extremes():
@@ -50,18 +50,18 @@ def no_extremes():
 
 def test_without_annotated_extremes_groups_are_chosen_among_the_annotated_units():
     table = annotated_units(50)
-    units = points.group_units(table, no_extremes(), 20, seed=0)
-    found = points.groups(units, 0.95).set_index(["model", "group"])
+    units = machine_beside_human.group_units(table, no_extremes(), 20, seed=0)
+    found = machine_beside_human.groups(units, 0.95).set_index(["model", "group"])
     # 45 units outside the split, a tenth is 4: the lowest are 0, 1, 2, 3, the highest 45 to 48 (49 is in the split)
     assert found.loc[("m", "hardest"), "mis_mean"] == pytest.approx(0.015)
     assert found.loc[("m", "easiest"), "mis_mean"] == pytest.approx(0.465)
     assert found["n_units"].tolist() == [4] * 6
-    assert set(found["chosen"]) == {points.AFTER}
+    assert set(found["chosen"]) == {machine_beside_human.AFTER}
     random = units[units["group"] == "random"]
     assert random["mis"].between(0.04, 0.44).all()
     assert not random["unit"].isin([9, 19, 29, 39]).any()
     # the same draw every time
-    pd.testing.assert_frame_equal(units, points.group_units(table.iloc[::-1], no_extremes(), 20, seed=0))
+    pd.testing.assert_frame_equal(units, machine_beside_human.group_units(table.iloc[::-1], no_extremes(), 20, seed=0))
 
 
 def test_groups_that_people_were_asked_about_come_first():
@@ -69,19 +69,21 @@ def test_groups_that_people_were_asked_about_come_first():
     extreme = pd.DataFrame(
         {"model": "m", "layer": "l", "unit": [*range(20, 24), *range(30, 34)], "end": ["easiest"] * 4 + ["hardest"] * 4}
     )
-    found = points.groups(points.group_units(table, extreme, 20, seed=0), 0.95).set_index(["model", "group"])
-    assert found.loc[("m", "easiest"), ["n_units", "chosen"]].tolist() == [4, points.BEFORE]
+    found = machine_beside_human.groups(machine_beside_human.group_units(table, extreme, 20, seed=0), 0.95).set_index(
+        ["model", "group"]
+    )
+    assert found.loc[("m", "easiest"), ["n_units", "chosen"]].tolist() == [4, machine_beside_human.BEFORE]
     assert found.loc[("m", "easiest"), "his_mean"] == pytest.approx(0.215)
     assert found.loc[("m", "random"), "n_units"] == 42
 
 
 def test_networks_with_few_annotated_units_have_no_groups():
-    assert points.group_units(annotated_units(11), no_extremes(), 20, seed=0).empty
+    assert machine_beside_human.group_units(annotated_units(11), no_extremes(), 20, seed=0).empty
 
 
 def test_conover_between_groups():
-    units = points.group_units(annotated_units(50), no_extremes(), 20, seed=0)
-    found = points.group_tests(units)
+    units = machine_beside_human.group_units(annotated_units(50), no_extremes(), 20, seed=0)
+    found = machine_beside_human.group_tests(units)
     assert found[["first", "second"]].to_numpy().tolist() == [
         ["easiest", "hardest"], ["easiest", "random"], ["hardest", "random"],
     ]  # fmt: skip
@@ -94,10 +96,10 @@ def test_layers_against_depth_by_network():
     table["layer"] = [f"l{i // 2}" for i in range(8)]
     table["depth"] = [0.2, 0.2, 0.4, 0.4, 0.6, 0.6, 0.8, 0.8]
     table["layer_index"] = [1, 1, 2, 2, 3, 3, 4, 4]
-    layers = points.his_layers(pd.concat([table, annotated_units(5, condition="hard85")]))
+    layers = machine_beside_human.his_layers(pd.concat([table, annotated_units(5, condition="hard85")]))
     assert layers["n_units"].tolist() == [2] * 4
     np.testing.assert_allclose(layers["his_mean"], [0.005, 0.025, 0.045, 0.065])
-    found = points.his_depth(layers)
+    found = machine_beside_human.his_depth(layers)
     assert found[["n_layers", "spearman", "stars"]].to_numpy().tolist() == [[4, 1.0, "***"]]
 
 
@@ -110,7 +112,7 @@ def test_pairs_join_on_the_unit_and_find_the_easy_condition():
             annotated_units(1, condition="hard95_synthetic").assign(his=0.4),
         ]
     )
-    found = points.unit_pairs(table[["model", "layer", "unit", "condition", "his"]], table)
+    found = machine_beside_human.unit_pairs(table[["model", "layer", "unit", "condition", "his"]], table)
     pairs = found[["condition", "base", "unit", "his_base", "his"]].to_numpy().tolist()
     assert pairs == [
         ["hard95", "natural", 1, 0.01, 0.5],
@@ -124,15 +126,18 @@ def test_pairs_join_on_the_unit_and_find_the_easy_condition():
 
 def test_empty_tables_keep_their_columns():
     none = annotated_units(0)
-    units = points.unit_points(none)
-    assert list(units.columns) == points.UNIT_COLUMNS
+    units = machine_beside_human.unit_points(none)
+    assert list(units.columns) == machine_beside_human.UNIT_COLUMNS
     for found, columns in (
-        (points.model_points(units, 0.95), points.POINT_COLUMNS),
-        (points.his_bins(units, 0.95), points.BIN_COLUMNS),
-        (points.groups(points.group_units(units, no_extremes(), 5, 0), 0.95), points.GROUP_COLUMNS),
-        (points.his_layers(units), points.LAYER_COLUMNS),
-        (points.his_depth(points.his_layers(units)), points.DEPTH_COLUMNS),
-        (points.unit_pairs(units, units), points.PAIR_COLUMNS),
+        (machine_beside_human.model_points(units, 0.95), machine_beside_human.POINT_COLUMNS),
+        (machine_beside_human.his_bins(units, 0.95), machine_beside_human.BIN_COLUMNS),
+        (
+            machine_beside_human.groups(machine_beside_human.group_units(units, no_extremes(), 5, 0), 0.95),
+            machine_beside_human.GROUP_COLUMNS,
+        ),
+        (machine_beside_human.his_layers(units), machine_beside_human.LAYER_COLUMNS),
+        (machine_beside_human.his_depth(machine_beside_human.his_layers(units)), machine_beside_human.DEPTH_COLUMNS),
+        (machine_beside_human.unit_pairs(units, units), machine_beside_human.PAIR_COLUMNS),
     ):
         assert found.empty
         assert list(found.columns) == columns

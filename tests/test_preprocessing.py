@@ -10,9 +10,9 @@ from PIL import Image
 from timm.data import create_transform
 from torchvision.transforms import v2
 
-from stages.errors import StudyError
-from stages.pipeline.networks import resolve_preprocessing
-from stages.science.preprocessing import Preprocessing
+from interpretability.errors import InputError
+from interpretability.networks.preprocessing import Preprocessing
+from study.networks.building import resolve_preprocessing
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
 
@@ -91,13 +91,13 @@ def test_survives_json():
     ],
 )
 def test_what_is_wrong_is_named(changes, message):
-    with pytest.raises(StudyError, match=message):
+    with pytest.raises(InputError, match=message):
         given(**changes)
 
 
 def test_broken_json_names_the_row():
-    with pytest.raises(StudyError, match="resnet: preprocessing"):
+    with pytest.raises(InputError, match="resnet: preprocessing"):
         Preprocessing.parse('{"crop": ', "resnet")
-    with pytest.raises(StudyError, match="resnet: preprocessing"):
+    with pytest.raises(InputError, match="resnet: preprocessing"):
         Preprocessing.parse("[224]", "resnet")
     assert json.loads(given().dumps())["crop"] == 32

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.science import profiles
+from interpretability.analysis import profiles
 
 
 def layers_of(depths, scores, kind="Conv", model="m", widths=None):

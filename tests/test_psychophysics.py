@@ -10,12 +10,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from stages import asking, psychophysics
-from stages.errors import StudyError
-from stages.pipeline import questions
-from stages.pipeline.tables import KEY, read_parquet, sha256_file, write_json, write_parquet
+from interpretability.errors import InputError
+from interpretability.files import sha256_file
+from interpretability.schema import KEY
+from study.files.tables import read_parquet, write_json, write_parquet
+from study.people import asking, questions
 from tests import tiny_study
 from tests.rules import ROOT
+from tools import psychophysics
 
 SMALL = ["--units", "3", "--random", "2", "--responses", "6", "--trials", "5", "--models", "net"]
 ANNOTATED = [("net", "head", unit, "natural") for unit in range(4)]
@@ -180,7 +182,7 @@ def test_held_out_tasks_did_not_choose_their_unit(study, tmp_path):
     ],
 )
 def test_what_cannot_be_asked_is_refused_by_name(study, tmp_path, options, message):
-    with pytest.raises(StudyError, match=message):
+    with pytest.raises(InputError, match=message):
         export(study, tmp_path / "out", *options)
     assert not list(tmp_path.iterdir())
 
@@ -190,7 +192,7 @@ def test_all_networks_are_asked_about_only_if_they_are_few(study, monkeypatch):
     assert asking.chosen_models([], roster) == ["net", "other"]
     monkeypatch.setattr(asking, "MOST_MODELS", 1)
     with pytest.raises(
-        StudyError, match="the study has 2 networks, too many to ask about all; name some, as --models net,other"
+        InputError, match="the study has 2 networks, too many to ask about all; name some, as --models net,other"
     ):
         asking.chosen_models([], roster)
     assert asking.chosen_models(["other"], roster) == ["other"]
@@ -205,7 +207,7 @@ def test_wrong_numbers_are_refused(capsys):
 def test_nothing_is_overwritten_and_nothing_half_made_is_left(study, tmp_path, monkeypatch):
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").write_text("mine")
-    with pytest.raises(StudyError, match="full is there already and holds something"):
+    with pytest.raises(InputError, match="full is there already and holds something"):
         export(study, tmp_path / "full")
     monkeypatch.setattr(questions, "write_manifest", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -282,7 +284,7 @@ def test_answers_may_say_right_or_wrong_and_those_to_other_units_are_left_out(ex
     assert len(questions.read_responses(tmp_path / "b.csv", key)[0]) == len(units)
     assert heard == [f"b.csv: 1 of {len(units) + 1} answers are to units of no group and are left out"]
     extra.to_csv(tmp_path / "c.csv", index=False)
-    with pytest.raises(StudyError, match="none of its 1 answers is to a unit of the exported groups"):
+    with pytest.raises(InputError, match="none of its 1 answers is to a unit of the exported groups"):
         questions.read_responses(tmp_path / "c.csv", key)
 
 
@@ -300,7 +302,7 @@ def test_broken_answers_are_named_with_their_row(exported, tmp_path, column, val
     table = table.astype(str)
     table.loc[1, column] = value
     table.to_csv(tmp_path / "a.csv", index=False)
-    with pytest.raises(StudyError, match=message):
+    with pytest.raises(InputError, match=message):
         analyse(exported, tmp_path / "a.csv")
 
 
@@ -311,17 +313,17 @@ def test_few_answers_give_what_they_can_and_none_are_refused(exported, tmp_path,
     assert "net: too few groups with two answered units to compare" in capsys.readouterr().out
     assert (tmp_path / "out/tests.csv").read_text().count("\n") == 1
     table.head(0).to_csv(tmp_path / "b.csv", index=False)
-    with pytest.raises(StudyError, match=r"b\.csv has no rows"):
+    with pytest.raises(InputError, match=r"b\.csv has no rows"):
         analyse(exported, tmp_path / "b.csv")
 
 
 def test_missing_columns_and_files_say_what_is_needed(exported, tmp_path):
     pd.DataFrame({"question": ["q000001"], "who": ["a"]}).to_csv(tmp_path / "a.csv", index=False)
     with pytest.raises(
-        StudyError, match=r"needs the columns question, participant and choice \(or correct\); it has question, who"
+        InputError, match=r"needs the columns question, participant and choice \(or correct\); it has question, who"
     ):
         analyse(exported, tmp_path / "a.csv")
-    with pytest.raises(StudyError, match=r"study\.json: no such file. `python -m stages\.psychophysics export"):
+    with pytest.raises(InputError, match=r"study\.json: no such file. `python -m tools\.psychophysics export"):
         analyse(tmp_path, tmp_path / "a.csv")
 
 
@@ -329,5 +331,5 @@ def test_changed_key_is_refused(study, tmp_path):
     folder = export(study, tmp_path / "asked", "--no-pictures")
     text = (folder / "units.json").read_text()
     (folder / "units.json").write_text(text.replace('"answer": "top"', '"answer": "bottom"', 1))
-    with pytest.raises(StudyError, match=r"units\.json is missing or not the file that study\.json describes"):
+    with pytest.raises(InputError, match=r"units\.json is missing or not the file that study\.json describes"):
         questions.read_key(folder)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.science.randomness import combine, generator, key64, mix64, permutations, uniforms
+from interpretability.randomness import combine, generator, key64, mix64, permutations, uniforms
 
 
 def test_keys_are_the_same_on_every_machine():

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from stages.science import ranking
-from stages.science.randomness import generator
+from interpretability.analysis import ranking
+from interpretability.randomness import generator
 
 N_TASKS, SLOPE = 20, 6.25
 

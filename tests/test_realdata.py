@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 import torch
 
-from stages.loading import load_network
-from stages.pipeline import networks, pictures
-from stages.pipeline.tables import sha256_file
-from stages.science.units import check_independence, find_layers
+from interpretability import images
+from interpretability.files import sha256_file
+from interpretability.networks.capture import check_independence
+from interpretability.networks.layers import find_layers
+from study import errors
+from study.networks.building import load_network
 from tests.rules import ROOT
 
 REAL = ROOT.parent / "shared" / "realdata"
@@ -56,7 +58,7 @@ def photographs():
     table = pd.read_csv(REAL / "tables/images.csv")
     validation = table[table["source_repo"].str.contains("acuity")].sort_values("sha256").head(48)
     pixels = [
-        pictures.decode((REAL / "images" / path.removeprefix("images/")).read_bytes()) for path in validation["path"]
+        images.decode((REAL / "images" / path.removeprefix("images/")).read_bytes()) for path in validation["path"]
     ]
     return pixels, validation["class_index"].to_numpy()
 
@@ -84,5 +86,5 @@ def test_units_of_real_networks_belong_to_one_image(name, photographs, tmp_path)
 
 
 def test_a_wrong_digest_is_refused(tmp_path):
-    with pytest.raises(networks.StudyError, match="it is another file"):
+    with pytest.raises(errors.InputError, match="it is another file"):
         load_network({**row("squeezenet"), "sha256": "0" * 64}, tmp_path, ROOT / "data/external/code", seed=0)

@@ -6,10 +6,11 @@ import pandas as pd
 import timm
 import torch
 
-from stages import roster
-from stages.pipeline import networks
-from stages.science.units import find_layers
+from interpretability.networks.layers import find_layers
+from study.networks import building
+from study.networks.roster import read_roster
 from tests.rules import ROOT
+from tools import roster
 
 KINDS = ["Conv", "Linear", "BatchNorm", "LayerNorm", "GroupNorm"]
 
@@ -72,16 +73,16 @@ def test_what_does_not_construct_is_told_after_the_others_were_counted(study, me
 def test_a_network_made_for_another_size_sees_pictures_of_that_size():
     row = {"name": "dino", "constructor": "test_vit", "kwargs": json.dumps({"img_size": 96})}
     model = timm.create_model("test_vit", img_size=96)
-    found = networks.resolve_preprocessing(row, model)
+    found = building.resolve_preprocessing(row, model)
     assert found["crop"] == 96
-    usual = networks.resolve_preprocessing({**row, "kwargs": ""}, timm.create_model("test_vit"))
+    usual = building.resolve_preprocessing({**row, "kwargs": ""}, timm.create_model("test_vit"))
     assert usual["crop"] == 160
     assert found["mean"] == usual["mean"]
 
 
 def test_the_table_of_units_is_that_of_the_roster():
     folder = ROOT / "data/external/models"
-    listed = networks.read_roster(folder / "imagenet.csv")
+    listed = read_roster(folder / "imagenet.csv")
     listed = listed[~listed["constructor"].str.startswith("control:")].set_index("name")
     table = pd.read_csv(folder / "imagenet_units.csv", keep_default_na=False)
     assert table["model"].unique().tolist() == listed.index.tolist()

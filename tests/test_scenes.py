@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from stages.science import scenes
+from interpretability.synthetic import factors, scenes
 
 SIZE = 64
 PLAIN = {
@@ -36,7 +36,7 @@ def table(*rows: dict) -> pd.DataFrame:
 
 
 def drawn(n: int, **choices) -> pd.DataFrame:
-    return scenes.draw_factors(n, **{"seed": 0, "stream": "study", "n_categories": 24, **choices})
+    return factors.draw_factors(n, **{"seed": 0, "stream": "study", "n_categories": 24, **choices})
 
 
 def paint_mask(picture: np.ndarray) -> np.ndarray:
@@ -61,7 +61,7 @@ def test_seed_and_stream_change_every_column():
 
 def test_values_stay_in_their_ranges_and_use_all_levels():
     frame = drawn(3000)
-    for factor in scenes.FACTORS:
+    for factor in factors.FACTORS:
         for column in factor.columns:
             values = frame[column]
             if factor.levels:
@@ -78,20 +78,20 @@ def test_values_stay_in_their_ranges_and_use_all_levels():
 @pytest.mark.parametrize("stream", ["study", "validation"])
 def test_categories_prefer_the_same_values_in_every_stream(stream):
     frame = drawn(6000, stream=stream)
-    preferred = scenes.preferences(0, 24)
+    preferred = factors.preferences(0, 24)
     for name in ("texture", "shape", "object"):
-        factor = next(factor for factor in scenes.FACTORS if factor.name == name)
+        factor = next(factor for factor in factors.FACTORS if factor.name == name)
         # kept with probability 0.65, else one of 8 levels by chance: 0.65 + 0.35 / 8 = 0.694
         codes = (preferred[name].to_numpy() * 8).astype(int)[frame["category"]]
         assert np.mean(factor.codes(frame[name]) == codes) == pytest.approx(0.694, abs=0.03)
 
 
 def test_both_coordinates_of_a_position_are_kept_together():
-    frame, preferred = drawn(6000), scenes.preferences(0, 24)
-    position = scenes.FACTORS[-1]
+    frame, preferred = drawn(6000), factors.preferences(0, 24)
+    position = factors.FACTORS[-1]
     near = [
         np.abs(position.scaled(frame[column]) - preferred[column].to_numpy()[frame["category"]])
-        <= scenes.PREFERENCE_SPREAD
+        <= factors.PREFERENCE_SPREAD
         for column in position.columns
     ]
     # kept: 0.65; replaced and near by chance in one coordinate: at most 0.35 * 2 * 0.08
@@ -147,7 +147,7 @@ def test_the_category_does_not_show():
 
 
 def test_all_levels_look_different():
-    for name, levels in (("texture", scenes.TEXTURES), ("shape", scenes.SHAPES), ("object", scenes.OBJECTS)):
+    for name, levels in (("texture", factors.TEXTURES), ("shape", factors.SHAPES), ("object", factors.OBJECTS)):
         pictures = scenes.render(table(*({name: level} for level in levels)), SIZE).astype(int)
         for first in range(len(levels)):
             for second in range(first):
@@ -163,7 +163,7 @@ def test_shapes_and_objects_are_painted_in_the_hue(hue, thing):
     assert abs((measured - hue + 180) % 360 - 180) < 12
 
 
-@pytest.mark.parametrize("count", scenes.COUNTS)
+@pytest.mark.parametrize("count", factors.COUNTS)
 @pytest.mark.parametrize("shape", ["disc", "square", "heart"])
 def test_as_many_separate_shapes_as_the_count(count, shape):
     picture = scenes.render(table({"count": count, "shape": shape}), SIZE)[0]
@@ -205,9 +205,9 @@ def test_unknown_levels_and_tiny_pictures_are_refused():
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 2**31), ignored=st.sets(st.sampled_from(scenes.FACTOR_NAMES), max_size=7))
+@given(seed=st.integers(0, 2**31), ignored=st.sets(st.sampled_from(factors.FACTOR_NAMES), max_size=7))
 def test_factor_vectors_have_unit_length(seed, ignored):
-    vectors = scenes.factor_vectors(drawn(20, seed=seed), ignore=tuple(ignored))
+    vectors = factors.factor_vectors(drawn(20, seed=seed), ignore=tuple(ignored))
     assert vectors.dtype == np.float32
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-6)
 
@@ -235,19 +235,19 @@ def test_factor_vectors_have_unit_length(seed, ignored):
     ],
 )
 def test_likeness_of_two_scenes(first, second, likeness):
-    one, other = scenes.factor_vectors(table(first, second))
+    one, other = factors.factor_vectors(table(first, second))
     assert one @ other == pytest.approx(likeness, abs=1e-6)
 
 
 def test_an_ignored_factor_makes_no_difference_and_others_weigh_more():
     rows = table({}, {"frequency": 9.0}, {"texture": "noise"})
-    plain, faster, other = scenes.factor_vectors(rows, ignore=("frequency",))
+    plain, faster, other = factors.factor_vectors(rows, ignore=("frequency",))
     assert np.array_equal(plain, faster)
     assert plain @ other == pytest.approx(6 / 7, abs=1e-6)
     with pytest.raises(ValueError, match="size"):
-        scenes.factor_vectors(rows, ignore=("size",))
+        factors.factor_vectors(rows, ignore=("size",))
     with pytest.raises(ValueError, match="no factor"):
-        scenes.factor_vectors(rows, ignore=scenes.FACTOR_NAMES)
+        factors.factor_vectors(rows, ignore=factors.FACTOR_NAMES)
 
 
 def test_encoder_labels_of_a_hand_checked_scene():
@@ -255,7 +255,7 @@ def test_encoder_labels_of_a_hand_checked_scene():
         {"colour": 100.0, "orientation": 95.0, "frequency": 2.5, "position_x": 0.3, "position_y": 0.7},
         {"colour": 359.9, "orientation": 179.9, "frequency": 9.0, "count": 6, "object": "boat"},
     )
-    targets, sizes = scenes.encoder_targets(rows)
+    targets, sizes = factors.encoder_targets(rows)
     assert sizes == (8, 6, 4, 8, 8, 8, 6, 4)
     # hue 100 of 45-degree bins: 2; angle 95 of 30-degree bins: 3; left (0) and lower (1) half: 0 * 2 + 1
     assert targets[0].tolist() == [2, 3, 0, 0, 0, 0, 0, 1]
@@ -264,6 +264,6 @@ def test_encoder_labels_of_a_hand_checked_scene():
 
 
 def test_encoder_labels_stay_below_their_sizes_and_use_them_all():
-    targets, sizes = scenes.encoder_targets(drawn(2000))
+    targets, sizes = factors.encoder_targets(drawn(2000))
     assert targets.dtype == np.int64
     assert [sorted(set(column)) for column in targets.T] == [list(range(size)) for size in sizes]

@@ -8,33 +8,35 @@ import numpy as np
 import pytest
 import torch
 
-from stages import activations, counting, schedule
-from stages.errors import StudyError
-from stages.passes import Job
-from stages.pipeline import networks
-from stages.pipeline import store as stores
-from stages.pipeline.params import load_params
-from stages.science.selection import Extremes, Moments
+from interpretability.errors import InputError
+from interpretability.extremes.moments import Moments
+from interpretability.extremes.selection import Extremes
+from stages import activations
+from study.extraction import counting, forecast, grouping
+from study.extraction.job import Job
+from study.files import store
+from study.networks.roster import read_roster
+from study.params.whole import load_params
 
 
 def test_networks_of_a_pass_fit_into_memory_together():
     views, sizes = list("aabaa"), [3.0, 3.0, 1.0, 9.0, 2.0]
-    assert schedule.grouped(views, 8, sizes, 6.0) == [[0, 1], [3], [4, 2]], "the one that is too large runs alone"
-    assert schedule.grouped(views, 8, sizes, 100.0) == [[0, 1, 3, 4, 2]]
-    assert schedule.grouped(views, 2, sizes, 100.0) == [[0, 1], [3, 4], [2]]
+    assert grouping.grouped(views, 8, sizes, 6.0) == [[0, 1], [3], [4, 2]], "the one that is too large runs alone"
+    assert grouping.grouped(views, 8, sizes, 100.0) == [[0, 1, 3, 4, 2]]
+    assert grouping.grouped(views, 2, sizes, 100.0) == [[0, 1], [3, 4], [2]]
 
 
 def test_the_budget_is_that_of_the_variable_for_all_workers(monkeypatch):
     monkeypatch.setenv("MIS_WORKERS", "2")
-    monkeypatch.setattr(schedule, "run_jobs", lambda function, jobs, names: iter([(0, function(jobs[0]))]))
-    monkeypatch.setattr(schedule, "_free_memory", lambda: 80)
-    assert schedule.memory_budget() == 20, "half of what is free, for two workers"
+    monkeypatch.setattr(grouping, "run_jobs", lambda function, jobs, names: iter([(0, function(jobs[0]))]))
+    monkeypatch.setattr(grouping, "_free_memory", lambda: 80)
+    assert grouping.memory_budget() == 20, "half of what is free, for two workers"
     monkeypatch.setenv("MIS_MEMORY_GB", "3")
-    assert schedule.memory_budget() == 1.5 * 2**30
+    assert grouping.memory_budget() == 1.5 * 2**30
     for wrong in ("0", "-1", "much", "nan"):
         monkeypatch.setenv("MIS_MEMORY_GB", wrong)
-        with pytest.raises(StudyError, match=r"MIS_MEMORY_GB is .*, it must be a number of gigabytes above 0"):
-            schedule.memory_budget()
+        with pytest.raises(InputError, match=r"MIS_MEMORY_GB is .*, it must be a number of gigabytes above 0"):
+            grouping.memory_budget()
 
 
 def test_the_planned_memory_is_that_of_the_arrays():
@@ -43,12 +45,12 @@ def test_the_planned_memory_is_that_of_the_arrays():
     extremes.update(np.random.default_rng(0).normal(size=(batch, units)).astype(np.float32), np.arange(batch))
     held = extremes._buffers.nbytes + moments.bins.nbytes + moments.nonpositive.nbytes + 4 * batch * units
     final = 2 * (k + 1) * 8 * units
-    assert schedule.state_bytes(units, k, batch, on_device=False) == held + final
+    assert grouping.state_bytes(units, k, batch, on_device=False) == held + final
 
 
 def test_the_planned_files_have_the_size_of_those_that_are_written(finished_study):
     found = finished_study.folder / "activations" / "tiny.safetensors"
-    planned = schedule.extremes_bytes(14, 20)
+    planned = grouping.extremes_bytes(14, 20)
     assert 0 < found.stat().st_size - planned < 2500, "the header is not planned"
 
 
@@ -87,7 +89,7 @@ def test_the_plan_tells_what_would_run_and_computes_nothing(drawn_study, capsys,
     assert "2 networks, 28 units, 60 images; 0 networks are in the store, 2 would run in 2 passes on 1 workers" in told
     assert "pictures decoded 120 times, forward passes 120" in told
     assert "time: about" in told
-    assert not (stores.WorkStore.open().folder / "extremes").exists()
+    assert not (store.WorkStore.open().folder / "extremes").exists()
     monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "2")
     told = run_plan(drawn_study, capsys)
     assert "pass 1: 2 networks" in told
@@ -111,14 +113,14 @@ def test_the_speed_is_that_of_the_precision(drawn_study, monkeypatch):
 
     monkeypatch.setattr(torch.nn.Conv2d, "forward", forward)
     [job] = jobs_of(drawn_study)
-    rates = schedule._measure((job, 1e6))
+    rates = forecast._measure((job, 1e6))
     assert set(seen) == {torch.bfloat16}
     assert min(rates.decode, rates.flops) > 0
 
 
 def jobs_of(study):
     params = load_params(study.folder / "params.yaml")
-    roster = networks.read_roster(study.folder / "models" / "roster.csv").to_dict("records")
+    roster = read_roster(study.folder / "models" / "roster.csv").to_dict("records")
     return [Job(row, params, *[study.folder / each for each in ("images", "models", "code", "out")]) for row in roster]
 
 
@@ -133,16 +135,16 @@ def test_columns_that_are_kept_are_planned(drawn_study, capsys, monkeypatch):
     # all 6 units of a layer of one network and one unit of both, 60 images, 4 bytes each
     assert "and 1.92 kB of the columns that activations.keep names" in told
     jobs = jobs_of(drawn_study)
-    rows = schedule._counted(jobs, 60)
+    rows = grouping.costs(jobs, 60)
     assert [row["columns"] for row in rows] == [7 * 60 * 4, 60 * 4]
     assert rows[0]["memory"] - rows[1]["memory"] == 2 * 6 * 60 * 4, "twice, while they are written"
-    monkeypatch.setattr(schedule, "devices", lambda: ["cuda:0"])
-    assert len({row["memory"] for row in schedule._counted(jobs, 60)}) == 1, "columns are not in the memory of a GPU"
+    monkeypatch.setattr(grouping, "devices", lambda: ["cuda:0"])
+    assert len({row["memory"] for row in grouping.costs(jobs, 60)}) == 1, "columns are not in the memory of a GPU"
 
 
 def test_the_plan_warns_of_a_disk_that_is_too_small(drawn_study, capsys, monkeypatch):
     drawn_study.roster({"name": "net"})
     drawn_study.run_models()
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr(schedule.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(forecast.shutil, "disk_usage", lambda _: usage)
     assert "That is more than is free: point MIS_STORE to a larger disk" in run_plan(drawn_study, capsys)

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from stages import mis
-from stages.errors import StudyError
-from stages.pipeline.tables import KEY, read_parquet, write_json, write_parquet
-from stages.science import score
+from interpretability import mis
+from interpretability.errors import InputError
+from interpretability.schema import KEY
+from stages import mis as mis_stage
+from study.files.tables import read_parquet, write_json, write_parquet
 from tests import tiny_study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,7 +23,7 @@ MARGINS = hnp.arrays(np.float32, (3, 5), elements=st.floats(-4, 4, width=32))
 def test_scores_of_a_unit_by_hand():
     # slope ln 3: sigmoid(ln 3) = 3/4, sigmoid(0) = 1/2, sigmoid(-ln 3) = 1/4, sigmoid(ln 3 * 2) = 9/10
     margins = np.array([[1.0, 0.0, -1.0, 2.0]])
-    unit = score.unit_scores(margins, np.log(3)).iloc[0]
+    unit = mis.unit_scores(margins, np.log(3)).iloc[0]
     assert unit["mis"] == pytest.approx(0.6)  # (.75 + .5 + .25 + .9) / 4
     # squared deviations .0225 + .01 + .1225 + .09 = .245; / 3; root; / sqrt 4
     assert unit["mis_se"] == pytest.approx(np.sqrt(0.245 / 3) / 2)
@@ -34,20 +35,20 @@ def test_scores_of_a_unit_by_hand():
 
 def test_probability_saturates_without_overflow():
     with np.errstate(all="raise", under="ignore"):
-        assert score.probabilities(np.array([-1e30, 0.0, 1e30]), 1e4).tolist() == [0.0, 0.5, 1.0]
+        assert mis.probabilities(np.array([-1e30, 0.0, 1e30]), 1e4).tolist() == [0.0, 0.5, 1.0]
 
 
 def test_literal_slope_cannot_reach_the_scores_of_the_paper():
     # largest margin of cosine similarities is 4: sigmoid(0.64) = 0.6548
-    assert score.probabilities(np.array([4.0]), score.LITERAL_SLOPE)[0] == pytest.approx(0.6548, abs=1e-4)
+    assert mis.probabilities(np.array([4.0]), mis.LITERAL_SLOPE)[0] == pytest.approx(0.6548, abs=1e-4)
 
 
 def test_near_duplicates_are_counted_and_left_out_only_on_demand():
     margins = np.array([[1.0, -1.0, 3.0], [2.0, 2.0, 2.0], [1.0, 1.0, 1.0]])
-    near = score.near_mask(np.array([1, 2, 3]), np.array([2, 0, 2, 0, 1, 2]), 3)
+    near = mis.near_mask(np.array([1, 2, 3]), np.array([2, 0, 2, 0, 1, 2]), 3)
     assert near.tolist() == [[False, False, True], [True, False, True], [True, True, True]]
-    kept = score.unit_scores(margins, 1.0, near)
-    dropped = score.unit_scores(margins, 1.0, near, drop=True)
+    kept = mis.unit_scores(margins, 1.0, near)
+    dropped = mis.unit_scores(margins, 1.0, near, drop=True)
     assert kept["n_near"].tolist() == dropped["n_near"].tolist() == [1, 2, 3]
     assert kept["n_tasks"].tolist() == [3, 3, 3]
     assert dropped["n_tasks"].tolist() == [2, 1, 0]
@@ -58,7 +59,7 @@ def test_near_duplicates_are_counted_and_left_out_only_on_demand():
 
 
 def test_single_task_has_no_spread():
-    unit = score.unit_scores(np.array([[0.3]]), 2.0).iloc[0]
+    unit = mis.unit_scores(np.array([[0.3]]), 2.0).iloc[0]
     assert np.isnan(unit["mis_se"])
     assert np.isnan(unit["margin_sd"])
     assert unit["accuracy"] == 1.0
@@ -66,14 +67,14 @@ def test_single_task_has_no_spread():
 
 def test_units_beyond_one_block_are_scored_alike(monkeypatch):
     margins = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
-    whole = score.unit_scores(margins, 3.0)
-    monkeypatch.setattr(score, "_BLOCK", 3)
-    assert score.unit_scores(margins, 3.0).equals(whole)
+    whole = mis.unit_scores(margins, 3.0)
+    monkeypatch.setattr(mis, "_BLOCK", 3)
+    assert mis.unit_scores(margins, 3.0).equals(whole)
 
 
 def test_float32_margins_are_summed_in_double_precision():
     # in single precision 1e8 + 1 = 1e8, so the mean of (1e8, 1, -1e8) would come out as 0
-    unit = score.unit_scores(np.array([[1e8, 1.0, -1e8]], dtype=np.float32), 1.0).iloc[0]
+    unit = mis.unit_scores(np.array([[1e8, 1.0, -1e8]], dtype=np.float32), 1.0).iloc[0]
     assert unit["margin_mean"] == pytest.approx(1 / 3)
 
 
@@ -81,19 +82,19 @@ def test_missing_margin_is_an_error_that_names_it():
     margins = np.zeros((2, 3))
     margins[1, 2] = np.nan
     with pytest.raises(ValueError, match="row 1, task 2 is nan"):
-        score.unit_scores(margins, 1.0)
+        mis.unit_scores(margins, 1.0)
 
 
 def test_wrong_shapes_are_errors():
     with pytest.raises(ValueError, match="shape"):
-        score.unit_scores(np.zeros(3), 1.0)
+        mis.unit_scores(np.zeros(3), 1.0)
     with pytest.raises(ValueError, match="near"):
-        score.unit_scores(np.zeros((2, 3)), 1.0, np.zeros((2, 2), dtype=bool))
+        mis.unit_scores(np.zeros((2, 3)), 1.0, np.zeros((2, 2), dtype=bool))
 
 
 @given(MARGINS, st.floats(1e-3, 1e4))
 def test_turning_margins_round_mirrors_the_scores(margins, slope):
-    right, wrong = score.unit_scores(margins, slope), score.unit_scores(-margins, slope)
+    right, wrong = mis.unit_scores(margins, slope), mis.unit_scores(-margins, slope)
     np.testing.assert_allclose(right["mis"] + wrong["mis"], 1.0, atol=1e-12)
     np.testing.assert_allclose(right["accuracy"] + wrong["accuracy"], 1.0, atol=1e-12)
     np.testing.assert_allclose(right["mis_se"], wrong["mis_se"], atol=1e-9)
@@ -102,9 +103,9 @@ def test_turning_margins_round_mirrors_the_scores(margins, slope):
 @given(MARGINS)
 def test_score_lies_between_chance_and_accuracy_in_the_limit_of_slopes(margins):
     # slope to 0: every task at one half; slope to infinity: the hard decision
-    np.testing.assert_allclose(score.unit_scores(margins, 1e-12)["mis"], 0.5, atol=1e-9)
+    np.testing.assert_allclose(mis.unit_scores(margins, 1e-12)["mis"], 0.5, atol=1e-9)
     coarse = np.round(margins)
-    hard = score.unit_scores(coarse, 1e6)
+    hard = mis.unit_scores(coarse, 1e6)
     np.testing.assert_allclose(hard["mis"], hard["accuracy"], atol=1e-12)
 
 
@@ -126,16 +127,16 @@ def study(tmp_path_factory):
 def run_stage(study, out, **changes):
     tiny_study.write_params(out.parent / "params.yaml", ROOT, **changes)
     folders = {name: study / "data" / name for name in ("scores", "calibration")} | {"out": out}
-    mis.main([f"--params={out.parent / 'params.yaml'}", *(f"--{name}={path}" for name, path in folders.items())])
+    mis_stage.main([f"--params={out.parent / 'params.yaml'}", *(f"--{name}={path}" for name, path in folders.items())])
     return read_parquet(out / "units.parquet")
 
 
 def test_stage_scores_every_unit_of_every_backend_with_its_slope(study, tmp_path, monkeypatch):
     table = run_stage(study, tmp_path / "mis")
-    assert list(table.columns) == mis.ORDER
+    assert list(table.columns) == mis_stage.ORDER
     for backend, slope in (("oracle", 6.25), ("null", 1.5)):
         given = read_parquet(study / "data" / "scores" / f"{backend}.parquet")
-        expected = score.unit_scores(np.stack(given["margins"]), slope)
+        expected = mis.unit_scores(np.stack(given["margins"]), slope)
         rows = table[table["backend"] == backend].reset_index(drop=True)
         pd.testing.assert_frame_equal(rows[KEY], given[KEY])
         np.testing.assert_array_equal(rows["mis"], expected["mis"])
@@ -144,7 +145,7 @@ def test_stage_scores_every_unit_of_every_backend_with_its_slope(study, tmp_path
     assert len(split) == 6  # unit 3 of three layers, two backends
     assert set(split["model"]) == {"net"}
     # batches of another size hold the same rows
-    monkeypatch.setattr(mis, "_ROWS", 37)
+    monkeypatch.setattr(mis_stage, "_ROWS", 37)
     pd.testing.assert_frame_equal(run_stage(study, tmp_path / "again"), table)
 
 
@@ -155,13 +156,13 @@ def test_stage_leaves_near_duplicates_out_on_demand(study, tmp_path):
 
 
 def test_stage_needs_a_slope_and_scores_of_every_backend(study, tmp_path):
-    with pytest.raises(StudyError, match=r"no such file, but scores.backends names pixel"):
+    with pytest.raises(InputError, match=r"no such file, but scores.backends names pixel"):
         run_stage(study, tmp_path / "mis", scores__backends=["oracle", "pixel"])
     slopes = study / "data" / "calibration" / "slope.json"
     content = slopes.read_bytes()
     write_json(slopes, {"oracle": {"slope": 1.0}})
     try:
-        with pytest.raises(StudyError, match=r"slope.json has no slope of null; it has \['oracle'\]"):
+        with pytest.raises(InputError, match=r"slope.json has no slope of null; it has \['oracle'\]"):
             run_stage(study, tmp_path / "mis")
     finally:
         slopes.write_bytes(content)

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages import tabulate
-from stages.errors import StudyError
-from stages.pipeline.scored import UNIT_COLUMNS, Margins, Scored, matrix
+from interpretability.errors import InputError
+from study.files.unit_tables import UNIT_COLUMNS, Margins, Scored, matrix
+from study.tabulating import facts
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_an_unknown_network_has_no_units(stored):
 
 def test_a_missing_file_is_named(tmp_path):
     for reader in (Scored, Margins):
-        with pytest.raises(StudyError, match=r"lost\.parquet: no such file.*dvc repro"):
+        with pytest.raises(InputError, match=r"lost\.parquet: no such file.*dvc repro"):
             reader(tmp_path / "lost.parquet")
 
 
@@ -66,6 +66,6 @@ def test_margins_are_a_matrix_also_without_rows(tmp_path):
 
 def test_levels_are_those_of_the_easy_condition():
     units = pd.DataFrame({"condition": ["natural", "hard95", "natural", "synthetic"], "mis": [0.1, 0.2, 0.3, 0.4]})
-    assert tabulate.easy_units(units)["mis"].tolist() == [0.1, 0.3]
+    assert facts.easy_units(units)["mis"].tolist() == [0.1, 0.3]
     # a network without natural explanations is summarised by what it has
-    assert len(tabulate.easy_units(units[units["condition"] == "synthetic"])) == 1
+    assert len(facts.easy_units(units[units["condition"] == "synthetic"])) == 1

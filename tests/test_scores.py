@@ -16,11 +16,11 @@ import pandas as pd
 import pytest
 from safetensors.torch import save_file
 
-from stages import scores
-from stages.errors import StudyError
-from stages.pipeline import networks
-from stages.pipeline.networks import RESOLVED
-from stages.pipeline.tables import KEY, read_json, read_parquet, write_csv, write_json, write_parquet
+from interpretability.errors import InputError
+from interpretability.schema import KEY
+from study.files.tables import read_json, read_parquet, write_csv, write_json, write_parquet
+from study.networks.roster import RESOLVED, read_roster
+from study.solving import margins
 from tests import random_weights as given
 from tests.rules import ROOT
 from tests.tiny_study import write_params
@@ -108,7 +108,7 @@ def whole(study):
 
 
 def test_margins_are_those_of_the_similarity(study, whole):
-    from stages.science import similarity
+    from interpretability.similarity import registry
 
     pixels = np.load(study / "images/pixels.npy")
     changes = {
@@ -117,7 +117,7 @@ def test_margins_are_those_of_the_similarity(study, whole):
         "feature_size": 32,
         "factors": lambda: None,
     }
-    backend = similarity.create("lpips-squeeze", given.context(**changes))
+    backend = registry.create("lpips-squeeze", given.context(**changes))
     expected = backend.margins(np.load(study / "tasks/net.npy"), K)
     table = read_parquet(study / "whole.parquet")
     assert table["unit"].tolist() == list(range(UNITS))
@@ -151,7 +151,7 @@ def test_killed_and_resumed_with_other_memory_and_workers_gives_the_same_bytes(s
 
 
 def test_pairs_killed_and_resumed_with_other_memory_and_workers_give_the_same_bytes(study, small_study):
-    from stages.science import features, similarity
+    from interpretability.similarity import features, registry
 
     assert features.pairs_pay(PAIRS, UNITS * N_TASKS)
     assert not features.pairs_pay(BLOCKS, UNITS * N_TASKS)
@@ -171,7 +171,7 @@ def test_pairs_killed_and_resumed_with_other_memory_and_workers_give_the_same_by
     assert written(small_study, "killed") == written(small_study, "whole")
     pixels = np.load(small_study / "images/pixels.npy")
     changes = {"pixels": lambda row: pixels[row], "digests": lambda: [""] * PAIRS, "feature_size": 32}
-    backend = similarity.create("lpips-squeeze", given.context(**changes, factors=lambda: None))
+    backend = registry.create("lpips-squeeze", given.context(**changes, factors=lambda: None))
     expected = backend.margins(np.load(small_study / "tasks/net.npy"), K)
     found = np.stack(read_parquet(small_study / "whole.parquet")["margins"])
     np.testing.assert_allclose(found, expected, atol=1e-6)
@@ -204,27 +204,33 @@ def test_pairs_are_compared_for_the_networks_that_are_named(tmp_path):
     rows = [("resnet", "resnet50", ""), ("resnet-step0", "resnet50", ""), ("vit", "vit_tiny", ""),
             ("planted", "control:hash", ""), ("vit-permuted", "control:permuted", '{"of": "vit"}'),
             ("resnet-permuted", "control:permuted", '{"of": "resnet"}')]  # fmt: skip
-    columns = {name: [""] * len(rows) for name in networks.RESOLVED}
+    columns = {name: [""] * len(rows) for name in RESOLVED}
     columns |= dict(zip(("name", "constructor", "kwargs"), zip(*rows, strict=True), strict=True))
     columns |= {"role": ["study"] * len(rows), "weights": ["none"] * len(rows)}
     write_csv(tmp_path / "roster.csv", pd.DataFrame(columns))
     write_csv(tmp_path / "failures.csv", pd.DataFrame({"model": ["007"], "stage": ["models"], "reason": ["none"]}))
-    assert scores._compared(tmp_path, ["vit", "007"]) == ["vit", "planted", "vit-permuted"]
-    assert scores._compared(tmp_path, ["resnet*"]) == ["resnet", "resnet-step0", "planted", "resnet-permuted"]
-    with pytest.raises(StudyError, match=r"scores.feature_models names 'vgg', which is no network of the roster.*resnet, "):
-        scores._compared(tmp_path, ["resnet", "vgg"])
+    assert margins.compared(tmp_path, ["vit", "007"]) == ["vit", "planted", "vit-permuted"]
+    assert margins.compared(tmp_path, ["resnet*"]) == ["resnet", "resnet-step0", "planted", "resnet-permuted"]
+    with pytest.raises(
+        InputError, match=r"scores.feature_models names 'vgg', which is no network of the roster.*resnet, "
+    ):
+        margins.compared(tmp_path, ["resnet", "vgg"])
 
 
 def test_naming_only_networks_that_failed_is_told(study):
     folder = study / "failed"
     shutil.copytree(study, folder, ignore=shutil.ignore_patterns("*-store", "failed", "two"))
-    write_csv(folder / "models/failures.csv", pd.DataFrame({"model": ["gone"], "stage": ["models"], "reason": ["none"]}))
+    write_csv(
+        folder / "models/failures.csv", pd.DataFrame({"model": ["gone"], "stage": ["models"], "reason": ["none"]})
+    )
     write_params(folder / "params.yaml", ROOT, scores__backends=["lpips-squeeze"], scores__feature_size=32,
                  scores__feature_models=["gone"])  # fmt: skip
     process = start(folder, "none")
     text = process.communicate(timeout=300)[1]
     assert process.returncode == 1
-    assert "no network has tasks for backend lpips-squeeze: scores.feature_models names only networks that failed" in text
+    assert (
+        "no network has tasks for backend lpips-squeeze: scores.feature_models names only networks that failed" in text
+    )
     assert "Traceback" not in text
 
 
@@ -234,7 +240,7 @@ def test_units_of_other_networks_are_left_out(study, whole):
     shutil.copytree(study, folder, ignore=shutil.ignore_patterns("*-store", "two", "*.parquet.part"))
     for suffix in ("npy", "parquet"):
         shutil.copy(folder / f"tasks/net.{suffix}", folder / f"tasks/other.{suffix}")
-    roster = networks.read_roster(folder / "models/roster.csv")
+    roster = read_roster(folder / "models/roster.csv")
     write_csv(folder / "models/roster.csv", pd.concat([roster, roster.assign(name="other")]))
     write_params(folder / "params.yaml", ROOT, scores__backends=["lpips-squeeze"], scores__feature_size=32,
                  scores__feature_models=["ne?"])  # fmt: skip

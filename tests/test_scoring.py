@@ -5,8 +5,20 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from stages.science import scoring, tasks
-from stages.science.scoring import cosine_margins, cosine_values, nearest_explanation, unit_rows
+from interpretability import margins as scoring
+from interpretability import randomness, schema
+from interpretability.margins import (
+    _HAS_HALF,
+    aggregated_margins,
+    cosine_margins,
+    cosine_values,
+    distance_margins,
+    distance_values,
+    nearest_explanation,
+    unit_rows,
+    widened,
+)
+from interpretability.tasks import natural
 
 
 def every_cosine(embeddings, built, k):
@@ -55,7 +67,7 @@ def test_two_orthogonal_clusters_give_margin_two():
     # positive images at e1, negative ones at e2: (e1 - e2) . (e1 - e2) = 2, and sigmoid(6.25 * 2) = .99999627
     rows = np.repeat(np.eye(2, dtype=np.float32), 200, axis=0)
     top, bottom = np.arange(200, dtype=np.int32)[None], np.arange(200, 400, dtype=np.int32)[None]
-    built = tasks.build(top, bottom, tasks.unit_keys(0, "m", "l", np.arange(1)), 20, 9)
+    built = natural.build(top, bottom, randomness.unit_keys(0, "m", "l", np.arange(1)), 20, 9)
     margins = cosine_margins(rows, built, 9)
     np.testing.assert_allclose(margins, 2, atol=1e-6)
     np.testing.assert_allclose(expit(6.25 * margins.astype(np.float64)), 0.99999627, atol=5e-9)
@@ -73,10 +85,10 @@ def test_a_negated_unit_with_swapped_draws_has_the_same_margins():
     values = np.random.default_rng(4).standard_normal(1000)
     order = np.argsort(values)
     top, bottom = order[::-1][:200].astype(np.int32)[None], order[:200].astype(np.int32)[None]
-    keys = tasks.unit_keys(0, "m", "l", np.arange(1))
-    first, second = (tasks.draws(keys, 20, 9, side) for side in tasks.SIDES)
-    unit = cosine_margins(rows, tasks.assemble(top, bottom, first, second), 9)
-    negated = cosine_margins(rows, tasks.assemble(bottom, top, second, first), 9)
+    keys = randomness.unit_keys(0, "m", "l", np.arange(1))
+    first, second = (natural.draws(keys, 20, 9, side) for side in schema.SIDES)
+    unit = cosine_margins(rows, natural.assemble(top, bottom, first, second), 9)
+    negated = cosine_margins(rows, natural.assemble(bottom, top, second, first), 9)
     np.testing.assert_allclose(unit, negated, atol=1e-7)
 
 
@@ -117,12 +129,12 @@ def test_cosine_values_are_every_cosine():
 
 @pytest.mark.parametrize("has_half", [True, False])
 def test_every_half_is_converted_exactly(has_half, monkeypatch):
-    monkeypatch.setattr(scoring, "_HAS_HALF", has_half and scoring._HAS_HALF)
+    monkeypatch.setattr(scoring, "_HAS_HALF", has_half and _HAS_HALF)
 
     @numba.njit
     def convert(bits, out):
         for i in range(bits.size):
-            out[i] = scoring.widened(bits[i])
+            out[i] = widened(bits[i])
 
     bits = np.arange(2**16, dtype=np.uint16)
     bits = bits[np.isfinite(bits.view(np.float16))]  # embeddings are checked before they are kept
@@ -150,6 +162,6 @@ def test_distances_of_long_rows():
     built = some_tasks(40, 2, 1, 9)
     x = rows.astype(np.float64)
     values = -np.square(x[built[..., 18:, None]] - x[built[..., None, :18]]).sum(-1)
-    np.testing.assert_allclose(scoring.distance_values(rows, built, 9), values, atol=1e-6)
-    expected = scoring.aggregated_margins(values, "mean")
-    np.testing.assert_allclose(scoring.distance_margins(rows, built, 9), expected, atol=1e-6)
+    np.testing.assert_allclose(distance_values(rows, built, 9), values, atol=1e-6)
+    expected = aggregated_margins(values, "mean")
+    np.testing.assert_allclose(distance_margins(rows, built, 9), expected, atol=1e-6)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.science import selection
-from stages.science.selection import Extremes, Moments, merge_keys, mix32, pack, ranked, tie_share, unmix32, unpack
+from interpretability.extremes import selection
+from interpretability.extremes.moments import Moments
+from interpretability.extremes.selection import Extremes, merge_keys, mix32, pack, ranked, tie_share, unmix32, unpack
 
 KEYS = np.random.default_rng(7).integers(0, 2**64, 300, dtype=np.uint64)
 

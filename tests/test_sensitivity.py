@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from stages import sensitivity as stage
-from stages.errors import StudyError
-from stages.pipeline.tables import read_parquet
-from stages.science import histograms, sensitivity
+from interpretability.analysis import histograms, other_settings
+from interpretability.errors import InputError
+from stages import sensitivity
+from study.files.tables import read_parquet
 
 
 def test_first_tasks_are_those_of_the_study_and_rebuilt_ones_are_not():
@@ -24,7 +24,7 @@ def test_first_tasks_are_those_of_the_study_and_rebuilt_ones_are_not():
         # the margin of a task is the number of its positive query, over a hundred
         return (tasks[..., -2] / 100).astype(np.float32)
 
-    found = sensitivity.settings(
+    found = other_settings.settings(
         top, bottom, keys, margins, n_tasks=4, n_explanations=2, other_n_tasks=[1, 2, 4], other_n_explanations=[1],
         slopes=[1.0], slope=1.0,
     ).set_index(["setting", "value"])  # fmt: skip
@@ -52,7 +52,7 @@ def run_stage(finished, study, **changes):
     }
     path = study.params(**usual | {"sensitivity__map_images": 20} | changes)
     folders = [f"--{name}={finished.folder / name}" for name in ("activations", "images", "models", "code")]
-    stage.main([f"--params={path}", *folders, f"--out={study.folder / 'out'}"])
+    sensitivity.main([f"--params={path}", *folders, f"--out={study.folder / 'out'}"])
     return study.folder / "out"
 
 
@@ -82,7 +82,7 @@ def test_stage_measures_maps_and_values(finished_study, study):
     ],
 )
 def test_map_models_must_be_networks(finished_study, study, name, words):
-    with pytest.raises(StudyError, match=words):
+    with pytest.raises(InputError, match=words):
         run_stage(finished_study, study, sensitivity__map_models=[name], sensitivity__models=[])
 
 

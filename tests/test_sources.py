@@ -11,11 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from stages.errors import StudyError
-from stages.pipeline import sources
-from stages.pipeline.pictures import check_unchanged, open_images
-from stages.pipeline.sources import Member, Source
-from stages.pipeline.tables import read_csv, read_json, read_parquet
+from interpretability.errors import InputError
+from study.files.tables import read_csv, read_json, read_parquet
+from study.images import sources
+from study.images.manifest import check_unchanged, open_images
+from study.images.sources import Member, Source
 
 
 def packed(path, root, names=None, prefix=""):
@@ -100,12 +100,12 @@ def test_a_member_is_read_at_any_time_and_compared_with_its_digest(study, places
     with open(tmp_path / "shards" / place["shard"], "r+b") as file:
         file.seek(place["place"] + 200)
         file.write(b"changed")
-    with pytest.raises(StudyError, match=r"\.jpg has changed since the manifest was written"):
+    with pytest.raises(InputError, match=r"\.jpg has changed since the manifest was written"):
         images.pixels(7)
     images.pixels(8)
     (tmp_path / "shards/two.tar").unlink()
     again = open_images(study.folder / "images", places["shards"]["root"])
-    with pytest.raises(StudyError, match=r"the tar file two\.tar is gone since the manifest .*--force images"):
+    with pytest.raises(InputError, match=r"the tar file two\.tar is gone since the manifest .*--force images"):
         check_unchanged(again)
 
 
@@ -147,11 +147,11 @@ def test_compressed_and_cut_archives_are_refused(photographs, tmp_path):
     path = packed(tmp_path / "a.tar", photographs(6))
     zipped = tmp_path / "zipped.tar"
     zipped.write_bytes(gzip.compress(path.read_bytes()))
-    with pytest.raises(StudyError, match=r"zipped\.tar is no whole tar file .*gunzip"):
+    with pytest.raises(InputError, match=r"zipped\.tar is no whole tar file .*gunzip"):
         Source("tar", zipped).members()
     cut = tmp_path / "cut.tar"
     cut.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(StudyError, match=r"cut\.tar is no whole tar file"):
+    with pytest.raises(InputError, match=r"cut\.tar is no whole tar file"):
         Source("tar", cut).members()
     whole = Source("tar", path)
     last = max(whole.members(), key=lambda each: each.place)
@@ -163,20 +163,20 @@ def test_compressed_and_cut_archives_are_refused(photographs, tmp_path):
 
 
 def test_a_place_without_archives_is_told(tmp_path):
-    with pytest.raises(StudyError, match=r"images\.source is tar, but there is no \.tar file in "):
+    with pytest.raises(InputError, match=r"images\.source is tar, but there is no \.tar file in "):
         Source("tar", tmp_path).members()
 
 
 @pytest.mark.parametrize("reader", ["tfds/imagenet2012", "hfids/imagenet-1k", "wds/x", "", "nonsense"])
 def test_readers_that_only_stream_are_refused(tmp_path, reader):
-    with pytest.raises(StudyError, match=r"images\.reader is '.*'; .*allowed: hfds/NAME, folder, tar"):
+    with pytest.raises(InputError, match=r"images\.reader is '.*'; .*allowed: hfds/NAME, folder, tar"):
         Source("timm", tmp_path, reader, "train").members()
 
 
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     monkeypatch.delitem(sys.modules, "timm.data.readers.reader_hfds", raising=False)
-    with pytest.raises(StudyError, match=r"hfds/some/set needs a package .*: pip install datasets"):
+    with pytest.raises(InputError, match=r"hfds/some/set needs a package .*: pip install datasets"):
         Source("timm", tmp_path, "hfds/some/set", "train").members()
 
 
@@ -214,5 +214,5 @@ def test_a_data_set_that_cannot_be_opened_is_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr("timm.data.readers.create_reader", create)
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace())
-    with pytest.raises(StudyError, match=r"hfds/a cannot open split 'trian' \(Unknown split 'trian'\)"):
+    with pytest.raises(InputError, match=r"hfds/a cannot open split 'trian' \(Unknown split 'trian'\)"):
         Source("timm", tmp_path, "hfds/a", "trian").members()

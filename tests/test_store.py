@@ -17,9 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages import embedding
-from stages.pipeline import log, tables
-from stages.pipeline.store import WorkStore, fingerprint, link_out
+from study import log
+from study.command import run
+from study.files import tables
+from study.files.store import WorkStore, fingerprint, link_out
+from study.solving import embeddings
 from tests.rules import ROOT
 
 ASKED = {"model": "resnet", "seed": 0, "steps": [1, 2], "rules": {"b": 1, "a": 0.5}}
@@ -241,7 +243,7 @@ def test_other_errors_of_the_system_keep_their_traceback():
         raise OSError(errno.EIO, "Input/output error")
 
     with pytest.raises(OSError, match="Input/output"):
-        log.run(fail)
+        run(fail)
 
 
 def test_an_interrupted_stage_says_how_to_go_on(message):
@@ -292,5 +294,5 @@ def test_chunks_of_embeddings_are_joined_in_order(tmp_path):
     chunks = [tmp_path / f"{i}.npy" for i in range(3)]
     for path, part in zip(chunks, np.split(rows, [3, 6]), strict=True):
         np.save(path, part)
-    embedding._join(chunks, tmp_path / "whole.npy", 7)
+    embeddings._join(chunks, tmp_path / "whole.npy", 7)
     np.testing.assert_array_equal(np.load(tmp_path / "whole.npy", mmap_mode="r"), rows)

@@ -7,18 +7,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.errors import StudyError
-from stages.science import agreement, ceiling, observers, studies
-from stages.science.randomness import generator
+from interpretability.design import drawn_studies
+from interpretability.errors import InputError
+from interpretability.people import agreement, ceiling, human_scores
+from interpretability.people.noise import noise_within_tasks
+from interpretability.randomness import generator
+from interpretability.synthetic import observers
 
-SMALL = studies.Design(n_models=3, n_units=12, n_responses=7.5, n_trials=5, n_tasks=6, n_answered=4)
+SMALL = drawn_studies.Design(n_models=3, n_units=12, n_responses=7.5, n_trials=5, n_tasks=6, n_answered=4)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 12), st.floats(1, 9), st.data())
 def test_design_is_balanced_for_any_numbers(n_units, n_responses, data):
     n_trials = data.draw(st.integers(1, 15))
-    person = studies.assign_many(2, n_units, n_responses, n_trials, generator(0, "design"))
+    person = drawn_studies.assign_many(2, n_units, n_responses, n_trials, generator(0, "design"))
     n_trials = min(n_trials, n_units)
     for row in person:
         counts = (row >= 0).sum(axis=1)
@@ -39,7 +42,7 @@ def test_design_is_balanced_for_any_numbers(n_units, n_responses, data):
 def test_patterns_of_imi():
     # 84 units of 30 answers and 80 of 31 or 32 are 2,520 trials, so 63 people with 40 each
     for n_units, n_responses, expected in ((84, 30, [30] * 84), (80, 31.5, [31] * 40 + [32] * 40)):
-        person = studies.assign_many(2, n_units, n_responses, 40, generator(1, "design"))
+        person = drawn_studies.assign_many(2, n_units, n_responses, 40, generator(1, "design"))
         assert np.sort((person >= 0).sum(axis=2), axis=1).tolist() == [expected] * 2
         assert (person.max(axis=(1, 2)) == 62).all()
 
@@ -51,7 +54,7 @@ def test_units_meet_people_as_in_the_loop_over_people():
 
     fast, slow = [], []
     for repeat in range(400):
-        person = studies.assign_many(1, 9, 4, 5, generator(repeat, "fast"))[0]
+        person = drawn_studies.assign_many(1, 9, 4, 5, generator(repeat, "fast"))[0]
         fast.append(shared([set(np.nonzero((person == each).any(axis=1))[0]) for each in range(person.max() + 1)]))
         table = observers.assign(9, 4, 5, 3, generator(repeat, "slow"))
         slow.append(shared([set(units) for _, units in table.groupby("person")["unit"]]))
@@ -62,10 +65,10 @@ def test_units_meet_people_as_in_the_loop_over_people():
 
 
 def test_probabilities_scores_and_frames_equal_a_loop_over_answers():
-    study = studies.draw_study(SMALL, generator(0, "study"))
-    right = studies.answer_probabilities(study.seen, study.person, study.slopes, study.lapses, SMALL.n_answered)
-    units = studies.units_frame(study, 5.0).set_index(["model", "unit"])
-    answers = studies.responses_frame(study)
+    study = drawn_studies.draw_study(SMALL, generator(0, "study"))
+    right = drawn_studies.answer_probabilities(study.seen, study.person, study.slopes, study.lapses, SMALL.n_answered)
+    units = drawn_studies.units_frame(study, 5.0).set_index(["model", "unit"])
+    answers = drawn_studies.responses_frame(study)
     seen = 0
     for network in range(3):
         for unit in range(12):
@@ -91,24 +94,24 @@ def test_probabilities_scores_and_frames_equal_a_loop_over_answers():
             seen += len(correct)
     assert len(answers) == seen == 3 * 90
     assert not answers.duplicated(["unit", "participant"]).any()
-    scored = observers.human_scores(answers).set_index(["model", "unit"])
+    scored = human_scores.human_scores(answers).set_index(["model", "unit"])
     np.testing.assert_allclose(scored["his"], units["his"])
 
 
 def test_answers_are_right_as_often_as_they_should():
-    study = studies.draw_study(studies.Design(n_models=20), generator(1, "study"))
-    right = studies.answer_probabilities(study.seen, study.person, study.slopes, study.lapses, 11)
+    study = drawn_studies.draw_study(drawn_studies.Design(n_models=20), generator(1, "study"))
+    right = drawn_studies.answer_probabilities(study.seen, study.person, study.slopes, study.lapses, 11)
     # 20 * 84 * 30 answers; a sum of independent ones has variance sum p (1 - p)
     error = (study.correct - right).sum() / np.sqrt((right * (1 - right)).sum())
     assert abs(error) < 4
     # over people, the share of right answers is the true one: people share lapses and slopes, so a little wider
-    his, _ = studies.human_arrays(study)
-    assert his.mean() == pytest.approx(studies.true_shares(study).mean(), abs=0.004)
+    his, _ = drawn_studies.human_arrays(study)
+    assert his.mean() == pytest.approx(drawn_studies.true_shares(study).mean(), abs=0.004)
 
 
 def test_default_design_has_the_spread_of_imi():
-    design = studies.Design(n_models=300)
-    his, _ = studies.human_arrays(studies.draw_study(design, generator(2, "study")))
+    design = drawn_studies.Design(n_models=300)
+    his, _ = drawn_studies.human_arrays(drawn_studies.draw_study(design, generator(2, "study")))
     # IMI, nine natural conditions: mean .831, SD of their means .036, SD of units within them .097 to .159, mean .118
     assert his.mean() == pytest.approx(0.831, abs=0.01)
     assert his.mean(axis=1).std() == pytest.approx(0.036, abs=0.006)
@@ -116,8 +119,10 @@ def test_default_design_has_the_spread_of_imi():
 
 
 def test_margins_have_the_asked_spread_and_correlation():
-    design = studies.Design(n_models=400, n_units=60, agreement=0.6, model_agreement=0.8, n_trials=1, n_responses=1)
-    study = studies.draw_study(design, generator(3, "study"))
+    design = drawn_studies.Design(
+        n_models=400, n_units=60, agreement=0.6, model_agreement=0.8, n_trials=1, n_responses=1
+    )
+    study = drawn_studies.draw_study(design, generator(3, "study"))
     for margins in (study.seen, study.margins):
         within = margins - margins.mean(axis=2, keepdims=True)
         assert within.std() == pytest.approx(design.task_spread * np.sqrt(19 / 20), rel=0.02)
@@ -126,7 +131,7 @@ def test_margins_have_the_asked_spread_and_correlation():
         assert margins.mean() == pytest.approx(design.level, abs=0.015)
     units = [margins.mean(axis=2) - margins.mean(axis=(1, 2))[:, None] for margins in (study.seen, study.margins)]
     assert np.corrcoef(units[0].ravel(), units[1].ravel())[0, 1] == pytest.approx(0.6, abs=0.02)
-    means = studies.draw_networks(dataclasses.replace(design, n_models=20_000), generator(4, "networks"))
+    means = drawn_studies.draw_networks(dataclasses.replace(design, n_models=20_000), generator(4, "networks"))
     assert np.corrcoef(means)[0, 1] == pytest.approx(0.8, abs=0.01)
     assert means.std(axis=1) == pytest.approx([0.06, 0.06], rel=0.02)
 
@@ -134,22 +139,22 @@ def test_margins_have_the_asked_spread_and_correlation():
 def test_given_networks_are_kept_and_perfect_agreement_gives_one_margin():
     design = dataclasses.replace(SMALL, agreement=1.0, unit_spread=0.0, task_spread=0.0)
     networks = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
-    study = studies.draw_study(design, generator(0, "study"), networks)
+    study = drawn_studies.draw_study(design, generator(0, "study"), networks)
     np.testing.assert_allclose(study.seen, networks[0][:, None, None] + np.zeros(study.seen.shape))
     np.testing.assert_allclose(study.margins, networks[1][:, None, None] + np.zeros(study.seen.shape))
     with pytest.raises(ValueError, match=r"networks must have shape \(2, 3\)"):
-        studies.draw_study(design, generator(0, "study"), networks[:, :2])
+        drawn_studies.draw_study(design, generator(0, "study"), networks[:, :2])
 
 
 def test_study_goes_through_every_statistic():
-    study = studies.draw_study(studies.Design(n_models=5, n_units=20, n_trials=10), generator(0, "study"))
-    units = studies.units_frame(study, 6.25)
-    noise = ceiling.noise_within_tasks(studies.responses_frame(study))
+    study = drawn_studies.draw_study(drawn_studies.Design(n_models=5, n_units=20, n_trials=10), generator(0, "study"))
+    units = drawn_studies.units_frame(study, 6.25)
+    noise = noise_within_tasks(drawn_studies.responses_frame(study))
     units = units.merge(noise, on=["model", "layer", "unit", "condition"])
     assert agreement.agreement_table(units, 0, 20, 0.95)["pearson"].notna().all()
     assert ceiling.ceiling_table(units, 0, 20, 0.95)["mean"].notna().all()
-    again = studies.units_frame(studies.draw_study(study.design, generator(0, "study")), 6.25)
-    assert again.equals(studies.units_frame(study, 6.25))
+    again = drawn_studies.units_frame(drawn_studies.draw_study(study.design, generator(0, "study")), 6.25)
+    assert again.equals(drawn_studies.units_frame(study, 6.25))
 
 
 @pytest.mark.parametrize(
@@ -164,5 +169,5 @@ def test_study_goes_through_every_statistic():
     ],
 )
 def test_impossible_designs_are_refused(change, message):
-    with pytest.raises(StudyError, match=message):
-        studies.Design(**change)
+    with pytest.raises(InputError, match=message):
+        drawn_studies.Design(**change)

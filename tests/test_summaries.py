@@ -10,25 +10,37 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from stages import calibration, ceiling, human, mis
-from stages import stats as stage
-from stages.errors import StudyError
-from stages.pipeline.tables import read_csv, read_json, read_parquet
-from stages.science import (
-    baselines,
-    comparisons,
+from interpretability import schema, statistics
+from interpretability.analysis import (
     conditions,
     correlates,
-    differences,
-    difficulty,
     families,
-    points,
+    group_tests,
+    headline,
+    machine_beside_human,
+    map_correlations,
     profiles,
     ranking,
-    summaries,
-    trials,
+    similarities,
+    training_series,
 )
-from stages.science.calibration import SUMMARY_COLUMNS
+from interpretability.analysis.controls import CONTROL_COLUMNS, controls_summary, dose_response_rises, label_controls
+from interpretability.analysis.networks import (
+    LAYER_COLUMNS,
+    LAYER_TYPE_COLUMNS,
+    MODEL_COLUMNS,
+    Networks,
+    layer_summary,
+    layer_type_summary,
+    model_summary,
+    networks_of,
+)
+from interpretability.errors import InputError
+from interpretability.people import agreement_differences, single_answers
+from interpretability.people.calibration import SUMMARY_COLUMNS
+from stages import calibration, ceiling, human, mis
+from stages import stats as stats_stage
+from study.files.tables import read_csv, read_json, read_parquet
 from tests import tiny_study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,16 +81,16 @@ ROSTER = ("role", "series", "step", "last", "top1", "n_params", "input_size")
 
 def test_interval_of_a_mean_is_that_of_student():
     values = np.array([0.5, 0.6, 0.8, 0.9])
-    low, high = summaries.mean_interval([values.mean()], [values.std(ddof=1)], [4], 0.95)
+    low, high = statistics.mean_interval([values.mean()], [values.std(ddof=1)], [4], 0.95)
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert [low[0], high[0]] == pytest.approx([expected.low, expected.high])
-    for few, spread in ((1, np.nan), (summaries.FEWEST - 1, 0.1)):
-        assert np.isnan(summaries.mean_interval([0.5], [spread], [few], 0.95)).all()
+    for few, spread in ((1, np.nan), (statistics.FEWEST - 1, 0.1)):
+        assert np.isnan(statistics.mean_interval([0.5], [spread], [few], 0.95)).all()
 
 
 def test_table_of_networks():
     units = pd.concat([scored("late", [0.2, 0.4, 0.2, 0.4]), scored("early", np.arange(101) / 100)], ignore_index=True)
-    table = summaries.model_summary(
+    table = model_summary(
         units,
         roster(
             early={"role": "study", "top1": 50.0, "n_params": 7, "input_size": 64, "last": 1},
@@ -99,7 +111,7 @@ def test_table_of_networks():
     # t quantile .975 with three degrees of freedom is 3.1824; sd / sqrt 4 = .057735
     assert late["mis_high"] == pytest.approx(0.3 + 3.1824 * 0.057735, abs=1e-4)
     assert late["n_constant"] == 0
-    assert list(table.columns) == summaries.MODEL_COLUMNS
+    assert list(table.columns) == MODEL_COLUMNS
 
 
 def test_layers_and_layer_types_weigh_units():
@@ -111,11 +123,11 @@ def test_layers_and_layer_types_weigh_units():
         ],
         ignore_index=True,
     )
-    layers = summaries.layer_summary(units, 0.95).set_index("layer")
+    layers = layer_summary(units, 0.95).set_index("layer")
     assert layers["mis_mean"].tolist() == pytest.approx([0.6, 0.9, 0.4])
     assert layers.loc["a", "mis_se"] == pytest.approx(0.1)  # sd .1414 / sqrt 2
     assert np.isnan(layers.loc["b", "mis_se"])
-    types = summaries.layer_type_summary(units, 0.95).set_index("layer_type")
+    types = layer_type_summary(units, 0.95).set_index("layer_type")
     assert types.loc["Conv", "mis_mean"] == pytest.approx(0.7)
     assert types.loc["Conv", "n_units"] == 3
 
@@ -126,9 +138,9 @@ def test_spread_of_margins_is_over_all_tasks():
     units = scored("m", rng.random(6), n_tasks=4, margin_mean=margins.mean(1), margin_sd=margins.std(1, ddof=1))
     fit = {"slope": 2.0, "low": 1.0, "high": 3.0, "status": "calibrated"}
     # in two parts, as if two networks had them
-    totals = pd.DataFrame([summaries.backend_totals(part) for part in (units.iloc[:4], units.iloc[4:])])
-    assert list(totals.columns.sort_values()) == sorted(summaries.TOTAL_COLUMNS)
-    row = summaries.backend_summary("b", totals, None, fit, {"n_forwards": 7, "n_pairs": 9}).iloc[0]
+    totals = pd.DataFrame([similarities.backend_totals(part) for part in (units.iloc[:4], units.iloc[4:])])
+    assert list(totals.columns.sort_values()) == sorted(similarities.TOTAL_COLUMNS)
+    row = similarities.backend_summary("b", totals, None, fit, {"n_forwards": 7, "n_pairs": 9}).iloc[0]
     assert row["margin_sd"] == pytest.approx(margins.std(ddof=1))
     assert row["margin_mean"] == pytest.approx(margins.mean())
     assert row["spearman_lead"] == pytest.approx(1.0)
@@ -137,7 +149,7 @@ def test_spread_of_margins_is_over_all_tasks():
 
 
 def pair(first, second):
-    return summaries.backend_agreement("a", "b", [(first, second)], 0.95).iloc[0]
+    return similarities.backend_agreement("a", "b", [(first, second)], 0.95).iloc[0]
 
 
 def test_backends_are_compared_unit_by_unit():
@@ -158,34 +170,34 @@ def test_backends_are_compared_unit_by_unit():
 def test_networks_are_ranked_together():
     rng = np.random.default_rng(0)
     parts = [(scored(m, rng.random(30).round(1)), scored(m, rng.random(30).round(1))) for m in ("m", "n")]
-    found = summaries.backend_agreement("a", "b", parts, 0.95).iloc[0]
+    found = similarities.backend_agreement("a", "b", parts, 0.95).iloc[0]
     first, second = (pd.concat([part[place] for part in parts])["mis"] for place in (0, 1))
     assert found["n_units"] == 60
     assert found["spearman"] == pytest.approx(stats.spearmanr(first, second).statistic)
-    empty = summaries.backend_agreement("a", "b", [], 0.95)
-    assert list(empty.columns) == summaries.AGREEMENT_COLUMNS
+    empty = similarities.backend_agreement("a", "b", [], 0.95)
+    assert list(empty.columns) == similarities.AGREEMENT_COLUMNS
     assert empty["n_units"].tolist() == [0]
 
 
 def test_ranks_do_not_depend_on_the_size_of_blocks(monkeypatch):
     rng = np.random.default_rng(0)
     first, second = rng.random(500).round(2), rng.random(500).round(2)
-    whole = summaries.rank_correlation(first.copy(), second.copy())
-    monkeypatch.setattr(summaries, "_BLOCK", 37)
-    assert summaries.rank_correlation(first.copy(), second.copy()) == whole
+    whole = similarities.rank_correlation(first.copy(), second.copy())
+    monkeypatch.setattr(similarities, "_BLOCK", 37)
+    assert similarities.rank_correlation(first.copy(), second.copy()) == whole
     assert whole == pytest.approx(stats.spearmanr(first, second).statistic)
 
 
 def test_backends_stand_beside_their_agreement_with_people():
-    backends = pd.DataFrame({"backend": ["a", "b"]}).reindex(columns=summaries.BACKEND_COLUMNS)
+    backends = pd.DataFrame({"backend": ["a", "b"]}).reindex(columns=similarities.BACKEND_COLUMNS)
     agreed = pd.DataFrame(
         {"backend": ["a", "b"], "level": "unit", "units": "outside_split", "n": 50, "pearson": [0.8, 0.5],
          "spearman": [0.7, 0.4]}
     )  # fmt: skip
     row = {"first": "a", "second": "b", "level": "unit", "units": "outside_split", "coefficient": "pearson"}
     differences = pd.DataFrame([row | {"difference": 0.3, "low": 0.1, "high": 0.4}])
-    table = summaries.with_people(backends, agreed, differences)
-    assert list(table.columns) == summaries.BACKEND_COLUMNS
+    table = similarities.with_people(backends, agreed, differences)
+    assert list(table.columns) == similarities.BACKEND_COLUMNS
     assert table["pearson_his"].tolist() == [0.8, 0.5]
     ends = ["pearson_his_minus_lead", "pearson_his_minus_lead_low", "pearson_his_minus_lead_high"]
     assert table.loc[1, ends].tolist() == [-0.3, -0.4, -0.1]
@@ -208,8 +220,8 @@ def test_training_rows_and_gain():
         ],
         ignore_index=True,
     )
-    models = summaries.model_summary(units, roster(**rows), pd.Series([], dtype=object), 0.05, 0.95)
-    training = summaries.training_summary(models)
+    models = model_summary(units, roster(**rows), pd.Series([], dtype=object), 0.05, 0.95)
+    training = training_series.training_summary(models)
     assert training["model"].tolist() == ["net-step0", "net-step1", "net"]
 
 
@@ -217,8 +229,8 @@ def test_gain_of_training_is_paired_by_unit():
     fresh, last = scored("net-step0", [0.5, 0.6, 0.7]), scored("net", [0.8, 0.9, 1.0])
     last.loc[2, "unit"] = 99  # constant untrained, say: not the same unit, so no pair
     other = [scored("b-step0", [0.5, 0.5]), scored("b", [0.6, 0.8])]
-    networks = summaries.Networks([], [], [], {}, {"net-step0": "net", "b-step0": "b"}, {"net": "net", "b": "b"})
-    table = summaries.training_gain(pd.concat([fresh, last, *other]), networks, "x", 0.95).set_index("series")
+    networks = Networks([], [], [], {}, {"net-step0": "net", "b-step0": "b"}, {"net": "net", "b": "b"})
+    table = training_series.training_gain(pd.concat([fresh, last, *other]), networks, "x", 0.95).set_index("series")
     # both units of net gain exactly .3; those of b gain .1 and .3: mean .2, sd sqrt(.02), s.e. .1
     assert table.loc["net", "n_units"] == 2
     assert tuple(table.loc["net", ["difference", "low", "high"]]) == pytest.approx((0.3, 0.3, 0.3))
@@ -226,13 +238,13 @@ def test_gain_of_training_is_paired_by_unit():
         (0.2, 0.2 - 0.196, 0.2 + 0.196), abs=1e-4
     )
     # unweighted mean of both, s.e. half of .1
-    both = table.loc[summaries.ALL_SERIES]
+    both = table.loc[training_series.ALL_SERIES]
     assert tuple(both[["difference", "low", "high"]]) == pytest.approx((0.25, 0.25 - 0.098, 0.25 + 0.098), abs=1e-4)
 
 
 def test_gain_without_untrained_networks_is_an_empty_table():
-    networks = summaries.Networks([], [], [], {}, {}, {})
-    assert summaries.training_gain(scored("net", [0.5]), networks, "x", 0.95).empty
+    networks = Networks([], [], [], {}, {}, {})
+    assert training_series.training_gain(scored("net", [0.5]), networks, "x", 0.95).empty
 
 
 # ---- planted units
@@ -254,8 +266,8 @@ def planted(mis_se=0.05, **layers):
 
 
 def judged(units, names, n_constant=0, permuted=None, untrained=None):
-    controls = summaries.label_controls(units, ["controls"], permuted or {}, untrained or {}, names)
-    table = summaries.controls_summary(controls, n_constant, 0.95)
+    controls = label_controls(units, ["controls"], permuted or {}, untrained or {}, names)
+    table = controls_summary(controls, n_constant, 0.95)
     return table.set_index(["control", "factor"])
 
 
@@ -289,12 +301,12 @@ def test_mixtures_must_rise_with_rho():
     pooled = table[table.index.get_level_values("factor") == ""]
     assert pooled["rho"].tolist() == [0, 0.25, 0.5, 0.75, 1]
     assert pooled["passed"].tolist() == [pd.NA, 1, 1, 1, 1]
-    assert summaries.dose_response_rises(table.reset_index(), "b") is True
+    assert dose_response_rises(table.reset_index(), "b") is True
 
     flat = judged(*planted(**mixtures(0.5, 0.6, 0.6, 0.8, 0.9)))
     assert flat.loc[("mixture_0.5", ""), "passed"] == 0
     assert flat.loc[("mixture_0.5", "colour"), "passed"] == 1  # one factor: only a clear fall counts
-    assert summaries.dose_response_rises(flat.reset_index(), "b") is False
+    assert dose_response_rises(flat.reset_index(), "b") is False
 
     # standard errors .01 a unit, .0071 for two: a fall of .04 is more than 3 * .01, one of .02 is not
     means = (0.5, 0.7, 0.66, 0.8, 0.78)
@@ -308,7 +320,7 @@ def test_mixtures_of_an_unseen_factor_are_not_judged():
     table = judged(*planted(**mixtures(0.5, 0.51, 0.49, 0.5, 0.505)))
     assert table["passed"].isna().all()
     assert table["expectation"].str.startswith("none: the backend").all()
-    assert summaries.dose_response_rises(table.reset_index(), "b") is None
+    assert dose_response_rises(table.reset_index(), "b") is None
 
 
 def test_seen_and_unseen_factors_are_told_apart_and_pooled():
@@ -336,7 +348,7 @@ def test_pooled_mixtures_are_judged_only_where_most_factors_are_seen():
     assert table.loc[("mixture_0.5", ""), "passed"] is pd.NA
     assert table.loc[("mixture_0.5", ""), "expectation"] == "none: the backend sees 1 of 2 factors"
     assert table.loc[("mixture_0.5", "colour"), "passed"] == 1
-    assert summaries.dose_response_rises(table.reset_index(), "b") is None
+    assert dose_response_rises(table.reset_index(), "b") is None
 
 
 def test_spread_in_standard_errors_is_given_at_chance_only():
@@ -354,7 +366,7 @@ def test_rectified_mixtures_are_a_family_of_their_own():
     )
     assert table.loc[("mixture_rectified_0.5", ""), "passed"] == 0
     assert table.loc[("mixture_0.5", ""), "passed"] == 1
-    assert summaries.dose_response_rises(table.reset_index(), "b") is True
+    assert dose_response_rises(table.reset_index(), "b") is True
 
 
 def test_copies_are_held_against_the_units_they_copy():
@@ -403,8 +415,8 @@ def test_permuted_and_untrained_networks_are_named_after_their_origin():
 def test_every_backend_is_judged_for_itself():
     units, names = planted(hash=chance(100))
     other = units.assign(backend="c", mis=units["mis"] + 0.1)
-    table = summaries.controls_summary(
-        summaries.label_controls(pd.concat([units, other], ignore_index=True), ["controls"], {}, {}, names),
+    table = controls_summary(
+        label_controls(pd.concat([units, other], ignore_index=True), ["controls"], {}, {}, names),
         1,
         0.95,
     )
@@ -415,13 +427,13 @@ def test_every_backend_is_judged_for_itself():
         ("c", "hash"): 0,
         ("c", "constant"): 1,
     }
-    assert list(table.columns) == summaries.CONTROL_COLUMNS
+    assert list(table.columns) == CONTROL_COLUMNS
 
 
 def test_no_controls_give_an_empty_table():
     units, names = planted(hash=chance(2))
-    controls = summaries.label_controls(units.iloc[:0], ["controls"], {}, {}, names)
-    assert list(summaries.controls_summary(controls, 0, 0.95).columns) == summaries.CONTROL_COLUMNS
+    controls = label_controls(units.iloc[:0], ["controls"], {}, {}, names)
+    assert list(controls_summary(controls, 0, 0.95).columns) == CONTROL_COLUMNS
 
 
 # ---- roster and headline numbers
@@ -439,7 +451,7 @@ def test_roster_rows_by_what_they_are_for():
         ],
         columns=["name", "constructor", "kwargs", "role", "series", "step", "last"],
     ).astype({"step": "Int64"})
-    found = summaries.networks_of(rows)
+    found = networks_of(rows)
     assert found.study == ["net-step0", "net", "alone"]
     assert found.ranked == ["net", "alone"]
     assert found.planted == ["controls"]
@@ -450,15 +462,15 @@ def test_roster_rows_by_what_they_are_for():
 def test_headline_numbers_leave_out_what_is_not_defined():
     empty = pd.DataFrame(columns=["units", "level", "backend", "pearson"])
     tables = {
-        "controls": pd.DataFrame(columns=summaries.CONTROL_COLUMNS),
+        "controls": pd.DataFrame(columns=CONTROL_COLUMNS),
         "noise_ceiling": pd.DataFrame(columns=["subset", "backend", "variant", "mean", "share"]),
         "agreement": empty,
         "calibration": pd.DataFrame({"backend": list("bcdefg"), "slope": 6.25}),
         "failures": pd.DataFrame({"model": ["x"]}),
-        "training": pd.DataFrame(columns=summaries.TRAINING_COLUMNS),
-        "training_gain": pd.DataFrame(columns=summaries.GAIN_COLUMNS),
+        "training": pd.DataFrame(columns=training_series.TRAINING_COLUMNS),
+        "training_gain": pd.DataFrame(columns=training_series.GAIN_COLUMNS),
     }
-    found = summaries.headline(tables, list("bcdefg"), summaries.overview([np.arange(101) / 100]), 4000)
+    found = headline.headline(tables, list("bcdefg"), headline.overview([np.arange(101) / 100]), 4000)
     assert found.pop("mis_p5") == pytest.approx(0.05)
     assert found.pop("mis_p95") == pytest.approx(0.95)
     assert found.pop("mis_mean") == pytest.approx(0.5)
@@ -491,10 +503,10 @@ def test_headline_numbers_of_a_whole_study_are_at_most_25():
         "calibration": pd.DataFrame({"backend": list("bcdef"), "slope": 2.0}),
         "failures": pd.DataFrame({"model": []}),
         "training_gain": pd.DataFrame(
-            {"backend": "b", "series": summaries.ALL_SERIES, "difference": [0.3], "low": [0.2], "high": [0.4]}
+            {"backend": "b", "series": training_series.ALL_SERIES, "difference": [0.3], "low": [0.2], "high": [0.4]}
         ),
     }
-    found = summaries.headline(tables, list("bcdef"), summaries.overview([np.array([0.5, 0.6])]), 10)
+    found = headline.headline(tables, list("bcdef"), headline.overview([np.array([0.5, 0.6])]), 10)
     assert len(found) <= 25
     assert (found["hash_mis"], found["hash_z_sd"]) == (0.51, 1.05)
     assert (found["ceiling_v4"], found["share_of_ceiling"]) == (0.8, 0.6)
@@ -507,41 +519,41 @@ def test_headline_numbers_of_a_whole_study_are_at_most_25():
 
 
 TABLES = {
-    "models": summaries.MODEL_COLUMNS,
-    "layers": summaries.LAYER_COLUMNS,
-    "layer_types": summaries.LAYER_TYPE_COLUMNS,
-    "backends": summaries.BACKEND_COLUMNS,
-    "backend_agreement": summaries.AGREEMENT_COLUMNS,
-    "controls": summaries.CONTROL_COLUMNS,
-    "training": summaries.TRAINING_COLUMNS,
-    "training_gain": summaries.GAIN_COLUMNS,
-    "his_models": summaries.HIS_COLUMNS,
-    "conditions": difficulty.COLUMNS,
-    "agreement_differences": differences.COLUMNS,
-    "residuals": differences.RESIDUAL_COLUMNS,
+    "models": MODEL_COLUMNS,
+    "layers": LAYER_COLUMNS,
+    "layer_types": LAYER_TYPE_COLUMNS,
+    "backends": similarities.BACKEND_COLUMNS,
+    "backend_agreement": similarities.AGREEMENT_COLUMNS,
+    "controls": CONTROL_COLUMNS,
+    "training": training_series.TRAINING_COLUMNS,
+    "training_gain": training_series.GAIN_COLUMNS,
+    "his_models": machine_beside_human.HIS_COLUMNS,
+    "conditions": conditions.DIFFICULTY_COLUMNS,
+    "agreement_differences": agreement_differences.COLUMNS,
+    "residuals": agreement_differences.RESIDUAL_COLUMNS,
     "correlations": correlates.COLUMNS,
-    "trials": trials.COLUMNS,
+    "trials": single_answers.COLUMNS,
     "ranking": ranking.COLUMNS,
     "extreme_units": ranking.EXTREME_COLUMNS,
-    "trial_calibration": trials.CALIBRATION_COLUMNS,
+    "trial_calibration": single_answers.CALIBRATION_COLUMNS,
     "family_bootstrap": families.COLUMNS,
     "difficulty": conditions.PAIR_COLUMNS,
     "natural_synthetic": conditions.PAIR_COLUMNS,
     "confidence": conditions.CONFIDENCE_COLUMNS,
-    "kruskal": ["backend", "condition", "groups", *comparisons.KRUSKAL_COLUMNS],
+    "kruskal": ["backend", "condition", "groups", *group_tests.KRUSKAL_COLUMNS],
     "calibration_splits": SUMMARY_COLUMNS,
     "layer_bins": profiles.BIN_COLUMNS,
     "layer_change": profiles.CHANGE_COLUMNS,
     "convergence": profiles.CONVERGENCE_COLUMNS,
-    "unit_points": points.UNIT_COLUMNS,
-    "model_points": points.POINT_COLUMNS,
-    "his_bins": points.BIN_COLUMNS,
-    "groups": points.GROUP_COLUMNS,
-    "group_tests": comparisons.COLUMNS,
-    "his_layers": points.LAYER_COLUMNS,
-    "his_depth": points.DEPTH_COLUMNS,
-    "his_pairs": points.PAIR_COLUMNS,
-    "map_correlations": baselines.CORRELATION_COLUMNS,
+    "unit_points": machine_beside_human.UNIT_COLUMNS,
+    "model_points": machine_beside_human.POINT_COLUMNS,
+    "his_bins": machine_beside_human.BIN_COLUMNS,
+    "groups": machine_beside_human.GROUP_COLUMNS,
+    "group_tests": group_tests.COLUMNS,
+    "his_layers": machine_beside_human.LAYER_COLUMNS,
+    "his_depth": machine_beside_human.DEPTH_COLUMNS,
+    "his_pairs": machine_beside_human.PAIR_COLUMNS,
+    "map_correlations": map_correlations.CORRELATION_COLUMNS,
 }
 OTHERS = {
     *("agreement", "noise_ceiling", "conover_layer_types", "conover_models", "calibration", "sensitivity"),
@@ -553,7 +565,7 @@ def run_all(folder, **changes):
     """Every stage from the answers to the tables, in `folder`, which holds a tiny study."""
     data = folder / "data"
     tiny_study.write_params(folder / "params.yaml", ROOT, **changes)
-    given = {"params": folder / "params.yaml"} | {name: data / name for name in stage.FOLDERS}
+    given = {"params": folder / "params.yaml"} | {name: data / name for name in stats_stage.FOLDERS}
 
     def call(main, out, *names, **others):
         places = {name: given[name] for name in ("params", *names)} | {"out": data / out} | others
@@ -568,10 +580,10 @@ def run_all(folder, **changes):
 
 def run_stats(folder):
     data, results = folder / "data", folder / "results"
-    given = {"params": folder / "params.yaml"} | {name: data / name for name in stage.FOLDERS}
+    given = {"params": folder / "params.yaml"} | {name: data / name for name in stats_stage.FOLDERS}
     given |= {"roster": data / "models", "tables": results / "tables"}
     given |= {name: results / f"{name}.json" for name in ("metrics", "provenance")}
-    stage.main([f"--{name}={place}" for name, place in given.items()])
+    stats_stage.main([f"--{name}={place}" for name, place in given.items()])
 
 
 @pytest.fixture(scope="module")
@@ -694,7 +706,7 @@ def test_scores_of_extreme_units_are_those_of_the_study(finished):
     assert len(joined) == len(extreme)
     assert joined["mis"].tolist() == pytest.approx(joined["mis_scored"].tolist(), rel=1e-5)
     ranked = table_of(finished, "ranking")
-    assert ranked["group"].tolist() == list(ranking.GROUPS) * 4
+    assert ranked["group"].tolist() == list(schema.GROUPS) * 4
 
 
 def test_answers_of_simulated_observers_meet_the_margins_of_their_tasks(finished):
@@ -801,8 +813,8 @@ def test_people_some_of_whose_units_are_scored_calibrate_on_those(tmp_path, capl
 def test_interval_of_a_human_mean_is_that_of_scipy_and_does_not_depend_on_the_order():
     rng = np.random.default_rng(0)
     people = pd.DataFrame({"model": "m", "condition": "natural", "his": rng.beta(8, 2, 80)})
-    table = summaries.his_summary(people, 0, 2000, 0.95)
-    again = summaries.his_summary(people.sample(frac=1, random_state=1), 0, 2000, 0.95)
+    table = machine_beside_human.his_summary(people, 0, 2000, 0.95)
+    again = machine_beside_human.his_summary(people.sample(frac=1, random_state=1), 0, 2000, 0.95)
     pd.testing.assert_frame_equal(table, again)
     row = table.iloc[0]
     # a normal interval of 80 units; BCa leans a little to the side of the longer tail
@@ -813,10 +825,13 @@ def test_interval_of_a_human_mean_is_that_of_scipy_and_does_not_depend_on_the_or
 
 def test_human_means_without_spread_or_units_have_no_interval():
     people = pd.DataFrame({"model": ["a"] * 5 + ["b"] * 2, "condition": "natural", "his": [0.8] * 5 + [0.5, 0.7]})
-    table = summaries.his_summary(people, 0, 100, 0.95)
+    table = machine_beside_human.his_summary(people, 0, 100, 0.95)
     assert table["his_mean"].tolist() == pytest.approx([0.8, 0.6])
     assert table[["low", "high"]].isna().all().all()
-    assert list(summaries.his_summary(people.iloc[:0], 0, 100, 0.95).columns) == summaries.HIS_COLUMNS
+    assert (
+        list(machine_beside_human.his_summary(people.iloc[:0], 0, 100, 0.95).columns)
+        == machine_beside_human.HIS_COLUMNS
+    )
 
 
 def test_missing_side_file_is_named(finished):
@@ -824,7 +839,7 @@ def test_missing_side_file_is_named(finished):
         path = finished / "data" / name
         hidden = path.rename(path.with_suffix(".hidden"))
         try:
-            with pytest.raises(StudyError, match=f"{path.name}: no such file"):
+            with pytest.raises(InputError, match=f"{path.name}: no such file"):
                 run_stats(finished)
         finally:
             hidden.rename(path)

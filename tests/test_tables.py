@@ -9,15 +9,14 @@ import pandas as pd
 import pytest
 from safetensors import SafetensorError
 
-from stages.errors import StudyError
-from stages.pipeline.tables import (
-    atomic_path,
+from interpretability.errors import InputError
+from interpretability.files import atomic_path, sha256_file
+from study.files.tables import (
     fresh_folder,
     list_column,
     read_csv,
     read_json,
     read_parquet,
-    sha256_file,
     write_csv,
     write_json,
     write_parquet,
@@ -216,22 +215,22 @@ def test_a_damaged_table_is_refused_by_row(tmp_path, content, told):
     if told is None:
         assert list(read_csv(path)["kwargs"]) == ['{"x": 1}']
         return
-    with pytest.raises(StudyError, match=rf"roster\.csv.* {told}"):
+    with pytest.raises(InputError, match=rf"roster\.csv.* {told}"):
         read_csv(path)
 
 
 def test_missing_columns_are_named_beside_those_that_are_there(tmp_path):
     write_csv(tmp_path / "t.csv", pd.DataFrame({"model": ["a"], "unit": [1]}))
-    with pytest.raises(StudyError, match=r"t\.csv: column layer, width is missing; it has model, unit"):
+    with pytest.raises(InputError, match=r"t\.csv: column layer, width is missing; it has model, unit"):
         read_csv(tmp_path / "t.csv", ["model", "layer", "width"])
     write_parquet(tmp_path / "t.parquet", pd.DataFrame({"model": ["a"], "unit": [1]}))
-    with pytest.raises(StudyError, match=r"t\.parquet: column layer is missing; it has model, unit"):
+    with pytest.raises(InputError, match=r"t\.parquet: column layer is missing; it has model, unit"):
         read_parquet(tmp_path / "t.parquet", ["layer"])
 
 
 @pytest.mark.parametrize("read", [read_csv, read_json, read_parquet])
 def test_a_missing_file_is_named_with_what_makes_it(tmp_path, read):
-    with pytest.raises(StudyError, match=r"lost: no such file\. .*`dvc repro`"):
+    with pytest.raises(InputError, match=r"lost: no such file\. .*`dvc repro`"):
         read(tmp_path / "lost")
 
 

@@ -11,11 +11,14 @@ import pytest
 import timm
 import torch
 
-from stages.pipeline import imi, networks
-from stages.pipeline.tables import read_csv
-from stages.science import taps
-from stages.science.preprocessing import Preprocessing
-from stages.science.units import Capture, check_independence, find_layers
+from interpretability.networks import taps
+from interpretability.networks.capture import Capture, check_independence
+from interpretability.networks.layers import find_layers
+from interpretability.networks.preprocessing import Preprocessing
+from study import errors
+from study.files.tables import read_csv
+from study.networks import building, imi_naming
+from study.networks.roster import TAPS, read_roster
 from tests.rules import ROOT
 
 TYPES = ("Conv", "Linear", "BatchNorm", "LayerNorm", "GroupNorm")
@@ -103,9 +106,9 @@ def test_every_layer_of_interest_is_a_layer_of_ours(name):
     constructor, count, widths = ANNOTATED[name]
     assert len(widths) == count
     with torch.device("meta"):  # shapes alone: no weights, no arithmetic
-        model = networks.constructor({"name": name, "constructor": constructor}, CODE)()
+        model = building.constructor({"name": name, "constructor": constructor}, CODE)()
         found = layers_of(model, torch.zeros(3, 3, 224, 224))
-    matched = imi.match_layers(widths, [layer.name for layer in found])
+    matched = imi_naming.match_layers(widths, [layer.name for layer in found])
     assert len(set(matched.values())) == count
     width_of = {layer.name: layer.width for layer in found}
     assert {imi_name: width_of[matched[imi_name]] for imi_name in widths} == widths
@@ -115,8 +118,8 @@ def test_every_layer_of_interest_is_a_layer_of_ours(name):
 
 
 def test_the_roster_asks_for_these_rules_where_people_were_asked():
-    names = imi.read_names(ROOT / "data/external/models/imi_names.csv")
-    roster = networks.read_roster(ROOT / "data/external/models/imagenet.csv").set_index("name")
+    names = imi_naming.read_names(ROOT / "data/external/models/imi_names.csv")
+    roster = read_roster(ROOT / "data/external/models/imagenet.csv").set_index("name")
     for imi_name, name in names.items():
         if name in roster.index:
             assert roster.loc[name, "taps"] == "imi"
@@ -132,7 +135,7 @@ def test_rows_to_copy_for_the_two_networks_with_files_are_valid(tmp_path):
     rows = re.findall(r"^    (\w+,.*,DIGEST,.*)$", text, re.MULTILINE)
     path = tmp_path / "roster.csv"
     path.write_text("\n".join([header, *rows]).replace("DIGEST", "0" * 64) + "\n")
-    roster = networks.read_roster(path)
+    roster = read_roster(path)
     assert roster["name"].tolist() == ["googlenet", "robust_resnet50_l2"]
     assert roster["taps"].tolist() == ["imi", "imi"]
     expected = [ANNOTATED[name][0] for name in ("googlenet", "resnet50-l2")]
@@ -146,11 +149,11 @@ def test_rows_to_copy_for_the_two_networks_with_files_are_valid(tmp_path):
 
 
 def test_rules_that_a_roster_may_name_are_those_there_are(tmp_path):
-    assert set(networks.TAPS) == set(taps.RULES)
+    assert set(TAPS) == set(taps.RULES)
     path = tmp_path / "roster.csv"
     path.write_text("name,constructor,taps\na,resnet18,imi\nb,resnet18,other\n")
-    with pytest.raises(networks.StudyError, match=r"row 3 \(b\): taps is 'other', allowed: imi, or empty"):
-        networks.read_roster(path)
+    with pytest.raises(errors.InputError, match=r"row 3 \(b\): taps is 'other', allowed: imi, or empty"):
+        read_roster(path)
     assert read_csv(path, text=["taps"])["taps"].tolist() == ["imi", "other"]
 
 
@@ -242,7 +245,7 @@ def test_a_block_of_convnext_is_channels_first_and_its_norm_channels_last():
 def test_inception_reads_convolutions_before_their_activation():
     torch.manual_seed(0)
     sys.modules.pop("user_code.lucent_inception", None)
-    model = networks.constructor({"name": "g", "constructor": "lucent_inception:inception_v1"}, CODE)().eval()
+    model = building.constructor({"name": "g", "constructor": "lucent_inception:inception_v1"}, CODE)().eval()
     batch = 50 * torch.randn(3, 3, 229, 229)
     value = values_of(model, batch)["mixed4a_pool_reduce_pre_relu_conv"]
     assert value.shape == (3, 64)

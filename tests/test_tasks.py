@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.errors import StudyError
-from stages.science import tasks
+from interpretability import randomness, schema
+from interpretability.errors import InputError
+from interpretability.tasks import natural, rules
 
 
 def ranked_images(units, count, seed=0):
@@ -18,9 +19,9 @@ def ranked_images(units, count, seed=0):
 @settings(max_examples=40, deadline=None)
 @given(st.integers(2, 12), st.integers(1, 6), st.integers(0, 1000), st.integers(0, 3))
 def test_invariants(n_tasks, k, seed, spare):
-    count = tasks.needed(n_tasks, k)
+    count = rules.needed(n_tasks, k)
     top, bottom = ranked_images(3, count + spare, seed)
-    built = tasks.build(top, bottom, tasks.unit_keys(seed, "m", "l", np.arange(3)), n_tasks, k)
+    built = natural.build(top, bottom, randomness.unit_keys(seed, "m", "l", np.arange(3)), n_tasks, k)
     assert built.shape == (3, n_tasks, 2 * (k + 1))
     for u in range(3):
         for side, ranked, query in ((slice(0, k), top[u], 2 * k), (slice(k, 2 * k), bottom[u], 2 * k + 1)):
@@ -36,52 +37,54 @@ def test_invariants(n_tasks, k, seed, spare):
 
 def test_the_most_extreme_images_come_back_in_their_order():
     top, bottom = ranked_images(3, 30)
-    keys = tasks.unit_keys(0, "m", "l", np.arange(3))
-    built = tasks.build(top, bottom, keys, 5, 5)
-    for side, ranked in zip(tasks.SIDES, (top, bottom), strict=True):
-        np.testing.assert_array_equal(tasks.most_extreme(built, keys, side), ranked[:, :5])
+    keys = randomness.unit_keys(0, "m", "l", np.arange(3))
+    built = natural.build(top, bottom, keys, 5, 5)
+    for side, ranked in zip(schema.SIDES, (top, bottom), strict=True):
+        np.testing.assert_array_equal(natural.most_extreme(built, keys, side), ranked[:, :5])
 
 
 def test_draws_depend_on_the_unit_and_the_seed_alone():
-    keys = tasks.unit_keys(0, "m", "l", np.arange(4))
-    together = tasks.draws(keys, 20, 9, "positive")
-    np.testing.assert_array_equal(together[2:3], tasks.draws(keys[2:3], 20, 9, "positive"))
-    assert (together != tasks.draws(tasks.unit_keys(1, "m", "l", np.arange(4)), 20, 9, "positive")).any()
-    assert (together != tasks.draws(keys, 20, 9, "negative")).any()
+    keys = randomness.unit_keys(0, "m", "l", np.arange(4))
+    together = natural.draws(keys, 20, 9, "positive")
+    np.testing.assert_array_equal(together[2:3], natural.draws(keys[2:3], 20, 9, "positive"))
+    assert (together != natural.draws(randomness.unit_keys(1, "m", "l", np.arange(4)), 20, 9, "positive")).any()
+    assert (together != natural.draws(keys, 20, 9, "negative")).any()
 
 
 def test_queries_of_both_sides_are_paired_at_random():
-    drawn = [tasks.draws(tasks.unit_keys(0, "m", "l", np.arange(500)), 20, 9, side)[:, -1] for side in tasks.SIDES]
+    drawn = [
+        natural.draws(randomness.unit_keys(0, "m", "l", np.arange(500)), 20, 9, side)[:, -1] for side in schema.SIDES
+    ]
     # ranks of paired queries: correlation 0 with standard error 1 / sqrt(500 * 19) = 0.01
     assert abs(np.corrcoef(drawn[0].ravel(), drawn[1].ravel())[0, 1]) < 0.04
 
 
 def test_swapping_sides_swaps_roles():
     top, bottom = ranked_images(2, 30)
-    keys = tasks.unit_keys(0, "m", "l", np.arange(2))
-    first, second = (tasks.draws(keys, 5, 5, side) for side in tasks.SIDES)
-    built, swapped = tasks.assemble(top, bottom, first, second), tasks.assemble(bottom, top, second, first)
+    keys = randomness.unit_keys(0, "m", "l", np.arange(2))
+    first, second = (natural.draws(keys, 5, 5, side) for side in schema.SIDES)
+    built, swapped = natural.assemble(top, bottom, first, second), natural.assemble(bottom, top, second, first)
     order = [*range(5, 10), *range(5), 11, 10]
     np.testing.assert_array_equal(built[..., order], swapped)
 
 
 def test_too_few_images_are_refused_and_few_are_warned_about():
     with pytest.raises(
-        StudyError, match=r"399 images are too few: tasks.n_tasks = 20 and tasks.n_explanations = 9.*400"
+        InputError, match=r"399 images are too few: tasks.n_tasks = 20 and tasks.n_explanations = 9.*400"
     ):
-        tasks.check_images(399, 20, 9)
-    assert "50.0%" in tasks.check_images(400, 20, 9)
-    assert tasks.check_images(4000, 20, 9) == ""
+        rules.check_images(399, 20, 9)
+    assert "50.0%" in rules.check_images(400, 20, 9)
+    assert rules.check_images(4000, 20, 9) == ""
 
 
 def test_roles_name_every_place():
-    names, positions = tasks.roles(2)
+    names, positions = rules.roles(2)
     assert names == ["explanation_pos"] * 2 + ["explanation_neg"] * 2 + ["query_pos", "query_neg"]
     assert positions == [0, 1, 0, 1, 0, 0]
 
 
 def test_constant_units():
-    absolute, relative = tasks.constant(np.array([0, 0, 1e6, -1e-9]), np.array([0, 1, 1e6 + 0.5, 1e-9]))
+    absolute, relative = rules.constant(np.array([0, 0, 1e6, -1e-9]), np.array([0, 1, 1e6 + 0.5, 1e-9]))
     assert absolute.tolist() == [True, False, False, True]
     assert relative.tolist() == [False, False, True, False]  # 0.5 of a million is nothing; 0 of 0 is no share
 
@@ -91,21 +94,21 @@ def test_constant_units():
 
 def test_windows_of_imagenet_are_those_of_imi():
     # IMI's start_min, and D - stop_max from the other end, of its 1,281,167 training images
-    starts = {name: tasks.window_start(1_281_167, name, 20, 9) for name in tasks.HARD}
+    starts = {name: rules.window_start(1_281_167, name, 20, 9) for name in schema.HARD}
     assert starts == {"hard99": 12_811, "hard95": 64_058, "hard85": 192_175}
     stops = {"hard99": 1_268_356, "hard95": 1_217_109, "hard85": 1_088_992}
     assert {name: 1_281_167 - start for name, start in starts.items()} == stops
 
 
 def test_a_window_that_reaches_into_the_explanations_is_refused_with_the_least_number_of_images():
-    with pytest.raises(StudyError, match=r"hard99, whose queries start at rank 179 of 17999 .*needs at least 18000"):
-        tasks.window_start(17_999, "hard99", 20, 9)
-    assert tasks.window_start(18_000, "hard99", 20, 9) == 180
-    with pytest.raises(StudyError, match="hard99"):
-        tasks.check_images(4000, 20, 9, ("natural", "hard99"))
+    with pytest.raises(InputError, match=r"hard99, whose queries start at rank 179 of 17999 .*needs at least 18000"):
+        rules.window_start(17_999, "hard99", 20, 9)
+    assert rules.window_start(18_000, "hard99", 20, 9) == 180
+    with pytest.raises(InputError, match="hard99"):
+        rules.check_images(4000, 20, 9, ("natural", "hard99"))
 
 
 def test_a_window_beside_the_natural_queries_is_warned_about():
     # 5 % of 4000 is rank 200, where the natural queries (180 to 199) end
-    assert "hard95 is hardly harder" in tasks.check_images(4000, 20, 9, ("natural", "hard95"))
-    assert tasks.check_images(4000, 20, 9, ("natural", "hard85")) == ""
+    assert "hard95 is hardly harder" in rules.check_images(4000, 20, 9, ("natural", "hard95"))
+    assert rules.check_images(4000, 20, 9, ("natural", "hard85")) == ""

@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
+from interpretability.errors import InputError
+from interpretability.extremes import selection
+from interpretability.randomness import unit_keys
+from interpretability.schema import FACTS, KEY
+from interpretability.tasks.natural import build
 from stages import tasks
-from stages.errors import StudyError
-from stages.pipeline.tables import FACTS, KEY, read_json, read_parquet, write_json
-from stages.science import selection
-from stages.science.tasks import build, unit_keys
+from study.files.tables import read_json, read_parquet, write_json
 
 N, K = 2, 4
 MODELS = ["tiny", "vit", "50", "probed", "chance", "shuffled"]
@@ -176,7 +178,7 @@ def test_an_export_of_what_is_not_there_is_told(finished_study, tmp_path, flags,
         "--out",
         str(finished_study.folder / "tasks"),
     ]
-    with pytest.raises(StudyError, match=told):
+    with pytest.raises(InputError, match=told):
         tasks.main([*places, "--export", str(tmp_path / "t.parquet"), *flags])
 
 
@@ -194,7 +196,7 @@ def one_network(drawn_study):
 def test_more_task_images_than_there_are_extremes_are_refused_by_both_names(one_network):
     one_network.params(tasks__n_tasks=5)
     with pytest.raises(
-        StudyError, match=r"tasks\.n_tasks \* \(tasks\.n_explanations \+ 1\) = 5 \* 5 = 25 .*n_extremes keeps"
+        InputError, match=r"tasks\.n_tasks \* \(tasks\.n_explanations \+ 1\) = 5 \* 5 = 25 .*n_extremes keeps"
     ):
         one_network.run_tasks()
 
@@ -203,7 +205,7 @@ def test_more_task_images_than_the_folder_holds_are_refused(one_network):
     # as from a folder of 19 pictures
     path = one_network.folder / "activations" / "run.json"
     write_json(path, {**read_json(path), "n_images": 19})
-    with pytest.raises(StudyError) as caught:
+    with pytest.raises(InputError) as caught:
         one_network.run_tasks()
     text = str(caught.value)
     assert "19 images are too few: tasks.n_tasks = 2 and tasks.n_explanations = 4 need at least 2 * 2 * 5 = 20" in text
@@ -279,7 +281,7 @@ def test_the_long_form_knows_the_activation_of_every_image_of_a_harder_task(hard
 
 def test_too_few_images_for_a_window_are_refused(hard):
     hard.params(activations__keep=["net/middle/*"], tasks__conditions=["natural", "hard95"])
-    with pytest.raises(StudyError, match=r"hard95, whose queries start at rank 3 of 60 .*needs at least 160 images"):
+    with pytest.raises(InputError, match=r"hard95, whose queries start at rank 3 of 60 .*needs at least 160 images"):
         hard.run_tasks()
-    with pytest.raises(StudyError, match="hard95"):
+    with pytest.raises(InputError, match="hard95"):
         hard.run_images("other")

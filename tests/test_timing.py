@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from stages.pipeline import timing
+from study import timing
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from stages.science import training
+from interpretability.networks import network
+from interpretability.synthetic import training
 
 SETTINGS = {"epochs": 3, "batch_size": 8, "learning_rate": 0.02, "seed": 0, "name": "small"}
 
@@ -38,7 +39,7 @@ def coloured_pictures(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def trained(**changes) -> list[tuple[int, dict[str, torch.Tensor]]]:
     pixels, targets = coloured_pictures(84)
     choices = {**SETTINGS, **changes}
-    model = training.initialised(small_network, choices["seed"], choices["name"])
+    model = network.initialised(small_network, choices["seed"], choices["name"])
     return list(training.train(model, pixels, targets, (3, 2), **choices))
 
 
@@ -49,7 +50,7 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 def test_steps_run_from_the_untrained_network_to_the_last_epoch():
     states = trained()
     assert [step for step, _ in states] == [0, 1, 2, 3]
-    assert same(states[0][1], training.initialised(small_network, 0, "small").state_dict())
+    assert same(states[0][1], network.initialised(small_network, 0, "small").state_dict())
     # every epoch moves the weights, and later epochs do not reach back into earlier states
     for (_, earlier), (_, later) in pairwise(states):
         assert not torch.equal(earlier["0.weight"], later["0.weight"])
@@ -61,7 +62,7 @@ def test_steps_run_from_the_untrained_network_to_the_last_epoch():
 def test_two_heads_are_learned():
     pixels, targets = coloured_pictures(200)
     fresh_pixels, fresh_targets = coloured_pictures(200, seed=1)
-    model = training.initialised(small_network, 0, "small")
+    model = network.initialised(small_network, 0, "small")
     scores = [
         training.accuracy(model, fresh_pixels, fresh_targets, (3, 2))
         for _ in training.train(model, pixels, targets, (3, 2), **{**SETTINGS, "epochs": 4})
@@ -94,18 +95,18 @@ def test_seed_and_name_change_weights_and_order(changes):
 def test_the_global_generator_and_settings_stay_untouched():
     before = torch.get_rng_state()
     pixels, targets = coloured_pictures(84)
-    model = training.initialised(small_network, 0, "small")
+    model = network.initialised(small_network, 0, "small")
     for _ in training.train(model, pixels, targets, (3, 2), **SETTINGS):
         assert torch.equal(torch.get_rng_state(), before)
         assert not torch.are_deterministic_algorithms_enabled()
     with pytest.raises(ValueError):
-        training.initialised(lambda: int("no network"), 0, "small")
+        network.initialised(lambda: int("no network"), 0, "small")
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_looking_at_accuracy_between_epochs_does_not_change_training():
     pixels, targets = coloured_pictures(84)
-    model = training.initialised(small_network, 0, "small")
+    model = network.initialised(small_network, 0, "small")
     states = []
     for _, state in training.train(model, pixels, targets, (3, 2), **SETTINGS):
         training.accuracy(model, pixels, targets, (3, 2))
@@ -174,7 +175,7 @@ def test_normalised_pictures():
 
 def test_a_loss_that_is_not_a_number_names_network_epoch_and_step():
     pixels, targets = coloured_pictures(84)
-    model = training.initialised(small_network, 0, "small")
+    model = network.initialised(small_network, 0, "small")
     steps = training.train(model, pixels, targets, (3, 2), **SETTINGS)
     next(steps)
     next(steps)

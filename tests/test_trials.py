@@ -6,7 +6,8 @@ import pytest
 import statsmodels.api as sm
 from scipy.special import expit
 
-from stages.science import observers, trials
+from interpretability.people import single_answers
+from interpretability.synthetic import observers
 
 
 def simulated(seed=0, n_networks=4, slope=6.25, spread=0.0, lapse=0.05):
@@ -31,8 +32,8 @@ def codes(table):
 def test_slope_and_lapse_of_simulated_observers_are_found(slope, lapse):
     table = simulated(slope=slope, lapse=lapse)
     margin, correct = table["margin"].to_numpy(), table["correct"].to_numpy()
-    fit = trials.fit_lapse(margin, correct)
-    errors = trials.clustered_errors(fit, margin, correct, codes(table))
+    fit = single_answers.fit_lapse(margin, correct)
+    errors = single_answers.clustered_errors(fit, margin, correct, codes(table))
     assert (np.abs(fit.theta - [0, slope, lapse]) < 3 * errors).all()
     # 12,000 answers say a lot
     assert (errors < [0.08, 0.1 * slope, 0.04]).all()
@@ -42,13 +43,13 @@ def test_without_lapse_it_is_the_logistic_regression_of_the_library():
     table = simulated(slope=4.0, lapse=0.0, n_networks=2)
     margin, correct = table["margin"].to_numpy(), table["correct"].to_numpy()
     # answers slightly worse than sigmoid at either end, so the best lapse is exactly zero
-    fit = trials.fit_lapse(margin, correct)
+    fit = single_answers.fit_lapse(margin, correct)
     theta = fit.theta if fit.theta[2] == 0 else None
     groups = np.stack(codes(table), axis=1)
     glm = sm.GLM(correct.astype(float), sm.add_constant(margin), family=sm.families.Binomial())
     expected = glm.fit(cov_type="cluster", cov_kwds={"groups": groups, "use_correction": False})
-    logistic = trials.LapseFit(np.array([*expected.params, 0.0]), expected.llf)
-    errors = trials.clustered_errors(logistic, margin, correct, codes(table))
+    logistic = single_answers.LapseFit(np.array([*expected.params, 0.0]), expected.llf)
+    errors = single_answers.clustered_errors(logistic, margin, correct, codes(table))
     assert errors[:2] == pytest.approx(expected.bse, rel=1e-6)
     assert np.isnan(errors[2])
     assert fit.log_likelihood >= expected.llf - 1e-3
@@ -59,7 +60,7 @@ def test_without_lapse_it_is_the_logistic_regression_of_the_library():
 def test_likelihood_is_no_lower_than_on_a_grid():
     table = simulated(n_networks=1, lapse=0.3)
     margin, correct = table["margin"].to_numpy(), table["correct"].to_numpy()
-    fit = trials.fit_lapse(margin, correct)
+    fit = single_answers.fit_lapse(margin, correct)
     for intercept in (-0.5, 0, 0.5):
         for slope in (3, 6, 12):
             for lapse in (0, 0.2, 0.4):
@@ -74,7 +75,7 @@ def test_effects_of_units_and_participants_are_found():
     person = np.repeat(np.arange(n_people), each)
     margin = rng.normal(0.3, 0.2, len(unit))
     evidence = 5 * margin + rng.normal(0, 0.6, n_units)[unit] + rng.normal(0, 0.4, n_people)[person]
-    fit = trials.fit_effects(margin, rng.random(len(unit)) < expit(evidence), unit, person)
+    fit = single_answers.fit_effects(margin, rng.random(len(unit)) < expit(evidence), unit, person)
     assert abs(fit.slope - 5) < 3 * fit.slope_se + 0.2
     assert fit.slope_se == pytest.approx(0.19, abs=0.04)
     # variances .36 and .16, known to about a tenth and a seventh from so many effects, and pulled down by a tenth
@@ -84,7 +85,7 @@ def test_effects_of_units_and_participants_are_found():
 
 def test_no_effects_are_not_invented():
     table = simulated(n_networks=2, lapse=0.0)
-    fit = trials.fit_effects(table["margin"].to_numpy(), table["correct"].to_numpy(), *codes(table))
+    fit = single_answers.fit_effects(table["margin"].to_numpy(), table["correct"].to_numpy(), *codes(table))
     assert fit.unit_variance < 0.03
     assert fit.participant_variance < 0.03
     assert abs(fit.slope - 6.25) < 3 * fit.slope_se
@@ -92,7 +93,7 @@ def test_no_effects_are_not_invented():
 
 def test_table_of_a_similarity_that_people_share_and_of_one_they_do_not():
     table = simulated(n_networks=2)
-    shared, bins = trials.trial_tables(table, "b", 0, 0.95)
+    shared, bins = single_answers.trial_tables(table, "b", 0, 0.95)
     row = shared.iloc[0]
     assert (row["n"], row["n_units"], row["n_participants"], row["margin_of"]) == (6000, 200, 150, "task")
     assert row["slope_low"] < 6.25 < row["slope_high"]
@@ -104,7 +105,7 @@ def test_table_of_a_similarity_that_people_share_and_of_one_they_do_not():
     assert bins["n"].tolist() == [600] * 10
     assert ((bins["low"] - 0.03 < bins["predicted"]) & (bins["predicted"] < bins["high"] + 0.03)).all()
     rng = np.random.default_rng(0)
-    other = trials.trial_tables(table.assign(margin=rng.normal(0.2, 0.2, len(table))), "b", 0, 0.95)[0].iloc[0]
+    other = single_answers.trial_tables(table.assign(margin=rng.normal(0.2, 0.2, len(table))), "b", 0, 0.95)[0].iloc[0]
     assert abs(other["gain_over_mean"]) < 0.003
     assert other["auc"] == pytest.approx(0.5, abs=0.03)
     assert other["mcfadden"] < 0.003
@@ -114,7 +115,7 @@ def test_folds_do_not_see_their_own_participants():
     # one unit, four people: each is predicted from the other three
     table = pd.DataFrame({"margin": [0.1, 0.2, 0.3, 0.4, 0.5], "correct": [True, False, True, True, True]})
     table = table.assign(unit_code=0, participant_code=range(5))
-    found = trials.cross_fitted(table, 0)
+    found = single_answers.cross_fitted(table, 0)
     for place, right in enumerate(table["correct"]):
         others = 4 - right
         assert found["mean"][place] == pytest.approx(others / 4)
@@ -124,6 +125,6 @@ def test_folds_do_not_see_their_own_participants():
 def test_no_answers_or_one_kind_of_answer_give_empty_tables():
     table = simulated(n_networks=1)
     for none in (table.iloc[:0], table[table["correct"]], table.assign(margin=0.2)):
-        found = trials.trial_tables(none, "b", 0, 0.95)
-        assert [list(each.columns) for each in found] == [trials.COLUMNS, trials.CALIBRATION_COLUMNS]
+        found = single_answers.trial_tables(none, "b", 0, 0.95)
+        assert [list(each.columns) for each in found] == [single_answers.COLUMNS, single_answers.CALIBRATION_COLUMNS]
         assert [len(each) for each in found] == [0, 0]

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from stages.errors import StudyError
-from stages.science import units
-from stages.science.units import Capture, check_independence, find_layers
+from interpretability.errors import InputError
+from interpretability.networks.capture import Capture, check_independence, lacks_memory
+from interpretability.networks.layers import find_layers, unit_values
 
 TYPES = ("Conv", "Linear", "BatchNorm", "LayerNorm", "GroupNorm")
 
@@ -132,14 +132,14 @@ def test_a_network_that_mixes_images_is_refused_by_layer():
     torch.manual_seed(0)
     model = Mixing()
     layers = layers_of(model)
-    with pytest.raises(StudyError, match=r"1 layers: b \("):
+    with pytest.raises(InputError, match=r"1 layers: b \("):
         check_independence(model, layers, torch.randn(4, 3, 8, 8))
 
 
 def test_the_same_network_in_training_mode_is_refused():
     model = Small()
     layers = layers_of(model)
-    with pytest.raises(StudyError, match="norm"):
+    with pytest.raises(InputError, match="norm"):
         check_independence(model.train(), layers, torch.randn(4, 3, 16, 16))
 
 
@@ -150,7 +150,7 @@ def test_hooks_are_gone_afterwards():
 
 
 def test_nothing_left_is_an_error_that_says_why():
-    with pytest.raises(StudyError, match=r"units.layer_types = GroupNorm"):
+    with pytest.raises(InputError, match=r"units.layer_types = GroupNorm"):
         find_layers(Small().eval(), torch.randn(3, 3, 16, 16), layer_types=("GroupNorm",))
 
 
@@ -189,13 +189,13 @@ class Norms(nn.Module):
 
 def read_maps(monkeypatch):
     """Counts the maps whose means are taken."""
-    read, usual = [], units.unit_values
+    read, usual = [], unit_values
 
     def counted(*args):
         read.append(args)
         return usual(*args)
 
-    monkeypatch.setattr(units, "unit_values", counted)
+    monkeypatch.setattr("interpretability.networks.capture.unit_values", counted)
     return read
 
 
@@ -419,7 +419,7 @@ def test_libraries_say_in_their_own_words_that_memory_lacks(monkeypatch, message
     with Capture(model, layers, 4, batch.device) as run:
         run(batch)
         assert run.pieces == 2
-    assert units.lacks_memory(f"RuntimeError: {message}")
+    assert lacks_memory(f"RuntimeError: {message}")
 
 
 def test_another_error_is_not_taken_for_a_lack_of_memory():

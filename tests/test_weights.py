@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from stages.errors import StudyError
-from stages.pipeline import weights
+from interpretability import weights
+from interpretability.errors import InputError
 
 URL = "https://example.org/models/net-12345678.pth"
 
@@ -47,7 +47,7 @@ def test_a_given_file_is_found_under_any_accepted_name(folder):
 
 
 def test_offline_and_missing_is_one_error_that_says_what_to_do(folder):
-    with pytest.raises(StudyError) as error:
+    with pytest.raises(InputError) as error:
         weights.load(("net-12345678.pth", "mine.safetensors"), URL)
     for part in ("net-12345678.pth", URL, str(folder), "mine.safetensors", "MIS_WEIGHTS", "no route"):
         assert part in str(error.value)
@@ -65,17 +65,17 @@ def test_a_file_is_fetched_once_and_kept(folder, monkeypatch):
 def test_short_or_other_files_are_not_kept(folder, monkeypatch):
     content = checkpoint()
     monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: Answer(content, len(content) + 1))
-    with pytest.raises(StudyError, match="bytes arrived"):
+    with pytest.raises(InputError, match="bytes arrived"):
         weights.load(("net.pth",), URL)
     monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: Answer(content))
-    with pytest.raises(StudyError, match="sha256"):
+    with pytest.raises(InputError, match="sha256"):
         weights.load(("net.pth",), URL, "00000000")
     assert not (folder / "net.pth").exists()
 
 
 def test_a_damaged_file_in_the_folder_is_noticed(folder):
     (folder / "net.pth").write_bytes(checkpoint())
-    with pytest.raises(StudyError, match="remove it"):
+    with pytest.raises(InputError, match="remove it"):
         weights.load(("net.pth",), URL, "00000000")
 
 
@@ -85,7 +85,7 @@ def test_code_in_a_file_is_not_run(folder):
             return exec, (f"open({str(folder / 'ran')!r}, 'w')",)
 
     torch.save({"x": Trap()}, folder / "net.pth")
-    with pytest.raises(StudyError, match="refused"):
+    with pytest.raises(InputError, match="refused"):
         weights.load(("net.pth",), URL)
     assert not (folder / "ran").exists()
 
@@ -111,9 +111,9 @@ def test_members_of_an_archive_are_kept_under_their_names(folder, monkeypatch):
 def test_archives_that_point_elsewhere_or_lack_the_file_are_refused(folder, monkeypatch):
     url = "https://example.org/all.zip"
     monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: Answer(archive(UP__net="x")))
-    with pytest.raises(StudyError, match="points out"):
+    with pytest.raises(InputError, match="points out"):
         weights.load(("net.pth",), url)
     (folder / "all.zip").unlink()
     monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: Answer(archive(other="x")))
-    with pytest.raises(StudyError, match=r"does not hold net\.pth"):
+    with pytest.raises(InputError, match=r"does not hold net\.pth"):
         weights.load(("net.pth",), url)

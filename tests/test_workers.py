@@ -12,9 +12,11 @@ from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
-from stages.errors import StudyError
-from stages.pipeline import workers
-from stages.pipeline.workers import Failure, devices, run_jobs
+from interpretability.errors import InputError
+from study.errors import StudyError
+from study.workers import device, jobs, processes
+from study.workers.device import Failure, guarded
+from study.workers.jobs import _kind_in_cluster, devices, kind_of_workers, run_jobs
 from tests.rules import ROOT
 
 NAMES = [f"job {i}" for i in range(6)]
@@ -22,7 +24,7 @@ NAMES = [f"job {i}" for i in range(6)]
 
 def slower_first(number):
     time.sleep(0.05 * (5 - number))  # so that the last job ends first
-    return number * number, os.getpid(), workers.device()
+    return number * number, os.getpid(), device.device()
 
 
 def odd_ones_fail(number):
@@ -142,14 +144,14 @@ def test_the_other_workers_do_not_notice_a_dead_one(monkeypatch, tmp_path):
 def test_a_worker_that_dies_between_two_jobs_is_replaced(monkeypatch):
     asked = []
 
-    class Pool(workers.ProcessPoolExecutor):
+    class Pool(processes.ProcessPoolExecutor):
         def submit(self, *arguments):
             asked.append(arguments)
             if len(asked) == 3:
                 raise BrokenProcessPool
             return super().submit(*arguments)
 
-    monkeypatch.setattr(workers, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", Pool)
     monkeypatch.setenv("MIS_WORKERS", "2")
     assert dict(run_jobs(short, list(range(6)), NAMES)) == dict.fromkeys(range(6))
     assert len(asked) == 7
@@ -181,15 +183,15 @@ def test_a_full_disk_ends_long_jobs_at_once_and_they_clean_up(monkeypatch, tmp_p
 
 
 def test_a_gpu_has_a_process_of_its_own_even_if_it_is_the_only_one(monkeypatch):
-    monkeypatch.setattr(workers, "_local_devices", lambda **_: ["cuda:0"])
+    monkeypatch.setattr(jobs, "local_devices", lambda **_: ["cuda:0"])
     found = dict(run_jobs(slower_first, [5, 5], NAMES[:2], probe=True))
     assert {result[2] for result in found.values()} == {"cuda:0"}
     assert os.getpid() not in {result[1] for result in found.values()}
-    assert workers.device() == "cpu"
+    assert device.device() == "cpu"
 
 
 def test_no_jobs_start_nothing(monkeypatch):
-    monkeypatch.setattr(workers, "devices", lambda: pytest.fail("asked for devices"))
+    monkeypatch.setattr(jobs, "devices", lambda: pytest.fail("asked for devices"))
     assert list(run_jobs(odd_ones_fail, [], [])) == []
 
 
@@ -202,7 +204,7 @@ def test_short_jobs_after_a_probe_run_here(monkeypatch):
 
 def test_long_jobs_after_a_probe_run_on_workers(monkeypatch):
     monkeypatch.setenv("MIS_WORKERS", "2")
-    monkeypatch.setattr(workers, "_WORTH_WORKERS", 0.0)
+    monkeypatch.setattr(jobs, "_WORTH_WORKERS", 0.0)
     found = dict(run_jobs(slower_first, [4, 3, 2], NAMES[:3], probe=True))
     assert found[0][1] == os.getpid()
     assert os.getpid() not in {found[1][1], found[2][1]}
@@ -212,13 +214,13 @@ def test_long_jobs_after_a_probe_run_on_workers(monkeypatch):
 @pytest.mark.parametrize("count", ["0", "-1", "two", "1.5", " 2", "²"])
 def test_a_wrong_number_of_workers_is_refused(monkeypatch, count):
     monkeypatch.setenv("MIS_WORKERS", count)
-    with pytest.raises(StudyError, match=f"MIS_WORKERS is '{count}', it must be a whole number of at least 1"):
+    with pytest.raises(InputError, match=f"MIS_WORKERS is '{count}', it must be a whole number of at least 1"):
         devices()
 
 
 def test_a_wrong_device_is_refused(monkeypatch):
     monkeypatch.setenv("MIS_DEVICE", "gpu")
-    with pytest.raises(StudyError, match="MIS_DEVICE is 'gpu', allowed: auto, cpu, cuda"):
+    with pytest.raises(InputError, match="MIS_DEVICE is 'gpu', allowed: auto, cpu, cuda"):
         devices()
 
 
@@ -227,7 +229,7 @@ def test_a_gpu_that_is_not_there_is_told(monkeypatch):
 
     monkeypatch.setenv("MIS_DEVICE", "cuda")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(StudyError, match="MIS_DEVICE is cuda, but torch sees no GPU; set MIS_DEVICE=cpu"):
+    with pytest.raises(InputError, match="MIS_DEVICE is cuda, but torch sees no GPU; set MIS_DEVICE=cpu"):
         devices()
 
 
@@ -254,7 +256,7 @@ def test_jobs_without_use_for_a_gpu_take_the_cores(monkeypatch):
         used.append(devices)
         return iter([(place, function(jobs[place])) for place in places])
 
-    monkeypatch.setattr(workers, "_on_workers", on_workers)
+    monkeypatch.setattr(jobs, "on_workers", on_workers)
     assert dict(run_jobs(abs, [-1, -2], NAMES[:2])) == {0: 1, 1: 2}
     assert dict(run_jobs(abs, [-1, -2], NAMES[:2], on_cpu=True)) == {0: 1, 1: 2}
     assert used == [["cuda:0"], ["cpu", "cpu"]]
@@ -269,7 +271,7 @@ class Gpu:
         self.broken, self.freed = broken, 0
         monkeypatch.setattr(torch.cuda, "synchronize", self.synchronize)
         monkeypatch.setattr(torch.cuda, "empty_cache", self.empty_cache)
-        monkeypatch.setattr(workers, "_device", "cuda:0")
+        monkeypatch.setattr(device, "_device", "cuda:0")
 
     def synchronize(self, device):
         assert device == "cuda:0"
@@ -288,35 +290,35 @@ def test_a_worker_whose_gpu_answers_no_more_ends(monkeypatch):
     def end(status):
         raise SystemExit(status)
 
-    monkeypatch.setattr(workers.os, "_exit", end)
+    monkeypatch.setattr(os, "_exit", end)
     gpu = Gpu(monkeypatch)
-    assert workers.guarded(failing, ValueError("its own fault")) == Failure("ValueError: its own fault")
+    assert guarded(failing, ValueError("its own fault")) == Failure("ValueError: its own fault")
     gpu.broken = True
-    assert workers.guarded(failing, StudyError("wrong layer")) == Failure("wrong layer"), "has nothing to do with it"
+    assert guarded(failing, StudyError("wrong layer")) == Failure("wrong layer"), "has nothing to do with it"
     with pytest.raises(SystemExit):
-        workers.guarded(failing, RuntimeError("CUDA error: an illegal memory access was encountered"))
+        guarded(failing, RuntimeError("CUDA error: an illegal memory access was encountered"))
 
 
 def test_a_process_that_moves_to_another_gpu_leaves_nothing_behind(monkeypatch):
     gpu, dropped = Gpu(monkeypatch), []
-    monkeypatch.setattr(workers, "_on_move", [lambda: dropped.append(workers.device())])
-    monkeypatch.setattr(workers, "exact", lambda name: None)
-    monkeypatch.setattr(workers, "_keep_memory", lambda: None)
-    monkeypatch.setattr(workers, "_beside", None)
-    workers.start("cuda:0")
+    monkeypatch.setattr(device, "_on_move", [lambda: dropped.append(device.device())])
+    monkeypatch.setattr(device, "exact", lambda name: None)
+    monkeypatch.setattr(device, "_keep_memory", lambda: None)
+    monkeypatch.setattr(device, "_beside", None)
+    device.start("cuda:0")
     assert (dropped, gpu.freed) == ([], 0)
-    workers.start("cuda:1")
+    device.start("cuda:1")
     assert (dropped, gpu.freed) == (["cuda:0"], 1)
 
 
 def test_a_cluster_is_asked_what_gpu_it_has(monkeypatch):
-    monkeypatch.setattr(workers, "devices", lambda: ["cuda", "cuda"])
-    monkeypatch.setattr(workers, "run_jobs", lambda function, jobs, names: iter([(0, "NVIDIA Some")]))
-    assert workers.kind_of_workers() == "NVIDIA Some"
-    workers._kind_in_cluster.cache_clear()
-    monkeypatch.setattr(workers, "run_jobs", lambda function, jobs, names: iter([(0, Failure("no driver"))]))
-    with pytest.raises(StudyError, match="a worker of the cluster cannot tell its GPU: no driver"):
-        workers.kind_of_workers()
+    monkeypatch.setattr(jobs, "devices", lambda: ["cuda", "cuda"])
+    monkeypatch.setattr(jobs, "run_jobs", lambda function, jobs, names: iter([(0, "NVIDIA Some")]))
+    assert kind_of_workers() == "NVIDIA Some"
+    _kind_in_cluster.cache_clear()
+    monkeypatch.setattr(jobs, "run_jobs", lambda function, jobs, names: iter([(0, Failure("no driver"))]))
+    with pytest.raises(InputError, match="a worker of the cluster cannot tell its GPU: no driver"):
+        kind_of_workers()
 
 
 def test_without_settings_every_usable_core_is_a_worker(monkeypatch):
@@ -345,7 +347,7 @@ def alive(process):
 def stage_with_two_workers(folder):
     """A stage in a process group of its own whose two jobs sleep, and the processes of its workers."""
     script = (
-        "import signal\nfrom stages.pipeline.log import run\nfrom stages.pipeline.workers import run_jobs\n"
+        "import signal\nfrom study.command import run\nfrom study.workers.jobs import run_jobs\n"
         "from tests.test_workers import sleep_long\n"
         "if __name__ == '__main__':\n"
         "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # tests in the background inherit it as ignored

@@ -11,10 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 
-from stages.pipeline.networks import RESOLVED
-from stages.pipeline.tables import KEY, write_csv, write_json, write_parquet
-from stages.science import controls, histograms, scenes, scoring, selection, tasks
-from stages.science.hard import hard_tasks
+from interpretability import randomness
+from interpretability.analysis import histograms
+from interpretability.extremes import selection
+from interpretability.margins import cosine_margins, unit_rows
+from interpretability.schema import KEY
+from interpretability.synthetic import planted_units
+from interpretability.synthetic.factors import draw_factors, factor_vectors
+from interpretability.tasks import natural, rules
+from interpretability.tasks.hard import hard_tasks
+from study.files.tables import write_csv, write_json, write_parquet
+from study.networks.roster import RESOLVED
 
 N_IMAGES, N_TASKS, N_EXPLANATIONS, WIDTH = 400, 6, 2, 8
 BACKENDS = ("oracle", "null")
@@ -64,17 +71,17 @@ def write_study(data, hard=()):
     Units of the networks `hard` have tasks of condition hard85 too.
     """
     rng = np.random.default_rng(0)
-    factors = scenes.draw_factors(N_IMAGES, seed=0, stream="study", n_categories=6)
-    vectors = scenes.factor_vectors(factors)
+    factors = draw_factors(N_IMAGES, seed=0, stream="study", n_categories=6)
+    vectors = factor_vectors(factors)
     _images(data / "images", factors)
     roster = _roster(data / "models")
     built, labels, constant = {}, [], []
     for name in ("net-step0", "net", "other", "controls", "shuffled"):
         if name == "controls":
-            layers = [(layer.layer, "Other", layer.values) for layer in controls.planted(factors, 0)]
+            layers = [(layer.layer, "Other", layer.values) for layer in planted_units.planted(factors, 0)]
             labels = [
                 {"model": name, "layer": layer.layer, "unit": unit, "label": label}
-                for layer in controls.planted(factors, 0)
+                for layer in planted_units.planted(factors, 0)
                 for unit, label in enumerate(layer.labels)
             ]
         else:
@@ -85,12 +92,12 @@ def write_study(data, hard=()):
         constant += built[name][2]
     _activations_side(data / "activations", labels)
     _write_tasks(data / "tasks", built, constant)
-    embeddings = {"oracle": vectors, "null": scoring.unit_rows(rng.normal(size=(N_IMAGES, 16)))}
+    embeddings = {"oracle": vectors, "null": unit_rows(rng.normal(size=(N_IMAGES, 16)))}
     (data / "scores").mkdir()
     for backend, rows in embeddings.items():
         parts = []
         for table, task, _ in built.values():
-            margins = list(scoring.cosine_margins(rows, task, N_EXPLANATIONS))
+            margins = list(cosine_margins(rows, task, N_EXPLANATIONS))
             near = [np.array([1, 3][: place % 3], dtype=np.int16) for place in range(len(table))]
             parts.append(table.assign(margins=margins, near=near))
         frame = pa.Table.from_pandas(pd.concat(parts), preserve_index=False)
@@ -121,17 +128,17 @@ def _tasks(name, layers, hard):
     ]
     table = pd.DataFrame(owners, columns=[*KEY, "layer_type", "layer_index", "depth", "width"])
     table["tie_share_pos"] = table["tie_share_neg"] = np.float32(0)
-    keys = np.concatenate([tasks.unit_keys(0, name, layer, np.arange(part.shape[1])) for layer, _, part in layers])
+    keys = np.concatenate([randomness.unit_keys(0, name, layer, np.arange(part.shape[1])) for layer, _, part in layers])
     count = N_TASKS * (N_EXPLANATIONS + 1)
     extremes = selection.Extremes(keys, count)
     extremes.update(values, np.arange(N_IMAGES))
     ranked = selection.ranked(*extremes.keys(), keys, count)
     live = np.ptp(values, axis=0) > 0
     constant = table.loc[~live, ["model", "layer", "unit", "layer_type"]].assign(min=0, max=0, absolute=1, relative=1)
-    built = tasks.build(ranked.top_images[live], ranked.bottom_images[live], keys[live], N_TASKS, N_EXPLANATIONS)
+    built = natural.build(ranked.top_images[live], ranked.bottom_images[live], keys[live], N_TASKS, N_EXPLANATIONS)
     table = table[live].reset_index(drop=True)
     if hard:
-        start = tasks.window_start(N_IMAGES, "hard85", N_TASKS, N_EXPLANATIONS)
+        start = rules.window_start(N_IMAGES, "hard85", N_TASKS, N_EXPLANATIONS)
         harder, *_ = hard_tasks(values.T[live], keys[live], start, N_TASKS, N_EXPLANATIONS)
         built = np.concatenate([built, harder])
         table = pd.concat([table, table.assign(condition="hard85")], ignore_index=True)

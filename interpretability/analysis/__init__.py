@@ -1,0 +1,1 @@
+"""Summaries, rankings, tests and comparisons of scored units."""

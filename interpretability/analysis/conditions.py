@@ -1,0 +1,138 @@
+"""The same units under several conditions: harder tasks, synthetic explanations, and how sure people were."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from interpretability import statistics
+from interpretability.randomness import generator
+from interpretability.schema import NATURAL, SYNTHETIC, UNIT
+from interpretability.statistics import FEWEST, mean_interval, pearson
+
+PAIR_COLUMNS = [
+    *("backend", "model", "condition", "base", "n_units", "mean", "base_mean", "difference", "low", "high"),
+    *("pearson", "spearman", "spearman_p"),
+]  # fmt: skip
+CONFIDENCE_COLUMNS = ["model", "condition", "confidence", "n_responses", "share", "n_units", "correct", "low", "high"]
+LEVELS = (1, 2, 3)  # of confidence, 3 is the highest
+
+
+def base_of(condition: str) -> str:
+    """The easy condition that a difficulty level belongs to: hard95 -> natural, hard95_synthetic -> synthetic."""
+    return SYNTHETIC if SYNTHETIC in condition else NATURAL
+
+
+def paired(
+    scores: pd.DataFrame, value: str, backend: str, pairs: Sequence[tuple[str, str]], confidence: float
+) -> pd.DataFrame:
+    """Units that a network has under both of two conditions, by network and pair (condition, base): PAIR_COLUMNS.
+
+    `scores`: model, layer, unit, condition, `value`. difference is condition minus base, unit by unit, with the interval
+    of a mean over units (t); spearman_p is two-sided. Networks without a common unit have no row.
+    """
+    rows = []
+    for condition, base in pairs:
+        sides = [scores[scores["condition"] == name] for name in (condition, base)]
+        both = sides[0].merge(sides[1], on=UNIT, suffixes=("", "_base"))
+        for model, units in both.groupby("model", sort=True, observed=True):
+            of_condition = units[value].to_numpy(np.float64)
+            of_base = units[f"{value}_base"].to_numpy(np.float64)
+            change, n = of_condition - of_base, len(units)
+            spread = change.std(ddof=1) if n > 1 else np.nan
+            low, high = mean_interval(np.array([change.mean()]), np.array([spread]), np.array([n]), confidence)
+            rho = float(statistics.spearman(of_condition, of_base))
+            p = float(stats.spearmanr(of_condition, of_base).pvalue) if np.isfinite(rho) else np.nan
+            names = (backend, model, condition, base, n, of_condition.mean(), of_base.mean())
+            shares = float(statistics.pearson(of_condition, of_base)), rho, p
+            rows.append((*names, change.mean(), low[0], high[0], *shares))
+    return pd.DataFrame(rows, columns=PAIR_COLUMNS)
+
+
+def difficulty(scores: pd.DataFrame, value: str, backend: str, confidence: float) -> pd.DataFrame:
+    """`paired` for every difficulty level against its easy condition."""
+    present = sorted(map(str, scores["condition"].unique()))
+    levels = [(name, base_of(name)) for name in present if name != base_of(name)]
+    return paired(scores, value, backend, levels, confidence)
+
+
+def natural_synthetic(scores: pd.DataFrame, value: str, backend: str, confidence: float) -> pd.DataFrame:
+    """`paired` for synthetic against natural explanations (IMI, figure 12)."""
+    return paired(scores, value, backend, [(SYNTHETIC, NATURAL)], confidence)
+
+
+def confidence_table(responses: pd.DataFrame, seed: int, n_bootstrap: int, confidence: float) -> pd.DataFrame:
+    """Share of right answers at each level of confidence (IMI, figure 13): CONFIDENCE_COLUMNS, sorted.
+
+    `responses`: key, correct, confidence (1 to 3, missing where it was not asked; such answers are left out). share is
+    that of the answers of a network and condition; correct the mean over units of each unit's share of right answers at
+    that level; low, high its bias-corrected and accelerated bootstrap interval over units, as IMI's. NaN below FEWEST
+    units and where all units score the same.
+    """
+    asked = responses[responses["confidence"].notna()]
+    rows = []
+    for (model, condition), answers in asked.groupby(["model", "condition"], sort=True, observed=True):
+        for level in LEVELS:
+            found = answers[answers["confidence"] == level]
+            units = np.sort(found.groupby(["layer", "unit"], observed=True)["correct"].mean().to_numpy(np.float64))
+            low = high = float("nan")
+            if len(units) >= FEWEST and np.ptp(units) > 0:
+                draw = generator(seed, "confidence", str(model), str(condition), level)
+                ends = stats.bootstrap(
+                    (units,), np.mean, n_resamples=n_bootstrap, confidence_level=confidence, method="BCa", rng=draw
+                )
+                low, high = ends.confidence_interval
+            mean = units.mean() if len(units) else np.nan
+            rows.append((model, condition, level, len(found), len(found) / len(answers), len(units), mean, low, high))
+    return pd.DataFrame(rows, columns=CONFIDENCE_COLUMNS)
+
+
+DIFFICULTY_COLUMNS = [
+    *("backend", "model", "condition", "n_units", "mis_mean", "mis_drop", "mis_drop_low", "mis_drop_high"),
+    *("n_annotated", "mis_annotated", "his_mean", "his_drop", "his_drop_low", "his_drop_high", "pearson"),
+]
+
+
+def by_condition(units: pd.DataFrame, people: pd.DataFrame, confidence: float) -> pd.DataFrame:
+    """Scores of one backend by network and condition, for networks with more conditions than natural: COLUMNS.
+
+    `units`: key, backend, mis, in_split; `people`: key, his. mis_mean is over the n_units units with such tasks, mis_drop
+    the mean of natural minus this condition over those that have both, unit by unit, with the interval of normal theory;
+    his_drop likewise over units that people answered under both. The n_annotated units have mis and his; pearson is the
+    correlation of the two outside the calibration split. Missing for natural: the drops.
+    """
+    text = dict.fromkeys(["model", "layer", "condition", "backend"], object)
+    hard = units.loc[units["condition"] != "natural", "model"].unique()
+    units = units[units["model"].isin(hard)].astype(text).dropna(subset="mis")
+    joined = units.merge(
+        people[[*UNIT, "condition", "his"]].astype({"model": object}), on=[*UNIT, "condition"], how="left"
+    )
+    rows = []
+    for (backend, model, condition), own in joined.groupby(["backend", "model", "condition"], sort=False):
+        rated = own[own["his"].notna()]
+        fitted = ~rated["in_split"].astype(bool)
+        natural = joined[(joined["model"] == model) & (joined["condition"] == "natural")]
+        pairs = natural.merge(own, on=UNIT, suffixes=("", "_hard"))
+        row = {
+            "backend": backend, "model": model, "condition": condition, "n_units": len(own), "mis_mean": own["mis"].mean(),
+            "n_annotated": len(rated), "mis_annotated": rated["mis"].mean(), "his_mean": rated["his"].mean(),
+            "pearson": float(pearson(rated.loc[fitted, "mis"], rated.loc[fitted, "his"])),
+        }  # fmt: skip
+        if condition != "natural":
+            for name in ("mis", "his"):
+                drop = (pairs[name] - pairs[f"{name}_hard"]).dropna().to_numpy(np.float64)
+                row |= _mean(f"{name}_drop", drop, confidence)
+        rows.append(row)
+    return pd.DataFrame(rows, columns=DIFFICULTY_COLUMNS)
+
+
+def _mean(name: str, values: NDArray[np.float64], confidence: float) -> dict[str, float]:
+    if not len(values):
+        return {}
+    sd = values.std(ddof=1) if len(values) > 1 else np.nan
+    low, high = mean_interval(values.mean(), sd, np.array(len(values)), confidence)
+    return {name: values.mean(), f"{name}_low": float(low), f"{name}_high": float(high)}

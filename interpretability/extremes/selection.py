@@ -1,0 +1,350 @@
+"""Streaming selection of the images that excite each unit most and least, and exact streaming moments.
+
+Each unit has ONE total order of all images: by value (-0 counts as 0), equal values by a keyed 32-bit mix of
+(unit key, image). A value and its mix pack into one unsigned 64-bit key whose integer order is that total order, and
+for a fixed unit the mix is a bijection of the image number, so the key alone gives both back. Every order of batches,
+shards and merges keeps the same keys, so the result is the same to the byte.
+
+Values arrive image-major, as networks produce them. A unit keeps a buffer of candidates a side; a value that does not
+beat the unit's threshold costs one comparison in a vector, and a full buffer is cut back by quickselect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from interpretability.errors import InputError
+
+VERSION = 1
+_RANKED_AT_ONCE = 1024  # units whose lists are sorted and unpacked together
+_BLOCK = 128  # units scanned together: thresholds and buffers of a block stay in the second-level cache
+_ROWS = 1024  # units unpacked together, so that the temporaries stay small beside the result
+MIX_1, MIX_2 = (
+    np.uint32(0x85EBCA6B),
+    np.uint32(0xC2B2AE35),
+)  # MurmurHash3 finaliser (Appleby, public domain)
+_UNMIX_1 = np.uint32(pow(0x85EBCA6B, -1, 2**32))
+_UNMIX_2 = np.uint32(pow(0xC2B2AE35, -1, 2**32))
+
+
+@numba.njit(inline="always")
+def _finalise(h):  # every step is cast because numba widens to 64 bits
+    h = np.uint32((h ^ (h >> np.uint32(16))) * MIX_1)
+    h = np.uint32((h ^ (h >> np.uint32(13))) * MIX_2)
+    return np.uint32(h ^ (h >> np.uint32(16)))
+
+
+@numba.njit(inline="always")
+def _mix(image, low, high):
+    return np.uint32(_finalise(np.uint32(image ^ low)) ^ high)
+
+
+def mix32(images: NDArray[np.integer], unit_keys: NDArray[np.uint64]) -> NDArray[np.uint32]:
+    """The tie-breaking mix of (unit key, image), element by element; broadcasts. Reference for the compiled form."""
+    low, high = _split(np.asarray(unit_keys, dtype=np.uint64))
+    with np.errstate(over="ignore"):
+        h = np.asarray(images).astype(np.uint32) ^ low
+        h = (h ^ (h >> np.uint32(16))) * MIX_1
+        h = (h ^ (h >> np.uint32(13))) * MIX_2
+        return h ^ (h >> np.uint32(16)) ^ high
+
+
+def unmix32(mixes: NDArray[np.uint32], unit_keys: NDArray[np.uint64]) -> NDArray[np.int32]:
+    """The image behind a mix: inverse of `mix32` for the same unit key."""
+    low, high = _split(np.asarray(unit_keys, dtype=np.uint64))
+    with np.errstate(over="ignore"):
+        h = np.asarray(mixes, dtype=np.uint32) ^ high
+        h = (h ^ (h >> np.uint32(16))) * _UNMIX_2
+        h = (h ^ (h >> np.uint32(13)) ^ (h >> np.uint32(26))) * _UNMIX_1
+        return (h ^ (h >> np.uint32(16)) ^ low).astype(np.int32)
+
+
+def _split(unit_keys: NDArray[np.uint64]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    return unit_keys.astype(np.uint32), (unit_keys >> np.uint64(32)).astype(np.uint32)
+
+
+def pack(values: NDArray[np.float32], images: NDArray[np.integer], unit_keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Keys whose order is the total order of (value, mix); element by element, broadcasts."""
+    bits = (np.asarray(values, dtype=np.float32) + np.float32(0)).view(np.uint32)
+    ordered = np.where(bits >> np.uint32(31), ~bits, bits | np.uint32(0x80000000))
+    return (ordered.astype(np.uint64) << np.uint64(32)) | mix32(images, unit_keys).astype(np.uint64)
+
+
+def unpack(keys: NDArray[np.uint64], unit_keys: NDArray[np.uint64]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Values and images of packed keys: inverse of `pack`."""
+    ordered = (keys >> np.uint64(32)).astype(np.uint32)
+    bits = np.where(ordered >> np.uint32(31), ordered & np.uint32(0x7FFFFFFF), ~ordered)
+    return bits.view(np.float32), unmix32(keys.astype(np.uint32), unit_keys)
+
+
+@numba.njit(nogil=True, cache=True)
+def _cut(keys, k):
+    """Move the k largest keys to the front; return the smallest of them.
+
+    Quickselect. Its partition has no branch that depends on a key: the processor would guess half of them wrong.
+    """
+    low, high = 0, len(keys) - 1
+    while low < high:
+        middle = (low + high) >> 1
+        a, b, c = keys[low], keys[middle], keys[high]
+        pivot = max(min(a, b), min(max(a, b), c))
+        keys[low if pivot == a else middle if pivot == b else high] = c
+        place = low
+        for i in range(low, high):
+            key = keys[i]
+            keys[i] = keys[place]
+            keys[place] = key
+            place += np.int64(key > pivot)
+        keys[high] = keys[place]
+        keys[place] = pivot
+        if place < k - 1:
+            low = place + 1
+        elif place > k - 1:
+            high = place - 1
+        else:
+            break
+    return keys[k - 1]
+
+
+@numba.njit(nogil=True, cache=True)
+def _scan(values, images, low, high, buffers, counts, bounds, bound_mixes, k, first, last):
+    """Offer a batch (images, units) to the buffers of units first..last; return the flat place of a bad value or -1.
+
+    The bottom side stores inverted keys, so that both sides keep their largest. A first loop without branches, which
+    compiles to vector code, marks the values that enter a buffer; the rest touches only those.
+    """
+    scratch = np.empty(1, dtype=np.uint32)
+    as_float = scratch.view(np.float32)
+    marks = np.zeros(_BLOCK, dtype=np.uint8)
+    words = marks.view(np.uint64)
+    entrants = np.empty(_BLOCK + 1, dtype=np.int64)
+    full = buffers.shape[2]
+    for start in range(first, last, _BLOCK):
+        stop = min(start + _BLOCK, last)
+        marks[:] = 0
+        ceiling, ceiling_mix = bounds[0, start:stop], bound_mixes[0, start:stop]
+        floor, floor_mix = bounds[1, start:stop], bound_mixes[1, start:stop]
+        low_bits, high_bits = low[start:stop], high[start:stop]
+        for b in range(values.shape[0]):
+            image = np.uint32(images[b])
+            row = values[b, start:stop]
+            for j in range(len(row)):
+                v = row[j]
+                m = _mix(image, low_bits[j], high_bits[j])
+                below = (v < ceiling[j]) | ((v == ceiling[j]) & (m <= ceiling_mix[j]))
+                above = (v > floor[j]) | ((v == floor[j]) & (m >= floor_mix[j]))
+                marks[j] = np.uint8(1) - np.uint8(below & above)  # NaN fails every comparison and is marked
+            n_entrants = 0
+            for w in range((len(row) + 7) >> 3):
+                if words[w] != 0:
+                    for j in range(8 * w, 8 * w + 8):
+                        entrants[n_entrants] = j
+                        n_entrants += np.int64(marks[j])
+            for entrant in range(n_entrants):
+                j = entrants[entrant]
+                u = start + j
+                v = row[j] + np.float32(0)  # -0 becomes 0
+                if not (abs(v) < np.inf):
+                    return np.int64(b) * values.shape[1] + u
+                m = _mix(image, low_bits[j], high_bits[j])
+                as_float[0] = v
+                bits = scratch[0]
+                bits = np.uint32(~bits) if bits >> np.uint32(31) else np.uint32(bits | np.uint32(0x80000000))
+                key = (np.uint64(bits) << np.uint64(32)) | np.uint64(m)
+                # written on both sides and counted where it enters: a branch would be guessed wrong half the time
+                buffers[0, u, counts[0, u]] = key
+                counts[0, u] += np.int64((v > ceiling[j]) | ((v == ceiling[j]) & (m > ceiling_mix[j])))
+                buffers[1, u, counts[1, u]] = ~key
+                counts[1, u] += np.int64((v < floor[j]) | ((v == floor[j]) & (m < floor_mix[j])))
+                for side in range(2):
+                    if counts[side, u] == full:
+                        bound = _cut(buffers[side, u], k)
+                        bound = bound if side == 0 else ~bound
+                        counts[side, u] = k
+                        bound_mixes[side, u] = np.uint32(bound & np.uint64(0xFFFFFFFF))
+                        bits = np.uint32(bound >> np.uint64(32))
+                        scratch[0] = (
+                            np.uint32(bits & np.uint32(0x7FFFFFFF)) if bits >> np.uint32(31) else np.uint32(~bits)
+                        )
+                        bounds[side, u] = as_float[0]
+    return np.int64(-1)
+
+
+@numba.njit(nogil=True, cache=True)
+def _best(buffer, counts, first, inverted):
+    """Copy the largest keys of units from `first` on, inverted and in any order, as many as `inverted` (units, kept) takes."""
+    units, kept = inverted.shape
+    for place in range(units):
+        u = first + place
+        if counts[u] > kept:
+            _cut(buffer[u, : counts[u]], kept)
+        for i in range(kept):
+            inverted[place, i] = ~buffer[u, i]
+
+
+class NotFinite(InputError):
+    """A unit value is NaN or infinite; `image` and `unit` say whose."""
+
+    def __init__(self, image: int, unit: int, value: float) -> None:
+        super().__init__(f"value {value} of unit column {unit} for image {image} is not a finite number")
+        self.image, self.unit, self.value = image, unit, value
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The k most and k least exciting images of each unit, each side from its extreme inwards.
+
+    Arrays have shape (units, k). `tied_beyond_top` and `tied_beyond_bottom` (units,) say whether an image outside
+    the list has the same value as the last one inside it.
+    """
+
+    top_values: NDArray[np.float32]
+    top_images: NDArray[np.int32]
+    bottom_values: NDArray[np.float32]
+    bottom_images: NDArray[np.int32]
+    tied_beyond_top: NDArray[np.bool_]
+    tied_beyond_bottom: NDArray[np.bool_]
+
+
+class Extremes:
+    """Running selection for units with the given keys (uint64); k images a side.
+
+    Memory: two buffers of 2(k+1) keys of 8 bytes a unit, twice the final state, whatever the number of images;
+    `keys` and `ranked` each add their result, once the final state. `state` (the result of `keys`) and `n_images`
+    continue an earlier selection of these units.
+    """
+
+    def __init__(
+        self,
+        unit_keys: NDArray[np.uint64],
+        k: int,
+        *,
+        threads: int = 1,
+        state: tuple[NDArray[np.uint64], NDArray[np.uint64]] | None = None,
+        n_images: int = 0,
+    ) -> None:
+        if k < 1:
+            raise ValueError(f"k is {k}, it must be at least 1")
+        self.unit_keys = np.ascontiguousarray(unit_keys, dtype=np.uint64)
+        self.k, self._threads = k, threads
+        # threads that live as long as the object: starting them for every batch would take as long as scanning it.
+        # The caller works too: helpers alone, woken for a few milliseconds, often share one core.
+        self._helpers = ThreadPoolExecutor(threads - 1) if threads > 1 else None
+        self.n_images = n_images
+        units = len(self.unit_keys)
+        self._kept = k + 1  # one more than asked for tells whether the last one is tied with an image outside
+        self._low, self._high = _split(self.unit_keys)
+        # axis 0 of all four: the top side, whose bound a value must exceed, and the bottom side
+        self._buffers = np.empty((2, units, 2 * self._kept), dtype=np.uint64)
+        self._counts = np.zeros((2, units), dtype=np.int64)
+        self._bounds = np.repeat(np.array([[-np.inf], [np.inf]], dtype=np.float32), units, axis=1)
+        self._bound_mixes = np.repeat(np.array([[0], [0xFFFFFFFF]], dtype=np.uint32), units, axis=1)
+        for side, packed in enumerate(state or ()):
+            count = packed.shape[1]
+            self._buffers[side, :, :count] = packed if side == 0 else ~packed
+            self._counts[side] = count
+            if count == self._kept:  # fewer bound nothing yet
+                self._bounds[side] = unpack(packed[:, -1], self.unit_keys)[0]
+                self._bound_mixes[side] = packed[:, -1].astype(np.uint32)
+
+    def update(self, values: NDArray[np.float32], images: NDArray[np.integer]) -> None:
+        """Offer a batch: values (images, units) float32 and the image numbers. Each image must be offered once.
+
+        Raises NotFinite at the first NaN or infinite value.
+        """
+        values = np.ascontiguousarray(values, dtype=np.float32)
+        images = np.ascontiguousarray(images, dtype=np.int32)
+        if values.shape != (len(images), len(self.unit_keys)):
+            raise ValueError(f"values have shape {values.shape}, expected {(len(images), len(self.unit_keys))}")
+        units = len(self.unit_keys)
+        step = max(_BLOCK, -(-units // self._threads // _BLOCK) * _BLOCK)
+
+        def scan(first: int) -> int:
+            return _scan(
+                values, images, self._low, self._high, self._buffers, self._counts, self._bounds, self._bound_mixes,
+                self._kept, first, min(first + step, units),
+            )  # fmt: skip
+
+        helped = [self._helpers.submit(scan, first) for first in range(step, units, step)] if self._helpers else []
+        places = [scan(0)] + [part.result() for part in helped]
+        bad = [place for place in places if place >= 0]
+        if bad:
+            row, unit = divmod(min(bad), units)
+            raise NotFinite(int(images[row]), unit, float(values[row, unit]))
+        self.n_images += len(images)
+
+    def keys(self, first: int = 0, last: int | None = None) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """Packed keys (units, min(k + 1, n)) of both sides, each from its extreme inwards: the mergeable state.
+
+        `first` and `last` choose a range of units; all of them if left out.
+        """
+        kept, chosen = min(self._kept, self.n_images), range(len(self.unit_keys))[first:last]
+        sides = []
+        for buffer, counts in zip(self._buffers, self._counts, strict=True):
+            inverted = np.empty((len(chosen), kept), dtype=np.uint64)
+            _best(buffer, counts, chosen.start, inverted)
+            inverted.sort(axis=1)
+            sides.append(inverted)
+        return np.invert(sides[0], out=sides[0]), sides[1]
+
+    def ranked(self) -> Ranked:
+        """The selection so far; works on few units at a time, so that it needs little memory beside the result."""
+        units, found = len(self.unit_keys), None
+        for first in range(0, max(units, 1), _RANKED_AT_ONCE):
+            rows = slice(first, first + _RANKED_AT_ONCE)
+            part = ranked(*self.keys(rows.start, rows.stop), self.unit_keys[rows], self.k)
+            if found is None:
+                found = Ranked(*(np.empty((units, *each.shape[1:]), each.dtype) for each in vars(part).values()))
+            for whole, each in zip(vars(found).values(), vars(part).values(), strict=True):
+                whole[rows] = each
+        assert found is not None
+        return found
+
+
+def merge_keys(
+    states: Sequence[tuple[NDArray[np.uint64], NDArray[np.uint64]]], k: int
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """State of the union of disjoint image sets from their states, in any order and any grouping."""
+    top = np.sort(np.concatenate([state[0] for state in states], axis=1), axis=1)[:, ::-1][:, : k + 1]
+    bottom = np.sort(np.concatenate([state[1] for state in states], axis=1), axis=1)[:, : k + 1]
+    return np.ascontiguousarray(top), np.ascontiguousarray(bottom)
+
+
+def ranked(top: NDArray[np.uint64], bottom: NDArray[np.uint64], unit_keys: NDArray[np.uint64], k: int) -> Ranked:
+    """Values, images and boundary ties behind the packed keys of both sides."""
+    shape = (len(unit_keys), min(k, top.shape[1]))
+    lists, tied = [], []
+    for side in (top, bottom):
+        values, images = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.int32)
+        beyond = np.zeros(len(side), dtype=bool)
+        for start in range(0, len(side), _ROWS):
+            rows = slice(start, start + _ROWS)
+            value, image = unpack(side[rows], unit_keys[rows, None])
+            values[rows], images[rows] = value[:, :k], image[:, :k]
+            if side.shape[1] > k:
+                beyond[rows] = value[:, k] == value[:, k - 1]
+        lists += [values, images]
+        tied.append(beyond)
+    return Ranked(*lists, *tied)
+
+
+def tie_share(values: NDArray[np.float32], tied_beyond: NDArray[np.bool_], count: int) -> NDArray[np.float32]:
+    """Share of a side's first `count` images whose value another image of the data set also has.
+
+    values (units, k) from the extreme inwards; `tied_beyond` speaks of the image after the k-th. 1 for a unit whose
+    side lies wholly inside its exact zeros: there the order, and so the task, comes from the keyed mix alone.
+    """
+    inside = values[:, :count]
+    same = np.zeros(inside.shape, dtype=bool)
+    equal = inside[:, 1:] == inside[:, :-1]
+    same[:, 1:] |= equal
+    same[:, :-1] |= equal
+    beyond = values[:, count] == inside[:, -1] if values.shape[1] > count else tied_beyond
+    same[:, -1] |= beyond
+    return same.mean(axis=1, dtype=np.float64).astype(np.float32)

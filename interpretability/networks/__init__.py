@@ -1,0 +1,1 @@
+"""Layers and units of a network, and what they say of an image."""

@@ -1,0 +1,281 @@
+"""Units of a network: which module outputs count, and their values for a batch of images in one buffer.
+
+A unit is one channel of a module's output, averaged over space or tokens (paper, section 3). Modules are found by
+tracing one forward pass, so only what really runs counts, in the order of its first call.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from interpretability.errors import InputError
+from interpretability.networks.layers import Layer, fused_activation, hooks, read, unit_values
+
+# largest difference of a unit's value alone and in a batch, relative to its layer's largest value; a GPU's libraries choose
+# other algorithms for other batches
+TOLERANCES = {"cpu": 1e-5, "cuda": 3e-4}
+_MEMORY = ("outofmemory", "out of memory", "alloc_failed", "can't allocate memory", "unable to find an engine")
+
+
+PRECISIONS = {"float32": None, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_PRODUCTS = 16  # multiplications of a matrix product in the time in which one value of a map is read
+
+
+def _is_plain_batch_norm(module: nn.Module, tap: str) -> bool:
+    """Whether what is read of a module is, in evaluation, one factor and one summand a channel of its input."""
+    act = fused_activation(module)
+    return (
+        (type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d) or type(module).__name__ == "BatchNormAct2d")
+        and isinstance(module, nn.modules.batchnorm._BatchNorm)
+        and module.running_mean is not None
+        and (tap != "output" or act is None or isinstance(act, nn.Identity))
+    )
+
+
+def _is_pointwise(module: nn.Module, layer: Layer) -> bool:
+    """Whether a module's output at a position is a matrix times its input there: a linear layer, a plain 1 x 1 convolution."""
+    weights = getattr(module, "weight", None), getattr(module, "bias", None)
+    if layer.tap != "output" or any(each is not None and each.dtype != torch.float32 for each in weights):
+        return False
+    if type(module) is nn.Conv2d:
+        plain = (module.kernel_size, module.stride, module.padding, module.groups) == ((1, 1), (1, 1), (0, 0), 1)
+        return plain and (layer.batch_axis, layer.channel_axis) == (0, 1)
+    return type(module) is nn.Linear and layer.batch_axis < layer.channel_axis
+
+
+def _through_batch_norm(norm: Any) -> Callable[[Tensor, Tensor], object]:
+    """Puts the means of a batch norm in evaluation, from those of its input, into a second tensor (images, channels)."""
+    scale = torch.rsqrt(norm.running_var.double() + norm.eps)
+    scale = scale if norm.weight is None else scale * norm.weight.double()
+    shift = -norm.running_mean.double() * scale
+    factor, summand = scale.float(), (shift if norm.bias is None else shift + norm.bias.double()).float()
+    return lambda means, out: torch.addcmul(summand, means, factor, out=out)
+
+
+def _autocast_type(device: torch.device) -> torch.dtype:
+    """To what convolutions and matrix products are rounded at this moment; float32 without autocast."""
+    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
+
+
+def _through_pointwise(module: Any) -> Callable[[Tensor, Tensor], object]:
+    """Puts the means of a pointwise module, from those of its input, into a second tensor (images, channels) float32.
+
+    Weights are rounded as autocast rounds them; it leaves products with `out` alone, so these are in float32.
+    """
+
+    def put(means: Tensor, out: Tensor) -> None:
+        weight, bias, dtype = module.weight.flatten(1).T, module.bias, _autocast_type(out.device)
+        if dtype != torch.float32:
+            weight, bias = weight.to(dtype).float(), None if bias is None else bias.to(dtype).float()
+        if bias is None:
+            torch.mm(means, weight, out=out)
+        else:
+            torch.addmm(bias, means, weight, out=out)
+
+    return put
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A map whose means are in the buffer; it is not kept alive, so that its memory can be used again at once."""
+
+    map: weakref.ref[Tensor]
+    version: int
+    layer: Layer
+    start: int
+
+
+def lacks_memory(message: str) -> bool:
+    """Whether an error says, in the words of torch or of the libraries below it, that the device has no memory left."""
+    return any(words in message.lower() for words in _MEMORY)
+
+
+class Capture:
+    """Runs a network and collects every unit of the given layers in one preallocated buffer.
+
+    Use as a context manager; hooks are removed at the end. `capture(batch)` returns a view (images, units) float32
+    of the buffer, valid until the next call; units are in layer order.
+
+    precision: float32, or float16 or bfloat16 for autocast of the network; means are float32 always.
+    shortcut: read fewer maps, where nobody has hooked into a module. The means of a batch norm follow from those of the
+    convolution in front of it, those of a linear layer or a 1 x 1 convolution from the means of its input, which may be
+    known and else are read where that is narrower: equal but for rounding, at a fraction of the memory traffic. (Not so
+    the latter in float16, where values that are too large must show.)
+    pieces: parts in which a batch runs; doubled whenever the device runs out of memory, and kept.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Sequence[Layer],
+        batch_size: int,
+        device: torch.device,
+        *,
+        precision: str = "float32",
+        shortcut: bool = True,
+        pieces: int = 1,
+    ) -> None:
+        self._model, self._layers, self._shortcut, self._device = model, layers, shortcut, device
+        self._dtype = PRECISIONS[precision]
+        self.pieces = pieces
+        self.n_units = sum(layer.width for layer in layers)
+        self.buffer = torch.empty((batch_size, self.n_units), dtype=torch.float32, device=device)
+        self._counts: dict[tuple[str, str], int] = {}
+        self._done: set[int] = set()  # first units of the layers that this forward pass has filled
+        self._known: dict[int, _Known] = {}  # by the identity of a map of this forward pass
+
+    def __enter__(self) -> Capture:
+        self._context = hooks()
+        add = self._context.__enter__()
+        offset = 0
+        taps: dict[tuple[str, str], dict[int, tuple[Layer, int]]] = {}
+        for layer in self._layers:
+            taps.setdefault((layer.module, layer.tap), {})[layer.call] = (layer, offset)
+            offset += layer.width
+        for (path, tap), calls in taps.items():
+
+            def store(
+                value: Any, place: tuple[str, str] = (path, tap), calls: dict[int, tuple[Layer, int]] = calls
+            ) -> None:
+                if not isinstance(value, Tensor):
+                    return
+                call = self._counts.get(place, 0)
+                self._counts[place] = call + 1
+                if call not in calls:
+                    return
+                layer, start = calls[call]
+                if start not in self._done:
+                    self.keep(layer, start, value)
+                    self._done.add(start)
+                if self._shortcut and not value.is_inference():
+                    self._known[id(value)] = _Known(weakref.ref(value), value._version, layer, start)
+
+            module = self._model.get_submodule(path)
+            if self._shortcut and set(calls) == {0}:
+                self._follow(add, module, *calls[0])
+            read(add, module, tap, store)
+        return self
+
+    def keep(self, layer: Layer, start: int, value: Tensor) -> None:
+        """Take in what is read of a layer whose first unit is number `start`; again if a piece runs again."""
+        self._slot(start, layer.width).copy_(unit_values(value, self._size, layer.batch_axis, layer.channel_axis))
+
+    def _slot(self, start: int, width: int) -> Tensor:
+        return self.buffer[self._row : self._row + self._size, start : start + width]
+
+    def _follow(self, add: Any, module: nn.Module, layer: Layer, start: int) -> None:
+        """Let the means of a module that runs once follow from those of its input, where they do and that is cheaper."""
+        if module._forward_hooks or "forward" in vars(module):
+            return  # its output may be any other than its class says
+        pointwise = _is_pointwise(module, layer)
+        if pointwise:
+            through = _through_pointwise(module)
+        elif _is_plain_batch_norm(module, layer.tap):
+            through = _through_batch_norm(module)
+        else:
+            return
+
+        def before(_: nn.Module, args: tuple[Any, ...]) -> None:
+            if self._counts.get((layer.module, layer.tap), 0) or not args or not isinstance(args[0], Tensor):
+                return
+            value = args[0]
+            means = self._means(value, layer)
+            if pointwise:
+                if _autocast_type(self._device) == torch.float16:
+                    return  # values above its range must show
+                channels = value.shape[layer.channel_axis]
+                positions = value.numel() // (channels * self._size)
+                saved = layer.width - (channels if means is None else 0)
+                if positions * saved * _PRODUCTS <= channels * layer.width:
+                    return
+                if means is None:
+                    means = unit_values(value, self._size, layer.batch_axis, layer.channel_axis)
+            if means is not None:
+                through(means, self._slot(start, layer.width))
+                self._done.add(start)
+
+        add(module.register_forward_pre_hook(before))
+
+    def _means(self, value: Tensor, layer: Layer) -> Tensor | None:
+        """Means of a map along the axes of a layer, if it is one that was read in this forward pass and has not changed."""
+        found = self._known.get(id(value))
+        if found is None or found.map() is not value or found.version != value._version:
+            return None
+        source = found.layer
+        if (source.batch_axis, source.channel_axis) != (layer.batch_axis, layer.channel_axis):
+            return None
+        return self._slot(found.start, source.width)
+
+    def __exit__(self, *exc: object) -> None:
+        self._context.__exit__(*exc)
+
+    @torch.no_grad()
+    def __call__(self, batch: Tensor) -> Tensor:
+        """Unit values (images, units) float32 for a batch (images, C, H, W)."""
+        while True:
+            size, before = -(-len(batch) // self.pieces), self._refusals()
+            try:
+                for self._row in range(0, len(batch), size):
+                    self._run(batch[self._row : self._row + size])
+            except RuntimeError as error:
+                if self.pieces >= len(batch) or not lacks_memory(f"{type(error).__name__}: {error}"):
+                    raise
+            else:
+                # cuDNN hides that it got no memory and takes another algorithm, whose last bits are others
+                if self.pieces >= len(batch) or self._refusals() == before:
+                    return self.buffer[: len(batch)]
+            self.pieces = min(2 * self.pieces, len(batch))
+
+    def _refusals(self) -> int:
+        """How often this GPU had no memory to give."""
+        if self._device.type != "cuda":
+            return 0
+        return int(torch.cuda.memory_stats_as_nested_dict(self._device)["num_ooms"])
+
+    def _run(self, batch: Tensor) -> None:
+        self._counts.clear()
+        self._done.clear()
+        self._known.clear()
+        self._size = len(batch)
+        cast = nullcontext() if self._dtype is None else torch.autocast(self._device.type, dtype=self._dtype)
+        with cast:
+            self._model(batch)
+        if len(self._done) != len(self._layers):
+            raise InputError(
+                f"{len(self._done)} of {len(self._layers)} layers were reached; the network's path depends on its input"
+            )
+
+
+def check_independence(model: nn.Module, layers: Sequence[Layer], images: Tensor) -> None:
+    """Check that a unit's value of an image does not depend on the other images of its batch.
+
+    A wrong axis, a regrouping in another order or a network left in training mode shows here, and a layer whose means
+    do not follow from those of its input. Compares each of the `images` (n, C, H, W) alone, every map read by
+    itself, and in the batch, to a tolerance relative to the largest value in the layer.
+    Raises StudyError naming the layers. Values that are not finite pass: the run itself names layer and image.
+    """
+    with Capture(model, layers, len(images), images.device) as capture:
+        together = capture(images).clone()
+    with Capture(model, layers, 1, images.device, shortcut=False) as capture:
+        alone = torch.cat([capture(image[None]).clone() for image in images])
+    wrong, offset, tolerance = [], 0, TOLERANCES[images.device.type]
+    for layer in layers:
+        part = slice(offset, offset + layer.width)
+        offset += layer.width
+        scale = together[:, part].abs().max().clamp(min=1.0)
+        difference = ((together[:, part] - alone[:, part]).abs().max() / scale).item()
+        if difference > tolerance:
+            wrong.append(f"{layer.name} ({difference:.1e})")
+    if wrong:
+        raise InputError(
+            "unit values do not follow from those of the layer before, or those of an image "
+            f"differ between a batch of {len(images)} and the image alone by more than {tolerance:g} "
+            f"of the layer's largest value in {len(wrong)} layers: {', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}"
+        )

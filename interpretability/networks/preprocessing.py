@@ -1,0 +1,110 @@
+"""From decoded pixels to the input of a network: resize and crop on bytes, normalise on the device."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+from interpretability.errors import InputError
+
+VERSION = 2
+_INTERPOLATIONS = {
+    "bicubic": InterpolationMode.BICUBIC,
+    "bilinear": InterpolationMode.BILINEAR,
+    "nearest": InterpolationMode.NEAREST,
+}
+
+
+@functools.lru_cache(maxsize=256)
+def _levels(shares: tuple[float, float, float], device: torch.device) -> Tensor:
+    """Grey levels (3, 1, 1) of shares of 255; kept, because what travels to a GPU makes it wait."""
+    return torch.tensor(shares, device=device).view(3, 1, 1) * 255
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a network sees of a picture.
+
+    mode "center": the shorter side becomes `resize` pixels, then the central crop of `crop` x `crop` is taken.
+    mode "border": the same with a `resize` smaller than `crop`: a black border fills the crop up, as in timm where a network
+    has a crop share above 1.
+    mode "squash": the whole picture becomes `crop` x `crop`, whatever its shape; `resize` is not used.
+    mean and std are for RGB in 0..1.
+    """
+
+    crop: int
+    resize: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str = "bicubic"
+    mode: str = "center"
+
+    @classmethod
+    def parse(cls, text: str | Mapping[str, Any], where: str) -> Preprocessing:
+        """From JSON text; `where` names the row in errors."""
+        try:
+            given = json.loads(text) if isinstance(text, str) else dict(text)
+            result = cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+            if not all(isinstance(number, int) for number in (result.crop, result.resize)):
+                raise TypeError("crop and resize are whole numbers")
+            if not all(isinstance(number, int | float) for number in (*result.mean, *result.std)):
+                raise TypeError("mean and std are lists of numbers")
+        except (json.JSONDecodeError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"{where}: preprocessing {text!r} is not understood ({error}). Write JSON such as "
+                f'{{"resize": 256, "crop": '
+                '224, "interpolation": "bicubic", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}'
+            ) from None
+        problems = []
+        if result.interpolation not in _INTERPOLATIONS:
+            problems.append(f"interpolation is {result.interpolation!r}, allowed: {', '.join(_INTERPOLATIONS)}")
+        if result.mode not in ("center", "border", "squash"):
+            problems.append(f"mode is {result.mode!r}, allowed: center, border, squash")
+        if not (0 < result.crop <= 4096 and result.resize > 0):
+            problems.append(f"crop is {result.crop} and resize is {result.resize}, both must be positive pixel counts")
+        elif result.mode == "center" and result.resize < result.crop:
+            problems.append(f"resize {result.resize} is smaller than crop {result.crop}")
+        if len(result.mean) != 3 or len(result.std) != 3 or min(result.std) <= 0:
+            problems.append("mean and std need three numbers each, std positive")
+        if problems:
+            raise InputError(f"{where}: preprocessing: {'; '.join(problems)}")
+        return result
+
+    def dumps(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    def fit(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """Pixels (height, width, 3) as a uint8 tensor (3, crop, crop)."""
+        # torch wants to be able to write; what cannot be written, as a packed picture, is copied
+        picture = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).permute(2, 0, 1)
+        height, width = picture.shape[1:]
+        mode = _INTERPOLATIONS[self.interpolation]
+        if self.mode == "squash":
+            size = [self.crop, self.crop]
+        else:
+            short = min(height, width)
+            # the longer side is cut down to whole pixels, as torchvision does
+            size = [height * self.resize // short, width * self.resize // short]
+        if [height, width] != size:
+            picture = F.resize(picture, size, interpolation=mode, antialias=True)
+        return picture if size == [self.crop, self.crop] else F.center_crop(picture, [self.crop, self.crop])
+
+    def normalised(self, stacked: Tensor) -> Tensor:
+        """Network input, float32, contiguous, of fitted pictures (images, 3, crop, crop) uint8 in any layout, on their device."""
+        mean, std = _levels(self.mean, stacked.device), _levels(self.std, stacked.device)
+        # in place: a batch may be large
+        return stacked.float(memory_format=torch.contiguous_format).sub_(mean).div_(std)
+
+    def batch(self, pictures: Sequence[NDArray[np.uint8]], device: str | torch.device = "cpu") -> Tensor:
+        """Normalised float32 batch (images, 3, crop, crop) on the device; bytes travel, floats do not."""
+        return self.normalised(torch.stack([self.fit(pixels) for pixels in pictures]).contiguous().to(device))

@@ -1,0 +1,1 @@
+"""Human answers: scores, calibration, agreement and the ceiling that noise sets."""

@@ -1,0 +1,129 @@
+"""Which similarity agrees better with people, and where a score and people differ most.
+
+Similarities answer the same tasks of the same units, so their correlations with HIS rise and fall together: what is
+tested is their difference over common resamples, not whether two intervals overlap.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from interpretability import schema, statistics
+from interpretability.people import agreement
+from interpretability.randomness import generator
+
+LEVELS = ("unit", "unit_within")
+COLUMNS = ["first", "second", "level", "units", "coefficient", "n", "difference", "low", "high", "p"]
+RESIDUAL_COLUMNS = [
+    *("backend", "side", "rank", *schema.KEY, "mis", "mis_se", "his", "his_se", "difference", "se", "z"),
+]  # fmt: skip
+_BLOCK_VALUES = 1 << 21
+_SAME = 1e-9  # difference and standard deviation of z below which two scores are one
+
+
+def agreement_differences(units: pd.DataFrame, seed: int, n_bootstrap: int, confidence: float) -> pd.DataFrame:
+    """Difference of the correlations of every two backends with HIS, first minus second: COLUMNS.
+
+    `units` as for `agreement.agreement_table`; units that not all backends have are left out. Resamples of units are
+    those of that table, the same for all backends.
+
+    low, high  interval of the difference: that of the difference of Fisher's z (t quantile times its bootstrap standard
+               deviation), times the chord (difference of r) / (difference of z)
+    p          two-sided, of the same t with units - 1 degrees of freedom, so it is below 1 - confidence exactly where
+               the interval leaves zero out
+    NaN below three units and where a score is constant; p also where two scores are one.
+    """
+    wide = units.pivot(index=schema.KEY, columns="backend", values="mis").dropna()
+    backends = [name for name in pd.unique(units["backend"]) if name in wide]
+    facts = units.drop_duplicates(schema.KEY).set_index(schema.KEY)[["his", "in_split"]]
+    table = wide[backends].join(facts).reset_index().sort_values(schema.KEY, kind="stable", ignore_index=True)
+    rows = []
+    for level in LEVELS:
+        for unit_set in schema.UNIT_SETS:
+            kept = table if unit_set == "all" else table[~table["in_split"].astype(bool)]
+            if len(kept) < statistics.MIN_POINTS or len(backends) < 2:
+                continue
+            draw = generator(seed, "agreement", level, unit_set)
+            drawn = agreement.resample_units(kept, n_bootstrap, draw)
+            group = kept.groupby(["model", "condition"], observed=True).ngroup().to_numpy()
+            mis, his = kept[backends].to_numpy(np.float64).T, kept["his"].to_numpy(np.float64)
+            within = group if level == "unit_within" else None
+            points = _correlations(mis, his, within, np.arange(len(kept))[None])[..., 0]
+            draws = _correlations(mis, his, within, drawn)
+            degrees = max(len(kept.drop_duplicates(["model", "layer", "unit"])) - 1, 1)
+            for first, second in combinations(range(len(backends)), 2):
+                for place, coefficient in enumerate(("pearson", "spearman")):
+                    pair = [first, second]
+                    found = difference_interval(points[place, pair], draws[place, pair], degrees, confidence)
+                    names = (backends[first], backends[second], level, unit_set, coefficient, len(kept))
+                    rows.append((*names, *found))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _correlations(
+    mis: NDArray[np.float64],
+    his: NDArray[np.float64],
+    group: NDArray[np.int64] | None,
+    drawn: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Pearson and Spearman (2, backends, resamples) of scores (backends, units) with his over rows `drawn`."""
+    found = np.empty((2, len(mis), len(drawn)))
+    for start in range(0, len(drawn), size := max(1, _BLOCK_VALUES // drawn.shape[1])):
+        rows = drawn[start : start + size]
+        people = his[rows] if group is None else agreement.centre(his[rows], group)
+        ranked = stats.rankdata(people, axis=-1)
+        for place, scores in enumerate(mis):
+            values = scores[rows] if group is None else agreement.centre(scores[rows], group)
+            part = np.s_[place, start : start + size]
+            found[0][part] = statistics.pearson(values, people)
+            found[1][part] = statistics.pearson(stats.rankdata(values, axis=-1), ranked)
+    return found
+
+
+def difference_interval(
+    points: NDArray[np.float64], draws: NDArray[np.float64], degrees: int, confidence: float
+) -> tuple[float, float, float, float]:
+    """Difference of two correlations, its interval and p, from their bootstrap values (2, resamples)."""
+    change = float(points[0] - points[1])
+    z = statistics.fisher_z(draws)
+    z = z[:, np.isfinite(z).all(axis=0)]
+    if not np.isfinite(points).all() or z.shape[1] < 2:
+        return change, float("nan"), float("nan"), float("nan")
+    z_points = statistics.fisher_z(points)
+    z_change = float(z_points[0] - z_points[1])
+    chord = change / z_change if abs(z_change) > _SAME else 1 - float(np.mean(points)) ** 2
+    error = float((z[0] - z[1]).std(ddof=1))
+    reach = float(stats.t.ppf((1 + confidence) / 2, degrees)) * error * chord
+    p = float(2 * stats.t.sf(abs(z_change) / error, degrees)) if error > _SAME else float("nan")
+    return change, change - reach, change + reach, p
+
+
+def residuals(units: pd.DataFrame, n_each: int) -> pd.DataFrame:
+    """Units outside the calibration split whose MIS misses HIS most: RESIDUAL_COLUMNS, largest z first on either side.
+
+    side        under: HIS is higher than MIS;  over: HIS is lower. At most n_each units a side and backend
+    difference  HIS minus MIS;  se: sqrt(his_se^2 + mis_se^2)
+    z           difference / se: the noise of answers and of tasks alone would give |z| above 2 to about one unit in 20.
+                his_se takes the share (right + 1) / (answers + 2), so that it is not zero where all were right
+    `units`: key, backend, mis, mis_se, his, n_responses, in_split.
+    """
+    kept = units[~units["in_split"].astype(bool)].copy()
+    answers = kept["n_responses"].to_numpy(np.float64)
+    smooth = (kept["his"] * answers + 1) / (answers + 2)
+    kept["his_se"] = np.sqrt(smooth * (1 - smooth) / answers)
+    kept["difference"] = kept["his"] - kept["mis"]
+    kept["se"] = np.hypot(kept["his_se"], kept["mis_se"].fillna(0.0))
+    kept["z"] = kept["difference"] / kept["se"]
+    parts = []
+    for backend in pd.unique(kept["backend"]):
+        of_backend = kept[kept["backend"] == backend]
+        for side, sign in (("under", -1.0), ("over", 1.0)):
+            found = of_backend[of_backend["z"] * sign < 0].assign(size=lambda rows, sign=sign: rows["z"] * sign)
+            found = found.sort_values(["size", *schema.KEY], kind="stable").head(n_each)
+            parts.append(found.assign(side=side, rank=np.arange(1, len(found) + 1)))
+    return pd.concat(parts, ignore_index=True)[RESIDUAL_COLUMNS] if parts else pd.DataFrame(columns=RESIDUAL_COLUMNS)

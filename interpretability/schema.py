@@ -1,0 +1,22 @@
+"""Words that tables and arrays share. Columns of one table stay beside the function that makes it."""
+
+from __future__ import annotations
+
+UNIT = ["model", "layer", "unit"]
+KEY = [*UNIT, "condition"]  # a unit under a condition: the key of every table of tasks, scores and answers
+FACTS = ["layer_type", "layer_index", "depth", "width"]  # of a layer, repeated where a unit is described
+LAYER_TYPES = ("Conv", "Linear", "BatchNorm", "LayerNorm", "GroupNorm", "Other")
+
+NATURAL, SYNTHETIC = "natural", "synthetic"
+# Percent of the images that lie beyond the queries of a harder condition, on either side (IMI, section 4.4).
+HARD = {"hard99": 1, "hard95": 5, "hard85": 15}
+CONDITIONS = (NATURAL, *HARD)
+
+SIDES = ("positive", "negative")
+ROLES = ("explanation_pos", "explanation_neg", "query_pos", "query_neg")  # of an image in a task
+
+SCORE_COLUMNS = ["mis", "mis_se", "accuracy", "margin_mean", "margin_sd", "n_tasks", "n_near"]
+MAP_STATISTICS = ("contrast", "pixel_sparseness", "channel_sparseness")
+LEVELS = ("unit", "unit_within", "model")  # of agreement: units, units inside a network, networks
+UNIT_SETS = ("all", "outside_split")
+GROUPS = ("easiest", "random", "hardest")

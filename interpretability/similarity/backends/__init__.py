@@ -1,0 +1,1 @@
+"""Similarities, one file a family; a new one is a file here."""

@@ -1,0 +1,228 @@
+"""`dreamsim` and its single branches: cosine of embeddings tuned to human similarity judgements (Fu et al., 2023).
+
+The ensemble joins DINO, CLIP and OpenCLIP (1,792 numbers, mean-free, length 1). The package's own loader fetches code
+beside weights; here its networks are built by the package and filled with tensors, so that nothing fetched is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from interpretability.errors import InputError
+from interpretability.similarity.base import Context, Similarity, WeightsFile
+from interpretability.similarity.features import (
+    check_pictures,
+    compare,
+    fill,
+    package_loading,
+    package_version,
+    state_digest,
+)
+
+BRANCHES = (
+    "dino_vitb16", "dinov2_vitb14", "dino_vitb16_patch", "dinov2_vitb14_patch", "clip_vitb32", "open_clip_vitb32",
+    "synclr_vitb16",
+)  # fmt: skip
+VARIANTS = ("dreamsim", *(f"dreamsim-{branch}" for branch in BRANCHES))
+# networks that the package takes from hubs of their own; the others lie in its archives
+HUBS = {
+    "dino_vitb16": WeightsFile(
+        (
+            "dino_vitbase16_pretrain.pth",
+            "checkpoints/dino_vitbase16_pretrain.pth",
+            "dino_vitbase16_pretrain.safetensors",
+        ),
+        "https://dl.fbaipublicfiles.com/dino/dino_vitbase16_pretrain/dino_vitbase16_pretrain.pth",
+    ),
+    "dinov2_vitb14": WeightsFile(
+        ("checkpoints/dinov2_vitb14_pretrain.pth", "dinov2_vitb14_pretrain.safetensors"),
+        "https://dl.fbaipublicfiles.com/dinov2/dinov2_vitb14/dinov2_vitb14_pretrain.pth",
+    ),
+}
+ARCHIVED = {
+    "clip_vitb16": "clip_vitb16_pretrain.pth.tar",
+    "clip_vitb32": "clip_vitb32_pretrain.pth.tar",
+    "open_clip_vitb16": "open_clip_vitb16_pretrain.pth.tar",
+    "open_clip_vitb32": "open_clip_vitb32_pretrain.pth.tar",
+    "synclr_vitb16": "synclr_vit_b_16.pth",
+}
+_LORA = ("r", "lora_alpha", "lora_dropout", "bias", "target_modules")  # what the package reads of its adapter's file
+_SIZE, _SHORT_SIDE = 224, 256
+
+
+class DreamSim(Similarity):
+    """Cosine of DreamSim embeddings, in [-1, 1]; the package's distance is one minus it.
+
+    view "crop": the shorter side becomes 256, then the centre square of 224: what people saw in the human experiments.
+    view "squash": the whole picture becomes 224 x 224, whatever its shape: the package's own preprocessing.
+    Departure: which of the two the paper used is not stated.
+    """
+
+    runs_network = True
+    batch_size = 20
+    published_slope = 6.25  # 1 / 0.16
+
+    def __init__(self, name: str, context: Context) -> None:
+        self.name, self._context = name, context
+        self._type = name.partition("-")[2] or "ensemble"
+
+    @cached_property
+    def files(self) -> dict[str, WeightsFile]:
+        """Every file of weights by its role: "config" and "adapter" of the tuning, and the networks by their type."""
+        from dreamsim.config import dreamsim_args, dreamsim_weights
+
+        archive, config = dreamsim_weights[self._type], dreamsim_args["model_config"][self._type]
+        networks = config["model_type"].split(",")
+        kind = "patch" if self._type.endswith("_patch") else "single"
+        folder = "ensemble_lora" if self._type == "ensemble" else f"{networks[0]}_{kind}_lora"
+        found = {
+            "config": WeightsFile((f"{folder}/adapter_config.json",), archive),
+            "adapter": WeightsFile((f"{folder}/adapter_model.safetensors", f"{folder}/adapter_model.bin"), archive),
+        }
+        for network in networks:
+            if network in HUBS:
+                found[network] = HUBS[network]
+            else:
+                name = ARCHIVED[network]
+                plain = f"{name.split('.')[0]}.safetensors"
+                found[network] = WeightsFile((name, plain), archive)
+        return found
+
+    @cached_property
+    def _contents(self) -> dict[str, Mapping[str, Any]]:
+        return {role: self._context.weights(file) for role, file in self.files.items()}
+
+    @cached_property
+    def model(self) -> Any:
+        """The package's PerceptualModel with its tuned adapter, in evaluation mode on the device."""
+        import dreamsim
+        import peft
+        from dreamsim.config import dreamsim_args
+
+        contents, device = self._contents, self._context.device
+        with package_loading(
+            {"torch.hub.load": self._hub, "torch.hub.set_dir": lambda _: None, "torch.load": self._read}
+        ):
+            config = dreamsim_args["model_config"][self._type]
+            plain = dreamsim.PerceptualModel(**config, device=device, load_dir="", normalize_embeds=True)
+            lora = peft.LoraConfig(**{key: contents["config"][key] for key in _LORA})
+            model = peft.get_peft_model(plain, lora)
+        wanted, given = peft.get_peft_model_state_dict(model), contents["adapter"]
+        wrong = {name for name in wanted.keys() | given.keys() if _shape(wanted, name) != _shape(given, name)}
+        if wrong:
+            raise InputError(f"{self.files['adapter'].names[0]} does not fit backend {self.name}: {sorted(wrong)[0]}")
+        peft.set_peft_model_state_dict(model, dict(given))
+        model.eval().requires_grad_(False).to(device)
+        return model.base_model.model
+
+    def _hub(self, _: str, network: str) -> nn.Module:
+        """A network that the package takes from a hub: its architecture from a package, its weights from the file."""
+        state, where = dict(self._contents[network]), self.files[network].names[0]
+        if network == "dino_vitb16":
+            from dreamsim.feature_extraction.vision_transformer import vit_base
+
+            model: nn.Module = vit_base(patch_size=16)
+        else:
+            import timm
+
+            # the hub's network scales its position table at every call; here that is done once, for 224 x 224
+            model = timm.create_model("vit_base_patch14_dinov2", img_size=_SIZE, num_classes=0)
+            state.pop("mask_token", None)
+            if "pos_embed" in state:
+                state["pos_embed"] = _dinov2_positions(state["pos_embed"], _SIZE // 14)
+        fill(model, state, where)
+        return model
+
+    def _read(self, path: str, **_: Any) -> Mapping[str, Any]:
+        """What the package reads from a file, from the contents at hand and in the nesting that it expects."""
+        name = PurePosixPath(path).name
+        if name == "dino_vitb16_pretrain.pth":
+            return {"student": _Unused()}
+        network = next(network for network, file in ARCHIVED.items() if file == name)
+        state = dict(self._contents[network])
+        if network == "synclr_vitb16":
+            return {"model": {f"module.visual.{key.removeprefix('visual.')}": value for key, value in state.items()}}
+        return {"state_dict": state}
+
+    def ingredients(self) -> Mapping[str, Any]:
+        contents = self._contents
+        tensors = {
+            f"{role}/{name}": value
+            for role, content in contents.items() if role != "config" for name, value in content.items()
+        }  # fmt: skip
+        return {
+            "version": 1, "weights": state_digest(tensors), "view": self._context.dreamsim_view,
+            "lora": {key: contents["config"][key] for key in _LORA}, "package": package_version("dreamsim"),
+            "batch_size": self.batch_size, "torch": torch.__version__, "generated": self._context.factors() is not None,
+            "device": torch.device(self._context.device).type,
+        }  # fmt: skip
+
+    def pictures(self, rows: NDArray[np.int32]) -> Tensor:
+        """Pictures (images, 3, 224, 224) in 0..1 as the networks see them."""
+        seen = np.stack([np.asarray(self.view(Image.fromarray(self._context.pixels(int(row))))) for row in rows])
+        return torch.from_numpy(seen).permute(0, 3, 1, 2).to(self._context.device).float() / 255
+
+    def view(self, picture: Image.Image) -> Image.Image:
+        """The part of a picture that is compared; generated scenes have no border to cut and are taken whole."""
+        if self._context.dreamsim_view == "squash" or self._context.factors() is not None:
+            return picture.resize((_SIZE, _SIZE), Image.Resampling.BICUBIC)
+        short = min(picture.size)
+        width, height = (side * _SHORT_SIDE // short for side in picture.size)
+        left, top = round((width - _SIZE) / 2), round((height - _SIZE) / 2)
+        return picture.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + _SIZE, top + _SIZE))
+
+    def embed(self, rows: NDArray[np.int32]) -> NDArray[np.floating]:
+        self.forwards += len(rows)
+        # a short batch is filled up, so that every image goes through the same kernels
+        padded = np.resize(rows, self.batch_size) if len(rows) < self.batch_size else rows
+        return self.embed_pictures(self.pictures(padded))[: len(rows)].float().cpu().numpy()
+
+    @torch.no_grad()
+    def embed_pictures(self, pictures: Tensor) -> Tensor:
+        """Embeddings (images, D) of pictures; patch variants join the class token and the mean of the others."""
+        found = self.model.embed(pictures)
+        return torch.cat([found[:, 0], found[:, 1:].mean(dim=1)], dim=1) if self.model.is_patch else found
+
+    @torch.no_grad()
+    def check(self) -> None:
+        """Compare pairs with the package's own call. Raises StudyError if the two no longer agree."""
+        pictures = check_pictures(_SIZE, 0, 1)[:2].to(self._context.device)
+        rows = nn.functional.normalize(self.embed_pictures(pictures), dim=1).cpu().double()
+        ours = (rows[[0, 0]] * rows[[0, 1]]).sum(1).numpy()
+        theirs = 1 - self.model(pictures[[0, 0]], pictures[[0, 1]]).cpu().double().numpy()
+        compare(self.name, "dreamsim", ours, theirs)
+
+
+class _Unused(dict):
+    """Stands for the projection head of DINO, which the package loads although it reads the class token before it."""
+
+    def __missing__(self, name: str) -> Tensor:
+        return torch.zeros(0)
+
+
+def _shape(state: Mapping[str, Tensor], name: str) -> tuple[int, ...] | None:
+    return tuple(state[name].shape) if name in state else None
+
+
+def _dinov2_positions(table: Tensor, side: int) -> Tensor:
+    """The position table (1, 1 + M^2, D) of DINOv2 scaled to side x side patches, as its own code does at every call."""
+    grid = round((table.shape[1] - 1) ** 0.5)
+    if grid == side:
+        return table
+    patches = table[:, 1:].float().reshape(1, grid, grid, -1).permute(0, 3, 1, 2)
+    scale = (side + 0.1) / grid  # its offset against rounding errors, part of what the network was released with
+    scaled = nn.functional.interpolate(patches, scale_factor=(scale, scale), mode="bicubic", antialias=False)
+    return torch.cat([table[:, :1], scaled.permute(0, 2, 3, 1).reshape(1, side * side, -1)], dim=1)
+
+
+def create(name: str, context: Context) -> DreamSim:
+    return DreamSim(name, context)

@@ -1,0 +1,350 @@
+"""Similarities that compare feature maps: pictures pass the network once, and a bounded table keeps their features.
+
+A picture's features are one long row of floats; a family says how rows are made and how tasks are solved from them.
+The cost of such a similarity is its forward passes: 20 a task of nine explanations where pairwise calls take 72, and
+fewer where the tasks of a block of units share pictures. Where tasks are many and pictures few, all pairs of pictures
+are compared once instead, as matrix products of blocks of rows, and tasks are looked up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import warnings
+from abc import abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, partial
+from types import MappingProxyType
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from interpretability.errors import InputError
+from interpretability.margins import looked_up
+from interpretability.networks.preprocessing import VERSION as PREPROCESSING_VERSION
+from interpretability.networks.preprocessing import Preprocessing
+from interpretability.randomness import generator
+from interpretability.similarity.base import Context, Similarity, WeightsFile
+
+VERSION = 1
+# Part of the definition of the last bits: a short batch is filled up, so every picture sees the same kernels.
+BATCH = 8
+_CHECK_SIZE = 64  # pixels; enough for every layer of the networks in use
+# Part of the definition of the last bits as well: rows of one product when all pairs are compared.
+PAIR_BLOCK = 64
+PAIR_VERSION = 1
+# All pairs of n pictures are compared if n * n is at most this often the number of tasks: about where both ways take
+# equally long (pairs_a_task in benchmarks/results/similarities.csv).
+PAIRS_A_TASK = 200
+MOST_PAIRED = 20_000  # pictures; their table takes 1.6 GB
+TOLERANCE = 2e-5  # of self-checks; both sides are float32 sums of up to millions of terms
+VGG16 = WeightsFile(
+    ("vgg16-397923af.pth", "vgg16-397923af.safetensors", "vgg16_torchvision.safetensors"),
+    "https://download.pytorch.org/models/vgg16-397923af.pth",
+    "397923af",
+)
+
+
+class FeatureTable:
+    """Rows of features of pictures in a table of fixed size; the least recently used make room."""
+
+    def __init__(self, capacity: int, width: int, device: str) -> None:
+        self.rows = torch.empty((capacity, width), dtype=torch.float32, device=device)
+        self._slot: OrderedDict[int, int] = OrderedDict()
+
+    @property
+    def capacity(self) -> int:
+        return len(self.rows)
+
+    def slots(self, images: NDArray[np.int32], extract: Callable[[NDArray[np.int32]], Tensor]) -> NDArray[np.int32]:
+        """Rows of the table that hold these distinct pictures; `extract(images)` gives those that are missing."""
+        missing = np.array([image for image in images.tolist() if image not in self._slot], dtype=np.int32)
+        for image in images.tolist():
+            if image in self._slot:
+                self._slot.move_to_end(image)
+        for start in range(0, len(missing), BATCH):
+            batch = missing[start : start + BATCH]
+            found = extract(batch)
+            for image, row in zip(batch.tolist(), found, strict=True):
+                full = len(self._slot) == self.capacity
+                place = self._slot.popitem(last=False)[1] if full else len(self._slot)
+                self._slot[image] = place
+                self.rows[place] = row
+        return np.array([self._slot[image] for image in images.tolist()], dtype=np.int32)
+
+
+class FeatureSimilarity(Similarity):
+    """A distance between feature maps, with a minus, so that higher means more alike; 0 for a picture and itself."""
+
+    embeds = False
+    pairs = True
+    runs_network = True
+    batch_size = BATCH
+    package: str
+
+    def __init__(self, name: str, context: Context) -> None:
+        self.name, self._context = name, context
+
+    # ---- what a family gives
+
+    @property
+    @abstractmethod
+    def model(self) -> nn.Module:
+        """The package's own object, with its weights, in evaluation mode on the device."""
+
+    @property
+    @abstractmethod
+    def input_range(self) -> tuple[float, float]:
+        """Lowest and highest pixel value that the package's own call expects."""
+
+    @abstractmethod
+    def features(self, batch: Tensor) -> Tensor:
+        """Features (images, P) of pictures (images, 3, size, size) within `input_range`."""
+
+    @abstractmethod
+    def values(self, rows: Tensor, tasks: NDArray[np.int32], n_explanations: int, size: int) -> NDArray[np.float32]:
+        """Similarities (units, N, 2, 2K) of tasks that name rows of features of pictures of this size."""
+
+    @abstractmethod
+    def compare_rows(self, first: Tensor, second: Tensor, size: int) -> Tensor:
+        """Similarities (first, second) of every row of features with every other, of pictures of this size."""
+
+    @abstractmethod
+    def original(self, first: Tensor, second: Tensor) -> Tensor:
+        """Similarities (pairs,) of two batches of pictures by the package's own call."""
+
+    def mean_margins(self, rows: Tensor, tasks: NDArray[np.int32], n_explanations: int) -> NDArray[np.float32]:
+        """Margins (units, N) under the mean; overridden where there is a shorter way than all similarities."""
+        return self._aggregated(self.values(rows, tasks, n_explanations, self._context.feature_size))
+
+    # ---- what all share
+
+    def ingredients(self) -> Mapping[str, Any]:
+        return {
+            "version": VERSION, "weights": state_digest(self.model.state_dict()), "package": package_version(self.package),
+            "view": self._view.dumps(), "preprocessing_version": PREPROCESSING_VERSION, "batch_size": BATCH,
+            "torch": torch.__version__, "device": torch.device(self._context.device).type,
+        }  # fmt: skip
+
+    @cached_property
+    def _view(self) -> Preprocessing:
+        """The centre crop that people saw (shorter side to 256, then 224), scaled to the side wanted.
+
+        Generated scenes have no border to cut: they are compared whole.
+        """
+        size = self._context.feature_size
+        resize = size if self._context.factors() is not None else size * 256 // 224
+        low, high = self.input_range
+        mean, std = -low / (high - low), 1 / (high - low)
+        return Preprocessing(size, resize, (mean,) * 3, (std,) * 3)
+
+    def pictures(self, images: NDArray[np.int32]) -> Tensor:
+        """Pictures (images, 3, size, size) as the network sees them."""
+        return self._view.batch([self._context.pixels(int(image)) for image in images], self._context.device)
+
+    @torch.no_grad()
+    def _extract(self, images: NDArray[np.int32]) -> Tensor:
+        self.forwards += len(images)
+        return self.features(self.pictures(np.resize(images, BATCH)))[: len(images)]
+
+    @cached_property
+    def _width(self) -> int:
+        size = self._context.feature_size
+        with torch.no_grad():
+            return self.features(torch.zeros((1, 3, size, size), device=self._context.device)).shape[1]
+
+    def _table_for(self, pictures_of_a_task: int) -> FeatureTable:
+        wanted = min(self._context.cache_bytes // (4 * self._width), len(self._context.digests()))
+        wanted = max(wanted, pictures_of_a_task)
+        table: FeatureTable | None = self.__dict__.get("_table")
+        if table is None or table.capacity < wanted:
+            table = FeatureTable(wanted, self._width, self._context.device)
+            self.__dict__["_table"] = table
+        return table
+
+    def margins(
+        self, tasks: NDArray[np.int32], n_explanations: int, prepared: NDArray[np.floating] | None = None
+    ) -> NDArray[np.float32]:
+        if prepared is not None:
+            return looked_up(prepared, tasks, n_explanations, self._aggregated)
+        table = self._table_for(tasks.shape[2])
+        flat = np.ascontiguousarray(tasks.reshape(-1, tasks.shape[2]))
+        out = np.empty(len(flat), dtype=np.float32)
+        for start, stop in _rounds(flat, table.capacity):
+            images, places = np.unique(flat[start:stop], return_inverse=True)
+            slots = table.slots(images, self._extract)[places].reshape(1, stop - start, -1)
+            if self._context.aggregation == "mean":
+                out[start:stop] = self.mean_margins(table.rows, slots, n_explanations)
+            else:
+                every = self.values(table.rows, slots, n_explanations, self._context.feature_size)
+                out[start:stop] = self._aggregated(every)
+        return out.reshape(tasks.shape[:2])
+
+    def nearest(
+        self, tasks: NDArray[np.int32], n_explanations: int, prepared: NDArray[np.floating] | None = None
+    ) -> None:
+        return None  # distances of feature maps have no scale on which "nearly a copy" could be said
+
+    @property
+    def stripe(self) -> int:
+        """Pictures of one call of `pair_stripe` whose features fit into memory, beside those of a block."""
+        blocks = self._context.cache_bytes // (4 * self._width * PAIR_BLOCK)
+        return PAIR_BLOCK * max(1, blocks - 1)
+
+    @torch.no_grad()
+    def pair_stripe(
+        self, images: NDArray[np.int32], first: int, last: int, step: Callable[[int], None] = lambda _: None
+    ) -> NDArray[np.float32]:
+        """Similarities (last - first, images - first) of images[first:last] with images[first:]; `first` starts a block.
+
+        `step` hears of every block of later images how many pairs it added.
+
+        Blocks are filled up with pictures of their own, so a similarity does not depend on where a stripe ends. Only
+        the blocks on and right of the diagonal are computed; the others hold zeros.
+        """
+        starts = range(first, len(images), PAIR_BLOCK)
+        out = np.zeros((last - first, len(images) - first), dtype=np.float32)
+        shape, device = (PAIR_BLOCK, self._width), self._context.device
+        own = [self._block(images[start : start + PAIR_BLOCK], torch.empty(shape, device=device))
+               for start in range(first, last, PAIR_BLOCK)]  # fmt: skip
+        room = torch.empty(shape, device=device)
+        for place, start in enumerate(starts):
+            block = images[start : start + PAIR_BLOCK]
+            others = own[place] if place < len(own) else self._block(block, room)
+            for above, mine in enumerate(own[: place + 1]):
+                found = self.compare_rows(mine, others, self._context.feature_size).float().cpu().numpy()
+                rows = slice(above * PAIR_BLOCK, min((above + 1) * PAIR_BLOCK, last - first))
+                columns = slice(place * PAIR_BLOCK, place * PAIR_BLOCK + len(block))
+                out[rows, columns] = found[: rows.stop - rows.start, : len(block)]
+            step(len(block) * (last - first))
+        return out
+
+    def _block(self, images: NDArray[np.int32], room: Tensor) -> Tensor:
+        """Features of a block of pictures, written to `room`."""
+        for start in range(0, len(images), BATCH):
+            batch = images[start : start + BATCH]
+            room[start : start + len(batch)] = self._extract(batch)
+        room[len(images) :] = room[0]
+        return room
+
+    @torch.no_grad()
+    def check(self) -> None:
+        """Compare a few pairs with the package's own call. Raises StudyError if the two no longer agree."""
+        pictures = check_pictures(_CHECK_SIZE, *self.input_range).to(self._context.device)
+        task = np.array([[[0, 1, 2, 0]]], dtype=np.int32)  # queries 2 and 0, explanations 0 and 1
+        rows = self.features(pictures)
+        ours = self.values(rows, task, 1, _CHECK_SIZE).reshape(-1)
+        theirs = self.original(pictures[[2, 2, 0, 0]], pictures[[0, 1, 0, 1]]).float().cpu().numpy()
+        compare(self.name, self.package, ours, theirs)
+        paired = self.compare_rows(rows[[2, 0]], rows[[0, 1]], _CHECK_SIZE).reshape(-1).float().cpu().numpy()
+        compare(self.name, self.package, paired, theirs)
+
+
+def pairs_pay(n_images: int, n_tasks: int) -> bool:
+    """Whether comparing all pairs of pictures once is shorter than solving the tasks block by block."""
+    return n_images <= MOST_PAIRED and n_images**2 <= PAIRS_A_TASK * n_tasks
+
+
+def mirrored(upper: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The symmetric table of distances with a minus whose upper triangle is given: 0 on the diagonal."""
+    table = np.triu(upper, 1)
+    table += table.T
+    return table
+
+
+def check_pictures(size: int, low: float, high: float) -> Tensor:
+    """Four smooth random pictures (4, 3, size, size) for self-checks, the same ones everywhere."""
+    noise = generator(0, "self-check").random((4, 3, 9, 9)).astype(np.float32)
+    return low + (high - low) * nn.functional.interpolate(torch.from_numpy(noise), size=(size, size), mode="bilinear")
+
+
+def compare(backend: str, package: str, ours: NDArray[np.floating], theirs: NDArray[np.floating]) -> None:
+    """Raise StudyError unless similarities of the same pairs agree."""
+    wrong = ~(np.abs(ours - theirs) <= TOLERANCE * (1 + np.abs(theirs)))
+    if wrong.any():
+        raise InputError(
+            f"backend {backend}: {package} {package_version(package)} gives {theirs[wrong][0]:.8g} for a test pair where "
+            f"its fast form here gives {ours[wrong][0]:.8g}. The installed version computes something else than the form "
+            "was derived from; install the versions of requirements.lock"
+        )
+
+
+def sharing_order(tasks: NDArray[np.int32], window: int = 1024) -> NDArray[np.int64]:
+    """Order of units (rows of tasks) in which neighbours share many pictures.
+
+    From the first unit of every `window` units in turn: next comes the one that shares most pictures with the unit
+    before it, the first of equals. Windows keep the cost linear in the number of units.
+    """
+    from scipy import sparse
+
+    order: list[int] = []
+    for start in range(0, len(tasks), window):
+        part = tasks[start : start + window].reshape(len(tasks[start : start + window]), -1)
+        rows = np.repeat(np.arange(len(part)), part.shape[1])
+        seen = sparse.csr_array((np.ones(part.size, np.int32), (rows, part.reshape(-1))))
+        seen.data[:] = 1
+        current, left = 0, np.ones(len(part), dtype=bool)
+        columns = seen.tocsc()
+        for _ in range(len(part)):
+            order.append(start + current)
+            left[current] = False
+            shared = columns[:, seen.indices[seen.indptr[current] : seen.indptr[current + 1]]].sum(axis=1)
+            current = int(np.argmax(np.where(left, shared, -1)))
+    return np.array(order, dtype=np.int64)
+
+
+def _rounds(tasks: NDArray[np.int32], capacity: int) -> Iterator[tuple[int, int]]:
+    """Runs of tasks (start, stop) whose pictures fit the table together."""
+    start, held = 0, set()
+    for place, task in enumerate(tasks.tolist()):
+        if len(held.union(task)) > capacity:
+            yield start, place
+            start, held = place, set()
+        held.update(task)
+    if len(tasks):
+        yield start, len(tasks)
+
+
+def package_version(package: str) -> str:
+    from importlib.metadata import version
+
+    return version(package)
+
+
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """Digest of named tensors: what a network computes, whatever file they came from."""
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode() + raw.tobytes())
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def package_loading(replaced: Mapping[str, Any] = MappingProxyType({})) -> Iterator[None]:
+    """Inside, torch reads tensors and nothing else, and names such as "torch.hub.load" are what is given here.
+
+    For package constructors that fetch files by themselves or load them without `weights_only`. Everything is as before
+    afterwards, and what a constructor draws for weights that are filled later leaves the global generator alone.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")  # packages call torchvision in its older form
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        for name, value in {"torch.load": partial(torch.load, weights_only=True), **replaced}.items():
+            stack.enter_context(mock.patch(name, value))
+        yield
+
+
+def fill(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    """Strictly load named tensors. Raises StudyError that names the file if they do not fit."""
+    try:
+        model.load_state_dict(dict(state), strict=True)
+    except RuntimeError as error:
+        lines = " ".join(line.strip() for line in str(error).splitlines()[1:4])[:300]
+        raise InputError(f"{where} does not fit its network: {lines} Put the file of that network there") from None

@@ -1,0 +1,80 @@
+"""Correlations, their intervals, and intervals of means."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+MIN_POINTS = 3
+# Values per block of resamples: bounds the memory of one bootstrap.
+BLOCK_VALUES = 1 << 21
+ROUNDING = 1e-12
+
+
+def pearson(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Pearson correlation along the last axis; NaN below three points or where one side is constant."""
+    first, second = np.broadcast_arrays(np.asarray(first, np.float64), np.asarray(second, np.float64))
+    if first.shape[-1] < MIN_POINTS:
+        return np.full(first.shape[:-1], np.nan)[()]
+    constant = (np.ptp(first, axis=-1) == 0) | (np.ptp(second, axis=-1) == 0)
+    first = first - first.mean(axis=-1, keepdims=True)
+    second = second - second.mean(axis=-1, keepdims=True)
+    scale = np.sqrt((first**2).sum(axis=-1) * (second**2).sum(axis=-1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = (first * second).sum(axis=-1) / scale
+    return np.clip(np.where(constant, np.nan, value), -1.0, 1.0)[()]
+
+
+def spearman(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Spearman correlation along the last axis (mean ranks for ties); NaN as for `pearson`."""
+    return pearson(stats.rankdata(first, axis=-1), stats.rankdata(second, axis=-1))
+
+
+def group_means(values: NDArray[np.floating], group: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Means (..., groups) of values (..., points) over the points of each group 0, 1, ..."""
+    member = np.zeros((len(group), int(group.max()) + 1))
+    member[np.arange(len(group)), group] = 1.0
+    return np.asarray(values, np.float64) @ (member / member.sum(axis=0))
+
+
+def fisher_interval(value: float, spread: float, quantile: float) -> tuple[float, float]:
+    """Interval of a correlation: symmetric around it in Fisher's z with the given standard error of z."""
+    if not (np.isfinite(value) and np.isfinite(spread)):
+        return float("nan"), float("nan")
+    z = fisher_z(value)
+    return float(np.tanh(z - quantile * spread)), float(np.tanh(z + quantile * spread))
+
+
+def fisher_z(value: NDArray[np.floating] | float) -> NDArray[np.float64]:
+    """Fisher's z; a correlation of exactly 1 is moved inside by rounding, so that z stays finite."""
+    return np.arctanh(np.clip(value, -1 + ROUNDING, 1 - ROUNDING))
+
+
+def percentile_interval(values: NDArray[np.floating], confidence: float) -> tuple[float, float]:
+    """Central interval of the finite values; NaN where there are none."""
+    finite = np.asarray(values)[np.isfinite(values)]
+    if not len(finite):
+        return float("nan"), float("nan")
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(finite, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def in_blocks(rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+# Units below which a mean gets no interval: that of two scores easily spans more than the whole scale.
+FEWEST = 4
+
+
+def mean_interval(
+    mean: NDArray[np.floating], sd: NDArray[np.floating], n: NDArray[np.integer], confidence: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ends of the interval of means of n values with standard deviation sd (ddof 1); NaN for n < FEWEST."""
+    n = np.asarray(n, dtype=np.float64)
+    enough = np.maximum(n, FEWEST)
+    reach = stats.t.ppf((1 + confidence) / 2, enough - 1) * np.asarray(sd, np.float64) / np.sqrt(enough)
+    reach = np.where(n >= FEWEST, reach, np.nan)
+    return np.asarray(mean) - reach, np.asarray(mean) + reach

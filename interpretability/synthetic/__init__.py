@@ -1,0 +1,1 @@
+"""Studies whose truth is known: scenes, planted units, observers, small networks."""

@@ -1,0 +1,1 @@
+"""Two-alternative tasks of a unit."""

@@ -1,0 +1,138 @@
+"""Weights of similarity packages: one cache folder, filled from the packages' hubs on first use, read without running code."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import urllib.error
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from interpretability.errors import InputError
+from interpretability.files import atomic_path, sha256_file
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Tensors of a checkpoint: safetensors, or a torch file read without running code in it."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise InputError(f"{path.name} is no whole safetensors file ({error}); download it again") from None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds; all mean that the file is no plain checkpoint
+        text = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{path.name} cannot be read as a plain table of tensors ({text}). Files that need code to load are refused; "
+            "save it again with safetensors.torch.save_file(model.state_dict(), ...)"
+        ) from None
+    for name in ("state_dict", "model", "state_dict_ema"):
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            content = content[name]
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise InputError(f"{path.name} holds no table of named tensors; save model.state_dict() instead")
+    return {name.removeprefix("module."): value for name, value in content.items()}
+
+
+FOLDER = "data/external/weights"
+_TIMEOUT = 60  # seconds without an answer after which a hub counts as unreachable
+
+
+def cache_folder() -> Path:
+    """The folder named by MIS_WEIGHTS, else data/external/weights."""
+    return Path(os.environ.get("MIS_WEIGHTS") or FOLDER)
+
+
+def load(names: Sequence[str], url: str, sha256: str = "") -> Any:
+    """Content of a file of weights: named tensors, or that of a JSON file.
+
+    The first of the accepted `names` that lies in the cache folder is read; if none does, `url` is fetched and kept
+    under the first name (or, from a .zip, all its members under theirs). `sha256` is the digest, or its beginning, of
+    the first name. Raises StudyError for a missing, damaged or unreadable file.
+    """
+    path = _find(names) or _fetch(names, url, sha256)
+    if sha256 and path.name == Path(names[0]).name:
+        digest = sha256_file(path)
+        if not digest.startswith(sha256):
+            raise InputError(f"{path} has sha256 {digest}, it should begin with {sha256}; remove it and run again")
+    return json.loads(path.read_text()) if path.suffix == ".json" else load_state(path)
+
+
+def _find(names: Sequence[str]) -> Path | None:
+    places = (cache_folder() / name for name in names)
+    return next((path for path in places if path.is_file()), None)
+
+
+def _fetch(names: Sequence[str], url: str, sha256: str) -> Path:
+    """Download under a lock, so that several processes fetch a file once; it appears whole or not at all."""
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = _find(names)
+        if found is not None:
+            return found
+        archive = url.endswith(".zip")
+        target = folder / (Path(url).name if archive else names[0])
+        if not target.is_file():
+            try:
+                _download(url, target, "" if archive else sha256)
+            except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+                reason = getattr(error, "reason", error)
+                raise InputError(_missing(names, url, f"cannot be reached ({reason})")) from None
+        if archive:
+            _unpack(target, folder)
+        found = _find(names)
+    if found is None:
+        raise InputError(_missing(names, url, f"does not hold {names[0]}"))
+    return found
+
+
+def _missing(names: Sequence[str], url: str, reason: str) -> str:
+    others = f" (also accepted: {', '.join(names[1:])})" if len(names) > 1 else ""
+    unpack = " and unpack it there" if url.endswith(".zip") else ""
+    return (
+        f"the weights file {names[0]} is not in {cache_folder()}, and {url}, where it would come from, {reason}. Connect "
+        f"once, or download that address on another machine{unpack}, so that {cache_folder() / names[0]} exists{others}. "
+        "The variable MIS_WEIGHTS names another folder"
+    )
+
+
+def _download(url: str, target: Path, sha256: str) -> None:
+    if not url.startswith("https://"):
+        raise ValueError(f"{url} is no https address")
+    with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer, atomic_path(target) as part:
+        with open(part, "wb") as file:
+            shutil.copyfileobj(answer, file, 2**20)
+        announced = answer.headers.get("Content-Length")
+        if announced and part.stat().st_size != int(announced):
+            raise InputError(f"{url}: {part.stat().st_size} of {announced} bytes arrived; run the same command again")
+        if not sha256_file(part).startswith(sha256):
+            raise InputError(
+                f"{url}: the file that arrived does not have sha256 {sha256}...; run the same command again"
+            )
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """All members into the folder, each whole; the archive is removed, because its members are the cache."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            for member in (each for each in opened.infolist() if not each.is_dir()):
+                target = (folder / member.filename).resolve()
+                if not target.is_relative_to(folder.resolve()):
+                    raise InputError(f"{archive} holds {member.filename}, which points out of its folder; remove it")
+                # reading to the end compares the checksum that the archive keeps
+                with opened.open(member) as source, atomic_path(target) as part, open(part, "wb") as file:
+                    shutil.copyfileobj(source, file, 2**20)
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{archive} is damaged ({error}); remove it and run again") from None
+    archive.unlink()

@@ -1,0 +1,1 @@
+"""One reproducible study: files, parameters, processes, tables, report."""

@@ -1,0 +1,1 @@
+"""Extremes of every unit of every network."""

@@ -1,0 +1,207 @@
+"""A network on its way through the images: what it has selected so far, saved and taken up again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from study.errors import StudyError
+from study.extraction.job import KEPT, SUFFIX, Extracted, Job, Seat, State, summarised
+from study.files.store import WorkStore
+from study.files.tables import write_parquet
+from study.images.feed import Pictures
+from study.log import logger
+from study.workers.device import device
+from study.workers.placement import device_kind
+
+log = logger("activations")
+
+
+_SLOTS = (0, 1)  # states are saved in turn, so that a kill while one is written leaves the other
+
+
+class Clock:
+    """Seconds by what they were spent on. A GPU is not waited for: what it did is counted once it is known."""
+
+    def __init__(self) -> None:
+        self._seconds = {"forward": 0.0, "select": 0.0}
+        self._under_way: list[tuple[str, Any, Any]] = []
+
+    def __getitem__(self, name: str) -> float:
+        while self._under_way and self._under_way[0][2].query():
+            what, start, end = self._under_way.pop(0)
+            self._seconds[what] += start.elapsed_time(end) / 1000
+        return self._seconds[name]
+
+    @contextlib.contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        if device().startswith("cuda"):
+            import torch
+
+            start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            start.record()
+            yield
+            end.record()
+            self._under_way.append((name, start, end))
+        else:
+            began = time.perf_counter()
+            yield
+            self._seconds[name] += time.perf_counter() - began
+
+
+class Running:
+    """One network in a pass: its capture and what it has selected so far. `close` takes its hooks away."""
+
+    def __init__(self, seat: Seat, images: Pictures, store: WorkStore, batch_size: int) -> None:
+        import torch
+
+        from interpretability.extremes import moments, on_gpu, selection
+        from interpretability.networks import capture
+
+        self.seat, self._images, self._store = seat, images, store
+        self.clock = Clock()
+        state = self._saved()
+        self.seen = int(state["seen"][0]) if state else 0
+        sides = {"state": (state["top"], state["bottom"]), "n_images": self.seen} if state else {}
+        k, there = seat.shared["n_extremes"], device()
+        self._on_device = there != "cpu"
+        self.extremes: Any
+        self.moments: Any
+        if self._on_device:
+            self.extremes = on_gpu.DeviceExtremes(seat.keys, k, there, **sides)
+            self.moments = on_gpu.DeviceMoments(len(seat.keys), there)
+            if seat.shared["precision"] != "float32":  # tensor cores read maps channel by channel
+                seat.model.to(memory_format=torch.channels_last)
+        else:
+            self.extremes = selection.Extremes(seat.keys, k, **sides)
+            self.moments = moments.Moments(len(seat.keys))
+        self.columns = np.empty((len(seat.kept), len(images)), dtype=np.float32)
+        self._kept = torch.tensor(seat.kept, dtype=torch.long, device=there)
+        self.pieces = 1
+        if state:
+            self.moments.add(state["bins"], state["nonpositive"], self.seen)
+            self.columns[:, : self.seen] = state["columns"]
+            self.pieces = int(state["pieces"][0])
+            log.info("%s: %d of %d images found in the store", seat.name, self.seen, len(images))
+        self._capture = capture.Capture(
+            seat.model, seat.layers, batch_size, torch.device(there),
+            precision=seat.shared["precision"], pieces=self.pieces,
+        )  # fmt: skip
+        self._capture.__enter__()
+
+    def close(self) -> Any:
+        """Take the hooks away; returns the view of the network."""
+        self._capture.__exit__(None, None, None)
+        return self.seat.prepare
+
+    def step(self, rows: np.ndarray, batch: Any) -> None:
+        """Take in a prepared batch whose first images are the given rows."""
+        from interpretability.extremes import selection
+
+        seat = self.seat
+        with self.clock("forward"):
+            values = self._capture(batch)[: len(rows)]
+            values = values if seat.matrix is None else values @ seat.matrix
+        if self._capture.pieces > self.pieces:
+            self.pieces = self._capture.pieces
+            log.warning("%s: the device ran out of memory; a batch now runs in %d parts", seat.name, self.pieces)
+        with self.clock("select"):
+            try:
+                if self._on_device:
+                    self.extremes.update(values, rows)
+                    self.moments.update(values)
+                    if seat.kept:  # else the device is not waited for
+                        self.columns[:, rows] = values[:, self._kept].T.cpu().numpy()
+                else:
+                    host = values.numpy()
+                    self.extremes.update(host, rows)
+                    self.moments.update(host)
+                    self.columns[:, rows] = host[:, seat.kept].T
+            except selection.NotFinite as error:
+                raise self._told(error) from None
+        self.seen = int(rows[-1]) + 1
+
+    def _told(self, error: Any) -> StudyError:
+        layer, unit = self.seat.owners[error.unit]
+        image = self._images.path(error.image)
+        hint = "; float16 holds no value above 65504, try bfloat16 or float32 in activations.precision"
+        return StudyError(
+            f"{self.seat.name}: layer {layer}, unit {unit} is {error.value} for image {image}"
+            f"{hint if self.seat.shared['precision'] == 'float16' else ''}"
+        )
+
+    def state(self) -> State:
+        """All that is needed to go on, or to end, after `seen` images."""
+        from interpretability.extremes import selection
+
+        try:
+            top, bottom = self.extremes.keys()
+        except selection.NotFinite as error:  # a device tells late
+            raise self._told(error) from None
+        return {
+            "seen": np.array([self.seen]), "pieces": np.array([self.pieces]), "top": top, "bottom": bottom,
+            "bins": self.moments.bins, "nonpositive": self.moments.nonpositive,
+            "columns": np.ascontiguousarray(self.columns[:, : self.seen]),
+        }  # fmt: skip
+
+    def _saved(self) -> State | None:
+        """The furthest of the saved states that are whole; the next one is written in place of the other."""
+        from safetensors.numpy import load_file
+
+        states = {}
+        for slot in _SLOTS:
+            path = self._store.find("states", {**self.seat.shared, "slot": slot}, SUFFIX)
+            if path is not None:
+                states[slot] = load_file(path)
+        newest = max(states, key=lambda slot: int(states[slot]["seen"][0]), default=_SLOTS[-1])
+        self._next_slot = _SLOTS[1 - newest]
+        return states.get(newest)
+
+    def save(self) -> None:
+        """Keep the state beside the one that was kept last."""
+        from safetensors.numpy import save_file
+
+        slot = {**self.seat.shared, "slot": self._next_slot}
+        self._store.write("states", slot, SUFFIX, partial(save_file, self.state()))
+        self._next_slot = 1 - self._next_slot
+
+
+def forget(store: WorkStore, shared: Mapping[str, Any]) -> None:
+    """Remove the states of a network, which needs them no more once it has ended."""
+    for slot in _SLOTS:
+        store.remove("states", {**shared, "slot": slot}, SUFFIX)
+
+
+def finish(running: Running, job: Job, store: WorkStore, seconds: float) -> Extracted:
+    """Write the files of a network from its state over all images."""
+    from safetensors.numpy import save_file
+
+    seat, state = running.seat, running.state()
+    kept = None
+    if seat.kept:
+        rows = [seat.owners[place] for place in seat.kept]
+        table = pd.DataFrame(
+            {"layer": [r[0] for r in rows], "unit": [r[1] for r in rows], "values": list(state["columns"])}
+        )
+        kept = store.write("kept", seat.shared, KEPT, partial(write_parquet, frame=table))
+    described = [
+        {"layer": layer.name, "layer_type": layer.layer_type, "layer_index": layer.layer_index, "depth": layer.depth,
+         "width": seat.width[layer.name]}
+        for layer in seat.layers
+    ]  # fmt: skip
+    facts = {"layers": described, "n_kept": len(seat.kept), "pieces": running.pieces, "device": device_kind(device())}
+    content = summarised(state, seat.keys, job.params.activations.n_extremes, running.seen)
+    # one entry of metadata: the library writes several in any order
+    path = store.write(
+        "extremes", seat.shared, SUFFIX, partial(save_file, content, metadata={"facts": json.dumps(facts)})
+    )
+    forget(store, seat.shared)
+    timing = {"computed": True, "seconds": seconds, "forward": running.clock["forward"]}
+    return {**facts, "path": path, "kept": kept, **timing}

@@ -1,0 +1,37 @@
+"""What produced the results: versions, device kinds, seeds and digests. No time, no host, no path, no commit."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from interpretability.files import sha256_file
+from study.files.tables import read_json
+
+PACKAGES = (
+    "dreamsim", "dvc", "lpips", "matplotlib", "numba", "numpy", "pandas", "pillow", "piq", "pyarrow", "safetensors",
+    "scikit-posthocs", "scipy", "statsmodels", "timm", "torch", "torchvision",
+)  # fmt: skip
+
+
+def describe(
+    *, images: Path, models: Path, activations: Path, tasks: Path, params: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Provenance of a study from the sidecars of its stages; `params` is params.yaml as nested mappings."""
+    summary, note = read_json(images / "summary.json"), read_json(activations / "run.json")
+    return {
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "device_kinds": note["device_kinds"],
+        "images": summary,
+        "digests": {
+            "images": summary["digest"],
+            "manifest": sha256_file(images / "manifest.parquet"),
+            "roster": sha256_file(models / "roster.csv"),
+            "task_rule": read_json(tasks / "summary.json"),
+        },
+        "params": dict(params),
+    }

@@ -1,0 +1,70 @@
+"""Scored units and margins, read one network at a time: a study may have many millions of units."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from interpretability.schema import FACTS, KEY
+from study.errors import StudyError
+
+UNIT_COLUMNS = [*KEY, *FACTS, "mis", "mis_se", "accuracy", "margin_mean", "margin_sd", "n_tasks", "in_split", "backend"]
+_TEXT = ["model", "layer", "condition", "layer_type", "backend"]
+
+
+class Scored:
+    """data/mis/units.parquet, backend by backend and network by network, so that a network lies in few row groups."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise StudyError(f"{path}: no such file. Run `dvc repro` so that the stage before this one writes it.")
+        self._file = pq.ParquetFile(path, read_dictionary=_TEXT)
+        names = self._file.schema_arrow.names
+        whole = self._file.metadata
+        self._ends = [
+            [whole.row_group(group).column(names.index(name)).statistics for name in ("backend", "model")]
+            for group in range(whole.num_row_groups)
+        ]
+
+    def units(self, backend: str, model: str, columns: Sequence[str] = UNIT_COLUMNS) -> pd.DataFrame:
+        """Scored units of one network under one backend in the order of the file; repeated text as categories.
+
+        Units whose tasks were all left out (mis NaN) are dropped.
+        """
+        wanted = {"backend": backend, "model": model}
+        groups = [
+            group
+            for group, ends in enumerate(self._ends)
+            if all(end.min <= value <= end.max for end, value in zip(ends, wanted.values(), strict=True))
+        ]
+        table = self._file.read_row_groups(groups, columns=[*dict.fromkeys([*columns, *wanted])])
+        units = table.unify_dictionaries().to_pandas()
+        kept = units["mis"].notna() & (units["backend"] == backend) & (units["model"] == model)
+        return units.loc[kept, list(columns)].reset_index(drop=True)
+
+
+class Margins:
+    """data/scores/BACKEND.parquet."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise StudyError(f"{path}: no such file. Run `dvc repro` so that the stage before this one writes it.")
+        self._data = ds.dataset(path)
+
+    def rows(self, models: Collection[str], columns: Sequence[str]) -> pa.Table:
+        """Columns of all units of some networks, in the order of the file."""
+        wanted = ds.field("model").isin(pa.array(list(models), pa.string()))
+        return self._data.to_table(columns=list(columns), filter=wanted)
+
+
+def matrix(lists: pa.ChunkedArray) -> NDArray[np.float32]:
+    """A column of equally long lists as a matrix (rows, length)."""
+    values = lists.combine_chunks().flatten().to_numpy()
+    return values.reshape(len(lists), len(values) // max(len(lists), 1))

@@ -1,0 +1,57 @@
+"""Images by row, decoded ahead of need by threads."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.errors import StudyError
+from study.images.manifest import ImageSet
+from study.workers.placement import workers_here
+
+_AHEAD_PICTURES = 8  # for each thread
+
+
+def decoders(device: str) -> int:
+    """Threads that decode for one worker, from MIS_DECODERS.
+
+    The default shares the cores among the workers of GPUs; on a CPU every core has a worker, which decodes for itself (0).
+    """
+    text = os.environ.get("MIS_DECODERS", "")
+    if text and not text.isdecimal():
+        raise StudyError(f"MIS_DECODERS is {text!r}, it must be a whole number; 0 decodes without threads of its own")
+    if text:
+        return int(text)
+    return 0 if device.startswith("cpu") else max(1, len(os.sched_getaffinity(0)) // workers_here())
+
+
+class Ahead:
+    """Pictures by row, those that were announced decoded by threads before they are asked for."""
+
+    def __init__(self, images: ImageSet, threads: int = 0) -> None:
+        self.images = images
+        self._pool = ThreadPoolExecutor(threads, "decode") if threads else None
+        self._room = _AHEAD_PICTURES * threads
+        self._announced: deque[int] = deque()
+        self._decoded: dict[int, Future[NDArray[np.uint8]]] = {}
+
+    def announce(self, rows: NDArray[np.int32]) -> None:
+        """Rows that will be asked for, in this order; those of an earlier call are forgotten."""
+        self._decoded.clear()
+        self._announced = deque(rows.tolist())
+        self._go_on()
+
+    def _go_on(self) -> None:
+        while self._pool and self._announced and len(self._decoded) < self._room:
+            row = self._announced.popleft()
+            self._decoded[row] = self._pool.submit(self.images.pixels, row)
+
+    def pixels(self, row: int) -> NDArray[np.uint8]:
+        """RGB pixels (height, width, 3), as `ImageSet.pixels`."""
+        decoded = self._decoded.pop(row, None)
+        self._go_on()
+        return self.images.pixels(row) if decoded is None else decoded.result()

@@ -1,0 +1,116 @@
+"""Rosters: a row a network, every cell checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from study.errors import StudyError
+from study.files.tables import read_csv
+from study.networks.building import given_file
+
+COLUMNS = [
+    "name", "constructor", "kwargs", "weights", "sha256", "preprocessing", "role", "series", "step", "top1", "directions",
+    "taps", "licence", "family",
+]  # fmt: skip
+RESOLVED = [*COLUMNS, "last", "n_params", "input_size"]
+NUMBERS = ("step", "top1", "last", "n_params", "input_size")
+TAPS = ("imi",)  # sets of rules in interpretability/networks/taps.py
+ROLES = ("study", "similarity", "control")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_NUMBER = re.compile(r"-?\d+(\.\d*)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+
+
+def read_roster(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """A roster with the columns of COLUMNS; every row checked. Raises StudyError naming file, row and value.
+
+    Missing numbers are NaN, everything else is text, also a network called 50.
+    """
+    frame = read_csv(path, ["name", "constructor"], text=RESOLVED)
+    unknown = [name for name in frame.columns if name not in RESOLVED]
+    if unknown:
+        raise StudyError(f"{path}: unknown column {', '.join(unknown)}; allowed: {', '.join(COLUMNS)}")
+    for name in COLUMNS:
+        if name not in frame.columns:
+            frame[name] = "study" if name == "role" else "none" if name == "weights" else ""
+    if frame.empty:
+        raise StudyError(f"{path} has no rows; give at least one network")
+    problems = []
+    for i, row in enumerate(frame.to_dict("records")):
+        where = f"row {i + 2} ({row['name']})"
+        if not _NAME.fullmatch(str(row["name"])):
+            problems.append(
+                f"{where}: name may hold letters, digits and . _ + - only, and starts with a letter or digit"
+            )
+        if row["role"] not in ROLES:
+            problems.append(f"{where}: role is {row['role']!r}, allowed: {', '.join(ROLES)}")
+        if row["taps"] and row["taps"] not in TAPS:
+            problems.append(f"{where}: taps is {row['taps']!r}, allowed: {', '.join(TAPS)}, or empty")
+        try:
+            if not isinstance(json.loads(row["kwargs"] or "{}"), dict):
+                raise ValueError
+        except ValueError:
+            problems.append(f'{where}: kwargs {row["kwargs"]!r} is no JSON object such as {{"num_classes": 10}}')
+        if row["weights"] not in ("hub", "none", "trained") and not row["sha256"]:
+            problems.append(
+                f"{where}: weights is {row['weights']!r}, which is read as a file, so sha256 is needed (sha256sum "
+                f"{row['weights']}); otherwise allowed: hub, none, trained"
+            )
+        problems += [
+            f"{where}: {number} is {row[number]!r}, it must be a number or empty"
+            for number in NUMBERS
+            if row.get(number) and not _NUMBER.fullmatch(row[number])
+        ]
+    for name in sorted(frame["name"][frame["name"].duplicated()].unique()):
+        rows = ", ".join(str(i + 2) for i in np.flatnonzero(frame["name"] == name))
+        problems.append(f"name {name!r} stands in rows {rows}; every network needs a name of its own")
+    if problems:
+        raise StudyError(f"{path}:\n  " + "\n  ".join(problems))
+    for name in frame.columns.intersection(NUMBERS):
+        frame[name] = pd.to_numeric(frame[name])
+    return frame
+
+
+def is_planted(row: Mapping[str, Any]) -> bool:
+    """Whether a roster row is a computed control rather than a network."""
+    return str(row["constructor"]).startswith("control:")
+
+
+def base(row: Mapping[str, Any]) -> str:
+    """Name of the network behind a permuted control; empty for any other."""
+    return str(json.loads(row["kwargs"] or "{}").get("of", ""))
+
+
+def family(row: Mapping[str, Any]) -> str:
+    """Networks of one family are no independent draws: the roster's word, else the module of timm or torchvision that
+    builds the network (resnet, vision_transformer), else its constructor."""
+    import timm
+    import torchvision
+
+    text = str(row["constructor"])
+    if row["family"] or is_planted(row):
+        return str(row["family"])
+    if ":" in text:
+        return text
+    if timm.is_model(text.split(".")[0]):
+        builder = timm.models.model_entrypoint(text.split(".")[0])
+    elif text in torchvision.models.list_models():
+        builder = torchvision.models.get_model_builder(text)
+    else:
+        return text
+    return str(builder.__module__).rpartition(".")[2]
+
+
+def parse_directions(text: str) -> tuple[str, Path]:
+    """Layer and matrix file of a `directions` entry LAYER=FILE.npy."""
+    layer, mark, name = text.partition("=")
+    if not mark or not layer or not name.endswith(".npy"):
+        raise StudyError(f"directions is {text!r}, it must read LAYER=FILE.npy")
+    return layer, given_file(name)

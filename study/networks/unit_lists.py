@@ -1,0 +1,87 @@
+"""Units named one by one: entries model/layer/unit of a parameter, with `*`, and files that list units a line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from study.errors import StudyError
+from study.files.tables import write_text
+from study.log import logger
+from study.networks.imi_naming import match_layers
+
+log = logger("activations")
+
+
+Unit = tuple[str, str, int]  # network, layer, number
+_WILD = "*?["
+
+
+def check_networks(keep: Sequence[str], names: Sequence[str], roster: Path) -> None:
+    """Refuse an entry of activations.keep whose network is none of `names`."""
+    for entry in keep:
+        network = entry.split("/")[0]
+        if not any(fnmatchcase(name, network) for name in names):
+            raise StudyError(
+                f"activations.keep names network {network!r}, which is not in {roster}; entries are written "
+                "model/layer/unit, and * stands for any text in one of the three"
+            )
+
+
+def places(model: str, owners: Sequence[tuple[str, int]], keep: Sequence[str], listed: Iterable[Unit]) -> list[int]:
+    """Positions in `owners` (layer, unit) of the units of this network that are named, ascending.
+
+    An entry of `keep` that names this network must name one of its units; an entry whose network has a `*` may name
+    none. Units of `listed` may be called as the IMI record calls their layer; those that this network does not have are
+    logged, because a list of all annotated units may hold layers that a study leaves out.
+    """
+    found: set[int] = set()
+    for entry in keep:
+        parts = entry.split("/")
+        if not fnmatchcase(model, parts[0]):
+            continue
+        hits = [
+            place
+            for place, (layer, unit) in enumerate(owners)
+            if len(parts) == 3 and fnmatchcase(layer, parts[1]) and fnmatchcase(str(unit), parts[2])
+        ]
+        if not hits and not any(sign in parts[0] for sign in _WILD):
+            raise StudyError(f"activations.keep names {entry}, which is no unit of {model} (written model/layer/unit)")
+        found.update(hits)
+    wanted = [(layer, unit) for name, layer, unit in listed if name == model]
+    paths = match_layers(sorted({layer for layer, _ in wanted}), dict.fromkeys(layer for layer, _ in owners))
+    place_of = {owner: place for place, owner in enumerate(owners)}
+    known = [place_of.get((paths.get(layer, layer), unit)) for layer, unit in wanted]
+    if None in known:
+        layer, unit = wanted[known.index(None)]
+        log.warning(
+            "%s: %d of %d listed units are none of this study, first %s/%d",
+            *(model, known.count(None), len(wanted), layer, unit),
+        )
+    return sorted(found | {place for place in known if place is not None})
+
+
+def read_list(path: Path) -> list[Unit]:
+    """Units of a list: one model/layer/unit a line; blank lines and lines that start with # are skipped."""
+    if not path.is_file():
+        raise StudyError(
+            f"{path}: no such file; activations.keep_file names it. `python -m stages.human --list-units {path}` writes "
+            "the annotated units there"
+        )
+    units = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        parts = line.strip().split("/")
+        if not line.strip() or line.startswith("#"):
+            continue
+        if len(parts) != 3 or not parts[2].isascii() or not parts[2].isdigit():
+            raise StudyError(f"{path}: line {number} is {line!r}, it must read model/layer/unit")
+        units.append((parts[0], parts[1], int(parts[2])))
+    return units
+
+
+def write_list(path: Path, units: Iterable[Unit]) -> int:
+    """Write units a line each, sorted, each once; returns how many."""
+    rows = sorted(set(units))
+    write_text(path, "".join(f"{model}/{layer}/{unit}\n" for model, layer, unit in rows))
+    return len(rows)

@@ -1,0 +1,1 @@
+"""Parameters, a file a group."""

@@ -1,0 +1,63 @@
+"""Parameters of human answers: their source, and which sessions count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from study.params.fields import filled, number, one_of
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Simulated observers."""
+
+    n_units: int = number(2)
+    n_responses: int = number(1)
+    n_trials: int = number(1)
+    slope: float = number(above=0)
+    slope_spread: float = number(0, 5)
+    lapse: float = number(0, 0.99)
+    ignored_factor: str = field()
+
+
+@dataclass(frozen=True)
+class Imi:
+    """Files of the IMI record, by their place in data/external/human."""
+
+    responses: tuple[str, ...] = filled()
+    image_map: str = field()
+
+
+@dataclass(frozen=True)
+class AnswerTable:
+    """Any table of answers: where it is and how its columns are called."""
+
+    file: str = field()
+    model: str = field()
+    columns: tuple[str, ...] = field()
+    keep: tuple[str, ...] = field()
+    conditions: tuple[str, ...] = field()
+
+
+@dataclass(frozen=True)
+class Checks:
+    """Sessions of the IMI record that count; bounds are inclusive."""
+
+    max_demo_blocks: int = number(1)
+    min_catch_share: float = number(0, 1)
+    min_seconds: float = number(0)
+    max_seconds: float = number(0)
+    min_row: int = number(0)
+    min_instruction_seconds: float = number(0)
+    multi_participation: str = one_of("recomputed", "stored", "ignore")
+
+
+@dataclass(frozen=True)
+class Human:
+    """Human answers."""
+
+    source: str = one_of("none", "simulated", "imi", "table")
+    simulated: Simulated = field()
+    imi: Imi = field()
+    table: AnswerTable = field()
+    checks: Checks = field()

@@ -1,0 +1,28 @@
+"""Parameters of the images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from study.params.fields import number, one_of
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Pictures of the synthetic study."""
+
+    n: int = number(1)
+    size: int = number(32, 512)
+    n_categories: int = number(2, 1000)
+
+
+@dataclass(frozen=True)
+class Images:
+    """Where the pictures come from."""
+
+    source: str = one_of("generated", "folder", "tar", "timm")
+    root: str = field()
+    reader: str = field()
+    split: str = field()
+    max_rejected: float = number(0, 1)
+    generated: Generated = field()

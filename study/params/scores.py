@@ -1,0 +1,42 @@
+"""Parameters of the similarities and of the score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from study.params.fields import filled, number, one_of
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The network behind the backend `encoder`."""
+
+    model: str = field()
+    layer: str = field()
+
+
+@dataclass(frozen=True)
+class DreamSim:
+    """The picture that DreamSim sees."""
+
+    view: str = one_of("crop", "squash")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Similarities that solve the tasks."""
+
+    backends: tuple[str, ...] = filled()
+    near_duplicate: float = number(-1, 1)
+    aggregation: str = one_of("mean", "max", "median", "softmax")
+    softmax_temperature: float = number(above=0)
+    precision: str = one_of("float32", "float16")
+    feature_size: int = number(32, 256)
+    feature_models: tuple[str, ...] = field()
+    dreamsim: DreamSim = field()
+    encoder: Encoder = field()
+
+
+@dataclass(frozen=True)
+class Mis:
+    drop_near_duplicates: bool = field()

@@ -1,0 +1,20 @@
+"""Parameters of the sensitivity analysis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from study.params.fields import number
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Other settings for which tasks are rebuilt."""
+
+    models: tuple[str, ...] = field()
+    n_units: int = number(2)
+    n_tasks: tuple[int, ...] = number(1)
+    n_explanations: tuple[int, ...] = number(1)
+    slopes: tuple[float, ...] = number(above=0)
+    map_models: tuple[str, ...] = field()
+    map_images: int = number(1)

@@ -1,0 +1,17 @@
+"""Parameters of the tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from study.params.fields import number, one_of
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """Two-alternative tasks of a unit."""
+
+    n_tasks: int = number(2)
+    n_explanations: int = number(1)
+    conditions: tuple[str, ...] = one_of("natural", "hard99", "hard95", "hard85")
+    source: str = one_of("rebuilt", "imi")

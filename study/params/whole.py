@@ -1,0 +1,166 @@
+"""All parameters of a study together, and the rules that tie groups."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from study.errors import StudyError
+from study.params.activations import Activations, Units
+from study.params.calibration import Calibration, Ceiling
+from study.params.fields import number
+from study.params.human import Human
+from study.params.images import Images
+from study.params.models import Models
+from study.params.reading import build
+from study.params.report import Report
+from study.params.scores import Mis, Scores
+from study.params.sensitivity import Sensitivity
+from study.params.stats import Stats
+from study.params.tasks import Tasks
+
+_SIMILARITIES = (
+    Path(__file__).resolve().parents[2] / "interpretability" / "similarity" / "backends"
+)  # one file a family
+_MAPPED_EXPLANATIONS = 9  # explanations a side of the tasks that people of the IMI record saw
+
+
+@dataclass(frozen=True)
+class Params:
+    """The whole of `params.yaml`."""
+
+    seed: int = number(0, 2**63 - 1)
+    images: Images = field()
+    models: Models = field()
+    units: Units = field()
+    activations: Activations = field()
+    tasks: Tasks = field()
+    scores: Scores = field()
+    mis: Mis = field()
+    human: Human = field()
+    calibration: Calibration = field()
+    ceiling: Ceiling = field()
+    sensitivity: Sensitivity = field()
+    stats: Stats = field()
+    report: Report = field()
+
+
+def load_params(path: str | os.PathLike[str]) -> Params:
+    """Parameters of the study from a YAML 1.2 file.
+
+    Raises StudyError with every problem found, each naming its key, its value and what is allowed.
+    """
+    try:
+        content = YAML(typ="safe").load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StudyError(f"{path}: no such file. Copy one of studies/*.yaml there.") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path} is not valid YAML: {error}") from None
+    problems: list[str] = []
+    params = build(Params, content, "", problems)
+    if not problems:
+        _check_together(params, problems)
+    if problems:
+        raise StudyError(
+            f"{path}: " + "; ".join(problems) if len(problems) == 1 else f"{path}:\n  " + "\n  ".join(problems)
+        )
+    return params
+
+
+def keys(kind: type = Params, prefix: str = "") -> list[str]:
+    """Every key of params.yaml in dotted form, in order."""
+    found: list[str] = []
+    for name, hint in typing.get_type_hints(kind).items():
+        if dataclasses.is_dataclass(hint):
+            found += keys(typing.cast(type, hint), f"{prefix}{name}.")
+        else:
+            found.append(prefix + name)
+    return found
+
+
+def _check_together(params: Params, problems: list[str]) -> None:
+    """Rules that tie keys of several groups together."""
+    n_tasks, n_explanations = params.tasks.n_tasks, params.tasks.n_explanations
+    needed = n_tasks * (n_explanations + 1)
+    if needed > params.activations.n_extremes:
+        problems.append(
+            f"tasks.n_tasks * (tasks.n_explanations + 1) = {n_tasks} * {n_explanations + 1} = {needed} images a side, but "
+            f"activations.n_extremes keeps only {params.activations.n_extremes}; raise activations.n_extremes to at "
+            f"least {needed} or lower tasks.n_tasks or tasks.n_explanations"
+        )
+    if params.images.source == "generated" and 2 * needed > params.images.generated.n:
+        problems.append(
+            f"images.generated.n is {params.images.generated.n}, but tasks.n_tasks = {n_tasks} with "
+            f"tasks.n_explanations = {n_explanations} need 2 * {needed} = {2 * needed} images; raise images.generated.n "
+            "or lower one of the two"
+        )
+    most = max((*params.sensitivity.n_tasks, n_tasks)) * (n_explanations + 1)
+    most = max(most, n_tasks * (max((*params.sensitivity.n_explanations, n_explanations)) + 1))
+    if most > params.activations.n_extremes >= needed:
+        problems.append(
+            f"sensitivity.n_tasks and sensitivity.n_explanations need up to {most} images a side, but "
+            f"activations.n_extremes keeps only {params.activations.n_extremes}; raise it to that or lower those"
+        )
+    if "natural" not in params.tasks.conditions:
+        problems.append(
+            f"tasks.conditions is {', '.join(params.tasks.conditions) or 'empty'}, it must name natural: summaries and "
+            "rankings are of natural tasks, and harder ones share their explanations"
+        )
+    hard = [name for name in params.tasks.conditions if name != "natural"]
+    if hard and params.tasks.source == "rebuilt" and not (params.activations.keep or params.activations.keep_file):
+        problems.append(
+            f"tasks.conditions names {hard[0]}, whose queries come from whole columns of values, but "
+            "activations.keep and activations.keep_file name no unit"
+        )
+    if params.tasks.source == "imi":
+        place = Path(params.human.imi.image_map)
+        if place.parts[:1] != ("image_data",) or ".." in place.parts:
+            problems.append(
+                f"tasks.source is imi, but human.imi.image_map is {params.human.imi.image_map!r}; name the map of images, "
+                "which must lie in data/external/human/image_data, as image_data/imagenet_exemplars_file_map.json"
+            )
+        if n_explanations != _MAPPED_EXPLANATIONS:
+            problems.append(
+                f"tasks.source is imi, but tasks.n_explanations is {n_explanations}; the map holds tasks of "
+                f"{_MAPPED_EXPLANATIONS} explanations a side, so it must be {_MAPPED_EXPLANATIONS}"
+            )
+    families = sorted(path.stem for path in _SIMILARITIES.glob("*.py") if path.stem != "__init__")
+    problems.extend(
+        f"scores.backends names {name!r}, which is no similarity; there are {', '.join(families)} (a variant follows a dash)"
+        for name in params.scores.backends
+        if name.split("-")[0] not in families
+    )
+    if "encoder" in params.scores.backends and not params.scores.encoder.model:
+        problems.append(
+            "scores.encoder.model is empty, but scores.backends names encoder; give the roster name of a network"
+        )
+    if params.human.source == "simulated" and params.images.source != "generated":
+        problems.append(
+            "human.source is simulated, but images.source is not generated: simulated observers see the factors from "
+            "which the scenes are drawn; allowed here: none, imi, table"
+        )
+    if params.human.source == "table" and not params.human.table.file:
+        problems.append(
+            "human.source is table, but human.table.file is empty; give the name of a file in data/external/human"
+        )
+    for group in ("columns", "keep", "conditions"):
+        for entry in getattr(params.human.table, group):
+            name, sign, value = entry.partition("=")
+            if not (name and sign and value):
+                problems.append(f"human.table.{group} holds {entry!r}, it must have the form name=value")
+    if params.report.thumbnail % 16:
+        problems.append(
+            f"report.thumbnail is {params.report.thumbnail}, it must be a multiple of 16: thumbnails share JPEG sheets, whose "
+            "blocks have 16 pixels"
+        )
+    checks = params.human.checks
+    if checks.min_seconds > checks.max_seconds:
+        problems.append(
+            f"human.checks.min_seconds is {checks.min_seconds:g}, above human.checks.max_seconds {checks.max_seconds:g}"
+        )

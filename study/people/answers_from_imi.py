@@ -1,0 +1,303 @@
+"""The record of the IMI experiments (Zimmermann, Klein and Brendel, 2023): answers of people and a map of images.
+
+Response tables are CSV files with the 45 columns COLUMNS. The part of the task id before its last "-" names the
+experiment; the column model does not always (one synthetic run lacks its difficulty there, and the task ids of at
+least one hard run belong to another network). A participant is a session: (task_id, response_index).
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from study.errors import StudyError
+from study.log import logger
+from study.networks.imi_naming import MODEL
+
+log = logger("human")
+
+
+_CHECKS = ("demo_trials", "catch_trials", "total_response_time", "row_variability", "instruction_time")
+COLUMNS = (
+    *("rt", "button_pressed", "switched_queries", "confidence", "choice", "correct", "min_query", "max_query"),
+    *("min_references", "max_references", "catch_trial", "is_demo", "trial_type", "trial_index", "time_elapsed"),
+    *("internal_node_id", "response_index", "participant_id", "corrected_trial_index", "task_id", "task_number"),
+    *("batch", "channel", "layer", "mode", "model", "passed_checks"),
+    *(f"{check}_result" for check in _CHECKS),
+    *(f"{check}_details" for check in _CHECKS),
+    *("instruction_time_details_extracted", "total_response_time_details_extracted"),
+    *("row_variability_details_details_upper_extracted", "row_variability_details_details_lower_extracted"),
+    *("catch_trials_details_ratio_extracted", "catch_trials_details_correctly_answered_extracted"),
+    *("demo_trials_details_extracted", "multi_participation"),
+)
+# Facts of a session in their own column, and the key under which the text of its details holds them.
+_DETAILS = {
+    "demo_trials_details": "n_demo_trials_blocks",
+    "total_response_time_details": "total_time",
+    "instruction_time_details": "total_time",
+}
+_FLAGS = {
+    *("switched_queries", "correct", "catch_trial", "is_demo", "passed_checks", "multi_participation"),
+    *(f"{check}_result" for check in _CHECKS),
+}
+_WHOLE = {
+    *("button_pressed", "confidence", "trial_index", "response_index", "corrected_trial_index", "task_number"),
+    *("batch", "channel"),
+}
+_NUMBERS = {"rt", "time_elapsed", *(name for name in COLUMNS if name.endswith("_extracted"))}
+# Never empty; of a main trial also those of _UNIT.
+_FILLED = {
+    *("button_pressed", "correct", "catch_trial", "is_demo", "trial_index", "response_index", "task_id"),
+    *("passed_checks", "multi_participation", *(f"{check}_result" for check in _CHECKS)),
+}
+_UNIT = ("batch", "channel", "layer", "mode", "model")
+_WORDS = {"True": True, "False": False, "true": True, "false": False, "1": True, "0": False}
+KNOWN_ROWS = (69_330, 76_000)  # accepted rows of the record of 2023 and of the paper
+RESPONSES_AN_EXPERIMENT = 63 * 40
+CROSSTAB = ["experiment", "model", "mode", "condition", "status", "n_rows", "n_sessions"]
+_EXPERIMENT = re.compile(r"(?P<model>.+?)(?:_(?P<level>hard\d\d))?_(?P<mode>natural|optimized)")
+AGREE, PLAIN, DISAGREE = "agree", "difficulty only in the task id", "disagree"
+
+
+def read_responses(folder: Path, names: Sequence[str]) -> pd.DataFrame:
+    """Rows of one or several response tables with checked types; whole numbers that may be missing are Int64.
+
+    Empty text is "". Raises StudyError naming file, row and column.
+    """
+    parts = []
+    for name in names:
+        rows = _typed(_cells(folder / name), folder / name)
+        parts.append(_with_details(rows))
+        log.info("%s: %d rows, %d main trials", name, len(rows), int(is_main(rows).sum()))
+    rows = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+    again = rows.duplicated(["task_id", "response_index", "trial_index"])
+    if again.any():
+        one = rows[again].iloc[0]
+        raise StudyError(
+            f"{', '.join(names)}: {int(again.sum())} trials stand there twice, first trial {one['trial_index']} of task "
+            f"{one['task_id']}, response {one['response_index']}. responses_all holds the rows of the other two tables; "
+            "name either it or them in human.imi.responses"
+        )
+    wrong = int((rows["correct"] != (rows["choice"] == "b")).sum())
+    if wrong:
+        log.warning("%d rows have a choice that does not go with correct; correct is used", wrong)
+    n_accepted = int((rows["passed_checks"] & ~rows["multi_participation"]).sum())
+    if n_accepted not in KNOWN_ROWS:
+        known = " or ".join(f"{count:,}" for count in KNOWN_ROWS)
+        log.warning("%s rows are accepted in the record; known versions have %s", f"{n_accepted:,}", known)
+    else:
+        log.info("%s rows are accepted in the record, a known version", f"{n_accepted:,}")
+    return rows
+
+
+def is_main(rows: pd.DataFrame) -> pd.Series:
+    """Mask of the trials that count: neither practice nor catch trials."""
+    return ~rows["is_demo"] & ~rows["catch_trial"]
+
+
+def _cells(path: Path) -> pa.Table:
+    """All cells as text; every row has as many as the header."""
+    if not path.is_file():
+        raise StudyError(
+            f"{path}: no such file. human.source is imi, which needs the IMI record: data/external/human/README.md says "
+            "what to download and where to put it; human.imi.responses names the files"
+        )
+    broken: list[tuple[int, int]] = []
+
+    def refuse(row: pa_csv.InvalidRow) -> str:
+        broken.append((row.number, row.actual_columns))
+        return "skip"
+
+    header = _header(path)
+    try:
+        table = pa_csv.read_csv(
+            path,
+            read_options=pa_csv.ReadOptions(use_threads=False, block_size=1 << 24),
+            parse_options=pa_csv.ParseOptions(invalid_row_handler=refuse, newlines_in_values=True),
+            convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string())),
+        )
+    except pa.ArrowInvalid as error:
+        _check_encoding(path)
+        raise StudyError(f"{path} is no CSV: {error}. Is it cut off? Download it again.") from None
+    if broken:
+        number, cells = broken[0]
+        last = len(table) + len(broken) + 1
+        ending = " It is the last one, so the file is cut off: download it again." if number in (last, last - 1) else ""
+        raise StudyError(f"{path}: row {number} has {cells} cells, the header has {len(header)}.{ending}")
+    if not len(table):
+        raise StudyError(f"{path} has a header but no rows")
+    return table
+
+
+def _header(path: Path) -> list[str]:
+    with open(path, "rb") as file:
+        first = file.readline()
+    try:
+        header = next(csv.reader([first.decode("utf-8-sig")]), [])
+    except UnicodeDecodeError:
+        _check_encoding(path)
+        raise
+    missing = [name for name in COLUMNS if name not in header]
+    if missing:
+        raise StudyError(
+            f"{path}: column {', '.join(missing[:5])}{' and others' if len(missing) > 5 else ''} is missing; the table "
+            f"has {len(header)} columns, an IMI response table has {len(COLUMNS)}, separated by commas"
+        )
+    if len(set(header)) < len(header):
+        raise StudyError(f"{path}: the header names a column twice")
+    if tuple(header) != COLUMNS:
+        more = [name for name in header if name not in COLUMNS]
+        log.warning(
+            "%s: columns in another order or more than expected (%s)", path.name, ", ".join(more) or "none more"
+        )
+    return header
+
+
+def _check_encoding(path: Path) -> None:
+    """StudyError naming the first row that is not UTF-8, if there is one."""
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise StudyError(
+                    f"{path}: row {number} is not UTF-8 (byte {line[error.start]:#x} at place {error.start + 1}). Download "
+                    "the file again, or save it as CSV in UTF-8"
+                ) from None
+
+
+def _typed(table: pa.Table, path: Path) -> pd.DataFrame:
+    """Columns with the types of an IMI table."""
+    columns: dict[str, Any] = {}
+    for name in COLUMNS:
+        text = table[name].to_pandas()
+        if name in _FLAGS:
+            columns[name] = _flags(text, name, path)
+        elif name in _WHOLE or name in _NUMBERS:
+            columns[name] = _numbers(text, name, path, whole=name in _WHOLE)
+        else:
+            columns[name] = text
+        if name in _FILLED:
+            _check_filled(text, text == "", name, path)
+    rows = pd.DataFrame(columns)
+    for name in _FLAGS & _FILLED:
+        rows[name] = rows[name].astype(bool)
+    main = is_main(rows)
+    for name in _UNIT:
+        _check_filled(table[name].to_pandas(), main & (rows[name].isna() | (rows[name] == "")), name, path)
+    known = rows["task_id"].str.contains("-")
+    if not known.all():
+        _refuse(rows["task_id"], ~known, "task_id", path, "an experiment, a dash and a number")
+    return rows
+
+
+def _flags(text: pd.Series, name: str, path: Path) -> pd.Series:
+    flags = text.map(_WORDS)
+    wrong = flags.isna() & (text != "")
+    if wrong.any():
+        _refuse(text, wrong, name, path, "True or False")
+    return flags
+
+
+def _numbers(text: pd.Series, name: str, path: Path, *, whole: bool) -> pd.Series:
+    numbers = pd.to_numeric(text.where(text != "", None), errors="coerce")
+    wrong = numbers.isna() & (text != "")
+    if whole:
+        wrong |= numbers.notna() & (numbers % 1 != 0)
+    if wrong.any():
+        _refuse(text, wrong, name, path, "a whole number" if whole else "a number")
+    return numbers.astype("Int64") if whole else numbers.astype(np.float64)
+
+
+def _check_filled(text: pd.Series, empty: pd.Series, name: str, path: Path) -> None:
+    if empty.any():
+        _refuse(text, empty, name, path, "filled")
+
+
+def _refuse(text: pd.Series, wrong: pd.Series, name: str, path: Path, allowed: str) -> None:
+    place = int(np.flatnonzero(wrong.to_numpy(dtype=bool))[0])
+    more = f", and so in {int(wrong.sum()) - 1} more rows" if wrong.sum() > 1 else ""
+    raise StudyError(f"{path}: row {place + 2}, column {name} is {text.iloc[place]!r}, it must be {allowed}{more}")
+
+
+def _with_details(rows: pd.DataFrame) -> pd.DataFrame:
+    """Facts of sessions whose own column is empty, taken from the text of their details where it says them."""
+    for column, key in _DETAILS.items():
+        name = f"{column}_extracted"
+        empty = rows[name].isna() & (rows[column] != "")
+        if empty.any():
+            known = {text: _detail(text, key) for text in pd.unique(rows.loc[empty, column])}
+            rows.loc[empty, name] = rows.loc[empty, column].map(known).astype(np.float64)
+    return rows
+
+
+def _detail(text: str, key: str) -> float:
+    try:
+        return float(ast.literal_eval(text)[key])
+    except (ValueError, SyntaxError, KeyError, TypeError):
+        return float("nan")
+
+
+def experiment_of(task_id: pd.Series) -> pd.Series:
+    """Experiment of a task: its id without the number after the last dash."""
+    return task_id.str.rsplit("-", n=1).str[0]
+
+
+def condition_of(experiment: str) -> str:
+    """Condition of an experiment: natural, synthetic, hard85 ..., hard95_synthetic; empty for an unknown name."""
+    found = _EXPERIMENT.fullmatch(experiment)
+    if not found:
+        return ""
+    easy = "synthetic" if found["mode"] == "optimized" else "natural"
+    if not found["level"]:
+        return easy
+    return found["level"] if found["mode"] == "natural" else f"{found['level']}_synthetic"
+
+
+def status_of(experiment: str, model: str, mode: str) -> str:
+    """Whether the columns model and mode say the same as the task id."""
+    said, column = _EXPERIMENT.fullmatch(experiment), MODEL.fullmatch(model)
+    if not said or not column or (said["model"], said["mode"]) != (column["model"], mode):
+        return DISAGREE
+    if said["level"] == column["level"]:
+        return AGREE
+    return PLAIN if column["level"] is None else DISAGREE
+
+
+def crosstab(rows: pd.DataFrame) -> pd.DataFrame:
+    """Main trials by experiment, model and mode, with condition and status: CROSSTAB. `rows` with experiment."""
+    by = ["experiment", "model", "mode"]
+    groups = rows.groupby(by, sort=True, observed=True)
+    table = groups.agg(n_rows=("correct", "size"), n_sessions=("session", "nunique")).reset_index()
+    table["condition"] = [condition_of(name) for name in table["experiment"]]
+    table["status"] = [status_of(*key) for key in zip(*(table[name] for name in by), strict=True)]
+    return table[CROSSTAB]
+
+
+def check_complete(rows: pd.DataFrame) -> dict[str, str]:
+    """What is wrong with each experiment's numbers of answers a unit; complete ones are absent.
+
+    Complete are 84 units with 30 answers, and 80 units with 31 (40 of them) and 32 answers. `rows`: experiment, layer,
+    channel, one row an answer.
+    """
+    units = rows.groupby(["experiment", "layer", "channel"], observed=True).size()
+    found = {}
+    for experiment, counts in units.groupby(level="experiment", observed=True):
+        pattern = {int(n): int(times) for n, times in counts.value_counts().sort_index().items()}
+        if pattern not in ({30: 84}, {31: 40, 32: 40}):
+            shown = ", ".join(f"{times} with {n}" for n, times in list(pattern.items())[:6])
+            more = ", ..." if len(pattern) > 6 else ""
+            found[str(experiment)] = (
+                f"{counts.sum():,} answers to {len(counts)} units ({shown}{more}); complete are "
+                f"{RESPONSES_AN_EXPERIMENT:,} to 84 units with 30, or to 40 with 31 and 40 with 32"
+            )
+    return found

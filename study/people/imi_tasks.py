@@ -1,0 +1,121 @@
+"""Tasks that people saw in the IMI experiments, from the map of images."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from study.errors import StudyError
+from study.networks import imi_naming
+
+
+def read_image_map(path: Path) -> pd.DataFrame:
+    """The map of images as rows: model, layer, channel, batch, image (such as max_0.png), path relative to ImageNet's
+    training folder. Raises StudyError naming the entry that is not as documented."""
+    if not path.is_file():
+        raise StudyError(f"{path}: no such file; human.imi.image_map names it. Leave it empty to go without")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path} is no JSON in UTF-8: {error}. Is it cut off? Download it again.") from None
+    rows = []
+    for model, units in _entries(content, path, "the file"):
+        for unit, batches in _entries(units, path, model):
+            place = re.fullmatch(r"(.+)/channel_(\d+)", unit)
+            if not place:
+                raise StudyError(f"{path}: {model} has an entry {unit!r}, it must read LAYER/channel_NUMBER")
+            for batch, images in _entries(batches, path, f"{model}, {unit}"):
+                number = re.fullmatch(r"batch_(\d+)", batch)
+                if not number:
+                    raise StudyError(f"{path}: {model}, {unit} has an entry {batch!r}, it must read batch_NUMBER")
+                for image, source in _entries(images, path, f"{model}, {unit}, {batch}"):
+                    if not re.fullmatch(r"(?:min|max)_\d\.png", image) or not isinstance(source, str):
+                        raise StudyError(
+                            f"{path}: {model}, {unit}, {batch} has an entry {image!r}: {source!r}; it must be one of "
+                            "min_0.png to max_9.png and a path"
+                        )
+                    rows.append((model, place[1], int(place[2]), int(number[1]), image, source))
+    return pd.DataFrame(rows, columns=["model", "layer", "channel", "batch", "image", "path"])
+
+
+def _entries(content: Any, path: Path, where: str) -> Iterable[tuple[str, Any]]:
+    if not isinstance(content, Mapping) or not content:
+        raise StudyError(f"{path}: {where} must hold entries by name, it holds {str(content)[:40]!r}")
+    return content.items()
+
+
+N_EXPLANATIONS = 9  # a side, in every task of the record; the tenth image of a side is its query
+USED = "used"
+NO_NETWORK, NO_LAYER = "no such network in the roster", "no such layer"
+NO_UNIT = "no such unit, or it is constant"
+STATUS_COLUMNS = ["model", "layer", "unit", "condition", "status"]
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Units of the map: `table` (model, layer, unit, condition, status) and their `tasks` (units, N, 2(K + 1)).
+
+    model is the roster's name, layer the record's; status is empty where all images of the first N tasks are known.
+    """
+
+    table: pd.DataFrame
+    tasks: NDArray[np.int32]
+
+    def of(self, model: str) -> Mapped:
+        chosen = (self.table["model"] == model).to_numpy()
+        return Mapped(self.table[chosen].reset_index(drop=True), self.tasks[chosen])
+
+
+def read_tasks(path: Path, names: Mapping[str, str], pictures: pd.Series, n_tasks: int) -> Mapped:
+    """Task i of a unit is batch i of the map; a unit needs batches 0 to n_tasks - 1 with all their images.
+
+    `names`: IMI model -> roster name. `pictures`: path of every picture of the study in the order of the manifest; one
+    is known by its folder and its name, so it does not matter where ImageNet's training folder begins.
+    """
+    rows = read_image_map(path)
+    ends = pictures.str.split("/").str[-2:].str.join("/")
+    place = pd.Series(np.arange(len(ends)), index=ends)
+    place = place[~place.index.duplicated(keep=False)]
+    rows["row"] = place.reindex(rows["path"].str.split("/").str[-2:].str.join("/")).fillna(-1).to_numpy(np.int32)
+    side, number = (rows["image"].str.extract(r"(min|max)_(\d)")[i] for i in (0, 1))
+    number, positive = number.astype(int), side == "max"
+    k = N_EXPLANATIONS
+    # the record counts explanations from the weakest (0) to the strongest (8); here the strongest comes first
+    explanation = np.where(positive, 0, k) + (k - 1 - number)
+    rows["place"] = np.where(number == k, np.where(positive, 2 * k, 2 * k + 1), explanation)
+    rows["condition"] = [imi_naming.difficulty(model) for model in rows["model"]]
+    rows["model"] = [names.get(base) or base for base in rows["model"].map(imi_naming.base_model)]
+    rows = rows.rename(columns={"channel": "unit"})
+    units = rows.groupby(["model", "layer", "unit", "condition"], sort=True)
+    code, table = units.ngroup().to_numpy(), units.size().index.to_frame(index=False)
+    unknown, absent = -1, -2  # an image that this study lacks, a place that the map does not fill
+    tasks = np.full((len(table), n_tasks, 2 * k + 2), absent, dtype=np.int32)
+    asked = (rows["batch"] < n_tasks).to_numpy()
+    tasks[code[asked], rows["batch"][asked], rows["place"][asked]] = rows["row"][asked]
+    n_whole, n_unknown = (tasks != absent).all(axis=2).sum(axis=1), (tasks == unknown).sum(axis=(1, 2))
+    table["status"] = [
+        f"the map has {whole} whole tasks of {n_tasks}" if whole < n_tasks else f"{lost} images are not in this study"
+        if lost else "" for whole, lost in zip(n_whole, n_unknown, strict=True)
+    ]  # fmt: skip
+    return Mapped(table, tasks)
+
+
+def resolve(mapped: Mapped, units: pd.DataFrame, conditions: tuple[str, ...]) -> Mapped:
+    """The units of one network with the layers of this study; status says of each whether its tasks are used.
+
+    `units` (layer, unit) can have tasks.
+    """
+    paths = imi_naming.match_layers(mapped.table["layer"].unique(), dict.fromkeys(units["layer"]))
+    table = mapped.table.assign(layer=[paths.get(layer, layer) for layer in mapped.table["layer"]])
+    known = pd.MultiIndex.from_frame(table[["layer", "unit"]]).isin(pd.MultiIndex.from_frame(units[["layer", "unit"]]))
+    status = table["status"].where(table["condition"].isin(conditions), "tasks.conditions does not name it")
+    status = status.where(known, NO_UNIT).where(mapped.table["layer"].isin(list(paths)), NO_LAYER)
+    return Mapped(table.assign(status=status.replace("", USED)), mapped.tasks)

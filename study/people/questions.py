@@ -1,0 +1,194 @@
+"""The files of a study with people: questions to show, who sees which, the key to them, pictures; and answers coming back.
+
+docs/psychophysics.md describes every file. Questions and pictures carry numbers alone, so that neither a participant nor
+the page that shows them can tell units, groups, labels or right answers.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageOps
+
+from interpretability.files import sha256_file
+from interpretability.schema import KEY
+from study.errors import StudyError
+from study.files.tables import read_csv, read_json, write_csv, write_json, write_text
+from study.images.manifest import ImageSet
+from study.log import Progress, logger
+from study.people.answers_from_table import read_answers
+
+log = logger("psychophysics")
+
+
+SCHEMA = 1
+CHOICES = ("top", "bottom")
+SUFFIX = {"png": "png", "jpeg": "jpg"}
+_JPEG_QUALITY = 95
+_TEXT = ("model", "layer", "condition", "question", "participant", "choice", "correct", "confidence", "task", "source")
+_MOST_NAMED = 5  # broken rows that a message names
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that takes its name when the block ends well, and vanishes when it does not."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise StudyError(f"{out} is there already and holds something; name a new folder, or remove it")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".part"))
+    try:
+        os.chmod(folder, 0o755)
+        yield folder
+        os.replace(folder, out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_rows(path: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """JSON with the schema's number and a list of objects, one a line."""
+    lines = ",\n".join(json.dumps(row, sort_keys=True, ensure_ascii=False, allow_nan=False) for row in rows)
+    write_text(path, f'{{"schema": {SCHEMA}, "{name}": [\n{lines}\n]}}\n')
+
+
+def file_of(image: int, kind: str) -> str:
+    """Place of a picture in the folder: its row in the manifest, which tells no label."""
+    return f"images/{image:08d}.{SUFFIX[kind]}"
+
+
+def write_pictures(folder: Path, images: ImageSet, rows: Sequence[int], kind: str, size: int) -> None:
+    """The pictures as files, and images.csv with their digests.
+
+    `size`: centre squares of at most this many pixels a side, as people saw them in IMI (224), never enlarged; 0 takes
+    whole pictures. Encoded anew, so that no name, date or place of a camera goes along.
+    """
+    (folder / "images").mkdir()
+    progress = Progress(log, len(rows), "pictures", every=5.0)
+    found = []
+    for row in rows:
+        picture = Image.fromarray(images.pixels(int(row)))
+        if size:
+            side = min(size, *picture.size)
+            picture = ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        picture.save(buffer, kind, **({"quality": _JPEG_QUALITY, "subsampling": 0} if kind == "jpeg" else {}))
+        path = folder / file_of(int(row), kind)
+        path.write_bytes(buffer.getvalue())  # the folder as a whole is atomic
+        found.append((int(row), file_of(int(row), kind), *picture.size, sha256_file(path)))
+        progress.step()
+    write_csv(folder / "images.csv", pd.DataFrame(found, columns=["image", "file", "width", "height", "sha256"]))
+
+
+def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
+    """study.json: what the folder is, and digests of its other files (images.csv has those of the pictures)."""
+    digests = {path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    write_json(folder / "study.json", {"schema": SCHEMA, **content, "files": digests})
+
+
+@dataclass(frozen=True)
+class Key:
+    """What analysis needs of an exported folder. questions: question, key, group, task, answer; expected: model, group,
+    expected."""
+
+    questions: pd.DataFrame
+    expected: pd.DataFrame
+    seed: int
+
+
+def read_key(folder: Path) -> Key:
+    """The key of an exported folder. Raises StudyError if a file is missing or not the one that study.json describes."""
+    study = folder / "study.json"
+    if not study.is_file():
+        raise StudyError(f"{study}: no such file. `python -m tools.psychophysics export --out {folder}` writes it")
+    manifest = read_json(study)
+    if manifest.get("schema") != SCHEMA:
+        raise StudyError(
+            f"{study} has schema {manifest.get('schema')}; this code reads {SCHEMA}. Use the code that wrote it"
+        )
+    units = folder / "units.json"
+    if not units.is_file() or sha256_file(units) != manifest["files"].get("units.json"):
+        raise StudyError(
+            f"{units} is missing or not the file that study.json describes; take the folder as it was exported"
+        )
+    rows = [
+        {
+            **{name: unit[name] for name in (*KEY, "group")},
+            **{name: task[name] for name in ("question", "task", "answer")},
+        }
+        for unit in read_json(units)["units"]
+        for task in unit["tasks"]
+    ]
+    expected = [{"model": part["model"], **group} for part in manifest["networks"] for group in part["groups"]]
+    return Key(pd.DataFrame(rows), pd.DataFrame(expected), manifest["seed"])
+
+
+def read_responses(path: Path, key: Key) -> tuple[pd.DataFrame, bool]:
+    """Answers to the questions of a key: key, group, task, participant, correct, confidence; and whether they say of
+    themselves, in a column `source`, that they are simulated.
+
+    A table with a column `question` holds participant and choice (top or bottom), or correct; any other is read as for
+    human.source table. Answers to units of no group are counted in the log and left out.
+    """
+    table = read_csv(path, text=_TEXT)
+    if table.empty:
+        raise StudyError(f"{path} has no rows, so no answers")
+    simulated = "source" in table.columns and bool((table["source"].str.strip() == "simulated").any())
+    if "question" in table.columns:
+        return _of_questions(path, table, key.questions), simulated
+    groups = key.questions[[*KEY, "group"]].drop_duplicates()
+    answers = read_answers(path, "", [], [], [])
+    found = answers.merge(groups, on=KEY, how="left")
+    outside = int(found["group"].isna().sum())
+    if outside == len(found):
+        raise StudyError(
+            f"{path}: none of its {len(found)} answers is to a unit of the exported groups; is it another study?"
+        )
+    if outside:
+        log.warning("%s: %d of %d answers are to units of no group and are left out", path.name, outside, len(found))
+    return found.dropna(subset="group").reset_index(drop=True), simulated
+
+
+def _of_questions(path: Path, table: pd.DataFrame, questions: pd.DataFrame) -> pd.DataFrame:
+    if "participant" not in table.columns or not {"choice", "correct"} & set(table.columns):
+        raise StudyError(
+            f"{path} needs the columns question, participant and choice (or correct); it has {', '.join(table.columns)}"
+        )
+    table = table.assign(question=table["question"].str.strip())
+    _refuse(
+        path, table["question"], ~table["question"].isin(questions["question"]), "question", "one of questions.json"
+    )
+    _refuse(path, table["participant"], table["participant"].str.strip() == "", "participant", "filled")
+    found = table[["question", "participant"]].merge(questions, on="question", how="left")
+    if "choice" in table.columns:
+        choice = table["choice"].str.strip().str.lower()
+        _refuse(path, table["choice"], ~choice.isin(CHOICES), "choice", "top or bottom")
+        found["correct"] = (choice == found["answer"]).to_numpy()
+    else:
+        right = table["correct"].str.strip().str.lower().map({"true": True, "1": True, "false": False, "0": False})
+        _refuse(path, table["correct"], right.isna(), "correct", "True, False, 1 or 0")
+        found["correct"] = right.to_numpy(dtype=bool)
+    given = table.get("confidence", pd.Series("", index=table.index)).str.strip()
+    levels = pd.to_numeric(given.where(given != ""), errors="coerce")
+    _refuse(path, given, (given != "") & ~levels.isin([1, 2, 3]), "confidence", "1, 2, 3 or empty")
+    found["confidence"] = levels.astype("Int8").array
+    doubled = found.duplicated(["participant", *KEY])
+    if doubled.any():
+        log.warning("%s: %d answers are a person's second one to a unit; all count", path.name, int(doubled.sum()))
+    return found.drop(columns=["question", "answer"])
+
+
+def _refuse(path: Path, shown: pd.Series, wrong: pd.Series, name: str, allowed: str) -> None:
+    if wrong.any():
+        rows = np.flatnonzero(wrong.to_numpy(dtype=bool))
+        named = ", ".join(str(row + 2) for row in rows[:_MOST_NAMED]) + (", ..." if len(rows) > _MOST_NAMED else "")
+        raise StudyError(f"{path}: row {named}: {name} is {shown.iloc[rows[0]]!r}, it must be {allowed}")

@@ -1,0 +1,172 @@
+"""How good could a score be? Correlations of each similarity beside the noise ceiling."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from study.report.figures.base import FigureSpec, Study
+from study.report.figures.style import (
+    COLOURS,
+    FONT_SIZE,
+    MUTED,
+    RULE,
+    around,
+    between,
+    canvas,
+    clean,
+    key_above,
+    named_rows,
+    order_of,
+    points_across,
+    row_note,
+)
+
+_AGREEMENT_PANELS = {"unit": "all units together", "unit_within": "inside a network"}
+CEILING_VARIANT = "V4"
+
+
+def agreement(study: Study) -> pd.DataFrame:
+    """Correlations of MIS with HIS over units outside the calibration split, and the noise ceiling."""
+    table = study.tables["agreement"]
+    rows = table[(table["units"] == "outside_split") & table["level"].isin(_AGREEMENT_PANELS)]
+    parts = [
+        rows[["backend", "level", "n"]].assign(measure=m, value=rows[m], low=rows[f"{m}_low"], high=rows[f"{m}_high"])
+        for m in ("pearson", "spearman")
+    ]
+    ceiling = leading_ceiling(study)
+    if ceiling is not None and len(rows):
+        line = {"backend": "", "level": "unit", "n": ceiling["n_units"], "measure": "ceiling"}
+        parts.append(pd.DataFrame([{**line, "value": ceiling["mean"], "low": ceiling["low"], "high": ceiling["high"]}]))
+    return pd.concat(parts, ignore_index=True)
+
+
+def leading_ceiling(study: Study) -> pd.Series | None:
+    """The leading variant of the noise ceiling over all units, or None."""
+    table = study.tables["noise_ceiling"]
+    # rows with a similarity hold its share of the ceiling
+    rows = table[(table["variant"] == CEILING_VARIANT) & (table["backend"] == "") & table["mean"].notna()]
+    if rows.empty:
+        return None
+    whole = rows[rows["subset"] == "all"]
+    return (whole if len(whole) else rows).iloc[0]
+
+
+def draw_agreement(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
+    levels = [level for level in _AGREEMENT_PANELS if level in set(frame["level"])]
+    backends = [name for name in study.backends if name in set(frame["backend"])]
+    grid = (len(levels), 1) if narrow else (1, len(levels))
+    figure, panels = canvas(narrow, (1.0 + 0.36 * len(backends)) * grid[0] + 0.35, *grid)
+    limits = around(frame, "value", "low", "high", low=0.0, high=1.0)
+    for level, axes in zip(levels, panels.flat, strict=True):
+        heights = named_rows(axes, backends, narrow)
+        part = frame[frame["level"] == level]
+        for measure, shift, face in (("pearson", 0.13, None), ("spearman", -0.13, "white")):
+            rows = part[part["measure"] == measure].set_index("backend").reindex(backends)
+            points_across(
+                axes,
+                rows,
+                heights + shift,
+                ("value", "low", "high"),
+                fmt="o" if face is None else "s",
+                color=COLOURS[0] if face is None else COLOURS[1],
+                markerfacecolor=face,
+                label=measure.capitalize(),
+            )
+        for row in part[part["measure"] == "ceiling"].itertuples():
+            axes.axvspan(row.low, row.high, color="#e3e7ec", linewidth=0, zorder=0)
+            axes.axvline(row.value, color=MUTED, linewidth=1.2, zorder=1, label="noise ceiling of Pearson")
+        axes.axvline(0, color=RULE, linewidth=1, zorder=1)
+        axes.set_xlim(*limits)
+        axes.set_title(_AGREEMENT_PANELS[level])
+        axes.set_xlabel("correlation of MIS with HIS")
+    if len(levels) > 1 and not narrow:
+        panels.flat[1].tick_params(labelleft=False)
+    key_above(figure, panels.flat[0], narrow)
+    return figure
+
+
+def alt_agreement(frame: pd.DataFrame, study: Study) -> str:
+    rows = frame[(frame["level"] == "unit") & (frame["measure"] == "pearson")]
+    words = "; ".join(f"{row.backend} {row.value:.2f}{between(row.low, row.high)}" for row in rows.itertuples())
+    ceiling = frame[frame["measure"] == "ceiling"]
+    end = f" The noise ceiling is {ceiling['value'].iloc[0]:.2f}." if len(ceiling) else ""
+    return f"Correlation of MIS with the share of right answers over units, Pearson: {words}.{end}"
+
+
+_VARIANTS = {
+    "V1": "HIS redrawn once against recorded HIS",
+    "V2": "two redrawings of HIS",
+    "V3": "HIS redrawn against MIS",
+    "V4": "true score against recorded HIS",
+    "V4w": "the same, noise from answers to one task",
+    "V4b": "the same, a score of N sampled tasks",
+    "V5": "answers drawn from MIS against MIS",
+    "mixed": "the same, effects of unit, task, person",
+    "split_half": "the same, from halves of the answers",
+    "true": "true shares of the simulated observers",
+}
+
+
+def ceiling_variants(study: Study) -> pd.DataFrame:
+    """Every variant of the noise ceiling over all units; those that need a similarity, of the leading one."""
+    table = study.tables["noise_ceiling"]
+    rows = table[table["share"].isna() & table["mean"].notna() & table["backend"].isin(["", study.lead])]
+    whole = rows[rows["subset"] == "all"]
+    rows = (whole if len(whole) else rows).drop_duplicates("variant")
+    place = rows["variant"].map(order_of(_VARIANTS)).fillna(len(_VARIANTS))
+    kind = np.where(rows["is_ceiling"].astype(str).str.lower().isin(["1", "1.0", "true"]), 1, 0)
+    columns = ["variant", "is_ceiling", "mean", "low", "high", "n_units"]
+    return rows.assign(place=place, is_ceiling=kind).sort_values("place", ignore_index=True)[columns]
+
+
+def draw_ceiling_variants(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
+    figure, ((axes,),) = canvas(narrow, 0.9 + (0.46 if narrow else 0.3) * len(frame))
+    heights = named_rows(axes, list(frame["variant"]), narrow)
+    for ceiling, look in ((1, {"color": COLOURS[0]}), (0, {"color": MUTED, "markerfacecolor": "white"})):
+        kept = (frame["is_ceiling"] == ceiling).to_numpy()
+        label = "a ceiling" if ceiling else "no ceiling"
+        points_across(axes, frame[kept], heights[kept], ("mean", "low", "high"), fmt="o", label=label, **look)
+    for height, row in zip(heights, frame.itertuples(), strict=True):
+        words = f"{row.mean:.3f}" if narrow else f"{row.mean:.3f}  {_VARIANTS.get(row.variant, '')}"
+        row_note(axes, height, words)
+        if narrow:
+            text = clean(_VARIANTS.get(row.variant, ""), 44)
+            axes.annotate(text, (0, height), (0, -11), xycoords=("axes fraction", "data"), textcoords="offset points",
+                          color=MUTED, va="center", fontsize=FONT_SIZE - 1.5)  # fmt: skip
+    axes.set_xlim(*around(frame, "mean", "low", "high"))
+    axes.set_xlabel("correlation")
+    key_above(figure, axes, narrow)
+    return figure
+
+
+def alt_ceiling_variants(frame: pd.DataFrame, study: Study) -> str:
+    words = "; ".join(f"{row.variant} {row.mean:.3f}{between(row.low, row.high)}" for row in frame.itertuples())
+    return f"Variants of the noise ceiling over {frame['n_units'].max():,.0f} annotated units: {words}."
+
+
+FIGURES = (
+    FigureSpec(
+        "agreement",
+        "ceiling",
+        agreement,
+        draw_agreement,
+        alt_agreement,
+        "No figure: this study has no human answers.",
+        ("agreement", "noise_ceiling"),
+        "MIS paper, figure 11",
+        "DreamSim .80 beside a ceiling of .82; LPIPS and DISTS lower",
+    ),
+    FigureSpec(
+        "ceiling_variants",
+        "ceiling",
+        ceiling_variants,
+        draw_ceiling_variants,
+        alt_ceiling_variants,
+        "No figure: this study has no human answers.",
+        ("noise_ceiling",),
+        "MIS paper, appendix B",
+        "a ceiling of .82; the text does not settle which variant it is",
+    ),
+)

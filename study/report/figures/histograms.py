@@ -1,0 +1,68 @@
+"""Figures of the values of single units."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from study.report.figures.base import FigureSpec, Study
+from study.report.figures.style import COLOURS, FONT_SIZE, canvas, clean, key_above
+
+
+def activation_histograms(study: Study) -> pd.DataFrame:
+    """Histograms of the values of some units over all pictures, scaled by their largest absolute value."""
+    return study.tables["activation_histograms"]
+
+
+def draw_activation_histograms(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
+    owners = list(dict.fromkeys(zip(frame["layer"], frame["unit"], strict=True)))
+    columns = 3 if narrow else 5
+    rows = -(-len(owners) // columns)
+    figure, grid = canvas(narrow, 0.95 * rows + 0.5, rows, columns)
+    for axes in grid.flat[len(owners) :]:
+        axes.set_visible(False)
+    for (layer, unit), axes in zip(owners, grid.flat, strict=False):
+        own = frame[(frame["layer"] == layer) & (frame["unit"] == unit)]
+        edges = np.append(own["low"], own["high"].iloc[-1])
+        axes.stairs(own["share"], edges, fill=True, color="#8fbadb")
+        lines = (
+            ("p5", COLOURS[1], "-"),
+            ("p15", COLOURS[5], "--"),
+            ("p85", COLOURS[5], "--"),
+            ("p95", COLOURS[1], "-"),
+        )
+        for name, colour, dash in lines:
+            label = {"p5": "5th and 95th percentile", "p15": "15th and 85th percentile"}.get(name)
+            axes.axvline(own[name].iloc[0], color=colour, linewidth=1, linestyle=dash, label=label)
+        axes.set_yticks([])
+        axes.grid(visible=False)
+        axes.spines["left"].set_visible(False)
+        axes.locator_params(axis="x", nbins=3)
+        axes.tick_params(labelsize=FONT_SIZE - 1.5)
+        axes.set_title(f"{clean(layer, 13 if narrow else 15)}, {unit}", fontsize=FONT_SIZE - 2)
+    key_above(figure, grid.flat[0], narrow)
+    return figure
+
+
+def alt_activation_histograms(frame: pd.DataFrame, study: Study) -> str:
+    peaks = frame.groupby(["layer", "unit"], sort=False)["n_peaks"].first()
+    return (
+        f"Histograms of the values of {len(peaks)} random units of {frame['model'].iloc[0]} over all pictures, with lines at "
+        f"the 5th, 15th, 85th and 95th percentile: {(peaks == 1).sum()} have a single peak."
+    )
+
+
+FIGURES = (
+    FigureSpec(
+        "activation_histograms",
+        "human",
+        activation_histograms,
+        draw_activation_histograms,
+        alt_activation_histograms,
+        "No figure: no network of sensitivity.models has units whose whole column is kept.",
+        ("activation_histograms",),
+        "IMI paper, figure 16",
+        "one peak, none in the tails",
+    ),
+)

@@ -1,0 +1,369 @@
+"""Which networks are understandable? Networks ranked, and how their units are distributed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
+
+from study.report.figures.base import FigureSpec, Study
+from study.report.figures.style import (
+    CHANCE,
+    COLOURS,
+    INK,
+    MIS,
+    MOST_NAMED,
+    MUTED,
+    RULE,
+    around,
+    canvas,
+    chance_line,
+    clean,
+    key_above,
+    name_points,
+    named_rows,
+    points_across,
+    points_upright,
+    row_note,
+    signed,
+)
+
+MOST_RIDGES = 15  # five of the narrowest, the middle and the widest spread, as in the paper
+MOST_LABELLED = 12
+_MODEL_SERIES = [
+    "rank",
+    "model",
+    "mis_mean",
+    "mis_low",
+    "mis_high",
+    "p5",
+    "p25",
+    "p50",
+    "p75",
+    "p95",
+    "margin_mean",
+    "accuracy_mean",
+    "top1",
+]
+
+
+def models_ranked(study: Study) -> pd.DataFrame:
+    """Study networks, most understandable first, with spread of their units."""
+    rows = study.models()
+    return rows.assign(rank=np.arange(1, len(rows) + 1))[_MODEL_SERIES]
+
+
+def models_by_p5(study: Study) -> pd.DataFrame:
+    """The same networks by the 5th percentile of their units: which has the fewest hard ones."""
+    rows = study.models().sort_values(["p5", "model"], ascending=[False, True], ignore_index=True)
+    return rows.assign(rank=np.arange(1, len(rows) + 1))[["rank", "model", "p5", "mis_mean", "p95"]]
+
+
+def draw_models_by_p5(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
+    if len(frame) > MOST_NAMED:
+        return _draw_models_curve(frame, narrow, "p5", "5th percentile")
+    figure, ((axes,),) = canvas(narrow, 1.15 + 0.3 * len(frame))
+    heights = named_rows(axes, list(frame["model"]), narrow)
+    axes.hlines(heights, frame["p5"], frame["mis_mean"], color="#cfe0ee", linewidth=3)
+    axes.plot(frame["p5"], heights, "o", color=COLOURS[0], label="5th percentile of units")
+    axes.plot(frame["mis_mean"], heights, "|", color=INK, markersize=10, markeredgewidth=2, label="mean")
+    for height, p5 in zip(heights, frame["p5"], strict=True):
+        row_note(axes, height, f"{p5:.3f}")
+    axes.set_xlim(*around(frame, "p5", "mis_mean", low=CHANCE))
+    chance_line(axes, vertical=True)
+    axes.set_xlabel("MIS of a unit (dashed: chance)")
+    key_above(figure, axes, narrow)
+    return figure
+
+
+def alt_models_by_p5(frame: pd.DataFrame, study: Study) -> str:
+    first, last = frame.iloc[0], frame.iloc[-1]
+    return (
+        f"{len(frame)} networks ranked by the 5th percentile of the MIS of their units: highest {first['model']} with "
+        f"{first['p5']:.3f}, lowest {last['model']} with {last['p5']:.3f}. Means lie between "
+        f"{frame['mis_mean'].min():.3f} and {frame['mis_mean'].max():.3f}."
+    )
+
+
+def draw_models_ranked(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
+    if len(frame) > MOST_NAMED:
+        return _draw_models_curve(frame, narrow, "mis_mean", "mean")
+    figure, ((axes,),) = canvas(narrow, 1.15 + 0.3 * len(frame))
+    heights = named_rows(axes, list(frame["model"]), narrow)
+    axes.hlines(heights, frame["p5"], frame["p95"], color="#cfe0ee", linewidth=8, label="5th to 95th percentile")
+    axes.hlines(heights, frame["p25"], frame["p75"], color="#8fbadb", linewidth=8, label="middle half")
+    points_across(axes, frame, heights, fmt="o", color=INK, label="mean and its interval")
+    for height, mean in zip(heights, frame["mis_mean"], strict=True):
+        row_note(axes, height, f"{mean:.3f}")
+    axes.set_xlim(*around(frame, "p5", "p95", "mis_low", "mis_high", low=CHANCE, high=1.0))
+    chance_line(axes, vertical=True)
+    axes.set_xlabel("MIS of a unit (dashed: chance)")
+    key_above(figure, axes, narrow)
+    return figure
+
+
+def _draw_models_curve(frame: pd.DataFrame, narrow: bool, by: str, words: str) -> Figure:
+    """Too many networks for names: rank on x, the best and the last named."""
+    figure, ((axes,),) = canvas(narrow, 3.2)
+    band = "5th to 95th percentile of units"
+    axes.fill_between(frame["rank"], frame["p5"], frame["p95"], color="#cfe0ee", linewidth=0, label=band)
+    axes.plot(frame["rank"], frame[by], color=COLOURS[0], label=words)
+    axes.set_ylim(*around(frame, "p5", "p95", low=CHANCE, high=1.0))
+    axes.margins(x=0.01)
+    chance_line(axes, vertical=False)
+    for row, side in ((frame.iloc[0], "left"), (frame.iloc[-1], "right")):
+        name = clean(row["model"])
+        axes.annotate(name, (row["rank"], row[by]), (0, -13), textcoords="offset points", ha=side)
+    axes.set_title("MIS (dashed: chance)")
+    axes.set_xlabel(f"networks, ranked by {'mean MIS' if by == 'mis_mean' else 'the 5th percentile of MIS'}")
+    key_above(figure, axes, narrow)
+    return figure
+
+
+def alt_models_ranked(frame: pd.DataFrame, study: Study) -> str:
+    first, last = frame.iloc[0], frame.iloc[-1]
+    return (
+        f"{len(frame)} networks ranked by mean MIS under the similarity {study.lead}: highest {first['model']} with "
+        f"{first['mis_mean']:.3f} (units from {first['p5']:.2f} to {first['p95']:.2f}), lowest {last['model']} with "
+        f"{last['mis_mean']:.3f} (units from {last['p5']:.2f} to {last['p95']:.2f})."
+    )
+
+
+def ridge_models(study: Study) -> list[str]:
+    """Networks whose distribution is shown, narrowest spread (p95 - p5) first: all, or the ends and the middle of them."""
+    rows = study.models()
+    order = rows.assign(width=rows["p95"] - rows["p5"]).sort_values(["width", "model"], ignore_index=True)
+    if len(order) <= MOST_RIDGES:
+        return list(order["model"])
+    third = MOST_RIDGES // 3
+    start = (len(order) - third) // 2
+    chosen = [*order["model"][:third], *order["model"][start : start + third], *order["model"][-third:]]
+    return list(dict.fromkeys(chosen))
+
+
+def unit_distribution(study: Study) -> pd.DataFrame:
+    """Share of a network's units in each fortieth of the MIS scale; of layer types that enter rankings alone."""
+    edges = np.linspace(0, 1, 41)
+    parts = []
+    listed = study.units["layer_type"].isin(set(study.tables["layer_types"]["layer_type"]))
+    for model in ridge_models(study):
+        of_model = listed & (study.units["model"] == model) & (study.units["condition"] == "natural")
+        values = study.units.loc[of_model, "mis"].to_numpy()
+        if len(values):
+            share = np.histogram(np.clip(values, 0, 1), bins=edges)[0] / len(values)
+            parts.append(
+                pd.DataFrame({"model": model, "low": edges[:-1], "high": edges[1:], "share": share, "n": len(values)})
+            )
+    return (
+        pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["model", "low", "high", "share", "n"])
+    )
+
+
+def draw_unit_distribution(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
+    models = list(dict.fromkeys(frame["model"]))
+    figure, ((axes,),) = canvas(narrow, 0.8 + 0.52 * len(models))
+    heights = named_rows(axes, models, narrow)
+    scale = 0.85 / frame["share"].max()
+    for model, height in zip(models, heights, strict=True):
+        part = frame[frame["model"] == model]
+        x = np.append(part["low"], part["high"].iloc[-1])
+        y = height + scale * np.append(part["share"], 0.0)
+        axes.fill_between(x, height, y, step="post", color=COLOURS[0], alpha=0.35, linewidth=0)
+        axes.step(x, y, where="post", color=COLOURS[0], linewidth=1)
+        axes.axhline(height, color=RULE, linewidth=0.8, zorder=1)
+    filled = frame[frame["share"] > 0]
+    axes.set_ylim(-0.15, len(models) - 0.05)
+    axes.set_xlim(*around(filled, "low", "high", low=CHANCE, high=1.0))
+    chance_line(axes, vertical=True)
+    axes.set_xlabel("MIS of a unit (dashed: chance)")
+    return figure
+
+
+def alt_unit_distribution(frame: pd.DataFrame, study: Study) -> str:
+    peaks = frame.loc[frame.groupby("model", sort=False)["share"].idxmax()]
+    words = "; ".join(f"{row.model} {row.low:.3f} to {row.high:.3f}" for row in peaks.itertuples())
+    return f"One histogram of unit MIS for each of {len(peaks)} networks. The fullest bin: {words}."
+
+
+def _against(study: Study, fact: str) -> pd.DataFrame:
+    """Mean MIS of networks that have this fact, with its correlation over networks in every row."""
+    rows = study.models()
+    rows = rows[pd.to_numeric(rows[fact], errors="coerce").notna()]
+    table = study.tables["correlations"]
+    found = table[(table["backend"] == study.lead) & (table["level"] == "model") & (table["x"] == fact)]
+    facts = {name: found[name].iloc[0] if len(found) else np.nan for name in ("pearson", "low", "high", "spearman")}
+    return rows[["model", fact, *MIS]].assign(**facts).sort_values([fact, "model"], ignore_index=True)
+
+
+def against_accuracy(study: Study) -> pd.DataFrame:
+    """Mean MIS of networks beside their top-1 accuracy in percent."""
+    return _against(study, "top1")
+
+
+def against_resolution(study: Study) -> pd.DataFrame:
+    """Mean MIS of networks beside the side of their input in pixels; none where all have one size.
+
+    The correlation is with the logarithm of the side.
+    """
+    found = _against(study, "input_size")
+    return found if found["input_size"].nunique() > 1 else found.iloc[:0]
+
+
+def _draw_against(frame: pd.DataFrame, narrow: bool, x: str, label: str) -> Figure:
+    height = 3.2
+    figure, ((axes,),) = canvas(narrow, height)
+    many = len(frame) > MOST_LABELLED
+    points_upright(axes, frame, x, fmt="o", color=COLOURS[0], alpha=0.5 if many else 1)
+    axes.set_ylim(*around(frame, *MIS))
+    low, high = around(frame, x)
+    axes.set_xlim(low - 0.03 * (high - low), high + 0.03 * (high - low))
+    if not many:
+        name_points(axes, frame, x, "mis_mean", "model", height)
+    words = _correlation_words(frame)
+    axes.set_title(f"mean MIS; {words}" if words else "mean MIS")
+    axes.set_xlabel(label)
+    return figure
+
+
+def _correlation_words(frame: pd.DataFrame) -> str:
+    row = frame.iloc[0]
+    if np.isnan(row["pearson"]):
+        return ""
+    return f"Pearson {signed(row['pearson'])}, Spearman {signed(row['spearman'])}"
+
+
+def draw_against_accuracy(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
+    return _draw_against(frame, narrow, "top1", "top-1 accuracy, %")
+
+
+def draw_against_resolution(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
+    figure = _draw_against(frame, narrow, "input_size", "side of the input, pixels")
+    sizes = np.unique(frame["input_size"])
+    if len(sizes) <= 6:
+        figure.axes[0].xaxis.set_major_locator(FixedLocator(sizes))
+    return figure
+
+
+def _alt_against(frame: pd.DataFrame, x: str, what: str) -> str:
+    first, last = frame.iloc[0], frame.iloc[-1]
+    return (
+        f"Mean MIS of {len(frame)} networks against {what}: {first['model']} with {first[x]:g} has "
+        f"{first['mis_mean']:.3f}, {last['model']} with {last[x]:g} has {last['mis_mean']:.3f}. "
+        f"{_correlation_words(frame) or 'No correlation is defined'} over networks."
+    )
+
+
+def alt_against_accuracy(frame: pd.DataFrame, study: Study) -> str:
+    return _alt_against(frame, "top1", "top-1 accuracy in percent")
+
+
+def alt_against_resolution(frame: pd.DataFrame, study: Study) -> str:
+    return _alt_against(frame, "input_size", "the side of their input in pixels")
+
+
+def constant_share(study: Study) -> pd.DataFrame:
+    """Share of constant units of every ranked network, highest first; none where no network has any."""
+    rows = study.models()
+    rows = rows.assign(share=rows["n_constant"] / (rows["n_units"] + rows["n_constant"]))
+    rows = rows.sort_values(["share", "model"], ascending=[False, True], ignore_index=True)
+    rows = rows.assign(rank=np.arange(1, len(rows) + 1))[["rank", "model", "n_units", "n_constant", "share"]]
+    return rows if (rows["share"] > 0).any() else rows.iloc[:0]
+
+
+def draw_constant_share(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
+    percent = 100 * frame["share"]
+    if len(frame) > MOST_NAMED:
+        figure, ((axes,),) = canvas(narrow, 2.8)
+        axes.fill_between(frame["rank"], 0, percent, step="mid", color=COLOURS[0], linewidth=0)
+        axes.set_ylim(0, None)
+        axes.set_title("constant units, % of a network's units")
+        axes.set_xlabel("networks, ranked by their share of constant units")
+        return figure
+    figure, ((axes,),) = canvas(narrow, 0.9 + 0.3 * len(frame))
+    heights = named_rows(axes, list(frame["model"]), narrow)
+    axes.barh(heights, percent, height=0.6, color=COLOURS[0])
+    for height, row in zip(heights, frame.itertuples(), strict=True):
+        row_note(axes, height, f"{row.n_constant:,} of {row.n_units + row.n_constant:,}", MUTED)
+    axes.set_xlim(0, max(1.0, 1.05 * percent.max()))
+    axes.set_xlabel("constant units, % of a network's units")
+    return figure
+
+
+def alt_constant_share(frame: pd.DataFrame, study: Study) -> str:
+    above = [(frame["share"] > limit).sum() for limit in (0, 0.01, 0.05)]
+    return (
+        f"Share of constant units in {len(frame)} networks: {len(frame) - above[0]} have none, {above[1]} more than 1 %, "
+        f"{above[2]} more than 5 %. The highest is {frame['model'].iloc[0]} with {100 * frame['share'].iloc[0]:.2g} %."
+    )
+
+
+NONE_SCORED = "No figure: no network was scored."
+FIGURES = (
+    FigureSpec(
+        "models_ranked",
+        "ranking",
+        models_ranked,
+        draw_models_ranked,
+        alt_models_ranked,
+        NONE_SCORED,
+        ("models",),
+        "MIS paper, figures 1 and 3",
+        "835 networks between .80 and .91, GoogLeNet first, 95th percentiles near .95",
+    ),
+    FigureSpec(
+        "models_by_p5",
+        "ranking",
+        models_by_p5,
+        draw_models_by_p5,
+        alt_models_by_p5,
+        NONE_SCORED,
+        ("models",),
+        "MIS paper, figure 19",
+        "5th percentiles differ more between networks than means do",
+    ),
+    FigureSpec(
+        "unit_distribution",
+        "ranking",
+        unit_distribution,
+        draw_unit_distribution,
+        alt_unit_distribution,
+        "No figure: no unit was scored.",
+        ("models", "layer_types"),
+        "MIS paper, figure 4B",
+        "most networks have one mode and a tail to the left; those with the widest spread have a second mode just above .5",
+    ),
+    FigureSpec(
+        "mis_against_accuracy",
+        "ranking",
+        against_accuracy,
+        draw_against_accuracy,
+        alt_against_accuracy,
+        "No figure: no accuracy of a network is known.",
+        ("models", "correlations"),
+        "MIS paper, figure 4A",
+        "Pearson −.50, Spearman −.55 over 835 networks",
+    ),
+    FigureSpec(
+        "mis_against_resolution",
+        "ranking",
+        against_resolution,
+        draw_against_resolution,
+        alt_against_resolution,
+        "No figure: the input sizes of networks are not known, or all the same.",
+        ("models", "correlations"),
+        "MIS paper, figure 17",
+        "no trend",
+    ),
+    FigureSpec(
+        "constant_share",
+        "ranking",
+        constant_share,
+        draw_constant_share,
+        alt_constant_share,
+        "No figure: no network has a constant unit.",
+        ("models",),
+        "MIS paper, figure 15",
+        "256 of 835 networks have no constant unit, 89 more than 1 %, 22 more than 5 %",
+    ),
+)

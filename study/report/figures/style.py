@@ -1,0 +1,353 @@
+"""The one style of all figures, and the pieces that they are drawn from."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter
+from scipy.optimize import isotonic_regression
+
+if TYPE_CHECKING:
+    from study.report.figures.base import Study
+
+
+INK, MUTED, RULE = "#1b2430", "#55606e", "#d5dbe2"
+# Okabe and Ito's colours, the pale ones darkened to a contrast of 3:1 on white; markers differ too
+COLOURS = ("#0072b2", "#d55e00", "#00845f", "#b0568d", "#3f8fc0", "#a87700", "#6b6f76")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+FONT_SIZE = 9.0
+WIDE, NARROW = 6.7, 3.6  # inches: the text column, and a phone
+CHANCE = 0.5
+MOST_NAMED = 40  # networks that still get a row of their own
+MOST_PANELS = 6
+MOST_SMALL = 12  # networks that get a small panel or a group of rows of their own
+_FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+_STYLE = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the layout is the same on every machine
+    "font.size": FONT_SIZE,
+    "axes.titlesize": FONT_SIZE,
+    "axes.titlelocation": "left",
+    "axes.titlecolor": MUTED,
+    "axes.labelsize": FONT_SIZE,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": "#9aa4af",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e8ebef",
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": FONT_SIZE,
+    "legend.handlelength": 1.2,
+    "legend.columnspacing": 1.2,
+    "lines.linewidth": 1.5,
+    "lines.markersize": 4.5,
+    "text.color": INK,
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 3,
+    "ytick.major.size": 0,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "machine-interpretability",
+    "pdf.fonttype": 42,  # outlines of letters that stay text: the paper's reader can search them
+}
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """The one style of all figures, whatever a user's matplotlib settings are."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        yield
+
+
+def to_svg(figure: Figure, title: str) -> str:
+    """SVG text of a figure: no date, no program name, no outside reference, words in the reader's font."""
+    buffer = io.StringIO()
+    plain = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    figure.savefig(buffer, format="svg", metadata={"Title": clean(title, 200), **plain})
+    text = re.sub(r"<!DOCTYPE[^>]*>\s*", "", buffer.getvalue(), count=1)
+    return text.replace("font-family: 'DejaVu Sans'", f"font-family: {_FONTS}")
+
+
+def to_pdf(figure: Figure, title: str) -> bytes:
+    """PDF of a figure: no date, no program name; the font is embedded."""
+    buffer = io.BytesIO()
+    plain = {"CreationDate": None, "Creator": None, "Producer": None}
+    figure.savefig(buffer, format="pdf", metadata={"Title": clean(title, 200), **plain})
+    return buffer.getvalue()
+
+
+def clean(value: object, most: int = 26) -> str:
+    """A name from the data as one short printable line: SVG allows no control characters."""
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
+    if len(text) <= most:
+        return text
+    return text[: (most - 1) // 2 + 1] + "…" + text[len(text) - (most - 1) // 2 :]
+
+
+def spread(positions: np.ndarray, gap: float) -> np.ndarray:
+    """Positions moved apart as little as possible until neighbours are `gap` away; same order as given."""
+    order = np.argsort(positions, kind="stable")
+    steps = gap * np.arange(len(positions))
+    moved = np.empty(len(positions))
+    moved[order] = isotonic_regression(np.asarray(positions, dtype=float)[order] - steps).x + steps
+    return moved
+
+
+def canvas(
+    narrow: bool, height: float, rows: int = 1, columns: int = 1, *, share_y: bool = False
+) -> tuple[Figure, np.ndarray]:
+    """Figure in one of the two widths, `height` inches high, and its panels (rows, columns)."""
+    figure = Figure(figsize=(NARROW if narrow else WIDE, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=share_y)
+    return figure, axes
+
+
+def panels(
+    narrow: bool,
+    n: int,
+    height: float,
+    *,
+    columns: int = 2,
+    on_phone: int = 1,
+    share_y: bool = False,
+    extra: float = 0.3,
+) -> tuple[Figure, list[Axes]]:
+    """Figure of n panels, each `height` inches high, in rows of equal length of up to `columns`, or `on_phone`."""
+    most = min(on_phone if narrow else columns, n)
+    down = -(-n // most)
+    across = -(-n // down)
+    figure, grid = canvas(narrow, height * down + extra, down, across, share_y=share_y)
+    for axes in grid.flat[n:]:
+        axes.set_visible(False)
+    return figure, list(grid.flat[:n])
+
+
+def outer_labels(grid: list[Axes], x: str = "", y: str = "") -> None:
+    """Labels of shared axes: x below panels that have none below them, y left of the first panel of each row."""
+    for place, axes in enumerate(grid):
+        _, across, *_ = axes.get_subplotspec().get_geometry()
+        if place + across >= len(grid):
+            axes.set_xlabel(x)
+        if place % across == 0:
+            axes.set_ylabel(y)
+
+
+def key_above(figure: Figure, axes: Axes, narrow: bool) -> None:
+    """Key above the panels, from the labelled artists of one panel, in as few rows as fit, read row by row."""
+    handles, labels = axes.get_legend_handles_labels()
+    if not labels:
+        return
+    letters = 44 if narrow else 88  # about what fits in a line, six for each mark
+    columns = max(
+        n
+        for n in range(1, len(labels) + 1)
+        if n == 1 or sum(max(map(len, labels[i::n])) + 6 for i in range(n)) <= letters
+    )
+    order = [i for column in range(columns) for i in range(column, len(labels), columns)]  # matplotlib fills by column
+    figure.legend([handles[i] for i in order], [labels[i] for i in order], loc="outside upper left", ncols=columns)
+
+
+def name_points(
+    axes: Axes, rows: pd.DataFrame, x: str, y: str, names: str, height: float, *, lift: float = 0.0
+) -> None:
+    """Names beside points, apart from each other; call it when the limits are set. Panel `height` in inches.
+
+    A point on the right half has its name on its left. `lift` moves names by as many points off an interval across: up,
+    or down where they had to give way downwards.
+    """
+    low, high = axes.get_ylim()
+    gap = (high - low) * FONT_SIZE * 1.15 / (height * 72 * 0.7)
+    middle = float(np.mean(axes.get_xlim()))
+    for on_left in (False, True):
+        part = rows[(rows[x] > middle) == on_left]
+        places = spread(part[y].to_numpy(float), gap)
+        for place, px, py, name in zip(places, part[x], part[y], part[names], strict=True):
+            raised = lift if place >= py - 1e-9 else -lift
+            axes.annotate(
+                clean(name, 18), (px, place), (-5 if on_left else 5, raised), textcoords="offset points", va="center",
+                ha="right" if on_left else "left", color=INK,
+            )  # fmt: skip
+
+
+def tests_matrix(axes: Axes, pairs: pd.DataFrame, names: list[str], narrow: bool) -> None:
+    """Marks of significance of all pairs (first, second, stars, effect), the row against the column.
+
+    A cell is tinted by the effect, blue where the row has the higher values; the mark alone says whether it is
+    significant, so colour carries nothing by itself.
+    """
+    n = len(names)
+    found = {(row.first, row.second): (row.stars, row.effect) for row in pairs.itertuples()}
+    found |= {(row.second, row.first): (row.stars, -row.effect) for row in pairs.itertuples()}
+    shades = np.full((n, n, 3), 1.0)
+    for i, one in enumerate(names):
+        for j, other in enumerate(names):
+            if (one, other) not in found:
+                shades[i, j] = 0.93
+                continue
+            stars, effect = found[one, other]
+            strength = 0.0 if np.isnan(effect) else min(abs(effect), 1.0) * 0.55
+            tint = np.array(mpl.colors.to_rgb(COLOURS[0] if effect > 0 else COLOURS[1]))
+            shades[i, j] = (1 - strength) + strength * tint
+            axes.text(j, i, stars, ha="center", va="center", fontsize=FONT_SIZE if n <= 8 else FONT_SIZE - 2)
+    axes.imshow(shades, aspect="auto")
+    short = [clean(name, 14 if narrow else 20) for name in names]
+    flat = n * max(map(len, short)) <= (28 if narrow else 84)  # letters that fit beside each other
+    turned = {} if flat else {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(n), short, color=INK, **turned)
+    axes.set_yticks(range(n), short, color=INK)
+    axes.grid(visible=False)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.tick_params(length=0)
+
+
+MOST_POINTS = 3000  # a scatter of more is drawn and written as cells with counts
+_CELLS = 40
+
+
+def thinned(frame: pd.DataFrame, by: list[str], x: str, y: str) -> pd.DataFrame:
+    """Points (by, x, y) with their number n: single ones, or where there are many, means in cells of a grid."""
+    columns = [*by, x, y, "n"]
+    if len(frame) <= MOST_POINTS:
+        return frame.assign(n=1)[columns]
+    places = {}
+    for name in (x, y):
+        values = frame[name].to_numpy(float)
+        low, high = np.nanmin(values), np.nanmax(values)
+        places[f"{name} cell"] = np.floor((values - low) / ((high - low) or 1.0) * _CELLS * (1 - 1e-9))
+    groups = frame.assign(**places).groupby([*by, *places], sort=True, observed=True)
+    return groups.agg(**{x: (x, "mean"), y: (y, "mean"), "n": (x, "size")}).reset_index()[columns]
+
+
+def dots(axes: Axes, rows: pd.DataFrame, x: str, y: str, *, alpha: float = 0.6, **look: Any) -> None:
+    """Points of `thinned`; the area of a cell grows with its number of points."""
+    if (rows["n"] == 1).all():  # marks of one size take a third of the bytes of a scatter in SVG
+        size = {"markersize": 3.8, "markeredgewidth": 0, "linestyle": "none"}
+        axes.plot(rows[x], rows[y], **{"marker": "o", **size, "alpha": alpha, **look})
+        return
+    axes.scatter(rows[x], rows[y], s=14 * np.sqrt(rows["n"].to_numpy(float)), linewidths=0, alpha=alpha, **look)
+
+
+def named_rows(axes: Axes, names: list[str], narrow: bool) -> np.ndarray:
+    """Named rows from top to bottom; returns their heights."""
+    heights = np.arange(len(names))[::-1].astype(float)
+    axes.set_yticks(heights, [clean(name, 19 if narrow else 26) for name in names], color=INK)
+    axes.set_ylim(-0.7, len(names) - 0.3)
+    axes.grid(axis="y", visible=False)
+    axes.spines["left"].set_visible(False)
+    return heights
+
+
+def chance_line(axes: Axes, *, vertical: bool) -> None:
+    """Line at the level of guessing."""
+    line = axes.axvline if vertical else axes.axhline
+    line(CHANCE, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+
+
+def end_labels(axes: Axes, ends: list[tuple[float, str, str]], height: float) -> None:
+    """Names beside the right ends of lines, moved apart: (place, text, colour); panel `height` in inches."""
+    if not ends:
+        return
+    low, high = axes.get_ylim()
+    points = height * 72 * 0.72  # about the height of the plotting area
+    gap = (high - low) * FONT_SIZE * 1.25 / points
+    places = spread(np.array([end[0] for end in ends]), gap)
+    for (_, words, colour), place in zip(ends, places, strict=True):
+        row_note(axes, place, clean(words, 18), darker(colour))
+
+
+def darker(colour: str) -> str:
+    """The colour of words that name a line: dark enough to read."""
+    return mpl.colors.to_hex(np.array(mpl.colors.to_rgb(colour)) * 0.72)
+
+
+def colour_of(index: int) -> str:
+    return COLOURS[index % len(COLOURS)]
+
+
+def backend_style(study: Study, backend: str) -> tuple[str, str]:
+    index = study.backends.index(backend) if backend in study.backends else len(study.backends)
+    return colour_of(index), MARKERS[index % len(MARKERS)]
+
+
+MIS = ("mis_mean", "mis_low", "mis_high")
+
+
+def _reach(rows: pd.DataFrame, columns: tuple[str, str, str]) -> np.ndarray:
+    """Lengths of the interval below and above each mean; a missing interval has none."""
+    mean, low, high = (rows[name].to_numpy(dtype=float) for name in columns)
+    return np.nan_to_num(np.clip(np.array([mean - low, high - mean]), 0, None))
+
+
+def points_upright(axes: Axes, rows: pd.DataFrame, x: str, columns: tuple[str, str, str] = MIS, **look: Any) -> None:
+    """Points over a column of the table, with upright intervals."""
+    axes.errorbar(rows[x], rows[columns[0]], yerr=_reach(rows, columns), capsize=0, elinewidth=1.3, **look)
+
+
+def points_across(
+    axes: Axes, rows: pd.DataFrame, heights: np.ndarray, columns: tuple[str, str, str] = MIS, **look: Any
+) -> None:
+    """Points on given rows, with intervals across."""
+    axes.errorbar(rows[columns[0]], heights, xerr=_reach(rows, columns), capsize=0, elinewidth=1.3, **look)
+
+
+def row_note(axes: Axes, height: float, words: str, colour: str = INK) -> None:
+    """Words to the right of a row or a line's end."""
+    axes.annotate(
+        words,
+        (1, height),
+        (5, 0),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        va="center",
+        color=colour,
+        annotation_clip=False,
+    )
+
+
+def around(
+    frame: pd.DataFrame, *columns: str, low: float | None = None, high: float | None = None
+) -> tuple[float, float]:
+    """Axis limits around all finite values of the columns, with a margin; `low` and `high` are always inside."""
+    numbers = np.append(frame[list(columns)].to_numpy(dtype=float), [v for v in (low, high) if v is not None])
+    numbers = numbers[np.isfinite(numbers)]
+    if numbers.size == 0:
+        return 0.0, 1.0
+    margin = 0.04 * (numbers.max() - numbers.min() or 1.0)
+    return float(numbers.min() - margin), float(numbers.max() + margin)
+
+
+def plain_log(axes: Axes, values: np.ndarray) -> None:
+    """Logarithmic x axis with ordinary numbers."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(sorted(set(values.tolist()))))
+    axes.xaxis.set_minor_locator(FixedLocator([]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def order_of(names: Iterable[str]) -> dict[str, int]:
+    """Place of each name in an order."""
+    return {name: place for place, name in enumerate(names)}
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A correlation or difference in words, with a true minus sign; a dash where it is not defined."""
+    return "–" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
+
+
+def between(low: float, high: float) -> str:
+    """An interval in words, or nothing where there is none."""
+    return "" if np.isnan(low) or np.isnan(high) else f" (interval {low:.2f} to {high:.2f})"

@@ -1,0 +1,43 @@
+"""The units to browse on the page, and their images."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+import numpy as np
+
+from interpretability import randomness, schema
+from interpretability.tasks import natural
+from study.files.tables import read_json, read_parquet
+from study.images.manifest import open_images
+from study.params.whole import Params
+from study.report.figures import base
+from study.report.page import inputs, listed_units
+from study.report.page.gallery import Gallery, make_gallery
+from study.report.page.thumbnails import make_sheets
+
+
+def _ends_of(built: np.ndarray, model: str, layer: str, unit: int, *, seed: int) -> listed_units.Ends:
+    """The most extreme images of both sides of a unit, in their order, from its tasks (N, 2K + 2)."""
+    keys = randomness.unit_keys(seed, model, layer, np.array([unit]))
+    positive, negative = (natural.most_extreme(built[None], keys, side)[0] for side in schema.SIDES)
+    return positive, negative
+
+
+def browsable_units(params: Params, study: base.Study, args: argparse.Namespace) -> Gallery:
+    """The units to browse, and pictures of some unless the parameters leave pictures out."""
+    wanted = params.report
+    listed = listed_units.list_units(study, args.mis, args.scores, wanted.n_units)
+    chosen = listed_units.choose(study, listed, wanted.n_exemplars) if wanted.show_images else []
+    ends_of = partial(_ends_of, seed=params.seed)
+    pictures = listed_units.load_pictures(listed, chosen, args.tasks, ends_of, wanted.n_full_tasks, wanted.n_pictures)
+    manifest = read_parquet(args.images / "manifest.parquet", ["path", "label"])
+    thumbnail = open_images(args.images, params.images.root).thumbnail
+    sheets = make_sheets(
+        [image for row in pictures.tasks for image in pictures.images(row)], wanted.thumbnail, thumbnail
+    )
+    slope = read_json(args.calibration / "slope.json")[study.lead]
+    answers = inputs.read_answers(args.human / "responses.parquet")
+    drop = params.mis.drop_near_duplicates
+    return make_gallery(study, listed, pictures, sheets, manifest, slope, answers, drop, wanted.n_exemplars)

@@ -1,0 +1,95 @@
+"""The report page: the study's tables, figures and units become one self-contained HTML file.
+
+Everything that comes from data passes through Jinja's autoescape, or lies as JSON in a block that is no code. Figures and
+pictures are data URIs, so that no request leaves the page, and its content policy forbids any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.dataset as ds
+
+from interpretability.schema import KEY
+from study.errors import StudyError
+from study.files.tables import read_csv, read_parquet
+from study.params.whole import Params
+from study.report.figures import ranking, registry
+from study.report.figures.base import Study
+
+__all__ = ["load_study"]
+
+
+TABLES = (
+    "models", "layers", "layer_types", "backends", "backend_agreement", "agreement", "agreement_differences",
+    "trials", "noise_ceiling", "his_models", "conditions", "natural_synthetic", "confidence", "ranking",
+    "extreme_units", "residuals",
+    "correlations", "kruskal", "family_bootstrap", "conover_layer_types", "conover_models", "controls", "training",
+    "training_gain", "calibration", "sensitivity", "constant_units", "failures", "rejected_images", "exclusions",
+)  # fmt: skip
+# columns that stay text even where every value looks like a number
+TEXT = {
+    "model", "layer", "condition", "layer_type", "backend", "role", "series", "level", "units", "coefficient",
+    "margin_of", "group", "groups", "x", "base", "subset", "variant", "first", "second", "stars", "control", "factor",
+    "expectation", "setting", "stage", "reason", "path", "panel", "measure", "status", "side", "end",
+}  # fmt: skip
+MOST_SHOWN_MODELS = 8  # networks with exemplar pictures
+UNIT_COLUMNS = [*KEY, "layer_type", "mis", "mis_se", "accuracy", "margin_mean", "in_split"]
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """CSV table whose names stay text, also a network called 50 or null."""
+    frame = read_csv(path)
+    written = pd.read_csv(path, dtype=str, keep_default_na=False)
+    # a column of numbers that are all missing reads as empty text
+    missing = {name: np.nan for name in frame.columns if (frame[name] == "").all()}
+    return frame.assign(**missing | {name: written[name] for name in frame.columns if name in TEXT})
+
+
+def load_study(params: Params, tables: Path, mis: Path, human: Path, calibration: Path) -> Study:
+    """Everything the figures draw. Of the unit scores only networks that are shown or annotated are read."""
+    found = {name: read_table(tables / f"{name}.csv") for name in sorted({*TABLES, *registry.TABLES_NEEDED})}
+    annotated = read_parquet(human / "units.parquet")
+    empty = pd.DataFrame(columns=UNIT_COLUMNS)
+    study = Study(
+        backends=params.scores.backends,
+        confidence=params.stats.confidence,
+        n_tasks=params.tasks.n_tasks,
+        n_explanations=params.tasks.n_explanations,
+        tables=found,
+        units=empty,
+        human=annotated,
+        curve=read_parquet(calibration / "curve.parquet"),
+        simulated=params.human.source == "simulated",
+    )
+    wanted = {*ranking.ridge_models(study), *gallery_models(study), *annotated["model"].astype(str)}
+    units = _units(mis / "units.parquet", study.lead, sorted(wanted))
+    return replace(study, units=units)
+
+
+def _units(path: Path, backend: str, models: Sequence[str]) -> pd.DataFrame:
+    """Units of some networks under one backend, filtered while reading: the file may hold many millions."""
+    if not path.is_file():
+        raise StudyError(f"{path}: no such file. Run `dvc repro` so that the stage before this one writes it.")
+    keep = (ds.field("backend") == backend) & ds.field("model").isin(list(models))
+    return ds.dataset(path).to_table(columns=UNIT_COLUMNS, filter=keep).to_pandas()
+
+
+def read_answers(path: Path) -> pd.DataFrame:
+    """Answers to the very tasks that are scored here: those of simulated observers.
+
+    Recorded people saw other pictures, or the same in other groups.
+    """
+    answers = read_parquet(path, [*KEY, "task", "correct", "source"])
+    return answers[answers["source"] == "simulated"]
+
+
+def gallery_models(study: Study) -> list[str]:
+    """Networks shown with pictures: all of few, else the most and the least understandable ones."""
+    names = list(study.models()["model"])
+    half = MOST_SHOWN_MODELS // 2
+    return names if len(names) <= MOST_SHOWN_MODELS else names[:half] + names[-half:]

@@ -1,0 +1,109 @@
+"""Figures as the page shows them, and their captions."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from study.errors import StudyError
+from study.files.tables import write_bytes, write_csv, write_text
+from study.report.figures import base
+from study.report.figures.base import Study
+from study.report.figures.registry import FIGURES
+from study.report.page.inputs import read_table
+
+
+@dataclass(frozen=True)
+class FigureView:
+    """A figure on the page in two widths, or the line that stands in its place; and what a paper reports beside it.
+
+    Sizes are (width, height) in points: with them a browser lays the page out before it has decoded a drawing.
+    """
+
+    name: str
+    title: str = ""
+    paragraphs: tuple[str, ...] = ()
+    alt: str = ""
+    wide: str = ""
+    narrow: str = ""
+    wide_size: tuple[int, int] = (0, 0)
+    narrow_size: tuple[int, int] = (0, 0)
+    absent: str = ""
+    paper: str = ""
+    reported: str = ""
+
+
+def make_figures(
+    study: Study, captions: Path, plots: Path, folder: Path, environment: jinja2.Environment, facts: Mapping[str, Any]
+) -> dict[str, FigureView]:
+    """Write every series and drawing, and return the figures as the page shows them.
+
+    A figure is drawn from its CSV as read back, so file and drawing never differ.
+    """
+    views = {}
+    for spec in FIGURES:
+        path = plots / f"{spec.name}.csv"
+        write_csv(path, spec.series(study))
+        frame = read_table(path)
+        title, paragraphs = read_caption(captions / f"{spec.name}.md", environment, facts)
+        if frame.empty:
+            views[spec.name] = FigureView(spec.name, absent=spec.absent)
+            continue
+        wide = base.render(spec, frame, study, title, narrow=False)
+        narrow = base.render(spec, frame, study, title, narrow=True)
+        write_text(folder / f"{spec.name}.svg", wide)
+        write_bytes(folder / f"{spec.name}.pdf", base.render_pdf(spec, frame, study, title))
+        uris = [data_uri(slim(drawing).encode(), "image/svg+xml") for drawing in (wide, narrow)]
+        alt = spec.alt(frame, study)
+        sizes = size(wide), size(narrow)
+        views[spec.name] = FigureView(spec.name, title, paragraphs, alt, *uris, *sizes, "", spec.paper, spec.reported)
+    return views
+
+
+def size(svg: str) -> tuple[int, int]:
+    """Width and height of a drawing as its viewBox gives them, in whole points."""
+    found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    return (round(float(found[1])), round(float(found[2]))) if found else (0, 0)
+
+
+_TAG = re.compile(r"<[^<>]+>")
+_PLACES = re.compile(r'(?<=\s)(d|x|y|points|transform)="([^"]*)"')
+_MORE_DIGITS = re.compile(r"(\.\d\d)\d+")
+
+
+def slim(svg: str) -> str:
+    """The same drawing with places to a hundredth of a point and no line ends in paths: a third smaller where points are many.
+
+    Only attributes that hold places change, never words.
+    """
+
+    def cut(found: re.Match[str]) -> str:
+        places = _MORE_DIGITS.sub(r"\1", " ".join(found[2].split()))
+        return f'{found[1]}="{places}"'
+
+    return _TAG.sub(lambda tag: _PLACES.sub(cut, tag[0]), svg)
+
+
+def read_caption(path: Path, environment: jinja2.Environment, facts: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """Title (first line, after `# `) and paragraphs of a caption file; `{{ }}` in it is filled from the study.
+
+    Both are plain text, which the page escapes.
+    """
+    if not path.is_file():
+        raise StudyError(f"{path}: no such file. Every figure needs a caption there: a line '# Title', then its text.")
+    plain = environment.overlay(autoescape=False)
+    title, _, body = plain.from_string(path.read_text(encoding="utf-8")).render(facts).strip().partition("\n")
+    if not title.startswith("# "):
+        raise StudyError(f"{path}: the first line is {title!r}, it must be '# ' and the title of the figure")
+    blocks = [" ".join(block.split()) for block in body.split("\n\n")]
+    return title[2:], tuple(block for block in blocks if block)
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,1 @@
+"""Tasks solved by similarities."""

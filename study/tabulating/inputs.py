@@ -1,0 +1,60 @@
+"""What the tables of a study are made from, read from the outs of the stages."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from interpretability.analysis import networks
+from study.errors import StudyError
+from study.files.tables import read_json, read_parquet
+from study.networks.roster import read_roster
+from study.params.whole import Params
+from study.tabulating import facts
+
+FAILURES = ["model", "stage", "reason"]
+
+
+def read_facts(args: argparse.Namespace, params: Params, constant: pd.DataFrame, people: pd.DataFrame) -> facts.Facts:
+    roster = read_roster(args.roster / "roster.csv")
+    for name in ("step", "top1", "last", "n_params", "input_size"):
+        roster[name] = pd.to_numeric(roster[name], errors="coerce")
+    whole = dict.fromkeys(["step", "last", "n_params", "input_size"], "Int64")
+    roster = roster.astype({**whole, "series": "str"})
+    return facts.Facts(
+        roster=roster,
+        nets=networks.networks_of(roster),
+        labels=text_table(args.activations / "control_labels.csv").astype({"unit": int}),
+        # the relative rule of the table is a remark; these are the units that were left out
+        constant=constant[constant["absolute"] == "1"],
+        tail_share=read_json(args.tasks / "summary.json")["tail_share"],
+        slopes=read_json(args.calibration / "slope.json"),
+        layer_types=tuple(params.units.layer_types),
+        people=people,
+        bootstrap=(params.seed, params.stats.n_bootstrap, params.stats.confidence),
+        drop_near=params.mis.drop_near_duplicates,
+        n_extreme=params.stats.n_extreme,
+    )
+
+
+def text_table(path: Path) -> pd.DataFrame:
+    """A side table as it was written: every cell text, so that a layer called 0.10 keeps its name."""
+    if not path.is_file():
+        raise StudyError(f"{path}: no such file. Run `dvc repro` so that the stage before this one writes it.")
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def side_tables(args: argparse.Namespace) -> facts.Tables:
+    """Tables that other stages left beside their results."""
+    failed = [text_table(folder / "failures.csv")[FAILURES] for folder in (args.roster, args.activations)]
+    return {
+        "constant_units": text_table(args.tasks / "constant_units.csv"),
+        "failures": pd.concat(failed, ignore_index=True),
+        "rejected_images": text_table(args.images / "rejected.csv"),
+        "exclusions": text_table(args.human / "exclusions.csv"),
+        "checks": text_table(args.human / "checks.csv"),
+        "activation_histograms": read_parquet(args.sensitivity / "histograms.parquet"),
+        "sensitivity": read_parquet(args.sensitivity / "settings.parquet"),
+    }

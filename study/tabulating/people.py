@@ -1,0 +1,90 @@
+"""Tables of human answers beside the scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from interpretability.analysis import conditions, group_tests, machine_beside_human, map_correlations, profiles
+from interpretability.people import single_answers
+from interpretability.schema import KEY
+from study.files.unit_tables import Margins, matrix
+from study.tabulating.facts import Facts, Tables, compared
+
+
+def people_tables(annotated: pd.DataFrame, people: pd.DataFrame, responses: pd.DataFrame, facts: Facts) -> Tables:
+    """Tables of human scores alone.
+
+    `annotated`: scored units with their HIS, one row a unit and condition; `people`: all units with HIS.
+    """
+
+    def samples(condition: str) -> dict[str, NDArray[np.float64]]:
+        rows = annotated[annotated["condition"] == condition]
+        return {str(model): part.to_numpy(np.float64) for model, part in rows.groupby("model", observed=True)["his"]}
+
+    return compared(samples, group_tests.type_means(annotated, "his"), "his", "human", facts) | {
+        "his_models": machine_beside_human.his_summary(people, *facts.bootstrap, responses),
+        "difficulty": conditions.difficulty(people, "his", "human", facts.confidence),
+        "natural_synthetic": conditions.natural_synthetic(people, "his", "human", facts.confidence),
+        "confidence": conditions.confidence_table(responses, *facts.bootstrap),
+    }
+
+
+def point_tables(
+    annotated: pd.DataFrame, people: pd.DataFrame, maps: pd.DataFrame, tables: Tables, facts: Facts, lead: str
+) -> Tables:
+    """What figures show of annotated units (`annotated`: a row a unit, condition and backend) and of layers.
+
+    `maps`: contrast and sparseness of units; `tables` holds models, layers and extreme_units. Groups of easiest and
+    hardest units are those of the leading backend.
+    """
+    seed, _, confidence = facts.bootstrap
+    units = machine_beside_human.unit_points(annotated)
+    once = units[units["backend"] == lead]
+    ranked = tables["layers"][tables["layers"]["model"].isin(facts.nets.ranked)]
+    extreme = tables["extreme_units"][tables["extreme_units"]["backend"] == lead]
+    grouped = machine_beside_human.group_units(once, extreme, facts.n_extreme, seed)
+    layers, measured = machine_beside_human.his_layers(once), map_correlations.map_units(maps, once)
+    return {
+        "layer_bins": profiles.layer_bins(ranked, confidence),
+        "layer_change": profiles.layer_change(tables["layers"], tables["models"]),
+        "unit_points": units,
+        "model_points": machine_beside_human.model_points(units, confidence),
+        "his_bins": machine_beside_human.his_bins(units, confidence),
+        "groups": machine_beside_human.groups(grouped, confidence),
+        "group_tests": machine_beside_human.group_tests(grouped),
+        "his_layers": layers,
+        "his_depth": machine_beside_human.his_depth(layers),
+        "his_pairs": machine_beside_human.unit_pairs(people, once),
+        "map_units": measured,
+        "map_correlations": map_correlations.map_correlations(measured, lead),
+    }
+
+
+def trials_tables(name: str, margins: Margins, responses: pd.DataFrame, facts: Facts) -> Tables:
+    """Answers one by one against the margins of one backend.
+
+    Only simulated observers answered the very tasks that are scored here; for other answers the margin is the mean over
+    the unit's tasks, since recorded people saw other pictures, or the same in other groups.
+    """
+    found = margins.rows(sorted(set(responses["model"])), [*KEY, "margins"])
+    place = found.select(KEY).to_pandas().assign(place=np.arange(len(found)))
+    asked = responses.merge(place, on=KEY)
+    values = matrix(found["margins"])
+    row, task = asked["place"].to_numpy(), asked["task"].to_numpy()
+    very = (asked["source"] == "simulated").to_numpy() & (task >= 0) & (task < values.shape[1])
+    of_unit = values.mean(axis=1) if len(values) else np.empty(0)
+    margin = np.where(very, values[row, np.where(very, task, 0)], of_unit[row])
+    trials = pd.DataFrame(
+        {
+            "margin": margin,
+            "correct": asked["correct"].to_numpy(bool),
+            "unit_code": pd.factorize(row)[0],
+            "participant_code": pd.factorize(asked["participant"])[0],
+            "margin_of": np.where(very, "task", "unit"),
+        }
+    )
+    seed, _, confidence = facts.bootstrap
+    rows, bins = single_answers.trial_tables(trials, name, seed, confidence)
+    return {"trials": rows, "trial_calibration": bins}

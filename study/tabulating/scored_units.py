@@ -1,0 +1,265 @@
+"""Tables of scored units, similarity by similarity and network by network."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from interpretability import schema
+from interpretability.analysis import (
+    conditions,
+    correlates,
+    group_tests,
+    networks,
+    profiles,
+    ranking,
+    similarities,
+    training_series,
+)
+from interpretability.analysis.controls import controls_summary, label_controls
+from interpretability.mis import LITERAL_SLOPE, near_mask, unit_scores
+from interpretability.schema import KEY
+from study.files.tables import read_json
+from study.files.unit_tables import Margins, Scored, matrix
+from study.log import Progress, logger
+from study.tabulating.facts import CONDITIONS, RANKINGS, Facts, Tables, compared, easy_units
+
+log = logger("stats")
+
+
+SLOPE_COLUMNS = ["backend", "slope", "temperature", "low", "high", "status", "n_units", "loss", "at_bound"]
+LITERAL_COLUMNS = ["literal_mis_mean", "literal_mis_max"]
+
+
+@dataclass
+class Backend:
+    """Tables of one backend, and what later tables need of its units.
+
+    Of the ranked networks: easy, scores of their `easy_units`; scores, the same by condition; totals, `backend_totals`;
+    means of layer types. rated: units of the networks that people annotated.
+    """
+
+    name: str
+    tables: Tables = field(default_factory=dict)
+    scores: dict[str, dict[str, NDArray[np.float64]]] = field(default_factory=lambda: defaultdict(dict))
+    easy: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    totals: pd.DataFrame = field(default_factory=pd.DataFrame)
+    rated: pd.DataFrame = field(default_factory=pd.DataFrame)
+    means: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+
+_COLUMNS = {
+    "models": networks.MODEL_COLUMNS,
+    "layers": networks.LAYER_COLUMNS,
+    "layer_types": networks.LAYER_TYPE_COLUMNS,
+    "conditions": conditions.DIFFICULTY_COLUMNS,
+    "difficulty": conditions.PAIR_COLUMNS,
+    "natural_synthetic": conditions.PAIR_COLUMNS,
+    "ranking": ranking.COLUMNS,
+    "extreme_units": ranking.EXTREME_COLUMNS,
+    "convergence": profiles.CONVERGENCE_COLUMNS,
+}
+_BLOCK = 1 << 18  # units whose probabilities are in memory together
+
+
+def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> Backend:
+    """All tables of one backend. Rankings and tests concern ranked networks alone; layers those under study.
+
+    Levels are those of `easy_units`: conditions are compared, never pooled.
+    """
+    nets, found = facts.nets, Backend(name)
+    kept_whole = {*nets.planted, *nets.permuted, *nets.untrained, *(nets.last_of[s] for s in nets.untrained.values())}
+    parts: dict[str, list[pd.DataFrame]] = defaultdict(list)
+    totals, literal = [], []
+    progress = Progress(log, len(facts.roster), f"{name}: networks")
+    for model in facts.roster["name"]:
+        units = scored.units(name, model)
+        progress.step(note=model)
+        if model in kept_whole:
+            parts["whole"].append(easy_units(facts.listed(model, units)))
+        if model in facts.annotated:
+            parts["rated"].append(units)
+        if units.empty:
+            continue
+        if model in facts.annotated or (units["condition"] != schema.NATURAL).any():
+            parts["conditions"].append(conditions.by_condition(units, facts.people, facts.confidence))
+        units = facts.listed(model, units)
+        easy = easy_units(units)
+        parts["models"].append(_model_row(model, easy, facts))
+        if model in nets.study:
+            parts["layers"].append(networks.layer_summary(easy, facts.confidence))
+        if model not in nets.ranked:
+            continue
+        parts["layer_types"].append(networks.layer_type_summary(easy, facts.confidence))
+        parts["means"].append(group_tests.type_means(units, "mis"))
+        parts["difficulty"].append(conditions.difficulty(units, "mis", name, facts.confidence))
+        parts["natural_synthetic"].append(conditions.natural_synthetic(units, "mis", name, facts.confidence))
+        totals.append(similarities.backend_totals(easy))
+        answered = _summarised(margins, model, facts)
+        literal.append(_literal(answered))
+        slope = float(facts.slopes[name]["slope"])  # type: ignore[arg-type]
+        parts["convergence"].append(_convergence(answered, slope, facts.drop_near).assign(backend=name, model=model))
+        halves = _half_scores(answered, slope, facts.drop_near)
+        for table, rows in zip(
+            RANKINGS, ranking.rank_network(halves, name, facts.n_extreme, facts.bootstrap[0]), strict=True
+        ):
+            parts[table].append(rows)
+        # copies: a column of a table would keep the whole table in memory
+        found.easy[model] = easy["mis"].to_numpy(np.float64, copy=True)
+        for condition in CONDITIONS:
+            rows = units.loc[units["condition"] == condition, "mis"]
+            whole = len(rows) == len(easy) and condition == easy["condition"].iloc[0]
+            if len(rows):
+                found.scores[condition][model] = found.easy[model] if whole else rows.to_numpy(np.float64, copy=True)
+    blank = scored.units(name, "")
+    whole, found.rated = (pd.concat([blank, *parts.pop(key, [])], ignore_index=True) for key in ("whole", "rated"))
+    found.totals = pd.DataFrame(totals, columns=similarities.TOTAL_COLUMNS)
+    found.means = pd.concat([group_tests.type_means(blank, "mis"), *parts.pop("means", [])], ignore_index=True)
+    for table, columns in _COLUMNS.items():
+        rows = parts.get(table)
+        found.tables[table] = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
+    fitted = {**facts.slopes[name], "backend": name, **_pooled(found.totals, literal)}
+    found.tables["calibration"] = pd.DataFrame([fitted], columns=[*SLOPE_COLUMNS, "mis_mean", *LITERAL_COLUMNS])
+    found.tables["training_gain"] = training_series.training_gain(whole, nets, name, facts.confidence)
+    controls = label_controls(whole, nets.planted, nets.permuted, nets.untrained, facts.labels)
+    constant = facts.constant["model"].isin(nets.planted) & (facts.constant["layer"] == "constant")
+    found.tables["controls"] = controls_summary(controls, int(constant.sum()), facts.confidence)
+    found.tables |= compared(lambda condition: found.scores.get(condition, {}), found.means, "mis", name, facts)
+    return found
+
+
+def _model_row(model: str, units: pd.DataFrame, facts: Facts) -> pd.DataFrame:
+    roster = facts.roster[facts.roster["name"] == model]
+    constant = facts.constant[facts.constant["model"] == model]
+    constant = facts.listed(model, constant) if len(constant) else constant  # of the layers that n_units counts
+    return networks.model_summary(units, roster, constant["model"], facts.tail_share, facts.confidence)
+
+
+def _summarised(margins: Margins, model: str, facts: Facts) -> pa.Table:
+    """Key, margins and marks of those units of a network that its levels are of."""
+    answered = margins.rows([model], [*KEY, "layer_type", "margins", "near"])
+    units = answered.select([*KEY, "layer_type"]).to_pandas()
+    return answered.take(pa.array(easy_units(facts.listed(model, units)).index))
+
+
+def _literal(answered: pa.Table) -> tuple[int, float, float]:
+    """Number, sum and maximum of MIS with the paper's alpha read as a factor, over the units of a network."""
+    mis = unit_scores(matrix(answered["margins"]), LITERAL_SLOPE)["mis"]
+    return len(mis), float(mis.sum()), float(mis.max())
+
+
+def _near(answered: pa.Table, n_tasks: int) -> NDArray[np.bool_]:
+    """Mask (units, tasks) of the tasks that have a near copy."""
+    near = answered["near"].combine_chunks()
+    return near_mask(pc.list_value_length(near).to_numpy(), near.flatten().to_numpy(), n_tasks)
+
+
+def _convergence(answered: pa.Table, slope: float, drop_near: bool) -> pd.DataFrame:
+    """`profiles.convergence` of a network in the columns of the table; blocks of units bound the memory."""
+    parts = []
+    for start in range(0, len(answered), _BLOCK):
+        block = answered.slice(start, _BLOCK)
+        margins = matrix(block["margins"])
+        used = ~_near(block, margins.shape[1]) if drop_near else None
+        parts.append(profiles.convergence(expit(slope * margins), used))
+    if not parts:
+        return pd.DataFrame(columns=profiles.CONVERGENCE_COLUMNS)
+    together = pd.concat(parts)
+    together["total"] = together["mean_abs_diff"] * together["n_units"]
+    sums = together.groupby("n_tasks", sort=True)[["total", "n_units"]].sum().reset_index()
+    found = sums.assign(mean_abs_diff=sums["total"] / sums["n_units"])
+    return found.reindex(columns=profiles.CONVERGENCE_COLUMNS)
+
+
+def _half_scores(answered: pa.Table, slope: float, drop_near: bool) -> pd.DataFrame:
+    """Key and `ranking.half_scores` of units of a network; those without a task in either half are left out."""
+    margins = matrix(answered["margins"])
+    mask = _near(answered, margins.shape[1])
+    units = answered.select(KEY).to_pandas().join(ranking.half_scores(margins, slope, mask, drop_near))
+    return units.dropna(subset=["mis", "even", "odd"])
+
+
+def _pooled(totals: pd.DataFrame, literal: list[tuple[int, float, float]]) -> dict[str, float]:
+    """Means over the units of all networks."""
+    if totals.empty:
+        return dict.fromkeys(["mis_mean", *LITERAL_COLUMNS], float("nan"))
+    counts, sums, largest = zip(*literal, strict=True)
+    mean = np.average(totals["mis_mean"], weights=totals["n_units"])
+    return {"mis_mean": mean, "literal_mis_mean": sum(sums) / (sum(counts) or np.nan), "literal_mis_max": max(largest)}
+
+
+def pairs_table(scored: Scored, backends: Sequence[str], facts: Facts) -> pd.DataFrame:
+    """Agreement of every two backends over the units of ranked networks."""
+    found = [pd.DataFrame(columns=similarities.AGREEMENT_COLUMNS)]
+    for first, second in combinations(backends, 2):
+        pairs = _pairs(scored, first, second, facts)
+        found.append(similarities.backend_agreement(first, second, pairs, facts.confidence))
+    return pd.concat(found[1:] or found, ignore_index=True)
+
+
+def _pairs(scored: Scored, first: str, second: str, facts: Facts) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Key and mis of the units of one network after the other, under two backends."""
+    columns = [*KEY, "layer_type", "mis"]
+    for model in facts.nets.ranked:
+        one, other = (
+            easy_units(facts.listed(model, scored.units(backend, model, columns)))[[*KEY, "mis"]]
+            for backend in (first, second)
+        )
+        yield one, other
+
+
+def backends_table(scores: Path, totals: dict[str, pd.DataFrame], tables: Tables, facts: Facts) -> pd.DataFrame:
+    """Backends side by side: levels, agreement with the leading one and with people, cost."""
+    pairs = tables["backend_agreement"].set_index(["first", "second"])
+    lead = next(iter(totals))
+    rows = [
+        similarities.backend_summary(
+            name, total, None if name == lead else pairs.loc[(lead, name)], facts.slopes[name],
+            read_json(scores / f"{name}.cost.json"),
+        )
+        for name, total in totals.items()
+    ]  # fmt: skip
+    backends = pd.concat(rows, ignore_index=True)
+    return similarities.with_people(backends, tables["agreement"], tables["agreement_differences"])
+
+
+def correlations_table(tables: Tables, annotated: pd.DataFrame, facts: Facts) -> pd.DataFrame:
+    """Facts of ranked networks and their layers against mean scores: of every backend, then of people."""
+    models, layers = (tables[name][tables[name]["model"].isin(facts.nets.ranked)] for name in ("models", "layers"))
+    found = [pd.DataFrame(columns=correlates.COLUMNS)]
+    for backend in pd.unique(models["backend"]):
+        of_models, of_layers = models[models["backend"] == backend], layers[layers["backend"] == backend]
+        scores = of_models.set_index("model")["mis_mean"]
+        found.append(_correlations(backend, scores, of_layers, of_layers, "mis_mean", of_models, facts))
+    his = easy_units(annotated)
+    if len(his) and len(found) > 1:
+        by_layer = his.groupby(["model", "layer", "layer_type", "depth", "width"], observed=True)["his"].mean()
+        scores = his.groupby("model", observed=True)["his"].mean()
+        found.append(_correlations("human", scores, by_layer.reset_index(), of_layers, "his", of_models, facts))
+    return pd.concat(found[1:] or found, ignore_index=True)
+
+
+def _correlations(
+    name: str, scores: pd.Series, scored_layers: pd.DataFrame, layers: pd.DataFrame, value: str, models: pd.DataFrame,
+    facts: Facts,
+) -> pd.DataFrame:  # fmt: skip
+    rows = correlates.model_correlations(scores, correlates.model_facts(models, layers), facts.confidence)
+    return correlates.correlation_table(
+        rows + correlates.layer_correlations(scored_layers, value, *facts.bootstrap), name
+    )
+
+
+def in_order(table: pd.DataFrame, models: pd.Series) -> pd.DataFrame:
+    """Rows in the order of the roster, backends as they were."""
+    place = {name: place for place, name in enumerate(models)}
+    return table.sort_values("model", key=lambda names: names.map(place), kind="stable", ignore_index=True)

@@ -1,0 +1,142 @@
+"""Tasks of every unit of one network from its extremes, its kept columns and the map of images."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from interpretability import randomness, schema
+from interpretability.extremes import selection
+from interpretability.files import atomic_path
+from interpretability.schema import FACTS, KEY
+from interpretability.tasks import hard, natural, rules
+from study.errors import StudyError
+from study.files.tables import read_parquet, write_parquet
+from study.log import logger
+from study.networks import imi_naming
+from study.params.whole import Params
+from study.people import imi_tasks
+
+log = logger("tasks")
+
+
+def read_map(args: argparse.Namespace, params: Params) -> imi_tasks.Mapped:
+    """Tasks that people saw. The folder of the map stands for the first part of human.imi.image_map."""
+    path = args.image_map / Path(params.human.imi.image_map).relative_to("image_data")
+    pictures = read_parquet(args.manifest, ["path"])["path"]
+    return imi_tasks.read_tasks(path, imi_naming.read_names(args.names), pictures, params.tasks.n_tasks)
+
+
+def mapped_table(seen: imi_tasks.Mapped | None, found: list[pd.DataFrame], models: list[str]) -> pd.DataFrame:
+    """What became of every unit of the map; logged. Raises StudyError if nothing of it could be used."""
+    if seen is None:
+        return pd.DataFrame(columns=imi_tasks.STATUS_COLUMNS)
+    rest = seen.table[~seen.table["model"].isin(models)]
+    table = pd.concat([*found, rest.assign(status=imi_tasks.NO_NETWORK)], ignore_index=True)
+    counts = table["status"].value_counts()
+    for status, count in counts.items():
+        log.log(20 if status == imi_tasks.USED else 30, "map of images: %d of %d units: %s", count, len(table), status)
+    if imi_tasks.USED not in counts:
+        raise StudyError(
+            f"tasks.source is imi, but none of the {len(table)} units of the map can be used, most because: "
+            f"{counts.index[0]}. tasks.n_tasks must not exceed the tasks that the map has of a unit (11 or 20), and the "
+            "pictures must be ImageNet's training set"
+        )
+    return table[imi_tasks.STATUS_COLUMNS].sort_values(imi_tasks.STATUS_COLUMNS[:4], ignore_index=True)
+
+
+def build(
+    model: str,
+    layers: pd.DataFrame,
+    activations: Path,
+    params: Params,
+    out: Path,
+    n_images: int,
+    seen: imi_tasks.Mapped | None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Write the tasks of one network; return its constant units, which have none, and its units of the map."""
+    from safetensors.numpy import load_file
+
+    state = load_file(activations / f"{model}.safetensors")
+    units = layers.loc[layers.index.repeat(layers["width"])].reset_index(drop=True)
+    units["unit"] = np.concatenate([np.arange(width) for width in layers["width"]])
+    keys = np.concatenate(
+        [randomness.unit_keys(params.seed, model, row.layer, np.arange(row.width)) for row in layers.itertuples()]
+    )
+    low, high = state["min"].astype(np.float64), state["max"].astype(np.float64)
+    constant, relative = rules.constant(low, high)
+    size = params.tasks.n_tasks, params.tasks.n_explanations
+    for side in ("top", "bottom"):
+        units[f"tie_share_{'pos' if side == 'top' else 'neg'}"] = selection.tie_share(
+            state[f"{side}_values"], state[f"tied_beyond_{side}"], rules.needed(*size)
+        )
+    live = ~constant
+    built = natural.build(state["top_images"][live], state["bottom_images"][live], keys[live], *size)
+    tables, arrays = [units[live].assign(condition="natural")], [built]
+    places, values = _kept(activations, model, units, live)
+    for condition in (name for name in params.tasks.conditions if name != "natural" and len(places)):
+        start = rules.window_start(n_images, condition, *size)
+        built, *ties = hard.hard_tasks(values, keys[places], start, *size)
+        tables.append(units.iloc[places].assign(condition=condition, tie_share_pos=ties[0], tie_share_neg=ties[1]))
+        arrays.append(built)
+    table, built = pd.concat(tables, ignore_index=True), np.concatenate(arrays)
+    status = pd.DataFrame(columns=imi_tasks.STATUS_COLUMNS)
+    if seen is not None:
+        found = imi_tasks.resolve(seen.of(model), units[live], params.tasks.conditions)
+        status = found.table
+        table, built = _with_mapped(table, built, found, units[live])
+    with atomic_path(out / f"{model}.npy") as part, open(part, "wb") as file:
+        np.save(file, built)
+    write_parquet(out / f"{model}.parquet", table[[*KEY, *FACTS, "tie_share_pos", "tie_share_neg"]])
+    marked = constant | relative
+    table = units.loc[marked, ["model", "layer", "unit", "layer_type"]]
+    table = table.assign(
+        min=low[marked],
+        max=high[marked],
+        absolute=constant[marked].astype(int),
+        relative=relative[marked].astype(int),
+    )
+    return table, status
+
+
+def _with_mapped(
+    table: pd.DataFrame, built: np.ndarray, seen: imi_tasks.Mapped, units: pd.DataFrame
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Rows and tasks with those of the map in place of the rebuilt ones, or behind them where there are none.
+
+    How many images of such tasks are tied is not known: their tie shares are missing.
+    """
+    used = (seen.table["status"] == imi_tasks.USED).to_numpy()
+    given = seen.table.loc[used, ["layer", "unit", "condition"]]
+    rows = given.merge(units.drop(columns="condition", errors="ignore"), on=["layer", "unit"], how="left")
+    rows = rows.assign(tie_share_pos=np.float32(np.nan), tie_share_neg=np.float32(np.nan))
+    own = ["layer", "unit", "condition"]
+    stays = ~pd.MultiIndex.from_frame(table[own]).isin(pd.MultiIndex.from_frame(rows[own]))
+    table = pd.concat([table[stays], rows[table.columns]], ignore_index=True)
+    built = np.concatenate([built[stays], seen.tasks[used]])
+    # natural tasks first, each condition in the order of its units
+    place = {owner: place for place, owner in enumerate(zip(units["layer"], units["unit"], strict=True))}
+    order = [place[owner] for owner in zip(table["layer"], table["unit"], strict=True)]
+    order = np.lexsort((order, table["condition"].map(["natural", *schema.HARD].index)))
+    return table.iloc[order].reset_index(drop=True), built[order]
+
+
+def _kept(activations: Path, model: str, units: pd.DataFrame, live: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of `units` that vary and whose columns were kept, ascending, and those columns (units, images)."""
+    columns = kept_columns(activations, model)
+    owners = zip(units["layer"], units["unit"], strict=True)
+    rows = [row for row, owner in enumerate(owners) if owner in columns and live[row]]
+    chosen = [columns[units["layer"].iloc[row], units["unit"].iloc[row]] for row in rows]
+    return np.array(rows, dtype=np.int64), np.stack(chosen) if rows else np.empty((0, 0), dtype=np.float32)
+
+
+def kept_columns(activations: Path, model: str) -> dict[tuple[str, int], np.ndarray]:
+    """Whole columns of values (images,) float32 of a network by layer and unit; empty where none was kept."""
+    path = activations / "kept" / f"{model}.parquet"
+    if not path.is_file():
+        return {}
+    kept = read_parquet(path)
+    return dict(zip(zip(kept["layer"], kept["unit"], strict=True), kept["values"], strict=True))

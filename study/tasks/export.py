@@ -1,0 +1,60 @@
+"""Tasks of one network as a table with a row an image."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+from interpretability.tasks import rules
+from study.errors import StudyError
+from study.files.tables import read_parquet, write_parquet
+from study.log import logger
+from study.tasks.build import kept_columns
+
+log = logger("tasks")
+
+
+def export(args: argparse.Namespace) -> None:
+    """Long form of the tasks of one network: a row for each image of each task, with its activation.
+
+    The activation is missing where an image is no extreme of a unit whose column was not kept.
+    """
+    from safetensors.numpy import load_file
+
+    if not args.model:
+        raise StudyError("--export needs --model NAME")
+    path = args.out / f"{args.model}.npy"
+    if not path.is_file():
+        known = ", ".join(sorted(each.stem for each in args.out.glob("*.npy")))
+        raise StudyError(f"there are no tasks of a network {args.model!r}; there are some of: {known}")
+    units, built = read_parquet(args.out / f"{args.model}.parquet"), np.load(path)
+    state = load_file(args.activations / f"{args.model}.safetensors")
+    layers = read_parquet(args.activations / "layers.parquet")
+    offsets = layers[layers["model"] == args.model].set_index("layer")["offset"]
+    if args.layer:
+        if args.layer not in offsets.index:
+            raise StudyError(f"{args.model} has no layer {args.layer!r}; it has {', '.join(offsets.index)}")
+        chosen = (units["layer"] == args.layer).to_numpy()
+        units, built = units[chosen].reset_index(drop=True), built[chosen]
+    n_units, n_tasks, width = built.shape
+    names, positions = rules.roles((width - 2) // 2)
+    columns = (offsets.loc[units["layer"]].to_numpy() + units["unit"].to_numpy()).astype(np.int64)
+    values = np.empty(built.shape, dtype=np.float32)
+    kept = kept_columns(args.activations, args.model)
+    for place, (column, layer, unit) in enumerate(zip(columns, units["layer"], units["unit"], strict=True)):
+        if (layer, unit) in kept:
+            values[place] = kept[layer, unit][built[place]]
+            continue
+        images = np.concatenate([state["top_images"][column], state["bottom_images"][column]])
+        order = np.argsort(images, kind="stable")
+        found = order[np.searchsorted(images, built[place], sorter=order).clip(max=len(images) - 1)]
+        extremes = np.concatenate([state["top_values"][column], state["bottom_values"][column]])
+        values[place] = np.where(images[found] == built[place], extremes[found], np.float32(np.nan))
+    table = units[["layer", "unit", "condition"]].loc[units.index.repeat(n_tasks * width)].reset_index(drop=True)
+    table["task"] = np.tile(np.repeat(np.arange(n_tasks, dtype=np.int16), width), n_units)
+    table["role"] = np.tile(names, n_units * n_tasks)
+    table["position"] = np.tile(np.array(positions, dtype=np.int16), n_units * n_tasks)
+    table["image"], table["activation"] = built.reshape(-1), values.reshape(-1)
+    write_parquet(args.export, table)
+    log.info("%d rows written to %s", len(table), args.export)

@@ -1,0 +1,1 @@
+"""Whole jobs on processes of this machine or on a cluster."""

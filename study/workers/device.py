@@ -1,0 +1,162 @@
+"""This process as a worker: its device, how a job fails, and how the worker ends with its stage."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import gc
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from interpretability.errors import InputError
+from study.errors import ChangedInput
+from study.log import logger
+
+log = logger("workers")
+
+
+_device = "cpu"
+_beside: int | None = None  # workers on this machine, where a cluster says so
+_busy = False  # whether this worker process is at a job
+_on_move: list[Callable[[], object]] = []  # what gives back the memory of a device that this process leaves
+_STOP = signal.SIGUSR1
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # options of glibc's mallopt
+_STOPPING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+DIED = (
+    "its worker process died, also while nothing else ran: most likely it needs more memory than there is, or its GPU broke "
+    "(the log says so)"
+)
+LOST = object()  # result of a job whose worker died
+_GRACE = 5.0  # seconds in which a worker that is told to end may remove what it has half written
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that ended in an error; `reason` is one line."""
+
+    reason: str
+
+
+def device() -> str:
+    """Device of this worker process."""
+    return _device
+
+
+def beside() -> int | None:
+    """Workers on this machine, where a cluster says so."""
+    return _beside
+
+
+def guarded(function: Callable[[Any], Any], job: Any) -> Any:
+    """Result of a job, or a Failure; what is no property of the job (see `run_jobs`) is raised."""
+    try:
+        return function(job)
+    except Exception as error:
+        if isinstance(error, ChangedInput) or (isinstance(error, OSError) and error.errno in _STOPPING):
+            raise  # other pictures, or a full or broken disk, are no property of this job: stop the stage
+        if _device.startswith("cuda") and not isinstance(error, InputError):
+            _end_if_broken(error)
+        text = " ".join(str(error).split())
+        return Failure(text if isinstance(error, InputError) else f"{type(error).__name__}: {text}")
+
+
+def _end_if_broken(error: Exception) -> None:
+    """End this worker if its GPU answers no more, as after an illegal access: every later job would fail too."""
+    import torch
+
+    try:
+        torch.cuda.synchronize(_device)
+    except RuntimeError as broken:
+        log.error("%s answers no more (%s, then %s); this worker ends and is replaced", _device, error, broken)
+        os._exit(1)
+
+
+def when_moved(action: Callable[[], object]) -> None:
+    """Call `action` whenever this process becomes a worker on another device, to drop what it keeps on the old one."""
+    _on_move.append(action)
+
+
+def free_device() -> None:
+    """Give memory that is not in use back to the GPU, for other processes."""
+    import torch
+
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
+def _keep_memory() -> None:
+    """Let the C library keep freed memory instead of handing it back to the system after every layer of a network.
+
+    Each layer of a CPU forward pass takes and frees hundreds of megabytes; fresh pages must be zeroed by the kernel,
+    which took about as long as the arithmetic. Only glibc offers this; elsewhere nothing changes.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def start(name: str, ended: Connection | None = None, parent: int = 0, beside: int | None = None) -> None:
+    """Make this process a worker on a device, one of `beside` on its machine.
+
+    One with a `parent` ends when the other end of `ended` closes.
+    """
+    global _device, _beside
+    if _device.startswith("cuda") and name != _device:
+        for action in _on_move:
+            action()
+        free_device()
+    _device, _beside = name, beside
+    _keep_memory()
+    if name.startswith("cuda"):
+        exact(name)
+    if ended is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the stage as well, and that tells its workers
+        signal.signal(_STOP, _give_up)
+        threading.Thread(target=_end_with, args=(ended, parent), daemon=True).start()
+
+
+def exact(name: str) -> None:
+    """Make float32 mean float32 on this GPU, and equal inputs give equal bits: torch's defaults allow neither."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.set_device(name)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+
+
+def at_work(function: Callable[[Any], Any], job: Any) -> Any:
+    global _busy
+    _busy = True
+    try:
+        return guarded(function, job)
+    finally:
+        _busy = False
+
+
+def _give_up(*_: object) -> None:
+    if _busy:
+        raise KeyboardInterrupt
+
+
+def _end_with(ended: Connection, parent: int) -> None:
+    """End this worker with its stage: at once if that was killed, so that no second writer outlives it."""
+    with contextlib.suppress(OSError):
+        ended.poll(None)
+    signal.pthread_kill(threading.main_thread().ident or 0, _STOP)  # a job that is under way removes what it half wrote
+    deadline = time.monotonic() + _GRACE
+    while os.getppid() == parent and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os._exit(1)

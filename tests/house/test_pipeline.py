@@ -1,0 +1,179 @@
+"""Rules of the pipeline: who may import whom, and that dvc.yaml says all that the code does."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from study.params.whole import keys, load_params
+from tests.rules import ROOT
+from tools.dependencies import PACKAGES, closure
+
+PIPELINE = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+ENTRIES = {f"stages/{name}.py" for name in PIPELINE}
+FOLDERS = {"data/scores": "scores"}  # owned by the group of a matrix
+FLAGS = re.compile(r"--(\S+) (\S+)")
+OUTSIDE = {"--params", "--backend"}
+
+
+def names(entries):
+    """Paths of deps, outs or metrics, without their options."""
+    return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
+
+
+def written(stage):
+    return [*names(stage.get("outs", [])), *names(stage.get("metrics", []))]
+
+
+def test_every_stage_has_its_entry_point_and_a_description():
+    for name, stage in PIPELINE.items():
+        assert (ROOT / f"stages/{name}.py").is_file()
+        assert stage["cmd"].startswith(f"python -m stages.{name} ")
+        assert stage["desc"]
+
+
+def python_files(folder):
+    return sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("name", PIPELINE)
+def test_p4_code_deps_are_the_import_closure(name):
+    listed = [dep for dep in names(PIPELINE[name]["deps"]) if dep.split("/")[0] in PACKAGES]
+    assert listed == closure(f"stages/{name}.py"), "run: python -m tools.dependencies --write"
+
+
+@pytest.mark.parametrize("name", PIPELINE)
+def test_p5_paths_of_the_command_are_deps_or_outs_and_the_other_way(name):
+    stage = PIPELINE[name]
+    flags = {f"--{flag}": path for flag, path in FLAGS.findall(stage["cmd"])}
+    paths = {path for flag, path in flags.items() if flag not in OUTSIDE}
+    assert paths == {dep for dep in stage["deps"] if dep.split("/")[0] not in PACKAGES} | set(written(stage))
+
+
+def test_p5_no_other_path_is_written_in_the_code():
+    """A literal path below data, results or reports in an entry point is a default of a flag of its command."""
+    for name, stage in PIPELINE.items():
+        tree = ast.parse((ROOT / f"stages/{name}.py").read_text())
+        docs = {
+            ast.get_docstring(node, clean=False)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Module | ast.FunctionDef)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value not in docs:
+                for path in re.findall(r"(?:data|results|reports)/[\w./-]+", node.value):
+                    spelled = isinstance(node.value, str) and " " in node.value  # prose of a message
+                    assert spelled or path in stage["cmd"], f"{name}: {path}"
+
+
+def test_p6_every_folder_has_one_owner():
+    owners: dict[str, str] = {}
+    for name, stage in PIPELINE.items():
+        for path in written(stage):
+            assert path not in owners, f"{path} is written by {owners.get(path)} and {name}"
+            owners[path] = name
+    assert not [(a, b) for a in owners for b in owners if b.startswith(f"{a}/")], "no out lies inside another"
+    results = {name for path, name in owners.items() if path.startswith("results/")}
+    assert results == {"stats", "report"}
+    assert {path for path, name in owners.items() if path.startswith("results/") and name == "report"} == {
+        "results/plots"
+    }
+    readers = {name for name, stage in PIPELINE.items() if any(dep.startswith("results/") for dep in stage["deps"])}
+    assert readers == {"report"}
+
+
+@pytest.mark.parametrize("name", [name for name in PIPELINE if name not in ("images", "models")])
+def test_p7_aggregators_never_glob(name):
+    tree = ast.parse((ROOT / f"stages/{name}.py").read_text())
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        used = {node.attr for node in ast.walk(function) if isinstance(node, ast.Attribute)}
+        # the one exception lists, in an error message, which exports are possible
+        assert not used & {"glob", "iterdir", "rglob", "listdir"} or function.name == "export"
+
+
+def test_p8_every_key_is_consumed_and_every_entry_is_a_key():
+    known, used = set(keys()), set()
+    groups = {key.rsplit(".", i)[0] for key in known for i in range(1, key.count(".") + 1)}
+    for name, stage in PIPELINE.items():
+        for entry in stage.get("params", []):
+            if isinstance(entry, dict):
+                assert name == "stats"  # provenance records every parameter
+                used |= {key for key in known if key.startswith("stats.")}
+                continue
+            assert entry in known | groups, f"{name}: {entry}"
+            if entry in groups and "." not in entry:
+                owner = {"units": "activations", "images": "images"}.get(entry, entry)
+                assert owner == name, f"group {entry} belongs to {owner}, not to {name}"
+            used |= {key for key in known if key == entry or key.startswith(f"{entry}.")}
+    named = {key for key in known if "${" + key + "}" in (ROOT / "dvc.yaml").read_text()}
+    assert known == used | named
+
+
+@pytest.mark.parametrize("name", PIPELINE)
+def test_p8_a_stage_declares_the_parameters_that_it_reads(name):
+    declared = [entry for entry in PIPELINE[name].get("params", []) if isinstance(entry, str)]
+    if len(declared) < len(PIPELINE[name].get("params", [])):
+        return  # the whole file
+    text = (ROOT / f"stages/{name}.py").read_text()
+    read = set(re.findall(r"params\.((?:[a-z_]+\.)*[a-z_0-9]+)", text))
+    groups = {key.rsplit(".", i)[0] for key in keys() for i in range(1, key.count(".") + 1)}
+    # tasks.* in images and activations only refuse a study early: they change no byte of the out
+    early = {"images": {"tasks.n_tasks", "tasks.n_explanations", "tasks.conditions", "tasks.source"}}.get(name, set())
+    for entry in read & (set(keys()) | groups) - early:
+        covered = any(
+            entry == each or entry.startswith(f"{each}.") or each.startswith(f"{entry}.") for each in declared
+        )
+        assert covered, f"{name} reads {entry} without declaring it"
+
+
+@pytest.mark.parametrize("study", sorted(path.name for path in (ROOT / "studies").glob("*.yaml")))
+def test_studies_have_the_same_keys_and_are_valid(study):
+    params = load_params(ROOT / "studies" / study)
+    content = YAML(typ="safe").load((ROOT / "studies" / study).read_text())
+    assert list(content) == list(YAML(typ="safe").load((ROOT / "params.yaml").read_text()))
+    assert (ROOT / params.models.roster).is_file()
+
+
+def test_the_default_study_is_the_synthetic_one():
+    assert (ROOT / "params.yaml").read_text() == (ROOT / "studies/synthetic.yaml").read_text()
+
+
+def test_parameters_are_in_block_style_with_a_comment_each():
+    for line in (ROOT / "params.yaml").read_text().splitlines():
+        assert "{" not in line.split("#")[0]
+        assert "[" not in line.split("#")[0] or line.split("#")[0].rstrip().endswith("[]")
+
+
+def test_similarities_are_named_by_their_files():
+    from interpretability.similarity import registry
+
+    files = {path.stem for path in (ROOT / "interpretability/similarity/backends").glob("*.py")} - {"__init__"}
+    assert set(registry.families()) == files
+
+
+def test_lock_has_no_address_and_hashes_for_all():
+    text = (ROOT / "requirements.lock").read_text()
+    assert "://" not in text
+    packages = re.findall(r"^[a-z0-9][\w.-]*==", text, flags=re.MULTILINE)
+    assert len(packages) > 50
+    for block in re.split(r"\n(?=[a-z0-9][\w.-]*==)", text)[1:]:
+        assert "--hash=sha256:" in block
+
+
+def test_tracked_text_names_no_machine():
+    import subprocess
+
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    home = re.compile(r"/(?:home|root|work|Users|mnt|srv)/\w+")
+    for name in listed:
+        path = Path(ROOT / name)
+        if (
+            path.suffix in (".py", ".yaml", ".md", ".toml", ".csv", ".json", ".j2", "")
+            and path.is_file()
+            and name != "requirements.lock"
+        ):
+            assert not home.search(path.read_text(errors="replace")), name

@@ -1,0 +1,79 @@
+"""Versions of the study side by side on one HTML page that works offline: experiments, git revisions, the workspace.
+
+Reads   results/, params.yaml and dvc.lock of every version, from git: no data needs to be pulled; and data/mis, where DVC's
+        cache has it, for how the same units moved
+Writes  reports/compare.html, or the file of --out
+Run     python -m tools.compare k5 few            HEAD first? name it: HEAD k5 few; one name alone is set against HEAD
+        python -m tools.compare                   HEAD and all its experiments
+        python -m tools.compare HEAD~1 workspace  what the last changes did
+
+The first version is the one that differences refer to. This is a tool, not a stage.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+import pyarrow.parquet as pq
+
+from interpretability import schema
+from interpretability.analysis import conditions
+from study.command import run
+from study.files.tables import write_text
+from study.files.unit_tables import UNIT_COLUMNS, Scored
+from study.log import logger
+from tools.versions import comparison, reading, revisions
+
+log = logger("compare")
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("versions", nargs="*", metavar="VERSION", help="experiment, git revision or `workspace`")
+    parser.add_argument("--repository", type=Path, default=Path(), help="folder of the study (%(default)s)")
+    parser.add_argument("--template", type=Path, default=Path("reports/compare.html.j2"))
+    parser.add_argument("--out", type=Path, default=Path("reports/compare.html"), help="page to write (%(default)s)")
+    args = parser.parse_args(argv)
+    versions = revisions.resolve(args.versions, args.repository)
+    first, *others = results = [reading.load(version) for version in versions]
+    content = comparison.compare(results, [changes(first, other) for other in others])
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(args.template.parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    write_text(args.out, environment.get_template(args.template.name).render(content))
+    log.info("%s: %s", args.out, ", ".join(version.name for version in versions))
+
+
+def changes(first: reading.Results, other: reading.Results) -> pd.DataFrame | None:
+    """How the scores of the same units differ, by similarity and studied network; natural tasks alone. None where the unit
+    scores of either version are not at hand, or are of an older form.
+    """
+    paths = [each.units for each in (first, other)]
+    if not all(path is not None and _whole(path) for path in paths) or "stats.confidence" not in first.params:
+        return None
+    sides, columns = [Scored(path) for path in paths if path], ["model", "layer", "unit", "condition", "mis"]
+    confidence, tables = float(first.params["stats.confidence"]), []
+    for backend, model in comparison.shared(first, other):
+        before, after = (side.units(backend, model, columns) for side in sides)
+        both = pd.concat([part[part["condition"] == schema.NATURAL].assign(condition=name)
+                          for part, name in ((before, "before"), (after, "after"))])  # fmt: skip
+        tables.append(conditions.paired(both, "mis", backend, [("after", "before")], confidence))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=conditions.PAIR_COLUMNS)
+
+
+def _whole(path: Path) -> bool:
+    """Whether a table of unit scores has rows and the columns of this code; an older one may not."""
+    file = pq.ParquetFile(path)
+    return file.metadata.num_rows > 0 and set(UNIT_COLUMNS) <= set(file.schema_arrow.names)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,74 @@
+"""Check a roster before any download: does every network construct, and how many units has it?
+
+Networks are built without weights on torch's meta device, where tensors have shapes and no content, and traced once: a
+second or less each, no memory, no network access. Rules and preprocessing are those of the study.
+
+Run     python -m tools.roster                              the roster and the unit rules of params.yaml
+        python -m tools.roster --params studies/imagenet.yaml --out data/external/models/imagenet_units.csv
+Writes  one row a network and layer type: model, input_size, n_params, layer_type, n_layers, n_units, reason
+        (empty, or why the network does not construct)
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from study.command import run
+from study.errors import StudyError
+from study.extraction import counting
+from study.files.tables import write_csv
+from study.log import logger
+from study.networks.roster import read_roster
+from study.params.whole import load_params
+from study.workers.device import Failure
+
+log = logger("roster")
+
+
+COLUMNS = ["model", "input_size", "n_params", "layer_type", "n_layers", "n_units", "reason"]
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--roster", type=Path, help="another roster than models.roster")
+    parser.add_argument("--code", type=Path, default=Path("data/external/code"))
+    parser.add_argument("--out", type=Path, help="write the table of units there")
+    args = parser.parse_args(argv)
+    params = load_params(args.params)
+    path = args.roster or Path(params.models.roster)
+    roster = read_roster(path)
+    roster = roster[~roster["constructor"].str.startswith("control:")]
+    jobs = [counting.Job(row, params.units, args.code) for row in roster.to_dict("records")]
+    rows = [row for job, found in zip(jobs, counting.count_all(jobs), strict=True) for row in _rows(job, found)]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    table = table.astype(dict.fromkeys(["input_size", "n_params", "n_layers", "n_units"], "Int64"))
+    for row in table[table["reason"] != ""].to_dict("records"):
+        log.warning("%(model)s does not construct: %(reason)s", row)
+    units = table.groupby("layer_type")["n_units"].sum().sort_values(ascending=False)
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in units.items())
+    log.info("%s: %d networks, %s units: %s", path, len(jobs), f"{units.sum():,}", kinds)
+    if args.out:
+        write_csv(args.out, table)
+        log.info("written to %s", args.out)
+    if (table["reason"] != "").any():
+        raise StudyError(
+            f"{(table['reason'] != '').sum()} of {len(jobs)} networks of {path} do not construct, see above"
+        )
+
+
+def _rows(job: counting.Job, found: dict[str, Any] | Failure) -> list[dict[str, Any]]:
+    """Rows of one network: one a layer type."""
+    name = job.row["name"]
+    if isinstance(found, Failure):
+        return [{"model": name, "reason": found.reason.removeprefix(f"{name}: ")}]
+    facts = {"model": name, "reason": "", **{each: found[each] for each in ("input_size", "n_params")}}
+    return [dict(facts, layer_type=kind, n_layers=layers, n_units=units) for kind, layers, units in found["layers"]]
+
+
+if __name__ == "__main__":
+    run(main)

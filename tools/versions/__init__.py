@@ -1,0 +1,1 @@
+"""Results of several versions of a study, side by side."""
