@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import resource
 import sys
 import time
@@ -12,10 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from study.environment import Environment
+
 
 def runs_file() -> Path:
     """`runs.jsonl` in the work store (MIS_STORE, else data/store): one line a finished or failed run of a stage."""
-    return Path(os.environ.get("MIS_STORE") or "data/store") / "runs.jsonl"
+    return Environment.read().store / "runs.jsonl"
 
 
 @contextlib.contextmanager
@@ -27,6 +28,7 @@ def timed() -> Iterator[None]:
     if {"--timing", "--export", "--plan"} & set(sys.argv[1:]):
         yield
         return
+    path = runs_file()  # a variable that is not allowed ends the stage before its work
     start, ended = time.monotonic(), "stopped"
     try:
         yield
@@ -46,8 +48,8 @@ def timed() -> Iterator[None]:
         }
         # a store that cannot be written must not hide the error that ended the stage
         with contextlib.suppress(OSError):
-            runs_file().parent.mkdir(parents=True, exist_ok=True)
-            with open(runs_file(), "a") as file:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "a") as file:
                 file.write(json.dumps(line) + "\n")
 
 

@@ -16,12 +16,13 @@ from types import SimpleNamespace
 import pytest
 
 from interpretability.errors import InputError
+from study.environment import ONE_THREAD, Environment
 from study.errors import ChangedInput, StudyError
 from study.workers import device, placement
 from study.workers import ray as cluster
 from study.workers.device import Failure
 from study.workers.jobs import devices, run_jobs
-from study.workers.ray import _THREADS, RAY, _device, _home, version
+from study.workers.ray import RAY, _device, _home, version
 from tests.rules import ROOT
 
 NAMES = [f"job {i}" for i in range(8)]
@@ -74,14 +75,14 @@ def lose(machines, number=None):
 
 def where(number):
     time.sleep(0.2)
-    threads = {os.environ[name] for name in _THREADS if name != "OMP_WAIT_POLICY"}
+    threads = {os.environ[name] for name in ONE_THREAD}
     return (
         number * number,
         os.getpid(),
         os.getcwd(),
         threads,
         device.device(),
-        placement.executor(),
+        Environment.read().executor,
         placement.workers_here(),
     )
 

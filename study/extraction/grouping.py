@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from study.environment import Environment
 from study.errors import StudyError
 from study.extraction import counting
 from study.extraction.job import Job, stored
@@ -32,25 +33,17 @@ def networks_a_pass(n_networks: int) -> int:
 
     Never so many that a worker has nothing to do.
     """
-    text = os.environ.get("MIS_NETWORKS_PER_PASS", "")
-    if text and not (text.isdecimal() and int(text) > 0):
-        raise StudyError(f"MIS_NETWORKS_PER_PASS is {text!r}, it must be a whole number of at least 1")
-    workers = devices()
-    most = int(text) if text else 1 if workers[0] == "cpu" else _ON_A_GPU
+    most, workers = Environment.read().networks_per_pass, devices()
+    if most is None:
+        most = 1 if workers[0] == "cpu" else _ON_A_GPU
     return max(1, min(most, -(-n_networks // len(workers))))
 
 
 def memory_budget() -> float:
     """Bytes for the selection states of one worker: MIS_MEMORY_GB for all workers together, else half of what is free."""
-    text, workers = os.environ.get("MIS_MEMORY_GB", ""), devices()
-    try:
-        total = float(text) * GIB if text else 0.0
-    except ValueError:
-        total = -1.0
-    if text and not 0 < total < float("inf"):
-        raise StudyError(f"MIS_MEMORY_GB is {text!r}, it must be a number of gigabytes above 0")
-    if total:
-        return total / len(workers)
+    total = Environment.read().memory_gb
+    if total is not None:
+        return total * GIB / len(devices())
     free = next(run_jobs(_free_for_a_worker, [None], ["free memory"]))[1]
     if isinstance(free, Failure):
         raise StudyError(f"the free memory of a worker cannot be told ({free.reason}); set MIS_MEMORY_GB")

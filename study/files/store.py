@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from interpretability.files import atomic_path, sha256_file
+from study.environment import Environment
 from study.files.tables import write_json
 from study.log import logger
 
@@ -46,7 +47,7 @@ class WorkStore:
     @classmethod
     def open(cls) -> WorkStore:
         """The store named by MIS_STORE, else data/store."""
-        return cls(Path(os.environ.get("MIS_STORE") or "data/store").resolve())
+        return cls(Environment.read().store.resolve())
 
     def path(self, phase: str, ingredients: Ingredients, suffix: str) -> Path:
         name = fingerprint(ingredients)

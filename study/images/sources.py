@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from study.environment import Environment
 from study.errors import StudyError
 
 
 def open_source(kind: str, root: str, reader: str = "", split: str = "") -> Source:
     """The source of a study; `root` is images.root, before which goes MIS_IMAGES. Raises StudyError if nothing is there."""
-    place = os.environ.get("MIS_IMAGES") or root
+    named = Environment.read().images
+    place = named or root
     if not place:
         if kind == "timm":
             return Source(kind, None, reader, split)
@@ -31,7 +33,7 @@ def open_source(kind: str, root: str, reader: str = "", split: str = "") -> Sour
             "For example: MIS_IMAGES=/path/to/pictures dvc repro"
         )
     path = Path(place).expanduser()
-    setting = "the variable MIS_IMAGES" if os.environ.get("MIS_IMAGES") else "images.root in params.yaml"
+    setting = "the variable MIS_IMAGES" if named else "images.root in params.yaml"
     if kind == "folder" and not path.is_dir():
         raise StudyError(f"the image folder {place} does not exist or is no folder; correct {setting}")
     if kind != "folder" and not path.exists():

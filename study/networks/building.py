@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from interpretability.files import sha256_file
 from interpretability.weights import load_state
+from study.environment import WEIGHTS, Environment
 from study.errors import StudyError
 
 
@@ -96,9 +96,8 @@ def weights_file(row: Mapping[str, Any], folder: Path) -> Path:
 
 def given_file(name: str) -> Path:
     """A file named by the user: absolute, or relative to MIS_WEIGHTS, or to the repository."""
-    places = [Path(os.environ[variable]) / name for variable in ("MIS_WEIGHTS",) if os.environ.get(variable)]
-    places += [Path(name), Path("data/external/weights") / name]
-    for path in places:
+    folder = Environment.read().weights
+    for path in (*([folder / name] if folder != WEIGHTS else []), Path(name), WEIGHTS / name):
         if path.is_file():
             return path
     raise StudyError(

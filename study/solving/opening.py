@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from interpretability import weights
+from study.environment import Environment
 from study.errors import StudyError
 from study.images.ahead import Ahead, decoders
 from study.images.manifest import ImageSet, open_images
@@ -84,19 +84,12 @@ def cache_bytes() -> int:
     """Memory for kept features in each worker process, from MIS_FEATURE_CACHE_GB for all of a machine together; by default
     a share of the worker's GPU, where it has one.
     """
-    text = os.environ.get("MIS_FEATURE_CACHE_GB", "")
-    if not text and device().startswith("cuda"):
+    total = Environment.read().feature_cache_gb
+    if total is None and device().startswith("cuda"):
         import torch
 
         return int(_CACHE_SHARE * torch.cuda.mem_get_info(device())[1])
-    text = text or str(_CACHE_GB)
-    try:
-        total = float(text)
-    except ValueError:
-        total = -1.0
-    if not 0 <= total < float("inf"):
-        raise StudyError(f"MIS_FEATURE_CACHE_GB is {text!r}, it must be a number of gigabytes of at least 0")
-    return int(total * 2**30 / workers_here())
+    return int((_CACHE_GB if total is None else total) * 2**30 / workers_here())
 
 
 def opened(plan: SimilarityPlan) -> tuple[Any, ImageSet]:

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from study.environment import Environment
 from study.errors import StudyError
 from study.log import logger
 from study.workers.device import DIED, LOST, Failure, device, guarded, start
-from study.workers.placement import device_kind, executor, local_devices
+from study.workers.placement import device_kind, local_devices
 from study.workers.processes import on_workers
 
 log = logger("workers")
@@ -24,7 +25,7 @@ def devices() -> list[str]:
 
     The default is every visible GPU, else every core that this process may use.
     """
-    if executor() == "ray":
+    if Environment.read().executor == "ray":
         from study.workers import ray
 
         return ray.devices()
@@ -72,7 +73,7 @@ def run_jobs(
     """
     if not jobs:
         return
-    if executor() == "ray":
+    if Environment.read().executor == "ray":
         from study.workers import ray
 
         yield from ray.run_jobs(function, jobs, names, on_cpu=on_cpu)

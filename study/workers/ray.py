@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing.spawn
-import os
 import pickle
 import platform
 import signal
@@ -22,9 +21,10 @@ from textwrap import shorten
 from typing import Any
 
 from interpretability.errors import InputError
+from study.environment import Environment, set_unless_given, variables_of_worker
 from study.errors import StudyError
 from study.log import logger
-from study.workers import device, placement
+from study.workers import device
 from study.workers.device import Failure
 
 log = logger("cluster")
@@ -41,7 +41,6 @@ _PACKAGES = (
     "dreamsim", "lpips", "numba", "numpy", "pandas", "pillow", "piq", "pyarrow", "safetensors", "scipy", "timm", "torch",
     "torchvision",
 )  # fmt: skip
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OMP_WAIT_POLICY")
 
 
 def _connected() -> Any:
@@ -55,7 +54,7 @@ def _connected() -> Any:
         ) from None
     if ray.is_initialized():
         return ray
-    address = os.environ.get("RAY_ADDRESS", "")
+    address = Environment.read().ray_address
     if not address:
         raise StudyError(
             "MIS_EXECUTOR is ray, but RAY_ADDRESS names no cluster. Set it to HOST:PORT of the head node, or to auto on a "
@@ -70,8 +69,7 @@ def _connected() -> Any:
     if address != "auto":
         _reach(address)
     # read when Ray starts: without a limit a job that needs too much memory would be tried again for ever
-    os.environ.setdefault("RAY_task_oom_retries", str(_RETRIES))
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    set_unless_given({"RAY_task_oom_retries": str(_RETRIES), "RAY_USAGE_STATS_ENABLED": "0"})
     try:
         ray.init(address=address, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RaySystemError) as error:
@@ -98,7 +96,7 @@ def _no_cluster(address: str, error: Exception) -> StudyError:
 
 def _need(ray: Any) -> str:
     """What a job occupies, GPU or CPU, from MIS_DEVICE and what the cluster has."""
-    kind, _ = placement.wanted()
+    kind = Environment.read().device
     gpus = ray.cluster_resources().get("GPU", 0)
     if kind == "cuda" and gpus < 1:
         raise StudyError(
@@ -111,7 +109,7 @@ def _need(ray: Any) -> str:
 def _slots(ray: Any, need: str) -> int:
     """Jobs that can run at the same time: as many as the cluster has GPUs or CPUs now, at most MIS_WORKERS."""
     there = int(ray.cluster_resources().get(need, 0))
-    count = placement.wanted()[1]
+    count = Environment.read().workers
     return there if count is None else min(there, count)
 
 
@@ -140,7 +138,7 @@ def run_jobs(
     with _home() as home:
         try:
             while True:
-                count = placement.wanted()[1]
+                count = Environment.read().workers
                 most = count if count is not None else _AHEAD * max(1, _slots(ray, need))
                 while len(running) < most and (place := next(waiting, None)) is not None:
                     running[task.remote(pickle.dumps((function, jobs[place])), need, home)] = place
@@ -178,11 +176,9 @@ def _cancel(ray: Any, running: list[Any]) -> None:
 
 def _variables(need: str) -> dict[str, str]:
     """Environment of a worker process: the machine knobs of the study, thread limits, and jobs that stay where they are."""
-    taken = {name: value for name, value in os.environ.items() if name.startswith("MIS_") or name in _THREADS}
-    taken.pop("MIS_WORKERS", None)  # for all of the cluster
     # all GPUs of a machine stay visible, so that a kept process can go from one to another
     kept = {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}
-    return taken | kept | {"MIS_EXECUTOR": "local", "MIS_DEVICE": "cuda" if need == "GPU" else "cpu"}
+    return variables_of_worker("cuda" if need == "GPU" else "cpu") | kept
 
 
 @contextlib.contextmanager
@@ -191,7 +187,7 @@ def _home() -> Iterator[dict[str, Any]]:
 
     The marks are files that exist in the repository and in the store while jobs run.
     """
-    folder, store = Path.cwd(), Path(os.environ.get("MIS_STORE") or "data/store").absolute()
+    folder, store = Path.cwd(), Environment.read().store.absolute()
     with contextlib.ExitStack() as stack:
         marks = []
         for place in (folder / ".dvc" / "tmp", store):
@@ -277,8 +273,8 @@ def _device(need: str) -> str:
     import ray
 
     given = ray.get_runtime_context().get_accelerator_ids()["GPU"][0]
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return f"cuda:{visible.split(',').index(given) if visible else given}"
+    visible = Environment.read().visible_gpus
+    return f"cuda:{visible.index(given) if visible else given}"
 
 
 @cache
