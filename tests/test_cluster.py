@@ -21,9 +21,10 @@ from study.errors import ChangedInput, StudyError
 from study.workers import device, placement
 from study.workers import ray as cluster
 from study.workers.device import Failure
-from study.workers.jobs import devices, run_jobs
+from study.workers.jobs import devices
 from study.workers.ray import RAY, _device, _home, version
 from tests.rules import ROOT
+from tests.test_workers import run_jobs
 
 NAMES = [f"job {i}" for i in range(8)]
 MEMORY = 80 * 2**20  # of the object store of a machine, about the least that Ray takes
@@ -266,9 +267,9 @@ def test_a_stage_runs_from_the_command_line(two_machines, tmp_path):
     module = tmp_path / "entry.py"
     module.write_text(
         "from dataclasses import dataclass\nfrom study.workers.jobs import run_jobs\n"
-        "@dataclass\nclass Job:\n    number: int\n"
-        "def double(job):\n    return Job(2 * job.number)\n"
-        "if __name__ == '__main__':\n    print([r.number for _, r in run_jobs(double, [Job(4)], ['a'])])\n"
+        "@dataclass\nclass Job:\n    number: int\n    name: str = 'a'\n    size: float = 1\n"
+        "    def run(self):\n        return Job(2 * self.number)\n"
+        "if __name__ == '__main__':\n    print([r.number for _, r in run_jobs([Job(4)])])\n"
     )
     path = os.pathsep.join([str(ROOT), str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
@@ -354,7 +355,7 @@ def test_a_wrong_address_is_told(monkeypatch, address, words):
 
 def test_local_jobs_do_not_import_ray():
     code = (
-        "import sys; from study.workers.jobs import run_jobs; list(run_jobs(len, [()], ['a'])); "
+        "import sys; from study.workers.jobs import KindJob, run_jobs; list(run_jobs([KindJob()])); "
         "print('ray' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

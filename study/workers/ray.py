@@ -13,7 +13,7 @@ import platform
 import signal
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -25,10 +25,9 @@ from study.environment import Environment, set_unless_given, variables_of_worker
 from study.errors import StudyError
 from study.log import logger
 from study.workers import device
-from study.workers.device import Failure
+from study.workers.device import Failure, Job
 
 log = logger("cluster")
-
 
 RAY = "ray>=2.60,<3"  # as in pyproject.toml
 _RETRIES = 3  # of a job whose process or machine is lost
@@ -38,9 +37,20 @@ _GRACE = 5.0  # seconds in which an interrupted job may remove what it has half 
 _DIED = "its worker process or machine was lost again and again: most likely it needs more memory than there is"
 # what computes and writes the bytes of a study
 _PACKAGES = (
-    "dreamsim", "lpips", "numba", "numpy", "pandas", "pillow", "piq", "pyarrow", "safetensors", "scipy", "timm", "torch",
+    "dreamsim",
+    "lpips",
+    "numba",
+    "numpy",
+    "pandas",
+    "pillow",
+    "piq",
+    "pyarrow",
+    "safetensors",
+    "scipy",
+    "timm",
+    "torch",
     "torchvision",
-)  # fmt: skip
+)
 
 
 def _connected() -> Any:
@@ -120,19 +130,20 @@ def devices() -> list[str]:
     return ["cuda" if need == "GPU" else "cpu"] * max(1, _slots(ray, need))
 
 
-def run_jobs(
-    function: Callable[[Any], Any], jobs: Sequence[Any], names: Sequence[str], *, on_cpu: bool = False
-) -> Iterator[tuple[int, Any]]:
-    """As `workers.run_jobs`: (place of the job, its result or a Failure) as jobs end."""
+def run_jobs(jobs: Sequence[Job[Any]], *, on_cpu: bool = False) -> Iterator[tuple[int, Any]]:
+    """(index of the job, its result or a Failure) as jobs end."""
     ray = _connected()
     need = "CPU" if on_cpu else _need(ray)
     lost = ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError
     lost += (ray.exceptions.ObjectLostError, ray.exceptions.LocalRayletDiedError)
     # worker processes are kept between jobs, also those with a GPU, which Ray would else start anew for each
     make_task = ray.remote(
-        num_cpus=int(need == "CPU"), num_gpus=int(need == "GPU"), max_retries=_RETRIES, max_calls=0,
+        num_cpus=int(need == "CPU"),
+        num_gpus=int(need == "GPU"),
+        max_retries=_RETRIES,
+        max_calls=0,
         runtime_env={"env_vars": _variables(need)},
-    )  # fmt: skip
+    )
     task = make_task(_task())
     waiting, running, quiet = iter(range(len(jobs))), {}, False
     with _home() as home:
@@ -140,8 +151,8 @@ def run_jobs(
             while True:
                 count = Environment.read().workers
                 most = count if count is not None else _AHEAD * max(1, _slots(ray, need))
-                while len(running) < most and (place := next(waiting, None)) is not None:
-                    running[task.remote(pickle.dumps((function, jobs[place])), need, home)] = place
+                while len(running) < most and (index := next(waiting, None)) is not None:
+                    running[task.remote(pickle.dumps(jobs[index]), need, home)] = index
                 if not running:
                     return
                 done, _ = ray.wait(list(running), timeout=_PATIENCE)
@@ -149,18 +160,18 @@ def run_jobs(
                     quiet = True
                     log.warning("no machine with a %s is left in the cluster: %d jobs wait for one", need, len(running))
                 for ref in done:
-                    quiet, place = False, running.pop(ref)
+                    quiet, index = False, running.pop(ref)
                     try:
                         kind, content = pickle.loads(ray.get(ref))
                     except lost as error:
                         # the rest of what Ray says fills a screen
-                        log.warning("%s was given up: %s", names[place], shorten(str(error), 300))
+                        log.warning("%s was given up: %s", jobs[index].name, shorten(str(error), 300))
                         kind, content = "done", Failure(_DIED)
                     if kind == "stop":
                         raise content
                     if kind == "unfit":
                         raise StudyError(content)
-                    yield place, content
+                    yield index, content
         finally:
             _cancel(ray, list(running))
 
@@ -190,15 +201,17 @@ def _home() -> Iterator[dict[str, Any]]:
     folder, store = Path.cwd(), Environment.read().store.absolute()
     with contextlib.ExitStack() as stack:
         marks = []
-        for place in (folder / ".dvc" / "tmp", store):
-            place.mkdir(parents=True, exist_ok=True)
-            marks.append(stack.enter_context(tempfile.NamedTemporaryFile(dir=place, prefix=".cluster.")).name)
+        for marked in (folder / ".dvc" / "tmp", store):
+            marked.mkdir(parents=True, exist_ok=True)
+            marks.append(stack.enter_context(tempfile.NamedTemporaryFile(dir=marked, prefix=".cluster.")).name)
         main = multiprocessing.spawn.get_preparation_data("worker")
         yield {
-            "folder": str(folder), "marks": marks, "python": platform.python_version(),
+            "folder": str(folder),
+            "marks": marks,
+            "python": platform.python_version(),
             "packages": {name: version(name) for name in _PACKAGES},
             "main": {name: value for name, value in main.items() if name.startswith("init_main_")},
-        }  # fmt: skip
+        }
 
 
 def _task() -> Callable[[bytes, str, dict[str, Any]], bytes]:
@@ -226,13 +239,13 @@ def _task() -> Callable[[bytes, str, dict[str, Any]], bytes]:
                         f"repository at {home['folder']} and the work store (MIS_STORE) at the same paths, for example over "
                         "NFS, and with file locks"
                     )
-            found = {}
+            here = {}
             for name in home["packages"]:
                 try:
-                    found[name] = version(name)
+                    here[name] = version(name)
                 except PackageNotFoundError:
-                    found[name] = "none"
-            other = [f"{name} {found[name]} instead of {v}" for name, v in home["packages"].items() if found[name] != v]
+                    here[name] = "none"
+            other = [f"{name} {here[name]} instead of {v}" for name, v in home["packages"].items() if here[name] != v]
             if platform.python_version_tuple()[:2] != tuple(home["python"].split(".")[:2]):
                 other.insert(0, f"Python {platform.python_version()} instead of {home['python']}")
             if other:
@@ -242,23 +255,23 @@ def _task() -> Callable[[bytes, str, dict[str, Any]], bytes]:
                 )
             sys.path.insert(0, home["folder"])
         os.chdir(home["folder"])
-        from study.workers import ray as here
+        from study.workers.ray import perform
 
-        return here.perform(payload, need, home["main"])
+        return perform(payload, need, home["main"])
 
     return task
 
 
-def perform(payload: bytes, need: str, main: dict[str, Any]) -> bytes:
-    """Do a job in a worker process of Ray: ("done", result or Failure), or ("stop", what ends the stage)."""
+def perform(payload: bytes, need: str, main: Mapping[str, Any]) -> bytes:
+    """What a job comes to in a worker process of Ray: ("done", result or Failure), or ("stop", what ends the stage)."""
     # functions and classes of the entry point are found in __main__, as in a process of multiprocessing
-    multiprocessing.spawn.prepare(main)
+    multiprocessing.spawn.prepare(dict(main))
     # Ray interrupts a job with it; a cluster that was started in the background has inherited it as ignored
     signal.signal(signal.SIGINT, signal.default_int_handler)
     device.start(_device(need), beside=_beside(need))
-    function, job = pickle.loads(payload)
+    job = pickle.loads(payload)
     try:
-        return pickle.dumps(("done", device.guarded(function, job)))
+        return pickle.dumps(("done", device.outcome(job)))
     except (InputError, OSError) as error:
         return pickle.dumps(("stop", error))
     finally:
@@ -272,9 +285,9 @@ def _device(need: str) -> str:
         return "cpu"
     import ray
 
-    given = ray.get_runtime_context().get_accelerator_ids()["GPU"][0]
+    number = ray.get_runtime_context().get_accelerator_ids()["GPU"][0]
     visible = Environment.read().visible_gpus
-    return f"cuda:{visible.index(given) if visible else given}"
+    return f"cuda:{visible.index(number) if visible else number}"
 
 
 @cache
