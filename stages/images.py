@@ -17,7 +17,7 @@ import numpy as np
 from interpretability.tasks import rules
 from study.command import run
 from study.files.tables import fresh_folder, write_csv, write_json, write_parquet
-from study.images.finding import draw, read
+from study.images.finding import draw_scenes, read_images
 from study.log import logger
 from study.params.whole import load_params
 
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     params = load_params(args.params)
     out = fresh_folder(args.out)
-    manifest, rejected = draw(params, out) if params.images.source == "generated" else read(params, out)
+    manifest, rejected = (draw_scenes if params.images.source == "generated" else read_images)(params, out)
     conditions = params.tasks.conditions if params.tasks.source == "rebuilt" else ()
     warning = rules.check_images(len(manifest), params.tasks.n_tasks, params.tasks.n_explanations, conditions)
     if warning:

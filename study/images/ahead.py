@@ -13,7 +13,7 @@ from study.environment import Environment
 from study.images.manifest import ImageSet
 from study.workers.placement import workers_here
 
-_AHEAD_PICTURES = 8  # for each thread
+_AHEAD = 8  # images for each thread
 
 
 def decoders(device: str) -> int:
@@ -28,12 +28,12 @@ def decoders(device: str) -> int:
 
 
 class Ahead:
-    """Pictures by row, those that were announced decoded by threads before they are asked for."""
+    """Images by row, those that were announced decoded by threads before they are asked for."""
 
     def __init__(self, images: ImageSet, threads: int = 0) -> None:
         self.images = images
         self._pool = ThreadPoolExecutor(threads, "decode") if threads else None
-        self._room = _AHEAD_PICTURES * threads
+        self._room = _AHEAD * threads
         self._announced: deque[int] = deque()
         self._decoded: dict[int, Future[NDArray[np.uint8]]] = {}
 
