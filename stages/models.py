@@ -8,20 +8,20 @@ Run     dvc repro models
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from study.command import run
 from study.errors import StudyError
 from study.files.tables import fresh_folder, write_csv
-from study.log import Progress, logger
-from study.networks.resolving import Job, resolve
-from study.networks.roster import RESOLVED, read_roster
+from study.log import logger
+from study.networks.resolving import ResolveJob
+from study.networks.roster import RESOLVED, read_roster, rows_of
 from study.params.whole import load_params
 from study.workers.device import Failure
-from study.workers.jobs import run_jobs
+from study.workers.jobs import log_failure, run_all
 
 log = logger("models")
 
@@ -40,19 +40,14 @@ def main(argv: list[str] | None = None) -> None:
         raise StudyError(f"{args.roster}: weights `trained` needs images.source generated; name a file, hub or none")
     out = fresh_folder(args.out)
     (out / "weights").mkdir()
-    jobs: list[Job] = [(row, params, args.images, args.code, out) for row in roster.to_dict("records")]
-    progress = Progress(log, len(jobs), "networks")
-    resolved: dict[int, list[dict[str, Any]]] = {}
-    failures = []
-    for place, result in run_jobs(resolve, jobs, list(roster["name"])):
-        if isinstance(result, Failure):
-            reason = result.reason.removeprefix(f"{roster['name'][place]}: ")
-            log.warning("%s failed: %s", roster["name"][place], reason)
-            failures.append({"model": roster["name"][place], "stage": "models", "reason": reason})
-        else:
-            resolved[place] = result
-        progress.step(note=roster["name"][place])
-    rows = [row for place in sorted(resolved) for row in resolved[place]]
+    jobs = [ResolveJob(row, params, args.images, args.code, out) for row in rows_of(roster)]
+    results = run_all(jobs, "networks", log, each=partial(log_failure, log))
+    rows = [row for result in results if not isinstance(result, Failure) for row in result]
+    failures = [
+        {"model": job.name, "stage": "models", "reason": result.reason_without(job.name)}
+        for job, result in zip(jobs, results, strict=True)
+        if isinstance(result, Failure)
+    ]
     write_csv(out / "roster.csv", pd.DataFrame(rows, columns=RESOLVED))
     write_csv(
         out / "failures.csv",

@@ -17,8 +17,8 @@ from interpretability.errors import InputError
 from interpretability.files import sha256_file
 from interpretability.weights import load_state
 from study.networks import building, roster
-from study.networks.building import load_directions, load_network
-from study.networks.roster import parse_directions, read_roster
+from study.networks.building import load_directions, load_network, parse_directions
+from study.networks.roster import read_roster
 from study.params.whole import load_params
 from tests.conftest import NETWORK_CODE, PREPROCESSING
 from tests.rules import ROOT

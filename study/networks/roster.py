@@ -5,22 +5,42 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict, cast
 
 import numpy as np
 import pandas as pd
 
 from study.errors import StudyError
 from study.files.tables import read_csv
-from study.networks.building import given_file
 
-COLUMNS = [
-    "name", "constructor", "kwargs", "weights", "sha256", "preprocessing", "role", "series", "step", "top1", "directions",
-    "taps", "licence", "family",
-]  # fmt: skip
-RESOLVED = [*COLUMNS, "last", "n_params", "input_size"]
+
+class RosterRow(TypedDict):
+    """A row of a roster: a network, or a computed control. Numbers that are missing are NaN, or "" in a row being made.
+
+    The last three columns are those that the stage `models` adds.
+    """
+
+    name: str
+    constructor: str
+    kwargs: str
+    weights: str
+    sha256: str
+    preprocessing: str
+    role: str
+    series: str
+    step: float | str
+    top1: float | str
+    directions: str
+    taps: str
+    licence: str
+    family: str
+    last: NotRequired[float]
+    n_params: NotRequired[float]
+    input_size: NotRequired[float | str]
+
+
+RESOLVED = list(RosterRow.__annotations__)
+COLUMNS = [name for name in RESOLVED if name not in ("last", "n_params", "input_size")]
 NUMBERS = ("step", "top1", "last", "n_params", "input_size")
 TAPS = ("imi",)  # sets of rules in interpretability/networks/taps.py
 ROLES = ("study", "similarity", "control")
@@ -78,19 +98,25 @@ def read_roster(path: str | os.PathLike[str]) -> pd.DataFrame:
     return frame
 
 
-def is_planted(row: Mapping[str, Any]) -> bool:
+def rows_of(roster: pd.DataFrame) -> list[RosterRow]:
+    """The rows of a roster in their order."""
+    return cast(list[RosterRow], roster.to_dict("records"))
+
+
+def is_planted(row: RosterRow) -> bool:
     """Whether a roster row is a computed control rather than a network."""
     return str(row["constructor"]).startswith("control:")
 
 
-def base(row: Mapping[str, Any]) -> str:
+def base_network(row: RosterRow) -> str:
     """Name of the network behind a permuted control; empty for any other."""
     return str(json.loads(row["kwargs"] or "{}").get("of", ""))
 
 
-def family(row: Mapping[str, Any]) -> str:
-    """Networks of one family are no independent draws: the roster's word, else the module of timm or torchvision that
-    builds the network (resnet, vision_transformer), else its constructor."""
+def family(row: RosterRow) -> str:
+    """The roster's word for the family of a network, else the module of timm or torchvision that builds it (resnet,
+    vision_transformer), else its constructor. Networks of one family are no independent draws.
+    """
     import timm
     import torchvision
 
@@ -106,11 +132,3 @@ def family(row: Mapping[str, Any]) -> str:
     else:
         return text
     return str(builder.__module__).rpartition(".")[2]
-
-
-def parse_directions(text: str) -> tuple[str, Path]:
-    """Layer and matrix file of a `directions` entry LAYER=FILE.npy."""
-    layer, mark, name = text.partition("=")
-    if not mark or not layer or not name.endswith(".npy"):
-        raise StudyError(f"directions is {text!r}, it must read LAYER=FILE.npy")
-    return layer, given_file(name)

@@ -62,6 +62,10 @@ class Failure:
 
     reason: str
 
+    def reason_without(self, name: str) -> str:
+        """The reason for a place that names the job already."""
+        return self.reason.removeprefix(f"{name}: ")
+
 
 def device() -> str:
     """Device of this worker process."""

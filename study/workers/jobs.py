@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from study.environment import Environment
 from study.errors import StudyError
@@ -103,6 +103,17 @@ def run_all_or_stop(
             each(job, result)
 
     return cast(list[Result], run_all(jobs, what, log, probe=probe, on_cpu=on_cpu, each=stop))
+
+
+class Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+def log_failure(log: logging.Logger, job: Named, result: object) -> None:
+    """Tell of a job that failed, as it ends; for `each` of `run_all`."""
+    if isinstance(result, Failure):
+        log.warning("%s failed: %s", job.name, result.reason_without(job.name))
 
 
 def ask_worker(job: Job[Result]) -> Result | Failure:
