@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -21,14 +20,14 @@ from interpretability.schema import FACTS
 from study.command import run
 from study.errors import StudyError
 from study.extraction import forecast
-from study.extraction.extract import all
-from study.extraction.job import Job
+from study.extraction.extract import extract_all
+from study.extraction.job import Extraction, LayerRow
 from study.files.tables import copy_notes, fresh_folder, write_csv, write_json, write_parquet
 from study.images.manifest import check_unchanged, open_images
-from study.log import Progress, logger
+from study.log import logger
 from study.networks import roster as networks
 from study.networks import unit_lists
-from study.networks.roster import is_planted, read_roster
+from study.networks.roster import RosterRow, is_planted, read_roster, rows_of
 from study.params.whole import load_params
 from study.workers.device import Failure
 
@@ -57,39 +56,34 @@ def main(argv: list[str] | None = None) -> None:
     images = open_images(args.images, params.images.root)
     check_unchanged(images)
 
-    def job(row: dict[str, Any], base: Sequence[dict[str, Any]] = ()) -> Job:
+    def extraction(row: RosterRow, base: Sequence[LayerRow] = ()) -> Extraction:
         own = tuple(unit for unit in listed if unit[0] == row["name"])
-        return Job(row, params, args.images, args.models, args.code, args.out, tuple(base), own)
+        return Extraction(row, params, args.images, args.models, args.code, args.out, tuple(base), own)
 
     if args.plan:
-        print(forecast.forecast([job(row) for row in roster.to_dict("records") if not is_planted(row)], images))
+        print(forecast.forecast([extraction(row) for row in rows_of(roster) if not is_planted(row)], images))
         return
     out = fresh_folder(args.out)
     (out / "kept").mkdir()
     # a permuted control starts from the finished extremes of its network, so it goes second
     permuted = roster["constructor"] == "control:permuted"
-    layers, labels, failures, kinds, pieces, timings = [], [], [], set(), {}, []
-    progress = Progress(log, len(roster), "networks")
+    layers, labels, failures, kinds, pieces, timings = [], [], [], set(), {}, {}
     for part in (roster[~permuted], roster[permuted]):
-        jobs = [
-            job(row, [each for each in layers if each["model"] == networks.base(row)])
-            for row in part.to_dict("records")
+        extractions = [
+            extraction(row, [layer for layer in layers if layer["model"] == networks.base_network(row)])
+            for row in rows_of(part)
         ]
-        for each, result in all(jobs, images):
-            name = each.row["name"]
+        for name, result in extract_all(extractions, images):
             if isinstance(result, Failure):
-                reason = result.reason.removeprefix(f"{name}: ")
-                log.warning("%s failed: %s", name, reason)
-                failures.append({"model": name, "stage": "activations", "reason": reason})
+                failures.append({"model": name, "stage": "activations", "reason": result.reason_without(name)})
             else:
                 layers += result["layers"]
                 labels += result["labels"]
                 kinds.add(result["device"])
-                timings.append({"name": name, **result["timing"]})
+                timings[name] = result["timing"]
                 if result["pieces"] > 1:
                     pieces[name] = result["pieces"]
-            progress.step(note=name)
-    log.info("%s", forecast.summary(timings, len(images)))
+    log.info("%s", forecast.timing_table(timings, len(images)))
     order = {name: place for place, name in enumerate(roster["name"])}
     table = pd.DataFrame(layers, columns=["model", "layer", *FACTS, "offset"])
     table = table.sort_values(

@@ -443,13 +443,13 @@ def test_a_pass_whose_worker_dies_runs_again_network_by_network(drawn_study, mon
     three(drawn_study)
     jobs = []
 
-    def ran(function, waiting, names):
-        jobs.append([[job.row["name"] for job in part] for part in waiting])
-        for place, part in enumerate(waiting):
-            dies = any(job.row["name"] == "large" for job in part)
-            yield place, Failure("its worker process died") if dies else function(part)
+    def ran(passes, what, log, each):
+        jobs.append([[one.name for one in job.extractions] for job in passes])
+        for job in passes:
+            dies = any(one.name == "large" for one in job.extractions)
+            each(job, Failure("its worker process died") if dies else job.run())
 
-    monkeypatch.setattr(extract, "run_jobs", ran)
+    monkeypatch.setattr(extract, "run_all", ran)
     monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "3")
     out = drawn_study.run_activations()
     assert jobs[:2] == [[["net", "other", "large"]], [["net"], ["other"], ["large"]]]
@@ -479,15 +479,15 @@ def test_a_network_that_lacks_memory_beside_others_runs_again_alone(drawn_study,
 
 
 def test_passes_keep_views_together_and_workers_busy(monkeypatch):
-    assert grouping.grouped(list("abacb"), 2) == [[0, 2], [1, 4], [3]]
-    assert grouping.grouped([], 2) == []
+    assert grouping.grouped_by_view(list("abacb"), 2) == [[0, 2], [1, 4], [3]]
+    assert grouping.grouped_by_view([], 2) == []
     monkeypatch.setenv("MIS_WORKERS", "3")
-    assert grouping.networks_a_pass(10) == 1
+    assert grouping.networks_per_pass(10) == 1
     monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "8")
-    assert [grouping.networks_a_pass(n) for n in (1, 3, 10, 100)] == [1, 1, 4, 8]
+    assert [grouping.networks_per_pass(n) for n in (1, 3, 10, 100)] == [1, 1, 4, 8]
     monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "0")
     with pytest.raises(InputError, match="MIS_NETWORKS_PER_PASS is '0'"):
-        grouping.networks_a_pass(3)
+        grouping.networks_per_pass(3)
 
 
 # --------------------------------------------------------------------------- what is computed again

@@ -22,7 +22,7 @@ from study.errors import StudyError
 from study.extraction import counting
 from study.files.tables import write_csv
 from study.log import logger
-from study.networks.roster import read_roster
+from study.networks.roster import read_roster, rows_of
 from study.params.whole import load_params
 from study.workers.device import Failure
 
@@ -43,8 +43,8 @@ def main(argv: list[str] | None = None) -> None:
     path = args.roster or Path(params.models.roster)
     roster = read_roster(path)
     roster = roster[~roster["constructor"].str.startswith("control:")]
-    jobs = [counting.Job(row, params.units, args.code) for row in roster.to_dict("records")]
-    rows = [row for job, found in zip(jobs, counting.count_all(jobs), strict=True) for row in _rows(job, found)]
+    jobs = [counting.CountJob(row, params.units, args.code) for row in rows_of(roster)]
+    rows = [row for job, found in zip(jobs, counting.count_networks(jobs), strict=True) for row in _rows(job, found)]
     table = pd.DataFrame(rows, columns=COLUMNS)
     table = table.astype(dict.fromkeys(["input_size", "n_params", "n_layers", "n_units"], "Int64"))
     for row in table[table["reason"] != ""].to_dict("records"):
@@ -61,11 +61,11 @@ def main(argv: list[str] | None = None) -> None:
         )
 
 
-def _rows(job: counting.Job, found: dict[str, Any] | Failure) -> list[dict[str, Any]]:
+def _rows(job: counting.CountJob, found: counting.NetworkCount | Failure) -> list[dict[str, Any]]:
     """Rows of one network: one a layer type."""
-    name = job.row["name"]
+    name = job.name
     if isinstance(found, Failure):
-        return [{"model": name, "reason": found.reason.removeprefix(f"{name}: ")}]
+        return [{"model": name, "reason": found.reason_without(name)}]
     facts = {"model": name, "reason": "", **{each: found[each] for each in ("input_size", "n_params")}}
     return [dict(facts, layer_type=kind, n_layers=layers, n_units=units) for kind, layers, units in found["layers"]]
 
