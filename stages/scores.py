@@ -21,7 +21,15 @@ from study.log import logger
 from study.networks.roster import read_roster
 from study.params.whole import load_params
 from study.solving import embeddings, opening, pairs
-from study.solving.margins import Job, compared, shares, solve_all, used_images, work_of, write
+from study.solving.margins import (
+    MarginJob,
+    compared_networks,
+    cost_of,
+    solved_blocks,
+    units_by_job,
+    used_images,
+    write_margins,
+)
 
 log = logger("scores")
 
@@ -39,9 +47,9 @@ def main(argv: list[str] | None = None) -> None:
         raise StudyError(f"{args.tasks} was built from other pictures than {args.images} holds; run `dvc repro`")
     plan = opening.SimilarityPlan.from_params(args.backend, params, args.images, args.models, args.code)
     roster = read_roster(args.models / "roster.csv")["name"]
-    similarity, store = opening.opened(plan)[0], WorkStore.open()
+    similarity, store = opening.similarity_and_images(plan)[0], WorkStore.open()
     if not similarity.embeds and params.scores.feature_models:
-        roster = compared(args.models, params.scores.feature_models)
+        roster = compared_networks(args.models, params.scores.feature_models)
     paths = {name: args.tasks / f"{name}.npy" for name in roster if (args.tasks / f"{name}.npy").is_file()}
     if not paths:
         raise StudyError(
@@ -51,23 +59,27 @@ def main(argv: list[str] | None = None) -> None:
     used = used_images(list(paths.values()))
     n_tasks = sum(int(np.prod(np.load(path, mmap_mode="r").shape[:2])) for path in paths.values())
     prepared = (
-        embeddings.embeddings(plan, store, used) if similarity.embeds else pairs.pair_table(plan, store, used, n_tasks)
+        embeddings.embedded_images(plan, store, used)
+        if similarity.embeds
+        else pairs.pair_table(plan, store, used, n_tasks)
     )
     ingredients = (
         embeddings.embedding_ingredients(plan) | plan.aggregation() | (prepared.ingredients if prepared else {})
     )
     common = store, ingredients, summary["n_explanations"], params.scores.near_duplicate, prepared
     jobs = [
-        Job(plan, path, units, block, *common)
+        MarginJob(plan, path, units, block, *common)
         for path in paths.values()
-        for units, block in shares(np.load(path, mmap_mode="r"), prepared is not None)
+        for units, block in units_by_job(np.load(path, mmap_mode="r"), prepared is not None)
     ]
     # comparing rows or looking up pairs is arithmetic of numpy and numba
-    found = solve_all(args.backend, jobs, probe=prepared is not None, on_cpu=prepared is not None)
-    solved = {name: [block for job, blocks in zip(jobs, found, strict=True) if job.tasks == path for block in blocks]
-              for name, path in paths.items()}  # fmt: skip
-    write(args.out, solved, args.tasks)
-    cost = work_of(
+    results = solved_blocks(args.backend, jobs, probe=prepared is not None, on_cpu=prepared is not None)
+    solved = {
+        name: [block for job, blocks in zip(jobs, results, strict=True) if job.tasks == path for block in blocks]
+        for name, path in paths.items()
+    }
+    write_margins(args.out, solved, args.tasks)
+    cost = cost_of(
         jobs, len(used) if prepared is None or prepared.images is not None else len(open_images(args.images))
     )
     write_json(args.cost, {**cost, "n_forwards": cost["n_forwards"] if similarity.runs_network else 0})

@@ -23,7 +23,7 @@ from study.log import logger
 from study.params.whole import load_params
 from study.solving import embeddings as embedding
 from study.solving import feature_maps, opening
-from study.solving.other_settings import COLUMNS, empty, kept_histograms, units
+from study.solving.other_settings import COLUMNS, drawn_units, kept_histograms, no_settings
 
 log = logger("sensitivity")
 
@@ -47,15 +47,15 @@ def main(argv: list[str] | None = None) -> None:
     store, rows = WorkStore.open(), []
     for backend in params.scores.backends if params.sensitivity.models else ():
         plan = opening.SimilarityPlan.from_params(backend, params, args.images, args.models, args.code)
-        found = embedding.embeddings(plan, store)
-        embeddings = found.open() if found else None
-        similarity, _ = opening.opened(plan)
+        prepared = embedding.embedded_images(plan, store)
+        embeddings = prepared.open() if prepared else None
+        similarity, _ = opening.similarity_and_images(plan)
 
         def margins(built: np.ndarray, k: int, similarity=similarity, embeddings=embeddings) -> np.ndarray:  # noqa: ANN001
             return similarity.margins(built, k, embeddings)
 
         for model in params.sensitivity.models:
-            top, bottom, keys = units(model, layers[layers["model"] == model], args.activations, params)
+            top, bottom, keys = drawn_units(model, layers[layers["model"] == model], args.activations, params)
             table = other_settings.settings(
                 top, bottom, keys, margins, n_tasks=params.tasks.n_tasks, n_explanations=params.tasks.n_explanations,
                 other_n_tasks=params.sensitivity.n_tasks, other_n_explanations=params.sensitivity.n_explanations,
@@ -63,8 +63,8 @@ def main(argv: list[str] | None = None) -> None:
             )  # fmt: skip
             rows.append(table.assign(model=model, backend=backend))
             log.info("%s with %s: %d settings of %d units", model, backend, len(table), len(keys))
-    write_parquet(out / "settings.parquet", pd.concat(rows)[COLUMNS] if rows else empty())
-    write_parquet(out / "maps.parquet", feature_maps.map_table(params, args.images, args.models, args.code))
+    write_parquet(out / "settings.parquet", pd.concat(rows)[COLUMNS] if rows else no_settings())
+    write_parquet(out / "maps.parquet", feature_maps.feature_map_table(params, args.images, args.models, args.code))
     write_parquet(out / "histograms.parquet", kept_histograms(args.activations, params))
 
 

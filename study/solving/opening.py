@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,11 +17,15 @@ from study.errors import StudyError
 from study.images.ahead import Ahead, decoders
 from study.images.manifest import ImageSet, open_images
 from study.networks.building import load_network
-from study.networks.roster import read_roster
+from study.networks.roster import read_roster, rows_of
 from study.params.scores import Scores
 from study.params.whole import Params
 from study.workers.device import device, when_moved
 from study.workers.placement import workers_here
+
+if TYPE_CHECKING:
+    from interpretability.networks.network import Network
+    from interpretability.similarity.base import Similarity
 
 _CACHE_GB = 4.0  # memory for kept features of all workers together
 _CACHE_SHARE = 0.25  # of the memory of a GPU
@@ -39,16 +43,16 @@ class SimilarityPlan:
     seed: int
     scores: Scores
 
-    def open(self, source: Ahead, *, check: bool = True) -> Any:
-        """The `Similarity` of these pictures, on the device of this process; `check` compares it with its package."""
+    def open(self, source: Ahead, *, check: bool = True) -> Similarity:
+        """The similarity of these images, on the device of this process; `check` compares it with its package."""
         from interpretability.similarity import registry
         from interpretability.similarity.base import Context
 
         images = source.images
 
-        def network(name: str) -> Any:
+        def network(name: str) -> Network:
             roster = read_roster(self.models / "roster.csv")
-            rows = roster[roster["name"] == name].to_dict("records")
+            rows = rows_of(roster[roster["name"] == name])
             if not rows:
                 known = ", ".join(roster["name"][~roster["constructor"].str.startswith("control:")])
                 raise StudyError(
@@ -58,14 +62,21 @@ class SimilarityPlan:
             return load_network(rows[0], self.models, self.code, self.seed)
 
         context = Context(
-            seed=self.seed, pixels=source.pixels, digests=lambda: images.manifest["digest"].tolist(),
-            factors=lambda: images.factors, network=network, device=device(),
-            encoder_model=self.scores.encoder.model, encoder_layer=self.scores.encoder.layer,
+            seed=self.seed,
+            pixels=source.pixels,
+            digests=lambda: images.manifest["digest"].tolist(),
+            factors=lambda: images.factors,
+            network=network,
+            device=device(),
+            encoder_model=self.scores.encoder.model,
+            encoder_layer=self.scores.encoder.layer,
             weights=lambda file: weights.load(file.names, file.url, file.sha256),
-            aggregation=self.scores.aggregation, softmax_temperature=self.scores.softmax_temperature,
-            feature_size=self.scores.feature_size, dreamsim_view=self.scores.dreamsim.view,
+            aggregation=self.scores.aggregation,
+            softmax_temperature=self.scores.softmax_temperature,
+            feature_size=self.scores.feature_size,
+            dreamsim_view=self.scores.dreamsim.view,
             cache_bytes=cache_bytes(),
-        )  # fmt: skip
+        )
         return registry.create(self.name, context, check=check)
 
     @classmethod
@@ -74,10 +85,8 @@ class SimilarityPlan:
 
     def aggregation(self) -> dict[str, Any]:
         """What of the aggregation determines margins, for the work store."""
-        chosen = {"aggregation": self.scores.aggregation}
-        if self.scores.aggregation == "softmax":
-            chosen["softmax_temperature"] = self.scores.softmax_temperature
-        return chosen
+        temperature = {"softmax_temperature": self.scores.softmax_temperature}
+        return {"aggregation": self.scores.aggregation, **(temperature if self.scores.aggregation == "softmax" else {})}
 
 
 def cache_bytes() -> int:
@@ -92,32 +101,32 @@ def cache_bytes() -> int:
     return int((_CACHE_GB if total is None else total) * 2**30 / workers_here())
 
 
-def opened(plan: SimilarityPlan) -> tuple[Any, ImageSet]:
-    """The similarity of a plan and its pictures, once a process and device."""
-    return _opened(plan, device()), images_of(plan).images
+def similarity_and_images(plan: SimilarityPlan) -> tuple[Similarity, ImageSet]:
+    """The similarity of a plan and its images, once a process and device."""
+    return _similarity(plan, device()), images_ahead(plan).images
 
 
 @cache
-def _opened(plan: SimilarityPlan, place: str) -> Any:
-    return plan.open(images_of(plan))
+def _similarity(plan: SimilarityPlan, device: str) -> Similarity:
+    return plan.open(images_ahead(plan))
 
 
-when_moved(_opened.cache_clear)
+when_moved(_similarity.cache_clear)
 
 
 @cache
-def judge(plan: SimilarityPlan) -> Any:
+def unchecked_similarity(plan: SimilarityPlan) -> Similarity:
     """The similarity of a plan, to compare rows or look up pairs that are at hand: not tried out, so no network is loaded."""
-    return plan.open(images_of(plan), check=False)
+    return plan.open(images_ahead(plan), check=False)
 
 
 @cache
-def images_of(plan: SimilarityPlan) -> Ahead:
-    """The pictures of a plan, once a process."""
+def images_ahead(plan: SimilarityPlan) -> Ahead:
+    """The images of a plan, once a process."""
     return Ahead(open_images(plan.images, plan.root, quick=True), decoders(device()))
 
 
 @cache
-def duplicates(plan: SimilarityPlan) -> NDArray[np.int64]:
-    """For each picture a number that exact copies share."""
-    return pd.factorize(opened(plan)[1].manifest["digest"])[0]
+def copy_numbers(plan: SimilarityPlan) -> NDArray[np.int64]:
+    """For each image a number that exact copies share."""
+    return pd.factorize(images_ahead(plan).images.manifest["digest"])[0]

@@ -14,17 +14,10 @@ from interpretability.randomness import generator
 from interpretability.tasks import rules
 from study.params.whole import Params
 
-COLUMNS = [
-    "model",
-    "backend",
-    "setting",
-    "value",
-    "mis_mean",
-    "mis_se",
-    "spearman",
-    "mean_abs_diff",
-    "n_units",
-]
+COLUMNS = ["model", "backend", "setting", "value", "mis_mean", "mis_se", "spearman", "mean_abs_diff", "n_units"]
+N_UNITS = 15  # IMI, figure 16
+_HISTOGRAM = ["model", "layer", "unit", *histograms.COLUMNS]
+_KINDS = {"model": str, "layer": str, "unit": np.int64, "n_peaks": np.int64}
 
 
 def kept_histograms(activations: Path, params: Params) -> pd.DataFrame:
@@ -37,23 +30,19 @@ def kept_histograms(activations: Path, params: Params) -> pd.DataFrame:
         draw = generator(params.seed, "activation histograms", path.stem)
         chosen = np.sort(draw.choice(len(owners), min(N_UNITS, len(owners)), replace=False))
         values = columns.take(chosen, columns=["values"])["values"].to_pylist()
-        for place, column in zip(chosen, values, strict=True):
-            owner = {"model": path.stem, **owners.iloc[place].to_dict()}
+        for row, column in zip(chosen, values, strict=True):
+            owner = {"model": path.stem, **owners.iloc[row].to_dict()}
             parts.append(histograms.activation_histogram(np.array(column)).assign(**owner)[_HISTOGRAM])
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
-N_UNITS = 15  # IMI, figure 16
-_HISTOGRAM = ["model", "layer", "unit", *histograms.COLUMNS]
-_KINDS = {"model": str, "layer": str, "unit": np.int64, "n_peaks": np.int64}
-
-
-def empty() -> pd.DataFrame:
+def no_settings() -> pd.DataFrame:
+    """A table of COLUMNS without rows."""
     kinds = {"model": str, "backend": str, "setting": str, "n_units": np.int64}
     return pd.DataFrame({name: pd.Series(dtype=kinds.get(name, np.float64)) for name in COLUMNS})
 
 
-def units(
+def drawn_units(
     model: str, layers: pd.DataFrame, activations: Path, params: Params
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ranked images of both sides and keys of the drawn units of one network; constant units are left out."""
