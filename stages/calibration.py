@@ -25,7 +25,7 @@ from study.errors import StudyError
 from study.files.tables import fresh_folder, read_parquet, write_json, write_parquet
 from study.log import logger
 from study.params.whole import load_params
-from study.people.fitting import default, fitted, margins_of, scored
+from study.people.fitting import fitted_slope, margins_of, scored_units, unfitted_slope
 
 log = logger("calibration")
 
@@ -38,7 +38,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     params = load_params(args.params)
-    people = scored(read_parquet(args.human / "units.parquet"), args.scores / f"{params.scores.backends[0]}.parquet")
+    people = scored_units(
+        read_parquet(args.human / "units.parquet"), args.scores / f"{params.scores.backends[0]}.parquet"
+    )
     given = params.calibration
     slopes, curves = {}, [pd.DataFrame({"backend": pd.Series(dtype=str), "slope": [], "loss": []})]
     others = [pd.DataFrame(columns=["backend", "split", *calibration.SPLIT_QUANTITIES], dtype="float64")]
@@ -53,9 +55,9 @@ def main(argv: list[str] | None = None) -> None:
         path = args.scores / f"{backend}.parquet"
         if not path.is_file():
             raise StudyError(f"{path}: no such file, but scores.backends names {backend}. Run `dvc repro`.")
-        slopes[backend] = default(backend, given.default_slope)
+        slopes[backend] = unfitted_slope(backend, given.default_slope)
         if len(people):
-            slopes[backend], curve = fitted(backend, path, split, params)
+            slopes[backend], curve = fitted_slope(backend, path, split, params)
             curves.append(curve.assign(backend=backend)[["backend", "slope", "loss"]])
         if len(splits):
             found = calibration.split_results(margins_of(path, people), people, splits, given.objective)

@@ -25,7 +25,7 @@ from study.networks import unit_lists
 from study.networks.roster import read_roster
 from study.params.whole import load_params
 from study.people import recorded_answers
-from study.people.answers_simulated import UNIT, simulate
+from study.people.answers_simulated import UNIT, simulated_answers
 
 log = logger("human")
 
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
         record = recorded_answers.from_table(params.human, args.external)
     answers.append(record.answers.assign(source=source))
     if source == "simulated":
-        for answered, true in simulate(params, args.tasks, args.images, args.roster):
+        for answered, true in simulated_answers(params, args.tasks, args.images, args.roster):
             answers.append(answered.assign(confidence=pd.array([pd.NA] * len(answered), dtype="Int8"), source=source))
             truth.append(true)
     responses = pd.concat(answers, ignore_index=True)

@@ -297,7 +297,9 @@ def test_stage_without_people_takes_the_default_slope_and_says_so(study, tmp_pat
 
 
 def test_default_slope_is_published_for_dreamsim_only():
-    statuses = [fitting.default(name, 6.25)["status"] for name in ("dreamsim", "dreamsim-dino_vitb16", "lpips-alex")]
+    statuses = [
+        fitting.unfitted_slope(name, 6.25)["status"] for name in ("dreamsim", "dreamsim-dino_vitb16", "lpips-alex")
+    ]
     assert statuses == ["published", "published", "not calibrated"]
 
 

@@ -67,8 +67,8 @@ def export(args: argparse.Namespace) -> None:
     units, shown, sessions = [], [], []
     for model in asking.chosen_models(args.models, args.data / "models/roster.csv"):
         table = asking.candidates(model, margins, slope["slope"], params, annotated)
-        found = asking.ask(model, table, args.data / "tasks", design)
-        rows = asking.write_up(found, design, len(shown), len(sessions))
+        found = asking.questions_about(model, table, args.data / "tasks", design)
+        rows = asking.written_rows(found, design, len(shown), len(sessions))
         units, shown, sessions = units + rows.units, shown + rows.questions, sessions + rows.sessions
         parts.append(
             {
@@ -88,7 +88,7 @@ def export(args: argparse.Namespace) -> None:
         questions.write_rows(folder / "questions.json", "questions", shown)
         questions.write_rows(folder / "sessions.json", "sessions", sessions)
         if not args.no_pictures:
-            questions.write_pictures(folder, images, [int(Path(file).stem) for file in files], args.format, args.size)
+            questions.write_images(folder, images, [int(Path(file).stem) for file in files], args.format, args.size)
         questions.write_manifest(folder, manifest(args, params, backend, slope, asked, parts))
     log.info("%s: %d questions about %d units, %d pictures", args.out, len(shown), len(units), len(files))
 

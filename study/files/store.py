@@ -26,7 +26,6 @@ from study.log import logger
 
 log = logger("store")
 
-
 Ingredients = Mapping[str, Any]
 
 
@@ -70,9 +69,9 @@ class WorkStore:
         Two processes that want the same file wait for each other, so the work is done once. The file appears whole
         or not at all.
         """
-        found = self.find(phase, ingredients, suffix)
-        if found is not None:
-            return found
+        stored = self.find(phase, ingredients, suffix)
+        if stored is not None:
+            return stored
         with self.locked(phase, [ingredients], suffix):
             return self.find(phase, ingredients, suffix) or self.write(phase, ingredients, suffix, make)
 
@@ -90,8 +89,8 @@ class WorkStore:
         """Forget a file that nothing needs any more."""
         path = self.path(phase, ingredients, suffix)
         _clear(path)
-        for each in (path.with_name(path.name + ".json"), path):
-            each.unlink(missing_ok=True)
+        for file in (path.with_name(path.name + ".json"), path):
+            file.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def locked(self, phase: str, wanted: Iterable[Ingredients], suffix: str) -> Iterator[None]:
@@ -99,7 +98,7 @@ class WorkStore:
         of the same never wait for each other in a circle.
         """
         with contextlib.ExitStack() as stack:
-            for path in sorted({self.path(phase, each, suffix) for each in wanted}):
+            for path in sorted({self.path(phase, ingredients, suffix) for ingredients in wanted}):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 file = stack.enter_context(open(path.with_name(path.name + ".lock"), "w"))
                 try:

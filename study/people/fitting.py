@@ -20,29 +20,28 @@ from study.params.whole import Params
 
 log = logger("calibration")
 
-
 PUBLISHED = "dreamsim"  # the default slope is the one published for this similarity and its variants
 
 
-def fitted(backend: str, path: Path, split: pd.DataFrame, params: Params) -> tuple[dict[str, Any], pd.DataFrame]:
+def fitted_slope(backend: str, path: Path, split: pd.DataFrame, params: Params) -> tuple[dict[str, Any], pd.DataFrame]:
     """Slope of one backend with its interval, and its loss curve."""
-    given = params.calibration
+    settings = params.calibration
     margins, his = margins_of(path, split), split["his"].to_numpy()
-    fit = calibration.fit_slope(margins, his, given.objective)
+    fit = calibration.fit_slope(margins, his, settings.objective)
     # the same resamples of units for every backend
     draw = generator(params.seed, "calibration interval")
     low, high = calibration.slope_interval(
-        margins, his, given.objective, draw, given.n_bootstrap, params.stats.confidence
+        margins, his, settings.objective, draw, settings.n_bootstrap, params.stats.confidence
     )
     if fit.at_bound:
         log.warning("%s: no slope fits better than the bound %g; margins and answers hardly agree", backend, fit.slope)
-    entry = default(backend, fit.slope) | {"status": "calibrated", "n_units": fit.n_units, "loss": fit.loss}
+    entry = unfitted_slope(backend, fit.slope) | {"status": "calibrated", "n_units": fit.n_units, "loss": fit.loss}
     entry |= {"at_bound": fit.at_bound}
     entry |= {name: end for name, end in (("low", low), ("high", high)) if np.isfinite(end)}
-    return entry, calibration.loss_curve(margins, his, given.objective)
+    return entry, calibration.loss_curve(margins, his, settings.objective)
 
 
-def scored(people: pd.DataFrame, path: Path) -> pd.DataFrame:
+def scored_units(people: pd.DataFrame, path: Path) -> pd.DataFrame:
     """The annotated units that have margins; how many have none is logged."""
     if people.empty or not path.is_file():
         return people
@@ -56,7 +55,7 @@ def scored(people: pd.DataFrame, path: Path) -> pd.DataFrame:
     return kept
 
 
-def default(backend: str, slope: float) -> dict[str, Any]:
+def unfitted_slope(backend: str, slope: float) -> dict[str, Any]:
     """Entry of a backend without fit."""
     status = "published" if backend.startswith(PUBLISHED) else "not calibrated"
     entry = {"slope": slope, "temperature": 1 / slope, "status": status, "n_units": 0, "at_bound": False}
@@ -68,12 +67,12 @@ def margins_of(path: Path, units: pd.DataFrame) -> NDArray[np.float32]:
     wanted = [ds.field(name).isin(units[name].unique().tolist()) for name in ("model", "layer", "unit")]
     table = ds.dataset(path).to_table(columns=[*KEY, "margins"], filter=wanted[0] & wanted[1] & wanted[2])
     rows = table.select(KEY).to_pandas().assign(row=np.arange(len(table)))
-    place = units[KEY].merge(rows, on=KEY, how="left")["row"]
-    if place.isna().any():
-        first = ", ".join(f"{name} {value}" for name, value in units.loc[place.isna(), KEY].iloc[0].items())
+    row_of = units[KEY].merge(rows, on=KEY, how="left")["row"]
+    if row_of.isna().any():
+        first = ", ".join(f"{name} {value}" for name, value in units.loc[row_of.isna(), KEY].iloc[0].items())
         raise StudyError(
-            f"{path} has no margins of {int(place.isna().sum())} annotated units, first: {first}. scores.feature_models must "
+            f"{path} has no margins of {int(row_of.isna().sum())} annotated units, first: {first}. scores.feature_models must "
             "name every annotated network, or none"
         )
     lists = table["margins"].combine_chunks()
-    return lists.flatten().to_numpy().reshape(len(table), -1)[place.to_numpy(dtype=np.int64)]
+    return lists.flatten().to_numpy().reshape(len(table), -1)[row_of.to_numpy(dtype=np.int64)]

@@ -23,14 +23,14 @@ from study.people import imi_tasks
 log = logger("tasks")
 
 
-def read_map(args: argparse.Namespace, params: Params) -> imi_tasks.Mapped:
+def read_map(args: argparse.Namespace, params: Params) -> imi_tasks.MappedUnits:
     """Tasks that people saw. The folder of the map stands for the first part of human.imi.image_map."""
     path = args.image_map / Path(params.human.imi.image_map).relative_to("image_data")
     pictures = read_parquet(args.manifest, ["path"])["path"]
-    return imi_tasks.read_tasks(path, imi_naming.read_names(args.names), pictures, params.tasks.n_tasks)
+    return imi_tasks.read_imi_tasks(path, imi_naming.read_names(args.names), pictures, params.tasks.n_tasks)
 
 
-def mapped_table(seen: imi_tasks.Mapped | None, found: list[pd.DataFrame], models: list[str]) -> pd.DataFrame:
+def mapped_table(seen: imi_tasks.MappedUnits | None, found: list[pd.DataFrame], models: list[str]) -> pd.DataFrame:
     """What became of every unit of the map; logged. Raises StudyError if nothing of it could be used."""
     if seen is None:
         return pd.DataFrame(columns=imi_tasks.STATUS_COLUMNS)
@@ -55,7 +55,7 @@ def build(
     params: Params,
     out: Path,
     n_images: int,
-    seen: imi_tasks.Mapped | None,
+    seen: imi_tasks.MappedUnits | None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Write the tasks of one network; return its constant units, which have none, and its units of the map."""
     from safetensors.numpy import load_file
@@ -85,7 +85,7 @@ def build(
     table, built = pd.concat(tables, ignore_index=True), np.concatenate(arrays)
     status = pd.DataFrame(columns=imi_tasks.STATUS_COLUMNS)
     if seen is not None:
-        found = imi_tasks.resolve(seen.of(model), units[live], params.tasks.conditions)
+        found = imi_tasks.in_study(seen.of(model), units[live], params.tasks.conditions)
         status = found.table
         table, built = _with_mapped(table, built, found, units[live])
     with atomic_path(out / f"{model}.npy") as part, open(part, "wb") as file:
@@ -103,7 +103,7 @@ def build(
 
 
 def _with_mapped(
-    table: pd.DataFrame, built: np.ndarray, seen: imi_tasks.Mapped, units: pd.DataFrame
+    table: pd.DataFrame, built: np.ndarray, seen: imi_tasks.MappedUnits, units: pd.DataFrame
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Rows and tasks with those of the map in place of the rebuilt ones, or behind them where there are none.
 
