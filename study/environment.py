@@ -14,7 +14,8 @@ from study.errors import StudyError
 
 STORE, WEIGHTS = Path("data/store"), Path("data/external/weights")  # where nothing else is named
 # sums are added in one order on every machine; parallel work comes from worker processes alone
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
+_THREADS: tuple[str, ...] = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+ONE_THREAD = dict.fromkeys(_THREADS, "1")
 
 
 @dataclass(frozen=True)

@@ -51,19 +51,18 @@ def _planted(extraction: Extraction) -> NetworkFacts:
         extraction.name,
     )
     constructor, seed = extraction.row["constructor"], params.seed
-    if constructor == "control:planted" and images.factors is None:
+    if constructor == "control:planted":
+        if images.factors is None:
+            raise StudyError(
+                f"{name}: control:planted needs the factors of generated scenes; photographs allow control:chance"
+            )
+        planted = planted_units.planted(images.factors, seed)
+    elif constructor == "control:chance":
+        planted = planted_units.chance(len(images), seed)
+    else:
         raise StudyError(
-            f"{name}: control:planted needs the factors of generated scenes; photographs allow control:chance"
+            f"{name}: constructor {constructor!r} is no control; allowed: control:planted, control:chance, control:permuted"
         )
-    kinds = {
-        "control:planted": lambda: planted_units.planted(images.factors, seed),
-        "control:chance": lambda: planted_units.chance(len(images), seed),
-    }
-    if constructor not in kinds:
-        raise StudyError(
-            f"{name}: constructor {constructor!r} is no control; allowed: {', '.join(kinds)}, control:permuted"
-        )
-    planted = kinds[constructor]()
     keys = np.concatenate([unit_keys(seed, name, layer.layer, np.arange(len(layer.labels))) for layer in planted])
     values = np.concatenate([layer.values for layer in planted], axis=1)
     extremes, moments = selection.Extremes(keys, params.activations.n_extremes), Moments(len(keys))

@@ -230,7 +230,7 @@ def _rates(extractions: Sequence[Extraction], costs: Sequence[NetworkCost], miss
 
 def timing_table(timings: Mapping[str, Timing], n_images: int) -> str:
     """The networks that ran: seconds of their pass, images a second, share of the forward passes."""
-    ran = {name: (t["seconds"], t["forward"]) for name, t in timings.items() if t.get("computed")}
+    ran = {name: (t.get("seconds", 0.0), t.get("forward", 0.0)) for name, t in timings.items() if t.get("computed")}
     lines = [f"{len(timings)} networks and controls, {len(ran)} of them computed now"]
     for name, (seconds, forward) in sorted(ran.items(), key=lambda item: -item[1][0]):
         rate, share = n_images / max(seconds, 1e-9), forward / max(seconds, 1e-9)

@@ -128,23 +128,18 @@ class Running:
 
         seat = self.seat
         with self.clock("forward"):
-            values = self._capture(batch)[: len(rows)]
-            values = values if seat.matrix is None else values @ seat.matrix
+            outputs = self._capture(batch)[: len(rows)]
+            outputs = outputs if seat.matrix is None else outputs @ seat.matrix
         if self._capture.pieces > self.pieces:
             self.pieces = self._capture.pieces
             log.warning("%s: the device ran out of memory; a batch now runs in %d parts", seat.name, self.pieces)
         with self.clock("select"):
             try:
-                if self._on_device:
-                    self.extremes.update(values, rows)
-                    self.moments.update(values)
-                    if seat.kept:  # else the device is not waited for
-                        self.columns[:, rows] = values[:, self._kept].T.cpu().numpy()
-                else:
-                    host = values.numpy()
-                    self.extremes.update(host, rows)
-                    self.moments.update(host)
-                    self.columns[:, rows] = host[:, seat.kept].T
+                values: Any = outputs if self._on_device else outputs.numpy()  # as selections there and here take them
+                self.extremes.update(values, rows)
+                self.moments.update(values)
+                if seat.kept:  # else a device is not waited for
+                    self.columns[:, rows] = outputs[:, self._kept].T.cpu().numpy()
             except selection.NotFinite as error:
                 raise self._named(error) from None
         self.seen = int(rows[-1]) + 1

@@ -65,7 +65,8 @@ class ImageSet:
         """Fields of the members and the digests of their contents, by row."""
         path = self.folder / MEMBERS
         places = read_parquet(path, ["shard", "place", "size"]).to_dict("list") if path.is_file() else {}
-        return {"path": self.manifest["path"].tolist(), **places, "digest": self.manifest["digest"].tolist()}
+        fields = {str(name): values for name, values in places.items()}
+        return {"path": self.manifest["path"].tolist(), **fields, "digest": self.manifest["digest"].tolist()}
 
     def _member(self, row: int) -> Member:
         return Member(**{name: values[row] for name, values in self._columns.items() if name != "digest"})

@@ -104,7 +104,8 @@ class PackJob:
     def _write(self, images: ImageSet, path: Path) -> None:
         from interpretability.networks.preprocessing import Preprocessing
 
-        view = Preprocessing(self.side, self.side, (0.5,) * 3, (0.5,) * 3)
+        half = (0.5, 0.5, 0.5)
+        view = Preprocessing(self.side, self.side, half, half)
 
         def square(row: int) -> NDArray[np.uint8]:
             return view.fit(images.pixels(row)).permute(1, 2, 0).contiguous().numpy()

@@ -204,7 +204,7 @@ def _descriptor(path: Path) -> int:
 
 @functools.cache
 def _timm_reader(source: Source) -> Any:
-    from timm.data.readers import create_reader
+    from timm.data.readers import create_reader  # pyright: ignore[reportPrivateImportUsage]
 
     prefix = source.reader.partition("/")[0] if "/" in source.reader else ""
     if source.reader not in READERS[1:] and prefix != "hfds":

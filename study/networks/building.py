@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +83,7 @@ def constructor(row: RosterRow, code: Path) -> Callable[..., nn.Module]:
         construct = getattr(user_module(module_name, code), function, None)
         if not callable(construct):
             raise StudyError(f"{row['name']}: module {module_name} has no function {function!r}")
-        return construct
+        return cast("Callable[..., nn.Module]", construct)
     architecture = text.split(".")[0]
     if timm.is_model(architecture):
         return lambda **kwargs: timm.create_model(text, **kwargs)
@@ -162,7 +162,7 @@ def build_network(
 def resolve_preprocessing(row: RosterRow, model: nn.Module) -> dict[str, Any]:
     """Preprocessing of a row without one, from timm's or torchvision's own record of the network."""
     import torchvision
-    from timm.data import resolve_data_config
+    from timm.data.config import resolve_data_config
 
     if getattr(model, "pretrained_cfg", None):
         # a network made for another size than its weights were trained at is shown images of that size

@@ -93,7 +93,7 @@ def read_roster(path: str | os.PathLike[str]) -> pd.DataFrame:
         problems.append(f"name {name!r} stands in rows {rows}; every network needs a name of its own")
     if problems:
         raise StudyError(f"{path}:\n  " + "\n  ".join(problems))
-    for name in frame.columns.intersection(NUMBERS):
+    for name in frame.columns.intersection(list(NUMBERS)):
         frame[name] = pd.to_numeric(frame[name])
     return frame
 

@@ -291,7 +291,8 @@ def check_complete(rows: pd.DataFrame) -> dict[str, str]:
     units = rows.groupby(["experiment", "layer", "channel"], observed=True).size()
     problems = {}
     for experiment, counts in units.groupby(level="experiment", observed=True):
-        pattern = {int(n): int(times) for n, times in counts.value_counts().sort_index().items()}
+        times = counts.value_counts().sort_index()
+        pattern: dict[int, int] = dict(zip(times.index.tolist(), times.tolist(), strict=True))
         if pattern not in ({30: 84}, {31: 40, 32: 40}):
             shown = ", ".join(f"{times} with {n}" for n, times in list(pattern.items())[:6])
             more = ", ..." if len(pattern) > 6 else ""

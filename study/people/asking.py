@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -157,7 +157,7 @@ def written_rows(asked: Asked, design: Design, n_questions: int, n_sessions: int
     ]
     sessions = [
         {
-            "session": f"s{n_sessions + 1 + int(person):05d}",
+            "session": f"s{n_sessions + 1 + cast(int, person):05d}",
             "questions": [
                 f"q{number[unit, task]:06d}" for unit, task in zip(trials["unit"], trials["task"], strict=True)
             ],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 
@@ -100,7 +101,8 @@ def from_imi(settings: Human, external: Path, tasks: Path, names: Path, roster: 
     for experiment, problem in answers_from_imi.check_complete(kept).items():
         log.warning("%s is not complete: %s", experiment, problem)
     doubled = kept.groupby([kept["model"].map(imi_naming.base_model), "condition"])["experiment"].unique()
-    for (model, condition), experiments in doubled[doubled.map(len) > 1].items():
+    for key, experiments in doubled[doubled.map(len) > 1].items():
+        model, condition = cast(tuple[str, str], key)
         log.warning("%s, %s comes from %s: their answers are pooled", model, condition, " and ".join(experiments))
     if settings.imi.image_map:
         _check_map(kept, imi_tasks.read_image_map(external / settings.imi.image_map))

@@ -86,7 +86,8 @@ class FeatureMapJob:
         layers = find_layers(model, first, taps=taps, **asdict(self.params.units))
         size = self.params.activations.batch_size
         progress = Progress(log, n_images, f"{self.name}: images", every=20)
-        with MapStatistics(model, layers, size, torch.device(device())) as measured:
+        measured = MapStatistics(model, layers, size, torch.device(device()))
+        with measured:
             for rows in rows_in_batches(n_images, size):
                 measured.add(view.batch([images.pixels(int(row)) for row in rows], device()))
                 progress.step(len(rows))

@@ -50,7 +50,10 @@ def drawn_units(
 
     state = load_file(activations / f"{model}.safetensors")
     keys = np.concatenate(
-        [randomness.unit_keys(params.seed, model, row.layer, np.arange(row.width)) for row in layers.itertuples()]
+        [
+            randomness.unit_keys(params.seed, model, layer, np.arange(width))
+            for layer, width in zip(layers["layer"].tolist(), layers["width"].tolist(), strict=True)
+        ]
     )
     live = np.flatnonzero(~rules.constant(state["min"], state["max"])[0])
     count = min(params.sensitivity.n_units, len(live))

@@ -64,7 +64,9 @@ def pair_table(plan: SimilarityPlan, store: WorkStore, used: NDArray[np.int32], 
     ingredients = embedding_ingredients(plan) | added
 
     def make(path: Path) -> None:
-        step, n = similarity.stripe, len(rows)
+        # those that compare pairs have it
+        step: int = similarity.stripe  # pyright: ignore[reportAttributeAccessIssue]
+        n = len(rows)
         jobs = [PairJob(plan, store, ingredients, rows, first, min(first + step, n)) for first in range(0, n, step)]
         table = np.zeros((n, n), dtype=np.float32)
 

@@ -7,6 +7,7 @@ one machine. Ray is an optional package, imported only where MIS_EXECUTOR is `ra
 from __future__ import annotations
 
 import contextlib
+import importlib
 import multiprocessing.spawn
 import pickle
 import platform
@@ -56,7 +57,7 @@ _PACKAGES = (
 def _connected() -> Any:
     """The module `ray`, connected to the cluster at RAY_ADDRESS."""
     try:
-        import ray
+        ray: Any = importlib.import_module("ray")
     except ModuleNotFoundError:
         raise StudyError(
             "MIS_EXECUTOR is ray, but the package ray is not installed here. Install it on every machine of the cluster, "
@@ -146,6 +147,7 @@ def run_jobs(jobs: Sequence[Job[Any]], *, on_cpu: bool = False) -> Iterator[tupl
     )
     task = make_task(_task())
     waiting, running, quiet = iter(range(len(jobs))), {}, False
+    content: Any
     with _home() as home:
         try:
             while True:
@@ -283,8 +285,7 @@ def _device(need: str) -> str:
     """Device name of the GPU that Ray has given to this task."""
     if need == "CPU":
         return "cpu"
-    import ray
-
+    ray: Any = importlib.import_module("ray")
     number = ray.get_runtime_context().get_accelerator_ids()["GPU"][0]
     visible = Environment.read().visible_gpus
     return f"cuda:{visible.index(number) if visible else number}"
@@ -293,7 +294,6 @@ def _device(need: str) -> str:
 @cache
 def _beside(need: str) -> int:
     """Jobs that can run on this machine at the same time."""
-    import ray
-
+    ray: Any = importlib.import_module("ray")
     here = ray.get_runtime_context().get_node_id()
     return next((int(node["Resources"].get(need, 1)) for node in ray.nodes() if node["NodeID"] == here), 1)
