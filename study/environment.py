@@ -102,7 +102,8 @@ def _number(name: str, rule: str, *, zero: bool) -> float | None:
 
 def one_thread() -> None:
     """Give every numeric library one thread. To be called before any of them loads."""
-    os.environ.update(ONE_THREAD)
+    for name, count in ONE_THREAD.items():
+        os.environ[name] = count
     # idle threads sleep, and no library fetches anything behind the back of a running study
     set_unless_given({"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_DISABLE_TELEMETRY": "1"})
 

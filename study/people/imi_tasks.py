@@ -119,7 +119,7 @@ def in_study(mapped: MappedUnits, units: pd.DataFrame, conditions: tuple[str, ..
     `units` (layer, unit) can have tasks.
     """
     paths = imi_naming.match_layers(mapped.table["layer"].unique(), dict.fromkeys(units["layer"]))
-    table = mapped.table.assign(layer=mapped.table["layer"].map(lambda layer: paths.get(layer, layer)))
+    table = mapped.table.assign(layer=[paths.get(str(layer), str(layer)) for layer in mapped.table["layer"]])
     known = pd.MultiIndex.from_frame(table[["layer", "unit"]]).isin(pd.MultiIndex.from_frame(units[["layer", "unit"]]))
     status = table["status"].where(table["condition"].isin(conditions), "tasks.conditions does not name it")
     status = status.where(known, NO_UNIT).where(mapped.table["layer"].isin(list(paths)), NO_LAYER)
