@@ -20,8 +20,11 @@ plots: check-clone $(READY)
 	dvc plots show
 	@echo "Open dvc_plots/index.html; it works offline. Versions side by side: dvc plots diff HEAD EXPERIMENT"
 
+# As many processes as cores, or MIS_TEST_WORKERS, of one thread each. All tests of a file run in one process, because what they
+# share is costly. `python -m pytest tests/test_x.py` runs some of them, in one process.
+test: export OMP_NUM_THREADS ?= 1
 test: check-clone $(READY)
-	python -m pytest
+	python -m pytest --numprocesses $${MIS_TEST_WORKERS:-$$(getconf _NPROCESSORS_ONLN)} --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	ruff check .
