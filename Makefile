@@ -28,6 +28,7 @@ test: check-clone $(READY)
 
 lint: $(READY)
 	ruff check .
+	basedpyright
 
 # All sizes at their defaults take about 20 minutes on two cores and rewrite benchmarks/results. `make bench QUICK=1` runs the
 # same code on little data in about three minutes and writes to a temporary folder: it shows that all works, not how fast.
