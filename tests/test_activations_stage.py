@@ -23,6 +23,7 @@ from study.files.store import WorkStore
 from study.images import manifest
 from study.networks.building import load_network
 from study.networks.roster import read_roster
+from study.workers import device
 from study.workers import jobs as workers
 from study.workers.device import Failure
 
@@ -286,6 +287,12 @@ def test_a_second_run_computes_nothing(small, forwards):
     assert not forwards
 
 
+def as_if_on_a_device(monkeypatch):
+    """This process as a worker on the processor by a name that is treated as a device of its own."""
+    monkeypatch.setattr(workers, "start", lambda name: None)
+    monkeypatch.setattr(device, "_device", "cpu:0")
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_selection_on_a_device_finds_what_the_cpu_finds(small, fresh_store, monkeypatch, precision):
     given = {"activations__keep": ["net/middle/3"], "activations__precision": precision}
@@ -296,8 +303,7 @@ def test_selection_on_a_device_finds_what_the_cpu_finds(small, fresh_store, monk
         fresh_store()
         assert contents(small.run_activations("whole"))["net.safetensors"] != contents(usual)["net.safetensors"]
         small.params(**given)
-    # the processor by a name that is treated as a device of its own
-    monkeypatch.setattr(workers, "devices", lambda: ["cpu:0"])
+    as_if_on_a_device(monkeypatch)
     monkeypatch.setattr(passes, "_SAVE_EVERY", -1)
     fresh_store()
     there = small.run_activations("there")
@@ -316,7 +322,7 @@ def test_selection_on_a_device_finds_what_the_cpu_finds(small, fresh_store, monk
 
 
 def test_a_value_that_is_not_finite_is_told_late_by_a_device_and_named_all_the_same(drawn_study, monkeypatch):
-    monkeypatch.setattr(workers, "devices", lambda: ["cpu:0"])
+    as_if_on_a_device(monkeypatch)
     drawn_study.params(activations__max_failed=0.5)
     drawn_study.roster({"name": "net"}, {"name": "broken", "kwargs": '{"broken": [4]}'})
     drawn_study.run_models()

@@ -80,12 +80,3 @@ def test_numeric_libraries_get_one_thread_before_any_of_them_loads(package):
         [sys.executable, "-c", code], cwd=ROOT, env=settings, capture_output=True, text=True, check=True
     )
     assert done.stdout == "1 PASSIVE []\n"
-
-
-def test_one_file_alone_reads_the_environment():
-    # the folder of weights is still read where they are
-    known = {"study/environment.py", "interpretability/weights.py"}
-    for folder in ("interpretability", "study", "stages", "tools"):
-        for path in (ROOT / folder).rglob("*.py"):
-            text = path.read_text()
-            assert path.relative_to(ROOT).as_posix() in known or not ("os.environ" in text or "getenv" in text), path
