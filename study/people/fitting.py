@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,20 @@ log = logger("calibration")
 PUBLISHED = "dreamsim"  # the default slope is the one published for this similarity and its variants
 
 
-def fitted_slope(backend: str, path: Path, split: pd.DataFrame, params: Params) -> tuple[dict[str, Any], pd.DataFrame]:
+class SlopeEntry(TypedDict):
+    """What slope.json holds of a backend; interval (`low`, `high`) and loss are None without a fit."""
+
+    slope: float
+    temperature: float
+    status: str
+    n_units: int
+    at_bound: bool
+    low: float | None
+    high: float | None
+    loss: float | None
+
+
+def fitted_slope(backend: str, path: Path, split: pd.DataFrame, params: Params) -> tuple[SlopeEntry, pd.DataFrame]:
     """Slope of one backend with its interval, and its loss curve."""
     settings = params.calibration
     margins, his = margins_of(path, split), split["his"].to_numpy()
@@ -35,9 +48,15 @@ def fitted_slope(backend: str, path: Path, split: pd.DataFrame, params: Params) 
     )
     if fit.at_bound:
         log.warning("%s: no slope fits better than the bound %g; margins and answers hardly agree", backend, fit.slope)
-    entry = unfitted_slope(backend, fit.slope) | {"status": "calibrated", "n_units": fit.n_units, "loss": fit.loss}
-    entry |= {"at_bound": fit.at_bound}
-    entry |= {name: end for name, end in (("low", low), ("high", high)) if np.isfinite(end)}
+    entry: SlopeEntry = {
+        **unfitted_slope(backend, fit.slope),
+        "status": "calibrated",
+        "n_units": fit.n_units,
+        "at_bound": fit.at_bound,
+        "low": low if np.isfinite(low) else None,
+        "high": high if np.isfinite(high) else None,
+        "loss": fit.loss,
+    }
     return entry, calibration.loss_curve(margins, his, settings.objective)
 
 
@@ -55,11 +74,19 @@ def scored_units(people: pd.DataFrame, path: Path) -> pd.DataFrame:
     return kept
 
 
-def unfitted_slope(backend: str, slope: float) -> dict[str, Any]:
+def unfitted_slope(backend: str, slope: float) -> SlopeEntry:
     """Entry of a backend without fit."""
     status = "published" if backend.startswith(PUBLISHED) else "not calibrated"
-    entry = {"slope": slope, "temperature": 1 / slope, "status": status, "n_units": 0, "at_bound": False}
-    return entry | {"low": None, "high": None, "loss": None}
+    return {
+        "slope": slope,
+        "temperature": 1 / slope,
+        "status": status,
+        "n_units": 0,
+        "at_bound": False,
+        "low": None,
+        "high": None,
+        "loss": None,
+    }
 
 
 def margins_of(path: Path, units: pd.DataFrame) -> NDArray[np.float32]:

@@ -106,6 +106,8 @@ def run_all_or_stop(
 
 
 class Named(Protocol):
+    """A job, or a part of one."""
+
     @property
     def name(self) -> str: ...
 
