@@ -18,7 +18,7 @@ from study.files.store import WorkStore
 from study.files.tables import read_json, write_json
 from study.log import Progress, logger
 from study.networks import building
-from study.params.activations import Units
+from study.params.units import Units
 from study.workers.device import Failure
 from study.workers.jobs import run_jobs
 

@@ -1,36 +1,81 @@
-"""Parameters read from YAML and checked, group by group."""
+"""Parameters read from a YAML 1.2 file and checked, group by group."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib
+import os
 import types
 import typing
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from study.errors import StudyError
+
+T = TypeVar("T")
 
 
-def build(kind: type, content: Any, prefix: str, problems: list[str]) -> Any:
+def load(path: str | os.PathLike[str], kind: type[T]) -> T:
+    """The parameters of `kind`, a dataclass that holds groups, parts of groups or single keys; others are not looked at.
+
+    Before that the whole file is checked, by a module that is loaded by name: it can only refuse a study, never change a
+    result, so a stage does not depend on the groups that it does not read.
+    Raises StudyError with every problem found, each naming its key, its value and what is allowed.
+    """
+    importlib.import_module("study.params.whole").load_params(path)
+    problems: list[str] = []
+    params = build(kind, content_of(path), "", problems, partial=True)
+    refuse(path, problems)
+    return params
+
+
+def content_of(path: str | os.PathLike[str]) -> Any:
+    """What a YAML 1.2 file holds."""
+    try:
+        return YAML(typ="safe").load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StudyError(f"{path}: no such file. Copy one of studies/*.yaml there.") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path} is not valid YAML: {error}") from None
+
+
+def refuse(path: str | os.PathLike[str], problems: list[str]) -> None:
+    """Raise StudyError with all problems of a file; nothing happens if there are none."""
+    if problems:
+        raise StudyError(
+            f"{path}: " + "; ".join(problems) if len(problems) == 1 else f"{path}:\n  " + "\n  ".join(problems)
+        )
+
+
+def build(kind: type[T], content: Any, prefix: str, problems: list[str], *, partial: bool = False) -> T:
+    """A dataclass from nested mappings; `problems` gains a line for each key that is missing, wrong or (unless the
+    dataclass is `partial`) unknown. With a problem the result is of no use.
+    """
     if not isinstance(content, dict):
         problems.append(f"{prefix.rstrip('.') or 'the file'} is {content!r}, it must hold keys and values")
-        return None
+        return typing.cast(T, None)
     hints = typing.get_type_hints(kind)
-    for name in content:
+    for name in () if partial else content:
         if name not in hints:
             close = difflib.get_close_matches(str(name), hints, n=1)
             hint = f", did you mean {prefix}{close[0]}?" if close else ""
             problems.append(f"{prefix}{name} is not a known key{hint} (known here: {', '.join(hints)})")
     values = {}
-    for spec in dataclasses.fields(kind):
+    for spec in dataclasses.fields(kind):  # pyright: ignore[reportArgumentType]
         key = prefix + spec.name
         if spec.name not in content:
             problems.append(f"{key} is missing; studies/synthetic.yaml shows every key")
             continue
         hint, value = hints[spec.name], content[spec.name]
-        if dataclasses.is_dataclass(hint):
-            values[spec.name] = build(typing.cast(type, hint), value, f"{key}.", problems)
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+            values[spec.name] = build(hint, value, f"{key}.", problems, partial=partial)
         else:
             values[spec.name] = _value(hint, value, key, spec.metadata, problems)
-    return kind(**values) if not problems else None
+    return kind(**values) if not problems else typing.cast(T, None)
 
 
 def _value(hint: Any, value: Any, key: str, rule: typing.Mapping[str, Any], problems: list[str]) -> Any:
