@@ -20,11 +20,15 @@ plots: check-clone $(READY)
 	dvc plots show
 	@echo "Open dvc_plots/index.html; it works offline. Versions side by side: dvc plots diff HEAD EXPERIMENT"
 
+# As many processes as cores, or MIS_TEST_WORKERS, of one thread each. All tests of a file run in one process, because what they
+# share is costly. `python -m pytest tests/test_x.py` runs some of them, in one process.
+test: export OMP_NUM_THREADS ?= 1
 test: check-clone $(READY)
-	python -m pytest
+	python -m pytest --numprocesses $${MIS_TEST_WORKERS:-$$(getconf _NPROCESSORS_ONLN)} --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	ruff check .
+	basedpyright
 
 # All sizes at their defaults take about 20 minutes on two cores and rewrite benchmarks/results. `make bench QUICK=1` runs the
 # same code on little data in about three minutes and writes to a temporary folder: it shows that all works, not how fast.
@@ -59,10 +63,13 @@ check-python:
 check-clone:
 	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "This folder is not a git clone. DVC keeps its history in git, so a downloaded zip does not work: use 'git clone' (or run 'git init && git add -A && git commit -m start' here)." >&2; exit 2; }
 
-# Needs uv (https://docs.astral.sh/uv): rewrites the pinned environment from the ranges in pyproject.toml.
+# Needs uv (https://docs.astral.sh/uv): rewrites the pinned environment from the ranges in pyproject.toml, and beside it Ray with
+# all that it needs. Existing pins stay; to move them, delete the files first.
+COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command 'make lock'
 lock:
-	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra dev \
-	    --custom-compile-command 'make lock' pyproject.toml -o requirements.lock
+	$(COMPILE) --extra study --extra dev pyproject.toml -o requirements.lock
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["cluster"], sep="\n")' \
+	    | $(COMPILE) --constraints requirements.lock - -o requirements-cluster.lock
 
 clean-venv:
 	rm -rf $(VENV)

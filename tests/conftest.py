@@ -23,6 +23,7 @@ from stages import activations, images, models, tasks
 from study import command
 from tests.rules import ROOT
 
+pytest_plugins = ["tests.programs"]
 # a test that forgets to stand in for the hub fails at once instead of downloading
 os.environ["HF_HUB_OFFLINE"] = "1"
 

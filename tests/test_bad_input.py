@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from interpretability.files import sha256_file
 from study.networks.building import load_network
 from study.networks.roster import read_roster
+from tests.programs import need
 from tests.rules import ROOT
 
 
@@ -228,8 +229,7 @@ def test_a_full_disk_under_the_store(drawn_study, tmp_path, record_property):
 
 
 def test_a_folder_that_is_no_git_clone(tmp_path, record_property):
-    if shutil.which("make") is None or shutil.which("git") is None:
-        pytest.skip("needs make and git")
+    need("make", "git")
     shutil.copyfile(ROOT / "Makefile", tmp_path / "Makefile")
     settings = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     settings["GIT_CEILING_DIRECTORIES"] = str(tmp_path.parent)

@@ -11,10 +11,11 @@ import pytest
 
 from stages import report
 from study.report.figures import base
-from tests.browser import Browser, executable
+from tests.browser import Browser
+from tests.programs import needs
 from tests.report_fixture import KEY, N_TASKS, NETWORKS, build
 
-pytestmark = pytest.mark.skipif(executable() is None, reason="no Chromium is installed")
+pytestmark = needs("Chromium")
 EMPTY = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"></svg>'
 EVIL = "\"><img src=x onerror=window.hit=1></script><script>window.hit=2</script><a href='javascript:window.hit=3'>'"
 

@@ -22,6 +22,7 @@ from study.workers import ray as cluster
 from study.workers.device import Failure
 from study.workers.jobs import devices, run_jobs
 from study.workers.ray import _THREADS, RAY, _device, _home, version
+from tests.programs import need
 from tests.rules import ROOT
 
 NAMES = [f"job {i}" for i in range(8)]
@@ -33,7 +34,8 @@ CHECKS = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "he
 @pytest.fixture(scope="module")
 def machines():
     """A cluster whose head runs no jobs, with two machines of one CPU each."""
-    ray = pytest.importorskip("ray", reason="needs Ray: pip install ray")
+    need("Ray")
+    import ray
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as patch:
@@ -230,7 +232,9 @@ def test_a_job_that_needs_a_gpu_gets_one_where_the_cluster_has_one(two_machines,
 
 @pytest.mark.parametrize(("visible", "name"), [(None, "cuda:5"), ("", "cuda:5"), ("3,5,7", "cuda:1")])
 def test_a_gpu_is_counted_among_those_that_its_process_sees(monkeypatch, visible, name):
-    ray = pytest.importorskip("ray", reason="needs Ray: pip install ray")
+    need("Ray")
+    import ray
+
     given = SimpleNamespace(get_accelerator_ids=lambda: {"GPU": ["5"]})
     monkeypatch.setattr(ray, "get_runtime_context", lambda: given)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -343,7 +347,9 @@ def test_ray_that_is_not_installed_is_told(monkeypatch):
     ],
 )
 def test_a_wrong_address_is_told(monkeypatch, address, words):
-    ray = pytest.importorskip("ray", reason="needs Ray: pip install ray")
+    need("Ray")
+    import ray
+
     ray.shutdown()
     monkeypatch.setenv("MIS_EXECUTOR", "ray")
     monkeypatch.setenv("RAY_ADDRESS", address)

@@ -155,13 +155,27 @@ def test_similarities_are_named_by_their_files():
     assert set(registry.families()) == files
 
 
-def test_lock_has_no_address_and_hashes_for_all():
-    text = (ROOT / "requirements.lock").read_text()
+@pytest.mark.parametrize(("name", "least"), [("requirements.lock", 50), ("requirements-cluster.lock", 10)])
+def test_lock_has_no_address_and_hashes_for_all(name, least):
+    text = (ROOT / name).read_text()
     assert "://" not in text
+    assert "--find-links" not in text
+    assert "index-url" not in text
     packages = re.findall(r"^[a-z0-9][\w.-]*==", text, flags=re.MULTILINE)
-    assert len(packages) > 50
+    assert len(packages) > least
     for block in re.split(r"\n(?=[a-z0-9][\w.-]*==)", text)[1:]:
         assert "--hash=sha256:" in block
+
+
+def test_the_lock_of_a_cluster_moves_no_pin_of_the_environment():
+    pins = [
+        dict(re.findall(r"^([a-z0-9][\w.-]*)==(\S+)", (ROOT / name).read_text(), flags=re.MULTILINE))
+        for name in ("requirements.lock", "requirements-cluster.lock")
+    ]
+    shared = set(pins[0]) & set(pins[1])
+    assert len(shared) > 5
+    assert {name: pins[0][name] for name in shared} == {name: pins[1][name] for name in shared}
+    assert "ray" in set(pins[1]) - set(pins[0])
 
 
 def test_tracked_text_names_no_machine():
@@ -174,6 +188,6 @@ def test_tracked_text_names_no_machine():
         if (
             path.suffix in (".py", ".yaml", ".md", ".toml", ".csv", ".json", ".j2", "")
             and path.is_file()
-            and name != "requirements.lock"
+            and name not in ("requirements.lock", "requirements-cluster.lock")
         ):
             assert not home.search(path.read_text(errors="replace")), name
