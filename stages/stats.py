@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from interpretability.analysis import headline, training_series
-from interpretability.people import agreement, agreement_differences, calibration, ceiling_shares
+from interpretability.people import agreement, agreement_differences, calibration_splits, ceiling_shares
 from interpretability.people.annotated import unscored, with_people
 from study.command import run
 from study.files import provenance
@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> None:
     tables["models"] = scored_units.in_order(tables["models"], facts.roster["name"])
     tables["training"] = training_series.training_summary(tables["models"])
     splits = read_parquet(args.calibration / "splits.parquet")
-    tables["calibration_splits"] = calibration.split_summary(splits, params.stats.confidence)
+    tables["calibration_splits"] = calibration_splits.split_summary(splits, params.stats.confidence)
     tables["agreement"] = agreement.agreement_table(annotated, *bootstrap)
     tables["agreement_differences"] = agreement_differences.agreement_differences(annotated, *bootstrap)
     maps = read_parquet(args.sensitivity / "maps.parquet")

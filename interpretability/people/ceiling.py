@@ -33,7 +33,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from interpretability.people.agreement import resample_units
 from interpretability.people.components import components_ceiling
 from interpretability.people.noise import (
     analytic_ceiling,
@@ -43,6 +42,7 @@ from interpretability.people.noise import (
     spearman_brown,
     split_half,
 )
+from interpretability.people.resampling import resample_units
 from interpretability.randomness import generator
 from interpretability.schema import KEY
 from interpretability.statistics import MIN_POINTS, fisher_interval, fisher_z, pearson, percentile_interval

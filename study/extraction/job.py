@@ -16,7 +16,7 @@ from study.files.store import WorkStore
 from study.images import packs as packing
 from study.images.manifest import ImageSet
 from study.images.packs import fits
-from study.networks import building, roster, unit_lists
+from study.networks import building, unit_lists
 from study.params.whole import Params
 from study.workers.jobs import kind_of_workers
 
@@ -91,7 +91,7 @@ def sees_pack(job: Job) -> bool:
 def _directions_digest(row: Mapping[str, Any]) -> str:
     if not row["directions"]:
         return ""
-    layer, path = roster.parse_directions(row["directions"])
+    layer, path = building.parse_directions(row["directions"])
     return f"{layer} {sha256_file(path)}"
 
 

@@ -29,7 +29,7 @@ from study.images.feed import Feed, Pictures
 from study.images.manifest import ImageSet, open_images
 from study.images.packs import Pack, pack_here
 from study.log import Progress, logger
-from study.networks import building, roster, unit_lists
+from study.networks import building, unit_lists
 from study.networks.building import load_network
 from study.workers.device import Failure, device, exact, guarded
 from study.workers.placement import device_kind
@@ -200,7 +200,7 @@ def _directed(row: dict[str, Any], model: Any, batch: Any, layers: list[Any], ru
     from interpretability.networks.layers import find_layers
     from interpretability.networks.taps import find_taps
 
-    name, path = roster.parse_directions(row["directions"])
+    name, path = building.parse_directions(row["directions"])
     taps = find_taps([path for path, _ in model.named_modules()], row["taps"])
     everything = find_layers(model, batch[:3], taps=taps, **{**asdict(rules), "drop_first_last": False})
     chosen = [layer for layer in everything if layer.name == name]

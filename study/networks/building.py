@@ -189,6 +189,14 @@ def state_digest(model: Any) -> str:
     return digest.hexdigest()
 
 
+def parse_directions(text: str) -> tuple[str, Path]:
+    """Layer and matrix file of a `directions` entry LAYER=FILE.npy."""
+    layer, mark, name = text.partition("=")
+    if not mark or not layer or not name.endswith(".npy"):
+        raise StudyError(f"directions is {text!r}, it must read LAYER=FILE.npy")
+    return layer, given_file(name)
+
+
 def load_directions(path: Path, layer: str, width: int) -> NDArray[np.float32]:
     """Matrix (width, directions) whose columns are units; numbers only, no pickled objects."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def resolve(job: Job) -> list[dict[str, Any]]:
         return _train(row, params, images, code, out)
     network = load_network(row, out, code, params.seed)
     if row["directions"]:
-        roster.parse_directions(row["directions"])
+        building.parse_directions(row["directions"])
     return [_described(row, network, row["sha256"] or network.digest, last=1)]
 
 
@@ -36,8 +37,28 @@ def _described(row: dict[str, Any], network: Any, digest: str, last: int) -> dic
     return {
         **row, "sha256": digest, "preprocessing": network.preprocessing.dumps(), "last": last,
         "n_params": sum(value.numel() for value in network.model.parameters()),
-        "input_size": network.preprocessing.crop, "family": roster.family(row),
+        "input_size": network.preprocessing.crop, "family": family(row),
     }  # fmt: skip
+
+
+def family(row: Mapping[str, Any]) -> str:
+    """Networks of one family are no independent draws: the roster's word, else the module of timm or torchvision that
+    builds the network (resnet, vision_transformer), else its constructor."""
+    import timm
+    import torchvision
+
+    text = str(row["constructor"])
+    if row["family"] or roster.is_planted(row):
+        return str(row["family"])
+    if ":" in text:
+        return text
+    if timm.is_model(text.split(".")[0]):
+        builder = timm.models.model_entrypoint(text.split(".")[0])
+    elif text in torchvision.models.list_models():
+        builder = torchvision.models.get_model_builder(text)
+    else:
+        return text
+    return str(builder.__module__).rpartition(".")[2]
 
 
 def _train(row: dict[str, Any], params: Params, images: Path, code: Path, out: Path) -> list[dict[str, Any]]:

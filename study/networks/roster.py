@@ -6,7 +6,6 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ import pandas as pd
 
 from study.errors import StudyError
 from study.files.tables import read_csv
-from study.networks.building import given_file
 
 COLUMNS = [
     "name", "constructor", "kwargs", "weights", "sha256", "preprocessing", "role", "series", "step", "top1", "directions",
@@ -86,31 +84,3 @@ def is_planted(row: Mapping[str, Any]) -> bool:
 def base(row: Mapping[str, Any]) -> str:
     """Name of the network behind a permuted control; empty for any other."""
     return str(json.loads(row["kwargs"] or "{}").get("of", ""))
-
-
-def family(row: Mapping[str, Any]) -> str:
-    """Networks of one family are no independent draws: the roster's word, else the module of timm or torchvision that
-    builds the network (resnet, vision_transformer), else its constructor."""
-    import timm
-    import torchvision
-
-    text = str(row["constructor"])
-    if row["family"] or is_planted(row):
-        return str(row["family"])
-    if ":" in text:
-        return text
-    if timm.is_model(text.split(".")[0]):
-        builder = timm.models.model_entrypoint(text.split(".")[0])
-    elif text in torchvision.models.list_models():
-        builder = torchvision.models.get_model_builder(text)
-    else:
-        return text
-    return str(builder.__module__).rpartition(".")[2]
-
-
-def parse_directions(text: str) -> tuple[str, Path]:
-    """Layer and matrix file of a `directions` entry LAYER=FILE.npy."""
-    layer, mark, name = text.partition("=")
-    if not mark or not layer or not name.endswith(".npy"):
-        raise StudyError(f"directions is {text!r}, it must read LAYER=FILE.npy")
-    return layer, given_file(name)

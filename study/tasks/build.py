@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from interpretability import randomness, schema
-from interpretability.extremes import selection
+from interpretability.extremes.ties import tie_share
 from interpretability.files import atomic_path
 from interpretability.schema import FACTS, KEY
 from interpretability.tasks import hard, natural, rules
@@ -70,7 +70,7 @@ def build(
     constant, relative = rules.constant(low, high)
     size = params.tasks.n_tasks, params.tasks.n_explanations
     for side in ("top", "bottom"):
-        units[f"tie_share_{'pos' if side == 'top' else 'neg'}"] = selection.tie_share(
+        units[f"tie_share_{'pos' if side == 'top' else 'neg'}"] = tie_share(
             state[f"{side}_values"], state[f"tied_beyond_{side}"], rules.needed(*size)
         )
     live = ~constant
