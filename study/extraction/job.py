@@ -17,7 +17,9 @@ from study.images import packs as packing
 from study.images.manifest import ImageSet
 from study.images.packs import fits
 from study.networks import building, unit_lists
-from study.params.whole import Params
+from study.params.activations import Activations
+from study.params.parts import ImageRoot
+from study.params.units import Units
 from study.workers.jobs import kind_of_workers
 
 VERSION = 1  # of the files in the work store
@@ -28,12 +30,22 @@ Extracted = dict[str, Any]
 State = dict[str, np.ndarray]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExtractionParams:
+    """What the extremes of units depend on."""
+
+    seed: int
+    images: ImageRoot
+    units: Units
+    activations: Activations
+
+
 @dataclass(frozen=True)
 class Job:
     """One roster row and all that its extraction needs."""
 
     row: dict[str, Any]
-    params: Params
+    params: ExtractionParams
     images: Path
     models: Path
     code: Path

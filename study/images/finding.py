@@ -6,6 +6,7 @@ import hashlib
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,8 @@ from study.images import sources
 from study.images.manifest import MEMBERS
 from study.images.sources import SUFFIXES, Member, Source
 from study.log import Progress, logger
-from study.params.whole import Params
+from study.params.images import Images
+from study.params.tasks import Tasks
 from study.workers.device import Failure
 from study.workers.jobs import run_jobs
 
@@ -31,7 +33,16 @@ log = logger("images")
 _CHUNK = 200  # files inspected by one job
 
 
-def draw(params: Params, out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+@dataclass(frozen=True, kw_only=True)
+class ImageParams:
+    """What the stage `images` reads. The tasks change no byte of its outs: they refuse a study with too few images early."""
+
+    seed: int
+    images: Images
+    tasks: Tasks
+
+
+def draw(params: ImageParams, out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Scenes drawn from known factors, in the order of the sha256 of their names."""
     given = params.images.generated
     factors = draw_factors(given.n, seed=params.seed, stream="study", n_categories=given.n_categories)
@@ -59,7 +70,7 @@ def _inspect(job: tuple[sources.Source, list[sources.Member]]) -> list[Found]:
     return [inspect(job[0], member) for member in job[1]]
 
 
-def read(params: Params, out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def read(params: ImageParams, out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Pictures of a source; what cannot be read is rejected by name and reason."""
     given = params.images
     source = sources.open_source(given.source, given.root, given.reader, given.split)
@@ -97,6 +108,16 @@ def read(params: Params, out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         places = pd.DataFrame([(member.shard, member.place, member.size) for member in kept])
         write_parquet(out / MEMBERS, places.set_axis(["shard", "place", "size"], axis=1))
     return good, bad.sort_values("path")
+
+
+def summary(images: Images, manifest: pd.DataFrame, rejected: pd.DataFrame) -> dict[str, Any]:
+    """What the manifest holds, in a few words."""
+    facts = {
+        "source": images.source, "n": len(manifest), "n_rejected": len(rejected),
+        "n_duplicates": int(manifest["digest"].duplicated().sum()), "n_labels": int(manifest["label"].nunique()),
+        "digest": hashlib.sha256("".join(manifest["digest"]).encode()).hexdigest(),
+    }  # fmt: skip
+    return facts | ({"reader": images.reader, "split": images.split} if images.source == "timm" else {})
 
 
 _COLUMNS = ["path", "label", "width", "height", "digest"]

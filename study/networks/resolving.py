@@ -4,19 +4,53 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from interpretability.files import atomic_path, sha256_file
 from study.files.store import WorkStore
 from study.images.manifest import open_images
+from study.log import Progress, logger
 from study.networks import building, roster
 from study.networks.building import load_network
-from study.params.whole import Params
+from study.networks.failures import Failed
+from study.params.models import Models
+from study.workers.device import Failure
+from study.workers.jobs import run_jobs
 
-Job = tuple[dict[str, Any], Params, Path, Path, Path]
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnScenes:
+    """What is learnt from, of `images.generated`."""
+
+    size: int
+    n_categories: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingImages:
+    """The images to train on, of `images`."""
+
+    source: str
+    generated: DrawnScenes
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkParams:
+    """What the networks depend on."""
+
+    seed: int
+    models: Models
+    images: TrainingImages
+
+
+Job = tuple[dict[str, Any], NetworkParams, Path, Path, Path]
+log = logger("models")
+
 TRAINED_PREPROCESSING = {"interpolation": "bicubic", "mean": [0.5] * 3, "std": [0.5] * 3}
 
 
@@ -31,6 +65,25 @@ def resolve(job: Job) -> list[dict[str, Any]]:
     if row["directions"]:
         building.parse_directions(row["directions"])
     return [_described(row, network, row["sha256"] or network.digest, last=1)]
+
+
+def resolve_all(
+    roster: pd.DataFrame, params: NetworkParams, images: Path, code: Path, out: Path
+) -> tuple[list[dict[str, Any]], list[Failed]]:
+    """Resolved rows of a roster in its order, and its networks that failed."""
+    jobs: list[Job] = [(row, params, images, code, out) for row in roster.to_dict("records")]
+    names, progress = list(roster["name"]), Progress(log, len(jobs), "networks")
+    resolved: dict[int, list[dict[str, Any]]] = {}
+    failures: list[Failed] = []
+    for number, result in run_jobs(resolve, jobs, names):
+        if isinstance(result, Failure):
+            reason = result.reason.removeprefix(f"{names[number]}: ")
+            log.warning("%s failed: %s", names[number], reason)
+            failures.append({"model": names[number], "stage": "models", "reason": reason})
+        else:
+            resolved[number] = result
+        progress.step(note=names[number])
+    return [row for number in sorted(resolved) for row in resolved[number]], failures
 
 
 def _described(row: dict[str, Any], network: Any, digest: str, last: int) -> dict[str, Any]:
@@ -61,7 +114,7 @@ def family(row: Mapping[str, Any]) -> str:
     return str(builder.__module__).rpartition(".")[2]
 
 
-def _train(row: dict[str, Any], params: Params, images: Path, code: Path, out: Path) -> list[dict[str, Any]]:
+def _train(row: dict[str, Any], params: NetworkParams, images: Path, code: Path, out: Path) -> list[dict[str, Any]]:
     """Train one network on generated scenes: categories for the studied ones, single factors for a similarity."""
     from safetensors.torch import load_file, save_file
 

@@ -16,7 +16,9 @@ from study.images.manifest import open_images, rows_in_batches
 from study.log import Progress, logger
 from study.networks.building import load_network
 from study.networks.roster import read_roster
-from study.params.whole import Params
+from study.params.parts import ImageRoot
+from study.params.sensitivity import Sensitivity
+from study.params.units import Units
 from study.workers.device import Failure, device
 from study.workers.jobs import run_jobs
 
@@ -26,16 +28,34 @@ log = logger("sensitivity")
 COLUMNS = ["model", "layer", "unit", "contrast", "pixel_sparseness", "channel_sparseness", "n_images"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class BatchSize:
+    """How many images pass together, of `activations`."""
+
+    batch_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapParams:
+    """What feature maps depend on."""
+
+    seed: int
+    images: ImageRoot
+    units: Units
+    activations: BatchSize
+    sensitivity: Sensitivity
+
+
 @dataclass(frozen=True)
 class _Job:
     row: dict[str, Any]
-    params: Params
+    params: MapParams
     images: Path
     models: Path
     code: Path
 
 
-def map_table(params: Params, images: Path, models: Path, code: Path) -> pd.DataFrame:
+def map_table(params: MapParams, images: Path, models: Path, code: Path) -> pd.DataFrame:
     """Contrast and sparseness of every unit of the networks in sensitivity.map_models: COLUMNS.
 
     The first sensitivity.map_images images of the manifest enter, whose order is random.

@@ -17,19 +17,40 @@ from interpretability.files import atomic_path
 from interpretability.schema import FACTS, KEY
 from study.errors import StudyError
 from study.files.store import WorkStore
-from study.files.tables import read_csv, read_parquet
+from study.files.tables import read_csv, read_json, read_parquet
+from study.images.manifest import open_images
 from study.log import Progress, logger
 from study.networks.roster import base, is_planted, read_roster
-from study.solving import embeddings, opening
+from study.params.parts import ImageRoot
+from study.solving import embeddings, opening, pairs
 from study.workers.device import Failure
 from study.workers.jobs import run_jobs
 
 log = logger("scores")
 
+Blocks = list[tuple[np.ndarray, Path]]  # rows of units, and the file of their margins
+
 
 # Units whose tasks are solved and stored together, where every picture costs a forward pass: a kill costs at most these
 # in each worker. One job takes several blocks, so that neighbours find features that they share in memory.
 _BLOCK_UNITS, _JOB_BLOCKS = 8, 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolvingSimilarities(opening.Similarities):
+    """What margins of tasks depend on, of `scores`."""
+
+    near_duplicate: float
+    feature_models: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarginParams:
+    """What the margins of a similarity depend on."""
+
+    seed: int
+    images: ImageRoot
+    scores: SolvingSimilarities
 
 
 @dataclass(frozen=True)
@@ -84,10 +105,50 @@ def shares(tasks: np.ndarray, prepared: bool) -> list[tuple[np.ndarray, int]]:
     return [(order[start : start + size], _BLOCK_UNITS) for start in range(0, len(order), size)]
 
 
-def solve_all(backend: str, jobs: list[Job], *, probe: bool, on_cpu: bool) -> list[list[tuple[np.ndarray, Path]]]:
+def solve_study(
+    backend: str, params: MarginParams, tasks: Path, images: Path, models: Path, code: Path
+) -> tuple[dict[str, Blocks], dict[str, int]]:
+    """Blocks of margins of every network that has tasks, in the order of the roster, and what they cost: see `work_of`."""
+    summary = read_json(tasks / "summary.json")
+    if summary["images"] != open_images(images).digest:
+        raise StudyError(f"{tasks} was built from other pictures than {images} holds; run `dvc repro`")
+    plan = opening.SimilarityPlan.from_params(backend, params, images, models, code)
+    similarity, store = opening.opened(plan)[0], WorkStore.open()
+    names, chosen = list(read_roster(models / "roster.csv")["name"]), params.scores.feature_models
+    if not similarity.embeds and chosen:
+        names = compared(models, chosen)
+    paths = {name: tasks / f"{name}.npy" for name in names if (tasks / f"{name}.npy").is_file()}
+    if not paths:
+        reason = ": scores.feature_models names only networks that failed" if chosen else ""
+        raise StudyError(f"no network has tasks for backend {backend}{reason}")
+    used = used_images(list(paths.values()))
+    n_tasks = sum(int(np.prod(np.load(path, mmap_mode="r").shape[:2])) for path in paths.values())
+    prepared = (
+        embeddings.embeddings(plan, store, used) if similarity.embeds else pairs.pair_table(plan, store, used, n_tasks)
+    )
+    ingredients = embeddings.embedding_ingredients(plan) | plan.aggregation()
+    ingredients |= prepared.ingredients if prepared else {}
+    common = store, ingredients, summary["n_explanations"], params.scores.near_duplicate, prepared
+    jobs = [
+        Job(plan, path, units, block, *common)
+        for path in paths.values()
+        for units, block in shares(np.load(path, mmap_mode="r"), prepared is not None)
+    ]
+    # comparing rows or looking up pairs is arithmetic of numpy and numba
+    solved = solve_all(backend, jobs, probe=prepared is not None, on_cpu=prepared is not None)
+    blocks: dict[str, Blocks] = {name: [] for name in paths}
+    for job, of_job in zip(jobs, solved, strict=True):
+        blocks[job.tasks.stem] += of_job
+    n_prepared = len(used) if prepared is None or prepared.images is not None else len(open_images(images))
+    cost = work_of(jobs, n_prepared)
+    log.info("%s: %d forward passes in this process", backend, similarity.forwards)
+    return blocks, {**cost, "n_forwards": cost["n_forwards"] if similarity.runs_network else 0}
+
+
+def solve_all(backend: str, jobs: list[Job], *, probe: bool, on_cpu: bool) -> list[Blocks]:
     """For every job its blocks: rows of units, and the file of their margins."""
     progress = Progress(log, sum(len(job.units) for job in jobs), f"{backend}: units")
-    found: dict[int, list[tuple[np.ndarray, Path]]] = {}
+    found: dict[int, Blocks] = {}
     names = [f"tasks of {job.tasks.stem}" for job in jobs]
     for place, result in run_jobs(_score, jobs, names, probe=probe, on_cpu=on_cpu):
         name = jobs[place].tasks.stem
@@ -99,7 +160,7 @@ def solve_all(backend: str, jobs: list[Job], *, probe: bool, on_cpu: bool) -> li
     return [found[place] for place in range(len(jobs))]
 
 
-def _score(job: Job) -> tuple[list[tuple[np.ndarray, Path]], int]:
+def _score(job: Job) -> tuple[Blocks, int]:
     """Margins of the tasks of a job, block by block, and the forward passes that they took in this process."""
     similarity = _similarity(job)
     before = similarity.forwards
@@ -154,7 +215,7 @@ def work_of(jobs: list[Job], n_embedded: int) -> dict[str, int]:
     return {"n_forwards": n_embedded if jobs and jobs[0].prepared else forwards, "n_pairs": pairs}
 
 
-def _gather(blocks: list[tuple[np.ndarray, Path]]) -> dict[str, np.ndarray]:
+def _gather(blocks: Blocks) -> dict[str, np.ndarray]:
     """Margins and flags of a network in the order of its units."""
     from safetensors.numpy import load_file
 
@@ -163,7 +224,7 @@ def _gather(blocks: list[tuple[np.ndarray, Path]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([part[name] for part in parts])[order] for name in ("margins", "near")}
 
 
-def write(out: Path, solved: dict[str, list[tuple[np.ndarray, Path]]], tasks: Path) -> None:
+def write(out: Path, solved: dict[str, Blocks], tasks: Path) -> None:
     """One table of all networks in roster order, written network by network."""
     writer = None
     with atomic_path(out) as part:

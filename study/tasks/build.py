@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +15,73 @@ from interpretability.files import atomic_path
 from interpretability.schema import FACTS, KEY
 from interpretability.tasks import hard, natural, rules
 from study.errors import StudyError
-from study.files.tables import read_parquet, write_parquet
+from study.files.tables import read_json, read_parquet, write_csv, write_json, write_parquet
 from study.log import logger
 from study.networks import imi_naming
-from study.params.whole import Params
+from study.networks.roster import read_roster
+from study.params.tasks import Tasks
 from study.people import imi_tasks
 
 log = logger("tasks")
 
+CONSTANT_COLUMNS = ["model", "layer", "unit", "layer_type", "min", "max", "absolute", "relative"]
 
-def read_map(args: argparse.Namespace, params: Params) -> imi_tasks.Mapped:
+
+@dataclass(frozen=True, kw_only=True)
+class MapOfImages:
+    """Which images people saw, of `human.imi`."""
+
+    image_map: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnsweredTasks:
+    """The tasks that people answered, of `human`."""
+
+    imi: MapOfImages
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskParams:
+    """What the tasks depend on."""
+
+    seed: int
+    tasks: Tasks
+    human: AnsweredTasks
+
+
+def read_map(args: argparse.Namespace, params: TaskParams) -> imi_tasks.Mapped:
     """Tasks that people saw. The folder of the map stands for the first part of human.imi.image_map."""
     path = args.image_map / Path(params.human.imi.image_map).relative_to("image_data")
     pictures = read_parquet(args.manifest, ["path"])["path"]
     return imi_tasks.read_tasks(path, imi_naming.read_names(args.names), pictures, params.tasks.n_tasks)
+
+
+def build_all(args: argparse.Namespace, params: TaskParams, out: Path) -> None:
+    """The tasks of all networks, in the order of the roster, and the tables beside them."""
+    note = read_json(args.activations / "run.json")
+    size = params.tasks.n_tasks, params.tasks.n_explanations
+    if warning := rules.check_images(note["n_images"], *size):
+        log.warning("%s", warning)
+    layers = read_parquet(args.activations / "layers.parquet")
+    models = [name for name in read_roster(args.roster)["name"] if (layers["model"] == name).any()]
+    seen = read_map(args, params) if params.tasks.source == "imi" else None
+    constant, mapped = [pd.DataFrame(columns=CONSTANT_COLUMNS)], []
+    for name in models:
+        of_network = layers[layers["model"] == name]
+        left_out, status = build(name, of_network, args.activations, params, out, note["n_images"], seen)
+        constant += [left_out] if len(left_out) else []
+        mapped.append(status)
+    write_csv(out / "mapped.csv", mapped_table(seen, mapped, models))
+    write_csv(out / "constant_units.csv", pd.concat(constant))
+    summary = {
+        "n_images": note["n_images"],
+        "n_tasks": params.tasks.n_tasks,
+        "n_explanations": params.tasks.n_explanations,
+        "tail_share": rules.needed(*size) / note["n_images"],
+        "images": note["images"],
+    }
+    write_json(out / "summary.json", summary)
 
 
 def mapped_table(seen: imi_tasks.Mapped | None, found: list[pd.DataFrame], models: list[str]) -> pd.DataFrame:
@@ -52,7 +106,7 @@ def build(
     model: str,
     layers: pd.DataFrame,
     activations: Path,
-    params: Params,
+    params: TaskParams,
     out: Path,
     n_images: int,
     seen: imi_tasks.Mapped | None,
