@@ -12,11 +12,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from study import timing
 from study.command import arguments, run
 from study.files.tables import fresh_folder, read_json, write_csv
 from study.log import logger
 from study.params.reading import load
+from study.report import timings
 from study.report.figures import registry
 from study.report.page import inputs, sections, template, views
 from study.report.page.build import ReportParams, browsable_units
@@ -33,7 +33,7 @@ FILES = ("params", "metrics", "provenance", "out")
 
 def main(argv: Sequence[str] | None = None) -> None:
     if "--timing" in (sys.argv[1:] if argv is None else argv):
-        print(timing.table())
+        print(timings.table())
         return
     args = arguments(__doc__, argv, folders=(*FILES, *FOLDERS))
     params = load(args.params, ReportParams)

@@ -15,7 +15,7 @@ from PIL import UnidentifiedImageError
 from interpretability.files import atomic_path
 from interpretability.images import decode
 from interpretability.synthetic import scenes
-from interpretability.synthetic.factors import draw_factors
+from interpretability.synthetic.draws import draw_factors
 from study.errors import StudyError
 from study.files.tables import write_parquet
 from study.images import sources

@@ -120,11 +120,12 @@ def _train(row: dict[str, Any], params: NetworkParams, images: Path, code: Path,
 
     from interpretability.networks.network import initialised
     from interpretability.synthetic import scenes, training
-    from interpretability.synthetic.factors import VERSION, draw_factors, encoder_targets
+    from interpretability.synthetic.draws import draw_factors
+    from interpretability.synthetic.factors import VERSION
 
     given, size, seed = params.models.training, params.images.generated.size, params.seed
     similarity = row["role"] == "similarity"
-    heads = encoder_targets(draw_factors(1, seed=seed, stream="heads", n_categories=2))[1]
+    heads = training.encoder_targets(draw_factors(1, seed=seed, stream="heads", n_categories=2))[1]
     heads = heads if similarity else (params.images.generated.n_categories,)
     kwargs = {**json.loads(row["kwargs"] or "{}"), "num_classes": int(sum(heads))}
     row = {**row, "kwargs": json.dumps(kwargs, sort_keys=True)}
@@ -132,7 +133,7 @@ def _train(row: dict[str, Any], params: NetworkParams, images: Path, code: Path,
 
     def scene_set(stream: str, n: int) -> tuple[np.ndarray, np.ndarray]:
         factors = draw_factors(n, seed=seed, stream=stream, n_categories=params.images.generated.n_categories)
-        targets = encoder_targets(factors)[0] if similarity else factors[["category"]].to_numpy()
+        targets = training.encoder_targets(factors)[0] if similarity else factors[["category"]].to_numpy()
         return scenes.render(factors, size), targets.astype(np.int64)
 
     def make(path: Path) -> None:

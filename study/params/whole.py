@@ -12,15 +12,17 @@ import typing
 from dataclasses import dataclass
 from pathlib import Path
 
+from study.errors import StudyError
 from study.params.activations import Activations
 from study.params.calibration import Calibration
 from study.params.ceiling import Ceiling
+from study.params.checking import check
 from study.params.fields import number
 from study.params.human import Human
 from study.params.images import Images
 from study.params.mis import Mis
 from study.params.models import Models
-from study.params.reading import build, content_of, refuse
+from study.params.reading import build, content_of
 from study.params.report import Report
 from study.params.scores import Scores
 from study.params.sensitivity import Sensitivity
@@ -59,12 +61,16 @@ def load_params(path: str | os.PathLike[str]) -> Params:
 
     Raises StudyError with every problem found, each naming its key, its value and what is allowed.
     """
-    problems: list[str] = []
-    params = build(Params, content_of(path), "", problems)
+    content, problems = content_of(path), []
+    check(Params, content, "", problems)
     if not problems:
+        params = build(Params, content)
         _check_together(params, problems)
-    refuse(path, problems)
-    return params
+        if not problems:
+            return params
+    raise StudyError(
+        f"{path}: " + "; ".join(problems) if len(problems) == 1 else f"{path}:\n  " + "\n  ".join(problems)
+    )
 
 
 def keys(kind: type = Params, prefix: str = "") -> list[str]:
