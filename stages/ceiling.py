@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from interpretability.people.annotated import unscored, with_people
-from interpretability.people.ceiling import LEADING, ceiling_table
+from interpretability.people.ceiling import ceiling_table
+from interpretability.people.ceiling_columns import LEADING
 from interpretability.people.noise import noise_within_tasks
 from interpretability.schema import KEY
 from study.command import arguments, run

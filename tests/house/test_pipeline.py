@@ -182,7 +182,7 @@ RERUNS = {
     "interpretability/people/agreement.py": 1,
     "study/people/answers_from_imi.py": 1,
     "study/images/feed.py": 1,
-    "interpretability/people/ceiling.py": 2,
+    "interpretability/people/ceiling.py": 1,
     "interpretability/analysis/group_tests.py": 1,
 }
 
