@@ -25,7 +25,7 @@ from study.params.reading import load
 
 DEFAULTS = {
     "params": "params.yaml", "images": "data/images", "models": "data/models", "code": "data/external/code",
-    "units": "data/external/human/units", "out": "data/activations",
+    "units": ("data/external/human/units", "folder of unit lists"), "out": "data/activations",
 }  # fmt: skip
 FLAGS = {
     "notes": {"type": Path, "help": "folder for copies of the small tables"},
@@ -47,7 +47,8 @@ def main(argv: list[str] | None = None) -> None:
         return Job(row, params, args.images, args.models, args.code, args.out, tuple(base), own)
 
     if args.plan:
-        print(forecast.forecast([job_of(row) for row in roster.to_dict("records") if not is_planted(row)], images))
+        rows: list[Any] = roster.to_dict("records")
+        print(forecast.forecast([job_of(row) for row in rows if not is_planted(row)], images))
         return
     out = fresh_folder(args.out)
     (out / "kept").mkdir()

@@ -24,7 +24,7 @@ DEFAULTS = {
     "activations": "data/activations",
     "roster": "data/models/roster.csv",
     "manifest": "data/images/manifest.parquet",
-    "image-map": "data/external/human/image_data",
+    "image-map": ("data/external/human/image_data", "folder of the map"),
     "names": "data/external/models/imi_names.csv",
     "out": "data/tasks",
 }

@@ -27,14 +27,14 @@ def arguments(
     argv: Sequence[str] | None,
     *,
     folders: Iterable[str] = (),
-    defaults: Mapping[str, str] | None = None,
+    defaults: Mapping[str, str | tuple[str, str]] | None = None,
     flags: Mapping[str, Mapping[str, Any]] | None = None,
     words: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> argparse.Namespace:
     """The command line of an entry point or tool; `argv` is None for that of this process.
 
     folders   options that take a folder or file and must be given
-    defaults  options that take a folder or file, and which one without them
+    defaults  options that take a folder or file: which one without them, and where it needs saying what it is
     flags     all other options, with what `add_argument` takes besides the name
     words     what stands on the line without an option, described likewise
     """
@@ -43,8 +43,9 @@ def arguments(
         line.add_argument(name, **options)
     for name in folders:
         line.add_argument(f"--{name}", type=Path, required=True)
-    for name, path in (defaults or {}).items():
-        line.add_argument(f"--{name}", type=Path, default=Path(path), help="(%(default)s)")
+    for name, default in (defaults or {}).items():
+        path, meaning = (default, "") if isinstance(default, str) else default
+        line.add_argument(f"--{name}", type=Path, default=Path(path), help=f"{meaning} (%(default)s)".strip())
     for name, options in (flags or {}).items():
         line.add_argument(f"--{name}", **options)
     return line.parse_args(argv)

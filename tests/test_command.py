@@ -18,8 +18,9 @@ STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.ste
 
 
 def test_folders_must_be_given_and_defaults_need_not():
-    args = command.arguments("doc", ["--out", "a"], folders=("out",), defaults={"image-map": "b/c"})
-    assert (args.out, args.image_map) == (Path("a"), Path("b/c"))
+    defaults = {"image-map": "b/c", "units": ("d", "folder of lists")}
+    args = command.arguments("doc", ["--out", "a"], folders=("out",), defaults=defaults)
+    assert (args.out, args.image_map, args.units) == (Path("a"), Path("b/c"), Path("d"))
 
 
 def test_a_folder_that_is_left_out_is_named(capsys):
@@ -38,10 +39,10 @@ def test_flags_and_words_are_those_of_argparse():
 
 def test_help_is_the_docstring_line_by_line(capsys):
     with pytest.raises(SystemExit):
-        command.arguments("One.\n\nReads   this\nWrites  that", ["--help"], defaults={"out": "data/x"})
+        command.arguments("One.\n\nReads   this\nWrites  that", ["--help"], defaults={"out": ("data/x", "the page")})
     shown = capsys.readouterr().out
     assert "\nReads   this\nWrites  that\n" in shown
-    assert "(data/x)" in shown
+    assert "the page (data/x)" in shown
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -94,9 +94,9 @@ def extract_all(roster: pd.DataFrame, job_of: JobOf, images: ImageSet) -> Result
     permuted = roster["constructor"] == "control:permuted"
     results, progress = Results(), Progress(log, len(roster), "networks")
     for part in (roster[~permuted], roster[permuted]):
+        rows: list[Any] = part.to_dict("records")
         jobs = [
-            job_of(row, [layer for layer in results.layers if layer["model"] == networks.base(row)])
-            for row in part.to_dict("records")
+            job_of(row, [layer for layer in results.layers if layer["model"] == networks.base(row)]) for row in rows
         ]
         for job, result in extract.all(jobs, images):
             results.add(job.row["name"], result)

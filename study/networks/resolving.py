@@ -71,7 +71,8 @@ def resolve_all(
     roster: pd.DataFrame, params: NetworkParams, images: Path, code: Path, out: Path
 ) -> tuple[list[dict[str, Any]], list[Failed]]:
     """Resolved rows of a roster in its order, and its networks that failed."""
-    jobs: list[Job] = [(row, params, images, code, out) for row in roster.to_dict("records")]
+    rows: list[Any] = roster.to_dict("records")
+    jobs: list[Job] = [(row, params, images, code, out) for row in rows]
     names, progress = list(roster["name"]), Progress(log, len(jobs), "networks")
     resolved: dict[int, list[dict[str, Any]]] = {}
     failures: list[Failed] = []

@@ -39,7 +39,7 @@ class CalibrationParams:
 
 @dataclass(frozen=True)
 class Slopes:
-    """Slope of every similarity, the loss curves, the units of the fit, and what other splits would have given."""
+    """Slope of every similarity, the loss curves, the units of the fit, and what other splits would have settings."""
 
     slopes: dict[str, dict[str, Any]]
     curves: pd.DataFrame
@@ -49,26 +49,26 @@ class Slopes:
 
 def fit_all(params: CalibrationParams, scores: Path, people: pd.DataFrame) -> Slopes:
     """The slopes of all similarities; `people` are the annotated units that have margins in the folder `scores`."""
-    given, slopes = params.calibration, {}
+    settings, slopes = params.calibration, {}
     curves = [pd.DataFrame({"backend": pd.Series(dtype=str), "slope": [], "loss": []})]
     others = [pd.DataFrame(columns=["backend", "split", *SPLIT_QUANTITIES], dtype="float64")]
     split, drawn = people, np.empty((0, len(people)), dtype=bool)
     if len(people):
-        chosen = calibration.draw_split(people, given.fraction, params.seed, given.min_units, given.allow_few)
+        chosen = calibration.draw_split(people, settings.fraction, params.seed, settings.min_units, settings.allow_few)
         split = people[chosen].reset_index(drop=True)
         # the same splits for every backend
         draw = generator(params.seed, "repeated splits")
-        drawn = calibration.draw_splits(len(people), len(split), given.n_splits, draw)
+        drawn = calibration.draw_splits(len(people), len(split), settings.n_splits, draw)
     for backend in params.scores.backends:
         path = scores / f"{backend}.parquet"
         if not path.is_file():
             raise StudyError(f"{path}: no such file, but scores.backends names {backend}. Run `dvc repro`.")
-        slopes[backend] = default(backend, given.default_slope)
+        slopes[backend] = default(backend, settings.default_slope)
         if len(people):
             slopes[backend], curve = fitted(backend, path, split, params)
             curves.append(curve.assign(backend=backend)[["backend", "slope", "loss"]])
         if len(drawn):
-            results = calibration.split_results(margins_of(path, people), people, drawn, given.objective)
+            results = calibration.split_results(margins_of(path, people), people, drawn, settings.objective)
             others.append(results.assign(backend=backend))
         log.info("%s: slope %.4g, %s", backend, slopes[backend]["slope"], slopes[backend]["status"])
     return Slopes(
@@ -83,20 +83,20 @@ def fitted(
     backend: str, path: Path, split: pd.DataFrame, params: CalibrationParams
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Slope of one backend with its interval, and its loss curve."""
-    given = params.calibration
+    settings = params.calibration
     margins, his = margins_of(path, split), split["his"].to_numpy()
-    fit = calibration.fit_slope(margins, his, given.objective)
+    fit = calibration.fit_slope(margins, his, settings.objective)
     # the same resamples of units for every backend
     draw = generator(params.seed, "calibration interval")
     low, high = calibration.slope_interval(
-        margins, his, given.objective, draw, given.n_bootstrap, params.stats.confidence
+        margins, his, settings.objective, draw, settings.n_bootstrap, params.stats.confidence
     )
     if fit.at_bound:
         log.warning("%s: no slope fits better than the bound %g; margins and answers hardly agree", backend, fit.slope)
     entry = default(backend, fit.slope) | {"status": "calibrated", "n_units": fit.n_units, "loss": fit.loss}
     entry |= {"at_bound": fit.at_bound}
     entry |= {name: end for name, end in (("low", low), ("high", high)) if np.isfinite(end)}
-    return entry, calibration.loss_curve(margins, his, given.objective)
+    return entry, calibration.loss_curve(margins, his, settings.objective)
 
 
 def scored(people: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -125,12 +125,12 @@ def margins_of(path: Path, units: pd.DataFrame) -> NDArray[np.float32]:
     wanted = [ds.field(name).isin(units[name].unique().tolist()) for name in ("model", "layer", "unit")]
     table = ds.dataset(path).to_table(columns=[*KEY, "margins"], filter=wanted[0] & wanted[1] & wanted[2])
     rows = table.select(KEY).to_pandas().assign(row=np.arange(len(table)))
-    place = units[KEY].merge(rows, on=KEY, how="left")["row"]
-    if place.isna().any():
-        first = ", ".join(f"{name} {value}" for name, value in units.loc[place.isna(), KEY].iloc[0].items())
+    numbers = units[KEY].merge(rows, on=KEY, how="left")["row"]
+    if numbers.isna().any():
+        first = ", ".join(f"{name} {value}" for name, value in units.loc[numbers.isna(), KEY].iloc[0].items())
         raise StudyError(
-            f"{path} has no margins of {int(place.isna().sum())} annotated units, first: {first}. scores.feature_models must "
+            f"{path} has no margins of {int(numbers.isna().sum())} annotated units, first: {first}. scores.feature_models must "
             "name every annotated network, or none"
         )
     lists = table["margins"].combine_chunks()
-    return lists.flatten().to_numpy().reshape(len(table), -1)[place.to_numpy(dtype=np.int64)]
+    return lists.flatten().to_numpy().reshape(len(table), -1)[numbers.to_numpy(dtype=np.int64)]

@@ -84,12 +84,12 @@ def build_all(args: argparse.Namespace, params: TaskParams, out: Path) -> None:
     write_json(out / "summary.json", summary)
 
 
-def mapped_table(seen: imi_tasks.Mapped | None, found: list[pd.DataFrame], models: list[str]) -> pd.DataFrame:
+def mapped_table(seen: imi_tasks.Mapped | None, mapped: list[pd.DataFrame], models: list[str]) -> pd.DataFrame:
     """What became of every unit of the map; logged. Raises StudyError if nothing of it could be used."""
     if seen is None:
         return pd.DataFrame(columns=imi_tasks.STATUS_COLUMNS)
     rest = seen.table[~seen.table["model"].isin(models)]
-    table = pd.concat([*found, rest.assign(status=imi_tasks.NO_NETWORK)], ignore_index=True)
+    table = pd.concat([*mapped, rest.assign(status=imi_tasks.NO_NETWORK)], ignore_index=True)
     counts = table["status"].value_counts()
     for status, count in counts.items():
         log.log(20 if status == imi_tasks.USED else 30, "map of images: %d of %d units: %s", count, len(table), status)
@@ -139,9 +139,9 @@ def build(
     table, built = pd.concat(tables, ignore_index=True), np.concatenate(arrays)
     status = pd.DataFrame(columns=imi_tasks.STATUS_COLUMNS)
     if seen is not None:
-        found = imi_tasks.resolve(seen.of(model), units[live], params.tasks.conditions)
-        status = found.table
-        table, built = _with_mapped(table, built, found, units[live])
+        answered = imi_tasks.resolve(seen.of(model), units[live], params.tasks.conditions)
+        status = answered.table
+        table, built = _with_mapped(table, built, answered, units[live])
     with atomic_path(out / f"{model}.npy") as part, open(part, "wb") as file:
         np.save(file, built)
     write_parquet(out / f"{model}.parquet", table[[*KEY, *FACTS, "tie_share_pos", "tie_share_neg"]])
@@ -164,16 +164,16 @@ def _with_mapped(
     How many images of such tasks are tied is not known: their tie shares are missing.
     """
     used = (seen.table["status"] == imi_tasks.USED).to_numpy()
-    given = seen.table.loc[used, ["layer", "unit", "condition"]]
-    rows = given.merge(units.drop(columns="condition", errors="ignore"), on=["layer", "unit"], how="left")
+    owners = seen.table.loc[used, ["layer", "unit", "condition"]]
+    rows = owners.merge(units.drop(columns="condition", errors="ignore"), on=["layer", "unit"], how="left")
     rows = rows.assign(tie_share_pos=np.float32(np.nan), tie_share_neg=np.float32(np.nan))
     own = ["layer", "unit", "condition"]
     stays = ~pd.MultiIndex.from_frame(table[own]).isin(pd.MultiIndex.from_frame(rows[own]))
     table = pd.concat([table[stays], rows[table.columns]], ignore_index=True)
     built = np.concatenate([built[stays], seen.tasks[used]])
     # natural tasks first, each condition in the order of its units
-    place = {owner: place for place, owner in enumerate(zip(units["layer"], units["unit"], strict=True))}
-    order = [place[owner] for owner in zip(table["layer"], table["unit"], strict=True)]
+    rank = {owner: number for number, owner in enumerate(zip(units["layer"], units["unit"], strict=True))}
+    order = [rank[owner] for owner in zip(table["layer"], table["unit"], strict=True)]
     order = np.lexsort((order, table["condition"].map(["natural", *schema.HARD].index)))
     return table.iloc[order].reset_index(drop=True), built[order]
 
