@@ -22,7 +22,7 @@ from benchmarks.harness import report
 from study.errors import StudyError
 from study.extraction import counting
 from study.networks.roster import read_roster, rows_of
-from study.params.activations import Units
+from study.params.units import Units
 from study.params.whole import load_params
 from study.workers.device import Failure
 

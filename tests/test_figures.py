@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -26,7 +26,7 @@ OURS = {"depth", "sensitivity", "dose_response", "control_levels"}  # answer no 
 def study_in(folder: Path, **options):
     build(folder, **options)
     params = load_params(folder / "params.yaml")
-    return inputs.load_study(params, *(folder / name for name in ("tables", "mis", "human", "calibration")))
+    return inputs.load_study(asdict(params), *(folder / name for name in ("tables", "mis", "human", "calibration")))
 
 
 @pytest.fixture(scope="module")

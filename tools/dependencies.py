@@ -11,7 +11,6 @@ Run     python -m tools.dependencies                     compare dvc.yaml with t
 
 from __future__ import annotations
 
-import argparse
 import ast
 import re
 import sys
@@ -20,6 +19,8 @@ from functools import cache
 from pathlib import Path
 
 from ruamel.yaml import YAML
+
+from study.command import arguments
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("interpretability", "study", "stages")
@@ -150,11 +151,12 @@ def reruns(names: list[str]) -> dict[str, list[str]]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="put the files into dvc.yaml")
-    parser.add_argument("--why", nargs=2, metavar=("STAGE", "FILE"), help="chain of imports from a stage to a file")
-    parser.add_argument("--reruns", action="store_true", help="stages that an edit of each file reruns")
-    args = parser.parse_args(argv)
+    flags = {
+        "write": {"action": "store_true", "help": "put the files into dvc.yaml"},
+        "why": {"nargs": 2, "metavar": ("STAGE", "FILE"), "help": "chain of imports from a stage to a file"},
+        "reruns": {"action": "store_true", "help": "stages that an edit of each file reruns"},
+    }
+    args = arguments(__doc__, argv, flags=flags)
     path = ROOT / "dvc.yaml"
     text = path.read_text(encoding="utf-8")
     if args.why:

@@ -9,12 +9,10 @@ Run     python -m tools.plots_page      (part of `make repro` and `make plots`)
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
-from pathlib import Path
 
-from study.command import run
+from study.command import arguments, run
 from study.errors import StudyError
 from study.files.tables import write_text
 from study.log import logger
@@ -29,9 +27,7 @@ SNIPPET = "window.drawPlot = vegaEmbed;"
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dvc", type=Path, default=Path(".dvc"), help="folder of DVC's settings (%(default)s)")
-    args = parser.parse_args(argv)
+    args = arguments(__doc__, argv, defaults={"dvc": (".dvc", "folder of DVC's settings")})
     page = args.dvc / "plots" / "page.html"
     if not page.is_file():
         raise StudyError(

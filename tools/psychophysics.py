@@ -66,7 +66,7 @@ def export(args: argparse.Namespace) -> None:
     parts: list[dict[str, Any]] = []
     units, shown, sessions = [], [], []
     for model in asking.chosen_models(args.models, args.data / "models/roster.csv"):
-        table = asking.candidates(model, margins, slope["slope"], params, annotated)
+        table = asking.candidates(model, margins, slope["slope"], params.mis, params.units, annotated)
         found = asking.questions_about(model, table, args.data / "tasks", design)
         rows = asking.written_rows(found, design, len(shown), len(sessions))
         units, shown, sessions = units + rows.units, shown + rows.questions, sessions + rows.sessions

@@ -11,13 +11,12 @@ Writes  one row a network and layer type: model, input_size, n_params, layer_typ
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from study.command import run
+from study.command import arguments, run
 from study.errors import StudyError
 from study.extraction import counting
 from study.files.tables import write_csv
@@ -33,12 +32,11 @@ COLUMNS = ["model", "input_size", "n_params", "layer_type", "n_layers", "n_units
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--roster", type=Path, help="another roster than models.roster")
-    parser.add_argument("--code", type=Path, default=Path("data/external/code"))
-    parser.add_argument("--out", type=Path, help="write the table of units there")
-    args = parser.parse_args(argv)
+    flags = {
+        "roster": {"type": Path, "help": "another roster than models.roster"},
+        "out": {"type": Path, "help": "write the table of units there"},
+    }
+    args = arguments(__doc__, argv, defaults={"params": "params.yaml", "code": "data/external/code"}, flags=flags)
     params = load_params(args.params)
     path = args.roster or Path(params.models.roster)
     roster = read_roster(path)

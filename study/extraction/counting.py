@@ -18,7 +18,7 @@ from study.files.tables import read_json, write_json
 from study.log import logger
 from study.networks import building
 from study.networks.roster import RosterRow
-from study.params.activations import Units
+from study.params.units import Units
 from study.workers.device import Failure
 from study.workers.jobs import run_all
 

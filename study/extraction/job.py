@@ -17,7 +17,9 @@ from study.images.manifest import ImageSet
 from study.images.packs import fits
 from study.networks import building, unit_lists
 from study.networks.roster import RosterRow
-from study.params.whole import Params
+from study.params.activations import Activations
+from study.params.parts import ImageRoot
+from study.params.units import Units
 from study.workers.jobs import kind_of_workers
 
 if TYPE_CHECKING:
@@ -76,6 +78,16 @@ class NetworkFacts(TypedDict):
     timing: Timing
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExtractionParams:
+    """What the extremes of units depend on."""
+
+    seed: int
+    images: ImageRoot
+    units: Units
+    activations: Activations
+
+
 @dataclass(frozen=True)
 class Extracted:
     """Files of a network in the work store (`kept` if it has columns to keep), and what is known of it."""
@@ -94,7 +106,7 @@ class Extraction:
     """One roster row and all that its extraction needs."""
 
     row: RosterRow
-    params: Params
+    params: ExtractionParams
     images: Path
     models: Path
     code: Path

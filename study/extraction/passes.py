@@ -33,7 +33,7 @@ from study.log import Progress, logger
 from study.networks import building, unit_lists
 from study.networks.building import load_network
 from study.networks.roster import RosterRow
-from study.params.activations import Units
+from study.params.units import Units
 from study.workers.device import Failure, device, exact, guarded
 from study.workers.placement import device_kind
 

@@ -14,14 +14,15 @@ from PIL import UnidentifiedImageError
 from interpretability.files import atomic_path
 from interpretability.images import decode
 from interpretability.synthetic import scenes
-from interpretability.synthetic.factors import draw_factors
+from interpretability.synthetic.draws import draw_factors
 from study.errors import StudyError
 from study.files.tables import write_parquet
 from study.images import sources
 from study.images.manifest import MEMBERS
 from study.images.sources import SUFFIXES, Member, Source
 from study.log import logger
-from study.params.whole import Params
+from study.params.images import Images
+from study.params.tasks import Tasks
 from study.workers.jobs import run_all_or_stop
 
 log = logger("images")
@@ -32,7 +33,16 @@ _NAME_ANOTHER = f"Put pictures ({', '.join(SUFFIXES)}) there, or name another fo
 NO_IMAGE = "not a picture file"  # the beginning of a reason that counts nothing as broken
 
 
-def draw_scenes(params: Params, out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+@dataclass(frozen=True, kw_only=True)
+class ImageParams:
+    """What the stage `images` reads. The tasks change no byte of its outs: they refuse a study with too few images early."""
+
+    seed: int
+    images: Images
+    tasks: Tasks
+
+
+def draw_scenes(params: ImageParams, out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Scenes drawn from known factors, in the order of the sha256 of their names."""
     settings = params.images.generated
     factors = draw_factors(settings.n, seed=params.seed, stream="study", n_categories=settings.n_categories)
@@ -54,6 +64,19 @@ def draw_scenes(params: Params, out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     factors.insert(0, "image", np.arange(len(factors), dtype=np.int32))
     write_parquet(out / "factors.parquet", factors)
     return manifest, pd.DataFrame(columns=["path", "reason"])
+
+
+def summary(images: Images, manifest: pd.DataFrame, rejected: pd.DataFrame) -> dict[str, str | int]:
+    """What the manifest holds, in a few words."""
+    facts: dict[str, str | int] = {
+        "source": images.source,
+        "n": len(manifest),
+        "n_rejected": len(rejected),
+        "n_duplicates": int(manifest["digest"].duplicated().sum()),
+        "n_labels": int(manifest["label"].nunique()),
+        "digest": hashlib.sha256("".join(manifest["digest"]).encode()).hexdigest(),
+    }
+    return facts | ({"reader": images.reader, "split": images.split} if images.source == "timm" else {})
 
 
 @dataclass(frozen=True)
@@ -115,7 +138,7 @@ class InspectJob:
         return [inspect_file(self.source, member) for member in self.members]
 
 
-def read_images(params: Params, out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def read_images(params: ImageParams, out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Images of a source, and what cannot be read, by name and reason."""
     settings = params.images
     source = sources.open_source(settings.source, settings.root, settings.reader, settings.split)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +14,47 @@ import numpy as np
 from interpretability.files import atomic_path, sha256_file
 from study.files.store import WorkStore
 from study.images.manifest import ImageSet, open_images
+from study.log import logger
 from study.networks import building, roster
 from study.networks.building import load_network
+from study.networks.failures import Failed
 from study.networks.roster import RosterRow
-from study.params.whole import Params
+from study.params.models import Models
+from study.workers.device import Failure
+from study.workers.jobs import log_failure, run_all
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from interpretability.networks.network import Network
 
+log = logger("models")
 TRAINED_PREPROCESSING = {"interpolation": "bicubic", "mean": [0.5] * 3, "std": [0.5] * 3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnScenes:
+    """What is learnt from, of `images.generated`."""
+
+    size: int
+    n_categories: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingImages:
+    """The images to train on, of `images`."""
+
+    source: str
+    generated: DrawnScenes
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkParams:
+    """What the networks depend on."""
+
+    seed: int
+    models: Models
+    images: TrainingImages
 
 
 @dataclass(frozen=True)
@@ -31,7 +62,7 @@ class ResolveJob:
     """Resolved rows of one roster row: one, or one a training step. Checkpoints of a training go to `out`."""
 
     row: RosterRow
-    params: Params
+    params: NetworkParams
     images: Path
     code: Path
     out: Path
@@ -53,6 +84,21 @@ class ResolveJob:
         return [_described(row, network, row["sha256"] or network.digest, last=1)]
 
 
+def resolve_all(
+    rows: list[RosterRow], params: NetworkParams, images: Path, code: Path, out: Path
+) -> tuple[list[RosterRow], list[Failed]]:
+    """Resolved rows of a roster in its order, and its networks that failed."""
+    jobs = [ResolveJob(row, params, images, code, out) for row in rows]
+    results = run_all(jobs, "networks", log, each=partial(log_failure, log))
+    resolved = [row for result in results if not isinstance(result, Failure) for row in result]
+    failures: list[Failed] = [
+        {"model": job.name, "stage": "models", "reason": result.reason_without(job.name)}
+        for job, result in zip(jobs, results, strict=True)
+        if isinstance(result, Failure)
+    ]
+    return resolved, failures
+
+
 def _described(row: RosterRow, network: Network, digest: str, last: int) -> RosterRow:
     return {
         **row,
@@ -61,15 +107,36 @@ def _described(row: RosterRow, network: Network, digest: str, last: int) -> Rost
         "last": last,
         "n_params": sum(value.numel() for value in network.model.parameters()),
         "input_size": network.preprocessing.crop,
-        "family": roster.family(row),
+        "family": family(row),
     }
+
+
+def family(row: RosterRow) -> str:
+    """Networks of one family are no independent draws: the roster's word, else the module of timm or torchvision that
+    builds the network (resnet, vision_transformer), else its constructor."""
+    import timm
+    import torchvision
+
+    text = str(row["constructor"])
+    if row["family"] or roster.is_planted(row):
+        return str(row["family"])
+    if ":" in text:
+        return text
+    if timm.is_model(text.split(".")[0]):
+        builder = timm.models.model_entrypoint(text.split(".")[0])
+    elif text in torchvision.models.list_models():
+        builder = torchvision.models.get_model_builder(text)
+    else:
+        return text
+    return str(builder.__module__).rpartition(".")[2]
 
 
 class _Training:
     """A network trained on generated scenes: on categories if it is studied, on single factors if it is a similarity."""
 
     def __init__(self, job: ResolveJob) -> None:
-        from interpretability.synthetic.factors import draw_factors, encoder_targets
+        from interpretability.synthetic.draws import draw_factors
+        from interpretability.synthetic.training import encoder_targets
 
         params = job.params
         self._job, self._params, self._settings = job, params, params.models.training
@@ -113,7 +180,8 @@ class _Training:
     def _scenes(self, stream: str, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Pixels and targets of new scenes."""
         from interpretability.synthetic import scenes
-        from interpretability.synthetic.factors import draw_factors, encoder_targets
+        from interpretability.synthetic.draws import draw_factors
+        from interpretability.synthetic.training import encoder_targets
 
         generated = self._params.images.generated
         factors = draw_factors(n, seed=self._params.seed, stream=stream, n_categories=generated.n_categories)

@@ -111,24 +111,3 @@ def is_planted(row: RosterRow) -> bool:
 def base_network(row: RosterRow) -> str:
     """Name of the network behind a permuted control; empty for any other."""
     return str(json.loads(row["kwargs"] or "{}").get("of", ""))
-
-
-def family(row: RosterRow) -> str:
-    """The roster's word for the family of a network, else the module of timm or torchvision that builds it (resnet,
-    vision_transformer), else its constructor. Networks of one family are no independent draws.
-    """
-    import timm
-    import torchvision
-
-    text = str(row["constructor"])
-    if row["family"] or is_planted(row):
-        return str(row["family"])
-    if ":" in text:
-        return text
-    if timm.is_model(text.split(".")[0]):
-        builder = timm.models.model_entrypoint(text.split(".")[0])
-    elif text in torchvision.models.list_models():
-        builder = torchvision.models.get_model_builder(text)
-    else:
-        return text
-    return str(builder.__module__).rpartition(".")[2]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from interpretability.margins import cosine_margins
 from interpretability.schema import KEY
@@ -16,16 +16,23 @@ from study.errors import StudyError
 from study.files.tables import read_json, read_parquet
 from study.log import logger
 from study.networks.roster import read_roster
-from study.params.whole import Params
+from study.params.human import Human
 
 log = logger("human")
 
-UNIT = [("model", pa.string()), ("layer", pa.string()), ("unit", pa.int64()), ("condition", pa.string())]
 _OF_UNIT = ["layer", "unit"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class AnswerParams:
+    """What the answers of people depend on."""
+
+    seed: int
+    human: Human
+
+
 def simulated_answers(
-    params: Params, tasks: Path, images: Path, roster: Path
+    params: AnswerParams, tasks: Path, images: Path, roster: Path
 ) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
     """Answers and true probabilities, one pair a studied network that has tasks and condition of these.
 

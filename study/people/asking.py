@@ -20,7 +20,8 @@ from study.errors import StudyError
 from study.files.tables import read_parquet
 from study.files.unit_tables import Margins, matrix
 from study.networks.roster import read_roster
-from study.params.whole import Params
+from study.params.mis import Mis
+from study.params.units import Units
 from study.people import questions
 
 CONDITION = "natural"
@@ -69,7 +70,9 @@ def chosen_models(wanted: list[str], roster: Path) -> list[str]:
     return list(dict.fromkeys(wanted)) or known
 
 
-def candidates(model: str, margins: Margins, slope: float, params: Params, annotated: pd.DataFrame) -> pd.DataFrame:
+def candidates(
+    model: str, margins: Margins, slope: float, mis_params: Mis, units: Units, annotated: pd.DataFrame
+) -> pd.DataFrame:
     """Units of a network that nobody answered: key, layer_type and the columns of `ranking.half_scores`."""
     answered = margins.rows([model], [*KEY, "layer_type", "margins", "near"])
     table, values = answered.select([*KEY, "layer_type"]).to_pandas(), matrix(answered["margins"])
@@ -77,8 +80,8 @@ def candidates(model: str, margins: Margins, slope: float, params: Params, annot
     lengths = np.array([len(tasks) for tasks in near], dtype=np.int64)
     marks = np.array([task for tasks in near for task in tasks], dtype=np.int64)
     mask = mis.near_mask(lengths, marks, values.shape[1])
-    table = table.join(ranking.half_scores(values, slope, mask, params.mis.drop_near_duplicates))
-    kept = (table["condition"] == CONDITION) & table["layer_type"].isin(params.units.layer_types)
+    table = table.join(ranking.half_scores(values, slope, mask, mis_params.drop_near_duplicates))
+    kept = (table["condition"] == CONDITION) & table["layer_type"].isin(units.layer_types)
     answered_before = pd.MultiIndex.from_frame(table[UNIT]).isin(pd.MultiIndex.from_frame(annotated[UNIT]))
     return table[kept & ~answered_before].dropna(subset=["mis", "even", "odd"]).reset_index(drop=True)
 

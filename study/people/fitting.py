@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
@@ -12,11 +13,13 @@ import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
 from interpretability.people import annotated, calibration
+from interpretability.people.calibration_splits import SPLIT_QUANTITIES
 from interpretability.randomness import generator
 from interpretability.schema import KEY
 from study.errors import StudyError
 from study.log import logger
-from study.params.whole import Params
+from study.params.calibration import Calibration
+from study.params.parts import Backends, Confidence
 
 log = logger("calibration")
 
@@ -36,7 +39,61 @@ class SlopeEntry(TypedDict):
     loss: float | None
 
 
-def fitted_slope(backend: str, path: Path, split: pd.DataFrame, params: Params) -> tuple[SlopeEntry, pd.DataFrame]:
+@dataclass(frozen=True, kw_only=True)
+class CalibrationParams:
+    """What the slopes depend on."""
+
+    seed: int
+    calibration: Calibration
+    scores: Backends
+    stats: Confidence
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """Slope of every similarity, the loss curves, the units of the fit, and what other splits would have given."""
+
+    slopes: dict[str, SlopeEntry]
+    curves: pd.DataFrame
+    split: pd.DataFrame
+    splits: pd.DataFrame
+
+
+def fit_slopes(params: CalibrationParams, scores: Path, people: pd.DataFrame) -> Slopes:
+    """The slopes of all similarities; `people` are the annotated units that have margins in the folder `scores`."""
+    settings, slopes = params.calibration, {}
+    curves = [pd.DataFrame({"backend": pd.Series(dtype=str), "slope": [], "loss": []})]
+    others = [pd.DataFrame(columns=["backend", "split", *SPLIT_QUANTITIES], dtype="float64")]
+    split, drawn = people, np.empty((0, len(people)), dtype=bool)
+    if len(people):
+        chosen = calibration.draw_split(people, settings.fraction, params.seed, settings.min_units, settings.allow_few)
+        split = people[chosen].reset_index(drop=True)
+        # the same splits for every backend
+        draw = generator(params.seed, "repeated splits")
+        drawn = calibration.draw_splits(len(people), len(split), settings.n_splits, draw)
+    for backend in params.scores.backends:
+        path = scores / f"{backend}.parquet"
+        if not path.is_file():
+            raise StudyError(f"{path}: no such file, but scores.backends names {backend}. Run `dvc repro`.")
+        slopes[backend] = unfitted_slope(backend, settings.default_slope)
+        if len(people):
+            slopes[backend], curve = fitted_slope(backend, path, split, params)
+            curves.append(curve.assign(backend=backend)[["backend", "slope", "loss"]])
+        if len(drawn):
+            results = calibration.split_results(margins_of(path, people), people, drawn, settings.objective)
+            others.append(results.assign(backend=backend))
+        log.info("%s: slope %.4g, %s", backend, slopes[backend]["slope"], slopes[backend]["status"])
+    return Slopes(
+        slopes,
+        pd.concat(curves, ignore_index=True).astype({"backend": "str"}),
+        split[KEY],
+        pd.concat(others, ignore_index=True).astype({"backend": "str", "split": "int64"}),
+    )
+
+
+def fitted_slope(
+    backend: str, path: Path, split: pd.DataFrame, params: CalibrationParams
+) -> tuple[SlopeEntry, pd.DataFrame]:
     """Slope of one backend with its interval, and its loss curve."""
     settings = params.calibration
     margins, his = margins_of(path, split), split["his"].to_numpy()

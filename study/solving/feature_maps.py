@@ -18,7 +18,9 @@ from study.images.manifest import ImageSet, open_images, rows_in_batches
 from study.log import Progress, logger
 from study.networks.building import load_network
 from study.networks.roster import RosterRow, is_planted, read_roster, rows_of
-from study.params.whole import Params
+from study.params.parts import ImageRoot
+from study.params.sensitivity import Sensitivity
+from study.params.units import Units
 from study.workers.device import device
 from study.workers.jobs import run_all_or_stop
 
@@ -31,12 +33,30 @@ COLUMNS = ["model", "layer", "unit", "contrast", "pixel_sparseness", "channel_sp
 _KINDS = {"model": str, "layer": str, "unit": np.int64, "n_images": np.int64}
 
 
+@dataclass(frozen=True, kw_only=True)
+class BatchSize:
+    """How many images pass together, of `activations`."""
+
+    batch_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapParams:
+    """What feature maps depend on."""
+
+    seed: int
+    images: ImageRoot
+    units: Units
+    activations: BatchSize
+    sensitivity: Sensitivity
+
+
 @dataclass(frozen=True)
 class FeatureMapJob:
     """File of the statistics of the feature maps of one network."""
 
     row: RosterRow
-    params: Params
+    params: MapParams
     images: Path
     models: Path
     code: Path
@@ -97,7 +117,7 @@ class FeatureMapJob:
         write_parquet(path, table.assign(n_images=n_images))
 
 
-def feature_map_table(params: Params, images: Path, models: Path, code: Path) -> pd.DataFrame:
+def feature_map_table(params: MapParams, images: Path, models: Path, code: Path) -> pd.DataFrame:
     """Contrast and sparseness of every unit of the networks in sensitivity.map_models: COLUMNS.
 
     The first sensitivity.map_images images of the manifest enter, whose order is random.

@@ -19,11 +19,20 @@ from interpretability.files import atomic_path
 from interpretability.schema import FACTS, KEY
 from study.errors import StudyError
 from study.files.store import WorkStore
-from study.files.tables import read_csv, read_parquet
+from study.files.tables import read_csv, read_json, read_parquet
+from study.images.manifest import open_images
 from study.log import logger
 from study.networks.roster import base_network, is_planted, read_roster, rows_of
+from study.params.parts import ImageRoot
+from study.solving import embeddings, pairs
 from study.solving.embeddings import Prepared
-from study.solving.opening import SimilarityPlan, copy_numbers, similarity_and_images, unchecked_similarity
+from study.solving.opening import (
+    Similarities,
+    SimilarityPlan,
+    copy_numbers,
+    similarity_and_images,
+    unchecked_similarity,
+)
 from study.workers.jobs import run_all_or_stop
 
 if TYPE_CHECKING:
@@ -34,6 +43,23 @@ log = logger("scores")
 # Units whose tasks are solved and stored together, where every image costs a forward pass: a kill costs at most these
 # in each worker. One job takes several blocks, so that neighbours find features that they share in memory.
 _BLOCK_UNITS, _JOB_BLOCKS = 8, 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolvingSimilarities(Similarities):
+    """What margins of tasks depend on, of `scores`."""
+
+    near_duplicate: float
+    feature_models: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarginParams:
+    """What the margins of a similarity depend on."""
+
+    seed: int
+    images: ImageRoot
+    scores: SolvingSimilarities
 
 
 @dataclass(frozen=True)
@@ -152,6 +178,48 @@ class Cost(TypedDict):
 
     n_forwards: int
     n_pairs: int
+
+
+def solve_study(
+    backend: str, params: MarginParams, tasks: Path, images: Path, models: Path, code: Path
+) -> tuple[dict[str, list[Block]], Cost]:
+    """Blocks of margins of every network that has tasks, in the order of the roster, and what they cost: see `cost_of`."""
+    summary = read_json(tasks / "summary.json")
+    if summary["images"] != open_images(images).digest:
+        raise StudyError(f"{tasks} was built from other pictures than {images} holds; run `dvc repro`")
+    plan = SimilarityPlan.from_params(backend, params, images, models, code)
+    similarity, store = similarity_and_images(plan)[0], WorkStore.open()
+    names, chosen = list(read_roster(models / "roster.csv")["name"]), params.scores.feature_models
+    if not similarity.embeds and chosen:
+        names = compared_networks(models, chosen)
+    paths = {name: tasks / f"{name}.npy" for name in names if (tasks / f"{name}.npy").is_file()}
+    if not paths:
+        reason = ": scores.feature_models names only networks that failed" if chosen else ""
+        raise StudyError(f"no network has tasks for backend {backend}{reason}")
+    used = used_images(list(paths.values()))
+    n_tasks = sum(int(np.prod(np.load(path, mmap_mode="r").shape[:2])) for path in paths.values())
+    prepared = (
+        embeddings.embedded_images(plan, store, used)
+        if similarity.embeds
+        else pairs.pair_table(plan, store, used, n_tasks)
+    )
+    ingredients = embeddings.embedding_ingredients(plan) | plan.aggregation()
+    ingredients |= prepared.ingredients if prepared else {}
+    common = store, ingredients, summary["n_explanations"], params.scores.near_duplicate, prepared
+    jobs = [
+        MarginJob(plan, path, units, block, *common)
+        for path in paths.values()
+        for units, block in units_by_job(np.load(path, mmap_mode="r"), prepared is not None)
+    ]
+    # comparing rows or looking up pairs is arithmetic of numpy and numba
+    solved = solved_blocks(backend, jobs, probe=prepared is not None, on_cpu=prepared is not None)
+    blocks: dict[str, list[Block]] = {name: [] for name in paths}
+    for job, of_job in zip(jobs, solved, strict=True):
+        blocks[job.tasks.stem] += of_job
+    n_prepared = len(used) if prepared is None or prepared.images is not None else len(open_images(images))
+    cost = cost_of(jobs, n_prepared)
+    log.info("%s: %d forward passes in this process", backend, similarity.forwards)
+    return blocks, cost if similarity.runs_network else {**cost, "n_forwards": 0}
 
 
 def cost_of(jobs: Sequence[MarginJob], n_embedded: int) -> Cost:

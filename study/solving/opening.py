@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -18,8 +18,8 @@ from study.images.ahead import Ahead, decoders
 from study.images.manifest import ImageSet, open_images
 from study.networks.building import load_network
 from study.networks.roster import read_roster, rows_of
-from study.params.scores import Scores
-from study.params.whole import Params
+from study.params.parts import ImageRoot
+from study.params.scores import DreamSim, Encoder
 from study.workers.device import device, when_moved
 from study.workers.placement import workers_here
 
@@ -29,6 +29,29 @@ if TYPE_CHECKING:
 
 _CACHE_GB = 4.0  # memory for kept features of all workers together
 _CACHE_SHARE = 0.25  # of the memory of a GPU
+
+
+@dataclass(frozen=True, kw_only=True)
+class Similarities:
+    """What similarities depend on, of `scores`."""
+
+    aggregation: str
+    softmax_temperature: float
+    precision: str
+    feature_size: int
+    dreamsim: DreamSim
+    encoder: Encoder
+
+
+class SimilarityParams(Protocol):
+    """What a similarity is opened by."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def images(self) -> ImageRoot: ...
+    @property
+    def scores(self) -> Similarities: ...
 
 
 @dataclass(frozen=True)
@@ -41,7 +64,7 @@ class SimilarityPlan:
     models: Path
     code: Path
     seed: int
-    scores: Scores
+    scores: Similarities
 
     def open(self, source: Ahead, *, check: bool = True) -> Similarity:
         """The similarity of these images, on the device of this process; `check` compares it with its package."""
@@ -80,7 +103,7 @@ class SimilarityPlan:
         return registry.create(self.name, context, check=check)
 
     @classmethod
-    def from_params(cls, name: str, params: Params, images: Path, models: Path, code: Path) -> SimilarityPlan:
+    def from_params(cls, name: str, params: SimilarityParams, images: Path, models: Path, code: Path) -> SimilarityPlan:
         return cls(name, images, params.images.root, models, code, params.seed, params.scores)
 
     def aggregation(self) -> dict[str, Any]:

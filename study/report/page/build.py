@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -11,11 +12,23 @@ from interpretability import randomness, schema
 from interpretability.tasks import natural
 from study.files.tables import read_json, read_parquet
 from study.images.manifest import open_images
-from study.params.whole import Params
+from study.params.mis import Mis
+from study.params.parts import ImageRoot
+from study.params.report import Report
 from study.report.figures import base
 from study.report.page import inputs, listed_units
 from study.report.page.gallery import Gallery, make_gallery
 from study.report.page.thumbnails import make_sheets
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportParams:
+    """What the page depends on beside the tables, and the parameters that these were computed with."""
+
+    seed: int
+    images: ImageRoot
+    mis: Mis
+    report: Report
 
 
 def _ends_of(built: np.ndarray, model: str, layer: str, unit: int, *, seed: int) -> listed_units.Ends:
@@ -25,7 +38,7 @@ def _ends_of(built: np.ndarray, model: str, layer: str, unit: int, *, seed: int)
     return positive, negative
 
 
-def browsable_units(params: Params, study: base.Study, args: argparse.Namespace) -> Gallery:
+def browsable_units(params: ReportParams, study: base.Study, args: argparse.Namespace) -> Gallery:
     """The units to browse, and pictures of some unless the parameters leave pictures out."""
     wanted = params.report
     listed = listed_units.list_units(study, args.mis, args.scores, wanted.n_units)

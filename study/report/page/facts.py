@@ -1,4 +1,4 @@
-"""What the prose and the captions say of a study, every value from a table, a summary or params."""
+"""What the prose and the captions say of a study, every value from a table, a summary or the recorded parameters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from study.params.whole import Params
 from study.report.figures import ceiling, ranking
 from study.report.figures.base import Study
 from study.report.page.cells import count, number, p_value, yes
@@ -16,14 +15,13 @@ from study.report.page.tables_of_answers import ceiling_rows
 
 def make_facts(
     study: Study,
-    params: Params,
     metrics: Mapping[str, Any],
     provenance: Mapping[str, Any],
     images: Mapping[str, Any],
     tasks: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What the prose and the captions say: every value from a table, a summary or params."""
-    ranked, tables = study.models(), study.tables
+    """What the prose and the captions say: every value from a table, a summary or the recorded parameters."""
+    ranked, tables, params = study.models(), study.tables, provenance["params"]
     controls = tables["controls"]
     judged = controls[pd.to_numeric(controls["passed"], errors="coerce").notna()]
     calibration = tables["calibration"]
@@ -46,9 +44,9 @@ def make_facts(
         "lead": study.lead,
         "backends": study.backends,
         "confidence": f"{100 * study.confidence:g} %",
-        "generated": params.images.source == "generated",
+        "generated": params["images"]["source"] == "generated",
         "simulated": study.simulated,
-        "has_human": params.human.source != "none" and n_compared > 0,
+        "has_human": params["human"]["source"] != "none" and n_compared > 0,
         "n_annotated": len(study.human.drop_duplicates(["model", "layer", "unit"])),
         "n_compared": n_compared,
         "people": study.people,

@@ -6,9 +6,10 @@ pictures are data URIs, so that no request leaves the page, and its content poli
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,6 @@ import pyarrow.dataset as ds
 from interpretability.schema import KEY
 from study.errors import StudyError
 from study.files.tables import read_csv, read_parquet
-from study.params.whole import Params
 from study.report.figures import ranking, registry
 from study.report.figures.base import Study
 
@@ -50,21 +50,24 @@ def read_table(path: Path) -> pd.DataFrame:
     return frame.assign(**missing | {name: written[name] for name in frame.columns if name in TEXT})
 
 
-def load_study(params: Params, tables: Path, mis: Path, human: Path, calibration: Path) -> Study:
-    """Everything the figures draw. Of the unit scores only networks that are shown or annotated are read."""
+def load_study(recorded: Mapping[str, Any], tables: Path, mis: Path, human: Path, calibration: Path) -> Study:
+    """Everything the figures draw. Of the unit scores only networks that are shown or annotated are read.
+
+    `recorded`: the parameters that the tables were computed with, as their provenance has them.
+    """
     found = {name: read_table(tables / f"{name}.csv") for name in sorted({*TABLES, *registry.TABLES_NEEDED})}
     annotated = read_parquet(human / "units.parquet")
     empty = pd.DataFrame(columns=UNIT_COLUMNS)
     study = Study(
-        backends=params.scores.backends,
-        confidence=params.stats.confidence,
-        n_tasks=params.tasks.n_tasks,
-        n_explanations=params.tasks.n_explanations,
+        backends=tuple(recorded["scores"]["backends"]),
+        confidence=recorded["stats"]["confidence"],
+        n_tasks=recorded["tasks"]["n_tasks"],
+        n_explanations=recorded["tasks"]["n_explanations"],
         tables=found,
         units=empty,
         human=annotated,
         curve=read_parquet(calibration / "curve.parquet"),
-        simulated=params.human.source == "simulated",
+        simulated=recorded["human"]["source"] == "simulated",
     )
     wanted = {*ranking.ridge_models(study), *gallery_models(study), *annotated["model"].astype(str)}
     units = _units(mis / "units.parquet", study.lead, sorted(wanted))

@@ -1,0 +1,19 @@
+"""What tables of noise ceilings hold: their columns, sets of units, and the variant that leads."""
+
+from __future__ import annotations
+
+LEADING = "V4"
+SUBSETS = ("easy", "all")
+EASY_CONDITIONS = ("natural", "synthetic")
+COLUMNS = [
+    "subset",
+    "backend",
+    "variant",
+    "is_ceiling",
+    "mean",
+    "sd",
+    "low",
+    "high",
+    "n_units",
+    "n_simulations",
+]
