@@ -39,7 +39,7 @@ class CalibrationParams:
 
 @dataclass(frozen=True)
 class Slopes:
-    """Slope of every similarity, the loss curves, the units of the fit, and what other splits would have settings."""
+    """Slope of every similarity, the loss curves, the units of the fit, and what other splits would have given."""
 
     slopes: dict[str, dict[str, Any]]
     curves: pd.DataFrame
