@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -39,78 +38,86 @@ class TableSpec:
     open: bool = True
 
 
-def number(digits: int) -> Callable[[Any], str]:
+def number(digits: int) -> Callable[[object], str]:
     """Formatter with this many decimals and a true minus sign; a missing number is a dash."""
     return lambda value: "–" if _missing(value) else f"{value:z.{digits}f}".replace("-", "−")
 
 
-def count(value: Any) -> str:
+def count(value: object) -> str:
     return "–" if _missing(value) else f"{value:,.0f}"
 
 
-def short(value: Any) -> str:
+def short(value: object) -> str:
     return "–" if _missing(value) else f"{value:.3g}".replace("-", "−")
 
 
-def text(value: Any) -> str:
+def text(value: object) -> str:
     return "–" if _missing(value) or value == "" else str(value)
 
 
-def p_value(value: Any) -> str:
+def p_value(value: object) -> str:
     if _missing(value):
         return "–"
     return "below 0.0001" if value < 1e-4 else f"{value:.4f}"
 
 
-def percent(value: Any) -> str:
+def percent(value: object) -> str:
     """A share as percent with two significant digits."""
     return "–" if _missing(value) else f"{100 * value:.2g} %"
 
 
-def mark(value: Any) -> str:
+def mark(value: object) -> str:
     """Outcome of a check in a word, so that colour alone never carries it."""
     if _missing(value):
         return "–"
     return "✓ passed" if value == 1 else "✗ FAILED"
 
 
-def words(value: Any) -> str:
+def words(value: object) -> str:
     return text(value).replace("_", " ").replace(":", ": ")
 
 
-def _missing(value: Any) -> bool:
+def _missing(value: object) -> bool:
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
-def interval(low: Any, high: Any, digits: int = 3) -> str:
+def interval(low: object, high: object, digits: int = 3) -> str:
     """`0.512 to 0.534`, or a dash where no interval is defined."""
     if _missing(low) or _missing(high):
         return "–"
     return f"{number(digits)(low)} to {number(digits)(high)}"
 
 
-def yes(value: Any) -> str:
+def yes(value: object) -> str:
     return "yes" if str(value).lower() in ("1", "1.0", "true") else "no"
 
 
-def as_is(value: Any) -> str:
+def as_is(value: object) -> str:
     """Ready text in a numeric column."""
     return str(value)
 
 
-Columns = Mapping[str, tuple[str, Callable[[Any], str]]]
+def make_table(
+    frame: pd.DataFrame, caption: str, columns: Mapping[str, tuple[str, Callable[[object], str]]], *, file: str
+) -> Table | None:
+    """Cells of the named columns (heading and how values are written), in this order; None for a table without rows.
 
-
-def make_table(frame: pd.DataFrame, caption: str, columns: Columns, *, file: str) -> Table | None:
-    """Cells of the named columns, in this order; None for a table without rows. `file` holds all rows."""
+    `file`, in results/tables, holds all rows.
+    """
     if frame.empty:
         return None
     missing = [name for name in columns if name not in frame.columns]
     if missing:
-        raise StudyError(f"{file}: column {', '.join(missing)} is missing; it has {', '.join(frame.columns)}.")
+        raise StudyError(
+            f"results/tables/{file}: column {', '.join(missing)} is missing; it has {', '.join(frame.columns)}."
+        )
     shown = frame.head(MOST_ROWS)
     cells = [[render(value) for value in shown[name]] for name, (_, render) in columns.items()]
-    note = "" if len(shown) == len(frame) else f"The first {len(shown)} of {len(frame):,} rows; all are in {file}."
+    note = (
+        ""
+        if len(shown) == len(frame)
+        else f"The first {len(shown)} of {len(frame):,} rows; all are in results/tables/{file}."
+    )
     return Table(
         caption=caption,
         head=tuple(heading for heading, _ in columns.values()),
@@ -120,9 +127,8 @@ def make_table(frame: pd.DataFrame, caption: str, columns: Columns, *, file: str
     )
 
 
-def with_interval(frame: pd.DataFrame, stem: str, digits: int = 3, name: str = "interval") -> pd.DataFrame:
-    """The frame with `stem_low` and `stem_high` joined into one column of text."""
-    pairs = zip(frame[f"{stem}_low"], frame[f"{stem}_high"], strict=True)
-    return frame.assign(
-        **{name: pd.Series([interval(low, high, digits) for low, high in pairs], index=frame.index, dtype=object)}
-    )
+def with_interval(frame: pd.DataFrame, stem: str = "", *, digits: int = 3, name: str = "interval") -> pd.DataFrame:
+    """The frame with `stem_low` and `stem_high` (without a stem `low` and `high`) joined into one column of text."""
+    low, high = (frame[f"{stem}_{end}" if stem else end] for end in ("low", "high"))
+    intervals = [interval(*ends, digits) for ends in zip(low, high, strict=True)]
+    return frame.assign(**{name: pd.Series(intervals, index=frame.index, dtype=object)})

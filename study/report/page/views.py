@@ -55,12 +55,12 @@ def make_figures(
         if frame.empty:
             views[spec.name] = FigureView(spec.name, absent=spec.absent)
             continue
-        wide = base.render(spec, frame, study, title, narrow=False)
-        narrow = base.render(spec, frame, study, title, narrow=True)
+        wide = base.render(spec.drawing, frame, study, title, narrow=False)
+        narrow = base.render(spec.drawing, frame, study, title, narrow=True)
         write_text(folder / f"{spec.name}.svg", wide)
-        write_bytes(folder / f"{spec.name}.pdf", base.render_pdf(spec, frame, study, title))
+        write_bytes(folder / f"{spec.name}.pdf", base.render_pdf(spec.drawing, frame, study, title))
         uris = [data_uri(slim(drawing).encode(), "image/svg+xml") for drawing in (wide, narrow)]
-        alt = spec.alt(frame, study)
+        alt = spec.drawing.alt(frame, study)
         sizes = size(wide), size(narrow)
         views[spec.name] = FigureView(spec.name, title, paragraphs, alt, *uris, *sizes, "", spec.paper, spec.reported)
     return views
