@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
 
     params = load_params(args.params)
-    study = inputs.load_study(params, args.tables, args.mis, args.human, args.calibration)
+    study = inputs.load_study(params, args.tables, args.mis, args.human, args.calibration, args.tasks)
     metrics, provenance = read_json(args.metrics), read_json(args.provenance)
     summaries = read_json(args.images / "summary.json"), read_json(args.tasks / "summary.json")
     facts = make_facts(study, params, metrics, provenance, *summaries)
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     log.info("%s: %.1f MB, %d of %d figures", args.out, n_bytes / 1e6, n_drawn, len(registry.FIGURES))
     log.info(
         "%d of %d units listed, %d with pictures (%d pictures)",
-        *(gallery.n_listed, gallery.total, gallery.n_pictured, len(gallery.sheets.images)),
+        *(gallery.n_listed, gallery.total, gallery.n_with_images, len(gallery.sheets.images)),
     )
 
 

@@ -28,7 +28,7 @@ OURS = {"depth", "sensitivity", "dose_response", "control_levels"}  # answer no 
 def study_in(folder: Path, **options):
     build(folder, **options)
     params = load_params(folder / "params.yaml")
-    return inputs.load_study(params, *(folder / name for name in ("tables", "mis", "human", "calibration")))
+    return inputs.load_study(params, *(folder / name for name in ("tables", "mis", "human", "calibration", "tasks")))
 
 
 @pytest.fixture(scope="module")
