@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     roster = read_roster(path)
     roster = roster[~roster["constructor"].str.startswith("control:")]
     jobs = [counting.Job(row, params.units, args.code) for row in roster.to_dict("records")]
-    rows = [row for job, found in zip(jobs, counting.count_all(jobs), strict=True) for row in _rows(job, found)]
+    rows = [row for job, counted in zip(jobs, counting.count_all(jobs), strict=True) for row in _rows(job, counted)]
     table = pd.DataFrame(rows, columns=COLUMNS)
     table = table.astype(dict.fromkeys(["input_size", "n_params", "n_layers", "n_units"], "Int64"))
     for row in table[table["reason"] != ""].to_dict("records"):
@@ -61,13 +61,13 @@ def main(argv: list[str] | None = None) -> None:
         )
 
 
-def _rows(job: counting.Job, found: dict[str, Any] | Failure) -> list[dict[str, Any]]:
+def _rows(job: counting.Job, counted: dict[str, Any] | Failure) -> list[dict[str, Any]]:
     """Rows of one network: one a layer type."""
     name = job.row["name"]
-    if isinstance(found, Failure):
-        return [{"model": name, "reason": found.reason.removeprefix(f"{name}: ")}]
-    facts = {"model": name, "reason": "", **{each: found[each] for each in ("input_size", "n_params")}}
-    return [dict(facts, layer_type=kind, n_layers=layers, n_units=units) for kind, layers, units in found["layers"]]
+    if isinstance(counted, Failure):
+        return [{"model": name, "reason": counted.reason.removeprefix(f"{name}: ")}]
+    facts = {"model": name, "reason": "", "input_size": counted["input_size"], "n_params": counted["n_params"]}
+    return [dict(facts, layer_type=kind, n_layers=layers, n_units=units) for kind, layers, units in counted["layers"]]
 
 
 if __name__ == "__main__":
