@@ -118,8 +118,8 @@ def test_a_scatter_of_many_points_is_written_as_cells_with_counts():
 def test_every_figure_of_both_papers_is_listed_with_its_state(study, bare_study):
     drawn = {spec.name for spec in FIGURES if len(spec.series(study))}
     found = registry.checklist(study, drawn)
-    numbers = {paper: set(part["figure"].str.extract(r"^(\d+)")[0].dropna().astype(int))
-               for paper, part in found.groupby("paper")}  # fmt: skip
+    leading = found["figure"].str.extract(r"^(\d+)")[0].dropna().astype(int)
+    numbers = {paper: set(of_paper) for paper, of_paper in leading.groupby(found["paper"])}
     assert numbers == {"MIS": set(range(1, 23)), "IMI": set(range(1, 24))}
     assert (found["state"] != "").all()
     # no test on synthetic explanations in this study, though its figure is drawn

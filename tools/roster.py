@@ -43,7 +43,10 @@ def main(argv: list[str] | None = None) -> None:
     path = args.roster or Path(params.models.roster)
     roster = read_roster(path)
     roster = roster[~roster["constructor"].str.startswith("control:")]
-    jobs = [counting.Job(row, params.units, args.code) for row in roster.to_dict("records")]
+    jobs = [
+        counting.Job({str(name): value for name, value in row.items()}, params.units, args.code)
+        for row in roster.to_dict("records")
+    ]
     rows = [row for job, counted in zip(jobs, counting.count_all(jobs), strict=True) for row in _rows(job, counted)]
     table = pd.DataFrame(rows, columns=COLUMNS)
     table = table.astype(dict.fromkeys(["input_size", "n_params", "n_layers", "n_units"], "Int64"))

@@ -21,8 +21,8 @@ class Bootstrap(NamedTuple):
     confidence: float
 
 
-class Fit(TypedDict, total=False):
-    """The slope of a similarity in data/calibration/slope.json; without a fit, that is all there is."""
+class Fit(TypedDict):
+    """The slope of a similarity in data/calibration/slope.json, and how sure it is."""
 
     slope: float
     low: float | None

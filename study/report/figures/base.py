@@ -90,10 +90,10 @@ class FigureSpec:
 
     drawing: Drawing
     section: str
-    tables: tuple[str, ...]
     absent: str
     paper: str
     reported: str
+    tables: tuple[str, ...]
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
-from study.report.figures.series import in_order
+from study.report.figures.series import in_order, rows_of
 from study.report.figures.words import between, clean, of_rows
 
 _AGREEMENT_PANELS = {"unit": "all units together", "unit_within": "inside a network"}
@@ -114,7 +114,7 @@ def draw_ceiling_variants(frame: pd.DataFrame, study: Study, narrow: bool) -> Fi
         kept = (frame["is_ceiling"] == ceiling).to_numpy()
         label = "a ceiling" if ceiling else "no ceiling"
         style.points_across(axes, frame[kept], heights[kept], ("mean", "low", "high"), fmt="o", label=label, **look)
-    for height, row in zip(heights, frame.itertuples(), strict=True):
+    for height, row in zip(heights, rows_of(frame), strict=True):
         words = f"{row.mean:.3f}" if narrow else f"{row.mean:.3f}  {_VARIANTS.get(row.variant, '')}"
         style.row_note(axes, height, words)
         if narrow:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -10,7 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
-from study.report.figures.series import in_order, order_of
+from study.report.figures.series import in_order, order_of, parts_of, rows_of
 from study.report.figures.words import clean, of_pairs, of_parts, signed
 
 _SETTINGS = {"n_tasks": "N, tasks a unit", "n_explanations": "K, explanations", "slope": "slope"}
@@ -32,7 +34,7 @@ def draw_calibration(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     figure, ((axes,),) = style.canvas(narrow, 2.9)
     axes.set_ylim(*style.around(frame, "loss"))
     ends = []
-    for backend, part in frame.groupby("backend", sort=False):
+    for backend, part in parts_of(frame, "backend"):
         colour, marker = style.backend_style(study, backend)
         axes.plot(part["slope"], part["loss"], color=colour)
         best = part["chosen"].iloc[0]
@@ -63,7 +65,7 @@ def sensitivity(study: Study) -> pd.DataFrame:
     slopes = dict(zip(study.tables["calibration"]["backend"], study.tables["calibration"]["slope"], strict=True))
     rows = table[table["setting"].isin(_SETTINGS) & table["backend"].isin(study.backends)]
     own = {"n_tasks": study.n_tasks, "n_explanations": study.n_explanations}
-    chosen = [own.get(row.setting, slopes.get(row.backend, np.nan)) for row in rows.itertuples()]
+    chosen = [own.get(row.setting, slopes.get(row.backend, np.nan)) for row in rows_of(rows)]
     rows = rows.assign(own=np.array(chosen, dtype=float))
     columns = ["model", "backend", "setting", "value", "mis_mean", "mis_se", "spearman", "own"]
     return in_order(rows, backend=study.backends, model=None, setting=_SETTINGS, value=None)[columns]
@@ -90,7 +92,7 @@ def _draw_setting(axes: Axes, rows: pd.DataFrame, study: Study, measure: str) ->
     """One panel: a line for each network and similarity."""
     named = set()
     for (backend, _), part in rows.groupby(["backend", "model"], sort=False):
-        colour, marker = style.backend_style(study, backend)
+        colour, marker = style.backend_style(study, str(backend))
         label = None if backend in named else clean(backend, 18)
         named.add(backend)
         axes.plot(part["value"], part[measure], color=colour, marker=marker, label=label)
@@ -98,7 +100,7 @@ def _draw_setting(axes: Axes, rows: pd.DataFrame, study: Study, measure: str) ->
     if len(values) and rows["setting"].iloc[0] == "slope":
         style.plain_log(axes, values)
     else:
-        axes.xaxis.set_major_locator(FixedLocator(values) if len(values) <= 6 else MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(FixedLocator(values.tolist()) if len(values) <= 6 else MaxNLocator(integer=True))
     own = rows["own"].dropna().unique()
     if len(own) == 1:  # fitted slopes differ between similarities: then no line
         axes.axvline(own[0], color=style.MUTED, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
@@ -142,7 +144,7 @@ def convergence(study: Study) -> pd.DataFrame:
 def _many(rows: pd.DataFrame) -> pd.DataFrame:
     """Median and 5th to 95th percentile over networks; the model is empty."""
     groups = rows.groupby("n_tasks", sort=True)
-    middle = groups["mean_abs_diff"].quantile([0.05, 0.5, 0.95]).unstack()
+    middle = groups["mean_abs_diff"].quantile(np.array([0.05, 0.5, 0.95])).unstack()
     middle = middle.set_axis(["low", "mean_abs_diff", "high"], axis=1)
     return middle.assign(n_units=groups["n_units"].sum()).reset_index().assign(panel="first", model="")
 
@@ -156,11 +158,11 @@ def draw_convergence(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     for name, axes in zip(shown, grid, strict=True):
         rows = frame[frame["panel"] == name]
         axes.set_ylim(0, 1.06 * top)
-        for model, part in rows.groupby("model", sort=False):
+        for model, part in parts_of(rows, "model"):
             _draw_distances(axes, str(model), part, ranked)
             same = frame[(frame["panel"] == "same") & (frame["model"] == model)]
             if name == "rebuilt" and len(same):
-                look = {"color": style.MUTED, "label": "same units, first i tasks"}
+                look: dict[str, Any] = {"color": style.MUTED, "label": "same units, first i tasks"}
                 axes.plot(same["n_tasks"], same["mean_abs_diff"], "--", **look)
         axes.set_xlim(0, study.n_tasks)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -176,7 +178,7 @@ def _draw_distances(axes: Axes, model: str, rows: pd.DataFrame, ranked: dict[str
     """Line of a network; without a name, that of the median network in a band of most networks."""
     colour = style.colour_of(ranked.get(model, 0)) if model else style.COLOURS[0]
     if not model:
-        band = {"alpha": 0.2, "lw": 0, "label": "5th to 95th percentile of networks"}
+        band: dict[str, Any] = {"alpha": 0.2, "lw": 0, "label": "5th to 95th percentile of networks"}
         axes.fill_between(rows["n_tasks"], rows["low"], rows["high"], color=colour, **band)
     label = clean(model, 18) if model else "median network"
     axes.plot(rows["n_tasks"], rows["mean_abs_diff"], ".-", color=colour, label=label)
@@ -204,7 +206,7 @@ def similarities(study: Study) -> pd.DataFrame:
 def draw_similarities(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     names = [name for name in study.backends if name in {*frame["first"], *frame["second"]}]
     figure, ((axes,),) = style.canvas(narrow, 1.0 + 0.42 * len(names))
-    rows = list(frame.itertuples())
+    rows: list[Any] = list(rows_of(frame))
     values = {pair: row.spearman for row in rows for pair in ((row.first, row.second), (row.second, row.first))}
     values = {(i, j): values.get((i, j), np.nan) for i in names for j in names if i != j}
     strengths = {pair: 0.6 * max(float(np.nan_to_num(value)), 0.0) for pair, value in values.items()}

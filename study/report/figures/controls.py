@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
-from study.report.figures.series import in_order, order_of
+from study.report.figures.series import in_order, order_of, parts_of
 from study.report.figures.words import between, clean, courses, of_rows
 
 _FAMILIES = {"mixture": "as they are", "mixture_rectified": "rectified: mostly exact zeros"}
@@ -53,7 +55,7 @@ def draw_dose_response(frame: pd.DataFrame, study: Study, narrow: bool) -> Figur
         rows = frame[frame["family"] == family]
         axes.set_ylim(*style.around(frame, *style.MIS, low=style.CHANCE))
         ends = []
-        for backend, part in rows.groupby("backend", sort=False):
+        for backend, part in parts_of(rows, "backend"):
             colour, marker = style.backend_style(study, backend)
             style.points_upright(axes, part, "rho", fmt=marker, color=colour, linestyle="-")
             ends.append((part["mis_mean"].iloc[-1], backend, colour))
@@ -85,7 +87,7 @@ def draw_control_levels(frame: pd.DataFrame, study: Study, narrow: bool) -> Figu
         part = frame[frame["backend"] == backend]
         colour, marker = style.backend_style(study, backend)
         shift = 0.24 - 0.48 * index / max(len(backends) - 1, 1)
-        look = {"fmt": marker, "color": colour, "label": clean(backend, 18)}
+        look: dict[str, Any] = {"fmt": marker, "color": colour, "label": clean(backend, 18)}
         style.points_across(axes, part, part["control"].map(heights) + shift, **look)
     style.rules_between(axes, heights.values())
     style.score_axis(axes, style.around(frame, *style.MIS, low=style.CHANCE), "mean MIS (dashed: chance)")

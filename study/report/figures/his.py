@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from interpretability.schema import NATURAL, SYNTHETIC
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
-from study.report.figures.series import in_order, with_levels
+from study.report.figures.series import in_order, parts_of, rows_of, with_levels
 from study.report.figures.words import (
     HIS,
     between,
@@ -56,7 +56,7 @@ def draw_his_models(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
             "label": task_words(condition),
         }
         style.points_across(axes, frame[own], at[own].to_numpy(), HIS, **look)
-    for height, row in zip(at, frame.itertuples(), strict=True):
+    for height, row in zip(at, rows_of(frame), strict=True):
         if row.condition == NATURAL:
             style.row_note(axes, height, f"{row.his_mean:.3f}")
     limits = style.around(frame, *HIS, low=style.CHANCE)
@@ -103,7 +103,7 @@ def draw_his_model_tests(frame: pd.DataFrame, study: Study, narrow: bool) -> Fig
 
 def alt_his_model_tests(frame: pd.DataFrame, study: Study) -> str:
     parts = []
-    for condition, pairs in frame.groupby("condition", sort=False):
+    for condition, pairs in parts_of(frame, "condition"):
         kept = pairs[pairs["stars"] != "NS"]
         words = of_pairs(kept, lambda row: row.stars, ", ") or "none"
         parts.append(f"{task_words(condition)}: significant {len(kept)} of {len(pairs)} pairs: {words}")
@@ -126,7 +126,7 @@ def his_against_accuracy(study: Study) -> pd.DataFrame:
 def draw_his_against_accuracy(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     height = 3.2
     figure, ((axes,),) = style.canvas(narrow, height)
-    for index, (condition, rows) in enumerate(frame.groupby("condition", sort=False)):
+    for index, (condition, rows) in enumerate(parts_of(frame, "condition")):
         look = {
             "fmt": style.MARKERS[index],
             "color": style.colour_of(index),

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from interpretability.schema import LAYER_TYPES
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
-from study.report.figures.series import in_order
+from study.report.figures.series import in_order, rows_of
 from study.report.figures.words import clean, of_pairs, of_parts, of_rows
 
 
@@ -39,7 +39,7 @@ def draw_layer_types(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     mean = frame[frame["model"] == ""]
     look = {"marker": "|", "markersize": 18, "markeredgewidth": 2, "color": style.INK, "label": "mean over networks"}
     axes.plot(mean["mis_mean"], mean["layer_type"].map(heights), linestyle="none", **look)
-    for row in mean.itertuples():
+    for row in rows_of(mean):
         style.row_note(axes, heights[row.layer_type], f"{row.n_units:,} units", style.MUTED)
     axes.set_xlabel("mean MIS")
     return style.with_key(figure, axes, narrow)
@@ -124,7 +124,7 @@ def _draw_types(axes: Axes, rows: pd.DataFrame, every: pd.DataFrame, x: str) -> 
 
 
 def alt_depth(frame: pd.DataFrame, study: Study) -> str:
-    low, high = frame.loc[frame["mis_mean"].idxmin()], frame.loc[frame["mis_mean"].idxmax()]
+    low, high = (frame.iloc[int(index)] for index in (frame["mis_mean"].argmin(), frame["mis_mean"].argmax()))
     return (
         f"Mean MIS of layers against relative depth, one line for each layer type, one panel for each of "
         f"{frame['panel'].nunique()} networks. Lowest {low['mis_mean']:.3f} at depth {low['depth']:.2f} "
@@ -181,7 +181,7 @@ def draw_relative_width(frame: pd.DataFrame, study: Study, narrow: bool) -> Figu
 
 def _alt_bins(frame: pd.DataFrame, what: str) -> str:
     def course(kind: str, part: pd.DataFrame) -> str:
-        first, last, lowest = part.iloc[0], part.iloc[-1], part.loc[part["mis_mean"].idxmin()]
+        first, last, lowest = part.iloc[0], part.iloc[-1], part.iloc[int(part["mis_mean"].argmin())]
         ends = f"{first['mis_mean']:.3f} at {first['x_mean']:.2f} to {last['mis_mean']:.3f} at {last['x_mean']:.2f}"
         return f"{kind} from {ends}, lowest {lowest['mis_mean']:.3f} at {lowest['x_mean']:.2f}"
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from interpretability.schema import GROUPS, KEY, NATURAL, SYNTHETIC
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
-from study.report.figures.series import MOST_POINTS, in_order, thinned
+from study.report.figures.series import MOST_POINTS, in_order, parts_of, rows_of, thinned
 from study.report.figures.words import HIS, between, clean, condition_words, correlations, of_parts, of_rows, signed
 
 
@@ -29,7 +29,7 @@ def models_mis_his(study: Study, *, synthetic: bool) -> pd.DataFrame:
     rows = rows[rows["condition"].str.contains(SYNTHETIC) == synthetic]
     frame = in_order(rows, backend=study.backends, model=None, condition=None)
     for method in ("pearson", "spearman"):
-        of_backend = {backend: agreed(part, method) for backend, part in frame.groupby("backend", sort=False)}
+        of_backend = {backend: agreed(part, method) for backend, part in parts_of(frame, "backend")}
         frame[method] = frame["backend"].map(of_backend).astype(float)
     return frame[["backend", "model", "condition", "n_units", *style.MIS, *HIS, "pearson", "spearman"]]
 
@@ -47,7 +47,7 @@ def draw_models_mis_his(frame: pd.DataFrame, study: Study, narrow: bool) -> Figu
     conditions = list(dict.fromkeys(frame["condition"]))
     for backend, axes in zip(backends, grid, strict=True):
         rows = frame[frame["backend"] == backend]
-        for row in rows.itertuples():
+        for row in rows_of(rows):
             colour = style.colour_of(networks.index(row.model))
             marker = style.MARKERS[conditions.index(row.condition) % len(style.MARKERS)]
             _draw_cross(axes, pd.DataFrame([row._asdict()]), colour, marker)
@@ -58,7 +58,7 @@ def draw_models_mis_his(frame: pd.DataFrame, study: Study, narrow: bool) -> Figu
             one = len(conditions) == 1
             shown = [
                 row.model if one or row.condition == NATURAL else f"{row.model}, {condition_words(row.condition)}"
-                for row in rows.itertuples()
+                for row in rows_of(rows)
             ]
             style.name_points(axes, rows.assign(shown=shown), "mis_mean", "his_mean", "shown", height, lift=6)
         r = rows["pearson"].iloc[0]
@@ -107,12 +107,9 @@ def draw_mis_against_his(frame: pd.DataFrame, study: Study, narrow: bool) -> Fig
     many = len(networks) > style.MOST_PANELS
     for index, model in enumerate(networks):
         part = frame[(frame["model"] == model) & (frame["in_split"] == 0)]
-        look = (
-            {"color": style.COLOURS[0], "marker": "o"}
-            if many
-            else {"color": style.colour_of(index), "marker": style.MARKERS[index]}
-        )
-        style.dots(axes, part, "mis", "his", label=None if many else clean(model, 18), **look)
+        colour, marker = (style.COLOURS[0], "o") if many else (style.colour_of(index), style.MARKERS[index])
+        label = None if many else clean(model, 18)
+        style.dots(axes, part, "mis", "his", label=label, color=colour, marker=marker)
     split = frame[frame["in_split"] == 1]
     ring = {"facecolors": "none", "edgecolors": style.INK, "linewidths": 0.8, "label": "used to fit the slope"}
     axes.scatter(split["mis"], split["his"], s=22, **ring)
@@ -216,7 +213,7 @@ HIS_BY_MIS = Drawing("his_by_mis", his_by_mis, draw_his_by_mis, alt_his_by_mis)
 def draw_his_by_mis_similarities(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     figure, ((axes,),) = style.canvas(narrow, 3.3)
     axes.set_ylim(*style.around(frame, *HIS))
-    for backend, part in frame.groupby("backend", sort=False):
+    for backend, part in parts_of(frame, "backend"):
         colour, marker = style.backend_style(study, backend)
         look = {"fmt": marker, "color": colour, "linestyle": "-", "label": clean(backend, 18)}
         style.points_upright(axes, part, "mis_mean", HIS, **look)

@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator
 from interpretability.schema import NATURAL
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
-from study.report.figures.series import in_order
+from study.report.figures.series import in_order, rows_of
 from study.report.figures.words import both_correlations, clean, of_rows
 
 MOST_RIDGES = 15  # five of the narrowest, the middle and the widest spread, as in the paper
@@ -225,7 +225,7 @@ def draw_against_resolution(frame: pd.DataFrame, study: Study, narrow: bool) -> 
     figure = _draw_against(frame, narrow, "input_size", "side of the input, pixels")
     sizes = np.unique(frame["input_size"])
     if len(sizes) <= 6:
-        figure.axes[0].xaxis.set_major_locator(FixedLocator(sizes))
+        figure.axes[0].xaxis.set_major_locator(FixedLocator(sizes.tolist()))
     return figure
 
 
@@ -275,7 +275,7 @@ def draw_constant_share(frame: pd.DataFrame, study: Study, narrow: bool) -> Figu
     figure, ((axes,),) = style.canvas(narrow, 0.9 + 0.3 * len(frame))
     heights = style.named_rows(axes, list(frame["model"]), narrow)
     axes.barh(heights, percent, height=0.6, color=style.COLOURS[0])
-    for height, row in zip(heights, frame.itertuples(), strict=True):
+    for height, row in zip(heights, rows_of(frame), strict=True):
         style.row_note(axes, height, f"{row.n_constant:,} of {row.n_units + row.n_constant:,}", style.MUTED)
     axes.set_xlim(0, max(1.0, 1.05 * percent.max()))
     axes.set_xlabel("constant units, % of a network's units")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,3 +43,13 @@ def thinned(frame: pd.DataFrame, by: list[str], x: str, y: str) -> pd.DataFrame:
         cells[f"{name} cell"] = np.floor((values - low) / ((high - low) or 1.0) * _CELLS * (1 - 1e-9))
     groups = frame.assign(**cells).groupby([*by, *cells], sort=True, observed=True)
     return groups.agg(**{x: (x, "mean"), y: (y, "mean"), "n": (x, "size")}).reset_index()[columns]
+
+
+def rows_of(frame: pd.DataFrame) -> Iterator[Any]:
+    """Rows as named tuples."""
+    return iter(frame.itertuples())
+
+
+def parts_of(frame: pd.DataFrame, by: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Groups of rows by a column of names, in the order in which they first come."""
+    return ((str(name), part) for name, part in frame.groupby(by, sort=False))

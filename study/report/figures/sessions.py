@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
 from study.report.figures.his import networks_by_his
-from study.report.figures.series import in_order, with_levels
+from study.report.figures.series import in_order, rows_of, with_levels
 from study.report.figures.words import of_parts, of_rows, task_words
 
 _CHECKS = {
@@ -31,7 +31,7 @@ def confidence(study: Study) -> pd.DataFrame:
 
 
 def draw_confidence(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
-    of = pd.Series([f"{row.model}, {task_words(row.condition)}" for row in frame.itertuples()])
+    of = pd.Series([f"{row.model}, {task_words(row.condition)}" for row in rows_of(frame)])
     names = list(dict.fromkeys(of))[: style.MOST_NAMED]
     kept = of.isin(names)
     frame, of = frame[kept].reset_index(drop=True), of[kept].reset_index(drop=True)
@@ -44,7 +44,7 @@ def draw_confidence(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
         look = {"fmt": style.MARKERS[index], "color": style.COLOURS[(1, 6, 0)[index]], "label": label}
         style.points_across(grid[0], rows, at + 0.2 * (1 - index), ("correct", "low", "high"), **look)
         below = frame[(frame["confidence"] < level).to_numpy()].groupby(["model", "condition"])["share"].sum()
-        left = [below.get((row.model, row.condition), 0.0) for row in rows.itertuples()]
+        left = [below.get((row.model, row.condition), 0.0) for row in rows_of(rows)]
         grid[1].barh(at, rows["share"], left=left, height=0.6, color=style.COLOURS[(1, 6, 0)[index]])
     limits = style.around(frame, "correct", "low", "high", low=style.CHANCE)
     style.score_axis(grid[0], limits, "share of right answers")
@@ -87,7 +87,7 @@ def draw_exclusion_checks(frame: pd.DataFrame, study: Study, narrow: bool) -> Fi
             axes.axvline(bound, color=style.INK, linewidth=1)
         axes.grid(axis="x", visible=False)
         axes.set_title(f"{own['n_passed'].sum():,} passed, {own['n_failed'].sum():,} failed")
-        axes.set_xlabel(_CHECKS.get(name, name))
+        axes.set_xlabel(_CHECKS.get(str(name), str(name)))
     for axes in grid[:: style.columns_of(grid)]:
         axes.set_ylabel("sessions")
     return style.with_key(figure, grid[0], narrow)

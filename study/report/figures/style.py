@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib import colors
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 from scipy.optimize import isotonic_regression
 
+from study.report.figures.series import rows_of
 from study.report.figures.words import clean
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ MOST_NAMED = 40  # networks that still get a row of their own
 MOST_PANELS = 6
 MOST_SMALL = 12  # networks that get a small panel or a group of rows of their own
 _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the layout is the same on every machine
     "font.size": FONT_SIZE,
     "axes.titlesize": FONT_SIZE,
@@ -176,7 +178,7 @@ def name_points(
     for on_left in (False, True):
         part = rows[(rows[x] > middle) == on_left]
         raised = spread(part[y].to_numpy(float), gap)
-        look = {"ha": "right" if on_left else "left", "va": "center", "color": INK}
+        look: dict[str, Any] = {"ha": "right" if on_left else "left", "va": "center", "color": INK}
         for at, px, py, name in zip(raised, part[x], part[y], part[names], strict=True):
             offset = (-5 if on_left else 5, lift if at >= py - 1e-9 else -lift)
             axes.annotate(clean(name, 18), (px, at), offset, textcoords="offset points", **look)
@@ -198,7 +200,7 @@ def tests_matrix(axes: Axes, pairs: pd.DataFrame, names: list[str], narrow: bool
     significant, so colour carries nothing by itself.
     """
     n = len(names)
-    rows = list(pairs.itertuples())
+    rows: list[Any] = list(rows_of(pairs))
     marks = {pair: row.stars for row in rows for pair in ((row.first, row.second), (row.second, row.first))}
     effects: Pairs = {(row.first, row.second): row.effect for row in rows}
     effects |= {(row.second, row.first): -row.effect for row in rows}
@@ -231,7 +233,7 @@ def shaded_cells(
             if pair not in words:
                 shades[i, j] = 0.93
                 continue
-            shades[i, j] = (1 - strengths[pair]) + strengths[pair] * np.array(mpl.colors.to_rgb(tints[pair]))
+            shades[i, j] = (1 - strengths[pair]) + strengths[pair] * np.array(colors.to_rgb(tints[pair]))
             axes.text(j, i, words[pair], ha="center", va="center", fontsize=size)
     axes.imshow(shades, aspect="auto")
     short = [clean(name, 14 if narrow else 20) for name in names]
@@ -304,7 +306,8 @@ def end_labels(axes: Axes, ends: list[tuple[float, str, str]], height: float) ->
 
 def darker(colour: str) -> str:
     """The colour of words that name a line: dark enough to read."""
-    return mpl.colors.to_hex(np.array(mpl.colors.to_rgb(colour)) * 0.72)
+    red, green, blue = (0.72 * part for part in colors.to_rgb(colour))
+    return colors.to_hex((red, green, blue))
 
 
 def colour_of(index: int) -> str:

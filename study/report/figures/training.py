@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from interpretability.schema import LAYER_TYPES
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
-from study.report.figures.series import in_order
+from study.report.figures.series import in_order, parts_of
 from study.report.figures.words import clean, courses, of_parts
 
 _PERIODS = {"first": "first epoch", "full": "whole training"}
@@ -37,7 +37,7 @@ def draw_training(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     shape, height = ((count, 1), 2.5 * count + 0.4) if narrow else ((1, count), 3.1)
     figure, grid = style.canvas(narrow, height, *shape, share_y=True)
     many = frame["series"].nunique() > len(style.COLOURS)
-    for index, (series, part) in enumerate(frame.groupby("series", sort=False)):
+    for index, (series, part) in enumerate(parts_of(frame, "series")):
         look = {
             "color": style.MUTED if many else style.colour_of(index),
             "linestyle": "-",
@@ -95,7 +95,7 @@ def draw_layer_change(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure
 
 def alt_layer_change(frame: pd.DataFrame, study: Study) -> str:
     def changes(of: tuple[str, str], part: pd.DataFrame) -> str:
-        most = part.loc[part["change"].idxmax()]
+        most = part.iloc[int(part["change"].argmax())]
         return (
             f"{of[0]}, {_PERIODS[of[1]]}: mean {part['change'].mean():+.3f} over layers, most {most['change']:+.3f} in "
             f"{most['layer']} ({most['layer_type']})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -38,67 +39,67 @@ class TableSpec:
     open: bool = True
 
 
-def number(digits: int) -> Callable[[object], str]:
+def number(digits: int) -> Callable[[Any], str]:
     """Formatter with this many decimals and a true minus sign; a missing number is a dash."""
     return lambda value: "–" if _missing(value) else f"{value:z.{digits}f}".replace("-", "−")
 
 
-def count(value: object) -> str:
+def count(value: Any) -> str:
     return "–" if _missing(value) else f"{value:,.0f}"
 
 
-def short(value: object) -> str:
+def short(value: Any) -> str:
     return "–" if _missing(value) else f"{value:.3g}".replace("-", "−")
 
 
-def text(value: object) -> str:
+def text(value: Any) -> str:
     return "–" if _missing(value) or value == "" else str(value)
 
 
-def p_value(value: object) -> str:
+def p_value(value: Any) -> str:
     if _missing(value):
         return "–"
     return "below 0.0001" if value < 1e-4 else f"{value:.4f}"
 
 
-def percent(value: object) -> str:
+def percent(value: Any) -> str:
     """A share as percent with two significant digits."""
     return "–" if _missing(value) else f"{100 * value:.2g} %"
 
 
-def mark(value: object) -> str:
+def mark(value: Any) -> str:
     """Outcome of a check in a word, so that colour alone never carries it."""
     if _missing(value):
         return "–"
     return "✓ passed" if value == 1 else "✗ FAILED"
 
 
-def words(value: object) -> str:
+def words(value: Any) -> str:
     return text(value).replace("_", " ").replace(":", ": ")
 
 
-def _missing(value: object) -> bool:
+def _missing(value: Any) -> bool:
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
-def interval(low: object, high: object, digits: int = 3) -> str:
+def interval(low: Any, high: Any, digits: int = 3) -> str:
     """`0.512 to 0.534`, or a dash where no interval is defined."""
     if _missing(low) or _missing(high):
         return "–"
     return f"{number(digits)(low)} to {number(digits)(high)}"
 
 
-def yes(value: object) -> str:
+def yes(value: Any) -> str:
     return "yes" if str(value).lower() in ("1", "1.0", "true") else "no"
 
 
-def as_is(value: object) -> str:
+def as_is(value: Any) -> str:
     """Ready text in a numeric column."""
     return str(value)
 
 
 def make_table(
-    frame: pd.DataFrame, caption: str, columns: Mapping[str, tuple[str, Callable[[object], str]]], *, file: str
+    frame: pd.DataFrame, caption: str, columns: Mapping[str, tuple[str, Callable[[Any], str]]], *, file: str
 ) -> Table | None:
     """Cells of the named columns (heading and how values are written), in this order; None for a table without rows.
 

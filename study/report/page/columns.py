@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from study.report.page.cells import as_is, count, mark, number, p_value, percent, short, text, words
 
-Render = Callable[[object], str]
+Render = Callable[[Any], str]
 Columns = Mapping[str, tuple[str, Render]]  # column of the table -> heading and how its values are written
 
 _TEXT = {

@@ -108,7 +108,7 @@ def first_row(frame: pd.DataFrame) -> Row | None:
 
 def _first_by(ranked: pd.DataFrame, column: str) -> str:
     """The network with the highest value of a column."""
-    return "" if ranked.empty else str(ranked.loc[ranked[column].idxmax(), "model"])
+    return "" if ranked.empty else str(ranked["model"].iloc[int(ranked[column].argmax())])
 
 
 def _ceiling(study: Study) -> Row | None:

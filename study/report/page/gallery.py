@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +24,8 @@ UNIT = 1_000_000  # scores, shares and errors are written as whole millionths
 STEPS = 32_767  # largest whole number of a margin
 
 
-@dataclass(frozen=True)
-class Thumb:
-    """One image of a strip: its sheet, its column and row there."""
+class Thumb(NamedTuple):
+    """One image of a strip: in which sheet, and where in it."""
 
     sheet: int
     column: int
@@ -38,13 +38,13 @@ class Strip:
 
     unit: str
     link: str
-    mis: float
-    mis_se: float
-    accuracy: float
     alt: str
     least: tuple[Thumb, ...]
     queries: tuple[Thumb, ...]
     most: tuple[Thumb, ...]
+    mis: float
+    mis_se: float
+    accuracy: float
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,8 @@ def _columns(study: Study, listed: Listed) -> dict[str, object]:
     return {
         "models": models,
         "layers": [
-            [models.index(row.model), row.layer, row.layer_type, round(row.depth, 3)] for row in layers.itertuples()
+            [models.index(model), layer, kind, round(depth, 3)]
+            for model, layer, kind, depth in layers.itertuples(index=False, name=None)
         ],
         "conditions": conditions,
         "layer": _runs(codes),
@@ -229,7 +230,7 @@ def _images(shown: ShownTasks, sheets: Sheets, manifest: pd.DataFrame) -> dict[s
 
 
 def _strip(listed: Listed, row: int, shown: ShownTasks, sheets: Sheets, manifest: pd.DataFrame) -> Strip:
-    unit, task = listed.units.loc[row], shown.tasks[row][0]
+    unit, task = listed.units.loc[row].to_dict(), shown.tasks[row][0]
     half = len(task) // 2 - 1
     number = {image: index for index, image in enumerate(sheets.images)}
 
