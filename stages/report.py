@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = arguments(__doc__, argv, folders=(*FILES, *FOLDERS))
     params = load(args.params, ReportParams)
     metrics, provenance = read_json(args.metrics), read_json(args.provenance)
-    study = inputs.load_study(provenance["params"], args.tables, args.mis, args.human, args.calibration)
+    study = inputs.load_study(provenance["params"], args.tables, args.mis, args.human, args.calibration, args.tasks)
     summaries = read_json(args.images / "summary.json"), read_json(args.tasks / "summary.json")
     facts = make_facts(study, metrics, provenance, *summaries)
     environment = template.make_environment(args.template)
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     log.info("%s: %.1f MB, %d of %d figures", args.out, n_bytes / 1e6, n_drawn, len(registry.FIGURES))
     log.info(
         "%d of %d units listed, %d with pictures (%d pictures)",
-        *(gallery.n_listed, gallery.total, gallery.n_pictured, len(gallery.sheets.images)),
+        *(gallery.n_listed, gallery.total, gallery.n_with_images, len(gallery.sheets.images)),
     )
 
 

@@ -57,15 +57,15 @@ def changes(first: reading.Results, other: reading.Results) -> pd.DataFrame | No
     """How the scores of the same units differ, by similarity and studied network; natural tasks alone. None where the unit
     scores of either version are not at hand, or are of an older form.
     """
-    paths = [each.units for each in (first, other)]
+    paths = [version.units for version in (first, other)]
     if not all(path is not None and _whole(path) for path in paths) or "stats.confidence" not in first.params:
         return None
-    sides, columns = [Scored(path) for path in paths if path], ["model", "layer", "unit", "condition", "mis"]
+    sides, columns = [Scored(path) for path in paths if path], [*schema.KEY, "mis"]
     confidence, tables = float(first.params["stats.confidence"]), []
     for backend, model in comparison.shared(first, other):
-        before, after = (side.units(backend, model, columns) for side in sides)
-        both = pd.concat([part[part["condition"] == schema.NATURAL].assign(condition=name)
-                          for part, name in ((before, "before"), (after, "after"))])  # fmt: skip
+        units = (side.units(backend, model, columns) for side in sides)
+        natural = (part[part["condition"] == schema.NATURAL] for part in units)
+        both = pd.concat([part.assign(condition=when) for part, when in zip(natural, ("before", "after"), strict=True)])
         tables.append(conditions.paired(both, "mis", backend, [("after", "before")], confidence))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=conditions.PAIR_COLUMNS)
 

@@ -20,7 +20,7 @@ from study.log import logger
 log = logger("plots_page")
 
 
-PLACE = "<!-- drawing library -->"  # in page.html
+LIBRARY = "<!-- drawing library -->"  # in page.html
 DIVS = "{plot_divs}"  # where DVC puts the plots
 # The name under which page.html calls the library's function. A classic script: a module would run after the plots.
 SNIPPET = "window.drawPlot = vegaEmbed;"
@@ -53,7 +53,7 @@ def library() -> str:
 
 def with_library(page: str, script: str) -> str:
     """The page with the script in the place for it; raises StudyError if either cannot hold the other."""
-    for sign in (PLACE, DIVS):
+    for sign in (LIBRARY, DIVS):
         if page.count(sign) != 1:
             raise StudyError(f".dvc/plots/page.html has {page.count(sign)} places {sign}; it must have one")
     for sign in ("</script", "<!--", DIVS, "{scripts}", "{refresh_tag}"):
@@ -62,7 +62,7 @@ def with_library(page: str, script: str) -> str:
                 f"the drawing library of this vl-convert-python holds {sign}, which no page can carry inline"
             )
     # the braces keep its thousands of names out of the page
-    return page.replace(PLACE, f"<script>\n(() => {{\n{script}\n}})();\n</script>")
+    return page.replace(LIBRARY, f"<script>\n(() => {{\n{script}\n}})();\n</script>")
 
 
 if __name__ == "__main__":

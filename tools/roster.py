@@ -42,7 +42,9 @@ def main(argv: list[str] | None = None) -> None:
     roster = read_roster(path)
     roster = roster[~roster["constructor"].str.startswith("control:")]
     jobs = [counting.CountJob(row, params.units, args.code) for row in rows_of(roster)]
-    rows = [row for job, found in zip(jobs, counting.count_networks(jobs), strict=True) for row in _rows(job, found)]
+    rows = [
+        row for job, counted in zip(jobs, counting.count_networks(jobs), strict=True) for row in _rows(job, counted)
+    ]
     table = pd.DataFrame(rows, columns=COLUMNS)
     table = table.astype(dict.fromkeys(["input_size", "n_params", "n_layers", "n_units"], "Int64"))
     for row in table[table["reason"] != ""].to_dict("records"):
@@ -59,13 +61,13 @@ def main(argv: list[str] | None = None) -> None:
         )
 
 
-def _rows(job: counting.CountJob, found: counting.NetworkCount | Failure) -> list[dict[str, Any]]:
+def _rows(job: counting.CountJob, counted: counting.NetworkCount | Failure) -> list[dict[str, Any]]:
     """Rows of one network: one a layer type."""
     name = job.name
-    if isinstance(found, Failure):
-        return [{"model": name, "reason": found.reason_without(name)}]
-    facts = {"model": name, "reason": "", **{each: found[each] for each in ("input_size", "n_params")}}
-    return [dict(facts, layer_type=kind, n_layers=layers, n_units=units) for kind, layers, units in found["layers"]]
+    if isinstance(counted, Failure):
+        return [{"model": name, "reason": counted.reason_without(name)}]
+    facts = {"model": name, "reason": "", **{each: counted[each] for each in ("input_size", "n_params")}}
+    return [dict(facts, layer_type=kind, n_layers=layers, n_units=units) for kind, layers, units in counted["layers"]]
 
 
 if __name__ == "__main__":

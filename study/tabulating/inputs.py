@@ -32,7 +32,7 @@ def read_facts(args: argparse.Namespace, params: Params, constant: pd.DataFrame,
         slopes=read_json(args.calibration / "slope.json"),
         layer_types=tuple(params.units.layer_types),
         people=people,
-        bootstrap=(params.seed, params.stats.n_bootstrap, params.stats.confidence),
+        bootstrap=facts.Bootstrap(params.seed, params.stats.n_bootstrap, params.stats.confidence),
         drop_near=params.mis.drop_near_duplicates,
         n_extreme=params.stats.n_extreme,
     )

@@ -39,18 +39,23 @@ def _ends_of(built: np.ndarray, model: str, layer: str, unit: int, *, seed: int)
 
 
 def browsable_units(params: ReportParams, study: base.Study, args: argparse.Namespace) -> Gallery:
-    """The units to browse, and pictures of some unless the parameters leave pictures out."""
+    """The units to browse, and images of some unless the parameters leave them out."""
     wanted = params.report
     listed = listed_units.list_units(study, args.mis, args.scores, wanted.n_units)
     chosen = listed_units.choose(study, listed, wanted.n_exemplars) if wanted.show_images else []
     ends_of = partial(_ends_of, seed=params.seed)
-    pictures = listed_units.load_pictures(listed, chosen, args.tasks, ends_of, wanted.n_full_tasks, wanted.n_pictures)
-    manifest = read_parquet(args.images / "manifest.parquet", ["path", "label"])
-    thumbnail = open_images(args.images, params.images.root).thumbnail
-    sheets = make_sheets(
-        [image for row in pictures.tasks for image in pictures.images(row)], wanted.thumbnail, thumbnail
-    )
+    shown = listed_units.load_tasks(listed, chosen, args.tasks, ends_of, wanted.n_full_tasks, wanted.n_pictures)
+    images = [image for row in shown.tasks for image in shown.images(row)]
     slope = read_json(args.calibration / "slope.json")[study.lead]
-    answers = inputs.read_answers(args.human / "responses.parquet")
-    drop = params.mis.drop_near_duplicates
-    return make_gallery(study, listed, pictures, sheets, manifest, slope, answers, drop, wanted.n_exemplars)
+    return make_gallery(
+        study,
+        listed,
+        shown,
+        make_sheets(images, wanted.thumbnail, open_images(args.images, params.images.root).thumbnail),
+        manifest=read_parquet(args.images / "manifest.parquet", ["path", "label"]),
+        answers=inputs.read_answers(args.human / "responses.parquet"),
+        slope=float(slope["slope"]),
+        slope_status=str(slope["status"]),
+        drop_near=params.mis.drop_near_duplicates,
+        n_each=wanted.n_exemplars,
+    )
