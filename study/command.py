@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from interpretability.errors import InputError
 from study import timing
+from study.errors import told
 
 
 def run(main: Callable[[], None]) -> None:
@@ -17,7 +18,7 @@ def run(main: Callable[[], None]) -> None:
         with timing.timed():
             main()
     except InputError as error:
-        sys.exit(f"\nError: {error}")
+        sys.exit(f"\nError: {told(error)}")
     except OSError as error:
         where = os.path.dirname(os.path.abspath(error.filename)) if error.filename else "the disk"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
