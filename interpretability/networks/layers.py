@@ -86,11 +86,9 @@ def _channel_axis(module: nn.Module, shape: Sequence[int], batch_axis: int, widt
 
 
 def check_network(model: object) -> None:
-    """Refuse what is no network, or one in training mode, whose values depend on the whole batch and on chance."""
+    """Refuse what is no network."""
     if not isinstance(model, nn.Module):
         raise arguments.wrong("model", "is of type {kind}; it must be a torch.nn.Module", kind=type(model).__name__)
-    if model.training:
-        raise arguments.wrong("model", "is in training mode; call its eval() first")
 
 
 def check_batch(batch: object, argument: str, least: int = 1) -> None:
@@ -145,6 +143,8 @@ def find_layers(
     [('0', 4), ('1', 4), ('3', 5)]
     """
     check_network(model)
+    if model.training:  # its values depend on the whole batch and on chance, and a pass would change its statistics
+        raise arguments.wrong("model", "is in training mode; call its eval() first")
     check_batch(example, "example", least=2)
     for kind in [layer_types] if isinstance(layer_types, str) else layer_types:
         if kind not in LAYER_TYPES:

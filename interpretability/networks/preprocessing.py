@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from interpretability import arguments
 from interpretability.errors import InputError
 
 VERSION = 2
@@ -108,3 +109,37 @@ class Preprocessing:
     def batch(self, pictures: Sequence[NDArray[np.uint8]], device: str | torch.device = "cpu") -> Tensor:
         """Normalised float32 batch (images, 3, crop, crop) on the device; bytes travel, floats do not."""
         return self.normalised(torch.stack([self.fit(pixels) for pixels in pictures]).contiguous().to(device))
+
+
+def timm_preprocessing(model: nn.Module, img_size: int | None = None) -> dict[str, Any]:
+    """Fields of the preprocessing of a network with timm's record of it, for images of the size that it was made for."""
+    from timm.data import resolve_data_config
+
+    found = resolve_data_config({} if img_size is None else {"img_size": img_size}, model=model)
+    crop, squash = found["input_size"][1], found["crop_mode"] == "squash"
+    return {
+        "crop": crop,
+        "resize": crop if squash else int(crop / found["crop_pct"]),
+        "interpolation": found["interpolation"],
+        "mean": list(found["mean"]),
+        "std": list(found["std"]),
+        "mode": "squash" if squash else "border" if found["crop_pct"] > 1 else "center",
+    }
+
+
+def preprocessing_of(model: nn.Module, given: Preprocessing | Mapping[str, Any] | None) -> Preprocessing:
+    """What a network is shown: as given, or else as timm's record of the network says. Raises InputError without both."""
+    if isinstance(given, Preprocessing):
+        return given
+    if given is None and getattr(model, "pretrained_cfg", None):
+        given = timm_preprocessing(model)
+    if not isinstance(given, Mapping):
+        problem = "is None, and the network has no record of timm" if given is None else "is of type {kind}"
+        raise arguments.wrong(
+            "preprocessing",
+            problem + "; pass what it was trained with, such as {example}",
+            kind=type(given).__name__,
+            example='{"crop": 224, "resize": 256, "interpolation": "bilinear", "mean": [0.485, 0.456, 0.406], '
+            '"std": [0.229, 0.224, 0.225]}',
+        )
+    return Preprocessing.parse(given, "the network")

@@ -152,21 +152,13 @@ def build(row: Mapping[str, Any], code: Path, weights: Path | None, make: Callab
 def resolve_preprocessing(row: Mapping[str, Any], model: Any) -> dict[str, Any]:
     """Preprocessing of a row without one, from timm's or torchvision's own record of the network."""
     import torchvision
-    from timm.data import resolve_data_config
+
+    from interpretability.networks.preprocessing import timm_preprocessing
 
     if getattr(model, "pretrained_cfg", None):
         # a network made for another size than its weights were trained at is shown pictures of that size
         asked = json.loads(row["kwargs"] or "{}").get("img_size")
-        found = resolve_data_config({"img_size": asked} if isinstance(asked, int) else {}, model=model)
-        crop, squash = found["input_size"][1], found["crop_mode"] == "squash"
-        return {
-            "crop": crop,
-            "resize": crop if squash else int(crop / found["crop_pct"]),
-            "interpolation": found["interpolation"],
-            "mean": list(found["mean"]),
-            "std": list(found["std"]),
-            "mode": "squash" if squash else "border" if found["crop_pct"] > 1 else "center",
-        }
+        return timm_preprocessing(model, asked if isinstance(asked, int) else None)
     if row["constructor"] in torchvision.models.list_models():
         found = torchvision.models.get_model_weights(row["constructor"]).DEFAULT.transforms()  # type: ignore[attr-defined]
         return {

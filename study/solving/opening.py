@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,7 +13,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from interpretability import weights
 from study.errors import StudyError
 from study.images.ahead import Ahead, decoders
 from study.images.manifest import ImageSet, open_images
@@ -23,8 +23,22 @@ from study.params.whole import Params
 from study.workers.device import device, when_moved
 from study.workers.placement import workers_here
 
+WEIGHTS = "data/external/weights"  # where files of weights lie, unless MIS_WEIGHTS names another folder
 _CACHE_GB = 4.0  # memory for kept features of all workers together
 _CACHE_SHARE = 0.25  # of the memory of a GPU
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """The pictures of a study as a similarity sees them."""
+
+    source: Ahead
+
+    def __len__(self) -> int:
+        return len(self.source.images)
+
+    def pixels(self, row: int) -> NDArray[np.uint8]:
+        return self.source.pixels(row)
 
 
 @dataclass(frozen=True)
@@ -42,12 +56,11 @@ class SimilarityPlan:
     def open(self, source: Ahead, *, check: bool = True) -> Any:
         """The `Similarity` of these pictures, on the device of this process; `check` compares it with its package."""
         from interpretability.similarity import registry
-        from interpretability.similarity.base import Context
 
-        images = source.images
+        images, scores = source.images, self.scores
 
-        def network(name: str) -> Any:
-            roster = read_roster(self.models / "roster.csv")
+        def network() -> Any:
+            name, roster = scores.encoder.model, read_roster(self.models / "roster.csv")
             rows = roster[roster["name"] == name].to_dict("records")
             if not rows:
                 known = ", ".join(roster["name"][~roster["constructor"].str.startswith("control:")])
@@ -57,16 +70,32 @@ class SimilarityPlan:
                 )
             return load_network(rows[0], self.models, self.code, self.seed)
 
-        context = Context(
-            seed=self.seed, pixels=source.pixels, digests=lambda: images.manifest["digest"].tolist(),
-            factors=lambda: images.factors, network=network, device=device(),
-            encoder_model=self.scores.encoder.model, encoder_layer=self.scores.encoder.layer,
-            weights=lambda file: weights.load(file.names, file.url, file.sha256),
-            aggregation=self.scores.aggregation, softmax_temperature=self.scores.softmax_temperature,
-            feature_size=self.scores.feature_size, dreamsim_view=self.scores.dreamsim.view,
-            cache_bytes=cache_bytes(),
-        )  # fmt: skip
-        return registry.create(self.name, context, check=check)
+        def factors() -> pd.DataFrame:
+            if images.factors is None:
+                raise StudyError(
+                    f"backend {self.name} needs the factors of generated scenes; photographs have none. "
+                    "Take it out of scores.backends"
+                )
+            return images.factors
+
+        known: dict[str, Callable[[], Any]] = {
+            "aggregation": lambda: scores.aggregation,
+            "cache_bytes": cache_bytes,
+            "device": device,
+            "digests": lambda: images.manifest["digest"].tolist(),
+            "factors": factors,
+            "layer": lambda: scores.encoder.layer,
+            "network": lambda: network,
+            "seed": lambda: self.seed,
+            "size": lambda: scores.feature_size,
+            "softmax_temperature": lambda: scores.softmax_temperature,
+            "view": lambda: scores.dreamsim.view,
+            "weights": lambda: os.environ.get("MIS_WEIGHTS") or WEIGHTS,
+            "whole": lambda: images.factors is not None,
+        }
+        taken = registry.options_of(registry.family_of(self.name))
+        options = {name: known[name]() for name in taken if name in known}
+        return registry.create(self.name, _Shown(source), check=check, **options)
 
     @classmethod
     def from_params(cls, name: str, params: Params, images: Path, models: Path, code: Path) -> SimilarityPlan:

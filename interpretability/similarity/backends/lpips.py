@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from interpretability.errors import InputError
 from interpretability.margins import distance_margins, distance_values
-from interpretability.similarity.base import Context, WeightsFile
 from interpretability.similarity.features import VGG16, FeatureSimilarity, fill, package_loading
+from interpretability.weights import WeightsFile
 
 # networks of torchvision; the linear heads (version 0.1) ship with the package
 TRUNKS = {
@@ -50,7 +50,7 @@ class Lpips(FeatureSimilarity):
         file = TRUNKS[trunk]
         with package_loading():
             model = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False)
-        state = self._context.weights(file)
+        state = self._weights_of(file)
         # the trunk keeps torchvision's numbering of `features`, spread over slices
         wanted = {name: f"features.{name.split('.', 1)[1]}" for name in model.net.state_dict()}
         missing = sorted(set(wanted.values()) - set(state))
@@ -59,7 +59,7 @@ class Lpips(FeatureSimilarity):
                 f"the file {file.names[0]} of backend {self.name} lacks {missing[0]}; it is no torchvision network"
             )
         fill(model.net, {name: state[source] for name, source in wanted.items()}, file.names[0])
-        return model.eval().requires_grad_(False).to(self._context.device)
+        return model.eval().requires_grad_(False).to(self._device)
 
     @cached_property
     def _heads(self) -> list[tuple[Tensor, Tensor]]:
@@ -120,5 +120,4 @@ class Lpips(FeatureSimilarity):
         return -self.model(first, second).reshape(-1)
 
 
-def create(name: str, context: Context) -> Lpips:
-    return Lpips(name, context)
+SIMILARITY = Lpips

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interpretability.similarity.base import Context, Similarity
+from interpretability.similarity.base import Similarity
 
 VARIANTS = ("pixel",)
 LEVELS = 6  # bins a colour channel: 216 colours tell hues apart and forgive noise
@@ -17,14 +17,11 @@ LEVELS = 6  # bins a colour channel: 216 colours tell hues apart and forgive noi
 class Pixel(Similarity):
     """Cosine of square-rooted colour histograms: the Bhattacharyya coefficient, in [0, 1]."""
 
-    def __init__(self, name: str, context: Context) -> None:
-        self.name, self._context = name, context
-
     def ingredients(self) -> Mapping[str, Any]:
         return {"version": 1, "levels": LEVELS}
 
-    def embed(self, rows: NDArray[np.int32]) -> NDArray[np.floating]:
-        return np.stack([self._histogram(self._context.pixels(int(row))) for row in rows])
+    def embed(self, rows: NDArray[np.integer]) -> NDArray[np.floating]:
+        return np.stack([self._histogram(self.images.pixels(int(row))) for row in rows])
 
     @staticmethod
     def _histogram(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -33,5 +30,4 @@ class Pixel(Similarity):
         return np.sqrt(counts / counts.sum())
 
 
-def create(name: str, context: Context) -> Similarity:
-    return Pixel(name, context)
+SIMILARITY = Pixel
