@@ -108,8 +108,8 @@ def unit_keys(keys: object, units: int) -> NDArray[np.uint64]:
     return found.astype(np.uint64)
 
 
-def table(value: object, argument: str, columns: Collection[str]) -> pd.DataFrame:
-    """A table with rows, and with these columns."""
+def table(value: object, argument: str, columns: Collection[str], *, empty: bool = False) -> pd.DataFrame:
+    """A table with these columns, and with rows unless `empty`."""
     import pandas as pd
 
     if not isinstance(value, pd.DataFrame):
@@ -118,7 +118,7 @@ def table(value: object, argument: str, columns: Collection[str]) -> pd.DataFram
     if missing := [name for name in columns if name not in value.columns]:
         raise wrong(argument, "lacks the column {missing}; it needs {columns}",
                     missing=missing[0], columns=", ".join(columns))  # fmt: skip
-    if not len(value):
+    if not (len(value) or empty):
         raise wrong(argument, "has no rows")
     return value
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from interpretability.analysis.networks import mis_means
+from interpretability.schema import UNIT
 from interpretability.synthetic.factors import label_factors
 
 CONTROL_COLUMNS = [
@@ -50,7 +51,7 @@ def label_controls(
     model = units["model"].astype(object)
     kept = units[model.isin(planted) | model.isin(permuted) | model.isin(untrained)]
     kept = kept.astype({"model": object, "layer": object})
-    kept = kept.merge(labels[["model", "layer", "unit", "label"]], on=["model", "layer", "unit"], how="left")
+    kept = kept.merge(labels[[*UNIT, "label"]], on=UNIT, how="left")
     named = {name: f"permuted:{of}" for name, of in permuted.items()}
     named |= {name: f"untrained:{of}" for name, of in untrained.items()}
     kept["label"] = kept["label"].fillna("").astype(object)

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from interpretability.schema import NATURAL
+
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 NOT_SIGNIFICANT = "NS"
 COLUMNS = ["first", "second", "n_first", "n_second", "statistic", "p", "p_holm", "stars", "effect"]
@@ -197,7 +199,7 @@ def compare(samples: Samples, means: pd.DataFrame, value: str, name: str, condit
     return tables
 
 
-def compare_units(units: pd.DataFrame, value: str, name: str, condition: str = "natural") -> dict[str, pd.DataFrame]:
+def compare_units(units: pd.DataFrame, value: str, name: str, condition: str = NATURAL) -> dict[str, pd.DataFrame]:
     """`compare` for a table of units: model, layer_type, condition and `value`."""
     kept = units[units["condition"] == condition]
     return compare(_samples(kept[value], kept["model"]), type_means(kept, value), value, name, condition)

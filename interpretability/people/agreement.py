@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from interpretability.randomness import generator
-from interpretability.schema import KEY, LEVELS, UNIT_SETS
+from interpretability.schema import KEY, LEVELS, UNIT, UNIT_SETS
 from interpretability.statistics import (
     BLOCK_VALUES,
     MIN_POINTS,
@@ -63,8 +63,7 @@ def resample_units(units: pd.DataFrame, n_resamples: int, draw: np.random.Genera
     rows = units.reset_index(drop=True)
     # the set of a unit's conditions as a number, one bit a condition
     bit = 1 << pd.factorize(rows["condition"], sort=True)[0].astype(np.int64)
-    cluster = ["model", "layer", "unit"]
-    pattern = pd.Series(bit).groupby([rows[name] for name in cluster], observed=True).transform("sum").to_numpy()
+    pattern = pd.Series(bit).groupby([rows[name] for name in UNIT], observed=True).transform("sum").to_numpy()
     order = np.lexsort((bit, rows["unit"], rows["layer"], pattern, rows["model"]))
     stratum = rows.assign(pattern=pattern).groupby(["model", "pattern"], observed=True).ngroup().to_numpy()[order]
     drawn = np.empty((n_resamples, len(rows)), dtype=np.int64)
@@ -99,7 +98,7 @@ def unit_agreement(
     drawn = resample_units(units, n_bootstrap, draw)
     size = max(1, BLOCK_VALUES // len(units))
     blocks = [both(mis[block], his[block]) for block in in_blocks(drawn, size)]
-    n_clusters = len(units.drop_duplicates(["model", "layer", "unit"]))
+    n_clusters = len(units.drop_duplicates(UNIT))
     quantile = stats.t.ppf((1 + confidence) / 2, max(n_clusters - 1, 1))
     row = _row(len(units), *map(float, point))
     for index, name in enumerate(("pearson", "spearman")):

@@ -44,7 +44,7 @@ from interpretability.people.noise import (
     split_half,
 )
 from interpretability.randomness import generator
-from interpretability.schema import KEY
+from interpretability.schema import KEY, NATURAL, SYNTHETIC
 from interpretability.statistics import MIN_POINTS, fisher_interval, fisher_z, pearson, percentile_interval
 
 OF_PEOPLE = ("V1", "V2", "V4", "split_half")
@@ -54,7 +54,7 @@ NEEDS_OF_SCORE = {"V4b": "mis_se"}
 OF_SCORE = ("V3", "V5")
 LEADING = "V4"
 SUBSETS = ("easy", "all")
-EASY_CONDITIONS = ("natural", "synthetic")
+EASY_CONDITIONS = (NATURAL, SYNTHETIC)
 COLUMNS = [
     "subset",
     "backend",
@@ -93,7 +93,7 @@ def ceiling_table(
     rows = []
     for subset in SUBSETS if len(units) else ():
         kept = units if subset == "all" else units[units["condition"].isin(EASY_CONDITIONS)]
-        kept = kept.sort_values(["model", "layer", "unit", "condition"], kind="stable")
+        kept = kept.sort_values(KEY, kind="stable")
         backends = list(pd.unique(units["backend"]))
         for backend, variants in [("", of_people), *((name, of_score) for name in backends)]:
             of_backend = kept[kept["backend"] == (backend or backends[0])]

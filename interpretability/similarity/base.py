@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from interpretability import arguments
+from interpretability.images import Images
 from interpretability.margins import (
     AGGREGATIONS,
     aggregated_margins,
@@ -18,14 +19,6 @@ from interpretability.margins import (
     nearest_explanation,
     unit_rows,
 )
-
-
-class Images(Protocol):
-    """Images by row: how many there are, and the RGB pixels (height, width, 3) uint8 of each."""
-
-    def __len__(self) -> int: ...
-
-    def pixels(self, row: int, /) -> NDArray[np.uint8]: ...
 
 
 class Similarity(ABC):

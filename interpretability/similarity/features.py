@@ -25,12 +25,13 @@ from torch import Tensor, nn
 
 from interpretability import arguments
 from interpretability.errors import InputError
+from interpretability.images import Images
 from interpretability.margins import looked_up
 from interpretability.networks.network import state_digest
 from interpretability.networks.preprocessing import VERSION as PREPROCESSING_VERSION
 from interpretability.networks.preprocessing import Preprocessing
 from interpretability.randomness import generator
-from interpretability.similarity.base import Images, Similarity
+from interpretability.similarity.base import Similarity
 from interpretability.weights import Weights, WeightsFile, reader
 
 VERSION = 1

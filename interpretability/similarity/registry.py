@@ -15,8 +15,9 @@ from typing import Any
 
 from interpretability import arguments
 from interpretability.errors import InputError
+from interpretability.images import Images
 from interpretability.similarity import backends
-from interpretability.similarity.base import Images, Similarity
+from interpretability.similarity.base import Similarity
 from interpretability.weights import Weights
 
 

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from interpretability import arguments
 from interpretability.errors import InputError
+from interpretability.images import Images
 from interpretability.networks.network import state_digest
-from interpretability.similarity.base import Images, Similarity
+from interpretability.similarity.base import Similarity
 from interpretability.similarity.features import (
     check_pictures,
     compare,

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from interpretability import arguments
 from interpretability.errors import InputError
+from interpretability.images import Images
 from interpretability.networks.capture import Capture
 from interpretability.networks.layers import UNITS_VERSION, find_layers
 from interpretability.networks.network import Network, state_digest
 from interpretability.networks.preprocessing import VERSION as PREPROCESSING_VERSION
 from interpretability.networks.preprocessing import Preprocessing, preprocessing_of
 from interpretability.schema import LAYER_TYPES
-from interpretability.similarity.base import Images, Similarity
+from interpretability.similarity.base import Similarity
 
 VARIANTS = ("encoder",)
 

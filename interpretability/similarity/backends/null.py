@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from interpretability.images import Images
 from interpretability.randomness import combine, key64, uniforms
-from interpretability.similarity.base import Images, Similarity
+from interpretability.similarity.base import Similarity
 
 VARIANTS = ("null",)
 DIMENSIONS = 64

@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from interpretability import arguments
-from interpretability.similarity.base import Images, Similarity
+from interpretability.images import Images
+from interpretability.similarity.base import Similarity
 from interpretability.synthetic import factors as factors_module
 
 VARIANTS = ("oracle",)
