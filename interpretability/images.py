@@ -70,13 +70,12 @@ class ImageFolder:
             )
         self.path = Path(path)
         if not self.path.is_dir():
-            raise arguments.wrong("path", "is {path}, which is no folder", path=self.path)
+            raise arguments.wrong("path", "is {given}, which is no folder", given=self.path)
         files = (each for each in self.path.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file())
         found = [each.relative_to(self.path).as_posix() for each in files]
         if not found:
-            suffixes = ", ".join(SUFFIXES)
             raise arguments.wrong(
-                "path", "is {path}, which holds no image ({suffixes})", path=self.path, suffixes=suffixes
+                "path", "is {given}, which holds no image ({suffixes})", given=self.path, suffixes=", ".join(SUFFIXES)
             )
         self.names = sorted(found, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest())
 
@@ -86,7 +85,7 @@ class ImageFolder:
     def pixels(self, row: int) -> NDArray[np.uint8]:
         """Pixels (height, width, 3) of one image."""
         if not 0 <= row < len(self.names):
-            raise arguments.wrong("row", "is {row}; the folder holds {count} images", row=row, count=len(self.names))
+            raise arguments.wrong("row", "is {given}; the folder holds {count} images", given=row, count=len(self.names))
         try:
             return decode((self.path / self.names[row]).read_bytes())
         except Exception as error:  # a decoder may raise anything on broken data

@@ -95,7 +95,7 @@ def units_for_width(
     """The row of `expected` for about the fewest units a network at which this interval is as narrow as `target`.
 
     Widths fall about with the square root of the number of units; the search follows the line through the last two
-    trials in logarithms. `seen` is called with every trial. A StudyError where even the most units do not suffice.
+    trials in logarithms. `seen` is called with every trial. An InputError where even the most units do not suffice.
     """
     if quantity not in QUANTITIES:
         raise InputError(f"there is no plan for {quantity!r}; allowed are {', '.join(QUANTITIES)}")

@@ -300,16 +300,15 @@ class Extremes:
 
     def ranked(self) -> Ranked:
         """The selection so far; works on few units at a time, so that it needs little memory beside the result."""
-        units, found = len(self.unit_keys), None
-        for first in range(0, max(units, 1), _RANKED_AT_ONCE):
+        units = len(self.unit_keys)
+        none = ranked(*self.keys(0, 0), self.unit_keys[:0], self.k)
+        whole = Ranked(*(np.empty((units, *column.shape[1:]), column.dtype) for column in vars(none).values()))
+        for first in range(0, units, _RANKED_AT_ONCE):
             rows = slice(first, first + _RANKED_AT_ONCE)
             part = ranked(*self.keys(rows.start, rows.stop), self.unit_keys[rows], self.k)
-            if found is None:
-                found = Ranked(*(np.empty((units, *each.shape[1:]), each.dtype) for each in vars(part).values()))
-            for whole, each in zip(vars(found).values(), vars(part).values(), strict=True):
-                whole[rows] = each
-        assert found is not None
-        return found
+            for column, values in zip(vars(whole).values(), vars(part).values(), strict=True):
+                column[rows] = values
+        return whole
 
 
 def rank_images(
