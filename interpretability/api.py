@@ -154,11 +154,11 @@ def score_network(
     >>> len(units), units["slope_from"].unique().tolist()
     (5, ['not calibrated'])
     """
-    from interpretability.extremes.of_network import at_work, rank_for_network
     from interpretability.networks.layers import check_network, find_layers
     from interpretability.networks.preprocessing import preprocessing_of
     from interpretability.similarity.base import Similarity
     from interpretability.similarity.registry import check_images_object, family_of, open_similarity
+    from interpretability.tasks.network_extremes import at_work, rank_for_network
 
     check_network(model)
     check_images_object(images)

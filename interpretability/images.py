@@ -85,7 +85,9 @@ class ImageFolder:
     def pixels(self, row: int) -> NDArray[np.uint8]:
         """Pixels (height, width, 3) of one image."""
         if not 0 <= row < len(self.names):
-            raise arguments.wrong("row", "is {given}; the folder holds {count} images", given=row, count=len(self.names))
+            raise arguments.wrong(
+                "row", "is {given}; the folder holds {count} images", given=row, count=len(self.names)
+            )
         try:
             return decode((self.path / self.names[row]).read_bytes())
         except Exception as error:  # a decoder may raise anything on broken data

@@ -1,4 +1,4 @@
-"""Rules of the library: its rooms and arrows, what it touches, and how it speaks."""
+"""Rules of the library: what it opens, the words that it shares, and how it speaks."""
 
 from __future__ import annotations
 
@@ -16,15 +16,6 @@ from tests.rules import ROOT
 LIBRARY = ROOT / "interpretability"
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in LIBRARY.rglob("*.py"))
 TREES = {name: ast.parse((ROOT / name).read_text()) for name in FILES}
-# A room may import those of its own floor and of lower ones; rooms never import each other in a circle.
-FLOORS = (
-    {"schema", "errors", "arguments", "randomness", "statistics", "files"},
-    {"images", "weights", "mis", "margins", "extremes", "networks", "people", "synthetic"},
-    {"tasks", "similarity"},
-    {"analysis"},
-    {"design"},
-    {"api"},
-)
 OPENERS = {"images", "files", "weights"}
 OWNED_BY_SCHEMA = {
     "UNIT", "KEY", "FACTS", "NATURAL", "SYNTHETIC", "HARD", "CONDITIONS", "SIDES", "ROLES", "LAYER_TYPES", "LEVELS",
@@ -40,33 +31,6 @@ def room(name):
     """Room of a file or of a dotted module: the first name below the library."""
     parts = name.removesuffix(".py").replace("/", ".").split(".")
     return parts[1] if len(parts) > 1 else "__init__"
-
-
-def floor(name):
-    return next(number for number, rooms in enumerate(FLOORS) if name in rooms)
-
-
-def of_library(names):
-    return [name for name in names if name.split(".")[0] == "interpretability" and name != "interpretability"]
-
-
-def imported(tree, typing_too=False):
-    """Dotted names of local modules that a file imports, by default not for type checking alone."""
-    skipped = set()
-    if not typing_too:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-                skipped |= {id(inner) for part in node.body for inner in ast.walk(part)}
-    found = []
-    for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            whole = node.module == "interpretability"
-            found += [f"{node.module}.{alias.name}" for alias in node.names] if whole else [node.module]
-    return found
 
 
 def docstrings(tree):
@@ -85,45 +49,10 @@ def strings(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs]  # fmt: skip
 
 
-def test_every_room_has_its_floor():
-    assert {room(name) for name in FILES} - {"__init__"} == set().union(*FLOORS)
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_arrows_point_down(name):
-    own = room(name)
-    if own == "__init__":
-        return
-    for module in imported(TREES[name]):
-        assert module.split(".")[0] not in ("study", "stages", "tools", "experiment", "tests", "benchmarks"), module
-    for module in of_library(imported(TREES[name])):
-        assert floor(room(module)) <= floor(own), f"{name} imports {module}"
-
-
-def test_no_two_rooms_import_each_other_in_a_circle():
-    arrows = {}
-    for name, tree in TREES.items():
-        arrows.setdefault(room(name), set()).update(map(room, of_library(imported(tree))))
-    ended, under_way = set(), []
-
-    def visit(own):
-        assert own not in under_way, f"circle: {' -> '.join([*under_way, own])}"
-        if own in ended:
-            return
-        under_way.append(own)
-        for other in sorted(arrows.get(own, set()) - {own}):
-            visit(other)
-        ended.add(under_way.pop())
-
-    for own in sorted(arrows):
-        visit(own)
-
-
 def test_only_the_front_door_names_api():
     for name, tree in TREES.items():
-        assert "api" not in map(room, of_library(imported(tree, typing_too=True))) or name.endswith(
-            "ity/__init__.py"
-        ), name
+        modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        assert "interpretability.api" not in modules or name == "interpretability/__init__.py", name
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -134,13 +63,6 @@ def test_only_images_files_and_weights_open_files(name):
             of_numpy = isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) in ("np", "numpy", "torch")
             if called in OPENING or (called in ("load", "save") and of_numpy):
                 assert room(name) in OPENERS, f"{name}:{node.lineno} {ast.unparse(node.func)}"
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_nothing_reads_the_environment(name):
-    for node in ast.walk(TREES[name]):
-        if isinstance(node, ast.Attribute):
-            assert node.attr not in ("environ", "getenv", "putenv", "environb"), f"{name}:{node.lineno}"
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -202,13 +124,6 @@ def test_no_assert_stands_for_an_error_of_input():
     for name, tree in TREES.items():
         for node in ast.walk(tree):
             assert not isinstance(node, ast.Assert), f"{name}:{node.lineno}"
-
-
-def test_files_fit_and_inits_are_docstrings():
-    for name in FILES:
-        assert len((ROOT / name).read_text().splitlines()) <= 450, name
-        if name.endswith("/__init__.py") and name != "interpretability/__init__.py":
-            assert len(TREES[name].body) == 1, name
 
 
 def test_public_names_have_homes_and_their_order():
