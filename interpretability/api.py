@@ -154,7 +154,7 @@ def score_network(
     >>> len(units), units["slope_from"].unique().tolist()
     (5, ['not calibrated'])
     """
-    from interpretability.networks.layers import check_network, find_layers
+    from interpretability.networks.layers import check_network, checked_device, find_layers
     from interpretability.networks.preprocessing import preprocessing_of
     from interpretability.similarity.base import Similarity
     from interpretability.similarity.registry import check_images_object, family_of, open_similarity
@@ -168,6 +168,7 @@ def score_network(
     name, seed = arguments.text(name, "name"), _seed(seed)
     if slope is not None:
         slope = arguments.number(slope, "slope", above=0)
+    checked_device(device)
     prepare = preprocessing_of(model, preprocessing)
     judge = similarity
     if not isinstance(judge, Similarity):

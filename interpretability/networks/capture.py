@@ -22,6 +22,7 @@ from interpretability.networks.layers import (
     Layer,
     check_batch,
     check_network,
+    checked_device,
     fused_activation,
     hooks,
     read,
@@ -152,7 +153,7 @@ class Capture:
             raise arguments.wrong("layers", "must be one or more of the layers that find_layers gives")
         arguments.count(batch_size, "batch_size")
         arguments.choice(precision, "precision", PRECISIONS)
-        device = torch.device(device)
+        device = checked_device(device)
         self._model, self._layers, self._shortcut, self._device = model, layers, shortcut, device
         self._context: AbstractContextManager[Callable[[RemovableHandle], None]] | None = None
         self._row = self._size = 0

@@ -91,6 +91,17 @@ def check_network(model: object) -> None:
         raise arguments.wrong("model", "is of type {kind}; it must be a torch.nn.Module", kind=type(model).__name__)
 
 
+def checked_device(device: torch.device | str) -> torch.device:
+    """The device of this name, if torch knows it."""
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        text = " ".join(str(error).split())
+        raise arguments.wrong(
+            "device", "is {given!r}, which torch cannot use ({text}); cpu and cuda are usual", given=device, text=text
+        ) from None
+
+
 def check_batch(batch: object, argument: str, least: int = 1) -> None:
     """Refuse what are no prepared images (n, C, H, W), or fewer than `least`."""
     if not isinstance(batch, Tensor):

@@ -31,7 +31,7 @@ def human_scores(answers: pd.DataFrame) -> pd.DataFrame:
     arguments.table(answers, "answers", (*KEY, "correct"), empty=True)
     right = answers["correct"]
     if not right.isin((0, 1)).all():
-        wrong = right[~right.isin((0, 1))].iloc[0]
+        wrong = right[~right.isin((0, 1))].tolist()[0]
         raise InputError(
             "{answers} holds {value!r} in the column correct; allowed are 1 (right) and 0", "answers", value=wrong
         )
