@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from interpretability.errors import InputError
     from interpretability.extremes.selection import rank_images
     from interpretability.images import ImageFolder
-    from interpretability.margins import task_margins
     from interpretability.mis import unit_scores
     from interpretability.networks.capture import Capture
     from interpretability.networks.layers import find_layers
     from interpretability.people.calibration import fit_slope
     from interpretability.people.human_scores import human_scores
+    from interpretability.similarity.arrays import task_margins
     from interpretability.similarity.registry import open_similarity, similarity_names
     from interpretability.tasks.hard import hard_tasks
     from interpretability.tasks.natural import build_tasks
@@ -69,7 +69,7 @@ _HOMES = {
     "score_network": "api",
     "score_units": "api",
     "similarity_names": "similarity.registry",
-    "task_margins": "margins",
+    "task_margins": "similarity.arrays",
     "unit_scores": "mis",
 }
 

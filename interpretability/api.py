@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from interpretability import arguments
 from interpretability.errors import InputError
 from interpretability.extremes.selection import Ranked, rank_images
-from interpretability.margins import cosine_margins, length_one
+from interpretability.margins import cosine_margins
 from interpretability.mis import unit_scores
 from interpretability.people.agreement import agreement_table
 from interpretability.people.annotated import with_people
@@ -22,6 +22,7 @@ from interpretability.people.human_scores import human_scores
 from interpretability.people.noise import noise_within_tasks
 from interpretability.randomness import unit_keys
 from interpretability.schema import FACTS, KEY, NATURAL, SCORED_TYPES, UNIT
+from interpretability.similarity.arrays import length_one
 from interpretability.tasks import natural, rules
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ Rows may be float32 or float16; sums are always taken in float32 or better.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -35,81 +36,23 @@ _CHUNK = 2048  # floats of a long row taken at a time: those of a whole task the
 
 
 def unit_rows(embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Rows scaled to length 1 in float32. A row of zeros stays zero: it is equally unlike everything."""
-    rows = np.asarray(embeddings, dtype=np.float64)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0).astype(np.float32)
+    """Rows scaled to length 1 in float32. A row of zeros stays zero: it is equally unlike everything.
 
-
-def length_one(embeddings: NDArray[np.floating], threads: int = 1) -> NDArray[np.floating]:
-    """Rows of length 1 as `unit_rows` makes them, a few at a time; rows that it has made, float32 or kept as float16, as they
-    are, because a second scaling would change their last bits.
-
-    Raises InputError for values that are not finite.
+    Squares are added in double precision and in one fixed order, so a row's bits depend on that row alone.
     """
-    rounding = {"float32": 2.0**-24, "float16": 2.0**-11}.get(embeddings.dtype.name, -1.0)
-    scaled = np.empty((0, 0), dtype=np.float32)
-
-    def is_done(start: int) -> bool:
-        lengths = np.linalg.norm(embeddings[start : start + _SCALED].astype(np.float64), axis=1)
-        return bool(((np.abs(lengths - 1) <= rounding) | (lengths == 0)).all())
-
-    def scale(start: int) -> None:
-        part = embeddings[start : start + _SCALED]
-        arguments.finite(part, "embeddings", first=start)
-        scaled[start : start + len(part)] = unit_rows(part)
-
-    starts = range(0, len(embeddings), _SCALED)
-    with ThreadPoolExecutor(threads) as pool:
-        if is_done(0) and all(pool.map(is_done, starts)):
-            return np.ascontiguousarray(embeddings)
-        scaled = np.empty(embeddings.shape, dtype=np.float32)
-        list(pool.map(scale, starts))
+    rows = np.asarray(embeddings)
+    if rows.dtype.name not in ("float32", "float64"):
+        rows = rows.astype(np.float64)
+    scaled = np.empty(rows.shape, dtype=np.float32)
+    _scale(np.ascontiguousarray(rows), _pairwise(rows.shape[1]), scaled)
     return scaled
 
 
-def task_margins(
-    embeddings: NDArray[np.floating],
-    tasks: NDArray[np.integer],
-    n_explanations: int,
-    aggregation: str = "mean",
-    *,
-    softmax_temperature: float = 1.0,
-    threads: int | None = None,
-) -> NDArray[np.float32]:
-    """How clearly images' embeddings solve tasks (MIS paper, equations 1 to 3): margins (U, N) float32, higher is easier.
-
-    embeddings      (D, E): a row an image; similarity is the cosine, so lengths of rows do not matter
-    tasks           (U, N, 2(K + 1)): rows of `embeddings`, as `build_tasks` orders them
-    n_explanations  K, explanations a side of a task
-    aggregation     of the similarities to K explanations: mean; max; median; softmax, which weights them by
-                    exp(similarity / softmax_temperature)
-    threads         all cores by default; no result depends on it
-
-    A margin is the positive query's similarity to the positive minus to the negative explanations, less the same of the
-    negative query: -4 to 4, above 0 where the task is solved. Raises InputError for tasks of another shape or of images that
-    are not there, embeddings that are not finite and unknown aggregations.
-    Departure: the paper takes the mean; the other aggregations are ablations.
-
-    >>> import numpy as np
-    >>> from interpretability import task_margins
-    >>> embeddings = np.array([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0], [0.0, 3.0]])
-    >>> task_margins(embeddings, np.array([[[0, 1, 2, 3]]]), n_explanations=1).tolist()
-    [[2.0]]
-    """
-    rows = arguments.array(embeddings, "embeddings", ("images", "dimensions"))
-    built = arguments.array(tasks, "tasks", ("units", "tasks", "2 (n_explanations + 1)"), empty=True)
-    if built.dtype.kind not in "iu":
-        raise arguments.wrong("tasks", "holds values of type {kind}; it must hold numbers of images", kind=built.dtype)
-    arguments.count(n_explanations, "n_explanations")
-    arguments.choice(aggregation, "aggregation", AGGREGATIONS)
-    arguments.number(softmax_temperature, "softmax_temperature", above=0)
-    workers = arguments.threads(threads)
-    rows = length_one(rows, workers)
-    if aggregation == "mean":
-        return cosine_margins(rows, built, n_explanations, threads=workers)
-    values = cosine_values(rows, built, n_explanations, threads=workers)
-    return aggregated_margins(values, aggregation, softmax_temperature)
+def row_lengths(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Lengths (images,) of rows float32 or float64, as `unit_rows` takes them."""
+    lengths = np.empty(len(rows))
+    _lengths(np.ascontiguousarray(rows), _pairwise(rows.shape[1]), lengths)
+    return lengths
 
 
 def cosine_margins(
@@ -158,6 +101,72 @@ def looked_up(
         part = tasks[start : start + _LOOKED_UP]
         parts.append(aggregate(table[part[..., 2 * n_explanations :, None], part[..., None, : 2 * n_explanations]]))
     return np.concatenate(parts)
+
+
+@functools.lru_cache(maxsize=64)
+def _pairwise(n: int) -> NDArray[np.int64]:
+    """How n numbers are added pairwise: runs (start, length, joins), where joins counts the sums that end after a run.
+
+    Runs longer than 128 are halved, at a multiple of 8. This order is numpy's, and part of the definition of the last bits
+    of embeddings.
+    """
+    runs: list[list[int]] = []
+
+    def add(start: int, length: int) -> None:
+        if length <= _RUN:
+            runs.append([start, length, 0])
+            return
+        half = length // 2 - length // 2 % 8
+        add(start, half)
+        add(start + half, length - half)
+        runs[-1][2] += 1
+
+    add(0, n)
+    return np.array(runs, dtype=np.int64)
+
+
+@numba.njit(nogil=True, cache=True)
+def _length(row, runs, sums):
+    """Length of a row, its squares added in eight sums a run, and runs joined as `_pairwise` says; `sums` is a stack."""
+    height = 0
+    for run in range(len(runs)):
+        start, length = runs[run, 0], runs[run, 1]
+        whole = start + length - length % 8
+        a, b, c, d, e, f, g, h = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        for i in range(start, whole, 8):
+            a += np.float64(row[i]) * np.float64(row[i])
+            b += np.float64(row[i + 1]) * np.float64(row[i + 1])
+            c += np.float64(row[i + 2]) * np.float64(row[i + 2])
+            d += np.float64(row[i + 3]) * np.float64(row[i + 3])
+            e += np.float64(row[i + 4]) * np.float64(row[i + 4])
+            f += np.float64(row[i + 5]) * np.float64(row[i + 5])
+            g += np.float64(row[i + 6]) * np.float64(row[i + 6])
+            h += np.float64(row[i + 7]) * np.float64(row[i + 7])
+        total = ((a + b) + (c + d)) + ((e + f) + (g + h))
+        for i in range(whole, start + length):
+            total += np.float64(row[i]) * np.float64(row[i])
+        for _ in range(runs[run, 2]):
+            height -= 1
+            total = sums[height] + total
+        sums[height] = total
+        height += 1
+    return np.sqrt(sums[0])
+
+
+@numba.njit(nogil=True, cache=True)
+def _lengths(rows, runs, out):
+    sums = np.empty(64)
+    for i in range(len(rows)):
+        out[i] = _length(rows[i], runs, sums)
+
+
+@numba.njit(nogil=True, cache=True)
+def _scale(rows, runs, out):
+    sums = np.empty(64)
+    for i in range(len(rows)):
+        length = _length(rows[i], runs, sums)
+        for j in range(rows.shape[1]):
+            out[i, j] = np.float32(np.float64(rows[i, j]) / length) if length > 0 else np.float32(0)
 
 
 def aggregated_margins(values: NDArray[np.floating], aggregation: str, temperature: float = 1.0) -> NDArray[np.float32]:
@@ -227,7 +236,7 @@ def _in_parts(
     return out.reshape(*tasks.shape[:2], *shape)
 
 
-_SCALED = 256  # rows scaled together: in double precision they stay in the second-level cache
+_RUN = 128  # numbers of a row that are added in one go
 _LOOKED_UP = 1024  # units at a time
 _HAS_HALF = bool(llvmlite.binding.get_host_cpu_features().get("f16c"))
 
