@@ -321,7 +321,7 @@ def _owners(name: str, layers: Sequence[Layer]) -> pd.DataFrame:
 
 def _with_condition(table: pd.DataFrame) -> pd.DataFrame:
     """A table with the natural condition where it names none, and tasks and people where it knows none."""
-    defaults: dict[str, object] = {"condition": NATURAL, "task": -1, "participant": ""}
+    defaults: dict[str, str | int] = {"condition": NATURAL, "task": -1, "participant": ""}
     return table.assign(**{name: value for name, value in defaults.items() if name not in table.columns})
 
 

@@ -8,7 +8,7 @@ import hashlib
 import io
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,7 +34,7 @@ class Images(Protocol):
 
 
 @contextlib.contextmanager
-def _most_pixels() -> Iterator[None]:
+def _most_pixels() -> Generator[None, None, None]:
     """Inside, Pillow opens images of the size that is allowed here. Its limit is one for all of a process: it is put back."""
     with _opening:
         usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _MOST_PIXELS
@@ -162,7 +162,7 @@ def _by_torchvision(content: bytes) -> NDArray[np.uint8]:
     import torch
     from torchvision.io import ImageReadMode, decode_jpeg
 
-    image = decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8), mode=ImageReadMode.RGB)
+    image: torch.Tensor = decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8), mode=ImageReadMode.RGB)  # pyright: ignore[reportAssignmentType]
     return image.permute(1, 2, 0).numpy()
 
 

@@ -11,6 +11,9 @@ aggregations need all 2 x 2K similarities of a task, which `values` kernels give
 Rows may be float32 or float16; sums are always taken in float32 or better.
 """
 
+# intrinsics of numba get their first parameter from the compiler
+# pyright: reportCallIssue=false
+
 from __future__ import annotations
 
 import functools
@@ -56,39 +59,39 @@ def row_lengths(rows: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def cosine_margins(
-    embeddings: NDArray[np.floating], tasks: NDArray[np.int32], n_explanations: int, *, threads: int = 1
+    embeddings: NDArray[np.floating], tasks: NDArray[np.integer], n_explanations: int, *, threads: int = 1
 ) -> NDArray[np.float32]:
     """Margins (units, N) of tasks (units, N, 2(K + 1)) over unit rows `embeddings` (images, D); in [-4, 4], higher is easier."""
     return _in_parts(_margins, embeddings, tasks, n_explanations, threads)
 
 
 def nearest_explanation(
-    embeddings: NDArray[np.floating], tasks: NDArray[np.int32], n_explanations: int, *, threads: int = 1
+    embeddings: NDArray[np.floating], tasks: NDArray[np.integer], n_explanations: int, *, threads: int = 1
 ) -> NDArray[np.float32]:
     """Largest cosine (units, N) of a task's queries with any explanation of either side."""
     return _in_parts(_nearest, embeddings, tasks, n_explanations, threads)
 
 
 def cosine_values(
-    embeddings: NDArray[np.floating], tasks: NDArray[np.int32], n_explanations: int, *, threads: int = 1
+    embeddings: NDArray[np.floating], tasks: NDArray[np.integer], n_explanations: int, *, threads: int = 1
 ) -> NDArray[np.float32]:
     """Cosines (units, N, 2, 2K) of both queries (positive first) with all explanations (positive ones first)."""
     return _in_parts(_values, embeddings, tasks, n_explanations, threads, (2, 2 * n_explanations))
 
 
-def distance_margins(rows: NDArray[np.float32], tasks: NDArray[np.int32], n_explanations: int) -> NDArray[np.float32]:
+def distance_margins(rows: NDArray[np.float32], tasks: NDArray[np.integer], n_explanations: int) -> NDArray[np.float32]:
     """Margins (units, N) under the similarity -|x - y|^2 of long rows (slots, P), mean aggregation: 2 (q+ - q-) . (E+ - E-)."""
     return _in_parts(_distance_margins, rows, tasks, n_explanations, 1)
 
 
-def distance_values(rows: NDArray[np.float32], tasks: NDArray[np.int32], n_explanations: int) -> NDArray[np.float32]:
+def distance_values(rows: NDArray[np.float32], tasks: NDArray[np.integer], n_explanations: int) -> NDArray[np.float32]:
     """Similarities -|x - y|^2 (units, N, 2, 2K) of long rows (slots, P), from differences: no cancellation."""
     return _in_parts(_distance_values, rows, tasks, n_explanations, 1, (2, 2 * n_explanations))
 
 
 def looked_up(
     table: NDArray[np.floating],
-    tasks: NDArray[np.int32],
+    tasks: NDArray[np.integer],
     n_explanations: int,
     aggregate: Callable[[NDArray[np.floating]], NDArray[np.float32]],
 ) -> NDArray[np.float32]:
@@ -197,7 +200,7 @@ def aggregated_margins(values: NDArray[np.floating], aggregation: str, temperatu
 
 
 def _in_parts(
-    kernel: Callable[..., None], rows: NDArray[np.floating], tasks: NDArray[np.int32], n_explanations: int,
+    kernel: Callable[..., None], rows: NDArray[np.floating], tasks: NDArray[np.integer], n_explanations: int,
     threads: int, shape: tuple[int, ...] = (),
 ) -> NDArray[np.float32]:  # fmt: skip
     tasks = np.ascontiguousarray(tasks, dtype=np.int32)
@@ -217,22 +220,17 @@ def _in_parts(
             high=tasks.max(),
             count=len(rows),
         )
-    if rows.dtype == np.float16:
-        rows = rows.view(np.uint16)  # compiled code knows no half; `widened` turns the bits into float32
+    # compiled code knows no half; `widened` turns the bits into float32
+    table = rows.view(np.uint16) if rows.dtype == np.float16 else rows
     flat = tasks.reshape(-1, tasks.shape[2])
     out = np.empty((len(flat), *shape), dtype=np.float32)
     step = max(1, -(-len(flat) // threads))
     starts = range(0, len(flat), step)
     if len(starts) <= 1:
-        kernel(rows, flat, n_explanations, out)
+        kernel(table, flat, n_explanations, out)
     else:
         with ThreadPoolExecutor(threads) as pool:
-            list(
-                pool.map(
-                    lambda s: kernel(rows, flat[s : s + step], n_explanations, out[s : s + step]),
-                    starts,
-                )
-            )
+            list(pool.map(lambda s: kernel(table, flat[s : s + step], n_explanations, out[s : s + step]), starts))
     return out.reshape(*tasks.shape[:2], *shape)
 
 

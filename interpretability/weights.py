@@ -72,7 +72,7 @@ def reader(weights: Weights) -> Reader:
     """What gives the content of a file of weights, from such a function or from a folder (see `load`)."""
     if callable(weights):
         return weights
-    if not isinstance(weights, str | os.PathLike):
+    if not isinstance(weights, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InputError(
             "{weights} is {given!r}; it must be a folder, or a function that gives the content of a WeightsFile",
             "weights",

@@ -203,12 +203,14 @@ def _keys(study: Study) -> pd.DataFrame:
     n_models, n_units = study.design.n_models, study.design.n_units
     digits = len(str(n_models - 1))
     # categories make every grouping of these frames several times as fast as text does
-    names = pd.Categorical.from_codes(
-        np.repeat(np.arange(n_models), n_units), [f"network-{number:0{digits}d}" for number in range(n_models)]
+    names = pd.Categorical.from_codes(  # pyright: ignore[reportCallIssue]
+        np.repeat(np.arange(n_models), n_units),
+        [f"network-{number:0{digits}d}" for number in range(n_models)],  # pyright: ignore[reportArgumentType]
     )
-    alike = {
-        name: pd.Categorical.from_codes(np.zeros(len(names), dtype=np.int8), [name]) for name in ("layer", NATURAL)
-    }
+    alike = {}
+    for name in ("layer", NATURAL):
+        codes = np.zeros(len(names), dtype=np.int8)
+        alike[name] = pd.Categorical.from_codes(codes, [name])  # pyright: ignore[reportArgumentType, reportCallIssue]
     units = np.tile(np.arange(n_units), n_models)
     return pd.DataFrame({"model": names, "layer": alike["layer"], "unit": units, "condition": alike[NATURAL]})
 

@@ -51,7 +51,7 @@ def expected(
     table = pd.DataFrame(rows).median()
     n_people = design.n_models * math.ceil(design.n_units * design.n_responses / min(design.n_trials, design.n_units))
     given = {name: getattr(design, name) for name in ("n_models", "n_units", "n_responses")}
-    return {**given, "n_split": split_size(design), "n_people": n_people, **table.to_dict()}
+    return {**given, "n_split": split_size(design), "n_people": n_people, **table.to_dict()}  # pyright: ignore[reportReturnType]
 
 
 def split_size(design: drawn_studies.Design) -> int:

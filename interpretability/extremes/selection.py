@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
@@ -271,10 +272,9 @@ class Extremes:
         step = max(_BLOCK, -(-units // self._threads // _BLOCK) * _BLOCK)
 
         def scan(first: int) -> int:
-            return _scan(
-                values, images, self._low, self._high, self._buffers, self._counts, self._bounds, self._bound_mixes,
-                self._kept, first, min(first + step, units),
-            )  # fmt: skip
+            last = min(first + step, units)
+            state = self._buffers, self._counts, self._bounds, self._bound_mixes
+            return int(_scan(values, images, self._low, self._high, *state, self._kept, first, last))
 
         helped = [self._helpers.submit(scan, first) for first in range(step, units, step)] if self._helpers else []
         places = [scan(0)] + [part.result() for part in helped]
@@ -302,7 +302,8 @@ class Extremes:
         """The selection so far; works on few units at a time, so that it needs little memory beside the result."""
         units = len(self.unit_keys)
         none = ranked(*self.keys(0, 0), self.unit_keys[:0], self.k)
-        whole = Ranked(*(np.empty((units, *column.shape[1:]), column.dtype) for column in vars(none).values()))
+        empty: list[Any] = [np.empty((units, *column.shape[1:]), column.dtype) for column in vars(none).values()]
+        whole = Ranked(*empty)
         for first in range(0, units, _RANKED_AT_ONCE):
             rows = slice(first, first + _RANKED_AT_ONCE)
             part = ranked(*self.keys(rows.start, rows.stop), self.unit_keys[rows], self.k)

@@ -44,7 +44,7 @@ def _is_plain_batch_norm(module: nn.Module, tap: str) -> bool:
     act = fused_activation(module)
     return (
         (type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d) or type(module).__name__ == "BatchNormAct2d")
-        and isinstance(module, nn.modules.batchnorm._BatchNorm)
+        and isinstance(module, nn.modules.batchnorm._BatchNorm)  # pyright: ignore[reportPrivateUsage]
         and module.running_mean is not None
         and (tap != "output" or act is None or isinstance(act, nn.Identity))
     )
@@ -207,7 +207,7 @@ class Capture:
 
     def _follow(self, add: Any, module: nn.Module, layer: Layer, start: int) -> None:
         """Let the means of a module that runs once follow from those of its input, where they do and that is cheaper."""
-        if module._forward_hooks or "forward" in vars(module):
+        if module._forward_hooks or "forward" in vars(module):  # pyright: ignore[reportPrivateUsage]
             return  # its output may be any other than its class says
         pointwise = _is_pointwise(module, layer)
         if pointwise:

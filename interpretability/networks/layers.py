@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -48,7 +48,7 @@ def layer_type(module: nn.Module) -> str:
         return "Conv"
     if isinstance(module, nn.Linear):
         return "Linear"
-    if isinstance(module, nn.modules.batchnorm._BatchNorm) or any("BatchNorm" in name for name in names):
+    if isinstance(module, nn.modules.batchnorm._BatchNorm) or any("BatchNorm" in name for name in names):  # pyright: ignore[reportPrivateUsage]
         return "BatchNorm"
     if isinstance(module, nn.LayerNorm) or any(
         name.startswith(("LayerNorm", "RmsNorm", "SimpleNorm")) for name in names
@@ -268,7 +268,7 @@ def read(add: Any, module: nn.Module, tap: str, note: Any) -> None:
 
 
 @contextmanager
-def hooks() -> Iterator[Any]:
+def hooks() -> Generator[Any, None, None]:
     handles: list[Any] = []
     try:
         yield handles.append

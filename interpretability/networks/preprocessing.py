@@ -55,10 +55,13 @@ class Preprocessing:
         """From JSON text; `where` names the row in errors."""
         try:
             given = json.loads(text) if isinstance(text, str) else dict(text)
-            result = cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
-            if not all(isinstance(number, int) for number in (result.crop, result.resize)):
+            fields: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+            }
+            result = cls(**fields)
+            if not all(isinstance(number, int) for number in (fields["crop"], fields["resize"])):
                 raise TypeError("crop and resize are whole numbers")
-            if not all(isinstance(number, int | float) for number in (*result.mean, *result.std)):
+            if not all(isinstance(number, int | float) for number in (*fields["mean"], *fields["std"])):
                 raise TypeError("mean and std are lists of numbers")
         except (json.JSONDecodeError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
@@ -104,7 +107,7 @@ class Preprocessing:
         """Network input, float32, contiguous, of fitted pictures (images, 3, crop, crop) uint8 in any layout, on their device."""
         mean, std = _levels(self.mean, stacked.device), _levels(self.std, stacked.device)
         # in place: a batch may be large
-        return stacked.float(memory_format=torch.contiguous_format).sub_(mean).div_(std)
+        return stacked.to(torch.float32, memory_format=torch.contiguous_format).sub_(mean).div_(std)
 
     def batch(self, pictures: Sequence[NDArray[np.uint8]], device: str | torch.device = "cpu") -> Tensor:
         """Normalised float32 batch (images, 3, crop, crop) on the device; bytes travel, floats do not."""
@@ -113,7 +116,7 @@ class Preprocessing:
 
 def timm_preprocessing(model: nn.Module, img_size: int | None = None) -> dict[str, Any]:
     """Fields of the preprocessing of a network with timm's record of it, for images of the size that it was made for."""
-    from timm.data import resolve_data_config
+    from timm.data.config import resolve_data_config
 
     found = resolve_data_config({} if img_size is None else {"img_size": img_size}, model=model)
     crop, squash = found["input_size"][1], found["crop_mode"] == "squash"

@@ -105,7 +105,7 @@ def unit_agreement(
         z = fisher_z(np.concatenate([block[index] for block in blocks]))
         z = z[np.isfinite(z)]
         spread = z.std(ddof=1) if len(z) > 1 else np.nan
-        row[f"{name}_low"], row[f"{name}_high"] = fisher_interval(point[index], spread, quantile)
+        row[f"{name}_low"], row[f"{name}_high"] = fisher_interval(float(point[index]), spread, quantile)
     return row
 
 
@@ -174,7 +174,7 @@ def agreement_table(units: pd.DataFrame, seed: int, n_bootstrap: int, confidence
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _condition_codes(units: pd.DataFrame) -> NDArray[np.int64]:
+def _condition_codes(units: pd.DataFrame) -> NDArray[np.integer]:
     return units.groupby(["model", "condition"], sort=True, observed=True).ngroup().to_numpy()
 
 

@@ -69,7 +69,7 @@ def agreement_differences(units: pd.DataFrame, seed: int, n_bootstrap: int, conf
 def _correlations(
     mis: NDArray[np.float64],
     his: NDArray[np.float64],
-    group: NDArray[np.int64] | None,
+    group: NDArray[np.integer] | None,
     drawn: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Pearson and Spearman (2, backends, resamples) of scores (backends, units) with his over rows `drawn`."""

@@ -28,7 +28,8 @@ SLOPE_BOUNDS = (1e-3, 1e4)
 SPLIT_QUANTITIES = ("slope", "mis_mean", "pearson", "spearman", "share_of_ceiling")
 SUMMARY_COLUMNS = ["backend", "quantity", "mean", "sd", "low", "high", "n_splits"]
 _PER_DECADE = 20
-SLOPE_GRID = np.logspace(*np.log10(SLOPE_BOUNDS), 1 + _PER_DECADE * 7)
+_DECADES = np.log10(SLOPE_BOUNDS)
+SLOPE_GRID = np.logspace(_DECADES[0], _DECADES[1], 1 + _PER_DECADE * 7)
 # A loss that differs by no more than this from the loss at a bound cannot tell the two slopes apart.
 _FLAT = 1e-12
 

@@ -99,7 +99,7 @@ def ceiling_table(
             of_backend = kept[kept["backend"] == (backend or backends[0])]
             for variant in variants:
                 draw = generator(seed, "ceiling", variant, backend)
-                if variant == "mixed":
+                if variant == "mixed" and answered is not None:
                     summary = _mixed(of_backend, answered, confidence, draw)
                 else:
                     summary = ceiling_summary(variant, of_backend, n_simulations, confidence, draw)

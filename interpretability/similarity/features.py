@@ -12,10 +12,10 @@ import contextlib
 import warnings
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import cached_property, partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 import numpy as np
@@ -93,7 +93,8 @@ class FeatureSimilarity(Similarity):
     pairs = True
     runs_network = True
     batch_size = BATCH
-    package: str
+    package: ClassVar[str]
+    input_range: ClassVar[tuple[float, float]]  # lowest and highest pixel value that the package's own call expects
 
     def __init__(
         self,
@@ -111,18 +112,14 @@ class FeatureSimilarity(Similarity):
         self._device, self._weights_of = device, reader(weights)
         self._size, self._whole = arguments.count(size, "size", 32), whole
         self._cache_bytes = arguments.count(cache_bytes, "cache_bytes", 0)
+        self._table: FeatureTable | None = None
 
     # ---- what a family gives
 
-    @property
+    @cached_property
     @abstractmethod
-    def model(self) -> nn.Module:
+    def model(self) -> Any:
         """The package's own object, with its weights, in evaluation mode on the device."""
-
-    @property
-    @abstractmethod
-    def input_range(self) -> tuple[float, float]:
-        """Lowest and highest pixel value that the package's own call expects."""
 
     @abstractmethod
     def features(self, batch: Tensor) -> Tensor:
@@ -163,7 +160,7 @@ class FeatureSimilarity(Similarity):
         resize = size if self._whole else size * 256 // 224
         low, high = self.input_range
         mean, std = -low / (high - low), 1 / (high - low)
-        return Preprocessing(size, resize, (mean,) * 3, (std,) * 3)
+        return Preprocessing(size, resize, (mean, mean, mean), (std, std, std))
 
     def pictures(self, images: NDArray[np.int32]) -> Tensor:
         """Pictures (images, 3, size, size) as the network sees them."""
@@ -183,10 +180,10 @@ class FeatureSimilarity(Similarity):
     def _table_for(self, pictures_of_a_task: int) -> FeatureTable:
         wanted = min(self._cache_bytes // (4 * self._width), len(self.images))
         wanted = max(wanted, pictures_of_a_task)
-        table: FeatureTable | None = self.__dict__.get("_table")
+        table = self._table
         if table is None or table.capacity < wanted:
             table = FeatureTable(wanted, self._width, self._device)
-            self.__dict__["_table"] = table
+            self._table = table
         return table
 
     def margins(
@@ -340,7 +337,7 @@ def package_version(package: str) -> str:
 
 
 @contextlib.contextmanager
-def package_loading(replaced: Mapping[str, Any] = MappingProxyType({})) -> Iterator[None]:
+def package_loading(replaced: Mapping[str, Any] = MappingProxyType({})) -> Generator[None, None, None]:
     """Inside, torch reads tensors and nothing else, and names such as "torch.hub.load" are what is given here.
 
     For package constructors that fetch files by themselves or load them without `weights_only`. Everything is as before

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ def label_factors(label: str) -> tuple[str, ...]:
 VERSION = 1  # raised by hand whenever pictures or vectors change
 
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]
 
 
 # Shares of images of a category that take its preferred value of a factor. Below 1, so that no factor alone
@@ -50,7 +50,7 @@ class Factor:
     high: float = 1.0
     logarithmic: bool = False
 
-    def scaled(self, values: NDArray) -> NDArray[np.float64]:
+    def scaled(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Values of a circular or linear factor as positions in [0, 1] of its range."""
         values = np.asarray(values, dtype=np.float64)
         low, high = self.low, self.high
@@ -66,7 +66,7 @@ class Factor:
 
     def codes(self, values: pd.Series) -> NDArray[np.int64]:
         """Number of each value among the levels."""
-        codes = pd.Index(self.levels).get_indexer(values)
+        codes = pd.Index(self.levels).get_indexer(pd.Index(values))
         if (codes < 0).any():
             unknown = values.iloc[int(np.argmax(codes < 0))]
             raise ValueError(f"factor {self.name}: unknown level {unknown!r}; allowed: {list(self.levels)}")
@@ -113,7 +113,7 @@ def draw_factors(n: int, *, seed: int, stream: str, n_categories: int) -> pd.Dat
 
     category = (draw("category") * n_categories).astype(np.int64)
     preferred = preferences(seed, n_categories)
-    columns: dict[str, NDArray] = {}
+    columns: dict[str, NDArray[Any]] = {}
     for factor in FACTORS:
         # one decision a factor, so that both columns of a position are kept or replaced together
         keeps = draw("keeps", factor.name) < ADHERENCE
@@ -143,7 +143,7 @@ def preferences(seed: int, n_categories: int) -> pd.DataFrame:
     )
 
 
-def _values(factor: Factor, positions: NDArray[np.float64]) -> NDArray:
+def _values(factor: Factor, positions: NDArray[np.float64]) -> NDArray[Any]:
     if factor.levels:
         numbers = (positions * len(factor.levels)).astype(np.int64)
         return np.asarray(factor.levels)[numbers]

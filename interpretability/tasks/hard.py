@@ -75,4 +75,4 @@ def tasks_from_rank(
         for side, places in enumerate((n - 1 - ranks, ranks)):
             sides[side, unit] = ranked[places]
             ties[side, unit] = same[places].mean()
-    return natural.build(*sides, keys, n_tasks, n_explanations), ties[0], ties[1]
+    return natural.build(sides[0], sides[1], keys, n_tasks, n_explanations), ties[0], ties[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 
@@ -22,7 +22,7 @@ _SHOWN_TOGETHER = 4  # images on which the layers of a network are found and che
 
 
 @contextmanager
-def at_work(model: nn.Module, device: str) -> Iterator[None]:
+def at_work(model: nn.Module, device: str) -> Generator[None, None, None]:
     """A network in evaluation mode on a device; afterwards it is where and as it was."""
     training = {module: module.training for module in model.modules()}
     first = next(chain(model.parameters(), model.buffers()), None)
@@ -82,16 +82,14 @@ def rank_for_network(
 
 def _by_layer(error: selection.NotFinite, layers: Sequence[Layer]) -> InputError:
     """The same error by layer and unit."""
-    first = 0
-    for layer in layers:
-        if error.unit < first + layer.width:
-            break
-        first += layer.width
+    ends = np.cumsum([layer.width for layer in layers])
+    place = int(np.searchsorted(ends, error.unit, side="right"))
+    layer = layers[place]
     return InputError(
         "unit {unit} of layer {layer} of {model} has the value {value} for image {image} of {images}; all values must be finite",
         "model",
         "images",
-        unit=error.unit - first,
+        unit=error.unit - int(ends[place]) + layer.width,
         layer=layer.name,
         value=error.value,
         image=error.image,

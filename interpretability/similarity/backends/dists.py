@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from itertools import accumulate
+from typing import Any
 
 import numba
 import numpy as np
@@ -17,7 +18,7 @@ import piq
 import torch
 import torchvision
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from interpretability.errors import InputError
 from interpretability.networks.network import state_digest
@@ -42,7 +43,7 @@ class Dists(FeatureSimilarity):
     input_range = (0.0, 1.0)
 
     @cached_property
-    def model(self) -> nn.Module:
+    def model(self) -> Any:
         weights = self._weights_of(WEIGHTS)
         shapes = {name: tuple(value.shape) for name, value in weights.items()}
         if shapes != dict.fromkeys(("alpha", "beta"), (1, sum(CHANNELS), 1, 1)):

@@ -96,7 +96,8 @@ class DreamSim(Similarity):
         """Every file of weights by its role: "config" and "adapter" of the tuning, and the networks by their type."""
         from dreamsim.config import dreamsim_args, dreamsim_weights
 
-        archive, config = dreamsim_weights[self._type], dreamsim_args["model_config"][self._type]
+        configs: Any = dreamsim_args["model_config"]
+        archive, config = dreamsim_weights[self._type], configs[self._type]
         networks = config["model_type"].split(",")
         kind = "patch" if self._type.endswith("_patch") else "single"
         folder = "ensemble_lora" if self._type == "ensemble" else f"{networks[0]}_{kind}_lora"
@@ -128,8 +129,8 @@ class DreamSim(Similarity):
         with package_loading(
             {"torch.hub.load": self._hub, "torch.hub.set_dir": lambda _: None, "torch.load": self._read}
         ):
-            config = dreamsim_args["model_config"][self._type]
-            plain = dreamsim.PerceptualModel(**config, device=device, load_dir="", normalize_embeds=True)
+            configs: Any = dreamsim_args["model_config"]
+            plain = dreamsim.PerceptualModel(**configs[self._type], device=device, load_dir="", normalize_embeds=True)
             lora = peft.LoraConfig(**{key: contents["config"][key] for key in _LORA})
             model = peft.get_peft_model(plain, lora)
         wanted, given = peft.get_peft_model_state_dict(model), contents["adapter"]
@@ -218,7 +219,7 @@ class DreamSim(Similarity):
         compare(self.name, "dreamsim", ours, theirs)
 
 
-class _Unused(dict):
+class _Unused(dict[str, Tensor]):
     """Stands for the projection head of DINO, which the package loads although it reads the class token before it."""
 
     def __missing__(self, name: str) -> Tensor:

@@ -8,12 +8,13 @@ psi(x) = concat_l sqrt(w_lc / (H_l W_l)) a_l(x) this is |psi(x) - psi(y)|^2, so 
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import lpips
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from interpretability.errors import InputError
 from interpretability.margins import distance_margins, distance_values
@@ -45,7 +46,7 @@ class Lpips(FeatureSimilarity):
     input_range = (-1.0, 1.0)
 
     @cached_property
-    def model(self) -> nn.Module:
+    def model(self) -> Any:
         trunk = self.name.removeprefix("lpips-")
         file = TRUNKS[trunk]
         with package_loading():
