@@ -1,1 +1,5 @@
 """Measurements of the two compiled kernels against straightforward forms, side by side on one machine."""
+
+from study.environment import one_thread
+
+one_thread()

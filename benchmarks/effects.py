@@ -31,7 +31,7 @@ from interpretability.networks.capture import Capture
 from interpretability.networks.layers import find_layers
 from stages import images as images_stage
 from study.images.manifest import open_images
-from study.images.packs import Pack, fits, pack
+from study.images.packs import Pack, fits, pack_files
 from study.log import Progress, logger
 from study.networks import roster
 from study.networks.building import load_network
@@ -96,7 +96,7 @@ def main() -> None:
         images_stage.main(["--params", "studies/custom.yaml", "--out", f"{folder}/images"])
         images = open_images(f"{folder}/images", quick=True)
         some = range(min(args.n, len(images)))
-        packed = Pack(images, pack(images, args.side))
+        packed = Pack(images, pack_files(images, args.side))
         for row in table[table["role"] == "study"].to_dict("records"):
             network = guarded(partial(load_network, models=Path(folder), code=args.code, seed=0), row)
             if isinstance(network, Failure):

@@ -21,8 +21,8 @@ import pandas as pd
 from benchmarks.harness import report
 from study.errors import StudyError
 from study.extraction import counting
-from study.networks.roster import read_roster
-from study.params.activations import Units
+from study.networks.roster import read_roster, rows_of
+from study.params.units import Units
 from study.params.whole import load_params
 from study.workers.device import Failure
 
@@ -49,7 +49,7 @@ def table(roster: Path, code: Path, rules: Units) -> pd.DataFrame:
     """One row a network of the roster, controls left out; `reason` is empty, or why its operations cannot be counted."""
     rows = read_roster(roster)
     rows = rows[~rows["constructor"].str.startswith("control:")]
-    found = counting.count_all([counting.Job(row, rules, code) for row in rows.to_dict("records")])
+    found = counting.count_networks([counting.CountJob(row, rules, code) for row in rows_of(rows)])
     counted = [
         {"reason": each.reason} if isinstance(each, Failure) else {**each, "gflop": each["flops"] / 1e9, "reason": ""}
         for each in found

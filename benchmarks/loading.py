@@ -43,9 +43,9 @@ from numpy.typing import NDArray
 from benchmarks.harness import ratios, report, take_turns
 from interpretability.randomness import generator
 from study.images import manifest
-from study.images.feed import Feed, Pictures
+from study.images.feed import Feed, ImageRows
 from study.images.manifest import ImageSet, open_images
-from study.images.packs import Pack, pack_here
+from study.images.packs import Pack, pack_files_here
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = 0
@@ -132,7 +132,7 @@ def described(images: Path, folder: Path) -> ImageSet:
 class Chosen:
     """Some rows of a set of pictures."""
 
-    source: Pictures
+    source: ImageRows
     rows: Sequence[int]
 
     def __len__(self) -> int:
@@ -169,7 +169,7 @@ class Forms:
         self.places = [place[path] for path in self.paths]
         self.loader = DataLoader(Subset(self.folder, self.places), batch)
         with environment({"MIS_STORE": str(store)}):
-            self.pack = Pack(images, pack_here(images, RESIZE))
+            self.pack = Pack(images, pack_files_here(images, RESIZE))
 
     def raw_torchvision(self) -> None:
         for path in self.paths:
@@ -196,7 +196,7 @@ class Forms:
     def packed(self) -> None:
         self._feed(self.pack)
 
-    def _feed(self, source: Pictures, *, normalise: bool = True) -> None:
+    def _feed(self, source: ImageRows, *, normalise: bool = True) -> None:
         for _, views in Feed(Chosen(source, self.rows), [self.prepare], self.batch, "cpu"):
             if normalise:
                 self.prepare.normalised(views[self.prepare])

@@ -141,7 +141,7 @@ def figure(table: pd.DataFrame, fits: pd.DataFrame) -> str:
     """SVG: medians of every point over the fitted lines; panels of time and of memory, exponents in their titles."""
     panels = [("images", "cpu_seconds", "processor seconds"), ("units", "cpu_seconds", "processor seconds"),
               ("images", "peak_bytes", "peak memory, MB"), ("units", "peak_bytes", "peak memory, MB")]  # fmt: skip
-    with style.style():
+    with style.styled():
         drawn = Figure(figsize=(style.WIDE, 5.6), layout="constrained")
         for axes, (series, quantity, label) in zip(drawn.subplots(2, 2).flat, panels, strict=True):
             scale = 1e6 if quantity == "peak_bytes" else 1

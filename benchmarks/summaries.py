@@ -34,7 +34,7 @@ from interpretability.randomness import generator
 from interpretability.schema import FACTS, KEY
 from study.files.unit_tables import Margins, Scored
 from study.tabulating import scored_units
-from study.tabulating.facts import Facts
+from study.tabulating.facts import Bootstrap, Facts, Fit
 
 BACKEND = "dreamsim"
 TYPES = ("BatchNorm", "Conv", "GroupNorm", "LayerNorm", "Linear")
@@ -112,11 +112,20 @@ def facts(networks: int) -> Facts:
     )  # fmt: skip
     blank = pd.DataFrame(columns=["model", "layer", "unit", "label"])
     nobody = pd.DataFrame(columns=[*KEY, "n_responses", "his", "his_se", "source"])
-    fit = {"slope": 6.25, "low": None, "high": None, "status": "published"}
+    fit = Fit(slope=6.25, low=None, high=None, status="published")
     return Facts(
-        roster=roster, nets=networks_of(roster), labels=blank, constant=blank, tail_share=0.0002,
-        slopes={BACKEND: fit}, layer_types=TYPES, people=nobody, bootstrap=(0, 2000, 0.95), drop_near=False, n_extreme=42,
-    )  # fmt: skip
+        roster=roster,
+        nets=networks_of(roster),
+        labels=blank,
+        constant=blank,
+        tail_share=0.0002,
+        slopes={BACKEND: fit},
+        layer_types=TYPES,
+        people=nobody,
+        bootstrap=Bootstrap(seed=0, n=2000, confidence=0.95),
+        drop_near=False,
+        n_extreme=42,
+    )
 
 
 def measure(path: Path, networks: int) -> None:

@@ -10,109 +10,54 @@ Run     dvc repro activations          Resumes from the work store; safe to inte
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-
-from interpretability.schema import FACTS
-from study.command import run
-from study.errors import StudyError
-from study.extraction import forecast
-from study.extraction.extract import all
-from study.extraction.job import Job
-from study.files.tables import copy_notes, fresh_folder, write_csv, write_json, write_parquet
+from study.command import arguments, run
+from study.extraction import forecast, results
+from study.extraction.job import Extraction, ExtractionParams, LayerRow
+from study.files.tables import copy_notes, fresh_folder
 from study.images.manifest import check_unchanged, open_images
-from study.log import Progress, logger
-from study.networks import roster as networks
-from study.networks import unit_lists
-from study.networks.roster import is_planted, read_roster
-from study.params.whole import load_params
-from study.workers.device import Failure
+from study.networks.failures import refuse_failures
+from study.networks.roster import RosterRow, is_planted, read_roster, rows_of
+from study.params.reading import load
 
-log = logger("activations")
+DEFAULTS = {
+    "params": "params.yaml", "images": "data/images", "models": "data/models", "code": "data/external/code",
+    "units": ("data/external/human/units", "folder of unit lists"), "out": "data/activations",
+}  # fmt: skip
+FLAGS = {
+    "notes": {"type": Path, "help": "folder for copies of the small tables"},
+    "plan": {"action": "store_true", "help": "say what would run, how long and how large, and end"},
+}
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--params", default="params.yaml")
-    parser.add_argument("--images", type=Path, default=Path("data/images"))
-    parser.add_argument("--models", type=Path, default=Path("data/models"))
-    parser.add_argument("--code", type=Path, default=Path("data/external/code"))
-    parser.add_argument("--units", type=Path, default=Path("data/external/human/units"), help="folder of unit lists")
-    parser.add_argument("--out", type=Path, default=Path("data/activations"))
-    parser.add_argument("--notes", type=Path, help="folder for copies of the small tables")
-    parser.add_argument("--plan", action="store_true", help="say what would run, how long and how large, and end")
-    args = parser.parse_args(argv)
-    params = load_params(args.params)
+    args = arguments(__doc__, argv, defaults=DEFAULTS, flags=FLAGS)
+    params = load(args.params, ExtractionParams)
     roster = read_roster(args.models / "roster.csv")
     roster = roster[roster["role"] != "similarity"]
-    names = roster["name"][~roster["constructor"].str.startswith("control:")].tolist()
-    unit_lists.check_networks(params.activations.keep, names, args.models / "roster.csv")
-    listed = unit_lists.read_list(args.units / params.activations.keep_file) if params.activations.keep_file else []
-    if absent := {model for model, *_ in listed} - set(names):
-        log.warning("%s lists units of networks that are not studied: %s", params.activations.keep_file, sorted(absent))
+    listed = results.listed_units(params.activations, roster, args.models / "roster.csv", args.units)
     images = open_images(args.images, params.images.root)
     check_unchanged(images)
 
-    def job(row: dict[str, Any], base: Sequence[dict[str, Any]] = ()) -> Job:
+    def job_of(row: RosterRow, base: Sequence[LayerRow] = ()) -> Extraction:
         own = tuple(unit for unit in listed if unit[0] == row["name"])
-        return Job(row, params, args.images, args.models, args.code, args.out, tuple(base), own)
+        return Extraction(row, params, args.images, args.models, args.code, args.out, tuple(base), own)
 
     if args.plan:
-        print(forecast.forecast([job(row) for row in roster.to_dict("records") if not is_planted(row)], images))
+        print(forecast.forecast([job_of(row) for row in rows_of(roster) if not is_planted(row)], images))
         return
     out = fresh_folder(args.out)
     (out / "kept").mkdir()
-    # a permuted control starts from the finished extremes of its network, so it goes second
-    permuted = roster["constructor"] == "control:permuted"
-    layers, labels, failures, kinds, pieces, timings = [], [], [], set(), {}, []
-    progress = Progress(log, len(roster), "networks")
-    for part in (roster[~permuted], roster[permuted]):
-        jobs = [
-            job(row, [each for each in layers if each["model"] == networks.base(row)])
-            for row in part.to_dict("records")
-        ]
-        for each, result in all(jobs, images):
-            name = each.row["name"]
-            if isinstance(result, Failure):
-                reason = result.reason.removeprefix(f"{name}: ")
-                log.warning("%s failed: %s", name, reason)
-                failures.append({"model": name, "stage": "activations", "reason": reason})
-            else:
-                layers += result["layers"]
-                labels += result["labels"]
-                kinds.add(result["device"])
-                timings.append({"name": name, **result["timing"]})
-                if result["pieces"] > 1:
-                    pieces[name] = result["pieces"]
-            progress.step(note=name)
-    log.info("%s", forecast.summary(timings, len(images)))
-    order = {name: place for place, name in enumerate(roster["name"])}
-    table = pd.DataFrame(layers, columns=["model", "layer", *FACTS, "offset"])
-    table = table.sort_values(
-        ["model", "offset"], key=lambda column: column.map(order) if column.name == "model" else column
-    )
-    write_parquet(out / "layers.parquet", table)
-    label_table = pd.DataFrame(labels, columns=["model", "layer", "unit", "label"])
-    write_csv(out / "control_labels.csv", label_table.sort_values(["model", "layer", "unit"]))
-    write_csv(
-        out / "failures.csv",
-        pd.DataFrame(failures, columns=["model", "stage", "reason"]).sort_values("model"),
-    )
-    # batches that ran in parts for want of memory: their last bits may be others than those of whole batches
-    note = {"device_kinds": sorted(kinds), "n_images": len(images), "images": images.digest, "batches_in_parts": pieces}
-    write_json(out / "run.json", note)
+    extracted = results.extract_network_tables(roster, job_of, images)
+    extracted.write(out, list(roster["name"]), images)
     copy_notes(out, ["control_labels.csv", "failures.csv", "run.json"], args.notes)
-    if len(failures) > params.activations.max_failed * len(roster):
-        listed_failures = "".join(f"\n  {row['model']}: {row['reason']}" for row in failures)
-        raise StudyError(
-            f"{len(failures)} of {len(roster)} networks failed; activations.max_failed allows a share of "
-            f"{params.activations.max_failed:g}:{listed_failures}\nPut that right, remove their rows from the roster, or raise "
-            "the limit; the other networks are in the store and not computed again"
-        )
+    refuse_failures(
+        "activations", extracted.failures, len(roster), params.activations.max_failed,
+        "Put that right, remove their rows from the roster, or raise the limit; the other networks are in the store and not "
+        "computed again",
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

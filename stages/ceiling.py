@@ -7,36 +7,42 @@ Run     dvc repro ceiling
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 
 from interpretability.people.annotated import unscored, with_people
-from interpretability.people.ceiling import LEADING, ceiling_table
+from interpretability.people.ceiling import ceiling_table
+from interpretability.people.ceiling_columns import LEADING
 from interpretability.people.noise import noise_within_tasks
 from interpretability.schema import KEY
-from study.command import run
+from study.command import arguments, run
 from study.files.tables import fresh_folder, read_parquet, write_parquet
 from study.log import logger
-from study.params.whole import load_params
+from study.params.ceiling import Ceiling
+from study.params.parts import Backends, Confidence
+from study.params.reading import load
 
 log = logger("ceiling")
-
 
 _TYPES = {"is_ceiling": pa.bool_(), "n_units": pa.int64(), "n_simulations": pa.int64()}
 _TEXT = ("subset", "backend", "variant")
 
 
+@dataclass(frozen=True, kw_only=True)
+class CeilingParams:
+    """What the ceiling depends on."""
+
+    seed: int
+    ceiling: Ceiling
+    scores: Backends
+    stats: Confidence
+
+
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--params", type=Path, required=True)
-    parser.add_argument("--human", type=Path, required=True)
-    parser.add_argument("--mis", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args(argv)
-    params = load_params(args.params)
+    args = arguments(__doc__, argv, folders=("params", "human", "mis", "out"))
+    params = load(args.params, CeilingParams)
     people = read_parquet(args.human / "units.parquet")
     rows = ds.field("model").isin(pa.array(people["model"].unique(), pa.string()))
     scores = (

@@ -7,63 +7,33 @@ Run     dvc repro models
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-from typing import Any
-
 import pandas as pd
 
-from study.command import run
+from study.command import arguments, run
 from study.errors import StudyError
 from study.files.tables import fresh_folder, write_csv
-from study.log import Progress, logger
-from study.networks.resolving import Job, resolve
-from study.networks.roster import RESOLVED, read_roster
-from study.params.whole import load_params
-from study.workers.device import Failure
-from study.workers.jobs import run_jobs
+from study.log import logger
+from study.networks.failures import refuse_failures, write_failures
+from study.networks.resolving import NetworkParams, resolve_all
+from study.networks.roster import RESOLVED, read_roster, rows_of
+from study.params.reading import load
 
 log = logger("models")
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--params", default="params.yaml")
-    parser.add_argument("--roster", type=Path, required=True)
-    parser.add_argument("--code", type=Path, required=True)
-    parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args(argv)
-    params = load_params(args.params)
+    args = arguments(__doc__, argv, folders=("roster", "code", "images", "out"), defaults={"params": "params.yaml"})
+    params = load(args.params, NetworkParams)
     roster = read_roster(args.roster)
     if (roster["weights"] == "trained").any() and params.images.source != "generated":
         raise StudyError(f"{args.roster}: weights `trained` needs images.source generated; name a file, hub or none")
     out = fresh_folder(args.out)
     (out / "weights").mkdir()
-    jobs: list[Job] = [(row, params, args.images, args.code, out) for row in roster.to_dict("records")]
-    progress = Progress(log, len(jobs), "networks")
-    resolved: dict[int, list[dict[str, Any]]] = {}
-    failures = []
-    for place, result in run_jobs(resolve, jobs, list(roster["name"])):
-        if isinstance(result, Failure):
-            reason = result.reason.removeprefix(f"{roster['name'][place]}: ")
-            log.warning("%s failed: %s", roster["name"][place], reason)
-            failures.append({"model": roster["name"][place], "stage": "models", "reason": reason})
-        else:
-            resolved[place] = result
-        progress.step(note=roster["name"][place])
-    rows = [row for place in sorted(resolved) for row in resolved[place]]
+    rows, failures = resolve_all(rows_of(roster), params, args.images, args.code, out)
     write_csv(out / "roster.csv", pd.DataFrame(rows, columns=RESOLVED))
-    write_csv(
-        out / "failures.csv",
-        pd.DataFrame(failures, columns=["model", "stage", "reason"]).sort_values("model"),
-    )
-    if len(failures) > params.models.max_failed * len(roster):
-        listed = "".join(f"\n  {row['model']}: {row['reason']}" for row in failures)
-        raise StudyError(
-            f"{len(failures)} of {len(roster)} networks of {args.roster} failed; models.max_failed allows a share of "
-            f"{params.models.max_failed:g}:{listed}\nPut that right, remove their rows, or raise the limit"
-        )
+    write_failures(out / "failures.csv", failures)
+    advice = "Put that right, remove their rows, or raise the limit"
+    refuse_failures("models", failures, len(roster), params.models.max_failed, advice, of=args.roster)
     log.info("%d networks and training steps ready, %d failed", len(rows), len(failures))
 
 

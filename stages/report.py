@@ -1,20 +1,25 @@
-"""Stage report: the study on one self-contained HTML page, its figures as SVG and PDF, the series behind them as CSV."""
+"""Stage report: the study on one self-contained HTML page, its figures as SVG and PDF, the series behind them as CSV.
+
+Reads   results/tables and the two files beside them, data/{mis,scores,tasks,images,calibration,human}, reports/template and
+        captions
+Writes  reports/report.html, reports/figures, results/plots
+Run     dvc repro report
+        python -m stages.report --timing       how long each stage took last time; reads and writes nothing else
+"""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from study import timing
-from study.command import run
+from study.command import arguments, run
 from study.files.tables import fresh_folder, read_json, write_csv
 from study.log import logger
-from study.params.whole import load_params
+from study.params.reading import load
+from study.report import timings
 from study.report.figures import registry
 from study.report.page import inputs, sections, template, views
-from study.report.page.build import browsable_units
+from study.report.page.build import ReportParams, browsable_units
 from study.report.page.facts import make_facts
 
 log = logger("report")
@@ -26,22 +31,16 @@ FOLDERS = (
 FILES = ("params", "metrics", "provenance", "out")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    if "--timing" in (sys.argv[1:] if arguments is None else arguments):
-        print(timing.table())
+def main(argv: Sequence[str] | None = None) -> None:
+    if "--timing" in (sys.argv[1:] if argv is None else argv):
+        print(timings.table())
         return
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog="With --timing alone: how long each stage took last time."
-    )
-    for name in (*FILES, *FOLDERS):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    args = parser.parse_args(arguments)
-
-    params = load_params(args.params)
-    study = inputs.load_study(params, args.tables, args.mis, args.human, args.calibration)
+    args = arguments(__doc__, argv, folders=(*FILES, *FOLDERS))
+    params = load(args.params, ReportParams)
     metrics, provenance = read_json(args.metrics), read_json(args.provenance)
+    study = inputs.load_study(provenance["params"], args.tables, args.mis, args.human, args.calibration, args.tasks)
     summaries = read_json(args.images / "summary.json"), read_json(args.tasks / "summary.json")
-    facts = make_facts(study, params, metrics, provenance, *summaries)
+    facts = make_facts(study, metrics, provenance, *summaries)
     environment = template.make_environment(args.template)
     plots, folder = fresh_folder(args.plots), fresh_folder(args.figures)
     drawn = views.make_figures(study, args.captions, plots, folder, environment, facts)
@@ -63,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     log.info("%s: %.1f MB, %d of %d figures", args.out, n_bytes / 1e6, n_drawn, len(registry.FIGURES))
     log.info(
         "%d of %d units listed, %d with pictures (%d pictures)",
-        *(gallery.n_listed, gallery.total, gallery.n_pictured, len(gallery.sheets.images)),
+        *(gallery.n_listed, gallery.total, gallery.n_with_images, len(gallery.sheets.images)),
     )
 
 

@@ -8,63 +8,21 @@ Run     dvc repro sensitivity
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+from study.command import arguments, run
+from study.files.tables import fresh_folder, write_parquet
+from study.params.reading import load
+from study.solving.feature_maps import feature_map_table
+from study.solving.other_settings import SettingParams, kept_histograms, settings_table
 
-import numpy as np
-import pandas as pd
-
-from interpretability.analysis import other_settings
-from study.command import run
-from study.errors import StudyError
-from study.files.store import WorkStore
-from study.files.tables import fresh_folder, read_parquet, write_parquet
-from study.log import logger
-from study.params.whole import load_params
-from study.solving import embeddings as embedding
-from study.solving import feature_maps, opening
-from study.solving.other_settings import COLUMNS, empty, kept_histograms, units
-
-log = logger("sensitivity")
+FOLDERS = ("activations", "images", "models", "code", "out")
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--params", default="params.yaml")
-    parser.add_argument("--activations", type=Path, required=True)
-    parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--models", type=Path, required=True)
-    parser.add_argument("--code", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args(argv)
-    params = load_params(args.params)
-    layers = read_parquet(args.activations / "layers.parquet")
-    unknown = [name for name in params.sensitivity.models if not (layers["model"] == name).any()]
-    if unknown:
-        known = ", ".join(dict.fromkeys(layers["model"]))
-        raise StudyError(f"sensitivity.models names {unknown[0]!r}, which has no activations; allowed: {known}")
-    out = fresh_folder(args.out)
-    store, rows = WorkStore.open(), []
-    for backend in params.scores.backends if params.sensitivity.models else ():
-        plan = opening.SimilarityPlan.from_params(backend, params, args.images, args.models, args.code)
-        found = embedding.embeddings(plan, store)
-        embeddings = found.open() if found else None
-        similarity, _ = opening.opened(plan)
-
-        def margins(built: np.ndarray, k: int, similarity=similarity, embeddings=embeddings) -> np.ndarray:  # noqa: ANN001
-            return similarity.margins(built, k, embeddings)
-
-        for model in params.sensitivity.models:
-            top, bottom, keys = units(model, layers[layers["model"] == model], args.activations, params)
-            table = other_settings.settings(
-                top, bottom, keys, margins, n_tasks=params.tasks.n_tasks, n_explanations=params.tasks.n_explanations,
-                other_n_tasks=params.sensitivity.n_tasks, other_n_explanations=params.sensitivity.n_explanations,
-                slopes=params.sensitivity.slopes, slope=params.calibration.default_slope,
-            )  # fmt: skip
-            rows.append(table.assign(model=model, backend=backend))
-            log.info("%s with %s: %d settings of %d units", model, backend, len(table), len(keys))
-    write_parquet(out / "settings.parquet", pd.concat(rows)[COLUMNS] if rows else empty())
-    write_parquet(out / "maps.parquet", feature_maps.map_table(params, args.images, args.models, args.code))
+    args = arguments(__doc__, argv, folders=FOLDERS, defaults={"params": "params.yaml"})
+    params = load(args.params, SettingParams)
+    out, sources = fresh_folder(args.out), (args.images, args.models, args.code)
+    write_parquet(out / "settings.parquet", settings_table(params, args.activations, *sources))
+    write_parquet(out / "maps.parquet", feature_map_table(params, *sources))
     write_parquet(out / "histograms.parquet", kept_histograms(args.activations, params))
 
 

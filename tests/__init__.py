@@ -1,1 +1,5 @@
-"""Tests of the study."""
+"""Tests of the library, the study, its stages and its tools."""
+
+from study.environment import one_thread
+
+one_thread()

@@ -10,7 +10,7 @@ from interpretability.networks.network import Network
 from interpretability.networks.preprocessing import Preprocessing
 from interpretability.randomness import generator, key64
 from interpretability.similarity import registry
-from interpretability.synthetic.factors import draw_factors
+from interpretability.synthetic.draws import draw_factors
 
 RANK, WIDTH = 4, 48  # of the adapter, and of the small transformers that stand for ViT-B
 N = 48  # pictures

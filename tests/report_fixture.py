@@ -64,7 +64,7 @@ def build(
     write_json(folder / "metrics.json", {"agreement": 0.71, "mis_mean": 0.8})
     write_json(
         folder / "provenance.json",
-        {"device_kinds": ["cpu"], "seed": values["seed"], "versions": {"numpy": np.__version__}},
+        {"device_kinds": ["cpu"], "seed": values["seed"], "versions": {"numpy": np.__version__}, "params": values},
     )
     data = {
         name: folder / name

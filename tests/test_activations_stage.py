@@ -23,6 +23,7 @@ from study.files.store import WorkStore
 from study.images import manifest
 from study.networks.building import load_network
 from study.networks.roster import read_roster
+from study.workers import device
 from study.workers import jobs as workers
 from study.workers.device import Failure
 
@@ -286,6 +287,12 @@ def test_a_second_run_computes_nothing(small, forwards):
     assert not forwards
 
 
+def as_if_on_a_device(monkeypatch):
+    """This process as a worker on the processor by a name that is treated as a device of its own."""
+    monkeypatch.setattr(workers, "start", lambda name: None)
+    monkeypatch.setattr(device, "_device", "cpu:0")
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_selection_on_a_device_finds_what_the_cpu_finds(small, fresh_store, monkeypatch, precision):
     given = {"activations__keep": ["net/middle/3"], "activations__precision": precision}
@@ -296,8 +303,7 @@ def test_selection_on_a_device_finds_what_the_cpu_finds(small, fresh_store, monk
         fresh_store()
         assert contents(small.run_activations("whole"))["net.safetensors"] != contents(usual)["net.safetensors"]
         small.params(**given)
-    # the processor by a name that is treated as a device of its own
-    monkeypatch.setattr(workers, "devices", lambda: ["cpu:0"])
+    as_if_on_a_device(monkeypatch)
     monkeypatch.setattr(passes, "_SAVE_EVERY", -1)
     fresh_store()
     there = small.run_activations("there")
@@ -316,7 +322,7 @@ def test_selection_on_a_device_finds_what_the_cpu_finds(small, fresh_store, monk
 
 
 def test_a_value_that_is_not_finite_is_told_late_by_a_device_and_named_all_the_same(drawn_study, monkeypatch):
-    monkeypatch.setattr(workers, "devices", lambda: ["cpu:0"])
+    as_if_on_a_device(monkeypatch)
     drawn_study.params(activations__max_failed=0.5)
     drawn_study.roster({"name": "net"}, {"name": "broken", "kwargs": '{"broken": [4]}'})
     drawn_study.run_models()
@@ -443,13 +449,13 @@ def test_a_pass_whose_worker_dies_runs_again_network_by_network(drawn_study, mon
     three(drawn_study)
     jobs = []
 
-    def ran(function, waiting, names):
-        jobs.append([[job.row["name"] for job in part] for part in waiting])
-        for place, part in enumerate(waiting):
-            dies = any(job.row["name"] == "large" for job in part)
-            yield place, Failure("its worker process died") if dies else function(part)
+    def ran(passes, what, log, each):
+        jobs.append([[one.name for one in job.extractions] for job in passes])
+        for job in passes:
+            dies = any(one.name == "large" for one in job.extractions)
+            each(job, Failure("its worker process died") if dies else job.run())
 
-    monkeypatch.setattr(extract, "run_jobs", ran)
+    monkeypatch.setattr(extract, "run_all", ran)
     monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "3")
     out = drawn_study.run_activations()
     assert jobs[:2] == [[["net", "other", "large"]], [["net"], ["other"], ["large"]]]
@@ -479,15 +485,15 @@ def test_a_network_that_lacks_memory_beside_others_runs_again_alone(drawn_study,
 
 
 def test_passes_keep_views_together_and_workers_busy(monkeypatch):
-    assert grouping.grouped(list("abacb"), 2) == [[0, 2], [1, 4], [3]]
-    assert grouping.grouped([], 2) == []
+    assert grouping.grouped_by_view(list("abacb"), 2) == [[0, 2], [1, 4], [3]]
+    assert grouping.grouped_by_view([], 2) == []
     monkeypatch.setenv("MIS_WORKERS", "3")
-    assert grouping.networks_a_pass(10) == 1
+    assert grouping.networks_per_pass(10) == 1
     monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "8")
-    assert [grouping.networks_a_pass(n) for n in (1, 3, 10, 100)] == [1, 1, 4, 8]
+    assert [grouping.networks_per_pass(n) for n in (1, 3, 10, 100)] == [1, 1, 4, 8]
     monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "0")
     with pytest.raises(InputError, match="MIS_NETWORKS_PER_PASS is '0'"):
-        grouping.networks_a_pass(3)
+        grouping.networks_per_pass(3)
 
 
 # --------------------------------------------------------------------------- what is computed again

@@ -8,6 +8,7 @@ import pytest
 
 from interpretability.errors import InputError
 from stages import human
+from study.files import schemas
 from study.files.tables import read_csv, read_parquet, write_parquet
 from study.people.answers_from_table import read_answers
 from tests import tiny_study
@@ -178,7 +179,7 @@ def test_stage_feeds_a_table_to_the_same_files(tmp_path):
         ["a.1", 0, 2, 0.5],
         ["b", 7, 1, 1.0],
     ]
-    assert list(responses.columns) == human.RESPONSES.names
+    assert list(responses.columns) == schemas.RESPONSES.names
     assert set(units["source"]) == {"table"}
     for name in ("exclusions", "crosstab", "verdicts", "unmatched"):
         assert read_csv(tmp_path / "human" / f"{name}.csv").empty

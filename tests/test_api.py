@@ -74,7 +74,7 @@ def same_bits(found, wanted):
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 def test_score_units_gives_the_very_bits_of_a_study(scored, similarity, raw):
     columns, judged = kept_columns(scored.folder / "activations", "tiny"), plan(scored, similarity)
-    opened, images = opening.opened(judged)
+    opened, images = opening.similarity_and_images(judged)
     if raw:
         size = opened.batch_size
         rows = np.concatenate([opened.embed(np.arange(start, min(start + size, len(images))))

@@ -12,7 +12,7 @@ from scipy import stats
 from interpretability.design import drawn_studies
 from interpretability.errors import InputError
 from interpretability.mis import probabilities
-from interpretability.people import agreement, calibration, ceiling_shares
+from interpretability.people import agreement, calibration, calibration_splits, ceiling_shares
 from interpretability.randomness import generator
 from interpretability.schema import KEY
 from stages import calibration as calibration_stage
@@ -211,10 +211,10 @@ def test_results_of_a_split_are_those_of_a_study_with_that_split(objective):
 
 
 def test_summary_of_splits_by_hand():
-    values = {name: [1.0, 2.0, 3.0, np.nan] for name in calibration.SPLIT_QUANTITIES}
-    table = calibration.split_summary(pd.DataFrame({"backend": "b", "split": range(4), **values}), 0.5)
-    assert list(table.columns) == calibration.SUMMARY_COLUMNS
-    assert table["quantity"].tolist() == list(calibration.SPLIT_QUANTITIES)
+    values = {name: [1.0, 2.0, 3.0, np.nan] for name in calibration_splits.SPLIT_QUANTITIES}
+    table = calibration_splits.split_summary(pd.DataFrame({"backend": "b", "split": range(4), **values}), 0.5)
+    assert list(table.columns) == calibration_splits.SUMMARY_COLUMNS
+    assert table["quantity"].tolist() == list(calibration_splits.SPLIT_QUANTITIES)
     # central half of 1, 2, 3
     assert table.iloc[0, 2:].tolist() == pytest.approx([2, 1, 1.5, 2.5, 3])
 
@@ -289,7 +289,7 @@ def test_stage_without_people_takes_the_default_slope_and_says_so(study, tmp_pat
     assert {entry["status"] for entry in slopes.values()} == {"not calibrated"}
     assert {entry["slope"] for entry in slopes.values()} == {5.0}
     assert slopes["oracle"]["low"] is None
-    splits = ["backend", "split", *calibration.SPLIT_QUANTITIES]
+    splits = ["backend", "split", *calibration_splits.SPLIT_QUANTITIES]
     for name, columns in (("curve", ["backend", "slope", "loss"]), ("split", KEY), ("splits", splits)):
         table = read_parquet(tmp_path / "out" / f"{name}.parquet")
         assert list(table.columns) == columns
@@ -297,7 +297,9 @@ def test_stage_without_people_takes_the_default_slope_and_says_so(study, tmp_pat
 
 
 def test_default_slope_is_published_for_dreamsim_only():
-    statuses = [fitting.default(name, 6.25)["status"] for name in ("dreamsim", "dreamsim-dino_vitb16", "lpips-alex")]
+    statuses = [
+        fitting.unfitted_slope(name, 6.25)["status"] for name in ("dreamsim", "dreamsim-dino_vitb16", "lpips-alex")
+    ]
     assert statuses == ["published", "published", "not calibrated"]
 
 

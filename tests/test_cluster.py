@@ -16,14 +16,16 @@ from types import SimpleNamespace
 import pytest
 
 from interpretability.errors import InputError
+from study.environment import ONE_THREAD, Environment
 from study.errors import ChangedInput, StudyError
 from study.workers import device, placement
 from study.workers import ray as cluster
 from study.workers.device import Failure
-from study.workers.jobs import devices, run_jobs
-from study.workers.ray import _THREADS, RAY, _device, _home, version
+from study.workers.jobs import devices
+from study.workers.ray import RAY, _device, _home, version
 from tests.programs import need
 from tests.rules import ROOT
+from tests.test_workers import run_jobs
 
 NAMES = [f"job {i}" for i in range(8)]
 MEMORY = 80 * 2**20  # of the object store of a machine, about the least that Ray takes
@@ -76,14 +78,14 @@ def lose(machines, number=None):
 
 def where(number):
     time.sleep(0.2)
-    threads = {os.environ[name] for name in _THREADS if name != "OMP_WAIT_POLICY"}
+    threads = {os.environ[name] for name in ONE_THREAD}
     return (
         number * number,
         os.getpid(),
         os.getcwd(),
         threads,
         device.device(),
-        placement.executor(),
+        Environment.read().executor,
         placement.workers_here(),
     )
 
@@ -269,9 +271,9 @@ def test_a_stage_runs_from_the_command_line(two_machines, tmp_path):
     module = tmp_path / "entry.py"
     module.write_text(
         "from dataclasses import dataclass\nfrom study.workers.jobs import run_jobs\n"
-        "@dataclass\nclass Job:\n    number: int\n"
-        "def double(job):\n    return Job(2 * job.number)\n"
-        "if __name__ == '__main__':\n    print([r.number for _, r in run_jobs(double, [Job(4)], ['a'])])\n"
+        "@dataclass\nclass Job:\n    number: int\n    name: str = 'a'\n    size: float = 1\n"
+        "    def run(self):\n        return Job(2 * self.number)\n"
+        "if __name__ == '__main__':\n    print([r.number for _, r in run_jobs([Job(4)])])\n"
     )
     path = os.pathsep.join([str(ROOT), str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
@@ -359,7 +361,7 @@ def test_a_wrong_address_is_told(monkeypatch, address, words):
 
 def test_local_jobs_do_not_import_ray():
     code = (
-        "import sys; from study.workers.jobs import run_jobs; list(run_jobs(len, [()], ['a'])); "
+        "import sys; from study.workers.jobs import KindJob, run_jobs; list(run_jobs([KindJob()])); "
         "print('ray' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -40,14 +40,17 @@ def write(folder, k=9, mis=0.75, digest="aaaaaaaaaa", passed=1, models=("net", "
         for backend in ("encoder", "pixel")
         for place, model in enumerate(models)
     ]
-    table(folder, "models", "model,backend,role,last,mis_mean,mis_low,mis_high", *models_rows,
-          "net-step0,encoder,study,0,0.6,0.59,0.61")  # fmt: skip
+    models_rows.append("net-step0,encoder,study,0,0.6,0.59,0.61")
+    table(folder, "models", "model,backend,role,last,mis_mean,mis_low,mis_high", *models_rows)
     table(
         folder, "layer_types", "model,backend,layer_type,mis_mean,mis_low,mis_high", f"net,encoder,Conv,{mis:g},0.7,0.8"
     )
-    table(folder, "agreement", "backend,level,units,pearson,pearson_low,pearson_high",
-          "encoder,unit,outside_split,0.5,0.4,0.6", "encoder,model,outside_split,0.95,,",
-          "encoder,unit,all,0.9,0.8,0.95")  # fmt: skip
+    agreed = [
+        "encoder,unit,outside_split,0.5,0.4,0.6",
+        "encoder,model,outside_split,0.95,,",
+        "encoder,unit,all,0.9,0.8,0.95",
+    ]
+    table(folder, "agreement", "backend,level,units,pearson,pearson_low,pearson_high", *agreed)
     ceilings = [
         "easy,,V4,0.7,0.6,0.8,all,,,",
         "easy,,V1,0.8,0.7,0.9,all,,,",
@@ -287,12 +290,18 @@ def unit_scores(folder, cached, n, shift):
     return table["mis"], digests[1]
 
 
-def test_the_same_units_are_set_against_each_other(repository):
-    (before, first), (after, second) = unit_scores(repository, "aa", 100, 0), unit_scores(repository, "bb", 60, 0.003)
+def with_scores(repository, shift):
+    """Unit scores of two versions, the first of them committed: the scores of both, and the digest of the second."""
+    (before, first), (after, second) = unit_scores(repository, "aa", 100, 0), unit_scores(repository, "bb", 60, shift)
     (repository / ".gitignore").write_text(".dvc/\n")
     (repository / ".dvc/config").touch()
     write(repository, scores=first)
     commit(repository)
+    return before, after, second
+
+
+def test_the_same_units_are_set_against_each_other(repository):
+    before, after, second = with_scores(repository, 0.003)
     experiment(repository, "moved", scores=second)
     found = compared(repository, "moved")
     assert list(found["changes"]) == ["encoder"]
@@ -340,11 +349,7 @@ def test_versions_of_another_form_are_not_paired(repository, change):
 
 
 def test_the_workspace_has_the_scores_of_its_results(repository):
-    (_, first), (_, second) = unit_scores(repository, "aa", 100, 0), unit_scores(repository, "bb", 60, 0.01)
-    (repository / ".gitignore").write_text(".dvc/\n")
-    (repository / ".dvc/config").touch()
-    write(repository, scores=first)
-    commit(repository)
+    *_, second = with_scores(repository, 0.01)
     write(repository, scores=second)
     (repository / "data/mis").mkdir(parents=True)
     (repository / "data/mis/units.parquet").write_bytes(b"of a run that has not ended")

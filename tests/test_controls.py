@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from interpretability.synthetic import planted_units
-from interpretability.synthetic.factors import draw_factors, label_factors
+from interpretability.synthetic.draws import draw_factors
+from interpretability.synthetic.factors import label_factors
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ PLAN = SimpleNamespace(name="encoder", scores=SimpleNamespace(precision="float32
 def test_embeddings_are_stored_under_the_device_of_the_workers(monkeypatch):
     """The stage itself opens a similarity on the CPU, to ask it what determines its embeddings."""
     similarity = SimpleNamespace(embeds=True, ingredients=lambda: {"device": "cpu", "weights": "0"})
-    monkeypatch.setattr(embeddings, "opened", lambda plan: (similarity, SimpleNamespace(digest="1")))
+    monkeypatch.setattr(embeddings, "similarity_and_images", lambda plan: (similarity, SimpleNamespace(digest="1")))
     assert embeddings.embedding_ingredients(PLAN)["device"] == "cpu"
     monkeypatch.setattr(embeddings, "kind_of_workers", lambda: "NVIDIA Some")
     assert embeddings.embedding_ingredients(PLAN)["device"] == "NVIDIA Some"
@@ -25,10 +25,10 @@ def test_a_similarity_is_opened_once_for_each_device_of_a_process(monkeypatch):
 
     monkeypatch.setattr(opening, "open_images", lambda *_, **__: [])
     plan = Plan(**vars(PLAN), open=lambda source: object())
-    here, images = opening.opened(plan)
-    assert opening.opened(plan)[0] is here
+    here, images = opening.similarity_and_images(plan)
+    assert opening.similarity_and_images(plan)[0] is here
     monkeypatch.setattr(opening, "device", lambda: "cuda:1")
-    there, same = opening.opened(plan)
+    there, same = opening.similarity_and_images(plan)
     assert there is not here
     assert same is images
 

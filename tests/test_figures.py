@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,7 +15,9 @@ import pytest
 from study.params.whole import load_params
 from study.report.figures import base, ceiling, controls, layers, mis_and_his, ranking, registry
 from study.report.figures.registry import FIGURES
-from study.report.figures.style import clean, spread, thinned
+from study.report.figures.series import thinned
+from study.report.figures.style import spread
+from study.report.figures.words import clean
 from study.report.page import inputs
 from tests.report_fixture import BACKENDS, NETWORKS, build
 
@@ -26,7 +28,8 @@ OURS = {"depth", "sensitivity", "dose_response", "control_levels"}  # answer no 
 def study_in(folder: Path, **options):
     build(folder, **options)
     params = load_params(folder / "params.yaml")
-    return inputs.load_study(params, *(folder / name for name in ("tables", "mis", "human", "calibration")))
+    folders = ("tables", "mis", "human", "calibration", "tasks")
+    return inputs.load_study(asdict(params), *(folder / name for name in folders))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,7 @@ def bare_study(tmp_path_factory):
 def test_every_figure_is_valid_svg_without_date_or_outside_reference(spec, narrow, study):
     frame = spec.series(study)
     assert len(frame) > 0
-    svg = base.render(spec, frame, study, "A title", narrow=narrow)
+    svg = base.render(spec.drawing, frame, study, "A title", narrow=narrow)
     assert ElementTree.fromstring(svg).tag.endswith("svg")
     # name spaces are names, not addresses; nothing else may point outside
     assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"|rdf:\w+="[^"]*"', "", svg)
@@ -55,9 +58,9 @@ def test_every_figure_is_valid_svg_without_date_or_outside_reference(spec, narro
 def test_a_drawing_repeats_whatever_the_settings_of_a_user(study):
     spec = BY_NAME["models_ranked"]
     frame = spec.series(study)
-    plain = base.render(spec, frame, study, "t", narrow=False)
+    plain = base.render(spec.drawing, frame, study, "t", narrow=False)
     with mpl.rc_context({"font.size": 30, "svg.fonttype": "path", "lines.linewidth": 9}):
-        assert base.render(spec, frame, study, "t", narrow=False) == plain
+        assert base.render(spec.drawing, frame, study, "t", narrow=False) == plain
 
 
 @pytest.mark.parametrize("spec", FIGURES, ids=lambda spec: spec.name)
@@ -94,7 +97,7 @@ def test_figures_stand_in_the_order_of_their_sections():
 
 def test_a_pdf_repeats_and_holds_no_date(study):
     spec = BY_NAME["his_by_mis"]
-    first, second = (base.render_pdf(spec, spec.series(study), study, "A title") for _ in range(2))
+    first, second = (base.render_pdf(spec.drawing, spec.series(study), study, "A title") for _ in range(2))
     assert first == second
     assert first.startswith(b"%PDF")
     assert b"CreationDate" not in first
@@ -116,8 +119,8 @@ def test_a_scatter_of_many_points_is_written_as_cells_with_counts():
 def test_every_figure_of_both_papers_is_listed_with_its_state(study, bare_study):
     drawn = {spec.name for spec in FIGURES if len(spec.series(study))}
     found = registry.checklist(study, drawn)
-    numbers = {paper: set(part["figure"].str.extract(r"^(\d+)")[0].dropna().astype(int))
-               for paper, part in found.groupby("paper")}  # fmt: skip
+    leading = found["figure"].str.extract(r"^(\d+)")[0].dropna().astype(int)
+    numbers = {paper: set(of_paper) for paper, of_paper in leading.groupby(found["paper"])}
     assert numbers == {"MIS": set(range(1, 23)), "IMI": set(range(1, 24))}
     assert (found["state"] != "").all()
     # no test on synthetic explanations in this study, though its figure is drawn
@@ -234,9 +237,9 @@ def test_many_networks_are_drawn_as_a_curve_and_in_bins(tmp_path):
         "convergence",
     ):
         frame = BY_NAME[name].series(study)
-        svg = base.render(BY_NAME[name], frame, study, "t", narrow=False)
+        svg = base.render(BY_NAME[name].drawing, frame, study, "t", narrow=False)
         assert svg.count("<text") < 45, name
-        assert BY_NAME[name].alt(frame, study)
+        assert BY_NAME[name].drawing.alt(frame, study)
     assert len(ranking.ridge_models(study)) == ranking.MOST_RIDGES
     assert set(study.units["model"]) >= set(ranking.ridge_models(study))
 
@@ -259,9 +262,9 @@ def test_markup_and_dollar_signs_in_names_stay_text(tmp_path):
     name = "<script>alert(1)</script>$\\frac$"
     study = study_in(tmp_path, networks=("plain", "a$b$", "<i>x"), layers=(("a", "Conv"), ("b", "Linear")))
     for spec in FIGURES:
-        svg = base.render(spec, spec.series(study), study, name, narrow=False)
+        svg = base.render(spec.drawing, spec.series(study), study, name, narrow=False)
         ElementTree.fromstring(svg)
         assert "<script" not in svg
         assert "<i>" not in svg
-    svg = base.render(BY_NAME["models_ranked"], ranking.models_ranked(study), study, "t", narrow=False)
+    svg = base.render(BY_NAME["models_ranked"].drawing, ranking.models_ranked(study), study, "t", narrow=False)
     assert ">a$b$<" in svg

@@ -55,7 +55,7 @@ def test_a_window_right_after_the_explanations_gives_the_natural_tasks():
     ranked = extremes.ranked()
     built, *ties = hard.tasks_from_rank(values, keys, 30, 10, 3)
     np.testing.assert_array_equal(built, build(ranked.top_images, ranked.bottom_images, keys, 10, 3))
-    shares = selection.tie_share(ranked.top_values, ranked.tied_beyond_top, 40)
+    shares = ties.tie_share(ranked.top_values, ranked.tied_beyond_top, 40)
     np.testing.assert_array_equal(ties[0], shares)
 
 

@@ -527,7 +527,7 @@ def test_annotated_units_are_listed_for_the_pass_over_the_images(tmp_path, natur
     assert ("resnet50", "layer3_5_conv3", 6) in units
     assert ("clip_resnet50", "visual_layer1_0_bn1", 6) in units
     owners = [("layer3.5.conv3", unit) for unit in range(512)] + [("layer1.0.conv1", 0)]
-    kept = [owners[place] for place in unit_lists.places("resnet50", owners, (), units)]
+    kept = [owners[place] for place in unit_lists.indices_of("resnet50", owners, (), units)]
     by_hand = {unit for model, layer, unit in units if (model, layer) == ("resnet50", "layer3_5_conv3")}
     assert {unit for layer, unit in kept if layer == "layer3.5.conv3"} == by_hand
     assert ("layer1.0.conv1", 0) in kept

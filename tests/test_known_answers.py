@@ -11,7 +11,8 @@ from interpretability.extremes.selection import Extremes
 from interpretability.margins import cosine_margins, unit_rows
 from interpretability.randomness import combine, generator
 from interpretability.synthetic import planted_units
-from interpretability.synthetic.factors import draw_factors, factor_vectors
+from interpretability.synthetic.draws import draw_factors
+from interpretability.synthetic.factors import factor_vectors
 from interpretability.tasks import natural, rules
 
 N_IMAGES, N_TASKS, K, SLOPE = 4000, 20, 9, 6.25

@@ -47,7 +47,7 @@ def test_images_take_the_places_of_their_role(tmp_path):
     units = [("net", "norm", 3), ("net_hard95", "norm", 3), ("other-net", "conv", 0), ("third", "x", 1)]
     _, expected = write_map(tmp_path / "map.json", PICTURES, units)
     # the study's paths may start higher up
-    found = imi_tasks.read_tasks(tmp_path / "map.json", NAMES, pd.Series([f"train/{name}" for name in PICTURES]), N)
+    found = imi_tasks.read_imi_tasks(tmp_path / "map.json", NAMES, pd.Series([f"train/{name}" for name in PICTURES]), N)
     keys = list(found.table[["model", "layer", "unit", "condition"]].itertuples(index=False, name=None))
     assert keys == [
         ("net", "norm", 3, "hard95"), ("net", "norm", 3, "natural"), ("other", "conv", 0, "natural"),
@@ -67,7 +67,7 @@ def test_what_is_missing_is_said(tmp_path):
     content["net"]["norm/channel_2"]["batch_1"]["max_4.png"] = "n00000000/elsewhere.JPEG"
     content["net"]["norm/channel_3"]["batch_2"]["max_4.png"] = "n00000000/elsewhere.JPEG"  # beyond the first two
     (tmp_path / "map.json").write_text(json.dumps(content))
-    table = imi_tasks.read_tasks(tmp_path / "map.json", NAMES, pd.Series(PICTURES), N).table
+    table = imi_tasks.read_imi_tasks(tmp_path / "map.json", NAMES, pd.Series(PICTURES), N).table
     one = "the map has 1 whole tasks of 2"
     assert table["status"].tolist() == [one, one, "1 images are not in this study", ""]
 
@@ -75,7 +75,7 @@ def test_what_is_missing_is_said(tmp_path):
 def test_a_name_that_two_pictures_have_is_no_picture(tmp_path):
     write_map(tmp_path / "map.json", PICTURES, [("net", "norm", 0)])
     doubled = pd.Series([f"{half}/{name}" for half in ("a", "b") for name in PICTURES])
-    table = imi_tasks.read_tasks(tmp_path / "map.json", NAMES, doubled, N).table
+    table = imi_tasks.read_imi_tasks(tmp_path / "map.json", NAMES, doubled, N).table
     assert table["status"].tolist() == [f"{N * 2 * (K + 1)} images are not in this study"]
 
 

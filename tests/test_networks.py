@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 from interpretability.errors import InputError
 from interpretability.files import sha256_file
 from interpretability.weights import load_state
-from study.networks import building, roster
-from study.networks.building import load_directions, load_network
-from study.networks.roster import parse_directions, read_roster
+from study.networks import building, resolving, roster
+from study.networks.building import load_directions, load_network, parse_directions
+from study.networks.roster import read_roster
 from study.params.whole import load_params
 from tests.conftest import NETWORK_CODE, PREPROCESSING
 from tests.rules import ROOT
@@ -421,7 +421,7 @@ def test_preprocessing_out_of_range_is_told(code):
     ],
 )
 def test_family_is_the_given_one_or_the_module_that_builds_the_network(constructor, given, expected):
-    assert roster.family({"constructor": constructor, "family": given}) == expected
+    assert resolving.family({"constructor": constructor, "family": given}) == expected
 
 
 # --------------------------------------------------------------------------- directions

@@ -15,6 +15,7 @@ from interpretability.randomness import generator
 from interpretability.schema import KEY
 from interpretability.synthetic import observers
 from stages import human
+from study.files import schemas
 from study.files.tables import read_parquet, write_parquet
 from tests import tiny_study
 
@@ -250,7 +251,7 @@ def test_ignored_factor_changes_the_answers(study, tmp_path):
 
 def test_stage_without_people_writes_headers_only(study, tmp_path):
     run_human(study, tmp_path / "human", human__source="none")
-    for file, schema in (("responses", human.RESPONSES), ("units", human.UNITS), ("truth", human.TRUTH)):
+    for file, schema in (("responses", schemas.RESPONSES), ("units", schemas.UNITS), ("truth", schemas.TRUTH)):
         table = read_parquet(tmp_path / "human" / f"{file}.parquet")
         assert len(table) == 0
         assert list(table.columns) == schema.names

@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 
 from interpretability.networks.preprocessing import Preprocessing
-from study.extraction.job import Job, sees_pack
+from study.extraction.job import Extraction, sees_pack
 from study.files.store import WorkStore
 from study.images import manifest, packs
 from study.images.manifest import open_images
-from study.images.packs import Pack, fits, pack, pack_bytes
+from study.images.packs import Pack, fits, pack_bytes, pack_files
 from tests.conftest import encoded
 from tests.test_activations_stage import contents
 
@@ -45,7 +45,7 @@ def images(study, tmp_path):
 
 def test_a_view_of_the_same_shorter_side_sees_the_same_pixels(images, monkeypatch):
     monkeypatch.setattr(packs, "CHUNK", 5)
-    files = pack(images, 32)
+    files = pack_files(images, 32)
     assert len(files) == 5
     packed, same, other = Pack(images, files), view(28, 32), view(24, 28)
     differences = []
@@ -111,11 +111,11 @@ def test_a_damaged_result_is_made_again_from_the_pack(study, two):
 
 def test_a_pack_is_asked_of_jobs_that_may_use_it(study, two, images):
     two(32)
-    jobs = [
-        Job({"name": "n", "preprocessing": json_view(28, resize)}, study_params(study), *[study.folder] * 4)
+    extractions = [
+        Extraction({"name": "n", "preprocessing": json_view(28, resize)}, study_params(study), *[study.folder] * 4)
         for resize in (32, 33)
     ]
-    assert [sees_pack(job) for job in jobs] == [True, False]
+    assert [sees_pack(extraction) for extraction in extractions] == [True, False]
 
 
 def study_params(study):

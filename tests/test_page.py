@@ -404,7 +404,7 @@ def test_a_paper_stands_beside_a_figure_that_names_one(tmp_path, undrawn, monkey
 def test_long_tables_are_cut_and_say_where_the_rest_is():
     frame = pd.DataFrame({"model": [f"m{i}" for i in range(250)], "n": range(250)})
     columns = {"model": ("network", cells.text), "n": ("n", cells.count)}
-    table = cells.make_table(frame, "Many", columns, file="results/tables/many.csv")
+    table = cells.make_table(frame, "Many", columns, file="many.csv")
     assert len(table.rows) == cells.MOST_ROWS
     assert "250" in table.note
     assert "results/tables/many.csv" in table.note

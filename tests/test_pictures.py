@@ -19,7 +19,7 @@ from tests.conftest import encoded
 
 
 def inspect(root, name):
-    return finding.inspect(Source("folder", root), Member(name, os.path.basename(os.path.dirname(name))))
+    return finding.inspect_file(Source("folder", root), Member(name, os.path.basename(os.path.dirname(name))))
 
 
 RED, WHITE = [255, 0, 0], [255, 255, 255]

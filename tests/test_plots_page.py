@@ -65,7 +65,7 @@ def test_library_goes_into_the_page_in_its_own_scope():
     page = plots_page.with_library(PAGE, "const x = 1;")
     assert "<script>\n(() => {\nconst x = 1;\n})();\n</script>" in page
     assert page.count("{plot_divs}") == 1
-    assert plots_page.PLACE not in page
+    assert plots_page.LIBRARY not in page
 
 
 @pytest.mark.parametrize("script", ["</script>", "a <!-- b", "'{plot_divs}'"])

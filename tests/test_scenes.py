@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from interpretability.synthetic import factors, scenes
+from interpretability.synthetic import draws, factors, scenes, training
 
 SIZE = 64
 PLAIN = {
@@ -36,7 +36,7 @@ def table(*rows: dict) -> pd.DataFrame:
 
 
 def drawn(n: int, **choices) -> pd.DataFrame:
-    return factors.draw_factors(n, **{"seed": 0, "stream": "study", "n_categories": 24, **choices})
+    return draws.draw_factors(n, **{"seed": 0, "stream": "study", "n_categories": 24, **choices})
 
 
 def paint_mask(picture: np.ndarray) -> np.ndarray:
@@ -78,7 +78,7 @@ def test_values_stay_in_their_ranges_and_use_all_levels():
 @pytest.mark.parametrize("stream", ["study", "validation"])
 def test_categories_prefer_the_same_values_in_every_stream(stream):
     frame = drawn(6000, stream=stream)
-    preferred = factors.preferences(0, 24)
+    preferred = draws.preferences(0, 24)
     for name in ("texture", "shape", "object"):
         factor = next(factor for factor in factors.FACTORS if factor.name == name)
         # kept with probability 0.65, else one of 8 levels by chance: 0.65 + 0.35 / 8 = 0.694
@@ -87,11 +87,11 @@ def test_categories_prefer_the_same_values_in_every_stream(stream):
 
 
 def test_both_coordinates_of_a_position_are_kept_together():
-    frame, preferred = drawn(6000), factors.preferences(0, 24)
+    frame, preferred = drawn(6000), draws.preferences(0, 24)
     position = factors.FACTORS[-1]
     near = [
         np.abs(position.scaled(frame[column]) - preferred[column].to_numpy()[frame["category"]])
-        <= factors.PREFERENCE_SPREAD
+        <= draws.PREFERENCE_SPREAD
         for column in position.columns
     ]
     # kept: 0.65; replaced and near by chance in one coordinate: at most 0.35 * 2 * 0.08
@@ -255,7 +255,7 @@ def test_encoder_labels_of_a_hand_checked_scene():
         {"colour": 100.0, "orientation": 95.0, "frequency": 2.5, "position_x": 0.3, "position_y": 0.7},
         {"colour": 359.9, "orientation": 179.9, "frequency": 9.0, "count": 6, "object": "boat"},
     )
-    targets, sizes = factors.encoder_targets(rows)
+    targets, sizes = training.encoder_targets(rows)
     assert sizes == (8, 6, 4, 8, 8, 8, 6, 4)
     # hue 100 of 45-degree bins: 2; angle 95 of 30-degree bins: 3; left (0) and lower (1) half: 0 * 2 + 1
     assert targets[0].tolist() == [2, 3, 0, 0, 0, 0, 0, 1]
@@ -264,6 +264,6 @@ def test_encoder_labels_of_a_hand_checked_scene():
 
 
 def test_encoder_labels_stay_below_their_sizes_and_use_them_all():
-    targets, sizes = factors.encoder_targets(drawn(2000))
+    targets, sizes = training.encoder_targets(drawn(2000))
     assert targets.dtype == np.int64
     assert [sorted(set(column)) for column in targets.T] == [list(range(size)) for size in sizes]

@@ -13,7 +13,7 @@ from interpretability.extremes.moments import Moments
 from interpretability.extremes.selection import Extremes
 from stages import activations
 from study.extraction import counting, forecast, grouping
-from study.extraction.job import Job
+from study.extraction.job import Extraction
 from study.files import store
 from study.networks.roster import read_roster
 from study.params.whole import load_params
@@ -21,14 +21,16 @@ from study.params.whole import load_params
 
 def test_networks_of_a_pass_fit_into_memory_together():
     views, sizes = list("aabaa"), [3.0, 3.0, 1.0, 9.0, 2.0]
-    assert grouping.grouped(views, 8, sizes, 6.0) == [[0, 1], [3], [4, 2]], "the one that is too large runs alone"
-    assert grouping.grouped(views, 8, sizes, 100.0) == [[0, 1, 3, 4, 2]]
-    assert grouping.grouped(views, 2, sizes, 100.0) == [[0, 1], [3, 4], [2]]
+    assert grouping.grouped_by_view(views, 8, sizes, 6.0) == [[0, 1], [3], [4, 2]], (
+        "the one that is too large runs alone"
+    )
+    assert grouping.grouped_by_view(views, 8, sizes, 100.0) == [[0, 1, 3, 4, 2]]
+    assert grouping.grouped_by_view(views, 2, sizes, 100.0) == [[0, 1], [3, 4], [2]]
 
 
 def test_the_budget_is_that_of_the_variable_for_all_workers(monkeypatch):
     monkeypatch.setenv("MIS_WORKERS", "2")
-    monkeypatch.setattr(grouping, "run_jobs", lambda function, jobs, names: iter([(0, function(jobs[0]))]))
+    monkeypatch.setattr(grouping, "ask_worker", lambda job: job.run())
     monkeypatch.setattr(grouping, "_free_memory", lambda: 80)
     assert grouping.memory_budget() == 20, "half of what is free, for two workers"
     monkeypatch.setenv("MIS_MEMORY_GB", "3")
@@ -65,8 +67,8 @@ def test_counts_are_those_of_a_network_made_by_hand(study):
     )
     preprocessing = json.dumps({"crop": 32, "resize": 32, "mean": [0.5] * 3, "std": [0.5] * 3})
     row = {"name": "hand", "constructor": "hand:make", "kwargs": "", "taps": "", "preprocessing": preprocessing}
-    found = counting.count(counting.Job(row, load_params(study.folder / "params.yaml").units, study.code))
-    assert found["layers"] == [["BatchNorm", 1, 4], ["Conv", 1, 6]], "the first and the last layer are left out"
+    found = counting.CountJob(row, load_params(study.folder / "params.yaml").units, study.code).count()
+    assert found["layers"] == [("BatchNorm", 1, 4), ("Conv", 1, 6)], "the first and the last layer are left out"
     assert found["n_units"] == 10
     assert found["n_params"] == (27 * 4 + 4) + 8 + (4 * 6 + 6) + (6 * 4 + 4)
     assert found["flops"] == 2 * (32 * 32 * (27 * 4 + 4 * 6) + 6 * 4)
@@ -112,16 +114,17 @@ def test_the_speed_is_that_of_the_precision(drawn_study, monkeypatch):
         return out
 
     monkeypatch.setattr(torch.nn.Conv2d, "forward", forward)
-    [job] = jobs_of(drawn_study)
-    rates = forecast._measure((job, 1e6))
+    [extraction] = extractions_of(drawn_study)
+    rates = forecast.SpeedJob(extraction, 1e6).run()
     assert set(seen) == {torch.bfloat16}
     assert min(rates.decode, rates.flops) > 0
 
 
-def jobs_of(study):
+def extractions_of(study):
     params = load_params(study.folder / "params.yaml")
     roster = read_roster(study.folder / "models" / "roster.csv").to_dict("records")
-    return [Job(row, params, *[study.folder / each for each in ("images", "models", "code", "out")]) for row in roster]
+    folders = [study.folder / name for name in ("images", "models", "code", "out")]
+    return [Extraction(row, params, *folders) for row in roster]
 
 
 def test_columns_that_are_kept_are_planned(drawn_study, capsys, monkeypatch):
@@ -134,12 +137,14 @@ def test_columns_that_are_kept_are_planned(drawn_study, capsys, monkeypatch):
     told = run_plan(drawn_study, capsys)
     # all 6 units of a layer of one network and one unit of both, 60 images, 4 bytes each
     assert "and 1.92 kB of the columns that activations.keep names" in told
-    jobs = jobs_of(drawn_study)
-    rows = grouping.costs(jobs, 60)
-    assert [row["columns"] for row in rows] == [7 * 60 * 4, 60 * 4]
-    assert rows[0]["memory"] - rows[1]["memory"] == 2 * 6 * 60 * 4, "twice, while they are written"
+    extractions = extractions_of(drawn_study)
+    costs = grouping.network_costs(extractions, 60)
+    assert [cost.columns for cost in costs] == [7 * 60 * 4, 60 * 4]
+    assert costs[0].memory - costs[1].memory == 2 * 6 * 60 * 4, "twice, while they are written"
     monkeypatch.setattr(grouping, "devices", lambda: ["cuda:0"])
-    assert len({row["memory"] for row in grouping.costs(jobs, 60)}) == 1, "columns are not in the memory of a GPU"
+    assert len({cost.memory for cost in grouping.network_costs(extractions, 60)}) == 1, (
+        "columns are not in the memory of a GPU"
+    )
 
 
 def test_the_plan_warns_of_a_disk_that_is_too_small(drawn_study, capsys, monkeypatch):

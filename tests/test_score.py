@@ -14,6 +14,7 @@ from interpretability.errors import InputError
 from interpretability.schema import KEY
 from stages import mis as mis_stage
 from study.files.tables import read_parquet, write_json, write_parquet
+from study.solving import unit_scores as scoring
 from tests import tiny_study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -133,7 +134,7 @@ def run_stage(study, out, **changes):
 
 def test_stage_scores_every_unit_of_every_backend_with_its_slope(study, tmp_path, monkeypatch):
     table = run_stage(study, tmp_path / "mis")
-    assert list(table.columns) == mis_stage.ORDER
+    assert list(table.columns) == scoring.ORDER
     for backend, slope in (("oracle", 6.25), ("null", 1.5)):
         given = read_parquet(study / "data" / "scores" / f"{backend}.parquet")
         expected = mis.unit_scores(np.stack(given["margins"]), slope)
@@ -145,7 +146,7 @@ def test_stage_scores_every_unit_of_every_backend_with_its_slope(study, tmp_path
     assert len(split) == 6  # unit 3 of three layers, two backends
     assert set(split["model"]) == {"net"}
     # batches of another size hold the same rows
-    monkeypatch.setattr(mis_stage, "_ROWS", 37)
+    monkeypatch.setattr(scoring, "_ROWS", 37)
     pd.testing.assert_frame_equal(run_stage(study, tmp_path / "again"), table)
 
 

@@ -200,12 +200,12 @@ def test_pairs_are_compared_for_the_networks_that_are_named(tmp_path):
     columns |= {"role": ["study"] * len(rows), "weights": ["none"] * len(rows)}
     write_csv(tmp_path / "roster.csv", pd.DataFrame(columns))
     write_csv(tmp_path / "failures.csv", pd.DataFrame({"model": ["007"], "stage": ["models"], "reason": ["none"]}))
-    assert margins.compared(tmp_path, ["vit", "007"]) == ["vit", "planted", "vit-permuted"]
-    assert margins.compared(tmp_path, ["resnet*"]) == ["resnet", "resnet-step0", "planted", "resnet-permuted"]
+    assert margins.compared_networks(tmp_path, ["vit", "007"]) == ["vit", "planted", "vit-permuted"]
+    assert margins.compared_networks(tmp_path, ["resnet*"]) == ["resnet", "resnet-step0", "planted", "resnet-permuted"]
     with pytest.raises(
         InputError, match=r"scores.feature_models names 'vgg', which is no network of the roster.*resnet, "
     ):
-        margins.compared(tmp_path, ["resnet", "vgg"])
+        margins.compared_networks(tmp_path, ["resnet", "vgg"])
 
 
 def test_naming_only_networks_that_failed_is_told(study):

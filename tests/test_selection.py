@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from interpretability.extremes import selection
 from interpretability.extremes.moments import Moments
-from interpretability.extremes.selection import Extremes, merge_keys, mix32, pack, ranked, tie_share, unmix32, unpack
+from interpretability.extremes.selection import Extremes, merge_keys, mix32, pack, ranked, unmix32, unpack
+from interpretability.extremes.ties import tie_share
 
 KEYS = np.random.default_rng(7).integers(0, 2**64, 300, dtype=np.uint64)
 

@@ -37,7 +37,7 @@ from interpretability.analysis.networks import (
 )
 from interpretability.errors import InputError
 from interpretability.people import agreement_differences, single_answers
-from interpretability.people.calibration import SUMMARY_COLUMNS
+from interpretability.people.calibration_splits import SUMMARY_COLUMNS
 from stages import calibration, ceiling, human, mis
 from stages import stats as stats_stage
 from study.files.tables import read_csv, read_json, read_parquet

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from interpretability.errors import InputError
-from interpretability.extremes import selection
+from interpretability.extremes import ties
 from interpretability.randomness import unit_keys
 from interpretability.schema import FACTS, KEY
 from interpretability.tasks.natural import build
@@ -88,7 +88,7 @@ def test_tie_shares_are_those_of_the_images_in_use(finished_study):
     # 60 images, nearly all of them exactly zero: the ten least exciting ones are ties
     assert (units["tie_share_neg"][rectified] == 1).all()
     assert (units[["tie_share_pos", "tie_share_neg"]][~rectified] == 0).to_numpy().all()
-    expected = selection.tie_share(found["top_values"], found["tied_beyond_top"], N * (K + 1))
+    expected = ties.tie_share(found["top_values"], found["tied_beyond_top"], N * (K + 1))
     np.testing.assert_array_equal(units["tie_share_pos"], expected[column(finished_study, "chance", units)])
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from study import timing
+from study.report import timings
 
 
 @pytest.fixture(autouse=True)
@@ -29,16 +30,16 @@ def test_the_latest_run_of_a_stage_counts():
     ]
     timing.runs_file().parent.mkdir()
     timing.runs_file().write_text("".join(json.dumps(run) + "\n" for run in runs) + '{"stage": "c", "wa')
-    assert [(run["stage"], run["wall_s"]) for run in timing.latest()] == [("b", 2), ("a", 3)]
-    assert timing.table().splitlines()[-1].split() == ["sum", "5.0", "2.0"]
+    assert [(run["stage"], run["wall_s"]) for run in timings.latest()] == [("b", 2), ("a", 3)]
+    assert timings.table().splitlines()[-1].split() == ["sum", "5.0", "2.0"]
 
 
 def test_nothing_recorded_is_said():
-    assert "No runs" in timing.table()
+    assert "No runs" in timings.table()
 
 
 def test_showing_timings_is_no_run(monkeypatch):
     monkeypatch.setattr("sys.argv", ["report.py", "--timing"])
     with timing.timed():
         pass
-    assert timing.latest() == []
+    assert timings.latest() == []

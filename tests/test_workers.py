@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -16,10 +20,31 @@ from interpretability.errors import InputError
 from study.errors import StudyError
 from study.workers import device, jobs, processes
 from study.workers.device import Failure, guarded
-from study.workers.jobs import _kind_in_cluster, devices, kind_of_workers, run_jobs
+from study.workers.jobs import _kind_in_cluster, devices, kind_of_workers, run_all, run_all_or_stop
 from tests.rules import ROOT
 
 NAMES = [f"job {i}" for i in range(6)]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A job that calls a function of this file."""
+
+    function: Callable[[Any], Any]
+    argument: Any
+    name: str = "job"
+    size: float = 1.0
+
+    def run(self):
+        return self.function(self.argument)
+
+
+def calls(function, arguments, names):
+    return [Call(function, argument, name) for argument, name in zip(arguments, names, strict=False)]
+
+
+def run_jobs(function, arguments, names, **options):
+    return jobs.run_jobs(calls(function, arguments, names), **options)
 
 
 def slower_first(number):
@@ -130,6 +155,26 @@ def test_a_job_that_only_lacked_memory_beside_others_succeeds_alone(monkeypatch,
     found = dict(run_jobs(dies_once, [tmp_path / str(i) for i in range(4)], NAMES))
     assert found == {i: i for i in range(4)}
     assert (tmp_path / "1").exists()
+
+
+def test_results_come_in_the_order_of_the_jobs_and_are_told_as_they_end(monkeypatch, caplog):
+    monkeypatch.setenv("MIS_WORKERS", "2")
+    log, ended = logging.getLogger("of a test"), []
+    with caplog.at_level(logging.INFO, "of a test"):
+        results = run_all(
+            calls(odd_ones_fail, range(6), NAMES), "numbers", log, each=lambda job, _: ended.append(job.name)
+        )
+    assert [result if isinstance(result, int) else "failed" for result in results] == [0, "failed", 2, "failed", 4, 5]
+    assert sorted(ended) == NAMES
+    assert "numbers: 6 of 6" in caplog.messages[-1]
+    assert run_all([], "numbers", log) == []
+
+
+def test_the_first_failure_may_end_the_stage():
+    log = logging.getLogger("of a test")
+    with pytest.raises(StudyError, match=r"^numbers, job 1: its file is missing$"):
+        run_all_or_stop(calls(odd_ones_fail, range(6), NAMES), "numbers", log)
+    assert run_all_or_stop(calls(abs, [-1, -2], NAMES), "numbers", log) == [1, 2]
 
 
 def test_the_other_workers_do_not_notice_a_dead_one(monkeypatch, tmp_path):
@@ -252,9 +297,9 @@ def test_jobs_without_use_for_a_gpu_take_the_cores(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     used = []
 
-    def on_workers(function, jobs, places, devices):
+    def on_workers(jobs, indices, devices):
         used.append(devices)
-        return iter([(place, function(jobs[place])) for place in places])
+        return iter([(index, jobs[index].run()) for index in indices])
 
     monkeypatch.setattr(jobs, "on_workers", on_workers)
     assert dict(run_jobs(abs, [-1, -2], NAMES[:2])) == {0: 1, 1: 2}
@@ -313,10 +358,10 @@ def test_a_process_that_moves_to_another_gpu_leaves_nothing_behind(monkeypatch):
 
 def test_a_cluster_is_asked_what_gpu_it_has(monkeypatch):
     monkeypatch.setattr(jobs, "devices", lambda: ["cuda", "cuda"])
-    monkeypatch.setattr(jobs, "run_jobs", lambda function, jobs, names: iter([(0, "NVIDIA Some")]))
+    monkeypatch.setattr(jobs, "run_jobs", lambda jobs: iter([(0, "NVIDIA Some")]))
     assert kind_of_workers() == "NVIDIA Some"
     _kind_in_cluster.cache_clear()
-    monkeypatch.setattr(jobs, "run_jobs", lambda function, jobs, names: iter([(0, Failure("no driver"))]))
+    monkeypatch.setattr(jobs, "run_jobs", lambda jobs: iter([(0, Failure("no driver"))]))
     with pytest.raises(InputError, match="a worker of the cluster cannot tell its GPU: no driver"):
         kind_of_workers()
 
@@ -347,8 +392,8 @@ def alive(process):
 def stage_with_two_workers(folder):
     """A stage in a process group of its own whose two jobs sleep, and the processes of its workers."""
     script = (
-        "import signal\nfrom study.command import run\nfrom study.workers.jobs import run_jobs\n"
-        "from tests.test_workers import sleep_long\n"
+        "import signal\nfrom study.command import run\n"
+        "from tests.test_workers import run_jobs, sleep_long\n"
         "if __name__ == '__main__':\n"
         "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # tests in the background inherit it as ignored
         f"    run(lambda: list(run_jobs(sleep_long, [{str(folder / 'job')!r}] * 2, ['a', 'b'])))\n"

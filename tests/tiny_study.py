@@ -17,7 +17,8 @@ from interpretability.extremes import selection
 from interpretability.margins import cosine_margins, unit_rows
 from interpretability.schema import KEY
 from interpretability.synthetic import planted_units
-from interpretability.synthetic.factors import draw_factors, factor_vectors
+from interpretability.synthetic.draws import draw_factors
+from interpretability.synthetic.factors import factor_vectors
 from interpretability.tasks import natural, rules
 from interpretability.tasks.hard import tasks_from_rank
 from study.files.tables import write_csv, write_json, write_parquet

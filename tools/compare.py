@@ -12,7 +12,6 @@ The first version is the one that differences refer to. This is a tool, not a st
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import jinja2
@@ -21,7 +20,7 @@ import pyarrow.parquet as pq
 
 from interpretability import schema
 from interpretability.analysis import conditions
-from study.command import run
+from study.command import arguments, run
 from study.files.tables import write_text
 from study.files.unit_tables import UNIT_COLUMNS, Scored
 from study.log import logger
@@ -29,14 +28,16 @@ from tools.versions import comparison, reading, revisions
 
 log = logger("compare")
 
+DEFAULTS = {
+    "repository": (".", "folder of the study"),
+    "template": "reports/compare.html.j2",
+    "out": ("reports/compare.html", "page to write"),
+}
+
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("versions", nargs="*", metavar="VERSION", help="experiment, git revision or `workspace`")
-    parser.add_argument("--repository", type=Path, default=Path(), help="folder of the study (%(default)s)")
-    parser.add_argument("--template", type=Path, default=Path("reports/compare.html.j2"))
-    parser.add_argument("--out", type=Path, default=Path("reports/compare.html"), help="page to write (%(default)s)")
-    args = parser.parse_args(argv)
+    words = {"versions": {"nargs": "*", "metavar": "VERSION", "help": "experiment, git revision or `workspace`"}}
+    args = arguments(__doc__, argv, defaults=DEFAULTS, words=words)
     versions = revisions.resolve(args.versions, args.repository)
     first, *others = results = [reading.load(version) for version in versions]
     content = comparison.compare(results, [changes(first, other) for other in others])
@@ -56,15 +57,15 @@ def changes(first: reading.Results, other: reading.Results) -> pd.DataFrame | No
     """How the scores of the same units differ, by similarity and studied network; natural tasks alone. None where the unit
     scores of either version are not at hand, or are of an older form.
     """
-    paths = [each.units for each in (first, other)]
+    paths = [version.units for version in (first, other)]
     if not all(path is not None and _whole(path) for path in paths) or "stats.confidence" not in first.params:
         return None
-    sides, columns = [Scored(path) for path in paths if path], ["model", "layer", "unit", "condition", "mis"]
+    sides, columns = [Scored(path) for path in paths if path], [*schema.KEY, "mis"]
     confidence, tables = float(first.params["stats.confidence"]), []
     for backend, model in comparison.shared(first, other):
-        before, after = (side.units(backend, model, columns) for side in sides)
-        both = pd.concat([part[part["condition"] == schema.NATURAL].assign(condition=name)
-                          for part, name in ((before, "before"), (after, "after"))])  # fmt: skip
+        units = (side.units(backend, model, columns) for side in sides)
+        natural = (part[part["condition"] == schema.NATURAL] for part in units)
+        both = pd.concat([part.assign(condition=when) for part, when in zip(natural, ("before", "after"), strict=True)])
         tables.append(conditions.paired(both, "mis", backend, [("after", "before")], confidence))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=conditions.PAIR_COLUMNS)
 

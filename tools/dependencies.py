@@ -11,7 +11,6 @@ Run     python -m tools.dependencies                     compare dvc.yaml with t
 
 from __future__ import annotations
 
-import argparse
 import ast
 import re
 import sys
@@ -20,6 +19,8 @@ from functools import cache
 from pathlib import Path
 
 from ruamel.yaml import YAML
+
+from study.command import arguments
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("interpretability", "study", "stages")
@@ -34,8 +35,8 @@ def module_files(name: str, root: Path = ROOT) -> list[str]:
     parts = name.split(".")
     files = []
     for end in range(1, len(parts) + 1):
-        place = root.joinpath(*parts[:end])
-        candidates = (place / "__init__.py", place.with_suffix(".py"))
+        module = root.joinpath(*parts[:end])
+        candidates = (module / "__init__.py", module.with_suffix(".py"))
         files += [path.relative_to(root).as_posix() for path in candidates if path.is_file()]
     return files
 
@@ -59,7 +60,7 @@ def imports(file: str, root: Path = ROOT, packages: tuple[str, ...] = PACKAGES) 
             if name.split(".")[0] in packages:
                 reached.update(module_files(name, root))
     for folder in BY_NAME:
-        if any(each.startswith(f"{folder}/") for each in reached):
+        if any(path.startswith(f"{folder}/") for path in reached):
             reached.update(path.relative_to(root).as_posix() for path in (root / folder).glob("*.py"))
     return frozenset(reached - {file})
 
@@ -72,10 +73,10 @@ def chains(file: str, root: Path = ROOT) -> dict[str, str | None]:
     while waiting:
         current = waiting.popleft()
         around = {current.rsplit("/", i)[0] + "/__init__.py" for i in range(1, current.count("/") + 1)}
-        around = {each for each in around if (root / each).is_file()}
-        for each in sorted((imports(current, root) | around) - before.keys()):
-            before[each] = current
-            waiting.append(each)
+        around = {path for path in around if (root / path).is_file()}
+        for reached in sorted((imports(current, root) | around) - before.keys()):
+            before[reached] = current
+            waiting.append(reached)
     return before
 
 
@@ -87,9 +88,9 @@ def closure(file: str, root: Path = ROOT) -> list[str]:
 def folded(files: set[str], root: Path = ROOT) -> list[str]:
     """The same files, with a folder in place of all its files wherever it holds several and all are there."""
     folders = sorted({parent for file in files for parent in map(str, Path(file).parents) if "/" in parent})
-    for folder in sorted(folders, key=lambda each: each.count("/"), reverse=True):
+    for folder in sorted(folders, key=lambda path: path.count("/"), reverse=True):
         inside = {path.relative_to(root).as_posix() for path in (root / folder).rglob("*.py")}
-        covered = {file for file in inside if file in files or any(file.startswith(f"{each}/") for each in files)}
+        covered = {file for file in inside if file in files or any(file.startswith(f"{path}/") for path in files)}
         if len(inside) > 1 and covered == inside:
             files = {file for file in files if not file.startswith(f"{folder}/")} | {folder}
     return sorted(files)
@@ -139,7 +140,7 @@ def why(stage: str, file: str) -> str:
     chain = [file]
     while (earlier := before[chain[-1]]) is not None:
         chain.append(earlier)
-    return "\n".join(f"{'  ' * depth}{each}" for depth, each in enumerate(reversed(chain)))
+    return "\n".join(f"{'  ' * depth}{path}" for depth, path in enumerate(reversed(chain)))
 
 
 def reruns(names: list[str]) -> dict[str, list[str]]:
@@ -150,11 +151,12 @@ def reruns(names: list[str]) -> dict[str, list[str]]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="put the files into dvc.yaml")
-    parser.add_argument("--why", nargs=2, metavar=("STAGE", "FILE"), help="chain of imports from a stage to a file")
-    parser.add_argument("--reruns", action="store_true", help="stages that an edit of each file reruns")
-    args = parser.parse_args(argv)
+    flags = {
+        "write": {"action": "store_true", "help": "put the files into dvc.yaml"},
+        "why": {"nargs": 2, "metavar": ("STAGE", "FILE"), "help": "chain of imports from a stage to a file"},
+        "reruns": {"action": "store_true", "help": "stages that an edit of each file reruns"},
+    }
+    args = arguments(__doc__, argv, flags=flags)
     path = ROOT / "dvc.yaml"
     text = path.read_text(encoding="utf-8")
     if args.why:

@@ -162,10 +162,10 @@ def numbers(text: str) -> list[float]:
 
 def whole_numbers(text: str) -> list[int]:
     """Whole numbers with commas between them."""
-    found = numbers(text)
-    if any(value != int(value) for value in found):
+    values = numbers(text)
+    if any(value != int(value) for value in values):
         raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers such as 40,84,200")
-    return [int(value) for value in found]
+    return [int(value) for value in values]
 
 
 if __name__ == "__main__":

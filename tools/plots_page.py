@@ -9,12 +9,10 @@ Run     python -m tools.plots_page      (part of `make repro` and `make plots`)
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
-from pathlib import Path
 
-from study.command import run
+from study.command import arguments, run
 from study.errors import StudyError
 from study.files.tables import write_text
 from study.log import logger
@@ -22,16 +20,14 @@ from study.log import logger
 log = logger("plots_page")
 
 
-PLACE = "<!-- drawing library -->"  # in page.html
+LIBRARY = "<!-- drawing library -->"  # in page.html
 DIVS = "{plot_divs}"  # where DVC puts the plots
 # The name under which page.html calls the library's function. A classic script: a module would run after the plots.
 SNIPPET = "window.drawPlot = vegaEmbed;"
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dvc", type=Path, default=Path(".dvc"), help="folder of DVC's settings (%(default)s)")
-    args = parser.parse_args(argv)
+    args = arguments(__doc__, argv, defaults={"dvc": (".dvc", "folder of DVC's settings")})
     page = args.dvc / "plots" / "page.html"
     if not page.is_file():
         raise StudyError(
@@ -57,7 +53,7 @@ def library() -> str:
 
 def with_library(page: str, script: str) -> str:
     """The page with the script in the place for it; raises StudyError if either cannot hold the other."""
-    for sign in (PLACE, DIVS):
+    for sign in (LIBRARY, DIVS):
         if page.count(sign) != 1:
             raise StudyError(f".dvc/plots/page.html has {page.count(sign)} places {sign}; it must have one")
     for sign in ("</script", "<!--", DIVS, "{scripts}", "{refresh_tag}"):
@@ -66,7 +62,7 @@ def with_library(page: str, script: str) -> str:
                 f"the drawing library of this vl-convert-python holds {sign}, which no page can carry inline"
             )
     # the braces keep its thousands of names out of the page
-    return page.replace(PLACE, f"<script>\n(() => {{\n{script}\n}})();\n</script>")
+    return page.replace(LIBRARY, f"<script>\n(() => {{\n{script}\n}})();\n</script>")
 
 
 if __name__ == "__main__":

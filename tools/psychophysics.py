@@ -66,9 +66,9 @@ def export(args: argparse.Namespace) -> None:
     parts: list[dict[str, Any]] = []
     units, shown, sessions = [], [], []
     for model in asking.chosen_models(args.models, args.data / "models/roster.csv"):
-        table = asking.candidates(model, margins, slope["slope"], params, annotated)
-        found = asking.ask(model, table, args.data / "tasks", design)
-        rows = asking.write_up(found, design, len(shown), len(sessions))
+        table = asking.candidates(model, margins, slope["slope"], params.mis, params.units, annotated)
+        drawn = asking.questions_about(model, table, args.data / "tasks", design)
+        rows = asking.written_rows(drawn, design, len(shown), len(sessions))
         units, shown, sessions = units + rows.units, shown + rows.questions, sessions + rows.sessions
         parts.append(
             {
@@ -77,18 +77,24 @@ def export(args: argparse.Namespace) -> None:
                 "n_candidates": len(table),
                 "n_questions": len(rows.questions),
                 "n_sessions": len(rows.sessions),
-                "groups": found.expected.to_dict("records"),
+                "groups": drawn.expected.to_dict("records"),
             }
         )
         log.info("%s: %d questions in %d sessions", model, len(rows.questions), len(rows.sessions))
-    files = sorted({file for each in shown for file in (*each["left"], *each["right"], each["top"], each["bottom"])})
+    files = sorted(
+        {
+            file
+            for question in shown
+            for file in (*question["left"], *question["right"], question["top"], question["bottom"])
+        }
+    )
     images = open_images(args.data / "images", params.images.root)
     with questions.new_folder(args.out) as folder:
         questions.write_rows(folder / "units.json", "units", units)
         questions.write_rows(folder / "questions.json", "questions", shown)
         questions.write_rows(folder / "sessions.json", "sessions", sessions)
         if not args.no_pictures:
-            questions.write_pictures(folder, images, [int(Path(file).stem) for file in files], args.format, args.size)
+            questions.write_images(folder, images, [int(Path(file).stem) for file in files], args.format, args.size)
         questions.write_manifest(folder, manifest(args, params, backend, slope, asked, parts))
     log.info("%s: %d questions about %d units, %d pictures", args.out, len(shown), len(units), len(files))
 
@@ -153,9 +159,9 @@ def verdict(tests: pd.DataFrame) -> str:
     """Whether the groups of a network lie as their scores said (easiest above random above hardest)."""
     if tests.empty:
         return "too few groups with two answered units to compare"
-    place = {name: place for place, name in enumerate(schema.GROUPS)}
+    order = {name: number for number, name in enumerate(schema.GROUPS)}
     expected = [
-        np.sign(place[second] - place[first]) for first, second in zip(tests["first"], tests["second"], strict=True)
+        np.sign(order[second] - order[first]) for first, second in zip(tests["first"], tests["second"], strict=True)
     ]
     right = np.sign(tests["difference"].to_numpy()) == expected
     certain = tests["p_holm"].to_numpy() < 0.05

@@ -11,18 +11,17 @@ Writes  one row a network and layer type: model, input_size, n_params, layer_typ
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from study.command import run
+from study.command import arguments, run
 from study.errors import StudyError
 from study.extraction import counting
 from study.files.tables import write_csv
 from study.log import logger
-from study.networks.roster import read_roster
+from study.networks.roster import read_roster, rows_of
 from study.params.whole import load_params
 from study.workers.device import Failure
 
@@ -33,18 +32,19 @@ COLUMNS = ["model", "input_size", "n_params", "layer_type", "n_layers", "n_units
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--roster", type=Path, help="another roster than models.roster")
-    parser.add_argument("--code", type=Path, default=Path("data/external/code"))
-    parser.add_argument("--out", type=Path, help="write the table of units there")
-    args = parser.parse_args(argv)
+    flags = {
+        "roster": {"type": Path, "help": "another roster than models.roster"},
+        "out": {"type": Path, "help": "write the table of units there"},
+    }
+    args = arguments(__doc__, argv, defaults={"params": "params.yaml", "code": "data/external/code"}, flags=flags)
     params = load_params(args.params)
     path = args.roster or Path(params.models.roster)
     roster = read_roster(path)
     roster = roster[~roster["constructor"].str.startswith("control:")]
-    jobs = [counting.Job(row, params.units, args.code) for row in roster.to_dict("records")]
-    rows = [row for job, found in zip(jobs, counting.count_all(jobs), strict=True) for row in _rows(job, found)]
+    jobs = [counting.CountJob(row, params.units, args.code) for row in rows_of(roster)]
+    rows = [
+        row for job, counted in zip(jobs, counting.count_networks(jobs), strict=True) for row in _rows(job, counted)
+    ]
     table = pd.DataFrame(rows, columns=COLUMNS)
     table = table.astype(dict.fromkeys(["input_size", "n_params", "n_layers", "n_units"], "Int64"))
     for row in table[table["reason"] != ""].to_dict("records"):
@@ -61,13 +61,13 @@ def main(argv: list[str] | None = None) -> None:
         )
 
 
-def _rows(job: counting.Job, found: dict[str, Any] | Failure) -> list[dict[str, Any]]:
+def _rows(job: counting.CountJob, counted: counting.NetworkCount | Failure) -> list[dict[str, Any]]:
     """Rows of one network: one a layer type."""
-    name = job.row["name"]
-    if isinstance(found, Failure):
-        return [{"model": name, "reason": found.reason.removeprefix(f"{name}: ")}]
-    facts = {"model": name, "reason": "", **{each: found[each] for each in ("input_size", "n_params")}}
-    return [dict(facts, layer_type=kind, n_layers=layers, n_units=units) for kind, layers, units in found["layers"]]
+    name = job.name
+    if isinstance(counted, Failure):
+        return [{"model": name, "reason": counted.reason_without(name)}]
+    facts = {"model": name, "reason": "", **{each: counted[each] for each in ("input_size", "n_params")}}
+    return [dict(facts, layer_type=kind, n_layers=layers, n_units=units) for kind, layers, units in counted["layers"]]
 
 
 if __name__ == "__main__":

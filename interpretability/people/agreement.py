@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from interpretability.people.resampling import resample_units
 from interpretability.randomness import generator
 from interpretability.schema import KEY, LEVELS, UNIT, UNIT_SETS
 from interpretability.statistics import (
@@ -51,28 +52,6 @@ def centre(values: NDArray[np.floating], group: NDArray[np.integer]) -> NDArray[
     """Values (..., points) minus the mean of their group; what is only rounding becomes exactly zero."""
     centred = values - group_means(values, group)[..., group]
     return np.where(np.abs(centred) <= ROUNDING * np.abs(values).max(initial=0.0), 0.0, centred)
-
-
-def resample_units(units: pd.DataFrame, n_resamples: int, draw: np.random.Generator) -> NDArray[np.int64]:
-    """Row numbers (resamples, rows) of bootstrap samples of the units of every network.
-
-    A unit is drawn with all its conditions, and only in place of a unit of the same network with the same
-    conditions: networks and conditions are fixed, units are the sample. Position j of every resample
-    therefore belongs to the same network and condition as row j.
-    """
-    rows = units.reset_index(drop=True)
-    # the set of a unit's conditions as a number, one bit a condition
-    bit = 1 << pd.factorize(rows["condition"], sort=True)[0].astype(np.int64)
-    pattern = pd.Series(bit).groupby([rows[name] for name in UNIT], observed=True).transform("sum").to_numpy()
-    order = np.lexsort((bit, rows["unit"], rows["layer"], pattern, rows["model"]))
-    stratum = rows.assign(pattern=pattern).groupby(["model", "pattern"], observed=True).ngroup().to_numpy()[order]
-    drawn = np.empty((n_resamples, len(rows)), dtype=np.int64)
-    for code in pd.unique(stratum):
-        members = order[stratum == code]
-        by_unit = members.reshape(-1, int(pattern[members[0]]).bit_count())
-        picks = draw.integers(len(by_unit), size=(n_resamples, len(by_unit)))
-        drawn[:, members] = by_unit[picks].reshape(n_resamples, -1)
-    return drawn
 
 
 def unit_agreement(

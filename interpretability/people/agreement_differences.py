@@ -15,6 +15,7 @@ from scipy import stats
 
 from interpretability import schema, statistics
 from interpretability.people import agreement
+from interpretability.people.resampling import resample_units
 from interpretability.randomness import generator
 from interpretability.schema import UNIT
 
@@ -50,7 +51,7 @@ def agreement_differences(units: pd.DataFrame, seed: int, n_bootstrap: int, conf
             if len(kept) < statistics.MIN_POINTS or len(backends) < 2:
                 continue
             draw = generator(seed, "agreement", level, unit_set)
-            drawn = agreement.resample_units(kept, n_bootstrap, draw)
+            drawn = resample_units(kept, n_bootstrap, draw)
             group = kept.groupby(["model", "condition"], observed=True).ngroup().to_numpy()
             mis, his = kept[backends].to_numpy(np.float64).T, kept["his"].to_numpy(np.float64)
             within = group if level == "unit_within" else None

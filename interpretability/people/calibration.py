@@ -17,16 +17,14 @@ from scipy import optimize, stats
 from interpretability import arguments
 from interpretability.errors import InputError
 from interpretability.mis import probabilities
+from interpretability.people.calibration_splits import SPLIT_QUANTITIES
 from interpretability.people.noise import analytic_ceiling
 from interpretability.randomness import key64
 from interpretability.schema import NATURAL, UNIT
-from interpretability.statistics import group_means, pearson, percentile_interval, spearman
+from interpretability.statistics import group_means, pearson, spearman
 
 OBJECTIVES = ("squared_error", "moments")
 SLOPE_BOUNDS = (1e-3, 1e4)
-# What other splits would have given, see `split_results`.
-SPLIT_QUANTITIES = ("slope", "mis_mean", "pearson", "spearman", "share_of_ceiling")
-SUMMARY_COLUMNS = ["backend", "quantity", "mean", "sd", "low", "high", "n_splits"]
 _PER_DECADE = 20
 _DECADES = np.log10(SLOPE_BOUNDS)
 SLOPE_GRID = np.logspace(_DECADES[0], _DECADES[1], 1 + _PER_DECADE * 7)
@@ -181,23 +179,6 @@ def split_results(
         means = group_means(mis, group)
         rows.append((number, slope, means.mean(), agreed, spearman(mis[rest], his[rest]), share))
     return pd.DataFrame(rows, columns=["split", *SPLIT_QUANTITIES])
-
-
-def split_summary(results: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    """How much the headline numbers hang on the split: SUMMARY_COLUMNS, one row a backend and quantity.
-
-    `results`: backend and the columns of `split_results`. low and high are the central interval over splits, no
-    confidence interval: all splits are of the same units.
-    """
-    rows = []
-    for backend in pd.unique(results["backend"]):
-        for quantity in SPLIT_QUANTITIES:
-            values = results.loc[results["backend"] == backend, quantity].to_numpy(np.float64)
-            values = values[np.isfinite(values)]
-            mean = values.mean() if len(values) else float("nan")
-            spread = values.std(ddof=1) if len(values) > 1 else float("nan")
-            rows.append((backend, quantity, mean, spread, *percentile_interval(values, confidence), len(values)))
-    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
 def _checked(

@@ -33,7 +33,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from interpretability.people.agreement import resample_units
+from interpretability.people.ceiling_columns import COLUMNS, EASY_CONDITIONS, SUBSETS
 from interpretability.people.components import components_ceiling
 from interpretability.people.noise import (
     analytic_ceiling,
@@ -43,8 +43,9 @@ from interpretability.people.noise import (
     spearman_brown,
     split_half,
 )
+from interpretability.people.resampling import resample_units
 from interpretability.randomness import generator
-from interpretability.schema import KEY, NATURAL, SYNTHETIC
+from interpretability.schema import KEY
 from interpretability.statistics import MIN_POINTS, fisher_interval, fisher_z, pearson, percentile_interval
 
 OF_PEOPLE = ("V1", "V2", "V4", "split_half")
@@ -52,21 +53,6 @@ OF_PEOPLE = ("V1", "V2", "V4", "split_half")
 NEEDS = {"V4w": "noise_within", "true": "p_true"}
 NEEDS_OF_SCORE = {"V4b": "mis_se"}
 OF_SCORE = ("V3", "V5")
-LEADING = "V4"
-SUBSETS = ("easy", "all")
-EASY_CONDITIONS = (NATURAL, SYNTHETIC)
-COLUMNS = [
-    "subset",
-    "backend",
-    "variant",
-    "is_ceiling",
-    "mean",
-    "sd",
-    "low",
-    "high",
-    "n_units",
-    "n_simulations",
-]
 
 
 def ceiling_table(

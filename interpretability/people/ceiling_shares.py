@@ -7,9 +7,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from interpretability.people.agreement import resample_units
-from interpretability.people.ceiling import COLUMNS, EASY_CONDITIONS, LEADING, SUBSETS
+from interpretability.people.ceiling_columns import COLUMNS, EASY_CONDITIONS, LEADING, SUBSETS
 from interpretability.people.noise import MIDDLE, analytic_ceiling
+from interpretability.people.resampling import resample_units
 from interpretability.randomness import generator
 from interpretability.schema import KEY
 from interpretability.statistics import pearson, percentile_interval

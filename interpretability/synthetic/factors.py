@@ -10,8 +10,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from interpretability.randomness import U64, combine, generator, key64, uniforms
-
 
 def label_factors(label: str) -> tuple[str, ...]:
     """Names of the factors that a unit with this label is made of; empty for hashes and constants."""
@@ -24,13 +22,6 @@ VERSION = 1  # raised by hand whenever pictures or vectors change
 
 
 Floats = NDArray[np.floating]
-
-
-# Shares of images of a category that take its preferred value of a factor. Below 1, so that no factor alone
-# tells the categories apart and a network has to learn several of them.
-ADHERENCE = 0.65
-# Spread of a continuous factor around the preferred value, as a share of its range.
-PREFERENCE_SPREAD = 0.04
 
 
 @dataclass(frozen=True)
@@ -94,62 +85,6 @@ FACTORS: tuple[Factor, ...] = (
 FACTOR_NAMES = tuple(factor.name for factor in FACTORS)
 
 
-# Bins of the continuous factors in the labels of the perceptual encoder.
-ENCODER_BINS = {"colour": 8, "orientation": 6, "frequency": 4}
-
-
-def draw_factors(n: int, *, seed: int, stream: str, n_categories: int) -> pd.DataFrame:
-    """Factor table of n pictures: the columns of `FACTORS`, `category` (int) and `nuisance` (uint64 key).
-
-    Categories are kinds of scenes: each has a preferred value of every factor (`preferences`), which a
-    picture of it takes with probability ADHERENCE, factor by factor, and otherwise a uniformly random value.
-    """
-    if n < 1 or n_categories < 1:
-        raise ValueError(f"n ({n}) and n_categories ({n_categories}) must be at least 1")
-    keys = combine(U64(key64("scenes", seed, stream)), np.arange(n, dtype=U64))
-
-    def draw(*purpose: str) -> NDArray[np.float64]:
-        return uniforms(combine(keys, key64(*purpose)))
-
-    category = (draw("category") * n_categories).astype(np.int64)
-    preferred = preferences(seed, n_categories)
-    columns: dict[str, NDArray[Any]] = {}
-    for factor in FACTORS:
-        # one decision a factor, so that both columns of a position are kept or replaced together
-        keeps = draw("keeps", factor.name) < ADHERENCE
-        for column in factor.columns:
-            wanted = preferred[column].to_numpy()[category]
-            if not factor.levels:
-                wanted = wanted + PREFERENCE_SPREAD * (2.0 * draw("spread", column) - 1.0)
-                wanted = wanted % 1.0 if factor.kind == "circular" else np.clip(wanted, 0.0, 1.0)
-            columns[column] = _values(factor, np.where(keeps, wanted, draw("value", column)))
-    columns["category"] = category
-    columns["nuisance"] = combine(keys, key64("nuisance"))
-    return pd.DataFrame(columns)
-
-
-def preferences(seed: int, n_categories: int) -> pd.DataFrame:
-    """Preferred value of every factor column (one row a category) as positions in [0, 1).
-
-    Each column is a shuffled even grid, so the categories share out the values of a factor evenly.
-    """
-    grid = (np.arange(n_categories) + 0.5) / n_categories
-    return pd.DataFrame(
-        {
-            column: generator(seed, "scenes", "category", column).permutation(grid)
-            for factor in FACTORS
-            for column in factor.columns
-        }
-    )
-
-
-def _values(factor: Factor, positions: NDArray[np.float64]) -> NDArray[Any]:
-    if factor.levels:
-        numbers = (positions * len(factor.levels)).astype(np.int64)
-        return np.asarray(factor.levels)[numbers]
-    return factor.unscaled(positions)
-
-
 def factor_vectors(factors: pd.DataFrame, *, ignore: Sequence[str] = ()) -> Floats:
     """Unit-norm row a picture, (n, D); the dot product of two rows is their likeness, 1 = same.
 
@@ -175,25 +110,3 @@ def factor_block(factors: pd.DataFrame, factor: Factor) -> NDArray[np.float64]:
     angles = [turn * factor.scaled(factors[column].to_numpy()) for column in factor.columns]
     parts = [part for angle in angles for part in (np.cos(angle), np.sin(angle))]
     return np.stack(parts, axis=1) / np.sqrt(len(factor.columns))
-
-
-def encoder_targets(factors: pd.DataFrame) -> tuple[NDArray[np.int64], tuple[int, ...]]:
-    """Labels (n, heads), one head a factor in the order of `FACTORS`, and the number of classes of each head.
-
-    They describe what a picture shows, factor by factor, and never its category: binned hue, orientation and
-    frequency, the levels of texture, shape, object and count, and the quadrant of the position.
-    """
-    labels, sizes = [], []
-    for factor in FACTORS:
-        if factor.levels:
-            labels.append(factor.codes(factors[factor.columns[0]]))
-            sizes.append(len(factor.levels))
-            continue
-        bins = ENCODER_BINS.get(factor.name, 2)
-        label = np.zeros(len(factors), dtype=np.int64)
-        for column in factor.columns:
-            binned = (factor.scaled(factors[column].to_numpy()) * bins).astype(np.int64)
-            label = label * bins + np.minimum(binned, bins - 1)
-        labels.append(label)
-        sizes.append(bins ** len(factor.columns))
-    return np.stack(labels, axis=1), tuple(sizes)

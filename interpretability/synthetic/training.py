@@ -10,12 +10,14 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
 from interpretability.randomness import generator, key64
+from interpretability.synthetic.factors import FACTORS
 
 VERSION = 1  # raised by hand whenever the weights of a trained network change
 State = dict[str, torch.Tensor]
@@ -151,3 +153,29 @@ def _reproducible(key: int) -> Generator[None, None, None]:
         finally:
             torch.set_num_threads(threads)
             torch.use_deterministic_algorithms(deterministic)
+
+
+# Bins of the continuous factors in the labels of the perceptual encoder.
+ENCODER_BINS = {"colour": 8, "orientation": 6, "frequency": 4}
+
+
+def encoder_targets(factors: pd.DataFrame) -> tuple[NDArray[np.int64], tuple[int, ...]]:
+    """Labels (n, heads), one head a factor in the order of `FACTORS`, and the number of classes of each head.
+
+    They describe what a picture shows, factor by factor, and never its category: binned hue, orientation and
+    frequency, the levels of texture, shape, object and count, and the quadrant of the position.
+    """
+    labels, sizes = [], []
+    for factor in FACTORS:
+        if factor.levels:
+            labels.append(factor.codes(factors[factor.columns[0]]))
+            sizes.append(len(factor.levels))
+            continue
+        bins = ENCODER_BINS.get(factor.name, 2)
+        label = np.zeros(len(factors), dtype=np.int64)
+        for column in factor.columns:
+            binned = (factor.scaled(factors[column].to_numpy()) * bins).astype(np.int64)
+            label = label * bins + np.minimum(binned, bins - 1)
+        labels.append(label)
+        sizes.append(bins ** len(factor.columns))
+    return np.stack(labels, axis=1), tuple(sizes)

@@ -1,80 +1,113 @@
-"""All networks of the roster through their passes, results as they end."""
+"""All networks of the roster through their passes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from study.extraction import grouping, passes
-from study.extraction.controls import facts, make
-from study.extraction.job import Extracted, Job, sees_pack
+from study.extraction.controls import control_facts, network_facts
+from study.extraction.job import Extracted, Extraction, NetworkFacts, sees_pack
 from study.files.store import WorkStore, link_out
 from study.images.manifest import ImageSet
-from study.images.packs import pack
+from study.images.packs import pack_files
 from study.log import logger
-from study.networks import roster
+from study.networks.roster import is_planted
 from study.workers.device import Failure, guarded
-from study.workers.jobs import run_jobs
+from study.workers.jobs import log_failure, run_all
 
 log = logger("activations")
 
+Ended = tuple[str, NetworkFacts | Failure]  # with the name of a network or control
 
-def all(jobs: list[Job], images: ImageSet) -> Iterator[tuple[Job, dict[str, Any] | Failure]]:
-    """Jobs and their results as they end: networks in passes, controls each alone."""
-    controls = [[job] for job in jobs if roster.is_planted(job.row)]
-    studied = [job for job in jobs if not roster.is_planted(job.row)]
+
+@dataclass(frozen=True)
+class ExtractionJob:
+    """Networks that share a pass, or one control; their extremes go into the out."""
+
+    extractions: tuple[Extraction, ...]
+
+    @property
+    def name(self) -> str:
+        return ", ".join(extraction.name for extraction in self.extractions)
+
+    @property
+    def size(self) -> float:
+        return len(self.extractions)
+
+    def run(self) -> list[NetworkFacts | Failure]:
+        if is_planted(self.extractions[0].row):
+            return [guarded(control_facts, extraction) for extraction in self.extractions]
+        return [
+            extracted if isinstance(extracted, Failure) else guarded(partial(_put_out, extracted), extraction)
+            for extraction, extracted in zip(self.extractions, passes.extract(self.extractions), strict=True)
+        ]
+
+
+def extract_all(extractions: Sequence[Extraction], images: ImageSet) -> list[Ended]:
+    """Name and facts of every network and control, or why it failed, in the order in which they ended."""
+    ended: list[Ended] = []
+    jobs = _jobs(extractions, images)
+    while jobs:
+        jobs = _run(jobs, ended)
+    return ended
+
+
+def _jobs(extractions: Sequence[Extraction], images: ImageSet) -> list[ExtractionJob]:
+    """Networks in passes, those in the store and controls each alone."""
+    controls = [[extraction] for extraction in extractions if is_planted(extraction.row)]
+    networks = [extraction for extraction in extractions if not is_planted(extraction.row)]
     store = WorkStore.open()
-    there = [grouping.in_store(job, images, store) for job in studied]
-    if any(there):
-        log.info("%d of %d networks are in the store", sum(there), len(studied))
-    missing = _packed([job for job, known in zip(studied, there, strict=True) if not known], images)
-    found = [[job] for job, known in zip(studied, there, strict=True) if known]
-    waiting = found + grouping.share_passes(missing, len(images)) + controls
-    while waiting:
-        again = []
-        for place, results in run_jobs(
-            _extract, waiting, [", ".join(each.row["name"] for each in part) for part in waiting]
+    stored = [grouping.in_store(extraction, images, store) for extraction in networks]
+    if any(stored):
+        log.info("%d of %d networks are in the store", sum(stored), len(networks))
+    missing = _packed([one for one, there in zip(networks, stored, strict=True) if not there], images)
+    alone = [[one] for one, there in zip(networks, stored, strict=True) if there]
+    together = [*alone, *grouping.shared_passes(missing, len(images)), *controls]
+    return [ExtractionJob(tuple(part)) for part in together]
+
+
+def _run(jobs: Sequence[ExtractionJob], ended: list[Ended]) -> list[ExtractionJob]:
+    """Add what has ended; returns the networks that are to run again, alone, so that only the cause fails."""
+    again = []
+
+    def note(job: ExtractionJob, results: list[NetworkFacts | Failure] | Failure) -> None:
+        lost = isinstance(results, Failure)  # as a whole: its worker died
+        for extraction, result in zip(
+            job.extractions, [results] * len(job.extractions) if lost else results, strict=True
         ):
-            part = waiting[place]
-            lost = isinstance(results, Failure)  # as a whole: its worker died
-            for job, result in zip(part, [results] * len(part) if lost else results, strict=True):
-                if len(part) > 1 and (lost or _lacked_memory(result)):
-                    again.append([job])  # alone, and then only the cause fails
-                else:
-                    yield job, result
-        waiting = again
+            if len(job.extractions) > 1 and (lost or _lacked_memory(result)):
+                again.append(ExtractionJob((extraction,)))
+            else:
+                log_failure(log, extraction, result)
+                ended.append((extraction.name, result))
+
+    run_all(jobs, "networks", log, each=note)
+    return again
 
 
-def _lacked_memory(result: dict[str, Any] | Failure) -> bool:
+def _lacked_memory(result: NetworkFacts | Failure) -> bool:
     from interpretability.networks.capture import lacks_memory
 
     return isinstance(result, Failure) and lacks_memory(result.reason)
 
 
-def _packed(jobs: list[Job], images: ImageSet) -> list[Job]:
-    """The same jobs; those of networks that may see a pack of smaller pictures with its files, made first."""
-    wants = [guarded(sees_pack, job) is True for job in jobs]
-    files = pack(images, jobs[0].params.activations.pack) if any(wants) else ()
-    return [replace(job, packed=files) if want else job for job, want in zip(jobs, wants, strict=True)]
+def _packed(extractions: Sequence[Extraction], images: ImageSet) -> list[Extraction]:
+    """The same networks; those that may see a pack of smaller images with its files, made first."""
+    wants = [guarded(sees_pack, extraction) is True for extraction in extractions]
+    files = pack_files(images, extractions[0].params.activations.pack) if any(wants) else ()
+    return [replace(one, packed=files) if want else one for one, want in zip(extractions, wants, strict=True)]
 
 
-def _extract(jobs: list[Job]) -> list[dict[str, Any] | Failure]:
-    """Put the extremes of the networks of a pass, or of one control, into the out; layers, labels and device of each."""
-    if not roster.is_planted(jobs[0].row):
-        found = passes.extract(jobs)
-        return [
-            each if isinstance(each, Failure) else guarded(partial(_place, each), job)
-            for job, each in zip(jobs, found, strict=True)
-        ]
-    return [guarded(make, job) for job in jobs]
-
-
-def _place(found: Extracted, job: Job) -> dict[str, Any]:
-    name = job.row["name"]
-    link_out(found["path"], job.out / f"{name}.safetensors")
-    if found["kept"]:
-        link_out(found["kept"], job.out / "kept" / f"{name}.parquet")
-    timing = {each: found[each] for each in ("computed", "seconds", "forward") if each in found}
-    return facts(job, found["layers"], device=found["device"], pieces=found["pieces"], timing=timing)
+def _put_out(extracted: Extracted, extraction: Extraction) -> NetworkFacts:
+    """Facts of a network whose files lie in the out."""
+    link_out(extracted.path, extraction.out / f"{extraction.name}.safetensors")
+    if extracted.kept:
+        link_out(extracted.kept, extraction.out / "kept" / f"{extraction.name}.parquet")
+    return {
+        **network_facts(extraction, extracted.layers),
+        "device": extracted.device,
+        "pieces": extracted.pieces,
+        "timing": extracted.timing,
+    }

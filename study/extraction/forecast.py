@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from study.extraction.grouping import costs, extremes_bytes, in_store, jobs_by_pass, memory_budget, networks_a_pass
-from study.extraction.job import Job, sees_pack
+from study.extraction.grouping import (
+    NetworkCost,
+    extremes_bytes,
+    in_store,
+    indices_by_pass,
+    memory_budget,
+    network_costs,
+    networks_per_pass,
+)
+from study.extraction.job import Extraction, Timing, sees_pack
 from study.files.store import WorkStore
 from study.images.ahead import decoders
 from study.images.feed import Feed
@@ -23,120 +30,154 @@ from study.images.packs import pack_bytes
 from study.log import clock, in_words, logger
 from study.networks import building
 from study.workers.device import Failure, device, guarded
-from study.workers.jobs import devices, run_jobs
+from study.workers.jobs import ask_worker, devices
 
 log = logger("activations")
 
-
-_PROBE_PICTURES, _PROBE_BATCH = 64, 8
+_PROBE_IMAGES, _PROBE_BATCH = 64, 8
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Measured on the machine at hand, for one worker: pictures decoded and fitted a second, and operations a second."""
+    """Measured on the machine at hand, for one worker: images decoded and fitted a second, and operations a second."""
 
     decode: float
     flops: float
 
 
-def _measure(probe: tuple[Job, float]) -> Rates:
-    """Decode some pictures, and run a few batches of one network, with any weights, that takes this many operations a
-    picture.
+@dataclass(frozen=True)
+class SpeedJob:
+    """Rates of a worker: it decodes some images, and runs a few batches of one network, with any weights, that takes this
+    many operations an image.
     """
-    import torch
 
-    from interpretability.networks.capture import PRECISIONS
-    from interpretability.networks.preprocessing import Preprocessing
+    extraction: Extraction
+    flops: float
+    name: str = "speed"
+    size: float = 1.0
 
-    job, flops = probe
-    images, there = open_images(job.images, job.params.images.root, quick=True), device()
-    network = building.constructor(job.row, job.code)(**json.loads(job.row["kwargs"] or "{}")).eval().to(there)
-    view = Preprocessing.parse(job.row["preprocessing"], job.row["name"])
-    some = min(_PROBE_PICTURES, len(images))
-    feed, began = Feed(images, [view], some, "cpu", threads=decoders(there)), time.perf_counter()
-    next(iter(feed))
-    decode = some / (time.perf_counter() - began)
-    size = _PROBE_BATCH if there == "cpu" else job.params.activations.batch_size
-    batch = torch.zeros((size, 3, view.crop, view.crop), device=there)
-    dtype, taken = PRECISIONS[job.params.activations.precision], []
-    cast = nullcontext() if dtype is None else torch.autocast(torch.device(there).type, dtype)
-    with torch.no_grad(), cast:
-        for _ in range(4):
-            began = time.perf_counter()
-            network(batch)
-            if there.startswith("cuda"):
-                torch.cuda.synchronize(there)
-            taken.append(time.perf_counter() - began)
-    return Rates(decode, size * flops / float(np.median(taken[1:])))
+    def run(self) -> Rates:
+        import torch
+
+        from interpretability.networks.capture import PRECISIONS
+        from interpretability.networks.preprocessing import Preprocessing
+
+        row, params, there = self.extraction.row, self.extraction.params, device()
+        images = open_images(self.extraction.images, params.images.root, quick=True)
+        construct = building.constructor(row, self.extraction.code)
+        network = construct(**json.loads(row["kwargs"] or "{}")).eval().to(there)
+        view = Preprocessing.parse(row["preprocessing"], row["name"])
+        some = min(_PROBE_IMAGES, len(images))
+        feed, began = Feed(images, [view], some, "cpu", threads=decoders(there)), time.perf_counter()
+        next(iter(feed))
+        decode = some / (time.perf_counter() - began)
+        size = _PROBE_BATCH if there == "cpu" else params.activations.batch_size
+        batch = torch.zeros((size, 3, view.crop, view.crop), device=there)
+        dtype, seconds = PRECISIONS[params.activations.precision], []
+        cast = nullcontext() if dtype is None else torch.autocast(torch.device(there).type, dtype)
+        with torch.no_grad(), cast:
+            for _ in range(4):
+                began = time.perf_counter()
+                network(batch)
+                if there.startswith("cuda"):
+                    torch.cuda.synchronize(there)
+                seconds.append(time.perf_counter() - began)
+        return Rates(decode, size * self.flops / float(np.median(seconds[1:])))
 
 
-def _tell(
-    rows: Sequence[dict[str, Any]],
-    passes: Sequence[Sequence[int]],
-    n_images: int,
-    k: int,
-    rates: Rates | None,
-    store: Path,
-    packed: Collection[int],
-    side: int,
-) -> str:
-    """What would run, how long and how large, in words and a table.
-
-    rows: name, n_units, flops, memory, columns (bytes), found (in the store) and reason (why it cannot be planned) of each
-    network.
-    passes: places in `rows` of those that would run together. packed: those that see a pack of squares of this side.
+@dataclass(frozen=True)
+class Forecast:
+    """What would run: `passes` holds indices of `costs`, as do `stored` and `packed` (which see a pack of squares of `side`
+    pixels). `k`: images that are kept of each side of a unit.
     """
-    workers = len(devices())
-    lines = [f"{'network':40s} {'units':>9s} {'GFLOP':>8s} {'state':>9s} {'extremes':>9s}  "]
-    for number, together in enumerate(passes, 1):
-        if len(together) > 1:
-            memory = in_words(sum(rows[i]["memory"] for i in together))
-            lines.append(f"pass {number}: {len(together)} networks, {memory} of states")
-        lines += [_line(rows[i], k) for i in together]
-    there = [row for row in rows if row["found"]]
-    decodes = n_images * (sum(part[0] not in packed for part in passes) + bool(packed))
-    pack = pack_bytes(n_images, side) if packed else 0
-    if there:
-        lines += [f"found in the store: {len(there)} networks", *(_line(row, k) for row in there)]
-    unknown = [row for row in rows if row["reason"]]
-    lines += [f"  {row['name']:38s} cannot be estimated and runs alone: {row['reason']}" for row in unknown]
-    running = [rows[i] for together in passes for i in together]
-    units, extra = sum(row["n_units"] for row in rows), sum(extremes_bytes(row["n_units"], k) for row in running)
-    columns = sum(row["columns"] for row in running)
-    states = [sum(2 * (state_file_bytes(rows[i]["n_units"], k) + rows[i]["columns"]) for i in part) for part in passes]
-    saved = max(states, default=0) * workers
-    where = store
-    while not where.exists():
-        where = where.parent
-    free = shutil.disk_usage(where).free
-    lines += [
-        "",
-        f"{len(rows)} networks, {units:,} units, {n_images:,} images; {len(there)} networks are in the store, "
-        f"{len(running)} would run in {len(passes)} passes on {workers} workers ({devices()[0]})",
-        f"pictures decoded {decodes:,} times, forward passes {len(running) * n_images:,}",
-        f"disk: {in_words(extra)} of extremes, kept once for work store, DVC cache and data/activations if they lie on one file "
-        f"system, and up to {in_words(saved)} of states meanwhile; {in_words(free)} are free at {where}",
-    ]
-    if columns:
-        lines.append(f"and {in_words(columns)} of the columns that activations.keep names, which also lie in memory")
-    if pack:
-        lines.append(f"and {in_words(pack)} of packed pictures, once")
-    if extra + saved + columns + pack > free:
-        lines.append(
-            "That is more than is free: point MIS_STORE to a larger disk, or lower activations.n_extremes, activations.pack "
-            "or the units of activations.keep"
+
+    costs: Sequence[NetworkCost]
+    passes: Sequence[Sequence[int]]
+    stored: Collection[int]
+    packed: Collection[int]
+    n_images: int
+    k: int
+    side: int
+    rates: Rates | None
+
+    @property
+    def running(self) -> list[NetworkCost]:
+        return [self.costs[index] for indices in self.passes for index in indices]
+
+    @property
+    def decodes(self) -> int:
+        return self.n_images * (sum(indices[0] not in self.packed for indices in self.passes) + bool(self.packed))
+
+    def text(self, store: Path) -> str:
+        """All in words and a table."""
+        return "\n".join([*self._table(), "", *self._sizes(store), *self._time()])
+
+    def _table(self) -> list[str]:
+        lines = [f"{'network':40s} {'units':>9s} {'GFLOP':>8s} {'state':>9s} {'extremes':>9s}  "]
+        for number, indices in enumerate(self.passes, 1):
+            if len(indices) > 1:
+                memory = in_words(sum(self.costs[index].memory for index in indices))
+                lines.append(f"pass {number}: {len(indices)} networks, {memory} of states")
+            lines += [self._line(self.costs[index]) for index in indices]
+        if self.stored:
+            lines.append(f"found in the store: {len(self.stored)} networks")
+            lines += [self._line(self.costs[index]) for index in sorted(self.stored)]
+        unknown = [cost for cost in self.costs if cost.reason]
+        return lines + [f"  {cost.name:38s} cannot be estimated and runs alone: {cost.reason}" for cost in unknown]
+
+    def _line(self, cost: NetworkCost) -> str:
+        return (
+            f"  {cost.name:38s} {cost.n_units:9,d} {cost.flops / 1e9:8.3g} {in_words(cost.memory):>9s} "
+            f"{in_words(extremes_bytes(cost.n_units, self.k)):>9s}"
         )
-    if rates and running:
-        forward = sum(row["flops"] for row in running) * n_images / rates.flops
-        decode = decodes / rates.decode
-        alone = decoders(devices()[0]) == 0
-        total = (forward + decode if alone else max(forward, decode)) / workers
-        lines.append(
-            f"time: about {clock(total)}, of which decoding {clock(decode / workers)} ({rates.decode:,.0f} pictures/s) and "
-            f"forward passes {clock(forward / workers)} ({rates.flops / 1e9:,.0f} GFLOP/s) a worker"
+
+    def _sizes(self, store: Path) -> list[str]:
+        workers = devices()
+        pack = pack_bytes(self.n_images, self.side) if self.packed else 0
+        extremes = sum(extremes_bytes(cost.n_units, self.k) for cost in self.running)
+        columns = sum(cost.columns for cost in self.running)
+        saved = max((self._state_bytes(indices) for indices in self.passes), default=0) * len(workers)
+        disk = next(folder for folder in (store, *store.parents) if folder.exists())
+        free = shutil.disk_usage(disk).free
+        lines = [
+            f"{len(self.costs)} networks, {sum(cost.n_units for cost in self.costs):,} units, {self.n_images:,} images; "
+            f"{len(self.stored)} networks are in the store, {len(self.running)} would run in {len(self.passes)} passes on "
+            f"{len(workers)} workers ({workers[0]})",
+            f"pictures decoded {self.decodes:,} times, forward passes {len(self.running) * self.n_images:,}",
+            f"disk: {in_words(extremes)} of extremes, kept once for work store, DVC cache and data/activations if they lie on "
+            f"one file system, and up to {in_words(saved)} of states meanwhile; {in_words(free)} are free at {disk}",
+        ]
+        if columns:
+            lines.append(
+                f"and {in_words(columns)} of the columns that activations.keep names, which also lie in memory"
+            )
+        if pack:
+            lines.append(f"and {in_words(pack)} of packed pictures, once")
+        if extremes + saved + columns + pack > free:
+            lines.append(
+                "That is more than is free: point MIS_STORE to a larger disk, or lower activations.n_extremes, "
+                "activations.pack or the units of activations.keep"
+            )
+        return lines
+
+    def _state_bytes(self, indices: Sequence[int]) -> int:
+        """Two saved states of each network of a pass."""
+        costs = [self.costs[index] for index in indices]
+        return sum(2 * (state_file_bytes(cost.n_units, self.k) + cost.columns) for cost in costs)
+
+    def _time(self) -> list[str]:
+        if self.rates is None or not self.running:
+            return []
+        workers, rates = devices(), self.rates
+        forward = sum(cost.flops for cost in self.running) * self.n_images / rates.flops
+        decode = self.decodes / rates.decode
+        alone = decoders(workers[0]) == 0
+        total = (forward + decode if alone else max(forward, decode)) / len(workers)
+        return [
+            f"time: about {clock(total)}, of which decoding {clock(decode / len(workers))} ({rates.decode:,.0f} pictures/s) "
+            f"and forward passes {clock(forward / len(workers))} ({rates.flops / 1e9:,.0f} GFLOP/s) a worker"
             f"{', one after the other' if alone else ', side by side'}, as measured just now on one worker"
-        )
-    return "\n".join(lines)
+        ]
 
 
 def state_file_bytes(n_units: int, k: int) -> int:
@@ -146,47 +187,52 @@ def state_file_bytes(n_units: int, k: int) -> int:
     return n_units * (2 * (k + 1) * 8 + 2 * N_BINS * 8 + 8)
 
 
-def _line(row: dict[str, Any], k: int) -> str:
-    return (
-        f"  {row['name']:38s} {row['n_units']:9,d} {row['flops'] / 1e9:8.3g} {in_words(row['memory']):>9s} "
-        f"{in_words(extremes_bytes(row['n_units'], k)):>9s}"
-    )
-
-
-def forecast(jobs: list[Job], images: ImageSet) -> str:
-    """What would run, how long and how large."""
-    if not jobs:
+def forecast(extractions: Sequence[Extraction], images: ImageSet) -> str:
+    """What would run, how long and how large, in words and a table."""
+    if not extractions:
         return "The roster has no networks, only controls; they take a moment."
-    given, store = jobs[0].params.activations, WorkStore.open()
-    rows = costs(jobs, len(images))
-    for job, row in zip(jobs, rows, strict=True):
-        row["found"] = in_store(job, images, store)
-    missing = [i for i, row in enumerate(rows) if not row["found"]]
-    packed = [guarded(sees_pack, jobs[i]) is True for i in missing]
-    parts = jobs_by_pass(
-        [jobs[i] for i in missing], packed, networks_a_pass(len(missing) or 1), [rows[i]["memory"] for i in missing],
+    settings, store = extractions[0].params.activations, WorkStore.open()
+    costs = network_costs(extractions, len(images))
+    stored = {index for index, one in enumerate(extractions) if in_store(one, images, store)}
+    missing = [index for index in range(len(extractions)) if index not in stored]
+    packed = [guarded(sees_pack, extractions[index]) is True for index in missing]
+    passes = indices_by_pass(
+        [extractions[index] for index in missing],
+        packed,
+        networks_per_pass(len(missing) or 1),
+        [costs[index].memory for index in missing],
         memory_budget() if missing else 0.0,
-    )  # fmt: skip
-    rates, known = None, sorted((i for i in missing if rows[i]["flops"]), key=lambda i: rows[i]["flops"])
-    if known:
-        # the network in the middle by arithmetic stands for all; its weights do not matter for the speed
-        typical = known[len(known) // 2]
-        probe = jobs[typical], rows[typical]["flops"]
-        found = next(run_jobs(_measure, [probe], ["speed"]))[1]
-        if isinstance(found, Failure):
-            log.warning("the speed of this machine could not be measured: %s", found.reason)
-        else:
-            rates = found
-    together = [[missing[place] for place in part] for part in parts]
-    seen_packed = {i for i, each in zip(missing, packed, strict=True) if each}
-    return _tell(rows, together, len(images), given.n_extremes, rates, store.folder, seen_packed, given.pack)
+    )
+    return Forecast(
+        costs,
+        [[missing[i] for i in part] for part in passes],
+        stored,
+        {index for index, sees in zip(missing, packed, strict=True) if sees},
+        len(images),
+        settings.n_extremes,
+        settings.pack,
+        _rates(extractions, costs, missing),
+    ).text(store.folder)
 
 
-def summary(timings: list[dict[str, Any]], n_images: int) -> str:
-    """Table of the networks that ran: seconds of their pass, images a second, share of the forward passes."""
-    ran = [each for each in timings if each.get("computed")]
+def _rates(extractions: Sequence[Extraction], costs: Sequence[NetworkCost], missing: Sequence[int]) -> Rates | None:
+    """Rates of a worker with the network in the middle by arithmetic, which stands for all; weights do not matter."""
+    known = sorted((index for index in missing if costs[index].flops), key=lambda index: costs[index].flops)
+    if not known:
+        return None
+    typical = known[len(known) // 2]
+    rates = ask_worker(SpeedJob(extractions[typical], costs[typical].flops))
+    if isinstance(rates, Failure):
+        log.warning("the speed of this machine could not be measured: %s", rates.reason)
+        return None
+    return rates
+
+
+def timing_table(timings: Mapping[str, Timing], n_images: int) -> str:
+    """The networks that ran: seconds of their pass, images a second, share of the forward passes."""
+    ran = {name: (t.get("seconds", 0.0), t.get("forward", 0.0)) for name, t in timings.items() if t.get("computed")}
     lines = [f"{len(timings)} networks and controls, {len(ran)} of them computed now"]
-    for each in sorted(ran, key=lambda each: -each["seconds"]):
-        rate, share = n_images / max(each["seconds"], 1e-9), each["forward"] / max(each["seconds"], 1e-9)
-        lines.append(f"  {each['name']:38s} {clock(each['seconds']):>13s} {rate:9,.1f} images/s {share:6.0%} forward")
+    for name, (seconds, forward) in sorted(ran.items(), key=lambda item: -item[1][0]):
+        rate, share = n_images / max(seconds, 1e-9), forward / max(seconds, 1e-9)
+        lines.append(f"  {name:38s} {clock(seconds):>13s} {rate:9,.1f} images/s {share:6.0%} forward")
     return "\n".join(lines)

@@ -1,13 +1,12 @@
-"""One network of the extraction: what it needs, what determines its numbers, and how it sits in a pass."""
+"""One network of the extraction: what it needs, what determines its numbers, and what comes out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -16,50 +15,131 @@ from study.files.store import WorkStore
 from study.images import packs as packing
 from study.images.manifest import ImageSet
 from study.images.packs import fits
-from study.networks import building, roster, unit_lists
-from study.params.whole import Params
+from study.networks import building, unit_lists
+from study.networks.roster import RosterRow
+from study.params.activations import Activations
+from study.params.parts import ImageRoot
+from study.params.units import Units
 from study.workers.jobs import kind_of_workers
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from interpretability.networks.layers import Layer
+    from interpretability.networks.preprocessing import Preprocessing
 
 VERSION = 1  # of the files in the work store
 SUFFIX, KEPT = ".safetensors", ".parquet"
 
-
-Extracted = dict[str, Any]
 State = dict[str, np.ndarray]
 
 
+class LayerFacts(TypedDict):
+    """One layer of a network: its name, type, number among the layers, depth from 0 to 1, and its units."""
+
+    layer: str
+    layer_type: str
+    layer_index: int
+    depth: float
+    width: int
+
+
+class LayerRow(LayerFacts):
+    """A layer of one network, whose units start at `offset` in the network's file."""
+
+    model: str
+    offset: int
+
+
+class LabelRow(TypedDict):
+    """What a planted unit detects."""
+
+    model: str
+    layer: str
+    unit: int
+    label: str
+
+
+class Timing(TypedDict, total=False):
+    """Whether a network was computed now; then the seconds of its pass, and those of its own forward passes."""
+
+    computed: bool
+    seconds: float
+    forward: float
+
+
+class NetworkFacts(TypedDict):
+    """What the stage needs of one network or control. `pieces`: parts in which a batch ran for want of memory."""
+
+    layers: list[LayerRow]
+    labels: list[LabelRow]
+    device: str
+    pieces: int
+    timing: Timing
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractionParams:
+    """What the extremes of units depend on."""
+
+    seed: int
+    images: ImageRoot
+    units: Units
+    activations: Activations
+
+
 @dataclass(frozen=True)
-class Job:
+class Extracted:
+    """Files of a network in the work store (`kept` if it has columns to keep), and what is known of it."""
+
+    layers: list[LayerFacts]
+    n_kept: int
+    pieces: int
+    device: str
+    path: Path
+    kept: Path | None
+    timing: Timing
+
+
+@dataclass(frozen=True)
+class Extraction:
     """One roster row and all that its extraction needs."""
 
-    row: dict[str, Any]
-    params: Params
+    row: RosterRow
+    params: ExtractionParams
     images: Path
     models: Path
     code: Path
     out: Path
-    base_layers: tuple[dict[str, Any], ...] = ()  # of the network that a permuted control starts from
+    base_layers: tuple[LayerRow, ...] = ()  # of the network that a permuted control starts from
     listed: tuple[unit_lists.Unit, ...] = ()  # units whose whole column is kept, besides those of activations.keep
-    packed: tuple[Path, ...] = ()  # files of the pack that this network sees in place of the pictures
+    packed: tuple[Path, ...] = ()  # files of the pack that this network sees in place of the images
+
+    @property
+    def name(self) -> str:
+        return self.row["name"]
 
 
 @dataclass(frozen=True)
 class Seat:
-    """One network of a pass, ready to run; `shared` are the ingredients of its files in the work store."""
+    """One network of a pass, ready to run; `shared` are the ingredients of its files in the work store.
+
+    `owners` names layer and number of each unit; `kept` are the indices of the units whose column is kept.
+    """
 
     name: str
-    model: Any
-    prepare: Any
-    layers: list[Any]
+    model: nn.Module
+    view: Preprocessing
+    layers: list[Layer]
     width: dict[str, int]
     keys: np.ndarray
     owners: list[tuple[str, int]]
     kept: list[int]
-    matrix: Any
+    matrix: Tensor | None
     shared: dict[str, Any]
 
 
-def ingredients(job: Job, images: ImageSet, kind: str) -> dict[str, Any]:
+def ingredients(extraction: Extraction, images: ImageSet, kind: str) -> dict[str, Any]:
     """Everything that determines the extremes of a network on this kind of device, without loading it."""
     import torch
 
@@ -67,40 +147,58 @@ def ingredients(job: Job, images: ImageSet, kind: str) -> dict[str, Any]:
     from interpretability.networks import preprocessing, taps
     from interpretability.networks.layers import UNITS_VERSION
 
-    given, name = job.params.activations, job.row["name"]
+    row, params, settings = extraction.row, extraction.params, extraction.params.activations
     return {
-        "images": images.digest, "weights": job.row["sha256"], "preprocessing": job.row["preprocessing"],
-        "seed": job.params.seed, "model": name, "constructor": job.row["constructor"], "kwargs": job.row["kwargs"],
-        "code": building.code_digest(job.row, job.code), "directions": _directions_digest(job.row),
-        "taps": job.row["taps"], "n_extremes": given.n_extremes, "batch_size": given.batch_size,
-        "precision": given.precision, "pack": given.pack if sees_pack(job) else 0, "units": asdict(job.params.units),
-        "keep": [entry for entry in given.keep if fnmatchcase(name, entry.split("/")[0])],
-        "listed": [list(unit) for unit in job.listed], "device": kind,
-        "packages": {each: version(each) for each in ("torchvision", "timm", "pillow")}, "torch": torch.__version__,
-        "versions": [VERSION, packing.VERSION, UNITS_VERSION, *(each.VERSION for each in (taps, selection, preprocessing))],
-    }  # fmt: skip
+        "images": images.digest,
+        "weights": row["sha256"],
+        "preprocessing": row["preprocessing"],
+        "seed": params.seed,
+        "model": row["name"],
+        "constructor": row["constructor"],
+        "kwargs": row["kwargs"],
+        "code": building.code_digest(row, extraction.code),
+        "directions": _directions_digest(row),
+        "taps": row["taps"],
+        "n_extremes": settings.n_extremes,
+        "batch_size": settings.batch_size,
+        "precision": settings.precision,
+        "pack": settings.pack if sees_pack(extraction) else 0,
+        "units": asdict(params.units),
+        "keep": [entry for entry in settings.keep if fnmatchcase(row["name"], entry.split("/")[0])],
+        "listed": [list(unit) for unit in extraction.listed],
+        "device": kind,
+        "packages": {package: version(package) for package in ("torchvision", "timm", "pillow")},
+        "torch": torch.__version__,
+        "versions": [
+            VERSION,
+            packing.VERSION,
+            UNITS_VERSION,
+            *(module.VERSION for module in (taps, selection, preprocessing)),
+        ],
+    }
 
 
-def sees_pack(job: Job) -> bool:
-    """Whether a network sees the pack of the study in place of its pictures."""
+def sees_pack(extraction: Extraction) -> bool:
+    """Whether a network sees the pack of the study in place of its images."""
     from interpretability.networks.preprocessing import Preprocessing
 
-    return fits(Preprocessing.parse(job.row["preprocessing"], job.row["name"]), job.params.activations.pack)
+    view = Preprocessing.parse(extraction.row["preprocessing"], extraction.name)
+    return fits(view, extraction.params.activations.pack)
 
 
-def _directions_digest(row: Mapping[str, Any]) -> str:
+def _directions_digest(row: RosterRow) -> str:
     if not row["directions"]:
         return ""
-    layer, path = roster.parse_directions(row["directions"])
+    layer, path = building.parse_directions(row["directions"])
     return f"{layer} {sha256_file(path)}"
 
 
-def stored(job: Job, images: ImageSet, store: WorkStore) -> bool:
+def is_stored(extraction: Extraction, images: ImageSet, store: WorkStore) -> bool:
     """Whether the extremes of a network lie in the store; their bytes are not looked at."""
-    return store.path("extremes", ingredients(job, images, kind_of_workers()), SUFFIX).is_file()
+    return store.path("extremes", ingredients(extraction, images, kind_of_workers()), SUFFIX).is_file()
 
 
-def summarised(state: State, keys: np.ndarray, k: int, n: int) -> State:
+def extremes_and_moments(state: State, keys: np.ndarray, k: int, n: int) -> State:
     """Extremes and statistics of all units from their state over all n images."""
     from interpretability.extremes import selection
     from interpretability.extremes.moments import Moments
@@ -110,7 +208,11 @@ def summarised(state: State, keys: np.ndarray, k: int, n: int) -> State:
     ranked = selection.ranked(state["top"], state["bottom"], keys, k)
     mean, variance = moments.mean_variance()
     content = {
-        **vars(ranked), "min": ranked.bottom_values[:, 0], "max": ranked.top_values[:, 0],
-        "mean": mean, "variance": variance, "nonpositive": moments.nonpositive / n,
-    }  # fmt: skip
+        **vars(ranked),
+        "min": ranked.bottom_values[:, 0],
+        "max": ranked.top_values[:, 0],
+        "mean": mean,
+        "variance": variance,
+        "nonpositive": moments.nonpositive / n,
+    }
     return {name: np.ascontiguousarray(value) for name, value in content.items()}

@@ -1,7 +1,7 @@
-"""One pass of several networks over the images: every picture is decoded once for all of them.
+"""One pass of several networks over the images: every image is decoded once for all of them.
 
-`grouping` says who sits together. That
-never changes a result: each network has its own state, its own files in the work store, and its own failure.
+`grouping` says who sits together. That never changes a result: each network has its own state, its own files in the work
+store, and its own failure.
 
 A network's extremes are one file of the work store, found by a fingerprint of everything that determines them without
 loading the network. While a pass runs, the state of each network is saved every few minutes; since the selection has one
@@ -16,196 +16,214 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from study.errors import StudyError
-from study.extraction.job import KEPT, SUFFIX, Extracted, Job, Seat, ingredients, sees_pack
+from study.extraction.job import KEPT, SUFFIX, Extracted, Extraction, Seat, ingredients, sees_pack
 from study.extraction.running import Running, finish, forget
 from study.files.store import WorkStore
 from study.images.ahead import decoders
-from study.images.feed import Feed, Pictures
+from study.images.feed import Feed, ImageRows
 from study.images.manifest import ImageSet, open_images
-from study.images.packs import Pack, pack_here
+from study.images.packs import Pack, pack_files_here
 from study.log import Progress, logger
-from study.networks import building, roster, unit_lists
+from study.networks import building, unit_lists
 from study.networks.building import load_network
+from study.networks.roster import RosterRow
+from study.params.units import Units
 from study.workers.device import Failure, device, exact, guarded
 from study.workers.placement import device_kind
 
-log = logger("activations")
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
+    from interpretability.networks.layers import Layer
+
+log = logger("activations")
 
 _SAVE_EVERY = 300.0  # seconds between saved states: a kill costs at most these of a pass
 
 
-def extract(jobs: Sequence[Job]) -> list[Extracted | Failure]:
+def extract(extractions: Sequence[Extraction]) -> list[Extracted | Failure]:
     """Store files and facts of every network of a pass, or why there are none; what the store holds is not computed.
 
-    All see the same source: the pictures, or their pack. Files of networks that run stay locked meanwhile, so that two
+    All see the same source: the images, or their pack. Files of networks that run stay locked meanwhile, so that two
     processes on one store do no work twice.
     """
-    params = jobs[0].params
-    images = open_images(jobs[0].images, params.images.root, quick=True)
+    images = open_images(extractions[0].images, extractions[0].params.images.root, quick=True)
     store = WorkStore.open()
-    asked = partial(ingredients, images=images, kind=device_kind(device()))
-    named = {place: guarded(asked, job) for place, job in enumerate(jobs)}
-    found: dict[int, Any] = {place: each for place, each in named.items() if isinstance(each, Failure)}
-    named = {place: each for place, each in named.items() if place not in found}
-    found |= {place: each for place in named if (each := _lookup(store, named[place]))}
-    missing = {place: named[place] for place in named if place not in found}
-    if missing:
-        with store.locked("extremes", missing.values(), SUFFIX):
-            ended = {place: each for place in missing if (each := _lookup(store, missing[place]))}
-            for place in ended:
-                forget(store, missing[place])  # in case whoever ended it was killed before that
-            missing = {place: each for place, each in missing.items() if place not in ended}
-            found |= ended
-            if missing:
-                found |= _run({place: jobs[place] for place in missing}, missing, _source(jobs[0], images), store)
-    return [found[place] for place in range(len(jobs))]
+    ask = partial(ingredients, images=images, kind=device_kind(device()))
+    results: dict[int, Extracted | Failure] = {}
+    keys: dict[int, dict[str, Any]] = {}  # ingredients of the networks that have no result yet
+    for index, extraction in enumerate(extractions):
+        key = guarded(ask, extraction)
+        known = key if isinstance(key, Failure) else _find(store, key)
+        if known is not None:
+            results[index] = known
+        elif not isinstance(key, Failure):
+            keys[index] = key
+    if keys:
+        with store.locked("extremes", keys.values(), SUFFIX):
+            ended = {index: known for index, key in keys.items() if (known := _find(store, key))}
+            for index in ended:
+                forget(store, keys.pop(index))  # in case whoever ended it was killed before that
+            results |= ended
+            if keys:
+                source = _source(extractions[0], images)
+                results |= _Pass({index: extractions[index] for index in keys}, source, store).run(keys)
+    return [results[index] for index in range(len(extractions))]
 
 
-def _source(job: Job, images: ImageSet) -> Pictures:
-    """What a network sees: its pictures, or their pack (which is not at hand where a damaged file had seemed whole)."""
-    if guarded(sees_pack, job) is not True:
+def _source(extraction: Extraction, images: ImageSet) -> ImageRows:
+    """What a network sees: its images, or their pack (which is not at hand where a damaged file had seemed whole)."""
+    if guarded(sees_pack, extraction) is not True:
         return images
-    return Pack(images, job.packed or pack_here(images, job.params.activations.pack))
+    return Pack(images, extraction.packed or pack_files_here(images, extraction.params.activations.pack))
 
 
-def _lookup(store: WorkStore, shared: Mapping[str, Any]) -> Extracted | None:
+def _find(store: WorkStore, key: Mapping[str, Any]) -> Extracted | None:
     """What the store holds of a network, if it is whole."""
-    path = store.find("extremes", shared, SUFFIX)
+    path = store.find("extremes", key, SUFFIX)
     if path is None:
         return None
     from safetensors import safe_open
 
     with safe_open(path, "numpy") as file:
         facts = json.loads(file.metadata()["facts"])
-    kept = store.find("kept", shared, KEPT) if facts["n_kept"] else None
+    kept = store.find("kept", key, KEPT) if facts["n_kept"] else None
     if facts["n_kept"] and kept is None:
         return None
-    return {**facts, "path": path, "kept": kept, "computed": False}
+    return Extracted(**facts, path=path, kept=kept, timing={"computed": False})
 
 
-def _run(
-    jobs: Mapping[int, Job], named: Mapping[int, dict[str, Any]], images: Pictures, store: WorkStore
-) -> dict[int, Extracted | Failure]:
+class _Pass:
     """One pass of the networks that the store lacks. A network that fails leaves, and the others go on."""
-    batch_size, n = next(iter(jobs.values())).params.activations.batch_size, len(images)
-    found: dict[int, Extracted | Failure] = {}
-    running: dict[int, Running] = {}
-    try:
-        for place, job in jobs.items():
-            begun = guarded(partial(_begin, images=images, shared=named[place], store=store), job)
-            if isinstance(begun, Failure):
-                found[place] = begun
-            else:
-                running[place] = begun
-            del begun  # nothing but `running` holds a network, so that one that leaves gives its memory back
-        if device().startswith("cuda"):
-            exact(device())  # code of a network may have set other arithmetic while it was loaded
-        if len(running) > 1:
-            log.info("%s share each picture, %d units", ", ".join(each.seat.name for each in running.values()),
-                     sum(len(each.seat.keys) for each in running.values()))  # fmt: skip
-        start = min((each.seen for each in running.values()), default=n)
-        feed = Feed(images, [each.seat.prepare for each in running.values()], batch_size, device(), start=start,
-                    threads=decoders(device()))  # fmt: skip
-        names = ", ".join(each.seat.name for each in running.values())
+
+    def __init__(self, extractions: Mapping[int, Extraction], images: ImageRows, store: WorkStore) -> None:
+        self._extractions, self._images, self._store = extractions, images, store
+        self._batch_size = next(iter(extractions.values())).params.activations.batch_size
+        self._running: dict[int, Running] = {}
+        self._results: dict[int, Extracted | Failure] = {}
+
+    def run(self, keys: Mapping[int, dict[str, Any]]) -> dict[int, Extracted | Failure]:
+        """Results by index; `keys` are the ingredients of each network."""
+        try:
+            for index, extraction in self._extractions.items():
+                begun = guarded(partial(self._begin, key=keys[index]), extraction)
+                if isinstance(begun, Failure):
+                    self._results[index] = begun
+                else:
+                    self._running[index] = begun
+                del begun  # nothing but `_running` holds a network, so that one that leaves gives its memory back
+            if device().startswith("cuda"):
+                exact(device())  # code of a network may have set other arithmetic while it was loaded
+            seconds = self._over_images()
+            for index in list(self._running):
+                end = partial(finish, self._running[index], store=self._store, seconds=seconds)
+                self._results[index] = guarded(end, self._extractions[index])
+                self._running.pop(index).close()
+        finally:
+            for running in self._running.values():
+                running.close()
+        return self._results
+
+    def _begin(self, extraction: Extraction, key: dict[str, Any]) -> Running:
+        """A network ready to take in images, where an earlier run left it."""
+        return Running(_seat(extraction, self._images, key), self._images, self._store, self._batch_size)
+
+    def _over_images(self) -> float:
+        """Show all images to the networks; returns the seconds that it took."""
+        n, names = len(self._images), ", ".join(running.seat.name for running in self._running.values())
+        if len(self._running) > 1:
+            n_units = sum(len(running.seat.keys) for running in self._running.values())
+            log.info("%s share each picture, %d units", names, n_units)
+        start = min((running.seen for running in self._running.values()), default=n)
+        views = [running.seat.view for running in self._running.values()]
+        feed = Feed(self._images, views, self._batch_size, device(), start=start, threads=decoders(device()))
         progress = Progress(log, n, f"{names}: images", found=start, every=20)
         began = saved = time.monotonic()
         for rows, batches in feed:
             prepared = {view: view.normalised(batch) for view, batch in batches.items()}
-            for place in list(running):
-                if running[place].seen > rows[0]:
+            for index in list(self._running):
+                if self._running[index].seen > rows[0]:
                     continue  # this network goes on further behind
-                result = guarded(partial(running[place].step, rows), prepared[running[place].seat.prepare])
-                if isinstance(result, Failure):
-                    found[place] = result
-                    _leave(running, place, feed)
-            progress.step(len(rows), note=_shares(running.values(), feed, time.monotonic() - began))
-            if not running:
+                step = guarded(partial(self._running[index].step, rows), prepared[self._running[index].seat.view])
+                self._leave_if_failed(index, step, feed)
+            progress.step(len(rows), note=_shares(self._running.values(), feed, time.monotonic() - began))
+            if not self._running:
                 break
             if time.monotonic() - saved > _SAVE_EVERY:
-                for place in list(running):
-                    result = guarded(Running.save, running[place])  # a device may tell only now of a bad value
-                    if isinstance(result, Failure):
-                        found[place] = result
-                        _leave(running, place, feed)
+                for index in list(self._running):  # a device may tell only now of a bad value
+                    self._leave_if_failed(index, guarded(Running.save, self._running[index]), feed)
                 saved = time.monotonic()
-        spent = time.monotonic() - began
-        for place in list(running):
-            found[place] = guarded(partial(finish, running[place], store=store, seconds=spent), jobs[place])
-            running.pop(place).close()
-    finally:
-        for each in running.values():
-            each.close()
-    return found
+        return time.monotonic() - began
 
-
-def _leave(running: dict[int, Running], place: int, feed: Feed) -> None:
-    """Take a network out of the pass, and give back the memory of its device."""
-    view = running.pop(place).close()
-    gc.collect()  # some networks hold themselves
-    if all(other.seat.prepare != view for other in running.values()):
-        feed.drop(view)
+    def _leave_if_failed(self, index: int, result: Failure | None, feed: Feed) -> None:
+        """Take a network that failed out of the pass, and give back the memory of its device."""
+        if result is None:
+            return
+        self._results[index] = result
+        view = self._running.pop(index).close()
+        gc.collect()  # some networks hold themselves
+        if all(other.seat.view != view for other in self._running.values()):
+            feed.drop(view)
 
 
 def _shares(running: Iterable[Running], feed: Feed, passed: float) -> str:
     """Where the time of a pass went, in percent."""
-    forward, select = (sum(each.clock[name] for each in running) for name in ("forward", "select"))
+    forward, select = (sum(network.clock[name] for network in running) for name in ("forward", "select"))
     parts = {"pictures": feed.waited, "forward": forward, "selection": select}
     return ", ".join(f"{100 * seconds / max(passed, 1e-9):.0f}% {name}" for name, seconds in parts.items())
 
 
-def _begin(job: Job, images: Pictures, shared: dict[str, Any], store: WorkStore) -> Running:
-    """A network ready to take in pictures, where an earlier run left it."""
-    return Running(_seat(job, images, shared), images, store, job.params.activations.batch_size)
-
-
-def _seat(job: Job, images: Pictures, shared: dict[str, Any]) -> Seat:
-    """Load a network and find its units."""
+def _seat(extraction: Extraction, images: ImageRows, key: dict[str, Any]) -> Seat:
+    """A network that is loaded, and its units."""
     import torch
 
-    from interpretability.networks import capture, taps
+    from interpretability.networks import capture
     from interpretability.networks.layers import find_layers
+    from interpretability.networks.taps import find_taps
     from interpretability.randomness import unit_keys
 
-    given, rules, name = job.params.activations, job.params.units, job.row["name"]
-    network = load_network(job.row, job.models, job.code, job.params.seed)
-    if job.row["weights"] in ("hub", "none") and network.digest != job.row["sha256"]:
+    row, params, name = extraction.row, extraction.params, extraction.name
+    network = load_network(row, extraction.models, extraction.code, params.seed)
+    if row["weights"] in ("hub", "none") and network.digest != row["sha256"]:
         raise StudyError(
-            f"{name}: its weights are not those that the stage `models` saw ({job.row['weights']}); run "
+            f"{name}: its weights are not those that the stage `models` saw ({row['weights']}); run "
             "`dvc repro --force models` to take them as they are now"
         )
-    model, prepare = network.model.to(device()), network.preprocessing
-    first = prepare.batch([images.pixels(row) for row in range(min(4, len(images)))], device())
-    found = taps.find_taps([path for path, _ in model.named_modules()], job.row["taps"])
-    layers = find_layers(model, first[:3], taps=found, **asdict(rules))
+    model, view = network.model.to(device()), network.preprocessing
+    first = view.batch([images.pixels(index) for index in range(min(4, len(images)))], device())
+    taps = find_taps([path for path, _ in model.named_modules()], row["taps"])
+    layers = find_layers(model, first[:3], taps=taps, **asdict(params.units))
     capture.check_independence(model, layers, first)
-    layers, directions = _directed(job.row, model, first, layers, rules)
+    layers, directions = _directed(row, model, first, layers, params.units)
     width = {layer.name: layer.width if directions is None else directions.shape[1] for layer in layers}
-    keys = np.concatenate([unit_keys(job.params.seed, name, layer, np.arange(n)) for layer, n in width.items()])
+    keys = np.concatenate([unit_keys(params.seed, name, layer, np.arange(n)) for layer, n in width.items()])
     owners = [(layer, unit) for layer, n in width.items() for unit in range(n)]
-    kept = unit_lists.places(name, owners, given.keep, job.listed)
+    kept = unit_lists.indices_of(name, owners, params.activations.keep, extraction.listed)
     matrix = None if directions is None else torch.from_numpy(directions).to(device())
-    return Seat(name, model, prepare, layers, width, keys, owners, kept, matrix, shared)
+    return Seat(name, model, view, layers, width, keys, owners, kept, matrix, key)
 
 
-def _directed(row: dict[str, Any], model: Any, batch: Any, layers: list[Any], rules: Any) -> tuple[list[Any], Any]:
+def _directed(
+    row: RosterRow, model: nn.Module, batch: Tensor, layers: list[Layer], rules: Units
+) -> tuple[list[Layer], NDArray[np.float32] | None]:
     """The layer and matrix of a row with `directions`: units are then linear combinations of the layer's units."""
     if not row["directions"]:
         return layers, None
     from interpretability.networks.layers import find_layers
     from interpretability.networks.taps import find_taps
 
-    name, path = roster.parse_directions(row["directions"])
+    name, path = building.parse_directions(row["directions"])
     taps = find_taps([path for path, _ in model.named_modules()], row["taps"])
     everything = find_layers(model, batch[:3], taps=taps, **{**asdict(rules), "drop_first_last": False})
     chosen = [layer for layer in everything if layer.name == name]
     if not chosen:
         raise StudyError(
-            f"directions name layer {name!r}, which is none of {', '.join(each.name for each in everything)}"
+            f"directions name layer {name!r}, which is none of {', '.join(layer.name for layer in everything)}"
         )
     return chosen, building.load_directions(path, name, chosen[0].width)

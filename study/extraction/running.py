@@ -7,22 +7,39 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from study.errors import StudyError
-from study.extraction.job import KEPT, SUFFIX, Extracted, Job, Seat, State, summarised
+from study.extraction.job import (
+    KEPT,
+    SUFFIX,
+    Extracted,
+    Extraction,
+    LayerFacts,
+    Seat,
+    State,
+    Timing,
+    extremes_and_moments,
+)
 from study.files.store import WorkStore
 from study.files.tables import write_parquet
-from study.images.feed import Pictures
+from study.images.feed import ImageRows
 from study.log import logger
 from study.workers.device import device
 from study.workers.placement import device_kind
 
-log = logger("activations")
+if TYPE_CHECKING:
+    from torch import Tensor
 
+    from interpretability.extremes.moments import Moments
+    from interpretability.extremes.on_gpu import DeviceExtremes, DeviceMoments
+    from interpretability.extremes.selection import Extremes, NotFinite
+    from interpretability.networks.preprocessing import Preprocessing
+
+log = logger("activations")
 
 _SLOTS = (0, 1)  # states are saved in turn, so that a kill while one is written leaves the other
 
@@ -59,7 +76,7 @@ class Clock:
 class Running:
     """One network in a pass: its capture and what it has selected so far. `close` takes its hooks away."""
 
-    def __init__(self, seat: Seat, images: Pictures, store: WorkStore, batch_size: int) -> None:
+    def __init__(self, seat: Seat, images: ImageRows, store: WorkStore, batch_size: int) -> None:
         import torch
 
         from interpretability.extremes import moments, on_gpu, selection
@@ -72,8 +89,8 @@ class Running:
         sides = {"state": (state["top"], state["bottom"]), "n_images": self.seen} if state else {}
         k, there = seat.shared["n_extremes"], device()
         self._on_device = there != "cpu"
-        self.extremes: Any
-        self.moments: Any
+        self.extremes: Extremes | DeviceExtremes
+        self.moments: Moments | DeviceMoments
         if self._on_device:
             self.extremes = on_gpu.DeviceExtremes(seat.keys, k, there, **sides)
             self.moments = on_gpu.DeviceMoments(len(seat.keys), there)
@@ -91,44 +108,44 @@ class Running:
             self.pieces = int(state["pieces"][0])
             log.info("%s: %d of %d images found in the store", seat.name, self.seen, len(images))
         self._capture = capture.Capture(
-            seat.model, seat.layers, batch_size, torch.device(there),
-            precision=seat.shared["precision"], pieces=self.pieces,
-        )  # fmt: skip
+            seat.model,
+            seat.layers,
+            batch_size,
+            torch.device(there),
+            precision=seat.shared["precision"],
+            pieces=self.pieces,
+        )
         self._capture.__enter__()
 
-    def close(self) -> Any:
+    def close(self) -> Preprocessing:
         """Take the hooks away; returns the view of the network."""
         self._capture.__exit__(None, None, None)
-        return self.seat.prepare
+        return self.seat.view
 
-    def step(self, rows: np.ndarray, batch: Any) -> None:
+    def step(self, rows: np.ndarray, batch: Tensor) -> None:
         """Take in a prepared batch whose first images are the given rows."""
         from interpretability.extremes import selection
 
         seat = self.seat
         with self.clock("forward"):
-            values = self._capture(batch)[: len(rows)]
-            values = values if seat.matrix is None else values @ seat.matrix
+            outputs = self._capture(batch)[: len(rows)]
+            outputs = outputs if seat.matrix is None else outputs @ seat.matrix
         if self._capture.pieces > self.pieces:
             self.pieces = self._capture.pieces
             log.warning("%s: the device ran out of memory; a batch now runs in %d parts", seat.name, self.pieces)
         with self.clock("select"):
             try:
-                if self._on_device:
-                    self.extremes.update(values, rows)
-                    self.moments.update(values)
-                    if seat.kept:  # else the device is not waited for
-                        self.columns[:, rows] = values[:, self._kept].T.cpu().numpy()
-                else:
-                    host = values.numpy()
-                    self.extremes.update(host, rows)
-                    self.moments.update(host)
-                    self.columns[:, rows] = host[:, seat.kept].T
+                values: Any = outputs if self._on_device else outputs.numpy()  # as selections there and here take them
+                self.extremes.update(values, rows)
+                self.moments.update(values)
+                if seat.kept:  # else a device is not waited for
+                    self.columns[:, rows] = outputs[:, self._kept].T.cpu().numpy()
             except selection.NotFinite as error:
-                raise self._told(error) from None
+                raise self._named(error) from None
         self.seen = int(rows[-1]) + 1
 
-    def _told(self, error: Any) -> StudyError:
+    def _named(self, error: NotFinite) -> StudyError:
+        """The error with layer and image by name."""
         layer, unit = self.seat.owners[error.unit]
         image = self._images.path(error.image)
         hint = "; float16 holds no value above 65504, try bfloat16 or float32 in activations.precision"
@@ -144,12 +161,16 @@ class Running:
         try:
             top, bottom = self.extremes.keys()
         except selection.NotFinite as error:  # a device tells late
-            raise self._told(error) from None
+            raise self._named(error) from None
         return {
-            "seen": np.array([self.seen]), "pieces": np.array([self.pieces]), "top": top, "bottom": bottom,
-            "bins": self.moments.bins, "nonpositive": self.moments.nonpositive,
+            "seen": np.array([self.seen]),
+            "pieces": np.array([self.pieces]),
+            "top": top,
+            "bottom": bottom,
+            "bins": self.moments.bins,
+            "nonpositive": self.moments.nonpositive,
             "columns": np.ascontiguousarray(self.columns[:, : self.seen]),
-        }  # fmt: skip
+        }
 
     def _saved(self) -> State | None:
         """The furthest of the saved states that are whole; the next one is written in place of the other."""
@@ -179,29 +200,32 @@ def forget(store: WorkStore, shared: Mapping[str, Any]) -> None:
         store.remove("states", {**shared, "slot": slot}, SUFFIX)
 
 
-def finish(running: Running, job: Job, store: WorkStore, seconds: float) -> Extracted:
-    """Write the files of a network from its state over all images."""
+def finish(running: Running, extraction: Extraction, store: WorkStore, seconds: float) -> Extracted:
+    """The files of a network, written from its state over all images."""
     from safetensors.numpy import save_file
 
     seat, state = running.seat, running.state()
     kept = None
     if seat.kept:
-        rows = [seat.owners[place] for place in seat.kept]
-        table = pd.DataFrame(
-            {"layer": [r[0] for r in rows], "unit": [r[1] for r in rows], "values": list(state["columns"])}
-        )
+        layers, units = zip(*(seat.owners[index] for index in seat.kept), strict=True)
+        table = pd.DataFrame({"layer": layers, "unit": units, "values": list(state["columns"])})
         kept = store.write("kept", seat.shared, KEPT, partial(write_parquet, frame=table))
-    described = [
-        {"layer": layer.name, "layer_type": layer.layer_type, "layer_index": layer.layer_index, "depth": layer.depth,
-         "width": seat.width[layer.name]}
+    described: list[LayerFacts] = [
+        {
+            "layer": layer.name,
+            "layer_type": layer.layer_type,
+            "layer_index": layer.layer_index,
+            "depth": layer.depth,
+            "width": seat.width[layer.name],
+        }
         for layer in seat.layers
-    ]  # fmt: skip
+    ]
     facts = {"layers": described, "n_kept": len(seat.kept), "pieces": running.pieces, "device": device_kind(device())}
-    content = summarised(state, seat.keys, job.params.activations.n_extremes, running.seen)
+    content = extremes_and_moments(state, seat.keys, extraction.params.activations.n_extremes, running.seen)
     # one entry of metadata: the library writes several in any order
     path = store.write(
         "extremes", seat.shared, SUFFIX, partial(save_file, content, metadata={"facts": json.dumps(facts)})
     )
     forget(store, seat.shared)
-    timing = {"computed": True, "seconds": seconds, "forward": running.clock["forward"]}
-    return {**facts, "path": path, "kept": kept, **timing}
+    timing: Timing = {"computed": True, "seconds": seconds, "forward": running.clock["forward"]}
+    return Extracted(**facts, path=path, kept=kept, timing=timing)

@@ -12,9 +12,24 @@ from interpretability.files import sha256_file
 from study.files.tables import read_json
 
 PACKAGES = (
-    "dreamsim", "dvc", "lpips", "matplotlib", "numba", "numpy", "pandas", "pillow", "piq", "pyarrow", "safetensors",
-    "scikit-posthocs", "scipy", "statsmodels", "timm", "torch", "torchvision",
-)  # fmt: skip
+    "dreamsim",
+    "dvc",
+    "lpips",
+    "matplotlib",
+    "numba",
+    "numpy",
+    "pandas",
+    "pillow",
+    "piq",
+    "pyarrow",
+    "safetensors",
+    "scikit-posthocs",
+    "scipy",
+    "statsmodels",
+    "timm",
+    "torch",
+    "torchvision",
+)
 
 
 def describe(

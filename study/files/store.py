@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from interpretability.files import atomic_path, sha256_file
+from study.environment import Environment
 from study.files.tables import write_json
 from study.log import logger
 
 log = logger("store")
-
 
 Ingredients = Mapping[str, Any]
 
@@ -46,7 +46,7 @@ class WorkStore:
     @classmethod
     def open(cls) -> WorkStore:
         """The store named by MIS_STORE, else data/store."""
-        return cls(Path(os.environ.get("MIS_STORE") or "data/store").resolve())
+        return cls(Environment.read().store.resolve())
 
     def path(self, phase: str, ingredients: Ingredients, suffix: str) -> Path:
         name = fingerprint(ingredients)
@@ -69,9 +69,9 @@ class WorkStore:
         Two processes that want the same file wait for each other, so the work is done once. The file appears whole
         or not at all.
         """
-        found = self.find(phase, ingredients, suffix)
-        if found is not None:
-            return found
+        stored = self.find(phase, ingredients, suffix)
+        if stored is not None:
+            return stored
         with self.locked(phase, [ingredients], suffix):
             return self.find(phase, ingredients, suffix) or self.write(phase, ingredients, suffix, make)
 
@@ -89,8 +89,8 @@ class WorkStore:
         """Forget a file that nothing needs any more."""
         path = self.path(phase, ingredients, suffix)
         _clear(path)
-        for each in (path.with_name(path.name + ".json"), path):
-            each.unlink(missing_ok=True)
+        for file in (path.with_name(path.name + ".json"), path):
+            file.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def locked(self, phase: str, wanted: Iterable[Ingredients], suffix: str) -> Iterator[None]:
@@ -98,7 +98,7 @@ class WorkStore:
         of the same never wait for each other in a circle.
         """
         with contextlib.ExitStack() as stack:
-            for path in sorted({self.path(phase, each, suffix) for each in wanted}):
+            for path in sorted({self.path(phase, ingredients, suffix) for ingredients in wanted}):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 file = stack.enter_context(open(path.with_name(path.name + ".lock"), "w"))
                 try:

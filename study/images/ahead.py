@@ -9,11 +9,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from study.errors import StudyError
+from study.environment import Environment
 from study.images.manifest import ImageSet
 from study.workers.placement import workers_here
 
-_AHEAD_PICTURES = 8  # for each thread
+_AHEAD = 8  # images for each thread
 
 
 def decoders(device: str) -> int:
@@ -21,21 +21,19 @@ def decoders(device: str) -> int:
 
     The default shares the cores among the workers of GPUs; on a CPU every core has a worker, which decodes for itself (0).
     """
-    text = os.environ.get("MIS_DECODERS", "")
-    if text and not text.isdecimal():
-        raise StudyError(f"MIS_DECODERS is {text!r}, it must be a whole number; 0 decodes without threads of its own")
-    if text:
-        return int(text)
+    threads = Environment.read().decoders
+    if threads is not None:
+        return threads
     return 0 if device.startswith("cpu") else max(1, len(os.sched_getaffinity(0)) // workers_here())
 
 
 class Ahead:
-    """Pictures by row, those that were announced decoded by threads before they are asked for."""
+    """Images by row, those that were announced decoded by threads before they are asked for."""
 
     def __init__(self, images: ImageSet, threads: int = 0) -> None:
         self.images = images
         self._pool = ThreadPoolExecutor(threads, "decode") if threads else None
-        self._room = _AHEAD_PICTURES * threads
+        self._room = _AHEAD * threads
         self._announced: deque[int] = deque()
         self._decoded: dict[int, Future[NDArray[np.uint8]]] = {}
 

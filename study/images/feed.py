@@ -7,18 +7,20 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from interpretability.networks.preprocessing import Preprocessing
+
 _AHEAD = 3  # batches under way beside the one in use
 
 
-class Pictures(Protocol):
-    """Pictures by row: an `ImageSet`, or a pack of it."""
+class ImageRows(Protocol):
+    """Images by row: an `ImageSet`, or a pack of it."""
 
     def __len__(self) -> int: ...
 
@@ -30,29 +32,36 @@ class Pictures(Protocol):
 @dataclass
 class _Batch:
     rows: NDArray[np.int32]
-    stacked: dict[Any, Tensor]
+    stacked: dict[Preprocessing, Tensor]
     pending: list[Future[None]]
 
 
 class Feed:
-    """Batches of pictures in the order of the manifest; a short last batch is filled up with its last picture.
+    """Batches of images in the order of the manifest; a short last batch is filled up with its last image.
 
-    Iterating gives (rows, {view: uint8 tensor (batch_size, 3, crop, crop)}), the tensors on the device, channels last. A
-    view is a `Preprocessing`; `drop` leaves out one that nobody wants any more. `waited` counts the seconds in which the
-    caller had to wait for pictures, `decoded` the pictures.
+    Iterating gives (rows, {view: uint8 tensor (batch_size, 3, crop, crop)}), the tensors on the device, channels last;
+    `drop` leaves out a view that nobody wants any more. `waited` counts the seconds in which the caller had to wait for
+    images, `decoded` the images.
     """
 
     def __init__(
-        self, images: Pictures, views: Iterable[Any], batch_size: int, device: str, *, start: int = 0, threads: int = 0
+        self,
+        images: ImageRows,
+        views: Iterable[Preprocessing],
+        batch_size: int,
+        device: str,
+        *,
+        start: int = 0,
+        threads: int = 0,
     ) -> None:
         self._images, self._views = images, list(dict.fromkeys(views))
         self._batch_size, self._device, self._start, self._threads = batch_size, device, start, threads
         self.waited, self.decoded = 0.0, 0
 
-    def drop(self, view: Any) -> None:
+    def drop(self, view: Preprocessing) -> None:
         self._views.remove(view)
 
-    def __iter__(self) -> Iterator[tuple[NDArray[np.int32], dict[Any, Tensor]]]:
+    def __iter__(self) -> Iterator[tuple[NDArray[np.int32], dict[Preprocessing, Tensor]]]:
         pool = ThreadPoolExecutor(self._threads, "decode") if self._threads else None
         waiting: deque[_Batch] = deque()
         starts = iter(range(self._start, len(self._images), self._batch_size))
@@ -63,8 +72,8 @@ class Feed:
                 if not waiting:
                     return
                 batch, began = waiting.popleft(), perf_counter()
-                for each in batch.pending:
-                    each.result()
+                for decoded in batch.pending:
+                    decoded.result()
                 ready = {view: self._finish(stacked, len(batch.rows)) for view, stacked in batch.stacked.items()}
                 self.waited += perf_counter() - began
                 self.decoded += len(batch.rows)
@@ -77,23 +86,25 @@ class Feed:
         rows = np.arange(start, min(start + self._batch_size, len(self._images)), dtype=np.int32)
         pinned = self._device.startswith("cuda")  # so that bytes travel while the device computes
         shape = {view: (self._batch_size, 3, view.crop, view.crop) for view in self._views}
-        # channels last, as pictures are: rows of bytes are copied as they lie, the device turns them while it normalises
-        kind: Any = {"dtype": torch.uint8, "pin_memory": pinned, "memory_format": torch.channels_last}
-        stacked = {view: torch.empty(shape[view], **kind) for view in self._views}
+        # channels last, as images are: rows of bytes are copied as they lie, the device turns them while it normalises
+        stacked = {
+            view: torch.empty(shape[view], dtype=torch.uint8, pin_memory=pinned, memory_format=torch.channels_last)
+            for view in self._views
+        }
         batch = _Batch(rows, stacked, [])
         if pool:
-            batch.pending = [pool.submit(self._fill, batch, place) for place in range(len(rows))]
+            batch.pending = [pool.submit(self._fill, batch, index) for index in range(len(rows))]
         else:
             began = perf_counter()
-            for place in range(len(rows)):
-                self._fill(batch, place)
+            for index in range(len(rows)):
+                self._fill(batch, index)
             self.waited += perf_counter() - began
         return batch
 
-    def _fill(self, batch: _Batch, place: int) -> None:
-        pixels = self._images.pixels(int(batch.rows[place]))
+    def _fill(self, batch: _Batch, index: int) -> None:
+        pixels = self._images.pixels(int(batch.rows[index]))
         for view, stacked in batch.stacked.items():
-            stacked[place] = view.fit(pixels)
+            stacked[index] = view.fit(pixels)
 
     def _finish(self, stacked: Tensor, count: int) -> Tensor:
         stacked[count:] = stacked[count - 1]

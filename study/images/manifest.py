@@ -20,12 +20,12 @@ from study.errors import ChangedInput
 from study.files.tables import read_json, read_parquet
 from study.images.sources import Member, Source, open_source, shards
 
-MEMBERS = "members.parquet"  # where in a tar file or data set each picture lies
+MEMBERS = "members.parquet"  # where in a tar file or data set each image lies
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Pictures of a finished `images` stage, by manifest row.
+    """Images of a finished `images` stage, by manifest row.
 
     quick: decode with torch's help, for stages that use torch anyway; the pixels are the same.
     """
@@ -40,7 +40,7 @@ class ImageSet:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of all picture digests in order: changes when any picture, or their order, does."""
+        """Digest of all image digests in order: changes when any image, or their order, does."""
         return hashlib.sha256("".join(self.manifest["digest"]).encode()).hexdigest()
 
     @cached_property
@@ -56,16 +56,17 @@ class ImageSet:
 
     @cached_property
     def source(self) -> Source:
-        """Where the encoded pictures lie."""
-        found = read_json(self.folder / "summary.json")
-        return open_source(found["source"], self.root, found.get("reader", ""), found.get("split", ""))
+        """Where the encoded images lie."""
+        summary = read_json(self.folder / "summary.json")
+        return open_source(summary["source"], self.root, summary.get("reader", ""), summary.get("split", ""))
 
     @cached_property
     def _columns(self) -> dict[str, list[Any]]:
         """Fields of the members and the digests of their contents, by row."""
         path = self.folder / MEMBERS
         places = read_parquet(path, ["shard", "place", "size"]).to_dict("list") if path.is_file() else {}
-        return {"path": self.manifest["path"].tolist(), **places, "digest": self.manifest["digest"].tolist()}
+        fields = {str(name): values for name, values in places.items()}
+        return {"path": self.manifest["path"].tolist(), **fields, "digest": self.manifest["digest"].tolist()}
 
     def _member(self, row: int) -> Member:
         return Member(**{name: values[row] for name, values in self._columns.items() if name != "digest"})
@@ -74,11 +75,11 @@ class ImageSet:
         return int(read_json(self.folder / "summary.json")["n"])
 
     def path(self, row: int) -> str:
-        """Name of a picture in the manifest."""
+        """Name of an image in the manifest."""
         return str(self._columns["path"][row])
 
     def pixels(self, row: int) -> NDArray[np.uint8]:
-        """RGB pixels (height, width, 3) of one picture.
+        """RGB pixels (height, width, 3) of one image.
 
         Raises StudyError if a file is not the one that the manifest describes.
         """
@@ -88,8 +89,9 @@ class ImageSet:
         try:
             content = self.source.read(member)
         except (FileNotFoundError, IndexError):
-            raise ChangedInput(f"{member.path} is gone from {_PLACES[self.source.kind]} since the manifest was written. "
-                             f"{_REBUILD}") from None  # fmt: skip
+            raise ChangedInput(
+                f"{member.path} is gone from {_PLACES[self.source.kind]} since the manifest was written. {_REBUILD}"
+            ) from None
         if hashlib.sha256(content).hexdigest() != digest:
             raise ChangedInput(
                 f"{member.path} has changed since the manifest was written (its sha256 differs). {_REBUILD}"
@@ -97,7 +99,7 @@ class ImageSet:
         return decode_quickly(content) if self.quick else decode(content)
 
     def thumbnail(self, row: int, size: int) -> Image.Image:
-        """Centre square of a picture, `size` pixels wide."""
+        """Centre square of an image, `size` pixels wide."""
         return ImageOps.fit(Image.fromarray(self.pixels(row)), (size, size), Image.Resampling.LANCZOS)
 
 
@@ -106,7 +108,7 @@ _PLACES = {"folder": "the image folder", "tar": "the tar files", "timm": "the da
 
 
 def open_images(folder: str | os.PathLike[str], root: str = "", *, quick: bool = False) -> ImageSet:
-    """Pictures described by an out of the `images` stage; `root` is images.root of the parameters."""
+    """Images described by an out of the `images` stage; `root` is images.root of the parameters."""
     return ImageSet(Path(folder), root, quick)
 
 

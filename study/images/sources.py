@@ -1,4 +1,4 @@
-"""Where encoded pictures lie: in a folder, in tar shards, or behind one of timm's dataset readers.
+"""Where encoded images lie: in a folder, in tar shards, or behind one of timm's dataset readers.
 
 A source lists its members once, for the manifest, and reads one member at a time afterwards, in any order. Nothing is
 ever unpacked: a member of a tar file is a range of bytes.
@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from study.environment import Environment
 from study.errors import StudyError
 
 
 def open_source(kind: str, root: str, reader: str = "", split: str = "") -> Source:
     """The source of a study; `root` is images.root, before which goes MIS_IMAGES. Raises StudyError if nothing is there."""
-    place = os.environ.get("MIS_IMAGES") or root
+    named = Environment.read().images
+    place = named or root
     if not place:
         if kind == "timm":
             return Source(kind, None, reader, split)
@@ -31,7 +33,7 @@ def open_source(kind: str, root: str, reader: str = "", split: str = "") -> Sour
             "For example: MIS_IMAGES=/path/to/pictures dvc repro"
         )
     path = Path(place).expanduser()
-    setting = "the variable MIS_IMAGES" if os.environ.get("MIS_IMAGES") else "images.root in params.yaml"
+    setting = "the variable MIS_IMAGES" if named else "images.root in params.yaml"
     if kind == "folder" and not path.is_dir():
         raise StudyError(f"the image folder {place} does not exist or is no folder; correct {setting}")
     if kind != "folder" and not path.exists():
@@ -53,7 +55,7 @@ class Member:
     path    its name in the manifest; `label` is the folder that holds it, or what the source says instead
     shard   tar file that holds it, relative to the root; `place` the offset of its content there and `size` its length.
             A reader of timm counts its members: `place` is the number, `size` is -1
-    reason  why it is no picture, empty if it may be one
+    reason  why it is no image, empty if it may be one
     """
 
     path: str
@@ -117,7 +119,7 @@ def list_folder(root: Path) -> list[str]:
     """
     names = []
     for folder, subfolders, files in os.walk(root, followlinks=True):
-        above = {os.path.realpath(each) for each in (folder, *Path(folder).parents)}
+        above = {os.path.realpath(parent) for parent in (folder, *Path(folder).parents)}
         subfolders[:] = [
             name
             for name in subfolders
@@ -141,12 +143,12 @@ def _shard_path(source: Source, shard: str) -> Path:
 
 
 def _tar_members(source: Source) -> Iterator[Member]:
-    """Pictures in all shards; of a sample in several files with one name (WebDataset) the picture, labelled by NAME.cls."""
+    """Images in all shards; of a sample in several files with one name (WebDataset) the image, labelled by NAME.cls."""
     assert source.root is not None
-    found = shards(source.root)
-    if not found:
+    paths = shards(source.root)
+    if not paths:
         raise StudyError(f"images.source is tar, but there is no .tar file in {source.root}")
-    for path in found:
+    for path in paths:
         shard = path.name if source.root.is_file() else path.relative_to(source.root).as_posix()
         with open(path, "rb") as file:
             try:
@@ -163,9 +165,9 @@ def _tar_members(source: Source) -> Iterator[Member]:
                     file.seek(member.place)
                     labels[_key(member.path)] = file.read(member.size).decode("utf-8", "replace").strip()
             for member in listed:
-                picture, key = member.path.lower().endswith(SUFFIXES), _key(member.path)
-                if not picture and key in keys:
-                    continue  # the label or the caption of a picture
+                is_image, key = member.path.lower().endswith(SUFFIXES), _key(member.path)
+                if not is_image and key in keys:
+                    continue  # the label or the caption of an image
                 label = labels.get(key) or Path(member.path).parent.name
                 yield Member(member.path, label, shard, member.place, member.size, member.reason)
 
@@ -202,7 +204,7 @@ def _descriptor(path: Path) -> int:
 
 @functools.cache
 def _timm_reader(source: Source) -> Any:
-    from timm.data.readers import create_reader
+    from timm.data.readers import create_reader  # pyright: ignore[reportPrivateImportUsage]
 
     prefix = source.reader.partition("/")[0] if "/" in source.reader else ""
     if source.reader not in READERS[1:] and prefix != "hfds":
@@ -230,7 +232,7 @@ def _timm_members(source: Source) -> Iterator[Member]:
     reader = _timm_reader(source)
     named = {index: name for name, index in (getattr(reader, "class_to_idx", None) or {}).items()}
     targets = list(reader.iter_targets()) if hasattr(reader, "iter_targets") else None
-    for place in range(len(reader)):
-        path = reader.filename(place) or f"{place:09d}"
-        path = path if "/" in path or targets is None else f"{named.get(targets[place], targets[place])}/{path}"
-        yield Member(path, Path(path).parent.name, place=place)
+    for number in range(len(reader)):
+        path = reader.filename(number) or f"{number:09d}"
+        path = path if "/" in path or targets is None else f"{named.get(targets[number], targets[number])}/{path}"
+        yield Member(path, Path(path).parent.name, place=number)

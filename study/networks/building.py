@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
 import json
-import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from interpretability.files import sha256_file
 from interpretability.weights import load_state
+from study.environment import WEIGHTS, Environment
 from study.errors import StudyError
+from study.networks.roster import RosterRow
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from interpretability.networks.network import Network
 
 
-def load_network(row: Mapping[str, Any], models: Path, code: Path, seed: int) -> Any:
-    """The network of a resolved roster row as a `preprocessing.Network`; `models` is the out of the models stage."""
+def load_network(row: RosterRow, models: Path, code: Path, seed: int) -> Network:
+    """The network of a resolved roster row; `models` is the out of the models stage."""
     from interpretability.networks.network import Network, initialised
     from interpretability.networks.preprocessing import Preprocessing
 
     # the initial weights of an untrained row come from its own name and the seed
-    model = build(row, code, models / "weights", lambda construct: initialised(construct, seed, str(row["name"])))
+    model = build_network(
+        row, code, models / "weights", lambda construct: initialised(construct, seed, str(row["name"]))
+    )
     preprocessing = Preprocessing.parse(row["preprocessing"] or resolve_preprocessing(row, model), str(row["name"]))
     return Network(str(row["name"]), model, preprocessing, state_digest(model))
 
@@ -44,15 +53,15 @@ def user_module(name: str, code: Path) -> ModuleType:
                 f"module {name} is neither at {path} nor installed; put {path.name} there or correct the constructor"
             ) from None
     spec = importlib.util.spec_from_file_location(f"user_code.{name}", path)
-    assert spec is not None
-    assert spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise StudyError(f"{path} is no Python file that can be loaded")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
 
-def code_digest(row: Mapping[str, Any], code: Path) -> str:
+def code_digest(row: RosterRow, code: Path) -> str:
     """Digest of the file behind a constructor `module:function`, empty for timm's and torchvision's names."""
     name, mark, _ = str(row["constructor"]).partition(":")
     if not mark:
@@ -63,7 +72,7 @@ def code_digest(row: Mapping[str, Any], code: Path) -> str:
     return sha256_file(path) if path.is_file() else name
 
 
-def constructor(row: Mapping[str, Any], code: Path) -> Callable[..., Any]:
+def constructor(row: RosterRow, code: Path) -> Callable[..., nn.Module]:
     """The callable behind `constructor`: `module:function`, a timm name, or a torchvision name."""
     import timm
     import torchvision
@@ -71,10 +80,10 @@ def constructor(row: Mapping[str, Any], code: Path) -> Callable[..., Any]:
     text = str(row["constructor"])
     if ":" in text:
         module_name, _, function = text.partition(":")
-        found = getattr(user_module(module_name, code), function, None)
-        if not callable(found):
+        construct = getattr(user_module(module_name, code), function, None)
+        if not callable(construct):
             raise StudyError(f"{row['name']}: module {module_name} has no function {function!r}")
-        return found
+        return cast("Callable[..., nn.Module]", construct)
     architecture = text.split(".")[0]
     if timm.is_model(architecture):
         return lambda **kwargs: timm.create_model(text, **kwargs)
@@ -87,18 +96,17 @@ def constructor(row: Mapping[str, Any], code: Path) -> Callable[..., Any]:
     )
 
 
-def weights_file(row: Mapping[str, Any], folder: Path) -> Path:
+def weights_file(row: RosterRow, folder: Path) -> Path:
     """File of the weights of a row: trained ones lie in `folder`, others are relative to MIS_WEIGHTS or to here."""
     if row["weights"] == "trained":
         return folder / f"{row['name']}.safetensors"
-    return given_file(str(row["weights"]))
+    return user_file(str(row["weights"]))
 
 
-def given_file(name: str) -> Path:
+def user_file(name: str) -> Path:
     """A file named by the user: absolute, or relative to MIS_WEIGHTS, or to the repository."""
-    places = [Path(os.environ[variable]) / name for variable in ("MIS_WEIGHTS",) if os.environ.get(variable)]
-    places += [Path(name), Path("data/external/weights") / name]
-    for path in places:
+    folder = Environment.read().weights
+    for path in (*([folder / name] if folder != WEIGHTS else []), Path(name), WEIGHTS / name):
         if path.is_file():
             return path
     raise StudyError(
@@ -107,7 +115,9 @@ def given_file(name: str) -> Path:
     )
 
 
-def build(row: Mapping[str, Any], code: Path, weights: Path | None, make: Callable[..., Any]) -> Any:
+def build_network(
+    row: RosterRow, code: Path, weights: Path | None, make: Callable[[Callable[[], nn.Module]], nn.Module]
+) -> nn.Module:
     """The network of a roster row on the CPU, in evaluation mode, with its weights.
 
     weights: folder of the trained checkpoints, None to leave a network that is to be trained at its initial weights.
@@ -149,28 +159,32 @@ def build(row: Mapping[str, Any], code: Path, weights: Path | None, make: Callab
     return model.eval()
 
 
-def resolve_preprocessing(row: Mapping[str, Any], model: Any) -> dict[str, Any]:
+def resolve_preprocessing(row: RosterRow, model: nn.Module) -> dict[str, Any]:
     """Preprocessing of a row without one, from timm's or torchvision's own record of the network."""
     import torchvision
 
     from interpretability.networks.preprocessing import timm_preprocessing
 
     if getattr(model, "pretrained_cfg", None):
-        # a network made for another size than its weights were trained at is shown pictures of that size
+        # a network made for another size than its weights were trained at is shown images of that size
         asked = json.loads(row["kwargs"] or "{}").get("img_size")
         return timm_preprocessing(model, asked if isinstance(asked, int) else None)
     if row["constructor"] in torchvision.models.list_models():
-        found = torchvision.models.get_model_weights(row["constructor"]).DEFAULT.transforms()  # type: ignore[attr-defined]
+        weights: Any = torchvision.models.get_model_weights(row["constructor"])
+        record = weights.DEFAULT.transforms()
         return {
-            "crop": found.crop_size[0], "resize": found.resize_size[0], "interpolation": found.interpolation.value,
-            "mean": list(found.mean), "std": list(found.std),
-        }  # fmt: skip
+            "crop": record.crop_size[0],
+            "resize": record.resize_size[0],
+            "interpolation": record.interpolation.value,
+            "mean": list(record.mean),
+            "std": list(record.std),
+        }
     raise StudyError(
         f"{row['name']}: preprocessing is empty, and neither timm nor torchvision knows it; write it as JSON"
     )
 
 
-def state_digest(model: Any) -> str:
+def state_digest(model: nn.Module) -> str:
     """Digest of all weights and buffers by name: what the network computes, whatever file it came from."""
     import torch
 
@@ -195,8 +209,16 @@ def load_directions(path: Path, layer: str, width: int) -> NDArray[np.float32]:
             f"({width}, number of directions)"
         )
     if not np.isfinite(matrix).all():
-        place, column = np.argwhere(~np.isfinite(matrix))[0]
+        row, column = np.argwhere(~np.isfinite(matrix))[0]
         raise StudyError(
-            f"{path.name} holds {matrix[place, column]} at row {place}, column {column}; all numbers must be finite"
+            f"{path.name} holds {matrix[row, column]} at row {row}, column {column}; all numbers must be finite"
         )
     return matrix.astype(np.float32)
+
+
+def parse_directions(text: str) -> tuple[str, Path]:
+    """Layer and matrix file of a `directions` entry LAYER=FILE.npy."""
+    layer, mark, name = text.partition("=")
+    if not mark or not layer or not name.endswith(".npy"):
+        raise StudyError(f"directions is {text!r}, it must read LAYER=FILE.npy")
+    return layer, user_file(name)

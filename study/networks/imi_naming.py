@@ -37,14 +37,14 @@ def read_names(path: Path) -> dict[str, str]:
 
 def base_model(model: str) -> str:
     """Model id without its difficulty: resnet50_hard85 is resnet50."""
-    found = MODEL.fullmatch(model)
-    return found["model"] if found else model
+    parts = MODEL.fullmatch(model)
+    return parts["model"] if parts else model
 
 
 def difficulty(model: str) -> str:
     """Condition that the name of a model in the map says: natural, or hard85 ... after its last underscore."""
-    found = MODEL.fullmatch(model)
-    return (found["level"] if found else None) or "natural"
+    parts = MODEL.fullmatch(model)
+    return (parts["level"] if parts else None) or "natural"
 
 
 def match_layers(wanted: Iterable[str], layers: Iterable[str]) -> dict[str, str]:
@@ -56,13 +56,13 @@ def match_layers(wanted: Iterable[str], layers: Iterable[str]) -> dict[str, str]
     flat: dict[str, list[str]] = {}
     for layer in layers:
         flat.setdefault(layer.replace(".", "_"), []).append(layer)
-    found = {}
+    matched = {}
     for name in wanted:
         for form in _forms(name):
             if len(flat.get(form, [])) == 1:
-                found[name] = flat[form][0]
+                matched[name] = flat[form][0]
                 break
-    return found
+    return matched
 
 
 def _forms(name: str) -> list[str]:

@@ -5,22 +5,42 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict, cast
 
 import numpy as np
 import pandas as pd
 
 from study.errors import StudyError
 from study.files.tables import read_csv
-from study.networks.building import given_file
 
-COLUMNS = [
-    "name", "constructor", "kwargs", "weights", "sha256", "preprocessing", "role", "series", "step", "top1", "directions",
-    "taps", "licence", "family",
-]  # fmt: skip
-RESOLVED = [*COLUMNS, "last", "n_params", "input_size"]
+
+class RosterRow(TypedDict):
+    """A row of a roster: a network, or a computed control. Numbers that are missing are NaN, or "" in a row being made.
+
+    The last three columns are those that the stage `models` adds.
+    """
+
+    name: str
+    constructor: str
+    kwargs: str
+    weights: str
+    sha256: str
+    preprocessing: str
+    role: str
+    series: str
+    step: float | str
+    top1: float | str
+    directions: str
+    taps: str
+    licence: str
+    family: str
+    last: NotRequired[float]
+    n_params: NotRequired[float]
+    input_size: NotRequired[float | str]
+
+
+RESOLVED = list(RosterRow.__annotations__)
+COLUMNS = [name for name in RESOLVED if name not in ("last", "n_params", "input_size")]
 NUMBERS = ("step", "top1", "last", "n_params", "input_size")
 TAPS = ("imi",)  # sets of rules in interpretability/networks/taps.py
 ROLES = ("study", "similarity", "control")
@@ -73,44 +93,21 @@ def read_roster(path: str | os.PathLike[str]) -> pd.DataFrame:
         problems.append(f"name {name!r} stands in rows {rows}; every network needs a name of its own")
     if problems:
         raise StudyError(f"{path}:\n  " + "\n  ".join(problems))
-    for name in frame.columns.intersection(NUMBERS):
+    for name in frame.columns.intersection(list(NUMBERS)):
         frame[name] = pd.to_numeric(frame[name])
     return frame
 
 
-def is_planted(row: Mapping[str, Any]) -> bool:
+def rows_of(roster: pd.DataFrame) -> list[RosterRow]:
+    """The rows of a roster in their order."""
+    return cast(list[RosterRow], roster.to_dict("records"))
+
+
+def is_planted(row: RosterRow) -> bool:
     """Whether a roster row is a computed control rather than a network."""
     return str(row["constructor"]).startswith("control:")
 
 
-def base(row: Mapping[str, Any]) -> str:
+def base_network(row: RosterRow) -> str:
     """Name of the network behind a permuted control; empty for any other."""
     return str(json.loads(row["kwargs"] or "{}").get("of", ""))
-
-
-def family(row: Mapping[str, Any]) -> str:
-    """Networks of one family are no independent draws: the roster's word, else the module of timm or torchvision that
-    builds the network (resnet, vision_transformer), else its constructor."""
-    import timm
-    import torchvision
-
-    text = str(row["constructor"])
-    if row["family"] or is_planted(row):
-        return str(row["family"])
-    if ":" in text:
-        return text
-    if timm.is_model(text.split(".")[0]):
-        builder = timm.models.model_entrypoint(text.split(".")[0])
-    elif text in torchvision.models.list_models():
-        builder = torchvision.models.get_model_builder(text)
-    else:
-        return text
-    return str(builder.__module__).rpartition(".")[2]
-
-
-def parse_directions(text: str) -> tuple[str, Path]:
-    """Layer and matrix file of a `directions` entry LAYER=FILE.npy."""
-    layer, mark, name = text.partition("=")
-    if not mark or not layer or not name.endswith(".npy"):
-        raise StudyError(f"directions is {text!r}, it must read LAYER=FILE.npy")
-    return layer, given_file(name)

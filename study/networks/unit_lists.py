@@ -13,7 +13,6 @@ from study.networks.imi_naming import match_layers
 
 log = logger("activations")
 
-
 Unit = tuple[str, str, int]  # network, layer, number
 _WILD = "*?["
 
@@ -29,37 +28,37 @@ def check_networks(keep: Sequence[str], names: Sequence[str], roster: Path) -> N
             )
 
 
-def places(model: str, owners: Sequence[tuple[str, int]], keep: Sequence[str], listed: Iterable[Unit]) -> list[int]:
-    """Positions in `owners` (layer, unit) of the units of this network that are named, ascending.
+def indices_of(model: str, owners: Sequence[tuple[str, int]], keep: Sequence[str], listed: Iterable[Unit]) -> list[int]:
+    """Indices in `owners` (layer, unit) of the units of this network that are named, ascending.
 
     An entry of `keep` that names this network must name one of its units; an entry whose network has a `*` may name
     none. Units of `listed` may be called as the IMI record calls their layer; those that this network does not have are
     logged, because a list of all annotated units may hold layers that a study leaves out.
     """
-    found: set[int] = set()
+    named: set[int] = set()
     for entry in keep:
         parts = entry.split("/")
         if not fnmatchcase(model, parts[0]):
             continue
         hits = [
-            place
-            for place, (layer, unit) in enumerate(owners)
+            index
+            for index, (layer, unit) in enumerate(owners)
             if len(parts) == 3 and fnmatchcase(layer, parts[1]) and fnmatchcase(str(unit), parts[2])
         ]
         if not hits and not any(sign in parts[0] for sign in _WILD):
             raise StudyError(f"activations.keep names {entry}, which is no unit of {model} (written model/layer/unit)")
-        found.update(hits)
+        named.update(hits)
     wanted = [(layer, unit) for name, layer, unit in listed if name == model]
     paths = match_layers(sorted({layer for layer, _ in wanted}), dict.fromkeys(layer for layer, _ in owners))
-    place_of = {owner: place for place, owner in enumerate(owners)}
-    known = [place_of.get((paths.get(layer, layer), unit)) for layer, unit in wanted]
+    index_of = {owner: index for index, owner in enumerate(owners)}
+    known = [index_of.get((paths.get(layer, layer), unit)) for layer, unit in wanted]
     if None in known:
         layer, unit = wanted[known.index(None)]
         log.warning(
             "%s: %d of %d listed units are none of this study, first %s/%d",
             *(model, known.count(None), len(wanted), layer, unit),
         )
-    return sorted(found | {place for place in known if place is not None})
+    return sorted(named | {index for index in known if index is not None})
 
 
 def read_list(path: Path) -> list[Unit]:

@@ -1,24 +1,13 @@
-"""Parameters of the extraction: which outputs are units, and what is kept of them."""
+"""Parameters of the extraction: what is kept of every unit."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from interpretability.schema import LAYER_TYPES
 from study.params.fields import number, one_of
 
 
-@dataclass(frozen=True)
-class Units:
-    """Which outputs of a network are units, and where they are read."""
-
-    layer_types: tuple[str, ...] = one_of(*LAYER_TYPES)
-    drop_first_last: bool = field()
-    linear: str = one_of("all", "blocks")
-    norm_act: str = one_of("before", "after")
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Activations:
     """What is kept of a unit's values."""
 
@@ -27,5 +16,5 @@ class Activations:
     precision: str = one_of("float32", "float16", "bfloat16")
     pack: int = number(0, 1024)
     max_failed: float = number(0, 1)
-    keep: tuple[str, ...] = field()
-    keep_file: str = field()
+    keep: tuple[str, ...]
+    keep_file: str

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from study.params.fields import filled, number, one_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Simulated:
     """Simulated observers."""
 
@@ -17,29 +17,29 @@ class Simulated:
     slope: float = number(above=0)
     slope_spread: float = number(0, 5)
     lapse: float = number(0, 0.99)
-    ignored_factor: str = field()
+    ignored_factor: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Imi:
     """Files of the IMI record, by their place in data/external/human."""
 
     responses: tuple[str, ...] = filled()
-    image_map: str = field()
+    image_map: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AnswerTable:
     """Any table of answers: where it is and how its columns are called."""
 
-    file: str = field()
-    model: str = field()
-    columns: tuple[str, ...] = field()
-    keep: tuple[str, ...] = field()
-    conditions: tuple[str, ...] = field()
+    file: str
+    model: str
+    columns: tuple[str, ...]
+    keep: tuple[str, ...]
+    conditions: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Checks:
     """Sessions of the IMI record that count; bounds are inclusive."""
 
@@ -52,12 +52,12 @@ class Checks:
     multi_participation: str = one_of("recomputed", "stored", "ignore")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Human:
     """Human answers."""
 
     source: str = one_of("none", "simulated", "imi", "table")
-    simulated: Simulated = field()
-    imi: Imi = field()
-    table: AnswerTable = field()
-    checks: Checks = field()
+    simulated: Simulated
+    imi: Imi
+    table: AnswerTable
+    checks: Checks

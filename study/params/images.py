@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from study.params.fields import number, one_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Generated:
     """Pictures of the synthetic study."""
 
@@ -16,13 +16,13 @@ class Generated:
     n_categories: int = number(2, 1000)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Images:
     """Where the pictures come from."""
 
     source: str = one_of("generated", "folder", "tar", "timm")
-    root: str = field()
-    reader: str = field()
-    split: str = field()
+    root: str
+    reader: str
+    split: str
     max_rejected: float = number(0, 1)
-    generated: Generated = field()
+    generated: Generated

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from study.params.fields import filled, number
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Training:
     """Networks trained inside the pipeline."""
 
@@ -18,10 +18,10 @@ class Training:
     n_encoder: int = number(1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Models:
     """The roster and what may be wrong with it."""
 
     roster: str = filled()
     max_failed: float = number(0, 1)
-    training: Training = field()
+    training: Training

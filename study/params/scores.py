@@ -1,28 +1,28 @@
-"""Parameters of the similarities and of the score."""
+"""Parameters of the similarities."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from study.params.fields import filled, number, one_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Encoder:
     """The network behind the backend `encoder`."""
 
-    model: str = field()
-    layer: str = field()
+    model: str
+    layer: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DreamSim:
     """The picture that DreamSim sees."""
 
     view: str = one_of("crop", "squash")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scores:
     """Similarities that solve the tasks."""
 
@@ -32,11 +32,6 @@ class Scores:
     softmax_temperature: float = number(above=0)
     precision: str = one_of("float32", "float16")
     feature_size: int = number(32, 256)
-    feature_models: tuple[str, ...] = field()
-    dreamsim: DreamSim = field()
-    encoder: Encoder = field()
-
-
-@dataclass(frozen=True)
-class Mis:
-    drop_near_duplicates: bool = field()
+    feature_models: tuple[str, ...]
+    dreamsim: DreamSim
+    encoder: Encoder

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from study.params.fields import number
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sensitivity:
     """Other settings for which tasks are rebuilt."""
 
-    models: tuple[str, ...] = field()
+    models: tuple[str, ...]
     n_units: int = number(2)
     n_tasks: tuple[int, ...] = number(1)
     n_explanations: tuple[int, ...] = number(1)
     slopes: tuple[float, ...] = number(above=0)
-    map_models: tuple[str, ...] = field()
+    map_models: tuple[str, ...]
     map_images: int = number(1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from study.params.fields import number
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stats:
     n_bootstrap: int = number(100)
     confidence: float = number(0.5, 0.999)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from study.params.fields import number, one_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tasks:
     """Two-alternative tasks of a unit."""
 

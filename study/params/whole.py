@@ -1,29 +1,34 @@
-"""All parameters of a study together, and the rules that tie groups."""
+"""All parameters of a study together, and the rules that tie groups.
+
+A stage reads its own groups with `reading.load`, which calls this module by name to refuse a study that breaks a rule.
+Only what needs every parameter names it: the stage `stats`, which records them all, and tools.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from study.errors import StudyError
-from study.params.activations import Activations, Units
-from study.params.calibration import Calibration, Ceiling
+from study.params.activations import Activations
+from study.params.calibration import Calibration
+from study.params.ceiling import Ceiling
+from study.params.checking import check
 from study.params.fields import number
 from study.params.human import Human
 from study.params.images import Images
+from study.params.mis import Mis
 from study.params.models import Models
-from study.params.reading import build
+from study.params.reading import build, content_of
 from study.params.report import Report
-from study.params.scores import Mis, Scores
+from study.params.scores import Scores
 from study.params.sensitivity import Sensitivity
 from study.params.stats import Stats
 from study.params.tasks import Tasks
+from study.params.units import Units
 
 _SIMILARITIES = (
     Path(__file__).resolve().parents[2] / "interpretability" / "similarity" / "backends"
@@ -31,24 +36,24 @@ _SIMILARITIES = (
 _MAPPED_EXPLANATIONS = 9  # explanations a side of the tasks that people of the IMI record saw
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Params:
     """The whole of `params.yaml`."""
 
     seed: int = number(0, 2**63 - 1)
-    images: Images = field()
-    models: Models = field()
-    units: Units = field()
-    activations: Activations = field()
-    tasks: Tasks = field()
-    scores: Scores = field()
-    mis: Mis = field()
-    human: Human = field()
-    calibration: Calibration = field()
-    ceiling: Ceiling = field()
-    sensitivity: Sensitivity = field()
-    stats: Stats = field()
-    report: Report = field()
+    images: Images
+    models: Models
+    units: Units
+    activations: Activations
+    tasks: Tasks
+    scores: Scores
+    mis: Mis
+    human: Human
+    calibration: Calibration
+    ceiling: Ceiling
+    sensitivity: Sensitivity
+    stats: Stats
+    report: Report
 
 
 def load_params(path: str | os.PathLike[str]) -> Params:
@@ -56,32 +61,27 @@ def load_params(path: str | os.PathLike[str]) -> Params:
 
     Raises StudyError with every problem found, each naming its key, its value and what is allowed.
     """
-    try:
-        content = YAML(typ="safe").load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise StudyError(f"{path}: no such file. Copy one of studies/*.yaml there.") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path} is not valid YAML: {error}") from None
-    problems: list[str] = []
-    params = build(Params, content, "", problems)
+    content, problems = content_of(path), []
+    check(Params, content, "", problems)
     if not problems:
+        params = build(Params, content)
         _check_together(params, problems)
-    if problems:
-        raise StudyError(
-            f"{path}: " + "; ".join(problems) if len(problems) == 1 else f"{path}:\n  " + "\n  ".join(problems)
-        )
-    return params
+        if not problems:
+            return params
+    raise StudyError(
+        f"{path}: " + "; ".join(problems) if len(problems) == 1 else f"{path}:\n  " + "\n  ".join(problems)
+    )
 
 
 def keys(kind: type = Params, prefix: str = "") -> list[str]:
     """Every key of params.yaml in dotted form, in order."""
-    found: list[str] = []
+    names: list[str] = []
     for name, hint in typing.get_type_hints(kind).items():
-        if dataclasses.is_dataclass(hint):
-            found += keys(typing.cast(type, hint), f"{prefix}{name}.")
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+            names += keys(hint, f"{prefix}{name}.")
         else:
-            found.append(prefix + name)
-    return found
+            names.append(prefix + name)
+    return names
 
 
 def _check_together(params: Params, problems: list[str]) -> None:

@@ -25,7 +25,6 @@ from study.networks.imi_naming import MODEL
 
 log = logger("human")
 
-
 _CHECKS = ("demo_trials", "catch_trials", "total_response_time", "row_variability", "instruction_time")
 COLUMNS = (
     *("rt", "button_pressed", "switched_queries", "confidence", "choice", "correct", "min_query", "max_query"),
@@ -224,9 +223,9 @@ def _check_filled(text: pd.Series, empty: pd.Series, name: str, path: Path) -> N
 
 
 def _refuse(text: pd.Series, wrong: pd.Series, name: str, path: Path, allowed: str) -> None:
-    place = int(np.flatnonzero(wrong.to_numpy(dtype=bool))[0])
+    row = int(np.flatnonzero(wrong.to_numpy(dtype=bool))[0])
     more = f", and so in {int(wrong.sum()) - 1} more rows" if wrong.sum() > 1 else ""
-    raise StudyError(f"{path}: row {place + 2}, column {name} is {text.iloc[place]!r}, it must be {allowed}{more}")
+    raise StudyError(f"{path}: row {row + 2}, column {name} is {text.iloc[row]!r}, it must be {allowed}{more}")
 
 
 def _with_details(rows: pd.DataFrame) -> pd.DataFrame:
@@ -254,13 +253,13 @@ def experiment_of(task_id: pd.Series) -> pd.Series:
 
 def condition_of(experiment: str) -> str:
     """Condition of an experiment: natural, synthetic, hard85 ..., hard95_synthetic; empty for an unknown name."""
-    found = _EXPERIMENT.fullmatch(experiment)
-    if not found:
+    parts = _EXPERIMENT.fullmatch(experiment)
+    if not parts:
         return ""
-    easy = "synthetic" if found["mode"] == "optimized" else "natural"
-    if not found["level"]:
+    easy = "synthetic" if parts["mode"] == "optimized" else "natural"
+    if not parts["level"]:
         return easy
-    return found["level"] if found["mode"] == "natural" else f"{found['level']}_synthetic"
+    return parts["level"] if parts["mode"] == "natural" else f"{parts['level']}_synthetic"
 
 
 def status_of(experiment: str, model: str, mode: str) -> str:
@@ -290,14 +289,15 @@ def check_complete(rows: pd.DataFrame) -> dict[str, str]:
     channel, one row an answer.
     """
     units = rows.groupby(["experiment", "layer", "channel"], observed=True).size()
-    found = {}
+    problems = {}
     for experiment, counts in units.groupby(level="experiment", observed=True):
-        pattern = {int(n): int(times) for n, times in counts.value_counts().sort_index().items()}
+        times = counts.value_counts().sort_index()
+        pattern: dict[int, int] = dict(zip(times.index.tolist(), times.tolist(), strict=True))
         if pattern not in ({30: 84}, {31: 40, 32: 40}):
             shown = ", ".join(f"{times} with {n}" for n, times in list(pattern.items())[:6])
             more = ", ..." if len(pattern) > 6 else ""
-            found[str(experiment)] = (
+            problems[str(experiment)] = (
                 f"{counts.sum():,} answers to {len(counts)} units ({shown}{more}); complete are "
                 f"{RESPONSES_AN_EXPERIMENT:,} to 84 units with 30, or to 40 with 31 and 40 with 32"
             )
-    return found
+    return problems

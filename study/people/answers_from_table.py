@@ -31,7 +31,6 @@ from study.log import logger
 
 log = logger("human")
 
-
 FIELDS = ("model", "layer", "unit", "unit_name", "condition", "participant", "correct", "task", "confidence")
 UNKNOWN_TASK = -1
 _UNIT_NAME = re.compile(r"(.+?)(?:/|__)(\d+)")
@@ -63,21 +62,21 @@ def read_answers(
     log.info(
         "%s: %d of %d rows count; columns not read: %s", path.name, len(cells), total, ", ".join(ignored) or "none"
     )
-    found = {field: _joined(cells, parts) for field, parts in names.items()}
-    for field in found:
+    fields = {field: _joined(cells, parts) for field, parts in names.items()}
+    for field in fields:
         if field not in ("task", "confidence"):
-            _refuse(cells, found[field], found[field].str.strip("/ ") == "", path, field, "filled")
+            _refuse(cells, fields[field], fields[field].str.strip("/ ") == "", path, field, "filled")
     answers = pd.DataFrame(index=cells.index)
-    answers["model"] = found.get("model", model)
-    answers["layer"], answers["unit"] = _units(cells, found, path)
+    answers["model"] = fields.get("model", model)
+    answers["layer"], answers["unit"] = _units(cells, fields, path)
     renamed = dict(rule.split("=", 1) for rule in conditions)
-    answers["condition"] = found["condition"].replace(renamed) if "condition" in found else "natural"
-    answers["task"] = _tasks(answers, found)
-    answers["participant"] = found["participant"]
-    right = found["correct"].str.lower().map(_WORDS)
-    _refuse(cells, found["correct"], right.isna(), path, "correct", "True, False, 1 or 0")
+    answers["condition"] = fields["condition"].replace(renamed) if "condition" in fields else "natural"
+    answers["task"] = _tasks(answers, fields)
+    answers["participant"] = fields["participant"]
+    right = fields["correct"].str.lower().map(_WORDS)
+    _refuse(cells, fields["correct"], right.isna(), path, "correct", "True, False, 1 or 0")
     answers["correct"] = right.astype(bool)
-    answers["confidence"] = _confidence(cells, found, path)
+    answers["confidence"] = _confidence(cells, fields, path)
     return answers.reset_index(drop=True)
 
 
@@ -90,10 +89,10 @@ def _cells(path: Path) -> pd.DataFrame:
         )
     if path.suffix == ".parquet":
         try:
-            found = read_parquet(path)
+            table = read_parquet(path)
         except (OSError, ValueError) as error:
             raise StudyError(f"{path} is no Parquet file: {error}") from None
-        cells = found.astype(object).where(found.notna(), "").astype(str)
+        cells = table.astype(object).where(table.notna(), "").astype(str)
     else:
         with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
             header = next(csv.reader(file), [])
@@ -107,10 +106,10 @@ def _columns(cells: pd.DataFrame, columns: Sequence[str], path: Path) -> Mapping
     """Columns of every field that the table has."""
     names = {field: [field] for field in FIELDS if field in cells.columns}
     for rule in columns:
-        field, _, given = rule.partition("=")
+        field, _, named = rule.partition("=")
         if field not in FIELDS:
             raise StudyError(f"human.table.columns names the field {field!r}; there are {', '.join(FIELDS)}")
-        names[field] = given.split("+")
+        names[field] = named.split("+")
         for column in names[field]:
             _known(cells, column, path, f"human.table.columns ({rule})")
     missing = [field for field in ("participant", "correct") if field not in names]
@@ -138,24 +137,24 @@ def _joined(cells: pd.DataFrame, parts: Sequence[str]) -> pd.Series:
     return joined
 
 
-def _units(cells: pd.DataFrame, found: Mapping[str, pd.Series], path: Path) -> tuple[pd.Series, pd.Series]:
+def _units(cells: pd.DataFrame, fields: Mapping[str, pd.Series], path: Path) -> tuple[pd.Series, pd.Series]:
     """Layer and number of the unit of every row; a column unit_name goes before two columns."""
-    if "unit_name" in found:
-        parts = {name: _UNIT_NAME.fullmatch(name) for name in found["unit_name"].unique()}
+    if "unit_name" in fields:
+        parts = {name: _UNIT_NAME.fullmatch(name) for name in fields["unit_name"].unique()}
         layers = {name: part[1] if part else name for name, part in parts.items()}
         numbers = {name: int(part[2]) if part else 0 for name, part in parts.items()}
-        return found["unit_name"].map(layers), found["unit_name"].map(numbers).astype(np.int64)
-    numbers = pd.to_numeric(found["unit"], errors="coerce")
+        return fields["unit_name"].map(layers), fields["unit_name"].map(numbers).astype(np.int64)
+    numbers = pd.to_numeric(fields["unit"], errors="coerce")
     wrong = numbers.isna() | (numbers % 1 != 0) | (numbers < 0)
-    _refuse(cells, found["unit"], wrong, path, "unit", "a whole number from 0")
-    return found["layer"], numbers.astype(np.int64)
+    _refuse(cells, fields["unit"], wrong, path, "unit", "a whole number from 0")
+    return fields["layer"], numbers.astype(np.int64)
 
 
-def _tasks(answers: pd.DataFrame, found: Mapping[str, pd.Series]) -> pd.Series:
+def _tasks(answers: pd.DataFrame, fields: Mapping[str, pd.Series]) -> pd.Series:
     """Tasks as numbers: as they stand if all are small whole ones, otherwise numbered by name within their unit."""
-    if "task" not in found:
+    if "task" not in fields:
         return pd.Series(UNKNOWN_TASK, index=answers.index, dtype=np.int16)
-    text = found["task"]
+    text = fields["task"]
     numbers = pd.to_numeric(text, errors="coerce")
     if (numbers.between(0, 1000) & (numbers % 1 == 0)).all():
         return numbers.astype(np.int16)
@@ -164,8 +163,8 @@ def _tasks(answers: pd.DataFrame, found: Mapping[str, pd.Series]) -> pd.Series:
     return codes.where(text != "", UNKNOWN_TASK).astype(np.int16)
 
 
-def _confidence(cells: pd.DataFrame, found: Mapping[str, pd.Series], path: Path) -> pd.Series:
-    text = found.get("confidence", pd.Series("", index=cells.index))
+def _confidence(cells: pd.DataFrame, fields: Mapping[str, pd.Series], path: Path) -> pd.Series:
+    text = fields.get("confidence", pd.Series("", index=cells.index))
     levels = pd.to_numeric(text.where(text != ""), errors="coerce")
     _refuse(cells, text, (text != "") & ~levels.isin([1, 2, 3]), path, "confidence", "1, 2, 3 or empty")
     return levels.astype("Int8")

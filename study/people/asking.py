@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,8 @@ from study.errors import StudyError
 from study.files.tables import read_parquet
 from study.files.unit_tables import Margins, matrix
 from study.networks.roster import read_roster
-from study.params.whole import Params
+from study.params.mis import Mis
+from study.params.units import Units
 from study.people import questions
 
 CONDITION = "natural"
@@ -39,7 +40,7 @@ class Design:
     n_responses: int
     n_trials: int
     seed: int
-    format: str  # of the pictures
+    format: str  # of the images
 
 
 @dataclass(frozen=True)
@@ -69,21 +70,24 @@ def chosen_models(wanted: list[str], roster: Path) -> list[str]:
     return list(dict.fromkeys(wanted)) or known
 
 
-def candidates(model: str, margins: Margins, slope: float, params: Params, annotated: pd.DataFrame) -> pd.DataFrame:
+def candidates(
+    model: str, margins: Margins, slope: float, mis_params: Mis, units: Units, annotated: pd.DataFrame
+) -> pd.DataFrame:
     """Units of a network that nobody answered: key, layer_type and the columns of `ranking.half_scores`."""
     answered = margins.rows([model], [*KEY, "layer_type", "margins", "near"])
     table, values = answered.select([*KEY, "layer_type"]).to_pandas(), matrix(answered["margins"])
     near = answered["near"].to_pylist()
-    lengths, marks = np.array([len(each) for each in near], dtype=np.int64), [task for each in near for task in each]
-    mask = mis.near_mask(lengths, np.array(marks, dtype=np.int64), values.shape[1])
-    table = table.join(ranking.half_scores(values, slope, mask, params.mis.drop_near_duplicates))
-    kept = (table["condition"] == CONDITION) & table["layer_type"].isin(params.units.layer_types)
+    lengths = np.array([len(tasks) for tasks in near], dtype=np.int64)
+    marks = np.array([task for tasks in near for task in tasks], dtype=np.int64)
+    mask = mis.near_mask(lengths, marks, values.shape[1])
+    table = table.join(ranking.half_scores(values, slope, mask, mis_params.drop_near_duplicates))
+    kept = (table["condition"] == CONDITION) & table["layer_type"].isin(units.layer_types)
     answered_before = pd.MultiIndex.from_frame(table[UNIT]).isin(pd.MultiIndex.from_frame(annotated[UNIT]))
     return table[kept & ~answered_before].dropna(subset=["mis", "even", "odd"]).reset_index(drop=True)
 
 
-def ask(model: str, table: pd.DataFrame, tasks: Path, design: Design) -> Asked:
-    """Choose the groups of one network among the candidates `table`, and lay out their tasks."""
+def questions_about(model: str, table: pd.DataFrame, tasks: Path, design: Design) -> Asked:
+    """The groups of one network, chosen among the candidates `table`, and their tasks laid out."""
     needed = 2 * design.n_units + design.n_random
     if len(table) < needed:
         raise StudyError(
@@ -98,8 +102,8 @@ def ask(model: str, table: pd.DataFrame, tasks: Path, design: Design) -> Asked:
     chosen = intervention.choose(table, *sizes, "even" if design.held_out else "mis")
     expected = intervention.expected(table, *sizes, held_out=design.held_out)
     rows = read_parquet(tasks / f"{model}.parquet", KEY).reset_index(names="row")
-    places = chosen[KEY].merge(rows, on=KEY, how="left")["row"].to_numpy()
-    built = np.load(tasks / f"{model}.npy", mmap_mode="r")[places][:, design.asked]
+    chosen_rows = chosen[KEY].merge(rows, on=KEY, how="left")["row"].to_numpy()
+    built = np.load(tasks / f"{model}.npy", mmap_mode="r")[chosen_rows][:, design.asked]
     owners = zip(chosen["layer"], chosen["unit"], strict=True)
     keys = np.concatenate([unit_keys(design.seed, model, layer, np.array([unit])) for layer, unit in owners])
     draw = generator(design.seed, "psychophysics", "sessions", model)
@@ -116,22 +120,22 @@ class Written:
     sessions: list[dict[str, Any]]
 
 
-def write_up(found: Asked, design: Design, n_questions: int, n_sessions: int) -> Written:
+def written_rows(asked: Asked, design: Design, n_questions: int, n_sessions: int) -> Written:
     """The rows of one network; `n_questions` and `n_sessions` were numbered before.
 
     Numbers of questions tell nothing of units and groups: they are dealt at random within the network.
     """
-    model = str(found.chosen["model"].iloc[0])
-    size = len(found.chosen), len(design.asked)
+    model = str(asked.chosen["model"].iloc[0])
+    size = len(asked.chosen), len(design.asked)
     deal = generator(design.seed, "psychophysics", "question numbers", model).permutation(size[0] * size[1])
     number = n_questions + 1 + deal.reshape(size)
 
     def files(images: NDArray[np.int32]) -> list[str]:
         return [questions.file_of(int(image), design.format) for image in images]
 
-    units, shown = [], found.shown
+    units, shown = [], asked.shown
     facts = ["model", "layer", "unit", "condition", "layer_type", "group", "rank", "mis", "even", "odd"]
-    for u, row in enumerate(found.chosen[facts].to_dict("records")):
+    for u, row in enumerate(asked.chosen[facts].to_dict("records")):
         queries = zip(files(shown.top[u]), files(shown.bottom[u]), shown.right_on_top[u], strict=True)
         tasks = [
             {
@@ -156,11 +160,11 @@ def write_up(found: Asked, design: Design, n_questions: int, n_sessions: int) ->
     ]
     sessions = [
         {
-            "session": f"s{n_sessions + 1 + int(person):05d}",
+            "session": f"s{n_sessions + 1 + cast(int, person):05d}",
             "questions": [
                 f"q{number[unit, task]:06d}" for unit, task in zip(trials["unit"], trials["task"], strict=True)
             ],
         }
-        for person, trials in found.sessions.groupby("person", sort=True)
+        for person, trials in asked.sessions.groupby("person", sort=True)
     ]
-    return Written(units, sorted(blind, key=lambda each: each["question"]), sessions)
+    return Written(units, sorted(blind, key=lambda question: question["question"]), sessions)

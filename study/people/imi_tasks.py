@@ -19,7 +19,8 @@ from study.networks import imi_naming
 
 def read_image_map(path: Path) -> pd.DataFrame:
     """The map of images as rows: model, layer, channel, batch, image (such as max_0.png), path relative to ImageNet's
-    training folder. Raises StudyError naming the entry that is not as documented."""
+    training folder. Raises StudyError naming the entry that is not as documented.
+    """
     if not path.is_file():
         raise StudyError(f"{path}: no such file; human.imi.image_map names it. Leave it empty to go without")
     try:
@@ -29,8 +30,8 @@ def read_image_map(path: Path) -> pd.DataFrame:
     rows = []
     for model, units in _entries(content, path, "the file"):
         for unit, batches in _entries(units, path, model):
-            place = re.fullmatch(r"(.+)/channel_(\d+)", unit)
-            if not place:
+            parts = re.fullmatch(r"(.+)/channel_(\d+)", unit)
+            if not parts:
                 raise StudyError(f"{path}: {model} has an entry {unit!r}, it must read LAYER/channel_NUMBER")
             for batch, images in _entries(batches, path, f"{model}, {unit}"):
                 number = re.fullmatch(r"batch_(\d+)", batch)
@@ -42,7 +43,7 @@ def read_image_map(path: Path) -> pd.DataFrame:
                             f"{path}: {model}, {unit}, {batch} has an entry {image!r}: {source!r}; it must be one of "
                             "min_0.png to max_9.png and a path"
                         )
-                    rows.append((model, place[1], int(place[2]), int(number[1]), image, source))
+                    rows.append((model, parts[1], int(parts[2]), int(number[1]), image, source))
     return pd.DataFrame(rows, columns=["model", "layer", "channel", "batch", "image", "path"])
 
 
@@ -60,7 +61,7 @@ STATUS_COLUMNS = ["model", "layer", "unit", "condition", "status"]
 
 
 @dataclass(frozen=True)
-class Mapped:
+class MappedUnits:
     """Units of the map: `table` (model, layer, unit, condition, status) and their `tasks` (units, N, 2(K + 1)).
 
     model is the roster's name, layer the record's; status is empty where all images of the first N tasks are known.
@@ -69,28 +70,28 @@ class Mapped:
     table: pd.DataFrame
     tasks: NDArray[np.int32]
 
-    def of(self, model: str) -> Mapped:
+    def of(self, model: str) -> MappedUnits:
         chosen = (self.table["model"] == model).to_numpy()
-        return Mapped(self.table[chosen].reset_index(drop=True), self.tasks[chosen])
+        return MappedUnits(self.table[chosen].reset_index(drop=True), self.tasks[chosen])
 
 
-def read_tasks(path: Path, names: Mapping[str, str], pictures: pd.Series, n_tasks: int) -> Mapped:
+def read_imi_tasks(path: Path, names: Mapping[str, str], paths: pd.Series, n_tasks: int) -> MappedUnits:
     """Task i of a unit is batch i of the map; a unit needs batches 0 to n_tasks - 1 with all their images.
 
-    `names`: IMI model -> roster name. `pictures`: path of every picture of the study in the order of the manifest; one
+    `names`: IMI model -> roster name. `paths`: path of every image of the study in the order of the manifest; one
     is known by its folder and its name, so it does not matter where ImageNet's training folder begins.
     """
     rows = read_image_map(path)
-    ends = pictures.str.split("/").str[-2:].str.join("/")
-    place = pd.Series(np.arange(len(ends)), index=ends)
-    place = place[~place.index.duplicated(keep=False)]
-    rows["row"] = place.reindex(rows["path"].str.split("/").str[-2:].str.join("/")).fillna(-1).to_numpy(np.int32)
+    ends = paths.str.split("/").str[-2:].str.join("/")
+    row_of = pd.Series(np.arange(len(ends)), index=ends)
+    row_of = row_of[~row_of.index.duplicated(keep=False)]
+    rows["row"] = row_of.reindex(rows["path"].str.split("/").str[-2:].str.join("/")).fillna(-1).to_numpy(np.int32)
     side, number = (rows["image"].str.extract(r"(min|max)_(\d)")[i] for i in (0, 1))
     number, positive = number.astype(int), side == "max"
     k = N_EXPLANATIONS
     # the record counts explanations from the weakest (0) to the strongest (8); here the strongest comes first
     explanation = np.where(positive, 0, k) + (k - 1 - number)
-    rows["place"] = np.where(number == k, np.where(positive, 2 * k, 2 * k + 1), explanation)
+    rows["position"] = np.where(number == k, np.where(positive, 2 * k, 2 * k + 1), explanation)
     rows["condition"] = [imi_naming.difficulty(model) for model in rows["model"]]
     rows["model"] = [names.get(base) or base for base in rows["model"].map(imi_naming.base_model)]
     rows = rows.rename(columns={"channel": "unit"})
@@ -99,23 +100,27 @@ def read_tasks(path: Path, names: Mapping[str, str], pictures: pd.Series, n_task
     unknown, absent = -1, -2  # an image that this study lacks, a place that the map does not fill
     tasks = np.full((len(table), n_tasks, 2 * k + 2), absent, dtype=np.int32)
     asked = (rows["batch"] < n_tasks).to_numpy()
-    tasks[code[asked], rows["batch"][asked], rows["place"][asked]] = rows["row"][asked]
+    tasks[code[asked], rows["batch"][asked], rows["position"][asked]] = rows["row"][asked]
     n_whole, n_unknown = (tasks != absent).all(axis=2).sum(axis=1), (tasks == unknown).sum(axis=(1, 2))
     table["status"] = [
-        f"the map has {whole} whole tasks of {n_tasks}" if whole < n_tasks else f"{lost} images are not in this study"
-        if lost else "" for whole, lost in zip(n_whole, n_unknown, strict=True)
-    ]  # fmt: skip
-    return Mapped(table, tasks)
+        f"the map has {whole} whole tasks of {n_tasks}"
+        if whole < n_tasks
+        else f"{lost} images are not in this study"
+        if lost
+        else ""
+        for whole, lost in zip(n_whole, n_unknown, strict=True)
+    ]
+    return MappedUnits(table, tasks)
 
 
-def resolve(mapped: Mapped, units: pd.DataFrame, conditions: tuple[str, ...]) -> Mapped:
+def in_study(mapped: MappedUnits, units: pd.DataFrame, conditions: tuple[str, ...]) -> MappedUnits:
     """The units of one network with the layers of this study; status says of each whether its tasks are used.
 
     `units` (layer, unit) can have tasks.
     """
     paths = imi_naming.match_layers(mapped.table["layer"].unique(), dict.fromkeys(units["layer"]))
-    table = mapped.table.assign(layer=[paths.get(layer, layer) for layer in mapped.table["layer"]])
+    table = mapped.table.assign(layer=[paths.get(str(layer), str(layer)) for layer in mapped.table["layer"]])
     known = pd.MultiIndex.from_frame(table[["layer", "unit"]]).isin(pd.MultiIndex.from_frame(units[["layer", "unit"]]))
     status = table["status"].where(table["condition"].isin(conditions), "tasks.conditions does not name it")
     status = status.where(known, NO_UNIT).where(mapped.table["layer"].isin(list(paths)), NO_LAYER)
-    return Mapped(table.assign(status=status.replace("", USED)), mapped.tasks)
+    return MappedUnits(table.assign(status=status.replace("", USED)), mapped.tasks)

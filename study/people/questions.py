@@ -31,7 +31,6 @@ from study.people.answers_from_table import read_answers
 
 log = logger("psychophysics")
 
-
 SCHEMA = 1
 CHOICES = ("top", "bottom")
 SUFFIX = {"png": "png", "jpeg": "jpg"}
@@ -62,31 +61,31 @@ def write_rows(path: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> None
 
 
 def file_of(image: int, kind: str) -> str:
-    """Place of a picture in the folder: its row in the manifest, which tells no label."""
+    """Place of an image in the folder: its row in the manifest, which tells no label."""
     return f"images/{image:08d}.{SUFFIX[kind]}"
 
 
-def write_pictures(folder: Path, images: ImageSet, rows: Sequence[int], kind: str, size: int) -> None:
-    """The pictures as files, and images.csv with their digests.
+def write_images(folder: Path, images: ImageSet, rows: Sequence[int], kind: str, size: int) -> None:
+    """Write the images as files, and images.csv with their digests.
 
     `size`: centre squares of at most this many pixels a side, as people saw them in IMI (224), never enlarged; 0 takes
-    whole pictures. Encoded anew, so that no name, date or place of a camera goes along.
+    whole images. Encoded anew, so that no name, date or place of a camera goes along.
     """
     (folder / "images").mkdir()
     progress = Progress(log, len(rows), "pictures", every=5.0)
-    found = []
+    files = []
     for row in rows:
-        picture = Image.fromarray(images.pixels(int(row)))
+        image = Image.fromarray(images.pixels(int(row)))
         if size:
-            side = min(size, *picture.size)
-            picture = ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS)
+            side = min(size, *image.size)
+            image = ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
-        picture.save(buffer, kind, **({"quality": _JPEG_QUALITY, "subsampling": 0} if kind == "jpeg" else {}))
+        image.save(buffer, kind, **({"quality": _JPEG_QUALITY, "subsampling": 0} if kind == "jpeg" else {}))
         path = folder / file_of(int(row), kind)
         path.write_bytes(buffer.getvalue())  # the folder as a whole is atomic
-        found.append((int(row), file_of(int(row), kind), *picture.size, sha256_file(path)))
+        files.append((int(row), file_of(int(row), kind), *image.size, sha256_file(path)))
         progress.step()
-    write_csv(folder / "images.csv", pd.DataFrame(found, columns=["image", "file", "width", "height", "sha256"]))
+    write_csv(folder / "images.csv", pd.DataFrame(files, columns=["image", "file", "width", "height", "sha256"]))
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
@@ -147,15 +146,15 @@ def read_responses(path: Path, key: Key) -> tuple[pd.DataFrame, bool]:
         return _of_questions(path, table, key.questions), simulated
     groups = key.questions[[*KEY, "group"]].drop_duplicates()
     answers = read_answers(path, "", [], [], [])
-    found = answers.merge(groups, on=KEY, how="left")
-    outside = int(found["group"].isna().sum())
-    if outside == len(found):
+    matched = answers.merge(groups, on=KEY, how="left")
+    outside = int(matched["group"].isna().sum())
+    if outside == len(matched):
         raise StudyError(
-            f"{path}: none of its {len(found)} answers is to a unit of the exported groups; is it another study?"
+            f"{path}: none of its {len(matched)} answers is to a unit of the exported groups; is it another study?"
         )
     if outside:
-        log.warning("%s: %d of %d answers are to units of no group and are left out", path.name, outside, len(found))
-    return found.dropna(subset="group").reset_index(drop=True), simulated
+        log.warning("%s: %d of %d answers are to units of no group and are left out", path.name, outside, len(matched))
+    return matched.dropna(subset="group").reset_index(drop=True), simulated
 
 
 def _of_questions(path: Path, table: pd.DataFrame, questions: pd.DataFrame) -> pd.DataFrame:
@@ -168,23 +167,23 @@ def _of_questions(path: Path, table: pd.DataFrame, questions: pd.DataFrame) -> p
         path, table["question"], ~table["question"].isin(questions["question"]), "question", "one of questions.json"
     )
     _refuse(path, table["participant"], table["participant"].str.strip() == "", "participant", "filled")
-    found = table[["question", "participant"]].merge(questions, on="question", how="left")
+    answers = table[["question", "participant"]].merge(questions, on="question", how="left")
     if "choice" in table.columns:
         choice = table["choice"].str.strip().str.lower()
         _refuse(path, table["choice"], ~choice.isin(CHOICES), "choice", "top or bottom")
-        found["correct"] = (choice == found["answer"]).to_numpy()
+        answers["correct"] = (choice == answers["answer"]).to_numpy()
     else:
         right = table["correct"].str.strip().str.lower().map({"true": True, "1": True, "false": False, "0": False})
         _refuse(path, table["correct"], right.isna(), "correct", "True, False, 1 or 0")
-        found["correct"] = right.to_numpy(dtype=bool)
-    given = table.get("confidence", pd.Series("", index=table.index)).str.strip()
-    levels = pd.to_numeric(given.where(given != ""), errors="coerce")
-    _refuse(path, given, (given != "") & ~levels.isin([1, 2, 3]), "confidence", "1, 2, 3 or empty")
-    found["confidence"] = levels.astype("Int8").array
-    doubled = found.duplicated(["participant", *KEY])
+        answers["correct"] = right.to_numpy(dtype=bool)
+    confidence = table.get("confidence", pd.Series("", index=table.index)).str.strip()
+    levels = pd.to_numeric(confidence.where(confidence != ""), errors="coerce")
+    _refuse(path, confidence, (confidence != "") & ~levels.isin([1, 2, 3]), "confidence", "1, 2, 3 or empty")
+    answers["confidence"] = levels.astype("Int8").array
+    doubled = answers.duplicated(["participant", *KEY])
     if doubled.any():
         log.warning("%s: %d answers are a person's second one to a unit; all count", path.name, int(doubled.sum()))
-    return found.drop(columns=["question", "answer"])
+    return answers.drop(columns=["question", "answer"])
 
 
 def _refuse(path: Path, shown: pd.Series, wrong: pd.Series, name: str, allowed: str) -> None:

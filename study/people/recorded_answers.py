@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 
@@ -20,7 +21,6 @@ from study.params.human import Human
 from study.people import answers_from_imi, answers_from_table, imi_tasks
 
 log = logger("human")
-
 
 ANSWER = [*KEY, "task", "participant", "correct", "confidence"]
 UNMATCHED_COLUMNS = ["imi_model", "imi_layer", "model", "reason", "n_units", "n_responses"]
@@ -40,49 +40,53 @@ class Recorded:
     unmatched: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=UNMATCHED_COLUMNS))
 
 
-def from_table(given: Human, external: Path) -> Recorded:
+def from_table(settings: Human, external: Path) -> Recorded:
     """Answers of the table that human.table describes; every row that its filters keep counts."""
-    table = given.table
-    found = answers_from_table.read_answers(
+    table = settings.table
+    answers = answers_from_table.read_answers(
         external / table.file, table.model, table.columns, table.keep, table.conditions
     )
-    if (found["model"] == "").any():
-        raise StudyError(f"{external / table.file} has no column for model: name it in human.table.columns, or the "
-                         "network of all rows in human.table.model")  # fmt: skip
-    return Recorded(found[ANSWER])
+    if (answers["model"] == "").any():
+        raise StudyError(
+            f"{external / table.file} has no column for model: name it in human.table.columns, or the network of all rows "
+            "in human.table.model"
+        )
+    return Recorded(answers[ANSWER])
 
 
-def annotated_units(given: Human, external: Path, names: Path) -> set[tuple[str, str, int]]:
+def annotated_units(settings: Human, external: Path, names: Path) -> set[tuple[str, str, int]]:
     """Network, layer and number of every unit of which the record holds a main trial, whatever its session is worth.
 
     Networks have the names of this study where `names` knows one; layers of the IMI record keep theirs.
     """
-    if given.source == "table":
-        found = from_table(given, external).answers
-        return set(zip(found["model"], found["layer"], map(int, found["unit"]), strict=True))
-    if given.source != "imi":
-        raise StudyError(f"human.source is {given.source}; only the answers of imi and table name units in advance")
-    rows = answers_from_imi.read_responses(external, given.imi.responses)
+    if settings.source == "table":
+        answers = from_table(settings, external).answers
+        return set(zip(answers["model"], answers["layer"], map(int, answers["unit"]), strict=True))
+    if settings.source != "imi":
+        raise StudyError(f"human.source is {settings.source}; only the answers of imi and table name units in advance")
+    rows = answers_from_imi.read_responses(external, settings.imi.responses)
     rows, known = rows[answers_from_imi.is_main(rows)], imi_naming.read_names(names)
     models = [known.get(model) or model for model in rows["model"].map(imi_naming.base_model)]
     return set(zip(models, rows["layer"], map(int, rows["channel"]), strict=True))
 
 
-def from_imi(given: Human, external: Path, tasks: Path, names: Path, roster: list[str]) -> Recorded:
+def from_imi(settings: Human, external: Path, tasks: Path, names: Path, roster: list[str]) -> Recorded:
     """Answers of the IMI record in sessions that pass the checks, keyed by network, module path and unit.
 
     Main trials alone. Rows whose task id and model disagree are left out and counted. Networks and layers that this
     study does not have keep their IMI names: their HIS stands, but no score will meet it.
     """
-    rows = answers_from_imi.read_responses(external, given.imi.responses)
+    rows = answers_from_imi.read_responses(external, settings.imi.responses)
     rows["experiment"] = answers_from_imi.experiment_of(rows["task_id"])
     rows["session"] = rows["task_id"] + "/" + rows["response_index"].astype(str)
-    verdicts, checks, reasons = _judged(rows, given)
+    verdicts, checks, reasons = _judged(rows, settings)
     main = rows[answers_from_imi.is_main(rows)].copy()
-    found = answers_from_imi.crosstab(main)
-    for row in found.to_dict("records"):
+    crosstab = answers_from_imi.crosstab(main)
+    for row in crosstab.to_dict("records"):
         log.info("%(experiment)s x %(model)s x %(mode)s: %(n_rows)d trials, %(status)s", row)
-    main = main.merge(found[["experiment", "model", "mode", "condition", "status"]], on=["experiment", "model", "mode"])
+    main = main.merge(
+        crosstab[["experiment", "model", "mode", "condition", "status"]], on=["experiment", "model", "mode"]
+    )
     main = main.merge(reasons, on=sessions.SESSION)
     flagged = (main["reason"] == "") & (main["status"] == answers_from_imi.DISAGREE)
     main.loc[flagged, "reason"] = MISLABELLED
@@ -97,18 +101,19 @@ def from_imi(given: Human, external: Path, tasks: Path, names: Path, roster: lis
     for experiment, problem in answers_from_imi.check_complete(kept).items():
         log.warning("%s is not complete: %s", experiment, problem)
     doubled = kept.groupby([kept["model"].map(imi_naming.base_model), "condition"])["experiment"].unique()
-    for (model, condition), experiments in doubled[doubled.map(len) > 1].items():
+    for key, experiments in doubled[doubled.map(len) > 1].items():
+        model, condition = cast(tuple[str, str], key)
         log.warning("%s, %s comes from %s: their answers are pooled", model, condition, " and ".join(experiments))
-    if given.imi.image_map:
-        _check_map(kept, imi_tasks.read_image_map(external / given.imi.image_map))
+    if settings.imi.image_map:
+        _check_map(kept, imi_tasks.read_image_map(external / settings.imi.image_map))
     keyed, unmatched = _keyed(kept, imi_naming.read_names(names), tasks, roster)
-    return Recorded(keyed, excluded, found, verdicts, checks, unmatched)
+    return Recorded(keyed, excluded, crosstab, verdicts, checks, unmatched)
 
 
-def _judged(rows: pd.DataFrame, given: Human) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def _judged(rows: pd.DataFrame, settings: Human) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Agreement with the stored verdicts, values of the checks, and the reason (empty: accepted) of every session."""
     table = sessions.sessions(rows)
-    bounds = sessions.Bounds(**asdict(given.checks))
+    bounds = sessions.Bounds(**asdict(settings.checks))
     if bounds.multi_participation == "recomputed" and not sessions.identified(table):
         log.info("participants have no names in this record: the stored flag of repeated participation is used")
     verdict = sessions.judge(table, bounds)
@@ -117,7 +122,9 @@ def _judged(rows: pd.DataFrame, given: Human) -> tuple[pd.DataFrame, pd.DataFram
     for row in agreement[agreement["n_agree"] < agreement["n_sessions"]].to_dict("records"):
         log.warning(
             "%(check)s: recomputed and stored verdict agree for %(n_agree)d of %(n_sessions)d sessions (%(n_stricter)d "
-            "refused here alone, %(n_milder)d accepted here alone)", row)  # fmt: skip
+            "refused here alone, %(n_milder)d accepted here alone)",
+            row,
+        )
     return agreement, sessions.check_histogram(table, verdict, bounds), verdict[[*sessions.SESSION, "reason"]]
 
 

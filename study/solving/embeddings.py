@@ -10,15 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.errors import StudyError
 from study.files.store import WorkStore
-from study.log import Progress, logger
-from study.solving.opening import SimilarityPlan, images_of, opened
-from study.workers.device import Failure
-from study.workers.jobs import kind_of_workers, run_jobs
+from study.log import logger
+from study.solving.opening import SimilarityPlan, images_ahead, similarity_and_images
+from study.workers.jobs import kind_of_workers, run_all_or_stop
 
 log = logger("embedding")
-
 
 _EMBED_CHUNK = 500  # images embedded by one job: a kill costs at most these
 _LAZY_SHARE = 0.5  # of all images; below it only those that occur in tasks are embedded
@@ -26,38 +23,44 @@ _LAZY_SHARE = 0.5  # of all images; below it only those that occur in tasks are 
 
 def embedding_ingredients(plan: SimilarityPlan) -> dict[str, Any]:
     """What determines the embeddings of all images, or the features of one."""
-    similarity, images = opened(plan)
-    found = {"backend": plan.name, "images": images.digest, **similarity.ingredients()}
-    if "device" in found:
-        found["device"] = kind_of_workers()  # workers may have a GPU where this process uses none
-    return found | {"precision": plan.scores.precision} if similarity.embeds else found
+    similarity, images = similarity_and_images(plan)
+    ingredients = {"backend": plan.name, "images": images.digest, **similarity.ingredients()}
+    if "device" in ingredients:
+        ingredients["device"] = kind_of_workers()  # workers may have a GPU where this process uses none
+    return ingredients | {"precision": plan.scores.precision} if similarity.embeds else ingredients
 
 
 @dataclass(frozen=True)
-class _Chunk:
-    """Images embedded by one job, and where the result is kept."""
+class EmbeddingJob:
+    """File of the embeddings of some images: `rows` of the manifest."""
 
     plan: SimilarityPlan
     store: WorkStore
     ingredients: dict[str, Any]
     rows: NDArray[np.int32]
 
+    @property
+    def name(self) -> str:
+        return f"images {self.rows[0]} to {self.rows[-1]}"
 
-def _embed(chunk: _Chunk) -> Path:
-    similarity, _ = opened(chunk.plan)
+    @property
+    def size(self) -> float:
+        return len(self.rows)
 
-    def make(path: Path) -> None:
+    def run(self) -> Path:
+        return self.store.fetch("embeddings", {**self.ingredients, **rows_key(self.rows)}, ".npy", self._write)
+
+    def _write(self, path: Path) -> None:
         from interpretability.margins import unit_rows
 
+        similarity, _ = similarity_and_images(self.plan)
         size = similarity.batch_size
-        images_of(chunk.plan).announce(chunk.rows)
+        images_ahead(self.plan).announce(self.rows)
         parts = [
-            unit_rows(similarity.embed(chunk.rows[first : first + size])) for first in range(0, len(chunk.rows), size)
+            unit_rows(similarity.embed(self.rows[first : first + size])) for first in range(0, len(self.rows), size)
         ]
         with open(path, "wb") as file:
-            np.save(file, np.concatenate(parts).astype(chunk.plan.scores.precision))
-
-    return chunk.store.fetch("embeddings", {**chunk.ingredients, **rows_key(chunk.rows)}, ".npy", make)
+            np.save(file, np.concatenate(parts).astype(self.plan.scores.precision))
 
 
 def rows_key(rows: NDArray[np.int32]) -> dict[str, Any]:
@@ -81,18 +84,18 @@ class Prepared:
     def open(self) -> NDArray[np.floating]:
         return np.load(self.path, mmap_mode="r")
 
-    def places(self, tasks: NDArray[np.int32]) -> NDArray[np.int32]:
+    def with_rows(self, tasks: NDArray[np.int32]) -> NDArray[np.int32]:
         """Tasks that name rows of the table instead of images."""
         return tasks if self.images is None else np.searchsorted(self.images, tasks).astype(np.int32)
 
 
-def embeddings(plan: SimilarityPlan, store: WorkStore, used: NDArray[np.int32] | None = None) -> Prepared | None:
+def embedded_images(plan: SimilarityPlan, store: WorkStore, used: NDArray[np.int32] | None = None) -> Prepared | None:
     """Unit rows of all images, or of the `used` ones (sorted) where these are much fewer and each costs a forward pass.
 
     Each image is embedded once; chunks found in the store are not computed again. None for a similarity that does
     not embed.
     """
-    similarity, images = opened(plan)
+    similarity, images = similarity_and_images(plan)
     if not similarity.embeds:
         return None
     ingredients = embedding_ingredients(plan)
@@ -100,16 +103,8 @@ def embeddings(plan: SimilarityPlan, store: WorkStore, used: NDArray[np.int32] |
 
     def make(path: Path) -> None:
         parts = [rows[start : start + _EMBED_CHUNK] for start in range(0, len(rows), _EMBED_CHUNK)]
-        jobs = [_Chunk(plan, store, ingredients, part) for part in parts]
-        progress = Progress(log, len(rows), f"{plan.name}: images embedded")
-        chunks: dict[int, Path] = {}
-        names = [f"images {part[0]} to {part[-1]}" for part in parts]
-        for place, result in run_jobs(_embed, jobs, names, probe=True):
-            if isinstance(result, Failure):
-                raise StudyError(f"backend {plan.name}: {result.reason}")
-            chunks[place] = result
-            progress.step(len(jobs[place].rows))
-        _join([chunks[place] for place in range(len(jobs))], path, len(rows))
+        jobs = [EmbeddingJob(plan, store, ingredients, part) for part in parts]
+        _join(run_all_or_stop(jobs, f"backend {plan.name}, images embedded", log, probe=True), path, len(rows))
 
     path = store.fetch("embeddings", {**ingredients, **rows_key(rows), "joined": 1}, ".npy", make)
     return Prepared(path, chosen)

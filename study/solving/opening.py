@@ -2,30 +2,56 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from study.environment import Environment
 from study.errors import StudyError
 from study.images.ahead import Ahead, decoders
 from study.images.manifest import ImageSet, open_images
 from study.networks.building import load_network
-from study.networks.roster import read_roster
-from study.params.scores import Scores
-from study.params.whole import Params
+from study.networks.roster import read_roster, rows_of
+from study.params.parts import ImageRoot
+from study.params.scores import DreamSim, Encoder
 from study.workers.device import device, when_moved
 from study.workers.placement import workers_here
 
-WEIGHTS = "data/external/weights"  # where files of weights lie, unless MIS_WEIGHTS names another folder
+if TYPE_CHECKING:
+    from interpretability.networks.network import Network
+    from interpretability.similarity.base import Similarity
+
 _CACHE_GB = 4.0  # memory for kept features of all workers together
 _CACHE_SHARE = 0.25  # of the memory of a GPU
+
+
+@dataclass(frozen=True, kw_only=True)
+class Similarities:
+    """What similarities depend on, of `scores`."""
+
+    aggregation: str
+    softmax_temperature: float
+    precision: str
+    feature_size: int
+    dreamsim: DreamSim
+    encoder: Encoder
+
+
+class SimilarityParams(Protocol):
+    """What a similarity is opened by."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def images(self) -> ImageRoot: ...
+    @property
+    def scores(self) -> Similarities: ...
 
 
 @dataclass(frozen=True)
@@ -51,17 +77,17 @@ class SimilarityPlan:
     models: Path
     code: Path
     seed: int
-    scores: Scores
+    scores: Similarities
 
-    def open(self, source: Ahead, *, check: bool = True) -> Any:
-        """The `Similarity` of these pictures, on the device of this process; `check` compares it with its package."""
+    def open(self, source: Ahead, *, check: bool = True) -> Similarity:
+        """The similarity of these images, on the device of this process; `check` compares it with its package."""
         from interpretability.similarity import registry
 
         images, scores = source.images, self.scores
 
-        def network() -> Any:
+        def network() -> Network:
             name, roster = scores.encoder.model, read_roster(self.models / "roster.csv")
-            rows = roster[roster["name"] == name].to_dict("records")
+            rows = rows_of(roster[roster["name"] == name])
             if not rows:
                 known = ", ".join(roster["name"][~roster["constructor"].str.startswith("control:")])
                 raise StudyError(
@@ -90,7 +116,7 @@ class SimilarityPlan:
             "size": lambda: scores.feature_size,
             "softmax_temperature": lambda: scores.softmax_temperature,
             "view": lambda: scores.dreamsim.view,
-            "weights": lambda: os.environ.get("MIS_WEIGHTS") or WEIGHTS,
+            "weights": lambda: Environment.read().weights,
             "whole": lambda: images.factors is not None,
         }
         taken = registry.options_of(registry.family_of(self.name))
@@ -98,62 +124,53 @@ class SimilarityPlan:
         return registry.create(self.name, _Shown(source), check=check, **options)
 
     @classmethod
-    def from_params(cls, name: str, params: Params, images: Path, models: Path, code: Path) -> SimilarityPlan:
+    def from_params(cls, name: str, params: SimilarityParams, images: Path, models: Path, code: Path) -> SimilarityPlan:
         return cls(name, images, params.images.root, models, code, params.seed, params.scores)
 
     def aggregation(self) -> dict[str, Any]:
         """What of the aggregation determines margins, for the work store."""
-        chosen = {"aggregation": self.scores.aggregation}
-        if self.scores.aggregation == "softmax":
-            chosen["softmax_temperature"] = self.scores.softmax_temperature
-        return chosen
+        temperature = {"softmax_temperature": self.scores.softmax_temperature}
+        return {"aggregation": self.scores.aggregation, **(temperature if self.scores.aggregation == "softmax" else {})}
 
 
 def cache_bytes() -> int:
     """Memory for kept features in each worker process, from MIS_FEATURE_CACHE_GB for all of a machine together; by default
     a share of the worker's GPU, where it has one.
     """
-    text = os.environ.get("MIS_FEATURE_CACHE_GB", "")
-    if not text and device().startswith("cuda"):
+    total = Environment.read().feature_cache_gb
+    if total is None and device().startswith("cuda"):
         import torch
 
         return int(_CACHE_SHARE * torch.cuda.mem_get_info(device())[1])
-    text = text or str(_CACHE_GB)
-    try:
-        total = float(text)
-    except ValueError:
-        total = -1.0
-    if not 0 <= total < float("inf"):
-        raise StudyError(f"MIS_FEATURE_CACHE_GB is {text!r}, it must be a number of gigabytes of at least 0")
-    return int(total * 2**30 / workers_here())
+    return int((_CACHE_GB if total is None else total) * 2**30 / workers_here())
 
 
-def opened(plan: SimilarityPlan) -> tuple[Any, ImageSet]:
-    """The similarity of a plan and its pictures, once a process and device."""
-    return _opened(plan, device()), images_of(plan).images
+def similarity_and_images(plan: SimilarityPlan) -> tuple[Similarity, ImageSet]:
+    """The similarity of a plan and its images, once a process and device."""
+    return _similarity(plan, device()), images_ahead(plan).images
 
 
 @cache
-def _opened(plan: SimilarityPlan, place: str) -> Any:
-    return plan.open(images_of(plan))
+def _similarity(plan: SimilarityPlan, device: str) -> Similarity:
+    return plan.open(images_ahead(plan))
 
 
-when_moved(_opened.cache_clear)
+when_moved(_similarity.cache_clear)
 
 
 @cache
-def judge(plan: SimilarityPlan) -> Any:
+def unchecked_similarity(plan: SimilarityPlan) -> Similarity:
     """The similarity of a plan, to compare rows or look up pairs that are at hand: not tried out, so no network is loaded."""
-    return plan.open(images_of(plan), check=False)
+    return plan.open(images_ahead(plan), check=False)
 
 
 @cache
-def images_of(plan: SimilarityPlan) -> Ahead:
-    """The pictures of a plan, once a process."""
+def images_ahead(plan: SimilarityPlan) -> Ahead:
+    """The images of a plan, once a process."""
     return Ahead(open_images(plan.images, plan.root, quick=True), decoders(device()))
 
 
 @cache
-def duplicates(plan: SimilarityPlan) -> NDArray[np.int64]:
-    """For each picture a number that exact copies share."""
-    return pd.factorize(opened(plan)[1].manifest["digest"])[0]
+def copy_numbers(plan: SimilarityPlan) -> NDArray[np.int64]:
+    """For each image a number that exact copies share."""
+    return pd.factorize(images_ahead(plan).images.manifest["digest"])[0]

@@ -9,20 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.errors import StudyError
 from study.files.store import WorkStore
 from study.log import Progress, logger
 from study.solving.embeddings import Prepared, embedding_ingredients, images_to_prepare, rows_key
-from study.solving.opening import SimilarityPlan, opened
-from study.workers.device import Failure
-from study.workers.jobs import run_jobs
+from study.solving.opening import SimilarityPlan, similarity_and_images
+from study.workers.jobs import run_all_or_stop
 
 log = logger("embedding")
 
 
 @dataclass(frozen=True)
-class _Stripe:
-    """Images whose similarities with all later ones are found by one job."""
+class PairJob:
+    """File of the similarities of the images from `first` to before `last` with all later ones of `rows`."""
 
     plan: SimilarityPlan
     store: WorkStore
@@ -31,19 +29,24 @@ class _Stripe:
     first: int
     last: int
 
+    @property
+    def name(self) -> str:
+        return f"images {self.first} to {self.last - 1} with those after them"
 
-def _compare(stripe: _Stripe) -> Path:
-    similarity, _ = opened(stripe.plan)
+    @property
+    def size(self) -> float:
+        return (self.last - self.first) * (len(self.rows) - self.first)
 
-    def make(path: Path) -> None:
-        first, last, n = stripe.first, stripe.last, len(stripe.rows)
-        what = f"{stripe.plan.name}: pairs of images {first} to {last - 1}"
-        progress = Progress(log, (last - first) * (n - first), what, every=20)
+    def run(self) -> Path:
+        key = {**self.ingredients, "first": self.first, "last": self.last}
+        return self.store.fetch("pairs", key, ".npy", self._write)
+
+    def _write(self, path: Path) -> None:
+        similarity, _ = similarity_and_images(self.plan)
+        what = f"{self.plan.name}: pairs of images {self.first} to {self.last - 1}"
+        progress = Progress(log, self.size, what, every=20)
         with open(path, "wb") as file:
-            np.save(file, similarity.pair_stripe(stripe.rows, first, last, progress.step))
-
-    key = {**stripe.ingredients, "first": stripe.first, "last": stripe.last}
-    return stripe.store.fetch("pairs", key, ".npy", make)
+            np.save(file, similarity.pair_stripe(self.rows, self.first, self.last, progress.step))
 
 
 def pair_table(plan: SimilarityPlan, store: WorkStore, used: NDArray[np.int32], n_tasks: int) -> Prepared | None:
@@ -53,7 +56,7 @@ def pair_table(plan: SimilarityPlan, store: WorkStore, used: NDArray[np.int32], 
     """
     from interpretability.similarity import features
 
-    similarity, images = opened(plan)
+    similarity, images = similarity_and_images(plan)
     rows, chosen = images_to_prepare(similarity.runs_network, len(images), used)
     if not (similarity.pairs and features.pairs_pay(len(rows), n_tasks)):
         return None
@@ -61,17 +64,16 @@ def pair_table(plan: SimilarityPlan, store: WorkStore, used: NDArray[np.int32], 
     ingredients = embedding_ingredients(plan) | added
 
     def make(path: Path) -> None:
-        step, n = similarity.stripe, len(rows)
-        jobs = [_Stripe(plan, store, ingredients, rows, first, min(first + step, n)) for first in range(0, n, step)]
-        names = [f"images {job.first} to {job.last - 1} with those after them" for job in jobs]
-        progress = Progress(log, sum((job.last - job.first) * (n - job.first) for job in jobs), f"{plan.name}: pairs")
+        # those that compare pairs have it
+        step: int = similarity.stripe  # pyright: ignore[reportAttributeAccessIssue]
+        n = len(rows)
+        jobs = [PairJob(plan, store, ingredients, rows, first, min(first + step, n)) for first in range(0, n, step)]
         table = np.zeros((n, n), dtype=np.float32)
-        for place, result in run_jobs(_compare, jobs, names):
-            if isinstance(result, Failure):
-                raise StudyError(f"backend {plan.name}: {result.reason}")
-            first, last = jobs[place].first, jobs[place].last
-            table[first:last, first:] = np.load(result)
-            progress.step((last - first) * (n - first))
+
+        def fill(job: PairJob, stripe: Path) -> None:
+            table[job.first : job.last, job.first :] = np.load(stripe)
+
+        run_all_or_stop(jobs, f"backend {plan.name}, pairs", log, each=fill)
         with open(path, "wb") as file:
             np.save(file, features.mirrored(table))
 

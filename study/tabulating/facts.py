@@ -1,29 +1,41 @@
-"""What every table of the study needs to know."""
+"""What every table of the study needs besides the scores of units."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple, TypedDict
 
 import pandas as pd
 
-from interpretability import schema
-from interpretability.analysis import families, group_tests, networks
-
-CONDITIONS = ("natural", "synthetic")  # those in which groups are compared
-
+from interpretability.analysis import networks
+from interpretability.schema import NATURAL
 
 Tables = dict[str, pd.DataFrame]
-Samples = Callable[[str], group_tests.Samples]
+
+
+class Bootstrap(NamedTuple):
+    """How intervals are made by resampling, in the order in which functions take it."""
+
+    seed: int
+    n: int
+    confidence: float
+
+
+class Fit(TypedDict):
+    """The slope of a similarity in data/calibration/slope.json, and how sure it is."""
+
+    slope: float
+    low: float | None
+    high: float | None
+    status: str
 
 
 @dataclass(frozen=True)
 class Facts:
     """What the tables of every backend need besides its units.
 
-    layer_types: those of units.layer_types; people: units with HIS; bootstrap: seed, number of resamples, confidence;
-    drop_near: tasks with a near copy are left out; n_extreme: units among the easiest and the hardest of a network.
+    layer_types: those of units.layer_types; people: units with HIS; drop_near: tasks with a near copy are left out;
+    n_extreme: units among the easiest and the hardest of a network.
     """
 
     roster: pd.DataFrame
@@ -31,16 +43,16 @@ class Facts:
     labels: pd.DataFrame
     constant: pd.DataFrame
     tail_share: float
-    slopes: dict[str, dict[str, object]]
+    slopes: dict[str, Fit]
     layer_types: tuple[str, ...]
     people: pd.DataFrame
-    bootstrap: tuple[int, int, float]
+    bootstrap: Bootstrap
     drop_near: bool
     n_extreme: int
 
     @property
     def confidence(self) -> float:
-        return self.bootstrap[2]
+        return self.bootstrap.confidence
 
     @property
     def annotated(self) -> frozenset[str]:
@@ -62,27 +74,7 @@ class Facts:
         return dict(zip(self.roster["name"], self.roster["family"], strict=True))
 
 
-RANKINGS = ("ranking", "extreme_units")
-
-
 def easy_units(units: pd.DataFrame) -> pd.DataFrame:
     """Units with natural explanations and queries of the usual difficulty; all units of a network that has none."""
-    easy = units["condition"] == schema.NATURAL
+    easy = units["condition"] == NATURAL
     return units[easy] if easy.any() and not easy.all() else units
-
-
-def compared(samples: Samples, means: pd.DataFrame, value: str, name: str, facts: Facts) -> Tables:
-    """All tests between networks and layer types in each of CONDITIONS; `samples` gives the scores of the networks."""
-    found: dict[str, list[pd.DataFrame]] = defaultdict(list)
-    for condition in CONDITIONS:
-        called = _test_name(name, condition), condition
-        tables = group_tests.compare(samples(condition), means, value, *called)
-        resampled = families.family_bootstrap(means, value, facts.families, *called, *facts.bootstrap)
-        for table, rows in {**tables, "family_bootstrap": resampled}.items():
-            found[table].append(rows)
-    return {table: pd.concat(rows, ignore_index=True) for table, rows in found.items()}
-
-
-def _test_name(name: str, condition: str) -> str:
-    """What the column backend of a test says: the similarity, or human; units of the first condition go without suffix."""
-    return name if condition == CONDITIONS[0] else f"{name}_{condition}"

@@ -10,11 +10,10 @@ import pandas as pd
 from interpretability.analysis import networks
 from study.errors import StudyError
 from study.files.tables import read_json, read_parquet
+from study.networks.failures import COLUMNS
 from study.networks.roster import read_roster
 from study.params.whole import Params
 from study.tabulating import facts
-
-FAILURES = ["model", "stage", "reason"]
 
 
 def read_facts(args: argparse.Namespace, params: Params, constant: pd.DataFrame, people: pd.DataFrame) -> facts.Facts:
@@ -33,7 +32,7 @@ def read_facts(args: argparse.Namespace, params: Params, constant: pd.DataFrame,
         slopes=read_json(args.calibration / "slope.json"),
         layer_types=tuple(params.units.layer_types),
         people=people,
-        bootstrap=(params.seed, params.stats.n_bootstrap, params.stats.confidence),
+        bootstrap=facts.Bootstrap(params.seed, params.stats.n_bootstrap, params.stats.confidence),
         drop_near=params.mis.drop_near_duplicates,
         n_extreme=params.stats.n_extreme,
     )
@@ -48,7 +47,7 @@ def text_table(path: Path) -> pd.DataFrame:
 
 def side_tables(args: argparse.Namespace) -> facts.Tables:
     """Tables that other stages left beside their results."""
-    failed = [text_table(folder / "failures.csv")[FAILURES] for folder in (args.roster, args.activations)]
+    failed = [text_table(folder / "failures.csv")[COLUMNS] for folder in (args.roster, args.activations)]
     return {
         "constant_units": text_table(args.tasks / "constant_units.csv"),
         "failures": pd.concat(failed, ignore_index=True),

@@ -10,7 +10,8 @@ from interpretability.analysis import conditions, group_tests, machine_beside_hu
 from interpretability.people import single_answers
 from interpretability.schema import KEY
 from study.files.unit_tables import Margins, matrix
-from study.tabulating.facts import Facts, Tables, compared
+from study.tabulating.comparisons import compare_groups
+from study.tabulating.facts import Facts, Tables
 
 
 def people_tables(annotated: pd.DataFrame, people: pd.DataFrame, responses: pd.DataFrame, facts: Facts) -> Tables:
@@ -23,7 +24,8 @@ def people_tables(annotated: pd.DataFrame, people: pd.DataFrame, responses: pd.D
         rows = annotated[annotated["condition"] == condition]
         return {str(model): part.to_numpy(np.float64) for model, part in rows.groupby("model", observed=True)["his"]}
 
-    return compared(samples, group_tests.type_means(annotated, "his"), "his", "human", facts) | {
+    means = group_tests.type_means(annotated, "his")
+    return compare_groups(samples, means, "his", "human", facts) | {
         "his_models": machine_beside_human.his_summary(people, *facts.bootstrap, responses),
         "difficulty": conditions.difficulty(people, "his", "human", facts.confidence),
         "natural_synthetic": conditions.natural_synthetic(people, "his", "human", facts.confidence),
@@ -66,19 +68,17 @@ def trials_tables(name: str, margins: Margins, responses: pd.DataFrame, facts: F
     """Answers one by one against the margins of one backend.
 
     Only simulated observers answered the very tasks that are scored here; for other answers the margin is the mean over
-    the unit's tasks, since recorded people saw other pictures, or the same in other groups.
+    the unit's tasks, since recorded people saw other images, or the same in other groups.
     """
-    found = margins.rows(sorted(set(responses["model"])), [*KEY, "margins"])
-    place = found.select(KEY).to_pandas().assign(place=np.arange(len(found)))
-    asked = responses.merge(place, on=KEY)
-    values = matrix(found["margins"])
-    row, task = asked["place"].to_numpy(), asked["task"].to_numpy()
+    table = margins.rows(sorted(set(responses["model"])), [*KEY, "margins"])
+    asked = responses.merge(table.select(KEY).to_pandas().assign(row=np.arange(len(table))), on=KEY)
+    values = matrix(table["margins"])
+    row, task = asked["row"].to_numpy(), asked["task"].to_numpy()
     very = (asked["source"] == "simulated").to_numpy() & (task >= 0) & (task < values.shape[1])
     of_unit = values.mean(axis=1) if len(values) else np.empty(0)
-    margin = np.where(very, values[row, np.where(very, task, 0)], of_unit[row])
     trials = pd.DataFrame(
         {
-            "margin": margin,
+            "margin": np.where(very, values[row, np.where(very, task, 0)], of_unit[row]),
             "correct": asked["correct"].to_numpy(bool),
             "unit_code": pd.factorize(row)[0],
             "participant_code": pd.factorize(asked["participant"])[0],

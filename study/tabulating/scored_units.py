@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from interpretability import schema
 from interpretability.analysis import (
     conditions,
     correlates,
@@ -28,14 +27,14 @@ from interpretability.analysis import (
 )
 from interpretability.analysis.controls import controls_summary, label_controls
 from interpretability.mis import LITERAL_SLOPE, near_mask, unit_scores
-from interpretability.schema import KEY
+from interpretability.schema import KEY, NATURAL
 from study.files.tables import read_json
 from study.files.unit_tables import Margins, Scored, matrix
 from study.log import Progress, logger
-from study.tabulating.facts import CONDITIONS, RANKINGS, Facts, Tables, compared, easy_units
+from study.tabulating.comparisons import CONDITIONS, compare_groups
+from study.tabulating.facts import Facts, Tables, easy_units
 
 log = logger("stats")
-
 
 SLOPE_COLUMNS = ["backend", "slope", "temperature", "low", "high", "status", "n_units", "loss", "at_bound"]
 LITERAL_COLUMNS = ["literal_mis_mean", "literal_mis_max"]
@@ -72,70 +71,100 @@ _COLUMNS = {
 _BLOCK = 1 << 18  # units whose probabilities are in memory together
 
 
+@dataclass
+class _Parts:
+    """Rows of a backend's tables, network by network; totals and literal scores are of the ranked ones."""
+
+    tables: dict[str, list[pd.DataFrame]] = field(default_factory=lambda: defaultdict(list))
+    totals: list[dict[str, float]] = field(default_factory=list)
+    literal: list[tuple[int, float, float]] = field(default_factory=list)
+
+
 def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> Backend:
     """All tables of one backend. Rankings and tests concern ranked networks alone; layers those under study.
 
     Levels are those of `easy_units`: conditions are compared, never pooled.
     """
-    nets, found = facts.nets, Backend(name)
+    backend, parts = Backend(name), _Parts()
+    nets, tables = facts.nets, parts.tables
     kept_whole = {*nets.planted, *nets.permuted, *nets.untrained, *(nets.last_of[s] for s in nets.untrained.values())}
-    parts: dict[str, list[pd.DataFrame]] = defaultdict(list)
-    totals, literal = [], []
     progress = Progress(log, len(facts.roster), f"{name}: networks")
     for model in facts.roster["name"]:
         units = scored.units(name, model)
         progress.step(note=model)
         if model in kept_whole:
-            parts["whole"].append(easy_units(facts.listed(model, units)))
+            tables["whole"].append(easy_units(facts.listed(model, units)))
         if model in facts.annotated:
-            parts["rated"].append(units)
+            tables["rated"].append(units)
         if units.empty:
             continue
-        if model in facts.annotated or (units["condition"] != schema.NATURAL).any():
-            parts["conditions"].append(conditions.by_condition(units, facts.people, facts.confidence))
+        if model in facts.annotated or (units["condition"] != NATURAL).any():
+            tables["conditions"].append(conditions.by_condition(units, facts.people, facts.confidence))
         units = facts.listed(model, units)
         easy = easy_units(units)
-        parts["models"].append(_model_row(model, easy, facts))
+        tables["models"].append(_model_row(model, easy, facts))
         if model in nets.study:
-            parts["layers"].append(networks.layer_summary(easy, facts.confidence))
-        if model not in nets.ranked:
-            continue
-        parts["layer_types"].append(networks.layer_type_summary(easy, facts.confidence))
-        parts["means"].append(group_tests.type_means(units, "mis"))
-        parts["difficulty"].append(conditions.difficulty(units, "mis", name, facts.confidence))
-        parts["natural_synthetic"].append(conditions.natural_synthetic(units, "mis", name, facts.confidence))
-        totals.append(similarities.backend_totals(easy))
-        answered = _summarised(margins, model, facts)
-        literal.append(_literal(answered))
-        slope = float(facts.slopes[name]["slope"])  # type: ignore[arg-type]
-        parts["convergence"].append(_convergence(answered, slope, facts.drop_near).assign(backend=name, model=model))
-        halves = _half_scores(answered, slope, facts.drop_near)
-        for table, rows in zip(
-            RANKINGS, ranking.rank_network(halves, name, facts.n_extreme, facts.bootstrap[0]), strict=True
-        ):
-            parts[table].append(rows)
-        # copies: a column of a table would keep the whole table in memory
-        found.easy[model] = easy["mis"].to_numpy(np.float64, copy=True)
-        for condition in CONDITIONS:
-            rows = units.loc[units["condition"] == condition, "mis"]
-            whole = len(rows) == len(easy) and condition == easy["condition"].iloc[0]
-            if len(rows):
-                found.scores[condition][model] = found.easy[model] if whole else rows.to_numpy(np.float64, copy=True)
+            tables["layers"].append(networks.layer_summary(easy, facts.confidence))
+        if model in nets.ranked:
+            _add_ranked(backend, parts, model, units, easy, margins, facts)
     blank = scored.units(name, "")
-    whole, found.rated = (pd.concat([blank, *parts.pop(key, [])], ignore_index=True) for key in ("whole", "rated"))
-    found.totals = pd.DataFrame(totals, columns=similarities.TOTAL_COLUMNS)
-    found.means = pd.concat([group_tests.type_means(blank, "mis"), *parts.pop("means", [])], ignore_index=True)
+    whole, backend.rated = (pd.concat([blank, *tables.pop(key, [])], ignore_index=True) for key in ("whole", "rated"))
+    backend.totals = pd.DataFrame(parts.totals, columns=similarities.TOTAL_COLUMNS)
+    backend.means = pd.concat([group_tests.type_means(blank, "mis"), *tables.pop("means", [])], ignore_index=True)
     for table, columns in _COLUMNS.items():
-        rows = parts.get(table)
-        found.tables[table] = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
-    fitted = {**facts.slopes[name], "backend": name, **_pooled(found.totals, literal)}
-    found.tables["calibration"] = pd.DataFrame([fitted], columns=[*SLOPE_COLUMNS, "mis_mean", *LITERAL_COLUMNS])
-    found.tables["training_gain"] = training_series.training_gain(whole, nets, name, facts.confidence)
+        rows = tables.get(table)
+        backend.tables[table] = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
+    fitted = {**facts.slopes[name], "backend": name, **_pooled(backend.totals, parts.literal)}
+    backend.tables["calibration"] = pd.DataFrame([fitted], columns=[*SLOPE_COLUMNS, "mis_mean", *LITERAL_COLUMNS])
+    backend.tables |= _tables_of_whole(whole, name, facts)
+    backend.tables |= compare_groups(
+        lambda condition: backend.scores.get(condition, {}), backend.means, "mis", name, facts
+    )
+    return backend
+
+
+def _add_ranked(
+    backend: Backend,
+    parts: _Parts,
+    model: str,
+    units: pd.DataFrame,
+    easy: pd.DataFrame,
+    margins: Margins,
+    facts: Facts,
+) -> None:
+    """What tables say of a ranked network alone, and its scores for the tests."""
+    name, tables = backend.name, parts.tables
+    tables["layer_types"].append(networks.layer_type_summary(easy, facts.confidence))
+    tables["means"].append(group_tests.type_means(units, "mis"))
+    tables["difficulty"].append(conditions.difficulty(units, "mis", name, facts.confidence))
+    tables["natural_synthetic"].append(conditions.natural_synthetic(units, "mis", name, facts.confidence))
+    parts.totals.append(similarities.backend_totals(easy))
+    answered = _summarised(margins, model, facts)
+    parts.literal.append(_literal(answered))
+    slope = float(facts.slopes[name]["slope"])
+    tables["convergence"].append(_convergence(answered, slope, facts.drop_near).assign(backend=name, model=model))
+    halves = _half_scores(answered, slope, facts.drop_near)
+    ranked, extreme = ranking.rank_network(halves, name, facts.n_extreme, facts.bootstrap.seed)
+    tables["ranking"].append(ranked)
+    tables["extreme_units"].append(extreme)
+    # copies: a column of a table would keep the whole table in memory
+    backend.easy[model] = easy["mis"].to_numpy(np.float64, copy=True)
+    for condition in CONDITIONS:
+        rows = units.loc[units["condition"] == condition, "mis"]
+        same = len(rows) == len(easy) and condition == easy["condition"].iloc[0]
+        if len(rows):
+            backend.scores[condition][model] = backend.easy[model] if same else rows.to_numpy(np.float64, copy=True)
+
+
+def _tables_of_whole(whole: pd.DataFrame, name: str, facts: Facts) -> Tables:
+    """What needs all units of controls, of untrained networks and of their trained ones together."""
+    nets = facts.nets
     controls = label_controls(whole, nets.planted, nets.permuted, nets.untrained, facts.labels)
     constant = facts.constant["model"].isin(nets.planted) & (facts.constant["layer"] == "constant")
-    found.tables["controls"] = controls_summary(controls, int(constant.sum()), facts.confidence)
-    found.tables |= compared(lambda condition: found.scores.get(condition, {}), found.means, "mis", name, facts)
-    return found
+    return {
+        "training_gain": training_series.training_gain(whole, nets, name, facts.confidence),
+        "controls": controls_summary(controls, int(constant.sum()), facts.confidence),
+    }
 
 
 def _model_row(model: str, units: pd.DataFrame, facts: Facts) -> pd.DataFrame:
@@ -177,8 +206,8 @@ def _convergence(answered: pa.Table, slope: float, drop_near: bool) -> pd.DataFr
     together = pd.concat(parts)
     together["total"] = together["mean_abs_diff"] * together["n_units"]
     sums = together.groupby("n_tasks", sort=True)[["total", "n_units"]].sum().reset_index()
-    found = sums.assign(mean_abs_diff=sums["total"] / sums["n_units"])
-    return found.reindex(columns=profiles.CONVERGENCE_COLUMNS)
+    means = sums.assign(mean_abs_diff=sums["total"] / sums["n_units"])
+    return means.reindex(columns=profiles.CONVERGENCE_COLUMNS)
 
 
 def _half_scores(answered: pa.Table, slope: float, drop_near: bool) -> pd.DataFrame:
@@ -200,11 +229,11 @@ def _pooled(totals: pd.DataFrame, literal: list[tuple[int, float, float]]) -> di
 
 def pairs_table(scored: Scored, backends: Sequence[str], facts: Facts) -> pd.DataFrame:
     """Agreement of every two backends over the units of ranked networks."""
-    found = [pd.DataFrame(columns=similarities.AGREEMENT_COLUMNS)]
+    parts = [pd.DataFrame(columns=similarities.AGREEMENT_COLUMNS)]
     for first, second in combinations(backends, 2):
         pairs = _pairs(scored, first, second, facts)
-        found.append(similarities.backend_agreement(first, second, pairs, facts.confidence))
-    return pd.concat(found[1:] or found, ignore_index=True)
+        parts.append(similarities.backend_agreement(first, second, pairs, facts.confidence))
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
 def _pairs(scored: Scored, first: str, second: str, facts: Facts) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
@@ -222,13 +251,11 @@ def backends_table(scores: Path, totals: dict[str, pd.DataFrame], tables: Tables
     """Backends side by side: levels, agreement with the leading one and with people, cost."""
     pairs = tables["backend_agreement"].set_index(["first", "second"])
     lead = next(iter(totals))
-    rows = [
-        similarities.backend_summary(
-            name, total, None if name == lead else pairs.loc[(lead, name)], facts.slopes[name],
-            read_json(scores / f"{name}.cost.json"),
-        )
-        for name, total in totals.items()
-    ]  # fmt: skip
+    rows = []
+    for name, total in totals.items():
+        pair = None if name == lead else pairs.loc[(lead, name)]
+        cost = read_json(scores / f"{name}.cost.json")
+        rows.append(similarities.backend_summary(name, total, pair, dict(facts.slopes[name]), cost))
     backends = pd.concat(rows, ignore_index=True)
     return similarities.with_people(backends, tables["agreement"], tables["agreement_differences"])
 
@@ -236,30 +263,32 @@ def backends_table(scores: Path, totals: dict[str, pd.DataFrame], tables: Tables
 def correlations_table(tables: Tables, annotated: pd.DataFrame, facts: Facts) -> pd.DataFrame:
     """Facts of ranked networks and their layers against mean scores: of every backend, then of people."""
     models, layers = (tables[name][tables[name]["model"].isin(facts.nets.ranked)] for name in ("models", "layers"))
-    found = [pd.DataFrame(columns=correlates.COLUMNS)]
+    rows: list[pd.DataFrame] = []
+    of_models, of_layers = models.head(0), layers.head(0)
     for backend in pd.unique(models["backend"]):
         of_models, of_layers = models[models["backend"] == backend], layers[layers["backend"] == backend]
+        known = correlates.model_facts(of_models, of_layers)
         scores = of_models.set_index("model")["mis_mean"]
-        found.append(_correlations(backend, scores, of_layers, of_layers, "mis_mean", of_models, facts))
+        rows.append(_correlations(backend, scores, of_layers, "mis_mean", known, facts))
     his = easy_units(annotated)
-    if len(his) and len(found) > 1:
+    if len(his) and rows:  # facts of networks do not depend on the similarity
+        known = correlates.model_facts(of_models, of_layers)
         by_layer = his.groupby(["model", "layer", "layer_type", "depth", "width"], observed=True)["his"].mean()
         scores = his.groupby("model", observed=True)["his"].mean()
-        found.append(_correlations("human", scores, by_layer.reset_index(), of_layers, "his", of_models, facts))
-    return pd.concat(found[1:] or found, ignore_index=True)
+        rows.append(_correlations("human", scores, by_layer.reset_index(), "his", known, facts))
+    return pd.concat(rows or [pd.DataFrame(columns=correlates.COLUMNS)], ignore_index=True)
 
 
 def _correlations(
-    name: str, scores: pd.Series, scored_layers: pd.DataFrame, layers: pd.DataFrame, value: str, models: pd.DataFrame,
-    facts: Facts,
-) -> pd.DataFrame:  # fmt: skip
-    rows = correlates.model_correlations(scores, correlates.model_facts(models, layers), facts.confidence)
-    return correlates.correlation_table(
-        rows + correlates.layer_correlations(scored_layers, value, *facts.bootstrap), name
-    )
+    name: str, scores: pd.Series, layers: pd.DataFrame, value: str, known: pd.DataFrame, facts: Facts
+) -> pd.DataFrame:
+    """Scores of networks, and `value` of layers, against facts of both."""
+    rows = correlates.model_correlations(scores, known, facts.confidence)
+    rows += correlates.layer_correlations(layers, value, *facts.bootstrap)
+    return correlates.correlation_table(rows, name)
 
 
 def in_order(table: pd.DataFrame, models: pd.Series) -> pd.DataFrame:
     """Rows in the order of the roster, backends as they were."""
-    place = {name: place for place, name in enumerate(models)}
-    return table.sort_values("model", key=lambda names: names.map(place), kind="stable", ignore_index=True)
+    order = {name: number for number, name in enumerate(models)}
+    return table.sort_values("model", key=lambda names: names.map(order), kind="stable", ignore_index=True)

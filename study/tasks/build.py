@@ -3,39 +3,93 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from interpretability import randomness, schema
-from interpretability.extremes import selection
+from interpretability.extremes.ties import tie_share
 from interpretability.files import atomic_path
 from interpretability.schema import FACTS, KEY
 from interpretability.tasks import hard, natural, rules
 from study.errors import StudyError
-from study.files.tables import read_parquet, write_parquet
+from study.files.tables import read_json, read_parquet, write_csv, write_json, write_parquet
 from study.log import logger
 from study.networks import imi_naming
-from study.params.whole import Params
+from study.networks.roster import read_roster
+from study.params.tasks import Tasks
 from study.people import imi_tasks
 
 log = logger("tasks")
 
+CONSTANT_COLUMNS = ["model", "layer", "unit", "layer_type", "min", "max", "absolute", "relative"]
 
-def read_map(args: argparse.Namespace, params: Params) -> imi_tasks.Mapped:
+
+@dataclass(frozen=True, kw_only=True)
+class MapOfImages:
+    """Which images people saw, of `human.imi`."""
+
+    image_map: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnsweredTasks:
+    """The tasks that people answered, of `human`."""
+
+    imi: MapOfImages
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskParams:
+    """What the tasks depend on."""
+
+    seed: int
+    tasks: Tasks
+    human: AnsweredTasks
+
+
+def read_map(args: argparse.Namespace, params: TaskParams) -> imi_tasks.MappedUnits:
     """Tasks that people saw. The folder of the map stands for the first part of human.imi.image_map."""
     path = args.image_map / Path(params.human.imi.image_map).relative_to("image_data")
     pictures = read_parquet(args.manifest, ["path"])["path"]
-    return imi_tasks.read_tasks(path, imi_naming.read_names(args.names), pictures, params.tasks.n_tasks)
+    return imi_tasks.read_imi_tasks(path, imi_naming.read_names(args.names), pictures, params.tasks.n_tasks)
 
 
-def mapped_table(seen: imi_tasks.Mapped | None, found: list[pd.DataFrame], models: list[str]) -> pd.DataFrame:
+def build_all(args: argparse.Namespace, params: TaskParams, out: Path) -> None:
+    """The tasks of all networks, in the order of the roster, and the tables beside them."""
+    note = read_json(args.activations / "run.json")
+    size = params.tasks.n_tasks, params.tasks.n_explanations
+    if warning := rules.check_images(note["n_images"], *size):
+        log.warning("%s", warning)
+    layers = read_parquet(args.activations / "layers.parquet")
+    models = [name for name in read_roster(args.roster)["name"] if (layers["model"] == name).any()]
+    seen = read_map(args, params) if params.tasks.source == "imi" else None
+    constant, mapped = [pd.DataFrame(columns=CONSTANT_COLUMNS)], []
+    for name in models:
+        of_network = layers[layers["model"] == name]
+        left_out, status = build(name, of_network, args.activations, params, out, note["n_images"], seen)
+        constant += [left_out] if len(left_out) else []
+        mapped.append(status)
+    write_csv(out / "mapped.csv", mapped_table(seen, mapped, models))
+    write_csv(out / "constant_units.csv", pd.concat(constant))
+    summary = {
+        "n_images": note["n_images"],
+        "n_tasks": params.tasks.n_tasks,
+        "n_explanations": params.tasks.n_explanations,
+        "tail_share": rules.needed(*size) / note["n_images"],
+        "images": note["images"],
+    }
+    write_json(out / "summary.json", summary)
+
+
+def mapped_table(seen: imi_tasks.MappedUnits | None, mapped: list[pd.DataFrame], models: list[str]) -> pd.DataFrame:
     """What became of every unit of the map; logged. Raises StudyError if nothing of it could be used."""
     if seen is None:
         return pd.DataFrame(columns=imi_tasks.STATUS_COLUMNS)
     rest = seen.table[~seen.table["model"].isin(models)]
-    table = pd.concat([*found, rest.assign(status=imi_tasks.NO_NETWORK)], ignore_index=True)
+    table = pd.concat([*mapped, rest.assign(status=imi_tasks.NO_NETWORK)], ignore_index=True)
     counts = table["status"].value_counts()
     for status, count in counts.items():
         log.log(20 if status == imi_tasks.USED else 30, "map of images: %d of %d units: %s", count, len(table), status)
@@ -52,10 +106,10 @@ def build(
     model: str,
     layers: pd.DataFrame,
     activations: Path,
-    params: Params,
+    params: TaskParams,
     out: Path,
     n_images: int,
-    seen: imi_tasks.Mapped | None,
+    seen: imi_tasks.MappedUnits | None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Write the tasks of one network; return its constant units, which have none, and its units of the map."""
     from safetensors.numpy import load_file
@@ -70,7 +124,7 @@ def build(
     constant, relative = rules.constant(low, high)
     size = params.tasks.n_tasks, params.tasks.n_explanations
     for side in ("top", "bottom"):
-        units[f"tie_share_{'pos' if side == 'top' else 'neg'}"] = selection.tie_share(
+        units[f"tie_share_{'pos' if side == 'top' else 'neg'}"] = tie_share(
             state[f"{side}_values"], state[f"tied_beyond_{side}"], rules.needed(*size)
         )
     live = ~constant
@@ -85,9 +139,9 @@ def build(
     table, built = pd.concat(tables, ignore_index=True), np.concatenate(arrays)
     status = pd.DataFrame(columns=imi_tasks.STATUS_COLUMNS)
     if seen is not None:
-        found = imi_tasks.resolve(seen.of(model), units[live], params.tasks.conditions)
-        status = found.table
-        table, built = _with_mapped(table, built, found, units[live])
+        answered = imi_tasks.in_study(seen.of(model), units[live], params.tasks.conditions)
+        status = answered.table
+        table, built = _with_mapped(table, built, answered, units[live])
     with atomic_path(out / f"{model}.npy") as part, open(part, "wb") as file:
         np.save(file, built)
     write_parquet(out / f"{model}.parquet", table[[*KEY, *FACTS, "tie_share_pos", "tie_share_neg"]])
@@ -103,23 +157,23 @@ def build(
 
 
 def _with_mapped(
-    table: pd.DataFrame, built: np.ndarray, seen: imi_tasks.Mapped, units: pd.DataFrame
+    table: pd.DataFrame, built: np.ndarray, seen: imi_tasks.MappedUnits, units: pd.DataFrame
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Rows and tasks with those of the map in place of the rebuilt ones, or behind them where there are none.
 
     How many images of such tasks are tied is not known: their tie shares are missing.
     """
     used = (seen.table["status"] == imi_tasks.USED).to_numpy()
-    given = seen.table.loc[used, ["layer", "unit", "condition"]]
-    rows = given.merge(units.drop(columns="condition", errors="ignore"), on=["layer", "unit"], how="left")
+    owners = seen.table.loc[used, ["layer", "unit", "condition"]]
+    rows = owners.merge(units.drop(columns="condition", errors="ignore"), on=["layer", "unit"], how="left")
     rows = rows.assign(tie_share_pos=np.float32(np.nan), tie_share_neg=np.float32(np.nan))
     own = ["layer", "unit", "condition"]
     stays = ~pd.MultiIndex.from_frame(table[own]).isin(pd.MultiIndex.from_frame(rows[own]))
     table = pd.concat([table[stays], rows[table.columns]], ignore_index=True)
     built = np.concatenate([built[stays], seen.tasks[used]])
     # natural tasks first, each condition in the order of its units
-    place = {owner: place for place, owner in enumerate(zip(units["layer"], units["unit"], strict=True))}
-    order = [place[owner] for owner in zip(table["layer"], table["unit"], strict=True)]
+    rank = {owner: number for number, owner in enumerate(zip(units["layer"], units["unit"], strict=True))}
+    order = [rank[owner] for owner in zip(table["layer"], table["unit"], strict=True)]
     order = np.lexsort((order, table["condition"].map(["natural", *schema.HARD].index)))
     return table.iloc[order].reset_index(drop=True), built[order]
 

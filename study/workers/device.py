@@ -1,4 +1,4 @@
-"""This process as a worker: its device, how a job fails, and how the worker ends with its stage."""
+"""What a job is and how it fails, and this process as a worker: its device, and how it ends with its stage."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from interpretability.errors import InputError
 from study.errors import ChangedInput, told
 from study.log import logger
 
-log = logger("workers")
+Result = TypeVar("Result")
+Result_co = TypeVar("Result_co", covariant=True)
+Argument = TypeVar("Argument")
 
+log = logger("workers")
 
 _device = "cpu"
 _beside: int | None = None  # workers on this machine, where a cluster says so
@@ -33,8 +36,24 @@ DIED = (
     "its worker process died, also while nothing else ran: most likely it needs more memory than there is, or its GPU broke "
     "(the log says so)"
 )
-LOST = object()  # result of a job whose worker died
+LOST: Any = object()  # result of a job whose worker died
 _GRACE = 5.0  # seconds in which a worker that is told to end may remove what it has half written
+
+
+class Job(Protocol[Result_co]):
+    """What a worker does as a whole: a frozen dataclass at module level, for it must pickle.
+
+    name    in log lines and failures
+    size    its share of the progress
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def size(self) -> float: ...
+
+    def run(self) -> Result_co: ...
 
 
 @dataclass(frozen=True)
@@ -42,6 +61,10 @@ class Failure:
     """A job that ended in an error; `reason` is one line."""
 
     reason: str
+
+    def reason_without(self, name: str) -> str:
+        """The reason for a place that names the job already."""
+        return self.reason.removeprefix(f"{name}: ")
 
 
 def device() -> str:
@@ -54,13 +77,18 @@ def beside() -> int | None:
     return _beside
 
 
-def guarded(function: Callable[[Any], Any], job: Any) -> Any:
-    """Result of a job, or a Failure; what is no property of the job (see `run_jobs`) is raised."""
+def outcome(job: Job[Result]) -> Result | Failure:
+    """Result of a job that runs here, or a Failure."""
+    return guarded(lambda job: job.run(), job)
+
+
+def guarded(function: Callable[[Argument], Result], argument: Argument) -> Result | Failure:
+    """Result of a function, or a Failure; what is no property of its argument (a full disk, changed images) is raised."""
     try:
-        return function(job)
+        return function(argument)
     except Exception as error:
         if isinstance(error, ChangedInput) or (isinstance(error, OSError) and error.errno in _STOPPING):
-            raise  # other pictures, or a full or broken disk, are no property of this job: stop the stage
+            raise  # other images, or a full or broken disk, are no property of this job: stop the stage
         if _device.startswith("cuda") and not isinstance(error, InputError):
             _end_if_broken(error)
         text = " ".join(told(error).split())
@@ -137,11 +165,12 @@ def exact(name: str) -> None:
     torch.backends.cudnn.deterministic = True
 
 
-def at_work(function: Callable[[Any], Any], job: Any) -> Any:
+def at_work(job: Job[Result]) -> Result | Failure:
+    """`outcome` in a worker process, which may be told meanwhile to give up."""
     global _busy
     _busy = True
     try:
-        return guarded(function, job)
+        return outcome(job)
     finally:
         _busy = False
 

@@ -1,36 +1,18 @@
-"""Where workers run: devices, their number, and the kind of device that gives the bits."""
+"""Devices of the workers of this machine, and the kind of device that gives the bits."""
 
 from __future__ import annotations
 
 import os
 
+from study.environment import Environment
 from study.errors import StudyError
 from study.workers.device import beside
 
 
-def executor() -> str:
-    """Where jobs run, from MIS_EXECUTOR: `local`, on processes of this machine, or `ray`, on a cluster."""
-    name = os.environ.get("MIS_EXECUTOR") or "local"
-    if name not in ("local", "ray"):
-        raise StudyError(f"MIS_EXECUTOR is {name!r}, allowed: local, ray")
-    return name
-
-
-def wanted() -> tuple[str, int | None]:
-    """Kind of device from MIS_DEVICE (auto, cpu, cuda), and number of workers from MIS_WORKERS (None: not set)."""
-    kind = os.environ.get("MIS_DEVICE") or "auto"
-    if kind not in ("auto", "cpu", "cuda"):
-        raise StudyError(f"MIS_DEVICE is {kind!r}, allowed: auto, cpu, cuda")
-    count = os.environ.get("MIS_WORKERS", "")
-    if count and not (count.isdecimal() and int(count) > 0):
-        raise StudyError(f"MIS_WORKERS is {count!r}, it must be a whole number of at least 1")
-    return kind, int(count) if count else None
-
-
 def local_devices(*, on_cpu: bool = False) -> list[str]:
-    kind, count = wanted()
-    if on_cpu:
-        kind = "cpu"
+    """One device name a worker of this machine: every visible GPU, else `cpu` for every core that this process may use."""
+    environment = Environment.read()
+    kind, count = "cpu" if on_cpu else environment.device, environment.workers
     if kind == "cuda" or (kind == "auto" and os.path.exists("/dev/nvidiactl")):
         import torch  # costs seconds to import, so only where a GPU may be
 

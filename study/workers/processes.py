@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from study.workers.device import LOST, at_work, start
+from study.workers.device import LOST, Job, at_work, start
 
 
-def on_workers(
-    function: Callable[[Any], Any], jobs: Sequence[Any], places: Iterable[int], used: list[str]
-) -> Iterator[tuple[int, Any]]:
-    """Results of the jobs at `places` on new worker processes, one a device name; _LOST for one whose worker died.
+def on_workers(jobs: Sequence[Job[Any]], indices: Iterable[int], names: list[str]) -> Iterator[tuple[int, Any]]:
+    """Index and result of the jobs at `indices`, on a new worker process for each device name; LOST if its worker died.
 
     A pool of one process for each device, with one job at a time: so the job of a dead worker is known and the other
     workers do not notice, and no more jobs are in memory as bytes than there are workers.
@@ -23,43 +21,44 @@ def on_workers(
     context = multiprocessing.get_context("spawn")
     ended, end = context.Pipe(duplex=False)  # workers wait for the other end to close: by us, or by our death
 
-    def pool(seat: int) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, context, start, (used[seat], ended, os.getpid()))
+    def new_pool(worker: int) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(1, context, start, (names[worker], ended, os.getpid()))
 
-    pools = [pool(seat) for seat in range(len(used))]
-    waiting = iter(places)
+    pools = [new_pool(worker) for worker in range(len(names))]
+    waiting = iter(indices)
     running: dict[Future[Any], tuple[int, int]] = {}
 
-    def hand_out(seat: int) -> None:
-        for place in waiting:
-            try:
-                future = pools[seat].submit(at_work, function, jobs[place])
-            except BrokenProcessPool:  # the worker died between two jobs
-                pools[seat].shutdown()
-                pools[seat] = pool(seat)
-                future = pools[seat].submit(at_work, function, jobs[place])
-            running[future] = seat, place
-            break
+    def hand_out(worker: int) -> None:
+        index = next(waiting, None)
+        if index is None:
+            return
+        try:
+            future = pools[worker].submit(at_work, jobs[index])
+        except BrokenProcessPool:  # the worker died between two jobs
+            pools[worker].shutdown()
+            pools[worker] = new_pool(worker)
+            future = pools[worker].submit(at_work, jobs[index])
+        running[future] = worker, index
 
     try:
-        for seat in range(len(used)):
-            hand_out(seat)
+        for worker in range(len(names)):
+            hand_out(worker)
         while running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                seat, place = running.pop(future)
+                worker, index = running.pop(future)
                 try:
                     result = future.result()
                 except BrokenProcessPool:
                     result = LOST
-                    pools[seat].shutdown()
-                    pools[seat] = pool(seat)
-                hand_out(seat)
-                yield place, result
+                    pools[worker].shutdown()
+                    pools[worker] = new_pool(worker)
+                hand_out(worker)
+                yield index, result
     except BaseException:
         end.close()  # an error or interruption does not wait for hours of work that has begun
         raise
     finally:
-        for each in pools:
-            each.shutdown(cancel_futures=True)
+        for pool in pools:
+            pool.shutdown(cancel_futures=True)
         end.close()
         ended.close()

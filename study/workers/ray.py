@@ -7,14 +7,14 @@ one machine. Ray is an optional package, imported only where MIS_EXECUTOR is `ra
 from __future__ import annotations
 
 import contextlib
+import importlib
 import multiprocessing.spawn
-import os
 import pickle
 import platform
 import signal
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -22,13 +22,13 @@ from textwrap import shorten
 from typing import Any
 
 from interpretability.errors import InputError
+from study.environment import Environment, set_unless_given, variables_of_worker
 from study.errors import StudyError
 from study.log import logger
-from study.workers import device, placement
-from study.workers.device import Failure
+from study.workers import device
+from study.workers.device import Failure, Job
 
 log = logger("cluster")
-
 
 RAY = "ray>=2.60,<3"  # as in pyproject.toml
 _RETRIES = 3  # of a job whose process or machine is lost
@@ -38,16 +38,26 @@ _GRACE = 5.0  # seconds in which an interrupted job may remove what it has half 
 _DIED = "its worker process or machine was lost again and again: most likely it needs more memory than there is"
 # what computes and writes the bytes of a study
 _PACKAGES = (
-    "dreamsim", "lpips", "numba", "numpy", "pandas", "pillow", "piq", "pyarrow", "safetensors", "scipy", "timm", "torch",
+    "dreamsim",
+    "lpips",
+    "numba",
+    "numpy",
+    "pandas",
+    "pillow",
+    "piq",
+    "pyarrow",
+    "safetensors",
+    "scipy",
+    "timm",
+    "torch",
     "torchvision",
-)  # fmt: skip
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OMP_WAIT_POLICY")
+)
 
 
 def _connected() -> Any:
     """The module `ray`, connected to the cluster at RAY_ADDRESS."""
     try:
-        import ray
+        ray: Any = importlib.import_module("ray")
     except ModuleNotFoundError:
         raise StudyError(
             "MIS_EXECUTOR is ray, but the package ray is not installed here. Install it on every machine of the cluster, "
@@ -55,7 +65,7 @@ def _connected() -> Any:
         ) from None
     if ray.is_initialized():
         return ray
-    address = os.environ.get("RAY_ADDRESS", "")
+    address = Environment.read().ray_address
     if not address:
         raise StudyError(
             "MIS_EXECUTOR is ray, but RAY_ADDRESS names no cluster. Set it to HOST:PORT of the head node, or to auto on a "
@@ -70,8 +80,7 @@ def _connected() -> Any:
     if address != "auto":
         _reach(address)
     # read when Ray starts: without a limit a job that needs too much memory would be tried again for ever
-    os.environ.setdefault("RAY_task_oom_retries", str(_RETRIES))
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    set_unless_given({"RAY_task_oom_retries": str(_RETRIES), "RAY_USAGE_STATS_ENABLED": "0"})
     try:
         ray.init(address=address, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RaySystemError) as error:
@@ -98,7 +107,7 @@ def _no_cluster(address: str, error: Exception) -> StudyError:
 
 def _need(ray: Any) -> str:
     """What a job occupies, GPU or CPU, from MIS_DEVICE and what the cluster has."""
-    kind, _ = placement.wanted()
+    kind = Environment.read().device
     gpus = ray.cluster_resources().get("GPU", 0)
     if kind == "cuda" and gpus < 1:
         raise StudyError(
@@ -111,7 +120,7 @@ def _need(ray: Any) -> str:
 def _slots(ray: Any, need: str) -> int:
     """Jobs that can run at the same time: as many as the cluster has GPUs or CPUs now, at most MIS_WORKERS."""
     there = int(ray.cluster_resources().get(need, 0))
-    count = placement.wanted()[1]
+    count = Environment.read().workers
     return there if count is None else min(there, count)
 
 
@@ -122,28 +131,30 @@ def devices() -> list[str]:
     return ["cuda" if need == "GPU" else "cpu"] * max(1, _slots(ray, need))
 
 
-def run_jobs(
-    function: Callable[[Any], Any], jobs: Sequence[Any], names: Sequence[str], *, on_cpu: bool = False
-) -> Iterator[tuple[int, Any]]:
-    """As `workers.run_jobs`: (place of the job, its result or a Failure) as jobs end."""
+def run_jobs(jobs: Sequence[Job[Any]], *, on_cpu: bool = False) -> Iterator[tuple[int, Any]]:
+    """(index of the job, its result or a Failure) as jobs end."""
     ray = _connected()
     need = "CPU" if on_cpu else _need(ray)
     lost = ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError
     lost += (ray.exceptions.ObjectLostError, ray.exceptions.LocalRayletDiedError)
     # worker processes are kept between jobs, also those with a GPU, which Ray would else start anew for each
     make_task = ray.remote(
-        num_cpus=int(need == "CPU"), num_gpus=int(need == "GPU"), max_retries=_RETRIES, max_calls=0,
+        num_cpus=int(need == "CPU"),
+        num_gpus=int(need == "GPU"),
+        max_retries=_RETRIES,
+        max_calls=0,
         runtime_env={"env_vars": _variables(need)},
-    )  # fmt: skip
+    )
     task = make_task(_task())
     waiting, running, quiet = iter(range(len(jobs))), {}, False
+    content: Any
     with _home() as home:
         try:
             while True:
-                count = placement.wanted()[1]
+                count = Environment.read().workers
                 most = count if count is not None else _AHEAD * max(1, _slots(ray, need))
-                while len(running) < most and (place := next(waiting, None)) is not None:
-                    running[task.remote(pickle.dumps((function, jobs[place])), need, home)] = place
+                while len(running) < most and (index := next(waiting, None)) is not None:
+                    running[task.remote(pickle.dumps(jobs[index]), need, home)] = index
                 if not running:
                     return
                 done, _ = ray.wait(list(running), timeout=_PATIENCE)
@@ -151,18 +162,18 @@ def run_jobs(
                     quiet = True
                     log.warning("no machine with a %s is left in the cluster: %d jobs wait for one", need, len(running))
                 for ref in done:
-                    quiet, place = False, running.pop(ref)
+                    quiet, index = False, running.pop(ref)
                     try:
                         kind, content = pickle.loads(ray.get(ref))
                     except lost as error:
                         # the rest of what Ray says fills a screen
-                        log.warning("%s was given up: %s", names[place], shorten(str(error), 300))
+                        log.warning("%s was given up: %s", jobs[index].name, shorten(str(error), 300))
                         kind, content = "done", Failure(_DIED)
                     if kind == "stop":
                         raise content
                     if kind == "unfit":
                         raise StudyError(content)
-                    yield place, content
+                    yield index, content
         finally:
             _cancel(ray, list(running))
 
@@ -178,11 +189,9 @@ def _cancel(ray: Any, running: list[Any]) -> None:
 
 def _variables(need: str) -> dict[str, str]:
     """Environment of a worker process: the machine knobs of the study, thread limits, and jobs that stay where they are."""
-    taken = {name: value for name, value in os.environ.items() if name.startswith("MIS_") or name in _THREADS}
-    taken.pop("MIS_WORKERS", None)  # for all of the cluster
     # all GPUs of a machine stay visible, so that a kept process can go from one to another
     kept = {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}
-    return taken | kept | {"MIS_EXECUTOR": "local", "MIS_DEVICE": "cuda" if need == "GPU" else "cpu"}
+    return variables_of_worker("cuda" if need == "GPU" else "cpu") | kept
 
 
 @contextlib.contextmanager
@@ -191,18 +200,20 @@ def _home() -> Iterator[dict[str, Any]]:
 
     The marks are files that exist in the repository and in the store while jobs run.
     """
-    folder, store = Path.cwd(), Path(os.environ.get("MIS_STORE") or "data/store").absolute()
+    folder, store = Path.cwd(), Environment.read().store.absolute()
     with contextlib.ExitStack() as stack:
         marks = []
-        for place in (folder / ".dvc" / "tmp", store):
-            place.mkdir(parents=True, exist_ok=True)
-            marks.append(stack.enter_context(tempfile.NamedTemporaryFile(dir=place, prefix=".cluster.")).name)
+        for marked in (folder / ".dvc" / "tmp", store):
+            marked.mkdir(parents=True, exist_ok=True)
+            marks.append(stack.enter_context(tempfile.NamedTemporaryFile(dir=marked, prefix=".cluster.")).name)
         main = multiprocessing.spawn.get_preparation_data("worker")
         yield {
-            "folder": str(folder), "marks": marks, "python": platform.python_version(),
+            "folder": str(folder),
+            "marks": marks,
+            "python": platform.python_version(),
             "packages": {name: version(name) for name in _PACKAGES},
             "main": {name: value for name, value in main.items() if name.startswith("init_main_")},
-        }  # fmt: skip
+        }
 
 
 def _task() -> Callable[[bytes, str, dict[str, Any]], bytes]:
@@ -230,13 +241,13 @@ def _task() -> Callable[[bytes, str, dict[str, Any]], bytes]:
                         f"repository at {home['folder']} and the work store (MIS_STORE) at the same paths, for example over "
                         "NFS, and with file locks"
                     )
-            found = {}
+            here = {}
             for name in home["packages"]:
                 try:
-                    found[name] = version(name)
+                    here[name] = version(name)
                 except PackageNotFoundError:
-                    found[name] = "none"
-            other = [f"{name} {found[name]} instead of {v}" for name, v in home["packages"].items() if found[name] != v]
+                    here[name] = "none"
+            other = [f"{name} {here[name]} instead of {v}" for name, v in home["packages"].items() if here[name] != v]
             if platform.python_version_tuple()[:2] != tuple(home["python"].split(".")[:2]):
                 other.insert(0, f"Python {platform.python_version()} instead of {home['python']}")
             if other:
@@ -246,23 +257,23 @@ def _task() -> Callable[[bytes, str, dict[str, Any]], bytes]:
                 )
             sys.path.insert(0, home["folder"])
         os.chdir(home["folder"])
-        from study.workers import ray as here
+        from study.workers.ray import perform
 
-        return here.perform(payload, need, home["main"])
+        return perform(payload, need, home["main"])
 
     return task
 
 
-def perform(payload: bytes, need: str, main: dict[str, Any]) -> bytes:
-    """Do a job in a worker process of Ray: ("done", result or Failure), or ("stop", what ends the stage)."""
+def perform(payload: bytes, need: str, main: Mapping[str, Any]) -> bytes:
+    """What a job comes to in a worker process of Ray: ("done", result or Failure), or ("stop", what ends the stage)."""
     # functions and classes of the entry point are found in __main__, as in a process of multiprocessing
-    multiprocessing.spawn.prepare(main)
+    multiprocessing.spawn.prepare(dict(main))
     # Ray interrupts a job with it; a cluster that was started in the background has inherited it as ignored
     signal.signal(signal.SIGINT, signal.default_int_handler)
     device.start(_device(need), beside=_beside(need))
-    function, job = pickle.loads(payload)
+    job = pickle.loads(payload)
     try:
-        return pickle.dumps(("done", device.guarded(function, job)))
+        return pickle.dumps(("done", device.outcome(job)))
     except (InputError, OSError) as error:
         return pickle.dumps(("stop", error))
     finally:
@@ -274,17 +285,15 @@ def _device(need: str) -> str:
     """Device name of the GPU that Ray has given to this task."""
     if need == "CPU":
         return "cpu"
-    import ray
-
-    given = ray.get_runtime_context().get_accelerator_ids()["GPU"][0]
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return f"cuda:{visible.split(',').index(given) if visible else given}"
+    ray: Any = importlib.import_module("ray")
+    number = ray.get_runtime_context().get_accelerator_ids()["GPU"][0]
+    visible = Environment.read().visible_gpus
+    return f"cuda:{visible.index(number) if visible else number}"
 
 
 @cache
 def _beside(need: str) -> int:
     """Jobs that can run on this machine at the same time."""
-    import ray
-
+    ray: Any = importlib.import_module("ray")
     here = ray.get_runtime_context().get_node_id()
     return next((int(node["Resources"].get(need, 1)) for node in ray.nodes() if node["NodeID"] == here), 1)

@@ -6,7 +6,7 @@ Changes of single units come from the unit scores, where DVC's cache has those o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,62 +53,64 @@ def shown(value: float | None, *, sign: bool = False) -> str:
     return text.replace("-", "−")
 
 
-def cells(values: Sequence[Any], intervals: Sequence[tuple[Any, Any]] = ()) -> tuple[Cell, ...]:
+def cells(values: Sequence[object], intervals: Sequence[tuple[object, object]] = ()) -> tuple[Cell, ...]:
     """One cell a version: numbers with their difference to the first version's, other values as they are."""
-    found = []
-    for place, value in enumerate(values):
-        first, this = number(values[0]), number(value)
+    first, row = number(values[0]), []
+    for index, value in enumerate(values):
+        this = number(value)
         text = shown(this) if this is not None else MISSING if value is None or intervals else str(value) or "empty"
-        low, high = (number(end) for end in intervals[place]) if intervals else (None, None)
+        low, high = (number(end) for end in intervals[index]) if intervals else (None, None)
         change = ""
-        if place and first is not None and this is not None and this != first:
+        if index and first is not None and this is not None and this != first:
             change = shown(this - first, sign=True)
         interval = "" if low is None or high is None else f"{shown(low)} to {shown(high)}"
-        moved = place > 0 and str(value) != str(values[0])
-        found.append(Cell(text, interval, change, moved, (low, this, high)))
-    return tuple(found)
+        moved = index > 0 and str(value) != str(values[0])
+        row.append(Cell(text, interval, change, moved, (low, this, high)))
+    return tuple(row)
 
 
-def compare(results: Sequence[Results], changes: Sequence[pd.DataFrame | None]) -> dict[str, Any]:
+def compare(results: Sequence[Results], changes: Sequence[pd.DataFrame | None]) -> dict[str, object]:
     """All that the page shows.
 
     changes: for every version but the first, how the scores of the same units differ from the first version's: backend,
     model, n_units, difference, low, high, spearman; None where the unit scores of either are not at hand.
     """
-    leads = [name for name in dict.fromkeys(each.lead for each in results) if name]
+    first, *others = results
+    leads = [name for name in dict.fromkeys(version.lead for version in results) if name]
     networks = _scores(results, "models", ("backend", "model"), "Networks: mean MIS of their units", leads, _ranked)
+    kinds = _scores(results, "layer_types", ("backend", "model", "layer_type"), "Layer types: mean MIS", leads)
+    params, metrics = [version.params for version in results], [version.metrics for version in results]
+    environments = [_environment(version.provenance) for version in results]
+    pairs = zip(others, changes, strict=True)
     return {
-        "versions": [each.version for each in results],
+        "versions": [version.version for version in results],
         "leads": leads,
-        "summary": [_summary(results[0], each) for each in results[1:]],
-        "stale": [(each.version.name, each.stale) for each in results if each.stale],
-        "params": _plain_table("Parameters that differ", "parameter", [each.params for each in results], differing=True),
-        "metrics": _plain_table("Headline numbers", "number", [each.metrics for each in results]),
+        "summary": [_summary(first, other) for other in others],
+        "stale": [(version.version.name, version.stale) for version in results if version.stale],
+        "params": _plain_table("Parameters that differ", "parameter", params, differing=True),
+        "metrics": _plain_table("Headline numbers", "number", metrics),
         "agreement": _agreement(results),
         "ceiling": _ceiling(results),
         "models": networks,
         "changes": _changes(changes, leads),
-        "unpaired": [each.version.name for each, table in zip(results[1:], changes, strict=True) if table is None],
+        "unpaired": [other.version.name for other, table in pairs if table is None],
         "strips": {name: strip(table) for name, table in networks.items() if name in leads},
-        "layer_types": _scores(results, "layer_types", ("backend", "model", "layer_type"), "Layer types: mean MIS", leads),
+        "layer_types": kinds,
         "controls": _controls(results),
-        "environment": _plain_table(
-            "Packages and devices that differ", "what", [_environment(each.provenance) for each in results], differing=True
-        ),
+        "environment": _plain_table("Packages and devices that differ", "what", environments, differing=True),
         "outs": _data(results),
-        "code": [_code(results[0], each) for each in results[1:]],
-    }  # fmt: skip
+        "code": [_code(first, other) for other in others],
+    }
 
 
-def _summary(first: Results, other: Results) -> dict[str, Any]:
+def _summary(first: Results, other: Results) -> dict[str, object]:
     """What the first lines say of one version."""
     changed = [name for name in union([first.params, other.params]) if first.params.get(name) != other.params.get(name)]
-    orders = [[row["model"] for row in _ordered(each)] for each in (first, other)]
-    mean = cells([each.metrics.get("mis_mean") for each in (first, other)])
+    orders = [[row["model"] for row in _ordered(version)] for version in (first, other)]
     return {
         "name": other.version.name,
         "params": [(name, first.params.get(name, MISSING), other.params.get(name, MISSING)) for name in changed],
-        "mean": mean,
+        "mean": cells([version.metrics.get("mis_mean") for version in (first, other)]),
         "order": orders[0] == orders[1],
         "same": sum(first.outs.get(path) == digest for path, digest in other.outs.items()),
         "n_outs": len(other.outs),
@@ -123,19 +125,20 @@ def _ranked(row: Row) -> bool:
 def shared(first: Results, other: Results) -> list[Name]:
     """Similarity and name of the ranked networks that both versions have, in the order of the first."""
     of_first, of_other = (
-        [(row["backend"], row["model"]) for row in each.tables["models"] if _ranked(row)] for each in (first, other)
+        [(row["backend"], row["model"]) for row in version.tables["models"] if _ranked(row)]
+        for version in (first, other)
     )
     there = set(of_other)
     return [name for name in of_first if name in there]
 
 
-def _ordered(each: Results) -> list[Row]:
-    rows = [row for row in each.tables["models"] if _ranked(row) and row.get("backend") == each.lead]
+def _ordered(results: Results) -> list[Row]:
+    rows = [row for row in results.tables["models"] if _ranked(row) and row.get("backend") == results.lead]
     return sorted(rows, key=lambda row: (-(number(row.get("mis_mean")) or 0.0), row["model"]))
 
 
 def _plain_table(
-    caption: str, head: str, parts: Sequence[Mapping[str, Any]], *, differing: bool = False
+    caption: str, head: str, parts: Sequence[Mapping[str, object]], *, differing: bool = False
 ) -> Table | None:
     rows = []
     for name in sorted(union(parts)):
@@ -150,7 +153,8 @@ def _aligned(
 ) -> dict[Name, list[Row]]:
     """Rows of one table by their name, one a version (empty where it has none), in the order of the versions' files."""
     indexed = [
-        {tuple(row.get(name, "") for name in names): row for row in each.tables[table] if keep(row)} for each in results
+        {tuple(row.get(name, "") for name in names): row for row in version.tables[table] if keep(row)}
+        for version in results
     ]
     return {name: [part.get(name, {}) for part in indexed] for name in union(indexed)}
 
@@ -165,30 +169,33 @@ def _scores(
 ) -> dict[str, Table]:
     """A table a similarity, leading ones first: mean MIS with its interval, highest of the first version first."""
     aligned = _aligned(results, table, names, keep)
-    found = {}
+    tables = {}
     for backend in dict.fromkeys([*leads, *(name[0] for name in aligned)]):
         rows = [(name[1:], group) for name, group in aligned.items() if name[0] == backend]
-        rows.sort(key=lambda row: -max((number(each.get("mis_mean")) or 0.0 for each in row[1][:1]), default=0.0))
+        rows.sort(key=lambda row: -(number(row[1][0].get("mis_mean")) or 0.0))
         if rows:
             made = tuple((name, _with_ends(group, "mis_mean", "mis")) for name, group in rows)
-            found[backend] = _cut(Table(f"{caption}, similarity {backend}", tuple(names[1:]), made), table)
-    return found
+            tables[backend] = _cut(Table(f"{caption}, similarity {backend}", tuple(names[1:]), made), table)
+    return tables
 
 
 def _changes(changes: Sequence[pd.DataFrame | None], leads: Sequence[str]) -> dict[str, Table]:
     """A table a similarity, leading ones first: how the same units moved; shaded where the interval leaves out zero."""
     known = [{} if table is None else table.set_index(["backend", "model"]).to_dict("index") for table in changes]
-    names, found = union(known), {}
+    names, tables = union(known), {}
     for backend in dict.fromkeys([*leads, *(name[0] for name in names)]):
-        rows = [((model,), (Cell("reference"), *(_moved(each.get((of, model))) for each in known)))
-                for of, model in names if of == backend]  # fmt: skip
-        if rows:
+        models = [model for of, model in names if of == backend]
+        if models:
+            rows = [
+                ((model,), (Cell("reference"), *(_moved(rows.get((backend, model))) for rows in known)))
+                for model in models
+            ]
             caption = f"Change of MIS, unit by unit, similarity {backend}"
-            found[backend] = _cut(Table(caption, ("model",), tuple(rows)), "models")
-    return found
+            tables[backend] = _cut(Table(caption, ("model",), tuple(rows)), "models")
+    return tables
 
 
-def _moved(row: Mapping[str, Any] | None) -> Cell:
+def _moved(row: Mapping[Hashable, Any] | None) -> Cell:
     if row is None:
         return Cell(MISSING)
     low, difference, high = (
@@ -218,9 +225,9 @@ def _cut(table: Table, file: str) -> Table:
         known = [value for value in values if value is not None]
         return max(known) - min(known) if len(known) == len(values) else float("inf")
 
-    kept = set(sorted(range(len(table.rows)), key=lambda place: -moved(table.rows[place]))[:MOST_ROWS])
+    kept = set(sorted(range(len(table.rows)), key=lambda index: -moved(table.rows[index]))[:MOST_ROWS])
     note = f"The {MOST_ROWS} of {len(table.rows):,} rows that moved most; all are in results/tables/{file}.csv of each version."
-    return Table(table.caption, table.head, tuple(row for place, row in enumerate(table.rows) if place in kept), note)
+    return Table(table.caption, table.head, tuple(row for index, row in enumerate(table.rows) if index in kept), note)
 
 
 @dataclass(frozen=True)
@@ -277,7 +284,7 @@ def _ceiling(results: Sequence[Results]) -> Table | None:
     return Table("Noise ceiling", ("conditions", "what"), tuple(rows)) if rows else None
 
 
-def _controls(results: Sequence[Results]) -> dict[str, Any]:
+def _controls(results: Sequence[Results]) -> dict[str, object]:
     """How many controls pass in each version, and those that do not in one of them."""
     names = ("backend", "control", "factor", "rho")
     judged = _aligned(results, "controls", names, lambda row: row.get("passed", "") != "")
@@ -288,14 +295,13 @@ def _controls(results: Sequence[Results]) -> dict[str, Any]:
         if any(row.get("passed") == "0" for row in group)
     ]
     counts = [
-        tuple(sum(group[place].get("passed") == verdict for group in judged.values()) for verdict in ("1", "0"))
-        for place in range(len(results))
+        tuple(sum(group[index].get("passed") == verdict for group in judged.values()) for verdict in ("1", "0"))
+        for index in range(len(results))
     ]
+    head, rows = ("similarity", *names[1:]), tuple(failing)
     return {
-        "counts": list(zip([each.version.name for each in results], counts, strict=True)),
-        "failing": Table("Controls that fail", ("similarity", *names[1:]), tuple(failing), numeric=False)
-        if failing
-        else None,
+        "counts": list(zip([version.version.name for version in results], counts, strict=True)),
+        "failing": Table("Controls that fail", head, rows, numeric=False) if rows else None,
     }
 
 
@@ -306,25 +312,22 @@ def _environment(provenance: Mapping[str, Any]) -> dict[str, str]:
 
 def _data(results: Sequence[Results]) -> Table | None:
     """Digests of the study's inputs, then of every out of a stage."""
-    parts = [
-        {f"input: {name}": value for name, value in flat(each.provenance.get("digests", {})).items() if "." not in name}
-        | dict(each.outs)
-        for each in results
-    ]
+    parts = []
+    for version in results:
+        digests = flat(version.provenance.get("digests", {}))
+        inputs = {f"input: {name}": value for name, value in digests.items() if "." not in name}
+        parts.append(inputs | dict(version.outs))
     rows = []
     for name in union(parts):
-        values = [part.get(name, "") for part in parts]
-        marks = (
-            Cell(value[:8] or MISSING, change="" if not place else "same" if value == values[0] else "differs",
-                 moved=place > 0 and value != values[0])
-            for place, value in enumerate(values)
-        )  # fmt: skip
-        rows.append(((name,), tuple(marks)))
-    return (
-        Table("Digests of data and results (first 8 characters)", ("what",), tuple(rows), numeric=False)
-        if rows
-        else None
-    )
+        first, *others = (part.get(name, "") for part in parts)
+        marks = (_digest(value, "same" if value == first else "differs", moved=value != first) for value in others)
+        rows.append(((name,), (_digest(first), *marks)))
+    caption = "Digests of data and results (first 8 characters)"
+    return Table(caption, ("what",), tuple(rows), numeric=False) if rows else None
+
+
+def _digest(value: str, change: str = "", *, moved: bool = False) -> Cell:
+    return Cell(value[:8] or MISSING, change=change, moved=moved)
 
 
 def _code(first: Results, other: Results) -> tuple[str, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,10 @@ from study.errors import StudyError
 from tools.versions.revisions import WORKSPACE, Version
 
 TABLES = ("models", "layer_types", "agreement", "noise_ceiling", "controls")
-CODE = ("interpretability/", "study/", "stages/")  # where the code of the stages lies
+# where the code of the stages lies; in versions before the library was set apart all of it is below stages/
+CODE = ("interpretability/", "study/", "stages/")
 MISSING = "–"
-
-
 SCORES, UNITS = "data/mis", "units.parquet"  # where a version has the scores of its units
-
 
 Row = Mapping[str, str]
 Name = tuple[str, ...]
@@ -67,7 +65,7 @@ def load(version: Version) -> Results:
     )
 
 
-def _digests(entries: Any) -> dict[str, str]:
+def _digests(entries: Iterable[Mapping[str, str]]) -> dict[str, str]:
     return {str(entry["path"]): str(entry.get("md5", "")) for entry in entries}
 
 
@@ -98,7 +96,7 @@ def _rows(version: Version, path: str) -> list[Row]:
     return list(csv.DictReader(io.StringIO(version.read(path) or ""), strict=True, restval=""))
 
 
-def flat(content: Any, name: str = "") -> dict[str, str]:
+def flat(content: object, name: str = "") -> dict[str, str]:
     """Values of nested mappings as text, under names with dots; the items of a list joined by commas."""
     if isinstance(content, Mapping):
         return {
@@ -110,17 +108,17 @@ def flat(content: Any, name: str = "") -> dict[str, str]:
     return {name: shown}
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def number(value: Any) -> float | None:
+def number(value: object) -> float | None:
     """A number, or None for what is none."""
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        return float(value) if isinstance(value, str | int | float) else None
+    except ValueError:
         return None
 
 

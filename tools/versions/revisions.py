@@ -31,12 +31,12 @@ class Version:
     root: Path
 
     def read(self, path: str) -> str | None:
-        """Text of a file of this version, by its place in the repository; None where it has none."""
+        """Text of a file of this version, by its path in the repository; None where it has none."""
         if not self.commit:
             file = self.root / path
             return file.read_text(encoding="utf-8") if file.is_file() else None
-        found = _git(self.root, "cat-file", "blob", f"{self.commit}:./{path}")
-        return found.stdout.decode() if found.returncode == 0 else None
+        blob = _git(self.root, "cat-file", "blob", f"{self.commit}:./{path}")
+        return blob.stdout.decode() if blob.returncode == 0 else None
 
     def data(self, digest: str, name: str) -> Path | None:
         """A file of an out that is a folder with this digest, from DVC's cache; None where it is not at hand.
@@ -66,19 +66,19 @@ def _cache(root: Path) -> Any:
     """DVC's local cache, wherever its settings put it."""
     from dvc.repo import Repo
 
-    return Repo(root).cache.local
+    return Repo(str(root)).cache.local
 
 
 def experiments(root: Path) -> list[Experiment]:
     """Finished experiments of this repository, by name, then by the commit they started from."""
     listed = _asked(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps")
-    found = []
+    finished = []
     for line in listed.splitlines():
         commit, _, reference = line.partition(" ")
         match = _EXPERIMENT.fullmatch(reference)
         if match:  # the other references are DVC's own notes of what runs
-            found.append(Experiment(match[3], match[1] + match[2], commit))
-    return sorted(found, key=lambda each: (each.name, each.baseline))
+            finished.append(Experiment(match[3], match[1] + match[2], commit))
+    return sorted(finished, key=lambda experiment: (experiment.name, experiment.baseline))
 
 
 def resolve(names: Sequence[str], root: Path) -> list[Version]:
@@ -92,7 +92,7 @@ def resolve(names: Sequence[str], root: Path) -> list[Version]:
         raise StudyError("this repository has no commit yet; commit the study first")
     wanted = list(dict.fromkeys(names))
     if not wanted:
-        wanted = ["HEAD", *(each.name for each in known if each.baseline == head)]
+        wanted = ["HEAD", *(experiment.name for experiment in known if experiment.baseline == head)]
     if len(wanted) == 1 and wanted[0] != "HEAD":
         wanted = ["HEAD", *wanted]
     if len(wanted) < 2:
@@ -103,15 +103,15 @@ def resolve(names: Sequence[str], root: Path) -> list[Version]:
 def _resolve(name: str, root: Path, known: Sequence[Experiment], head: str) -> Version:
     if name == WORKSPACE:
         return Version(name, WORKSPACE, "", root)
-    found = [each for each in known if each.name == name]
-    here = [each for each in found if each.baseline == head]
-    if len(here or found) > 1:
-        commits = ", ".join(each.commit[:10] for each in found)
+    named = [experiment for experiment in known if experiment.name == name]
+    here = [experiment for experiment in named if experiment.baseline == head]
+    if len(here or named) > 1:
+        commits = ", ".join(experiment.commit[:10] for experiment in named)
         raise StudyError(
-            f"there are {len(found)} experiments {name!r}, of different commits; name one by its commit: {commits}"
+            f"there are {len(named)} experiments {name!r}, of different commits; name one by its commit: {commits}"
         )
-    if found:
-        return Version(name, "experiment", (here or found)[0].commit, root)
+    if named:
+        return Version(name, "experiment", (here or named)[0].commit, root)
     commit = _commit(root, name)
     if not commit:
         raise StudyError(f"{name!r} is no experiment, no git revision and not {WORKSPACE!r}. {_there_are(known, head)}")
@@ -122,23 +122,23 @@ def _there_are(known: Sequence[Experiment], head: str) -> str:
     """The experiments of a message, those of HEAD first."""
     if not known:
         return "There are no experiments; `dvc exp run -n NAME -S KEY=VALUE` makes one"
-    ordered = sorted(known, key=lambda each: each.baseline != head)
-    names = list(dict.fromkeys(each.name for each in ordered))
+    ordered = sorted(known, key=lambda experiment: experiment.baseline != head)
+    names = list(dict.fromkeys(experiment.name for experiment in ordered))
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return f"Experiments: {', '.join(names[:_MOST_NAMED])}{more}"
 
 
 def _commit(root: Path, name: str) -> str:
     """Full hash of a revision, empty if there is none of that name."""
-    found = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-    return found.stdout.decode().strip() if found.returncode == 0 else ""
+    parsed = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    return parsed.stdout.decode().strip() if parsed.returncode == 0 else ""
 
 
 def _asked(root: Path, *arguments: str) -> str:
-    found = _git(root, *arguments)
-    if found.returncode:
-        raise StudyError(f"git {arguments[0]} failed: {found.stderr.decode(errors='replace').strip()}")
-    return found.stdout.decode()
+    answer = _git(root, *arguments)
+    if answer.returncode:
+        raise StudyError(f"git {arguments[0]} failed: {answer.stderr.decode(errors='replace').strip()}")
+    return answer.stdout.decode()
 
 
 def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:

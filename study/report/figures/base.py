@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from study.report.figures.style import style, to_pdf, to_svg
+from study.report.figures.style import styled, to_pdf, to_svg
 
 # the questions that figures answer, in reading order
 SECTIONS: tuple[tuple[str, str], ...] = (
@@ -63,33 +64,52 @@ class Study:
         rows = frame[(frame["role"] == "study") & (frame["last"] == 1) & (frame["backend"] == (backend or self.lead))]
         return rows.sort_values(["mis_mean", "model"], ascending=[False, True], ignore_index=True)
 
+    def lead_and_people(self, table: str) -> pd.DataFrame:
+        """Rows of a table for the leading similarity and for the answers, these by the name of those who gave them."""
+        rows = self.tables[table]
+        rows = rows[rows["backend"].isin([self.lead, "human"])]
+        return rows.assign(backend=rows["backend"].replace({"human": self.people}))
 
-@dataclass(frozen=True)
-class FigureSpec:
-    """One figure: its series, its drawing, its description in words, and what stands there without data.
 
-    section: a key of SECTIONS; tables: files of results/tables that the series reads; paper: which figure of which
-    paper it answers; reported: what that paper reports, in words.
-    """
+class Drawing(NamedTuple):
+    """What makes one figure: its series, its drawing from that series alone (narrow or wide), its description in words."""
 
     name: str
-    section: str
     series: Callable[[Study], pd.DataFrame]
     draw: Callable[[pd.DataFrame, Study, bool], Figure]
     alt: Callable[[pd.DataFrame, Study], str]
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """One figure of the report: what makes it, and what stands about it.
+
+    section: a key of SECTIONS; tables: files of results/tables that the series reads; absent: what stands there without data;
+    paper: which figure of which paper it answers; reported: what that paper reports, in words.
+    """
+
+    drawing: Drawing
+    section: str
     absent: str
-    tables: tuple[str, ...] = ()
-    paper: str = ""
-    reported: str = ""
+    paper: str
+    reported: str
+    tables: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.drawing.name
+
+    def series(self, study: Study) -> pd.DataFrame:
+        return self.drawing.series(study)
 
 
-def render(spec: FigureSpec, frame: pd.DataFrame, study: Study, title: str, *, narrow: bool) -> str:
+def render(drawing: Drawing, frame: pd.DataFrame, study: Study, title: str, *, narrow: bool) -> str:
     """SVG of one figure in one width."""
-    with style():
-        return to_svg(spec.draw(frame, study, narrow), title)
+    with styled():
+        return to_svg(drawing.draw(frame, study, narrow), title)
 
 
-def render_pdf(spec: FigureSpec, frame: pd.DataFrame, study: Study, title: str, *, narrow: bool = False) -> bytes:
+def render_pdf(drawing: Drawing, frame: pd.DataFrame, study: Study, title: str, *, narrow: bool = False) -> bytes:
     """PDF of one figure, for a paper or a slide."""
-    with style():
-        return to_pdf(spec.draw(frame, study, narrow), title)
+    with styled():
+        return to_pdf(drawing.draw(frame, study, narrow), title)

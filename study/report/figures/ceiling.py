@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from study.report.figures.base import FigureSpec, Study
-from study.report.figures.style import (
-    COLOURS,
-    FONT_SIZE,
-    MUTED,
-    RULE,
-    around,
-    between,
-    canvas,
-    clean,
-    key_above,
-    named_rows,
-    order_of,
-    points_across,
-    row_note,
-)
+from study.report.figures import style
+from study.report.figures.base import Drawing, Study
+from study.report.figures.series import in_order, rows_of
+from study.report.figures.words import between, clean, of_rows
 
 _AGREEMENT_PANELS = {"unit": "all units together", "unit_within": "inside a network"}
+# measure, its height above the row, mark, colour and colour of the inside
+_MEASURES = (
+    ("pearson", 0.13, "o", style.COLOURS[0], None),
+    ("spearman", -0.13, "s", style.COLOURS[1], "white"),
+)
+_VARIANTS = {
+    "V1": "HIS redrawn once against recorded HIS",
+    "V2": "two redrawings of HIS",
+    "V3": "HIS redrawn against MIS",
+    "V4": "true score against recorded HIS",
+    "V4w": "the same, noise from answers to one task",
+    "V4b": "the same, a score of N sampled tasks",
+    "V5": "answers drawn from MIS against MIS",
+    "mixed": "the same, effects of unit, task, person",
+    "split_half": "the same, from halves of the answers",
+    "true": "true shares of the simulated observers",
+}
 CEILING_VARIANT = "V4"
 
 
@@ -57,56 +64,36 @@ def draw_agreement(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     levels = [level for level in _AGREEMENT_PANELS if level in set(frame["level"])]
     backends = [name for name in study.backends if name in set(frame["backend"])]
     grid = (len(levels), 1) if narrow else (1, len(levels))
-    figure, panels = canvas(narrow, (1.0 + 0.36 * len(backends)) * grid[0] + 0.35, *grid)
-    limits = around(frame, "value", "low", "high", low=0.0, high=1.0)
+    figure, panels = style.canvas(narrow, (1.0 + 0.36 * len(backends)) * grid[0] + 0.35, *grid)
+    limits = style.around(frame, "value", "low", "high", low=0.0, high=1.0)
     for level, axes in zip(levels, panels.flat, strict=True):
-        heights = named_rows(axes, backends, narrow)
+        heights = style.named_rows(axes, backends, narrow)
         part = frame[frame["level"] == level]
-        for measure, shift, face in (("pearson", 0.13, None), ("spearman", -0.13, "white")):
+        for measure, shift, mark, colour, face in _MEASURES:
             rows = part[part["measure"] == measure].set_index("backend").reindex(backends)
-            points_across(
-                axes,
-                rows,
-                heights + shift,
-                ("value", "low", "high"),
-                fmt="o" if face is None else "s",
-                color=COLOURS[0] if face is None else COLOURS[1],
-                markerfacecolor=face,
-                label=measure.capitalize(),
-            )
+            look = {"fmt": mark, "color": colour, "markerfacecolor": face, "label": measure.capitalize()}
+            style.points_across(axes, rows, heights + shift, ("value", "low", "high"), **look)
         for row in part[part["measure"] == "ceiling"].itertuples():
             axes.axvspan(row.low, row.high, color="#e3e7ec", linewidth=0, zorder=0)
-            axes.axvline(row.value, color=MUTED, linewidth=1.2, zorder=1, label="noise ceiling of Pearson")
-        axes.axvline(0, color=RULE, linewidth=1, zorder=1)
+            axes.axvline(row.value, color=style.MUTED, linewidth=1.2, zorder=1, label="noise ceiling of Pearson")
+        axes.axvline(0, color=style.RULE, linewidth=1, zorder=1)
         axes.set_xlim(*limits)
         axes.set_title(_AGREEMENT_PANELS[level])
         axes.set_xlabel("correlation of MIS with HIS")
     if len(levels) > 1 and not narrow:
         panels.flat[1].tick_params(labelleft=False)
-    key_above(figure, panels.flat[0], narrow)
-    return figure
+    return style.with_key(figure, panels.flat[0], narrow)
 
 
 def alt_agreement(frame: pd.DataFrame, study: Study) -> str:
     rows = frame[(frame["level"] == "unit") & (frame["measure"] == "pearson")]
-    words = "; ".join(f"{row.backend} {row.value:.2f}{between(row.low, row.high)}" for row in rows.itertuples())
+    words = of_rows(rows, lambda row: f"{row.backend} {row.value:.2f}{between(row.low, row.high)}")
     ceiling = frame[frame["measure"] == "ceiling"]
     end = f" The noise ceiling is {ceiling['value'].iloc[0]:.2f}." if len(ceiling) else ""
     return f"Correlation of MIS with the share of right answers over units, Pearson: {words}.{end}"
 
 
-_VARIANTS = {
-    "V1": "HIS redrawn once against recorded HIS",
-    "V2": "two redrawings of HIS",
-    "V3": "HIS redrawn against MIS",
-    "V4": "true score against recorded HIS",
-    "V4w": "the same, noise from answers to one task",
-    "V4b": "the same, a score of N sampled tasks",
-    "V5": "answers drawn from MIS against MIS",
-    "mixed": "the same, effects of unit, task, person",
-    "split_half": "the same, from halves of the answers",
-    "true": "true shares of the simulated observers",
-}
+AGREEMENT = Drawing("agreement", agreement, draw_agreement, alt_agreement)
 
 
 def ceiling_variants(study: Study) -> pd.DataFrame:
@@ -115,58 +102,38 @@ def ceiling_variants(study: Study) -> pd.DataFrame:
     rows = table[table["share"].isna() & table["mean"].notna() & table["backend"].isin(["", study.lead])]
     whole = rows[rows["subset"] == "all"]
     rows = (whole if len(whole) else rows).drop_duplicates("variant")
-    place = rows["variant"].map(order_of(_VARIANTS)).fillna(len(_VARIANTS))
     kind = np.where(rows["is_ceiling"].astype(str).str.lower().isin(["1", "1.0", "true"]), 1, 0)
     columns = ["variant", "is_ceiling", "mean", "low", "high", "n_units"]
-    return rows.assign(place=place, is_ceiling=kind).sort_values("place", ignore_index=True)[columns]
+    return in_order(rows.assign(is_ceiling=kind), variant=_VARIANTS)[columns]
 
 
 def draw_ceiling_variants(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
-    figure, ((axes,),) = canvas(narrow, 0.9 + (0.46 if narrow else 0.3) * len(frame))
-    heights = named_rows(axes, list(frame["variant"]), narrow)
-    for ceiling, look in ((1, {"color": COLOURS[0]}), (0, {"color": MUTED, "markerfacecolor": "white"})):
+    figure, ((axes,),) = style.canvas(narrow, 0.9 + (0.46 if narrow else 0.3) * len(frame))
+    heights = style.named_rows(axes, list(frame["variant"]), narrow)
+    for ceiling, look in ((1, {"color": style.COLOURS[0]}), (0, {"color": style.MUTED, "markerfacecolor": "white"})):
         kept = (frame["is_ceiling"] == ceiling).to_numpy()
         label = "a ceiling" if ceiling else "no ceiling"
-        points_across(axes, frame[kept], heights[kept], ("mean", "low", "high"), fmt="o", label=label, **look)
-    for height, row in zip(heights, frame.itertuples(), strict=True):
+        style.points_across(axes, frame[kept], heights[kept], ("mean", "low", "high"), fmt="o", label=label, **look)
+    for height, row in zip(heights, rows_of(frame), strict=True):
         words = f"{row.mean:.3f}" if narrow else f"{row.mean:.3f}  {_VARIANTS.get(row.variant, '')}"
-        row_note(axes, height, words)
+        style.row_note(axes, height, words)
         if narrow:
             text = clean(_VARIANTS.get(row.variant, ""), 44)
-            axes.annotate(text, (0, height), (0, -11), xycoords=("axes fraction", "data"), textcoords="offset points",
-                          color=MUTED, va="center", fontsize=FONT_SIZE - 1.5)  # fmt: skip
-    axes.set_xlim(*around(frame, "mean", "low", "high"))
+            below = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
+            axes.annotate(text, (0, height), (0, -11), **below, color=style.MUTED, fontsize=style.FONT_SIZE - 1.5)
+    axes.set_xlim(*style.around(frame, "mean", "low", "high"))
     axes.set_xlabel("correlation")
-    key_above(figure, axes, narrow)
-    return figure
+    return style.with_key(figure, axes, narrow)
 
 
 def alt_ceiling_variants(frame: pd.DataFrame, study: Study) -> str:
-    words = "; ".join(f"{row.variant} {row.mean:.3f}{between(row.low, row.high)}" for row in frame.itertuples())
-    return f"Variants of the noise ceiling over {frame['n_units'].max():,.0f} annotated units: {words}."
+    def interval(row: Any) -> str:
+        return f"{row.variant} {row.mean:.3f}{between(row.low, row.high)}"
+
+    n_units = f"{frame['n_units'].max():,.0f} annotated units"
+    return f"Variants of the noise ceiling over {n_units}: {of_rows(frame, interval)}."
 
 
-FIGURES = (
-    FigureSpec(
-        "agreement",
-        "ceiling",
-        agreement,
-        draw_agreement,
-        alt_agreement,
-        "No figure: this study has no human answers.",
-        ("agreement", "noise_ceiling"),
-        "MIS paper, figure 11",
-        "DreamSim .80 beside a ceiling of .82; LPIPS and DISTS lower",
-    ),
-    FigureSpec(
-        "ceiling_variants",
-        "ceiling",
-        ceiling_variants,
-        draw_ceiling_variants,
-        alt_ceiling_variants,
-        "No figure: this study has no human answers.",
-        ("noise_ceiling",),
-        "MIS paper, appendix B",
-        "a ceiling of .82; the text does not settle which variant it is",
-    ),
-)
+CEILING_VARIANTS = Drawing("ceiling_variants", ceiling_variants, draw_ceiling_variants, alt_ceiling_variants)
+
+FIGURES = (AGREEMENT, CEILING_VARIANTS)

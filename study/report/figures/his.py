@@ -6,87 +6,80 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from study.report.figures.base import FigureSpec, Study
-from study.report.figures.style import (
-    CHANCE,
-    COLOURS,
-    MARKERS,
-    MOST_NAMED,
-    MOST_SMALL,
-    around,
+from interpretability.schema import NATURAL, SYNTHETIC
+from study.report.figures import style
+from study.report.figures.base import Drawing, Study
+from study.report.figures.series import in_order, parts_of, rows_of, with_levels
+from study.report.figures.words import (
+    HIS,
     between,
-    canvas,
-    chance_line,
     clean,
-    colour_of,
-    key_above,
-    name_points,
-    named_rows,
-    order_of,
-    outer_labels,
-    panels,
-    points_across,
-    points_upright,
-    row_note,
+    condition_order,
+    of_pairs,
+    of_rows,
+    rank_correlations,
     signed,
-    tests_matrix,
+    task_words,
 )
-from study.report.figures.words import HIS, LEVELS, NO_HUMAN, condition_order, task_words
-
-
-def places(conditions: pd.Series) -> pd.Series:
-    names = dict.fromkeys([*LEVELS, *sorted(set(conditions))])
-    return conditions.map(order_of(names))
 
 
 def his_models(study: Study) -> pd.DataFrame:
     """Mean HIS of networks by condition with the interval for other units, networks with the highest natural one first."""
-    rows = study.tables["his_models"]
-    natural = rows[rows["condition"] == "natural"].set_index("model")["his_mean"]
-    rows = rows.assign(a=-rows["model"].map(natural).astype(float).fillna(0), b=places(rows["condition"]))
-    rows = rows.rename(columns={"low": "his_low", "high": "his_high"})
-    columns = ["model", "condition", "n_units", *HIS]
-    return rows.sort_values(["a", "model", "b"], ignore_index=True)[columns]
+    rows = study.tables["his_models"].rename(columns={"low": "his_low", "high": "his_high"})
+    natural = rows[rows["condition"] == NATURAL].set_index("model")["his_mean"]
+    rows = rows.assign(first=-rows["model"].map(natural).astype(float).fillna(0))
+    ordered = in_order(rows, first=None, model=None, condition=with_levels(rows["condition"]))
+    return ordered[["model", "condition", "n_units", *HIS]]
+
+
+def networks_by_his(study: Study) -> list[str]:
+    """Annotated networks, the one with the highest natural HIS first."""
+    return list(dict.fromkeys(his_models(study)["model"]))
 
 
 def draw_his_models(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     networks = list(dict.fromkeys(frame["model"]))
-    if len(networks) > MOST_NAMED:
-        networks = [*networks[: MOST_NAMED // 2], *networks[-MOST_NAMED // 2 :]]
+    if len(networks) > style.MOST_NAMED:
+        networks = [*networks[: style.MOST_NAMED // 2], *networks[-style.MOST_NAMED // 2 :]]
         frame = frame[frame["model"].isin(networks)].reset_index(drop=True)
     conditions = sorted(set(frame["condition"]), key=condition_order)
-    figure, ((axes,),) = canvas(narrow, 1.1 + (0.3 + 0.08 * (len(conditions) - 1)) * len(networks))
-    heights = dict(zip(networks, named_rows(axes, networks, narrow), strict=True))
+    figure, ((axes,),) = style.canvas(narrow, 1.1 + (0.3 + 0.08 * (len(conditions) - 1)) * len(networks))
+    heights = style.row_heights(axes, networks, narrow)
     # a network's conditions share its row, easiest on top
-    place, n = frame.groupby("model").cumcount(), frame.groupby("model")["condition"].transform("size")
-    at = frame["model"].map(heights) + np.where(n > 1, 0.26 - 0.52 * place / (n - 1).clip(lower=1), 0.0)
+    number, n = frame.groupby("model").cumcount(), frame.groupby("model")["condition"].transform("size")
+    at = frame["model"].map(heights) + np.where(n > 1, 0.26 - 0.52 * number / (n - 1).clip(lower=1), 0.0)
     for index, condition in enumerate(conditions):
         own = frame["condition"] == condition
-        look = {"fmt": MARKERS[index % len(MARKERS)], "color": colour_of(index), "label": task_words(condition)}
-        points_across(axes, frame[own], at[own].to_numpy(), HIS, **look)
-    for height, row in zip(at, frame.itertuples(), strict=True):
-        if row.condition == "natural":
-            row_note(axes, height, f"{row.his_mean:.3f}")
-    axes.set_xlim(*around(frame, *HIS, low=CHANCE))
-    chance_line(axes, vertical=True)
-    axes.set_xlabel("mean HIS of units (dashed: chance)")
-    key_above(figure, axes, narrow)
-    return figure
+        look = {
+            "fmt": style.MARKERS[index % len(style.MARKERS)],
+            "color": style.colour_of(index),
+            "label": task_words(condition),
+        }
+        style.points_across(axes, frame[own], at[own].to_numpy(), HIS, **look)
+    for height, row in zip(at, rows_of(frame), strict=True):
+        if row.condition == NATURAL:
+            style.row_note(axes, height, f"{row.his_mean:.3f}")
+    limits = style.around(frame, *HIS, low=style.CHANCE)
+    style.score_axis(axes, limits, "mean HIS of units (dashed: chance)")
+    return style.with_key(figure, axes, narrow)
 
 
 def alt_his_models(frame: pd.DataFrame, study: Study) -> str:
-    words = "; ".join(
-        f"{row.model}, {task_words(row.condition)}: {row.his_mean:.3f}{between(row.his_low, row.his_high)}"
-        for row in frame.itertuples()
+    words = of_rows(
+        frame,
+        lambda row: f"{row.model}, {task_words(row.condition)}: {row.his_mean:.3f}{between(row.his_low, row.his_high)}",
     )
     return f"Mean HIS of {study.people} by network and condition: {words}."
+
+
+HIS_MODELS = Drawing("his_models", his_models, draw_his_models, alt_his_models)
 
 
 def his_model_tests(study: Study) -> pd.DataFrame:
     """Conover's test between networks on the HIS of their units, natural and synthetic."""
     table = study.tables["conover_models"]
     rows = table[table["backend"].isin(["human", "human_synthetic"])]
-    condition = rows["backend"].map({"human": "natural", "human_synthetic": "synthetic"})
+    condition = rows["backend"].map({"human": NATURAL, "human_synthetic": SYNTHETIC})
     columns = ["condition", "first", "second", "n_first", "n_second", "statistic", "p_holm", "stars", "effect"]
     return rows.assign(condition=condition).reset_index(drop=True)[columns]
 
@@ -94,145 +87,105 @@ def his_model_tests(study: Study) -> pd.DataFrame:
 def draw_his_model_tests(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     conditions = list(dict.fromkeys(frame["condition"]))
     scores = study.tables["his_models"]
-    n = min(len({*frame["first"], *frame["second"]}), 2 * MOST_SMALL)
-    figure, grid = panels(narrow, len(conditions), 1.0 + 0.36 * n)
+    n = min(len({*frame["first"], *frame["second"]}), 2 * style.MOST_SMALL)
+    figure, grid = style.panels(narrow, len(conditions), 1.0 + 0.36 * n)
     for condition, axes in zip(conditions, grid, strict=True):
         pairs = frame[frame["condition"] == condition]
         means = scores[scores["condition"] == condition].sort_values(["his_mean", "model"], ascending=[False, True])
-        found = {*pairs["first"], *pairs["second"]}
-        ordered = [name for name in means["model"] if name in found]
-        if len(ordered) > 2 * MOST_SMALL:
-            ordered = [*ordered[:MOST_SMALL], *ordered[-MOST_SMALL:]]
-        tests_matrix(axes, pairs, ordered, narrow)
+        tested = {*pairs["first"], *pairs["second"]}
+        ordered = [name for name in means["model"] if name in tested]
+        if len(ordered) > 2 * style.MOST_SMALL:
+            ordered = [*ordered[: style.MOST_SMALL], *ordered[-style.MOST_SMALL :]]
+        style.tests_matrix(axes, pairs, ordered, narrow)
         axes.set_title(f"{task_words(condition)} explanations")
     return figure
 
 
 def alt_his_model_tests(frame: pd.DataFrame, study: Study) -> str:
     parts = []
-    for condition, pairs in frame.groupby("condition", sort=False):
+    for condition, pairs in parts_of(frame, "condition"):
         kept = pairs[pairs["stars"] != "NS"]
-        words = ", ".join(f"{row.first} and {row.second} {row.stars}" for row in kept.itertuples()) or "none"
+        words = of_pairs(kept, lambda row: row.stars, ", ") or "none"
         parts.append(f"{task_words(condition)}: significant {len(kept)} of {len(pairs)} pairs: {words}")
     return (
         f"Differences between networks in HIS of {study.people}, Conover's test, Holm's adjustment. {'; '.join(parts)}."
     )
 
 
+HIS_MODEL_TESTS = Drawing("his_model_tests", his_model_tests, draw_his_model_tests, alt_his_model_tests)
+
+
 def his_against_accuracy(study: Study) -> pd.DataFrame:
     """Mean HIS of networks (natural and synthetic) beside their top-1 accuracy in percent, where that is known."""
     known = study.models()[["model", "top1"]]
     rows = his_models(study).merge(known[known["top1"].notna()], on="model")
-    rows = rows[rows["condition"].isin(["natural", "synthetic"])]
-    return rows.sort_values(["condition", "top1"], ignore_index=True)[["model", "condition", "top1", *HIS]]
+    rows = rows[rows["condition"].isin([NATURAL, SYNTHETIC])]
+    return in_order(rows, condition=None, top1=None)[["model", "condition", "top1", *HIS]]
 
 
 def draw_his_against_accuracy(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     height = 3.2
-    figure, ((axes,),) = canvas(narrow, height)
-    for index, (condition, rows) in enumerate(frame.groupby("condition", sort=False)):
-        look = {"fmt": MARKERS[index], "color": colour_of(index), "label": f"{task_words(condition)} explanations"}
-        points_upright(axes, rows, "top1", HIS, **look)
-    axes.set_ylim(*around(frame, *HIS))
-    low, high = around(frame, "top1")
-    axes.set_xlim(low - 0.03 * (high - low), high + 0.03 * (high - low))
+    figure, ((axes,),) = style.canvas(narrow, height)
+    for index, (condition, rows) in enumerate(parts_of(frame, "condition")):
+        look = {
+            "fmt": style.MARKERS[index],
+            "color": style.colour_of(index),
+            "label": f"{task_words(condition)} explanations",
+        }
+        style.points_upright(axes, rows, "top1", HIS, **look)
+    axes.set_ylim(*style.around(frame, *HIS))
+    style.room_for_names(axes, frame, "top1")
     natural = frame[frame["condition"] == frame["condition"].iloc[0]]
     if len(natural) <= 12:
-        name_points(axes, natural, "top1", "his_mean", "model", height)
+        style.name_points(axes, natural, "top1", "his_mean", "model", height)
     axes.set_title("mean HIS")
     axes.set_xlabel("top-1 accuracy, %")
-    key_above(figure, axes, narrow)
-    return figure
+    return style.with_key(figure, axes, narrow)
 
 
 def alt_his_against_accuracy(frame: pd.DataFrame, study: Study) -> str:
-    words = "; ".join(
-        f"{row.model}, {task_words(row.condition)}: {row.top1:.1f} %, HIS {row.his_mean:.3f}"
-        for row in frame.itertuples()
+    words = of_rows(
+        frame, lambda row: f"{row.model}, {task_words(row.condition)}: {row.top1:.1f} %, HIS {row.his_mean:.3f}"
     )
     return f"Mean HIS of {study.people} against top-1 accuracy of networks: {words}."
 
 
+HIS_AGAINST_ACCURACY = Drawing(
+    "his_against_accuracy", his_against_accuracy, draw_his_against_accuracy, alt_his_against_accuracy
+)
+
+
 def his_depth(study: Study) -> pd.DataFrame:
     """Mean HIS of layers against relative depth, with the rank correlation of each network."""
-    rows = study.tables["his_layers"].merge(
-        study.tables["his_depth"].rename(columns={"n_layers": "n"}), on="model", how="left"
-    )
-    order = his_models(study).drop_duplicates("model")["model"]
-    rows = rows.assign(place=rows["model"].map(order_of(order)))
-    rows = rows[rows["place"] < MOST_SMALL]
+    correlations = study.tables["his_depth"].rename(columns={"n_layers": "n"})
+    rows = study.tables["his_layers"].merge(correlations, on="model", how="left")
+    networks = networks_by_his(study)[: style.MOST_SMALL]
+    rows = rows[rows["model"].isin(networks)]
     columns = ["model", "layer", "layer_type", "depth", "n_units", "his_mean", "n", "spearman", "p", "stars"]
-    return rows.sort_values(["place", "layer_index", "layer"], ignore_index=True)[columns]
+    return in_order(rows, model=networks, layer_index=None, layer=None)[columns]
 
 
 def draw_his_depth(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     networks = list(dict.fromkeys(frame["model"]))
-    figure, grid = panels(narrow, len(networks), 1.7, columns=3, on_phone=2, share_y=True, extra=0.2)
+    figure, grid = style.panels(narrow, len(networks), 1.7, columns=3, on_phone=2, share_y=True, extra=0.2)
     for model, axes in zip(networks, grid, strict=True):
         rows = frame[frame["model"] == model]
-        axes.scatter(
-            rows["depth"], rows["his_mean"], s=10 + 4 * rows["n_units"], color=COLOURS[0], alpha=0.6, linewidths=0
-        )
-        axes.set_ylim(*around(frame, "his_mean", low=CHANCE))
+        size = 10 + 4 * rows["n_units"]
+        axes.scatter(rows["depth"], rows["his_mean"], s=size, color=style.COLOURS[0], alpha=0.6, linewidths=0)
+        axes.set_ylim(*style.around(frame, "his_mean", low=style.CHANCE))
         axes.set_xlim(-0.03, 1.03)
-        chance_line(axes, vertical=False)
+        style.chance_line(axes, vertical=False)
         row = rows.iloc[0]
         axes.set_title(f"{clean(model, 9 if narrow else 14)}: ρ {signed(row['spearman'])} {row['stars']}")
-    outer_labels(grid, "relative depth", "mean HIS")
+    style.outer_labels(grid, "relative depth", "mean HIS")
     return figure
 
 
 def alt_his_depth(frame: pd.DataFrame, study: Study) -> str:
-    words = "; ".join(
-        f"{model} {signed(part['spearman'].iloc[0])} ({part['stars'].iloc[0]}, {len(part)} layers)"
-        for model, part in frame.groupby("model", sort=False)
-    )
+    words = rank_correlations(frame, lambda part: f" ({part['stars'].iloc[0]}, {len(part)} layers)")
     return f"Mean HIS of layers against relative depth, {study.people}. Rank correlation by network: {words}."
 
 
-FIGURES = (
-    FigureSpec(
-        "his_models",
-        "human",
-        his_models,
-        draw_his_models,
-        alt_his_models,
-        NO_HUMAN,
-        ("his_models",),
-        "IMI paper, figure 3, left",
-        "nine networks, natural .78 to .88 (ConvNeXt to Clip ResNet), synthetic .60 to .71",
-    ),
-    FigureSpec(
-        "his_model_tests",
-        "human",
-        his_model_tests,
-        draw_his_model_tests,
-        alt_his_model_tests,
-        NO_HUMAN,
-        ("conover_models", "his_models"),
-        "IMI paper, figures 3, right, and 11",
-        "mostly not significant; with synthetic explanations Robust ResNet above all but GoogLeNet",
-    ),
-    FigureSpec(
-        "his_against_accuracy",
-        "human",
-        his_against_accuracy,
-        draw_his_against_accuracy,
-        alt_his_against_accuracy,
-        "No figure: no network has both human answers and a known accuracy.",
-        ("his_models", "models"),
-        "IMI paper, figure 4, left",
-        "no gain of HIS with accuracy",
-    ),
-    FigureSpec(
-        "his_depth",
-        "human",
-        his_depth,
-        draw_his_depth,
-        alt_his_depth,
-        NO_HUMAN,
-        ("his_layers", "his_depth", "his_models"),
-        "IMI paper, figure 5",
-        "a strong and significant correlation for the two Clip networks alone",
-    ),
-)
+HIS_DEPTH = Drawing("his_depth", his_depth, draw_his_depth, alt_his_depth)
+
+FIGURES = (HIS_MODELS, HIS_MODEL_TESTS, HIS_AGAINST_ACCURACY, HIS_DEPTH)

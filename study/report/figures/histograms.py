@@ -6,8 +6,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from study.report.figures.base import FigureSpec, Study
-from study.report.figures.style import COLOURS, FONT_SIZE, canvas, clean, key_above
+from study.report.figures import style
+from study.report.figures.base import Drawing, Study
+from study.report.figures.words import clean
+
+# percentile, colour, dashes and what both lines of their kind are called
+_LINES = (
+    ("p5", style.COLOURS[1], "-", "5th and 95th percentile"),
+    ("p15", style.COLOURS[5], "--", "15th and 85th percentile"),
+    ("p85", style.COLOURS[5], "--", None),
+    ("p95", style.COLOURS[1], "-", None),
+)
 
 
 def activation_histograms(study: Study) -> pd.DataFrame:
@@ -19,30 +28,22 @@ def draw_activation_histograms(frame: pd.DataFrame, study: Study, narrow: bool) 
     owners = list(dict.fromkeys(zip(frame["layer"], frame["unit"], strict=True)))
     columns = 3 if narrow else 5
     rows = -(-len(owners) // columns)
-    figure, grid = canvas(narrow, 0.95 * rows + 0.5, rows, columns)
+    figure, grid = style.canvas(narrow, 0.95 * rows + 0.5, rows, columns)
     for axes in grid.flat[len(owners) :]:
         axes.set_visible(False)
     for (layer, unit), axes in zip(owners, grid.flat, strict=False):
         own = frame[(frame["layer"] == layer) & (frame["unit"] == unit)]
         edges = np.append(own["low"], own["high"].iloc[-1])
         axes.stairs(own["share"], edges, fill=True, color="#8fbadb")
-        lines = (
-            ("p5", COLOURS[1], "-"),
-            ("p15", COLOURS[5], "--"),
-            ("p85", COLOURS[5], "--"),
-            ("p95", COLOURS[1], "-"),
-        )
-        for name, colour, dash in lines:
-            label = {"p5": "5th and 95th percentile", "p15": "15th and 85th percentile"}.get(name)
+        for name, colour, dash, label in _LINES:
             axes.axvline(own[name].iloc[0], color=colour, linewidth=1, linestyle=dash, label=label)
         axes.set_yticks([])
         axes.grid(visible=False)
         axes.spines["left"].set_visible(False)
         axes.locator_params(axis="x", nbins=3)
-        axes.tick_params(labelsize=FONT_SIZE - 1.5)
-        axes.set_title(f"{clean(layer, 13 if narrow else 15)}, {unit}", fontsize=FONT_SIZE - 2)
-    key_above(figure, grid.flat[0], narrow)
-    return figure
+        axes.tick_params(labelsize=style.FONT_SIZE - 1.5)
+        axes.set_title(f"{clean(layer, 13 if narrow else 15)}, {unit}", fontsize=style.FONT_SIZE - 2)
+    return style.with_key(figure, grid.flat[0], narrow)
 
 
 def alt_activation_histograms(frame: pd.DataFrame, study: Study) -> str:
@@ -53,16 +54,8 @@ def alt_activation_histograms(frame: pd.DataFrame, study: Study) -> str:
     )
 
 
-FIGURES = (
-    FigureSpec(
-        "activation_histograms",
-        "human",
-        activation_histograms,
-        draw_activation_histograms,
-        alt_activation_histograms,
-        "No figure: no network of sensitivity.models has units whose whole column is kept.",
-        ("activation_histograms",),
-        "IMI paper, figure 16",
-        "one peak, none in the tails",
-    ),
+ACTIVATION_HISTOGRAMS = Drawing(
+    "activation_histograms", activation_histograms, draw_activation_histograms, alt_activation_histograms
 )
+
+FIGURES = (ACTIVATION_HISTOGRAMS,)

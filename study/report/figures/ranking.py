@@ -2,50 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-from study.report.figures.base import FigureSpec, Study
-from study.report.figures.style import (
-    CHANCE,
-    COLOURS,
-    INK,
-    MIS,
-    MOST_NAMED,
-    MUTED,
-    RULE,
-    around,
-    canvas,
-    chance_line,
-    clean,
-    key_above,
-    name_points,
-    named_rows,
-    points_across,
-    points_upright,
-    row_note,
-    signed,
-)
+from interpretability.schema import NATURAL
+from study.report.figures import style
+from study.report.figures.base import Drawing, Study
+from study.report.figures.series import in_order, rows_of
+from study.report.figures.words import both_correlations, clean, of_rows
 
 MOST_RIDGES = 15  # five of the narrowest, the middle and the widest spread, as in the paper
 MOST_LABELLED = 12
-_MODEL_SERIES = [
-    "rank",
-    "model",
-    "mis_mean",
-    "mis_low",
-    "mis_high",
-    "p5",
-    "p25",
-    "p50",
-    "p75",
-    "p95",
-    "margin_mean",
-    "accuracy_mean",
-    "top1",
-]
+_PERCENTILES = ["p5", "p25", "p50", "p75", "p95"]
+_MODEL_SERIES = ["rank", "model", *style.MIS, *_PERCENTILES, "margin_mean", "accuracy_mean", "top1"]
+_MIS_OF_A_UNIT = "MIS of a unit (dashed: chance)"
 
 
 def models_ranked(study: Study) -> pd.DataFrame:
@@ -61,20 +36,31 @@ def models_by_p5(study: Study) -> pd.DataFrame:
 
 
 def draw_models_by_p5(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
-    if len(frame) > MOST_NAMED:
+    if len(frame) > style.MOST_NAMED:
         return _draw_models_curve(frame, narrow, "p5", "5th percentile")
-    figure, ((axes,),) = canvas(narrow, 1.15 + 0.3 * len(frame))
-    heights = named_rows(axes, list(frame["model"]), narrow)
-    axes.hlines(heights, frame["p5"], frame["mis_mean"], color="#cfe0ee", linewidth=3)
-    axes.plot(frame["p5"], heights, "o", color=COLOURS[0], label="5th percentile of units")
-    axes.plot(frame["mis_mean"], heights, "|", color=INK, markersize=10, markeredgewidth=2, label="mean")
-    for height, p5 in zip(heights, frame["p5"], strict=True):
-        row_note(axes, height, f"{p5:.3f}")
-    axes.set_xlim(*around(frame, "p5", "mis_mean", low=CHANCE))
-    chance_line(axes, vertical=True)
-    axes.set_xlabel("MIS of a unit (dashed: chance)")
-    key_above(figure, axes, narrow)
-    return figure
+
+    def draw(axes: Axes, heights: np.ndarray) -> None:
+        axes.hlines(heights, frame["p5"], frame["mis_mean"], color="#cfe0ee", linewidth=3)
+        axes.plot(frame["p5"], heights, "o", color=style.COLOURS[0], label="5th percentile of units")
+        axes.plot(frame["mis_mean"], heights, "|", color=style.INK, markersize=10, markeredgewidth=2, label="mean")
+
+    return _draw_models(frame, narrow, draw, "p5", style.around(frame, "p5", "mis_mean", low=style.CHANCE))
+
+
+def _draw_models(
+    frame: pd.DataFrame,
+    narrow: bool,
+    draw: Callable[[Axes, np.ndarray], None],
+    noted: str,
+    limits: tuple[float, float],
+) -> Figure:
+    """A row a network with its marks, and the value of a column beside it."""
+    figure, ((axes,),) = style.canvas(narrow, 1.15 + 0.3 * len(frame))
+    heights = style.named_rows(axes, list(frame["model"]), narrow)
+    draw(axes, heights)
+    style.row_notes(axes, heights, frame[noted])
+    style.score_axis(axes, limits, _MIS_OF_A_UNIT)
+    return style.with_key(figure, axes, narrow)
 
 
 def alt_models_by_p5(frame: pd.DataFrame, study: Study) -> str:
@@ -86,48 +72,49 @@ def alt_models_by_p5(frame: pd.DataFrame, study: Study) -> str:
     )
 
 
+MODELS_BY_P5 = Drawing("models_by_p5", models_by_p5, draw_models_by_p5, alt_models_by_p5)
+
+
 def draw_models_ranked(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
-    if len(frame) > MOST_NAMED:
+    if len(frame) > style.MOST_NAMED:
         return _draw_models_curve(frame, narrow, "mis_mean", "mean")
-    figure, ((axes,),) = canvas(narrow, 1.15 + 0.3 * len(frame))
-    heights = named_rows(axes, list(frame["model"]), narrow)
-    axes.hlines(heights, frame["p5"], frame["p95"], color="#cfe0ee", linewidth=8, label="5th to 95th percentile")
-    axes.hlines(heights, frame["p25"], frame["p75"], color="#8fbadb", linewidth=8, label="middle half")
-    points_across(axes, frame, heights, fmt="o", color=INK, label="mean and its interval")
-    for height, mean in zip(heights, frame["mis_mean"], strict=True):
-        row_note(axes, height, f"{mean:.3f}")
-    axes.set_xlim(*around(frame, "p5", "p95", "mis_low", "mis_high", low=CHANCE, high=1.0))
-    chance_line(axes, vertical=True)
-    axes.set_xlabel("MIS of a unit (dashed: chance)")
-    key_above(figure, axes, narrow)
-    return figure
+
+    def draw(axes: Axes, heights: np.ndarray) -> None:
+        whole = "5th to 95th percentile"
+        axes.hlines(heights, frame["p5"], frame["p95"], color="#cfe0ee", linewidth=8, label=whole)
+        axes.hlines(heights, frame["p25"], frame["p75"], color="#8fbadb", linewidth=8, label="middle half")
+        style.points_across(axes, frame, heights, fmt="o", color=style.INK, label="mean and its interval")
+
+    limits = style.around(frame, "p5", "p95", "mis_low", "mis_high", low=style.CHANCE, high=1.0)
+    return _draw_models(frame, narrow, draw, "mis_mean", limits)
 
 
 def _draw_models_curve(frame: pd.DataFrame, narrow: bool, by: str, words: str) -> Figure:
     """Too many networks for names: rank on x, the best and the last named."""
-    figure, ((axes,),) = canvas(narrow, 3.2)
+    figure, ((axes,),) = style.canvas(narrow, 3.2)
     band = "5th to 95th percentile of units"
     axes.fill_between(frame["rank"], frame["p5"], frame["p95"], color="#cfe0ee", linewidth=0, label=band)
-    axes.plot(frame["rank"], frame[by], color=COLOURS[0], label=words)
-    axes.set_ylim(*around(frame, "p5", "p95", low=CHANCE, high=1.0))
+    axes.plot(frame["rank"], frame[by], color=style.COLOURS[0], label=words)
+    axes.set_ylim(*style.around(frame, "p5", "p95", low=style.CHANCE, high=1.0))
     axes.margins(x=0.01)
-    chance_line(axes, vertical=False)
+    style.chance_line(axes, vertical=False)
     for row, side in ((frame.iloc[0], "left"), (frame.iloc[-1], "right")):
         name = clean(row["model"])
         axes.annotate(name, (row["rank"], row[by]), (0, -13), textcoords="offset points", ha=side)
     axes.set_title("MIS (dashed: chance)")
     axes.set_xlabel(f"networks, ranked by {'mean MIS' if by == 'mis_mean' else 'the 5th percentile of MIS'}")
-    key_above(figure, axes, narrow)
-    return figure
+    return style.with_key(figure, axes, narrow)
 
 
 def alt_models_ranked(frame: pd.DataFrame, study: Study) -> str:
-    first, last = frame.iloc[0], frame.iloc[-1]
-    return (
-        f"{len(frame)} networks ranked by mean MIS under the similarity {study.lead}: highest {first['model']} with "
-        f"{first['mis_mean']:.3f} (units from {first['p5']:.2f} to {first['p95']:.2f}), lowest {last['model']} with "
-        f"{last['mis_mean']:.3f} (units from {last['p5']:.2f} to {last['p95']:.2f})."
-    )
+    def units(row: pd.Series) -> str:
+        return f"{row['model']} with {row['mis_mean']:.3f} (units from {row['p5']:.2f} to {row['p95']:.2f})"
+
+    ends = f"highest {units(frame.iloc[0])}, lowest {units(frame.iloc[-1])}"
+    return f"{len(frame)} networks ranked by mean MIS under the similarity {study.lead}: {ends}."
+
+
+MODELS_RANKED = Drawing("models_ranked", models_ranked, draw_models_ranked, alt_models_ranked)
 
 
 def ridge_models(study: Study) -> list[str]:
@@ -145,45 +132,43 @@ def ridge_models(study: Study) -> list[str]:
 def unit_distribution(study: Study) -> pd.DataFrame:
     """Share of a network's units in each fortieth of the MIS scale; of layer types that enter rankings alone."""
     edges = np.linspace(0, 1, 41)
-    parts = []
+    parts = [pd.DataFrame(columns=["model", "low", "high", "share", "n"])]
     listed = study.units["layer_type"].isin(set(study.tables["layer_types"]["layer_type"]))
     for model in ridge_models(study):
-        of_model = listed & (study.units["model"] == model) & (study.units["condition"] == "natural")
+        of_model = listed & (study.units["model"] == model) & (study.units["condition"] == NATURAL)
         values = study.units.loc[of_model, "mis"].to_numpy()
         if len(values):
             share = np.histogram(np.clip(values, 0, 1), bins=edges)[0] / len(values)
-            parts.append(
-                pd.DataFrame({"model": model, "low": edges[:-1], "high": edges[1:], "share": share, "n": len(values)})
-            )
-    return (
-        pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["model", "low", "high", "share", "n"])
-    )
+            bins = {"low": edges[:-1], "high": edges[1:], "share": share}
+            parts.append(pd.DataFrame({"model": model, **bins, "n": len(values)}))
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
 def draw_unit_distribution(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     models = list(dict.fromkeys(frame["model"]))
-    figure, ((axes,),) = canvas(narrow, 0.8 + 0.52 * len(models))
-    heights = named_rows(axes, models, narrow)
+    figure, ((axes,),) = style.canvas(narrow, 0.8 + 0.52 * len(models))
+    heights = style.named_rows(axes, models, narrow)
     scale = 0.85 / frame["share"].max()
     for model, height in zip(models, heights, strict=True):
         part = frame[frame["model"] == model]
         x = np.append(part["low"], part["high"].iloc[-1])
         y = height + scale * np.append(part["share"], 0.0)
-        axes.fill_between(x, height, y, step="post", color=COLOURS[0], alpha=0.35, linewidth=0)
-        axes.step(x, y, where="post", color=COLOURS[0], linewidth=1)
-        axes.axhline(height, color=RULE, linewidth=0.8, zorder=1)
+        axes.fill_between(x, height, y, step="post", color=style.COLOURS[0], alpha=0.35, linewidth=0)
+        axes.step(x, y, where="post", color=style.COLOURS[0], linewidth=1)
+        axes.axhline(height, color=style.RULE, linewidth=0.8, zorder=1)
     filled = frame[frame["share"] > 0]
     axes.set_ylim(-0.15, len(models) - 0.05)
-    axes.set_xlim(*around(filled, "low", "high", low=CHANCE, high=1.0))
-    chance_line(axes, vertical=True)
-    axes.set_xlabel("MIS of a unit (dashed: chance)")
+    style.score_axis(axes, style.around(filled, "low", "high", low=style.CHANCE, high=1.0), _MIS_OF_A_UNIT)
     return figure
 
 
 def alt_unit_distribution(frame: pd.DataFrame, study: Study) -> str:
     peaks = frame.loc[frame.groupby("model", sort=False)["share"].idxmax()]
-    words = "; ".join(f"{row.model} {row.low:.3f} to {row.high:.3f}" for row in peaks.itertuples())
+    words = of_rows(peaks, lambda row: f"{row.model} {row.low:.3f} to {row.high:.3f}")
     return f"One histogram of unit MIS for each of {len(peaks)} networks. The fullest bin: {words}."
+
+
+UNIT_DISTRIBUTION = Drawing("unit_distribution", unit_distribution, draw_unit_distribution, alt_unit_distribution)
 
 
 def _against(study: Study, fact: str) -> pd.DataFrame:
@@ -191,9 +176,9 @@ def _against(study: Study, fact: str) -> pd.DataFrame:
     rows = study.models()
     rows = rows[pd.to_numeric(rows[fact], errors="coerce").notna()]
     table = study.tables["correlations"]
-    found = table[(table["backend"] == study.lead) & (table["level"] == "model") & (table["x"] == fact)]
-    facts = {name: found[name].iloc[0] if len(found) else np.nan for name in ("pearson", "low", "high", "spearman")}
-    return rows[["model", fact, *MIS]].assign(**facts).sort_values([fact, "model"], ignore_index=True)
+    own = table[(table["backend"] == study.lead) & (table["level"] == "model") & (table["x"] == fact)]
+    of_fact = {name: own[name].iloc[0] if len(own) else np.nan for name in ("pearson", "low", "high", "spearman")}
+    return in_order(rows[["model", fact, *style.MIS]].assign(**of_fact), **{fact: None, "model": None})
 
 
 def against_accuracy(study: Study) -> pd.DataFrame:
@@ -206,20 +191,19 @@ def against_resolution(study: Study) -> pd.DataFrame:
 
     The correlation is with the logarithm of the side.
     """
-    found = _against(study, "input_size")
-    return found if found["input_size"].nunique() > 1 else found.iloc[:0]
+    rows = _against(study, "input_size")
+    return rows if rows["input_size"].nunique() > 1 else rows.iloc[:0]
 
 
 def _draw_against(frame: pd.DataFrame, narrow: bool, x: str, label: str) -> Figure:
     height = 3.2
-    figure, ((axes,),) = canvas(narrow, height)
+    figure, ((axes,),) = style.canvas(narrow, height)
     many = len(frame) > MOST_LABELLED
-    points_upright(axes, frame, x, fmt="o", color=COLOURS[0], alpha=0.5 if many else 1)
-    axes.set_ylim(*around(frame, *MIS))
-    low, high = around(frame, x)
-    axes.set_xlim(low - 0.03 * (high - low), high + 0.03 * (high - low))
+    style.points_upright(axes, frame, x, fmt="o", color=style.COLOURS[0], alpha=0.5 if many else 1)
+    axes.set_ylim(*style.around(frame, *style.MIS))
+    style.room_for_names(axes, frame, x)
     if not many:
-        name_points(axes, frame, x, "mis_mean", "model", height)
+        style.name_points(axes, frame, x, "mis_mean", "model", height)
     words = _correlation_words(frame)
     axes.set_title(f"mean MIS; {words}" if words else "mean MIS")
     axes.set_xlabel(label)
@@ -230,7 +214,7 @@ def _correlation_words(frame: pd.DataFrame) -> str:
     row = frame.iloc[0]
     if np.isnan(row["pearson"]):
         return ""
-    return f"Pearson {signed(row['pearson'])}, Spearman {signed(row['spearman'])}"
+    return both_correlations(row)
 
 
 def draw_against_accuracy(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
@@ -241,7 +225,7 @@ def draw_against_resolution(frame: pd.DataFrame, study: Study, narrow: bool) -> 
     figure = _draw_against(frame, narrow, "input_size", "side of the input, pixels")
     sizes = np.unique(frame["input_size"])
     if len(sizes) <= 6:
-        figure.axes[0].xaxis.set_major_locator(FixedLocator(sizes))
+        figure.axes[0].xaxis.set_major_locator(FixedLocator(sizes.tolist()))
     return figure
 
 
@@ -258,8 +242,16 @@ def alt_against_accuracy(frame: pd.DataFrame, study: Study) -> str:
     return _alt_against(frame, "top1", "top-1 accuracy in percent")
 
 
+MIS_AGAINST_ACCURACY = Drawing("mis_against_accuracy", against_accuracy, draw_against_accuracy, alt_against_accuracy)
+
+
 def alt_against_resolution(frame: pd.DataFrame, study: Study) -> str:
     return _alt_against(frame, "input_size", "the side of their input in pixels")
+
+
+MIS_AGAINST_RESOLUTION = Drawing(
+    "mis_against_resolution", against_resolution, draw_against_resolution, alt_against_resolution
+)
 
 
 def constant_share(study: Study) -> pd.DataFrame:
@@ -273,18 +265,18 @@ def constant_share(study: Study) -> pd.DataFrame:
 
 def draw_constant_share(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     percent = 100 * frame["share"]
-    if len(frame) > MOST_NAMED:
-        figure, ((axes,),) = canvas(narrow, 2.8)
-        axes.fill_between(frame["rank"], 0, percent, step="mid", color=COLOURS[0], linewidth=0)
+    if len(frame) > style.MOST_NAMED:
+        figure, ((axes,),) = style.canvas(narrow, 2.8)
+        axes.fill_between(frame["rank"], 0, percent, step="mid", color=style.COLOURS[0], linewidth=0)
         axes.set_ylim(0, None)
         axes.set_title("constant units, % of a network's units")
         axes.set_xlabel("networks, ranked by their share of constant units")
         return figure
-    figure, ((axes,),) = canvas(narrow, 0.9 + 0.3 * len(frame))
-    heights = named_rows(axes, list(frame["model"]), narrow)
-    axes.barh(heights, percent, height=0.6, color=COLOURS[0])
-    for height, row in zip(heights, frame.itertuples(), strict=True):
-        row_note(axes, height, f"{row.n_constant:,} of {row.n_units + row.n_constant:,}", MUTED)
+    figure, ((axes,),) = style.canvas(narrow, 0.9 + 0.3 * len(frame))
+    heights = style.named_rows(axes, list(frame["model"]), narrow)
+    axes.barh(heights, percent, height=0.6, color=style.COLOURS[0])
+    for height, row in zip(heights, rows_of(frame), strict=True):
+        style.row_note(axes, height, f"{row.n_constant:,} of {row.n_units + row.n_constant:,}", style.MUTED)
     axes.set_xlim(0, max(1.0, 1.05 * percent.max()))
     axes.set_xlabel("constant units, % of a network's units")
     return figure
@@ -298,72 +290,6 @@ def alt_constant_share(frame: pd.DataFrame, study: Study) -> str:
     )
 
 
-NONE_SCORED = "No figure: no network was scored."
-FIGURES = (
-    FigureSpec(
-        "models_ranked",
-        "ranking",
-        models_ranked,
-        draw_models_ranked,
-        alt_models_ranked,
-        NONE_SCORED,
-        ("models",),
-        "MIS paper, figures 1 and 3",
-        "835 networks between .80 and .91, GoogLeNet first, 95th percentiles near .95",
-    ),
-    FigureSpec(
-        "models_by_p5",
-        "ranking",
-        models_by_p5,
-        draw_models_by_p5,
-        alt_models_by_p5,
-        NONE_SCORED,
-        ("models",),
-        "MIS paper, figure 19",
-        "5th percentiles differ more between networks than means do",
-    ),
-    FigureSpec(
-        "unit_distribution",
-        "ranking",
-        unit_distribution,
-        draw_unit_distribution,
-        alt_unit_distribution,
-        "No figure: no unit was scored.",
-        ("models", "layer_types"),
-        "MIS paper, figure 4B",
-        "most networks have one mode and a tail to the left; those with the widest spread have a second mode just above .5",
-    ),
-    FigureSpec(
-        "mis_against_accuracy",
-        "ranking",
-        against_accuracy,
-        draw_against_accuracy,
-        alt_against_accuracy,
-        "No figure: no accuracy of a network is known.",
-        ("models", "correlations"),
-        "MIS paper, figure 4A",
-        "Pearson −.50, Spearman −.55 over 835 networks",
-    ),
-    FigureSpec(
-        "mis_against_resolution",
-        "ranking",
-        against_resolution,
-        draw_against_resolution,
-        alt_against_resolution,
-        "No figure: the input sizes of networks are not known, or all the same.",
-        ("models", "correlations"),
-        "MIS paper, figure 17",
-        "no trend",
-    ),
-    FigureSpec(
-        "constant_share",
-        "ranking",
-        constant_share,
-        draw_constant_share,
-        alt_constant_share,
-        "No figure: no network has a constant unit.",
-        ("models",),
-        "MIS paper, figure 15",
-        "256 of 835 networks have no constant unit, 89 more than 1 %, 22 more than 5 %",
-    ),
-)
+CONSTANT_SHARE = Drawing("constant_share", constant_share, draw_constant_share, alt_constant_share)
+
+FIGURES = (MODELS_RANKED, MODELS_BY_P5, UNIT_DISTRIBUTION, MIS_AGAINST_ACCURACY, MIS_AGAINST_RESOLUTION, CONSTANT_SHARE)

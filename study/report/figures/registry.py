@@ -2,7 +2,7 @@
 
 Every figure is drawn from its CSV as read back from disk, so the file beside it holds exactly what is shown. Two widths
 are drawn, one for a text column and one for a phone. SVG keeps its words as text; neither SVG nor PDF holds a date.
-A module a question; the specs at its end say what it draws.
+A module a subject; FIGURES at its end says what it draws.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Collection
 import pandas as pd
 
 from study.report.figures import (
+    about,
     ceiling,
     choices,
     conditions,
@@ -26,16 +27,36 @@ from study.report.figures import (
     sessions,
     training,
 )
-from study.report.figures.base import FigureSpec, Study
+from study.report.figures.base import SECTIONS, Drawing, FigureSpec, Study
 
-_MODULES = (
-    *(ranking, layers, mis_and_his, feature_maps, ceiling, choices, training, controls),
-    *(his, conditions, sessions, histograms),
-)
-FIGURES: tuple[FigureSpec, ...] = tuple(spec for module in _MODULES for spec in module.FIGURES)
-TABLES_NEEDED: tuple[str, ...] = tuple(sorted({name for spec in FIGURES for name in spec.tables}))
+_SUBJECTS = {
+    "ranking": (ranking,),
+    "layers": (layers,),
+    "people": (mis_and_his, feature_maps),
+    "ceiling": (ceiling,),
+    "robust": (choices,),
+    "training": (training,),
+    "controls": (controls,),
+    "human": (his, conditions, sessions, histograms),
+}
+
+
+def _spec(drawing: Drawing, section: str) -> FigureSpec:
+    name = drawing.name
+    return FigureSpec(
+        drawing=drawing,
+        section=section,
+        tables=tuple(about.TABLES[name].split()),
+        absent=f"No figure: {about.ABSENT[name]}.",
+        paper=about.PAPERS.get(name, ""),
+        reported=about.REPORTED.get(name, ""),
+    )
+
+
+FIGURES = tuple(_spec(drawing, key) for key, _ in SECTIONS for module in _SUBJECTS[key] for drawing in module.FIGURES)
+TABLES_NEEDED = tuple(sorted({name for spec in FIGURES for name in spec.tables}))
 
 
 def checklist(study: Study, drawn: Collection[str]) -> pd.DataFrame:
     """Every figure of both papers and what became of it; `drawn` are the figures of this study that have data."""
-    return papers.checklist(study, drawn, FIGURES)
+    return papers.checklist(study, drawn, [spec.name for spec in FIGURES])

@@ -5,20 +5,23 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib import colors
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 from scipy.optimize import isotonic_regression
 
+from study.report.figures.series import rows_of
+from study.report.figures.words import clean
+
 if TYPE_CHECKING:
     from study.report.figures.base import Study
-
 
 INK, MUTED, RULE = "#1b2430", "#55606e", "#d5dbe2"
 # Okabe and Ito's colours, the pale ones darkened to a contrast of 3:1 on white; markers differ too
@@ -27,11 +30,12 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 FONT_SIZE = 9.0
 WIDE, NARROW = 6.7, 3.6  # inches: the text column, and a phone
 CHANCE = 0.5
+DASHED = (0, (4, 3))
 MOST_NAMED = 40  # networks that still get a row of their own
 MOST_PANELS = 6
 MOST_SMALL = 12  # networks that get a small panel or a group of rows of their own
 _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the layout is the same on every machine
     "font.size": FONT_SIZE,
     "axes.titlesize": FONT_SIZE,
@@ -65,7 +69,7 @@ _STYLE = {
 
 
 @contextlib.contextmanager
-def style() -> Iterator[None]:
+def styled() -> Iterator[None]:
     """The one style of all figures, whatever a user's matplotlib settings are."""
     with mpl.rc_context():
         mpl.rcdefaults()
@@ -88,14 +92,6 @@ def to_pdf(figure: Figure, title: str) -> bytes:
     plain = {"CreationDate": None, "Creator": None, "Producer": None}
     figure.savefig(buffer, format="pdf", metadata={"Title": clean(title, 200), **plain})
     return buffer.getvalue()
-
-
-def clean(value: object, most: int = 26) -> str:
-    """A name from the data as one short printable line: SVG allows no control characters."""
-    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
-    if len(text) <= most:
-        return text
-    return text[: (most - 1) // 2 + 1] + "…" + text[len(text) - (most - 1) // 2 :]
 
 
 def spread(positions: np.ndarray, gap: float) -> np.ndarray:
@@ -138,19 +134,25 @@ def panels(
 
 def outer_labels(grid: list[Axes], x: str = "", y: str = "") -> None:
     """Labels of shared axes: x below panels that have none below them, y left of the first panel of each row."""
-    for place, axes in enumerate(grid):
-        _, across, *_ = axes.get_subplotspec().get_geometry()
-        if place + across >= len(grid):
+    across = columns_of(grid)
+    for index, axes in enumerate(grid):
+        if index + across >= len(grid):
             axes.set_xlabel(x)
-        if place % across == 0:
+        if index % across == 0:
             axes.set_ylabel(y)
 
 
-def key_above(figure: Figure, axes: Axes, narrow: bool) -> None:
-    """Key above the panels, from the labelled artists of one panel, in as few rows as fit, read row by row."""
+def columns_of(grid: list[Axes]) -> int:
+    """Panels in a row of a grid."""
+    spec = grid[0].get_subplotspec()
+    return spec.get_geometry()[1] if spec else 1
+
+
+def with_key(figure: Figure, axes: Axes, narrow: bool) -> Figure:
+    """The figure with a key above its panels: the labelled artists of one panel, in as few rows as fit, read row by row."""
     handles, labels = axes.get_legend_handles_labels()
     if not labels:
-        return
+        return figure
     letters = 44 if narrow else 88  # about what fits in a line, six for each mark
     columns = max(
         n
@@ -159,6 +161,7 @@ def key_above(figure: Figure, axes: Axes, narrow: bool) -> None:
     )
     order = [i for column in range(columns) for i in range(column, len(labels), columns)]  # matplotlib fills by column
     figure.legend([handles[i] for i in order], [labels[i] for i in order], loc="outside upper left", ncols=columns)
+    return figure
 
 
 def name_points(
@@ -174,13 +177,20 @@ def name_points(
     middle = float(np.mean(axes.get_xlim()))
     for on_left in (False, True):
         part = rows[(rows[x] > middle) == on_left]
-        places = spread(part[y].to_numpy(float), gap)
-        for place, px, py, name in zip(places, part[x], part[y], part[names], strict=True):
-            raised = lift if place >= py - 1e-9 else -lift
-            axes.annotate(
-                clean(name, 18), (px, place), (-5 if on_left else 5, raised), textcoords="offset points", va="center",
-                ha="right" if on_left else "left", color=INK,
-            )  # fmt: skip
+        raised = spread(part[y].to_numpy(float), gap)
+        look: dict[str, Any] = {"ha": "right" if on_left else "left", "va": "center", "color": INK}
+        for at, px, py, name in zip(raised, part[x], part[y], part[names], strict=True):
+            offset = (-5 if on_left else 5, lift if at >= py - 1e-9 else -lift)
+            axes.annotate(clean(name, 18), (px, at), offset, textcoords="offset points", **look)
+
+
+def room_for_names(axes: Axes, frame: pd.DataFrame, x: str) -> None:
+    """Limits of the x axis around a column, wide enough for names beside the outermost points."""
+    low, high = around(frame, x)
+    axes.set_xlim(low - 0.03 * (high - low), high + 0.03 * (high - low))
+
+
+Pairs = dict[tuple[str, str], float]  # first and second name -> a value
 
 
 def tests_matrix(axes: Axes, pairs: pd.DataFrame, names: list[str], narrow: bool) -> None:
@@ -190,46 +200,48 @@ def tests_matrix(axes: Axes, pairs: pd.DataFrame, names: list[str], narrow: bool
     significant, so colour carries nothing by itself.
     """
     n = len(names)
-    found = {(row.first, row.second): (row.stars, row.effect) for row in pairs.itertuples()}
-    found |= {(row.second, row.first): (row.stars, -row.effect) for row in pairs.itertuples()}
-    shades = np.full((n, n, 3), 1.0)
-    for i, one in enumerate(names):
-        for j, other in enumerate(names):
-            if (one, other) not in found:
-                shades[i, j] = 0.93
-                continue
-            stars, effect = found[one, other]
-            strength = 0.0 if np.isnan(effect) else min(abs(effect), 1.0) * 0.55
-            tint = np.array(mpl.colors.to_rgb(COLOURS[0] if effect > 0 else COLOURS[1]))
-            shades[i, j] = (1 - strength) + strength * tint
-            axes.text(j, i, stars, ha="center", va="center", fontsize=FONT_SIZE if n <= 8 else FONT_SIZE - 2)
-    axes.imshow(shades, aspect="auto")
-    short = [clean(name, 14 if narrow else 20) for name in names]
+    rows: list[Any] = list(rows_of(pairs))
+    marks = {pair: row.stars for row in rows for pair in ((row.first, row.second), (row.second, row.first))}
+    effects: Pairs = {(row.first, row.second): row.effect for row in rows}
+    effects |= {(row.second, row.first): -row.effect for row in rows}
+    size = FONT_SIZE if n <= 8 else FONT_SIZE - 2
+    strengths = {pair: 0.0 if np.isnan(effect) else min(abs(effect), 1.0) * 0.55 for pair, effect in effects.items()}
+    tints = {pair: COLOURS[0] if effect > 0 else COLOURS[1] for pair, effect in effects.items()}
+    short = shaded_cells(axes, names, strengths, tints, marks, narrow, size)
     flat = n * max(map(len, short)) <= (28 if narrow else 84)  # letters that fit beside each other
     turned = {} if flat else {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
     axes.set_xticks(range(n), short, color=INK, **turned)
-    axes.set_yticks(range(n), short, color=INK)
+
+
+def shaded_cells(
+    axes: Axes,
+    names: list[str],
+    strengths: Pairs,
+    tints: Mapping[tuple[str, str], str],
+    words: Mapping[tuple[str, str], str],
+    narrow: bool,
+    size: float = FONT_SIZE,
+) -> list[str]:
+    """Cells of all pairs of names (row, column) with words on a tint, grey where there is no pair; returns the names shown.
+
+    The caller writes the names below the columns, as they may have to be turned.
+    """
+    shades = np.full((len(names), len(names), 3), 1.0)
+    for i, row in enumerate(names):
+        for j, column in enumerate(names):
+            pair = row, column
+            if pair not in words:
+                shades[i, j] = 0.93
+                continue
+            shades[i, j] = (1 - strengths[pair]) + strengths[pair] * np.array(colors.to_rgb(tints[pair]))
+            axes.text(j, i, words[pair], ha="center", va="center", fontsize=size)
+    axes.imshow(shades, aspect="auto")
+    short = [clean(name, 14 if narrow else 20) for name in names]
+    axes.set_yticks(range(len(names)), short, color=INK)
     axes.grid(visible=False)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.tick_params(length=0)
-
-
-MOST_POINTS = 3000  # a scatter of more is drawn and written as cells with counts
-_CELLS = 40
-
-
-def thinned(frame: pd.DataFrame, by: list[str], x: str, y: str) -> pd.DataFrame:
-    """Points (by, x, y) with their number n: single ones, or where there are many, means in cells of a grid."""
-    columns = [*by, x, y, "n"]
-    if len(frame) <= MOST_POINTS:
-        return frame.assign(n=1)[columns]
-    places = {}
-    for name in (x, y):
-        values = frame[name].to_numpy(float)
-        low, high = np.nanmin(values), np.nanmax(values)
-        places[f"{name} cell"] = np.floor((values - low) / ((high - low) or 1.0) * _CELLS * (1 - 1e-9))
-    groups = frame.assign(**places).groupby([*by, *places], sort=True, observed=True)
-    return groups.agg(**{x: (x, "mean"), y: (y, "mean"), "n": (x, "size")}).reset_index()[columns]
+    return short
 
 
 def dots(axes: Axes, rows: pd.DataFrame, x: str, y: str, *, alpha: float = 0.6, **look: Any) -> None:
@@ -251,27 +263,51 @@ def named_rows(axes: Axes, names: list[str], narrow: bool) -> np.ndarray:
     return heights
 
 
+def row_heights(axes: Axes, names: list[str], narrow: bool, shown: list[str] | None = None) -> dict[str, float]:
+    """Height of each named row; `shown` says what the rows are called on the axis."""
+    return dict(zip(names, named_rows(axes, shown or names, narrow).tolist(), strict=True))
+
+
+def rules_between(axes: Axes, heights: Collection[float]) -> None:
+    """Pale lines between rows that hold several marks each."""
+    for height in list(heights)[:-1]:
+        axes.axhline(height - 0.5, color="#eef1f4", linewidth=0.8, zorder=0)
+
+
+def score_axis(axes: Axes, limits: tuple[float, float], label: str) -> None:
+    """The x axis of scores, with the level of guessing."""
+    axes.set_xlim(*limits)
+    chance_line(axes, vertical=True)
+    axes.set_xlabel(label)
+
+
+def equal_line(axes: Axes, limits: tuple[float, float]) -> None:
+    """The dashed line on which both scores are equal."""
+    axes.plot(limits, limits, color=MUTED, linewidth=1, linestyle=DASHED, zorder=1)
+
+
 def chance_line(axes: Axes, *, vertical: bool) -> None:
     """Line at the level of guessing."""
     line = axes.axvline if vertical else axes.axhline
-    line(CHANCE, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    line(CHANCE, color=MUTED, linewidth=1, linestyle=DASHED, zorder=1)
 
 
 def end_labels(axes: Axes, ends: list[tuple[float, str, str]], height: float) -> None:
-    """Names beside the right ends of lines, moved apart: (place, text, colour); panel `height` in inches."""
+    """Names beside the right ends of lines, moved apart: (height, text, colour); panel `height` in inches."""
     if not ends:
         return
     low, high = axes.get_ylim()
     points = height * 72 * 0.72  # about the height of the plotting area
     gap = (high - low) * FONT_SIZE * 1.25 / points
-    places = spread(np.array([end[0] for end in ends]), gap)
-    for (_, words, colour), place in zip(ends, places, strict=True):
-        row_note(axes, place, clean(words, 18), darker(colour))
+    moved = spread(np.array([end[0] for end in ends]), gap)
+    for (_, words, colour), at in zip(ends, moved, strict=True):
+        row_note(axes, at, clean(words, 18), darker(colour))
 
 
 def darker(colour: str) -> str:
     """The colour of words that name a line: dark enough to read."""
-    return mpl.colors.to_hex(np.array(mpl.colors.to_rgb(colour)) * 0.72)
+    red, green, blue = (0.72 * part for part in colors.to_rgb(colour))
+    return colors.to_hex((red, green, blue))
 
 
 def colour_of(index: int) -> str:
@@ -306,16 +342,14 @@ def points_across(
 
 def row_note(axes: Axes, height: float, words: str, colour: str = INK) -> None:
     """Words to the right of a row or a line's end."""
-    axes.annotate(
-        words,
-        (1, height),
-        (5, 0),
-        xycoords=("axes fraction", "data"),
-        textcoords="offset points",
-        va="center",
-        color=colour,
-        annotation_clip=False,
-    )
+    beside = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
+    axes.annotate(words, (1, height), (5, 0), **beside, color=colour, annotation_clip=False)
+
+
+def row_notes(axes: Axes, heights: np.ndarray, values: pd.Series) -> None:
+    """The value of every row to its right."""
+    for height, value in zip(heights, values, strict=True):
+        row_note(axes, height, f"{value:.3f}")
 
 
 def around(
@@ -336,18 +370,3 @@ def plain_log(axes: Axes, values: np.ndarray) -> None:
     axes.xaxis.set_major_locator(FixedLocator(sorted(set(values.tolist()))))
     axes.xaxis.set_minor_locator(FixedLocator([]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-
-
-def order_of(names: Iterable[str]) -> dict[str, int]:
-    """Place of each name in an order."""
-    return {name: place for place, name in enumerate(names)}
-
-
-def signed(value: float, digits: int = 2) -> str:
-    """A correlation or difference in words, with a true minus sign; a dash where it is not defined."""
-    return "–" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
-
-
-def between(low: float, high: float) -> str:
-    """An interval in words, or nothing where there is none."""
-    return "" if np.isnan(low) or np.isnan(high) else f" (interval {low:.2f} to {high:.2f})"

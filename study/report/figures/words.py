@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-# easy, medium, hard, very hard in the words of the IMI paper
-LEVELS = (
-    "natural",
-    "hard99",
-    "hard95",
-    "hard85",
-    "synthetic",
-    "hard99_synthetic",
-    "hard95_synthetic",
-    "hard85_synthetic",
-)
-_WORDS = {"natural": "natural", "hard99": "hard99 (medium)", "hard95": "hard95 (hard)", "hard85": "hard85 (very hard)"}
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from interpretability.schema import HARD, NATURAL, SYNTHETIC
+
+# easy, medium, hard, very hard in the words of the IMI paper; then the same with synthetic explanations
+LEVELS = (NATURAL, *HARD, SYNTHETIC, *(f"{name}_{SYNTHETIC}" for name in HARD))
+_IN_THE_PAPER = dict(zip(HARD, ("medium", "hard", "very hard"), strict=True))
+HIS = ("his_mean", "his_low", "his_high")
 
 
 def task_words(condition: str) -> str:
-    return _WORDS.get(condition, condition_words(condition))
-
-
-def condition_order(condition: str) -> tuple[int, str]:
-    return (LEVELS.index(condition) if condition in LEVELS else len(LEVELS), condition)
-
-
-HIS = ("his_mean", "his_low", "his_high")
-SYNTHETIC = "synthetic"
+    """`hard95` -> `hard95 (hard)`."""
+    return f"{condition} ({_IN_THE_PAPER[condition]})" if condition in _IN_THE_PAPER else condition_words(condition)
 
 
 def condition_words(condition: str) -> str:
@@ -33,5 +26,62 @@ def condition_words(condition: str) -> str:
     return condition.replace("_", ", ")
 
 
-NO_HUMAN = "No figure: this study has no human answers."
-NO_SYNTHETIC = "No figure: nobody was asked about synthetic explanations."
+def condition_order(condition: str) -> tuple[int, str]:
+    return (LEVELS.index(condition) if condition in LEVELS else len(LEVELS), condition)
+
+
+def clean(value: object, most: int = 26) -> str:
+    """A name from the data as one short printable line: SVG allows no control characters."""
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
+    if len(text) <= most:
+        return text
+    return text[: (most - 1) // 2 + 1] + "…" + text[len(text) - (most - 1) // 2 :]
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A correlation or difference in words, with a true minus sign; a dash where it is not defined."""
+    return "–" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
+
+
+def between(low: float, high: float) -> str:
+    """An interval in words, or nothing where there is none."""
+    return "" if np.isnan(low) or np.isnan(high) else f" (interval {low:.2f} to {high:.2f})"
+
+
+def of_rows(frame: pd.DataFrame, words: Callable[[Any], str], joint: str = "; ") -> str:
+    """What `words` says of every row, a named tuple."""
+    return joint.join(words(row) for row in frame.itertuples())
+
+
+def of_parts(frame: pd.DataFrame, by: str | list[str], words: Callable[[Any, pd.DataFrame], str]) -> str:
+    """What `words` says of every group of rows: its name (a tuple for several columns) and its rows."""
+    return "; ".join(words(name, part) for name, part in frame.groupby(by, sort=False))
+
+
+def both_correlations(row: pd.Series) -> str:
+    return f"Pearson {signed(row['pearson'])}, Spearman {signed(row['spearman'])}"
+
+
+def correlations(frame: pd.DataFrame, by: str) -> str:
+    """Both correlations of each group, which stand in all its rows."""
+    return of_parts(frame, by, lambda name, part: f"{name} {both_correlations(part.iloc[0])}")
+
+
+def rank_correlations(frame: pd.DataFrame, tail: Callable[[pd.DataFrame], str] = lambda part: "") -> str:
+    """The rank correlation of each network, which stands in all its rows; `tail` says more of it."""
+    return of_parts(frame, "model", lambda model, part: f"{model} {signed(part['spearman'].iloc[0])}{tail(part)}")
+
+
+def of_pairs(frame: pd.DataFrame, words: Callable[[Any], str], joint: str = "; ") -> str:
+    """What `words` says of the rows of pairs, after the names of both."""
+    return of_rows(frame, lambda row: f"{row.first} and {row.second} {words(row)}", joint)
+
+
+def courses(frame: pd.DataFrame, by: str, along: str, called: str) -> str:
+    """Mean MIS of each group in its first and in its last row, with the values of the column `along` there."""
+
+    def ends(name: str, part: pd.DataFrame) -> str:
+        start, end = (f"{row['mis_mean']:.3f} at {called} {row[along]:g}" for row in (part.iloc[0], part.iloc[-1]))
+        return f"{name} from {start} to {end}"
+
+    return of_parts(frame, by, ends)

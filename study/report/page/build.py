@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -11,11 +12,23 @@ from interpretability import randomness, schema
 from interpretability.tasks import natural
 from study.files.tables import read_json, read_parquet
 from study.images.manifest import open_images
-from study.params.whole import Params
+from study.params.mis import Mis
+from study.params.parts import ImageRoot
+from study.params.report import Report
 from study.report.figures import base
 from study.report.page import inputs, listed_units
 from study.report.page.gallery import Gallery, make_gallery
 from study.report.page.thumbnails import make_sheets
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportParams:
+    """What the page depends on beside the tables, and the parameters that these were computed with."""
+
+    seed: int
+    images: ImageRoot
+    mis: Mis
+    report: Report
 
 
 def _ends_of(built: np.ndarray, model: str, layer: str, unit: int, *, seed: int) -> listed_units.Ends:
@@ -25,19 +38,24 @@ def _ends_of(built: np.ndarray, model: str, layer: str, unit: int, *, seed: int)
     return positive, negative
 
 
-def browsable_units(params: Params, study: base.Study, args: argparse.Namespace) -> Gallery:
-    """The units to browse, and pictures of some unless the parameters leave pictures out."""
+def browsable_units(params: ReportParams, study: base.Study, args: argparse.Namespace) -> Gallery:
+    """The units to browse, and images of some unless the parameters leave them out."""
     wanted = params.report
     listed = listed_units.list_units(study, args.mis, args.scores, wanted.n_units)
     chosen = listed_units.choose(study, listed, wanted.n_exemplars) if wanted.show_images else []
     ends_of = partial(_ends_of, seed=params.seed)
-    pictures = listed_units.load_pictures(listed, chosen, args.tasks, ends_of, wanted.n_full_tasks, wanted.n_pictures)
-    manifest = read_parquet(args.images / "manifest.parquet", ["path", "label"])
-    thumbnail = open_images(args.images, params.images.root).thumbnail
-    sheets = make_sheets(
-        [image for row in pictures.tasks for image in pictures.images(row)], wanted.thumbnail, thumbnail
-    )
+    shown = listed_units.load_tasks(listed, chosen, args.tasks, ends_of, wanted.n_full_tasks, wanted.n_pictures)
+    images = [image for row in shown.tasks for image in shown.images(row)]
     slope = read_json(args.calibration / "slope.json")[study.lead]
-    answers = inputs.read_answers(args.human / "responses.parquet")
-    drop = params.mis.drop_near_duplicates
-    return make_gallery(study, listed, pictures, sheets, manifest, slope, answers, drop, wanted.n_exemplars)
+    return make_gallery(
+        study,
+        listed,
+        shown,
+        make_sheets(images, wanted.thumbnail, open_images(args.images, params.images.root).thumbnail),
+        manifest=read_parquet(args.images / "manifest.parquet", ["path", "label"]),
+        answers=inputs.read_answers(args.human / "responses.parquet"),
+        slope=float(slope["slope"]),
+        slope_status=str(slope["status"]),
+        drop_near=params.mis.drop_near_duplicates,
+        n_each=wanted.n_exemplars,
+    )

@@ -98,19 +98,27 @@ def as_is(value: Any) -> str:
     return str(value)
 
 
-Columns = Mapping[str, tuple[str, Callable[[Any], str]]]
+def make_table(
+    frame: pd.DataFrame, caption: str, columns: Mapping[str, tuple[str, Callable[[Any], str]]], *, file: str
+) -> Table | None:
+    """Cells of the named columns (heading and how values are written), in this order; None for a table without rows.
 
-
-def make_table(frame: pd.DataFrame, caption: str, columns: Columns, *, file: str) -> Table | None:
-    """Cells of the named columns, in this order; None for a table without rows. `file` holds all rows."""
+    `file`, in results/tables, holds all rows.
+    """
     if frame.empty:
         return None
     missing = [name for name in columns if name not in frame.columns]
     if missing:
-        raise StudyError(f"{file}: column {', '.join(missing)} is missing; it has {', '.join(frame.columns)}.")
+        raise StudyError(
+            f"results/tables/{file}: column {', '.join(missing)} is missing; it has {', '.join(frame.columns)}."
+        )
     shown = frame.head(MOST_ROWS)
     cells = [[render(value) for value in shown[name]] for name, (_, render) in columns.items()]
-    note = "" if len(shown) == len(frame) else f"The first {len(shown)} of {len(frame):,} rows; all are in {file}."
+    note = (
+        ""
+        if len(shown) == len(frame)
+        else f"The first {len(shown)} of {len(frame):,} rows; all are in results/tables/{file}."
+    )
     return Table(
         caption=caption,
         head=tuple(heading for heading, _ in columns.values()),
@@ -120,9 +128,8 @@ def make_table(frame: pd.DataFrame, caption: str, columns: Columns, *, file: str
     )
 
 
-def with_interval(frame: pd.DataFrame, stem: str, digits: int = 3, name: str = "interval") -> pd.DataFrame:
-    """The frame with `stem_low` and `stem_high` joined into one column of text."""
-    pairs = zip(frame[f"{stem}_low"], frame[f"{stem}_high"], strict=True)
-    return frame.assign(
-        **{name: pd.Series([interval(low, high, digits) for low, high in pairs], index=frame.index, dtype=object)}
-    )
+def with_interval(frame: pd.DataFrame, stem: str = "", *, digits: int = 3, name: str = "interval") -> pd.DataFrame:
+    """The frame with `stem_low` and `stem_high` (without a stem `low` and `high`) joined into one column of text."""
+    low, high = (frame[f"{stem}_{end}" if stem else end] for end in ("low", "high"))
+    intervals = [interval(*ends, digits) for ends in zip(low, high, strict=True)]
+    return frame.assign(**{name: pd.Series(intervals, index=frame.index, dtype=object)})

@@ -1,40 +1,31 @@
-"""What the prose and the captions say of a study, every value from a table, a summary or params."""
+"""What the prose and the captions say of a study, every value from a table, a summary or the recorded parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
 
-from study.params.whole import Params
+from interpretability.schema import UNIT
 from study.report.figures import ceiling, ranking
 from study.report.figures.base import Study
 from study.report.page.cells import count, number, p_value, yes
 from study.report.page.tables_of_answers import ceiling_rows
 
+Row = dict[Hashable, Any]  # of a table
+Record = Mapping[str, Any]  # what a stage wrote as JSON
+
 
 def make_facts(
     study: Study,
-    params: Params,
-    metrics: Mapping[str, Any],
-    provenance: Mapping[str, Any],
-    images: Mapping[str, Any],
-    tasks: Mapping[str, Any],
-) -> dict[str, Any]:
-    """What the prose and the captions say: every value from a table, a summary or params."""
-    ranked, tables = study.models(), study.tables
-    controls = tables["controls"]
-    judged = controls[pd.to_numeric(controls["passed"], errors="coerce").notna()]
-    calibration = tables["calibration"]
-    slope = calibration[calibration["backend"] == study.lead]
-    agreed = tables["agreement"]
-    headline = agreed[
-        (agreed["backend"] == study.lead) & (agreed["level"] == "unit") & (agreed["units"] == "outside_split")
-    ]
-    n_compared = int(
-        agreed.loc[(agreed["level"] == "unit") & (agreed["units"] == "all"), "n"].max() if len(agreed) else 0
-    )
+    metrics: Record,
+    provenance: Record,
+    images: Record,
+    tasks: Record,
+) -> dict[str, object]:
+    """What the prose and the captions say: every value from a table, a summary or the recorded parameters."""
+    params = provenance["params"]
     return {
         "params": params,
         "provenance": flatten({name: value for name, value in provenance.items() if name != "params"}),
@@ -46,12 +37,20 @@ def make_facts(
         "lead": study.lead,
         "backends": study.backends,
         "confidence": f"{100 * study.confidence:g} %",
-        "generated": params.images.source == "generated",
-        "simulated": study.simulated,
-        "has_human": params.human.source != "none" and n_compared > 0,
-        "n_annotated": len(study.human.drop_duplicates(["model", "layer", "unit"])),
-        "n_compared": n_compared,
-        "people": study.people,
+        "generated": params["images"]["source"] == "generated",
+        **_of_networks(study),
+        **_of_people(study, asked=params["human"]["source"] != "none"),
+        **_of_similarities(study),
+        **_of_controls(study),
+        "n_failures": len(study.tables["failures"]),
+        "n_rejected": len(study.tables["rejected_images"]),
+        "n_constant": len(study.tables["constant_units"]),
+    }
+
+
+def _of_networks(study: Study) -> dict[str, object]:
+    ranked = study.models()
+    return {
         "models": ranked,
         "n_models": len(ranked),
         "model_names": list(ranked["model"]),
@@ -60,40 +59,63 @@ def make_facts(
         "best_accuracy": _first_by(ranked, "accuracy_mean"),
         "best": first_row(ranked),
         "last": first_row(ranked.iloc[::-1]),
-        "agreement": first_row(headline),
-        "ceiling": _ceiling(study),
-        "share": _share(study),
-        "slope": first_row(slope),
-        "uncalibrated": sorted(set(calibration.loc[calibration["status"] == "not calibrated", "backend"])),
-        "at_bound": sorted(set(calibration.loc[calibration["at_bound"].map(yes) == "yes", "backend"])),
-        "n_judged": len(judged),
-        "n_passed": int((judged["passed"] == 1).sum()),
-        "failed_controls": judged[judged["passed"] != 1].to_dict("records"),
         "most_ridges": ranking.MOST_RIDGES,
         "n_ridges": len(ranking.ridge_models(study)),
         "kruskal": {groups: kruskal_lines(study, groups) for groups in ("models", "layer_types")},
-        "margins_of_units": "unit" in set(tables["trials"]["margin_of"]),
-        "n_failures": len(tables["failures"]),
-        "n_rejected": len(tables["rejected_images"]),
-        "n_constant": len(tables["constant_units"]),
     }
 
 
-def first_row(frame: pd.DataFrame) -> dict[str, Any] | None:
+def _of_people(study: Study, *, asked: bool) -> dict[str, object]:
+    agreed = study.tables["agreement"]
+    of_units = agreed[agreed["level"] == "unit"]
+    n_compared = int(of_units.loc[of_units["units"] == "all", "n"].max() if len(agreed) else 0)
+    return {
+        "simulated": study.simulated,
+        "has_human": asked and n_compared > 0,
+        "n_annotated": len(study.human.drop_duplicates(UNIT)),
+        "n_compared": n_compared,
+        "people": study.people,
+        "agreement": first_row(of_units[(of_units["backend"] == study.lead) & (of_units["units"] == "outside_split")]),
+        "ceiling": _ceiling(study),
+        "share": _share(study),
+        "margins_of_units": "unit" in set(study.tables["trials"]["margin_of"]),
+    }
+
+
+def _of_similarities(study: Study) -> dict[str, object]:
+    fits = study.tables["calibration"]
+    return {
+        "slope": first_row(fits[fits["backend"] == study.lead]),
+        "uncalibrated": sorted(set(fits.loc[fits["status"] == "not calibrated", "backend"])),
+        "at_bound": sorted(set(fits.loc[fits["at_bound"].map(yes) == "yes", "backend"])),
+    }
+
+
+def _of_controls(study: Study) -> dict[str, object]:
+    controls = study.tables["controls"]
+    judged = controls[pd.to_numeric(controls["passed"], errors="coerce").notna()]
+    return {
+        "n_judged": len(judged),
+        "n_passed": int((judged["passed"] == 1).sum()),
+        "failed_controls": judged[judged["passed"] != 1].to_dict("records"),
+    }
+
+
+def first_row(frame: pd.DataFrame) -> Row | None:
     return frame.iloc[0].to_dict() if len(frame) else None
 
 
 def _first_by(ranked: pd.DataFrame, column: str) -> str:
     """The network with the highest value of a column."""
-    return "" if ranked.empty else str(ranked.loc[ranked[column].idxmax(), "model"])
+    return "" if ranked.empty else str(ranked["model"].iloc[int(ranked[column].argmax())])
 
 
-def _ceiling(study: Study) -> dict[str, Any] | None:
+def _ceiling(study: Study) -> Row | None:
     row = ceiling.leading_ceiling(study)
     return None if row is None else row.to_dict()
 
 
-def _share(study: Study) -> dict[str, Any] | None:
+def _share(study: Study) -> Row | None:
     """The leading similarity's agreement as a share of the leading ceiling."""
     rows = ceiling_rows(study, shares=True)
     rows = rows[rows["backend"] == study.lead]
@@ -117,7 +139,7 @@ def _equals(shown: str) -> str:
     return shown if shown.startswith("below") else f"= {shown}"
 
 
-def flatten(content: Any, prefix: str = "") -> list[tuple[str, str]]:
+def flatten(content: object, prefix: str = "") -> list[tuple[str, str]]:
     """Nested JSON as sorted (dotted name, text) pairs."""
     if isinstance(content, Mapping):
         return [

@@ -1,14 +1,15 @@
 """The report page: the study's tables, figures and units become one self-contained HTML file.
 
 Everything that comes from data passes through Jinja's autoescape, or lies as JSON in a block that is no code. Figures and
-pictures are data URIs, so that no request leaves the page, and its content policy forbids any.
+images are data URIs, so that no request leaves the page, and its content policy forbids any.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,28 +17,34 @@ import pyarrow.dataset as ds
 
 from interpretability.schema import KEY
 from study.errors import StudyError
-from study.files.tables import read_csv, read_parquet
-from study.params.whole import Params
+from study.files.tables import read_csv, read_json, read_parquet
 from study.report.figures import ranking, registry
 from study.report.figures.base import Study
 
-__all__ = ["load_study"]
-
-
+# tables of the page beside those of its figures
 TABLES = (
-    "models", "layers", "layer_types", "backends", "backend_agreement", "agreement", "agreement_differences",
-    "trials", "noise_ceiling", "his_models", "conditions", "natural_synthetic", "confidence", "ranking",
-    "extreme_units", "residuals",
-    "correlations", "kruskal", "family_bootstrap", "conover_layer_types", "conover_models", "controls", "training",
-    "training_gain", "calibration", "sensitivity", "constant_units", "failures", "rejected_images", "exclusions",
-)  # fmt: skip
+    *(
+        "models",
+        "layers",
+        "layer_types",
+        "backends",
+        "backend_agreement",
+        "agreement",
+        "agreement_differences",
+        "trials",
+    ),
+    *("noise_ceiling", "his_models", "conditions", "natural_synthetic", "confidence", "ranking", "extreme_units"),
+    *("residuals", "correlations", "kruskal", "family_bootstrap", "conover_layer_types", "conover_models", "controls"),
+    *("training", "training_gain", "calibration", "sensitivity", "constant_units", "failures", "rejected_images"),
+    "exclusions",
+)
 # columns that stay text even where every value looks like a number
 TEXT = {
-    "model", "layer", "condition", "layer_type", "backend", "role", "series", "level", "units", "coefficient",
-    "margin_of", "group", "groups", "x", "base", "subset", "variant", "first", "second", "stars", "control", "factor",
-    "expectation", "setting", "stage", "reason", "path", "panel", "measure", "status", "side", "end",
-}  # fmt: skip
-MOST_SHOWN_MODELS = 8  # networks with exemplar pictures
+    *("model", "layer", "condition", "layer_type", "backend", "role", "series", "level", "units", "coefficient"),
+    *("margin_of", "group", "groups", "x", "base", "subset", "variant", "first", "second", "stars", "control"),
+    *("factor", "expectation", "setting", "stage", "reason", "path", "panel", "measure", "status", "side", "end"),
+}
+MOST_SHOWN_MODELS = 8  # networks with exemplar images
 UNIT_COLUMNS = [*KEY, "layer_type", "mis", "mis_se", "accuracy", "margin_mean", "in_split"]
 
 
@@ -50,21 +57,27 @@ def read_table(path: Path) -> pd.DataFrame:
     return frame.assign(**missing | {name: written[name] for name in frame.columns if name in TEXT})
 
 
-def load_study(params: Params, tables: Path, mis: Path, human: Path, calibration: Path) -> Study:
-    """Everything the figures draw. Of the unit scores only networks that are shown or annotated are read."""
-    found = {name: read_table(tables / f"{name}.csv") for name in sorted({*TABLES, *registry.TABLES_NEEDED})}
+def load_study(
+    recorded: Mapping[str, Any], tables: Path, mis: Path, human: Path, calibration: Path, tasks: Path
+) -> Study:
+    """Everything the figures draw. Of the unit scores only networks that are shown or annotated are read.
+
+    `recorded`: the parameters that the tables were computed with, as their provenance has them.
+    """
+    built = read_json(tasks / "summary.json")
+    by_name = {name: read_table(tables / f"{name}.csv") for name in sorted({*TABLES, *registry.TABLES_NEEDED})}
     annotated = read_parquet(human / "units.parquet")
     empty = pd.DataFrame(columns=UNIT_COLUMNS)
     study = Study(
-        backends=params.scores.backends,
-        confidence=params.stats.confidence,
-        n_tasks=params.tasks.n_tasks,
-        n_explanations=params.tasks.n_explanations,
-        tables=found,
+        backends=tuple(recorded["scores"]["backends"]),
+        confidence=recorded["stats"]["confidence"],
+        n_tasks=built["n_tasks"],
+        n_explanations=built["n_explanations"],
+        tables=by_name,
         units=empty,
         human=annotated,
         curve=read_parquet(calibration / "curve.parquet"),
-        simulated=params.human.source == "simulated",
+        simulated=recorded["human"]["source"] == "simulated",
     )
     wanted = {*ranking.ridge_models(study), *gallery_models(study), *annotated["model"].astype(str)}
     units = _units(mis / "units.parquet", study.lead, sorted(wanted))
@@ -82,14 +95,14 @@ def _units(path: Path, backend: str, models: Sequence[str]) -> pd.DataFrame:
 def read_answers(path: Path) -> pd.DataFrame:
     """Answers to the very tasks that are scored here: those of simulated observers.
 
-    Recorded people saw other pictures, or the same in other groups.
+    Recorded people saw other images, or the same in other groups.
     """
     answers = read_parquet(path, [*KEY, "task", "correct", "source"])
     return answers[answers["source"] == "simulated"]
 
 
 def gallery_models(study: Study) -> list[str]:
-    """Networks shown with pictures: all of few, else the most and the least understandable ones."""
+    """Networks shown with images: all of few, else the most and the least understandable ones."""
     names = list(study.models()["model"])
     half = MOST_SHOWN_MODELS // 2
     return names if len(names) <= MOST_SHOWN_MODELS else names[:half] + names[-half:]

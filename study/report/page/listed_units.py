@@ -1,4 +1,4 @@
-"""Which units the gallery lists, which of them it shows with pictures, and what it says of each."""
+"""Which units the gallery lists, which of them it shows with images, and what it says of each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from interpretability.schema import KEY
+from interpretability.schema import KEY, NATURAL
 from study.files.tables import read_parquet
 from study.files.unit_tables import Margins, Scored, matrix
 from study.report.figures.base import Study
@@ -36,7 +36,7 @@ class Listed:
     others: Mapping[str, NDArray[np.float64]]
     total: int
 
-    def places(self) -> dict[Key, int]:
+    def rows(self) -> dict[Key, int]:
         """Row of each unit by its key."""
         return {key: row for row, key in enumerate(self.units[KEY].itertuples(index=False, name=None))}
 
@@ -51,22 +51,23 @@ def list_units(study: Study, mis: Path, scores: Path, most: int) -> Listed:
     wanted = _wanted(study)
     sizes = [len(scored.units(study.lead, name, ["unit", "mis"])) for name in names]
     quota = water_level(sizes, most)
-    frames, matrices, others, near = [], [], [], {}
+    frames: list[pd.DataFrame] = []
+    matrices: list[NDArray[np.float32]] = []
+    others: list[list[NDArray[np.float64]]] = []
+    near: dict[int, list[int]] = {}
     for name in names:
-        found = scored.units(study.lead, name, COLUMNS)
-        found = found[_kept(found, quota, wanted.get(name, set()))].astype(
-            dict.fromkeys((*KEY[:2], KEY[3], "layer_type"), str)
-        )
-        found = found.sort_values(["layer_index", "layer", "unit", "condition"], kind="stable", ignore_index=True)
+        units = scored.units(study.lead, name, COLUMNS)
+        units = units[_kept(units, quota, wanted.get(name, set()))]
+        units = units.astype(dict.fromkeys((*KEY[:2], KEY[3], "layer_type"), str))
+        units = units.sort_values(["layer_index", "layer", "unit", "condition"], kind="stable", ignore_index=True)
         rows = margins.rows([name], [*KEY[1:], "margins", "near"])
-        place = pd.MultiIndex.from_frame(rows.select(KEY[1:]).to_pandas())
-        at = place.get_indexer(pd.MultiIndex.from_frame(found[KEY[1:]]))
-        taken = rows.take(at)
+        known = pd.MultiIndex.from_frame(rows.select(KEY[1:]).to_pandas())
+        taken = rows.take(known.get_indexer(pd.MultiIndex.from_frame(units[KEY[1:]])))
         start = sum(map(len, frames))
         near |= {start + row: tasks for row, tasks in enumerate(taken["near"].to_pylist()) if tasks}
         matrices.append(matrix(taken["margins"]))
-        others.append([_mis_of(scored, backend, found) for backend in study.backends[1:]])
-        frames.append(found)
+        others.append([_mis_of(scored, backend, units) for backend in study.backends[1:]])
+        frames.append(units)
     if not frames:
         return Listed(pd.DataFrame(columns=COLUMNS), np.empty((0, 0), np.float32), {}, {}, 0)
     return Listed(
@@ -80,8 +81,8 @@ def list_units(study: Study, mis: Path, scores: Path, most: int) -> Listed:
 
 def water_level(sizes: Sequence[int], most: int) -> int:
     """The highest level up to which all sizes can be filled with `most` in all; sizes below it count as they are."""
-    for place, size in enumerate(sorted(sizes)):
-        level = most // (len(sizes) - place)
+    for number, size in enumerate(sorted(sizes)):
+        level = most // (len(sizes) - number)
         if size > level:
             return level
         most -= size
@@ -92,10 +93,10 @@ def _wanted(study: Study) -> dict[str, set[Key]]:
     """Units of each network that are listed first: those that people answered, and those of two tables of ends."""
     rows = [study.tables[name] for name in ("extreme_units", "residuals")]
     keys = pd.concat([study.human[KEY], *(table.loc[table["backend"] == study.lead, KEY] for table in rows)])
-    found: dict[str, set[Key]] = {}
+    wanted: dict[str, set[Key]] = {}
     for key in keys.astype({"unit": np.int64}).itertuples(index=False, name=None):
-        found.setdefault(key[0], set()).add(key)
-    return found
+        wanted.setdefault(key[0], set()).add(key)
+    return wanted
 
 
 def _kept(units: pd.DataFrame, quota: int, wanted: set[Key]) -> NDArray[np.bool_]:
@@ -119,7 +120,7 @@ def ranked(units: pd.DataFrame) -> pd.DataFrame:
 
 
 def evenly(n: int, most: int) -> NDArray[np.int64]:
-    """At most `most` places from 0 to n - 1, both ends among them."""
+    """At most `most` indices from 0 to n - 1, both ends among them."""
     return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64)) if n and most > 0 else np.arange(0)
 
 
@@ -127,30 +128,29 @@ def _mis_of(scored: Scored, backend: str, units: pd.DataFrame) -> NDArray[np.flo
     """MIS of the same units under another similarity."""
     if units.empty:
         return np.empty(0)
-    found = scored.units(backend, units["model"].iloc[0], [*KEY, "mis"])
-    found = found.astype(dict.fromkeys(("layer", "condition"), str)).set_index(KEY[1:])["mis"]
-    return found.reindex(pd.MultiIndex.from_frame(units[KEY[1:]])).to_numpy(dtype=np.float64)
+    every = scored.units(backend, units["model"].iloc[0], [*KEY, "mis"])
+    mis = every.astype(dict.fromkeys(("layer", "condition"), str)).set_index(KEY[1:])["mis"]
+    return mis.reindex(pd.MultiIndex.from_frame(units[KEY[1:]])).to_numpy(dtype=np.float64)
 
 
 def choose(study: Study, listed: Listed, n_each: int) -> list[int]:
-    """Rows of the units that get pictures, the most wanted first.
+    """Rows of the units that get images, the most wanted first.
 
     Of each network shown the `n_each` easiest, hardest and evenly spaced ones, and as many a network of those that MIS
-    over- and underestimates most; taken in turns, so that a limit on pictures cuts all of them alike.
+    over- and underestimates most; taken in turns, so that a limit on images cuts all of them alike.
     """
     groups = list(chain.from_iterable(ends(listed, model, n_each) for model in gallery_models(study)))
-    places = listed.places()
+    row_of = listed.rows()
     for side in ("over", "under"):
-        rows = residuals(study, side)
-        keys = rows[KEY].itertuples(index=False, name=None)
-        groups.append([places[key] for key in keys if key in places][: n_each * len(gallery_models(study))])
+        keys = residuals(study, side)[KEY].itertuples(index=False, name=None)
+        groups.append([row_of[key] for key in keys if key in row_of][: n_each * len(gallery_models(study))])
     return list(dict.fromkeys(_in_turns(groups)))
 
 
 def ends(listed: Listed, model: str, n_each: int) -> tuple[list[int], list[int], list[int]]:
     """Rows of the easiest, the hardest and evenly spaced units of a network, natural tasks alone."""
     units = listed.units
-    order = ranked(units[(units["model"] == model) & (units["condition"] == "natural")]).index.to_numpy()
+    order = ranked(units[(units["model"] == model) & (units["condition"] == NATURAL)]).index.to_numpy()
     n_end = min(n_each, len(order) // 2)
     between = order[n_end : len(order) - n_end]
     spaced = between[evenly(len(between), n_each + 2)[1:-1]]
@@ -171,8 +171,8 @@ Ends = tuple[NDArray[np.int32], NDArray[np.int32]]
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Tasks of the units shown with pictures, by row of the list: (tasks, 2K + 2) rows of the manifest.
+class ShownTasks:
+    """Tasks of the units shown with images, by row of the list: (tasks, 2K + 2) rows of the manifest.
 
     Order in a task: K explanations of the exciting side, the most extreme rank group first, K of the other side, the
     exciting query, the other one. `extremes` are the N most extreme images of the exciting and of the other side, the most
@@ -185,40 +185,44 @@ class Pictures:
     n_full: int  # tasks whose explanations are shown, too
 
     def images(self, row: int) -> NDArray[np.int32]:
-        """Every picture that is shown of a unit."""
+        """Every image that is shown of a unit."""
         tasks = self.tasks[row]
         half = tasks.shape[1] // 2 - 1
         return np.unique(np.concatenate([tasks[:, [0, half, -2, -1]].ravel(), tasks[: self.n_full].ravel()]))
 
 
-def load_pictures(
+def load_tasks(
     listed: Listed,
     chosen: Sequence[int],
     folder: Path,
     ends_of: Callable[[NDArray[np.int32], str, str, int], Ends],
     n_full: int,
     most: int,
-) -> Pictures:
-    """Tasks of the chosen units in turn, as long as all together show at most `most` different pictures.
+) -> ShownTasks:
+    """Tasks of the chosen units in turn, as long as all together show at most `most` different images.
 
     ends_of: the most extreme images of both sides in their order, from the tasks, network, layer and number of a unit.
     """
     units = listed.units.loc[list(chosen), KEY]
-    found, extremes, unranked = dict[int, NDArray[np.int32]](), dict[int, Ends](), set()
+    every: dict[int, NDArray[np.int32]] = {}
+    extremes: dict[int, Ends] = {}
+    unranked: set[int] = set()
     for model, of_model in units.groupby("model", sort=True):
         table = read_parquet(folder / f"{model}.parquet", [*KEY[1:], "tie_share_pos"])
         at = pd.MultiIndex.from_frame(table[KEY[1:]]).get_indexer(pd.MultiIndex.from_frame(of_model[KEY[1:]]))
         tasks = np.load(folder / f"{model}.npy", mmap_mode="r")
-        for row, place, layer, unit in zip(of_model.index, at, of_model["layer"], of_model["unit"], strict=True):
-            found[row] = own = np.array(tasks[place])
-            if np.isnan(table["tie_share_pos"].iloc[place]):  # tasks of the record; how they were drawn is not known
+        for row, index, layer, unit in zip(of_model.index, at, of_model["layer"], of_model["unit"], strict=True):
+            every[row] = own = np.array(tasks[index])
+            if np.isnan(table["tie_share_pos"].iloc[index]):  # tasks of the record; how they were drawn is not known
                 unranked.add(row)
                 extremes[row] = own[:, 0], own[:, own.shape[1] // 2 - 1]
             else:
                 extremes[row] = ends_of(own, str(model), layer, unit)
-    everything, kept, seen = Pictures(found, extremes, frozenset(unranked), n_full), {}, set()
+    whole = ShownTasks(every, extremes, frozenset(unranked), n_full)
+    kept: dict[int, NDArray[np.int32]] = {}
+    images: set[int] = set()
     for row in chosen:
-        more = seen | set(everything.images(row).tolist())
+        more = images | set(whole.images(row).tolist())
         if len(more) <= most:
-            seen, kept[row] = more, found[row]
-    return replace(everything, tasks=kept)
+            images, kept[row] = more, every[row]
+    return replace(whole, tasks=kept)

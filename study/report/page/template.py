@@ -6,7 +6,6 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -35,7 +34,7 @@ def make_environment(folder: Path) -> jinja2.Environment:
     return environment
 
 
-def write_page(path: Path, folder: Path, environment: jinja2.Environment, content: Mapping[str, Any]) -> int:
+def write_page(path: Path, folder: Path, environment: jinja2.Environment, content: Mapping[str, object]) -> int:
     """Fill the template and write the page; returns its size in bytes."""
     style, script = (_part(folder / name) for name in ("style.css", "gallery.js"))
     # the policy of the page names this digest: no other script runs in it, wherever it may come from

@@ -1,4 +1,4 @@
-"""Small pictures of the page: every one is embedded once, in sheets that units share."""
+"""Small images of the page: every one is embedded once, in sheets that units share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 from study.report.page.views import data_uri
 
-Thumbnail = Callable[[int, int], Image.Image]  # (row of the manifest, side in pixels) -> square picture
+Thumbnail = Callable[[int, int], Image.Image]  # (row of the manifest, side in pixels) -> square image
 SHEET = 2048  # pixels of a sheet's side: what every browser decodes
 QUALITY = 80
 
@@ -26,7 +26,7 @@ class Sheets:
 
 
 def make_sheets(images: Sequence[int], size: int, thumbnail: Thumbnail) -> Sheets:
-    """Sheets of square thumbnails; `size` is a multiple of 16, so that no JPEG block spans two pictures."""
+    """Sheets of square thumbnails; `size` is a multiple of 16, so that no JPEG block spans two images."""
     rows = tuple(sorted({int(image) for image in images}))
     columns = SHEET // size
     per_sheet = columns * columns
@@ -38,8 +38,8 @@ def make_sheets(images: Sequence[int], size: int, thumbnail: Thumbnail) -> Sheet
 
 def _sheet(images: Sequence[int], size: int, columns: int, thumbnail: Thumbnail) -> str:
     sheet = Image.new("RGB", (columns * size, -(-len(images) // columns) * size), "white")
-    for place, image in enumerate(images):
-        row, column = divmod(place, columns)
+    for index, image in enumerate(images):
+        row, column = divmod(index, columns)
         sheet.paste(_square(thumbnail, image, size), (column * size, row * size))
     buffer = io.BytesIO()
     sheet.save(buffer, format="JPEG", quality=QUALITY, optimize=True)
@@ -48,5 +48,5 @@ def _sheet(images: Sequence[int], size: int, columns: int, thumbnail: Thumbnail)
 
 def _square(thumbnail: Thumbnail, image: int, size: int) -> Image.Image:
     """Square thumbnail of exactly this size, whatever the source gives."""
-    picture = thumbnail(image, size).convert("RGB")
-    return picture if picture.size == (size, size) else picture.resize((size, size), Image.Resampling.BICUBIC)
+    square = thumbnail(image, size).convert("RGB")
+    return square if square.size == (size, size) else square.resize((size, size), Image.Resampling.BICUBIC)

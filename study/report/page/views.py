@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
@@ -40,7 +39,12 @@ class FigureView:
 
 
 def make_figures(
-    study: Study, captions: Path, plots: Path, folder: Path, environment: jinja2.Environment, facts: Mapping[str, Any]
+    study: Study,
+    captions: Path,
+    plots: Path,
+    folder: Path,
+    environment: jinja2.Environment,
+    facts: Mapping[str, object],
 ) -> dict[str, FigureView]:
     """Write every series and drawing, and return the figures as the page shows them.
 
@@ -55,42 +59,52 @@ def make_figures(
         if frame.empty:
             views[spec.name] = FigureView(spec.name, absent=spec.absent)
             continue
-        wide = base.render(spec, frame, study, title, narrow=False)
-        narrow = base.render(spec, frame, study, title, narrow=True)
+        wide = base.render(spec.drawing, frame, study, title, narrow=False)
+        narrow = base.render(spec.drawing, frame, study, title, narrow=True)
         write_text(folder / f"{spec.name}.svg", wide)
-        write_bytes(folder / f"{spec.name}.pdf", base.render_pdf(spec, frame, study, title))
-        uris = [data_uri(slim(drawing).encode(), "image/svg+xml") for drawing in (wide, narrow)]
-        alt = spec.alt(frame, study)
-        sizes = size(wide), size(narrow)
-        views[spec.name] = FigureView(spec.name, title, paragraphs, alt, *uris, *sizes, "", spec.paper, spec.reported)
+        write_bytes(folder / f"{spec.name}.pdf", base.render_pdf(spec.drawing, frame, study, title))
+        views[spec.name] = FigureView(
+            name=spec.name,
+            title=title,
+            paragraphs=paragraphs,
+            alt=spec.drawing.alt(frame, study),
+            wide=data_uri(slim(wide).encode(), "image/svg+xml"),
+            narrow=data_uri(slim(narrow).encode(), "image/svg+xml"),
+            wide_size=size(wide),
+            narrow_size=size(narrow),
+            paper=spec.paper,
+            reported=spec.reported,
+        )
     return views
 
 
 def size(svg: str) -> tuple[int, int]:
     """Width and height of a drawing as its viewBox gives them, in whole points."""
-    found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
-    return (round(float(found[1])), round(float(found[2]))) if found else (0, 0)
+    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    return (round(float(box[1])), round(float(box[2]))) if box else (0, 0)
 
 
 _TAG = re.compile(r"<[^<>]+>")
-_PLACES = re.compile(r'(?<=\s)(d|x|y|points|transform)="([^"]*)"')
+_NUMBERS = re.compile(r'(?<=\s)(d|x|y|points|transform)="([^"]*)"')
 _MORE_DIGITS = re.compile(r"(\.\d\d)\d+")
 
 
 def slim(svg: str) -> str:
-    """The same drawing with places to a hundredth of a point and no line ends in paths: a third smaller where points are many.
+    """The same drawing with coordinates to a hundredth of a point and no line ends in paths: a third smaller if points are many.
 
-    Only attributes that hold places change, never words.
+    Only attributes that hold coordinates change, never words.
     """
 
-    def cut(found: re.Match[str]) -> str:
-        places = _MORE_DIGITS.sub(r"\1", " ".join(found[2].split()))
-        return f'{found[1]}="{places}"'
+    def cut(attribute: re.Match[str]) -> str:
+        coordinates = _MORE_DIGITS.sub(r"\1", " ".join(attribute[2].split()))
+        return f'{attribute[1]}="{coordinates}"'
 
-    return _TAG.sub(lambda tag: _PLACES.sub(cut, tag[0]), svg)
+    return _TAG.sub(lambda tag: _NUMBERS.sub(cut, tag[0]), svg)
 
 
-def read_caption(path: Path, environment: jinja2.Environment, facts: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+def read_caption(
+    path: Path, environment: jinja2.Environment, facts: Mapping[str, object]
+) -> tuple[str, tuple[str, ...]]:
     """Title (first line, after `# `) and paragraphs of a caption file; `{{ }}` in it is filled from the study.
 
     Both are plain text, which the page escapes.

@@ -1,0 +1,100 @@
+"""All networks of a study extracted, and the small tables that stand beside their extremes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from interpretability.schema import FACTS, UNIT
+from study.extraction import forecast
+from study.extraction.extract import extract_all
+from study.extraction.job import Extraction, LabelRow, LayerRow, NetworkFacts, Timing
+from study.files.tables import write_csv, write_json, write_parquet
+from study.images.manifest import ImageSet
+from study.log import logger
+from study.networks import unit_lists
+from study.networks.failures import Failed, write_failures
+from study.networks.roster import RosterRow, base_network, rows_of
+from study.params.activations import Activations
+from study.workers.device import Failure
+
+log = logger("activations")
+
+# of a roster row, and the layers of the network that it permutes
+ExtractionOf = Callable[[RosterRow, Sequence[LayerRow]], Extraction]
+
+
+@dataclass
+class Results:
+    """What networks left beside their extremes."""
+
+    layers: list[LayerRow] = field(default_factory=list)
+    labels: list[LabelRow] = field(default_factory=list)
+    failures: list[Failed] = field(default_factory=list)
+    timings: dict[str, Timing] = field(default_factory=dict)
+    device_kinds: set[str] = field(default_factory=set)
+    pieces: dict[str, int] = field(default_factory=dict)
+
+    def add(self, name: str, result: NetworkFacts | Failure) -> None:
+        """The result of one network."""
+        if isinstance(result, Failure):
+            self.failures.append({"model": name, "stage": "activations", "reason": result.reason_without(name)})
+            return
+        self.layers += result["layers"]
+        self.labels += result["labels"]
+        self.device_kinds.add(result["device"])
+        self.timings[name] = result["timing"]
+        if result["pieces"] > 1:
+            self.pieces[name] = result["pieces"]
+
+    def write(self, out: Path, names: Sequence[str], images: ImageSet) -> None:
+        """The tables of all networks; layers in the order of `names`."""
+        rank = {name: number for number, name in enumerate(names)}
+        layers = pd.DataFrame(self.layers, columns=["model", "layer", *FACTS, "offset"])
+        layers = layers.sort_values(
+            ["model", "offset"], key=lambda column: column.map(rank) if column.name == "model" else column
+        )
+        write_parquet(out / "layers.parquet", layers)
+        write_csv(out / "control_labels.csv", pd.DataFrame(self.labels, columns=[*UNIT, "label"]).sort_values(UNIT))
+        write_failures(out / "failures.csv", self.failures)
+        # batches that ran in parts for want of memory: their last bits may be others than those of whole batches
+        write_json(
+            out / "run.json",
+            {
+                "device_kinds": sorted(self.device_kinds),
+                "n_images": len(images),
+                "images": images.digest,
+                "batches_in_parts": self.pieces,
+            },
+        )
+
+
+def listed_units(params: Activations, roster: pd.DataFrame, path: Path, folder: Path) -> list[unit_lists.Unit]:
+    """Units of the list activations.keep_file in `folder`. Networks that activations.keep names must be of the roster, whose
+    file is `path`; listed ones that are not are logged.
+    """
+    names = roster["name"][~roster["constructor"].str.startswith("control:")].tolist()
+    unit_lists.check_networks(params.keep, names, path)
+    listed = unit_lists.read_list(folder / params.keep_file) if params.keep_file else []
+    if absent := {model for model, *_ in listed} - set(names):
+        log.warning("%s lists units of networks that are not studied: %s", params.keep_file, sorted(absent))
+    return listed
+
+
+def extract_network_tables(roster: pd.DataFrame, job_of: ExtractionOf, images: ImageSet) -> Results:
+    """Put the extremes of every network of the roster into the out, and gather what stands beside them."""
+    # a permuted control starts from the finished extremes of its network, so it goes second
+    permuted = roster["constructor"] == "control:permuted"
+    results = Results()
+    for part in (roster[~permuted], roster[permuted]):
+        extractions = [
+            job_of(row, [layer for layer in results.layers if layer["model"] == base_network(row)])
+            for row in rows_of(part)
+        ]
+        for name, result in extract_all(extractions, images):
+            results.add(name, result)
+    log.info("%s", forecast.timing_table(results.timings, len(images)))
+    return results

@@ -1,0 +1,18 @@
+"""Columns of the tables of human answers, and what they hold."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+UNIT = [("model", pa.string()), ("layer", pa.string()), ("unit", pa.int64()), ("condition", pa.string())]
+RESPONSES = pa.schema(
+    [
+        *(*UNIT, ("task", pa.int16()), ("participant", pa.string()), ("correct", pa.bool_())),
+        # 1 (low) to 3 (high), null where it was not asked
+        *(("confidence", pa.int8()), ("source", pa.string())),
+    ]
+)
+UNITS = pa.schema(
+    [*UNIT, ("n_responses", pa.int64()), ("his", pa.float64()), ("his_se", pa.float64()), ("source", pa.string())]
+)
+TRUTH = pa.schema([*UNIT, ("p_true", pa.float64())])

@@ -1,0 +1,90 @@
+"""All tables of a study, from the outs of the stages before `stats`."""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from interpretability.analysis import headline, training_series
+from interpretability.people import agreement, agreement_differences, calibration_splits, ceiling_shares
+from interpretability.people.annotated import unscored, with_people
+from study.files.tables import read_json, read_parquet
+from study.files.unit_tables import Margins, Scored
+from study.log import logger
+from study.params.whole import Params
+from study.tabulating import scored_units
+from study.tabulating.facts import Facts, Tables
+from study.tabulating.inputs import read_facts, side_tables
+from study.tabulating.people import people_tables, point_tables, trials_tables
+
+log = logger("stats")
+
+N_RESIDUALS = 20  # units that a similarity misses most, on either side: as in figures 20 and 21 of the MIS paper
+
+
+@dataclass
+class Solved:
+    """What all similarities say of the units: parts of tables, scores of annotated units, and totals of networks."""
+
+    parts: dict[str, list[pd.DataFrame]]
+    rated: pd.DataFrame
+    totals: dict[str, pd.DataFrame]
+    overview: dict[str, Any]
+
+
+def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict[str, Any]]:
+    """Every table by its name, and the headline numbers. `args` names the folders of the stages before."""
+    backends = params.scores.backends
+    tables = side_tables(args)
+    people, responses = (read_parquet(args.human / f"{name}.parquet") for name in ("units", "responses"))
+    facts = read_facts(args, params, tables["constant_units"], people)
+    scored = Scored(args.mis / "units.parquet")
+    solved = _solved(args, backends, scored, responses, facts)
+    tables["backend_agreement"] = scored_units.pairs_table(scored, backends, facts)
+
+    if missing := unscored(solved.rated, people):
+        log.warning("%s", missing)
+    annotated = with_people(solved.rated, people, backends)
+    once = annotated[annotated["backend"] == backends[0]]
+    for table, rows in people_tables(once, people, responses, facts).items():
+        solved.parts[table].append(rows)
+    tables |= {name: pd.concat(parts, ignore_index=True) for name, parts in solved.parts.items()}
+    tables["models"] = scored_units.in_order(tables["models"], facts.roster["name"])
+    tables["training"] = training_series.training_summary(tables["models"])
+    splits = read_parquet(args.calibration / "splits.parquet")
+    tables["calibration_splits"] = calibration_splits.split_summary(splits, params.stats.confidence)
+    tables["agreement"] = agreement.agreement_table(annotated, *facts.bootstrap)
+    tables["agreement_differences"] = agreement_differences.agreement_differences(annotated, *facts.bootstrap)
+    maps = read_parquet(args.sensitivity / "maps.parquet")
+    tables |= point_tables(annotated, people, maps, tables, facts, backends[0])
+    tables["residuals"] = agreement_differences.residuals(annotated, N_RESIDUALS)
+    tables["backends"] = scored_units.backends_table(args.scores, solved.totals, tables, facts)
+    tables["correlations"] = scored_units.correlations_table(tables, once, facts)
+    ceilings = read_parquet(args.ceiling / "ceiling.parquet")
+    shares = ceiling_shares.share_table(annotated, *facts.bootstrap)
+    tables["noise_ceiling"] = ceiling_shares.ceiling_and_shares(ceilings, shares)
+    n_images = read_json(args.images / "summary.json")["n"]
+    return tables, headline.headline(tables, backends, solved.overview, n_images)
+
+
+def _solved(
+    args: argparse.Namespace, backends: tuple[str, ...], scored: Scored, responses: pd.DataFrame, facts: Facts
+) -> Solved:
+    """One similarity after the other; the scores of all its units are in memory with those of no other."""
+    parts: dict[str, list[pd.DataFrame]] = defaultdict(list)
+    overview, rated, totals = {}, [], {}
+    for name in backends:
+        margins = Margins(args.scores / f"{name}.parquet")
+        backend = scored_units.read_backend(name, scored, margins, facts)
+        of_trials = trials_tables(name, margins, responses, facts)
+        for table, rows in (backend.tables | of_trials).items():
+            parts[table].append(rows)
+        overview = overview or headline.overview(list(backend.easy.values()))
+        rated.append(backend.rated)
+        totals[name] = backend.totals
+        log.info("%s: %d units", name, backend.totals["n_units"].sum())
+    return Solved(parts, pd.concat(rated, ignore_index=True), totals, overview)
