@@ -80,7 +80,7 @@ def test_score_units_gives_the_very_bits_of_a_study(scored, similarity, raw):
         rows = np.concatenate([opened.embed(np.arange(start, min(start + size, len(images))))
                                for start in range(0, len(images), size)])  # fmt: skip
     else:
-        rows = embeddings.embeddings(judged, embeddings.WorkStore.open()).open()
+        rows = embeddings.embedded_images(judged, embeddings.WorkStore.open()).open()
     wanted, count = expected(scored, similarity), 0
     for layer, table in wanted.groupby("layer", sort=False):
         width = int(table["width"].iloc[0])
