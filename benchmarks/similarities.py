@@ -26,7 +26,6 @@ from scipy.special import expit
 
 from benchmarks.harness import RESULTS
 from interpretability.margins import unit_rows
-from interpretability.similarity import registry
 from interpretability.weights import load_state
 from tests import random_weights as given
 
@@ -55,11 +54,7 @@ def weights(file):
 
 
 def opened(name: str, size: int, shown: np.ndarray, **changes):
-    context = given.context(
-        pixels=lambda row: shown[row], digests=lambda: [str(row) for row in range(len(shown))], weights=weights,
-        feature_size=size, cache_bytes=2**33, **changes,
-    )  # fmt: skip
-    return registry.create(name, context)
+    return given.opened(name, shown, weights=weights, size=size, cache_bytes=2**33, **changes)
 
 
 def block(n_tasks: int) -> tuple[np.ndarray, int]:

@@ -1,1 +1,86 @@
-"""How well can people understand a unit of a vision network? Arrays and tables in, arrays and tables out."""
+"""How well can people understand a unit of a vision network? Arrays and tables in, arrays and tables out.
+
+    import interpretability as it
+
+Scores      score_units (from arrays), score_network (from a torch network and images)
+People      human_scores, compare_with_people, noise_ceiling, fit_slope
+Steps       find_layers, Capture, rank_images, build_tasks, hard_tasks, task_margins, unit_scores
+Images      ImageFolder, similarity_names, open_similarity
+Errors      InputError: an argument that does not fit, by its name, with its value and what is allowed
+
+Names load what they need when they are first used: arrays and tables need numpy, scipy, pandas and numba; networks and images
+also torch, torchvision, timm, pillow and safetensors; similarities their packages (see pyproject.toml).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from interpretability.api import compare_with_people, noise_ceiling, score_network, score_units
+    from interpretability.errors import InputError
+    from interpretability.extremes.selection import rank_images
+    from interpretability.images import ImageFolder
+    from interpretability.mis import unit_scores
+    from interpretability.networks.capture import Capture
+    from interpretability.networks.layers import find_layers
+    from interpretability.people.calibration import fit_slope
+    from interpretability.people.human_scores import human_scores
+    from interpretability.similarity.arrays import task_margins
+    from interpretability.similarity.registry import open_similarity, similarity_names
+    from interpretability.tasks.hard import hard_tasks
+    from interpretability.tasks.natural import build_tasks
+
+__all__ = [
+    "Capture",
+    "ImageFolder",
+    "InputError",
+    "build_tasks",
+    "compare_with_people",
+    "find_layers",
+    "fit_slope",
+    "hard_tasks",
+    "human_scores",
+    "noise_ceiling",
+    "open_similarity",
+    "rank_images",
+    "score_network",
+    "score_units",
+    "similarity_names",
+    "task_margins",
+    "unit_scores",
+]
+
+# Text, not imports: whoever imports one module of the library depends on this file, and through it on no other.
+_HOMES = {
+    "Capture": "networks.capture",
+    "ImageFolder": "images",
+    "InputError": "errors",
+    "build_tasks": "tasks.natural",
+    "compare_with_people": "api",
+    "find_layers": "networks.layers",
+    "fit_slope": "people.calibration",
+    "hard_tasks": "tasks.hard",
+    "human_scores": "people.human_scores",
+    "noise_ceiling": "api",
+    "open_similarity": "similarity.registry",
+    "rank_images": "extremes.selection",
+    "score_network": "api",
+    "score_units": "api",
+    "similarity_names": "similarity.registry",
+    "task_margins": "similarity.arrays",
+    "unit_scores": "mis",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,12 +8,12 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | os.PathLike[str], mode: int = 0o644) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike[str], mode: int = 0o644) -> Generator[Path, None, None]:
     """Temporary path beside `path` that replaces it when the block ends well, and vanishes when it does not.
 
     Raises OSError with ENOSPC and the name of the target for a full disk, however the writing library reports it.

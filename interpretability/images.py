@@ -1,53 +1,150 @@
-"""Encoded images as pixels."""
+"""Images as pixels: encoded ones, and those of a folder."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
 import io
-import warnings
-from typing import Any
+import os
+import threading
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from interpretability import arguments
+from interpretability.errors import InputError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 MODE_16_BIT = ("I;16", "I;16B", "I;16L", "I;16N", "I")
-Image.MAX_IMAGE_PIXELS = 100_000_000  # Pillow refuses a picture of more than twice as many as a decompression bomb
+_MOST_PIXELS = 100_000_000  # Pillow refuses an image of more than twice as many as a decompression bomb
+_opening = threading.Lock()
+
+
+class Images(Protocol):
+    """Images by row: how many there are, and the RGB pixels (height, width, 3) uint8 of each."""
+
+    def __len__(self) -> int: ...
+
+    def pixels(self, row: int, /) -> NDArray[np.uint8]: ...
+
+
+@contextlib.contextmanager
+def _most_pixels() -> Generator[None, None, None]:
+    """Inside, Pillow opens images of the size that is allowed here. Its limit is one for all of a process: it is put back."""
+    with _opening:
+        usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _MOST_PIXELS
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = usual
+
+
+class ImageFolder:
+    """The images of a folder and of the folders in it: len(), and pixels(row) -> (height, width, 3) uint8 RGB.
+
+    path   folder; files that end in .jpg, .jpeg, .png or .webp count
+
+    Rows are ordered by the sha256 of a file's path in the folder, so that neighbours have nothing in common; `names` holds
+    these paths. An image is decoded when it is asked for: rotated as its EXIF says, alpha laid over white, other colours
+    converted. Raises InputError for a folder that is not there or holds no image, and for a file that is no whole image.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> from interpretability import ImageFolder
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (4, 3), "red").save(f"{folder}/red.png")
+    ...     images = ImageFolder(folder)
+    ...     print(len(images), images.names, images.pixels(0).shape, images.pixels(0)[0, 0].tolist())
+    1 ['red.png'] (3, 4, 3) [255, 0, 0]
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not isinstance(path, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise arguments.wrong(
+                "path", "is of type {kind}; it must be the path of a folder", kind=type(path).__name__
+            )
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise arguments.wrong("path", "is {given}, which is no folder", given=self.path)
+        files = (each for each in self.path.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file())
+        found = [each.relative_to(self.path).as_posix() for each in files]
+        if not found:
+            raise arguments.wrong(
+                "path", "is {given}, which holds no image ({suffixes})", given=self.path, suffixes=", ".join(SUFFIXES)
+            )
+        self.names = sorted(found, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest())
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def pixels(self, row: int) -> NDArray[np.uint8]:
+        """Pixels (height, width, 3) of one image."""
+        if not 0 <= row < len(self.names):
+            raise arguments.wrong(
+                "row", "is {given}; the folder holds {count} images", given=row, count=len(self.names)
+            )
+        try:
+            return decode((self.path / self.names[row]).read_bytes())
+        except Exception as error:  # a decoder may raise anything on broken data
+            text = " ".join(str(error).split()) or type(error).__name__
+            raise InputError(f"{self.path / self.names[row]} cannot be read as an image ({text}); remove it") from None
+
+
+def checked_pixels(pixels: object, row: int) -> NDArray[np.uint8]:
+    """Pixels that an object of images gives for a row, if they are (height, width, 3) uint8."""
+    found = np.asarray(pixels)
+    if found.ndim != 3 or found.shape[2] != 3 or not found.size or found.dtype != np.uint8:
+        raise InputError(
+            "pixels({row}) of {images} has shape {shape} and values of type {kind}; it must be (height, width, 3) uint8, "
+            "RGB from 0 to 255",
+            "images",
+            row=row,
+            shape=found.shape,
+            kind=found.dtype,
+        )
+    return found
 
 
 def decode(content: bytes) -> NDArray[np.uint8]:
-    """RGB pixels (height, width, 3) of an encoded picture: rotated as its EXIF says, alpha laid over white.
+    """RGB pixels (height, width, 3) of an encoded image: rotated as its EXIF says, alpha laid over white.
 
-    16-bit grey is scaled to 8 bits, CMYK and palettes are converted. Raises an error for what is no whole picture.
+    16-bit grey is scaled to 8 bits, CMYK and palettes are converted. Raises an error for what is no whole image.
     """
-    with Image.open(io.BytesIO(content)) as opened:
-        opened.load()
-        picture = ImageOps.exif_transpose(opened)
-        if picture.mode in MODE_16_BIT:
-            picture = Image.fromarray((np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-        if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-            layer = picture.convert("RGBA")
-            picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-        return np.asarray(picture.convert("RGB"))
+    with _most_pixels():
+        file = Image.open(io.BytesIO(content))
+    with file:
+        file.load()
+        image = ImageOps.exif_transpose(file)
+        if image.mode in MODE_16_BIT:
+            image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+            layer = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+        return np.asarray(image.convert("RGB"))
 
 
 _FRAME, _SCAN, _APP1 = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}, 0xDA, 0xE1  # markers of a JPEG
 
 
 def is_plain_jpeg(content: bytes) -> bool:
-    """Whether a picture is a JPEG in grey or in three components of 8 bits, without data (Exif, XMP) that may turn it."""
-    place, frame = 2, False
+    """Whether an image is a JPEG in grey or in three components of 8 bits, without data (Exif, XMP) that may turn it."""
+    start, frame = 2, False
     if content[:2] != b"\xff\xd8":
         return False
-    while place + 10 <= len(content) and content[place] == 0xFF:
-        marker, length = content[place + 1], int.from_bytes(content[place + 2 : place + 4])
+    while start + 10 <= len(content) and content[start] == 0xFF:
+        marker, length = content[start + 1], int.from_bytes(content[start + 2 : start + 4])
         if marker == _SCAN:
             return frame
         if marker == _APP1:
             return False
         if marker in _FRAME:
-            frame = content[place + 4] == 8 and content[place + 9] in (1, 3)
-        place += 2 + length
+            frame = content[start + 4] == 8 and content[start + 9] in (1, 3)
+        start += 2 + length
     return False
 
 
@@ -65,8 +162,8 @@ def _by_torchvision(content: bytes) -> NDArray[np.uint8]:
     import torch
     from torchvision.io import ImageReadMode, decode_jpeg
 
-    picture = decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8), mode=ImageReadMode.RGB)
-    return picture.permute(1, 2, 0).numpy()
+    image: torch.Tensor = decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8), mode=ImageReadMode.RGB)  # pyright: ignore[reportAssignmentType]
+    return image.permute(1, 2, 0).numpy()
 
 
 @functools.cache
@@ -75,9 +172,8 @@ def _decoders_agree() -> bool:
 
     False too for a torchvision without one: it is to leave in a later release, which only costs time here.
     """
-    warnings.filterwarnings("ignore", "The image decoding and encoding capabilities of TorchVision")
     noise = np.random.default_rng(0).integers(256, size=(75, 101, 3), dtype=np.uint8)
-    codings: list[tuple[str, dict[str, Any]]] = [("RGB", {"subsampling": each}) for each in (0, 1, 2)]
+    codings: list[tuple[str, dict[str, Any]]] = [("RGB", {"subsampling": kind}) for kind in (0, 1, 2)]
     codings += [("RGB", {"progressive": True}), ("RGB", {"keep_rgb": True}), ("L", {})]
     for mode, options in codings:
         file = io.BytesIO()

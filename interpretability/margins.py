@@ -11,8 +11,12 @@ aggregations need all 2 x 2K similarities of a task, which `values` kernels give
 Rows may be float32 or float16; sums are always taken in float32 or better.
 """
 
+# intrinsics of numba get their first parameter from the compiler
+# pyright: reportCallIssue=false
+
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -24,6 +28,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from interpretability import arguments
 from interpretability.errors import InputError
 
 VERSION = 1
@@ -34,46 +39,59 @@ _CHUNK = 2048  # floats of a long row taken at a time: those of a whole task the
 
 
 def unit_rows(embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Rows scaled to length 1 in float32. A row of zeros stays zero: it is equally unlike everything."""
-    rows = np.asarray(embeddings, dtype=np.float64)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0).astype(np.float32)
+    """Rows scaled to length 1 in float32. A row of zeros stays zero: it is equally unlike everything.
+
+    Squares are added in double precision and in one fixed order, so a row's bits depend on that row alone.
+    """
+    rows = np.asarray(embeddings)
+    if rows.dtype.name not in ("float32", "float64"):
+        rows = rows.astype(np.float64)
+    scaled = np.empty(rows.shape, dtype=np.float32)
+    _scale(np.ascontiguousarray(rows), _pairwise(rows.shape[1]), scaled)
+    return scaled
+
+
+def row_lengths(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Lengths (images,) of rows float32 or float64, as `unit_rows` takes them."""
+    lengths = np.empty(len(rows))
+    _lengths(np.ascontiguousarray(rows), _pairwise(rows.shape[1]), lengths)
+    return lengths
 
 
 def cosine_margins(
-    embeddings: NDArray[np.floating], tasks: NDArray[np.int32], n_explanations: int, *, threads: int = 1
+    embeddings: NDArray[np.floating], tasks: NDArray[np.integer], n_explanations: int, *, threads: int = 1
 ) -> NDArray[np.float32]:
     """Margins (units, N) of tasks (units, N, 2(K + 1)) over unit rows `embeddings` (images, D); in [-4, 4], higher is easier."""
     return _in_parts(_margins, embeddings, tasks, n_explanations, threads)
 
 
 def nearest_explanation(
-    embeddings: NDArray[np.floating], tasks: NDArray[np.int32], n_explanations: int, *, threads: int = 1
+    embeddings: NDArray[np.floating], tasks: NDArray[np.integer], n_explanations: int, *, threads: int = 1
 ) -> NDArray[np.float32]:
     """Largest cosine (units, N) of a task's queries with any explanation of either side."""
     return _in_parts(_nearest, embeddings, tasks, n_explanations, threads)
 
 
 def cosine_values(
-    embeddings: NDArray[np.floating], tasks: NDArray[np.int32], n_explanations: int, *, threads: int = 1
+    embeddings: NDArray[np.floating], tasks: NDArray[np.integer], n_explanations: int, *, threads: int = 1
 ) -> NDArray[np.float32]:
     """Cosines (units, N, 2, 2K) of both queries (positive first) with all explanations (positive ones first)."""
     return _in_parts(_values, embeddings, tasks, n_explanations, threads, (2, 2 * n_explanations))
 
 
-def distance_margins(rows: NDArray[np.float32], tasks: NDArray[np.int32], n_explanations: int) -> NDArray[np.float32]:
+def distance_margins(rows: NDArray[np.float32], tasks: NDArray[np.integer], n_explanations: int) -> NDArray[np.float32]:
     """Margins (units, N) under the similarity -|x - y|^2 of long rows (slots, P), mean aggregation: 2 (q+ - q-) . (E+ - E-)."""
     return _in_parts(_distance_margins, rows, tasks, n_explanations, 1)
 
 
-def distance_values(rows: NDArray[np.float32], tasks: NDArray[np.int32], n_explanations: int) -> NDArray[np.float32]:
+def distance_values(rows: NDArray[np.float32], tasks: NDArray[np.integer], n_explanations: int) -> NDArray[np.float32]:
     """Similarities -|x - y|^2 (units, N, 2, 2K) of long rows (slots, P), from differences: no cancellation."""
     return _in_parts(_distance_values, rows, tasks, n_explanations, 1, (2, 2 * n_explanations))
 
 
 def looked_up(
     table: NDArray[np.floating],
-    tasks: NDArray[np.int32],
+    tasks: NDArray[np.integer],
     n_explanations: int,
     aggregate: Callable[[NDArray[np.floating]], NDArray[np.float32]],
 ) -> NDArray[np.float32]:
@@ -86,6 +104,72 @@ def looked_up(
         part = tasks[start : start + _LOOKED_UP]
         parts.append(aggregate(table[part[..., 2 * n_explanations :, None], part[..., None, : 2 * n_explanations]]))
     return np.concatenate(parts)
+
+
+@functools.lru_cache(maxsize=64)
+def _pairwise(n: int) -> NDArray[np.int64]:
+    """How n numbers are added pairwise: runs (start, length, joins), where joins counts the sums that end after a run.
+
+    Runs longer than 128 are halved, at a multiple of 8. This order is numpy's, and part of the definition of the last bits
+    of embeddings.
+    """
+    runs: list[list[int]] = []
+
+    def add(start: int, length: int) -> None:
+        if length <= _RUN:
+            runs.append([start, length, 0])
+            return
+        half = length // 2 - length // 2 % 8
+        add(start, half)
+        add(start + half, length - half)
+        runs[-1][2] += 1
+
+    add(0, n)
+    return np.array(runs, dtype=np.int64)
+
+
+@numba.njit(nogil=True, cache=True)
+def _length(row, runs, sums):
+    """Length of a row, its squares added in eight sums a run, and runs joined as `_pairwise` says; `sums` is a stack."""
+    height = 0
+    for run in range(len(runs)):
+        start, length = runs[run, 0], runs[run, 1]
+        whole = start + length - length % 8
+        a, b, c, d, e, f, g, h = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        for i in range(start, whole, 8):
+            a += np.float64(row[i]) * np.float64(row[i])
+            b += np.float64(row[i + 1]) * np.float64(row[i + 1])
+            c += np.float64(row[i + 2]) * np.float64(row[i + 2])
+            d += np.float64(row[i + 3]) * np.float64(row[i + 3])
+            e += np.float64(row[i + 4]) * np.float64(row[i + 4])
+            f += np.float64(row[i + 5]) * np.float64(row[i + 5])
+            g += np.float64(row[i + 6]) * np.float64(row[i + 6])
+            h += np.float64(row[i + 7]) * np.float64(row[i + 7])
+        total = ((a + b) + (c + d)) + ((e + f) + (g + h))
+        for i in range(whole, start + length):
+            total += np.float64(row[i]) * np.float64(row[i])
+        for _ in range(runs[run, 2]):
+            height -= 1
+            total = sums[height] + total
+        sums[height] = total
+        height += 1
+    return np.sqrt(sums[0])
+
+
+@numba.njit(nogil=True, cache=True)
+def _lengths(rows, runs, out):
+    sums = np.empty(64)
+    for i in range(len(rows)):
+        out[i] = _length(rows[i], runs, sums)
+
+
+@numba.njit(nogil=True, cache=True)
+def _scale(rows, runs, out):
+    sums = np.empty(64)
+    for i in range(len(rows)):
+        length = _length(rows[i], runs, sums)
+        for j in range(rows.shape[1]):
+            out[i, j] = np.float32(np.float64(rows[i, j]) / length) if length > 0 else np.float32(0)
 
 
 def aggregated_margins(values: NDArray[np.floating], aggregation: str, temperature: float = 1.0) -> NDArray[np.float32]:
@@ -108,39 +192,49 @@ def aggregated_margins(values: NDArray[np.floating], aggregation: str, temperatu
         weights = np.exp((sides - sides.max(axis=-1, keepdims=True)) / temperature)
         found = (weights * sides).sum(axis=-1) / weights.sum(axis=-1)
     else:
-        raise InputError(f"scores.aggregation is {aggregation!r}, allowed: {', '.join(AGGREGATIONS)}")
+        raise arguments.wrong(
+            "aggregation", "is {given!r}, allowed: {words}", given=aggregation, words=", ".join(AGGREGATIONS)
+        )
     delta = found[..., 0] - found[..., 1]
     return (delta[..., 0] - delta[..., 1]).astype(np.float32)
 
 
 def _in_parts(
-    kernel: Callable[..., None], rows: NDArray[np.floating], tasks: NDArray[np.int32], n_explanations: int,
+    kernel: Callable[..., None], rows: NDArray[np.floating], tasks: NDArray[np.integer], n_explanations: int,
     threads: int, shape: tuple[int, ...] = (),
 ) -> NDArray[np.float32]:  # fmt: skip
     tasks = np.ascontiguousarray(tasks, dtype=np.int32)
     if tasks.ndim != 3 or tasks.shape[2] != 2 * (n_explanations + 1):
-        raise ValueError(f"tasks have shape {tasks.shape}, the last axis must be 2 * ({n_explanations} + 1)")
+        raise InputError(
+            "{tasks} has shape {shape}; it must be (units, tasks, 2 * ({n_explanations} + 1)), {last} at the end",
+            "tasks",
+            "n_explanations",
+            shape=tasks.shape,
+            last=2 * (n_explanations + 1),
+        )
     if tasks.size and (tasks.min() < 0 or tasks.max() >= len(rows)):
-        raise ValueError(f"tasks name images {tasks.min()}..{tasks.max()}, there are {len(rows)}")
-    if rows.dtype == np.float16:
-        rows = rows.view(np.uint16)  # compiled code knows no half; `widened` turns the bits into float32
+        raise InputError(
+            "{tasks} names images {low} to {high}, but there are {count} images",
+            "tasks",
+            low=tasks.min(),
+            high=tasks.max(),
+            count=len(rows),
+        )
+    # compiled code knows no half; `widened` turns the bits into float32
+    table = rows.view(np.uint16) if rows.dtype == np.float16 else rows
     flat = tasks.reshape(-1, tasks.shape[2])
     out = np.empty((len(flat), *shape), dtype=np.float32)
     step = max(1, -(-len(flat) // threads))
     starts = range(0, len(flat), step)
     if len(starts) <= 1:
-        kernel(rows, flat, n_explanations, out)
+        kernel(table, flat, n_explanations, out)
     else:
         with ThreadPoolExecutor(threads) as pool:
-            list(
-                pool.map(
-                    lambda s: kernel(rows, flat[s : s + step], n_explanations, out[s : s + step]),
-                    starts,
-                )
-            )
+            list(pool.map(lambda s: kernel(table, flat[s : s + step], n_explanations, out[s : s + step]), starts))
     return out.reshape(*tasks.shape[:2], *shape)
 
 
+_RUN = 128  # numbers of a row that are added in one go
 _LOOKED_UP = 1024  # units at a time
 _HAS_HALF = bool(llvmlite.binding.get_host_cpu_features().get("f16c"))
 

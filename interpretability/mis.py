@@ -11,6 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from interpretability import arguments
+from interpretability.errors import InputError
 from interpretability.schema import SCORE_COLUMNS
 
 # The paper's alpha read as a factor of the margin. It cannot produce the paper's scores: with cosine
@@ -25,6 +27,9 @@ def probabilities(margins: NDArray[np.floating], slope: float) -> NDArray[np.flo
     """Probability of a right answer in each task, sigmoid(slope * margin), equation 4; same shape as margins.
 
     Stable for any size of slope * margin: it saturates at 0 and 1 without overflow.
+
+    >>> probabilities([-1.0, 0.0, 1.0], 6.25).round(3).tolist()
+    [0.002, 0.5, 0.998]
     """
     return expit(slope * np.asarray(margins, dtype=np.float64))
 
@@ -35,22 +40,36 @@ def unit_scores(
     near: NDArray[np.bool_] | None = None,
     drop: bool = False,
 ) -> pd.DataFrame:
-    """Scores of units, one row each, in the order of `margins` (units, tasks).
+    """Scores of units, one row each, in the order of `margins`; no number of a unit depends on other units.
 
-    mis          mean probability of a right answer over the tasks, equation 5; 0.5 is chance
+    margins      (units, tasks), finite: how clearly each task is solved, larger is easier, as `task_margins` gives them
+    slope        of the sigmoid, above 0, in units of 1 / margin: 6.25 for DreamSim, or what `fit_slope` finds
+    near         (units, tasks) bool: tasks whose query nearly equals one of their explanations; with `drop` they are left out
+
+    Columns of the table:
+    mis          mean probability of a right answer over the tasks, equation 5: 0 to 1, 0.5 is chance, higher is easier
     mis_se       its standard error from the sampling of tasks: sd over tasks (ddof 1) / sqrt(tasks)
     accuracy     share of tasks with a positive margin, a margin of exactly zero counts half
     margin_mean, margin_sd   over tasks (ddof 1)
     n_tasks      tasks that entered; n_near: tasks marked in `near`
 
-    `near` (units, tasks) marks tasks whose query nearly equals one of their explanations; with `drop` they
-    are left out. A unit without a remaining task has NaN scores, with a single one NaN for the spreads.
+    A unit without a remaining task has NaN scores, with a single one NaN for the spreads. Raises InputError for margins that
+    are no finite numbers (units, tasks), a slope that is not above 0, and a mask of another shape.
+
+    >>> import numpy as np
+    >>> from interpretability import unit_scores
+    >>> unit_scores(np.array([[0.1, 0.3], [0.0, 0.0]]), slope=6.25)[["mis", "accuracy"]].round(3).values.tolist()
+    [[0.759, 1.0], [0.5, 0.5]]
     """
-    margins = np.asarray(margins)
-    if margins.ndim != 2:
-        raise ValueError(f"margins must have shape (units, tasks), got {margins.shape}")
-    if near is not None and np.shape(near) != margins.shape:
-        raise ValueError(f"near must have the shape of margins, {margins.shape}, got {np.shape(near)}")
+    margins = arguments.array(margins, "margins", ("units", "tasks"), empty=True)
+    slope = arguments.number(slope, "slope", above=0)
+    if near is not None:
+        near = np.asarray(near)
+        if near.shape != margins.shape or near.dtype != bool:
+            raise InputError(
+                "{near} has shape {shape} and values of type {kind}; it must be bool, of the shape of {margins}, {expected}",
+                "near", "margins", shape=near.shape, kind=near.dtype, expected=margins.shape,
+            )  # fmt: skip
     columns = {name: np.empty(len(margins)) for name in SCORE_COLUMNS}
     for start in range(0, len(margins), _BLOCK):
         rows = slice(start, start + _BLOCK)
@@ -67,7 +86,10 @@ def _block_scores(
     margins = margins.astype(np.float64)
     if not np.isfinite(margins).all():
         row, task = np.argwhere(~np.isfinite(margins))[0]
-        raise ValueError(f"margin of row {first_row + row}, task {task} is {margins[row, task]}; must be finite")
+        raise InputError(
+            "{margins} holds {value} at {place}; all values must be finite",
+            "margins", value=margins[row, task], place=[first_row + int(row), int(task)],
+        )  # fmt: skip
     marked = np.zeros(margins.shape, dtype=bool) if near is None else np.asarray(near, dtype=bool)
     used = ~marked if drop else np.ones_like(marked)
     count = used.sum(axis=1)

@@ -45,7 +45,7 @@ def mix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
         return z ^ (z >> U64(31))
 
 
-def combine(key: NDArray[np.uint64], other: NDArray[np.uint64] | int) -> NDArray[np.uint64]:
+def combine(key: NDArray[np.uint64] | np.uint64, other: NDArray[np.uint64] | int) -> NDArray[np.uint64]:
     """Key of a pair of keys, element by element (broadcasts); the order of the pair matters."""
     return mix64(mix64(np.asarray(key, dtype=U64)) ^ np.asarray(other, dtype=U64))
 

@@ -6,6 +6,7 @@ UNIT = ["model", "layer", "unit"]
 KEY = [*UNIT, "condition"]  # a unit under a condition: the key of every table of tasks, scores and answers
 FACTS = ["layer_type", "layer_index", "depth", "width"]  # of a layer, repeated where a unit is described
 LAYER_TYPES = ("Conv", "Linear", "BatchNorm", "LayerNorm", "GroupNorm", "Other")
+SCORED_TYPES = LAYER_TYPES[:-1]  # whose units have scores in the MIS paper
 
 NATURAL, SYNTHETIC = "natural", "synthetic"
 # Percent of the images that lie beyond the queries of a harder condition, on either side (IMI, section 4.4).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 MIN_POINTS = 3
@@ -12,23 +12,23 @@ BLOCK_VALUES = 1 << 21
 ROUNDING = 1e-12
 
 
-def pearson(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
+def pearson(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
     """Pearson correlation along the last axis; NaN below three points or where one side is constant."""
-    first, second = np.broadcast_arrays(np.asarray(first, np.float64), np.asarray(second, np.float64))
-    if first.shape[-1] < MIN_POINTS:
-        return np.full(first.shape[:-1], np.nan)[()]
-    constant = (np.ptp(first, axis=-1) == 0) | (np.ptp(second, axis=-1) == 0)
-    first = first - first.mean(axis=-1, keepdims=True)
-    second = second - second.mean(axis=-1, keepdims=True)
-    scale = np.sqrt((first**2).sum(axis=-1) * (second**2).sum(axis=-1))
+    x, y = np.broadcast_arrays(np.asarray(first, np.float64), np.asarray(second, np.float64))
+    if x.shape[-1] < MIN_POINTS:
+        return np.full(x.shape[:-1], np.nan)[()]
+    constant = (np.ptp(x, axis=-1) == 0) | (np.ptp(y, axis=-1) == 0)
+    x = x - x.mean(axis=-1, keepdims=True)
+    y = y - y.mean(axis=-1, keepdims=True)
+    scale = np.sqrt((x**2).sum(axis=-1) * (y**2).sum(axis=-1))
     with np.errstate(invalid="ignore", divide="ignore"):
-        value = (first * second).sum(axis=-1) / scale
+        value = (x * y).sum(axis=-1) / scale
     return np.clip(np.where(constant, np.nan, value), -1.0, 1.0)[()]
 
 
-def spearman(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
+def spearman(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
     """Spearman correlation along the last axis (mean ranks for ties); NaN as for `pearson`."""
-    return pearson(stats.rankdata(first, axis=-1), stats.rankdata(second, axis=-1))
+    return pearson(stats.rankdata(np.asarray(first), axis=-1), stats.rankdata(np.asarray(second), axis=-1))
 
 
 def group_means(values: NDArray[np.floating], group: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -70,11 +70,12 @@ FEWEST = 4
 
 
 def mean_interval(
-    mean: NDArray[np.floating], sd: NDArray[np.floating], n: NDArray[np.integer], confidence: float
+    mean: ArrayLike, sd: ArrayLike, n: ArrayLike, confidence: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Ends of the interval of means of n values with standard deviation sd (ddof 1); NaN for n < FEWEST."""
-    n = np.asarray(n, dtype=np.float64)
-    enough = np.maximum(n, FEWEST)
+    count = np.asarray(n, dtype=np.float64)
+    enough = np.maximum(count, FEWEST)
     reach = stats.t.ppf((1 + confidence) / 2, enough - 1) * np.asarray(sd, np.float64) / np.sqrt(enough)
-    reach = np.where(n >= FEWEST, reach, np.nan)
-    return np.asarray(mean) - reach, np.asarray(mean) + reach
+    reach = np.where(count >= FEWEST, reach, np.nan)
+    middle = np.asarray(mean, np.float64)
+    return middle - reach, middle + reach

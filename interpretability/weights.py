@@ -1,4 +1,4 @@
-"""Weights of similarity packages: one cache folder, filled from the packages' hubs on first use, read without running code."""
+"""Weights of similarity packages: a folder, filled from the packages' hubs on first use, read without running code."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import json
 import os
 import shutil
 import urllib.error
+import urllib.request
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,42 +46,66 @@ def load_state(path: Path) -> dict[str, Any]:
     return {name.removeprefix("module."): value for name, value in content.items()}
 
 
-FOLDER = "data/external/weights"
 _TIMEOUT = 60  # seconds without an answer after which a hub counts as unreachable
 
 
-def cache_folder() -> Path:
-    """The folder named by MIS_WEIGHTS, else data/external/weights."""
-    return Path(os.environ.get("MIS_WEIGHTS") or FOLDER)
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file of weights that a package fetches from its hub.
 
-
-def load(names: Sequence[str], url: str, sha256: str = "") -> Any:
-    """Content of a file of weights: named tensors, or that of a JSON file.
-
-    The first of the accepted `names` that lies in the cache folder is read; if none does, `url` is fetched and kept
-    under the first name (or, from a .zip, all its members under theirs). `sha256` is the digest, or its beginning, of
-    the first name. Raises StudyError for a missing, damaged or unreadable file.
+    names   accepted file names, the hub's own first; all hold the same tensors under the same names
+    url     where the first one comes from; a .zip holds it as a member
+    sha256  its digest or the beginning of it, where the hub publishes one; other accepted names are not checked
     """
-    path = _find(names) or _fetch(names, url, sha256)
-    if sha256 and path.name == Path(names[0]).name:
+
+    names: tuple[str, ...]
+    url: str
+    sha256: str = ""
+
+
+Content = Mapping[str, Any]  # named tensors, or what a JSON file holds
+Reader = Callable[[WeightsFile], Content]
+Weights = str | os.PathLike[str] | Reader  # a folder of files, or what gives their content
+
+
+def reader(weights: Weights) -> Reader:
+    """What gives the content of a file of weights, from such a function or from a folder (see `load`)."""
+    if callable(weights):
+        return weights
+    if not isinstance(weights, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(
+            "{weights} is {given!r}; it must be a folder, or a function that gives the content of a WeightsFile",
+            "weights",
+            given=weights,
+        )
+    return partial(load, folder=Path(weights))
+
+
+def load(file: WeightsFile, folder: Path) -> Content:
+    """Content of a file of weights in a folder: named tensors, or that of a JSON file.
+
+    The first of the accepted names that lies in the folder is read; if none does, the file's address is fetched and kept
+    under the first name (or, from a .zip, all its members under theirs). Raises InputError for a missing, damaged or
+    unreadable file.
+    """
+    path = _find(file.names, folder) or _fetch(file.names, file.url, file.sha256, folder)
+    if file.sha256 and path.name == Path(file.names[0]).name:
         digest = sha256_file(path)
-        if not digest.startswith(sha256):
-            raise InputError(f"{path} has sha256 {digest}, it should begin with {sha256}; remove it and run again")
+        if not digest.startswith(file.sha256):
+            raise InputError(f"{path} has sha256 {digest}, it should begin with {file.sha256}; remove it and run again")
     return json.loads(path.read_text()) if path.suffix == ".json" else load_state(path)
 
 
-def _find(names: Sequence[str]) -> Path | None:
-    places = (cache_folder() / name for name in names)
-    return next((path for path in places if path.is_file()), None)
+def _find(names: Sequence[str], folder: Path) -> Path | None:
+    return next((path for name in names if (path := folder / name).is_file()), None)
 
 
-def _fetch(names: Sequence[str], url: str, sha256: str) -> Path:
+def _fetch(names: Sequence[str], url: str, sha256: str, folder: Path) -> Path:
     """Download under a lock, so that several processes fetch a file once; it appears whole or not at all."""
-    folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        found = _find(names)
+        found = _find(names, folder)
         if found is not None:
             return found
         archive = url.endswith(".zip")
@@ -88,28 +115,35 @@ def _fetch(names: Sequence[str], url: str, sha256: str) -> Path:
                 _download(url, target, "" if archive else sha256)
             except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
                 reason = getattr(error, "reason", error)
-                raise InputError(_missing(names, url, f"cannot be reached ({reason})")) from None
+                raise _missing(names, url, folder, f"cannot be reached ({reason})") from None
         if archive:
             _unpack(target, folder)
-        found = _find(names)
+        found = _find(names, folder)
     if found is None:
-        raise InputError(_missing(names, url, f"does not hold {names[0]}"))
+        raise _missing(names, url, folder, f"does not hold {names[0]}")
     return found
 
 
-def _missing(names: Sequence[str], url: str, reason: str) -> str:
+def _missing(names: Sequence[str], url: str, folder: Path, reason: str) -> InputError:
     others = f" (also accepted: {', '.join(names[1:])})" if len(names) > 1 else ""
     unpack = " and unpack it there" if url.endswith(".zip") else ""
-    return (
-        f"the weights file {names[0]} is not in {cache_folder()}, and {url}, where it would come from, {reason}. Connect "
-        f"once, or download that address on another machine{unpack}, so that {cache_folder() / names[0]} exists{others}. "
-        "The variable MIS_WEIGHTS names another folder"
+    return InputError(
+        "the weights file {name} is not in {folder}, and {url}, where it would come from, {reason}. Connect once, or download "
+        "that address on another machine{unpack}, so that {path} exists{others}. {weights} names another folder",
+        "weights",
+        name=names[0],
+        folder=folder,
+        url=url,
+        reason=reason,
+        unpack=unpack,
+        path=folder / names[0],
+        others=others,
     )
 
 
 def _download(url: str, target: Path, sha256: str) -> None:
     if not url.startswith("https://"):
-        raise ValueError(f"{url} is no https address")
+        raise InputError(f"{url} is no https address")
     with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer, atomic_path(target) as part:
         with open(part, "wb") as file:
             shutil.copyfileobj(answer, file, 2**20)

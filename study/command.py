@@ -13,6 +13,7 @@ from typing import Any
 import interpretability
 from interpretability.errors import InputError
 from study import timing
+from study.errors import told
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -71,7 +72,7 @@ def run(main: Callable[[], None]) -> None:
         with timing.timed():
             main()
     except InputError as error:
-        sys.exit(f"\nError: {error}")
+        sys.exit(f"\nError: {told(error)}")
     except OSError as error:
         where = os.path.dirname(os.path.abspath(error.filename)) if error.filename else "the disk"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -1,17 +1,15 @@
 """Random weights in the form of the files that similarity packages fetch, and pictures to compare with them."""
 
 import functools
-import hashlib
 
 import numpy as np
-import pandas as pd
 import torch
 import torchvision
 
 from interpretability.networks.network import Network
 from interpretability.networks.preprocessing import Preprocessing
 from interpretability.randomness import generator, key64
-from interpretability.similarity.base import Context
+from interpretability.similarity import registry
 from interpretability.synthetic.draws import draw_factors
 
 RANK, WIDTH = 4, 48  # of the adapter, and of the small transformers that stand for ViT-B
@@ -79,7 +77,7 @@ def transformer_width():
 
 
 def weights(file):
-    """What `Context.weights` gives, drawn from the file's name."""
+    """The content of a WeightsFile, drawn from the file's name."""
     name = file.names[0]
     for start, network in (("alexnet", "alexnet"), ("vgg16", "vgg16"), ("squeezenet", "squeezenet1_1")):
         if name.startswith(start):
@@ -112,7 +110,7 @@ def small_transformers(monkeypatch):
     monkeypatch.setattr(timm, "create_model", lambda name, **kwargs: create(name, **kwargs, **changes.get(name, {})))
 
 
-def encoder_network(_):
+def encoder_network():
     import timm
 
     model = timm.create_model("test_resnet", num_classes=0)
@@ -122,14 +120,30 @@ def encoder_network(_):
     return Network("encoder", model.eval(), Preprocessing(64, 64, (0.5,) * 3, (0.5,) * 3), "0")
 
 
-def context(**changes):
-    """Random weights, pictures of 64 pixels seen whole, and the factors of as many scenes."""
-    made = pictures()
-    digests = [hashlib.sha256(picture.tobytes()).hexdigest() for picture in made]
-    factors: pd.DataFrame = draw_factors(N, seed=0, stream="study", n_categories=6)
+class Shown:
+    """Images by row, from a sequence of pixels."""
+
+    def __init__(self, shown):
+        self._shown = shown
+
+    def __len__(self):
+        return len(self._shown)
+
+    def pixels(self, row):
+        return self._shown[row]
+
+
+def options(**changes):
+    """Options of every family: random weights, pictures of 64 pixels seen whole, and the factors of as many scenes."""
     defaults = {
-        "seed": 0, "pixels": lambda row: made[row], "digests": lambda: digests,
-        "factors": lambda: factors, "network": encoder_network, "device": "cpu", "encoder_model": "encoder",
-        "encoder_layer": "", "weights": weights, "feature_size": 64,
+        "seed": 0, "factors": draw_factors(N, seed=0, stream="study", n_categories=6), "network": encoder_network,
+        "device": "cpu", "weights": weights, "size": 64, "whole": True,
     }  # fmt: skip
-    return Context(**(defaults | changes))
+    return defaults | changes
+
+
+def opened(name, shown=None, check=True, **changes):
+    """A similarity of pictures (by default `pictures()`) with those of `options(**changes)` that its family has."""
+    kept = registry.options_of(registry.family_of(name))
+    found = {key: value for key, value in options(**changes).items() if key in kept}
+    return registry.create(name, Shown(pictures() if shown is None else shown), check=check, **found)

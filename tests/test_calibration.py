@@ -159,7 +159,7 @@ def test_a_unit_is_drawn_with_all_its_conditions():
 
 
 def test_split_of_too_few_units_names_the_parameters():
-    with pytest.raises(InputError, match=r"(?s)calibration.fraction 0.05.*min_units 20.*0.2.*allow_few"):
+    with pytest.raises(InputError, match=r"^fraction 0.05.*min_units 20.*0.2.*allow_few"):
         calibration.draw_split(annotated(100), 0.05, 0, 20, False)
     assert calibration.draw_split(annotated(100), 0.05, 0, 20, True).sum() == 5
     with pytest.raises(InputError, match="annotate more units"):

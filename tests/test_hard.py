@@ -30,7 +30,7 @@ def drawn(units, n, levels, seed):
 def test_queries_are_the_window_and_explanations_stay(n_tasks, k, seed, levels, beyond):
     n, start = 8 * n_tasks * (k + 1), n_tasks * k + beyond
     values, keys = drawn(3, n, levels, seed)
-    built, *ties = hard.hard_tasks(values, keys, start, n_tasks, k)
+    built, *ties = hard.tasks_from_rank(values, keys, start, n_tasks, k)
     extremes = selection.Extremes(keys, n_tasks * (k + 1))
     extremes.update(values.T, np.arange(n))
     ranked = extremes.ranked()
@@ -53,7 +53,7 @@ def test_a_window_right_after_the_explanations_gives_the_natural_tasks():
     extremes = selection.Extremes(keys, 40)
     extremes.update(values.T, np.arange(400))
     ranked = extremes.ranked()
-    built, *ties = hard.hard_tasks(values, keys, 30, 10, 3)
+    built, *ties = hard.tasks_from_rank(values, keys, 30, 10, 3)
     np.testing.assert_array_equal(built, build(ranked.top_images, ranked.bottom_images, keys, 10, 3))
     shares = ties.tie_share(ranked.top_values, ranked.tied_beyond_top, 40)
     np.testing.assert_array_equal(ties[0], shares)
@@ -64,7 +64,7 @@ def test_values_of_queries_come_closer_as_the_window_moves_in():
     values, keys = rng.normal(size=(5, 4000)).astype(np.float32), randomness.unit_keys(0, "m", "l", np.arange(5))
     gaps = []
     for name in ("hard95", "hard85"):
-        built, *_ = hard.hard_tasks(values, keys, rules.window_start(4000, name, 20, 9), 20, 9)
+        built, *_ = hard.tasks_from_rank(values, keys, rules.window_start(4000, name, 20, 9), 20, 9)
         queries = np.take_along_axis(values[:, None], built[..., -2:].reshape(5, 1, -1), 2).reshape(5, 20, 2)
         gaps.append((queries[..., 0] - queries[..., 1]).mean())
     # 5 % and 15 % from either end of a normal distribution: 2 * 1.645 and 2 * 1.036, a little less at the inner edge

@@ -202,7 +202,7 @@ def test_a_file_that_may_not_be_read_says_why(tmp_path, monkeypatch):
 
 
 def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    monkeypatch.setattr("interpretability.images._MOST_PIXELS", 100)
     told = reason(tmp_path, "a.png", encoded(Image.new("RGB", (20, 20))))
     assert "DecompressionBombError" in told
 

@@ -18,7 +18,6 @@ from interpretability.networks import preprocessing
 from interpretability.networks.capture import Capture
 from interpretability.networks.layers import find_layers
 from interpretability.networks.preprocessing import Preprocessing
-from interpretability.similarity import registry
 from tests import random_weights as given
 
 TYPES = ("Conv", "Linear", "BatchNorm", "LayerNorm", "GroupNorm")
@@ -100,7 +99,7 @@ def test_pictures_are_normalised_where_they_are(mode):
 
 @pytest.mark.parametrize("name", ["lpips-alex", "lpips-vgg", "lpips-squeeze", "dists"])
 def test_features_are_compared_where_they_are(mode, name):
-    backend = registry.create(name, given.context(), check=False)
+    backend = given.opened(name, check=False)
     # what depends on the values of weights is found before they are fake
     heads, _ = getattr(backend, "_heads", []), getattr(backend, "_weights", None)
     moved(mode, backend.model)

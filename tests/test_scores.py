@@ -108,16 +108,8 @@ def whole(study):
 
 
 def test_margins_are_those_of_the_similarity(study, whole):
-    from interpretability.similarity import registry
-
     pixels = np.load(study / "images/pixels.npy")
-    changes = {
-        "pixels": lambda row: pixels[row],
-        "digests": lambda: [""] * BLOCKS,
-        "feature_size": 32,
-        "factors": lambda: None,
-    }
-    backend = registry.create("lpips-squeeze", given.context(**changes))
+    backend = given.opened("lpips-squeeze", pixels[:BLOCKS], size=32, whole=False)
     expected = backend.margins(np.load(study / "tasks/net.npy"), K)
     table = read_parquet(study / "whole.parquet")
     assert table["unit"].tolist() == list(range(UNITS))
@@ -151,7 +143,7 @@ def test_killed_and_resumed_with_other_memory_and_workers_gives_the_same_bytes(s
 
 
 def test_pairs_killed_and_resumed_with_other_memory_and_workers_give_the_same_bytes(study, small_study):
-    from interpretability.similarity import features, registry
+    from interpretability.similarity import features
 
     assert features.pairs_pay(PAIRS, UNITS * N_TASKS)
     assert not features.pairs_pay(BLOCKS, UNITS * N_TASKS)
@@ -170,8 +162,7 @@ def test_pairs_killed_and_resumed_with_other_memory_and_workers_give_the_same_by
     finish(start(small_study, "killed", MIS_FEATURE_CACHE_GB="0", MIS_WORKERS="2"))
     assert written(small_study, "killed") == written(small_study, "whole")
     pixels = np.load(small_study / "images/pixels.npy")
-    changes = {"pixels": lambda row: pixels[row], "digests": lambda: [""] * PAIRS, "feature_size": 32}
-    backend = registry.create("lpips-squeeze", given.context(**changes, factors=lambda: None))
+    backend = given.opened("lpips-squeeze", pixels[:PAIRS], size=32, whole=False)
     expected = backend.margins(np.load(small_study / "tasks/net.npy"), K)
     found = np.stack(read_parquet(small_study / "whole.parquet")["margins"])
     np.testing.assert_allclose(found, expected, atol=1e-6)

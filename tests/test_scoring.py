@@ -18,6 +18,7 @@ from interpretability.margins import (
     unit_rows,
     widened,
 )
+from interpretability.similarity.arrays import length_one
 from interpretability.tasks import natural
 
 
@@ -165,3 +166,26 @@ def test_distances_of_long_rows():
     np.testing.assert_allclose(distance_values(rows, built, 9), values, atol=1e-6)
     expected = aggregated_margins(values, "mean")
     np.testing.assert_allclose(distance_margins(rows, built, 9), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "n", [1, 2, 7, 8, 9, 16, 17, 127, 128, 129, 136, 137, 255, 256, 257, 512, 640, 1000, 1792, 4097]
+)
+def test_rows_are_scaled_to_the_bits_of_numpy(n):
+    draw = np.random.default_rng(n)
+    rows = draw.normal(size=(40, n)) * draw.lognormal(size=(40, 1))
+    rows[3] = 0
+    for kind in (np.float32, np.float64, np.float16):
+        exact = rows.astype(kind).astype(np.float64)
+        lengths = np.linalg.norm(exact, axis=1, keepdims=True)
+        expected = np.divide(exact, lengths, out=np.zeros_like(exact), where=lengths > 0).astype(np.float32)
+        np.testing.assert_array_equal(unit_rows(rows.astype(kind)), expected)
+        np.testing.assert_array_equal(unit_rows(rows.astype(kind)[::3]), expected[::3])
+
+
+def test_rows_of_length_one_stay_as_they_are():
+    rows = unit_rows(np.random.default_rng(0).normal(size=(1000, 33)))
+    for kept in (rows, rows.astype(np.float16)):
+        assert length_one(kept, 2) is kept
+    assert length_one(rows * np.float32(1.000001), 2) is not rows
+    np.testing.assert_array_equal(length_one(3 * rows.astype(np.float64), 2), unit_rows(3 * rows.astype(np.float64)))

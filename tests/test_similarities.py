@@ -63,7 +63,7 @@ def task(*images):
 def backend(request):
     with pytest.MonkeyPatch.context() as patch:
         given.small_transformers(patch)
-        made = registry.create(request.param, given.context())
+        made = given.opened(request.param)
         if request.param.startswith("dreamsim"):
             made.model  # noqa: B018 (built while the small networks are in place)
     return made
@@ -119,10 +119,10 @@ def test_ingredients_can_be_stored(backend):
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_rows_and_pairs_at_hand_are_compared_without_a_network(name):
-    def none(_):
+    def none(*_):
         pytest.fail("weights were asked for")
 
-    judge = registry.create(name, given.context(weights=none, network=none), check=False)
+    judge = given.opened(name, check=False, weights=none, network=none)
     tasks, rng = some_tasks(), np.random.default_rng(0)
     if judge.embeds:
         rows = unit_rows(rng.normal(size=(given.N, 5)).astype(np.float32))
@@ -137,7 +137,7 @@ def test_rows_and_pairs_at_hand_are_compared_without_a_network(name):
 
 def test_unknown_variants_are_refused():
     with pytest.raises(InputError, match="lpips-squeeze"):
-        registry.create("lpips-resnet", given.context())
+        given.opened("lpips-resnet")
 
 
 # ---- agreement with the packages
@@ -170,7 +170,7 @@ def doubled(backend):
 
 @pytest.mark.parametrize("name", FEATURES)
 def test_margins_are_those_of_pairwise_calls(name):
-    backend = registry.create(name, given.context())
+    backend = given.opened(name)
     tasks = some_tasks(units=1)
     margins = backend.margins(tasks, 3)
     seen = backend.pictures(np.arange(given.N))
@@ -185,7 +185,7 @@ def test_margins_are_those_of_pairwise_calls(name):
 
 @pytest.mark.parametrize("name", DREAMSIM)
 def test_dreamsim_is_the_packages_own(name):
-    backend = registry.create(name, given.context())
+    backend = given.opened(name)
     tasks = some_tasks(units=1)
     rows = unit_rows(backend.embed(np.arange(given.N)))
     seen = backend.pictures(np.arange(given.N))
@@ -218,8 +218,8 @@ def test_dreamsim_sees_the_crop_or_the_whole_picture():
         [transforms.Resize(256, interpolation=bicubic), transforms.CenterCrop(224), transforms.ToTensor()]
     )
     for view, expected in (("squash", squash), ("crop", crop)):
-        changes = {"dreamsim_view": view, "factors": lambda: None, "pixels": lambda _: wide}
-        made = dreamsim.DreamSim("dreamsim-clip_vitb32", given.context(**changes)).pictures(np.array([0]))
+        seen = given.opened("dreamsim-clip_vitb32", [wide], check=False, view=view, whole=False)
+        made = seen.pictures(np.array([0]))
         np.testing.assert_allclose(made[0].numpy(), expected(Image.fromarray(wide)).numpy(), atol=1e-7)
 
 
@@ -235,11 +235,11 @@ def test_another_upstream_version_is_noticed(name, monkeypatch):
             "dreamsim.PerceptualModel.forward", lambda self, x, y: (self.embed(x) - self.embed(y)).norm(dim=1)
         )
     with pytest.raises(InputError, match=r"requirements\.lock"):
-        registry.create(name, given.context())
+        given.opened(name)
 
 
 def test_heads_with_negative_weights_are_refused():
-    backend = registry.create("lpips-alex", given.context())
+    backend = given.opened("lpips-alex")
     backend.model.lins[0].model[-1].weight.data[0, 0] = -1
     del backend._heads
     with pytest.raises(InputError, match="negative"):
@@ -248,7 +248,7 @@ def test_heads_with_negative_weights_are_refused():
 
 def test_a_file_of_another_network_is_refused():
     with pytest.raises(InputError, match="alexnet-owt"):
-        registry.create("lpips-alex", given.context(weights=lambda file: given.trunk("squeezenet1_1")))
+        given.opened("lpips-alex", weights=lambda file: given.trunk("squeezenet1_1"))
 
 
 def test_package_loaders_read_tensors_only_and_are_put_back(tmp_path):
@@ -300,10 +300,10 @@ def test_softmax_lies_between_mean_and_maximum():
 @pytest.mark.parametrize("name", ["lpips-squeeze", "dists", "pixel"])
 @pytest.mark.parametrize("aggregation", ["mean", "max", "median", "softmax"])
 def test_every_backend_aggregates_and_runs_each_picture_once(name, aggregation):
-    backend = registry.create(name, given.context(aggregation=aggregation, softmax_temperature=0.1))
+    backend = given.opened(name, aggregation=aggregation, softmax_temperature=0.1)
     tasks = some_tasks(units=2)
     found = solve(backend, tasks, 3)
-    plain = registry.create(name, given.context())
+    plain = given.opened(name)
     if plain.embeds:
         rows = unit_rows(plain.embed(np.arange(given.N)))
         values = np.einsum("utqd,uted->utqe", rows[tasks[..., 6:]], rows[tasks[..., :6]])
@@ -320,12 +320,12 @@ def test_every_backend_aggregates_and_runs_each_picture_once(name, aggregation):
 @pytest.mark.parametrize("name", FEATURES)
 def test_memory_and_order_change_no_bit(name):
     tasks = some_tasks(units=4)
-    roomy = registry.create(name, given.context())
+    roomy = given.opened(name)
     expected = roomy.margins(tasks, 3)
     assert roomy.forwards == len(np.unique(tasks))
-    tight = registry.create(name, given.context(cache_bytes=0))
+    tight = given.opened(name, cache_bytes=0)
     np.testing.assert_array_equal(tight.margins(tasks[::-1], 3)[::-1], expected)
-    some = registry.create(name, given.context(cache_bytes=4 * 13 * roomy._width))
+    some = given.opened(name, cache_bytes=4 * 13 * roomy._width)
     np.testing.assert_array_equal(np.concatenate([some.margins(tasks[:1], 3), some.margins(tasks[1:], 3)]), expected)
     assert len(np.unique(tasks)) <= some.forwards <= tight.forwards
 
@@ -346,7 +346,7 @@ def paired(backend, images, step):
 def test_all_pairs_compared_once_solve_tasks_like_the_tasks_pictures(name, monkeypatch):
     monkeypatch.setattr(features, "PAIR_BLOCK", 8)
     size = 32
-    backend = registry.create(name, given.context(feature_size=size))
+    backend = given.opened(name, size=size)
     images = np.arange(given.N, dtype=np.int32)
     table = paired(backend, images, 16)
     assert backend.forwards == sum(given.N - first for first in range(0, given.N, 16))
@@ -357,14 +357,14 @@ def test_all_pairs_compared_once_solve_tasks_like_the_tasks_pictures(name, monke
     np.testing.assert_allclose(table[np.arange(5), np.arange(7, 12)], -original.reshape(-1), atol=1e-6)
     tasks = some_tasks(units=3)
     np.testing.assert_allclose(backend.margins(tasks, 3, table), backend.margins(tasks, 3), atol=1e-6)
-    tight = registry.create(name, given.context(feature_size=size, cache_bytes=0))
+    tight = given.opened(name, size=size, cache_bytes=0)
     assert tight.stripe == 8
     np.testing.assert_array_equal(paired(tight, images, 8), table)
 
 
 @pytest.mark.parametrize("aggregation", ["max", "median", "softmax"])
 def test_a_table_of_pairs_serves_every_aggregation(aggregation):
-    backend = registry.create("lpips-squeeze", given.context(aggregation=aggregation, feature_size=32))
+    backend = given.opened("lpips-squeeze", aggregation=aggregation, size=32)
     table, tasks = paired(backend, np.arange(given.N, dtype=np.int32), 64), some_tasks()
     np.testing.assert_allclose(backend.margins(tasks, 3, table), backend.margins(tasks, 3), atol=1e-6)
 
@@ -376,7 +376,7 @@ def test_pairs_pay_for_many_tasks_of_few_pictures():
 
 
 def test_kept_features_are_used_again():
-    backend = registry.create("lpips-squeeze", given.context())
+    backend = given.opened("lpips-squeeze")
     tasks = some_tasks()
     first = backend.margins(tasks, 3)
     count = backend.forwards
@@ -403,8 +403,7 @@ def test_real_lpips_on_real_photographs():
     photographs = [Image.open(file).convert("RGB").resize((224, 224)) for file in files]
     shown = [np.asarray(picture) for picture in photographs]
     shown += [np.asarray(picture.filter(ImageFilter.GaussianBlur(1))) for picture in photographs]
-    changes = {"pixels": lambda row: shown[row], "digests": lambda: [str(row) for row in range(48)]}
-    backend = registry.create("lpips-squeeze", given.context(**changes, weights=lambda file: state))
+    backend = given.opened("lpips-squeeze", shown, weights=lambda file: state)
     pairs = np.stack([task(a, (a + 5) % 24, a + 24, (a + 5) % 24 + 24)[0] for a in range(24)])
     assert (backend.margins(pairs, 1) > 0).all()  # a picture is closest to its own blurred copy
     tasks = some_tasks(units=1, n=24, n_tasks=2, k=2)

@@ -69,9 +69,7 @@ def test_swapping_sides_swaps_roles():
 
 
 def test_too_few_images_are_refused_and_few_are_warned_about():
-    with pytest.raises(
-        InputError, match=r"399 images are too few: tasks.n_tasks = 20 and tasks.n_explanations = 9.*400"
-    ):
+    with pytest.raises(InputError, match=r"399 images are too few: n_tasks = 20 and n_explanations = 9.*400"):
         rules.check_images(399, 20, 9)
     assert "50.0%" in rules.check_images(400, 20, 9)
     assert rules.check_images(4000, 20, 9) == ""

@@ -150,7 +150,7 @@ def test_hooks_are_gone_afterwards():
 
 
 def test_nothing_left_is_an_error_that_says_why():
-    with pytest.raises(InputError, match=r"units.layer_types = GroupNorm"):
+    with pytest.raises(InputError, match=r"with layer_types = GroupNorm"):
         find_layers(Small().eval(), torch.randn(3, 3, 16, 16), layer_types=("GroupNorm",))
 
 

@@ -12,6 +12,8 @@ from safetensors.torch import save_file
 
 from interpretability import weights
 from interpretability.errors import InputError
+from interpretability.weights import WeightsFile
+from study.errors import told
 
 URL = "https://example.org/models/net-12345678.pth"
 
@@ -26,7 +28,6 @@ class Answer(io.BytesIO):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("MIS_WEIGHTS", str(tmp_path))
     monkeypatch.setattr("urllib.request.urlopen", unreachable)
     return tmp_path
 
@@ -43,40 +44,44 @@ def checkpoint():
 
 def test_a_given_file_is_found_under_any_accepted_name(folder):
     save_file({"x": torch.ones(2)}, folder / "mine.safetensors")
-    assert weights.load(("net-12345678.pth", "mine.safetensors"), URL, "12345678")["x"].tolist() == [1, 1]
+    assert weights.load(WeightsFile(("net-12345678.pth", "mine.safetensors"), URL, "12345678"), folder)[
+        "x"
+    ].tolist() == [1, 1]
 
 
 def test_offline_and_missing_is_one_error_that_says_what_to_do(folder):
     with pytest.raises(InputError) as error:
-        weights.load(("net-12345678.pth", "mine.safetensors"), URL)
-    for part in ("net-12345678.pth", URL, str(folder), "mine.safetensors", "MIS_WEIGHTS", "no route"):
+        weights.load(WeightsFile(("net-12345678.pth", "mine.safetensors"), URL), folder)
+    for part in ("net-12345678.pth", URL, str(folder), "mine.safetensors", "no route"):
         assert part in str(error.value)
+    assert str(error.value).endswith(". weights names another folder")
+    assert told(error.value).endswith(". The variable MIS_WEIGHTS names another folder")
 
 
 def test_a_file_is_fetched_once_and_kept(folder, monkeypatch):
     content = checkpoint()
     digest = hashlib.sha256(content).hexdigest()
     monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: Answer(content))
-    assert weights.load(("net.pth",), URL, digest[:8])["x"].tolist() == [0, 1, 2]
+    assert weights.load(WeightsFile(("net.pth",), URL, digest[:8]), folder)["x"].tolist() == [0, 1, 2]
     monkeypatch.setattr("urllib.request.urlopen", unreachable)
-    assert weights.load(("net.pth",), URL, digest[:8])["x"].tolist() == [0, 1, 2]
+    assert weights.load(WeightsFile(("net.pth",), URL, digest[:8]), folder)["x"].tolist() == [0, 1, 2]
 
 
 def test_short_or_other_files_are_not_kept(folder, monkeypatch):
     content = checkpoint()
     monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: Answer(content, len(content) + 1))
     with pytest.raises(InputError, match="bytes arrived"):
-        weights.load(("net.pth",), URL)
+        weights.load(WeightsFile(("net.pth",), URL), folder)
     monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: Answer(content))
     with pytest.raises(InputError, match="sha256"):
-        weights.load(("net.pth",), URL, "00000000")
+        weights.load(WeightsFile(("net.pth",), URL, "00000000"), folder)
     assert not (folder / "net.pth").exists()
 
 
 def test_a_damaged_file_in_the_folder_is_noticed(folder):
     (folder / "net.pth").write_bytes(checkpoint())
     with pytest.raises(InputError, match="remove it"):
-        weights.load(("net.pth",), URL, "00000000")
+        weights.load(WeightsFile(("net.pth",), URL, "00000000"), folder)
 
 
 def test_code_in_a_file_is_not_run(folder):
@@ -86,7 +91,7 @@ def test_code_in_a_file_is_not_run(folder):
 
     torch.save({"x": Trap()}, folder / "net.pth")
     with pytest.raises(InputError, match="refused"):
-        weights.load(("net.pth",), URL)
+        weights.load(WeightsFile(("net.pth",), URL), folder)
     assert not (folder / "ran").exists()
 
 
@@ -102,9 +107,9 @@ def test_members_of_an_archive_are_kept_under_their_names(folder, monkeypatch):
     content = archive(lora__config=json.dumps({"r": 4}), **{"lora__config.json": '{"r": 4}', "net.pth": checkpoint()})
     monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: Answer(content))
     url = "https://example.org/all.zip"
-    assert weights.load(("lora/config.json",), url) == {"r": 4}
+    assert weights.load(WeightsFile(("lora/config.json",), url), folder) == {"r": 4}
     monkeypatch.setattr("urllib.request.urlopen", unreachable)
-    assert weights.load(("net.pth",), url)["x"].tolist() == [0, 1, 2]
+    assert weights.load(WeightsFile(("net.pth",), url), folder)["x"].tolist() == [0, 1, 2]
     assert not (folder / "all.zip").exists()
 
 
@@ -112,8 +117,8 @@ def test_archives_that_point_elsewhere_or_lack_the_file_are_refused(folder, monk
     url = "https://example.org/all.zip"
     monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: Answer(archive(UP__net="x")))
     with pytest.raises(InputError, match="points out"):
-        weights.load(("net.pth",), url)
+        weights.load(WeightsFile(("net.pth",), url), folder)
     (folder / "all.zip").unlink()
     monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: Answer(archive(other="x")))
     with pytest.raises(InputError, match=r"does not hold net\.pth"):
-        weights.load(("net.pth",), url)
+        weights.load(WeightsFile(("net.pth",), url), folder)

@@ -20,7 +20,7 @@ from interpretability.synthetic import planted_units
 from interpretability.synthetic.draws import draw_factors
 from interpretability.synthetic.factors import factor_vectors
 from interpretability.tasks import natural, rules
-from interpretability.tasks.hard import hard_tasks
+from interpretability.tasks.hard import tasks_from_rank
 from study.files.tables import write_csv, write_json, write_parquet
 from study.networks.roster import RESOLVED
 
@@ -140,7 +140,7 @@ def _tasks(name, layers, hard):
     table = table[live].reset_index(drop=True)
     if hard:
         start = rules.window_start(N_IMAGES, "hard85", N_TASKS, N_EXPLANATIONS)
-        harder, *_ = hard_tasks(values.T[live], keys[live], start, N_TASKS, N_EXPLANATIONS)
+        harder, *_ = tasks_from_rank(values.T[live], keys[live], start, N_TASKS, N_EXPLANATIONS)
         built = np.concatenate([built, harder])
         table = pd.concat([table, table.assign(condition="hard85")], ignore_index=True)
     return table, built, constant.to_dict("records")

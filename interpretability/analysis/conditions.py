@@ -19,7 +19,7 @@ PAIR_COLUMNS = [
     *("pearson", "spearman", "spearman_p"),
 ]  # fmt: skip
 CONFIDENCE_COLUMNS = ["model", "condition", "confidence", "n_responses", "share", "n_units", "correct", "low", "high"]
-LEVELS = (1, 2, 3)  # of confidence, 3 is the highest
+CONFIDENCES = (1, 2, 3)  # of confidence, 3 is the highest
 
 
 def base_of(condition: str) -> str:
@@ -76,7 +76,7 @@ def confidence_table(responses: pd.DataFrame, seed: int, n_bootstrap: int, confi
     asked = responses[responses["confidence"].notna()]
     rows = []
     for (model, condition), answers in asked.groupby(["model", "condition"], sort=True, observed=True):
-        for level in LEVELS:
+        for level in CONFIDENCES:
             found = answers[answers["confidence"] == level]
             units = np.sort(found.groupby(["layer", "unit"], observed=True)["correct"].mean().to_numpy(np.float64))
             low = high = float("nan")
@@ -106,7 +106,7 @@ def by_condition(units: pd.DataFrame, people: pd.DataFrame, confidence: float) -
     correlation of the two outside the calibration split. Missing for natural: the drops.
     """
     text = dict.fromkeys(["model", "layer", "condition", "backend"], object)
-    hard = units.loc[units["condition"] != "natural", "model"].unique()
+    hard = units.loc[units["condition"] != NATURAL, "model"].unique()
     units = units[units["model"].isin(hard)].astype(text).dropna(subset="mis")
     joined = units.merge(
         people[[*UNIT, "condition", "his"]].astype({"model": object}), on=[*UNIT, "condition"], how="left"
@@ -115,14 +115,14 @@ def by_condition(units: pd.DataFrame, people: pd.DataFrame, confidence: float) -
     for (backend, model, condition), own in joined.groupby(["backend", "model", "condition"], sort=False):
         rated = own[own["his"].notna()]
         fitted = ~rated["in_split"].astype(bool)
-        natural = joined[(joined["model"] == model) & (joined["condition"] == "natural")]
+        natural = joined[(joined["model"] == model) & (joined["condition"] == NATURAL)]
         pairs = natural.merge(own, on=UNIT, suffixes=("", "_hard"))
         row = {
             "backend": backend, "model": model, "condition": condition, "n_units": len(own), "mis_mean": own["mis"].mean(),
             "n_annotated": len(rated), "mis_annotated": rated["mis"].mean(), "his_mean": rated["his"].mean(),
             "pearson": float(pearson(rated.loc[fitted, "mis"], rated.loc[fitted, "his"])),
         }  # fmt: skip
-        if condition != "natural":
+        if condition != NATURAL:
             for name in ("mis", "his"):
                 drop = (pairs[name] - pairs[f"{name}_hard"]).dropna().to_numpy(np.float64)
                 row |= _mean(f"{name}_drop", drop, confidence)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from interpretability.analysis.networks import mis_means
+from interpretability.schema import UNIT
 from interpretability.synthetic.factors import label_factors
 
 CONTROL_COLUMNS = [
@@ -50,12 +51,12 @@ def label_controls(
     model = units["model"].astype(object)
     kept = units[model.isin(planted) | model.isin(permuted) | model.isin(untrained)]
     kept = kept.astype({"model": object, "layer": object})
-    kept = kept.merge(labels[["model", "layer", "unit", "label"]], on=["model", "layer", "unit"], how="left")
+    kept = kept.merge(labels[[*UNIT, "label"]], on=UNIT, how="left")
     named = {name: f"permuted:{of}" for name, of in permuted.items()}
     named |= {name: f"untrained:{of}" for name, of in untrained.items()}
     kept["label"] = kept["label"].fillna("").astype(object)
     kept["control"] = kept["layer"].where(kept["model"].isin(planted), kept["model"].map(named))
-    kept["factor"] = kept["label"].map(lambda label: "|".join(label_factors(label)))
+    kept["factor"] = kept["label"].map(lambda label: "|".join(label_factors(label)))  # pyright: ignore[reportArgumentType]
     kept["rho"] = pd.to_numeric(kept["control"].str.extract(_MIXTURE)[1])
     return kept
 
@@ -157,7 +158,7 @@ def _judge_mixtures(table: pd.DataFrame) -> pd.DataFrame:
                 text = "none: the backend does not see it" if factor else f"none: the backend sees {count}"
                 table.loc[rows.index, "expectation"] = text
                 continue
-            slack = TOLERANCE * np.hypot(rows["task_se"], rows["task_se"].shift()).iloc[1:]
+            slack = TOLERANCE * np.hypot(rows["task_se"], rows["task_se"].shift()).iloc[1:]  # pyright: ignore[reportAttributeAccessIssue]
             clear = rows["mis_mean"].diff().iloc[1:] >= -slack
             later = rows.index[1:]
             table.loc[later, "passed"] = (clear if factor else pooled).astype("Int64").to_numpy()

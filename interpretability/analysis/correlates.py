@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -98,7 +100,7 @@ def correlation_table(rows: list[dict[str, object]], backend: str) -> pd.DataFra
     return table.astype(dict.fromkeys(("pearson", "low", "high", "p", "p_holm", "spearman"), np.float64))
 
 
-def _row(level: str, layer_type: str, x: str, n: int, n_networks: int, a: np.ndarray, b: np.ndarray) -> dict:
-    row: dict[str, object] = dict.fromkeys(COLUMNS, float("nan"))
+def _row(level: str, layer_type: str, x: str, n: int, n_networks: int, a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(COLUMNS, float("nan"))
     row |= {"level": level, "layer_type": layer_type, "x": x, "n": n, "n_networks": n_networks}
     return row | {"pearson": float(statistics.pearson(a, b)), "spearman": float(statistics.spearman(a, b))}

@@ -20,7 +20,7 @@ COLUMNS = [
     *("backend", "condition", "first", "second", "n_first", "n_second", "n_families", "difference", "low", "high", "p"),
 ]  # fmt: skip
 # Families with a layer type below which its differences get no interval.
-FEWEST = 4
+FEWEST_FAMILIES = 4
 
 
 def draw_weights(family: NDArray[np.integer], n_resamples: int, draw: np.random.Generator) -> NDArray[np.int64]:
@@ -52,7 +52,7 @@ def family_bootstrap(
     network, and one without stands alone. A difference is that of the unweighted means over the networks that have the
     type. Its interval is the t quantile times the standard deviation over resamples of families, then networks, times
     sqrt(F / (F - 1)), for F families that have either type and F - 1 degrees of freedom; p is of the same t. With one
-    network a family and both types in each that is the paired t interval. NaN where either type is in fewer than FEWEST
+    network a family and both types in each that is the paired t interval. NaN where either type is in fewer than FEWEST_FAMILIES
     families. Simulated coverage of 95 % intervals: .95 to .97 with families of one size, .88 where two of 18 families
     hold half of the networks.
     """
@@ -67,7 +67,7 @@ def family_bootstrap(
         has = np.isfinite(values)
         difference = float(np.subtract(*np.nanmean(values, axis=0)))
         low = high = p = float("nan")
-        if min(len(np.unique(codes[has[:, side]])) for side in (0, 1)) >= FEWEST:
+        if min(len(np.unique(codes[has[:, side]])) for side in (0, 1)) >= FEWEST_FAMILIES:
             weights = draw_weights(codes, n_bootstrap, generator(seed, "families", condition, str(first), str(second)))
             with np.errstate(invalid="ignore"):
                 drawn = (weights @ np.where(has, values, 0.0)) / (weights @ has)

@@ -17,9 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import scikit_posthocs
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
+
+from interpretability.schema import NATURAL
 
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 NOT_SIGNIFICANT = "NS"
@@ -128,7 +130,7 @@ def conover_of(ranks: JointRanks, samples: Samples) -> pd.DataFrame:
             "statistic": statistic,
             "p": p,
             "p_holm": adjusted,
-            "stars": [stars(value) for value in adjusted],
+            "stars": [stars(value) for value in adjusted],  # pyright: ignore[reportOptionalIterable]
             "effect": cliffs_delta(ranks.share)[first, second],
         }
     )
@@ -148,7 +150,7 @@ def kruskal(ranks: JointRanks, samples: Samples) -> dict[str, float]:
     return {"n_groups": k, "n": ranks.n, "statistic": statistic, "p": p, "epsilon_squared": effect}
 
 
-def _samples(values: NDArray[np.floating], groups: NDArray[np.object_]) -> dict[str, NDArray[np.float64]]:
+def _samples(values: ArrayLike, groups: ArrayLike) -> dict[str, NDArray[np.float64]]:
     frame = pd.DataFrame({"value": np.asarray(values, np.float64), "group": np.asarray(groups, dtype=object)})
     return {str(name): part.to_numpy() for name, part in frame.groupby("group", sort=True)["value"]}
 
@@ -197,7 +199,7 @@ def compare(samples: Samples, means: pd.DataFrame, value: str, name: str, condit
     return tables
 
 
-def compare_units(units: pd.DataFrame, value: str, name: str, condition: str = "natural") -> dict[str, pd.DataFrame]:
+def compare_units(units: pd.DataFrame, value: str, name: str, condition: str = NATURAL) -> dict[str, pd.DataFrame]:
     """`compare` for a table of units: model, layer_type, condition and `value`."""
     kept = units[units["condition"] == condition]
     return compare(_samples(kept[value], kept["model"]), type_means(kept, value), value, name, condition)

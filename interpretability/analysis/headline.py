@@ -18,7 +18,7 @@ _NAMED_BACKENDS = 4
 def overview(scores: Sequence[NDArray[np.floating]]) -> dict[str, float]:
     """Number of networks and units, mean and outer percentiles of the scores of ranked networks, one array each."""
     values = np.concatenate([*scores, np.empty(0)])
-    found = {"n_models": len(scores), "n_units": len(values)}
+    found: dict[str, float] = {"n_models": len(scores), "n_units": len(values)}
     if not len(values):
         return found
     p5, p95 = np.quantile(values, [0.05, 0.95], overwrite_input=True)

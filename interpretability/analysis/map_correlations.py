@@ -8,14 +8,14 @@ from scipy import stats
 
 from interpretability import statistics
 from interpretability.analysis import group_tests
-from interpretability.schema import MAP_STATISTICS, UNIT
+from interpretability.schema import MAP_STATISTICS, NATURAL, UNIT
 
 CORRELATION_COLUMNS = ["statistic", "model", "backend", "n_units", "spearman", "p", "stars"]
 
 
 def map_units(maps: pd.DataFrame, annotated: pd.DataFrame) -> pd.DataFrame:
     """Annotated natural units of one backend beside the statistics of their maps: UNIT, STATISTICS, mis, his, sorted."""
-    natural = annotated[annotated["condition"] == "natural"]
+    natural = annotated[annotated["condition"] == NATURAL]
     joined = natural[[*UNIT, "mis", "his"]].merge(maps[[*UNIT, *MAP_STATISTICS]], on=UNIT)
     return joined.sort_values(UNIT, ignore_index=True)[[*UNIT, *MAP_STATISTICS, "mis", "his"]]
 

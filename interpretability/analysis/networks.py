@@ -79,7 +79,7 @@ def model_summary(
     by = ["model", "backend"]
     table = mis_means(units, by, confidence)
     groups = units.groupby(by, sort=False, observed=True)
-    levels = groups["mis"].quantile([level / 100 for level in PERCENTILES]).unstack()
+    levels = groups["mis"].quantile(np.array([level / 100 for level in PERCENTILES])).unstack()
     levels.columns = [f"p{level}" for level in PERCENTILES]
     means = groups.agg(accuracy_mean=("accuracy", "mean"), margin_mean=("margin_mean", "mean"))
     table = table.merge(levels.reset_index(), on=by).merge(means.reset_index(), on=by)

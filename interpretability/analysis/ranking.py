@@ -20,7 +20,7 @@ COLUMNS = [
 ]  # fmt: skip
 EXTREME_COLUMNS = ["backend", *KEY, "end", "rank", "mis", "mis_se", "shrunken", "shrunken_sd", "p_among"]
 # Simulated rankings: as many as keep the work of a network near this many values, within these bounds.
-_VALUES, _FEWEST, _MOST = 20_000_000, 200, 1000
+_VALUES, _FEWEST_DRAWS, _MOST_DRAWS = 20_000_000, 200, 1000
 _BLOCK_VALUES = 1 << 21
 
 
@@ -64,7 +64,7 @@ def p_among(mean: Vector, sd: Vector, k: int, draw: np.random.Generator) -> tupl
     were, because easy units have smaller errors than the mean of their network.
     """
     n = len(mean)
-    n_draws = int(np.clip(_VALUES // n, _FEWEST, _MOST))
+    n_draws = int(np.clip(_VALUES // n, _FEWEST_DRAWS, _MOST_DRAWS))
     counts = np.zeros((2, n), dtype=np.int64)
     size = max(1, _BLOCK_VALUES // n)
     for start in range(0, n_draws, size):

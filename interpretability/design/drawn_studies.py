@@ -18,6 +18,7 @@ from scipy.special import expit
 
 from interpretability.errors import InputError
 from interpretability.mis import probabilities
+from interpretability.schema import NATURAL
 from interpretability.synthetic.observers import Population, draw_people, task_probabilities
 
 # Nodes of the sum over people's slopes: its error against 64 nodes is below 1e-6 for spreads up to 0.5.
@@ -202,14 +203,16 @@ def _keys(study: Study) -> pd.DataFrame:
     n_models, n_units = study.design.n_models, study.design.n_units
     digits = len(str(n_models - 1))
     # categories make every grouping of these frames several times as fast as text does
-    names = pd.Categorical.from_codes(
-        np.repeat(np.arange(n_models), n_units), [f"network-{number:0{digits}d}" for number in range(n_models)]
+    names = pd.Categorical.from_codes(  # pyright: ignore[reportCallIssue]
+        np.repeat(np.arange(n_models), n_units),
+        [f"network-{number:0{digits}d}" for number in range(n_models)],  # pyright: ignore[reportArgumentType]
     )
-    alike = {
-        name: pd.Categorical.from_codes(np.zeros(len(names), dtype=np.int8), [name]) for name in ("layer", "natural")
-    }
+    alike = {}
+    for name in ("layer", NATURAL):
+        codes = np.zeros(len(names), dtype=np.int8)
+        alike[name] = pd.Categorical.from_codes(codes, [name])  # pyright: ignore[reportArgumentType, reportCallIssue]
     units = np.tile(np.arange(n_units), n_models)
-    return pd.DataFrame({"model": names, "layer": alike["layer"], "unit": units, "condition": alike["natural"]})
+    return pd.DataFrame({"model": names, "layer": alike["layer"], "unit": units, "condition": alike[NATURAL]})
 
 
 def _pair(correlation: float, shape: tuple[int, ...], draw: np.random.Generator) -> NDArray[np.float64]:

@@ -113,7 +113,7 @@ def present(tasks: NDArray[np.int32], keys: NDArray[np.uint64], numbers: NDArray
     right_on_top = (permutations(turn, n_tasks) + odd[:, None]) % 2 == 0
     right, wrong = tasks[..., -2], tasks[..., -1]
     return Presentation(
-        *sides, np.where(right_on_top, right, wrong), np.where(right_on_top, wrong, right), right_on_top
+        sides[0], sides[1], np.where(right_on_top, right, wrong), np.where(right_on_top, wrong, right), right_on_top
     )
 
 

@@ -51,7 +51,7 @@ def expected(
     table = pd.DataFrame(rows).median()
     n_people = design.n_models * math.ceil(design.n_units * design.n_responses / min(design.n_trials, design.n_units))
     given = {name: getattr(design, name) for name in ("n_models", "n_units", "n_responses")}
-    return {**given, "n_split": split_size(design), "n_people": n_people, **table.to_dict()}
+    return {**given, "n_split": split_size(design), "n_people": n_people, **table.to_dict()}  # pyright: ignore[reportReturnType]
 
 
 def split_size(design: drawn_studies.Design) -> int:
@@ -95,7 +95,7 @@ def units_for_width(
     """The row of `expected` for about the fewest units a network at which this interval is as narrow as `target`.
 
     Widths fall about with the square root of the number of units; the search follows the line through the last two
-    trials in logarithms. `seen` is called with every trial. A StudyError where even the most units do not suffice.
+    trials in logarithms. `seen` is called with every trial. An InputError where even the most units do not suffice.
     """
     if quantity not in QUANTITIES:
         raise InputError(f"there is no plan for {quantity!r}; allowed are {', '.join(QUANTITIES)}")

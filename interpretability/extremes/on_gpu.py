@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from interpretability.errors import InputError
 from interpretability.extremes.moments import BIN_BITS, LOWEST, N_BINS
 from interpretability.extremes.selection import MIX_1, MIX_2, NotFinite, unpack
 
@@ -47,7 +48,7 @@ class DeviceExtremes:
         n_images: int = 0,
     ) -> None:
         if k < 1:
-            raise ValueError(f"k is {k}, it must be at least 1")
+            raise InputError("{k} is {given}, it must be at least 1", "k", given=k)
         self.unit_keys = np.ascontiguousarray(unit_keys, dtype=np.uint64)
         self.k, self.n_images, self._kept = k, n_images, k + 1
         mixed = torch.from_numpy(self.unit_keys.view(np.int64)).to(device)
@@ -66,7 +67,10 @@ class DeviceExtremes:
         wait for the device.
         """
         if values.shape != (len(images), len(self.unit_keys)):
-            raise ValueError(f"values have shape {tuple(values.shape)}, expected {(len(images), len(self.unit_keys))}")
+            raise InputError(
+                "{values} has shape {shape}; it must be (images, units), here {expected}",
+                "values", shape=tuple(values.shape), expected=(len(images), len(self.unit_keys)),
+            )  # fmt: skip
         images = np.ascontiguousarray(images, dtype=np.int32)
         for start in range(0, len(images), self._fresh.shape[1]):
             rows = slice(start, start + self._fresh.shape[1])

@@ -14,14 +14,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from interpretability import arguments
 from interpretability.errors import InputError
 
 VERSION = 1
+_OFFERED = 512  # images of an array offered together
 _RANKED_AT_ONCE = 1024  # units whose lists are sorted and unpacked together
 _BLOCK = 128  # units scanned together: thresholds and buffers of a block stay in the second-level cache
 _ROWS = 1024  # units unpacked together, so that the temporaries stay small beside the result
@@ -230,7 +233,7 @@ class Extremes:
         n_images: int = 0,
     ) -> None:
         if k < 1:
-            raise ValueError(f"k is {k}, it must be at least 1")
+            raise InputError("{k} is {given}, it must be at least 1", "k", given=k)
         self.unit_keys = np.ascontiguousarray(unit_keys, dtype=np.uint64)
         self.k, self._threads = k, threads
         # threads that live as long as the object: starting them for every batch would take as long as scanning it.
@@ -261,15 +264,17 @@ class Extremes:
         values = np.ascontiguousarray(values, dtype=np.float32)
         images = np.ascontiguousarray(images, dtype=np.int32)
         if values.shape != (len(images), len(self.unit_keys)):
-            raise ValueError(f"values have shape {values.shape}, expected {(len(images), len(self.unit_keys))}")
+            raise InputError(
+                "{values} has shape {shape}; it must be (images, units), here {expected}",
+                "values", shape=values.shape, expected=(len(images), len(self.unit_keys)),
+            )  # fmt: skip
         units = len(self.unit_keys)
         step = max(_BLOCK, -(-units // self._threads // _BLOCK) * _BLOCK)
 
         def scan(first: int) -> int:
-            return _scan(
-                values, images, self._low, self._high, self._buffers, self._counts, self._bounds, self._bound_mixes,
-                self._kept, first, min(first + step, units),
-            )  # fmt: skip
+            last = min(first + step, units)
+            state = self._buffers, self._counts, self._bounds, self._bound_mixes
+            return int(_scan(values, images, self._low, self._high, *state, self._kept, first, last))
 
         helped = [self._helpers.submit(scan, first) for first in range(step, units, step)] if self._helpers else []
         places = [scan(0)] + [part.result() for part in helped]
@@ -295,16 +300,52 @@ class Extremes:
 
     def ranked(self) -> Ranked:
         """The selection so far; works on few units at a time, so that it needs little memory beside the result."""
-        units, found = len(self.unit_keys), None
-        for first in range(0, max(units, 1), _RANKED_AT_ONCE):
+        units = len(self.unit_keys)
+        none = ranked(*self.keys(0, 0), self.unit_keys[:0], self.k)
+        empty: list[Any] = [np.empty((units, *column.shape[1:]), column.dtype) for column in vars(none).values()]
+        whole = Ranked(*empty)
+        for first in range(0, units, _RANKED_AT_ONCE):
             rows = slice(first, first + _RANKED_AT_ONCE)
             part = ranked(*self.keys(rows.start, rows.stop), self.unit_keys[rows], self.k)
-            if found is None:
-                found = Ranked(*(np.empty((units, *each.shape[1:]), each.dtype) for each in vars(part).values()))
-            for whole, each in zip(vars(found).values(), vars(part).values(), strict=True):
-                whole[rows] = each
-        assert found is not None
-        return found
+            for column, values in zip(vars(whole).values(), vars(part).values(), strict=True):
+                column[rows] = values
+        return whole
+
+
+def rank_images(
+    activations: NDArray[np.floating], n: int, keys: NDArray[np.uint64], *, threads: int | None = None
+) -> Ranked:
+    """The n most and the n least exciting images of every unit, each side from its extreme inwards.
+
+    activations     (D, U): values of D images and U units, finite; taken as float32
+    keys            (U,) uint64, one a unit: `interpretability.randomness.unit_keys(seed, model, layer, units)`
+    threads         all cores by default; no result depends on it
+
+    Returns `Ranked`: `top_images`, `bottom_images` (U, n) int32, rows of `activations`, and their values, (U, n) float32.
+    Images of equal value have an order that the unit's key decides, never that of their rows (-0 equals 0).
+    Raises InputError for n outside 1 to D and for values that are not finite.
+
+    >>> import numpy as np
+    >>> from interpretability import rank_images
+    >>> activations = np.array([[0.5, 3.0], [2.0, 1.0], [1.0, 2.0]], dtype=np.float32)
+    >>> rank_images(activations, 2, np.array([1, 2], dtype=np.uint64)).top_images.tolist()
+    [[1, 2], [0, 2]]
+    """
+    values = arguments.array(activations, "activations", ("images", "units"))
+    arguments.count(n, "n")
+    if n > len(values):
+        raise InputError("{n} is {given}, but {activations} has only {images} images", "n", "activations",
+                         given=n, images=len(values))  # fmt: skip
+    extremes = Extremes(arguments.unit_keys(keys, values.shape[1]), n, threads=arguments.threads(threads))
+    for start in range(0, len(values), _OFFERED):
+        batch = values[start : start + _OFFERED]
+        try:
+            extremes.update(batch, np.arange(start, start + len(batch)))
+        except NotFinite as error:
+            place = [error.image, error.unit]
+            raise arguments.wrong("activations", "holds {value} at {place}; all values must be finite",
+                                  value=error.value, place=place) from None  # fmt: skip
+    return extremes.ranked()
 
 
 def merge_keys(

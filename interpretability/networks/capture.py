@@ -8,15 +8,26 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
+from interpretability import arguments
 from interpretability.errors import InputError
-from interpretability.networks.layers import Layer, fused_activation, hooks, read, unit_values
+from interpretability.networks.layers import (
+    Layer,
+    check_batch,
+    check_network,
+    checked_device,
+    fused_activation,
+    hooks,
+    read,
+    unit_values,
+)
 
 # largest difference of a unit's value alone and in a batch, relative to its layer's largest value; a GPU's libraries choose
 # other algorithms for other batches
@@ -33,7 +44,7 @@ def _is_plain_batch_norm(module: nn.Module, tap: str) -> bool:
     act = fused_activation(module)
     return (
         (type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d) or type(module).__name__ == "BatchNormAct2d")
-        and isinstance(module, nn.modules.batchnorm._BatchNorm)
+        and isinstance(module, nn.modules.batchnorm._BatchNorm)  # pyright: ignore[reportPrivateUsage]
         and module.running_mean is not None
         and (tap != "output" or act is None or isinstance(act, nn.Identity))
     )
@@ -98,17 +109,32 @@ def lacks_memory(message: str) -> bool:
 
 
 class Capture:
-    """Runs a network and collects every unit of the given layers in one preallocated buffer.
+    """Runs a network and collects every unit of the given layers in one preallocated buffer (MIS paper, section 3).
 
-    Use as a context manager; hooks are removed at the end. `capture(batch)` returns a view (images, units) float32
-    of the buffer, valid until the next call; units are in layer order.
+    model        in evaluation mode, on `device`
+    layers       what `find_layers` gives for it
+    batch_size   most images of one call
+    precision    float32, or float16 or bfloat16 for autocast of the network; means are float32 always
+    shortcut     read fewer maps, where nobody has hooked into a module. The means of a batch norm follow from those of the
+                 convolution in front of it, those of a linear layer or a 1 x 1 convolution from the means of its input,
+                 which may be known and else are read where that is narrower: equal but for rounding, at a fraction of the
+                 memory traffic. (Not so the latter in float16, where values that are too large must show.)
+    pieces       parts in which a batch runs; doubled whenever the device runs out of memory, and kept
 
-    precision: float32, or float16 or bfloat16 for autocast of the network; means are float32 always.
-    shortcut: read fewer maps, where nobody has hooked into a module. The means of a batch norm follow from those of the
-    convolution in front of it, those of a linear layer or a 1 x 1 convolution from the means of its input, which may be
-    known and else are read where that is narrower: equal but for rounding, at a fraction of the memory traffic. (Not so
-    the latter in float16, where values that are too large must show.)
-    pieces: parts in which a batch runs; doubled whenever the device runs out of memory, and kept.
+    `capture(batch)`, of images (n, C, H, W) on the device, returns a view (n, U) float32 of the buffer, valid until the
+    next call: the mean of each unit's map over space or tokens, units in layer order, and within a layer by channel. Used
+    as a context manager it leaves its hooks in place between calls, which saves time; they are removed at the end. Raises
+    InputError for other batches and for a network that does not reach a layer.
+
+    >>> import torch
+    >>> from interpretability import Capture, find_layers
+    >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 5, 3)).eval()
+    >>> images = torch.rand(3, 3, 8, 8)
+    >>> layers = find_layers(network, images, drop_first_last=False)
+    >>> with Capture(network, layers, batch_size=3, device="cpu") as capture:
+    ...     values = capture(images).clone()
+    >>> values.shape
+    torch.Size([3, 9])
     """
 
     def __init__(
@@ -116,13 +142,21 @@ class Capture:
         model: nn.Module,
         layers: Sequence[Layer],
         batch_size: int,
-        device: torch.device,
+        device: torch.device | str,
         *,
         precision: str = "float32",
         shortcut: bool = True,
         pieces: int = 1,
     ) -> None:
+        check_network(model)
+        if not layers or not all(isinstance(layer, Layer) for layer in layers):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise arguments.wrong("layers", "must be one or more of the layers that find_layers gives")
+        arguments.count(batch_size, "batch_size")
+        arguments.choice(precision, "precision", PRECISIONS)
+        device = checked_device(device)
         self._model, self._layers, self._shortcut, self._device = model, layers, shortcut, device
+        self._context: AbstractContextManager[Callable[[RemovableHandle], None]] | None = None
+        self._row = self._size = 0
         self._dtype = PRECISIONS[precision]
         self.pieces = pieces
         self.n_units = sum(layer.width for layer in layers)
@@ -132,8 +166,9 @@ class Capture:
         self._known: dict[int, _Known] = {}  # by the identity of a map of this forward pass
 
     def __enter__(self) -> Capture:
-        self._context = hooks()
-        add = self._context.__enter__()
+        context = hooks()
+        add = context.__enter__()
+        self._context = context
         offset = 0
         taps: dict[tuple[str, str], dict[int, tuple[Layer, int]]] = {}
         for layer in self._layers:
@@ -172,7 +207,7 @@ class Capture:
 
     def _follow(self, add: Any, module: nn.Module, layer: Layer, start: int) -> None:
         """Let the means of a module that runs once follow from those of its input, where they do and that is cheaper."""
-        if module._forward_hooks or "forward" in vars(module):
+        if module._forward_hooks or "forward" in vars(module):  # pyright: ignore[reportPrivateUsage]
             return  # its output may be any other than its class says
         pointwise = _is_pointwise(module, layer)
         if pointwise:
@@ -214,11 +249,25 @@ class Capture:
         return self._slot(found.start, source.width)
 
     def __exit__(self, *exc: object) -> None:
-        self._context.__exit__(*exc)
+        context, self._context = self._context, None
+        if context is not None:
+            context.__exit__(None, None, None)
 
     @torch.no_grad()
     def __call__(self, batch: Tensor) -> Tensor:
         """Unit values (images, units) float32 for a batch (images, C, H, W)."""
+        check_batch(batch, "batch")
+        if len(batch) > len(self.buffer):
+            raise InputError(
+                "{batch} has {images} images, more than {batch_size} = {most}",
+                "batch",
+                "batch_size",
+                images=len(batch),
+                most=len(self.buffer),
+            )
+        if self._context is None:
+            with self:
+                return self(batch)
         while True:
             size, before = -(-len(batch) // self.pieces), self._refusals()
             try:
@@ -259,7 +308,7 @@ def check_independence(model: nn.Module, layers: Sequence[Layer], images: Tensor
     A wrong axis, a regrouping in another order or a network left in training mode shows here, and a layer whose means
     do not follow from those of its input. Compares each of the `images` (n, C, H, W) alone, every map read by
     itself, and in the batch, to a tolerance relative to the largest value in the layer.
-    Raises StudyError naming the layers. Values that are not finite pass: the run itself names layer and image.
+    Raises InputError naming the layers. Values that are not finite pass: the run itself names layer and image.
     """
     with Capture(model, layers, len(images), images.device) as capture:
         together = capture(images).clone()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,15 +11,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from interpretability import arguments
 from interpretability.errors import InputError
 from interpretability.networks.taps import Tap
+from interpretability.schema import LAYER_TYPES, SCORED_TYPES
 
 UNITS_VERSION = 4
+LINEAR, NORM_ACT = ("all", "blocks"), ("before", "after")
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One tap: the output of a module (or the input of its fused activation) at one of its calls."""
+    """One tap: the output of a module (or the input of its fused activation) at one of its calls.
+
+    name        what the layer is called: the module's path, or what a tap is called
+    width       U, its units: one a channel
+    depth       0 for the first of the wanted layers to 1 for the last
+    """
 
     name: str  # module path, or what a tap is called; later calls of a shared module end in #2, #3, ...
     layer_type: str
@@ -40,7 +48,7 @@ def layer_type(module: nn.Module) -> str:
         return "Conv"
     if isinstance(module, nn.Linear):
         return "Linear"
-    if isinstance(module, nn.modules.batchnorm._BatchNorm) or any("BatchNorm" in name for name in names):
+    if isinstance(module, nn.modules.batchnorm._BatchNorm) or any("BatchNorm" in name for name in names):  # pyright: ignore[reportPrivateUsage]
         return "BatchNorm"
     if isinstance(module, nn.LayerNorm) or any(
         name.startswith(("LayerNorm", "RmsNorm", "SimpleNorm")) for name in names
@@ -77,25 +85,84 @@ def _channel_axis(module: nn.Module, shape: Sequence[int], batch_axis: int, widt
     return preferred if preferred in axes else axes[-1]
 
 
+def check_network(model: object) -> None:
+    """Refuse what is no network."""
+    if not isinstance(model, nn.Module):
+        raise arguments.wrong("model", "is of type {kind}; it must be a torch.nn.Module", kind=type(model).__name__)
+
+
+def checked_device(device: torch.device | str) -> torch.device:
+    """The device of this name, if torch knows it."""
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        text = " ".join(str(error).split())
+        raise arguments.wrong(
+            "device", "is {given!r}, which torch cannot use ({text}); cpu and cuda are usual", given=device, text=text
+        ) from None
+
+
+def check_batch(batch: object, argument: str, least: int = 1) -> None:
+    """Refuse what are no prepared images (n, C, H, W), or fewer than `least`."""
+    if not isinstance(batch, Tensor):
+        raise arguments.wrong(argument, "is of type {kind}; it must be a torch.Tensor", kind=type(batch).__name__)
+    if batch.dim() != 4 or len(batch) < least:
+        shape = tuple(batch.shape)
+        raise arguments.wrong(
+            argument, "has shape {shape}; it must be ({least} or more images, C, H, W)", shape=shape, least=least
+        )
+    if not batch.is_floating_point():
+        raise arguments.wrong(
+            argument,
+            "holds values of type {kind}; it must be floating-point, as the network's preprocessing gives images",
+            kind=batch.dtype,
+        )
+
+
 @torch.no_grad()
 def find_layers(
     model: nn.Module,
     example: Tensor,
     *,
-    layer_types: Sequence[str],
+    layer_types: Sequence[str] = SCORED_TYPES,
     drop_first_last: bool = True,
     linear: str = "all",
     norm_act: str = "before",
     taps: Sequence[Tap] = (),
 ) -> list[Layer]:
-    """Wanted layers in the order of their first call, traced on `example` (3 or more images, C, H, W).
+    """The layers of a network whose units are to be scored, in the order of their first call (MIS paper, section 4.2.1).
 
-    linear: "blocks" leaves out, in a network that has attention, linear layers outside of attention and feed-forward
-    blocks (a patch embedding, the merging of patches, a position bias), which are told by the class of a module around them.
-    norm_act: "before" reads a norm layer with a built-in activation in front of that activation, "after" behind it.
-    taps: further places to read, whatever their type.
-    Raises StudyError if nothing is left.
+    model            in evaluation mode; it runs twice
+    example          3 or more images (n, C, H, W), floating-point as the network's preprocessing gives them, on its device
+    layer_types      of Conv, Linear, BatchNorm, LayerNorm, GroupNorm, Other (any other module with declared channels)
+    drop_first_last  leave out the first and the last of these layers, as the paper does
+    linear           "blocks" leaves out, in a network that has attention, linear layers outside of attention and
+                     feed-forward blocks (a patch embedding, the merging of patches, a position bias), which are told by the
+                     class of a module around them
+    norm_act         "before" reads a norm layer with a built-in activation in front of that activation, "after" behind it
+    taps             further places to read, whatever their type
+
+    Layers that the pass does not reach are not listed; a module that runs twice is two layers, NAME and NAME#2. Raises
+    InputError if no layer is left, and for a network whose units do not depend on images one by one.
+
+    >>> import torch
+    >>> from interpretability import find_layers
+    >>> network = torch.nn.Sequential(
+    ...     torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU(), torch.nn.Conv2d(4, 5, 3)
+    ... ).eval()
+    >>> [(layer.name, layer.width) for layer in find_layers(network, torch.rand(3, 3, 8, 8), drop_first_last=False)]
+    [('0', 4), ('1', 4), ('3', 5)]
     """
+    check_network(model)
+    if model.training:  # its values depend on the whole batch and on chance, and a pass would change its statistics
+        raise arguments.wrong("model", "is in training mode; call its eval() first")
+    check_batch(example, "example", least=2)
+    for kind in [layer_types] if isinstance(layer_types, str) else layer_types:
+        if kind not in LAYER_TYPES:
+            words = ", ".join(LAYER_TYPES)
+            raise arguments.wrong("layer_types", "names {kind!r}, allowed: {words}", kind=kind, words=words)
+    arguments.choice(linear, "linear", LINEAR)
+    arguments.choice(norm_act, "norm_act", NORM_ACT)
     small = example[:1]
     calls = [_trace(model, batch, norm_act, taps) for batch in (small, example)]
     if [call[:4] for call in calls[0]] != [call[:4] for call in calls[1]]:
@@ -132,10 +199,11 @@ def find_layers(
         outside = _outside_blocks(model)
         layers = [layer for layer in layers if layer.layer_type != "Linear" or layer.module not in outside]
     if not layers:
+        dropped = " after the first and the last are left out ({drop_first_last})" if drop_first_last else ""
         raise InputError(
-            f"no layer is left of {len(wanted)} with units.layer_types = {', '.join(layer_types)}"
-            + (" after the first and the last are left out (units.drop_first_last)" if drop_first_last else "")
-        )
+            "no layer is left of {count} with {layer_types} = {types}" + dropped,
+            "layer_types", "drop_first_last", count=len(wanted), types=", ".join(layer_types),
+        )  # fmt: skip
     return layers
 
 
@@ -200,7 +268,7 @@ def read(add: Any, module: nn.Module, tap: str, note: Any) -> None:
 
 
 @contextmanager
-def hooks() -> Iterator[Any]:
+def hooks() -> Generator[Any, None, None]:
     handles: list[Any] = []
     try:
         yield handles.append

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from interpretability import arguments
 from interpretability.errors import InputError
 
 VERSION = 2
@@ -54,10 +55,13 @@ class Preprocessing:
         """From JSON text; `where` names the row in errors."""
         try:
             given = json.loads(text) if isinstance(text, str) else dict(text)
-            result = cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
-            if not all(isinstance(number, int) for number in (result.crop, result.resize)):
+            fields: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+            }
+            result = cls(**fields)
+            if not all(isinstance(number, int) for number in (fields["crop"], fields["resize"])):
                 raise TypeError("crop and resize are whole numbers")
-            if not all(isinstance(number, int | float) for number in (*result.mean, *result.std)):
+            if not all(isinstance(number, int | float) for number in (*fields["mean"], *fields["std"])):
                 raise TypeError("mean and std are lists of numbers")
         except (json.JSONDecodeError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
@@ -103,8 +107,42 @@ class Preprocessing:
         """Network input, float32, contiguous, of fitted pictures (images, 3, crop, crop) uint8 in any layout, on their device."""
         mean, std = _levels(self.mean, stacked.device), _levels(self.std, stacked.device)
         # in place: a batch may be large
-        return stacked.float(memory_format=torch.contiguous_format).sub_(mean).div_(std)
+        return stacked.to(torch.float32, memory_format=torch.contiguous_format).sub_(mean).div_(std)
 
     def batch(self, pictures: Sequence[NDArray[np.uint8]], device: str | torch.device = "cpu") -> Tensor:
         """Normalised float32 batch (images, 3, crop, crop) on the device; bytes travel, floats do not."""
         return self.normalised(torch.stack([self.fit(pixels) for pixels in pictures]).contiguous().to(device))
+
+
+def timm_preprocessing(model: nn.Module, img_size: int | None = None) -> dict[str, Any]:
+    """Fields of the preprocessing of a network with timm's record of it, for images of the size that it was made for."""
+    from timm.data.config import resolve_data_config
+
+    found = resolve_data_config({} if img_size is None else {"img_size": img_size}, model=model)
+    crop, squash = found["input_size"][1], found["crop_mode"] == "squash"
+    return {
+        "crop": crop,
+        "resize": crop if squash else int(crop / found["crop_pct"]),
+        "interpolation": found["interpolation"],
+        "mean": list(found["mean"]),
+        "std": list(found["std"]),
+        "mode": "squash" if squash else "border" if found["crop_pct"] > 1 else "center",
+    }
+
+
+def preprocessing_of(model: nn.Module, given: Preprocessing | Mapping[str, Any] | None) -> Preprocessing:
+    """What a network is shown: as given, or else as timm's record of the network says. Raises InputError without both."""
+    if isinstance(given, Preprocessing):
+        return given
+    if given is None and getattr(model, "pretrained_cfg", None):
+        given = timm_preprocessing(model)
+    if not isinstance(given, Mapping):
+        problem = "is None, and the network has no record of timm" if given is None else "is of type {kind}"
+        raise arguments.wrong(
+            "preprocessing",
+            problem + "; pass what it was trained with, such as {example}",
+            kind=type(given).__name__,
+            example='{"crop": 224, "resize": 256, "interpolation": "bilinear", "mean": [0.485, 0.456, 0.406], '
+            '"std": [0.229, 0.224, 0.225]}',
+        )
+    return Preprocessing.parse(given, "the network")

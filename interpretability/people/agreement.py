@@ -16,7 +16,7 @@ from scipy import stats
 
 from interpretability.people.resampling import resample_units
 from interpretability.randomness import generator
-from interpretability.schema import KEY, LEVELS, UNIT_SETS
+from interpretability.schema import KEY, LEVELS, UNIT, UNIT_SETS
 from interpretability.statistics import (
     BLOCK_VALUES,
     MIN_POINTS,
@@ -77,14 +77,14 @@ def unit_agreement(
     drawn = resample_units(units, n_bootstrap, draw)
     size = max(1, BLOCK_VALUES // len(units))
     blocks = [both(mis[block], his[block]) for block in in_blocks(drawn, size)]
-    n_clusters = len(units.drop_duplicates(["model", "layer", "unit"]))
+    n_clusters = len(units.drop_duplicates(UNIT))
     quantile = stats.t.ppf((1 + confidence) / 2, max(n_clusters - 1, 1))
     row = _row(len(units), *map(float, point))
     for index, name in enumerate(("pearson", "spearman")):
         z = fisher_z(np.concatenate([block[index] for block in blocks]))
         z = z[np.isfinite(z)]
         spread = z.std(ddof=1) if len(z) > 1 else np.nan
-        row[f"{name}_low"], row[f"{name}_high"] = fisher_interval(point[index], spread, quantile)
+        row[f"{name}_low"], row[f"{name}_high"] = fisher_interval(float(point[index]), spread, quantile)
     return row
 
 
@@ -153,7 +153,7 @@ def agreement_table(units: pd.DataFrame, seed: int, n_bootstrap: int, confidence
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _condition_codes(units: pd.DataFrame) -> NDArray[np.int64]:
+def _condition_codes(units: pd.DataFrame) -> NDArray[np.integer]:
     return units.groupby(["model", "condition"], sort=True, observed=True).ngroup().to_numpy()
 
 

@@ -17,8 +17,9 @@ from interpretability import schema, statistics
 from interpretability.people import agreement
 from interpretability.people.resampling import resample_units
 from interpretability.randomness import generator
+from interpretability.schema import UNIT
 
-LEVELS = ("unit", "unit_within")
+COMPARED = schema.LEVELS[:2]
 COLUMNS = ["first", "second", "level", "units", "coefficient", "n", "difference", "low", "high", "p"]
 RESIDUAL_COLUMNS = [
     *("backend", "side", "rank", *schema.KEY, "mis", "mis_se", "his", "his_se", "difference", "se", "z"),
@@ -44,7 +45,7 @@ def agreement_differences(units: pd.DataFrame, seed: int, n_bootstrap: int, conf
     facts = units.drop_duplicates(schema.KEY).set_index(schema.KEY)[["his", "in_split"]]
     table = wide[backends].join(facts).reset_index().sort_values(schema.KEY, kind="stable", ignore_index=True)
     rows = []
-    for level in LEVELS:
+    for level in COMPARED:
         for unit_set in schema.UNIT_SETS:
             kept = table if unit_set == "all" else table[~table["in_split"].astype(bool)]
             if len(kept) < statistics.MIN_POINTS or len(backends) < 2:
@@ -56,7 +57,7 @@ def agreement_differences(units: pd.DataFrame, seed: int, n_bootstrap: int, conf
             within = group if level == "unit_within" else None
             points = _correlations(mis, his, within, np.arange(len(kept))[None])[..., 0]
             draws = _correlations(mis, his, within, drawn)
-            degrees = max(len(kept.drop_duplicates(["model", "layer", "unit"])) - 1, 1)
+            degrees = max(len(kept.drop_duplicates(UNIT)) - 1, 1)
             for first, second in combinations(range(len(backends)), 2):
                 for place, coefficient in enumerate(("pearson", "spearman")):
                     pair = [first, second]
@@ -69,7 +70,7 @@ def agreement_differences(units: pd.DataFrame, seed: int, n_bootstrap: int, conf
 def _correlations(
     mis: NDArray[np.float64],
     his: NDArray[np.float64],
-    group: NDArray[np.int64] | None,
+    group: NDArray[np.integer] | None,
     drawn: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Pearson and Spearman (2, backends, resamples) of scores (backends, units) with his over rows `drawn`."""

@@ -40,7 +40,8 @@ def unscored(scores: pd.DataFrame, people: pd.DataFrame) -> str:
     if not len(missing):
         return ""
     counts = missing.groupby(["model", "condition"], sort=True, observed=True).size()
-    shown = ", ".join(f"{model} {condition} {n}" for (model, condition), n in counts.head(_MOST_NAMED).items())
+    named = counts.head(_MOST_NAMED).reset_index(name="n").itertuples(index=False, name=None)
+    shown = ", ".join(f"{model} {condition} {n}" for model, condition, n in named)
     more = ", ..." if len(counts) > _MOST_NAMED else ""
     return f"{len(missing)} of {len(people)} units with human answers have no score and are left out: {shown}{more}"
 

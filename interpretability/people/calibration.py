@@ -14,17 +14,20 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
+from interpretability import arguments
 from interpretability.errors import InputError
 from interpretability.mis import probabilities
 from interpretability.people.calibration_splits import SPLIT_QUANTITIES
 from interpretability.people.noise import analytic_ceiling
 from interpretability.randomness import key64
+from interpretability.schema import NATURAL, UNIT
 from interpretability.statistics import group_means, pearson, spearman
 
 OBJECTIVES = ("squared_error", "moments")
 SLOPE_BOUNDS = (1e-3, 1e4)
 _PER_DECADE = 20
-SLOPE_GRID = np.logspace(*np.log10(SLOPE_BOUNDS), 1 + _PER_DECADE * 7)
+_DECADES = np.log10(SLOPE_BOUNDS)
+SLOPE_GRID = np.logspace(_DECADES[0], _DECADES[1], 1 + _PER_DECADE * 7)
 # A loss that differs by no more than this from the loss at a bound cannot tell the two slopes apart.
 _FLAT = 1e-12
 
@@ -46,18 +49,19 @@ def draw_split(units: pd.DataFrame, fraction: float, seed: int, min_units: int, 
     tested under another. Each unit has a random number keyed by seed and unit, the smallest ones are drawn: the split
     does not depend on the order of the rows, and is shared by all backends.
     """
-    code, known = pd.MultiIndex.from_frame(units[["model", "layer", "unit"]]).factorize()
+    code, known = pd.MultiIndex.from_frame(units[UNIT]).factorize()
     n_split = max(1, round(fraction * len(known)))
     if n_split < min_units and not allow_few:
         enough = min_units / len(known) if len(known) else float("inf")
-        remedy = f"set calibration.fraction to {enough:.3g} or more" if enough <= 1 else "annotate more units"
+        remedy = "set {fraction} to {enough:.3g} or more" if enough <= 1 else "annotate more units"
         raise InputError(
-            f"calibration.fraction {fraction:g} of {len(known)} annotated units leaves {n_split} for the "
-            f"slope, fewer than calibration.min_units {min_units}; {remedy}, or set calibration.allow_few "
-            "to true"
-        )
+            "{fraction} {share:g} of {units} annotated units leaves {left} for the slope, fewer than {min_units} {least}; "
+            + remedy + ", or set {allow_few} to true",
+            "fraction", "min_units", "allow_few",
+            share=fraction, units=len(known), left=n_split, least=min_units, enough=enough,
+        )  # fmt: skip
     number = np.array(
-        [key64("calibration split", seed, str(m), str(layer), int(u), "natural") for m, layer, u in known],
+        [key64("calibration split", seed, str(m), str(layer), int(u), NATURAL) for m, layer, u in known],
         dtype=np.uint64,
     )
     drawn = np.zeros(len(known), dtype=bool)
@@ -65,11 +69,25 @@ def draw_split(units: pd.DataFrame, fraction: float, seed: int, min_units: int, 
     return drawn[code]
 
 
-def fit_slope(margins: NDArray[np.floating], his: NDArray[np.floating], objective: str) -> SlopeFit:
-    """Slope in SLOPE_BOUNDS with the smallest loss between the units' MIS and his.
+def fit_slope(margins: NDArray[np.floating], his: NDArray[np.floating], objective: str = "squared_error") -> SlopeFit:
+    """The slope with the smallest loss between the units' machine scores and human ones, and that loss.
 
-    margins (units, tasks), his (units,). A grid in log slope finds the basin, a bounded scalar minimisation
-    polishes.
+    margins      (U, N), finite: margins of the units' tasks, as `task_margins` gives them
+    his          (U,): their human scores, shares of right answers from 0 to 1
+    objective    squared_error: mean squared difference of MIS and HIS; moments: difference of their means and standard
+                 deviations, squared and added
+
+    Returns SlopeFit: slope (in units of 1 / margin, 0.001 to 10,000), loss, n_units, and at_bound: whether an end of
+    that range does as well as any slope inside, so that the data do not say. A grid in log slope finds the basin, a bounded
+    scalar minimisation polishes. Raises InputError for other shapes, values that are not finite and unknown objectives.
+    Departure: the MIS paper names no loss for its fit (section 3); both are choices of ours.
+
+    >>> import numpy as np
+    >>> from scipy.special import expit
+    >>> from interpretability import fit_slope
+    >>> margins = np.linspace(-0.2, 0.6, 40).reshape(10, 4)
+    >>> round(fit_slope(margins, expit(6.25 * margins).mean(axis=1)).slope, 2)
+    6.25
     """
     margins, his = _checked(margins, his, objective)
 
@@ -166,13 +184,18 @@ def split_results(
 def _checked(
     margins: NDArray[np.floating], his: NDArray[np.floating], objective: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    margins, his = np.asarray(margins, dtype=np.float64), np.asarray(his, dtype=np.float64)
+    margins = arguments.array(margins, "margins", ("units", "tasks"), empty=True).astype(np.float64)
+    his = arguments.array(his, "his", ("units",), empty=True).astype(np.float64)
     if objective not in OBJECTIVES:
-        raise ValueError(f"calibration.objective is {objective!r}; allowed are {', '.join(OBJECTIVES)}")
+        raise InputError("{objective} is {given!r}; allowed are {allowed}", "objective",
+                         given=objective, allowed=", ".join(OBJECTIVES))  # fmt: skip
     if margins.ndim != 2 or his.shape != margins.shape[:1] or not len(his):
-        raise ValueError(f"need margins (units, tasks) and his (units,), got {margins.shape} and {his.shape}")
+        raise InputError(
+            "need {margins} (units, tasks) and {his} (units,), got {shape} and {of_his}",
+            "margins", "his", shape=margins.shape, of_his=his.shape,
+        )  # fmt: skip
     if not (np.isfinite(margins).all() and np.isfinite(his).all()):
-        raise ValueError("margins and his of the calibration split must be finite")
+        raise InputError("{margins} and {his} must be finite", "margins", "his")
     return margins, his
 
 

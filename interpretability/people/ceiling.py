@@ -79,13 +79,13 @@ def ceiling_table(
     rows = []
     for subset in SUBSETS if len(units) else ():
         kept = units if subset == "all" else units[units["condition"].isin(EASY_CONDITIONS)]
-        kept = kept.sort_values(["model", "layer", "unit", "condition"], kind="stable")
+        kept = kept.sort_values(KEY, kind="stable")
         backends = list(pd.unique(units["backend"]))
         for backend, variants in [("", of_people), *((name, of_score) for name in backends)]:
             of_backend = kept[kept["backend"] == (backend or backends[0])]
             for variant in variants:
                 draw = generator(seed, "ceiling", variant, backend)
-                if variant == "mixed":
+                if variant == "mixed" and answered is not None:
                     summary = _mixed(of_backend, answered, confidence, draw)
                 else:
                     summary = ceiling_summary(variant, of_backend, n_simulations, confidence, draw)

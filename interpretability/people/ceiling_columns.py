@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from interpretability.schema import NATURAL, SYNTHETIC
+
 LEADING = "V4"
 SUBSETS = ("easy", "all")
-EASY_CONDITIONS = ("natural", "synthetic")
+EASY_CONDITIONS = (NATURAL, SYNTHETIC)
 COLUMNS = [
     "subset",
     "backend",

@@ -11,6 +11,7 @@ from interpretability.people.ceiling_columns import COLUMNS, EASY_CONDITIONS, LE
 from interpretability.people.noise import MIDDLE, analytic_ceiling
 from interpretability.people.resampling import resample_units
 from interpretability.randomness import generator
+from interpretability.schema import KEY
 from interpretability.statistics import pearson, percentile_interval
 
 SHARE_COLUMNS = ["subset", "backend", "n_units", "agreement", "ceiling", "share", "share_low", "share_high"]
@@ -55,7 +56,7 @@ def share_table(units: pd.DataFrame, seed: int, n_bootstrap: int, confidence: fl
             kept = (units["backend"] == backend) & ~units["in_split"].astype(bool)
             if subset == "easy":
                 kept &= units["condition"].isin(EASY_CONDITIONS)
-            ordered = units[kept].sort_values(["model", "layer", "unit", "condition"], kind="stable")
+            ordered = units[kept].sort_values(KEY, kind="stable")
             share = share_of_ceiling(ordered, n_bootstrap, confidence, generator(seed, "share of the ceiling"))
             rows.append({"subset": subset, "backend": backend, **share})
     return pd.DataFrame(rows, columns=SHARE_COLUMNS)

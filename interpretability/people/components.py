@@ -163,6 +163,6 @@ def _codes(*columns: pd.Series) -> NDArray[np.int64]:
     return combined
 
 
-def _pairs(codes: NDArray[np.int64], values: NDArray[np.float64]) -> float:
+def _pairs(codes: NDArray[np.integer], values: NDArray[np.float64]) -> float:
     """Sum of products of two different answers with equal code, each pair in both orders."""
     return float((np.bincount(codes, weights=values) ** 2).sum() - (values**2).sum()) if len(codes) else 0.0

@@ -5,17 +5,38 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from interpretability import arguments
+from interpretability.errors import InputError
 from interpretability.schema import KEY
 
 
-def human_scores(responses: pd.DataFrame) -> pd.DataFrame:
-    """Human Interpretability Score per unit: model, layer, unit, condition, n_responses, his, his_se.
+def human_scores(answers: pd.DataFrame) -> pd.DataFrame:
+    """The Human Interpretability Score of every unit from single answers (MIS paper, section 3).
 
-    his is the share of right answers, his_se = sqrt(his (1 - his) / (n - 1)), the binomial standard error
-    with an unbiased variance (NaN for a single answer).
+    answers   one row an answer: model, layer, unit, condition, and correct, 1 for right and 0 for wrong; other columns are
+              not looked at
+
+    Returns one row a unit and condition, sorted: model, layer, unit, condition, n_responses, his, his_se. his is the share of
+    right answers, 0 to 1, and 0.5 is chance; his_se = sqrt(his (1 - his) / (n - 1)) is the binomial standard error with an
+    unbiased variance (NaN for a single answer). Raises InputError for missing columns and for values of `correct` that are
+    neither 0 nor 1.
+
+    >>> import pandas as pd
+    >>> from interpretability import human_scores
+    >>> answers = pd.DataFrame({"model": "net", "layer": "conv", "unit": [0, 0, 0, 1], "condition": "natural",
+    ...                         "correct": [1, 1, 0, 1]})
+    >>> human_scores(answers)[["unit", "n_responses", "his"]].round(3).values.tolist()
+    [[0.0, 3.0, 0.667], [1.0, 1.0, 1.0]]
     """
-    answers = responses.groupby(KEY, sort=True, observed=True)["correct"]
-    units = answers.agg(n_responses="size", his="mean").reset_index()
+    arguments.table(answers, "answers", (*KEY, "correct"), empty=True)
+    right = answers["correct"]
+    if not right.isin((0, 1)).all():
+        wrong = right[~right.isin((0, 1))].tolist()[0]
+        raise InputError(
+            "{answers} holds {value!r} in the column correct; allowed are 1 (right) and 0", "answers", value=wrong
+        )
+    grouped = answers.groupby(KEY, sort=True, observed=True)["correct"]
+    units = grouped.agg(n_responses="size", his="mean").reset_index()
     spare = (units["n_responses"] - 1).where(units["n_responses"] > 1)
     units["his_se"] = np.sqrt(units["his"] * (1 - units["his"]) / spare)
     return units

@@ -26,7 +26,7 @@ def simulated_correlations(
     his = np.asarray(his, dtype=np.float64)
     answers = np.asarray(n_responses, dtype=np.int64)
     truth = np.asarray(mis, dtype=np.float64) if variant == "V5" else his
-    reference = his if variant == "V1" else mis
+    reference = his if variant == "V1" or mis is None else mis
     values = []
     size = max(1, _BLOCK_VALUES // max(len(his), 1))
     for start in range(0, n_simulations, size):
@@ -105,7 +105,7 @@ def split_half(
     return pearson(first / half, (right - first) / (answers - half))
 
 
-def spearman_brown(correlation: NDArray[np.floating]) -> NDArray[np.float64]:
+def spearman_brown(correlation: NDArray[np.floating] | np.floating) -> NDArray[np.float64]:
     """sqrt(2 r / (1 + r)): correlation of true shares with recorded ones from that of two halves; 0 where r < 0."""
     correlation = np.maximum(correlation, 0.0)
     return np.sqrt(2 * correlation / (1 + correlation))

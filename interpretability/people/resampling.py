@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from interpretability.schema import UNIT
+
 
 def resample_units(units: pd.DataFrame, n_resamples: int, draw: np.random.Generator) -> NDArray[np.int64]:
     """Row numbers (resamples, rows) of bootstrap samples of the units of every network.
@@ -17,8 +19,7 @@ def resample_units(units: pd.DataFrame, n_resamples: int, draw: np.random.Genera
     rows = units.reset_index(drop=True)
     # the set of a unit's conditions as a number, one bit a condition
     bit = 1 << pd.factorize(rows["condition"], sort=True)[0].astype(np.int64)
-    cluster = ["model", "layer", "unit"]
-    pattern = pd.Series(bit).groupby([rows[name] for name in cluster], observed=True).transform("sum").to_numpy()
+    pattern = pd.Series(bit).groupby([rows[name] for name in UNIT], observed=True).transform("sum").to_numpy()
     order = np.lexsort((bit, rows["unit"], rows["layer"], pattern, rows["model"]))
     stratum = rows.assign(pattern=pattern).groupby(["model", "pattern"], observed=True).ngroup().to_numpy()[order]
     drawn = np.empty((n_resamples, len(rows)), dtype=np.int64)

@@ -77,7 +77,10 @@ def sessions(rows: pd.DataFrame) -> pd.DataFrame:
     stored = {f"{check}_result": f"stored_{check}" for check in CHECKS}
     stored |= {"passed_checks": "stored_passed", REPEATED: f"stored_{REPEATED}"}
     table = first.rename(columns=stored).assign(
-        catch_share=caught, n_upper=presses["upper"].astype(int), n_lower=presses["lower"].astype(int), **facts
+        catch_share=caught,
+        n_upper=presses["upper"].astype(int),
+        n_lower=presses["lower"].astype(int),
+        **facts,  # pyright: ignore[reportArgumentType]
     )
     return table.reset_index()
 

@@ -98,7 +98,7 @@ def clustered_errors(
 
 
 def _sums(rows: NDArray[np.float64], codes: NDArray[np.integer]) -> NDArray[np.float64]:
-    return np.stack([np.bincount(codes, column) for column in rows.T], axis=1)
+    return np.stack([np.bincount(codes, column) for column in rows.T], axis=1).astype(np.float64, copy=False)
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def fit_effects(
         evidence = design @ first + second[participant]
         value = float((y * evidence - np.logaddexp(0, evidence)).sum())
         value -= (precision[0] * (first[2:] ** 2).sum() + precision[1] * (second**2).sum()) / 2
-        return value, whole, diagonal
+        return value, whole, diagonal  # pyright: ignore[reportPossiblyUnboundVariable]
 
     def loss(log_sd: Vector) -> float:
         precision = np.exp(-2 * log_sd)
@@ -239,7 +239,7 @@ def trial_tables(trials: pd.DataFrame, backend: str, seed: int, confidence: floa
     for place, name in enumerate(("intercept", "slope", "lapse")):
         value = float(fit.theta[place])
         row |= {name: value, f"{name}_low": value - reach[place], f"{name}_high": value + reach[place]}
-    row["lapse_low"], row["lapse_high"] = np.clip([row["lapse_low"], row["lapse_high"]], 0.0, 1.0)
+    row["lapse_low"], row["lapse_high"] = np.clip([row["lapse_low"], row["lapse_high"]], 0.0, 1.0)  # pyright: ignore[reportArgumentType, reportCallIssue]
     effects = fit_effects(margin, correct, unit, person)
     row |= {"slope_effects": effects.slope, "slope_effects_se": effects.slope_se}
     row |= {"unit_variance": effects.unit_variance, "participant_variance": effects.participant_variance}

@@ -4,88 +4,61 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from interpretability.errors import InputError
-from interpretability.margins import aggregated_margins, cosine_margins, cosine_values, nearest_explanation
-
-if TYPE_CHECKING:
-    from interpretability.networks.network import Network
-
-
-@dataclass(frozen=True)
-class WeightsFile:
-    """A file of weights that a package fetches from its hub.
-
-    names   accepted file names, the hub's own first; all hold the same tensors under the same names
-    url     where the first one comes from; a .zip holds it as a member
-    sha256  its digest or the beginning of it, where the hub publishes one; other accepted names are not checked
-    """
-
-    names: tuple[str, ...]
-    url: str
-    sha256: str = ""
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a similarity may use.
-
-    pixels(row) gives the RGB picture of a manifest row, network(name) a network of the roster, weights(file) the
-    content of a file of weights: named tensors, or the content of a JSON file. `digests` are the sha256 of all pictures
-    by row; `factors` is the table of generated scenes, None for photographs. `aggregation` (`softmax_temperature`) makes
-    one similarity of those to K explanations. `feature_size` is the side in pixels that feature distances see and
-    `dreamsim_view` what DreamSim sees. `cache_bytes` bounds kept features and changes no result.
-    """
-
-    seed: int
-    pixels: Callable[[int], NDArray[np.uint8]]
-    digests: Callable[[], list[str]]
-    factors: Callable[[], pd.DataFrame | None]
-    network: Callable[[str], Network]
-    device: str
-    encoder_model: str
-    encoder_layer: str
-    weights: Callable[[WeightsFile], Mapping[str, Any]]
-    aggregation: str = "mean"
-    softmax_temperature: float = 1.0
-    feature_size: int = 224
-    dreamsim_view: str = "crop"
-    cache_bytes: int = 2**30
+from interpretability import arguments
+from interpretability.images import Images
+from interpretability.margins import (
+    AGGREGATIONS,
+    aggregated_margins,
+    cosine_margins,
+    cosine_values,
+    nearest_explanation,
+    unit_rows,
+)
 
 
 class Similarity(ABC):
-    """One similarity.
+    """How alike images are, and how it solves tasks of them; higher is more alike.
 
-    An embedding similarity sets `embeds` and gives `embed`: each image then is embedded once for the whole study and
-    margins come from cosines. Any other overrides `margins` (and `nearest`, if it can say); one that sets `pairs` and
-    gives `pair_stripe` can have the similarities of all pairs of images computed once for the whole study, where that is
-    the shorter way. `runs_network` says whether a picture costs a forward pass; `forwards` counts those of this process.
+    Public attributes: `name`; `published_slope`, the slope of the paper for this similarity or None; `forwards`, the images
+    that ran through its network so far. `embed` and `margins` are what one calls.
+
+    An embedding similarity sets `embeds` and gives `embed`: each image then is embedded once and margins come from cosines.
+    Any other overrides `margins` (and `nearest`, if it can say); one that sets `pairs` and gives `pair_stripe` can have the
+    similarities of all pairs of images computed once, where that is the shorter way. `runs_network` says whether an image
+    costs a forward pass.
+
+    aggregation          makes one similarity of those to K explanations: mean, max, median or softmax
+    softmax_temperature  of softmax, in units of the similarity
+    Further options are those of a family: the keyword arguments of its class.
     """
 
-    name: str
-    embeds: bool = True
-    pairs: bool = False
-    runs_network: bool = False
-    forwards: int = 0
-    batch_size: int = 100
-    published_slope: float | None = None
-    _context: Context
+    embeds: ClassVar[bool] = True
+    pairs: ClassVar[bool] = False
+    runs_network: ClassVar[bool] = False
+    batch_size: ClassVar[int] = 100
+    published_slope: ClassVar[float | None] = None
+
+    def __init__(
+        self, name: str, images: Images, *, aggregation: str = "mean", softmax_temperature: float = 1.0
+    ) -> None:
+        self.name, self.images, self.forwards = name, images, 0
+        self.aggregation = arguments.choice(aggregation, "aggregation", AGGREGATIONS)
+        self.softmax_temperature = arguments.number(softmax_temperature, "softmax_temperature", above=0)
 
     def check(self) -> None:  # noqa: B027 - most have nothing to compare with
-        """Compare with the package that it stands for. Raises StudyError if the two no longer agree."""
+        """Compare with the package that it stands for. Raises InputError if the two no longer agree."""
 
     @abstractmethod
     def ingredients(self) -> Mapping[str, Any]:
-        """Everything but the images and the tasks that determines its numbers, for the work store."""
+        """Everything but the images and the tasks that determines its numbers."""
 
-    def embed(self, rows: NDArray[np.int32]) -> NDArray[np.floating]:
-        """Embeddings (images, D) of manifest rows; their lengths do not matter."""
+    def embed(self, rows: NDArray[np.integer]) -> NDArray[np.floating]:
+        """Embeddings (n, E) of images by their rows; lengths of rows do not matter. Best asked for `batch_size` at a time."""
         raise NotImplementedError
 
     def pair_stripe(
@@ -98,36 +71,59 @@ class Similarity(ABC):
         raise NotImplementedError
 
     def margins(
-        self, tasks: NDArray[np.int32], n_explanations: int, prepared: NDArray[np.floating] | None
+        self, tasks: NDArray[np.integer], n_explanations: int, prepared: NDArray[np.floating] | None = None
     ) -> NDArray[np.float32]:
-        """Margins (units, N), higher is easier.
+        """Margins (U, N) float32 of tasks (U, N, 2(K + 1)) of its images, higher is easier.
 
-        `prepared` is what was computed once for the study: unit rows (images, D) if the similarity embeds; similarities
-        (images, images) or nothing if it compares pairs.
+        `prepared` is what was computed once for all images: unit rows (images, E) if the similarity embeds; similarities
+        (images, images) if it compares pairs. Without it the images of the tasks are embedded here.
         """
-        assert prepared is not None
-        if self._context.aggregation == "mean":
+        if prepared is None:
+            prepared, tasks = self._embedded(tasks, n_explanations)
+        if self.aggregation == "mean":
             return cosine_margins(prepared, tasks, n_explanations)
         return self._aggregated(cosine_values(prepared, tasks, n_explanations))
 
+    def _checked(self, tasks: NDArray[np.integer], n_explanations: int) -> NDArray[np.int32]:
+        """Tasks of so many explanations a side and of images that there are."""
+        arguments.count(n_explanations, "n_explanations")
+        last = 2 * (n_explanations + 1)
+        found = arguments.array(tasks, "tasks", ("units", "tasks", "2 (n_explanations + 1)"))
+        if found.shape[2] != last or found.dtype.kind not in "iu":
+            raise arguments.wrong(
+                "tasks",
+                "has shape {shape} and values of type {kind}; it must hold numbers of images, {last} at the end",
+                shape=found.shape,
+                kind=found.dtype,
+                last=last,
+            )
+        if found.min() < 0 or found.max() >= len(self.images):
+            raise arguments.wrong(
+                "tasks",
+                "names images {low} to {high}, but there are {count} images",
+                low=found.min(),
+                high=found.max(),
+                count=len(self.images),
+            )
+        return found.astype(np.int32)
+
+    def _embedded(
+        self, tasks: NDArray[np.integer], n_explanations: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """Unit rows of the images that tasks show, and the tasks in numbers of these rows."""
+        shown, places = np.unique(self._checked(tasks, n_explanations), return_inverse=True)
+        size = self.batch_size
+        parts = [unit_rows(self.embed(shown[start : start + size])) for start in range(0, len(shown), size)]
+        return np.concatenate(parts), places.reshape(tasks.shape).astype(np.int32)
+
     def _aggregated(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Margins (units, N) from all similarities (units, N, 2, 2K) by the study's aggregation."""
-        return aggregated_margins(values, self._context.aggregation, self._context.softmax_temperature)
+        """Margins (units, N) from all similarities (units, N, 2, 2K) by the aggregation asked for."""
+        return aggregated_margins(values, self.aggregation, self.softmax_temperature)
 
     def nearest(
-        self, tasks: NDArray[np.int32], n_explanations: int, prepared: NDArray[np.floating] | None
+        self, tasks: NDArray[np.integer], n_explanations: int, prepared: NDArray[np.floating] | None = None
     ) -> NDArray[np.float32] | None:
-        """Largest cosine (units, N) of a task's queries with its explanations; None where there are no cosines."""
-        assert prepared is not None
+        """Largest cosine (U, N) of a task's queries with its explanations; None where there are no cosines."""
+        if prepared is None:
+            prepared, tasks = self._embedded(tasks, n_explanations)
         return nearest_explanation(prepared, tasks, n_explanations)
-
-
-def factor_table(context: Context, backend: str) -> pd.DataFrame:
-    """Factors of the generated scenes; a StudyError says that photographs have none."""
-    factors = context.factors()
-    if factors is None:
-        raise InputError(
-            f"backend {backend} needs the factors of generated scenes; photographs have none. "
-            "Take it out of scores.backends"
-        )
-    return factors

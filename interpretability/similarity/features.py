@@ -9,14 +9,13 @@ are compared once instead, as matrix products of blocks of rows, and tasks are l
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import warnings
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import cached_property, partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 import numpy as np
@@ -24,12 +23,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from interpretability import arguments
 from interpretability.errors import InputError
+from interpretability.images import Images
 from interpretability.margins import looked_up
+from interpretability.networks.network import state_digest
 from interpretability.networks.preprocessing import VERSION as PREPROCESSING_VERSION
 from interpretability.networks.preprocessing import Preprocessing
 from interpretability.randomness import generator
-from interpretability.similarity.base import Context, Similarity, WeightsFile
+from interpretability.similarity.base import Similarity
+from interpretability.weights import Weights, WeightsFile, reader
 
 VERSION = 1
 # Part of the definition of the last bits: a short batch is filled up, so every picture sees the same kernels.
@@ -79,28 +82,44 @@ class FeatureTable:
 
 
 class FeatureSimilarity(Similarity):
-    """A distance between feature maps, with a minus, so that higher means more alike; 0 for a picture and itself."""
+    """A distance between feature maps, with a minus, so that higher means more alike; 0 for an image and itself.
+
+    size          side in pixels of what is compared, at least 32
+    whole         images are compared whole; else their centre, 224 of 256 pixels of the shorter side, as people saw them
+    cache_bytes   memory for features that are kept; changes no result
+    """
 
     embeds = False
     pairs = True
     runs_network = True
     batch_size = BATCH
-    package: str
+    package: ClassVar[str]
+    input_range: ClassVar[tuple[float, float]]  # lowest and highest pixel value that the package's own call expects
 
-    def __init__(self, name: str, context: Context) -> None:
-        self.name, self._context = name, context
+    def __init__(
+        self,
+        name: str,
+        images: Images,
+        *,
+        device: str = "cpu",
+        weights: Weights = "weights",
+        size: int = 224,
+        whole: bool = False,
+        cache_bytes: int = 2**30,
+        **options: Any,
+    ) -> None:
+        super().__init__(name, images, **options)
+        self._device, self._weights_of = device, reader(weights)
+        self._size, self._whole = arguments.count(size, "size", 32), whole
+        self._cache_bytes = arguments.count(cache_bytes, "cache_bytes", 0)
+        self._table: FeatureTable | None = None
 
     # ---- what a family gives
 
-    @property
+    @cached_property
     @abstractmethod
-    def model(self) -> nn.Module:
+    def model(self) -> Any:
         """The package's own object, with its weights, in evaluation mode on the device."""
-
-    @property
-    @abstractmethod
-    def input_range(self) -> tuple[float, float]:
-        """Lowest and highest pixel value that the package's own call expects."""
 
     @abstractmethod
     def features(self, batch: Tensor) -> Tensor:
@@ -120,7 +139,7 @@ class FeatureSimilarity(Similarity):
 
     def mean_margins(self, rows: Tensor, tasks: NDArray[np.int32], n_explanations: int) -> NDArray[np.float32]:
         """Margins (units, N) under the mean; overridden where there is a shorter way than all similarities."""
-        return self._aggregated(self.values(rows, tasks, n_explanations, self._context.feature_size))
+        return self._aggregated(self.values(rows, tasks, n_explanations, self._size))
 
     # ---- what all share
 
@@ -128,24 +147,24 @@ class FeatureSimilarity(Similarity):
         return {
             "version": VERSION, "weights": state_digest(self.model.state_dict()), "package": package_version(self.package),
             "view": self._view.dumps(), "preprocessing_version": PREPROCESSING_VERSION, "batch_size": BATCH,
-            "torch": torch.__version__, "device": torch.device(self._context.device).type,
+            "torch": torch.__version__, "device": torch.device(self._device).type,
         }  # fmt: skip
 
     @cached_property
     def _view(self) -> Preprocessing:
         """The centre crop that people saw (shorter side to 256, then 224), scaled to the side wanted.
 
-        Generated scenes have no border to cut: they are compared whole.
+        Images that have no border to cut, such as generated scenes, are compared whole.
         """
-        size = self._context.feature_size
-        resize = size if self._context.factors() is not None else size * 256 // 224
+        size = self._size
+        resize = size if self._whole else size * 256 // 224
         low, high = self.input_range
         mean, std = -low / (high - low), 1 / (high - low)
-        return Preprocessing(size, resize, (mean,) * 3, (std,) * 3)
+        return Preprocessing(size, resize, (mean, mean, mean), (std, std, std))
 
     def pictures(self, images: NDArray[np.int32]) -> Tensor:
         """Pictures (images, 3, size, size) as the network sees them."""
-        return self._view.batch([self._context.pixels(int(image)) for image in images], self._context.device)
+        return self._view.batch([self.images.pixels(int(image)) for image in images], self._device)
 
     @torch.no_grad()
     def _extract(self, images: NDArray[np.int32]) -> Tensor:
@@ -154,46 +173,47 @@ class FeatureSimilarity(Similarity):
 
     @cached_property
     def _width(self) -> int:
-        size = self._context.feature_size
+        size = self._size
         with torch.no_grad():
-            return self.features(torch.zeros((1, 3, size, size), device=self._context.device)).shape[1]
+            return self.features(torch.zeros((1, 3, size, size), device=self._device)).shape[1]
 
     def _table_for(self, pictures_of_a_task: int) -> FeatureTable:
-        wanted = min(self._context.cache_bytes // (4 * self._width), len(self._context.digests()))
+        wanted = min(self._cache_bytes // (4 * self._width), len(self.images))
         wanted = max(wanted, pictures_of_a_task)
-        table: FeatureTable | None = self.__dict__.get("_table")
+        table = self._table
         if table is None or table.capacity < wanted:
-            table = FeatureTable(wanted, self._width, self._context.device)
-            self.__dict__["_table"] = table
+            table = FeatureTable(wanted, self._width, self._device)
+            self._table = table
         return table
 
     def margins(
-        self, tasks: NDArray[np.int32], n_explanations: int, prepared: NDArray[np.floating] | None = None
+        self, tasks: NDArray[np.integer], n_explanations: int, prepared: NDArray[np.floating] | None = None
     ) -> NDArray[np.float32]:
         if prepared is not None:
-            return looked_up(prepared, tasks, n_explanations, self._aggregated)
+            return looked_up(prepared, np.asarray(tasks, np.int32), n_explanations, self._aggregated)
+        tasks = self._checked(tasks, n_explanations)
         table = self._table_for(tasks.shape[2])
         flat = np.ascontiguousarray(tasks.reshape(-1, tasks.shape[2]))
         out = np.empty(len(flat), dtype=np.float32)
         for start, stop in _rounds(flat, table.capacity):
             images, places = np.unique(flat[start:stop], return_inverse=True)
             slots = table.slots(images, self._extract)[places].reshape(1, stop - start, -1)
-            if self._context.aggregation == "mean":
+            if self.aggregation == "mean":
                 out[start:stop] = self.mean_margins(table.rows, slots, n_explanations)
             else:
-                every = self.values(table.rows, slots, n_explanations, self._context.feature_size)
+                every = self.values(table.rows, slots, n_explanations, self._size)
                 out[start:stop] = self._aggregated(every)
         return out.reshape(tasks.shape[:2])
 
     def nearest(
-        self, tasks: NDArray[np.int32], n_explanations: int, prepared: NDArray[np.floating] | None = None
+        self, tasks: NDArray[np.integer], n_explanations: int, prepared: NDArray[np.floating] | None = None
     ) -> None:
         return None  # distances of feature maps have no scale on which "nearly a copy" could be said
 
     @property
     def stripe(self) -> int:
         """Pictures of one call of `pair_stripe` whose features fit into memory, beside those of a block."""
-        blocks = self._context.cache_bytes // (4 * self._width * PAIR_BLOCK)
+        blocks = self._cache_bytes // (4 * self._width * PAIR_BLOCK)
         return PAIR_BLOCK * max(1, blocks - 1)
 
     @torch.no_grad()
@@ -209,7 +229,7 @@ class FeatureSimilarity(Similarity):
         """
         starts = range(first, len(images), PAIR_BLOCK)
         out = np.zeros((last - first, len(images) - first), dtype=np.float32)
-        shape, device = (PAIR_BLOCK, self._width), self._context.device
+        shape, device = (PAIR_BLOCK, self._width), self._device
         own = [self._block(images[start : start + PAIR_BLOCK], torch.empty(shape, device=device))
                for start in range(first, last, PAIR_BLOCK)]  # fmt: skip
         room = torch.empty(shape, device=device)
@@ -217,7 +237,7 @@ class FeatureSimilarity(Similarity):
             block = images[start : start + PAIR_BLOCK]
             others = own[place] if place < len(own) else self._block(block, room)
             for above, mine in enumerate(own[: place + 1]):
-                found = self.compare_rows(mine, others, self._context.feature_size).float().cpu().numpy()
+                found = self.compare_rows(mine, others, self._size).float().cpu().numpy()
                 rows = slice(above * PAIR_BLOCK, min((above + 1) * PAIR_BLOCK, last - first))
                 columns = slice(place * PAIR_BLOCK, place * PAIR_BLOCK + len(block))
                 out[rows, columns] = found[: rows.stop - rows.start, : len(block)]
@@ -234,8 +254,8 @@ class FeatureSimilarity(Similarity):
 
     @torch.no_grad()
     def check(self) -> None:
-        """Compare a few pairs with the package's own call. Raises StudyError if the two no longer agree."""
-        pictures = check_pictures(_CHECK_SIZE, *self.input_range).to(self._context.device)
+        """Compare a few pairs with the package's own call. Raises InputError if the two no longer agree."""
+        pictures = check_pictures(_CHECK_SIZE, *self.input_range).to(self._device)
         task = np.array([[[0, 1, 2, 0]]], dtype=np.int32)  # queries 2 and 0, explanations 0 and 1
         rows = self.features(pictures)
         ours = self.values(rows, task, 1, _CHECK_SIZE).reshape(-1)
@@ -264,7 +284,7 @@ def check_pictures(size: int, low: float, high: float) -> Tensor:
 
 
 def compare(backend: str, package: str, ours: NDArray[np.floating], theirs: NDArray[np.floating]) -> None:
-    """Raise StudyError unless similarities of the same pairs agree."""
+    """Raise InputError unless similarities of the same pairs agree."""
     wrong = ~(np.abs(ours - theirs) <= TOLERANCE * (1 + np.abs(theirs)))
     if wrong.any():
         raise InputError(
@@ -316,17 +336,8 @@ def package_version(package: str) -> str:
     return version(package)
 
 
-def state_digest(state: Mapping[str, Tensor]) -> str:
-    """Digest of named tensors: what a network computes, whatever file they came from."""
-    digest = hashlib.sha256()
-    for name, value in sorted(state.items()):
-        raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode() + raw.tobytes())
-    return digest.hexdigest()
-
-
 @contextlib.contextmanager
-def package_loading(replaced: Mapping[str, Any] = MappingProxyType({})) -> Iterator[None]:
+def package_loading(replaced: Mapping[str, Any] = MappingProxyType({})) -> Generator[None, None, None]:
     """Inside, torch reads tensors and nothing else, and names such as "torch.hub.load" are what is given here.
 
     For package constructors that fetch files by themselves or load them without `weights_only`. Everything is as before
@@ -342,7 +353,7 @@ def package_loading(replaced: Mapping[str, Any] = MappingProxyType({})) -> Itera
 
 
 def fill(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    """Strictly load named tensors. Raises StudyError that names the file if they do not fit."""
+    """Strictly load named tensors. Raises InputError that names the file if they do not fit."""
     try:
         model.load_state_dict(dict(state), strict=True)
     except RuntimeError as error:

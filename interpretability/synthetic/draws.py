@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -31,7 +33,7 @@ def draw_factors(n: int, *, seed: int, stream: str, n_categories: int) -> pd.Dat
 
     category = (draw("category") * n_categories).astype(np.int64)
     preferred = preferences(seed, n_categories)
-    columns: dict[str, NDArray] = {}
+    columns: dict[str, NDArray[Any]] = {}
     for factor in FACTORS:
         # one decision a factor, so that both columns of a position are kept or replaced together
         keeps = draw("keeps", factor.name) < ADHERENCE
@@ -61,7 +63,7 @@ def preferences(seed: int, n_categories: int) -> pd.DataFrame:
     )
 
 
-def _values(factor: Factor, positions: NDArray[np.float64]) -> NDArray:
+def _values(factor: Factor, positions: NDArray[np.float64]) -> NDArray[Any]:
     if factor.levels:
         numbers = (positions * len(factor.levels)).astype(np.int64)
         return np.asarray(factor.levels)[numbers]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ def label_factors(label: str) -> tuple[str, ...]:
 VERSION = 1  # raised by hand whenever pictures or vectors change
 
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Factor:
     high: float = 1.0
     logarithmic: bool = False
 
-    def scaled(self, values: NDArray) -> NDArray[np.float64]:
+    def scaled(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Values of a circular or linear factor as positions in [0, 1] of its range."""
         values = np.asarray(values, dtype=np.float64)
         low, high = self.low, self.high
@@ -57,7 +57,7 @@ class Factor:
 
     def codes(self, values: pd.Series) -> NDArray[np.int64]:
         """Number of each value among the levels."""
-        codes = pd.Index(self.levels).get_indexer(values)
+        codes = pd.Index(self.levels).get_indexer(pd.Index(values))
         if (codes < 0).any():
             unknown = values.iloc[int(np.argmax(codes < 0))]
             raise ValueError(f"factor {self.name}: unknown level {unknown!r}; allowed: {list(self.levels)}")

@@ -42,9 +42,9 @@ def choose_units(layers: NDArray[np.object_] | pd.Series, n_units: int, seed: in
     codes, names = pd.factorize(np.asarray(layers, dtype=object), sort=True)
     if n_units > len(codes):
         raise InputError(
-            f"human.simulated.n_units is {n_units}, but network {model} has {len(codes)} units with tasks; "
-            f"allowed are 1 to {len(codes)}"
-        )
+            "{n_units} is {wanted}, but network {model} has {units} units with tasks; allowed are 1 to {units}",
+            "n_units", wanted=n_units, model=model, units=len(codes),
+        )  # fmt: skip
     probability = 1.0 / (len(names) * np.bincount(codes)[codes])
     draw = generator(seed, "observers", "units", model)
     # Successive draws without replacement are the same as draws whose repeats are rejected.
@@ -59,7 +59,8 @@ def assign(n_units: int, n_responses: int, n_trials: int, n_tasks: int, draw: np
     n_tasks.
     """
     if not 1 <= n_trials <= n_units:
-        raise InputError(f"human.simulated.n_trials is {n_trials}; allowed are 1 to the {n_units} units of a network")
+        raise InputError("{n_trials} is {wanted}; allowed are 1 to the {units} units of a network", "n_trials",
+                         wanted=n_trials, units=n_units)  # fmt: skip
     remaining = np.full(n_units, n_responses)
     people = []
     while remaining.any():

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -189,7 +190,7 @@ def _joined(name: str, layers: list[ControlLayer]) -> ControlLayer:
     return ControlLayer(name, labels, np.concatenate([layer.values for layer in layers], axis=1))
 
 
-def _columns(columns: list[NDArray]) -> NDArray[np.float32]:
+def _columns(columns: list[NDArray[Any]]) -> NDArray[np.float32]:
     """Columns side by side as float32 (rows, columns), converted one by one to spare memory."""
     values = np.empty((len(columns[0]), len(columns)), dtype=np.float32)
     for number, column in enumerate(columns):

@@ -299,7 +299,7 @@ def _nearest_copy(
         closer = squared < best
         best = np.where(closer, squared, best)
         best_x, best_y = np.where(closer, x, best_x), np.where(closer, y, best_y)
-    return best_x, best_y
+    return best_x, best_y  # pyright: ignore[reportReturnType]
 
 
 def _turned(x: Floats, y: Floats, angle: Floats, radius: Floats) -> tuple[Floats, Floats]:

@@ -6,7 +6,7 @@ the categories that the studied networks tell apart, one head a factor for the p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -129,7 +129,7 @@ def _loss(logits: torch.Tensor, targets: torch.Tensor, head_sizes: Sequence[int]
     if logits.shape[1] != sum(head_sizes):
         raise ValueError(f"the network has {logits.shape[1]} outputs; its heads need {sum(head_sizes)}")
     heads = logits.split(list(head_sizes), dim=1)
-    return sum(functional.cross_entropy(head, targets[:, i]) for i, head in enumerate(heads))
+    return sum(functional.cross_entropy(head, targets[:, i]) for i, head in enumerate(heads))  # pyright: ignore[reportReturnType]
 
 
 def _weights(model: nn.Module) -> State:
@@ -140,7 +140,7 @@ def _weights(model: nn.Module) -> State:
 
 
 @contextmanager
-def _reproducible(key: int) -> Iterator[None]:
+def _reproducible(key: int) -> Generator[None, None, None]:
     """One thread, deterministic kernels, a keyed generator (for dropout) inside; afterwards all as before."""
     threads = torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()

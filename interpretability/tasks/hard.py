@@ -12,17 +12,51 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from interpretability import arguments
 from interpretability.extremes import selection
-from interpretability.tasks import natural
+from interpretability.tasks import natural, rules
 
 
 def hard_tasks(
+    activations: NDArray[np.floating],
+    keys: NDArray[np.uint64],
+    condition: str,
+    n_tasks: int = 20,
+    n_explanations: int = 9,
+) -> NDArray[np.int32]:
+    """Tasks (U, N, 2(K + 1)) int32 with queries from inner percentiles of the units' values (IMI, section 4.4).
+
+    activations     (D, U), finite; keys: (U,) of the units, as for `rank_images`
+    condition       hard99, hard95 or hard85: the queries begin 1, 5 or 15 percent of the images from either end
+    n_tasks         N, tasks a unit; n_explanations: K, explanations a side of a task: those of `build_tasks`
+
+    Raises InputError where a query would be an explanation, too: the images are too few for the condition.
+    Departure: IMI sorts by value alone; here images of equal value have one keyed order.
+
+    >>> import numpy as np
+    >>> from interpretability import hard_tasks
+    >>> activations = np.arange(200, dtype=np.float32)[:, None]
+    >>> tasks = hard_tasks(activations, np.array([7], dtype=np.uint64), "hard85", n_tasks=2, n_explanations=3)
+    >>> sorted(tasks[0, :, -2].tolist())  # 30 of 200 images are more exciting than the positive queries
+    [168, 169]
+    """
+    values = arguments.array(activations, "activations", ("images", "units"))
+    arguments.finite(values, "activations")
+    arguments.count(n_tasks, "n_tasks")
+    arguments.count(n_explanations, "n_explanations")
+    rules.check_images(len(values), n_tasks, n_explanations)
+    start = rules.window_start(len(values), condition, n_tasks, n_explanations)
+    columns = np.ascontiguousarray(values.T, dtype=np.float32)
+    return tasks_from_rank(columns, arguments.unit_keys(keys, len(columns)), start, n_tasks, n_explanations)[0]
+
+
+def tasks_from_rank(
     values: NDArray[np.float32], keys: NDArray[np.uint64], start: int, n_tasks: int, n_explanations: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
     """Tasks of units from their whole columns, with queries from rank `start` on, and their tie shares.
 
     values (units, images) float32 in image order, keys (units,). Returns tasks (units, N, 2(K + 1)) in the order of
-    `tasks.assemble`, and for the positive and the negative side (units,) the share of a side's images whose value another
+    `natural.assemble`, and for the positive and the negative side (units,) the share of a side's images whose value another
     image also has. With start = N * K these are the natural tasks.
     """
     n = values.shape[1]
@@ -41,4 +75,4 @@ def hard_tasks(
         for side, places in enumerate((n - 1 - ranks, ranks)):
             sides[side, unit] = ranked[places]
             ties[side, unit] = same[places].mean()
-    return natural.build(*sides, keys, n_tasks, n_explanations), ties[0], ties[1]
+    return natural.build(sides[0], sides[1], keys, n_tasks, n_explanations), ties[0], ties[1]

@@ -7,15 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from interpretability import arguments
 from interpretability.errors import InputError
-from interpretability.schema import HARD, ROLES
+from interpretability.schema import HARD, NATURAL, ROLES
 
 CONSTANT_BELOW = 1e-8  # range of a unit's values under which it has no tasks (paper, section 4 and appendix E)
 CONSTANT_RELATIVE = 1e-6  # the same relative to its largest value; reported beside it
 
 
 def needed(n_tasks: int, n_explanations: int) -> int:
-    """Images a side: N * (K + 1)."""
+    """Images a side: N * (K + 1).
+
+    >>> needed(20, 9)
+    200
+    """
     return n_tasks * (n_explanations + 1)
 
 
@@ -26,9 +31,11 @@ def check_images(n_images: int, n_tasks: int, n_explanations: int, conditions: S
     least = 2 * needed(n_tasks, n_explanations)
     if n_images < least:
         raise InputError(
-            f"{n_images} images are too few: tasks.n_tasks = {n_tasks} and tasks.n_explanations = {n_explanations} need at "
-            f"least 2 * {n_tasks} * {n_explanations + 1} = {least}. Add images or lower one of the two"
-        )
+            "{images} images are too few: {n_tasks} = {tasks} and {n_explanations} = {explanations} need at least "
+            "2 * {tasks} * {of_a_side} = {least}. Add images or lower one of the two",
+            "n_tasks", "n_explanations",
+            images=n_images, tasks=n_tasks, explanations=n_explanations, of_a_side=n_explanations + 1, least=least,
+        )  # fmt: skip
     warnings = []
     if n_images < 10 * least:
         share = needed(n_tasks, n_explanations) / n_images
@@ -38,7 +45,7 @@ def check_images(n_images: int, n_tasks: int, n_explanations: int, conditions: S
         )
     starts = {name: window_start(n_images, name, n_tasks, n_explanations) for name in conditions if name in HARD}
     warnings += [
-        f"{name} is hardly harder than natural: its queries start at rank {start} of {n_images} images, those of natural "
+        f"{name} is hardly harder than {NATURAL}: its queries start at rank {start} of {n_images} images, those of {NATURAL} "
         f"tasks end before rank {least // 2}"
         for name, start in starts.items()
         if start < least // 2 + n_tasks
@@ -49,16 +56,20 @@ def check_images(n_images: int, n_tasks: int, n_explanations: int, conditions: S
 def window_start(n_images: int, condition: str, n_tasks: int, n_explanations: int) -> int:
     """Zero-based rank of the first query, from either extreme: floor(percent * D / 100).
 
-    Raises StudyError where a query would also be an explanation. Below N(K + 1) some queries are natural ones too.
+    Raises InputError where a query would also be an explanation. Below N(K + 1) some queries are natural ones too.
     """
+    arguments.choice(condition, "condition", HARD)
     start, explained = n_images * HARD[condition] // 100, n_tasks * n_explanations
     if start < explained:
         least = -(-100 * explained // HARD[condition])
         raise InputError(
-            f"tasks.conditions names {condition}, whose queries start at rank {start} of {n_images} images, but the first "
-            f"tasks.n_tasks * tasks.n_explanations = {n_tasks} * {n_explanations} = {explained} ranks explain; it needs at "
-            f"least {least} images, or fewer tasks or explanations"
-        )
+            "{condition} names {wanted}, whose queries start at rank {start} of {images} images, but the first "
+            "{n_tasks} * {n_explanations} = {tasks} * {explanations} = {explained} ranks explain; it needs at "
+            "least {least} images, or fewer tasks or explanations",
+            "condition", "n_tasks", "n_explanations",
+            wanted=condition, start=start, images=n_images, tasks=n_tasks, explanations=n_explanations,
+            explained=explained, least=least,
+        )  # fmt: skip
     return start
 
 

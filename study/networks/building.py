@@ -162,21 +162,13 @@ def build_network(
 def resolve_preprocessing(row: RosterRow, model: nn.Module) -> dict[str, Any]:
     """Preprocessing of a row without one, from timm's or torchvision's own record of the network."""
     import torchvision
-    from timm.data.config import resolve_data_config
+
+    from interpretability.networks.preprocessing import timm_preprocessing
 
     if getattr(model, "pretrained_cfg", None):
         # a network made for another size than its weights were trained at is shown images of that size
         asked = json.loads(row["kwargs"] or "{}").get("img_size")
-        record = resolve_data_config({"img_size": asked} if isinstance(asked, int) else {}, model=model)
-        crop, squash = record["input_size"][1], record["crop_mode"] == "squash"
-        return {
-            "crop": crop,
-            "resize": crop if squash else int(crop / record["crop_pct"]),
-            "interpolation": record["interpolation"],
-            "mean": list(record["mean"]),
-            "std": list(record["std"]),
-            "mode": "squash" if squash else "border" if record["crop_pct"] > 1 else "center",
-        }
+        return timm_preprocessing(model, asked if isinstance(asked, int) else None)
     if row["constructor"] in torchvision.models.list_models():
         weights: Any = torchvision.models.get_model_weights(row["constructor"])
         record = weights.DEFAULT.transforms()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,7 +12,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from interpretability import weights
 from study.environment import Environment
 from study.errors import StudyError
 from study.images.ahead import Ahead, decoders
@@ -55,6 +55,19 @@ class SimilarityParams(Protocol):
 
 
 @dataclass(frozen=True)
+class _Shown:
+    """The pictures of a study as a similarity sees them."""
+
+    source: Ahead
+
+    def __len__(self) -> int:
+        return len(self.source.images)
+
+    def pixels(self, row: int) -> NDArray[np.uint8]:
+        return self.source.pixels(row)
+
+
+@dataclass(frozen=True)
 class SimilarityPlan:
     """Everything needed to open a similarity in any process."""
 
@@ -69,12 +82,11 @@ class SimilarityPlan:
     def open(self, source: Ahead, *, check: bool = True) -> Similarity:
         """The similarity of these images, on the device of this process; `check` compares it with its package."""
         from interpretability.similarity import registry
-        from interpretability.similarity.base import Context
 
-        images = source.images
+        images, scores = source.images, self.scores
 
-        def network(name: str) -> Network:
-            roster = read_roster(self.models / "roster.csv")
+        def network() -> Network:
+            name, roster = scores.encoder.model, read_roster(self.models / "roster.csv")
             rows = rows_of(roster[roster["name"] == name])
             if not rows:
                 known = ", ".join(roster["name"][~roster["constructor"].str.startswith("control:")])
@@ -84,23 +96,32 @@ class SimilarityPlan:
                 )
             return load_network(rows[0], self.models, self.code, self.seed)
 
-        context = Context(
-            seed=self.seed,
-            pixels=source.pixels,
-            digests=lambda: images.manifest["digest"].tolist(),
-            factors=lambda: images.factors,
-            network=network,
-            device=device(),
-            encoder_model=self.scores.encoder.model,
-            encoder_layer=self.scores.encoder.layer,
-            weights=lambda file: weights.load(file.names, file.url, file.sha256),
-            aggregation=self.scores.aggregation,
-            softmax_temperature=self.scores.softmax_temperature,
-            feature_size=self.scores.feature_size,
-            dreamsim_view=self.scores.dreamsim.view,
-            cache_bytes=cache_bytes(),
-        )
-        return registry.create(self.name, context, check=check)
+        def factors() -> pd.DataFrame:
+            if images.factors is None:
+                raise StudyError(
+                    f"backend {self.name} needs the factors of generated scenes; photographs have none. "
+                    "Take it out of scores.backends"
+                )
+            return images.factors
+
+        known: dict[str, Callable[[], Any]] = {
+            "aggregation": lambda: scores.aggregation,
+            "cache_bytes": cache_bytes,
+            "device": device,
+            "digests": lambda: images.manifest["digest"].tolist(),
+            "factors": factors,
+            "layer": lambda: scores.encoder.layer,
+            "network": lambda: network,
+            "seed": lambda: self.seed,
+            "size": lambda: scores.feature_size,
+            "softmax_temperature": lambda: scores.softmax_temperature,
+            "view": lambda: scores.dreamsim.view,
+            "weights": lambda: Environment.read().weights,
+            "whole": lambda: images.factors is not None,
+        }
+        taken = registry.options_of(registry.family_of(self.name))
+        options = {name: known[name]() for name in taken if name in known}
+        return registry.create(self.name, _Shown(source), check=check, **options)
 
     @classmethod
     def from_params(cls, name: str, params: SimilarityParams, images: Path, models: Path, code: Path) -> SimilarityPlan:

@@ -133,7 +133,7 @@ def build(
     places, values = _kept(activations, model, units, live)
     for condition in (name for name in params.tasks.conditions if name != "natural" and len(places)):
         start = rules.window_start(n_images, condition, *size)
-        built, *ties = hard.hard_tasks(values, keys[places], start, *size)
+        built, *ties = hard.tasks_from_rank(values, keys[places], start, *size)
         tables.append(units.iloc[places].assign(condition=condition, tie_share_pos=ties[0], tie_share_neg=ties[1]))
         arrays.append(built)
     table, built = pd.concat(tables, ignore_index=True), np.concatenate(arrays)

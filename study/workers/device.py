@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Protocol, TypeVar
 
 from interpretability.errors import InputError
-from study.errors import ChangedInput
+from study.errors import ChangedInput, told
 from study.log import logger
 
 Result = TypeVar("Result")
@@ -91,7 +91,7 @@ def guarded(function: Callable[[Argument], Result], argument: Argument) -> Resul
             raise  # other images, or a full or broken disk, are no property of this job: stop the stage
         if _device.startswith("cuda") and not isinstance(error, InputError):
             _end_if_broken(error)
-        text = " ".join(str(error).split())
+        text = " ".join(told(error).split())
         return Failure(text if isinstance(error, InputError) else f"{type(error).__name__}: {text}")
 
 

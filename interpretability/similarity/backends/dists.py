@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from itertools import accumulate
+from typing import Any
 
 import numba
 import numpy as np
@@ -17,11 +18,12 @@ import piq
 import torch
 import torchvision
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from interpretability.errors import InputError
-from interpretability.similarity.base import Context, WeightsFile
-from interpretability.similarity.features import VGG16, FeatureSimilarity, fill, package_loading, state_digest
+from interpretability.networks.network import state_digest
+from interpretability.similarity.features import VGG16, FeatureSimilarity, fill, package_loading
+from interpretability.weights import WeightsFile
 
 VARIANTS = ("dists",)
 WEIGHTS = WeightsFile(
@@ -41,8 +43,8 @@ class Dists(FeatureSimilarity):
     input_range = (0.0, 1.0)
 
     @cached_property
-    def model(self) -> nn.Module:
-        weights = self._context.weights(WEIGHTS)
+    def model(self) -> Any:
+        weights = self._weights_of(WEIGHTS)
         shapes = {name: tuple(value.shape) for name, value in weights.items()}
         if shapes != dict.fromkeys(("alpha", "beta"), (1, sum(CHANNELS), 1, 1)):
             raise InputError(
@@ -55,7 +57,7 @@ class Dists(FeatureSimilarity):
         }
         with package_loading(given):
             whole = piq.DISTS(reduction="none")
-        state = self._context.weights(VGG16)
+        state = self._weights_of(VGG16)
         wanted = {name: f"features.{name}" for name in whole.model.state_dict()}
         missing = sorted(set(wanted.values()) - set(state))
         if missing:
@@ -64,8 +66,8 @@ class Dists(FeatureSimilarity):
             )
         fill(whole.model, {name: state[source] for name, source in wanted.items()}, VGG16.names[0])
         # piq moves its network at every call, but not these
-        whole.weights = [weight.to(self._context.device) for weight in whole.weights]
-        return whole.eval().requires_grad_(False).to(self._context.device)
+        whole.weights = [weight.to(self._device) for weight in whole.weights]
+        return whole.eval().requires_grad_(False).to(self._device)
 
     def ingredients(self) -> dict[str, object]:
         alpha, beta = torch.from_numpy(self._weights)
@@ -172,5 +174,4 @@ def _values(rows, tasks, k, edges, weights, out):  # noqa: ANN001, ANN202
             out[u, t] = total
 
 
-def create(name: str, context: Context) -> Dists:
-    return Dists(name, context)
+SIMILARITY = Dists

@@ -17,16 +17,19 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from interpretability import arguments
 from interpretability.errors import InputError
-from interpretability.similarity.base import Context, Similarity, WeightsFile
+from interpretability.images import Images
+from interpretability.networks.network import state_digest
+from interpretability.similarity.base import Similarity
 from interpretability.similarity.features import (
     check_pictures,
     compare,
     fill,
     package_loading,
     package_version,
-    state_digest,
 )
+from interpretability.weights import Weights, WeightsFile, reader
 
 BRANCHES = (
     "dino_vitb16", "dinov2_vitb14", "dino_vitb16_patch", "dinov2_vitb14_patch", "clip_vitb32", "open_clip_vitb32",
@@ -64,15 +67,28 @@ class DreamSim(Similarity):
 
     view "crop": the shorter side becomes 256, then the centre square of 224: what people saw in the human experiments.
     view "squash": the whole picture becomes 224 x 224, whatever its shape: the package's own preprocessing.
-    Departure: which of the two the paper used is not stated.
+    whole: images are taken whole, as view "squash" does, because they have no border to cut: generated scenes.
+    Departure: which of the two views the paper used is not stated.
     """
 
     runs_network = True
     batch_size = 20
     published_slope = 6.25  # 1 / 0.16
 
-    def __init__(self, name: str, context: Context) -> None:
-        self.name, self._context = name, context
+    def __init__(
+        self,
+        name: str,
+        images: Images,
+        *,
+        device: str = "cpu",
+        weights: Weights = "weights",
+        view: str = "crop",
+        whole: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(name, images, **options)
+        self._device, self._weights_of = device, reader(weights)
+        self._view, self._whole = arguments.choice(view, "view", ("crop", "squash")), whole
         self._type = name.partition("-")[2] or "ensemble"
 
     @cached_property
@@ -80,7 +96,8 @@ class DreamSim(Similarity):
         """Every file of weights by its role: "config" and "adapter" of the tuning, and the networks by their type."""
         from dreamsim.config import dreamsim_args, dreamsim_weights
 
-        archive, config = dreamsim_weights[self._type], dreamsim_args["model_config"][self._type]
+        configs: Any = dreamsim_args["model_config"]
+        archive, config = dreamsim_weights[self._type], configs[self._type]
         networks = config["model_type"].split(",")
         kind = "patch" if self._type.endswith("_patch") else "single"
         folder = "ensemble_lora" if self._type == "ensemble" else f"{networks[0]}_{kind}_lora"
@@ -99,7 +116,7 @@ class DreamSim(Similarity):
 
     @cached_property
     def _contents(self) -> dict[str, Mapping[str, Any]]:
-        return {role: self._context.weights(file) for role, file in self.files.items()}
+        return {role: self._weights_of(file) for role, file in self.files.items()}
 
     @cached_property
     def model(self) -> Any:
@@ -108,12 +125,12 @@ class DreamSim(Similarity):
         import peft
         from dreamsim.config import dreamsim_args
 
-        contents, device = self._contents, self._context.device
+        contents, device = self._contents, self._device
         with package_loading(
             {"torch.hub.load": self._hub, "torch.hub.set_dir": lambda _: None, "torch.load": self._read}
         ):
-            config = dreamsim_args["model_config"][self._type]
-            plain = dreamsim.PerceptualModel(**config, device=device, load_dir="", normalize_embeds=True)
+            configs: Any = dreamsim_args["model_config"]
+            plain = dreamsim.PerceptualModel(**configs[self._type], device=device, load_dir="", normalize_embeds=True)
             lora = peft.LoraConfig(**{key: contents["config"][key] for key in _LORA})
             model = peft.get_peft_model(plain, lora)
         wanted, given = peft.get_peft_model_state_dict(model), contents["adapter"]
@@ -160,27 +177,27 @@ class DreamSim(Similarity):
             for role, content in contents.items() if role != "config" for name, value in content.items()
         }  # fmt: skip
         return {
-            "version": 1, "weights": state_digest(tensors), "view": self._context.dreamsim_view,
+            "version": 1, "weights": state_digest(tensors), "view": self._view,
             "lora": {key: contents["config"][key] for key in _LORA}, "package": package_version("dreamsim"),
-            "batch_size": self.batch_size, "torch": torch.__version__, "generated": self._context.factors() is not None,
-            "device": torch.device(self._context.device).type,
+            "batch_size": self.batch_size, "torch": torch.__version__, "generated": self._whole,
+            "device": torch.device(self._device).type,
         }  # fmt: skip
 
-    def pictures(self, rows: NDArray[np.int32]) -> Tensor:
+    def pictures(self, rows: NDArray[np.integer]) -> Tensor:
         """Pictures (images, 3, 224, 224) in 0..1 as the networks see them."""
-        seen = np.stack([np.asarray(self.view(Image.fromarray(self._context.pixels(int(row))))) for row in rows])
-        return torch.from_numpy(seen).permute(0, 3, 1, 2).to(self._context.device).float() / 255
+        seen = np.stack([np.asarray(self.view(Image.fromarray(self.images.pixels(int(row))))) for row in rows])
+        return torch.from_numpy(seen).permute(0, 3, 1, 2).to(self._device).float() / 255
 
     def view(self, picture: Image.Image) -> Image.Image:
         """The part of a picture that is compared; generated scenes have no border to cut and are taken whole."""
-        if self._context.dreamsim_view == "squash" or self._context.factors() is not None:
+        if self._view == "squash" or self._whole:
             return picture.resize((_SIZE, _SIZE), Image.Resampling.BICUBIC)
         short = min(picture.size)
         width, height = (side * _SHORT_SIDE // short for side in picture.size)
         left, top = round((width - _SIZE) / 2), round((height - _SIZE) / 2)
         return picture.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + _SIZE, top + _SIZE))
 
-    def embed(self, rows: NDArray[np.int32]) -> NDArray[np.floating]:
+    def embed(self, rows: NDArray[np.integer]) -> NDArray[np.floating]:
         self.forwards += len(rows)
         # a short batch is filled up, so that every image goes through the same kernels
         padded = np.resize(rows, self.batch_size) if len(rows) < self.batch_size else rows
@@ -194,15 +211,15 @@ class DreamSim(Similarity):
 
     @torch.no_grad()
     def check(self) -> None:
-        """Compare pairs with the package's own call. Raises StudyError if the two no longer agree."""
-        pictures = check_pictures(_SIZE, 0, 1)[:2].to(self._context.device)
+        """Compare pairs with the package's own call. Raises InputError if the two no longer agree."""
+        pictures = check_pictures(_SIZE, 0, 1)[:2].to(self._device)
         rows = nn.functional.normalize(self.embed_pictures(pictures), dim=1).cpu().double()
         ours = (rows[[0, 0]] * rows[[0, 1]]).sum(1).numpy()
         theirs = 1 - self.model(pictures[[0, 0]], pictures[[0, 1]]).cpu().double().numpy()
         compare(self.name, "dreamsim", ours, theirs)
 
 
-class _Unused(dict):
+class _Unused(dict[str, Tensor]):
     """Stands for the projection head of DINO, which the package loads although it reads the class token before it."""
 
     def __missing__(self, name: str) -> Tensor:
@@ -224,5 +241,4 @@ def _dinov2_positions(table: Tensor, side: int) -> Tensor:
     return torch.cat([table[:, :1], scaled.permute(0, 2, 3, 1).reshape(1, side * side, -1)], dim=1)
 
 
-def create(name: str, context: Context) -> DreamSim:
-    return DreamSim(name, context)
+SIMILARITY = DreamSim

@@ -8,17 +8,18 @@ psi(x) = concat_l sqrt(w_lc / (H_l W_l)) a_l(x) this is |psi(x) - psi(y)|^2, so 
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import lpips
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from interpretability.errors import InputError
 from interpretability.margins import distance_margins, distance_values
-from interpretability.similarity.base import Context, WeightsFile
 from interpretability.similarity.features import VGG16, FeatureSimilarity, fill, package_loading
+from interpretability.weights import WeightsFile
 
 # networks of torchvision; the linear heads (version 0.1) ship with the package
 TRUNKS = {
@@ -45,12 +46,12 @@ class Lpips(FeatureSimilarity):
     input_range = (-1.0, 1.0)
 
     @cached_property
-    def model(self) -> nn.Module:
+    def model(self) -> Any:
         trunk = self.name.removeprefix("lpips-")
         file = TRUNKS[trunk]
         with package_loading():
             model = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False)
-        state = self._context.weights(file)
+        state = self._weights_of(file)
         # the trunk keeps torchvision's numbering of `features`, spread over slices
         wanted = {name: f"features.{name.split('.', 1)[1]}" for name in model.net.state_dict()}
         missing = sorted(set(wanted.values()) - set(state))
@@ -59,7 +60,7 @@ class Lpips(FeatureSimilarity):
                 f"the file {file.names[0]} of backend {self.name} lacks {missing[0]}; it is no torchvision network"
             )
         fill(model.net, {name: state[source] for name, source in wanted.items()}, file.names[0])
-        return model.eval().requires_grad_(False).to(self._context.device)
+        return model.eval().requires_grad_(False).to(self._device)
 
     @cached_property
     def _heads(self) -> list[tuple[Tensor, Tensor]]:
@@ -120,5 +121,4 @@ class Lpips(FeatureSimilarity):
         return -self.model(first, second).reshape(-1)
 
 
-def create(name: str, context: Context) -> Lpips:
-    return Lpips(name, context)
+SIMILARITY = Lpips

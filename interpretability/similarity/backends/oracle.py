@@ -7,30 +7,38 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from interpretability.similarity.base import Context, Similarity, factor_table
-from interpretability.synthetic import factors
+from interpretability import arguments
+from interpretability.images import Images
+from interpretability.similarity.base import Similarity
+from interpretability.synthetic import factors as factors_module
 
 VARIANTS = ("oracle",)
 
 
 class Oracle(Similarity):
-    """Sees every factor, equally weighted, and nothing else."""
+    """Sees every factor, equally weighted, and nothing else.
 
-    def __init__(self, name: str, context: Context) -> None:
-        self.name, self._context = name, context
+    factors   of the scenes by row, as `interpretability.synthetic.factors.draw_factors` draws them
+    """
+
+    def __init__(self, name: str, images: Images, *, factors: pd.DataFrame | None = None, **options: Any) -> None:
+        super().__init__(name, images, **options)
+        if factors is None:
+            raise arguments.wrong("factors", "is missing: similarity oracle compares the factors of generated scenes")
+        self._factors = arguments.table(factors, "factors", ("category",))
 
     def ingredients(self) -> Mapping[str, Any]:
-        return {"version": factors.VERSION}
+        return {"version": factors_module.VERSION}
 
     @cached_property
     def _vectors(self) -> NDArray[np.float32]:
-        return factors.factor_vectors(factor_table(self._context, self.name))
+        return factors_module.factor_vectors(self._factors)
 
-    def embed(self, rows: NDArray[np.int32]) -> NDArray[np.floating]:
+    def embed(self, rows: NDArray[np.integer]) -> NDArray[np.floating]:
         return self._vectors[rows]
 
 
-def create(name: str, context: Context) -> Similarity:
-    return Oracle(name, context)
+SIMILARITY = Oracle

@@ -8,30 +8,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interpretability.similarity.base import Context, Similarity
+from interpretability.similarity.base import Similarity
 
 VARIANTS = ("pixel",)
-LEVELS = 6  # bins a colour channel: 216 colours tell hues apart and forgive noise
+BINS = 6  # bins a colour channel: 216 colours tell hues apart and forgive noise
 
 
 class Pixel(Similarity):
     """Cosine of square-rooted colour histograms: the Bhattacharyya coefficient, in [0, 1]."""
 
-    def __init__(self, name: str, context: Context) -> None:
-        self.name, self._context = name, context
-
     def ingredients(self) -> Mapping[str, Any]:
-        return {"version": 1, "levels": LEVELS}
+        return {"version": 1, "levels": BINS}
 
-    def embed(self, rows: NDArray[np.int32]) -> NDArray[np.floating]:
-        return np.stack([self._histogram(self._context.pixels(int(row))) for row in rows])
+    def embed(self, rows: NDArray[np.integer]) -> NDArray[np.floating]:
+        return np.stack([self._histogram(self.images.pixels(int(row))) for row in rows])
 
     @staticmethod
     def _histogram(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-        red, green, blue = (pixels.reshape(-1, 3).astype(np.int64) * LEVELS // 256).T
-        counts = np.bincount((red * LEVELS + green) * LEVELS + blue, minlength=LEVELS**3)
+        red, green, blue = (pixels.reshape(-1, 3).astype(np.int64) * BINS // 256).T
+        counts = np.bincount((red * BINS + green) * BINS + blue, minlength=BINS**3)
         return np.sqrt(counts / counts.sum())
 
 
-def create(name: str, context: Context) -> Similarity:
-    return Pixel(name, context)
+SIMILARITY = Pixel
