@@ -33,7 +33,7 @@ from ruamel.yaml import YAML
 from benchmarks.harness import report
 from interpretability.files import sha256_file
 from interpretability.randomness import generator
-from tests.copied_study import Study
+from tests.helpers.copied_study import Study
 
 VICTIMS = ("dvc", "stage", "worker", "all")
 MOST_KILLS = 3

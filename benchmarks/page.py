@@ -25,8 +25,8 @@ import pandas as pd
 from benchmarks.harness import memory, timed
 from benchmarks.harness import report as keep
 from stages import report
-from tests.browser import Browser, executable
-from tests.report_fixture import BACKENDS, build
+from tests.helpers.browser import Browser, executable
+from tests.helpers.report_fixture import BACKENDS, build
 
 LAYERS = 50
 TYPES = ("Conv", "BatchNorm", "Linear", "LayerNorm")

@@ -21,9 +21,9 @@ from ruamel.yaml import YAML
 
 from stages import activations, images, models, tasks
 from study import command
-from tests.rules import ROOT
+from tests.helpers.rules import ROOT
 
-pytest_plugins = ["tests.programs"]
+pytest_plugins = ["tests.helpers.programs"]
 # a test that forgets to stand in for the hub fails at once instead of downloading
 os.environ["HF_HUB_OFFLINE"] = "1"
 

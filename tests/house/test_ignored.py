@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.rules import ROOT
+from tests.helpers.rules import ROOT
 
 READMES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "data/external").rglob("README.md"))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from interpretability import schema
-from tests.rules import ROOT
+from tests.helpers.rules import ROOT
 from tools.dependencies import module_files
 
 PACKAGES = ("interpretability", "study", "stages", "tools", "benchmarks")

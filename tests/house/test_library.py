@@ -11,7 +11,7 @@ import interpretability
 from interpretability import schema
 from study.errors import KEYS
 from study.params.whole import keys
-from tests.rules import ROOT
+from tests.helpers.rules import ROOT
 
 LIBRARY = ROOT / "interpretability"
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in LIBRARY.rglob("*.py"))

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from tests.helpers.rules import ROOT
 from tests.house.test_imports import LIBRARY, STUDY
-from tests.rules import ROOT
 
 MAP = (ROOT / "docs/design.md").read_text(encoding="utf-8")
 PATHS = sorted(set(re.findall(r"`((?:interpretability|study|stages|tools|tests|reports)/[\w/.]+)`", MAP)))

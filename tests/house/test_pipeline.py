@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from study.params.whole import Params, keys, load_params
-from tests.rules import ROOT
+from tests.helpers.rules import ROOT
 from tools.dependencies import PACKAGES, REFUSES_ONLY, chains, closure, module_files, reruns
 
 PIPELINE = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]

@@ -1,0 +1,131 @@
+"""A tiny study in a copy of the repository, for what needs `dvc repro` itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from tests.helpers.rules import ROOT
+
+ROSTER = """name,constructor,kwargs,weights,role,series
+net,test_resnet,"{""channels"": [8, 8, 16, 16]}",trained,study,net
+encoder,test_resnet,"{""channels"": [8, 8, 16, 16]}",trained,similarity,
+controls,control:planted,,none,control,
+net-permuted,control:permuted,"{""of"": ""net""}",none,control,
+"""
+SMALL = {
+    "images": {"generated": {"n": 200, "size": 32, "n_categories": 4}},
+    "models": {"training": {"epochs": 1, "n_validation": 50, "n_encoder": 100}},
+    "activations": {"n_extremes": 25, "batch_size": 50, "keep": ["net/*/*"]},
+    "tasks": {"n_tasks": 5, "n_explanations": 3, "conditions": ["natural", "hard85"]},
+    "scores": {"backends": ["encoder", "oracle", "null"]},
+    "human": {"simulated": {"n_units": 12, "n_responses": 10, "n_trials": 12}},
+    "calibration": {"fraction": 0.3, "allow_few": True, "n_bootstrap": 20},
+    "ceiling": {"n_simulations": 20},
+    "sensitivity": {
+        "models": ["net"],
+        "n_units": 10,
+        "n_tasks": [3],
+        "n_explanations": [1],
+        "slopes": [1.0],
+        "map_models": ["net"],
+        "map_images": 60,
+    },
+    "stats": {"n_bootstrap": 100},
+    "report": {"n_exemplars": 1},
+}
+
+
+def changed(params, changes):
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            changed(params[key], value)
+        else:
+            params[key] = value
+
+
+class Study:
+    """A tiny study in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+        for name in listed:
+            if (ROOT / name).is_file() and not name.startswith(("results/", "reports/figures/")) and name != "dvc.lock":
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / name, folder / name)
+        yaml = YAML()
+        params = yaml.load(ROOT / "params.yaml")
+        changed(params, SMALL)
+        yaml.dump(params, folder / "params.yaml")
+        (folder / "data/external/models/synthetic.csv").write_text(ROSTER)
+        self.git("init", "-q")
+        self.git("add", "-A")
+        self.git("-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "-qm", "start")
+
+    def git(self, *words: str) -> None:
+        subprocess.run(["git", *words], cwd=self.folder, check=True, capture_output=True)
+
+    def environment(self, workers: int) -> dict[str, str]:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        store = str(self.folder / "data/store")
+        return {**os.environ, "PATH": path, "MIS_STORE": store, "MIS_WORKERS": str(workers), "MIS_DEVICE": "cpu"}
+
+    def repro(self, *words: str, workers: int = 2) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "dvc", "repro", *words]
+        return subprocess.run(command, cwd=self.folder, env=self.environment(workers), capture_output=True, text=True)
+
+    def repro_killed_in(self, stage: str, *, after: float, workers: int) -> None:
+        """Start `dvc repro` and SIGKILL the process of one stage as soon as it has stored some work, at the latest `after`
+        seconds from its start.
+        """
+        command = [sys.executable, "-m", "dvc", "repro"]
+        with open(self.folder.parent / "killed.log", "w") as log:
+            dvc = subprocess.Popen(command, cwd=self.folder, env=self.environment(workers), stdout=log, stderr=log)
+            deadline = time.monotonic() + 240
+            while (found := self.process_of(stage)) is None:
+                assert dvc.poll() is None, f"dvc ended before {stage} ran: {Path(log.name).read_text()}"
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            began, stored = time.monotonic(), self.n_stored()
+            while time.monotonic() - began < after and self.n_stored() == stored:
+                time.sleep(0.02)
+            os.kill(found, signal.SIGKILL)
+            assert dvc.wait(timeout=60) != 0
+
+    def n_stored(self) -> int:
+        """Finished files in the work store."""
+        return len(list((self.folder / "data/store").rglob("*.json")))
+
+    def process_of(self, stage: str) -> int | None:
+        """The python process of a stage of this study (not the shell around it, and no worker)."""
+        for entry in Path("/proc").iterdir():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                if words[1:3] == [b"-m", f"stages.{stage}".encode()] and (entry / "cwd").resolve() == self.folder:
+                    return int(entry.name)
+            except (OSError, IndexError):
+                continue
+        return None
+
+    def lock(self) -> str:
+        return (self.folder / "dvc.lock").read_text()
+
+    def forget(self) -> None:
+        """Remove everything that was computed, and every cache of it."""
+        for place in ("results", "reports/figures", ".dvc/cache", ".dvc/tmp", "data/store"):
+            shutil.rmtree(self.folder / place, ignore_errors=True)
+        for place in (self.folder / "data").iterdir():
+            if place.is_dir() and place.name != "external":
+                shutil.rmtree(place)
+        (self.folder / "reports/report.html").unlink()
+        (self.folder / "dvc.lock").unlink()

@@ -1,0 +1,843 @@
+"""Summary tables of scored units."""
+
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from scipy import stats
+
+from interpretability import schema, statistics
+from interpretability.analysis import (
+    conditions,
+    correlates,
+    families,
+    group_tests,
+    headline,
+    machine_beside_human,
+    map_correlations,
+    profiles,
+    ranking,
+    similarities,
+    training_series,
+)
+from interpretability.analysis.controls import CONTROL_COLUMNS, controls_summary, dose_response_rises, label_controls
+from interpretability.analysis.networks import (
+    LAYER_COLUMNS,
+    LAYER_TYPE_COLUMNS,
+    MODEL_COLUMNS,
+    Networks,
+    layer_summary,
+    layer_type_summary,
+    model_summary,
+    networks_of,
+)
+from interpretability.errors import InputError
+from interpretability.people import agreement_differences, single_answers
+from interpretability.people.calibration_splits import SUMMARY_COLUMNS
+from stages import calibration, ceiling, human, mis
+from stages import stats as stats_stage
+from study.files.tables import read_csv, read_json, read_parquet
+from tests.helpers import tiny_study
+from tests.helpers.rules import ROOT
+
+
+def scored(model, mis, backend="b", layer="l", mis_se=0.05, n_tasks=20, **more):
+    n = len(mis)
+    columns = {
+        "model": model,
+        "layer": layer,
+        "unit": np.arange(n),
+        "condition": "natural",
+        "layer_type": "Conv",
+        "layer_index": 1,
+        "depth": 0.5,
+        "width": 8,
+        "backend": backend,
+        "mis": np.asarray(mis, float),
+        "mis_se": mis_se,
+        "accuracy": np.asarray(mis, float),
+        "margin_mean": 0.1,
+        "margin_sd": 0.2,
+        "n_tasks": n_tasks,
+    }
+    return pd.DataFrame(columns | more)
+
+
+def roster(**rows):
+    frame = pd.DataFrame({"name": list(rows), **{key: [row.get(key, "") for row in rows.values()] for key in ROSTER}})
+    return frame.astype({"step": object})
+
+
+ROSTER = ("role", "series", "step", "last", "top1", "n_params", "input_size")
+
+
+# ---- means and networks
+
+
+def test_interval_of_a_mean_is_that_of_student():
+    values = np.array([0.5, 0.6, 0.8, 0.9])
+    low, high = statistics.mean_interval([values.mean()], [values.std(ddof=1)], [4], 0.95)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert [low[0], high[0]] == pytest.approx([expected.low, expected.high])
+    for few, spread in ((1, np.nan), (statistics.FEWEST - 1, 0.1)):
+        assert np.isnan(statistics.mean_interval([0.5], [spread], [few], 0.95)).all()
+
+
+def test_table_of_networks():
+    units = pd.concat([scored("late", [0.2, 0.4, 0.2, 0.4]), scored("early", np.arange(101) / 100)], ignore_index=True)
+    table = model_summary(
+        units,
+        roster(
+            early={"role": "study", "top1": 50.0, "n_params": 7, "input_size": 64, "last": 1},
+            failed={"role": "study"},
+            late={"role": "study", "last": 1},
+        ),
+        pd.Series(["early", "early"]),
+        0.05,
+        0.95,
+    )
+    assert table["model"].tolist() == ["early", "late"]
+    early, late = table.iloc[0], table.iloc[1]
+    # 0, .01, ..., 1: the percentiles are their own names
+    assert early[["p5", "p25", "p50", "p75", "p95"]].tolist() == pytest.approx([0.05, 0.25, 0.5, 0.75, 0.95])
+    assert (early["n_units"], early["n_constant"], early["params"], early["top1"]) == (101, 2, 7, 50.0)
+    assert late["mis_mean"] == pytest.approx(0.3)
+    assert late["mis_sd"] == pytest.approx(np.sqrt(0.04 / 3))
+    # t quantile .975 with three degrees of freedom is 3.1824; sd / sqrt 4 = .057735
+    assert late["mis_high"] == pytest.approx(0.3 + 3.1824 * 0.057735, abs=1e-4)
+    assert late["n_constant"] == 0
+    assert list(table.columns) == MODEL_COLUMNS
+
+
+def test_layers_and_layer_types_weigh_units():
+    units = pd.concat(
+        [
+            scored("m", [0.5, 0.7], layer="a"),
+            scored("m", [0.9], layer="b", layer_index=2),
+            scored("m", [0.4], layer="c", layer_type="Linear"),
+        ],
+        ignore_index=True,
+    )
+    layers = layer_summary(units, 0.95).set_index("layer")
+    assert layers["mis_mean"].tolist() == pytest.approx([0.6, 0.9, 0.4])
+    assert layers.loc["a", "mis_se"] == pytest.approx(0.1)  # sd .1414 / sqrt 2
+    assert np.isnan(layers.loc["b", "mis_se"])
+    types = layer_type_summary(units, 0.95).set_index("layer_type")
+    assert types.loc["Conv", "mis_mean"] == pytest.approx(0.7)
+    assert types.loc["Conv", "n_units"] == 3
+
+
+def test_spread_of_margins_is_over_all_tasks():
+    rng = np.random.default_rng(0)
+    margins = rng.normal(size=(6, 4)) + np.arange(6)[:, None]
+    units = scored("m", rng.random(6), n_tasks=4, margin_mean=margins.mean(1), margin_sd=margins.std(1, ddof=1))
+    fit = {"slope": 2.0, "low": 1.0, "high": 3.0, "status": "calibrated"}
+    # in two parts, as if two networks had them
+    totals = pd.DataFrame([similarities.backend_totals(part) for part in (units.iloc[:4], units.iloc[4:])])
+    assert list(totals.columns.sort_values()) == sorted(similarities.TOTAL_COLUMNS)
+    row = similarities.backend_summary("b", totals, None, fit, {"n_forwards": 7, "n_pairs": 9}).iloc[0]
+    assert row["margin_sd"] == pytest.approx(margins.std(ddof=1))
+    assert row["margin_mean"] == pytest.approx(margins.mean())
+    assert row["spearman_lead"] == pytest.approx(1.0)
+    assert row["slope_low"] == 1.0
+    assert (row["n_forwards"], row["n_pairs"]) == (7, 9)
+
+
+def pair(first, second):
+    return similarities.backend_agreement("a", "b", [(first, second)], 0.95).iloc[0]
+
+
+def test_backends_are_compared_unit_by_unit():
+    lead = scored("m", [0.1, 0.2, 0.3, 0.4])
+    other = scored("m", [0.8, 0.6, 0.4, 0.2])
+    assert pair(other, lead)["spearman"] == pytest.approx(-1.0)
+    # the same units in another order, and one of them missing
+    assert pair(other.iloc[[2, 0, 3]], lead)["spearman"] == pytest.approx(-1.0)
+    assert np.isnan(pair(scored("m", [0.5] * 4), lead)["spearman"])
+    assert np.isnan(pair(other.iloc[:2], lead)["spearman"])
+    # second minus first: .7, .4, .1, -.2
+    row = pair(lead, other)
+    assert (row["mean_diff"], row["mean_abs_diff"]) == pytest.approx((0.25, 0.35))
+    expected = stats.ttest_1samp([0.7, 0.4, 0.1, -0.2], 0).confidence_interval(0.95)
+    assert (row["mean_diff_low"], row["mean_diff_high"]) == pytest.approx((expected.low, expected.high))
+
+
+def test_networks_are_ranked_together():
+    rng = np.random.default_rng(0)
+    parts = [(scored(m, rng.random(30).round(1)), scored(m, rng.random(30).round(1))) for m in ("m", "n")]
+    found = similarities.backend_agreement("a", "b", parts, 0.95).iloc[0]
+    first, second = (pd.concat([part[place] for part in parts])["mis"] for place in (0, 1))
+    assert found["n_units"] == 60
+    assert found["spearman"] == pytest.approx(stats.spearmanr(first, second).statistic)
+    empty = similarities.backend_agreement("a", "b", [], 0.95)
+    assert list(empty.columns) == similarities.AGREEMENT_COLUMNS
+    assert empty["n_units"].tolist() == [0]
+
+
+def test_ranks_do_not_depend_on_the_size_of_blocks(monkeypatch):
+    rng = np.random.default_rng(0)
+    first, second = rng.random(500).round(2), rng.random(500).round(2)
+    whole = similarities.rank_correlation(first.copy(), second.copy())
+    monkeypatch.setattr(similarities, "_BLOCK", 37)
+    assert similarities.rank_correlation(first.copy(), second.copy()) == whole
+    assert whole == pytest.approx(stats.spearmanr(first, second).statistic)
+
+
+def test_backends_stand_beside_their_agreement_with_people():
+    backends = pd.DataFrame({"backend": ["a", "b"]}).reindex(columns=similarities.BACKEND_COLUMNS)
+    agreed = pd.DataFrame(
+        {"backend": ["a", "b"], "level": "unit", "units": "outside_split", "n": 50, "pearson": [0.8, 0.5],
+         "spearman": [0.7, 0.4]}
+    )  # fmt: skip
+    row = {"first": "a", "second": "b", "level": "unit", "units": "outside_split", "coefficient": "pearson"}
+    differences = pd.DataFrame([row | {"difference": 0.3, "low": 0.1, "high": 0.4}])
+    table = similarities.with_people(backends, agreed, differences)
+    assert list(table.columns) == similarities.BACKEND_COLUMNS
+    assert table["pearson_his"].tolist() == [0.8, 0.5]
+    ends = ["pearson_his_minus_lead", "pearson_his_minus_lead_low", "pearson_his_minus_lead_high"]
+    assert table.loc[1, ends].tolist() == [-0.3, -0.4, -0.1]
+    assert table.loc[0, ends].isna().all()
+
+
+def test_training_rows_and_gain():
+    rows = {
+        "net-step0": {"role": "study", "series": "net", "step": 0, "top1": 4.0},
+        "net": {"role": "study", "series": "net", "step": 2, "last": 1, "top1": 60.0},
+        "net-step1": {"role": "study", "series": "net", "step": 1},
+        "alone": {"role": "study", "step": np.nan},
+    }
+    units = pd.concat(
+        [
+            scored("net", [0.8, 0.9]),
+            scored("net-step0", [0.5, 0.6]),
+            scored("net-step1", [0.95, 0.95]),
+            scored("alone", [0.1]),
+        ],
+        ignore_index=True,
+    )
+    models = model_summary(units, roster(**rows), pd.Series([], dtype=object), 0.05, 0.95)
+    training = training_series.training_summary(models)
+    assert training["model"].tolist() == ["net-step0", "net-step1", "net"]
+
+
+def test_gain_of_training_is_paired_by_unit():
+    fresh, last = scored("net-step0", [0.5, 0.6, 0.7]), scored("net", [0.8, 0.9, 1.0])
+    last.loc[2, "unit"] = 99  # constant untrained, say: not the same unit, so no pair
+    other = [scored("b-step0", [0.5, 0.5]), scored("b", [0.6, 0.8])]
+    networks = Networks([], [], [], {}, {"net-step0": "net", "b-step0": "b"}, {"net": "net", "b": "b"})
+    table = training_series.training_gain(pd.concat([fresh, last, *other]), networks, "x", 0.95).set_index("series")
+    # both units of net gain exactly .3; those of b gain .1 and .3: mean .2, sd sqrt(.02), s.e. .1
+    assert table.loc["net", "n_units"] == 2
+    assert tuple(table.loc["net", ["difference", "low", "high"]]) == pytest.approx((0.3, 0.3, 0.3))
+    assert tuple(table.loc["b", ["difference", "low", "high"]]) == pytest.approx(
+        (0.2, 0.2 - 0.196, 0.2 + 0.196), abs=1e-4
+    )
+    # unweighted mean of both, s.e. half of .1
+    both = table.loc[training_series.ALL_SERIES]
+    assert tuple(both[["difference", "low", "high"]]) == pytest.approx((0.25, 0.25 - 0.098, 0.25 + 0.098), abs=1e-4)
+
+
+def test_gain_without_untrained_networks_is_an_empty_table():
+    networks = Networks([], [], [], {}, {}, {})
+    assert training_series.training_gain(scored("net", [0.5]), networks, "x", 0.95).empty
+
+
+# ---- planted units
+
+
+def labels(frame):
+    return frame[["model", "layer", "unit"]].assign(label=frame.pop("label"))
+
+
+def planted(mis_se=0.05, **layers):
+    """Units of the network of planted units: layer -> list of (label, mis)."""
+    rows = [
+        scored("controls", [mis], layer=layer, mis_se=mis_se).assign(unit=unit, label=label)
+        for layer, units in layers.items()
+        for unit, (label, mis) in enumerate(units)
+    ]
+    frame = pd.concat(rows, ignore_index=True)
+    return frame, labels(frame)
+
+
+def judged(units, names, n_constant=0, permuted=None, untrained=None):
+    controls = label_controls(units, ["controls"], permuted or {}, untrained or {}, names)
+    table = controls_summary(controls, n_constant, 0.95)
+    return table.set_index(["control", "factor"])
+
+
+def chance(n, mean=0.5, seed=0):
+    """Scores of n units at `mean` whose deviations are exactly their standard error 0.05 on either side."""
+    return [("", mean + 0.05 * (-1) ** unit) for unit in range(n)]
+
+
+def test_hash_units_pass_at_chance_only():
+    fine = judged(*planted(hash=chance(100)))
+    row = fine.loc[("hash", "")]
+    # deviations +-1 standard error: sd over 100 units sqrt(100 / 99)
+    assert row["z_sd"] == pytest.approx(np.sqrt(100 / 99))
+    assert row["passed"] == 1
+    assert "1.06" in row["expectation"]  # sqrt(19 / 17)
+    # standard error .05 / sqrt(99) = .00503; three of them are .0151
+    assert judged(*planted(hash=chance(100, 0.514))).loc[("hash", ""), "passed"] == 1
+    assert judged(*planted(hash=chance(100, 0.516))).loc[("hash", ""), "passed"] == 0
+    assert judged(*planted(hash_rectified=chance(100, 0.48))).loc[("hash_rectified", ""), "passed"] == 0
+
+
+def mixtures(*means, factor="colour:cos", family="mixture"):
+    rhos = ("0", "0.25", "0.5", "0.75", "1")
+    return {
+        f"{family}_{rho}": [(factor, mean + 0.01), (factor, mean - 0.01)] for rho, mean in zip(rhos, means, strict=True)
+    }
+
+
+def test_mixtures_must_rise_with_rho():
+    table = judged(*planted(**mixtures(0.5, 0.6, 0.7, 0.8, 0.9)))
+    pooled = table[table.index.get_level_values("factor") == ""]
+    assert pooled["rho"].tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert pooled["passed"].tolist() == [pd.NA, 1, 1, 1, 1]
+    assert dose_response_rises(table.reset_index(), "b") is True
+
+    flat = judged(*planted(**mixtures(0.5, 0.6, 0.6, 0.8, 0.9)))
+    assert flat.loc[("mixture_0.5", ""), "passed"] == 0
+    assert flat.loc[("mixture_0.5", "colour"), "passed"] == 1  # one factor: only a clear fall counts
+    assert dose_response_rises(flat.reset_index(), "b") is False
+
+    # standard errors .01 a unit, .0071 for two: a fall of .04 is more than 3 * .01, one of .02 is not
+    means = (0.5, 0.7, 0.66, 0.8, 0.78)
+    fallen = judged(*planted(0.01, **mixtures(*means)))
+    assert fallen.loc[("mixture_0.5", "colour"), "passed"] == 0
+    assert fallen.loc[("mixture_1", "colour"), "passed"] == 1
+    assert fallen.loc[("mixture_1", ""), "passed"] == 0
+
+
+def test_mixtures_of_an_unseen_factor_are_not_judged():
+    table = judged(*planted(**mixtures(0.5, 0.51, 0.49, 0.5, 0.505)))
+    assert table["passed"].isna().all()
+    assert table["expectation"].str.startswith("none: the backend").all()
+    assert dose_response_rises(table.reset_index(), "b") is None
+
+
+def test_seen_and_unseen_factors_are_told_apart_and_pooled():
+    seen = mixtures(0.5, 0.6, 0.7, 0.8, 0.9)
+    seen = {layer: [*units, ("shape:star", units[0][1])] for layer, units in seen.items()}
+    unseen = mixtures(0.5, 0.5, 0.5, 0.5, 0.5, factor="frequency")
+    table = judged(*planted(**{layer: seen[layer] + unseen[layer] for layer in seen}))
+    assert table.loc[("mixture_1", "colour"), "passed"] == 1
+    assert table.loc[("mixture_1", "frequency"), "passed"] is pd.NA
+    assert table.loc[("mixture_1", ""), "mis_mean"] == pytest.approx((2 * 0.9 + 0.91 + 2 * 0.5) / 5)
+    assert table.loc[("mixture_1", ""), "n_units"] == 5
+    assert "2 of 3 factors" in table.loc[("mixture_1", ""), "expectation"]
+    # what happens to an unseen factor does not count: over all units (2 * .7 + .71 + 2 * .5) / 5 = .622 follows
+    # (2 * .6 + .61 + 2 * .7) / 5 = .642 here
+    fallen = mixtures(0.5, 0.7, 0.5, 0.5, 0.5, factor="frequency")
+    table = judged(*planted(**{layer: seen[layer] + fallen[layer] for layer in seen}))
+    assert table.loc[("mixture_0.5", ""), "mis_mean"] < table.loc[("mixture_0.25", ""), "mis_mean"]
+    assert table.loc[("mixture_0.5", ""), "passed"] == 1
+
+
+def test_pooled_mixtures_are_judged_only_where_most_factors_are_seen():
+    # few units of one factor would turn noise into a failed control
+    seen, unseen = mixtures(0.5, 0.7, 0.69, 0.8, 0.9), mixtures(0.5, 0.5, 0.5, 0.5, 0.5, factor="frequency")
+    table = judged(*planted(**{layer: seen[layer] + unseen[layer] for layer in seen}))
+    assert table.loc[("mixture_0.5", ""), "passed"] is pd.NA
+    assert table.loc[("mixture_0.5", ""), "expectation"] == "none: the backend sees 1 of 2 factors"
+    assert table.loc[("mixture_0.5", "colour"), "passed"] == 1
+    assert dose_response_rises(table.reset_index(), "b") is None
+
+
+def test_spread_in_standard_errors_is_given_at_chance_only():
+    table = judged(*planted(**mixtures(0.5, 0.6, 0.7, 0.8, 0.9), hash=chance(10), factor=[("count", 0.9)] * 2))
+    given = table[table["z_sd"].notna()].index.get_level_values("control")
+    assert set(given) == {"mixture_0", "hash"}
+
+
+def test_rectified_mixtures_are_a_family_of_their_own():
+    table = judged(
+        *planted(
+            **mixtures(0.5, 0.6, 0.7, 0.8, 0.9),
+            **mixtures(0.5, 0.7, 0.6, 0.8, 0.9, family="mixture_rectified"),
+        )
+    )
+    assert table.loc[("mixture_rectified_0.5", ""), "passed"] == 0
+    assert table.loc[("mixture_0.5", ""), "passed"] == 1
+    assert dose_response_rises(table.reset_index(), "b") is True
+
+
+def test_copies_are_held_against_the_units_they_copy():
+    sources = {
+        "factor": [("colour:cos", 0.9), ("shape:star", 0.6)],
+        # four draws share a label, the first of them was copied
+        "mixture_0.5": [("count", 0.7), ("count", 0.1)],
+    }
+    copied = [("factor/colour:cos", 0.9), ("factor/shape:star", 0.6), ("mixture_0.5/count", 0.7)]
+    # standard errors .05 each: the mean of three differences within 3 * sqrt(6 * .05^2) / 3 = .1225
+    fine = judged(*planted(**sources, duplicate=[(name, mis + 0.12) for name, mis in copied]))
+    assert fine.loc[("duplicate", ""), "passed"] == 1
+    assert fine.loc[("duplicate", ""), "expectation"].startswith("0.733")  # (.9 + .6 + .7) / 3
+    off = judged(*planted(**sources, negated=[(name, mis - 0.125) for name, mis in copied]))
+    assert off.loc[("negated", ""), "passed"] == 0
+    assert fine.loc[("factor", "shape"), "mis_mean"] == pytest.approx(0.6)
+    assert fine.loc[("factor", ""), "passed"] is pd.NA
+
+
+def test_constant_unit_must_not_be_scored():
+    table = judged(*planted(hash=chance(10)), n_constant=1)
+    assert table.loc[("constant", ""), "passed"] == 1
+    assert table.loc[("constant", ""), "n_units"] == 0
+    scored_anyway = judged(*planted(hash=chance(10), constant=[("", 0.5)]), n_constant=0)
+    assert scored_anyway.loc[("constant", ""), "passed"] == 0
+    assert scored_anyway.loc[("constant", ""), "n_units"] == 1
+
+
+def test_permuted_and_untrained_networks_are_named_after_their_origin():
+    units, names = planted(polysemantic=[("colour:cos|shape:star", 0.7), ("colour:sin|count", 0.8)])
+    shuffled = scored("resnet-permuted", [mis for _, mis in chance(60)])
+    fresh = scored("resnet-step0", [0.6, 0.61])
+    ignored = scored("resnet", [0.9, 0.91])
+    table = judged(
+        pd.concat([units, shuffled, fresh, ignored], ignore_index=True),
+        names,
+        permuted={"resnet-permuted": "resnet"},
+        untrained={"resnet-step0": "resnet"},
+    )
+    assert set(table.index) == {("polysemantic", ""), ("permuted:resnet", ""), ("untrained:resnet", "")}
+    assert table.loc[("permuted:resnet", ""), "passed"] == 1
+    assert table.loc[("untrained:resnet", ""), "passed"] is pd.NA
+    assert table.loc[("polysemantic", ""), "mis_mean"] == pytest.approx(0.75)
+
+
+def test_every_backend_is_judged_for_itself():
+    units, names = planted(hash=chance(100))
+    other = units.assign(backend="c", mis=units["mis"] + 0.1)
+    table = controls_summary(
+        label_controls(pd.concat([units, other], ignore_index=True), ["controls"], {}, {}, names),
+        1,
+        0.95,
+    )
+    passed = table.set_index(["backend", "control"])["passed"]
+    assert passed.to_dict() == {
+        ("b", "hash"): 1,
+        ("b", "constant"): 1,
+        ("c", "hash"): 0,
+        ("c", "constant"): 1,
+    }
+    assert list(table.columns) == CONTROL_COLUMNS
+
+
+def test_no_controls_give_an_empty_table():
+    units, names = planted(hash=chance(2))
+    controls = label_controls(units.iloc[:0], ["controls"], {}, {}, names)
+    assert list(controls_summary(controls, 0, 0.95).columns) == CONTROL_COLUMNS
+
+
+# ---- roster and headline numbers
+
+
+def test_roster_rows_by_what_they_are_for():
+    rows = pd.DataFrame(
+        [
+            ("net-step0", "timm", "", "study", "net", 0, 0),
+            ("net", "timm", "", "study", "net", 3, 1),
+            ("alone", "timm", "", "study", "", None, 1),
+            ("encoder", "timm", "", "similarity", "", None, 1),
+            ("controls", "control:planted", "", "control", "", None, 1),
+            ("shuffled", "control:permuted", '{"of": "net"}', "control", "", None, 1),
+        ],
+        columns=["name", "constructor", "kwargs", "role", "series", "step", "last"],
+    ).astype({"step": "Int64"})
+    found = networks_of(rows)
+    assert found.study == ["net-step0", "net", "alone"]
+    assert found.ranked == ["net", "alone"]
+    assert found.planted == ["controls"]
+    assert found.permuted == {"shuffled": "net"}
+    assert found.untrained == {"net-step0": "net"}
+
+
+def test_headline_numbers_leave_out_what_is_not_defined():
+    empty = pd.DataFrame(columns=["units", "level", "backend", "pearson"])
+    tables = {
+        "controls": pd.DataFrame(columns=CONTROL_COLUMNS),
+        "noise_ceiling": pd.DataFrame(columns=["subset", "backend", "variant", "mean", "share"]),
+        "agreement": empty,
+        "calibration": pd.DataFrame({"backend": list("bcdefg"), "slope": 6.25}),
+        "failures": pd.DataFrame({"model": ["x"]}),
+        "training": pd.DataFrame(columns=training_series.TRAINING_COLUMNS),
+        "training_gain": pd.DataFrame(columns=training_series.GAIN_COLUMNS),
+    }
+    found = headline.headline(tables, list("bcdefg"), headline.overview([np.arange(101) / 100]), 4000)
+    assert found.pop("mis_p5") == pytest.approx(0.05)
+    assert found.pop("mis_p95") == pytest.approx(0.95)
+    assert found.pop("mis_mean") == pytest.approx(0.5)
+    assert found == {
+        "n_images": 4000,
+        "n_models": 1,
+        "n_units": 101,
+        "n_failed": 1,
+        **{f"slope_{backend}": 6.25 for backend in "bcde"},
+    }
+
+
+def test_headline_numbers_of_a_whole_study_are_at_most_25():
+    agreed = pd.DataFrame(
+        [("outside_split", level, backend, 0.5) for level in ("unit", "unit_within") for backend in "bcdef"],
+        columns=["units", "level", "backend", "pearson"],
+    )
+    controls = pd.DataFrame(
+        [("b", "hash", "", 0.51, 1.05, 1), ("c", "hash", "", 0.9, 9.0, 0), ("b", "mixture_1", "", 0.9, 2.0, 1)],
+        columns=["backend", "control", "factor", "mis_mean", "z_sd", "passed"],
+    )
+    ceilings = pd.DataFrame(
+        [("all", "", "V4", 0.8, np.nan), ("easy", "b", "V4", 0.7, 0.1), ("all", "b", "V4", 0.7, 0.6)],
+        columns=["subset", "backend", "variant", "mean", "share"],
+    )
+    tables = {
+        "controls": controls,
+        "noise_ceiling": ceilings,
+        "agreement": agreed,
+        "calibration": pd.DataFrame({"backend": list("bcdef"), "slope": 2.0}),
+        "failures": pd.DataFrame({"model": []}),
+        "training_gain": pd.DataFrame(
+            {"backend": "b", "series": training_series.ALL_SERIES, "difference": [0.3], "low": [0.2], "high": [0.4]}
+        ),
+    }
+    found = headline.headline(tables, list("bcdef"), headline.overview([np.array([0.5, 0.6])]), 10)
+    assert len(found) <= 25
+    assert (found["hash_mis"], found["hash_z_sd"]) == (0.51, 1.05)
+    assert (found["ceiling_v4"], found["share_of_ceiling"]) == (0.8, 0.6)
+    assert (found["controls_failed"], found["dose_response_rising"]) == (1, 1)
+    assert found["trained_minus_untrained"] == pytest.approx(0.3)
+    assert found["pearson_unit_within"] == 0.5
+
+
+# ---- the stage
+
+
+TABLES = {
+    "models": MODEL_COLUMNS,
+    "layers": LAYER_COLUMNS,
+    "layer_types": LAYER_TYPE_COLUMNS,
+    "backends": similarities.BACKEND_COLUMNS,
+    "backend_agreement": similarities.AGREEMENT_COLUMNS,
+    "controls": CONTROL_COLUMNS,
+    "training": training_series.TRAINING_COLUMNS,
+    "training_gain": training_series.GAIN_COLUMNS,
+    "his_models": machine_beside_human.HIS_COLUMNS,
+    "conditions": conditions.DIFFICULTY_COLUMNS,
+    "agreement_differences": agreement_differences.COLUMNS,
+    "residuals": agreement_differences.RESIDUAL_COLUMNS,
+    "correlations": correlates.COLUMNS,
+    "trials": single_answers.COLUMNS,
+    "ranking": ranking.COLUMNS,
+    "extreme_units": ranking.EXTREME_COLUMNS,
+    "trial_calibration": single_answers.CALIBRATION_COLUMNS,
+    "family_bootstrap": families.COLUMNS,
+    "difficulty": conditions.PAIR_COLUMNS,
+    "natural_synthetic": conditions.PAIR_COLUMNS,
+    "confidence": conditions.CONFIDENCE_COLUMNS,
+    "kruskal": ["backend", "condition", "groups", *group_tests.KRUSKAL_COLUMNS],
+    "calibration_splits": SUMMARY_COLUMNS,
+    "layer_bins": profiles.BIN_COLUMNS,
+    "layer_change": profiles.CHANGE_COLUMNS,
+    "convergence": profiles.CONVERGENCE_COLUMNS,
+    "unit_points": machine_beside_human.UNIT_COLUMNS,
+    "model_points": machine_beside_human.POINT_COLUMNS,
+    "his_bins": machine_beside_human.BIN_COLUMNS,
+    "groups": machine_beside_human.GROUP_COLUMNS,
+    "group_tests": group_tests.COLUMNS,
+    "his_layers": machine_beside_human.LAYER_COLUMNS,
+    "his_depth": machine_beside_human.DEPTH_COLUMNS,
+    "his_pairs": machine_beside_human.PAIR_COLUMNS,
+    "map_correlations": map_correlations.CORRELATION_COLUMNS,
+}
+OTHERS = {
+    *("agreement", "noise_ceiling", "conover_layer_types", "conover_models", "calibration", "sensitivity"),
+    *("constant_units", "failures", "rejected_images", "exclusions", "checks", "map_units", "activation_histograms"),
+}
+
+
+def run_all(folder, **changes):
+    """Every stage from the answers to the tables, in `folder`, which holds a tiny study."""
+    data = folder / "data"
+    tiny_study.write_params(folder / "params.yaml", ROOT, **changes)
+    given = {"params": folder / "params.yaml"} | {name: data / name for name in stats_stage.FOLDERS}
+
+    def call(main, out, *names, **others):
+        places = {name: given[name] for name in ("params", *names)} | {"out": data / out} | others
+        main([f"--{name}={place}" for name, place in places.items()])
+
+    call(human.main, "human", "tasks", "images", roster=data / "models" / "roster.csv", external=folder, names=folder)
+    call(calibration.main, "calibration", "scores", "human")
+    call(mis.main, "mis", "scores", "calibration")
+    call(ceiling.main, "ceiling", "human", "mis")
+    run_stats(folder)
+
+
+def run_stats(folder):
+    data, results = folder / "data", folder / "results"
+    given = {"params": folder / "params.yaml"} | {name: data / name for name in stats_stage.FOLDERS}
+    given |= {"roster": data / "models", "tables": results / "tables"}
+    given |= {name: results / f"{name}.json" for name in ("metrics", "provenance")}
+    stats_stage.main([f"--{name}={place}" for name, place in given.items()])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    tiny_study.write_study(folder / "data")
+    run_all(folder)
+    return folder
+
+
+def table_of(folder, name):
+    return read_csv(folder / "results" / "tables" / f"{name}.csv")
+
+
+def test_stage_writes_every_table_with_its_columns(finished):
+    names = {path.stem for path in (finished / "results" / "tables").iterdir()}
+    assert names == set(TABLES) | OTHERS
+    for name, columns in TABLES.items():
+        assert list(table_of(finished, name).columns) == columns
+
+
+def test_harder_tasks_enter_agreement_and_no_summary(finished, tmp_path_factory):
+    with_hard, plain = tmp_path_factory.mktemp("hard"), tmp_path_factory.mktemp("plain")
+    tiny_study.write_study(with_hard / "data", hard=("net", "other"))
+    tiny_study.write_study(plain / "data")
+    for folder in (with_hard, plain):
+        run_all(folder, human__source="none")
+    # without answers the slopes are the same, and so is every table but those that compare conditions
+    for path in (plain / "results" / "tables").iterdir():
+        if path.stem not in ("conditions", "difficulty"):
+            assert path.read_bytes() == (with_hard / "results" / "tables" / path.name).read_bytes(), path.stem
+    run_all(with_hard)
+    rows = table_of(with_hard, "conditions").query("backend == 'oracle'").set_index(["model", "condition"])
+    assert rows["n_units"].tolist() == [24] * 4
+    assert rows["n_annotated"].tolist() == [12] * 4
+    hard = rows.xs("hard85", level="condition")
+    assert (hard[["mis_drop_low", "his_drop"]] > 0).all(axis=None)
+    natural = rows.xs("natural", level="condition")
+    by_hand = natural["mis_mean"] - hard["mis_mean"]
+    assert hard["mis_drop"].to_numpy() == pytest.approx(by_hand.to_numpy(), abs=1e-5)
+    assert hard["his_drop"].to_numpy() == pytest.approx((natural["his_mean"] - hard["his_mean"]).to_numpy(), abs=1e-5)
+    agreed = table_of(with_hard, "agreement").query("level == 'unit' and backend == 'oracle'").set_index("units")["n"]
+    # 24 units under two conditions; 6 of them, under both, fit the slope
+    assert agreed.to_dict() == {"all": 48, "outside_split": 36}
+    assert table_of(with_hard, "his_models")["condition"].tolist() == ["hard85", "natural"] * 2
+
+
+@pytest.mark.parametrize("names", [["net", "controls", "shuffled"], ["controls"]])
+def test_a_similarity_may_lack_networks(tmp_path, names):
+    whole, kept = tmp_path / "whole", tmp_path / "kept"
+    for folder in (whole, kept):
+        tiny_study.write_study(folder / "data")
+    path = kept / "data/scores/null.parquet"
+    table = pq.read_table(path)
+    named = pc.is_in(table["model"], pa.array(names, table.schema.field("model").type))
+    pq.write_table(table.filter(named), path)
+    for folder in (whole, kept):
+        run_all(folder, human__source="none")
+    models = table_of(kept, "models")
+    assert models.loc[models["backend"] == "null", "model"].tolist() == names
+    lead = [table.query("backend == 'oracle'").reset_index(drop=True) for table in (models, table_of(whole, "models"))]
+    pd.testing.assert_frame_equal(*lead)
+    # pairs of similarities hold what both have scored
+    pairs = [table_of(folder, "backend_agreement")["n_units"].tolist() for folder in (whole, kept)]
+    assert pairs == [[48], [24 if "net" in names else 0]]
+
+
+def test_layers_of_other_types_enter_agreement_alone(finished, tmp_path):
+    (tmp_path / "data").symlink_to(finished / "data")
+    tiny_study.write_params(tmp_path / "params.yaml", ROOT, units__layer_types=["Conv"])
+    run_stats(tmp_path)
+    models = table_of(tmp_path, "models").query("backend == 'oracle'").set_index("model")["n_units"]
+    whole = table_of(finished, "models").query("backend == 'oracle'").set_index("model")["n_units"]
+    # 8 of 24 units are in the linear layer; planted controls have no listed type and stay
+    assert models[["net", "other", "shuffled"]].tolist() == [16, 16, 16]
+    assert models["controls"] == whole["controls"]
+    assert set(table_of(tmp_path, "layers")["layer_type"]) == {"Conv"}
+    agreed = (table_of(folder, "agreement") for folder in (tmp_path, finished))
+    pd.testing.assert_frame_equal(*agreed)
+
+
+def test_rankings_and_agreement_leave_steps_and_controls_out(finished):
+    for name in ("layer_types", "conover_models"):
+        table = table_of(finished, name)
+        column = "model" if name == "layer_types" else "first"
+        assert set(table[column]) <= {"net", "other"}
+    agreed = table_of(finished, "agreement")
+    assert agreed.loc[agreed["level"] == "unit", "n"].tolist() == [24, 18] * 2
+    assert set(table_of(finished, "layers")["model"]) == {"net-step0", "net", "other"}
+    models = table_of(finished, "models")
+    assert models["model"].drop_duplicates().tolist() == ["net-step0", "net", "other", "controls", "shuffled"]
+    assert models.loc[models["model"] == "controls", "n_constant"].tolist() == [2, 2]
+    assert table_of(finished, "conover_models")["backend"].tolist() == ["oracle", "null", "human"]
+
+
+def test_planted_truth_is_found(finished):
+    controls = table_of(finished, "controls").set_index(["backend", "control", "factor"])
+    for backend in tiny_study.BACKENDS:
+        assert controls.loc[(backend, "hash", ""), "passed"] == 1
+        assert controls.loc[(backend, "constant", ""), "passed"] == 1
+        assert controls.loc[(backend, "permuted:net", ""), "passed"] == 1
+    assert controls.loc[("oracle", "mixture_1", ""), "mis_mean"] > 0.6
+    assert controls.loc[("oracle", "duplicate", ""), "passed"] == 1
+    assert controls.loc[("null", "mixture_1", ""), "expectation"] == "none: the backend sees 0 of 8 factors"
+    training = table_of(finished, "training")
+    assert training["model"].tolist() == ["net-step0", "net"] * 2
+    metrics = read_json(finished / "results" / "metrics.json")
+    assert metrics["trained_minus_untrained"] > 0.05
+    assert metrics["pearson_unit_oracle"] > 0.5
+    assert metrics["n_failed"] == 1
+    assert isinstance(metrics["n_units"], int)
+
+
+def test_scores_of_extreme_units_are_those_of_the_study(finished):
+    extreme = table_of(finished, "extreme_units")
+    assert extreme.groupby(["backend", "model", "end"]).size().tolist() == [3] * 8
+    scores = read_parquet(finished / "data" / "mis" / "units.parquet").astype({"layer": object})
+    extreme["layer"] = extreme["layer"].map(lambda name: "0.10" if name == 0.1 else str(name))
+    joined = extreme.merge(scores, on=["backend", "model", "layer", "unit", "condition"], suffixes=("", "_scored"))
+    assert len(joined) == len(extreme)
+    assert joined["mis"].tolist() == pytest.approx(joined["mis_scored"].tolist(), rel=1e-5)
+    ranked = table_of(finished, "ranking")
+    assert ranked["group"].tolist() == list(schema.GROUPS) * 4
+
+
+def test_answers_of_simulated_observers_meet_the_margins_of_their_tasks(finished):
+    table = table_of(finished, "trials").set_index("backend")
+    assert set(table["margin_of"]) == {"task"}
+    assert table["n"].tolist() == [2 * 12 * 20] * 2
+    people = read_parquet(finished / "data" / "human" / "responses.parquet")
+    assert set(people["task"]) == set(range(tiny_study.N_TASKS))
+    key = ["model", "layer", "unit", "condition"]
+    for backend in tiny_study.BACKENDS:
+        margins = read_parquet(finished / "data" / "scores" / f"{backend}.parquet", [*key, "margins"])
+        joined = people.merge(margins, on=key)
+        own = [row[task] for row, task in zip(joined["margins"], joined["task"], strict=True)]
+        expected = stats.pointbiserialr(joined["correct"], own).statistic
+        assert table.loc[backend, "point_biserial"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_side_tables_pass_through_as_they_are(finished):
+    folder = finished / "results" / "tables"
+    assert (folder / "failures.csv").read_text() == "model,stage,reason\nlost,models,no weights\n"
+    assert (folder / "rejected_images.csv").read_text() == "path,reason\nbroken.png,empty file\n"
+    # a layer called 0.10 keeps its name
+    assert "net,oracle,0.10,Conv" in (folder / "layers.csv").read_text()
+
+
+def test_stage_writes_the_same_bytes_again(finished, tmp_path):
+    results = finished / "results"
+    before = {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
+    run_stats(finished)
+    assert before == {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
+
+
+def test_study_without_people_has_every_table(tmp_path):
+    tiny_study.write_study(tmp_path / "data")
+    run_all(tmp_path, human__source="none")
+    for name in ("agreement", "noise_ceiling", "his_models", "calibration_splits"):
+        assert len(table_of(tmp_path, name)) == 0
+    assert set(table_of(tmp_path, "backends")["status"]) == {"not calibrated"}
+    metrics = read_json(tmp_path / "results" / "metrics.json")
+    assert "pearson_unit_oracle" not in metrics
+    assert metrics["slope_oracle"] == 6.25
+
+
+def test_human_means_of_networks_are_those_of_their_units(finished):
+    table = table_of(finished, "his_models").set_index("model")
+    assert table["n_units"].to_dict() == {"net": 12, "other": 12}
+    units = read_parquet(finished / "data" / "human" / "units.parquet")
+    for model, rows in units.groupby("model"):
+        assert table.loc[model, "his_mean"] == pytest.approx(rows["his"].mean(), rel=1e-5)
+        assert table.loc[model, "low"] < table.loc[model, "his_mean"] < table.loc[model, "high"]
+        assert table.loc[model, "people_low"] < table.loc[model, "his_mean"] < table.loc[model, "people_high"]
+
+
+def people_table(folder, model, units):
+    """A table of answers to units of one network, natural and synthetic, 20 a unit."""
+    rng = np.random.default_rng(0)
+    rows = [
+        (model, layer, unit, condition, f"p{person}", person % 5, bool(rng.random() < 0.8))
+        for layer, unit in units
+        for condition in ("natural", "synthetic")
+        for person in range(20)
+    ]
+    names = ["model", "layer", "unit", "condition", "participant", "task", "correct"]
+    pd.DataFrame(rows, columns=names).to_csv(folder / "answers.csv", index=False)
+
+
+def test_people_who_answered_other_units_leave_the_study_running(tmp_path, caplog):
+    tiny_study.write_study(tmp_path / "data")
+    people_table(tmp_path, "inception_v1", [("4e, 3x3", unit) for unit in range(30)])
+    run_all(tmp_path, human__source="table", human__table__file="answers.csv", images__source="folder")
+    text = "60 of 60 units with human answers have no score and are left out: inception_v1 natural 30, inception_v1 synthetic 30"
+    assert caplog.text.count(text) == 3  # calibration, ceiling, stats
+    assert "no annotated unit has a score: slopes are not calibrated" in caplog.text
+    assert set(table_of(tmp_path, "backends")["status"]) == {"not calibrated"}
+    assert len(table_of(tmp_path, "agreement").dropna()) == 0
+    assert table_of(tmp_path, "his_models")["condition"].tolist() == ["natural", "synthetic"]
+
+
+def test_people_some_of_whose_units_are_scored_calibrate_on_those(tmp_path, caplog):
+    tiny_study.write_study(tmp_path / "data")
+    people_table(tmp_path, "net", [(layer, unit) for layer in ("0.10", "0.2", "gone") for unit in range(8)])
+    run_all(
+        tmp_path,
+        human__source="table",
+        human__table__file="answers.csv",
+        images__source="folder",
+        calibration__fraction=0.5,
+    )
+    # 16 of the units have tasks, with natural explanations alone
+    assert "32 of 48 units with human answers have no score and are left out" in caplog.text
+    split = read_parquet(tmp_path / "data" / "calibration" / "split.parquet")
+    assert len(split) == 8
+    assert set(split["condition"]) == {"natural"}
+    assert set(table_of(tmp_path, "backends")["status"]) == {"calibrated"}
+    agreed = table_of(tmp_path, "agreement")
+    assert agreed.loc[agreed["level"] == "unit", "n"].tolist() == [16, 8] * 2
+    assert "V4w" in set(table_of(tmp_path, "noise_ceiling")["variant"])
+    # people saw other tasks than those scored here, although theirs have numbers too
+    assert table_of(tmp_path, "trials")["margin_of"].tolist() == ["unit", "unit"]
+    assert set(table_of(tmp_path, "trial_calibration")["margin_of"]) == {"unit"}
+    assert table_of(tmp_path, "his_models")["n_units"].tolist() == [24, 24]
+
+
+def test_interval_of_a_human_mean_is_that_of_scipy_and_does_not_depend_on_the_order():
+    rng = np.random.default_rng(0)
+    people = pd.DataFrame({"model": "m", "condition": "natural", "his": rng.beta(8, 2, 80)})
+    table = machine_beside_human.his_summary(people, 0, 2000, 0.95)
+    again = machine_beside_human.his_summary(people.sample(frac=1, random_state=1), 0, 2000, 0.95)
+    pd.testing.assert_frame_equal(table, again)
+    row = table.iloc[0]
+    # a normal interval of 80 units; BCa leans a little to the side of the longer tail
+    reach = 1.96 * people["his"].std() / np.sqrt(80)
+    assert row["high"] - row["low"] == pytest.approx(2 * reach, rel=0.1)
+    assert row["low"] == pytest.approx(row["his_mean"] - reach, abs=0.005)
+
+
+def test_human_means_without_spread_or_units_have_no_interval():
+    people = pd.DataFrame({"model": ["a"] * 5 + ["b"] * 2, "condition": "natural", "his": [0.8] * 5 + [0.5, 0.7]})
+    table = machine_beside_human.his_summary(people, 0, 100, 0.95)
+    assert table["his_mean"].tolist() == pytest.approx([0.8, 0.6])
+    assert table[["low", "high"]].isna().all().all()
+    assert (
+        list(machine_beside_human.his_summary(people.iloc[:0], 0, 100, 0.95).columns)
+        == machine_beside_human.HIS_COLUMNS
+    )
+
+
+def test_missing_side_file_is_named(finished):
+    for name in ("tasks/constant_units.csv", "models/failures.csv", "sensitivity/settings.parquet"):
+        path = finished / "data" / name
+        hidden = path.rename(path.with_suffix(".hidden"))
+        try:
+            with pytest.raises(InputError, match=f"{path.name}: no such file"):
+                run_stats(finished)
+        finally:
+            hidden.rename(path)

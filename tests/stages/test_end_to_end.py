@@ -1,0 +1,71 @@
+"""The whole chain on a tiny study: `dvc repro` in a copy of the repository, killed, resumed and repeated."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.helpers.copied_study import Study
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    if not Path("/proc/self/cmdline").exists():
+        pytest.skip("needs /proc to find the process of a stage")
+    made = Study(tmp_path_factory.mktemp("study") / "copy")
+    done = made.repro()
+    assert done.returncode == 0, done.stdout + done.stderr
+    return made
+
+
+def test_every_result_is_there(study):
+    tables = {path.stem for path in (study.folder / "results/tables").glob("*.csv")}
+    assert {"models", "layers", "agreement", "noise_ceiling", "controls", "conover_models", "failures"} <= tables
+    metrics = json.loads((study.folder / "results/metrics.json").read_text())
+    assert 0 < len(metrics) <= 25
+    assert 0.3 < metrics["mis_mean"] < 1
+    conditions = pd.read_csv(study.folder / "results/tables/conditions.csv")
+    assert set(zip(conditions["model"], conditions["condition"], strict=True)) == {
+        ("net", "natural"),
+        ("net", "hard85"),
+    }
+    assert (conditions["n_annotated"] == 12).all()
+    models = pd.read_csv(study.folder / "results/tables/models.csv")
+    assert set(models["model"]) == {"net-step0", "net", "controls", "net-permuted"}
+    page = (study.folder / "reports/report.html").read_text()
+    assert "simulated" in page
+    assert page.count("<img") > 3
+
+
+def test_nothing_runs_twice(study):
+    before = study.lock()
+    done = study.repro()
+    assert "up to date" in done.stdout
+    assert study.lock() == before
+
+
+def test_a_change_of_statistics_reaches_no_network(study):
+    dry = subprocess.run(
+        [sys.executable, "-m", "dvc", "repro", "--dry", "--force", "--downstream", "calibration"],
+        cwd=study.folder, env=study.environment(1), capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "stages.stats" in dry
+    assert not any(f"stages.{name} " in dry for name in ("images", "models", "activations", "tasks", "scores"))
+
+
+def test_killed_and_resumed_with_other_workers_gives_the_same_bytes(study):
+    expected = study.lock()
+    study.forget()
+    study.repro_killed_in("models", after=4, workers=1)
+    study.repro_killed_in("activations", after=3, workers=2)
+    study.repro_killed_in("scores", after=1.5, workers=1)
+    leftovers = list((study.folder / "data").rglob("*.parquet")) + list((study.folder / "data/store").rglob("*.json"))
+    assert leftovers, "finished work survives a kill"
+    done = study.repro(workers=3)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert study.lock() == expected

@@ -1,0 +1,214 @@
+"""Units of the page: which are listed, which have pictures, and that the data of the browser says what the tables say."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from interpretability.randomness import unit_keys
+from interpretability.schema import SIDES
+from interpretability.tasks.natural import most_extreme
+from stages import report
+from study.report.figures import base
+from study.report.page import listed_units, thumbnails
+from study.report.page.gallery import as_json
+from tests.helpers.report_fixture import BACKENDS, KEY, N_EXPLANATIONS, N_TASKS, NETWORKS, build
+
+SIZE = 64  # report.thumbnail of the synthetic study
+
+
+def built(folder: Path, **options) -> tuple[str, dict]:
+    """The page without drawings, and the data of its gallery."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base, "render", lambda *_, **__: "<svg></svg>")
+        patch.setattr(base, "render_pdf", lambda *_, **__: b"%PDF")
+        report.main(build(folder, **options))
+    text = (folder / "report.html").read_text()
+    found = re.search(r'<script id="unit-data" type="application/json">(.*?)</script>', text, flags=re.DOTALL)
+    return text, json.loads(found[1])
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gallery")
+    return folder, *built(folder)
+
+
+def spread(runs):
+    return [value for value, length in runs for _ in range(length)]
+
+
+def keys(data):
+    layers, conditions = spread(data["layer"]), spread(data["condition"])
+    return [
+        (data["models"][data["layers"][at][0]], data["layers"][at][1], unit, data["conditions"][condition])
+        for at, unit, condition in zip(layers, data["unit"], conditions, strict=True)
+    ]
+
+
+def scores(folder, backend=BACKENDS[0]):
+    table = pd.read_parquet(folder / "mis/units.parquet")
+    return table[table["backend"] == backend].set_index(KEY)
+
+
+def test_listed_units_have_the_numbers_of_the_tables(study):
+    folder, _, data = study
+    lead, found = scores(folder), keys(data)
+    assert len(found) == len(set(found)) == len(lead) == data["total"]
+    assert [value / 1e6 for value in data["mis"]] == pytest.approx(lead.loc[found, "mis"], abs=5.1e-7)
+    assert [value / 1e6 for value in data["accuracy"]] == pytest.approx(lead.loc[found, "accuracy"], abs=5.1e-7)
+    for name, values in data["others"]:
+        assert [v / 1e6 for v in values] == pytest.approx(scores(folder, name).loc[found, "mis"], abs=5.1e-7)
+    margins = np.frombuffer(base64.b64decode(data["margins"]), "<i2").reshape(-1, N_TASKS) * data["marginStep"]
+    stored = pd.read_parquet(folder / "scores/encoder.parquet").set_index(KEY)
+    expected = np.stack(stored.loc[found, "margins"])
+    np.testing.assert_allclose(margins, expected, atol=data["marginStep"])
+    assert {found[int(row)][2] for row in data["near"]} == {1}
+
+
+def test_people_and_residuals_lie_at_their_units(study):
+    folder, _, data = study
+    found = keys(data)
+    human = pd.read_parquet(folder / "human/units.parquet").set_index(KEY)
+    assert len(data["human"]) == len(human)
+    for row, (his, _, n) in data["human"].items():
+        assert his / 1e6 == pytest.approx(human.loc[found[int(row)], "his"], abs=5.1e-7)
+        assert n == 30
+    # two answers to task 0, one of them right, one right answer to task 1; an answer to an unknown task is in no task
+    assert len(data["answers"]) == 40
+    for counts in data["answers"].values():
+        assert counts == [2, 1, 1, 1] + [0] * (2 * N_TASKS - 4)
+    residuals = pd.read_csv(folder / "tables/residuals.csv")
+    for side in ("over", "under"):
+        rows = residuals[residuals["side"] == side].sort_values("rank")
+        assert [found[row] for row, _ in data["missed"][side]] == list(rows[KEY].itertuples(index=False, name=None))
+
+
+def test_pictures_are_those_of_the_tasks(study):
+    folder, text, data = study
+    found = keys(data)
+    assert data["pictures"]
+    paths = [int(path) for path in data["path"]]  # the fixture calls picture 7 "00007"
+    for row, shown in data["pictures"].items():
+        model, *rest = found[int(row)]
+        table = pd.read_parquet(folder / f"tasks/{model}.parquet")
+        [place] = np.flatnonzero((table[KEY[1:]] == rest).all(axis=1))
+        tasks = np.load(folder / f"tasks/{model}.npy")[place]
+        ends = tasks[:, 0], tasks[:, N_EXPLANATIONS]
+        assert shown["ranked"] == (rest[1] != 1), "not where tasks come from a record"
+        if shown["ranked"]:
+            key = unit_keys(0, model, rest[0], np.array([rest[1]]))
+            ends = [most_extreme(tasks[None], key, side)[0] for side in SIDES]
+        assert [paths[i] for i in shown["most"]] == ends[0].tolist()
+        assert [paths[i] for i in shown["least"]] == ends[1].tolist()
+        assert [paths[i] for i in shown["queries"]] == tasks[:, -2:].ravel().tolist()
+        assert [paths[i] for i in shown["full"][0]] == tasks[0, :-2].tolist()
+    # every picture once, in the sheets of the style
+    assert len(set(paths)) == len(paths)
+    uris = re.findall(r'\.s\d+ \{ background-image: url\("data:image/jpeg;base64,([^"]+)"\)', text)
+    assert len(uris) == -(-len(paths) // data["perSheet"])
+    pixels = np.load(folder / "images/pixels.npy")
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(uris[0])))).astype(float)
+    for number in (0, len(paths) - 1):
+        row, column = divmod(number, data["sheetColumns"])
+        part = sheet[row * SIZE : (row + 1) * SIZE, column * SIZE : (column + 1) * SIZE]
+        # JPEG keeps a mean to a few grey levels
+        np.testing.assert_allclose(part.mean((0, 1)), pixels[paths[number]].mean((0, 1)), atol=6)
+
+
+def test_easiest_hardest_and_missed_units_of_every_network_have_pictures(study):
+    folder, _, data = study
+    lead, found = scores(folder), keys(data)
+    pictured = {found[int(row)] for row in data["pictures"]}
+    for model in NETWORKS:
+        order = lead[lead.index.get_level_values("model") == model].sort_values("mis").index
+        assert {*order[:4], *order[-4:]} <= pictured
+    assert {found[row] for side in ("over", "under") for row, _ in data["missed"][side]} <= pictured
+
+
+def test_strips_without_a_script_show_both_ends(study):
+    folder, text, _ = study
+    lead = scores(folder)
+    order = lead[lead.index.get_level_values("model") == NETWORKS[0]].sort_values("mis")
+    block = text[text.index(f"<h3>{NETWORKS[0]}</h3>") : text.index(f"<h3>{NETWORKS[1]}</h3>")]
+    easy, hard = block.split("Hardest units")
+    for side, unit in ((easy, order.iloc[-1]), (hard, order.iloc[0])):
+        assert f"{unit.name[1]} unit {unit.name[2]}: MIS {unit['mis']:.3f}" in side
+    assert block.count('<div class="strip"') == 8
+    # K pictures on either side of two queries
+    assert block.count('<i class="t') == 8 * (2 * N_EXPLANATIONS + 2)
+
+
+def test_pictures_can_be_left_out(tmp_path):
+    text, data = built(tmp_path, show_images=False)
+    assert "data:image/jpeg" not in text
+    assert "report.show_images: false" in text
+    assert data["pictures"] == {}
+    assert len(data["unit"]) == data["total"]
+
+
+def test_a_limit_on_units_keeps_both_ends_and_what_people_answered(tmp_path):
+    text, data = built(tmp_path, n_units=4 * 70)
+    found, lead = keys(data), scores(tmp_path)
+    assert len(found) == 4 * 70
+    assert data["total"] == len(lead)
+    assert "280 of 432 scored units are listed here" in text
+    human = pd.read_parquet(tmp_path / "human/units.parquet")
+    assert set(human[KEY].itertuples(index=False, name=None)) <= set(found)
+    for model in NETWORKS:
+        order = lead[lead.index.get_level_values("model") == model].sort_values("mis").index
+        assert {order[0], order[-1]} <= set(found)
+
+
+def test_a_limit_on_pictures_is_kept(tmp_path):
+    # one unit shows up to 20 most and least exciting, 2 * 20 queries, and 2 * 18 in its two whole tasks, less shared ones
+    _, data = built(tmp_path, n_pictures=200)
+    assert 1 <= len(data["pictures"]) < 8
+    assert 60 < len(data["path"]) <= 200
+    text, data = built(tmp_path / "none", n_pictures=0)
+    assert data["pictures"] == {}
+    assert "none with pictures" in text
+
+
+def test_what_small_networks_leave_goes_to_the_large_ones():
+    # 10 + 20 + 45 + 45 = 120
+    assert listed_units.water_level([100, 10, 20, 90], 120) == 45
+    assert listed_units.water_level([3, 5], 100) == 5
+    assert listed_units.water_level([], 10) == 0
+    assert listed_units.water_level([7, 7], 0) == 0
+
+
+def test_even_places_hold_both_ends():
+    assert listed_units.evenly(5, 9).tolist() == [0, 1, 2, 3, 4]
+    assert listed_units.evenly(101, 3).tolist() == [0, 50, 100]
+    assert listed_units.evenly(0, 3).tolist() == listed_units.evenly(3, 0).tolist() == []
+
+
+def test_json_cannot_end_its_block_or_begin_markup():
+    evil = "</script><!-- <script> & \u2028 ' \""
+    written = as_json({"name": evil, "values": [1, None]})
+    assert not {"<", ">", "&", "\u2028"} & set(written)
+    assert json.loads(written) == {"name": evil, "values": [1, None]}
+
+
+def test_thumbnails_share_sheets_and_none_spills_into_another():
+    # picture i is flat grey of level i; a sheet of 2048 pixels holds 12 * 12 of 160
+    def grey(image, size):
+        return Image.new("RGB", (size, size), (image % 251,) * 3)
+
+    sheets = thumbnails.make_sheets([*range(300), 7, 7], 160, grey)
+    assert sheets.images == tuple(range(300))
+    assert (sheets.columns, sheets.per_sheet, len(sheets.uris)) == (12, 144, 3)
+    last = np.asarray(Image.open(io.BytesIO(base64.b64decode(sheets.uris[2].split(",")[1]))))
+    assert last.shape == (160, 12 * 160, 3)  # pictures 288 to 299
+    for column in range(12):
+        part = last[:, column * 160 : (column + 1) * 160]
+        assert np.abs(part.astype(int) - (288 + column) % 251).max() <= 2

@@ -1,0 +1,467 @@
+"""The report page: self-contained, escaped, the same bytes twice, complete also where a study lacks data."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from interpretability.errors import InputError
+from stages import report
+from study.files.tables import write_parquet
+from study.report.figures import base
+from study.report.figures.base import SECTIONS
+from study.report.figures.registry import FIGURES
+from study.report.page import cells, sections, template, views
+from study.report.page.inputs import read_table
+from tests.helpers.report_fixture import NETWORKS, ROOT, build
+
+EVIL = "\"><script>alert('x')</script><img src=x onerror=alert(1)>&amp;{{ 7 * 191 }}"
+VOID = {"meta", "img", "source", "br", "link", "hr", "input"}
+
+
+class Reader(HTMLParser):
+    """Tags with attributes, balance of open and closed ones, and the visible text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] not in ("style", "script"):
+            self.words.append(data)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def build_page(folder: Path, **options) -> str:
+    report.main(build(folder, **options))
+    return (folder / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def synthetic(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("synthetic")
+    with pytest.MonkeyPatch.context() as patch:
+        draw_few(patch)
+        return folder, build_page(folder)
+
+
+@pytest.fixture(scope="module")
+def custom(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("custom")
+    with pytest.MonkeyPatch.context() as patch:
+        leave_undrawn(patch)
+        return folder, build_page(folder, human=False)
+
+
+def blank(spec, frame, study, title, *, narrow):
+    """Stands in for a drawing where a test is about something else: drawing takes most of the time."""
+    return f"<svg><title>{spec.name} {len(frame)} {narrow}</title></svg>"
+
+
+def leave_undrawn(patch):
+    patch.setattr(base, "render", blank)
+    patch.setattr(base, "render_pdf", lambda spec, frame, study, title: b"%PDF")
+
+
+DRAWN = ("models_ranked", "mis_against_his", "depth")
+
+
+def draw_few(patch):
+    """Only DRAWN are drawn: test_figures draws them all, and each takes most of a second in its three forms."""
+    svg, pdf = base.render, base.render_pdf
+    leave_undrawn(patch)
+    blank_pdf = base.render_pdf
+    patch.setattr(base, "render", lambda spec, *rest, **how: (svg if spec.name in DRAWN else blank)(spec, *rest, **how))
+    patch.setattr(base, "render_pdf", lambda spec, *rest: (pdf if spec.name in DRAWN else blank_pdf)(spec, *rest))
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    leave_undrawn(monkeypatch)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for name in ("plots", "figures", "report.html")
+        for path in sorted([folder / name, *(folder / name).glob("*")])
+        if path.is_file()
+    }
+
+
+def test_two_builds_in_different_folders_give_the_same_bytes(synthetic, tmp_path, monkeypatch):
+    folder, _ = synthetic
+    draw_few(monkeypatch)
+    build_page(tmp_path / "elsewhere")
+    first, second = files(folder), files(tmp_path / "elsewhere")
+    assert len(first) == 3 * len(FIGURES) + 2  # series, SVG and PDF of each; the list of the papers' figures; the page
+    assert first == second
+
+
+def test_page_holds_no_path_of_this_machine(synthetic):
+    folder, text = synthetic
+    assert str(folder) not in text
+    assert str(ROOT) not in text
+
+
+@pytest.mark.parametrize("kind", ["synthetic", "custom"])
+def test_nothing_is_fetched_from_elsewhere(kind, request):
+    _, text = request.getfixturevalue(kind)
+    reader = Reader(text)
+    for tag, attributes in reader.tags:
+        for name in ("src", "srcset", "href", "data", "action", "poster"):
+            if name in attributes:
+                assert attributes[name].startswith(("data:", "#")), (tag, name)
+    assert not re.search(r"https?://", text)
+    assert not re.search(r'@import|url\((?!"data:image/jpeg;)', text)
+    assert not {"link", "iframe", "object", "embed"} & {tag for tag, _ in reader.tags}
+    assert not [attributes for attributes in reader.all("script") if "src" in attributes]
+
+
+def test_the_policy_allows_this_script_and_no_other(synthetic):
+    reader = Reader(synthetic[1])
+    [policy] = [a["content"] for a in reader.all("meta") if a.get("http-equiv") == "Content-Security-Policy"]
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    [script] = re.findall(r"<script>(.*?)</script>", synthetic[1], flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert rules["default-src"] == "'none'"
+    assert rules["script-src"] == f"'sha256-{digest}'"
+    assert rules["img-src"] == "data:"
+
+
+def test_every_link_inside_the_page_has_its_target(synthetic):
+    reader = Reader(synthetic[1])
+    names = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
+    assert len(names) == len(set(names))
+    assert {a["href"][1:] for a in reader.all("a")} <= set(names)
+
+
+def test_every_figure_has_words_for_those_who_do_not_see_it(synthetic):
+    folder, text = synthetic
+    reader = Reader(text)
+    assert reader.open == []
+    assert reader.all("html") == [{"lang": "en"}]
+    pictures = reader.all("img")
+    assert len(pictures) == len(FIGURES)
+    assert all(len(picture["alt"]) > 40 for picture in pictures)
+    # drawn for the width of the column; the height is known before the drawing is decoded
+    assert int(pictures[0]["width"]) == pytest.approx(72 * 6.7, abs=1)
+    assert int(pictures[0]["height"]) > 100
+    strips = [attributes for _, attributes in reader.tags if attributes.get("role") == "img"]
+    assert len(strips) == 8 * len(NETWORKS)
+    assert all(len(strip["aria-label"]) > 40 for strip in strips)
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", text, flags=re.DOTALL)
+    assert len(captions) == len(reader.all("figure")) == len(FIGURES)
+    assert all(len(caption) > 120 for caption in captions)
+    written = sorted(path.name for path in (folder / "figures").iterdir())
+    assert written == sorted(f"{spec.name}.{kind}" for spec in FIGURES for kind in ("pdf", "svg"))
+
+
+def test_every_caption_belongs_to_a_figure_and_the_other_way_round():
+    found = {path.stem for path in (ROOT / "reports/captions").glob("*.md")}
+    assert found == {*(spec.name for spec in FIGURES), "exemplars"}
+
+
+def test_headings_go_down_one_level_at_a_time_and_tables_are_labelled(synthetic):
+    reader = Reader(synthetic[1])
+    levels = [int(tag[1]) for tag, _ in reader.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert len(reader.all("caption")) == len(reader.all("table"))
+    assert all(head.get("scope") in ("col", "row") for head in reader.all("th"))
+
+
+def test_data_never_become_markup(tmp_path, undrawn):
+    networks, layers = ("plain", EVIL.replace("/", "|")), ((EVIL, "Conv"), ("b.norm", "LayerNorm"))
+    text = build_page(
+        tmp_path,
+        networks=networks,
+        layers=layers,
+        label=EVIL,
+        title=EVIL,
+        rejected=[(EVIL, EVIL), ("a.jpg", "empty")],
+        prefix=EVIL,
+    )
+    reader = Reader(text)
+    # the two scripts of the page, and no other
+    assert [attributes.get("type") for attributes in reader.all("script")] == ["application/json", None]
+    assert not [a for _, a in reader.tags if any(name.startswith("on") for name in a)]
+    assert all(picture["src"].startswith("data:") for picture in reader.all("img"))
+    # shown as written: as heading, in a table, as layer and label of a unit
+    assert reader.text.count(EVIL) >= 5
+    assert "1337" not in text
+    assert any(EVIL in attributes.get("aria-label", "") for _, attributes in reader.tags)
+    # and in the data of the gallery, from which no markup can begin
+    data = re.search(r'<script id="unit-data" type="application/json">(.*?)</script>', text, flags=re.DOTALL)[1]
+    assert not {"<", ">", "&"} & set(data)
+    content = json.loads(data)
+    assert any(EVIL in label for label in content["labels"])
+    assert all(path.startswith(EVIL) for path in content["path"])
+    assert EVIL in {layer[1] for layer in content["layers"]}
+
+
+def test_synthetic_study_says_what_it_cannot_show_before_any_result(synthetic):
+    text = Reader(synthetic[1]).text
+    place = text.index("What this study cannot show")
+    assert place < text.index("Most understandable network")
+    limits = text[place : place + 600]
+    assert "simulated" in limits
+    assert "ImageNet" in limits
+    assert "similarity predicts" in limits
+
+
+def test_answers_are_called_simulated_wherever_they_are_shown(synthetic):
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", synthetic[1], flags=re.DOTALL)
+    about_people = [caption for caption in captions if "HIS" in caption]
+    assert len(about_people) >= 3
+    assert all("simulated" in caption for caption in about_people)
+    assert "Agreement with simulated observers" in synthetic[1]
+    assert "Agreement with people" not in synthetic[1]
+    # rows of answers in the tests of pairs, which the table calls human
+    assert "<td>simulated observers</td>" in synthetic[1]
+    assert "<td>human</td>" not in synthetic[1]
+
+
+def test_study_without_people_says_so_instead_of_empty_plots(custom):
+    folder, text = custom
+    words = Reader(text).text
+    assert "No human answers in this study" in words
+    assert "What this study cannot show" not in words
+    assert "simulated" not in words[: words.index("Methods in plain words")]
+    assert "not calibrated" in words
+    assert "mean margin" in words
+    # questions without data stand together, with the reason
+    unanswered = words[words.index("Questions for which this study has no data") :]
+    unanswered = unanswered[: unanswered.index("Browse the units")]
+    assert "Does the measurement find what is known?" in unanswered
+    assert "this study has no planted mixtures; this study has no control units" in unanswered
+    assert "Which networks are understandable?" not in unanswered
+    assert "Does the score agree with people? this study has no human answers How good" in unanswered
+    drawn = {path.stem for path in (folder / "figures").iterdir()}
+    assert "agreement" not in drawn
+    # the series exists all the same, with its header
+    assert (folder / "plots/agreement.csv").read_text().startswith("backend,level,n,measure,value,low,high\n")
+    assert {path.stem for path in (folder / "plots").iterdir()} == {"figures", *(spec.name for spec in FIGURES)}
+
+
+def test_answers_to_units_that_are_not_scored_are_no_agreement(tmp_path, undrawn):
+    arguments = build(tmp_path, human=False)
+    params = tmp_path / "params.yaml"
+    content = YAML(typ="safe").load(params.read_text())
+    content["human"] |= {"source": "table", "table": content["human"]["table"] | {"file": "answers.csv"}}
+    with params.open("w") as file:
+        YAML().dump(content, file)
+    people = {"model": "other", "layer": "a", "unit": [0, 1, 2], "condition": "natural"}
+    people |= {"n_responses": 30, "his": [0.5, 0.6, 0.7], "his_se": 0.1, "source": "table"}
+    write_parquet(tmp_path / "human/units.parquet", pd.DataFrame(people))
+    report.main(arguments)
+    words = Reader((tmp_path / "report.html").read_text()).text
+    assert "No human answers to the units of this study" in words
+    assert "3 units have answers, but none of them is scored here" in words
+
+
+def test_the_ceiling_stands_beside_its_caveat(synthetic):
+    words = Reader(synthetic[1]).text
+    assert "V4 errs low where answers are spread over tasks of unequal difficulty" in words
+    assert words.index("V4 errs low") < words.index("Noise ceiling", words.index("V4 errs low"))
+
+
+def test_new_questions_stand_where_they_belong(synthetic, custom):
+    (_, shown), (_, bare) = synthetic, custom
+    for caption in (
+        "Single answers from margins",
+        "Which similarity agrees better",
+        "Easiest, random and hardest units of each network",
+        "Scores of networks against facts about them",
+        "Confidence and right answers",
+    ):
+        assert caption in shown, caption
+    assert "encoder: H = 43.2 (4 groups, n = 400), p below 0.0001, ε² = 0.11; simulated observers: H" in shown
+    # nothing is said of answers that nobody gave
+    for caption in ("Single answers", "Which similarity agrees better", "Confidence and right answers", "Kruskal"):
+        assert caption not in bare, caption
+
+
+def test_margins_that_are_not_of_the_very_task_are_named_so(tmp_path, undrawn):
+    arguments = build(tmp_path)
+    path = tmp_path / "tables" / "trials.csv"
+    path.write_text(path.read_text().replace(",task,", ",unit,"))
+    report.main(arguments)
+    text = "the mean margin of its unit (the very tasks that people saw are not scored here)"
+    assert text in (tmp_path / "report.html").read_text()
+
+
+def test_a_page_that_is_too_large_is_refused_with_the_keys_to_lower(tmp_path, undrawn, monkeypatch):
+    monkeypatch.setattr(template, "MOST_BYTES", 100_000)
+    with pytest.raises(InputError, match=r"report\.html would have .* MB, at most 0 are allowed.*report\.n_pictures"):
+        build_page(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_old_figures_do_not_outlive_their_data(tmp_path, undrawn):
+    arguments = build(tmp_path)
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures/old.svg").write_text("old")
+    report.main(arguments)
+    assert not (tmp_path / "figures/old.svg").exists()
+
+
+def test_failed_controls_are_named_in_the_summary(tmp_path, undrawn):
+    arguments = build(tmp_path, show_images=False)
+    path = tmp_path / "tables/controls.csv"
+    table = read_table(path)
+    table.loc[(table["control"] == "hash") & (table["backend"] == "pixel"), "passed"] = 0
+    table.to_csv(path, index=False)
+    report.main(arguments)
+    words = Reader((tmp_path / "report.html").read_text()).text
+    judged = int(pd.to_numeric(table["passed"], errors="coerce").notna().sum())
+    assert f"1 of {judged} controls failed" in words
+    assert "hash, similarity pixel" in words
+    assert f"{judged - 1} of {judged}" in words
+    assert "All controls passed" not in words
+
+
+def test_headline_numbers_come_from_the_tables(synthetic):
+    folder, text = synthetic
+    table = read_table(folder / "tables/models.csv")
+    rows = table[(table["backend"] == "encoder") & (table["role"] == "study")].sort_values("mis_mean")
+    words = Reader(text).text
+    for row in (rows.iloc[0], rows.iloc[-1]):
+        assert f"{row['mis_mean']:.3f} {row['model']}, mean MIS" in words
+        assert f"{row['mis_low']:.3f} to {row['mis_high']:.3f}" in words
+    assert "N(K+1)/n = 50 %" in words
+    # ceiling of people alone, beside the share of it that the leading similarity reaches outside the split
+    assert "0.87 highest Pearson that the noise in HIS allows; MIS reaches 0.83 of it (0.77 to 0.88)" in words
+
+
+def test_slimmed_drawings_keep_their_words():
+    svg = '<svg><path d="M 1.23456 2\nL 3 4.5\n"/><text x="9.8765">d="1.23456" 0.00012</text><use style="opacity: 0.125"/></svg>'
+    slimmed = (
+        '<svg><path d="M 1.23 2 L 3 4.5"/><text x="9.87">d="1.23456" 0.00012</text><use style="opacity: 0.125"/></svg>'
+    )
+    assert views.slim(svg) == slimmed
+
+
+def test_every_question_has_its_figures_and_tables(synthetic):
+    text = synthetic[1]
+    assert {spec.section for spec in sections.TABLE_SPECS} <= {*(key for key, _ in SECTIONS), "records"}
+    names = [spec.name for spec in sections.TABLE_SPECS]
+    assert len(set(names)) == len(names)
+    assert {spec.after for spec in sections.TABLE_SPECS} - {""} <= {spec.name for spec in FIGURES}
+    for spec in FIGURES:
+        block = text[text.index(f'<section id="{spec.section}"') :]
+        assert f'id="figure-{spec.name}"' in block[: block.index("</section>")]
+
+
+def test_the_list_of_the_papers_figures_leads_to_them(synthetic):
+    folder, text = synthetic
+    block = text[text.index('<section id="papers"') :]
+    block = block[: block.index("</section>")]
+    listed = pd.read_csv(folder / "plots/figures.csv", dtype=str, keep_default_na=False)
+    assert block.count("<tr>") == len(listed) + 1
+    built = listed[listed["state"].str.startswith("built")]
+    assert len(built) > 10
+    for name in built["ours"]:
+        assert f'href="#{"units" if name == "gallery" else f"figure-{name}"}"' in block
+
+
+def test_a_paper_stands_beside_a_figure_that_names_one(tmp_path, undrawn, monkeypatch):
+    told = replace(FIGURES[0], paper="<i>MIS</i>, figure 1", reported="between .80 & .91")
+    monkeypatch.setattr(views, "FIGURES", (told, *(replace(spec, paper="", reported="") for spec in FIGURES[1:])))
+    text = build_page(tmp_path)
+    assert "<dd>&lt;i&gt;MIS&lt;/i&gt;, figure 1</dd>" in text
+    assert "<dd>between .80 &amp; .91</dd>" in text
+    assert text.count('<dl class="paper">') == 1
+
+
+def test_long_tables_are_cut_and_say_where_the_rest_is():
+    frame = pd.DataFrame({"model": [f"m{i}" for i in range(250)], "n": range(250)})
+    columns = {"model": ("network", cells.text), "n": ("n", cells.count)}
+    table = cells.make_table(frame, "Many", columns, file="many.csv")
+    assert len(table.rows) == cells.MOST_ROWS
+    assert "250" in table.note
+    assert "results/tables/many.csv" in table.note
+    assert cells.make_table(frame.head(0), "None", columns, file="f") is None
+
+
+def test_a_missing_column_is_named():
+    with pytest.raises(InputError, match=r"t\.csv: column top1 is missing; it has model"):
+        cells.make_table(pd.DataFrame({"model": ["a"]}), "c", {"top1": ("top-1", cells.count)}, file="t.csv")
+
+
+def test_names_that_look_like_numbers_stay_names(tmp_path):
+    (tmp_path / "t.csv").write_text("model,backend,mis_mean\n050,null,0.5\n1e3,NA,\n")
+    frame = read_table(tmp_path / "t.csv")
+    assert frame["model"].tolist() == ["050", "1e3"]
+    assert frame["backend"].tolist() == ["null", "NA"]
+    assert frame["mis_mean"].isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize(("value", "shown"), [(1.0, "✓ passed"), (0, "✗ FAILED"), (float("nan"), "–"), ("", "–")])
+def test_outcomes_are_words(value, shown):
+    assert cells.mark(value) == shown
+
+
+def test_numbers_are_shown_as_people_write_them():
+    assert cells.count(1281167) == "1,281,167"
+    assert cells.p_value(3e-9) == "below 0.0001"
+    assert cells.percent(0.000156) == "0.016 %"
+    assert cells.percent(0.05) == "5 %"
+    assert cells.interval(0.5, float("nan")) == "–"
+    assert cells.interval(0.51234, 0.6) == "0.512 to 0.600"
+
+
+def test_a_caption_without_title_or_file_is_an_error_that_names_it(tmp_path):
+    environment = template.make_environment(tmp_path)
+    (tmp_path / "a.md").write_text("no title\n")
+    with pytest.raises(InputError, match=r"a\.md: the first line is 'no title'"):
+        views.read_caption(tmp_path / "a.md", environment, {})
+    with pytest.raises(InputError, match=r"b\.md: no such file"):
+        views.read_caption(tmp_path / "b.md", environment, {})
+
+
+def test_captions_are_plain_text_whatever_they_hold(tmp_path, undrawn):
+    environment = template.make_environment(tmp_path)
+    (tmp_path / "a.md").write_text("# Of {{ lead }}\n\nText on {{ lead }} & <i>more</i>.\n\n  Second\n  block.\n")
+    title, paragraphs = views.read_caption(tmp_path / "a.md", environment, {"lead": "<b>"})
+    assert (title, paragraphs) == ("Of <b>", ("Text on <b> & <i>more</i>.", "Second block."))
+    # on the page nothing of it is markup
+    arguments = build(tmp_path)
+    captions = tmp_path / "captions"
+    shutil.copytree(ROOT / "reports/captions", captions)
+    evil = EVIL.replace("{{ 7 * 191 }}", "")
+    for name in (FIGURES[0].name, "exemplars"):
+        (captions / f"{name}.md").write_text(f"# Title {evil}\n\nText {evil} javascript:alert(1)\n")
+    arguments[arguments.index("--captions") + 1] = str(captions)
+    report.main(arguments)
+    reader = Reader((tmp_path / "report.html").read_text())
+    assert reader.text.count(evil) == 4
+    assert len(reader.all("script")) == 2
+    assert not [a for _, a in reader.tags if any(name.startswith("on") for name in a)]
