@@ -73,11 +73,11 @@ def layer_change(layers: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
             pair = after.merge(before, on="layer", suffixes=("", "_before"))
             parts.append(
                 pair.assign(
-                    backend=backend,
-                    series=series,
+                    backend=backend,  # pyright: ignore[reportArgumentType]
+                    series=series,  # pyright: ignore[reportArgumentType]
                     period=period,
                     from_step=int(start),
-                    to_step=int(stop),  # pyright: ignore[reportArgumentType]
+                    to_step=int(stop),
                     n_units=pair[["n_units", "n_units_before"]].min(axis=1),
                     change=pair["mis_mean"] - pair["mis_mean_before"],
                     change_se=np.hypot(pair["mis_se"].astype(float), pair["mis_se_before"].astype(float)),
