@@ -77,7 +77,15 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found: object = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        home = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{name} needs the package {error.name}, which is not installed; the extras networks and similarities of "
+            "machine-interpretability bring what it lacks",
+            name=error.name,
+        ) from None
+    found: object = getattr(home, name)
     globals()[name] = found
     return found
 

@@ -67,8 +67,11 @@ def number(
     value: object, argument: str, *, above: float | None = None, below: float | None = None, least: float | None = None
 ) -> float:
     """A finite number above `above`, at least `least` and below `below`, where they are given."""
-    bounds = [f"{word} {bound:g}" for word, bound in (("above", above), ("of at least", least), ("below", below))
-              if bound is not None]  # fmt: skip
+    bounds = [
+        f"{word} {bound:g}"
+        for word, bound in (("above", above), ("of at least", least), ("below", below))
+        if bound is not None
+    ]
     allowed = " ".join(["a finite number", " and ".join(bounds)]).strip()
     fits = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
     if fits:
@@ -113,11 +116,16 @@ def table(value: object, argument: str, columns: Collection[str], *, empty: bool
     import pandas as pd
 
     if not isinstance(value, pd.DataFrame):
-        raise wrong(argument, "is of type {kind}; it must be a pandas DataFrame with the columns {columns}",
-                    kind=type(value).__name__, columns=", ".join(columns))  # fmt: skip
+        raise wrong(
+            argument,
+            "is of type {kind}; it must be a pandas DataFrame with the columns {columns}",
+            kind=type(value).__name__,
+            columns=", ".join(columns),
+        )
     if missing := [name for name in columns if name not in value.columns]:
-        raise wrong(argument, "lacks the column {missing}; it needs {columns}",
-                    missing=missing[0], columns=", ".join(columns))  # fmt: skip
+        raise wrong(
+            argument, "lacks the column {missing}; it needs {columns}", missing=missing[0], columns=", ".join(columns)
+        )
     if not (len(value) or empty):
         raise wrong(argument, "has no rows")
     return value

@@ -200,9 +200,13 @@ def aggregated_margins(values: NDArray[np.floating], aggregation: str, temperatu
 
 
 def _in_parts(
-    kernel: Callable[..., None], rows: NDArray[np.floating], tasks: NDArray[np.integer], n_explanations: int,
-    threads: int, shape: tuple[int, ...] = (),
-) -> NDArray[np.float32]:  # fmt: skip
+    kernel: Callable[..., None],
+    rows: NDArray[np.floating],
+    tasks: NDArray[np.integer],
+    n_explanations: int,
+    threads: int,
+    shape: tuple[int, ...] = (),
+) -> NDArray[np.float32]:
     tasks = np.ascontiguousarray(tasks, dtype=np.int32)
     if tasks.ndim != 3 or tasks.shape[2] != 2 * (n_explanations + 1):
         raise InputError(

@@ -68,8 +68,12 @@ def unit_scores(
         if near.shape != margins.shape or near.dtype != bool:
             raise InputError(
                 "{near} has shape {shape} and values of type {kind}; it must be bool, of the shape of {margins}, {expected}",
-                "near", "margins", shape=near.shape, kind=near.dtype, expected=margins.shape,
-            )  # fmt: skip
+                "near",
+                "margins",
+                shape=near.shape,
+                kind=near.dtype,
+                expected=margins.shape,
+            )
     columns = {name: np.empty(len(margins)) for name in SCORE_COLUMNS}
     for start in range(0, len(margins), _BLOCK):
         rows = slice(start, start + _BLOCK)
@@ -88,8 +92,10 @@ def _block_scores(
         row, task = np.argwhere(~np.isfinite(margins))[0]
         raise InputError(
             "{margins} holds {value} at {place}; all values must be finite",
-            "margins", value=margins[row, task], place=[first_row + int(row), int(task)],
-        )  # fmt: skip
+            "margins",
+            value=margins[row, task],
+            place=[first_row + int(row), int(task)],
+        )
     marked = np.zeros(margins.shape, dtype=bool) if near is None else np.asarray(near, dtype=bool)
     used = ~marked if drop else np.ones_like(marked)
     count = used.sum(axis=1)

@@ -17,7 +17,7 @@ from interpretability.statistics import FEWEST, mean_interval, pearson
 PAIR_COLUMNS = [
     *("backend", "model", "condition", "base", "n_units", "mean", "base_mean", "difference", "low", "high"),
     *("pearson", "spearman", "spearman_p"),
-]  # fmt: skip
+]
 CONFIDENCE_COLUMNS = ["model", "condition", "confidence", "n_responses", "share", "n_units", "correct", "low", "high"]
 CONFIDENCES = (1, 2, 3)  # of confidence, 3 is the highest
 
@@ -118,10 +118,16 @@ def by_condition(units: pd.DataFrame, people: pd.DataFrame, confidence: float) -
         natural = joined[(joined["model"] == model) & (joined["condition"] == NATURAL)]
         pairs = natural.merge(own, on=UNIT, suffixes=("", "_hard"))
         row = {
-            "backend": backend, "model": model, "condition": condition, "n_units": len(own), "mis_mean": own["mis"].mean(),
-            "n_annotated": len(rated), "mis_annotated": rated["mis"].mean(), "his_mean": rated["his"].mean(),
+            "backend": backend,
+            "model": model,
+            "condition": condition,
+            "n_units": len(own),
+            "mis_mean": own["mis"].mean(),
+            "n_annotated": len(rated),
+            "mis_annotated": rated["mis"].mean(),
+            "his_mean": rated["his"].mean(),
             "pearson": float(pearson(rated.loc[fitted, "mis"], rated.loc[fitted, "his"])),
-        }  # fmt: skip
+        }
         if condition != NATURAL:
             for name in ("mis", "his"):
                 drop = (pairs[name] - pairs[f"{name}_hard"]).dropna().to_numpy(np.float64)

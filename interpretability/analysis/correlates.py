@@ -19,7 +19,7 @@ LOGARITHMIC = ("width_mean", "width_median", "params", "input_size")
 LAYER_FACTS = ("depth", "relative_width")
 COLUMNS = [
     *("backend", "level", "layer_type", "x", "n", "n_networks", "pearson", "low", "high", "p", "p_holm", "spearman"),
-]  # fmt: skip
+]
 
 
 def model_facts(models: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:

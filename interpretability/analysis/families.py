@@ -18,7 +18,7 @@ from interpretability.randomness import generator
 
 COLUMNS = [
     *("backend", "condition", "first", "second", "n_first", "n_second", "n_families", "difference", "low", "high", "p"),
-]  # fmt: skip
+]
 # Families with a layer type below which its differences get no interval.
 FEWEST_FAMILIES = 4
 

@@ -16,7 +16,7 @@ from interpretability.statistics import FEWEST, mean_interval
 
 POINT_COLUMNS = [
     *("backend", "model", "condition", "n_units", "mis_mean", "mis_low", "mis_high", "his_mean", "his_low", "his_high"),
-]  # fmt: skip
+]
 UNIT_COLUMNS = ["backend", *KEY, "layer_type", "layer_index", "depth", "mis", "his", "n_responses", "in_split"]
 BIN_COLUMNS = ["backend", "bin", "n", "mis_from", "mis_to", "mis_mean", "his_mean", "his_low", "his_high"]
 MOST_BINS, FEWEST_IN_BIN = 10, 5

@@ -16,11 +16,11 @@ N_WIDTH_BINS = 5  # figure 6B
 BIN_COLUMNS = [
     *("backend", "x", "layer_type", "bin", "n_layers", "n_networks", "x_from", "x_to", "x_mean"),
     *("mis_mean", "mis_low", "mis_high"),
-]  # fmt: skip
+]
 CHANGE_COLUMNS = [
     *("backend", "series", "period", "from_step", "to_step", "layer", "layer_type", "layer_index", "depth", "n_units"),
     *("change", "change_se"),
-]  # fmt: skip
+]
 CONVERGENCE_COLUMNS = ["backend", "model", "n_tasks", "mean_abs_diff", "n_units"]
 
 
@@ -73,12 +73,16 @@ def layer_change(layers: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
             pair = after.merge(before, on="layer", suffixes=("", "_before"))
             parts.append(
                 pair.assign(
-                    backend=backend, series=series, period=period, from_step=int(start), to_step=int(stop),  # pyright: ignore[reportArgumentType]
+                    backend=backend,  # pyright: ignore[reportArgumentType]
+                    series=series,  # pyright: ignore[reportArgumentType]
+                    period=period,
+                    from_step=int(start),
+                    to_step=int(stop),
                     n_units=pair[["n_units", "n_units_before"]].min(axis=1),
                     change=pair["mis_mean"] - pair["mis_mean_before"],
                     change_se=np.hypot(pair["mis_se"].astype(float), pair["mis_se_before"].astype(float)),
                 ).sort_values("layer_index", kind="stable")[CHANGE_COLUMNS]
-            )  # fmt: skip
+            )
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
 

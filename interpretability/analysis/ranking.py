@@ -16,8 +16,19 @@ from interpretability.randomness import generator
 from interpretability.schema import GROUPS, KEY
 
 COLUMNS = [
-    *("backend", "model", "group", "k", "n_units", "naive", "shrunken", "cross_fitted", "cross_fitted_se", "chosen_again"),
-]  # fmt: skip
+    *(
+        "backend",
+        "model",
+        "group",
+        "k",
+        "n_units",
+        "naive",
+        "shrunken",
+        "cross_fitted",
+        "cross_fitted_se",
+        "chosen_again",
+    ),
+]
 EXTREME_COLUMNS = ["backend", *KEY, "end", "rank", "mis", "mis_se", "shrunken", "shrunken_sd", "p_among"]
 # Simulated rankings: as many as keep the work of a network near this many values, within these bounds.
 _VALUES, _FEWEST_DRAWS, _MOST_DRAWS = 20_000_000, 200, 1000
@@ -114,9 +125,13 @@ def rank_network(units: pd.DataFrame, backend: str, k: int, seed: int) -> tuple[
     chances = p_among(shrunken, sd, k, generator(seed, "rankings", model))
     parts = [
         units.iloc[whole[end]].assign(
-            end=end, rank=np.arange(1, k + 1), shrunken=shrunken[whole[end]], shrunken_sd=sd[whole[end]],
-            p_among=p[whole[end]], backend=backend,
+            end=end,
+            rank=np.arange(1, k + 1),
+            shrunken=shrunken[whole[end]],
+            shrunken_sd=sd[whole[end]],
+            p_among=p[whole[end]],
+            backend=backend,
         )
         for end, p in zip(("easiest", "hardest"), chances, strict=True)
-    ]  # fmt: skip
+    ]
     return table, pd.concat(parts, ignore_index=True)[EXTREME_COLUMNS]

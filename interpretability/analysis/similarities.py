@@ -37,7 +37,7 @@ BACKEND_COLUMNS = [
 ]
 AGREEMENT_COLUMNS = [
     *("first", "second", "n_units", "spearman", "mean_diff", "mean_diff_low", "mean_diff_high", "mean_abs_diff"),
-]  # fmt: skip
+]
 TOTAL_COLUMNS = ["n_units", "mis_mean", "accuracy_mean", "margin_mean", "n_tasks", "task_margin", "task_squares"]
 
 

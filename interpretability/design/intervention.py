@@ -23,10 +23,10 @@ EXPECTED_COLUMNS = ["group", "n_units", "chosen_by", "shrunken", "expected", "ex
 GROUP_COLUMNS = [
     *("model", "group", "n_units", "n_responses", "n_participants", "expected", "his_mean", "low", "high"),
     *("people_low", "people_high"),
-]  # fmt: skip
+]
 TEST_COLUMNS = [
     *("model", "first", "second", "difference", "low", "high", "statistic", "p", "p_holm", "stars", "effect"),
-]  # fmt: skip
+]
 
 
 def choose(units: pd.DataFrame, k: int, n_random: int, seed: int, by: str = "mis") -> pd.DataFrame:

@@ -69,8 +69,10 @@ class DeviceExtremes:
         if values.shape != (len(images), len(self.unit_keys)):
             raise InputError(
                 "{values} has shape {shape}; it must be (images, units), here {expected}",
-                "values", shape=tuple(values.shape), expected=(len(images), len(self.unit_keys)),
-            )  # fmt: skip
+                "values",
+                shape=tuple(values.shape),
+                expected=(len(images), len(self.unit_keys)),
+            )
         images = np.ascontiguousarray(images, dtype=np.int32)
         for start in range(0, len(images), self._fresh.shape[1]):
             rows = slice(start, start + self._fresh.shape[1])

@@ -266,8 +266,10 @@ class Extremes:
         if values.shape != (len(images), len(self.unit_keys)):
             raise InputError(
                 "{values} has shape {shape}; it must be (images, units), here {expected}",
-                "values", shape=values.shape, expected=(len(images), len(self.unit_keys)),
-            )  # fmt: skip
+                "values",
+                shape=values.shape,
+                expected=(len(images), len(self.unit_keys)),
+            )
         units = len(self.unit_keys)
         step = max(_BLOCK, -(-units // self._threads // _BLOCK) * _BLOCK)
 
@@ -334,8 +336,13 @@ def rank_images(
     values = arguments.array(activations, "activations", ("images", "units"))
     arguments.count(n, "n")
     if n > len(values):
-        raise InputError("{n} is {given}, but {activations} has only {images} images", "n", "activations",
-                         given=n, images=len(values))  # fmt: skip
+        raise InputError(
+            "{n} is {given}, but {activations} has only {images} images",
+            "n",
+            "activations",
+            given=n,
+            images=len(values),
+        )
     extremes = Extremes(arguments.unit_keys(keys, values.shape[1]), n, threads=arguments.threads(threads))
     for start in range(0, len(values), _OFFERED):
         batch = values[start : start + _OFFERED]
@@ -343,8 +350,9 @@ def rank_images(
             extremes.update(batch, np.arange(start, start + len(batch)))
         except NotFinite as error:
             place = [error.image, error.unit]
-            raise arguments.wrong("activations", "holds {value} at {place}; all values must be finite",
-                                  value=error.value, place=place) from None  # fmt: skip
+            raise arguments.wrong(
+                "activations", "holds {value} at {place}; all values must be finite", value=error.value, place=place
+            ) from None
     return extremes.ranked()
 
 

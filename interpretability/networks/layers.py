@@ -189,11 +189,18 @@ def find_layers(
     layers = [
         Layer(
             name=name if call == 0 else f"{name}#{call + 1}",
-            layer_type=kind, layer_index=i, depth=i / last, width=width,
-            module=path, call=call, tap=tap, batch_axis=batch_axis, channel_axis=axis,
+            layer_type=kind,
+            layer_index=i,
+            depth=i / last,
+            width=width,
+            module=path,
+            call=call,
+            tap=tap,
+            batch_axis=batch_axis,
+            channel_axis=axis,
         )
         for i, (name, path, call, tap, kind, batch_axis, axis, width) in enumerate(wanted)
-    ]  # fmt: skip
+    ]
     layers = layers[1:-1] if drop_first_last else layers
     if linear == "blocks":  # after depth is counted, so that a layer has one depth under both rules
         outside = _outside_blocks(model)
@@ -202,8 +209,11 @@ def find_layers(
         dropped = " after the first and the last are left out ({drop_first_last})" if drop_first_last else ""
         raise InputError(
             "no layer is left of {count} with {layer_types} = {types}" + dropped,
-            "layer_types", "drop_first_last", count=len(wanted), types=", ".join(layer_types),
-        )  # fmt: skip
+            "layer_types",
+            "drop_first_last",
+            count=len(wanted),
+            types=", ".join(layer_types),
+        )
     return layers
 
 

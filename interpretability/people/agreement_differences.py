@@ -23,7 +23,7 @@ COMPARED = schema.LEVELS[:2]
 COLUMNS = ["first", "second", "level", "units", "coefficient", "n", "difference", "low", "high", "p"]
 RESIDUAL_COLUMNS = [
     *("backend", "side", "rank", *schema.KEY, "mis", "mis_se", "his", "his_se", "difference", "se", "z"),
-]  # fmt: skip
+]
 _BLOCK_VALUES = 1 << 21
 _SAME = 1e-9  # difference and standard deviation of z below which two scores are one
 

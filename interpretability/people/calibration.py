@@ -56,10 +56,17 @@ def draw_split(units: pd.DataFrame, fraction: float, seed: int, min_units: int, 
         remedy = "set {fraction} to {enough:.3g} or more" if enough <= 1 else "annotate more units"
         raise InputError(
             "{fraction} {share:g} of {units} annotated units leaves {left} for the slope, fewer than {min_units} {least}; "
-            + remedy + ", or set {allow_few} to true",
-            "fraction", "min_units", "allow_few",
-            share=fraction, units=len(known), left=n_split, least=min_units, enough=enough,
-        )  # fmt: skip
+            + remedy
+            + ", or set {allow_few} to true",
+            "fraction",
+            "min_units",
+            "allow_few",
+            share=fraction,
+            units=len(known),
+            left=n_split,
+            least=min_units,
+            enough=enough,
+        )
     number = np.array(
         [key64("calibration split", seed, str(m), str(layer), int(u), NATURAL) for m, layer, u in known],
         dtype=np.uint64,
@@ -187,13 +194,20 @@ def _checked(
     margins = arguments.array(margins, "margins", ("units", "tasks"), empty=True).astype(np.float64)
     his = arguments.array(his, "his", ("units",), empty=True).astype(np.float64)
     if objective not in OBJECTIVES:
-        raise InputError("{objective} is {given!r}; allowed are {allowed}", "objective",
-                         given=objective, allowed=", ".join(OBJECTIVES))  # fmt: skip
+        raise InputError(
+            "{objective} is {given!r}; allowed are {allowed}",
+            "objective",
+            given=objective,
+            allowed=", ".join(OBJECTIVES),
+        )
     if margins.ndim != 2 or his.shape != margins.shape[:1] or not len(his):
         raise InputError(
             "need {margins} (units, tasks) and {his} (units,), got {shape} and {of_his}",
-            "margins", "his", shape=margins.shape, of_his=his.shape,
-        )  # fmt: skip
+            "margins",
+            "his",
+            shape=margins.shape,
+            of_his=his.shape,
+        )
     if not (np.isfinite(margins).all() and np.isfinite(his).all()):
         raise InputError("{margins} and {his} must be finite", "margins", "his")
     return margins, his

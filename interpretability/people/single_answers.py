@@ -25,7 +25,7 @@ COLUMNS = [
     *("backend", "margin_of", "n", "n_units", "n_participants", "log_loss", "gain_over_mean", "gain_over_unit", "auc"),
     *("point_biserial", "mcfadden", "intercept", "intercept_low", "intercept_high", "slope", "slope_low", "slope_high"),
     *("lapse", "lapse_low", "lapse_high", "slope_effects", "slope_effects_se", "unit_variance", "participant_variance"),
-]  # fmt: skip
+]
 CALIBRATION_COLUMNS = ["backend", "margin_of", "bin", "n", "predicted", "observed", "low", "high"]
 N_FOLDS = 5
 N_BINS = 10
@@ -168,9 +168,12 @@ def fit_effects(
         return -(value - n_units * log_sd[0] - n_people * log_sd[1] - curvature / 2)
 
     best = optimize.minimize(
-        loss, np.log([0.5, 0.3]), method="Nelder-Mead", bounds=[(-5, 2), (-5, 2)],
+        loss,
+        np.log([0.5, 0.3]),
+        method="Nelder-Mead",
+        bounds=[(-5, 2), (-5, 2)],
         options={"xatol": 0.01, "fatol": 0.01, "initial_simplex": np.log([[0.5, 0.3], [0.8, 0.3], [0.5, 0.5]])},
-    ).x  # fmt: skip
+    ).x
     whole = mode(np.exp(-2 * best))[1]
     error = float(np.sqrt(np.linalg.inv(whole)[1, 1]))
     return EffectsFit(float(state["first"][1]) / scale, error / scale, *np.exp(2 * best).tolist())

@@ -145,10 +145,15 @@ class FeatureSimilarity(Similarity):
 
     def ingredients(self) -> Mapping[str, Any]:
         return {
-            "version": VERSION, "weights": state_digest(self.model.state_dict()), "package": package_version(self.package),
-            "view": self._view.dumps(), "preprocessing_version": PREPROCESSING_VERSION, "batch_size": BATCH,
-            "torch": torch.__version__, "device": torch.device(self._device).type,
-        }  # fmt: skip
+            "version": VERSION,
+            "weights": state_digest(self.model.state_dict()),
+            "package": package_version(self.package),
+            "view": self._view.dumps(),
+            "preprocessing_version": PREPROCESSING_VERSION,
+            "batch_size": BATCH,
+            "torch": torch.__version__,
+            "device": torch.device(self._device).type,
+        }
 
     @cached_property
     def _view(self) -> Preprocessing:
@@ -230,8 +235,10 @@ class FeatureSimilarity(Similarity):
         starts = range(first, len(images), PAIR_BLOCK)
         out = np.zeros((last - first, len(images) - first), dtype=np.float32)
         shape, device = (PAIR_BLOCK, self._width), self._device
-        own = [self._block(images[start : start + PAIR_BLOCK], torch.empty(shape, device=device))
-               for start in range(first, last, PAIR_BLOCK)]  # fmt: skip
+        own = [
+            self._block(images[start : start + PAIR_BLOCK], torch.empty(shape, device=device))
+            for start in range(first, last, PAIR_BLOCK)
+        ]
         room = torch.empty(shape, device=device)
         for place, start in enumerate(starts):
             block = images[start : start + PAIR_BLOCK]

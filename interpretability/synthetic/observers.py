@@ -43,8 +43,11 @@ def choose_units(layers: NDArray[np.object_] | pd.Series, n_units: int, seed: in
     if n_units > len(codes):
         raise InputError(
             "{n_units} is {wanted}, but network {model} has {units} units with tasks; allowed are 1 to {units}",
-            "n_units", wanted=n_units, model=model, units=len(codes),
-        )  # fmt: skip
+            "n_units",
+            wanted=n_units,
+            model=model,
+            units=len(codes),
+        )
     probability = 1.0 / (len(names) * np.bincount(codes)[codes])
     draw = generator(seed, "observers", "units", model)
     # Successive draws without replacement are the same as draws whose repeats are rejected.
@@ -59,8 +62,12 @@ def assign(n_units: int, n_responses: int, n_trials: int, n_tasks: int, draw: np
     n_tasks.
     """
     if not 1 <= n_trials <= n_units:
-        raise InputError("{n_trials} is {wanted}; allowed are 1 to the {units} units of a network", "n_trials",
-                         wanted=n_trials, units=n_units)  # fmt: skip
+        raise InputError(
+            "{n_trials} is {wanted}; allowed are 1 to the {units} units of a network",
+            "n_trials",
+            wanted=n_trials,
+            units=n_units,
+        )
     remaining = np.full(n_units, n_responses)
     people = []
     while remaining.any():

@@ -65,8 +65,12 @@ def build(
     if top.shape[1] < count:
         raise InputError(
             "{ranked} has {kept} images a side; {n_tasks} * ({n_explanations} + 1) = {count} are needed",
-            "ranked", "n_tasks", "n_explanations", kept=top.shape[1], count=count,
-        )  # fmt: skip
+            "ranked",
+            "n_tasks",
+            "n_explanations",
+            kept=top.shape[1],
+            count=count,
+        )
     return assemble(top, bottom, *(draws(keys, n_tasks, n_explanations, side) for side in SIDES))
 
 

@@ -33,9 +33,14 @@ def check_images(n_images: int, n_tasks: int, n_explanations: int, conditions: S
         raise InputError(
             "{images} images are too few: {n_tasks} = {tasks} and {n_explanations} = {explanations} need at least "
             "2 * {tasks} * {of_a_side} = {least}. Add images or lower one of the two",
-            "n_tasks", "n_explanations",
-            images=n_images, tasks=n_tasks, explanations=n_explanations, of_a_side=n_explanations + 1, least=least,
-        )  # fmt: skip
+            "n_tasks",
+            "n_explanations",
+            images=n_images,
+            tasks=n_tasks,
+            explanations=n_explanations,
+            of_a_side=n_explanations + 1,
+            least=least,
+        )
     warnings = []
     if n_images < 10 * least:
         share = needed(n_tasks, n_explanations) / n_images
@@ -66,10 +71,17 @@ def window_start(n_images: int, condition: str, n_tasks: int, n_explanations: in
             "{condition} names {wanted}, whose queries start at rank {start} of {images} images, but the first "
             "{n_tasks} * {n_explanations} = {tasks} * {explanations} = {explained} ranks explain; it needs at "
             "least {least} images, or fewer tasks or explanations",
-            "condition", "n_tasks", "n_explanations",
-            wanted=condition, start=start, images=n_images, tasks=n_tasks, explanations=n_explanations,
-            explained=explained, least=least,
-        )  # fmt: skip
+            "condition",
+            "n_tasks",
+            "n_explanations",
+            wanted=condition,
+            start=start,
+            images=n_images,
+            tasks=n_tasks,
+            explanations=n_explanations,
+            explained=explained,
+            least=least,
+        )
     return start
 
 

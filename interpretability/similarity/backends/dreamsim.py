@@ -32,9 +32,14 @@ from interpretability.similarity.features import (
 from interpretability.weights import Weights, WeightsFile, reader
 
 BRANCHES = (
-    "dino_vitb16", "dinov2_vitb14", "dino_vitb16_patch", "dinov2_vitb14_patch", "clip_vitb32", "open_clip_vitb32",
+    "dino_vitb16",
+    "dinov2_vitb14",
+    "dino_vitb16_patch",
+    "dinov2_vitb14_patch",
+    "clip_vitb32",
+    "open_clip_vitb32",
     "synclr_vitb16",
-)  # fmt: skip
+)
 VARIANTS = ("dreamsim", *(f"dreamsim-{branch}" for branch in BRANCHES))
 # networks that the package takes from hubs of their own; the others lie in its archives
 HUBS = {
@@ -174,14 +179,21 @@ class DreamSim(Similarity):
         contents = self._contents
         tensors = {
             f"{role}/{name}": value
-            for role, content in contents.items() if role != "config" for name, value in content.items()
-        }  # fmt: skip
+            for role, content in contents.items()
+            if role != "config"
+            for name, value in content.items()
+        }
         return {
-            "version": 1, "weights": state_digest(tensors), "view": self._view,
-            "lora": {key: contents["config"][key] for key in _LORA}, "package": package_version("dreamsim"),
-            "batch_size": self.batch_size, "torch": torch.__version__, "generated": self._whole,
+            "version": 1,
+            "weights": state_digest(tensors),
+            "view": self._view,
+            "lora": {key: contents["config"][key] for key in _LORA},
+            "package": package_version("dreamsim"),
+            "batch_size": self.batch_size,
+            "torch": torch.__version__,
+            "generated": self._whole,
             "device": torch.device(self._device).type,
-        }  # fmt: skip
+        }
 
     def pictures(self, rows: NDArray[np.integer]) -> Tensor:
         """Pictures (images, 3, 224, 224) in 0..1 as the networks see them."""

@@ -65,12 +65,16 @@ class Encoder(Similarity):
     def ingredients(self) -> Mapping[str, Any]:
         network = self._network
         return {
-            "version": 1, "weights": network.digest, "preprocessing": network.preprocessing.dumps(),
-            "preprocessing_version": PREPROCESSING_VERSION, "layer": self._layer,
-            "batch_size": self.batch_size, "torch": torch.__version__,
+            "version": 1,
+            "weights": network.digest,
+            "preprocessing": network.preprocessing.dumps(),
+            "preprocessing_version": PREPROCESSING_VERSION,
+            "layer": self._layer,
+            "batch_size": self.batch_size,
+            "torch": torch.__version__,
             "device": torch.device(self._device).type,
             **({"units": UNITS_VERSION} if self._layer else {}),
-        }  # fmt: skip
+        }
 
     def embed(self, rows: NDArray[np.integer]) -> NDArray[np.floating]:
         network = self._network
