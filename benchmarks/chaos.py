@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -303,7 +303,7 @@ def doubled(folder: Path, number: int, draw: np.random.Generator, peace: Peacefu
 
 
 @contextlib.contextmanager
-def cluster() -> Iterator[tuple[str, Callable[[], None]]]:
+def cluster() -> Generator[tuple[str, Callable[[], None]]]:
     """Address of a Ray cluster of two machines with one CPU each, and a function that loses one of them."""
     from ray.cluster_utils import Cluster
 

@@ -32,7 +32,7 @@ import io
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +90,7 @@ def write_photographs(folder: Path, count: int) -> None:
 
 
 @contextmanager
-def environment(values: Mapping[str, str]) -> Iterator[None]:
+def environment(values: Mapping[str, str]) -> Generator[None]:
     """The machine knobs of the stages, set for a while."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
@@ -297,7 +297,7 @@ _TRACED = 4  # first pictures of a set, on which networks are traced
 
 
 @contextmanager
-def counted_decodings() -> Iterator[Counter[str]]:
+def counted_decodings() -> Generator[Counter[str]]:
     """Counts calls of the pipeline's decoders by the sha256 of what is decoded; one that calls the other counts once."""
     counts: Counter[str] = Counter()
     inside = False

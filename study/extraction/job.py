@@ -88,6 +88,15 @@ class ExtractionParams:
     activations: Activations
 
 
+class FileFacts(TypedDict):
+    """What the file of a network says of it, in this order: layers, columns kept, parts a batch ran in, kind of device."""
+
+    layers: list[LayerFacts]
+    n_kept: int
+    pieces: int
+    device: str
+
+
 @dataclass(frozen=True)
 class Extracted:
     """Files of a network in the work store (`kept` if it has columns to keep), and what is known of it."""

@@ -14,7 +14,7 @@ import platform
 import signal
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -195,7 +195,7 @@ def _variables(need: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _home() -> Iterator[dict[str, Any]]:
+def _home() -> Generator[dict[str, Any]]:
     """What a worker needs to know: the folder to work in, marks by which it is known again, versions, the main module.
 
     The marks are files that exist in the repository and in the store while jobs run.
