@@ -119,7 +119,7 @@ def free_device() -> None:
     torch.cuda.empty_cache()
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Let the C library keep freed memory instead of handing it back to the system after every layer of a network.
 
     Each layer of a CPU forward pass takes and frees hundreds of megabytes; fresh pages must be zeroed by the kernel,
@@ -142,7 +142,7 @@ def start(name: str, ended: Connection | None = None, parent: int = 0, beside: i
             action()
         free_device()
     _device, _beside = name, beside
-    _keep_memory()
+    keep_memory()
     if name.startswith("cuda"):
         exact(name)
     if ended is not None:
