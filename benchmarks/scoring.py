@@ -199,7 +199,7 @@ def main() -> None:
     read(rows[:THREADS])
     forms: dict[str, Callable[[], object]] = {"read": partial(read, rows)}
     forms |= {name: partial(score, rows, tasks) for name, score in scorers.items()}
-    bytes_read = dict.fromkeys(scorers, tasks.size * rows.shape[1] * rows.itemsize)
+    bytes_read = dict.fromkeys(scorers, int(tasks.size * rows.shape[1] * rows.itemsize))
     bytes_read["read"] = PASSES * rows.nbytes
     table = measure(forms, bytes_read, args.rounds)
     for row in table:
