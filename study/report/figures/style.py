@@ -201,7 +201,7 @@ def tests_matrix(axes: Axes, pairs: pd.DataFrame, names: list[str], narrow: bool
     significant, so colour carries nothing by itself.
     """
     n = len(names)
-    rows: list[Any] = list(rows_of(pairs))
+    rows = list(rows_of(pairs))
     marks = {pair: row.stars for row in rows for pair in ((row.first, row.second), (row.second, row.first))}
     effects: Pairs = {(row.first, row.second): row.effect for row in rows}
     effects |= {(row.second, row.first): -row.effect for row in rows}
