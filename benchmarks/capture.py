@@ -23,7 +23,8 @@ from __future__ import annotations
 import argparse
 import copy
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ from interpretability.networks.layers import Layer, find_layers
 from interpretability.networks.network import initialised
 from interpretability.randomness import generator, unit_keys
 from study.workers import placement
-from study.workers.device import _keep_memory, exact
+from study.workers.device import exact, keep_memory
 
 SEED = 0
 NETWORKS = ("resnet50", "vit_small_patch16_224", "convnext_tiny", "mobilenetv2_100")
@@ -59,7 +60,7 @@ def pictures(network: str, turn: int, batch: int, size: int, device: torch.devic
     return torch.from_numpy(drawn).to(device)
 
 
-def autocast(device: torch.device, precision: str) -> Any:
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """The context in which a plain pass has this precision."""
     dtype = capture.PRECISIONS[precision]
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
@@ -70,12 +71,12 @@ def opened(network: str, device: torch.device) -> tuple[torch.nn.Module, int, li
     import timm
 
     model = initialised(lambda: timm.create_model(network, pretrained=False), SEED, network).eval().to(device)
-    size = int(model.pretrained_cfg["input_size"][-1])
+    described: Any = model.pretrained_cfg  # a dictionary that timm adds to its networks
+    size = int(described["input_size"][-1])
     example = pictures(network, 0, 3, size, device)
     return model, size, find_layers(model, example, layer_types=LAYER_TYPES)
 
 
-@torch.no_grad()
 def direct_values(
     model: torch.nn.Module, layers: Sequence[Layer], batch: torch.Tensor, precision: str = "float32"
 ) -> NDArray[np.float64]:
@@ -86,14 +87,19 @@ def direct_values(
     def keep(place: tuple[str, str], value: torch.Tensor) -> None:
         outputs.setdefault(place, []).append(value.detach().double())
 
+    def keep_output(place: tuple[str, str], _: torch.nn.Module, args: object, out: torch.Tensor) -> None:
+        keep(place, out)
+
+    def keep_input(place: tuple[str, str], _: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+        keep(place, args[0])
+
     for place in {(layer.module, layer.tap) for layer in layers}:
         module = model.get_submodule(place[0])
         if place[1] == "output":
-            handles.append(module.register_forward_hook(lambda _, args, out, place=place: keep(place, out)))
+            handles.append(module.register_forward_hook(partial(keep_output, place)))
         else:
-            child = module.get_submodule(place[1])
-            handles.append(child.register_forward_pre_hook(lambda _, args, place=place: keep(place, args[0])))
-    with autocast(batch.device, precision):
+            handles.append(module.get_submodule(place[1]).register_forward_pre_hook(partial(keep_input, place)))
+    with torch.no_grad(), autocast(batch.device, precision):
         model(batch)
     for handle in handles:
         handle.remove()
@@ -144,13 +150,15 @@ class Forms:
 
     def plain(self) -> torch.Tensor:
         with torch.no_grad(), autocast(self.device, self.precision):
-            for _ in range(self.steps):
+            out = self.model(self.batch)
+            for _ in range(self.steps - 1):
                 out = self.model(self.batch)
         self.wait()
         return out
 
     def captured(self) -> torch.Tensor:
-        for _ in range(self.steps):
+        values = self.capture(self.batch)
+        for _ in range(self.steps - 1):
             values = self.capture(self.batch)
         self.wait()
         return values
@@ -158,7 +166,7 @@ class Forms:
     def selected(self) -> None:
         for _ in range(self.steps):
             values = self.capture(self.batch)
-            offered = values.numpy() if self.device.type == "cpu" else values
+            offered: Any = values.numpy() if self.device.type == "cpu" else values  # as either selection takes them
             first = self.extremes.n_images
             self.extremes.update(offered, np.arange(first, first + len(values)))
             self.moments.update(offered)
@@ -207,8 +215,10 @@ def measure(network: str, args: argparse.Namespace) -> dict[str, object]:
     forms = Forms(network, args.batch, device, args.precision, args.seen)
     error = forms.check()
     named: dict[str, Callable[[], object]] = {
-        "plain": forms.plain, "capture": forms.captured, "select": forms.selected,
-    }  # fmt: skip
+        "plain": forms.plain,
+        "capture": forms.captured,
+        "select": forms.selected,
+    }
     for work in named.values():  # also compiles, and starts threads
         work()
     turns = []
@@ -219,15 +229,23 @@ def measure(network: str, args: argparse.Namespace) -> dict[str, object]:
     seconds = {name: float(np.median(times[name], axis=0)[0]) / forms.steps for name in named}
     gflop = operations(forms.model, (3, forms.size, forms.size)) / 1e9
     row: dict[str, object] = {
-        "network": network, "device": placement.device_kind(str(device)), "precision": args.precision, "threads": args.threads,
-        "batch": args.batch, "units": forms.n_units, **{f"{name}_s": value for name, value in seconds.items()},
-    }  # fmt: skip
+        "network": network,
+        "device": placement.device_kind(str(device)),
+        "precision": args.precision,
+        "threads": args.threads,
+        "batch": args.batch,
+        "units": forms.n_units,
+        **{f"{name}_s": value for name, value in seconds.items()},
+    }
     for name in ("capture", "select"):
         row |= {f"{name}_{column}": value for column, value in ratios(times[name], times["plain"]).items()}
     return row | {
-        "forward_share": seconds["plain"] / seconds["select"], "images_per_s": args.batch / seconds["plain"],
-        "gflop": gflop, "gflop_per_s": gflop * args.batch / seconds["plain"], "mean_error": error,
-    }  # fmt: skip
+        "forward_share": seconds["plain"] / seconds["select"],
+        "images_per_s": args.batch / seconds["plain"],
+        "gflop": gflop,
+        "gflop_per_s": gflop * args.batch / seconds["plain"],
+        "mean_error": error,
+    }
 
 
 def main() -> None:
@@ -240,12 +258,14 @@ def main() -> None:
     parser.add_argument("--name", default="capture", help="name of the CSV in the folder of results")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    _keep_memory()  # as in a worker: without it the kernel zeroes pages for as long as the arithmetic takes
+    keep_memory()  # as in a worker: without it the kernel zeroes pages for as long as the arithmetic takes
     rows = []
     for network in args.networks:
         rows.append(measure(network, args))
-        print(f"{network}: {rows[-1]['capture_ratio']:.3f} with capture, {rows[-1]['select_ratio']:.3f} with selection",
-              flush=True)  # fmt: skip
+        print(
+            f"{network}: {rows[-1]['capture_ratio']:.3f} with capture, {rows[-1]['select_ratio']:.3f} with selection",
+            flush=True,
+        )
     report(args.name, f"Batches of {args.batch} on {args.threads} threads, {args.precision}, random weights", rows)
 
 

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
+import importlib.util
 import json
 import os
 import shutil
@@ -23,9 +25,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ruamel.yaml import YAML
@@ -109,9 +112,13 @@ def start(
     struck, began, due = "", time.monotonic(), float("inf")
     with tempfile.TemporaryFile("w+") as output:
         dvc = subprocess.Popen(
-            [sys.executable, "-m", "dvc", "repro"], cwd=study.folder, env={**study.environment(workers), **settings},
-            stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, "-m", "dvc", "repro"],
+            cwd=study.folder,
+            env={**study.environment(workers), **settings},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         try:
             while dvc.poll() is None:
                 passed = time.monotonic() - began
@@ -287,11 +294,14 @@ def doubled(folder: Path, number: int, draw: np.random.Generator, peace: Peacefu
     settings = {"MIS_STORE": str(folder / "store")}
     running = [
         subprocess.Popen(
-            [sys.executable, "-m", "dvc", "repro"], cwd=study.folder, env={**study.environment(2), **settings},
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            [sys.executable, "-m", "dvc", "repro"],
+            cwd=study.folder,
+            env={**study.environment(2), **settings},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         for study in pair
-    ]  # fmt: skip
+    ]
     for each in running:
         outcome.failed += each.wait(DEADLINE) != 0
     parts = [Outcome("") for _ in pair]
@@ -303,13 +313,13 @@ def doubled(folder: Path, number: int, draw: np.random.Generator, peace: Peacefu
 
 
 @contextlib.contextmanager
-def cluster() -> Iterator[tuple[str, Callable[[], None]]]:
+def cluster() -> Generator[tuple[str, Callable[[], None]]]:
     """Address of a Ray cluster of two machines with one CPU each, and a function that loses one of them."""
-    from ray.cluster_utils import Cluster
+    ray: Any = importlib.import_module("ray.cluster_utils")  # an optional package
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     memory = 80 * 2**20
-    made = Cluster(
+    made = ray.Cluster(
         initialize_head=True,
         head_node_args={"num_cpus": 0, "include_dashboard": False, "object_store_memory": memory},
     )
@@ -323,9 +333,7 @@ def cluster() -> Iterator[tuple[str, Callable[[], None]]]:
 def lost(folder: Path, number: int, draw: np.random.Generator, peace: Peaceful) -> Outcome:
     """A Ray cluster of two machines, one of which is lost while jobs run."""
     outcome, study = Outcome("machine of a Ray cluster lost"), Study(folder / "copy")
-    try:
-        import ray  # noqa: F401
-    except ModuleNotFoundError:
+    if importlib.util.find_spec("ray") is None:
         outcome.equal, outcome.note = SKIPPED, "the package ray is not installed"
         return outcome
     with cluster() as (address, lose):
@@ -370,11 +378,17 @@ def main(argv: list[str] | None = None) -> None:
             outcome = KINDS[kind](folder / "run", number, generator(args.seed, "chaos", kind, number), peace)
             rows.append(
                 {
-                    "run": number + 1, "what": outcome.what, "strikes": len(outcome.where),
-                    "where": "; ".join(outcome.where), "resumed": outcome.resumed, "failed": outcome.failed,
-                    "equal": outcome.equal, "seconds": round(time.monotonic() - began), "note": outcome.note,
+                    "run": number + 1,
+                    "what": outcome.what,
+                    "strikes": len(outcome.where),
+                    "where": "; ".join(outcome.where),
+                    "resumed": outcome.resumed,
+                    "failed": outcome.failed,
+                    "equal": outcome.equal,
+                    "seconds": round(time.monotonic() - began),
+                    "note": outcome.note,
                 }
-            )  # fmt: skip
+            )
             report("chaos", f"Chaos: {number + 1} of {len(plan)} runs, {peace.seconds:.0f} seconds in peace", rows)
             shutil.rmtree(folder / "run")
     if differing := [row["run"] for row in rows if row["equal"] == "no"]:

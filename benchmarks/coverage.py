@@ -156,9 +156,9 @@ def truths(study: drawn_studies.Study, kind: str, slope: float) -> dict[str, flo
     within = [values - values.mean(axis=1, keepdims=True) for values in (p, his)]
     means = [values.mean(axis=1) for values in (p, his)]
     for measure, function in (("pearson", statistics.pearson), ("spearman", statistics.spearman)):
-        found[f"{measure}, unit"] = function(p.ravel(), his.ravel())
-        found[f"{measure}, unit_within"] = function(*(values.ravel() for values in within))
-        found[f"{measure}, model"] = function(*means)
+        found[f"{measure}, unit"] = float(function(p.ravel(), his.ravel()))
+        found[f"{measure}, unit_within"] = float(function(*(values.ravel() for values in within)))
+        found[f"{measure}, model"] = float(function(*means))
     found["pearson, model, nested, true means"] = found["pearson, model"]
     found["V4"] = float(noise.analytic_ceiling(his.ravel(), count.ravel()))
     found["share of V4"] = found["pearson, unit"] / found["V4"]
@@ -271,10 +271,10 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=2000, help="studies of each setting")
     args = parser.parse_args(argv)
-    rows: list[dict[str, object]] = []
+    tables: list[pd.DataFrame] = []
     for setting, kind in product(SETTINGS, KINDS):
-        rows += coverage(setting, kind, args.studies).to_dict("records")
-        report("coverage", "Coverage", rows)
+        tables.append(coverage(setting, kind, args.studies))
+        report("coverage", "Coverage", pd.concat(tables, ignore_index=True))
     report("family_wise_error", "Family-wise error", family_wise_error(args.studies))
 
 

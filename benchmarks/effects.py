@@ -16,20 +16,23 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from time import process_time
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from benchmarks.harness import report
-from interpretability.extremes.selection import Extremes
+from interpretability.extremes.selection import Extremes, Ranked
 from interpretability.networks.capture import Capture
-from interpretability.networks.layers import find_layers
+from interpretability.networks.layers import Layer, find_layers
+from interpretability.networks.network import Network
 from stages import images as images_stage
+from study.images.feed import ImageRows
 from study.images.manifest import open_images
 from study.images.packs import Pack, fits, pack_files
 from study.log import Progress, logger
@@ -42,10 +45,16 @@ log = logger("effects")
 K, BATCH = 200, 32
 
 
-def select(
-    network: Any, layers: Any, source: Any, rows: range, precision: str
-) -> tuple[Any, NDArray[np.float32], float]:
+class Selected(NamedTuple):
     """Ranked extremes, all values (pictures, units), and processor seconds a picture."""
+
+    ranked: Ranked
+    values: NDArray[np.float32]
+    seconds: float
+
+
+def select(network: Network, layers: Sequence[Layer], source: ImageRows, rows: range, precision: str) -> Selected:
+    """What a network selects from the pictures of these rows."""
     n_units = sum(layer.width for layer in layers)
     extremes, values = Extremes(np.arange(n_units, dtype=np.uint64), K), np.empty((len(rows), n_units), np.float32)
     began, progress = process_time(), Progress(log, len(rows), f"{network.name} {precision}", every=20)
@@ -57,7 +66,7 @@ def select(
             values[some] = found
             extremes.update(found, some)
             progress.step(len(some))
-    return extremes.ranked(), values, (process_time() - began) / len(rows)
+    return Selected(extremes.ranked(), values, (process_time() - began) / len(rows))
 
 
 def kept(one: NDArray[np.int32], two: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -65,18 +74,24 @@ def kept(one: NDArray[np.int32], two: NDArray[np.int32]) -> NDArray[np.float64]:
     return np.array([np.isin(a, b).mean() for a, b in zip(one, two, strict=True)])
 
 
-def compare(name: str, change: str, usual: Any, other: Any, pixels: float) -> dict[str, object]:
-    ranked, values, seconds = usual
-    ranked2, values2, seconds2 = other
+def compare(name: str, change: str, usual: Selected, other: Selected, pixels: float) -> dict[str, object]:
+    values = usual.values
     spread = values.std(axis=0)
     live = spread > 1e-8
-    moved = np.abs(values2 - values).mean(axis=0)[live] / spread[live]
-    row: dict[str, object] = {"network": name, "change": change, "n_images": len(values), "n_units": int(live.sum()),
-                              "pixel_levels": pixels, "value_difference": float(np.median(moved))}  # fmt: skip
+    moved = np.abs(other.values - values).mean(axis=0)[live] / spread[live]
+    row: dict[str, object] = {
+        "network": name,
+        "change": change,
+        "n_images": len(values),
+        "n_units": int(live.sum()),
+        "pixel_levels": pixels,
+        "value_difference": float(np.median(moved)),
+    }
     for side in ("top", "bottom"):
-        share = kept(getattr(ranked, f"{side}_images")[live], getattr(ranked2, f"{side}_images")[live])
+        mine, theirs = (getattr(form.ranked, f"{side}_images")[live] for form in (usual, other))
+        share = kept(mine, theirs)
         row |= {f"{side}_kept": share.mean(), f"{side}_kept_p5": np.quantile(share, 0.05)}
-    return row | {"seconds_usual": seconds, "seconds": seconds2}
+    return row | {"seconds_usual": usual.seconds, "seconds": other.seconds}
 
 
 def main() -> None:
@@ -97,7 +112,7 @@ def main() -> None:
         images = open_images(f"{folder}/images", quick=True)
         some = range(min(args.n, len(images)))
         packed = Pack(images, pack_files(images, args.side))
-        for row in table[table["role"] == "study"].to_dict("records"):
+        for row in roster.rows_of(table[table["role"] == "study"]):
             network = guarded(partial(load_network, models=Path(folder), code=args.code, seed=0), row)
             if isinstance(network, Failure):
                 raise SystemExit(network.reason)

@@ -28,6 +28,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from time import perf_counter, process_time
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,7 @@ DEPTH = rules.needed(N_TASKS, K)  # images a side
 BATCH = 512  # images of the activation file that are mapped at a time
 TOLERANCE = 1e-6  # of an MIS
 
-Found = dict[str, NDArray]
+Found = dict[str, NDArray[Any]]  # lists of images and of their values, and scores
 Note = Callable[[str], None]  # says that the phase so called ends here
 
 
@@ -85,8 +86,13 @@ def ours(folder: Path, note: Note) -> Found:
     rows = np.load(folder / "embeddings.npy", mmap_mode="r")
     mis = unit_scores(cosine_margins(rows, built, K, threads=THREADS), SLOPE)["mis"].to_numpy()
     note("score")
-    return {"top": ranked.top_images, "bottom": ranked.bottom_images, "top_values": ranked.top_values,
-            "bottom_values": ranked.bottom_values, "mis": mis}  # fmt: skip
+    return {
+        "top": ranked.top_images,
+        "bottom": ranked.bottom_images,
+        "top_values": ranked.top_values,
+        "bottom_values": ranked.bottom_values,
+        "mis": mis,
+    }
 
 
 def published(folder: Path, note: Note) -> Found:
@@ -152,9 +158,15 @@ def measure(form: str, folder: Path) -> dict[str, float]:
     found = FORMS[form](folder, lambda phase: marks.append((phase, perf_counter(), process_time())))
     peak = memory("VmHWM")
     phases = {f"{name}_s": now - then for (_, then, _), (name, now, _) in pairwise(marks)}
-    np.savez(folder / f"{form}.npz", **found)
-    return {"seconds": marks[-1][1] - marks[0][1], "cpu_seconds": marks[-1][2] - marks[0][2], **phases,
-            "peak_bytes": peak, "above_imports_bytes": peak - before}  # fmt: skip
+    with open(folder / f"{form}.npz", "wb") as file:
+        np.savez(file, allow_pickle=False, **found)
+    return {
+        "seconds": marks[-1][1] - marks[0][1],
+        "cpu_seconds": marks[-1][2] - marks[0][2],
+        **phases,
+        "peak_bytes": peak,
+        "above_imports_bytes": peak - before,
+    }
 
 
 def compare(mine: Found, theirs: Found) -> tuple[int, float]:

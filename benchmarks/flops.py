@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -26,11 +26,14 @@ from study.params.units import Units
 from study.params.whole import load_params
 from study.workers.device import Failure
 
+if TYPE_CHECKING:
+    from torch import nn
+
 NAME = "forward_flops"
 COLUMNS = ["model", "input_size", "n_params", "gflop", "reason"]
 
 
-def operations(model: Any, shape: tuple[int, int, int]) -> int:
+def operations(model: nn.Module, shape: tuple[int, int, int]) -> int:
     """Operations of a forward pass of one picture (C, H, W) on the device on which the model lies.
 
     Its parameters need no gradients afterwards: the counter follows those of modules that do, even where none are kept.
@@ -64,7 +67,7 @@ def main() -> None:
     args = parser.parse_args()
     params = load_params(args.params)
     counted = table(Path(params.models.roster), args.code, params.units)
-    report(NAME, "Operations of a forward pass of one picture, in 1e9", counted.to_dict("records"))
+    report(NAME, "Operations of a forward pass of one picture, in 1e9", counted)
     if (failed := counted.loc[counted["reason"] != "", "model"]).any():
         raise StudyError(
             f"operations of {len(failed)} of {len(counted)} networks cannot be counted: {', '.join(failed)}"

@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter, process_time
 
@@ -69,14 +69,14 @@ def memory(field: str) -> int:
     raise OSError(f"/proc/self/status has no line {field}")
 
 
-def in_process(module: str, *options: object) -> dict[str, object]:
+def in_process(module: str, *options: object) -> dict[str, float]:
     """What `python -m MODULE OPTIONS` prints as JSON in its last line: a fresh process, so that its peak is its own."""
     call = [sys.executable, "-m", module, *(str(option) for option in options)]
     done = subprocess.run(call, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def report(name: str, title: str, rows: list[dict[str, object]]) -> None:
+def report(name: str, title: str, rows: pd.DataFrame | Sequence[Mapping[str, object]]) -> None:
     """Print a table and keep it as NAME.csv in the folder of results."""
     frame = pd.DataFrame(rows)
     write_csv(RESULTS / f"{name}.csv", frame)

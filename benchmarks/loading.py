@@ -32,10 +32,11 @@ import io
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +91,7 @@ def write_photographs(folder: Path, count: int) -> None:
 
 
 @contextmanager
-def environment(values: Mapping[str, str]) -> Iterator[None]:
+def environment(values: Mapping[str, str]) -> Generator[None]:
     """The machine knobs of the stages, set for a while."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
@@ -162,8 +163,12 @@ class Forms:
         self.rows = jpegs[:: max(1, len(jpegs) // files)][:files]
         self.paths = [str(root / paths[row]) for row in self.rows]
         self.prepare = Preprocessing(CROP, RESIZE, MEAN, STD)
-        steps = [transforms.Resize(RESIZE, InterpolationMode.BICUBIC), transforms.CenterCrop(CROP),
-                 transforms.ToTensor(), transforms.Normalize(MEAN, STD)]  # fmt: skip
+        steps = [
+            transforms.Resize(RESIZE, InterpolationMode.BICUBIC),
+            transforms.CenterCrop(CROP),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, STD),
+        ]
         self.folder = ImageFolder(str(root), transforms.Compose(steps))
         place = {path: number for number, (path, _) in enumerate(self.folder.samples)}
         self.places = [place[path] for path in self.paths]
@@ -235,7 +240,8 @@ class Forms:
 def torchvision_pixels(path: str) -> NDArray[np.uint8]:
     from torchvision.io import ImageReadMode, decode_jpeg, read_file
 
-    return decode_jpeg(read_file(path), mode=ImageReadMode.RGB).permute(1, 2, 0).numpy()
+    decoded: Any = decode_jpeg(read_file(path), mode=ImageReadMode.RGB)  # a tensor, for one file is no list of them
+    return decoded.permute(1, 2, 0).numpy()
 
 
 def pillow_pixels(path: str) -> NDArray[np.uint8]:
@@ -257,10 +263,16 @@ def measure(forms: Forms, rounds: int) -> list[dict[str, object]]:
         passed, used = np.median(taken, axis=0)
         raw = ratios(times["raw_torchvision"], taken)["cpu_ratio"]
         row: dict[str, object] = {
-            "case": name, "files": len(forms.rows), "mean_kb": size / 1e3, "images_per_s": len(forms.rows) / passed,
-            "images_per_cpu_s": len(forms.rows) / used, "share_of_raw": raw, **ratios(times["image_folder"], taken),
-            "levels_most": most if name == "ours" else np.nan, "levels_mean": mean if name == "ours" else np.nan,
-        }  # fmt: skip
+            "case": name,
+            "files": len(forms.rows),
+            "mean_kb": size / 1e3,
+            "images_per_s": len(forms.rows) / passed,
+            "images_per_cpu_s": len(forms.rows) / used,
+            "share_of_raw": raw,
+            **ratios(times["image_folder"], taken),
+            "levels_most": most if name == "ours" else np.nan,
+            "levels_mean": mean if name == "ours" else np.nan,
+        }
         rows.append(row)
     return rows
 
@@ -273,10 +285,22 @@ def decodings(images: Path, folder: Path, networks: tuple[str, ...]) -> dict[str
     roster = folder / "roster.csv"
     with roster.open("w", newline="") as file:
         csv.writer(file).writerows([("name", "constructor", "weights"), *((name, name, "none") for name in networks)])
-    flags = ["--params", str(folder / "params.yaml"), "--images", str(folder / "images"),
-             "--code", str(ROOT / "data/external/code")]  # fmt: skip
-    knobs = {"MIS_WORKERS": "1", "MIS_DEVICE": "cpu", "MIS_DECODERS": "0", "MIS_NETWORKS_PER_PASS": str(len(networks)),
-             "MIS_STORE": str(folder / "store"), "MIS_IMAGES": str(images)}  # fmt: skip
+    flags = [
+        "--params",
+        str(folder / "params.yaml"),
+        "--images",
+        str(folder / "images"),
+        "--code",
+        str(ROOT / "data/external/code"),
+    ]
+    knobs = {
+        "MIS_WORKERS": "1",
+        "MIS_DEVICE": "cpu",
+        "MIS_DECODERS": "0",
+        "MIS_NETWORKS_PER_PASS": str(len(networks)),
+        "MIS_STORE": str(folder / "store"),
+        "MIS_IMAGES": str(images),
+    }
     with environment(knobs):
         models.main([*flags, "--roster", str(roster), "--out", str(folder / "models")])
         with counted_decodings() as found:
@@ -288,16 +312,19 @@ def decodings(images: Path, folder: Path, networks: tuple[str, ...]) -> dict[str
     if (counts < 1).any() or (len(traced) and traced.max() >= _TRACED):
         raise AssertionError(f"pictures {traced.tolist()} were decoded {counts[traced].tolist()} times, not once")
     return {
-        "networks": len(networks), "images": len(digests), "decodings": int(counts.sum()),
-        "decoded_once": int((counts == 1).sum()), "unshared": len(networks) * len(digests),
-    }  # fmt: skip
+        "networks": len(networks),
+        "images": len(digests),
+        "decodings": int(counts.sum()),
+        "decoded_once": int((counts == 1).sum()),
+        "unshared": len(networks) * len(digests),
+    }
 
 
 _TRACED = 4  # first pictures of a set, on which networks are traced
 
 
 @contextmanager
-def counted_decodings() -> Iterator[Counter[str]]:
+def counted_decodings() -> Generator[Counter[str]]:
     """Counts calls of the pipeline's decoders by the sha256 of what is decoded; one that calls the other counts once."""
     counts: Counter[str] = Counter()
     inside = False

@@ -28,6 +28,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -76,6 +77,20 @@ class Rate:
 Rates = dict[str, Rate]
 
 
+class Phase(TypedDict):
+    """A row of the table of hours; the sum over phases has fewer columns."""
+
+    phase: str
+    on: str
+    amount: NotRequired[float]
+    unit: NotRequired[str]
+    rate_per_s: NotRequired[float]
+    hours: float
+    hours_low: NotRequired[float]
+    hours_high: NotRequired[float]
+    basis: str
+
+
 def table(name: str, command: str) -> pd.DataFrame:
     """A table of results: of this run, else the committed one."""
     for folder in (harness.RESULTS, harness.COMMITTED):
@@ -100,20 +115,22 @@ def measured() -> Rates:
         raise StudyError("capture.csv has no row for float32 on a CPU; run: python -m benchmarks.capture")
     scaling = table("scaling", "scaling")
     last = scaling[scaling["series"] == "images"].sort_values("images").groupby("phase").last()
-    chosen, scored = last.loc["selection"], last.loc["scoring"]
+    chosen, scored = (last.loc[phase].to_dict() for phase in ("selection", "scoring"))
     many = f"scaling.csv, {chosen['images']:,.0f} images"
     return {
         "cores": Rate(len(os.sched_getaffinity(0)), "this machine"),
         "gpus": Rate(0, "this machine"),
         "networks_per_pass": Rate(1, "default of MIS_NETWORKS_PER_PASS on a CPU"),
         "decode_images_per_s": Rate(loading["decoded"], "loading.csv, `decoded`"),
-        "fit_images_per_s": Rate(1 / (1 / loading["ours"] - 1 / loading["decoded"]), "loading.csv, `ours` less `decoded`"),
+        "fit_images_per_s": Rate(
+            1 / (1 / loading["ours"] - 1 / loading["decoded"]), "loading.csv, `ours` less `decoded`"
+        ),
         "select_ns_per_value": Rate(1e9 * chosen["cpu_seconds"] / chosen["images"] / chosen["units"], many),
         "score_us_per_unit": Rate(1e6 * scored["cpu_seconds"] / scored["units"], many),
         "nearest_us_per_unit": Rate(scored["nearest_us"], many),
         **_forward(capture, "capture.csv"),
         **_gpu(),
-    }  # fmt: skip
+    }
 
 
 def _forward(capture: pd.DataFrame, name: str) -> Rates:
@@ -199,27 +216,63 @@ def picture_ms(similarities: pd.DataFrame) -> dict[str, tuple[float, float]]:
     return found
 
 
-def phases(study: Study, rates: Rates, gflop: float, gflops: dict[str, float], similarities: pd.DataFrame,
-           statistics: pd.DataFrame) -> list[dict[str, object]]:  # fmt: skip
+def phases(
+    study: Study,
+    rates: Rates,
+    gflop: float,
+    gflops: dict[str, float],
+    similarities: pd.DataFrame,
+    statistics: pd.DataFrame,
+) -> list[Phase]:
     """A row a phase: amount, rate of all cores or GPUs together, hours, and what was assumed."""
     value = {name: rate.value for name, rate in rates.items()}
     source = {name: rate.source for name, rate in rates.items()}
     cores, gpus = value["cores"], value["gpus"]
     device, many = ("gpus", gpus) if gpus else ("cores", cores)
     passed = math.ceil(study.networks / value["networks_per_pass"])
-    rows: list[dict[str, object]] = []
+    rows: list[Phase] = []
 
-    def add(phase: str, on: str, amount: float, what: str, rate: float, basis: str, within: tuple[float, float] | None = None
-            ) -> None:  # fmt: skip
-        fast, slow = (amount / each / 3600 if within else math.nan for each in (within or (1.0, 1.0))[::-1])
-        rows.append({"phase": phase, "on": on, "amount": amount, "unit": what, "rate_per_s": rate,
-                     "hours": amount / rate / 3600, "hours_low": fast, "hours_high": slow, "basis": basis})  # fmt: skip
+    def add(
+        phase: str,
+        on: str,
+        amount: float,
+        what: str,
+        rate: float,
+        basis: str,
+        within: tuple[float, float] | None = None,
+    ) -> None:
+        fast, slow = (amount / pace / 3600 if within else math.nan for pace in (within or (1.0, 1.0))[::-1])
+        rows.append(
+            {
+                "phase": phase,
+                "on": on,
+                "amount": amount,
+                "unit": what,
+                "rate_per_s": rate,
+                "hours": amount / rate / 3600,
+                "hours_low": fast,
+                "hours_high": slow,
+                "basis": basis,
+            }
+        )
 
-    add("decode", "cores", passed * study.images, "pictures", cores * value["decode_images_per_s"],
+    add(
+        "decode",
+        "cores",
+        passed * study.images,
+        "pictures",
+        cores * value["decode_images_per_s"],
         f"{passed} passes, {value['networks_per_pass']:g} networks in each ({source['networks_per_pass']}); "
-        f"{source['decode_images_per_s']}")  # fmt: skip
-    add("resize", "cores", study.networks * study.images, "pictures", cores * value["fit_images_per_s"],
-        f"for every network of its own; {source['fit_images_per_s']}")  # fmt: skip
+        f"{source['decode_images_per_s']}",
+    )
+    add(
+        "resize",
+        "cores",
+        study.networks * study.images,
+        "pictures",
+        cores * value["fit_images_per_s"],
+        f"for every network of its own; {source['fit_images_per_s']}",
+    )
     speed = rates["forward_tflop_per_s"]
     tflop = study.networks * study.images * gflop / 1000
     within = None if math.isnan(speed.low) else (many * speed.low, many * speed.high)
@@ -236,10 +289,15 @@ def phases(study: Study, rates: Rates, gflop: float, gflops: dict[str, float], s
             f"{extra:.3f} of forward; {source['capture_ratio']}",
         )
     there = gpus > 0 and not source["select_ns_per_value"].endswith(_HERE)
-    add("selection", device if there else "cores", study.images * study.units, "values",
+    add(
+        "selection",
+        device if there else "cores",
+        study.images * study.units,
+        "values",
         (many if there else cores) * 1e9 / value["select_ns_per_value"],
         f"moments included; {source['select_ns_per_value']}; longer studies have fewer entrants"
-        + ("; it would run on the GPUs, where it was not measured" if gpus and not there else ""))  # fmt: skip
+        + ("; it would run on the GPUs, where it was not measured" if gpus and not there else ""),
+    )
     for backend, (picture, task) in picture_ms(similarities).items():
         on_gpu = f"{gflops[backend]:.1f} GFLOP a picture; {speed.source}"
         on_core = "similarities.csv, one thread"
@@ -247,24 +305,48 @@ def phases(study: Study, rates: Rates, gflop: float, gflops: dict[str, float], s
         if backend == COSINE:
             add(f"embedding {backend}", device, study.images, "pictures", rate, on_gpu if gpus else on_core)
             for name, label in (("score", "scoring"), ("nearest", "near-duplicates")):
-                add(f"{label} {backend}", "cores", study.units, "units", cores * 1e6 / value[f"{name}_us_per_unit"],
-                    source[f"{name}_us_per_unit"])  # fmt: skip
+                add(
+                    f"{label} {backend}",
+                    "cores",
+                    study.units,
+                    "units",
+                    cores * 1e6 / value[f"{name}_us_per_unit"],
+                    source[f"{name}_us_per_unit"],
+                )
         else:
             for of, units in (("", study.units), (NAMED, study.compared)):
-                add(f"features {backend}{of}", device, PICTURES * units, "pictures", rate,
-                    f"{PICTURES} pictures a unit, none shared; {on_gpu if gpus else on_core}")  # fmt: skip
-                add(f"tasks {backend}{of}", "cores", N_TASKS * units, "tasks", cores * 1000 / task,
-                    f"pictures' features at hand; {on_core}")  # fmt: skip
+                add(
+                    f"features {backend}{of}",
+                    device,
+                    PICTURES * units,
+                    "pictures",
+                    rate,
+                    f"{PICTURES} pictures a unit, none shared; {on_gpu if gpus else on_core}",
+                )
+                add(
+                    f"tasks {backend}{of}",
+                    "cores",
+                    N_TASKS * units,
+                    "tasks",
+                    cores * 1000 / task,
+                    f"pictures' features at hand; {on_core}",
+                )
     for row in statistics.to_dict("records"):
-        add(f"statistics, {row['part']}", "one core", study.units, "units", row["n_units"] / row["cpu_seconds"],
-            f"one similarity; summaries.csv, {row['n_units']:,.0f} units")  # fmt: skip
+        add(
+            f"statistics, {row['part']}",
+            "one core",
+            study.units,
+            "units",
+            row["n_units"] / row["cpu_seconds"],
+            f"one similarity; summaries.csv, {row['n_units']:,.0f} units",
+        )
     return rows
 
 
-def totals(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+def totals(rows: Sequence[Phase]) -> list[Phase]:
     """Hours of cores and of GPUs for a study with DreamSim alone: all phases but those of LPIPS and DISTS."""
-    chosen = [row for row in rows if not any(name in str(row["phase"]) for name in FEATURES)]
-    hours = {on: sum(float(row["hours"]) for row in chosen if row["on"] == on) for on in ("cores", "gpus", "one core")}
+    chosen = [row for row in rows if not any(name in row["phase"] for name in FEATURES)]
+    hours = {on: sum(row["hours"] for row in chosen if row["on"] == on) for on in ("cores", "gpus", "one core")}
     both = max(hours["cores"], hours["gpus"]) + hours["one core"]
     basis = f"{COSINE} alone; {hours['cores']:.4g} h of cores beside {hours['gpus']:.4g} h of GPUs, then statistics"
     return [{"phase": "study", "on": "all", "hours": both, "basis": basis}]
@@ -280,8 +362,17 @@ def space(study: Study, flops: pd.DataFrame, units: pd.DataFrame) -> list[dict[s
     mean, rows = study.units / study.networks, list[dict[str, object]]()
 
     def add(item: str, where: str, count: float, of: str, each: float, basis: str) -> None:
-        rows.append({"item": item, "where": where, "count": count, "of": of, "bytes_each": each,
-                     "gigabytes": count * each / 1e9, "basis": basis})  # fmt: skip
+        rows.append(
+            {
+                "item": item,
+                "where": where,
+                "count": count,
+                "of": of,
+                "bytes_each": each,
+                "gigabytes": count * each / 1e9,
+                "basis": basis,
+            }
+        )
 
     peak, planned = f"scaling.csv, {widest['units']:,.0f} units", "as `stages.activations --plan` says"
     on_gpu = grouping.state_bytes(1, k, BATCH, on_device=True)

@@ -42,8 +42,12 @@ SEED = 0
 K_IMAGES, N_TASKS, K, DIM, BATCH = 200, 20, 9, 1792, 256
 IMAGES = (10_000, 20_000, 40_000, 80_000, 160_000)
 UNITS = (2_000, 8_000, 30_000, 60_000, 120_000)
-FIXED = {("selection", "images"): 4_000, ("selection", "units"): 10_000,
-         ("scoring", "images"): 4_000, ("scoring", "units"): 20_000}  # fmt: skip
+FIXED = {
+    ("selection", "images"): 4_000,
+    ("selection", "units"): 10_000,
+    ("scoring", "images"): 4_000,
+    ("scoring", "units"): 20_000,
+}
 CHECKED = 4_000  # units, at most, whose tasks are also searched for near-duplicates
 CONFIDENCE = 0.95
 
@@ -130,17 +134,29 @@ def exponents(runs: pd.DataFrame) -> pd.DataFrame:
         for quantity in ("cpu_seconds", "peak_bytes") if phase == "selection" else ("cpu_seconds",):
             line = stats.linregress(np.log(part[series]), np.log(part[quantity]))
             reach = stats.t.ppf((1 + CONFIDENCE) / 2, len(part) - 2) * line.stderr
-            rows.append({
-                "phase": phase, "series": series, "quantity": quantity, "exponent": line.slope,
-                "low": line.slope - reach, "high": line.slope + reach, "intercept": line.intercept, "runs": len(part),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "phase": phase,
+                    "series": series,
+                    "quantity": quantity,
+                    "exponent": line.slope,
+                    "low": line.slope - reach,
+                    "high": line.slope + reach,
+                    "intercept": line.intercept,
+                    "runs": len(part),
+                }
+            )
     return pd.DataFrame(rows)
 
 
 def figure(table: pd.DataFrame, fits: pd.DataFrame) -> str:
     """SVG: medians of every point over the fitted lines; panels of time and of memory, exponents in their titles."""
-    panels = [("images", "cpu_seconds", "processor seconds"), ("units", "cpu_seconds", "processor seconds"),
-              ("images", "peak_bytes", "peak memory, MB"), ("units", "peak_bytes", "peak memory, MB")]  # fmt: skip
+    panels = [
+        ("images", "cpu_seconds", "processor seconds"),
+        ("units", "cpu_seconds", "processor seconds"),
+        ("images", "peak_bytes", "peak memory, MB"),
+        ("units", "peak_bytes", "peak memory, MB"),
+    ]
     with style.styled():
         drawn = Figure(figsize=(style.WIDE, 5.6), layout="constrained")
         for axes, (series, quantity, label) in zip(drawn.subplots(2, 2).flat, panels, strict=True):
@@ -184,8 +200,8 @@ def main() -> None:
     runs = measure(args.repeats, args.share)
     table = runs.groupby(["phase", "series", "images", "units"], as_index=False).median()
     fits = exponents(runs)
-    report("scaling", "Cost of every point, one thread, medians", table.to_dict("records"))
-    report("scaling_fit", "Exponents", fits.to_dict("records"))
+    report("scaling", "Cost of every point, one thread, medians", table)
+    report("scaling_fit", "Exponents", fits)
     write_text(harness.RESULTS / "scaling.svg", figure(table, fits))
 
 

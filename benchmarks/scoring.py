@@ -22,10 +22,10 @@ Expected on 2 cores with AVX-512: `ratio`, and `share_of_read` of the kernel, as
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numba
 import numpy as np
@@ -39,6 +39,9 @@ from interpretability.mis import probabilities
 from interpretability.randomness import generator
 from interpretability.tasks import natural, rules
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 SEED = 0
 N_TASKS, K = 20, 9
 LATENT = 64
@@ -49,6 +52,7 @@ PASSES = 4  # of the plain read, so that it takes about as long as the kernel
 
 Rows = NDArray[np.float32]
 Tasks = NDArray[np.int32]
+Table = TypeVar("Table", Tasks, "Tensor")
 
 
 def embeddings(images: int, dim: int) -> tuple[Rows, Rows]:
@@ -63,7 +67,8 @@ def embeddings(images: int, dim: int) -> tuple[Rows, Rows]:
 def build_tasks(latent: Rows, units: int) -> Tasks:
     """Tasks (units, N, 2(K + 1)) of units that follow a random latent direction, with as much noise as signal."""
     draw = generator(SEED, "benchmark", "directions")
-    directions = draw.standard_normal((LATENT, units), dtype=np.float32) / np.float32(np.sqrt(LATENT))
+    directions = draw.standard_normal((LATENT, units), dtype=np.float32)
+    directions /= np.float32(np.sqrt(LATENT))
     keys = randomness.unit_keys(SEED, "benchmark", "units", np.arange(units))
     extremes = Extremes(keys, rules.needed(N_TASKS, K), threads=THREADS)
     for start in range(0, len(latent), 1024):
@@ -74,7 +79,7 @@ def build_tasks(latent: Rows, units: int) -> Tasks:
     return natural.build(ranked.top_images, ranked.bottom_images, keys, N_TASKS, K)
 
 
-def parts(tasks: NDArray) -> tuple[NDArray, ...]:
+def parts(tasks: Table) -> tuple[Table, Table, Table, Table]:
     """Explanations of both sides and their queries, (..., K), (..., K), (..., 1), (..., 1)."""
     return tasks[..., :K], tasks[..., K : 2 * K], tasks[..., 2 * K : 2 * K + 1], tasks[..., 2 * K + 1 :]
 
@@ -90,7 +95,7 @@ def gather(rows: Rows, tasks: Tasks, at_once: int) -> Rows:
     return margins
 
 
-def direct_margins(positive: Any, negative: Any, query_pos: Any, query_neg: Any) -> Any:
+def direct_margins(positive: Tensor, negative: Tensor, query_pos: Tensor, query_neg: Tensor) -> Tensor:
     """Margins (..., N) of tasks from gathered rows, tensors as `parts` cuts them: 4K cosines a task."""
     import torch
 
@@ -151,14 +156,16 @@ def read(rows: Rows) -> None:
             list(pool.map(_sum, np.array_split(rows.reshape(-1), THREADS)))
 
 
-def measure(forms: dict[str, Callable[[], object]], bytes_read: dict[str, int], rounds: int) -> list[dict[str, object]]:
+def measure(
+    forms: Mapping[str, Callable[[], object]], bytes_read: Mapping[str, int], rounds: int
+) -> list[dict[str, Any]]:
     """Rows of the result table: seconds, ratios to both gathers, bandwidth, and its share of the plain read's."""
     turns = [take_turns(forms, turn) for turn in range(rounds)]
     times = {name: [turn[name] for turn in turns] for name in forms}
     speeds = {name: count / 1e9 / np.array(times[name])[:, 0] for name, count in bytes_read.items()}
     rows = []
     for name, speed in speeds.items():
-        row: dict[str, object] = {"case": name, "seconds": np.median(times[name], axis=0)[0]}
+        row: dict[str, Any] = {"case": name, "seconds": np.median(times[name], axis=0)[0]}
         if name != "read":
             row |= ratios(times["gather_unit"], times[name])
             row["ratio_to_block"] = ratios(times["gather_block"], times[name])["ratio"]
@@ -192,7 +199,7 @@ def main() -> None:
     read(rows[:THREADS])
     forms: dict[str, Callable[[], object]] = {"read": partial(read, rows)}
     forms |= {name: partial(score, rows, tasks) for name, score in scorers.items()}
-    bytes_read = dict.fromkeys(scorers, tasks.size * rows.shape[1] * rows.itemsize)
+    bytes_read = dict.fromkeys(scorers, int(tasks.size * rows.shape[1] * rows.itemsize))
     bytes_read["read"] = PASSES * rows.nbytes
     table = measure(forms, bytes_read, args.rounds)
     for row in table:

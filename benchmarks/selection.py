@@ -153,7 +153,8 @@ def compare(case: str, args: argparse.Namespace, turn: int) -> tuple[dict[str, T
     late, zeros = is_late(case), case.endswith("zeros")
     keys = unit_keys(args.units)
     state = late_state(keys, zeros) if late else None
-    forms = {"ours": Ours(keys, state), "baseline": Baseline(keys, state)}
+    ours, baseline = Ours(keys, state), Baseline(keys, state)
+    forms: dict[str, Ours | Baseline] = {"ours": ours, "baseline": baseline}
     few = keys[:CHECKED, None]
     seen = [np.concatenate(state, axis=1)[:CHECKED]] if state else []
     times = {name: np.zeros(2) for name in forms}
@@ -167,7 +168,7 @@ def compare(case: str, args: argparse.Namespace, turn: int) -> tuple[dict[str, T
         taken = timed(form.finish)
         # one ranking at the very end is no part of a few batches
         times[name] += taken if case.startswith("empty") else 0
-    return times, check(forms["ours"], forms["baseline"], keys, np.concatenate(seen, axis=1))
+    return times, check(ours, baseline, keys, np.concatenate(seen, axis=1))
 
 
 def span(case: str, args: argparse.Namespace) -> tuple[int, int]:

@@ -17,44 +17,62 @@ from __future__ import annotations
 import argparse
 import copy
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 from scipy.special import expit
+from torch import nn
 
 from benchmarks.harness import RESULTS
 from interpretability.margins import unit_rows
-from interpretability.weights import load_state
-from tests import random_weights as given
+from interpretability.similarity.backends.dreamsim import DreamSim
+from interpretability.similarity.base import Similarity
+from interpretability.similarity.features import FeatureSimilarity
+from interpretability.weights import WeightsFile, load_state
+from tests.helpers import random_weights
 
 OUT = RESULTS / "similarities.csv"
 REAL = Path(__file__).resolve().parent.parent.parent / "shared/realdata"
 K, SLOPE = 9, 6.25
 FEATURES = ("lpips-squeeze", "lpips-alex", "lpips-vgg", "dists")
-DREAMSIM = ("dreamsim", *(f"dreamsim-{branch}" for branch in (
-    "dino_vitb16", "clip_vitb32", "open_clip_vitb32", "synclr_vitb16", "dinov2_vitb14", "dino_vitb16_patch",
-    "dinov2_vitb14_patch")))  # fmt: skip
+DREAMSIM = (
+    "dreamsim",
+    "dreamsim-dino_vitb16",
+    "dreamsim-clip_vitb32",
+    "dreamsim-open_clip_vitb32",
+    "dreamsim-synclr_vitb16",
+    "dreamsim-dinov2_vitb14",
+    "dreamsim-dino_vitb16_patch",
+    "dreamsim-dinov2_vitb14_patch",
+)
+Kind = TypeVar("Kind", bound=Similarity)
 
 
 def pictures(size: int, count: int) -> np.ndarray:
     """Centre squares of photographs where there are some, otherwise smooth random pictures."""
     files = sorted((REAL / "images").glob("*/*"))[:: max(1, 4791 // count)][:count]
     if len(files) < count:
-        return given.pictures(size, count)
+        return random_weights.pictures(size, count)
     from PIL import Image, ImageOps
 
     return np.stack([np.asarray(ImageOps.fit(Image.open(file).convert("RGB"), (size, size))) for file in files])
 
 
-def weights(file):
+def weights(file: WeightsFile) -> Mapping[str, Any]:
     path = REAL / "weights" / file.names[-1]
-    return load_state(path) if "squeezenet" in file.names[0] and path.is_file() else given.weights(file)
+    return load_state(path) if "squeezenet" in file.names[0] and path.is_file() else random_weights.weights(file)
 
 
-def opened(name: str, size: int, shown: np.ndarray, **changes):
-    return given.opened(name, shown, weights=weights, size=size, cache_bytes=2**33, **changes)
+def opened(kind: type[Kind], name: str, size: int, shown: np.ndarray) -> Kind:
+    """A similarity of this class that sees the pictures shown."""
+    similarity = random_weights.opened(name, shown, weights=weights, size=size, cache_bytes=2**33)
+    assert isinstance(similarity, kind)
+    return similarity
 
 
 def block(n_tasks: int) -> tuple[np.ndarray, int]:
@@ -66,47 +84,48 @@ def block(n_tasks: int) -> tuple[np.ndarray, int]:
     return tasks, len(np.unique(tasks))
 
 
-def from_values(values) -> float:
+def from_values(values: ArrayLike) -> float:
     delta = np.asarray(values, np.float64).reshape(2, 2, K).mean(axis=2)
     return float(delta[0, 0] - delta[0, 1] - delta[1, 0] + delta[1, 1])
 
 
-def pairwise(model, seen: torch.Tensor, task: np.ndarray) -> float:
+def pairwise(model: nn.Module, seen: torch.Tensor, task: np.ndarray) -> float:
     """Margin of a task, one call a pair."""
     return from_values(
         [-float(model(seen[[task[2 * K + q]]], seen[[task[e]]])) for q in range(2) for e in range(2 * K)]
     )
 
 
-def broadcast(model, seen: torch.Tensor, task: np.ndarray) -> float:
+def broadcast(model: nn.Module, seen: torch.Tensor, task: np.ndarray) -> float:
     sides = task[:K], task[K : 2 * K]
     return from_values(
         [-model(seen[[task[2 * K + q]]], seen[side]).reshape(-1).numpy() for q in range(2) for side in sides]
     )
 
 
-def seconds(function) -> float:
+def seconds(function: Callable[[], object]) -> float:
     start = time.process_time()
     function()
     return time.process_time() - start
 
 
-def doubled(model):
-    model = copy.deepcopy(model).double()
-    for module in model.modules():
+def doubled(model: nn.Module) -> nn.Module:
+    """A copy of a package's model in double precision."""
+    wide: Any = copy.deepcopy(model).double()  # with attributes of piq
+    for module in wide.modules():
         if hasattr(module, "kernel"):  # piq keeps the pooling kernel of its first call
             module.kernel = None
-    if hasattr(model, "weights"):
-        model.weights = [weight.double() for weight in model.weights]
-    return model
+    if hasattr(wide, "weights"):
+        wide.weights = [weight.double() for weight in wide.weights]
+    return wide
 
 
 def feature_row(name: str, size: int) -> dict[str, object]:
     slow = size == 224 and name in ("lpips-vgg", "dists")  # half a minute a task and call by call
     tasks, distinct = block(2)
     shown = pictures(size, distinct)
-    backend = opened(name, size, shown)
-    seen = backend.pictures(np.arange(distinct))
+    backend = opened(FeatureSimilarity, name, size, shown)
+    seen = backend.pictures(np.arange(distinct, dtype=np.int32))
     margins = backend.margins(tasks, K)
     forwards, flat, fast = backend.forwards, tasks.reshape(-1, tasks.shape[2]), margins.reshape(-1)
     checked = flat[:1] if slow else flat
@@ -118,35 +137,43 @@ def feature_row(name: str, size: int) -> dict[str, object]:
         times["pairwise"].append(seconds(lambda: pairwise(backend.model, seen, flat[0])))
         if name != "dists":  # piq wants as many pictures on both sides
             times["broadcast"].append(seconds(lambda: broadcast(backend.model, seen, flat[0])))
-        backend.__dict__.pop("_table", None)
-        backend._table_for(tasks.shape[2]).rows.zero_()  # fresh memory pages are no part of the comparison
+        vars(backend).pop("_table", None)
+        # fresh memory pages are no part of the comparison, so its own table is filled before the clock starts
+        backend._table_for(tasks.shape[2]).rows.zero_()  # pyright: ignore[reportPrivateUsage]
         times["cold"].append(seconds(lambda: backend.margins(tasks, K)) / len(flat))
         times["cached"].append(seconds(lambda: backend.margins(tasks, K)) / len(flat))
-        held = backend.__dict__["_table"].rows[: len(seen)]
+        held = vars(backend)["_table"].rows[: len(seen)]
         times["pair"].append(seconds(lambda: backend.compare_rows(held, held, size)) / len(held) ** 2)  # noqa: B023
     ms = {form: 1000 * np.median(found) if found else np.nan for form, found in times.items()}
     return {
-        "weights": "real" if "squeeze" in name and (REAL / "weights").is_dir() else "random", "n_tasks": len(flat),
-        "distinct": distinct, "forwards": forwards, "forwards_pairwise": 8 * K * len(flat),
+        "weights": "real" if "squeeze" in name and (REAL / "weights").is_dir() else "random",
+        "n_tasks": len(flat),
+        "distinct": distinct,
+        "forwards": forwards,
+        "forwards_pairwise": 8 * K * len(flat),
         "max_diff_float32": np.abs(fast[: len(checked)] - reference).max(),
-        "max_diff_float64": np.abs(fast[: len(checked)] - exact).max(), "margin_sd": float(np.std(fast)),
+        "max_diff_float64": np.abs(fast[: len(checked)] - exact).max(),
+        "margin_sd": float(np.std(fast)),
         **{f"ms_{form}": value for form, value in ms.items()},
-        "times_cold": ms["pairwise"] / ms["cold"], "times_cached": ms["pairwise"] / ms["cached"],
-        "broadcast_cold": ms["broadcast"] / ms["cold"], "broadcast_cached": ms["broadcast"] / ms["cached"],
+        "times_cold": ms["pairwise"] / ms["cold"],
+        "times_cached": ms["pairwise"] / ms["cached"],
+        "broadcast_cold": ms["broadcast"] / ms["cold"],
+        "broadcast_cached": ms["broadcast"] / ms["cached"],
         "pairs_a_task": 2 * ms["cached"] / ms["pair"],
-    }  # fmt: skip
+    }
 
 
 def dreamsim_row(name: str, size: int) -> dict[str, object]:
     """Differences are those of MIS at slope 6.25 over twenty tasks of the same twenty pictures."""
     n = 2 * (K + 1)
     shown = pictures(size, n)
-    backend = opened(name, size, shown)
+    backend = opened(DreamSim, name, size, shown)
     rng = np.random.default_rng(0)
     tasks = np.stack([rng.permutation(n) for _ in range(20)])[None].astype(np.int32)
-    embed_time = seconds(lambda: backend.embed(np.arange(n)))
-    rows = unit_rows(backend.embed(np.arange(n)))
-    seen = backend.pictures(np.arange(n))
+    images = np.arange(n, dtype=np.int32)
+    embed_time = seconds(lambda: backend.embed(images))
+    rows = unit_rows(backend.embed(images))
+    seen = backend.pictures(images)
     pairs = np.array([(a, b) for a in range(n) for b in range(a)])
     single = np.eye(n)
     for start in range(0, len(pairs), 38):
@@ -160,22 +187,30 @@ def dreamsim_row(name: str, size: int) -> dict[str, object]:
     embedded = backend.embed_pictures(seen.double())
     double = torch.nn.functional.cosine_similarity(embedded[:, None], embedded[None], dim=-1).numpy()
 
-    def mis(margins) -> float:
+    def mis(margins: ArrayLike) -> float:
         return float(expit(SLOPE * np.asarray(margins, np.float64)).mean())
 
-    def slow(matrix) -> float:
+    def slow(matrix: np.ndarray) -> float:
         return mis([from_values(matrix[np.ix_(task[-2:], task[:-2])]) for task in tasks[0]])
 
     found = {kind: mis(backend.margins(tasks, K, rows.astype(kind))) for kind in ("float32", "float16")}
     cached = seconds(lambda: backend.margins(tasks, K, rows)) / 20
     cold, pairwise_task = embed_time, 4 * K * call_time
     return {
-        "weights": "random", "n_tasks": 20, "distinct": n, "forwards": n, "forwards_pairwise": 8 * K * 20,
+        "weights": "random",
+        "n_tasks": 20,
+        "distinct": n,
+        "forwards": n,
+        "forwards_pairwise": 8 * K * 20,
         "max_diff_float32": abs(found["float32"] - slow(single)),
-        "max_diff_float64": abs(found["float32"] - slow(double)), "max_diff_float16": abs(found["float16"] - slow(single)),
-        "ms_pairwise": 1000 * pairwise_task, "ms_cold": 1000 * cold, "ms_cached": 1000 * cached,
-        "times_cold": pairwise_task / cold, "times_cached": pairwise_task / cached,
-    }  # fmt: skip
+        "max_diff_float64": abs(found["float32"] - slow(double)),
+        "max_diff_float16": abs(found["float16"] - slow(single)),
+        "ms_pairwise": 1000 * pairwise_task,
+        "ms_cold": 1000 * cold,
+        "ms_cached": 1000 * cached,
+        "times_cold": pairwise_task / cold,
+        "times_cached": pairwise_task / cached,
+    }
 
 
 @torch.no_grad()

@@ -69,11 +69,18 @@ def write_units(path: Path, units: int, networks: int) -> None:
             for column, (codes, words) in text.items()
         }
         columns |= {
-            "unit": np.arange(n), "layer_index": layer.astype(np.int32), "depth": layer / LAYERS,
-            "width": np.full(n, n // LAYERS, np.int32), "mis": 1 / (1 + np.exp(-6.25 * margin)), "mis_se": spread / 3,
-            "accuracy": np.round(20 / (1 + np.exp(-9 * margin))) / 20, "margin_mean": margin, "margin_sd": spread,
-            "n_tasks": np.full(n, 20, np.int16), "in_split": np.zeros(n, bool),
-        }  # fmt: skip
+            "unit": np.arange(n),
+            "layer_index": layer.astype(np.int32),
+            "depth": layer / LAYERS,
+            "width": np.full(n, n // LAYERS, np.int32),
+            "mis": 1 / (1 + np.exp(-6.25 * margin)),
+            "mis_se": spread / 3,
+            "accuracy": np.round(20 / (1 + np.exp(-9 * margin))) / 20,
+            "margin_mean": margin,
+            "margin_sd": spread,
+            "n_tasks": np.full(n, 20, np.int16),
+            "in_split": np.zeros(n, bool),
+        }
         order = [
             *KEY,
             *FACTS,
@@ -107,9 +114,17 @@ class NoMargins(Margins):
 
 def facts(networks: int) -> Facts:
     roster = pd.DataFrame({"name": names(networks)}).assign(
-        constructor="resnet18", kwargs="", role="study", series="", step=np.nan, last=1, top1=75.0, n_params=10**7,
-        input_size=224, family=[f"family{number % N_FAMILIES}" for number in range(networks)],
-    )  # fmt: skip
+        constructor="resnet18",
+        kwargs="",
+        role="study",
+        series="",
+        step=np.nan,
+        last=1,
+        top1=75.0,
+        n_params=10**7,
+        input_size=224,
+        family=[f"family{number % N_FAMILIES}" for number in range(networks)],
+    )
     blank = pd.DataFrame(columns=["model", "layer", "unit", "label"])
     nobody = pd.DataFrame(columns=[*KEY, "n_responses", "his", "his_se", "source"])
     fit = Fit(slope=6.25, low=None, high=None, status="published")
@@ -145,12 +160,35 @@ def measure(path: Path, networks: int) -> None:
     rows = {"n_units": overview["n_units"], "n_networks": overview["n_models"], "memory_at_start": start}
     made = {name: len(table) for name, table in backend.tables.items() if len(table)}
     del backend
-    print(json.dumps({"part": "tables", **rows, "seconds": passed, "cpu_seconds": used, "peak": memory("VmHWM"),
-                      "rows_of_tables": sum(made.values())}), flush=True)  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "part": "tables",
+                **rows,
+                "seconds": passed,
+                "cpu_seconds": used,
+                "peak": memory("VmHWM"),
+                "rows_of_tables": sum(made.values()),
+            }
+        ),
+        flush=True,
+    )
     passed, used = timed(pairs)
     spearman = found["pairs"]["spearman"].iloc[0]
-    print(json.dumps({"part": "pairs", **rows, "seconds": passed, "cpu_seconds": used, "peak": memory("VmHWM"),
-                      "rows_of_tables": 1, "spearman_with_itself": spearman}), flush=True)  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "part": "pairs",
+                **rows,
+                "seconds": passed,
+                "cpu_seconds": used,
+                "peak": memory("VmHWM"),
+                "rows_of_tables": 1,
+                "spearman_with_itself": spearman,
+            }
+        ),
+        flush=True,
+    )
 
 
 def main() -> None:

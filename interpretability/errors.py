@@ -9,21 +9,21 @@ class InputError(ValueError):
     """Something about the arguments of a call. The message names the argument, its value and what is allowed.
 
     `template` has a hole {NAME} for each of the `arguments` that it names and for each of the `values`. As text the error
-    shows the arguments under their own names; `told` shows them under other names, such as the keys of a file from which a
+    shows the arguments under their own names; `naming` shows them under other names, such as the keys of a file from which a
     program took them. A template without arguments and values is the message itself.
 
     >>> error = InputError("{n_tasks} is {given}; at least {least} are needed", "n_tasks", given=1, least=2)
     >>> print(error)
     n_tasks is 1; at least 2 are needed
-    >>> print(error.told({"n_tasks": "tasks.n_tasks"}))
+    >>> print(error.naming({"n_tasks": "tasks.n_tasks"}))
     tasks.n_tasks is 1; at least 2 are needed
     """
 
     def __init__(self, template: str, /, *arguments: str, **values: object) -> None:
         self.template, self.arguments, self.values = template, arguments, values
-        super().__init__(self.told({}))
+        super().__init__(self.naming({}))
 
-    def told(self, names: Mapping[str, str]) -> str:
+    def naming(self, names: Mapping[str, str]) -> str:
         """The message, with arguments called as `names` says; those that it lacks keep their own names."""
         if not (self.arguments or self.values):
             return self.template

@@ -23,9 +23,13 @@ from study.networks.roster import RosterRow, is_planted, read_roster, rows_of
 from study.params.reading import load
 
 DEFAULTS = {
-    "params": "params.yaml", "images": "data/images", "models": "data/models", "code": "data/external/code",
-    "units": ("data/external/human/units", "folder of unit lists"), "out": "data/activations",
-}  # fmt: skip
+    "params": "params.yaml",
+    "images": "data/images",
+    "models": "data/models",
+    "code": "data/external/code",
+    "units": ("data/external/human/units", "folder of unit lists"),
+    "out": "data/activations",
+}
 FLAGS = {
     "notes": {"type": Path, "help": "folder for copies of the small tables"},
     "plan": {"action": "store_true", "help": "say what would run, how long and how large, and end"},
@@ -54,10 +58,13 @@ def main(argv: list[str] | None = None) -> None:
     extracted.write(out, list(roster["name"]), images)
     copy_notes(out, ["control_labels.csv", "failures.csv", "run.json"], args.notes)
     refuse_failures(
-        "activations", extracted.failures, len(roster), params.activations.max_failed,
+        "activations",
+        extracted.failures,
+        len(roster),
+        params.activations.max_failed,
         "Put that right, remove their rows from the roster, or raise the limit; the other networks are in the store and not "
         "computed again",
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 import interpretability
 from interpretability.errors import InputError
 from study import timing
-from study.errors import told
+from study.errors import message_of
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -72,7 +72,7 @@ def run(main: Callable[[], None]) -> None:
         with timing.timed():
             main()
     except InputError as error:
-        sys.exit(f"\nError: {told(error)}")
+        sys.exit(f"\nError: {message_of(error)}")
     except OSError as error:
         where = os.path.dirname(os.path.abspath(error.filename)) if error.filename else "the disk"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

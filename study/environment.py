@@ -12,6 +12,22 @@ from pathlib import Path
 
 from study.errors import StudyError
 
+# packages that compute and write the bytes of a study: the same versions on every machine of a cluster
+COMPUTING = (
+    "dreamsim",
+    "lpips",
+    "numba",
+    "numpy",
+    "pandas",
+    "pillow",
+    "piq",
+    "pyarrow",
+    "safetensors",
+    "scipy",
+    "timm",
+    "torch",
+    "torchvision",
+)
 STORE, WEIGHTS = Path("data/store"), Path("data/external/weights")  # where nothing else is named
 # sums are added in one order on every machine; parallel work comes from worker processes alone
 _THREADS: tuple[str, ...] = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")

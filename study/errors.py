@@ -38,6 +38,6 @@ class ChangedInput(StudyError):
     """Images are not those of the manifest: no property of one network, so the whole stage stops."""
 
 
-def told(error: Exception) -> str:
+def message_of(error: Exception) -> str:
     """An error as people who run a study read it: an argument of the library by the key of params.yaml that sets it."""
-    return error.told(KEYS) if isinstance(error, InputError) else str(error)
+    return error.naming(KEYS) if isinstance(error, InputError) else str(error)

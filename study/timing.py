@@ -7,7 +7,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from study.environment import Environment
@@ -19,7 +19,7 @@ def runs_file() -> Path:
 
 
 @contextlib.contextmanager
-def timed() -> Iterator[None]:
+def timed() -> Generator[None]:
     """Append wall time, CPU time with workers, and peak memory of this process and of its largest worker.
 
     Commands that only show something (--timing, --export, --plan) are no runs of a stage.

@@ -61,7 +61,14 @@ def export(args: argparse.Namespace) -> None:
         asked = asked[: args.tasks]
     n_random = args.units if args.random is None else args.random
     design = asking.Design(
-        args.units, n_random, asked, args.held_out, args.responses, args.trials, params.seed, args.format
+        asked=asked,
+        n_units=args.units,
+        n_random=n_random,
+        held_out=args.held_out,
+        n_responses=args.responses,
+        n_trials=args.trials,
+        seed=params.seed,
+        format=args.format,
     )
     parts: list[dict[str, Any]] = []
     units, shown, sessions = [], [], []

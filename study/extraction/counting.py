@@ -17,7 +17,7 @@ from study.files.store import WorkStore
 from study.files.tables import read_json, write_json
 from study.log import logger
 from study.networks import building
-from study.networks.roster import RosterRow
+from study.networks.roster import NetworkJob
 from study.params.units import Units
 from study.workers.device import Failure
 from study.workers.jobs import run_all
@@ -42,17 +42,11 @@ class NetworkCount(TypedDict):
 
 
 @dataclass(frozen=True)
-class CountJob:
+class CountJob(NetworkJob):
     """Counts of one network, from the store if they are there."""
 
-    row: RosterRow
     rules: Units
     code: Path
-    size: float = 1.0
-
-    @property
-    def name(self) -> str:
-        return self.row["name"]
 
     def run(self) -> NetworkCount:
         from interpretability.networks.layers import UNITS_VERSION

@@ -18,7 +18,7 @@ from study.images.packs import fits
 from study.networks import building, unit_lists
 from study.networks.roster import RosterRow
 from study.params.activations import Activations
-from study.params.parts import ImageRoot
+from study.params.parts import SeedAndPictures
 from study.params.units import Units
 from study.workers.jobs import kind_of_workers
 
@@ -79,13 +79,20 @@ class NetworkFacts(TypedDict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractionParams:
+class ExtractionParams(SeedAndPictures):
     """What the extremes of units depend on."""
 
-    seed: int
-    images: ImageRoot
     units: Units
     activations: Activations
+
+
+class FileFacts(TypedDict):
+    """What the file of a network says of it, in this order: layers, columns kept, parts a batch ran in, kind of device."""
+
+    layers: list[LayerFacts]
+    n_kept: int
+    pieces: int
+    device: str
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import gc
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -220,7 +220,7 @@ def _directed(
 
     name, path = building.parse_directions(row["directions"])
     taps = find_taps([path for path, _ in model.named_modules()], row["taps"])
-    everything = find_layers(model, batch[:3], taps=taps, **{**asdict(rules), "drop_first_last": False})
+    everything = find_layers(model, batch[:3], taps=taps, **asdict(replace(rules, drop_first_last=False)))
     chosen = [layer for layer in everything if layer.name == name]
     if not chosen:
         raise StudyError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from study.extraction.job import (
     SUFFIX,
     Extracted,
     Extraction,
+    FileFacts,
     LayerFacts,
     Seat,
     State,
@@ -33,6 +34,7 @@ from study.workers.placement import device_kind
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.cuda import Event
 
     from interpretability.extremes.moments import Moments
     from interpretability.extremes.on_gpu import DeviceExtremes, DeviceMoments
@@ -49,7 +51,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._seconds = {"forward": 0.0, "select": 0.0}
-        self._under_way: list[tuple[str, Any, Any]] = []
+        self._under_way: list[tuple[str, Event, Event]] = []
 
     def __getitem__(self, name: str) -> float:
         while self._under_way and self._under_way[0][2].query():
@@ -58,7 +60,7 @@ class Clock:
         return self._seconds[name]
 
     @contextlib.contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
+    def __call__(self, name: str) -> Generator[None]:
         if device().startswith("cuda"):
             import torch
 
@@ -86,18 +88,18 @@ class Running:
         self.clock = Clock()
         state = self._saved()
         self.seen = int(state["seen"][0]) if state else 0
-        sides = {"state": (state["top"], state["bottom"]), "n_images": self.seen} if state else {}
+        sides = (state["top"], state["bottom"]) if state else None
         k, there = seat.shared["n_extremes"], device()
         self._on_device = there != "cpu"
         self.extremes: Extremes | DeviceExtremes
         self.moments: Moments | DeviceMoments
         if self._on_device:
-            self.extremes = on_gpu.DeviceExtremes(seat.keys, k, there, **sides)
+            self.extremes = on_gpu.DeviceExtremes(seat.keys, k, there, state=sides, n_images=self.seen)
             self.moments = on_gpu.DeviceMoments(len(seat.keys), there)
             if seat.shared["precision"] != "float32":  # tensor cores read maps channel by channel
                 seat.model.to(memory_format=torch.channels_last)
         else:
-            self.extremes = selection.Extremes(seat.keys, k, **sides)
+            self.extremes = selection.Extremes(seat.keys, k, state=sides, n_images=self.seen)
             self.moments = moments.Moments(len(seat.keys))
         self.columns = np.empty((len(seat.kept), len(images)), dtype=np.float32)
         self._kept = torch.tensor(seat.kept, dtype=torch.long, device=there)
@@ -176,7 +178,7 @@ class Running:
         """The furthest of the saved states that are whole; the next one is written in place of the other."""
         from safetensors.numpy import load_file
 
-        states = {}
+        states: dict[int, State] = {}
         for slot in _SLOTS:
             path = self._store.find("states", {**self.seat.shared, "slot": slot}, SUFFIX)
             if path is not None:
@@ -220,7 +222,12 @@ def finish(running: Running, extraction: Extraction, store: WorkStore, seconds: 
         }
         for layer in seat.layers
     ]
-    facts = {"layers": described, "n_kept": len(seat.kept), "pieces": running.pieces, "device": device_kind(device())}
+    facts: FileFacts = {
+        "layers": described,
+        "n_kept": len(seat.kept),
+        "pieces": running.pieces,
+        "device": device_kind(device()),
+    }
     content = extremes_and_moments(state, seat.keys, extraction.params.activations.n_extremes, running.seen)
     # one entry of metadata: the library writes several in any order
     path = store.write(

@@ -9,27 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from interpretability.files import sha256_file
+from study.environment import COMPUTING
 from study.files.tables import read_json
 
-PACKAGES = (
-    "dreamsim",
-    "dvc",
-    "lpips",
-    "matplotlib",
-    "numba",
-    "numpy",
-    "pandas",
-    "pillow",
-    "piq",
-    "pyarrow",
-    "safetensors",
-    "scikit-posthocs",
-    "scipy",
-    "statsmodels",
-    "timm",
-    "torch",
-    "torchvision",
-)
+PACKAGES = (*COMPUTING, "dvc", "matplotlib", "scikit-posthocs", "statsmodels")
 
 
 def describe(

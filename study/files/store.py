@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ class WorkStore:
             file.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def locked(self, phase: str, wanted: Iterable[Ingredients], suffix: str) -> Iterator[None]:
+    def locked(self, phase: str, wanted: Iterable[Ingredients], suffix: str) -> Generator[None]:
         """Hold the locks of several files. They are taken in the order of their paths, so that two processes that want some
         of the same never wait for each other in a circle.
         """

@@ -127,12 +127,12 @@ class InspectJob:
     members: list[Member]
 
     @property
-    def name(self) -> str:
-        return f"{self.members[0].path} and the files after it"
-
-    @property
     def size(self) -> float:
         return len(self.members)
+
+    @property
+    def name(self) -> str:
+        return f"{self.members[0].path} and the files after it"
 
     def run(self) -> list[InspectedFile]:
         return [inspect_file(self.source, member) for member in self.members]

@@ -50,7 +50,8 @@ class ImageSet:
         return read_parquet(path) if path.is_file() else None
 
     @cached_property
-    def _packed(self) -> NDArray[np.uint8] | None:
+    def packed(self) -> NDArray[np.uint8] | None:
+        """Pixels of all images where the stage has drawn them, None for photographs."""
         path = self.folder / "pixels.npy"
         return np.load(path, mmap_mode="r") if path.is_file() else None
 
@@ -61,7 +62,7 @@ class ImageSet:
         return open_source(summary["source"], self.root, summary.get("reader", ""), summary.get("split", ""))
 
     @cached_property
-    def _columns(self) -> dict[str, list[Any]]:
+    def columns(self) -> dict[str, list[Any]]:
         """Fields of the members and the digests of their contents, by row."""
         path = self.folder / MEMBERS
         places = read_parquet(path, ["shard", "place", "size"]).to_dict("list") if path.is_file() else {}
@@ -69,23 +70,23 @@ class ImageSet:
         return {"path": self.manifest["path"].tolist(), **fields, "digest": self.manifest["digest"].tolist()}
 
     def _member(self, row: int) -> Member:
-        return Member(**{name: values[row] for name, values in self._columns.items() if name != "digest"})
+        return Member(**{name: values[row] for name, values in self.columns.items() if name != "digest"})
 
     def __len__(self) -> int:
         return int(read_json(self.folder / "summary.json")["n"])
 
     def path(self, row: int) -> str:
         """Name of an image in the manifest."""
-        return str(self._columns["path"][row])
+        return str(self.columns["path"][row])
 
     def pixels(self, row: int) -> NDArray[np.uint8]:
         """RGB pixels (height, width, 3) of one image.
 
         Raises StudyError if a file is not the one that the manifest describes.
         """
-        if self._packed is not None:
-            return np.asarray(self._packed[row])
-        member, digest = self._member(row), self._columns["digest"][row]
+        if self.packed is not None:
+            return np.asarray(self.packed[row])
+        member, digest = self._member(row), self.columns["digest"][row]
         try:
             content = self.source.read(member)
         except (FileNotFoundError, IndexError):
@@ -114,17 +115,17 @@ def open_images(folder: str | os.PathLike[str], root: str = "", *, quick: bool =
 
 def check_unchanged(images: ImageSet) -> None:
     """Quick check before long work: every file of the manifest is there. `pixels` compares the digests."""
-    if images._packed is not None or images.source.kind == "timm":
+    if images.packed is not None or images.source.kind == "timm":
         return
     root = images.source.root
     assert root is not None
     if images.source.kind == "tar":
         there = {path.name if root.is_file() else path.relative_to(root).as_posix() for path in shards(root)}
-        missing = sorted(set(images._columns["shard"]) - there)
+        missing = sorted(set(images.columns["shard"]) - there)
         if missing and not root.is_file():
             raise ChangedInput(f"the tar file {missing[0]} is gone since the manifest was written. {_REBUILD}")
         return
-    missing = [path for path in images._columns["path"] if not (root / path).is_file()]
+    missing = [path for path in images.columns["path"] if not (root / path).is_file()]
     if missing:
         raise ChangedInput(
             f"{missing[0]} is gone from the image folder since the manifest was written ({len(missing)} of "

@@ -24,20 +24,20 @@ from study.errors import StudyError
 def open_source(kind: str, root: str, reader: str = "", split: str = "") -> Source:
     """The source of a study; `root` is images.root, before which goes MIS_IMAGES. Raises StudyError if nothing is there."""
     named = Environment.read().images
-    place = named or root
-    if not place:
+    location = named or root
+    if not location:
         if kind == "timm":
             return Source(kind, None, reader, split)
         raise StudyError(
             f"images.source is {kind}, but neither the variable MIS_IMAGES nor images.root in params.yaml names one. "
             "For example: MIS_IMAGES=/path/to/pictures dvc repro"
         )
-    path = Path(place).expanduser()
+    path = Path(location).expanduser()
     setting = "the variable MIS_IMAGES" if named else "images.root in params.yaml"
     if kind == "folder" and not path.is_dir():
-        raise StudyError(f"the image folder {place} does not exist or is no folder; correct {setting}")
+        raise StudyError(f"the image folder {location} does not exist or is no folder; correct {setting}")
     if kind != "folder" and not path.exists():
-        raise StudyError(f"{place} does not exist; correct {setting}")
+        raise StudyError(f"{location} does not exist; correct {setting}")
     return Source(kind, path, reader, split)
 
 

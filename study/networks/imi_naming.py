@@ -13,9 +13,15 @@ MODEL = re.compile(r"(?P<model>.+?)(?:_(?P<level>hard\d\d))?")
 # The record calls the sum at the end of a residual block, before its activation, a shortcut; timm calls another module so.
 _SHORTCUT = {"shortcut": "residual_sum"}
 # Module paths of CLIP networks as open_clip calls them, in the names of timm. The first rule that fits ends the search.
-_BYOB = {"conv1": "conv1_1x1_conv", "conv2": "conv2_kxk_conv", "conv3": "conv3_1x1_conv"}
-_BYOB |= {"bn1": "conv1_1x1_bn", "bn2": "conv2_kxk_bn", "bn3": "conv3_1x1_bn"}
-_BYOB |= _SHORTCUT
+_BYOB = {
+    "conv1": "conv1_1x1_conv",
+    "conv2": "conv2_kxk_conv",
+    "conv3": "conv3_1x1_conv",
+    "bn1": "conv1_1x1_bn",
+    "bn2": "conv2_kxk_bn",
+    "bn3": "conv3_1x1_bn",
+    **_SHORTCUT,
+}
 _CLIP_VIT = {
     "ln_1": "norm1",
     "ln_2": "norm2",

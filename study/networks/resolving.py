@@ -18,7 +18,7 @@ from study.log import logger
 from study.networks import building, roster
 from study.networks.building import load_network
 from study.networks.failures import Failed
-from study.networks.roster import RosterRow
+from study.networks.roster import NetworkJob, RosterRow
 from study.params.models import Models
 from study.workers.device import Failure
 from study.workers.jobs import log_failure, run_all
@@ -34,7 +34,11 @@ TRAINED_PREPROCESSING = {"interpolation": "bicubic", "mean": [0.5] * 3, "std": [
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnScenes:
-    """What is learnt from, of `images.generated`."""
+    """What is learnt from, of `images.generated`.
+
+    size            side of a scene in pixels
+    n_categories    that the networks learn to tell apart
+    """
 
     size: int
     n_categories: int
@@ -58,19 +62,13 @@ class NetworkParams:
 
 
 @dataclass(frozen=True)
-class ResolveJob:
+class ResolveJob(NetworkJob):
     """Resolved rows of one roster row: one, or one a training step. Checkpoints of a training go to `out`."""
 
-    row: RosterRow
     params: NetworkParams
     images: Path
     code: Path
     out: Path
-    size: float = 1.0
-
-    @property
-    def name(self) -> str:
-        return self.row["name"]
 
     def run(self) -> list[RosterRow]:
         row = self.row

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import dataclass, field
 from typing import NotRequired, TypedDict, cast
 
 import numpy as np
@@ -37,6 +38,18 @@ class RosterRow(TypedDict):
     last: NotRequired[float]
     n_params: NotRequired[float]
     input_size: NotRequired[float | str]
+
+
+@dataclass(frozen=True)
+class NetworkJob:
+    """A job on one row of a roster, called as its network is; `size` is its share of the progress."""
+
+    row: RosterRow
+    size: float = field(default=1.0, kw_only=True)
+
+    @property
+    def name(self) -> str:
+        return self.row["name"]
 
 
 RESOLVED = list(RosterRow.__annotations__)

@@ -18,7 +18,12 @@ class Generated:
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """Where the pictures come from."""
+    """Where the pictures come from.
+
+    root          folder, tar files or data set; the variable MIS_IMAGES stands above it
+    reader, split what timm reads, for source timm
+    max_rejected  largest share of pictures that may be broken
+    """
 
     source: str = one_of("generated", "folder", "tar", "timm")
     root: str

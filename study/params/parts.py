@@ -13,6 +13,18 @@ class ImageRoot:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SeedAndPictures:
+    """What most stages read.
+
+    seed    of all that is drawn
+    images  where the pictures lie
+    """
+
+    seed: int
+    images: ImageRoot
+
+
+@dataclass(frozen=True, kw_only=True)
 class Backends:
     """The similarities of the study, of `scores`."""
 

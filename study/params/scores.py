@@ -9,7 +9,11 @@ from study.params.fields import filled, number, one_of
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """The network behind the backend `encoder`."""
+    """The network behind the backend `encoder`.
+
+    model   its name in the roster
+    layer   module path whose pooled output is compared; empty: the pooled features
+    """
 
     model: str
     layer: str

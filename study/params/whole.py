@@ -119,8 +119,8 @@ def _check_together(params: Params, problems: list[str]) -> None:
             "activations.keep and activations.keep_file name no unit"
         )
     if params.tasks.source == "imi":
-        place = Path(params.human.imi.image_map)
-        if place.parts[:1] != ("image_data",) or ".." in place.parts:
+        file = Path(params.human.imi.image_map)
+        if file.parts[:1] != ("image_data",) or ".." in file.parts:
             problems.append(
                 f"tasks.source is imi, but human.imi.image_map is {params.human.imi.image_map!r}; name the map of images, "
                 "which must lie in data/external/human/image_data, as image_data/imagenet_exemplars_file_map.json"

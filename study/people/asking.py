@@ -33,9 +33,9 @@ _MOST_NAMED = 20  # networks that a message names
 class Design:
     """The choices of an export. `asked`: numbers of the tasks of a unit that people see."""
 
+    asked: NDArray[np.int64]
     n_units: int
     n_random: int
-    asked: NDArray[np.int64]
     held_out: bool
     n_responses: int
     n_trials: int

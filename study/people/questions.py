@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,7 @@ _MOST_NAMED = 5  # broken rows that a message names
 
 
 @contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
+def new_folder(out: Path) -> Generator[Path]:
     """A folder beside `out` that takes its name when the block ends well, and vanishes when it does not."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise StudyError(f"{out} is there already and holds something; name a new folder, or remove it")

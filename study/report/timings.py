@@ -15,13 +15,13 @@ def latest() -> list[dict[str, Any]]:
         lines = runs_file().read_text().splitlines()
     except FileNotFoundError:
         return []
-    found: dict[str, dict[str, Any]] = {}
+    runs: dict[str, dict[str, Any]] = {}
     for line in lines:
         with contextlib.suppress(json.JSONDecodeError):  # a line cut short by a kill
             run = json.loads(line)
-            found.pop(run["stage"], None)
-            found[run["stage"]] = run
-    return list(found.values())
+            runs.pop(run["stage"], None)
+            runs[run["stage"]] = run
+    return list(runs.values())
 
 
 def table() -> str:

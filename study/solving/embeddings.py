@@ -31,12 +31,18 @@ def embedding_ingredients(plan: SimilarityPlan) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class EmbeddingJob:
-    """File of the embeddings of some images: `rows` of the manifest."""
+class SimilarityJob:
+    """A job of one similarity: how a worker opens it, and the store and ingredients of what it computes."""
 
     plan: SimilarityPlan
     store: WorkStore
     ingredients: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EmbeddingJob(SimilarityJob):
+    """File of the embeddings of some images: `rows` of the manifest."""
+
     rows: NDArray[np.int32]
 
     @property

@@ -17,8 +17,8 @@ from study.files.tables import read_parquet, write_parquet
 from study.images.manifest import ImageSet, open_images, rows_in_batches
 from study.log import Progress, logger
 from study.networks.building import load_network
-from study.networks.roster import RosterRow, is_planted, read_roster, rows_of
-from study.params.parts import ImageRoot
+from study.networks.roster import NetworkJob, is_planted, read_roster, rows_of
+from study.params.parts import SeedAndPictures
 from study.params.sensitivity import Sensitivity
 from study.params.units import Units
 from study.workers.device import device
@@ -41,30 +41,22 @@ class BatchSize:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MapParams:
+class MapParams(SeedAndPictures):
     """What feature maps depend on."""
 
-    seed: int
-    images: ImageRoot
     units: Units
     activations: BatchSize
     sensitivity: Sensitivity
 
 
 @dataclass(frozen=True)
-class FeatureMapJob:
+class FeatureMapJob(NetworkJob):
     """File of the statistics of the feature maps of one network."""
 
-    row: RosterRow
     params: MapParams
     images: Path
     models: Path
     code: Path
-    size: float = 1.0
-
-    @property
-    def name(self) -> str:
-        return self.row["name"]
 
     def run(self) -> Path:
         import torch

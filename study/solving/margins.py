@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -23,9 +23,9 @@ from study.files.tables import read_csv, read_json, read_parquet
 from study.images.manifest import open_images
 from study.log import logger
 from study.networks.roster import base_network, is_planted, read_roster, rows_of
-from study.params.parts import ImageRoot
+from study.params.parts import SeedAndPictures
 from study.solving import embeddings, pairs
-from study.solving.embeddings import Prepared
+from study.solving.embeddings import Prepared, SimilarityJob
 from study.solving.opening import (
     Similarities,
     SimilarityPlan,
@@ -54,11 +54,9 @@ class SolvingSimilarities(Similarities):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MarginParams:
+class MarginParams(SeedAndPictures):
     """What the margins of a similarity depend on."""
 
-    seed: int
-    images: ImageRoot
     scores: SolvingSimilarities
 
 
@@ -71,15 +69,12 @@ class Block:
 
 
 @dataclass(frozen=True)
-class MarginJob:
+class MarginJob(SimilarityJob):
     """Margins of units (rows of one network's table) in the order in which they are solved, `block` of them at a time."""
 
-    plan: SimilarityPlan
     tasks: Path
     units: NDArray[np.int64]
     block: int
-    store: WorkStore
-    ingredients: dict[str, Any]
     n_explanations: int
     near: float
     prepared: Prepared | None
@@ -89,12 +84,12 @@ class MarginJob:
         return f"tasks of {self.tasks.stem}"
 
     @property
-    def size(self) -> float:
-        return len(self.units)
-
-    @property
     def blocks(self) -> list[NDArray[np.int64]]:
         return [self.units[start : start + self.block] for start in range(0, len(self.units), self.block)]
+
+    @property
+    def size(self) -> float:
+        return len(self.units)
 
     def run(self) -> list[Block]:
         return [Block(units, self._solve(units)) for units in self.blocks or [self.units]]
@@ -205,9 +200,9 @@ def solve_study(
     )
     ingredients = embeddings.embedding_ingredients(plan) | plan.aggregation()
     ingredients |= prepared.ingredients if prepared else {}
-    common = store, ingredients, summary["n_explanations"], params.scores.near_duplicate, prepared
+    size, near = summary["n_explanations"], params.scores.near_duplicate
     jobs = [
-        MarginJob(plan, path, units, block, *common)
+        MarginJob(plan, store, ingredients, path, units, block, size, near, prepared)
         for path in paths.values()
         for units, block in units_by_job(np.load(path, mmap_mode="r"), prepared is not None)
     ]

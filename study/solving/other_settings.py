@@ -37,7 +37,11 @@ _KINDS = {"model": str, "layer": str, "unit": np.int64, "n_peaks": np.int64}
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSize:
-    """How many images tasks have, of `tasks`."""
+    """How many images tasks have, of `tasks`.
+
+    n_tasks         of each unit
+    n_explanations  on each side of a task
+    """
 
     n_tasks: int
     n_explanations: int

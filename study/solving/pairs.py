@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from study.files.store import WorkStore
 from study.log import Progress, logger
-from study.solving.embeddings import Prepared, embedding_ingredients, images_to_prepare, rows_key
+from study.solving.embeddings import Prepared, SimilarityJob, embedding_ingredients, images_to_prepare, rows_key
 from study.solving.opening import SimilarityPlan, similarity_and_images
 from study.workers.jobs import run_all_or_stop
 
@@ -19,12 +18,9 @@ log = logger("embedding")
 
 
 @dataclass(frozen=True)
-class PairJob:
+class PairJob(SimilarityJob):
     """File of the similarities of the images from `first` to before `last` with all later ones of `rows`."""
 
-    plan: SimilarityPlan
-    store: WorkStore
-    ingredients: dict[str, Any]
     rows: NDArray[np.int32]
     first: int
     last: int

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from interpretability.files import atomic_path
@@ -63,7 +62,7 @@ def write_scores(out: Path, scores: Path, slopes: Mapping[str, float], drop: boo
 def _scored(batch: pa.RecordBatch, backend: str, slope: float, drop: bool, split: pd.MultiIndex) -> pa.Table:
     """Scores of the units of one batch, with the columns ORDER."""
     margins = batch["margins"].flatten().to_numpy().reshape(len(batch), -1)
-    lengths = pc.list_value_length(batch["near"]).to_numpy()
+    lengths = batch["near"].value_lengths().to_numpy()
     near = near_mask(lengths, batch["near"].flatten().to_numpy(), margins.shape[1])
     scores = unit_scores(margins, slope, near, drop)
     columns = {name: batch[name] for name in KEPT} | {name: scores[name].to_numpy() for name in scores}

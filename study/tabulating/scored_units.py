@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.special import expit
 
@@ -190,7 +189,7 @@ def _literal(answered: pa.Table) -> tuple[int, float, float]:
 def _near(answered: pa.Table, n_tasks: int) -> NDArray[np.bool_]:
     """Mask (units, tasks) of the tasks that have a near copy."""
     near = answered["near"].combine_chunks()
-    return near_mask(pc.list_value_length(near).to_numpy(), near.flatten().to_numpy(), n_tasks)
+    return near_mask(near.value_lengths().to_numpy(), near.flatten().to_numpy(), n_tasks)
 
 
 def _convergence(answered: pa.Table, slope: float, drop_near: bool) -> pd.DataFrame:
@@ -253,7 +252,7 @@ def backends_table(scores: Path, totals: dict[str, pd.DataFrame], tables: Tables
     lead = next(iter(totals))
     rows = []
     for name, total in totals.items():
-        pair = None if name == lead else pairs.loc[(lead, name)]
+        pair = None if name == lead else pairs.loc[[(lead, name)]].iloc[0]
         cost = read_json(scores / f"{name}.cost.json")
         rows.append(similarities.backend_summary(name, total, pair, dict(facts.slopes[name]), cost))
     backends = pd.concat(rows, ignore_index=True)

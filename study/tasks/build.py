@@ -117,9 +117,8 @@ def build(
     state = load_file(activations / f"{model}.safetensors")
     units = layers.loc[layers.index.repeat(layers["width"])].reset_index(drop=True)
     units["unit"] = np.concatenate([np.arange(width) for width in layers["width"]])
-    keys = np.concatenate(
-        [randomness.unit_keys(params.seed, model, row.layer, np.arange(row.width)) for row in layers.itertuples()]
-    )
+    widths = zip(layers["layer"], layers["width"], strict=True)
+    keys = np.concatenate([randomness.unit_keys(params.seed, model, layer, np.arange(n)) for layer, n in widths])
     low, high = state["min"].astype(np.float64), state["max"].astype(np.float64)
     constant, relative = rules.constant(low, high)
     size = params.tasks.n_tasks, params.tasks.n_explanations
@@ -174,7 +173,7 @@ def _with_mapped(
     # natural tasks first, each condition in the order of its units
     rank = {owner: number for number, owner in enumerate(zip(units["layer"], units["unit"], strict=True))}
     order = [rank[owner] for owner in zip(table["layer"], table["unit"], strict=True)]
-    order = np.lexsort((order, table["condition"].map(["natural", *schema.HARD].index)))
+    order = np.lexsort((order, table["condition"].map(["natural", *schema.HARD].index).to_numpy()))
     return table.iloc[order].reset_index(drop=True), built[order]
 
 

@@ -26,7 +26,7 @@ def export(args: argparse.Namespace) -> None:
         raise StudyError("--export needs --model NAME")
     path = args.out / f"{args.model}.npy"
     if not path.is_file():
-        known = ", ".join(sorted(each.stem for each in args.out.glob("*.npy")))
+        known = ", ".join(sorted(file.stem for file in args.out.glob("*.npy")))
         raise StudyError(f"there are no tasks of a network {args.model!r}; there are some of: {known}")
     units, built = read_parquet(args.out / f"{args.model}.parquet"), np.load(path)
     state = load_file(args.activations / f"{args.model}.safetensors")
@@ -42,15 +42,15 @@ def export(args: argparse.Namespace) -> None:
     columns = (offsets.loc[units["layer"]].to_numpy() + units["unit"].to_numpy()).astype(np.int64)
     values = np.empty(built.shape, dtype=np.float32)
     kept = kept_columns(args.activations, args.model)
-    for place, (column, layer, unit) in enumerate(zip(columns, units["layer"], units["unit"], strict=True)):
+    for row, (column, layer, unit) in enumerate(zip(columns, units["layer"], units["unit"], strict=True)):
         if (layer, unit) in kept:
-            values[place] = kept[layer, unit][built[place]]
+            values[row] = kept[layer, unit][built[row]]
             continue
         images = np.concatenate([state["top_images"][column], state["bottom_images"][column]])
         order = np.argsort(images, kind="stable")
-        found = order[np.searchsorted(images, built[place], sorter=order).clip(max=len(images) - 1)]
+        ranks = order[np.searchsorted(images, built[row], sorter=order).clip(max=len(images) - 1)]
         extremes = np.concatenate([state["top_values"][column], state["bottom_values"][column]])
-        values[place] = np.where(images[found] == built[place], extremes[found], np.float32(np.nan))
+        values[row] = np.where(images[ranks] == built[row], extremes[ranks], np.float32(np.nan))
     table = units[["layer", "unit", "condition"]].loc[units.index.repeat(n_tasks * width)].reset_index(drop=True)
     table["task"] = np.tile(np.repeat(np.arange(n_tasks, dtype=np.int16), width), n_units)
     table["role"] = np.tile(names, n_units * n_tasks)

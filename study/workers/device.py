@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Protocol, TypeVar
 
 from interpretability.errors import InputError
-from study.errors import ChangedInput, told
+from study.errors import ChangedInput, message_of
 from study.log import logger
 
 Result = TypeVar("Result")
@@ -91,7 +91,7 @@ def guarded(function: Callable[[Argument], Result], argument: Argument) -> Resul
             raise  # other images, or a full or broken disk, are no property of this job: stop the stage
         if _device.startswith("cuda") and not isinstance(error, InputError):
             _end_if_broken(error)
-        text = " ".join(told(error).split())
+        text = " ".join(message_of(error).split())
         return Failure(text if isinstance(error, InputError) else f"{type(error).__name__}: {text}")
 
 
@@ -119,7 +119,7 @@ def free_device() -> None:
     torch.cuda.empty_cache()
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Let the C library keep freed memory instead of handing it back to the system after every layer of a network.
 
     Each layer of a CPU forward pass takes and frees hundreds of megabytes; fresh pages must be zeroed by the kernel,
@@ -142,7 +142,7 @@ def start(name: str, ended: Connection | None = None, parent: int = 0, beside: i
             action()
         free_device()
     _device, _beside = name, beside
-    _keep_memory()
+    keep_memory()
     if name.startswith("cuda"):
         exact(name)
     if ended is not None:

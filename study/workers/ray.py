@@ -14,7 +14,7 @@ import platform
 import signal
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +22,7 @@ from textwrap import shorten
 from typing import Any
 
 from interpretability.errors import InputError
-from study.environment import Environment, set_unless_given, variables_of_worker
+from study.environment import COMPUTING, Environment, set_unless_given, variables_of_worker
 from study.errors import StudyError
 from study.log import logger
 from study.workers import device
@@ -36,22 +36,6 @@ _AHEAD = 2  # jobs handed out for each one that can run: the next begins at once
 _PATIENCE = 30.0  # seconds without a finished job after which an empty cluster is reported
 _GRACE = 5.0  # seconds in which an interrupted job may remove what it has half written
 _DIED = "its worker process or machine was lost again and again: most likely it needs more memory than there is"
-# what computes and writes the bytes of a study
-_PACKAGES = (
-    "dreamsim",
-    "lpips",
-    "numba",
-    "numpy",
-    "pandas",
-    "pillow",
-    "piq",
-    "pyarrow",
-    "safetensors",
-    "scipy",
-    "timm",
-    "torch",
-    "torchvision",
-)
 
 
 def _connected() -> Any:
@@ -195,7 +179,7 @@ def _variables(need: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _home() -> Iterator[dict[str, Any]]:
+def _home() -> Generator[dict[str, Any]]:
     """What a worker needs to know: the folder to work in, marks by which it is known again, versions, the main module.
 
     The marks are files that exist in the repository and in the store while jobs run.
@@ -211,7 +195,7 @@ def _home() -> Iterator[dict[str, Any]]:
             "folder": str(folder),
             "marks": marks,
             "python": platform.python_version(),
-            "packages": {name: version(name) for name in _PACKAGES},
+            "packages": {name: version(name) for name in COMPUTING},
             "main": {name: value for name, value in main.items() if name.startswith("init_main_")},
         }
 

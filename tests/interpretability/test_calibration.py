@@ -1,6 +1,5 @@
 """Fit of the slope."""
 
-
 import numpy as np
 import pandas as pd
 import pytest

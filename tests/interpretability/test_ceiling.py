@@ -1,6 +1,5 @@
 """Variants of the noise ceiling."""
 
-
 import numpy as np
 import pandas as pd
 import pytest

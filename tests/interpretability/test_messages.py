@@ -17,7 +17,7 @@ from interpretability.people.calibration import draw_split
 from interpretability.schema import KEY
 from interpretability.synthetic import observers
 from study import command
-from study.errors import StudyError, told
+from study.errors import StudyError, message_of
 from study.workers.device import guarded
 
 RNG = np.random.default_rng(0)
@@ -612,15 +612,15 @@ def test_people_who_run_a_study_read_its_keys(case):
 
 
 def test_a_study_tells_its_own_errors_and_those_of_others_as_they_are():
-    assert told(StudyError("a {brace} in n_tasks")) == "a {brace} in n_tasks"
-    assert told(ValueError("n_tasks is 1")) == "n_tasks is 1"
+    assert message_of(StudyError("a {brace} in n_tasks")) == "a {brace} in n_tasks"
+    assert message_of(ValueError("n_tasks is 1")) == "n_tasks is 1"
     assert guarded(lambda _: 1 / 0, None).reason == "ZeroDivisionError: division by zero"
 
 
 def test_values_may_hold_braces():
     error = it.InputError("{name} is {given!r}", "name", given="{n_tasks}")
     assert str(error) == "name is '{n_tasks}'"
-    assert told(error) == "scores.backends is '{n_tasks}'"
+    assert message_of(error) == "scores.backends is '{n_tasks}'"
 
 
 def test_taps_need_no_type_of_layer():

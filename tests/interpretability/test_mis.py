@@ -1,6 +1,5 @@
 """Scores of units from margins."""
 
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,6 +1,5 @@
 """Simulated people."""
 
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,6 +1,5 @@
 """One menu for every similarity and variant, and agreement of the fast forms with the packages' own calls."""
 
-import copy
 import functools
 import importlib
 import sys
@@ -10,6 +9,7 @@ import pytest
 import torch
 from scipy.special import expit
 
+from benchmarks.similarities import doubled
 from interpretability.errors import InputError
 from interpretability.margins import aggregated_margins, unit_rows
 from interpretability.similarity import features, registry
@@ -157,17 +157,6 @@ def pairwise_margins(compare, seen, tasks, k):
     return out
 
 
-def doubled(backend):
-    """The package's object in float64."""
-    model = copy.deepcopy(backend.model).double()
-    for module in model.modules():
-        if hasattr(module, "kernel"):  # piq keeps the pooling kernel of its first call
-            module.kernel = None
-    if hasattr(model, "weights"):
-        model.weights = [weight.double() for weight in model.weights]
-    return model
-
-
 @pytest.mark.parametrize("name", FEATURES)
 def test_margins_are_those_of_pairwise_calls(name):
     backend = given.opened(name)
@@ -176,7 +165,7 @@ def test_margins_are_those_of_pairwise_calls(name):
     seen = backend.pictures(np.arange(given.N))
     with torch.no_grad():
         single = pairwise_margins(lambda x, y: -backend.model(x, y), seen, tasks, 3)
-        model = doubled(backend)
+        model = doubled(backend.model)
         double = pairwise_margins(lambda x, y: -model(x, y), seen.double(), tasks, 3)
     np.testing.assert_allclose(margins, single, atol=1e-6)
     np.testing.assert_allclose(margins, double, atol=1e-6)
@@ -353,7 +342,7 @@ def test_all_pairs_compared_once_solve_tasks_like_the_tasks_pictures(name, monke
     assert (table == table.T).all()
     assert (np.diag(table) == 0).all()
     with torch.no_grad():
-        original = doubled(backend)(*[backend.pictures(part).double() for part in (images[:5], images[7:12])])
+        original = doubled(backend.model)(*[backend.pictures(part).double() for part in (images[:5], images[7:12])])
     np.testing.assert_allclose(table[np.arange(5), np.arange(7, 12)], -original.reshape(-1), atol=1e-6)
     tasks = some_tasks(units=3)
     np.testing.assert_allclose(backend.margins(tasks, 3, table), backend.margins(tasks, 3), atol=1e-6)

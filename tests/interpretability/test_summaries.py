@@ -1,6 +1,5 @@
 """Summary tables of scored units."""
 
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from interpretability import weights
 from interpretability.errors import InputError
 from interpretability.weights import WeightsFile
-from study.errors import told
+from study.errors import message_of
 
 URL = "https://example.org/models/net-12345678.pth"
 
@@ -55,7 +55,7 @@ def test_offline_and_missing_is_one_error_that_says_what_to_do(folder):
     for part in ("net-12345678.pth", URL, str(folder), "mine.safetensors", "no route"):
         assert part in str(error.value)
     assert str(error.value).endswith(". weights names another folder")
-    assert told(error.value).endswith(". The variable MIS_WEIGHTS names another folder")
+    assert message_of(error.value).endswith(". The variable MIS_WEIGHTS names another folder")
 
 
 def test_a_file_is_fetched_once_and_kept(folder, monkeypatch):

@@ -348,7 +348,7 @@ def test_a_process_that_moves_to_another_gpu_leaves_nothing_behind(monkeypatch):
     gpu, dropped = Gpu(monkeypatch), []
     monkeypatch.setattr(device, "_on_move", [lambda: dropped.append(device.device())])
     monkeypatch.setattr(device, "exact", lambda name: None)
-    monkeypatch.setattr(device, "_keep_memory", lambda: None)
+    monkeypatch.setattr(device, "keep_memory", lambda: None)
     monkeypatch.setattr(device, "_beside", None)
     device.start("cuda:0")
     assert (dropped, gpu.freed) == ([], 0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -162,8 +160,8 @@ def draw_convergence(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
             _draw_distances(axes, str(model), part, ranked)
             same = frame[(frame["panel"] == "same") & (frame["model"] == model)]
             if name == "rebuilt" and len(same):
-                look: dict[str, Any] = {"color": style.MUTED, "label": "same units, first i tasks"}
-                axes.plot(same["n_tasks"], same["mean_abs_diff"], "--", **look)
+                label = "same units, first i tasks"
+                axes.plot(same["n_tasks"], same["mean_abs_diff"], "--", color=style.MUTED, label=label)
         axes.set_xlim(0, study.n_tasks)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(_CONVERGENCE[name])
@@ -178,8 +176,8 @@ def _draw_distances(axes: Axes, model: str, rows: pd.DataFrame, ranked: dict[str
     """Line of a network; without a name, that of the median network in a band of most networks."""
     colour = style.colour_of(ranked.get(model, 0)) if model else style.COLOURS[0]
     if not model:
-        band: dict[str, Any] = {"alpha": 0.2, "lw": 0, "label": "5th to 95th percentile of networks"}
-        axes.fill_between(rows["n_tasks"], rows["low"], rows["high"], color=colour, **band)
+        band = "5th to 95th percentile of networks"
+        axes.fill_between(rows["n_tasks"], rows["low"], rows["high"], color=colour, alpha=0.2, lw=0, label=band)
     label = clean(model, 18) if model else "median network"
     axes.plot(rows["n_tasks"], rows["mean_abs_diff"], ".-", color=colour, label=label)
 
@@ -206,7 +204,7 @@ def similarities(study: Study) -> pd.DataFrame:
 def draw_similarities(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     names = [name for name in study.backends if name in {*frame["first"], *frame["second"]}]
     figure, ((axes,),) = style.canvas(narrow, 1.0 + 0.42 * len(names))
-    rows: list[Any] = list(rows_of(frame))
+    rows = list(rows_of(frame))
     values = {pair: row.spearman for row in rows for pair in ((row.first, row.second), (row.second, row.first))}
     values = {(i, j): values.get((i, j), np.nan) for i in names for j in names if i != j}
     strengths = {pair: 0.6 * max(float(np.nan_to_num(value)), 0.0) for pair, value in values.items()}

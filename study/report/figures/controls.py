@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
@@ -87,8 +85,8 @@ def draw_control_levels(frame: pd.DataFrame, study: Study, narrow: bool) -> Figu
         part = frame[frame["backend"] == backend]
         colour, marker = style.backend_style(study, backend)
         shift = 0.24 - 0.48 * index / max(len(backends) - 1, 1)
-        look: dict[str, Any] = {"fmt": marker, "color": colour, "label": clean(backend, 18)}
-        style.points_across(axes, part, part["control"].map(heights) + shift, **look)
+        rows = part["control"].map(heights) + shift
+        style.points_across(axes, part, rows, fmt=marker, color=colour, label=clean(backend, 18))
     style.rules_between(axes, heights.values())
     style.score_axis(axes, style.around(frame, *style.MIS, low=style.CHANCE), "mean MIS (dashed: chance)")
     return style.with_key(figure, axes, narrow)

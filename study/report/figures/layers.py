@@ -59,8 +59,8 @@ def _draw_types_ranked(frame: pd.DataFrame, models: list[str], narrow: bool) -> 
         index, part = LAYER_TYPES.index(kind), frame[frame["layer_type"] == kind]
         single, mean = part[part["model"] != ""], part.loc[part["model"] == "", "mis_mean"].iloc[0]
         size = 3 if len(models) <= 100 else 2
-        look = {"color": style.colour_of(index), "markersize": size, "alpha": 0.6}
-        axes.plot(single["model"].map(rank), single["mis_mean"], ".", **look)
+        ranks, colour = single["model"].map(rank), style.colour_of(index)
+        axes.plot(ranks, single["mis_mean"], ".", color=colour, markersize=size, alpha=0.6)
         axes.axhline(mean, color=style.INK, linewidth=1)
         axes.set_ylim(*style.around(frame, "mis_mean"))
         axes.set_xlim(0, len(models) + 1)
@@ -112,14 +112,8 @@ def _draw_types(axes: Axes, rows: pd.DataFrame, every: pd.DataFrame, x: str) -> 
     """A line for each layer type; types of `every` that the panel lacks are drawn empty, so that its key has them all."""
     for kind in _kinds(every):
         part, index = rows[rows["layer_type"] == kind], LAYER_TYPES.index(kind)
-        look = {
-            "fmt": style.MARKERS[index],
-            "color": style.colour_of(index),
-            "linestyle": "-",
-            "linewidth": 1.2,
-            "label": kind,
-        }
-        style.points_upright(axes, part, x, **look)
+        marker, colour = style.MARKERS[index], style.colour_of(index)
+        style.points_upright(axes, part, x, fmt=marker, color=colour, linestyle="-", linewidth=1.2, label=kind)
     axes.set_ylim(*style.around(every, *style.MIS))
 
 

@@ -16,7 +16,7 @@ _CELLS = 40
 
 def order_of(names: Iterable[str]) -> dict[str, int]:
     """Place of each name in an order."""
-    return {name: place for place, name in enumerate(names)}
+    return {name: position for position, name in enumerate(names)}
 
 
 def in_order(frame: pd.DataFrame, **keys: Iterable[str] | None) -> pd.DataFrame:

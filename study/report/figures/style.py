@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -69,7 +69,7 @@ _STYLE: dict[Any, Any] = {
 
 
 @contextlib.contextmanager
-def styled() -> Iterator[None]:
+def styled() -> Generator[None]:
     """The one style of all figures, whatever a user's matplotlib settings are."""
     with mpl.rc_context():
         mpl.rcdefaults()
@@ -178,10 +178,11 @@ def name_points(
     for on_left in (False, True):
         part = rows[(rows[x] > middle) == on_left]
         raised = spread(part[y].to_numpy(float), gap)
-        look: dict[str, Any] = {"ha": "right" if on_left else "left", "va": "center", "color": INK}
+        side = "right" if on_left else "left"
         for at, px, py, name in zip(raised, part[x], part[y], part[names], strict=True):
             offset = (-5 if on_left else 5, lift if at >= py - 1e-9 else -lift)
-            axes.annotate(clean(name, 18), (px, at), offset, textcoords="offset points", **look)
+            words = clean(name, 18)
+            axes.annotate(words, (px, at), offset, textcoords="offset points", ha=side, va="center", color=INK)
 
 
 def room_for_names(axes: Axes, frame: pd.DataFrame, x: str) -> None:
@@ -200,7 +201,7 @@ def tests_matrix(axes: Axes, pairs: pd.DataFrame, names: list[str], narrow: bool
     significant, so colour carries nothing by itself.
     """
     n = len(names)
-    rows: list[Any] = list(rows_of(pairs))
+    rows = list(rows_of(pairs))
     marks = {pair: row.stars for row in rows for pair in ((row.first, row.second), (row.second, row.first))}
     effects: Pairs = {(row.first, row.second): row.effect for row in rows}
     effects |= {(row.second, row.first): -row.effect for row in rows}
@@ -209,8 +210,10 @@ def tests_matrix(axes: Axes, pairs: pd.DataFrame, names: list[str], narrow: bool
     tints = {pair: COLOURS[0] if effect > 0 else COLOURS[1] for pair, effect in effects.items()}
     short = shaded_cells(axes, names, strengths, tints, marks, narrow, size)
     flat = n * max(map(len, short)) <= (28 if narrow else 84)  # letters that fit beside each other
-    turned = {} if flat else {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
-    axes.set_xticks(range(n), short, color=INK, **turned)
+    if flat:
+        axes.set_xticks(range(n), short, color=INK)
+    else:
+        axes.set_xticks(range(n), short, color=INK, rotation=35, ha="right", rotation_mode="anchor")
 
 
 def shaded_cells(
@@ -247,8 +250,8 @@ def shaded_cells(
 def dots(axes: Axes, rows: pd.DataFrame, x: str, y: str, *, alpha: float = 0.6, **look: Any) -> None:
     """Points of `thinned`; the area of a cell grows with its number of points."""
     if (rows["n"] == 1).all():  # marks of one size take a third of the bytes of a scatter in SVG
-        size = {"markersize": 3.8, "markeredgewidth": 0, "linestyle": "none"}
-        axes.plot(rows[x], rows[y], **{"marker": "o", **size, "alpha": alpha, **look})
+        look = {"marker": "o", "markersize": 3.8, "markeredgewidth": 0, "linestyle": "none", "alpha": alpha, **look}
+        axes.plot(rows[x], rows[y], **look)
         return
     axes.scatter(rows[x], rows[y], s=14 * np.sqrt(rows["n"].to_numpy(float)), linewidths=0, alpha=alpha, **look)
 
@@ -342,8 +345,16 @@ def points_across(
 
 def row_note(axes: Axes, height: float, words: str, colour: str = INK) -> None:
     """Words to the right of a row or a line's end."""
-    beside = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
-    axes.annotate(words, (1, height), (5, 0), **beside, color=colour, annotation_clip=False)
+    axes.annotate(
+        words,
+        (1, height),
+        (5, 0),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        va="center",
+        color=colour,
+        annotation_clip=False,
+    )
 
 
 def row_notes(axes: Axes, heights: np.ndarray, values: pd.Series) -> None:

@@ -38,15 +38,11 @@ def draw_training(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     figure, grid = style.canvas(narrow, height, *shape, share_y=True)
     many = frame["series"].nunique() > len(style.COLOURS)
     for index, (series, part) in enumerate(parts_of(frame, "series")):
-        look = {
-            "color": style.MUTED if many else style.colour_of(index),
-            "linestyle": "-",
-            "linewidth": 1.2,
-            "fmt": style.MARKERS[index % len(style.MARKERS)],
-            "label": None if many else clean(series, 18),
-        }
+        colour = style.MUTED if many else style.colour_of(index)
+        marker, label = style.MARKERS[index % len(style.MARKERS)], None if many else clean(series, 18)
         for axes, x in zip(grid.flat, ("step", "top1"), strict=False):
-            style.points_upright(axes, part[part[x].notna()], x, **look)
+            rows = part[part[x].notna()]
+            style.points_upright(axes, rows, x, fmt=marker, color=colour, linestyle="-", linewidth=1.2, label=label)
     for axes, label in zip(grid.flat, ("step of training (0: untrained)", "top-1 accuracy in percent"), strict=False):
         axes.set_ylim(*style.around(frame, "mis_low", "mis_high", "mis_mean", low=style.CHANCE))
         style.chance_line(axes, vertical=False)
@@ -83,8 +79,8 @@ def draw_layer_change(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure
             part, index = rows[rows["layer_type"] == kind], LAYER_TYPES.index(kind)
             at, colour = part["layer_index"], style.colour_of(index)
             axes.vlines(at, 0, part["change"], color=colour, linewidth=1.2)
-            look = {"marker": style.MARKERS[index], "color": colour, "markersize": 3.5, "label": kind}
-            axes.plot(at, part["change"], linestyle="none", **look)
+            marker = style.MARKERS[index]
+            axes.plot(at, part["change"], linestyle="none", marker=marker, color=colour, markersize=3.5, label=kind)
         axes.axhline(0, color=style.MUTED, linewidth=1)
         axes.set_title(f"{clean(series, 16)}, {_PERIODS[period]}")
         axes.set_ylim(*style.around(frame, "change", low=0.0))

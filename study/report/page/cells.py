@@ -52,7 +52,7 @@ def short(value: Any) -> str:
     return "–" if _missing(value) else f"{value:.3g}".replace("-", "−")
 
 
-def text(value: Any) -> str:
+def text(value: object) -> str:
     return "–" if _missing(value) or value == "" else str(value)
 
 
@@ -74,11 +74,11 @@ def mark(value: Any) -> str:
     return "✓ passed" if value == 1 else "✗ FAILED"
 
 
-def words(value: Any) -> str:
+def words(value: object) -> str:
     return text(value).replace("_", " ").replace(":", ": ")
 
 
-def _missing(value: Any) -> bool:
+def _missing(value: object) -> bool:
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
@@ -89,11 +89,11 @@ def interval(low: Any, high: Any, digits: int = 3) -> str:
     return f"{number(digits)(low)} to {number(digits)(high)}"
 
 
-def yes(value: Any) -> str:
+def yes(value: object) -> str:
     return "yes" if str(value).lower() in ("1", "1.0", "true") else "no"
 
 
-def as_is(value: Any) -> str:
+def as_is(value: object) -> str:
     """Ready text in a numeric column."""
     return str(value)
 

@@ -30,7 +30,8 @@ def make_environment(folder: Path) -> jinja2.Environment:
     )
     environment.filters |= {"count": count, "percent": percent, "short": short, "words": words}
     environment.filters |= {"d1": number(1), "d2": number(2), "d3": number(3)}
-    environment.globals["interval"] = interval
+    # jinja2 types its globals by those that it brings
+    environment.globals["interval"] = interval  # pyright: ignore[reportArgumentType]
     return environment
 
 
