@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from interpretability import randomness
 from interpretability.extremes import selection
+from interpretability.extremes.ties import tie_share
 from interpretability.tasks import hard, rules
 from interpretability.tasks.natural import build
 
@@ -55,7 +56,7 @@ def test_a_window_right_after_the_explanations_gives_the_natural_tasks():
     ranked = extremes.ranked()
     built, *ties = hard.tasks_from_rank(values, keys, 30, 10, 3)
     np.testing.assert_array_equal(built, build(ranked.top_images, ranked.bottom_images, keys, 10, 3))
-    shares = ties.tie_share(ranked.top_values, ranked.tied_beyond_top, 40)
+    shares = tie_share(ranked.top_values, ranked.tied_beyond_top, 40)
     np.testing.assert_array_equal(ties[0], shares)
 
 

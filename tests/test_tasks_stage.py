@@ -13,6 +13,7 @@ from interpretability.randomness import unit_keys
 from interpretability.schema import FACTS, KEY
 from interpretability.tasks.natural import build
 from stages import tasks
+from study.errors import told
 from study.files.tables import read_json, read_parquet, write_json
 
 N, K = 2, 4
@@ -207,7 +208,7 @@ def test_more_task_images_than_the_folder_holds_are_refused(one_network):
     write_json(path, {**read_json(path), "n_images": 19})
     with pytest.raises(InputError) as caught:
         one_network.run_tasks()
-    text = str(caught.value)
+    text = told(caught.value)
     assert "19 images are too few: tasks.n_tasks = 2 and tasks.n_explanations = 4 need at least 2 * 2 * 5 = 20" in text
     assert text.endswith("Add images or lower one of the two")
 
