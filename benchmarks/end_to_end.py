@@ -21,7 +21,6 @@ of the memory.
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from collections.abc import Callable
@@ -34,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import scoring
-from benchmarks.harness import THREADS, in_process, memory, ratios, report, use_threads
+from benchmarks.harness import THREADS, in_process, memory, ratios, report, use_threads, whole_path_parser
 from interpretability import randomness
 from interpretability.extremes.selection import Extremes
 from interpretability.margins import cosine_margins, unit_rows
@@ -209,12 +208,7 @@ def rows_of(measured: dict[str, list[dict[str, float]]], folder: Path) -> list[d
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("images", 50_000), ("units", 2048), ("dim", 1792), ("rounds", 3)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--folder", type=Path, help="where the temporary folder goes; 0.8 GB by default")
-    parser.add_argument("--form", choices=FORMS, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = whole_path_parser(__doc__, tuple(FORMS), 0.8).parse_args()
     if args.form:
         print(json.dumps(measure(args.form, args.folder)))
         return

@@ -7,6 +7,7 @@ stands the processor time of all threads, which work of others on the same cores
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -24,6 +25,16 @@ from study.files.tables import write_csv
 COMMITTED = Path(__file__).resolve().parent / "results"
 RESULTS = Path(os.environ.get("MIS_BENCHMARKS") or COMMITTED)  # another folder for runs that are no measurement
 THREADS = 2
+
+
+def whole_path_parser(doc: str | None, forms: Sequence[str], gigabytes: float) -> argparse.ArgumentParser:
+    """Arguments of a benchmark that runs each form of the whole path in a process of its own, by --form."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("images", 50_000), ("units", 2048), ("dim", 1792), ("rounds", 3)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--folder", type=Path, help=f"where the temporary folder goes; {gigabytes:g} GB by default")
+    parser.add_argument("--form", choices=forms, help=argparse.SUPPRESS)
+    return parser
 
 
 def use_threads() -> None:

@@ -19,7 +19,6 @@ to `kept`, which does what `ours` of `benchmarks.end_to_end` does, on cores that
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from pathlib import Path
@@ -30,7 +29,7 @@ from numpy.typing import NDArray
 
 import interpretability as it
 from benchmarks import end_to_end, scoring
-from benchmarks.harness import THREADS, in_process, memory, ratios, report, use_threads
+from benchmarks.harness import THREADS, in_process, memory, ratios, report, use_threads, whole_path_parser
 
 N_TASKS, K, SLOPE, SEED = scoring.N_TASKS, scoring.K, scoring.SLOPE, scoring.SEED
 TOLERANCE, MOST_TIED = 1e-6, 0.05  # of an MIS, and share of units that ties may change
@@ -50,9 +49,16 @@ def scores(form: str, folder: Path) -> NDArray[np.float64]:
     activations = np.load(folder / "activations.npy", mmap_mode="r")
     embeddings = np.load(folder / ("embeddings.npy" if form == "kept" else "raw.npy"), mmap_mode="r")
     table = it.score_units(
-        activations, embeddings, n_tasks=N_TASKS, n_explanations=K, slope=SLOPE, seed=SEED, model="benchmark",
-        layer="end to end", threads=THREADS,
-    )  # fmt: skip
+        activations,
+        embeddings,
+        n_tasks=N_TASKS,
+        n_explanations=K,
+        slope=SLOPE,
+        seed=SEED,
+        model="benchmark",
+        layer="end to end",
+        threads=THREADS,
+    )
     return table["mis"].to_numpy()
 
 
@@ -100,12 +106,7 @@ def rows_of(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("images", 50_000), ("units", 2048), ("dim", 1792), ("rounds", 3)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--folder", type=Path, help="where the temporary folder goes; 1.2 GB by default")
-    parser.add_argument("--form", choices=FORMS, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = whole_path_parser(__doc__, tuple(FORMS), 1.2).parse_args()
     if args.form:
         print(json.dumps(measure(args.form, args.folder)))
         return

@@ -125,7 +125,7 @@ def feature_row(name: str, size: int) -> dict[str, object]:
     tasks, distinct = block(2)
     shown = pictures(size, distinct)
     backend = opened(FeatureSimilarity, name, size, shown)
-    seen = backend.pictures(np.arange(distinct, dtype=np.int32))
+    seen = backend.tensors(np.arange(distinct, dtype=np.int32))
     margins = backend.margins(tasks, K)
     forwards, flat, fast = backend.forwards, tasks.reshape(-1, tasks.shape[2]), margins.reshape(-1)
     checked = flat[:1] if slow else flat
@@ -173,7 +173,7 @@ def dreamsim_row(name: str, size: int) -> dict[str, object]:
     images = np.arange(n, dtype=np.int32)
     embed_time = seconds(lambda: backend.embed(images))
     rows = unit_rows(backend.embed(images))
-    seen = backend.pictures(images)
+    seen = backend.tensors(images)
     pairs = np.array([(a, b) for a in range(n) for b in range(a)])
     single = np.eye(n)
     for start in range(0, len(pairs), 38):
@@ -184,7 +184,7 @@ def dreamsim_row(name: str, size: int) -> dict[str, object]:
     for extractor in backend.model.extractor_list:
         if isinstance(getattr(extractor, "proj", None), torch.Tensor):  # no parameter, so it stays behind
             extractor.proj = extractor.proj.double()
-    embedded = backend.embed_pictures(seen.double())
+    embedded = backend.embed_images(seen.double())
     double = torch.nn.functional.cosine_similarity(embedded[:, None], embedded[None], dim=-1).numpy()
 
     def mis(margins: ArrayLike) -> float:

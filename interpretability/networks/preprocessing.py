@@ -90,8 +90,8 @@ class Preprocessing:
     def fit(self, pixels: NDArray[np.uint8]) -> Tensor:
         """Pixels (height, width, 3) as a uint8 tensor (3, crop, crop)."""
         # torch wants to be able to write; what cannot be written, as a packed picture, is copied
-        picture = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).permute(2, 0, 1)
-        height, width = picture.shape[1:]
+        image = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).permute(2, 0, 1)
+        height, width = image.shape[1:]
         mode = _INTERPOLATIONS[self.interpolation]
         if self.mode == "squash":
             size = [self.crop, self.crop]
@@ -100,8 +100,8 @@ class Preprocessing:
             # the longer side is cut down to whole pixels, as torchvision does
             size = [height * self.resize // short, width * self.resize // short]
         if [height, width] != size:
-            picture = F.resize(picture, size, interpolation=mode, antialias=True)
-        return picture if size == [self.crop, self.crop] else F.center_crop(picture, [self.crop, self.crop])
+            image = F.resize(image, size, interpolation=mode, antialias=True)
+        return image if size == [self.crop, self.crop] else F.center_crop(image, [self.crop, self.crop])
 
     def normalised(self, stacked: Tensor) -> Tensor:
         """Network input, float32, contiguous, of fitted pictures (images, 3, crop, crop) uint8 in any layout, on their device."""
@@ -109,9 +109,9 @@ class Preprocessing:
         # in place: a batch may be large
         return stacked.to(torch.float32, memory_format=torch.contiguous_format).sub_(mean).div_(std)
 
-    def batch(self, pictures: Sequence[NDArray[np.uint8]], device: str | torch.device = "cpu") -> Tensor:
+    def batch(self, images: Sequence[NDArray[np.uint8]], device: str | torch.device = "cpu") -> Tensor:
         """Normalised float32 batch (images, 3, crop, crop) on the device; bytes travel, floats do not."""
-        return self.normalised(torch.stack([self.fit(pixels) for pixels in pictures]).contiguous().to(device))
+        return self.normalised(torch.stack([self.fit(pixels) for pixels in images]).contiguous().to(device))
 
 
 def timm_preprocessing(model: nn.Module, img_size: int | None = None) -> dict[str, Any]:

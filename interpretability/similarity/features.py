@@ -167,14 +167,24 @@ class FeatureSimilarity(Similarity):
         mean, std = -low / (high - low), 1 / (high - low)
         return Preprocessing(size, resize, (mean, mean, mean), (std, std, std))
 
-    def pictures(self, images: NDArray[np.int32]) -> Tensor:
+    def _fill_trunk(
+        self, model: nn.Module, sources: Mapping[str, str], state: Mapping[str, Tensor], file: WeightsFile, what: str
+    ) -> None:
+        """Fill a network with the tensors of a torchvision file, which `sources` names for each of its own."""
+        if missing := sorted(set(sources.values()) - set(state)):
+            raise InputError(
+                f"the file {file.names[0]} of backend {self.name} lacks {missing[0]}; it is no torchvision {what}"
+            )
+        fill(model, {name: state[source] for name, source in sources.items()}, file.names[0])
+
+    def tensors(self, images: NDArray[np.int32]) -> Tensor:
         """Pictures (images, 3, size, size) as the network sees them."""
         return self._view.batch([self.images.pixels(int(image)) for image in images], self._device)
 
     @torch.no_grad()
     def _extract(self, images: NDArray[np.int32]) -> Tensor:
         self.forwards += len(images)
-        return self.features(self.pictures(np.resize(images, BATCH)))[: len(images)]
+        return self.features(self.tensors(np.resize(images, BATCH)))[: len(images)]
 
     @cached_property
     def _width(self) -> int:
@@ -182,9 +192,9 @@ class FeatureSimilarity(Similarity):
         with torch.no_grad():
             return self.features(torch.zeros((1, 3, size, size), device=self._device)).shape[1]
 
-    def _table_for(self, pictures_of_a_task: int) -> FeatureTable:
+    def _table_for(self, images_of_a_task: int) -> FeatureTable:
         wanted = min(self._cache_bytes // (4 * self._width), len(self.images))
-        wanted = max(wanted, pictures_of_a_task)
+        wanted = max(wanted, images_of_a_task)
         table = self._table
         if table is None or table.capacity < wanted:
             table = FeatureTable(wanted, self._width, self._device)
@@ -262,11 +272,11 @@ class FeatureSimilarity(Similarity):
     @torch.no_grad()
     def check(self) -> None:
         """Compare a few pairs with the package's own call. Raises InputError if the two no longer agree."""
-        pictures = check_pictures(_CHECK_SIZE, *self.input_range).to(self._device)
+        shown = check_images(_CHECK_SIZE, *self.input_range).to(self._device)
         task = np.array([[[0, 1, 2, 0]]], dtype=np.int32)  # queries 2 and 0, explanations 0 and 1
-        rows = self.features(pictures)
+        rows = self.features(shown)
         ours = self.values(rows, task, 1, _CHECK_SIZE).reshape(-1)
-        theirs = self.original(pictures[[2, 2, 0, 0]], pictures[[0, 1, 0, 1]]).float().cpu().numpy()
+        theirs = self.original(shown[[2, 2, 0, 0]], shown[[0, 1, 0, 1]]).float().cpu().numpy()
         compare(self.name, self.package, ours, theirs)
         paired = self.compare_rows(rows[[2, 0]], rows[[0, 1]], _CHECK_SIZE).reshape(-1).float().cpu().numpy()
         compare(self.name, self.package, paired, theirs)
@@ -284,7 +294,7 @@ def mirrored(upper: NDArray[np.float32]) -> NDArray[np.float32]:
     return table
 
 
-def check_pictures(size: int, low: float, high: float) -> Tensor:
+def check_images(size: int, low: float, high: float) -> Tensor:
     """Four smooth random pictures (4, 3, size, size) for self-checks, the same ones everywhere."""
     noise = generator(0, "self-check").random((4, 3, 9, 9)).astype(np.float32)
     return low + (high - low) * nn.functional.interpolate(torch.from_numpy(noise), size=(size, size), mode="bilinear")

@@ -18,7 +18,7 @@ from study.images.packs import fits
 from study.networks import building, unit_lists
 from study.networks.roster import RosterRow
 from study.params.activations import Activations
-from study.params.parts import SeedAndPictures
+from study.params.parts import SeedAndImages
 from study.params.units import Units
 from study.workers.jobs import kind_of_workers
 
@@ -79,7 +79,7 @@ class NetworkFacts(TypedDict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractionParams(SeedAndPictures):
+class ExtractionParams(SeedAndImages):
     """What the extremes of units depend on."""
 
     units: Units

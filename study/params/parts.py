@@ -13,7 +13,7 @@ class ImageRoot:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeedAndPictures:
+class SeedAndImages:
     """What most stages read.
 
     seed    of all that is drawn

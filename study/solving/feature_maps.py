@@ -18,7 +18,7 @@ from study.images.manifest import ImageSet, open_images, rows_in_batches
 from study.log import Progress, logger
 from study.networks.building import load_network
 from study.networks.roster import NetworkJob, is_planted, read_roster, rows_of
-from study.params.parts import SeedAndPictures
+from study.params.parts import SeedAndImages
 from study.params.sensitivity import Sensitivity
 from study.params.units import Units
 from study.workers.device import device
@@ -41,7 +41,7 @@ class BatchSize:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MapParams(SeedAndPictures):
+class MapParams(SeedAndImages):
     """What feature maps depend on."""
 
     units: Units

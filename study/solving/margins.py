@@ -23,7 +23,7 @@ from study.files.tables import read_csv, read_json, read_parquet
 from study.images.manifest import open_images
 from study.log import logger
 from study.networks.roster import base_network, is_planted, read_roster, rows_of
-from study.params.parts import SeedAndPictures
+from study.params.parts import SeedAndImages
 from study.solving import embeddings, pairs
 from study.solving.embeddings import Prepared, SimilarityJob
 from study.solving.opening import (
@@ -54,7 +54,7 @@ class SolvingSimilarities(Similarities):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MarginParams(SeedAndPictures):
+class MarginParams(SeedAndImages):
     """What the margins of a similarity depend on."""
 
     scores: SolvingSimilarities

@@ -53,8 +53,8 @@ class TaskParams:
 def read_map(args: argparse.Namespace, params: TaskParams) -> imi_tasks.MappedUnits:
     """Tasks that people saw. The folder of the map stands for the first part of human.imi.image_map."""
     path = args.image_map / Path(params.human.imi.image_map).relative_to("image_data")
-    pictures = read_parquet(args.manifest, ["path"])["path"]
-    return imi_tasks.read_imi_tasks(path, imi_naming.read_names(args.names), pictures, params.tasks.n_tasks)
+    paths = read_parquet(args.manifest, ["path"])["path"]
+    return imi_tasks.read_imi_tasks(path, imi_naming.read_names(args.names), paths, params.tasks.n_tasks)
 
 
 def build_all(args: argparse.Namespace, params: TaskParams, out: Path) -> None:

@@ -202,8 +202,16 @@ def runs():
     for _ in range(3):
         for phase, series, images, n_units in scaling.points(1):
             time, room = (np.exp(0.02 * rng.standard_normal()) for _ in range(2))
-            rows.append({"phase": phase, "series": series, "images": images, "units": n_units,
-                         "cpu_seconds": 1e-9 * images * n_units * time, "peak_bytes": 8e3 * n_units * room})  # fmt: skip
+            rows.append(
+                {
+                    "phase": phase,
+                    "series": series,
+                    "images": images,
+                    "units": n_units,
+                    "cpu_seconds": 1e-9 * images * n_units * time,
+                    "peak_bytes": 8e3 * n_units * room,
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -269,15 +277,33 @@ def results(tmp_path, monkeypatch):
     """Measured tables with round numbers."""
     tables = {
         "loading": {"case": ["decoded", "ours"], "images_per_cpu_s": [500, 400]},
-        "capture": {"device": ["cpu"] * 3, "precision": ["float32"] * 3, "threads": [2] * 3, "gflop_per_s": [100, 40, 160],
-                    "capture_ratio": [1.1, 1.05, 1.3]},
-        "scaling": {"phase": ["selection", "scoring"], "series": ["images"] * 2, "images": [1000] * 2, "units": [100] * 2,
-                    "cpu_seconds": [0.0002, 0.01], "nearest_us": [None, 200], "peak_bytes": [1_200_000, 0]},
-        "similarities": {"backend": ["dreamsim", "dists"], "size": [224] * 2, "ms_cold": [2000, 300], "ms_cached": [1, 60],
-                         "n_tasks": [20, 4], "distinct": [20, 60]},
+        "capture": {
+            "device": ["cpu"] * 3,
+            "precision": ["float32"] * 3,
+            "threads": [2] * 3,
+            "gflop_per_s": [100, 40, 160],
+            "capture_ratio": [1.1, 1.05, 1.3],
+        },
+        "scaling": {
+            "phase": ["selection", "scoring"],
+            "series": ["images"] * 2,
+            "images": [1000] * 2,
+            "units": [100] * 2,
+            "cpu_seconds": [0.0002, 0.01],
+            "nearest_us": [None, 200],
+            "peak_bytes": [1_200_000, 0],
+        },
+        "similarities": {
+            "backend": ["dreamsim", "dists"],
+            "size": [224] * 2,
+            "ms_cold": [2000, 300],
+            "ms_cached": [1, 60],
+            "n_tasks": [20, 4],
+            "distinct": [20, 60],
+        },
         "summaries": {"part": ["tables"], "n_units": [1000], "cpu_seconds": [36], "file_gib": [0.5], "peak_gib": [2]},
         "forward_flops": {"model": ["a", "b"], "n_params": [10, 30], "gflop": [2, 6]},
-    }  # fmt: skip
+    }
     for name, table in tables.items():
         pd.DataFrame(table).to_csv(tmp_path / f"{name}.csv", index=False)
     monkeypatch.setattr(harness, "RESULTS", tmp_path)
@@ -289,9 +315,13 @@ def results(tmp_path, monkeypatch):
 def hours(rates):
     study = projection.Study(images=7200, networks=10, units=5000, compared=500)
     rows = projection.phases(
-        study, rates, 4.0, {"dreamsim": 100.0, "dists": 30.0}, projection.table("similarities", "similarities"),
+        study,
+        rates,
+        4.0,
+        {"dreamsim": 100.0, "dists": 30.0},
+        projection.table("similarities", "similarities"),
         projection.table("summaries", "summaries"),
-    )  # fmt: skip
+    )
     return {row["phase"]: row for row in [*rows, *projection.totals(rows)]}
 
 
@@ -346,8 +376,17 @@ def test_the_committed_rates_are_understood(results):
 
 
 def test_a_measured_gpu_takes_the_place_of_cores(results):
-    table = {"device": ["Some GPU"], "precision": ["float16"], "threads": [1], "gflop_per_s": [5000], "capture_ratio": [1.2],
-             "capture_s": [0.1], "select_s": [0.3], "batch": [100], "units": [1000]}  # fmt: skip
+    table = {
+        "device": ["Some GPU"],
+        "precision": ["float16"],
+        "threads": [1],
+        "gflop_per_s": [5000],
+        "capture_ratio": [1.2],
+        "capture_s": [0.1],
+        "select_s": [0.3],
+        "batch": [100],
+        "units": [1000],
+    }
     pd.DataFrame(table).to_csv(results / "capture_cuda.csv", index=False)
     found = hours(projection.measured())
     assert found["forward"]["on"] == found["selection"]["on"] == "gpus"

@@ -38,8 +38,10 @@ class Browser:
         command = f'exec "$0" "$@" 3<&{into} 4>&{out}'
         self._process = subprocess.Popen(
             ["bash", "-c", command, path, *FLAGS, f"--user-data-dir={self._profile.name}", "--remote-debugging-pipe"],
-            pass_fds=(into, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            pass_fds=(into, out),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         os.close(into)
         os.close(out)
         self._buffer, self._number, self._session = b"", 0, None

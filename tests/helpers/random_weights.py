@@ -104,8 +104,10 @@ def small_transformers(monkeypatch):
     base, create = vision_transformer.VisionTransformer, timm.create_model
     for module in (vision_transformer, load_clip_as_dino, load_open_clip_as_dino, load_synclr_as_dino):
         monkeypatch.setattr(
-            module, "vit_base", lambda patch_size=16: base(patch_size=patch_size, embed_dim=WIDTH, num_heads=3, qkv_bias=True)
-        )  # fmt: skip
+            module,
+            "vit_base",
+            lambda patch_size=16: base(patch_size=patch_size, embed_dim=WIDTH, num_heads=3, qkv_bias=True),
+        )
     changes = {"vit_base_patch14_dinov2": {"embed_dim": WIDTH, "num_heads": 3}}
     monkeypatch.setattr(timm, "create_model", lambda name, **kwargs: create(name, **kwargs, **changes.get(name, {})))
 
@@ -114,9 +116,10 @@ def encoder_network():
     import timm
 
     model = timm.create_model("test_resnet", num_classes=0)
-    model.load_state_dict(drawn(model.state_dict(), "encoder") | {
-        key: value for key, value in model.state_dict().items() if "running" in key or "num_batches" in key
-    })  # fmt: skip
+    model.load_state_dict(
+        drawn(model.state_dict(), "encoder")
+        | {key: value for key, value in model.state_dict().items() if "running" in key or "num_batches" in key}
+    )
     return Network("encoder", model.eval(), Preprocessing(64, 64, (0.5,) * 3, (0.5,) * 3), "0")
 
 
@@ -136,9 +139,14 @@ class Shown:
 def options(**changes):
     """Options of every family: random weights, pictures of 64 pixels seen whole, and the factors of as many scenes."""
     defaults = {
-        "seed": 0, "factors": draw_factors(N, seed=0, stream="study", n_categories=6), "network": encoder_network,
-        "device": "cpu", "weights": weights, "size": 64, "whole": True,
-    }  # fmt: skip
+        "seed": 0,
+        "factors": draw_factors(N, seed=0, stream="study", n_categories=6),
+        "network": encoder_network,
+        "device": "cpu",
+        "weights": weights,
+        "size": 64,
+        "whole": True,
+    }
     return defaults | changes
 
 

@@ -146,9 +146,10 @@ def _scores(folder, rng, units, networks):
         near = [[2] if unit == 1 else [] for unit in rows["unit"]]
         parts.append(rows[[*KEY, "layer_type"]].assign(margins=list(margins), near=near))
     schema = pa.schema(
-        [(name, pa.string()) for name in ("model", "layer")] + [("unit", pa.int64()), ("condition", pa.string())]
+        [(name, pa.string()) for name in ("model", "layer")]
+        + [("unit", pa.int64()), ("condition", pa.string())]
         + [("layer_type", pa.string()), ("margins", pa.list_(pa.float32())), ("near", pa.list_(pa.int64()))]
-    )  # fmt: skip
+    )
     write_parquet(folder / f"scores/{BACKENDS[0]}.parquet", pd.concat(parts, ignore_index=True), schema)
 
 
@@ -544,8 +545,13 @@ def _people_tables(write, networks, human):
         else [],
     )
     pair = "backend model condition base n_units mean base_mean difference low high pearson spearman spearman_p"
-    write("difficulty", pair, [("human", networks[0], "hard95", "natural", 40, 0.7, 0.8, -0.1, -0.15, -0.05, 0.5, 0.5, 0.01)]
-          if human else [])  # fmt: skip
+    write(
+        "difficulty",
+        pair,
+        [("human", networks[0], "hard95", "natural", 40, 0.7, 0.8, -0.1, -0.15, -0.05, 0.5, 0.5, 0.01)]
+        if human
+        else [],
+    )
     write("natural_synthetic", pair, [])
     write(
         "confidence",

@@ -145,12 +145,15 @@ def test_a_ring_would_be_found(monkeypatch):
     assert all(b in ring[a] for a, b in pairwise(found))
 
 
-@pytest.mark.parametrize(("source", "names"), [
-    ("from study.files import tables", {"study.files.tables"}),
-    ("def f():\n    import interpretability.mis", {"interpretability.mis"}),
-    ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from study import log", set()),
-    ("import numpy", set()),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("from study.files import tables", {"study.files.tables"}),
+        ("def f():\n    import interpretability.mis", {"interpretability.mis"}),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from study import log", set()),
+        ("import numpy", set()),
+    ],
+)
 def test_imports_are_seen_wherever_they_are(source, names):
     assert modules_in(ast.parse(source)) == names
 

@@ -18,13 +18,39 @@ FILES = sorted(path.relative_to(ROOT).as_posix() for path in LIBRARY.rglob("*.py
 TREES = {name: ast.parse((ROOT / name).read_text()) for name in FILES}
 OPENERS = {"images", "files", "weights"}
 OWNED_BY_SCHEMA = {
-    "UNIT", "KEY", "FACTS", "NATURAL", "SYNTHETIC", "HARD", "CONDITIONS", "SIDES", "ROLES", "LAYER_TYPES", "LEVELS",
-    "UNIT_SETS", "SCORE_COLUMNS", "MAP_STATISTICS", "GROUPS",
-}  # fmt: skip
+    "UNIT",
+    "KEY",
+    "FACTS",
+    "NATURAL",
+    "SYNTHETIC",
+    "HARD",
+    "CONDITIONS",
+    "SIDES",
+    "ROLES",
+    "LAYER_TYPES",
+    "LEVELS",
+    "UNIT_SETS",
+    "SCORE_COLUMNS",
+    "MAP_STATISTICS",
+    "GROUPS",
+}
 OWNED_BY_STATISTICS = {"MIN_POINTS", "FEWEST"}
 WORDS_OF_SCHEMA = {schema.NATURAL, schema.SYNTHETIC, *schema.HARD}
-OPENING = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "read_csv", "read_parquet", "to_csv",
-           "to_parquet", "memmap", "load_file", "save_file", "urlopen"}  # fmt: skip
+OPENING = {
+    "open",
+    "read_text",
+    "read_bytes",
+    "write_text",
+    "write_bytes",
+    "read_csv",
+    "read_parquet",
+    "to_csv",
+    "to_parquet",
+    "memmap",
+    "load_file",
+    "save_file",
+    "urlopen",
+}
 
 
 def room(name):
@@ -45,8 +71,11 @@ def docstrings(tree):
 def strings(tree):
     """String constants of the code, docstrings left out."""
     docs = docstrings(tree)
-    return [node.value for node in ast.walk(tree)
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs]  # fmt: skip
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs
+    ]
 
 
 def test_only_the_front_door_names_api():

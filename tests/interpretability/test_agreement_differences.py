@@ -93,11 +93,18 @@ def test_one_backend_or_no_people_give_an_empty_table():
 def test_residuals_by_hand():
     units = pd.DataFrame(
         {
-            "model": "m", "layer": "l", "unit": range(5), "condition": "natural", "backend": "b",
-            "mis": [0.9, 0.9, 0.5, 0.6, 0.1], "mis_se": 0.03, "his": [0.5, 1.0, 0.9, 0.6, 1.0],
-            "n_responses": 28, "in_split": [False, False, False, False, True],
+            "model": "m",
+            "layer": "l",
+            "unit": range(5),
+            "condition": "natural",
+            "backend": "b",
+            "mis": [0.9, 0.9, 0.5, 0.6, 0.1],
+            "mis_se": 0.03,
+            "his": [0.5, 1.0, 0.9, 0.6, 1.0],
+            "n_responses": 28,
+            "in_split": [False, False, False, False, True],
         }
-    )  # fmt: skip
+    )
     table = agreement_differences.residuals(units, 2)
     # unit 4 fitted the slope; unit 3 is hit exactly; unit 1 has z of noise only
     assert table[["side", "rank", "unit"]].to_numpy().tolist() == [["under", 1, 2], ["under", 2, 1], ["over", 1, 0]]

@@ -41,8 +41,17 @@ def scored(tmp_path_factory):
     (made.folder / "scores").mkdir()
     for name in SIMILARITIES:
         flags = made._flags("params.yaml", "tasks", "images", "models", "code")
-        scores.main([*flags, "--backend", name, "--out", str(made.folder / "scores" / f"{name}.parquet"),
-                     "--cost", str(made.folder / f"{name}.json")])  # fmt: skip
+        scores.main(
+            [
+                *flags,
+                "--backend",
+                name,
+                "--out",
+                str(made.folder / "scores" / f"{name}.parquet"),
+                "--cost",
+                str(made.folder / f"{name}.json"),
+            ]
+        )
     (made.folder / "calibration").mkdir()
     write_json(made.folder / "calibration/slope.json", {name: {"slope": SLOPE} for name in SIMILARITIES})
     none = pd.DataFrame({"model": "", "layer": "", "unit": 0, "condition": ""}, index=range(0))
@@ -77,8 +86,9 @@ def test_score_units_gives_the_very_bits_of_a_study(scored, similarity, raw):
     opened, images = opening.similarity_and_images(judged)
     if raw:
         size = opened.batch_size
-        rows = np.concatenate([opened.embed(np.arange(start, min(start + size, len(images))))
-                               for start in range(0, len(images), size)])  # fmt: skip
+        rows = np.concatenate(
+            [opened.embed(np.arange(start, min(start + size, len(images)))) for start in range(0, len(images), size)]
+        )
     else:
         rows = embeddings.embedded_images(judged, embeddings.WorkStore.open()).open()
     wanted, count = expected(scored, similarity), 0
@@ -105,12 +115,20 @@ def test_score_network_gives_the_very_bits_of_a_study(scored, similarity):
     images, judged = open_images(scored.folder / "images"), similarity
     if similarity == "encoder":
         encoder = load_network(other, scored.folder / "models", scored.code, 0)
-        judged = it.open_similarity("encoder", images, network=encoder.model, layer="middle",
-                                    preprocessing=json.loads(PREPROCESSING))  # fmt: skip
+        judged = it.open_similarity(
+            "encoder", images, network=encoder.model, layer="middle", preprocessing=json.loads(PREPROCESSING)
+        )
     found = it.score_network(
-        network.model, images, similarity=judged, slope=SLOPE, preprocessing=json.loads(PREPROCESSING), name="tiny",
-        n_tasks=N_TASKS, n_explanations=K, batch_size=16,
-    )  # fmt: skip
+        network.model,
+        images,
+        similarity=judged,
+        slope=SLOPE,
+        preprocessing=json.loads(PREPROCESSING),
+        name="tiny",
+        n_tasks=N_TASKS,
+        n_explanations=K,
+        batch_size=16,
+    )
     wanted = expected(scored, similarity)
     same_bits(found[~found["constant"]], wanted)
     for name in ("layer_type", "layer_index", "depth", "width"):
@@ -146,8 +164,9 @@ def test_a_network_is_left_as_it_was():
     model = network()
     model[1].eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    it.score_network(model, Noise(), similarity="pixel", preprocessing=SHOWN, n_tasks=2, n_explanations=2,
-                     drop_first_last=False)  # fmt: skip
+    it.score_network(
+        model, Noise(), similarity="pixel", preprocessing=SHOWN, n_tasks=2, n_explanations=2, drop_first_last=False
+    )
     assert [module.training for module in model.modules()] == [True, True, False, True, True, True]
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
@@ -181,8 +200,9 @@ def test_a_bad_value_is_named_by_layer_and_unit():
     model = network()
     model[3].weight.data[2] = float("nan")
     with pytest.raises(it.InputError, match=r"unit 2 of layer 3 of model has the value nan for image 0 of images"):
-        it.score_network(model, Noise(), similarity="pixel", preprocessing=SHOWN, n_tasks=2, n_explanations=2,
-                         drop_first_last=False)  # fmt: skip
+        it.score_network(
+            model, Noise(), similarity="pixel", preprocessing=SHOWN, n_tasks=2, n_explanations=2, drop_first_last=False
+        )
 
 
 def test_units_do_not_depend_on_threads_layout_or_type():
@@ -263,9 +283,19 @@ def test_margins_without_prepared_rows_are_those_with_them():
 def answered(n_units=12, conditions=("natural",), seed=0):
     draw = np.random.default_rng(seed)
     rows = [
-        ("net", "conv", unit, condition, task % 10, f"person {(unit + task) % 20}", int(draw.random() < 0.5 + unit / 30))
-        for condition in conditions for unit in range(n_units) for task in range(20)
-    ]  # fmt: skip
+        (
+            "net",
+            "conv",
+            unit,
+            condition,
+            task % 10,
+            f"person {(unit + task) % 20}",
+            int(draw.random() < 0.5 + unit / 30),
+        )
+        for condition in conditions
+        for unit in range(n_units)
+        for task in range(20)
+    ]
     return pd.DataFrame(rows, columns=[*KEY, "task", "participant", "correct"])
 
 

@@ -408,10 +408,14 @@ def test_a_batch_that_does_not_fit_runs_in_parts_from_then_on(n, pieces):
     torch.testing.assert_close(again, values, atol=0, rtol=0)
 
 
-@pytest.mark.parametrize("message", [
-    "CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
-    "GET was unable to find an engine to execute this computation",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "GET was unable to find an engine to execute this computation",
+    ],
+)
 def test_libraries_say_in_their_own_words_that_memory_lacks(monkeypatch, message):
     monkeypatch.setattr(torch, "OutOfMemoryError", lambda _: RuntimeError(message))
     model, batch = Greedy().eval(), torch.randn(4, 3, 16, 16)
@@ -514,12 +518,15 @@ def test_means_that_follow_from_those_of_the_input_are_right_in_half_precision(n
 @pytest.mark.parametrize(
     ("name", "kwargs", "left_out"),
     [
-        ("swin_tiny_patch4_window7_224", {}, ["layers.1.downsample.reduction", "layers.2.downsample.reduction",
-                                              "layers.3.downsample.reduction"]),
+        (
+            "swin_tiny_patch4_window7_224",
+            {},
+            ["layers.1.downsample.reduction", "layers.2.downsample.reduction", "layers.3.downsample.reduction"],
+        ),
         ("test_vit", {}, []),
         ("test_convnext", {}, []),
     ],
-)  # fmt: skip
+)
 def test_linear_layers_outside_of_blocks_may_be_left_out(name, kwargs, left_out):
     with torch.device("meta"):
         model = timm.create_model(name, pretrained=False, **kwargs).eval()

@@ -32,9 +32,13 @@ def test_every_difficulty_level_is_held_against_its_easy_condition():
     parts = [
         units("m", name, {unit: level + unit / 100 for unit in range(6)})
         for name, level in (
-            ("natural", 0.9), ("hard99", 0.8), ("hard95", 0.7), ("synthetic", 0.6), ("hard95_synthetic", 0.5)
+            ("natural", 0.9),
+            ("hard99", 0.8),
+            ("hard95", 0.7),
+            ("synthetic", 0.6),
+            ("hard95_synthetic", 0.5),
         )
-    ]  # fmt: skip
+    ]
     table = conditions.difficulty(pd.concat([*parts, units("n", "natural", {0: 0.5})]), "his", "human", 0.95)
     assert table[["condition", "base"]].to_numpy().tolist() == [
         ["hard95", "natural"],
@@ -70,9 +74,15 @@ def test_confidence_is_averaged_over_units():
 def test_confidence_interval_is_that_of_units():
     rng = np.random.default_rng(0)
     responses = pd.DataFrame(
-        {"model": "m", "layer": "l", "unit": np.repeat(np.arange(60), 10), "condition": "natural", "confidence": 3,
-         "correct": rng.random(600) < np.repeat(rng.beta(8, 2, 60), 10)}
-    )  # fmt: skip
+        {
+            "model": "m",
+            "layer": "l",
+            "unit": np.repeat(np.arange(60), 10),
+            "condition": "natural",
+            "confidence": 3,
+            "correct": rng.random(600) < np.repeat(rng.beta(8, 2, 60), 10),
+        }
+    )
     row = conditions.confidence_table(responses, 0, 1000, 0.95).iloc[2]
     by_unit = responses.groupby("unit")["correct"].mean()
     reach = 1.96 * by_unit.std() / np.sqrt(60)

@@ -12,9 +12,13 @@ from interpretability.analysis import correlates
 def network_tables(n, seed=0):
     rng = np.random.default_rng(seed)
     models = pd.DataFrame(
-        {"model": [f"m{i}" for i in range(n)], "top1": rng.uniform(60, 90, n), "params": 10.0 ** rng.uniform(6, 9, n),
-         "input_size": 224}
-    )  # fmt: skip
+        {
+            "model": [f"m{i}" for i in range(n)],
+            "top1": rng.uniform(60, 90, n),
+            "params": 10.0 ** rng.uniform(6, 9, n),
+            "input_size": 224,
+        }
+    )
     layers = pd.DataFrame(
         [(model, "Conv", place / 4, 10 * (place + 1)) for model in models["model"] for place in range(5)],
         columns=["model", "layer_type", "depth", "width"],

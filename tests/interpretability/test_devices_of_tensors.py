@@ -56,11 +56,16 @@ def read(mode, monkeypatch, model, size):
 @pytest.mark.parametrize(
     ("name", "kwargs", "size"),
     [
-        ("test_resnet", {}, 64), ("test_efficientnet", {}, 64), ("test_nfnet", {}, 64), ("test_convnext", {}, 64),
-        ("mobilenetv2_100", {}, 64), ("test_vit", {"img_size": 64}, 64), ("xcit_nano_12_p16_224", {"img_size": 64}, 64),
+        ("test_resnet", {}, 64),
+        ("test_efficientnet", {}, 64),
+        ("test_nfnet", {}, 64),
+        ("test_convnext", {}, 64),
+        ("mobilenetv2_100", {}, 64),
+        ("test_vit", {"img_size": 64}, 64),
+        ("xcit_nano_12_p16_224", {"img_size": 64}, 64),
         ("swin_tiny_patch4_window7_224", {}, 224),
     ],
-)  # fmt: skip
+)
 def test_units_are_read_where_the_network_is(mode, monkeypatch, name, kwargs, size):
     values, width = read(mode, monkeypatch, timm.create_model(name, pretrained=False, **kwargs), size)
     assert (values.device, values.dtype, tuple(values.shape)) == (GPU, torch.float32, (4, width))

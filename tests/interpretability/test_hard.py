@@ -42,8 +42,14 @@ def test_queries_are_the_window_and_explanations_stay(n_tasks, k, seed, levels, 
         # negative queries: positions start to start + N - 1 from the least exciting, positive ones from the other end
         assert sorted(built[unit, :, -1]) == sorted(order[start : start + n_tasks])
         assert sorted(built[unit, :, -2]) == sorted(order[n - start - n_tasks : n - start])
-        for tie, shown in zip(ties, (np.delete(built[unit], np.s_[k : 2 * k], 1)[:, [*range(k), k]],
-                                     np.delete(built[unit], np.s_[:k], 1)[:, [*range(k), -1]]), strict=True):  # fmt: skip
+        for tie, shown in zip(
+            ties,
+            (
+                np.delete(built[unit], np.s_[k : 2 * k], 1)[:, [*range(k), k]],
+                np.delete(built[unit], np.s_[:k], 1)[:, [*range(k), -1]],
+            ),
+            strict=True,
+        ):
             images, column = shown.ravel(), values[unit]
             by_hand = np.mean([(column == column[image]).sum() > 1 for image in images])
             assert tie[unit] == pytest.approx(by_hand, abs=1e-6)

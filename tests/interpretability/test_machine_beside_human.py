@@ -13,9 +13,21 @@ def annotated_units(n=40, model="m", condition="natural", backend="b", start=0):
     """Units with MIS i / 100 and HIS equal to it; every tenth is in the calibration split."""
     i = np.arange(start, start + n)
     return pd.DataFrame(
-        {"backend": backend, "model": model, "layer": "l", "unit": i, "condition": condition, "layer_type": "Conv",
-         "layer_index": 1, "depth": 0.5, "mis": i / 100, "his": i / 100, "n_responses": 30, "in_split": i % 10 == 9}
-    )  # fmt: skip
+        {
+            "backend": backend,
+            "model": model,
+            "layer": "l",
+            "unit": i,
+            "condition": condition,
+            "layer_type": "Conv",
+            "layer_index": 1,
+            "depth": 0.5,
+            "mis": i / 100,
+            "his": i / 100,
+            "n_responses": 30,
+            "in_split": i % 10 == 9,
+        }
+    )
 
 
 def test_points_of_networks_are_unweighted_means_over_units():
@@ -85,8 +97,10 @@ def test_conover_between_groups():
     units = machine_beside_human.group_units(annotated_units(50), no_extremes(), 20, seed=0)
     found = machine_beside_human.group_tests(units)
     assert found[["first", "second"]].to_numpy().tolist() == [
-        ["easiest", "hardest"], ["easiest", "random"], ["hardest", "random"],
-    ]  # fmt: skip
+        ["easiest", "hardest"],
+        ["easiest", "random"],
+        ["hardest", "random"],
+    ]
     # no unit of a higher group lies below one of a lower group
     assert found["effect"].tolist() == [1, 1, -1]
 

@@ -25,9 +25,17 @@ def test_first_tasks_are_those_of_the_study_and_rebuilt_ones_are_not():
         return (tasks[..., -2] / 100).astype(np.float32)
 
     found = other_settings.settings(
-        top, bottom, keys, margins, n_tasks=4, n_explanations=2, other_n_tasks=[1, 2, 4], other_n_explanations=[1],
-        slopes=[1.0], slope=1.0,
-    ).set_index(["setting", "value"])  # fmt: skip
+        top,
+        bottom,
+        keys,
+        margins,
+        n_tasks=4,
+        n_explanations=2,
+        other_n_tasks=[1, 2, 4],
+        other_n_explanations=[1],
+        slopes=[1.0],
+        slope=1.0,
+    ).set_index(["setting", "value"])
     # of N = 4 and K = 2 the queries are ranks 8 to 11, in some order: all tasks of all units score their mean
     own = expit(np.arange(8, 12) / 100).mean()
     assert found.loc[("n_tasks", 4), "mis_mean"] == pytest.approx(own, rel=1e-6)

@@ -35,8 +35,13 @@ print(json.dumps([home, len(units), units["mis"].between(0, 1).all().item(), fai
 def wheel(tmp_path_factory):
     """A wheel built from the files under version control, without network: by the setuptools that is here."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    listed = subprocess.run(["git", "ls-files", "interpretability", "study", "stages", "pyproject.toml", "README.md",
-                             "LICENSE"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()  # fmt: skip
+    listed = subprocess.run(
+        ["git", "ls-files", "interpretability", "study", "stages", "pyproject.toml", "README.md", "LICENSE"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
     for name in listed:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_bytes((ROOT / name).read_bytes())
@@ -70,8 +75,13 @@ def test_the_package_works_away_from_the_checkout(wheel, tmp_path):
     target = tmp_path / "installed"
     with zipfile.ZipFile(wheel) as opened:
         opened.extractall(target)
-    done = subprocess.run([sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(target)!r})\n{USES}"],
-                          cwd=tmp_path, capture_output=True, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(target)!r})\n{USES}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     home, *rest = json.loads(done.stdout.splitlines()[-1])
     assert Path(home).is_relative_to(target)

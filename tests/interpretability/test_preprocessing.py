@@ -39,9 +39,9 @@ def test_agrees_with_torchvision(interpolation):
 def test_a_border_fills_up_what_is_smaller_than_the_crop():
     """As timm shows pictures to networks with a crop share above 1."""
     bordered = given(mode="border", resize=24)
-    expected = create_transform(
-        32, interpolation="bicubic", mean=bordered.mean, std=bordered.std, crop_pct=32 / 24
-    )(Image.fromarray(PICTURE))  # fmt: skip
+    expected = create_transform(32, interpolation="bicubic", mean=bordered.mean, std=bordered.std, crop_pct=32 / 24)(
+        Image.fromarray(PICTURE)
+    )
     found = bordered.batch([PICTURE])[0]
     black = (0 - torch.tensor(bordered.mean)) / torch.tensor(bordered.std)
     for part in (np.s_[:, :4], np.s_[:, -4:]):

@@ -12,9 +12,16 @@ from interpretability.analysis import profiles
 def layers_of(depths, scores, kind="Conv", model="m", widths=None):
     n = len(depths)
     return pd.DataFrame(
-        {"backend": "b", "model": model, "layer": [f"l{i}" for i in range(n)], "layer_type": kind, "depth": depths,
-         "width": widths or [8] * n, "mis_mean": scores}
-    )  # fmt: skip
+        {
+            "backend": "b",
+            "model": model,
+            "layer": [f"l{i}" for i in range(n)],
+            "layer_type": kind,
+            "depth": depths,
+            "width": widths or [8] * n,
+            "mis_mean": scores,
+        }
+    )
 
 
 def test_bins_hold_equally_many_layers_of_one_type_in_order_of_depth():
@@ -51,11 +58,22 @@ def training_tables(steps, scores):
     )
     layers = pd.concat(
         [
-            pd.DataFrame({"backend": "b", "model": f"s{step}", "layer": ["a", "z"], "layer_type": "Conv",
-                          "layer_index": [1, 2], "depth": [0.5, 1.0], "n_units": [4, 8], "mis_mean": row, "mis_se": 0.03})
+            pd.DataFrame(
+                {
+                    "backend": "b",
+                    "model": f"s{step}",
+                    "layer": ["a", "z"],
+                    "layer_type": "Conv",
+                    "layer_index": [1, 2],
+                    "depth": [0.5, 1.0],
+                    "n_units": [4, 8],
+                    "mis_mean": row,
+                    "mis_se": 0.03,
+                }
+            )
             for step, row in zip(steps, scores, strict=True)
         ]
-    )  # fmt: skip
+    )
     return layers, models
 
 
@@ -64,9 +82,13 @@ def test_changes_of_layers_in_the_first_epoch_later_and_over_all():
     found = profiles.layer_change(layers, models).set_index(["period", "layer"])
     # layer a: .5 untrained, .8 after one epoch, .7 at the end
     assert found["change"].round(6).to_dict() == {
-        ("first", "a"): 0.3, ("first", "z"): 0.1, ("later", "a"): -0.1, ("later", "z"): 0.2, ("full", "a"): 0.2,
+        ("first", "a"): 0.3,
+        ("first", "z"): 0.1,
+        ("later", "a"): -0.1,
+        ("later", "z"): 0.2,
+        ("full", "a"): 0.2,
         ("full", "z"): 0.3,
-    }  # fmt: skip
+    }
     assert found.loc[("full", "a"), ["from_step", "to_step"]].tolist() == [0, 2]
     # two independent errors of .03: .03 * sqrt 2
     np.testing.assert_allclose(found["change_se"], 0.03 * np.sqrt(2))

@@ -13,10 +13,18 @@ BOUNDS = sessions.Bounds(3, 0.8, 135, 2500, 5, 15, "ignore")
 def session_table(seconds, catch=None, demo=None):
     n = len(seconds)
     table = pd.DataFrame(
-        {"task_id": [f"e-{i}" for i in range(n)], "response_index": 0, "participant_id": "anonymized",
-         "demo_blocks": demo or [1] * n, "catch_share": catch or [1.0] * n, "seconds": seconds,
-         "instruction_seconds": [20.0] * n, "n_upper": 20, "n_lower": [25] * n}
-    )  # fmt: skip
+        {
+            "task_id": [f"e-{i}" for i in range(n)],
+            "response_index": 0,
+            "participant_id": "anonymized",
+            "demo_blocks": demo or [1] * n,
+            "catch_share": catch or [1.0] * n,
+            "seconds": seconds,
+            "instruction_seconds": [20.0] * n,
+            "n_upper": 20,
+            "n_lower": [25] * n,
+        }
+    )
     stored = {f"stored_{check}": True for check in sessions.CHECKS}
     return table.assign(**stored, stored_passed=True, stored_multi_participation=False)
 
@@ -32,8 +40,12 @@ def test_every_session_is_counted_once_a_check():
     # few distinct values have a bin each: 4 and 5 blocks are too many
     demo = found[found["check"] == "demo_trials"]
     assert demo[["low", "high", "n_passed", "n_failed"]].to_numpy().tolist() == [
-        [0.5, 1.5, 20, 0], [1.5, 2.5, 10, 0], [2.5, 3.5, 10, 0], [3.5, 4.5, 0, 10], [4.5, 5.5, 0, 10],
-    ]  # fmt: skip
+        [0.5, 1.5, 20, 0],
+        [1.5, 2.5, 10, 0],
+        [2.5, 3.5, 10, 0],
+        [3.5, 4.5, 0, 10],
+        [4.5, 5.5, 0, 10],
+    ]
     assert demo["bound_high"].eq(3).all()
     assert demo["bound_low"].isna().all()
     # times between 135 and 2500 pass: 100 + 8900 i / 59 for i = 1 ... 15 does

@@ -162,7 +162,7 @@ def test_margins_are_those_of_pairwise_calls(name):
     backend = given.opened(name)
     tasks = some_tasks(units=1)
     margins = backend.margins(tasks, 3)
-    seen = backend.pictures(np.arange(given.N))
+    seen = backend.tensors(np.arange(given.N))
     with torch.no_grad():
         single = pairwise_margins(lambda x, y: -backend.model(x, y), seen, tasks, 3)
         model = doubled(backend.model)
@@ -177,7 +177,7 @@ def test_dreamsim_is_the_packages_own(name):
     backend = given.opened(name)
     tasks = some_tasks(units=1)
     rows = unit_rows(backend.embed(np.arange(given.N)))
-    seen = backend.pictures(np.arange(given.N))
+    seen = backend.tensors(np.arange(given.N))
     with torch.no_grad():
         expected = pairwise_margins(lambda x, y: 1 - backend.model(x, y), seen, tasks, 3)
     # halves round each number by up to 2^-12 of it; over the few numbers and tasks here that hardly averages out
@@ -208,7 +208,7 @@ def test_dreamsim_sees_the_crop_or_the_whole_picture():
     )
     for view, expected in (("squash", squash), ("crop", crop)):
         seen = given.opened("dreamsim-clip_vitb32", [wide], check=False, view=view, whole=False)
-        made = seen.pictures(np.array([0]))
+        made = seen.tensors(np.array([0]))
         np.testing.assert_allclose(made[0].numpy(), expected(Image.fromarray(wide)).numpy(), atol=1e-7)
 
 
@@ -263,8 +263,11 @@ def slow_aggregated(values, aggregation, temperature):
                 v = values[place][query, side * k : (side + 1) * k].astype(np.float64)
                 weight = np.exp(v / temperature)
                 sides[query, side] = {
-                    "mean": v.mean(), "max": v.max(), "median": np.median(v), "softmax": (weight * v).sum() / weight.sum()
-                }[aggregation]  # fmt: skip
+                    "mean": v.mean(),
+                    "max": v.max(),
+                    "median": np.median(v),
+                    "softmax": (weight * v).sum() / weight.sum(),
+                }[aggregation]
         out[place] = sides[0, 0] - sides[0, 1] - sides[1, 0] + sides[1, 1]
     return out
 
@@ -297,7 +300,7 @@ def test_every_backend_aggregates_and_runs_each_picture_once(name, aggregation):
         rows = unit_rows(plain.embed(np.arange(given.N)))
         values = np.einsum("utqd,uted->utqe", rows[tasks[..., 6:]], rows[tasks[..., :6]])
     else:
-        every = plain.features(plain.pictures(np.arange(given.N)))
+        every = plain.features(plain.tensors(np.arange(given.N)))
         values = plain.values(every, tasks, 3, 64)
         assert backend.forwards == len(np.unique(tasks))
     np.testing.assert_allclose(found, slow_aggregated(values, aggregation, 0.1), atol=2e-6)
@@ -342,7 +345,7 @@ def test_all_pairs_compared_once_solve_tasks_like_the_tasks_pictures(name, monke
     assert (table == table.T).all()
     assert (np.diag(table) == 0).all()
     with torch.no_grad():
-        original = doubled(backend.model)(*[backend.pictures(part).double() for part in (images[:5], images[7:12])])
+        original = doubled(backend.model)(*[backend.tensors(part).double() for part in (images[:5], images[7:12])])
     np.testing.assert_allclose(table[np.arange(5), np.arange(7, 12)], -original.reshape(-1), atol=1e-6)
     tasks = some_tasks(units=3)
     np.testing.assert_allclose(backend.margins(tasks, 3, table), backend.margins(tasks, 3), atol=1e-6)
@@ -396,7 +399,7 @@ def test_real_lpips_on_real_photographs():
     pairs = np.stack([task(a, (a + 5) % 24, a + 24, (a + 5) % 24 + 24)[0] for a in range(24)])
     assert (backend.margins(pairs, 1) > 0).all()  # a picture is closest to its own blurred copy
     tasks = some_tasks(units=1, n=24, n_tasks=2, k=2)
-    seen = backend.pictures(np.arange(24))
+    seen = backend.tensors(np.arange(24))
     with torch.no_grad():
         expected = pairwise_margins(lambda x, y: -backend.model(x, y), seen, tasks, 2)
     np.testing.assert_allclose(backend.margins(tasks, 2), expected, atol=1e-6)

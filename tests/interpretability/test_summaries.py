@@ -188,9 +188,15 @@ def test_ranks_do_not_depend_on_the_size_of_blocks(monkeypatch):
 def test_backends_stand_beside_their_agreement_with_people():
     backends = pd.DataFrame({"backend": ["a", "b"]}).reindex(columns=similarities.BACKEND_COLUMNS)
     agreed = pd.DataFrame(
-        {"backend": ["a", "b"], "level": "unit", "units": "outside_split", "n": 50, "pearson": [0.8, 0.5],
-         "spearman": [0.7, 0.4]}
-    )  # fmt: skip
+        {
+            "backend": ["a", "b"],
+            "level": "unit",
+            "units": "outside_split",
+            "n": 50,
+            "pearson": [0.8, 0.5],
+            "spearman": [0.7, 0.4],
+        }
+    )
     row = {"first": "a", "second": "b", "level": "unit", "units": "outside_split", "coefficient": "pearson"}
     differences = pd.DataFrame([row | {"difference": 0.3, "low": 0.1, "high": 0.4}])
     table = similarities.with_people(backends, agreed, differences)

@@ -52,8 +52,12 @@ def test_nothing_runs_twice(study):
 def test_a_change_of_statistics_reaches_no_network(study):
     dry = subprocess.run(
         [sys.executable, "-m", "dvc", "repro", "--dry", "--force", "--downstream", "calibration"],
-        cwd=study.folder, env=study.environment(1), capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+        cwd=study.folder,
+        env=study.environment(1),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     assert "stages.stats" in dry
     assert not any(f"stages.{name} " in dry for name in ("images", "models", "activations", "tasks", "scores"))
 

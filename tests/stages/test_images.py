@@ -37,8 +37,13 @@ def test_scenes_are_drawn_described_and_packed(study):
     pixels = np.load(out / "pixels.npy")
     assert pixels.shape == (60, 32, 32, 3)
     assert manifest.dtypes.astype(str).to_dict() == {
-        "image": "int32", "path": "str", "label": "str", "width": "int32", "height": "int32", "digest": "str",
-    }  # fmt: skip
+        "image": "int32",
+        "path": "str",
+        "label": "str",
+        "width": "int32",
+        "height": "int32",
+        "digest": "str",
+    }
     assert manifest["image"].tolist() == list(range(60))
     assert factors["image"].tolist() == list(range(60))
     hashed = [hashlib.sha256(name.encode()).hexdigest() for name in manifest["path"]]
@@ -51,8 +56,11 @@ def test_scenes_are_drawn_described_and_packed(study):
     assert len(rejected(out)) == 0
     summary = tables.read_json(out / "summary.json")
     assert {name: summary[name] for name in ("source", "n", "n_rejected", "n_duplicates")} == {
-        "source": "generated", "n": 60, "n_rejected": 0, "n_duplicates": 0
-    }  # fmt: skip
+        "source": "generated",
+        "n": 60,
+        "n_rejected": 0,
+        "n_duplicates": 0,
+    }
 
 
 def test_the_same_scenes_are_the_same_bytes_and_another_seed_is_not(study):

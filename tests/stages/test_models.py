@@ -116,7 +116,7 @@ def test_a_trained_series_has_a_row_and_a_file_a_step(drawn_study, monkeypatch):
     drawn_study.params(models__training__epochs=2)
     drawn_study.roster(
         {"name": "net", "series": "net", **TRAINED}, {"name": "encoder", **TRAINED, "role": "similarity"}
-    )  # fmt: skip
+    )
     out = drawn_study.run_models("models")
     roster = resolved(out)
     assert list(roster["name"]) == ["net-step0", "net-step1", "net", "encoder"]

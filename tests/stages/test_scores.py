@@ -72,8 +72,11 @@ def made(folder, n_images):
 
 def start(study, name, **environment):
     flags = {name: study / name for name in ("tasks", "images", "models")} | {
-        "params": study / "params.yaml", "code": study, "out": study / f"{name}.parquet", "cost": study / f"{name}.json"
-    }  # fmt: skip
+        "params": study / "params.yaml",
+        "code": study,
+        "out": study / f"{name}.parquet",
+        "cost": study / f"{name}.json",
+    }
     command = [sys.executable, "-m", "stages.scores", "--backend", "lpips-squeeze"]
     command += [f"--{flag}={path}" for flag, path in flags.items()]
     fixed = {
@@ -192,9 +195,14 @@ def test_cost_file_is_plain_json(study, whole):
 
 
 def test_pairs_are_compared_for_the_networks_that_are_named(tmp_path):
-    rows = [("resnet", "resnet50", ""), ("resnet-step0", "resnet50", ""), ("vit", "vit_tiny", ""),
-            ("planted", "control:hash", ""), ("vit-permuted", "control:permuted", '{"of": "vit"}'),
-            ("resnet-permuted", "control:permuted", '{"of": "resnet"}')]  # fmt: skip
+    rows = [
+        ("resnet", "resnet50", ""),
+        ("resnet-step0", "resnet50", ""),
+        ("vit", "vit_tiny", ""),
+        ("planted", "control:hash", ""),
+        ("vit-permuted", "control:permuted", '{"of": "vit"}'),
+        ("resnet-permuted", "control:permuted", '{"of": "resnet"}'),
+    ]
     columns = {name: [""] * len(rows) for name in RESOLVED}
     columns |= dict(zip(("name", "constructor", "kwargs"), zip(*rows, strict=True), strict=True))
     columns |= {"role": ["study"] * len(rows), "weights": ["none"] * len(rows)}
@@ -214,8 +222,13 @@ def test_naming_only_networks_that_failed_is_told(study):
     write_csv(
         folder / "models/failures.csv", pd.DataFrame({"model": ["gone"], "stage": ["models"], "reason": ["none"]})
     )
-    write_params(folder / "params.yaml", ROOT, scores__backends=["lpips-squeeze"], scores__feature_size=32,
-                 scores__feature_models=["gone"])  # fmt: skip
+    write_params(
+        folder / "params.yaml",
+        ROOT,
+        scores__backends=["lpips-squeeze"],
+        scores__feature_size=32,
+        scores__feature_models=["gone"],
+    )
     process = start(folder, "none")
     text = process.communicate(timeout=300)[1]
     assert process.returncode == 1
@@ -233,8 +246,13 @@ def test_units_of_other_networks_are_left_out(study, whole):
         shutil.copy(folder / f"tasks/net.{suffix}", folder / f"tasks/other.{suffix}")
     roster = read_roster(folder / "models/roster.csv")
     write_csv(folder / "models/roster.csv", pd.concat([roster, roster.assign(name="other")]))
-    write_params(folder / "params.yaml", ROOT, scores__backends=["lpips-squeeze"], scores__feature_size=32,
-                 scores__feature_models=["ne?"])  # fmt: skip
+    write_params(
+        folder / "params.yaml",
+        ROOT,
+        scores__backends=["lpips-squeeze"],
+        scores__feature_size=32,
+        scores__feature_models=["ne?"],
+    )
     text = finish(start(folder, "named"))
     assert "scores.feature_models: 1 of 2 networks are compared" in text
     assert written(folder, "named") == whole

@@ -97,8 +97,9 @@ def test_a_constant_unit_has_no_tasks_and_is_named(finished_study):
     dead = constant[(constant["absolute"] == 1) & (constant["model"] != "chance")]
     # the permuted control repeats the units of its network
     assert dead[["model", "layer", "unit", "layer_type"]].values.tolist() == [
-        ["tiny", "middle", 2, "Conv"], ["shuffled", "middle", 2, "Conv"]
-    ]  # fmt: skip
+        ["tiny", "middle", 2, "Conv"],
+        ["shuffled", "middle", 2, "Conv"],
+    ]
     assert dead[["min", "max"]].to_numpy().tolist() == [[0.5, 0.5], [0.5, 0.5]]
     for name in ("tiny", "shuffled"):
         units = read_parquet(finished_study.folder / "tasks" / f"{name}.parquet")

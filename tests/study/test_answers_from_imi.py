@@ -395,11 +395,13 @@ def run_human(folder, *experiments, **changes):
         **changes,
     )
     out = folder / "human"
-    human.main([
-        *(f"--params={folder / 'params.yaml'}", f"--external={folder / 'external'}", f"--tasks={folder / 'tasks'}"),
-        *(f"--images={folder}", f"--roster={folder / 'roster.csv'}", f"--out={out}"),
-        f"--names={ROOT / 'data/external/models/imi_names.csv'}",
-    ])  # fmt: skip
+    human.main(
+        [
+            *(f"--params={folder / 'params.yaml'}", f"--external={folder / 'external'}", f"--tasks={folder / 'tasks'}"),
+            *(f"--images={folder}", f"--roster={folder / 'roster.csv'}", f"--out={out}"),
+            f"--names={ROOT / 'data/external/models/imi_names.csv'}",
+        ]
+    )
     return {path.stem: read_parquet(path) if path.suffix == ".parquet" else read_csv(path) for path in out.iterdir()}
 
 

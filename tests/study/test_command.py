@@ -68,8 +68,11 @@ def test_an_installed_copy_stops_a_stage_before_it_reads_anything(tmp_path):
     call = "from stages import mis; from study.command import run; run(mis.main)"
     done = subprocess.run(
         [sys.executable, "-P", "-c", call, "--params", "none.yaml"],
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1
     assert done.stderr.startswith(
         f"\nError: `interpretability` was imported from {tmp_path}/interpretability, not from"

@@ -14,10 +14,19 @@ from study.environment import Environment, variables_of_worker
 from tests.helpers.rules import ROOT
 
 NAMES = {
-    "MIS_STORE": "elsewhere", "MIS_IMAGES": "pictures", "MIS_WEIGHTS": "files", "MIS_DEVICE": "cuda", "MIS_WORKERS": "3",
-    "MIS_EXECUTOR": "ray", "MIS_DECODERS": "0", "MIS_NETWORKS_PER_PASS": "4", "MIS_MEMORY_GB": "1.5",
-    "MIS_FEATURE_CACHE_GB": "0", "RAY_ADDRESS": "head:6379", "CUDA_VISIBLE_DEVICES": "3,5",
-}  # fmt: skip
+    "MIS_STORE": "elsewhere",
+    "MIS_IMAGES": "pictures",
+    "MIS_WEIGHTS": "files",
+    "MIS_DEVICE": "cuda",
+    "MIS_WORKERS": "3",
+    "MIS_EXECUTOR": "ray",
+    "MIS_DECODERS": "0",
+    "MIS_NETWORKS_PER_PASS": "4",
+    "MIS_MEMORY_GB": "1.5",
+    "MIS_FEATURE_CACHE_GB": "0",
+    "RAY_ADDRESS": "head:6379",
+    "CUDA_VISIBLE_DEVICES": "3,5",
+}
 
 
 def test_what_is_set_is_read_at_each_call(monkeypatch):

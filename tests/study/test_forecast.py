@@ -83,8 +83,11 @@ def run_plan(study, capsys):
 
 def test_the_plan_tells_what_would_run_and_computes_nothing(drawn_study, capsys, monkeypatch):
     drawn_study.params(activations__max_failed=1.0)
-    drawn_study.roster({"name": "net"}, {"name": "other"}, {"name": "chance", "constructor": "control:chance",
-                                                             "role": "control", "weights": "none"})  # fmt: skip
+    drawn_study.roster(
+        {"name": "net"},
+        {"name": "other"},
+        {"name": "chance", "constructor": "control:chance", "role": "control", "weights": "none"},
+    )
     drawn_study.run_models()
     monkeypatch.setenv("MIS_WORKERS", "1")
     told = run_plan(drawn_study, capsys)

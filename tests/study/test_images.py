@@ -123,9 +123,15 @@ def test_exif_rotation_is_undone(orientation, kind):
     upright = checked()
     # how a camera that is held so stores the picture; EXIF 2.3, table of tag 274
     stored = {
-        1: lambda p: p, 2: np.fliplr, 3: lambda p: np.rot90(p, 2), 4: np.flipud, 5: lambda p: p.transpose(1, 0, 2),
-        6: np.rot90, 7: lambda p: np.rot90(p, 2).transpose(1, 0, 2), 8: lambda p: np.rot90(p, -1),
-    }[orientation](upright)  # fmt: skip
+        1: lambda p: p,
+        2: np.fliplr,
+        3: lambda p: np.rot90(p, 2),
+        4: np.flipud,
+        5: lambda p: p.transpose(1, 0, 2),
+        6: np.rot90,
+        7: lambda p: np.rot90(p, 2).transpose(1, 0, 2),
+        8: lambda p: np.rot90(p, -1),
+    }[orientation](upright)
     exif = Image.Exif()
     exif[274] = orientation
     options = {"quality": 95} if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}

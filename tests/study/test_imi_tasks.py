@@ -50,9 +50,11 @@ def test_images_take_the_places_of_their_role(tmp_path):
     found = imi_tasks.read_imi_tasks(tmp_path / "map.json", NAMES, pd.Series([f"train/{name}" for name in PICTURES]), N)
     keys = list(found.table[["model", "layer", "unit", "condition"]].itertuples(index=False, name=None))
     assert keys == [
-        ("net", "norm", 3, "hard95"), ("net", "norm", 3, "natural"), ("other", "conv", 0, "natural"),
+        ("net", "norm", 3, "hard95"),
+        ("net", "norm", 3, "natural"),
+        ("other", "conv", 0, "natural"),
         ("third", "x", 1, "natural"),
-    ]  # fmt: skip
+    ]
     for place, unit in enumerate([units[1], units[0], *units[2:]]):
         np.testing.assert_array_equal(found.tasks[place], expected[unit][:N])
     assert set(found.table["status"]) == {""}
@@ -126,9 +128,14 @@ def tasks_of(study, name, folder="tasks"):
 def test_a_unit_of_the_map_has_exactly_the_images_that_people_saw(photos):
     study, use = photos
     units = [
-        ("net", "norm", 3), ("net_hard95", "middle", 5), ("net_hard95", "norm", 3), ("net_hard85", "norm", 1),
-        ("net", "middle", 2), ("net", "first", 0), ("lost", "a", 0),
-    ]  # fmt: skip
+        ("net", "norm", 3),
+        ("net_hard95", "middle", 5),
+        ("net_hard95", "norm", 3),
+        ("net_hard85", "norm", 1),
+        ("net", "middle", 2),
+        ("net", "first", 0),
+        ("lost", "a", 0),
+    ]
     _, expected = write_map(study.folder / "map/map.json", pictures_of(study), units)
     use(tasks__conditions=["natural", "hard95"])
     study.run_tasks()

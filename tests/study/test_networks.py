@@ -453,11 +453,14 @@ def test_directions_become_float32(tmp_path):
         (np.zeros((2, 3)), r"d\.npy holds float64 of shape \(2, 3\); layer norm needs .* of shape \(3, number of dir"),
         (np.zeros(3), r"d\.npy holds float64 of shape \(3,\)"),
         (np.zeros((3, 2), dtype=np.int64), r"d\.npy holds int64 of shape"),
-        (np.array([[0.0, 1.0], [0.0, np.nan], [0.0, 0.0]]), r"d\.npy holds nan at row 1, column 1; all numbers must be fin"),
+        (
+            np.array([[0.0, 1.0], [0.0, np.nan], [0.0, 0.0]]),
+            r"d\.npy holds nan at row 1, column 1; all numbers must be fin",
+        ),
         (np.array([[0.0, 1.0], [0.0, 1.0], [-np.inf, 0.0]]), r"d\.npy holds -inf at row 2, column 0"),
         (np.array([[Harmful(".")]], dtype=object), r"d\.npy is no array of plain numbers \(Object arrays cannot"),
     ],
-)  # fmt: skip
+)
 def test_a_matrix_that_does_not_fit_is_told(tmp_path, matrix, told):
     np.save(tmp_path / "d.npy", matrix, allow_pickle=True)
     with pytest.raises(InputError, match=told):

@@ -45,9 +45,12 @@ def machines():
         made = Cluster(
             initialize_head=True,
             head_node_args={
-                "num_cpus": 0, "include_dashboard": False, "object_store_memory": MEMORY, "_system_config": CHECKS
+                "num_cpus": 0,
+                "include_dashboard": False,
+                "object_store_memory": MEMORY,
+                "_system_config": CHECKS,
             },
-        )  # fmt: skip
+        )
         for _ in range(2):
             made.add_node(num_cpus=1, object_store_memory=MEMORY)
         yield made
@@ -157,8 +160,14 @@ def test_failures_have_the_same_words_and_a_dying_worker_costs_its_job_alone(two
     found = dict(run_jobs(some_fail, [(i, tmp_path) for i in range(8)], NAMES))
     died = found.pop(5)
     assert found == {
-        0: 0, 1: Failure("its file is missing"), 2: 2, 3: Failure("ZeroDivisionError: number three"), 4: 4, 6: 6, 7: 7
-    }  # fmt: skip
+        0: 0,
+        1: Failure("its file is missing"),
+        2: 2,
+        3: Failure("ZeroDivisionError: number three"),
+        4: 4,
+        6: 6,
+        7: 7,
+    }
     assert "its worker process or machine was lost again and again" in died.reason
     assert (tmp_path / "5").read_text() == "xx", "it was tried as often as allowed"
 

@@ -48,9 +48,13 @@ def row(name):
     constructor, kwargs, file, preprocessing, _, _ = NETWORKS[name]
     path = REAL / "weights" / f"{file}.safetensors"
     return {
-        "name": name, "constructor": constructor, "kwargs": json.dumps(kwargs), "weights": str(path),
-        "sha256": sha256_file(path), "preprocessing": json.dumps(preprocessing) if preprocessing else "",
-    }  # fmt: skip
+        "name": name,
+        "constructor": constructor,
+        "kwargs": json.dumps(kwargs),
+        "weights": str(path),
+        "sha256": sha256_file(path),
+        "preprocessing": json.dumps(preprocessing) if preprocessing else "",
+    }
 
 
 @pytest.fixture(scope="module")

@@ -132,10 +132,13 @@ def test_what_a_shard_holds_beside_pictures_is_told(study, photographs, tmp_path
 def test_a_sample_in_several_files_is_one_picture_with_its_label(tmp_path):
     path = archive_of(
         tmp_path / "0.tar",
-        *(member(f"{i:03d}.{kind}", value) for i in range(3) for kind, value in
-          (("jpg", b"picture"), ("cls", b"%d\n" % i), ("json", b"{}"))),
+        *(
+            member(f"{i:03d}.{kind}", value)
+            for i in range(3)
+            for kind, value in (("jpg", b"picture"), ("cls", b"%d\n" % i), ("json", b"{}"))
+        ),
         member("alone.txt", b"text"),
-    )  # fmt: skip
+    )
     source = Source("tar", path)
     found = {each.path: each for each in source.members()}
     assert set(found) == {"000.jpg", "001.jpg", "002.jpg", "alone.txt"}

@@ -94,11 +94,13 @@ ANNOTATED = {
     "clip-resnet50": ("resnet50_clip.openai", 112, resnet(prefix="visual_")),
     "wide_resnet50": ("wide_resnet50_2.tv2_in1k", 112, resnet(wide=2)),
     "in1k-vit_b32": (
-        "vit_base_patch32_224.augreg_in1k", 72, vit("blocks", ("norm1", "ls1", "norm2", "mlp_fc1", "mlp_fc2", "ls2")),
+        "vit_base_patch32_224.augreg_in1k",
+        72,
+        vit("blocks", ("norm1", "ls1", "norm2", "mlp_fc1", "mlp_fc2", "ls2")),
     ),
     "clip-vit_b32": ("vit_base_patch32_clip_224.laion2b", 72, vit("visual_transformer_resblocks", CLIP_VIT)),
     "convnext_b": ("convnext_base.fb_in1k", 180, convnext()),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ANNOTATED)

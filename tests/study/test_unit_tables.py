@@ -19,14 +19,21 @@ def stored(tmp_path):
     parts = [
         pd.DataFrame(
             {
-                **dict.fromkeys(UNIT_COLUMNS, 0), "model": model, "layer": "0.1", "unit": np.arange(size),
-                "condition": "natural", "layer_type": "Conv", "mis": rng.random(size), "in_split": False,
-                "backend": backend, "note": "not read",
+                **dict.fromkeys(UNIT_COLUMNS, 0),
+                "model": model,
+                "layer": "0.1",
+                "unit": np.arange(size),
+                "condition": "natural",
+                "layer_type": "Conv",
+                "mis": rng.random(size),
+                "in_split": False,
+                "backend": backend,
+                "note": "not read",
             }
         )
         for backend in ("pixel", "null")
         for model, size in zip(names, (70, 45, 10), strict=True)
-    ]  # fmt: skip
+    ]
     units = pd.concat(parts, ignore_index=True)
     units.loc[3, "mis"] = np.nan
     path = tmp_path / "units.parquet"

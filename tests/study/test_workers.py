@@ -139,8 +139,13 @@ def test_results_belong_to_their_jobs_whatever_the_number_of_workers(monkeypatch
 def test_a_job_that_raises_is_a_failure_and_the_others_go_on(monkeypatch, count):
     found = collected(odd_ones_fail, count, monkeypatch)
     assert found == {
-        0: 0, 1: Failure("its file is missing"), 2: 2, 3: Failure("ZeroDivisionError: number three"), 4: 4, 5: 5
-    }  # fmt: skip
+        0: 0,
+        1: Failure("its file is missing"),
+        2: 2,
+        3: Failure("ZeroDivisionError: number three"),
+        4: 4,
+        5: 5,
+    }
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -401,9 +406,13 @@ def stage_with_two_workers(folder):
     (folder / "stage.py").write_text(script)
     settings = {**os.environ, "MIS_WORKERS": "2", "PYTHONPATH": str(ROOT)}
     stage = subprocess.Popen(
-        [sys.executable, folder / "stage.py"], env=settings, cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE,
+        [sys.executable, folder / "stage.py"],
+        env=settings,
+        cwd=ROOT,
+        start_new_session=True,
+        stderr=subprocess.PIPE,
         text=True,
-    )  # fmt: skip
+    )
     try:
         assert waited(lambda: len(list(folder.glob("job.*"))) == 2, 30), "both workers have begun"
         processes = [int(path.suffix[1:]) for path in folder.glob("job.*")]

@@ -273,12 +273,21 @@ def unit_scores(folder, cached, n, shift):
     """data/mis of a version in the cache of DVC: n units of one network, whose scores are moved; its digest."""
     rng = np.random.default_rng(0)
     unit = np.arange(n)
-    table = pd.DataFrame({
-        "model": "net", "layer": "conv", "unit": unit, "backend": "encoder", "condition": "natural", "layer_type": "Conv",
-        **dict.fromkeys(("layer_index", "depth", "width", "mis_se", "accuracy", "margin_mean", "margin_sd", "n_tasks"), 0),
-        "in_split": False,
-        "mis": 0.7 + 0.1 * rng.normal(size=100)[:n] + shift + 0.01 * np.random.default_rng(n).normal(size=n),
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "model": "net",
+            "layer": "conv",
+            "unit": unit,
+            "backend": "encoder",
+            "condition": "natural",
+            "layer_type": "Conv",
+            **dict.fromkeys(
+                ("layer_index", "depth", "width", "mis_se", "accuracy", "margin_mean", "margin_sd", "n_tasks"), 0
+            ),
+            "in_split": False,
+            "mis": 0.7 + 0.1 * rng.normal(size=100)[:n] + shift + 0.01 * np.random.default_rng(n).normal(size=n),
+        }
+    )
     harder = table.assign(condition="hard95", mis=0.5)
     cache = folder / ".dvc/cache/files/md5"
     digests = f"{cached}{n:030d}", f"{cached}{n + 1:030d}.dir"

@@ -254,8 +254,10 @@ def test_round_trip_finds_the_shares_that_were_fabricated(study, tmp_path, capsy
     assert table["expected"].to_dict() == pytest.approx(expected, abs=1e-5)
     tests = pd.read_csv(tmp_path / "results/tests.csv")
     assert tests[["first", "second", "difference"]].to_numpy().tolist() == [
-        ["easiest", "hardest", 0.5], ["easiest", "random", 0.25], ["hardest", "random", -0.25],
-    ]  # fmt: skip
+        ["easiest", "hardest", 0.5],
+        ["easiest", "random", 0.25],
+        ["hardest", "random", -0.25],
+    ]
     printed = capsys.readouterr().out
     assert printed.startswith("Simulated answers: no person gave them.")
     assert "net: 3 of 3 pairs of groups differ as their scores said" in printed

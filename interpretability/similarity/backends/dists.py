@@ -22,7 +22,7 @@ from torch import Tensor
 
 from interpretability.errors import InputError
 from interpretability.networks.network import state_digest
-from interpretability.similarity.features import VGG16, FeatureSimilarity, fill, package_loading
+from interpretability.similarity.features import VGG16, FeatureSimilarity, package_loading
 from interpretability.weights import WeightsFile
 
 VARIANTS = ("dists",)
@@ -59,12 +59,7 @@ class Dists(FeatureSimilarity):
             whole = piq.DISTS(reduction="none")
         state = self._weights_of(VGG16)
         wanted = {name: f"features.{name}" for name in whole.model.state_dict()}
-        missing = sorted(set(wanted.values()) - set(state))
-        if missing:
-            raise InputError(
-                f"the file {VGG16.names[0]} of backend {self.name} lacks {missing[0]}; it is no torchvision VGG16"
-            )
-        fill(whole.model, {name: state[source] for name, source in wanted.items()}, VGG16.names[0])
+        self._fill_trunk(whole.model, wanted, state, VGG16, "VGG16")
         # piq moves its network at every call, but not these
         whole.weights = [weight.to(self._device) for weight in whole.weights]
         return whole.eval().requires_grad_(False).to(self._device)

@@ -23,7 +23,7 @@ from interpretability.images import Images
 from interpretability.networks.network import state_digest
 from interpretability.similarity.base import Similarity
 from interpretability.similarity.features import (
-    check_pictures,
+    check_images,
     compare,
     fill,
     package_loading,
@@ -195,39 +195,39 @@ class DreamSim(Similarity):
             "device": torch.device(self._device).type,
         }
 
-    def pictures(self, rows: NDArray[np.integer]) -> Tensor:
+    def tensors(self, rows: NDArray[np.integer]) -> Tensor:
         """Pictures (images, 3, 224, 224) in 0..1 as the networks see them."""
         seen = np.stack([np.asarray(self.view(Image.fromarray(self.images.pixels(int(row))))) for row in rows])
         return torch.from_numpy(seen).permute(0, 3, 1, 2).to(self._device).float() / 255
 
-    def view(self, picture: Image.Image) -> Image.Image:
+    def view(self, image: Image.Image) -> Image.Image:
         """The part of a picture that is compared; generated scenes have no border to cut and are taken whole."""
         if self._view == "squash" or self._whole:
-            return picture.resize((_SIZE, _SIZE), Image.Resampling.BICUBIC)
-        short = min(picture.size)
-        width, height = (side * _SHORT_SIDE // short for side in picture.size)
+            return image.resize((_SIZE, _SIZE), Image.Resampling.BICUBIC)
+        short = min(image.size)
+        width, height = (side * _SHORT_SIDE // short for side in image.size)
         left, top = round((width - _SIZE) / 2), round((height - _SIZE) / 2)
-        return picture.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + _SIZE, top + _SIZE))
+        return image.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + _SIZE, top + _SIZE))
 
     def embed(self, rows: NDArray[np.integer]) -> NDArray[np.floating]:
         self.forwards += len(rows)
         # a short batch is filled up, so that every image goes through the same kernels
         padded = np.resize(rows, self.batch_size) if len(rows) < self.batch_size else rows
-        return self.embed_pictures(self.pictures(padded))[: len(rows)].float().cpu().numpy()
+        return self.embed_images(self.tensors(padded))[: len(rows)].float().cpu().numpy()
 
     @torch.no_grad()
-    def embed_pictures(self, pictures: Tensor) -> Tensor:
+    def embed_images(self, images: Tensor) -> Tensor:
         """Embeddings (images, D) of pictures; patch variants join the class token and the mean of the others."""
-        found = self.model.embed(pictures)
+        found = self.model.embed(images)
         return torch.cat([found[:, 0], found[:, 1:].mean(dim=1)], dim=1) if self.model.is_patch else found
 
     @torch.no_grad()
     def check(self) -> None:
         """Compare pairs with the package's own call. Raises InputError if the two no longer agree."""
-        pictures = check_pictures(_SIZE, 0, 1)[:2].to(self._device)
-        rows = nn.functional.normalize(self.embed_pictures(pictures), dim=1).cpu().double()
+        images = check_images(_SIZE, 0, 1)[:2].to(self._device)
+        rows = nn.functional.normalize(self.embed_images(images), dim=1).cpu().double()
         ours = (rows[[0, 0]] * rows[[0, 1]]).sum(1).numpy()
-        theirs = 1 - self.model(pictures[[0, 0]], pictures[[0, 1]]).cpu().double().numpy()
+        theirs = 1 - self.model(images[[0, 0]], images[[0, 1]]).cpu().double().numpy()
         compare(self.name, "dreamsim", ours, theirs)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from interpretability.errors import InputError
 from interpretability.margins import distance_margins, distance_values
-from interpretability.similarity.features import VGG16, FeatureSimilarity, fill, package_loading
+from interpretability.similarity.features import VGG16, FeatureSimilarity, package_loading
 from interpretability.weights import WeightsFile
 
 # networks of torchvision; the linear heads (version 0.1) ship with the package
@@ -54,12 +54,7 @@ class Lpips(FeatureSimilarity):
         state = self._weights_of(file)
         # the trunk keeps torchvision's numbering of `features`, spread over slices
         wanted = {name: f"features.{name.split('.', 1)[1]}" for name in model.net.state_dict()}
-        missing = sorted(set(wanted.values()) - set(state))
-        if missing:
-            raise InputError(
-                f"the file {file.names[0]} of backend {self.name} lacks {missing[0]}; it is no torchvision network"
-            )
-        fill(model.net, {name: state[source] for name, source in wanted.items()}, file.names[0])
+        self._fill_trunk(model.net, wanted, state, file, "network")
         return model.eval().requires_grad_(False).to(self._device)
 
     @cached_property

@@ -13,7 +13,7 @@ from interpretability.tasks import natural
 from study.files.tables import read_json, read_parquet
 from study.images.manifest import open_images
 from study.params.mis import Mis
-from study.params.parts import SeedAndPictures
+from study.params.parts import SeedAndImages
 from study.params.report import Report
 from study.report.figures import base
 from study.report.page import inputs, listed_units
@@ -22,7 +22,7 @@ from study.report.page.thumbnails import make_sheets
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportParams(SeedAndPictures):
+class ReportParams(SeedAndImages):
     """What the page depends on beside the tables, and the parameters that these were computed with."""
 
     mis: Mis
