@@ -14,7 +14,7 @@ from PIL import Image
 from interpretability import files
 from interpretability.errors import InputError
 from interpretability.synthetic import scenes
-from study.errors import told
+from study.errors import message_of
 from study.files import tables
 from tests.conftest import encoded
 
@@ -189,7 +189,7 @@ def test_too_few_pictures_for_the_tasks_are_refused(study, photographs):
     use(study, photographs(19))
     with pytest.raises(InputError) as caught:
         study.run_images()
-    assert told(caught.value).startswith(
+    assert message_of(caught.value).startswith(
         "19 images are too few: tasks.n_tasks = 2 and tasks.n_explanations = 4 need at"
     )
 
