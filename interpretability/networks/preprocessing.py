@@ -54,9 +54,9 @@ class Preprocessing:
     def parse(cls, text: str | Mapping[str, Any], where: str) -> Preprocessing:
         """From JSON text; `where` names the row in errors."""
         try:
-            given = json.loads(text) if isinstance(text, str) else dict(text)
+            settings = json.loads(text) if isinstance(text, str) else dict(text)
             fields: dict[str, Any] = {
-                name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+                name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
             }
             result = cls(**fields)
             if not all(isinstance(number, int) for number in (fields["crop"], fields["resize"])):
@@ -118,15 +118,15 @@ def timm_preprocessing(model: nn.Module, img_size: int | None = None) -> dict[st
     """Fields of the preprocessing of a network with timm's record of it, for images of the size that it was made for."""
     from timm.data.config import resolve_data_config
 
-    found = resolve_data_config({} if img_size is None else {"img_size": img_size}, model=model)
-    crop, squash = found["input_size"][1], found["crop_mode"] == "squash"
+    record = resolve_data_config({} if img_size is None else {"img_size": img_size}, model=model)
+    crop, squash = record["input_size"][1], record["crop_mode"] == "squash"
     return {
         "crop": crop,
-        "resize": crop if squash else int(crop / found["crop_pct"]),
-        "interpolation": found["interpolation"],
-        "mean": list(found["mean"]),
-        "std": list(found["std"]),
-        "mode": "squash" if squash else "border" if found["crop_pct"] > 1 else "center",
+        "resize": crop if squash else int(crop / record["crop_pct"]),
+        "interpolation": record["interpolation"],
+        "mean": list(record["mean"]),
+        "std": list(record["std"]),
+        "mode": "squash" if squash else "border" if record["crop_pct"] > 1 else "center",
     }
 
 

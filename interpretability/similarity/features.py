@@ -72,12 +72,12 @@ class FeatureTable:
                 self._slot.move_to_end(image)
         for start in range(0, len(missing), BATCH):
             batch = missing[start : start + BATCH]
-            found = extract(batch)
-            for image, row in zip(batch.tolist(), found, strict=True):
+            features = extract(batch)
+            for image, row in zip(batch.tolist(), features, strict=True):
                 full = len(self._slot) == self.capacity
-                place = self._slot.popitem(last=False)[1] if full else len(self._slot)
-                self._slot[image] = place
-                self.rows[place] = row
+                slot = self._slot.popitem(last=False)[1] if full else len(self._slot)
+                self._slot[image] = slot
+                self.rows[slot] = row
         return np.array([self._slot[image] for image in images.tolist()], dtype=np.int32)
 
 
@@ -211,8 +211,8 @@ class FeatureSimilarity(Similarity):
         flat = np.ascontiguousarray(tasks.reshape(-1, tasks.shape[2]))
         out = np.empty(len(flat), dtype=np.float32)
         for start, stop in _rounds(flat, table.capacity):
-            images, places = np.unique(flat[start:stop], return_inverse=True)
-            slots = table.slots(images, self._extract)[places].reshape(1, stop - start, -1)
+            images, rows = np.unique(flat[start:stop], return_inverse=True)
+            slots = table.slots(images, self._extract)[rows].reshape(1, stop - start, -1)
             if self.aggregation == "mean":
                 out[start:stop] = self.mean_margins(table.rows, slots, n_explanations)
             else:
@@ -250,14 +250,14 @@ class FeatureSimilarity(Similarity):
             for start in range(first, last, PAIR_BLOCK)
         ]
         room = torch.empty(shape, device=device)
-        for place, start in enumerate(starts):
+        for index, start in enumerate(starts):
             block = images[start : start + PAIR_BLOCK]
-            others = own[place] if place < len(own) else self._block(block, room)
-            for above, mine in enumerate(own[: place + 1]):
-                found = self.compare_rows(mine, others, self._size).float().cpu().numpy()
+            others = own[index] if index < len(own) else self._block(block, room)
+            for above, mine in enumerate(own[: index + 1]):
+                values = self.compare_rows(mine, others, self._size).float().cpu().numpy()
                 rows = slice(above * PAIR_BLOCK, min((above + 1) * PAIR_BLOCK, last - first))
-                columns = slice(place * PAIR_BLOCK, place * PAIR_BLOCK + len(block))
-                out[rows, columns] = found[: rows.stop - rows.start, : len(block)]
+                columns = slice(index * PAIR_BLOCK, index * PAIR_BLOCK + len(block))
+                out[rows, columns] = values[: rows.stop - rows.start, : len(block)]
             step(len(block) * (last - first))
         return out
 
@@ -338,10 +338,10 @@ def sharing_order(tasks: NDArray[np.int32], window: int = 1024) -> NDArray[np.in
 def _rounds(tasks: NDArray[np.int32], capacity: int) -> Iterator[tuple[int, int]]:
     """Runs of tasks (start, stop) whose pictures fit the table together."""
     start, held = 0, set()
-    for place, task in enumerate(tasks.tolist()):
+    for index, task in enumerate(tasks.tolist()):
         if len(held.union(task)) > capacity:
-            yield start, place
-            start, held = place, set()
+            yield start, index
+            start, held = index, set()
         held.update(task)
     if len(tasks):
         yield start, len(tasks)

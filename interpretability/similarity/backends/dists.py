@@ -51,11 +51,11 @@ class Dists(FeatureSimilarity):
                 f"{WEIGHTS.names[0]} must hold alpha and beta of shape (1, {sum(CHANNELS)}, 1, 1), not {shapes}"
             )
         # piq fetches both files when it is made; here it gets the one and an untrained network, which is filled below
-        given = {
+        replaced = {
             "torch.hub.load_state_dict_from_url": lambda *_, **__: weights,
             "piq.perceptual.vgg16": lambda **_: torchvision.models.vgg16(weights=None),
         }
-        with package_loading(given):
+        with package_loading(replaced):
             whole = piq.DISTS(reduction="none")
         state = self._weights_of(VGG16)
         wanted = {name: f"features.{name}" for name in whole.model.state_dict()}
@@ -105,9 +105,9 @@ class Dists(FeatureSimilarity):
         if rows.device.type == "cpu":
             _values(rows.numpy(), np.ascontiguousarray(tasks), n_explanations, edges, self._weights, out)
             return out
-        for place in np.ndindex(*tasks.shape[:2]):
-            task = rows[torch.from_numpy(tasks[place]).long().to(rows.device)]
-            out[place] = self._task_values(task[-2:], task[:-2], edges).cpu().numpy()
+        for index in np.ndindex(*tasks.shape[:2]):
+            task = rows[torch.from_numpy(tasks[index]).long().to(rows.device)]
+            out[index] = self._task_values(task[-2:], task[:-2], edges).cpu().numpy()
         return out
 
     def _task_values(self, queries: Tensor, explanations: Tensor, edges: NDArray[np.int64]) -> Tensor:

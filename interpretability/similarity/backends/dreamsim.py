@@ -106,18 +106,18 @@ class DreamSim(Similarity):
         networks = config["model_type"].split(",")
         kind = "patch" if self._type.endswith("_patch") else "single"
         folder = "ensemble_lora" if self._type == "ensemble" else f"{networks[0]}_{kind}_lora"
-        found = {
+        files = {
             "config": WeightsFile((f"{folder}/adapter_config.json",), archive),
             "adapter": WeightsFile((f"{folder}/adapter_model.safetensors", f"{folder}/adapter_model.bin"), archive),
         }
         for network in networks:
             if network in HUBS:
-                found[network] = HUBS[network]
+                files[network] = HUBS[network]
             else:
                 name = ARCHIVED[network]
                 plain = f"{name.split('.')[0]}.safetensors"
-                found[network] = WeightsFile((name, plain), archive)
-        return found
+                files[network] = WeightsFile((name, plain), archive)
+        return files
 
     @cached_property
     def _contents(self) -> dict[str, Mapping[str, Any]]:
@@ -138,11 +138,11 @@ class DreamSim(Similarity):
             plain = dreamsim.PerceptualModel(**configs[self._type], device=device, load_dir="", normalize_embeds=True)
             lora = peft.LoraConfig(**{key: contents["config"][key] for key in _LORA})
             model = peft.get_peft_model(plain, lora)
-        wanted, given = peft.get_peft_model_state_dict(model), contents["adapter"]
-        wrong = {name for name in wanted.keys() | given.keys() if _shape(wanted, name) != _shape(given, name)}
+        wanted, adapter = peft.get_peft_model_state_dict(model), contents["adapter"]
+        wrong = {name for name in wanted.keys() | adapter.keys() if _shape(wanted, name) != _shape(adapter, name)}
         if wrong:
             raise InputError(f"{self.files['adapter'].names[0]} does not fit backend {self.name}: {sorted(wrong)[0]}")
-        peft.set_peft_model_state_dict(model, dict(given))
+        peft.set_peft_model_state_dict(model, dict(adapter))
         model.eval().requires_grad_(False).to(device)
         return model.base_model.model
 
@@ -218,8 +218,8 @@ class DreamSim(Similarity):
     @torch.no_grad()
     def embed_images(self, images: Tensor) -> Tensor:
         """Embeddings (images, D) of pictures; patch variants join the class token and the mean of the others."""
-        found = self.model.embed(images)
-        return torch.cat([found[:, 0], found[:, 1:].mean(dim=1)], dim=1) if self.model.is_patch else found
+        rows = self.model.embed(images)
+        return torch.cat([rows[:, 0], rows[:, 1:].mean(dim=1)], dim=1) if self.model.is_patch else rows
 
     @torch.no_grad()
     def check(self) -> None:

@@ -60,7 +60,7 @@ class Lpips(FeatureSimilarity):
     @cached_property
     def _heads(self) -> list[tuple[Tensor, Tensor]]:
         """For each layer the channels whose weight is not 0, and the square roots of their weights."""
-        found = []
+        heads = []
         for head in self.model.lins:
             weights = head.model[-1].weight.reshape(-1)
             if (weights < 0).any():
@@ -69,8 +69,8 @@ class Lpips(FeatureSimilarity):
                     "install the version of requirements.lock"
                 )
             channels = torch.nonzero(weights).reshape(-1)
-            found.append((channels, weights[channels].sqrt()))
-        return found
+            heads.append((channels, weights[channels].sqrt()))
+        return heads
 
     def features(self, batch: Tensor) -> Tensor:
         model = self.model
@@ -85,20 +85,20 @@ class Lpips(FeatureSimilarity):
         if rows.device.type == "cpu":
             return distance_margins(rows.numpy(), tasks, n_explanations)
         out = np.empty(tasks.shape[:2], dtype=np.float32)
-        for place in np.ndindex(*out.shape):
-            task = rows[torch.from_numpy(tasks[place]).long().to(rows.device)]
+        for index in np.ndindex(*out.shape):
+            task = rows[torch.from_numpy(tasks[index]).long().to(rows.device)]
             sides = task[:n_explanations].mean(0) - task[n_explanations:-2].mean(0)
-            out[place] = 2 * float((task[-2] - task[-1]) @ sides)
+            out[index] = 2 * float((task[-2] - task[-1]) @ sides)
         return out
 
     def values(self, rows: Tensor, tasks: NDArray[np.int32], n_explanations: int, size: int) -> NDArray[np.float32]:
         if rows.device.type == "cpu":
             return distance_values(rows.numpy(), tasks, n_explanations)
         out = np.empty((*tasks.shape[:2], 2, 2 * n_explanations), dtype=np.float32)
-        for place in np.ndindex(*tasks.shape[:2]):
-            task = rows[torch.from_numpy(tasks[place]).long().to(rows.device)]
+        for index in np.ndindex(*tasks.shape[:2]):
+            task = rows[torch.from_numpy(tasks[index]).long().to(rows.device)]
             for query in range(2):
-                out[(*place, query)] = -(task[:-2] - task[query - 2]).square().sum(1).cpu().numpy()
+                out[(*index, query)] = -(task[:-2] - task[query - 2]).square().sum(1).cpu().numpy()
         return out
 
     def compare_rows(self, first: Tensor, second: Tensor, size: int) -> Tensor:
