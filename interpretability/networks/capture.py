@@ -177,7 +177,7 @@ class Capture:
         for (path, tap), calls in taps.items():
 
             def store(
-                value: Any, key: tuple[str, str] = (path, tap), calls: dict[int, tuple[Layer, int]] = calls
+                value: object, key: tuple[str, str] = (path, tap), calls: dict[int, tuple[Layer, int]] = calls
             ) -> None:
                 if not isinstance(value, Tensor):
                     return
@@ -205,7 +205,7 @@ class Capture:
     def _slot(self, start: int, width: int) -> Tensor:
         return self.buffer[self._row : self._row + self._size, start : start + width]
 
-    def _follow(self, add: Any, module: nn.Module, layer: Layer, start: int) -> None:
+    def _follow(self, add: Callable[[RemovableHandle], None], module: nn.Module, layer: Layer, start: int) -> None:
         """Let the means of a module that runs once follow from those of its input, where they do and that is cheaper."""
         if module._forward_hooks or "forward" in vars(module):  # pyright: ignore[reportPrivateUsage]
             return  # its output may be any other than its class says
@@ -217,7 +217,7 @@ class Capture:
         else:
             return
 
-        def before(_: nn.Module, args: tuple[Any, ...]) -> None:
+        def before(_: nn.Module, args: tuple[object, ...]) -> None:
             if self._counts.get((layer.module, layer.tap), 0) or not args or not isinstance(args[0], Tensor):
                 return
             value = args[0]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from interpretability import arguments
 from interpretability.errors import InputError
@@ -258,7 +258,7 @@ def _trace(
     with hooks() as add:
         for name, path, tap in watched:
 
-            def note(value: Any, name: str = name, path: str = path, tap: str = tap) -> None:
+            def note(value: object, name: str = name, path: str = path, tap: str = tap) -> None:
                 if isinstance(value, Tensor):
                     call = counts.get((path, tap), 0)
                     seen.append((name, path, call, tap, tuple(value.shape)))
@@ -269,7 +269,7 @@ def _trace(
     return seen
 
 
-def read(add: Any, module: nn.Module, tap: str, note: Any) -> None:
+def read(add: Callable[[RemovableHandle], None], module: nn.Module, tap: str, note: Callable[[object], None]) -> None:
     """Hand the output of a module, or the input of its child `tap`, to `note` at every call."""
     if tap == "output":
         add(module.register_forward_hook(lambda _, args, out: note(out)))
@@ -278,8 +278,8 @@ def read(add: Any, module: nn.Module, tap: str, note: Any) -> None:
 
 
 @contextmanager
-def hooks() -> Generator[Any, None, None]:
-    handles: list[Any] = []
+def hooks() -> Generator[Callable[[RemovableHandle], None], None, None]:
+    handles: list[RemovableHandle] = []
     try:
         yield handles.append
     finally:

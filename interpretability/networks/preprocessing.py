@@ -114,7 +114,7 @@ class Preprocessing:
         return self.normalised(torch.stack([self.fit(pixels) for pixels in images]).contiguous().to(device))
 
 
-def timm_preprocessing(model: nn.Module, img_size: int | None = None) -> dict[str, Any]:
+def timm_preprocessing(model: nn.Module, img_size: int | None = None) -> dict[str, object]:
     """Fields of the preprocessing of a network with timm's record of it, for images of the size that it was made for."""
     from timm.data.config import resolve_data_config
 

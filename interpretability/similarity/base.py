@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,7 @@ class Similarity(ABC):
         """Compare with the package that it stands for. Raises InputError if the two no longer agree."""
 
     @abstractmethod
-    def ingredients(self) -> Mapping[str, Any]:
+    def ingredients(self) -> Mapping[str, object]:
         """Everything but the images and the tasks that determines its numbers."""
 
     def embed(self, rows: NDArray[np.integer]) -> NDArray[np.floating]:

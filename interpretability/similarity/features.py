@@ -143,7 +143,7 @@ class FeatureSimilarity(Similarity):
 
     # ---- what all share
 
-    def ingredients(self) -> Mapping[str, Any]:
+    def ingredients(self) -> Mapping[str, object]:
         return {
             "version": VERSION,
             "weights": state_digest(self.model.state_dict()),
@@ -354,7 +354,7 @@ def package_version(package: str) -> str:
 
 
 @contextlib.contextmanager
-def package_loading(replaced: Mapping[str, Any] = MappingProxyType({})) -> Generator[None, None, None]:
+def package_loading(replaced: Mapping[str, object] = MappingProxyType({})) -> Generator[None, None, None]:
     """Inside, torch reads tensors and nothing else, and names such as "torch.hub.load" are what is given here.
 
     For package constructors that fetch files by themselves or load them without `weights_only`. Everything is as before

@@ -11,6 +11,7 @@ import inspect
 import os
 import pkgutil
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 from interpretability import arguments
@@ -38,7 +39,7 @@ def similarity_names() -> list[str]:
     return [name for family in families() for name in _module(family).VARIANTS]
 
 
-def _module(family: str) -> Any:
+def _module(family: str) -> ModuleType:
     return importlib.import_module(f"{backends.__name__}.{family}")
 
 

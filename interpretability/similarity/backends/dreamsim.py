@@ -164,7 +164,7 @@ class DreamSim(Similarity):
         fill(model, state, where)
         return model
 
-    def _read(self, path: str, **_: Any) -> Mapping[str, Any]:
+    def _read(self, path: str, **_: object) -> Mapping[str, object]:
         """What the package reads from a file, from the contents at hand and in the nesting that it expects."""
         name = PurePosixPath(path).name
         if name == "dino_vitb16_pretrain.pth":
@@ -175,7 +175,7 @@ class DreamSim(Similarity):
             return {"model": {f"module.visual.{key.removeprefix('visual.')}": value for key, value in state.items()}}
         return {"state_dict": state}
 
-    def ingredients(self) -> Mapping[str, Any]:
+    def ingredients(self) -> Mapping[str, object]:
         contents = self._contents
         tensors = {
             f"{role}/{name}": value

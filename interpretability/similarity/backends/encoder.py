@@ -62,7 +62,7 @@ class Encoder(Similarity):
         network.model.to(self._device).eval()
         return network
 
-    def ingredients(self) -> Mapping[str, Any]:
+    def ingredients(self) -> Mapping[str, object]:
         network = self._network
         return {
             "version": 1,
