@@ -34,12 +34,12 @@ def _levels(shares: tuple[float, float, float], device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a network sees of a picture.
+    """What a network sees of an image.
 
     mode "center": the shorter side becomes `resize` pixels, then the central crop of `crop` x `crop` is taken.
     mode "border": the same with a `resize` smaller than `crop`: a black border fills the crop up, as in timm where a network
     has a crop share above 1.
-    mode "squash": the whole picture becomes `crop` x `crop`, whatever its shape; `resize` is not used.
+    mode "squash": the whole image becomes `crop` x `crop`, whatever its shape; `resize` is not used.
     mean and std are for RGB in 0..1.
     """
 
@@ -89,7 +89,7 @@ class Preprocessing:
 
     def fit(self, pixels: NDArray[np.uint8]) -> Tensor:
         """Pixels (height, width, 3) as a uint8 tensor (3, crop, crop)."""
-        # torch wants to be able to write; what cannot be written, as a packed picture, is copied
+        # torch wants to be able to write; what cannot be written, as a packed image, is copied
         image = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).permute(2, 0, 1)
         height, width = image.shape[1:]
         mode = _INTERPOLATIONS[self.interpolation]
@@ -104,7 +104,7 @@ class Preprocessing:
         return image if size == [self.crop, self.crop] else F.center_crop(image, [self.crop, self.crop])
 
     def normalised(self, stacked: Tensor) -> Tensor:
-        """Network input, float32, contiguous, of fitted pictures (images, 3, crop, crop) uint8 in any layout, on their device."""
+        """Network input, float32, contiguous, of fitted images (n, 3, crop, crop) uint8 in any layout, on their device."""
         mean, std = _levels(self.mean, stacked.device), _levels(self.std, stacked.device)
         # in place: a batch may be large
         return stacked.to(torch.float32, memory_format=torch.contiguous_format).sub_(mean).div_(std)

@@ -1,9 +1,9 @@
 """`dists`: deep image structure and texture similarity (Ding et al., 2020), as the package piq computes it.
 
 D(x, y) = 1 - sum_c [a_c (2 mx my + e) / (mx^2 + my^2 + e) + b_c (2 cov + e) / (vx + vy + e)] over the channels c of the
-picture and of five layers of VGG16, with m, v, cov the means, variances and the covariance over positions. A picture
+image and of five layers of VGG16, with m, v, cov the means, variances and the covariance over positions. An image
 keeps its means, variances and centred maps; a pair then needs one product of maps a channel. The denominator ties both
-pictures together, so the mean over explanations cannot be taken first: all 2 x 2K similarities of a task are computed.
+images together, so the mean over explanations cannot be taken first: all 2 x 2K similarities of a task are computed.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ WEIGHTS = WeightsFile(
     ("dists_weights.pt", "dists_weights.safetensors", "dists_alpha_beta.pt"),
     "https://github.com/photosynthesis-team/piq/releases/download/v0.4.1/dists_weights.pt",
 )
-# channels of the picture and of the layers, and how many times the side of the maps was halved before them
+# channels of the image and of the layers, and how many times the side of the maps was halved before them
 CHANNELS, HALVED = (3, 64, 128, 256, 512, 512), (0, 0, 1, 2, 3, 4)
 _EPSILON = 1e-6  # of piq.DISTS.compute_distance
 _CHUNK = 2048  # positions taken at a time: those of a whole task then stay in the second-level cache
 
 
 class Dists(FeatureSimilarity):
-    """Minus the DISTS distance, 0 for a picture and itself, at least -2 and rarely below -1; pictures in 0..1."""
+    """Minus the DISTS distance, 0 for an image and itself, at least -2 and rarely below -1; images in 0..1."""
 
     package = "piq"
     input_range = (0.0, 1.0)

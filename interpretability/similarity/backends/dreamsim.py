@@ -71,7 +71,7 @@ class DreamSim(Similarity):
     """Cosine of DreamSim embeddings, in [-1, 1]; the package's distance is one minus it.
 
     view "crop": the shorter side becomes 256, then the centre square of 224: what people saw in the human experiments.
-    view "squash": the whole picture becomes 224 x 224, whatever its shape: the package's own preprocessing.
+    view "squash": the whole image becomes 224 x 224, whatever its shape: the package's own preprocessing.
     whole: images are taken whole, as view "squash" does, because they have no border to cut: generated scenes.
     Departure: which of the two views the paper used is not stated.
     """
@@ -196,12 +196,12 @@ class DreamSim(Similarity):
         }
 
     def tensors(self, rows: NDArray[np.integer]) -> Tensor:
-        """Pictures (images, 3, 224, 224) in 0..1 as the networks see them."""
+        """Images (n, 3, 224, 224) in 0..1 as the networks see them."""
         seen = np.stack([np.asarray(self.view(Image.fromarray(self.images.pixels(int(row))))) for row in rows])
         return torch.from_numpy(seen).permute(0, 3, 1, 2).to(self._device).float() / 255
 
     def view(self, image: Image.Image) -> Image.Image:
-        """The part of a picture that is compared; generated scenes have no border to cut and are taken whole."""
+        """The part of an image that is compared; generated scenes have no border to cut and are taken whole."""
         if self._view == "squash" or self._whole:
             return image.resize((_SIZE, _SIZE), Image.Resampling.BICUBIC)
         short = min(image.size)
@@ -217,7 +217,7 @@ class DreamSim(Similarity):
 
     @torch.no_grad()
     def embed_images(self, images: Tensor) -> Tensor:
-        """Embeddings (images, D) of pictures; patch variants join the class token and the mean of the others."""
+        """Embeddings (n, D) of images; patch variants join the class token and the mean of the others."""
         rows = self.model.embed(images)
         return torch.cat([rows[:, 0], rows[:, 1:].mean(dim=1)], dim=1) if self.model.is_patch else rows
 

@@ -40,7 +40,7 @@ VARIANTS = tuple(f"lpips-{trunk}" for trunk in TRUNKS)
 
 
 class Lpips(FeatureSimilarity):
-    """Minus the LPIPS distance, at most 0; pictures in -1..1."""
+    """Minus the LPIPS distance, at most 0; images in -1..1."""
 
     package = "lpips"
     input_range = (-1.0, 1.0)
@@ -104,7 +104,7 @@ class Lpips(FeatureSimilarity):
     def compare_rows(self, first: Tensor, second: Tensor, size: int) -> Tensor:
         inner = torch.zeros((len(first), len(second)), dtype=torch.float64, device=first.device)
         lengths = [torch.zeros(len(part), dtype=torch.float64, device=first.device) for part in (first, second)]
-        # |x - y|^2 = |x|^2 + |y|^2 - 2 xy cancels where pictures are alike, so sums of short float32 sums are float64
+        # |x - y|^2 = |x|^2 + |y|^2 - 2 xy cancels where images are alike, so sums of short float32 sums are float64
         for start in range(0, first.shape[1], _CHUNK):
             x, y = first[:, start : start + _CHUNK], second[:, start : start + _CHUNK]
             inner += (x @ y.T).double()

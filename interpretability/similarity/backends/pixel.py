@@ -1,4 +1,4 @@
-"""`pixel`: colour statistics. Two pictures are alike if they hold the same colours in the same amounts."""
+"""`pixel`: colour statistics. Two images are alike if they hold the same colours in the same amounts."""
 
 from __future__ import annotations
 
