@@ -85,9 +85,9 @@ def __getattr__(name: str) -> object:
             "machine-interpretability bring what it lacks",
             name=error.name,
         ) from None
-    found: object = getattr(home, name)
-    globals()[name] = found
-    return found
+    value: object = getattr(home, name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

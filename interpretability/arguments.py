@@ -28,18 +28,18 @@ def array(values: object, argument: str, axes: tuple[str, ...], *, empty: bool =
             argument, "is of type {kind}; it must be an array {wanted}", kind=type(values).__name__, wanted=wanted
         )
     try:
-        found = np.asarray(values)
+        numbers = np.asarray(values)
     except (TypeError, ValueError) as error:
         raise wrong(
             argument, "is no array ({error}); it must be an array {wanted}", error=error, wanted=wanted
         ) from None
-    if found.dtype.kind not in "fiub":
-        raise wrong(argument, "holds values of type {kind}; it must hold real numbers", kind=found.dtype)
-    if found.ndim != len(axes):
-        raise wrong(argument, "has shape {shape}; it must be {wanted}", shape=found.shape, wanted=wanted)
-    if not (found.size or empty):
-        raise wrong(argument, "has shape {shape}; none of {wanted} may be empty", shape=found.shape, wanted=wanted)
-    return found
+    if numbers.dtype.kind not in "fiub":
+        raise wrong(argument, "holds values of type {kind}; it must hold real numbers", kind=numbers.dtype)
+    if numbers.ndim != len(axes):
+        raise wrong(argument, "has shape {shape}; it must be {wanted}", shape=numbers.shape, wanted=wanted)
+    if not (numbers.size or empty):
+        raise wrong(argument, "has shape {shape}; none of {wanted} may be empty", shape=numbers.shape, wanted=wanted)
+    return numbers
 
 
 def finite(values: NDArray[Any], argument: str, *, rows: int = 4096, first: int = 0) -> None:
@@ -48,11 +48,11 @@ def finite(values: NDArray[Any], argument: str, *, rows: int = 4096, first: int 
         part = values[start : start + rows]
         right = np.isfinite(part)
         if not right.all():
-            place = np.argwhere(~right)[0]
-            value = part[tuple(place)]
-            place[0] += start + first
+            position = np.argwhere(~right)[0]
+            value = part[tuple(position)]
+            position[0] += start + first
             raise wrong(
-                argument, "holds {value} at {place}; all values must be finite", value=value, place=place.tolist()
+                argument, "holds {value} at {place}; all values must be finite", value=value, place=position.tolist()
             )
 
 
@@ -99,16 +99,16 @@ def text(value: object, argument: str) -> str:
 
 def unit_keys(keys: object, units: int) -> NDArray[np.uint64]:
     """The keys of as many units."""
-    found = np.asarray(keys)
-    if found.dtype.kind not in "ui" or found.shape != (units,):
+    checked = np.asarray(keys)
+    if checked.dtype.kind not in "ui" or checked.shape != (units,):
         raise wrong(
             "keys",
             "has shape {shape} and values of type {kind}; it must be ({units},) uint64, a key a unit",
-            shape=found.shape,
-            kind=found.dtype,
+            shape=checked.shape,
+            kind=checked.dtype,
             units=units,
         )
-    return found.astype(np.uint64)
+    return checked.astype(np.uint64)
 
 
 def table(value: object, argument: str, columns: Collection[str], *, empty: bool = False) -> pd.DataFrame:

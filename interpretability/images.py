@@ -71,13 +71,13 @@ class ImageFolder:
         self.path = Path(path)
         if not self.path.is_dir():
             raise arguments.wrong("path", "is {given}, which is no folder", given=self.path)
-        files = (each for each in self.path.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file())
-        found = [each.relative_to(self.path).as_posix() for each in files]
-        if not found:
+        files = (file for file in self.path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        names = [file.relative_to(self.path).as_posix() for file in files]
+        if not names:
             raise arguments.wrong(
                 "path", "is {given}, which holds no image ({suffixes})", given=self.path, suffixes=", ".join(SUFFIXES)
             )
-        self.names = sorted(found, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest())
+        self.names = sorted(names, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest())
 
     def __len__(self) -> int:
         return len(self.names)
@@ -97,17 +97,17 @@ class ImageFolder:
 
 def checked_pixels(pixels: object, row: int) -> NDArray[np.uint8]:
     """Pixels that an object of images gives for a row, if they are (height, width, 3) uint8."""
-    found = np.asarray(pixels)
-    if found.ndim != 3 or found.shape[2] != 3 or not found.size or found.dtype != np.uint8:
+    array = np.asarray(pixels)
+    if array.ndim != 3 or array.shape[2] != 3 or not array.size or array.dtype != np.uint8:
         raise InputError(
             "pixels({row}) of {images} has shape {shape} and values of type {kind}; it must be (height, width, 3) uint8, "
             "RGB from 0 to 255",
             "images",
             row=row,
-            shape=found.shape,
-            kind=found.dtype,
+            shape=array.shape,
+            kind=array.dtype,
         )
-    return found
+    return array
 
 
 def decode(content: bytes) -> NDArray[np.uint8]:

@@ -183,19 +183,19 @@ def aggregated_margins(values: NDArray[np.floating], aggregation: str, temperatu
     k = values.shape[-1] // 2
     sides = values.reshape(*values.shape[:-1], 2, k)
     if aggregation == "mean":
-        found = sides.mean(axis=-1)
+        aggregated = sides.mean(axis=-1)
     elif aggregation == "max":
-        found = sides.max(axis=-1)
+        aggregated = sides.max(axis=-1)
     elif aggregation == "median":
-        found = np.median(sides, axis=-1)
+        aggregated = np.median(sides, axis=-1)
     elif aggregation == "softmax":
         weights = np.exp((sides - sides.max(axis=-1, keepdims=True)) / temperature)
-        found = (weights * sides).sum(axis=-1) / weights.sum(axis=-1)
+        aggregated = (weights * sides).sum(axis=-1) / weights.sum(axis=-1)
     else:
         raise arguments.wrong(
             "aggregation", "is {given!r}, allowed: {words}", given=aggregation, words=", ".join(AGGREGATIONS)
         )
-    delta = found[..., 0] - found[..., 1]
+    delta = aggregated[..., 0] - aggregated[..., 1]
     return (delta[..., 0] - delta[..., 1]).astype(np.float32)
 
 

@@ -105,9 +105,9 @@ def _fetch(names: Sequence[str], url: str, sha256: str, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        found = _find(names, folder)
-        if found is not None:
-            return found
+        path = _find(names, folder)
+        if path is not None:
+            return path
         archive = url.endswith(".zip")
         target = folder / (Path(url).name if archive else names[0])
         if not target.is_file():
@@ -118,10 +118,10 @@ def _fetch(names: Sequence[str], url: str, sha256: str, folder: Path) -> Path:
                 raise _missing(names, url, folder, f"cannot be reached ({reason})") from None
         if archive:
             _unpack(target, folder)
-        found = _find(names, folder)
-    if found is None:
+        path = _find(names, folder)
+    if path is None:
         raise _missing(names, url, folder, f"does not hold {names[0]}")
-    return found
+    return path
 
 
 def _missing(names: Sequence[str], url: str, folder: Path, reason: str) -> InputError:
@@ -160,7 +160,7 @@ def _unpack(archive: Path, folder: Path) -> None:
     """All members into the folder, each whole; the archive is removed, because its members are the cache."""
     try:
         with zipfile.ZipFile(archive) as opened:
-            for member in (each for each in opened.infolist() if not each.is_dir()):
+            for member in (entry for entry in opened.infolist() if not entry.is_dir()):
                 target = (folder / member.filename).resolve()
                 if not target.is_relative_to(folder.resolve()):
                     raise InputError(f"{archive} holds {member.filename}, which points out of its folder; remove it")

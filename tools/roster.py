@@ -66,7 +66,7 @@ def _rows(job: counting.CountJob, counted: counting.NetworkCount | Failure) -> l
     name = job.name
     if isinstance(counted, Failure):
         return [{"model": name, "reason": counted.reason_without(name)}]
-    facts = {"model": name, "reason": "", **{each: counted[each] for each in ("input_size", "n_params")}}
+    facts = {"model": name, "reason": "", **{field: counted[field] for field in ("input_size", "n_params")}}
     return [dict(facts, layer_type=kind, n_layers=layers, n_units=units) for kind, layers, units in counted["layers"]]
 
 

@@ -77,8 +77,8 @@ def confidence_table(responses: pd.DataFrame, seed: int, n_bootstrap: int, confi
     rows = []
     for (model, condition), answers in asked.groupby(["model", "condition"], sort=True, observed=True):
         for level in CONFIDENCES:
-            found = answers[answers["confidence"] == level]
-            units = np.sort(found.groupby(["layer", "unit"], observed=True)["correct"].mean().to_numpy(np.float64))
+            part = answers[answers["confidence"] == level]
+            units = np.sort(part.groupby(["layer", "unit"], observed=True)["correct"].mean().to_numpy(np.float64))
             low = high = float("nan")
             if len(units) >= FEWEST and np.ptp(units) > 0:
                 draw = generator(seed, "confidence", str(model), str(condition), level)
@@ -87,7 +87,7 @@ def confidence_table(responses: pd.DataFrame, seed: int, n_bootstrap: int, confi
                 )
                 low, high = ends.confidence_interval
             mean = units.mean() if len(units) else np.nan
-            rows.append((model, condition, level, len(found), len(found) / len(answers), len(units), mean, low, high))
+            rows.append((model, condition, level, len(part), len(part) / len(answers), len(units), mean, low, high))
     return pd.DataFrame(rows, columns=CONFIDENCE_COLUMNS)
 
 

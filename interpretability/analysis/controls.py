@@ -121,9 +121,9 @@ def _control_rows(units: pd.DataFrame, confidence: float) -> pd.DataFrame:
     table["z_sd"] = table["z_sd"].where(by_chance)
     table["task_se"] = np.sqrt(table.pop("square")) / table["n_units"]
     table["family"] = table["control"].str.extract(_MIXTURE)[0].fillna(table["control"])
-    first = {family: place for place, family in enumerate(pd.unique(table["family"]))}
-    place = table["family"].map(first)
-    table = table.iloc[np.lexsort((table["rho"].fillna(0.0), table["factor"], place))].reset_index(drop=True)
+    first = {family: position for position, family in enumerate(pd.unique(table["family"]))}
+    positions = table["family"].map(first)
+    table = table.iloc[np.lexsort((table["rho"].fillna(0.0), table["factor"], positions))].reset_index(drop=True)
     table["passed"] = pd.array([pd.NA] * len(table), dtype="Int64")
     table["expectation"] = ""
     return table
@@ -178,12 +178,12 @@ def _judge_copies(table: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
         copies = units[units["control"] == control].merge(sources, on="label", suffixes=("", "_source"))
         if not len(copies):
             continue
-        place = table["control"] == control
+        rows = table["control"] == control
         difference = (copies["mis"] - copies["mis_source"]).mean()
         spread = np.sqrt((copies["mis_se"] ** 2 + copies["mis_se_source"] ** 2).sum()) / len(copies)
-        table.loc[place, "passed"] = int(abs(difference) <= TOLERANCE * spread)
+        table.loc[rows, "passed"] = int(abs(difference) <= TOLERANCE * spread)
         mean = copies["mis_source"].mean()
-        table.loc[place, "expectation"] = f"{mean:.3g}, the units it copies, within {TOLERANCE:g} standard errors"
+        table.loc[rows, "expectation"] = f"{mean:.3g}, the units it copies, within {TOLERANCE:g} standard errors"
     return table
 
 

@@ -62,7 +62,7 @@ def family_bootstrap(
     for first, second in combinations(table.columns, 2):
         pair = table[[first, second]].dropna(how="all")
         names = [families.get(str(model)) or f"network {model}" for model in pair.index]
-        codes, found = pd.factorize(np.asarray(names, dtype=object), sort=True)
+        codes, distinct = pd.factorize(np.asarray(names, dtype=object), sort=True)
         values = pair.to_numpy(np.float64)
         has = np.isfinite(values)
         difference = float(np.subtract(*np.nanmean(values, axis=0)))
@@ -72,11 +72,11 @@ def family_bootstrap(
             with np.errstate(invalid="ignore"):
                 drawn = (weights @ np.where(has, values, 0.0)) / (weights @ has)
             change = drawn[:, 0] - drawn[:, 1]
-            n = len(found)
+            n = len(distinct)
             error = float(change[np.isfinite(change)].std(ddof=1)) * np.sqrt(n / (n - 1))
             reach = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
             low, high = difference - reach, difference + reach
             p = float(2 * stats.t.sf(abs(difference) / error, n - 1)) if error > 0 else float("nan")
         counts = has.sum(axis=0)
-        rows.append((backend, condition, first, second, *counts, len(found), difference, low, high, p))
+        rows.append((backend, condition, first, second, *counts, len(distinct), difference, low, high, p))
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -74,16 +74,16 @@ def joint_ranks(samples: Samples) -> JointRanks:
     distinct = np.unique(ordered) if n_classes < _MAX_CLASSES else None
     mean_rank, share = np.empty(len(kept)), np.empty((len(kept), n_classes))
     square = 0.0
-    for place, values in enumerate(kept.values()):
+    for index, values in enumerate(kept.values()):
         values = np.sort(values)  # neighbours in a search are neighbours in memory
         below, up_to = np.searchsorted(ordered, values, "left"), np.searchsorted(ordered, values, "right")
         ranks = (below + up_to + 1) / 2
-        mean_rank[place] = ranks.mean()
+        mean_rank[index] = ranks.mean()
         square += float(((ranks - (n + 1) / 2) ** 2).sum())
         classes = ((ranks - 1) * _MAX_CLASSES / n).astype(np.int64)
         if distinct is not None:
             classes = np.searchsorted(distinct, values)
-        share[place] = np.bincount(classes, minlength=n_classes) / len(values)
+        share[index] = np.bincount(classes, minlength=n_classes) / len(values)
     return JointRanks(list(kept), size, mean_rank, square / max(n - 1, 1), share)
 
 

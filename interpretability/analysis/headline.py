@@ -18,11 +18,11 @@ _NAMED_BACKENDS = 4
 def overview(scores: Sequence[NDArray[np.floating]]) -> dict[str, float]:
     """Number of networks and units, mean and outer percentiles of the scores of ranked networks, one array each."""
     values = np.concatenate([*scores, np.empty(0)])
-    found: dict[str, float] = {"n_models": len(scores), "n_units": len(values)}
+    numbers: dict[str, float] = {"n_models": len(scores), "n_units": len(values)}
     if not len(values):
-        return found
+        return numbers
     p5, p95 = np.quantile(values, [0.05, 0.95], overwrite_input=True)
-    return found | {"mis_mean": values.mean(), "mis_p5": p5, "mis_p95": p95}
+    return numbers | {"mis_mean": values.mean(), "mis_p5": p5, "mis_p95": p95}
 
 
 def headline(
@@ -39,7 +39,7 @@ def headline(
     outside = agreed[agreed["units"] == "outside_split"].set_index(["level", "backend"])["pearson"]
     hashes = controls[(controls["control"] == "hash") & (controls["backend"] == first)]
     leading = ceilings[(ceilings["variant"] == "V4") & (ceilings["subset"] == "all")].set_index("backend")
-    found: dict[str, float | int | None] = {
+    numbers: dict[str, float | int | None] = {
         "n_images": n_images,
         **lead,
         "n_failed": len(tables["failures"]),
@@ -55,8 +55,8 @@ def headline(
     gain = gain[(gain["backend"] == first) & (gain["series"] == ALL_SERIES)]
     if len(gain):
         names = {"": "difference", "_low": "low", "_high": "high"}
-        found |= {f"trained_minus_untrained{name}": gain[column].iloc[0] for name, column in names.items()}
+        numbers |= {f"trained_minus_untrained{name}": gain[column].iloc[0] for name, column in names.items()}
     for backend in backends[:_NAMED_BACKENDS]:
-        found |= {f"slope_{backend}": slopes[backend], f"pearson_unit_{backend}": outside.get(("unit", backend))}
-    known = {name: value for name, value in found.items() if value is not None and np.isfinite(value)}
+        numbers |= {f"slope_{backend}": slopes[backend], f"pearson_unit_{backend}": outside.get(("unit", backend))}
+    known = {name: value for name, value in numbers.items() if value is not None and np.isfinite(value)}
     return {name: int(value) if isinstance(value, int | np.integer) else float(value) for name, value in known.items()}

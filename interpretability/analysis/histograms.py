@@ -22,9 +22,9 @@ def activation_histogram(values: NDArray[np.floating]) -> pd.DataFrame:
     scaled = values / (np.abs(values).max() or 1.0)
     counts, edges = np.histogram(scaled, bins=N_BINS)
     share = counts / len(values)
-    found = {"low": edges[:-1], "high": edges[1:], "share": share}
-    found |= {f"p{level}": value for level, value in zip(PERCENTILES, np.percentile(scaled, PERCENTILES), strict=True)}
-    return pd.DataFrame(found).assign(n_peaks=_peaks(share))[COLUMNS]
+    table = {"low": edges[:-1], "high": edges[1:], "share": share}
+    table |= {f"p{level}": value for level, value in zip(PERCENTILES, np.percentile(scaled, PERCENTILES), strict=True)}
+    return pd.DataFrame(table).assign(n_peaks=_peaks(share))[COLUMNS]
 
 
 def _peaks(share: NDArray[np.float64]) -> int:

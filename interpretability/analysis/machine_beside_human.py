@@ -29,7 +29,7 @@ PAIR_COLUMNS = [*UNIT, "layer_type", "depth", "base", "condition", "his_base", "
 
 def unit_points(annotated: pd.DataFrame) -> pd.DataFrame:
     """Every annotated unit under every similarity (figures 2B and 12): UNIT_COLUMNS, sorted by backend as given and key."""
-    order = annotated["backend"].map({name: place for place, name in enumerate(pd.unique(annotated["backend"]))})
+    order = annotated["backend"].map({name: position for position, name in enumerate(pd.unique(annotated["backend"]))})
     return annotated.assign(order=order).sort_values(["order", *KEY], ignore_index=True)[UNIT_COLUMNS]
 
 
@@ -83,16 +83,16 @@ def group_units(annotated: pd.DataFrame, extreme: pd.DataFrame, k: int, seed: in
             parts.append(own.assign(group=group, chosen=BEFORE))
             continue
         free = own[~own["in_split"].astype(bool)].sort_values(["mis", *UNIT], ignore_index=True)
-        each = min(k, max(FEWEST, len(free) // 10))
-        if len(free) < 3 * each:
+        size = min(k, max(FEWEST, len(free) // 10))
+        if len(free) < 3 * size:
             continue
-        middle = generator(seed, "random annotated units", str(model)).permutation(np.arange(each, len(free) - each))
+        middle = generator(seed, "random annotated units", str(model)).permutation(np.arange(size, len(free) - size))
         rows = {
-            "easiest": np.arange(len(free) - each, len(free)),
-            "random": np.sort(middle[:each]),
-            "hardest": np.arange(each),
+            "easiest": np.arange(len(free) - size, len(free)),
+            "random": np.sort(middle[:size]),
+            "hardest": np.arange(size),
         }
-        parts += [free.iloc[place].assign(group=group, chosen=AFTER) for group, place in rows.items()]
+        parts += [free.iloc[members].assign(group=group, chosen=AFTER) for group, members in rows.items()]
     columns = [*UNIT, "mis", "his", "group", "chosen"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
@@ -187,10 +187,10 @@ def his_summary(
         low = high = float("nan")
         if len(his) >= FEWEST and np.ptp(his) > 0:
             draw = generator(seed, "his interval", str(model), str(condition))
-            found = stats.bootstrap(
+            ends = stats.bootstrap(
                 (his,), np.mean, n_resamples=n_bootstrap, confidence_level=confidence, method="BCa", rng=draw
             )
-            low, high = found.confidence_interval
+            low, high = ends.confidence_interval
         rows.append((model, condition, len(his), his.mean(), low, high))
     table = pd.DataFrame(rows, columns=HIS_COLUMNS[:-2])
     if responses is None or not len(table):

@@ -88,8 +88,8 @@ def model_summary(
     table = table.astype({"model": object, "backend": object}).merge(facts, on="model", how="left")
     table["n_constant"] = table["model"].map(constant.value_counts()).fillna(0).astype(int)
     table["tail_share"] = tail_share
-    place = table["model"].map({name: place for place, name in enumerate(roster["name"])})
-    return table.iloc[np.argsort(place, kind="stable")].reset_index(drop=True)[MODEL_COLUMNS]
+    positions = table["model"].map({name: position for position, name in enumerate(roster["name"])})
+    return table.iloc[np.argsort(positions, kind="stable")].reset_index(drop=True)[MODEL_COLUMNS]
 
 
 def layer_summary(units: pd.DataFrame, confidence: float) -> pd.DataFrame:

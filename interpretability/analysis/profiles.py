@@ -38,12 +38,12 @@ def layer_bins(layers: pd.DataFrame, confidence: float) -> pd.DataFrame:
     for x, n_bins in (("depth", N_DEPTH_BINS), ("relative_width", N_WIDTH_BINS)):
         for (backend, kind), part in table.groupby(["backend", "layer_type"], sort=False, observed=True):
             ordered = part.sort_values([x, "model", "layer"], ignore_index=True)
-            for place, index in enumerate(np.array_split(np.arange(len(ordered)), min(n_bins, len(ordered)))):
+            for number, index in enumerate(np.array_split(np.arange(len(ordered)), min(n_bins, len(ordered)))):
                 own = ordered.iloc[index]
                 scores, where = own["mis_mean"].to_numpy(np.float64), own[x].to_numpy(np.float64)
                 spread = scores.std(ddof=1) if len(own) > 1 else np.nan
                 low, high = mean_interval(scores.mean(), spread, np.array(len(own)), confidence)
-                names = (backend, x, kind, place + 1, len(own), own["model"].nunique())
+                names = (backend, x, kind, number + 1, len(own), own["model"].nunique())
                 ends = (where.min(), where.max(), where.mean())
                 rows.append((*names, *ends, scores.mean(), float(low), float(high)))
     return pd.DataFrame(rows, columns=BIN_COLUMNS)
@@ -58,9 +58,9 @@ def layer_change(layers: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     independent: an upper bound, since units keep part of their score.
     """
     steps = models[(models["role"] == "study") & (models["series"].astype(str) != "") & models["step"].notna()]
-    found = layers.merge(steps[["model", "backend", "series", "step"]], on=["model", "backend"])
+    in_series = layers.merge(steps[["model", "backend", "series", "step"]], on=["model", "backend"])
     parts = [pd.DataFrame(columns=CHANGE_COLUMNS)]
-    for (backend, series), own in found.groupby(["backend", "series"], sort=False, observed=True):
+    for (backend, series), own in in_series.groupby(["backend", "series"], sort=False, observed=True):
         order = sorted(own["step"].unique())
         if len(order) < 2 or order[0] != 0:
             continue
@@ -109,9 +109,9 @@ def convergence(probabilities: NDArray[np.floating], used: NDArray[np.bool_] | N
         count = np.cumsum(used, axis=1)
         for i in range(1, n):
             kept = np.flatnonzero(count[:, -1] > i)
-            place = (count[kept] < i).sum(axis=1)  # where a unit has had i tasks that count
+            task = (count[kept] < i).sum(axis=1)  # where a unit has had i tasks that count
             final = running[kept, -1] / count[kept, -1]
-            found = np.abs(running[kept, place] / i - final)
-            distances.append((i, float(found.mean()) if len(found) else 0.0, len(found)))
+            distance = np.abs(running[kept, task] / i - final)
+            distances.append((i, float(distance.mean()) if len(distance) else 0.0, len(distance)))
     rows = [row for row in distances if row[2]]
     return pd.DataFrame(rows, columns=CONVERGENCE_COLUMNS[2:])

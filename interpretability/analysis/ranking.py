@@ -46,11 +46,11 @@ def half_scores(
     `margins` (units, tasks), `near` and `drop` as for `score.unit_scores`. Halves are the tasks 0, 2, ... and 1, 3, ...:
     queries and explanations of a unit are dealt to its tasks at random, so they are alike.
     """
-    found = {}
+    columns = {}
     for name, part in (("mis", slice(None)), ("even", slice(0, None, 2)), ("odd", slice(1, None, 2))):
         scores = unit_scores(margins[:, part], slope, None if near is None else near[:, part], drop)
-        found |= {name: scores["mis"], f"{name}_se": scores["mis_se"]}
-    return pd.DataFrame(found)
+        columns |= {name: scores["mis"], f"{name}_se": scores["mis_se"]}
+    return pd.DataFrame(columns)
 
 
 def shrink(mis: Vector, error: Vector) -> tuple[Vector, Vector]:
@@ -115,8 +115,8 @@ def rank_network(units: pd.DataFrame, backend: str, k: int, seed: int) -> tuple[
     rows = []
     for group in GROUPS:
         halves = [(even[group], "odd"), (odd[group], "even")]
-        means = [units[name].to_numpy()[place].mean() for place, name in halves]
-        errors = [np.sqrt((units[f"{name}_se"].to_numpy()[place] ** 2).sum()) / k for place, name in halves]
+        means = [units[name].to_numpy()[members].mean() for members, name in halves]
+        errors = [np.sqrt((units[f"{name}_se"].to_numpy()[members] ** 2).sum()) / k for members, name in halves]
         again = len(np.intersect1d(even[group], odd[group])) / k
         naive = units["mis"].to_numpy()[whole[group]].mean(), shrunken[whole[group]].mean()
         rows.append((backend, model, group, k, n, *naive, np.mean(means), np.hypot(*errors) / 2, again))

@@ -68,8 +68,8 @@ def backend_summary(
 
     `totals`: TOTAL_COLUMNS of every ranked network; `lead`: the row of `backend_agreement` with the leading backend as
     first, None for that one itself; `slope`: slope, low, high, status. margin_sd of the row is over all tasks of all
-    units. `cost` is of the whole study: n_forwards, passes of pictures through the network of the similarity if every
-    picture passes once a block of units (once at all if it is embedded), and n_pairs, the pairs of pictures that tasks
+    units. `cost` is of the whole study: n_forwards, passes of images through the network of the similarity if every
+    image passes once a block of units (once at all if it is embedded), and n_pairs, the pairs of images that tasks
     ask about; each would cost two passes in a call of its own. The columns on HIS are left to `with_people`.
     """
     row: dict[str, object] = {f"slope_{end}": slope[end] for end in ("low", "high")}

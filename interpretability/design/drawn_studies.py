@@ -190,12 +190,12 @@ def units_frame(study: Study, slope: float) -> pd.DataFrame:
 
 def responses_frame(study: Study) -> pd.DataFrame:
     """Answers as `noise_within_tasks` and `human_scores` take them: key, task, participant, correct."""
-    place, unit, answer = np.nonzero(study.person >= 0)
-    keys = _keys(study).iloc[place * study.design.n_units + unit].reset_index(drop=True)
+    model, unit, answer = np.nonzero(study.person >= 0)
+    keys = _keys(study).iloc[model * study.design.n_units + unit].reset_index(drop=True)
     return keys.assign(
         task=(answer % study.design.n_answered).astype(np.int16),
-        participant=place * study.slopes.shape[1] + study.person[place, unit, answer],
-        correct=study.correct[place, unit, answer],
+        participant=model * study.slopes.shape[1] + study.person[model, unit, answer],
+        correct=study.correct[model, unit, answer],
     )
 
 

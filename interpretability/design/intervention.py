@@ -43,8 +43,8 @@ def choose(units: pd.DataFrame, k: int, n_random: int, seed: int, by: str = "mis
     random = generator(seed, "psychophysics", "random group", model).permutation(len(units))[:n_random]
     rest = np.setdiff1d(np.arange(len(units)), random)
     order = rest[np.argsort(-units[by].to_numpy(np.float64)[rest], kind="stable")]
-    places = {"easiest": order[:k], "random": random, "hardest": order[::-1][:k]}
-    parts = [units.iloc[place].assign(group=name, rank=np.arange(1, len(place) + 1)) for name, place in places.items()]
+    groups = {"easiest": order[:k], "random": random, "hardest": order[::-1][:k]}
+    parts = [units.iloc[rows].assign(group=name, rank=np.arange(1, len(rows) + 1)) for name, rows in groups.items()]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -104,9 +104,9 @@ def present(tasks: NDArray[np.int32], keys: NDArray[np.uint64], numbers: NDArray
     own = combine(keys, key64("presentation"))
     sides = []
     for side, name in enumerate(("most", "least")):
-        each = combine(combine(own, key64(name))[:, None], np.asarray(numbers).astype(np.uint64))
+        task_keys = combine(combine(own, key64(name))[:, None], np.asarray(numbers).astype(np.uint64))
         order = np.zeros((n_units, n_tasks, k), dtype=np.int64)
-        order[..., 1:] = 1 + permutations(each, k - 1)
+        order[..., 1:] = 1 + permutations(task_keys, k - 1)
         sides.append(np.take_along_axis(tasks[..., side * k : (side + 1) * k], order, axis=2))
     turn = combine(own, key64("queries"))
     odd = (combine(own, key64("odd task")) & np.uint64(1)).astype(np.int64)
@@ -127,13 +127,13 @@ def measured(
     people_high for other units and other people (see `summaries.his_summary`).
     """
     grouped = responses.assign(condition=responses["group"])
-    found = machine_beside_human.his_summary(human_scores(grouped), seed, n_bootstrap, confidence, grouped)
+    summary = machine_beside_human.his_summary(human_scores(grouped), seed, n_bootstrap, confidence, grouped)
     counts = grouped.groupby(["model", "condition"], observed=True)["participant"]
     counts = counts.agg(n_responses="size", n_participants="nunique").reset_index()
-    table = found.merge(counts, on=["model", "condition"]).rename(columns={"condition": "group"})
+    table = summary.merge(counts, on=["model", "condition"]).rename(columns={"condition": "group"})
     table = table.merge(expectation[["model", "group", "expected"]], on=["model", "group"], how="left")
-    place = table["group"].map({name: place for place, name in enumerate(GROUPS)})
-    return table.iloc[np.lexsort((place, table["model"]))].reset_index(drop=True)[GROUP_COLUMNS]
+    positions = table["group"].map({name: position for position, name in enumerate(GROUPS)})
+    return table.iloc[np.lexsort((positions, table["model"]))].reset_index(drop=True)[GROUP_COLUMNS]
 
 
 def compare_groups(responses: pd.DataFrame, confidence: float) -> pd.DataFrame:

@@ -50,8 +50,8 @@ def expected(
     rows = [_one_study(design, seed, number, n_bootstrap, confidence) for number in range(n_studies)]
     table = pd.DataFrame(rows).median()
     n_people = design.n_models * math.ceil(design.n_units * design.n_responses / min(design.n_trials, design.n_units))
-    given = {name: getattr(design, name) for name in ("n_models", "n_units", "n_responses")}
-    return {**given, "n_split": split_size(design), "n_people": n_people, **table.to_dict()}  # pyright: ignore[reportReturnType]
+    settings = {name: getattr(design, name) for name in ("n_models", "n_units", "n_responses")}
+    return {**settings, "n_split": split_size(design), "n_people": n_people, **table.to_dict()}  # pyright: ignore[reportReturnType]
 
 
 def split_size(design: drawn_studies.Design) -> int:

@@ -66,21 +66,21 @@ def _add_exactly(bins: NDArray[np.int64], values: NDArray[np.float64]) -> None:
     rest = values.copy()
     for _ in range(3):  # 53 bits touch at most three bins
         _, exponent = np.frexp(rest)
-        place = np.clip((exponent - 1 - LOWEST) // BIN_BITS, 0, N_BINS - 1)
-        scale = np.ldexp(1.0, LOWEST + place * BIN_BITS)
+        index = np.clip((exponent - 1 - LOWEST) // BIN_BITS, 0, N_BINS - 1)
+        scale = np.ldexp(1.0, LOWEST + index * BIN_BITS)
         piece = np.trunc(rest / scale)
-        bins[place, columns] += piece.astype(np.int64)
+        bins[index, columns] += piece.astype(np.int64)
         rest -= piece * scale
 
 
 def _round_bins(bins: NDArray[np.int64]) -> NDArray[np.float64]:
     """Nearest float64 of the exact sum: carries are moved up first, so equal sums give equal bits."""
     carried = bins.copy()
-    for place in range(N_BINS - 1):
-        carry = carried[place] >> BIN_BITS
-        carried[place] -= carry << BIN_BITS
-        carried[place + 1] += carry
+    for index in range(N_BINS - 1):
+        carry = carried[index] >> BIN_BITS
+        carried[index] -= carry << BIN_BITS
+        carried[index + 1] += carry
     total = np.zeros(bins.shape[1])
-    for place in reversed(range(N_BINS)):
-        total += np.ldexp(carried[place].astype(np.float64), LOWEST + place * BIN_BITS)
+    for index in reversed(range(N_BINS)):
+        total += np.ldexp(carried[index].astype(np.float64), LOWEST + index * BIN_BITS)
     return total

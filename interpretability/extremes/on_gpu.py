@@ -117,8 +117,8 @@ class DeviceExtremes:
         """Raise NotFinite for the first value that is none, in the order of images, then of units."""
         high = fresh.T >> 32
         bits = high ^ ((high >> 63) & 0x7FFFFFFF)
-        place = int(torch.nonzero(((bits & 0x7FFFFFFF) >= _INFINITE).reshape(-1))[0])
-        row, unit = divmod(place, fresh.shape[0])
+        position = int(torch.nonzero(((bits & 0x7FFFFFFF) >= _INFINITE).reshape(-1))[0])
+        row, unit = divmod(position, fresh.shape[0])
         value = unpack(_unsigned(fresh[unit, row]), self.unit_keys[unit])[0]
         raise NotFinite(int(self._images[row]), unit, float(value))
 
@@ -155,10 +155,10 @@ class DeviceMoments:
         self._nonpositive += (values <= 0).sum(dim=0)
         for _ in range(3):  # 53 bits touch at most three bins
             _, exponent = torch.frexp(rest)
-            place = torch.clamp((exponent.to(torch.int64) - 1 - LOWEST) // BIN_BITS, 0, N_BINS - 1)
-            scale = torch.ldexp(torch.ones_like(rest), LOWEST + place * BIN_BITS)
+            index = torch.clamp((exponent.to(torch.int64) - 1 - LOWEST) // BIN_BITS, 0, N_BINS - 1)
+            scale = torch.ldexp(torch.ones_like(rest), LOWEST + index * BIN_BITS)
             piece = torch.trunc(rest / scale)
-            self._bins.scatter_add_(1, place[:, None], piece.to(torch.int64)[:, None])
+            self._bins.scatter_add_(1, index[:, None], piece.to(torch.int64)[:, None])
             rest = rest - piece * scale
         self.n_images += len(values)
 

@@ -98,18 +98,18 @@ def _cut(keys, k):
         a, b, c = keys[low], keys[middle], keys[high]
         pivot = max(min(a, b), min(max(a, b), c))
         keys[low if pivot == a else middle if pivot == b else high] = c
-        place = low
+        position = low
         for i in range(low, high):
             key = keys[i]
-            keys[i] = keys[place]
-            keys[place] = key
-            place += np.int64(key > pivot)
-        keys[high] = keys[place]
-        keys[place] = pivot
-        if place < k - 1:
-            low = place + 1
-        elif place > k - 1:
-            high = place - 1
+            keys[i] = keys[position]
+            keys[position] = key
+            position += np.int64(key > pivot)
+        keys[high] = keys[position]
+        keys[position] = pivot
+        if position < k - 1:
+            low = position + 1
+        elif position > k - 1:
+            high = position - 1
         else:
             break
     return keys[k - 1]
@@ -183,12 +183,12 @@ def _scan(values, images, low, high, buffers, counts, bounds, bound_mixes, k, fi
 def _best(buffer, counts, first, inverted):
     """Copy the largest keys of units from `first` on, inverted and in any order, as many as `inverted` (units, kept) takes."""
     units, kept = inverted.shape
-    for place in range(units):
-        u = first + place
+    for row in range(units):
+        u = first + row
         if counts[u] > kept:
             _cut(buffer[u, : counts[u]], kept)
         for i in range(kept):
-            inverted[place, i] = ~buffer[u, i]
+            inverted[row, i] = ~buffer[u, i]
 
 
 class NotFinite(InputError):
@@ -279,8 +279,8 @@ class Extremes:
             return int(_scan(values, images, self._low, self._high, *state, self._kept, first, last))
 
         helped = [self._helpers.submit(scan, first) for first in range(step, units, step)] if self._helpers else []
-        places = [scan(0)] + [part.result() for part in helped]
-        bad = [place for place in places if place >= 0]
+        positions = [scan(0)] + [part.result() for part in helped]
+        bad = [position for position in positions if position >= 0]
         if bad:
             row, unit = divmod(min(bad), units)
             raise NotFinite(int(images[row]), unit, float(values[row, unit]))
@@ -349,9 +349,9 @@ def rank_images(
         try:
             extremes.update(batch, np.arange(start, start + len(batch)))
         except NotFinite as error:
-            place = [error.image, error.unit]
+            position = [error.image, error.unit]
             raise arguments.wrong(
-                "activations", "holds {value} at {place}; all values must be finite", value=error.value, place=place
+                "activations", "holds {value} at {place}; all values must be finite", value=error.value, place=position
             ) from None
     return extremes.ranked()
 

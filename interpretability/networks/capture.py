@@ -53,7 +53,7 @@ def _is_plain_batch_norm(module: nn.Module, tap: str) -> bool:
 def _is_pointwise(module: nn.Module, layer: Layer) -> bool:
     """Whether a module's output at a position is a matrix times its input there: a linear layer, a plain 1 x 1 convolution."""
     weights = getattr(module, "weight", None), getattr(module, "bias", None)
-    if layer.tap != "output" or any(each is not None and each.dtype != torch.float32 for each in weights):
+    if layer.tap != "output" or any(weight is not None and weight.dtype != torch.float32 for weight in weights):
         return False
     if type(module) is nn.Conv2d:
         plain = (module.kernel_size, module.stride, module.padding, module.groups) == ((1, 1), (1, 1), (0, 0), 1)
@@ -177,12 +177,12 @@ class Capture:
         for (path, tap), calls in taps.items():
 
             def store(
-                value: Any, place: tuple[str, str] = (path, tap), calls: dict[int, tuple[Layer, int]] = calls
+                value: object, key: tuple[str, str] = (path, tap), calls: dict[int, tuple[Layer, int]] = calls
             ) -> None:
                 if not isinstance(value, Tensor):
                     return
-                call = self._counts.get(place, 0)
-                self._counts[place] = call + 1
+                call = self._counts.get(key, 0)
+                self._counts[key] = call + 1
                 if call not in calls:
                     return
                 layer, start = calls[call]
@@ -205,7 +205,7 @@ class Capture:
     def _slot(self, start: int, width: int) -> Tensor:
         return self.buffer[self._row : self._row + self._size, start : start + width]
 
-    def _follow(self, add: Any, module: nn.Module, layer: Layer, start: int) -> None:
+    def _follow(self, add: Callable[[RemovableHandle], None], module: nn.Module, layer: Layer, start: int) -> None:
         """Let the means of a module that runs once follow from those of its input, where they do and that is cheaper."""
         if module._forward_hooks or "forward" in vars(module):  # pyright: ignore[reportPrivateUsage]
             return  # its output may be any other than its class says
@@ -217,7 +217,7 @@ class Capture:
         else:
             return
 
-        def before(_: nn.Module, args: tuple[Any, ...]) -> None:
+        def before(_: nn.Module, args: tuple[object, ...]) -> None:
             if self._counts.get((layer.module, layer.tap), 0) or not args or not isinstance(args[0], Tensor):
                 return
             value = args[0]
@@ -240,13 +240,13 @@ class Capture:
 
     def _means(self, value: Tensor, layer: Layer) -> Tensor | None:
         """Means of a map along the axes of a layer, if it is one that was read in this forward pass and has not changed."""
-        found = self._known.get(id(value))
-        if found is None or found.map() is not value or found.version != value._version:
+        known = self._known.get(id(value))
+        if known is None or known.map() is not value or known.version != value._version:
             return None
-        source = found.layer
+        source = known.layer
         if (source.batch_axis, source.channel_axis) != (layer.batch_axis, layer.channel_axis):
             return None
-        return self._slot(found.start, source.width)
+        return self._slot(known.start, source.width)
 
     def __exit__(self, *exc: object) -> None:
         context, self._context = self._context, None

@@ -31,7 +31,7 @@ def contrast(maps: Tensor) -> Tensor:
     framed = pad(maps, (1, 1, 1, 1))
     inside = framed[..., 1:-1, 1:-1]
     around = (framed[..., :-2, 1:-1], framed[..., 2:, 1:-1], framed[..., 1:-1, :-2], framed[..., 1:-1, 2:])
-    return torch.stack([(inside - each).abs().mean(dim=(-2, -1)) for each in around]).sum(dim=0)
+    return torch.stack([(inside - neighbour).abs().mean(dim=(-2, -1)) for neighbour in around]).sum(dim=0)
 
 
 class MapStatistics(Capture):
@@ -49,10 +49,10 @@ class MapStatistics(Capture):
         # a longer batch axis holds windows of images, as in `units.unit_values`
         dark = images.movedim(1, -1).reshape(self._size, -1, layer.width) <= 0
         spatial = value.dim() == 4 and len(images) == self._size
-        place = slice(self._row, self._row + self._size), slice(start, start + layer.width)
-        self._of_images[0][place] = contrast(images.float()) if spatial else torch.nan
-        self._of_images[1][place] = dark.float().mean(dim=1)
-        self._of_images[2][place] = dark.all(dim=1).float()
+        block = slice(self._row, self._row + self._size), slice(start, start + layer.width)
+        self._of_images[0][block] = contrast(images.float()) if spatial else torch.nan
+        self._of_images[1][block] = dark.float().mean(dim=1)
+        self._of_images[2][block] = dark.all(dim=1).float()
 
     @torch.no_grad()
     def add(self, batch: Tensor) -> None:

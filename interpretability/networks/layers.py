@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from interpretability import arguments
 from interpretability.errors import InputError
@@ -168,7 +168,7 @@ def find_layers(
     if [call[:4] for call in calls[0]] != [call[:4] for call in calls[1]]:
         raise InputError("the network calls other modules for one image than for several; its units are not defined")
     ratio = len(example)
-    tap_of = {(each.name, each.tap): each for each in taps}
+    tap_of = {(entry.name, entry.tap): entry for entry in taps}
     wanted = []
     for (name, path, call, tap, one), (*_, many) in zip(*calls, strict=True):
         module = model.get_submodule(path)
@@ -245,7 +245,7 @@ def _trace(
     """
     seen: list[tuple[str, str, int, str, tuple[int, ...]]] = []
     counts: dict[tuple[str, str], int] = {}
-    places = [(tap.name, tap.module, tap.tap) for tap in taps]
+    watched = [(tap.name, tap.module, tap.tap) for tap in taps]
     tapped = {tap.module for tap in taps if tap.tap == "output"}
     for name, module in model.named_modules():
         if not name or name in tapped or (any(True for _ in module.children()) and layer_type(module) == "Other"):
@@ -254,11 +254,11 @@ def _trace(
         child = "output"
         if act is not None and norm_act == "before":
             child = next(child for child, candidate in module.named_children() if candidate is act)
-        places.append((name, name, child))
+        watched.append((name, name, child))
     with hooks() as add:
-        for name, path, tap in places:
+        for name, path, tap in watched:
 
-            def note(value: Any, name: str = name, path: str = path, tap: str = tap) -> None:
+            def note(value: object, name: str = name, path: str = path, tap: str = tap) -> None:
                 if isinstance(value, Tensor):
                     call = counts.get((path, tap), 0)
                     seen.append((name, path, call, tap, tuple(value.shape)))
@@ -269,7 +269,7 @@ def _trace(
     return seen
 
 
-def read(add: Any, module: nn.Module, tap: str, note: Any) -> None:
+def read(add: Callable[[RemovableHandle], None], module: nn.Module, tap: str, note: Callable[[object], None]) -> None:
     """Hand the output of a module, or the input of its child `tap`, to `note` at every call."""
     if tap == "output":
         add(module.register_forward_hook(lambda _, args, out: note(out)))
@@ -278,8 +278,8 @@ def read(add: Any, module: nn.Module, tap: str, note: Any) -> None:
 
 
 @contextmanager
-def hooks() -> Generator[Any, None, None]:
-    handles: list[Any] = []
+def hooks() -> Generator[Callable[[RemovableHandle], None], None, None]:
+    handles: list[RemovableHandle] = []
     try:
         yield handles.append
     finally:

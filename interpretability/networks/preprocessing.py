@@ -34,12 +34,12 @@ def _levels(shares: tuple[float, float, float], device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a network sees of a picture.
+    """What a network sees of an image.
 
     mode "center": the shorter side becomes `resize` pixels, then the central crop of `crop` x `crop` is taken.
     mode "border": the same with a `resize` smaller than `crop`: a black border fills the crop up, as in timm where a network
     has a crop share above 1.
-    mode "squash": the whole picture becomes `crop` x `crop`, whatever its shape; `resize` is not used.
+    mode "squash": the whole image becomes `crop` x `crop`, whatever its shape; `resize` is not used.
     mean and std are for RGB in 0..1.
     """
 
@@ -54,9 +54,9 @@ class Preprocessing:
     def parse(cls, text: str | Mapping[str, Any], where: str) -> Preprocessing:
         """From JSON text; `where` names the row in errors."""
         try:
-            given = json.loads(text) if isinstance(text, str) else dict(text)
+            settings = json.loads(text) if isinstance(text, str) else dict(text)
             fields: dict[str, Any] = {
-                name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+                name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
             }
             result = cls(**fields)
             if not all(isinstance(number, int) for number in (fields["crop"], fields["resize"])):
@@ -89,7 +89,7 @@ class Preprocessing:
 
     def fit(self, pixels: NDArray[np.uint8]) -> Tensor:
         """Pixels (height, width, 3) as a uint8 tensor (3, crop, crop)."""
-        # torch wants to be able to write; what cannot be written, as a packed picture, is copied
+        # torch wants to be able to write; what cannot be written, as a packed image, is copied
         image = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).permute(2, 0, 1)
         height, width = image.shape[1:]
         mode = _INTERPOLATIONS[self.interpolation]
@@ -104,7 +104,7 @@ class Preprocessing:
         return image if size == [self.crop, self.crop] else F.center_crop(image, [self.crop, self.crop])
 
     def normalised(self, stacked: Tensor) -> Tensor:
-        """Network input, float32, contiguous, of fitted pictures (images, 3, crop, crop) uint8 in any layout, on their device."""
+        """Network input, float32, contiguous, of fitted images (n, 3, crop, crop) uint8 in any layout, on their device."""
         mean, std = _levels(self.mean, stacked.device), _levels(self.std, stacked.device)
         # in place: a batch may be large
         return stacked.to(torch.float32, memory_format=torch.contiguous_format).sub_(mean).div_(std)
@@ -114,19 +114,19 @@ class Preprocessing:
         return self.normalised(torch.stack([self.fit(pixels) for pixels in images]).contiguous().to(device))
 
 
-def timm_preprocessing(model: nn.Module, img_size: int | None = None) -> dict[str, Any]:
+def timm_preprocessing(model: nn.Module, img_size: int | None = None) -> dict[str, object]:
     """Fields of the preprocessing of a network with timm's record of it, for images of the size that it was made for."""
     from timm.data.config import resolve_data_config
 
-    found = resolve_data_config({} if img_size is None else {"img_size": img_size}, model=model)
-    crop, squash = found["input_size"][1], found["crop_mode"] == "squash"
+    record = resolve_data_config({} if img_size is None else {"img_size": img_size}, model=model)
+    crop, squash = record["input_size"][1], record["crop_mode"] == "squash"
     return {
         "crop": crop,
-        "resize": crop if squash else int(crop / found["crop_pct"]),
-        "interpolation": found["interpolation"],
-        "mean": list(found["mean"]),
-        "std": list(found["std"]),
-        "mode": "squash" if squash else "border" if found["crop_pct"] > 1 else "center",
+        "resize": crop if squash else int(crop / record["crop_pct"]),
+        "interpolation": record["interpolation"],
+        "mean": list(record["mean"]),
+        "std": list(record["std"]),
+        "mode": "squash" if squash else "border" if record["crop_pct"] > 1 else "center",
     }
 
 

@@ -59,11 +59,11 @@ def agreement_differences(units: pd.DataFrame, seed: int, n_bootstrap: int, conf
             draws = _correlations(mis, his, within, drawn)
             degrees = max(len(kept.drop_duplicates(UNIT)) - 1, 1)
             for first, second in combinations(range(len(backends)), 2):
-                for place, coefficient in enumerate(("pearson", "spearman")):
+                for index, coefficient in enumerate(("pearson", "spearman")):
                     pair = [first, second]
-                    found = difference_interval(points[place, pair], draws[place, pair], degrees, confidence)
+                    interval = difference_interval(points[index, pair], draws[index, pair], degrees, confidence)
                     names = (backends[first], backends[second], level, unit_set, coefficient, len(kept))
-                    rows.append((*names, *found))
+                    rows.append((*names, *interval))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -74,17 +74,17 @@ def _correlations(
     drawn: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Pearson and Spearman (2, backends, resamples) of scores (backends, units) with his over rows `drawn`."""
-    found = np.empty((2, len(mis), len(drawn)))
+    out = np.empty((2, len(mis), len(drawn)))
     for start in range(0, len(drawn), size := max(1, _BLOCK_VALUES // drawn.shape[1])):
         rows = drawn[start : start + size]
         people = his[rows] if group is None else agreement.centre(his[rows], group)
         ranked = stats.rankdata(people, axis=-1)
-        for place, scores in enumerate(mis):
+        for backend, scores in enumerate(mis):
             values = scores[rows] if group is None else agreement.centre(scores[rows], group)
-            part = np.s_[place, start : start + size]
-            found[0][part] = statistics.pearson(values, people)
-            found[1][part] = statistics.pearson(stats.rankdata(values, axis=-1), ranked)
-    return found
+            part = np.s_[backend, start : start + size]
+            out[0][part] = statistics.pearson(values, people)
+            out[1][part] = statistics.pearson(stats.rankdata(values, axis=-1), ranked)
+    return out
 
 
 def difference_interval(
@@ -125,7 +125,7 @@ def residuals(units: pd.DataFrame, n_each: int) -> pd.DataFrame:
     for backend in pd.unique(kept["backend"]):
         of_backend = kept[kept["backend"] == backend]
         for side, sign in (("under", -1.0), ("over", 1.0)):
-            found = of_backend[of_backend["z"] * sign < 0].assign(size=lambda rows, sign=sign: rows["z"] * sign)
-            found = found.sort_values(["size", *schema.KEY], kind="stable").head(n_each)
-            parts.append(found.assign(side=side, rank=np.arange(1, len(found) + 1)))
+            worst = of_backend[of_backend["z"] * sign < 0].assign(size=lambda rows, sign=sign: rows["z"] * sign)
+            worst = worst.sort_values(["size", *schema.KEY], kind="stable").head(n_each)
+            parts.append(worst.assign(side=side, rank=np.arange(1, len(worst) + 1)))
     return pd.concat(parts, ignore_index=True)[RESIDUAL_COLUMNS] if parts else pd.DataFrame(columns=RESIDUAL_COLUMNS)

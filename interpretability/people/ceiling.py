@@ -102,16 +102,16 @@ def ceiling_summary(
     if needs is not None:
         units = units[units[needs].notna()]
     his, answers = units["his"].to_numpy(np.float64), units["n_responses"].to_numpy(np.int64)
-    given = {name: units[name].to_numpy(np.float64) for name in ("mis", needs) if name in units.columns}
+    columns = {name: units[name].to_numpy(np.float64) for name in ("mis", needs) if name in units.columns}
     value = {
         "V4": lambda rows: analytic_ceiling(his[rows], answers[rows]),
-        "V4w": lambda rows: ceiling_of_noise(his[rows], given["noise_within"][rows]),
-        "V4b": lambda rows: attainable(his[rows], answers[rows], given["mis"][rows], given["mis_se"][rows]),
-        "true": lambda rows: pearson(given["p_true"][rows], his[rows]),
+        "V4w": lambda rows: ceiling_of_noise(his[rows], columns["noise_within"][rows]),
+        "V4b": lambda rows: attainable(his[rows], answers[rows], columns["mis"][rows], columns["mis_se"][rows]),
+        "true": lambda rows: pearson(columns["p_true"][rows], his[rows]),
         "split_half": lambda rows: spearman_brown(split_half(his[rows], answers[rows], draw)),
     }.get(variant)
     if value is None:
-        values = simulated_correlations(variant, his, answers, n_simulations, draw, given["mis"])
+        values = simulated_correlations(variant, his, answers, n_simulations, draw, columns["mis"])
         finite = values[np.isfinite(values)]
         mean = finite.mean() if len(finite) else np.nan
     else:

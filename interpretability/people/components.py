@@ -123,7 +123,7 @@ def components_ceiling(
     n_units = int(answers.unit.max()) + 1
     point, n_groups = answers.components().ceiling, min(_N_GROUPS, n_units)
     group = draw.permutation(np.arange(n_units) % n_groups)
-    values = np.array([answers.components(group != each).ceiling for each in range(n_groups)])
+    values = np.array([answers.components(group != left_out).ceiling for left_out in range(n_groups)])
     error = float(np.sqrt((n_groups - 1) * values.var())) if n_groups > 1 else float("nan")
     reach = stats.t.ppf((1 + confidence) / 2, max(n_groups - 1, 1)) * error
     return point, error, max(point - reach, 0.0), min(point + reach, 1.0)

@@ -133,12 +133,12 @@ def verdict_agreement(table: pd.DataFrame, verdict: pd.DataFrame) -> pd.DataFram
     pairs = {check: (table[f"stored_{check}"], verdict[check]) for check in CHECKS}
     pairs[REPEATED] = (~table[f"stored_{REPEATED}"].astype(bool), ~verdict[REPEATED])
     pairs["accepted"] = (table["stored_passed"].astype(bool) & pairs[REPEATED][0], verdict["accepted"])
-    found = []
+    rows = []
     for check, (stored, now) in pairs.items():
         stored, now = stored.to_numpy(dtype=bool), now.to_numpy(dtype=bool)
         counts = len(stored), (stored == now).sum(), (stored & ~now).sum(), (~stored & now).sum()
-        found.append((check, *map(int, counts)))
-    return pd.DataFrame(found, columns=VERDICT_COLUMNS)
+        rows.append((check, *map(int, counts)))
+    return pd.DataFrame(rows, columns=VERDICT_COLUMNS)
 
 
 def exclusions(rows: pd.DataFrame) -> pd.DataFrame:
@@ -176,9 +176,9 @@ def check_histogram(table: pd.DataFrame, verdict: pd.DataFrame, bounds: Bounds) 
         passed = verdict[check].to_numpy(bool)
         known = np.isfinite(values)
         edges = _edges(values[known], low, high)
-        place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+        bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
         for number in range(len(edges) - 1):
-            inside = known & (place == number)
+            inside = known & (bins == number)
             ends = edges[number], edges[number + 1]
             rows.append((check, *ends, (inside & passed).sum(), (inside & ~passed).sum(), low, high))
         if (~known).any():

@@ -196,16 +196,16 @@ def cross_fitted(trials: pd.DataFrame, seed: int) -> dict[str, Vector]:
     margin, correct = trials["margin"].to_numpy(np.float64), trials["correct"].to_numpy(bool)
     unit, person = trials["unit_code"].to_numpy(), trials["participant_code"].to_numpy()
     fold = (generator(seed, "trial folds").permutation(int(person.max()) + 1) % N_FOLDS)[person]
-    found = {name: np.full(len(trials), np.nan) for name in ("margin", "mean", "unit")}
+    fitted = {name: np.full(len(trials), np.nan) for name in ("margin", "mean", "unit")}
     for number in np.unique(fold):
         held, rest = fold == number, fold != number
         if not rest.any():
             rest = held  # a single participant has nobody else to learn from
-        found["mean"][held] = correct[rest].mean()
+        fitted["mean"][held] = correct[rest].mean()
         right, answers = (np.bincount(unit[rest], w, int(unit.max()) + 1) for w in (correct[rest], None))
-        found["unit"][held] = ((right + 1) / (answers + 2))[unit[held]]
-        found["margin"][held] = fit_lapse(margin[rest], correct[rest]).predict(margin[held])
-    return found
+        fitted["unit"][held] = ((right + 1) / (answers + 2))[unit[held]]
+        fitted["margin"][held] = fit_lapse(margin[rest], correct[rest]).predict(margin[held])
+    return fitted
 
 
 def trial_tables(trials: pd.DataFrame, backend: str, seed: int, confidence: float) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -239,9 +239,9 @@ def trial_tables(trials: pd.DataFrame, backend: str, seed: int, confidence: floa
     flat = -log_loss(np.full(len(trials), correct.mean()), correct) * len(trials)
     row["mcfadden"] = 1 - fit.log_likelihood / flat
     reach = float(stats.norm.ppf((1 + confidence) / 2)) * clustered_errors(fit, margin, correct, [unit, person])
-    for place, name in enumerate(("intercept", "slope", "lapse")):
-        value = float(fit.theta[place])
-        row |= {name: value, f"{name}_low": value - reach[place], f"{name}_high": value + reach[place]}
+    for index, name in enumerate(("intercept", "slope", "lapse")):
+        value = float(fit.theta[index])
+        row |= {name: value, f"{name}_low": value - reach[index], f"{name}_high": value + reach[index]}
     row["lapse_low"], row["lapse_high"] = np.clip([row["lapse_low"], row["lapse_high"]], 0.0, 1.0)  # pyright: ignore[reportArgumentType, reportCallIssue]
     effects = fit_effects(margin, correct, unit, person)
     row |= {"slope_effects": effects.slope, "slope_effects_se": effects.slope_se}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,7 @@ class Similarity(ABC):
         """Compare with the package that it stands for. Raises InputError if the two no longer agree."""
 
     @abstractmethod
-    def ingredients(self) -> Mapping[str, Any]:
+    def ingredients(self) -> Mapping[str, object]:
         """Everything but the images and the tasks that determines its numbers."""
 
     def embed(self, rows: NDArray[np.integer]) -> NDArray[np.floating]:
@@ -88,33 +88,33 @@ class Similarity(ABC):
         """Tasks of so many explanations a side and of images that there are."""
         arguments.count(n_explanations, "n_explanations")
         last = 2 * (n_explanations + 1)
-        found = arguments.array(tasks, "tasks", ("units", "tasks", "2 (n_explanations + 1)"))
-        if found.shape[2] != last or found.dtype.kind not in "iu":
+        checked = arguments.array(tasks, "tasks", ("units", "tasks", "2 (n_explanations + 1)"))
+        if checked.shape[2] != last or checked.dtype.kind not in "iu":
             raise arguments.wrong(
                 "tasks",
                 "has shape {shape} and values of type {kind}; it must hold numbers of images, {last} at the end",
-                shape=found.shape,
-                kind=found.dtype,
+                shape=checked.shape,
+                kind=checked.dtype,
                 last=last,
             )
-        if found.min() < 0 or found.max() >= len(self.images):
+        if checked.min() < 0 or checked.max() >= len(self.images):
             raise arguments.wrong(
                 "tasks",
                 "names images {low} to {high}, but there are {count} images",
-                low=found.min(),
-                high=found.max(),
+                low=checked.min(),
+                high=checked.max(),
                 count=len(self.images),
             )
-        return found.astype(np.int32)
+        return checked.astype(np.int32)
 
     def _embedded(
         self, tasks: NDArray[np.integer], n_explanations: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Unit rows of the images that tasks show, and the tasks in numbers of these rows."""
-        shown, places = np.unique(self._checked(tasks, n_explanations), return_inverse=True)
+        shown, rows = np.unique(self._checked(tasks, n_explanations), return_inverse=True)
         size = self.batch_size
         parts = [unit_rows(self.embed(shown[start : start + size])) for start in range(0, len(shown), size)]
-        return np.concatenate(parts), places.reshape(tasks.shape).astype(np.int32)
+        return np.concatenate(parts), rows.reshape(tasks.shape).astype(np.int32)
 
     def _aggregated(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
         """Margins (units, N) from all similarities (units, N, 2, 2K) by the aggregation asked for."""

@@ -1,8 +1,8 @@
-"""Similarities that compare feature maps: pictures pass the network once, and a bounded table keeps their features.
+"""Similarities that compare feature maps: images pass the network once, and a bounded table keeps their features.
 
-A picture's features are one long row of floats; a family says how rows are made and how tasks are solved from them.
+An image's features are one long row of floats; a family says how rows are made and how tasks are solved from them.
 The cost of such a similarity is its forward passes: 20 a task of nine explanations where pairwise calls take 72, and
-fewer where the tasks of a block of units share pictures. Where tasks are many and pictures few, all pairs of pictures
+fewer where the tasks of a block of units share images. Where tasks are many and images few, all pairs of images
 are compared once instead, as matrix products of blocks of rows, and tasks are looked up.
 """
 
@@ -35,16 +35,16 @@ from interpretability.similarity.base import Similarity
 from interpretability.weights import Weights, WeightsFile, reader
 
 VERSION = 1
-# Part of the definition of the last bits: a short batch is filled up, so every picture sees the same kernels.
+# Part of the definition of the last bits: a short batch is filled up, so every image sees the same kernels.
 BATCH = 8
 _CHECK_SIZE = 64  # pixels; enough for every layer of the networks in use
 # Part of the definition of the last bits as well: rows of one product when all pairs are compared.
 PAIR_BLOCK = 64
 PAIR_VERSION = 1
-# All pairs of n pictures are compared if n * n is at most this often the number of tasks: about where both ways take
+# All pairs of n images are compared if n * n is at most this often the number of tasks: about where both ways take
 # equally long (pairs_a_task in benchmarks/results/similarities.csv).
 PAIRS_A_TASK = 200
-MOST_PAIRED = 20_000  # pictures; their table takes 1.6 GB
+MOST_PAIRED = 20_000  # images; their table takes 1.6 GB
 TOLERANCE = 2e-5  # of self-checks; both sides are float32 sums of up to millions of terms
 VGG16 = WeightsFile(
     ("vgg16-397923af.pth", "vgg16-397923af.safetensors", "vgg16_torchvision.safetensors"),
@@ -54,7 +54,7 @@ VGG16 = WeightsFile(
 
 
 class FeatureTable:
-    """Rows of features of pictures in a table of fixed size; the least recently used make room."""
+    """Rows of features of images in a table of fixed size; the least recently used make room."""
 
     def __init__(self, capacity: int, width: int, device: str) -> None:
         self.rows = torch.empty((capacity, width), dtype=torch.float32, device=device)
@@ -65,19 +65,19 @@ class FeatureTable:
         return len(self.rows)
 
     def slots(self, images: NDArray[np.int32], extract: Callable[[NDArray[np.int32]], Tensor]) -> NDArray[np.int32]:
-        """Rows of the table that hold these distinct pictures; `extract(images)` gives those that are missing."""
+        """Rows of the table that hold these distinct images; `extract(images)` gives those that are missing."""
         missing = np.array([image for image in images.tolist() if image not in self._slot], dtype=np.int32)
         for image in images.tolist():
             if image in self._slot:
                 self._slot.move_to_end(image)
         for start in range(0, len(missing), BATCH):
             batch = missing[start : start + BATCH]
-            found = extract(batch)
-            for image, row in zip(batch.tolist(), found, strict=True):
+            features = extract(batch)
+            for image, row in zip(batch.tolist(), features, strict=True):
                 full = len(self._slot) == self.capacity
-                place = self._slot.popitem(last=False)[1] if full else len(self._slot)
-                self._slot[image] = place
-                self.rows[place] = row
+                slot = self._slot.popitem(last=False)[1] if full else len(self._slot)
+                self._slot[image] = slot
+                self.rows[slot] = row
         return np.array([self._slot[image] for image in images.tolist()], dtype=np.int32)
 
 
@@ -123,19 +123,19 @@ class FeatureSimilarity(Similarity):
 
     @abstractmethod
     def features(self, batch: Tensor) -> Tensor:
-        """Features (images, P) of pictures (images, 3, size, size) within `input_range`."""
+        """Features (n, P) of images (n, 3, size, size) within `input_range`."""
 
     @abstractmethod
     def values(self, rows: Tensor, tasks: NDArray[np.int32], n_explanations: int, size: int) -> NDArray[np.float32]:
-        """Similarities (units, N, 2, 2K) of tasks that name rows of features of pictures of this size."""
+        """Similarities (units, N, 2, 2K) of tasks that name rows of features of images of this size."""
 
     @abstractmethod
     def compare_rows(self, first: Tensor, second: Tensor, size: int) -> Tensor:
-        """Similarities (first, second) of every row of features with every other, of pictures of this size."""
+        """Similarities (first, second) of every row of features with every other, of images of this size."""
 
     @abstractmethod
     def original(self, first: Tensor, second: Tensor) -> Tensor:
-        """Similarities (pairs,) of two batches of pictures by the package's own call."""
+        """Similarities (pairs,) of two batches of images by the package's own call."""
 
     def mean_margins(self, rows: Tensor, tasks: NDArray[np.int32], n_explanations: int) -> NDArray[np.float32]:
         """Margins (units, N) under the mean; overridden where there is a shorter way than all similarities."""
@@ -143,7 +143,7 @@ class FeatureSimilarity(Similarity):
 
     # ---- what all share
 
-    def ingredients(self) -> Mapping[str, Any]:
+    def ingredients(self) -> Mapping[str, object]:
         return {
             "version": VERSION,
             "weights": state_digest(self.model.state_dict()),
@@ -178,7 +178,7 @@ class FeatureSimilarity(Similarity):
         fill(model, {name: state[source] for name, source in sources.items()}, file.names[0])
 
     def tensors(self, images: NDArray[np.int32]) -> Tensor:
-        """Pictures (images, 3, size, size) as the network sees them."""
+        """Images (n, 3, size, size) as the network sees them."""
         return self._view.batch([self.images.pixels(int(image)) for image in images], self._device)
 
     @torch.no_grad()
@@ -211,8 +211,8 @@ class FeatureSimilarity(Similarity):
         flat = np.ascontiguousarray(tasks.reshape(-1, tasks.shape[2]))
         out = np.empty(len(flat), dtype=np.float32)
         for start, stop in _rounds(flat, table.capacity):
-            images, places = np.unique(flat[start:stop], return_inverse=True)
-            slots = table.slots(images, self._extract)[places].reshape(1, stop - start, -1)
+            images, rows = np.unique(flat[start:stop], return_inverse=True)
+            slots = table.slots(images, self._extract)[rows].reshape(1, stop - start, -1)
             if self.aggregation == "mean":
                 out[start:stop] = self.mean_margins(table.rows, slots, n_explanations)
             else:
@@ -227,7 +227,7 @@ class FeatureSimilarity(Similarity):
 
     @property
     def stripe(self) -> int:
-        """Pictures of one call of `pair_stripe` whose features fit into memory, beside those of a block."""
+        """Images of one call of `pair_stripe` whose features fit into memory, beside those of a block."""
         blocks = self._cache_bytes // (4 * self._width * PAIR_BLOCK)
         return PAIR_BLOCK * max(1, blocks - 1)
 
@@ -239,7 +239,7 @@ class FeatureSimilarity(Similarity):
 
         `step` hears of every block of later images how many pairs it added.
 
-        Blocks are filled up with pictures of their own, so a similarity does not depend on where a stripe ends. Only
+        Blocks are filled up with images of their own, so a similarity does not depend on where a stripe ends. Only
         the blocks on and right of the diagonal are computed; the others hold zeros.
         """
         starts = range(first, len(images), PAIR_BLOCK)
@@ -250,19 +250,19 @@ class FeatureSimilarity(Similarity):
             for start in range(first, last, PAIR_BLOCK)
         ]
         room = torch.empty(shape, device=device)
-        for place, start in enumerate(starts):
+        for index, start in enumerate(starts):
             block = images[start : start + PAIR_BLOCK]
-            others = own[place] if place < len(own) else self._block(block, room)
-            for above, mine in enumerate(own[: place + 1]):
-                found = self.compare_rows(mine, others, self._size).float().cpu().numpy()
+            others = own[index] if index < len(own) else self._block(block, room)
+            for above, mine in enumerate(own[: index + 1]):
+                values = self.compare_rows(mine, others, self._size).float().cpu().numpy()
                 rows = slice(above * PAIR_BLOCK, min((above + 1) * PAIR_BLOCK, last - first))
-                columns = slice(place * PAIR_BLOCK, place * PAIR_BLOCK + len(block))
-                out[rows, columns] = found[: rows.stop - rows.start, : len(block)]
+                columns = slice(index * PAIR_BLOCK, index * PAIR_BLOCK + len(block))
+                out[rows, columns] = values[: rows.stop - rows.start, : len(block)]
             step(len(block) * (last - first))
         return out
 
     def _block(self, images: NDArray[np.int32], room: Tensor) -> Tensor:
-        """Features of a block of pictures, written to `room`."""
+        """Features of a block of images, written to `room`."""
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
             room[start : start + len(batch)] = self._extract(batch)
@@ -283,7 +283,7 @@ class FeatureSimilarity(Similarity):
 
 
 def pairs_pay(n_images: int, n_tasks: int) -> bool:
-    """Whether comparing all pairs of pictures once is shorter than solving the tasks block by block."""
+    """Whether comparing all pairs of images once is shorter than solving the tasks block by block."""
     return n_images <= MOST_PAIRED and n_images**2 <= PAIRS_A_TASK * n_tasks
 
 
@@ -295,7 +295,7 @@ def mirrored(upper: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def check_images(size: int, low: float, high: float) -> Tensor:
-    """Four smooth random pictures (4, 3, size, size) for self-checks, the same ones everywhere."""
+    """Four smooth random images (4, 3, size, size) for self-checks, the same ones everywhere."""
     noise = generator(0, "self-check").random((4, 3, 9, 9)).astype(np.float32)
     return low + (high - low) * nn.functional.interpolate(torch.from_numpy(noise), size=(size, size), mode="bilinear")
 
@@ -312,9 +312,9 @@ def compare(backend: str, package: str, ours: NDArray[np.floating], theirs: NDAr
 
 
 def sharing_order(tasks: NDArray[np.int32], window: int = 1024) -> NDArray[np.int64]:
-    """Order of units (rows of tasks) in which neighbours share many pictures.
+    """Order of units (rows of tasks) in which neighbours share many images.
 
-    From the first unit of every `window` units in turn: next comes the one that shares most pictures with the unit
+    From the first unit of every `window` units in turn: next comes the one that shares most images with the unit
     before it, the first of equals. Windows keep the cost linear in the number of units.
     """
     from scipy import sparse
@@ -336,12 +336,12 @@ def sharing_order(tasks: NDArray[np.int32], window: int = 1024) -> NDArray[np.in
 
 
 def _rounds(tasks: NDArray[np.int32], capacity: int) -> Iterator[tuple[int, int]]:
-    """Runs of tasks (start, stop) whose pictures fit the table together."""
+    """Runs of tasks (start, stop) whose images fit the table together."""
     start, held = 0, set()
-    for place, task in enumerate(tasks.tolist()):
+    for index, task in enumerate(tasks.tolist()):
         if len(held.union(task)) > capacity:
-            yield start, place
-            start, held = place, set()
+            yield start, index
+            start, held = index, set()
         held.update(task)
     if len(tasks):
         yield start, len(tasks)
@@ -354,7 +354,7 @@ def package_version(package: str) -> str:
 
 
 @contextlib.contextmanager
-def package_loading(replaced: Mapping[str, Any] = MappingProxyType({})) -> Generator[None, None, None]:
+def package_loading(replaced: Mapping[str, object] = MappingProxyType({})) -> Generator[None, None, None]:
     """Inside, torch reads tensors and nothing else, and names such as "torch.hub.load" are what is given here.
 
     For package constructors that fetch files by themselves or load them without `weights_only`. Everything is as before

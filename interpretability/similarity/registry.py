@@ -11,6 +11,7 @@ import inspect
 import os
 import pkgutil
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 from interpretability import arguments
@@ -38,7 +39,7 @@ def similarity_names() -> list[str]:
     return [name for family in families() for name in _module(family).VARIANTS]
 
 
-def _module(family: str) -> Any:
+def _module(family: str) -> ModuleType:
     return importlib.import_module(f"{backends.__name__}.{family}")
 
 
@@ -57,14 +58,14 @@ def family_of(name: str, argument: str = "name") -> type[Similarity]:
 @cache
 def options_of(kind: type[Similarity]) -> tuple[str, ...]:
     """Names of the options that a family takes."""
-    found = [
+    names = [
         name
-        for each in kind.__mro__
-        if "__init__" in vars(each)
-        for name, parameter in inspect.signature(each.__init__).parameters.items()
+        for base in kind.__mro__
+        if "__init__" in vars(base)
+        for name, parameter in inspect.signature(base.__init__).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY
     ]
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(names))
 
 
 def create(name: str, images: Images, *, check: bool = True, **options: Any) -> Similarity:

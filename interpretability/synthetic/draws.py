@@ -19,10 +19,10 @@ PREFERENCE_SPREAD = 0.04
 
 
 def draw_factors(n: int, *, seed: int, stream: str, n_categories: int) -> pd.DataFrame:
-    """Factor table of n pictures: the columns of `FACTORS`, `category` (int) and `nuisance` (uint64 key).
+    """Factor table of n images: the columns of `FACTORS`, `category` (int) and `nuisance` (uint64 key).
 
-    Categories are kinds of scenes: each has a preferred value of every factor (`preferences`), which a
-    picture of it takes with probability ADHERENCE, factor by factor, and otherwise a uniformly random value.
+    Categories are kinds of scenes: each has a preferred value of every factor (`preferences`), which an
+    image of it takes with probability ADHERENCE, factor by factor, and otherwise a uniformly random value.
     """
     if n < 1 or n_categories < 1:
         raise ValueError(f"n ({n}) and n_categories ({n_categories}) must be at least 1")

@@ -18,7 +18,7 @@ def label_factors(label: str) -> tuple[str, ...]:
     return tuple(part for part in parts if part in names)
 
 
-VERSION = 1  # raised by hand whenever pictures or vectors change
+VERSION = 1  # raised by hand whenever images or vectors change
 
 
 Floats = NDArray[np.floating]
@@ -26,7 +26,7 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Factor:
-    """One thing that a picture shows.
+    """One thing that an image shows.
 
     kind: circular (values repeat after `high`), linear or categorical. `levels` names the values of a
     categorical factor, or the whole numbers of a counted one; `logarithmic` factors are drawn and compared on
@@ -73,7 +73,7 @@ COUNTS = (1, 2, 3, 4, 5, 6)
 FACTORS: tuple[Factor, ...] = (
     Factor("colour", "circular", ("colour",), high=360.0),
     Factor("orientation", "circular", ("orientation",), high=180.0),
-    # cycles a picture: below 2.5 a period no longer shows, above 9 a cycle has less than seven pixels of 64
+    # cycles an image: below 2.5 a period no longer shows, above 9 a cycle has less than seven pixels of 64
     Factor("frequency", "linear", ("frequency",), low=2.5, high=9.0, logarithmic=True),
     Factor("texture", "categorical", ("texture",), TEXTURES),
     Factor("shape", "categorical", ("shape",), SHAPES),
@@ -86,7 +86,7 @@ FACTOR_NAMES = tuple(factor.name for factor in FACTORS)
 
 
 def factor_vectors(factors: pd.DataFrame, *, ignore: Sequence[str] = ()) -> Floats:
-    """Unit-norm row a picture, (n, D); the dot product of two rows is their likeness, 1 = same.
+    """Unit-norm row an image, (n, D); the dot product of two rows is their likeness, 1 = same.
 
     One block a factor, all blocks of the same length: an angle as its cosine and sine (orientation doubled,
     because it repeats after half a turn), a level as one-hot, a linear value as a point on a half circle, so
@@ -103,7 +103,7 @@ def factor_vectors(factors: pd.DataFrame, *, ignore: Sequence[str] = ()) -> Floa
 
 
 def factor_block(factors: pd.DataFrame, factor: Factor) -> NDArray[np.float64]:
-    """Unit-norm description of one factor of every picture, (n, dimensions)."""
+    """Unit-norm description of one factor of every image, (n, dimensions)."""
     if factor.kind == "categorical":
         return np.eye(len(factor.levels))[factor.codes(factors[factor.columns[0]])]
     turn = 2.0 * np.pi if factor.kind == "circular" else np.pi

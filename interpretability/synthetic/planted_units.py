@@ -1,6 +1,6 @@
 """Planted units and permuted units, whose interpretability is known before it is measured.
 
-Planted units are columns of activations computed from the factor table of generated pictures and from keyed hashes:
+Planted units are columns of activations computed from the factor table of generated images and from keyed hashes:
 units of one factor should score high, hashes at chance, mixtures in between in the order of their share of factor.
 Permuted units are those of a real network whose activations were dealt out anew to the images: chance again, with
 the same values and the same ties.
@@ -61,7 +61,7 @@ def layer_rho(layer: str) -> float | None:
 
 
 def planted(factors: pd.DataFrame, seed: int) -> list[ControlLayer]:
-    """All planted layers for the pictures of a factor table, whose row number is the image id."""
+    """All planted layers for the images of a factor table, whose row number is the image id."""
     units = list(_factor_units(factors))
     labels = tuple(unit.label for unit in units)
     factor = ControlLayer("factor", labels, _columns([unit.values for unit in units]))
@@ -106,7 +106,7 @@ def _hash(images: NDArray[np.integer], seed: int, layer: str, unit: int) -> NDAr
 
 @dataclass(frozen=True)
 class _FactorUnit:
-    """One dimension or level of a factor, with the mean and deviation of its values over all possible pictures."""
+    """One dimension or level of a factor, with the mean and deviation of its values over all possible images."""
 
     factor: str
     label: str

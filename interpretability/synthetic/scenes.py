@@ -1,11 +1,11 @@
-"""Generated pictures whose content is known: the image source of the synthetic study.
+"""Generated images whose content is known: the image source of the synthetic study.
 
-A picture shows a textured ground, `count` copies of one shape in one hue around one position, and an object
+An image shows a textured ground, `count` copies of one shape in one hue around one position, and an object
 made of parts in another corner. Eight factors say what it shows (`FACTORS`); a 64-bit key in the column
 `nuisance` decides everything else (sizes, jitter, contrast, grain). `render` needs only the factor table.
 
 Row i of a stream depends on (seed, stream, i) and the number of categories, so a longer table begins with a
-shorter one. Lengths inside a picture are shares of its side, x to the right and y down; angles and hues are
+shorter one. Lengths inside an image are shares of its side, x to the right and y down; angles and hues are
 in degrees.
 """
 
@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from interpretability.randomness import U64, combine, key64, uniforms
 from interpretability.synthetic.factors import FACTORS, OBJECTS, SHAPES, TEXTURES, Floats
 
-# Pictures drawn at once: enough that a group of equal texture, shape or object is more than a few pictures.
+# Images drawn at once: enough that a group of equal texture, shape or object is more than a few images.
 _BLOCK = 256
 
 
 def render(factors: pd.DataFrame, size: int) -> NDArray[np.uint8]:
-    """Pictures (n, size, size, 3), RGB in 0..255, of the rows of a factor table, each from its row alone."""
+    """Images (n, size, size, 3), RGB in 0..255, of the rows of a factor table, each from its row alone."""
     if size < 16:
         raise ValueError(f"size {size} is too small to show a scene; at least 16")
     pixels = np.empty((len(factors), size, size, 3), dtype=np.uint8)
@@ -44,7 +44,7 @@ def render(factors: pd.DataFrame, size: int) -> NDArray[np.uint8]:
 
 
 class _Block:
-    """Pictures being drawn: factors, nuisance draws and the canvas (pictures, 3, size, size), RGB 0..1."""
+    """Images being drawn: factors, nuisance draws and the canvas (images, 3, size, size), RGB 0..1."""
 
     def __init__(self, factors: pd.DataFrame, size: int) -> None:
         self.size = size
@@ -65,11 +65,11 @@ class _Block:
         self.paint = _rgb(self.numbers["colour"], self.nuisance("saturation", 0.75, 0.9), np.float32(0.95))
 
     def nuisance(self, name: str, low: float = 0.0, high: float = 1.0) -> Floats:
-        """One draw from [low, high) a picture."""
+        """One draw from [low, high) an image."""
         return (low + (high - low) * uniforms(combine(self.keys, key64(name)))).astype(np.float32)
 
     def grain(self) -> Floats:
-        """Independent draws from [-1/2, 1/2) for all pixels, (pictures, size, size)."""
+        """Independent draws from [-1/2, 1/2) for all pixels, (images, size, size)."""
         pixels = np.arange(self.size * self.size, dtype=U64).reshape(self.size, self.size)
         # one mix a pixel is enough for grain: neighbouring counters of SplitMix64 look independent
         keys = combine(self.keys, key64("grain pixels"))[:, None, None]
@@ -105,7 +105,7 @@ def _rgb(hue: Floats, saturation: Floats, value: Floats | np.float32) -> Floats:
 
 
 def _draw_ground(block: _Block, texture: str) -> None:
-    """Fill the pictures of one texture: two tones of one muted hue, between which the texture moves."""
+    """Fill the images of one texture: two tones of one muted hue, between which the texture moves."""
     rows = block.rows("texture", texture)
     if not len(rows):
         return

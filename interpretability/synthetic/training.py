@@ -26,7 +26,7 @@ State = dict[str, torch.Tensor]
 # Share of the steps during which the learning rate rises, and its first value as a share of the peak.
 _WARM_UP, _START_DIVISOR = 0.2, 25.0
 _WEIGHT_DECAY = 0.02
-# Enough pictures for efficient forward passes, few enough to stay small in memory.
+# Enough images for efficient forward passes, few enough to stay small in memory.
 _EVALUATION_BATCH = 250
 
 
@@ -48,10 +48,10 @@ def train(
 ) -> Iterator[tuple[int, State]]:
     """Yield (step, weights) before the first epoch (step 0, untrained) and after each; trains in place.
 
-    pixels (n, size, size, 3) in 0..255; targets (n, heads), class numbers; the model maps normalised pictures
+    pixels (n, size, size, 3) in 0..255; targets (n, heads), class numbers; the model maps normalised images
     to (batch, sum(head_sizes)). AdamW under a one-cycle schedule with peak `learning_rate`; the loss is the
-    sum over heads of the cross entropies. The order of the pictures depends on (seed, name, epoch) only; the
-    last incomplete batch of an epoch is left out (other pictures every epoch), and no picture is altered.
+    sum over heads of the cross entropies. The order of the images depends on (seed, name, epoch) only; the
+    last incomplete batch of an epoch is left out (other images every epoch), and no image is altered.
     """
     targets = _checked_targets(pixels, targets, head_sizes)
     steps_per_epoch = len(pixels) // batch_size
@@ -91,7 +91,7 @@ def train(
 def accuracy(
     model: nn.Module, pixels: NDArray[np.uint8], targets: NDArray[np.int64], head_sizes: Sequence[int]
 ) -> NDArray[np.float64]:
-    """Share of pictures whose largest output of a head is the target, one number a head, 0..1."""
+    """Share of images whose largest output of a head is the target, one number a head, 0..1."""
     targets = _checked_targets(pixels, targets, head_sizes)
     right = np.zeros(len(head_sizes), dtype=np.int64)
     model.eval()
@@ -105,8 +105,8 @@ def accuracy(
 
 
 def normalised(pixels: NDArray[np.uint8]) -> torch.Tensor:
-    """Pictures (n, size, size, 3) in 0..255 as float32 (n, 3, size, size) in -1..1: mean, deviation 0.5."""
-    # the transposed view of contiguous pictures already is in channels-last layout
+    """Images (n, size, size, 3) in 0..255 as float32 (n, 3, size, size) in -1..1: mean, deviation 0.5."""
+    # the transposed view of contiguous images already is in channels-last layout
     return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
 
 
@@ -162,7 +162,7 @@ ENCODER_BINS = {"colour": 8, "orientation": 6, "frequency": 4}
 def encoder_targets(factors: pd.DataFrame) -> tuple[NDArray[np.int64], tuple[int, ...]]:
     """Labels (n, heads), one head a factor in the order of `FACTORS`, and the number of classes of each head.
 
-    They describe what a picture shows, factor by factor, and never its category: binned hue, orientation and
+    They describe what an image shows, factor by factor, and never its category: binned hue, orientation and
     frequency, the levels of texture, shape, object and count, and the quadrant of the position.
     """
     labels, sizes = [], []

@@ -72,7 +72,7 @@ def tasks_from_rank(
         equal = ordered[1:] == ordered[:-1]
         same[1:] |= equal
         same[:-1] |= equal
-        for side, places in enumerate((n - 1 - ranks, ranks)):
-            sides[side, unit] = ranked[places]
-            ties[side, unit] = same[places].mean()
+        for side, positions in enumerate((n - 1 - ranks, ranks)):
+            sides[side, unit] = ranked[positions]
+            ties[side, unit] = same[positions].mean()
     return natural.build(sides[0], sides[1], keys, n_tasks, n_explanations), ties[0], ties[1]

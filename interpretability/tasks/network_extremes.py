@@ -83,13 +83,13 @@ def rank_for_network(
 def _by_layer(error: selection.NotFinite, layers: Sequence[Layer]) -> InputError:
     """The same error by layer and unit."""
     ends = np.cumsum([layer.width for layer in layers])
-    place = int(np.searchsorted(ends, error.unit, side="right"))
-    layer = layers[place]
+    index = int(np.searchsorted(ends, error.unit, side="right"))
+    layer = layers[index]
     return InputError(
         "unit {unit} of layer {layer} of {model} has the value {value} for image {image} of {images}; all values must be finite",
         "model",
         "images",
-        unit=error.unit - int(ends[place]) + layer.width,
+        unit=error.unit - int(ends[index]) + layer.width,
         layer=layer.name,
         value=error.value,
         image=error.image,

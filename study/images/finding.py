@@ -157,8 +157,8 @@ def read_images(params: ImageParams, out: Path) -> tuple[pd.DataFrame, pd.DataFr
         )
     if source.kind != "folder":
         kept = [member for member, file in zip(members, files, strict=True) if not file.reason]
-        places = pd.DataFrame([(member.shard, member.place, member.size) for member in kept])
-        write_parquet(out / MEMBERS, places.set_axis(["shard", "place", "size"], axis=1))
+        located = pd.DataFrame([(member.shard, member.place, member.size) for member in kept])
+        write_parquet(out / MEMBERS, located.set_axis(["shard", "place", "size"], axis=1))
     return images, rejected.sort_values("path")
 
 

@@ -65,8 +65,8 @@ class ImageSet:
     def columns(self) -> dict[str, list[Any]]:
         """Fields of the members and the digests of their contents, by row."""
         path = self.folder / MEMBERS
-        places = read_parquet(path, ["shard", "place", "size"]).to_dict("list") if path.is_file() else {}
-        fields = {str(name): values for name, values in places.items()}
+        members = read_parquet(path, ["shard", "place", "size"]).to_dict("list") if path.is_file() else {}
+        fields = {str(name): values for name, values in members.items()}
         return {"path": self.manifest["path"].tolist(), **fields, "digest": self.manifest["digest"].tolist()}
 
     def _member(self, row: int) -> Member:

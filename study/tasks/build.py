@@ -129,11 +129,11 @@ def build(
     live = ~constant
     built = natural.build(state["top_images"][live], state["bottom_images"][live], keys[live], *size)
     tables, arrays = [units[live].assign(condition="natural")], [built]
-    places, values = _kept(activations, model, units, live)
-    for condition in (name for name in params.tasks.conditions if name != "natural" and len(places)):
+    rows, values = _kept(activations, model, units, live)
+    for condition in (name for name in params.tasks.conditions if name != "natural" and len(rows)):
         start = rules.window_start(n_images, condition, *size)
-        built, *ties = hard.tasks_from_rank(values, keys[places], start, *size)
-        tables.append(units.iloc[places].assign(condition=condition, tie_share_pos=ties[0], tie_share_neg=ties[1]))
+        built, *ties = hard.tasks_from_rank(values, keys[rows], start, *size)
+        tables.append(units.iloc[rows].assign(condition=condition, tie_share_pos=ties[0], tie_share_neg=ties[1]))
         arrays.append(built)
     table, built = pd.concat(tables, ignore_index=True), np.concatenate(arrays)
     status = pd.DataFrame(columns=imi_tasks.STATUS_COLUMNS)

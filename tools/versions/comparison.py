@@ -251,10 +251,10 @@ def strip(table: Table) -> Strip | None:
         start, at, end = cell.numbers
         if at is None:
             return None
-        places = [
+        positions = [
             100 * (value - low) / width for value in (at if start is None else start, at if end is None else end, at)
         ]
-        return round(places[0], 2), round(places[1], 2), round(places[2], 2)
+        return round(positions[0], 2), round(positions[1], 2), round(positions[2], 2)
 
     rows = tuple((" ".join(name), tuple(mark(cell) for cell in row)) for name, row in table.rows)
     return Strip(shown(low), shown(high), rows)

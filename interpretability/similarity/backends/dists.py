@@ -1,9 +1,9 @@
 """`dists`: deep image structure and texture similarity (Ding et al., 2020), as the package piq computes it.
 
 D(x, y) = 1 - sum_c [a_c (2 mx my + e) / (mx^2 + my^2 + e) + b_c (2 cov + e) / (vx + vy + e)] over the channels c of the
-picture and of five layers of VGG16, with m, v, cov the means, variances and the covariance over positions. A picture
+image and of five layers of VGG16, with m, v, cov the means, variances and the covariance over positions. An image
 keeps its means, variances and centred maps; a pair then needs one product of maps a channel. The denominator ties both
-pictures together, so the mean over explanations cannot be taken first: all 2 x 2K similarities of a task are computed.
+images together, so the mean over explanations cannot be taken first: all 2 x 2K similarities of a task are computed.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ WEIGHTS = WeightsFile(
     ("dists_weights.pt", "dists_weights.safetensors", "dists_alpha_beta.pt"),
     "https://github.com/photosynthesis-team/piq/releases/download/v0.4.1/dists_weights.pt",
 )
-# channels of the picture and of the layers, and how many times the side of the maps was halved before them
+# channels of the image and of the layers, and how many times the side of the maps was halved before them
 CHANNELS, HALVED = (3, 64, 128, 256, 512, 512), (0, 0, 1, 2, 3, 4)
 _EPSILON = 1e-6  # of piq.DISTS.compute_distance
 _CHUNK = 2048  # positions taken at a time: those of a whole task then stay in the second-level cache
 
 
 class Dists(FeatureSimilarity):
-    """Minus the DISTS distance, 0 for a picture and itself, at least -2 and rarely below -1; pictures in 0..1."""
+    """Minus the DISTS distance, 0 for an image and itself, at least -2 and rarely below -1; images in 0..1."""
 
     package = "piq"
     input_range = (0.0, 1.0)
@@ -51,11 +51,11 @@ class Dists(FeatureSimilarity):
                 f"{WEIGHTS.names[0]} must hold alpha and beta of shape (1, {sum(CHANNELS)}, 1, 1), not {shapes}"
             )
         # piq fetches both files when it is made; here it gets the one and an untrained network, which is filled below
-        given = {
+        replaced = {
             "torch.hub.load_state_dict_from_url": lambda *_, **__: weights,
             "piq.perceptual.vgg16": lambda **_: torchvision.models.vgg16(weights=None),
         }
-        with package_loading(given):
+        with package_loading(replaced):
             whole = piq.DISTS(reduction="none")
         state = self._weights_of(VGG16)
         wanted = {name: f"features.{name}" for name in whole.model.state_dict()}
@@ -105,9 +105,9 @@ class Dists(FeatureSimilarity):
         if rows.device.type == "cpu":
             _values(rows.numpy(), np.ascontiguousarray(tasks), n_explanations, edges, self._weights, out)
             return out
-        for place in np.ndindex(*tasks.shape[:2]):
-            task = rows[torch.from_numpy(tasks[place]).long().to(rows.device)]
-            out[place] = self._task_values(task[-2:], task[:-2], edges).cpu().numpy()
+        for index in np.ndindex(*tasks.shape[:2]):
+            task = rows[torch.from_numpy(tasks[index]).long().to(rows.device)]
+            out[index] = self._task_values(task[-2:], task[:-2], edges).cpu().numpy()
         return out
 
     def _task_values(self, queries: Tensor, explanations: Tensor, edges: NDArray[np.int64]) -> Tensor:

@@ -71,7 +71,7 @@ class DreamSim(Similarity):
     """Cosine of DreamSim embeddings, in [-1, 1]; the package's distance is one minus it.
 
     view "crop": the shorter side becomes 256, then the centre square of 224: what people saw in the human experiments.
-    view "squash": the whole picture becomes 224 x 224, whatever its shape: the package's own preprocessing.
+    view "squash": the whole image becomes 224 x 224, whatever its shape: the package's own preprocessing.
     whole: images are taken whole, as view "squash" does, because they have no border to cut: generated scenes.
     Departure: which of the two views the paper used is not stated.
     """
@@ -106,18 +106,18 @@ class DreamSim(Similarity):
         networks = config["model_type"].split(",")
         kind = "patch" if self._type.endswith("_patch") else "single"
         folder = "ensemble_lora" if self._type == "ensemble" else f"{networks[0]}_{kind}_lora"
-        found = {
+        files = {
             "config": WeightsFile((f"{folder}/adapter_config.json",), archive),
             "adapter": WeightsFile((f"{folder}/adapter_model.safetensors", f"{folder}/adapter_model.bin"), archive),
         }
         for network in networks:
             if network in HUBS:
-                found[network] = HUBS[network]
+                files[network] = HUBS[network]
             else:
                 name = ARCHIVED[network]
                 plain = f"{name.split('.')[0]}.safetensors"
-                found[network] = WeightsFile((name, plain), archive)
-        return found
+                files[network] = WeightsFile((name, plain), archive)
+        return files
 
     @cached_property
     def _contents(self) -> dict[str, Mapping[str, Any]]:
@@ -138,11 +138,11 @@ class DreamSim(Similarity):
             plain = dreamsim.PerceptualModel(**configs[self._type], device=device, load_dir="", normalize_embeds=True)
             lora = peft.LoraConfig(**{key: contents["config"][key] for key in _LORA})
             model = peft.get_peft_model(plain, lora)
-        wanted, given = peft.get_peft_model_state_dict(model), contents["adapter"]
-        wrong = {name for name in wanted.keys() | given.keys() if _shape(wanted, name) != _shape(given, name)}
+        wanted, adapter = peft.get_peft_model_state_dict(model), contents["adapter"]
+        wrong = {name for name in wanted.keys() | adapter.keys() if _shape(wanted, name) != _shape(adapter, name)}
         if wrong:
             raise InputError(f"{self.files['adapter'].names[0]} does not fit backend {self.name}: {sorted(wrong)[0]}")
-        peft.set_peft_model_state_dict(model, dict(given))
+        peft.set_peft_model_state_dict(model, dict(adapter))
         model.eval().requires_grad_(False).to(device)
         return model.base_model.model
 
@@ -164,7 +164,7 @@ class DreamSim(Similarity):
         fill(model, state, where)
         return model
 
-    def _read(self, path: str, **_: Any) -> Mapping[str, Any]:
+    def _read(self, path: str, **_: object) -> Mapping[str, object]:
         """What the package reads from a file, from the contents at hand and in the nesting that it expects."""
         name = PurePosixPath(path).name
         if name == "dino_vitb16_pretrain.pth":
@@ -175,7 +175,7 @@ class DreamSim(Similarity):
             return {"model": {f"module.visual.{key.removeprefix('visual.')}": value for key, value in state.items()}}
         return {"state_dict": state}
 
-    def ingredients(self) -> Mapping[str, Any]:
+    def ingredients(self) -> Mapping[str, object]:
         contents = self._contents
         tensors = {
             f"{role}/{name}": value
@@ -196,12 +196,12 @@ class DreamSim(Similarity):
         }
 
     def tensors(self, rows: NDArray[np.integer]) -> Tensor:
-        """Pictures (images, 3, 224, 224) in 0..1 as the networks see them."""
+        """Images (n, 3, 224, 224) in 0..1 as the networks see them."""
         seen = np.stack([np.asarray(self.view(Image.fromarray(self.images.pixels(int(row))))) for row in rows])
         return torch.from_numpy(seen).permute(0, 3, 1, 2).to(self._device).float() / 255
 
     def view(self, image: Image.Image) -> Image.Image:
-        """The part of a picture that is compared; generated scenes have no border to cut and are taken whole."""
+        """The part of an image that is compared; generated scenes have no border to cut and are taken whole."""
         if self._view == "squash" or self._whole:
             return image.resize((_SIZE, _SIZE), Image.Resampling.BICUBIC)
         short = min(image.size)
@@ -217,9 +217,9 @@ class DreamSim(Similarity):
 
     @torch.no_grad()
     def embed_images(self, images: Tensor) -> Tensor:
-        """Embeddings (images, D) of pictures; patch variants join the class token and the mean of the others."""
-        found = self.model.embed(images)
-        return torch.cat([found[:, 0], found[:, 1:].mean(dim=1)], dim=1) if self.model.is_patch else found
+        """Embeddings (n, D) of images; patch variants join the class token and the mean of the others."""
+        rows = self.model.embed(images)
+        return torch.cat([rows[:, 0], rows[:, 1:].mean(dim=1)], dim=1) if self.model.is_patch else rows
 
     @torch.no_grad()
     def check(self) -> None:

@@ -62,7 +62,7 @@ class Encoder(Similarity):
         network.model.to(self._device).eval()
         return network
 
-    def ingredients(self) -> Mapping[str, Any]:
+    def ingredients(self) -> Mapping[str, object]:
         network = self._network
         return {
             "version": 1,
@@ -99,9 +99,9 @@ class Encoder(Similarity):
                 )
             return model.forward_head(model.forward_features(batch), pre_logits=True).flatten(1)
         layers = [
-            each
-            for each in find_layers(model, batch[:3], layer_types=LAYER_TYPES, drop_first_last=False)
-            if each.name == layer
+            candidate
+            for candidate in find_layers(model, batch[:3], layer_types=LAYER_TYPES, drop_first_last=False)
+            if candidate.name == layer
         ]
         if not layers:
             raise InputError(

@@ -40,7 +40,7 @@ VARIANTS = tuple(f"lpips-{trunk}" for trunk in TRUNKS)
 
 
 class Lpips(FeatureSimilarity):
-    """Minus the LPIPS distance, at most 0; pictures in -1..1."""
+    """Minus the LPIPS distance, at most 0; images in -1..1."""
 
     package = "lpips"
     input_range = (-1.0, 1.0)
@@ -60,7 +60,7 @@ class Lpips(FeatureSimilarity):
     @cached_property
     def _heads(self) -> list[tuple[Tensor, Tensor]]:
         """For each layer the channels whose weight is not 0, and the square roots of their weights."""
-        found = []
+        heads = []
         for head in self.model.lins:
             weights = head.model[-1].weight.reshape(-1)
             if (weights < 0).any():
@@ -69,8 +69,8 @@ class Lpips(FeatureSimilarity):
                     "install the version of requirements.lock"
                 )
             channels = torch.nonzero(weights).reshape(-1)
-            found.append((channels, weights[channels].sqrt()))
-        return found
+            heads.append((channels, weights[channels].sqrt()))
+        return heads
 
     def features(self, batch: Tensor) -> Tensor:
         model = self.model
@@ -85,26 +85,26 @@ class Lpips(FeatureSimilarity):
         if rows.device.type == "cpu":
             return distance_margins(rows.numpy(), tasks, n_explanations)
         out = np.empty(tasks.shape[:2], dtype=np.float32)
-        for place in np.ndindex(*out.shape):
-            task = rows[torch.from_numpy(tasks[place]).long().to(rows.device)]
+        for index in np.ndindex(*out.shape):
+            task = rows[torch.from_numpy(tasks[index]).long().to(rows.device)]
             sides = task[:n_explanations].mean(0) - task[n_explanations:-2].mean(0)
-            out[place] = 2 * float((task[-2] - task[-1]) @ sides)
+            out[index] = 2 * float((task[-2] - task[-1]) @ sides)
         return out
 
     def values(self, rows: Tensor, tasks: NDArray[np.int32], n_explanations: int, size: int) -> NDArray[np.float32]:
         if rows.device.type == "cpu":
             return distance_values(rows.numpy(), tasks, n_explanations)
         out = np.empty((*tasks.shape[:2], 2, 2 * n_explanations), dtype=np.float32)
-        for place in np.ndindex(*tasks.shape[:2]):
-            task = rows[torch.from_numpy(tasks[place]).long().to(rows.device)]
+        for index in np.ndindex(*tasks.shape[:2]):
+            task = rows[torch.from_numpy(tasks[index]).long().to(rows.device)]
             for query in range(2):
-                out[(*place, query)] = -(task[:-2] - task[query - 2]).square().sum(1).cpu().numpy()
+                out[(*index, query)] = -(task[:-2] - task[query - 2]).square().sum(1).cpu().numpy()
         return out
 
     def compare_rows(self, first: Tensor, second: Tensor, size: int) -> Tensor:
         inner = torch.zeros((len(first), len(second)), dtype=torch.float64, device=first.device)
         lengths = [torch.zeros(len(part), dtype=torch.float64, device=first.device) for part in (first, second)]
-        # |x - y|^2 = |x|^2 + |y|^2 - 2 xy cancels where pictures are alike, so sums of short float32 sums are float64
+        # |x - y|^2 = |x|^2 + |y|^2 - 2 xy cancels where images are alike, so sums of short float32 sums are float64
         for start in range(0, first.shape[1], _CHUNK):
             x, y = first[:, start : start + _CHUNK], second[:, start : start + _CHUNK]
             inner += (x @ y.T).double()

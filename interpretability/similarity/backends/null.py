@@ -30,7 +30,7 @@ class Null(Similarity):
         super().__init__(name, images, **options)
         self._seed, self._digests = seed, digests
 
-    def ingredients(self) -> Mapping[str, Any]:
+    def ingredients(self) -> Mapping[str, object]:
         return {"version": 1, "seed": self._seed, "dimensions": DIMENSIONS}
 
     def embed(self, rows: NDArray[np.integer]) -> NDArray[np.floating]:

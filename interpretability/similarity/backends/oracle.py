@@ -30,7 +30,7 @@ class Oracle(Similarity):
             raise arguments.wrong("factors", "is missing: similarity oracle compares the factors of generated scenes")
         self._factors = arguments.table(factors, "factors", ("category",))
 
-    def ingredients(self) -> Mapping[str, Any]:
+    def ingredients(self) -> Mapping[str, object]:
         return {"version": factors_module.VERSION}
 
     @cached_property

@@ -1,9 +1,8 @@
-"""`pixel`: colour statistics. Two pictures are alike if they hold the same colours in the same amounts."""
+"""`pixel`: colour statistics. Two images are alike if they hold the same colours in the same amounts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ BINS = 6  # bins a colour channel: 216 colours tell hues apart and forgive noise
 class Pixel(Similarity):
     """Cosine of square-rooted colour histograms: the Bhattacharyya coefficient, in [0, 1]."""
 
-    def ingredients(self) -> Mapping[str, Any]:
+    def ingredients(self) -> Mapping[str, object]:
         return {"version": 1, "levels": BINS}
 
     def embed(self, rows: NDArray[np.integer]) -> NDArray[np.floating]:

@@ -21,8 +21,8 @@ def order_of(names: Iterable[str]) -> dict[str, int]:
 
 def in_order(frame: pd.DataFrame, **keys: Iterable[str] | None) -> pd.DataFrame:
     """Rows sorted by these columns, each by its place in the names given (unknown ones last) or, where None, by its value."""
-    places = {name: frame[name] if names is None else frame[name].map(order_of(names)) for name, names in keys.items()}
-    order = pd.DataFrame(places).reset_index(drop=True).sort_values(list(places), kind="stable")
+    ranks = {name: frame[name] if names is None else frame[name].map(order_of(names)) for name, names in keys.items()}
+    order = pd.DataFrame(ranks).reset_index(drop=True).sort_values(list(ranks), kind="stable")
     return frame.iloc[order.index.to_numpy()].reset_index(drop=True)
 
 
