@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import scoring
-from benchmarks.harness import THREADS, in_process, memory, ratios, report, use_threads, whole_path_parser
+from benchmarks.harness import THREADS, in_turns, memory, ratios, report, use_threads, whole_path_parser
 from interpretability import randomness
 from interpretability.extremes.selection import Extremes
 from interpretability.margins import cosine_margins, unit_rows
@@ -215,14 +215,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         folder = Path(name)
         write_inputs(folder, args.images, args.units, args.dim)
-        measured: dict[str, list[dict[str, float]]] = {form: [] for form in FORMS}
-        for turn in range(args.rounds):
-            names = list(FORMS)
-            shift = turn % len(names)
-            for form in names[shift:] + names[:shift]:
-                measured[form].append(in_process("benchmarks.end_to_end", "--form", form, "--folder", folder))
-                print(f"round {turn + 1} of {args.rounds}, {form}: {measured[form][-1]['seconds']:.2f} s", flush=True)
-        rows = rows_of(measured, folder)
+        rows = rows_of(in_turns("benchmarks.end_to_end", list(FORMS), folder, args.rounds), folder)
     title = f"{args.images} images, {args.units} units, dimension {args.dim}, {THREADS} threads, simulated data"
     report("end_to_end", title, rows)
 

@@ -87,6 +87,17 @@ def in_process(module: str, *options: object) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def in_turns(module: str, forms: Sequence[str], folder: Path, rounds: int) -> dict[str, list[dict[str, float]]]:
+    """What each form prints in each round, `python -m MODULE --form FORM --folder FOLDER`; who begins goes round."""
+    measured: dict[str, list[dict[str, float]]] = {form: [] for form in forms}
+    for turn in range(rounds):
+        shift = turn % len(forms)
+        for form in (*forms[shift:], *forms[:shift]):
+            measured[form].append(in_process(module, "--form", form, "--folder", folder))
+            print(f"round {turn + 1} of {rounds}, {form}: {measured[form][-1]['seconds']:.2f} s", flush=True)
+    return measured
+
+
 def report(name: str, title: str, rows: pd.DataFrame | Sequence[Mapping[str, object]]) -> None:
     """Print a table and keep it as NAME.csv in the folder of results."""
     frame = pd.DataFrame(rows)

@@ -4,17 +4,18 @@
 
 score_units   the library's call: checks, scaling of the embeddings, selection, tasks, margins, scores
 kept          the same on embeddings that have length 1 already, as a study keeps them
+kernels       the compiled kernels behind both, called as the study calls them
 careful       numpy and torch, unit by unit: one column sorted at a time, the rows of one unit's tasks gathered and compared
 published     a plain form, as published code does it: the whole matrix sorted, the rows of all units' tasks gathered, then 4K
               cosines a task unit by unit
 
-The last two are those of `benchmarks.end_to_end`; all start from the same arrays in a temporary folder and draw the same tasks.
+The last three are those of `benchmarks.end_to_end`; all start from the same arrays in a temporary folder and draw the same tasks.
 Each form runs in a process of its own on 2 threads, everything compiled and loaded before its clock starts; rounds alternate.
 Work is counted from the sizes: values that are ordered or compared with a bound, rows of embeddings that are read, and products
 of two rows. Scores must agree to 1e-6, but of units some of whose values are tied.
 
 Expected on 2 cores: `ratio` (form / score_units) and `ratio_to_kept` as in results/library.csv; the aim is 20 times for `careful`
-to `kept`, which does what `ours` of `benchmarks.end_to_end` does, on cores that nobody else uses.
+to `kept`, and no more time for `kept` than for `kernels` but for its checks, on cores that nobody else uses.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ from numpy.typing import NDArray
 
 import interpretability as it
 from benchmarks import end_to_end, scoring
-from benchmarks.harness import THREADS, in_process, memory, ratios, report, use_threads, whole_path_parser
+from benchmarks.harness import THREADS, in_turns, memory, ratios, report, use_threads, whole_path_parser
 
 N_TASKS, K, SLOPE, SEED = scoring.N_TASKS, scoring.K, scoring.SLOPE, scoring.SEED
 TOLERANCE, MOST_TIED = 1e-6, 0.05  # of an MIS, and share of units that ties may change
-FORMS = ("score_units", "kept", "careful", "published")
+KERNELS = {"kernels": "ours", "careful": "careful", "published": "published"}  # forms of `benchmarks.end_to_end`
+FORMS = ("score_units", "kept", *KERNELS)
 
 
 def write_inputs(folder: Path, images: int, units: int, dim: int) -> None:
@@ -44,8 +46,8 @@ def write_inputs(folder: Path, images: int, units: int, dim: int) -> None:
 
 def scores(form: str, folder: Path) -> NDArray[np.float64]:
     """MIS of every unit in one of the forms."""
-    if form in ("careful", "published"):
-        return end_to_end.FORMS[form](folder, lambda phase: None)["mis"]
+    if form in KERNELS:
+        return end_to_end.FORMS[KERNELS[form]](folder, lambda phase: None)["mis"]
     activations = np.load(folder / "activations.npy", mmap_mode="r")
     embeddings = np.load(folder / ("embeddings.npy" if form == "kept" else "raw.npy"), mmap_mode="r")
     table = it.score_units(
@@ -80,7 +82,9 @@ def measure(form: str, folder: Path) -> dict[str, float]:
 def work(form: str, images: int, units: int) -> dict[str, int]:
     """What a form does: values ordered or compared with a bound, rows read, products of two rows."""
     tasks = units * N_TASKS
-    of_tasks = (2 * (K + 1), 1) if form in ("score_units", "kept") else (4 * (K + 1), 4 * K)  # queries meet both sides
+    of_tasks = (
+        (2 * (K + 1), 1) if form in ("score_units", "kept", "kernels") else (4 * (K + 1), 4 * K)
+    )  # queries meet both sides
     rows, products = (tasks * each for each in of_tasks)
     return {"values": images * units, "rows_read": rows + images * (form != "careful"), "products": products}
 
@@ -113,12 +117,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         folder = Path(name)
         write_inputs(folder, args.images, args.units, args.dim)
-        measured: dict[str, list[dict[str, float]]] = {form: [] for form in FORMS}
-        for turn in range(args.rounds):
-            shift = turn % len(FORMS)
-            for form in FORMS[shift:] + FORMS[:shift]:
-                measured[form].append(in_process("benchmarks.library", "--form", form, "--folder", folder))
-                print(f"round {turn + 1} of {args.rounds}, {form}: {measured[form][-1]['seconds']:.2f} s", flush=True)
+        measured = in_turns("benchmarks.library", FORMS, folder, args.rounds)
         rows = rows_of(measured, folder, args.images, args.units)
     title = f"{args.images} images, {args.units} units, dimension {args.dim}, {THREADS} threads, simulated data"
     report("library", title, rows)
