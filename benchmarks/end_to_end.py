@@ -21,7 +21,6 @@ of the memory.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable
 from itertools import pairwise
@@ -33,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import scoring
-from benchmarks.harness import THREADS, in_turns, memory, ratios, report, use_threads, whole_path_parser
+from benchmarks.harness import THREADS, memory, ratios, use_threads, whole_path_parser, whole_paths
 from interpretability import randomness
 from interpretability.extremes.selection import Extremes
 from interpretability.margins import cosine_margins, unit_rows
@@ -209,15 +208,7 @@ def rows_of(measured: dict[str, list[dict[str, float]]], folder: Path) -> list[d
 
 def main() -> None:
     args = whole_path_parser(__doc__, tuple(FORMS), 0.8).parse_args()
-    if args.form:
-        print(json.dumps(measure(args.form, args.folder)))
-        return
-    with tempfile.TemporaryDirectory(dir=args.folder) as name:
-        folder = Path(name)
-        write_inputs(folder, args.images, args.units, args.dim)
-        rows = rows_of(in_turns("benchmarks.end_to_end", list(FORMS), folder, args.rounds), folder)
-    title = f"{args.images} images, {args.units} units, dimension {args.dim}, {THREADS} threads, simulated data"
-    report("end_to_end", title, rows)
+    whole_paths(args, "benchmarks.end_to_end", list(FORMS), measure, write_inputs, rows_of)
 
 
 if __name__ == "__main__":

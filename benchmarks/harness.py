@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter, process_time
@@ -87,15 +88,41 @@ def in_process(module: str, *options: object) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def in_turns(module: str, forms: Sequence[str], folder: Path, rounds: int) -> dict[str, list[dict[str, float]]]:
+Measured = dict[str, list[dict[str, float]]]  # of each form in each round
+
+
+def in_turns(module: str, forms: Sequence[str], folder: Path, rounds: int) -> Measured:
     """What each form prints in each round, `python -m MODULE --form FORM --folder FOLDER`; who begins goes round."""
-    measured: dict[str, list[dict[str, float]]] = {form: [] for form in forms}
+    measured: Measured = {form: [] for form in forms}
     for turn in range(rounds):
         shift = turn % len(forms)
         for form in (*forms[shift:], *forms[:shift]):
             measured[form].append(in_process(module, "--form", form, "--folder", folder))
             print(f"round {turn + 1} of {rounds}, {form}: {measured[form][-1]['seconds']:.2f} s", flush=True)
     return measured
+
+
+def whole_paths(
+    args: argparse.Namespace,
+    module: str,
+    forms: Sequence[str],
+    measure: Callable[[str, Path], object],
+    write_inputs: Callable[[Path, int, int, int], None],
+    rows_of: Callable[[Measured, Path], list[dict[str, object]]],
+) -> None:
+    """Report all forms on the same inputs; with --form, measure that one here and print what `in_turns` reads.
+
+    measure(form, folder); write_inputs(folder, images, units, dim); rows_of(measured, folder). The table is named after the
+    module.
+    """
+    if args.form:
+        print(json.dumps(measure(args.form, args.folder)))
+        return
+    with tempfile.TemporaryDirectory(dir=args.folder) as name:
+        write_inputs(Path(name), args.images, args.units, args.dim)
+        rows = rows_of(in_turns(module, forms, Path(name), args.rounds), Path(name))
+    title = f"{args.images} images, {args.units} units, dimension {args.dim}, {THREADS} threads, simulated data"
+    report(module.rpartition(".")[2], title, rows)
 
 
 def report(name: str, title: str, rows: pd.DataFrame | Sequence[Mapping[str, object]]) -> None:

@@ -20,8 +20,8 @@ to `kept`, and no more time for `kept` than for `kernels` but for its checks, on
 
 from __future__ import annotations
 
-import json
 import tempfile
+from functools import partial
 from pathlib import Path
 from time import perf_counter, process_time
 
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 import interpretability as it
 from benchmarks import end_to_end, scoring
-from benchmarks.harness import THREADS, in_turns, memory, ratios, report, use_threads, whole_path_parser
+from benchmarks.harness import THREADS, memory, ratios, use_threads, whole_path_parser, whole_paths
 
 N_TASKS, K, SLOPE, SEED = scoring.N_TASKS, scoring.K, scoring.SLOPE, scoring.SEED
 TOLERANCE, MOST_TIED = 1e-6, 0.05  # of an MIS, and share of units that ties may change
@@ -110,17 +110,9 @@ def rows_of(
 
 
 def main() -> None:
-    args = whole_path_parser(__doc__, tuple(FORMS), 1.2).parse_args()
-    if args.form:
-        print(json.dumps(measure(args.form, args.folder)))
-        return
-    with tempfile.TemporaryDirectory(dir=args.folder) as name:
-        folder = Path(name)
-        write_inputs(folder, args.images, args.units, args.dim)
-        measured = in_turns("benchmarks.library", FORMS, folder, args.rounds)
-        rows = rows_of(measured, folder, args.images, args.units)
-    title = f"{args.images} images, {args.units} units, dimension {args.dim}, {THREADS} threads, simulated data"
-    report("library", title, rows)
+    args = whole_path_parser(__doc__, FORMS, 1.2).parse_args()
+    rows = partial(rows_of, images=args.images, units=args.units)
+    whole_paths(args, "benchmarks.library", FORMS, measure, write_inputs, rows)
 
 
 if __name__ == "__main__":
