@@ -9,11 +9,13 @@ import torch
 from PIL import Image
 
 import interpretability as it
-from interpretability.margins import unit_rows
+from interpretability.extremes.selection import Extremes
+from interpretability.margins import cosine_margins, unit_rows
+from interpretability.mis import unit_scores
 from interpretability.people.ceiling import ceiling_table
 from interpretability.randomness import unit_keys
 from interpretability.schema import KEY
-from interpretability.tasks import hard, rules
+from interpretability.tasks import hard, natural, rules
 from stages import mis, scores
 from study.files.tables import read_parquet, write_json, write_parquet
 from study.images.manifest import open_images
@@ -214,6 +216,23 @@ def test_units_do_not_depend_on_threads_layout_or_type():
         pd.testing.assert_frame_equal(it.score_units(values, embeddings, threads=3, **size), once, check_exact=True)
     pd.testing.assert_frame_equal(it.score_units(activations, 7 * embeddings, **size), once, rtol=1e-6)
     assert once.columns.tolist() == ["model", "layer", "unit", *SCORES, "n_tasks", "constant"]
+
+
+def test_ties_are_ordered_by_the_keys_of_the_units():
+    """Units with 95 % exact zeros, whose lower side is all ties: the order of images is that of each unit's own key."""
+    draw = np.random.default_rng(3)
+    activations = np.maximum(draw.standard_normal((600, 5)) - 1.6, 0).astype(np.float32)
+    embeddings = unit_rows(draw.standard_normal((600, 8)).astype(np.float32))
+    keys = unit_keys(7, "m", "l", np.arange(5))
+    extremes = Extremes(keys, 10)
+    extremes.update(activations, np.arange(600))
+    ranked = extremes.ranked()
+    assert (ranked.bottom_values == 0).all()
+    tasks = natural.build(ranked.top_images, ranked.bottom_images, keys, 2, 4)
+    expected = unit_scores(cosine_margins(embeddings, tasks, 4), 6.25)
+    units = it.score_units(activations, embeddings, n_tasks=2, n_explanations=4, seed=7, model="m", layer="l")
+    for name in ("mis", "mis_se", "accuracy", "margin_mean", "margin_sd"):
+        np.testing.assert_array_equal(units[name], expected[name])
 
 
 def test_half_precision_embeddings_are_taken_as_they_are_kept():
