@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 U64 = np.uint64
-_GOLDEN = U64(0x9E3779B97F4A7C15)
-_MULTIPLY_1 = U64(0xBF58476D1CE4E5B9)
-_MULTIPLY_2 = U64(0x94D049BB133111EB)
+GOLDEN = U64(0x9E3779B97F4A7C15)
+MULTIPLY_1 = U64(0xBF58476D1CE4E5B9)
+MULTIPLY_2 = U64(0x94D049BB133111EB)
 
 
 def key64(*ids: str | int) -> int:
@@ -39,9 +39,9 @@ def mix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (2014).
     """
     with np.errstate(over="ignore"):
-        z = np.asarray(values, dtype=U64) + _GOLDEN
-        z = (z ^ (z >> U64(30))) * _MULTIPLY_1
-        z = (z ^ (z >> U64(27))) * _MULTIPLY_2
+        z = np.asarray(values, dtype=U64) + GOLDEN
+        z = (z ^ (z >> U64(30))) * MULTIPLY_1
+        z = (z ^ (z >> U64(27))) * MULTIPLY_2
         return z ^ (z >> U64(31))
 
 

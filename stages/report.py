@@ -1,7 +1,7 @@
 """Stage report: the study on one self-contained HTML page, its figures as SVG and PDF, the series behind them as CSV.
 
-Reads   results/tables and the two files beside them, data/{mis,scores,tasks,images,calibration,human}, reports/template and
-        captions
+Reads   results/tables and the two files beside them, data/{mis,scores,activations,tasks,images,calibration,human},
+        reports/template and captions
 Writes  reports/report.html, reports/figures, results/plots
 Run     dvc repro report
         python -m stages.report --timing       how long each stage took last time; reads and writes nothing else
@@ -25,9 +25,7 @@ from study.report.page.facts import make_facts
 log = logger("report")
 
 
-FOLDERS = (
-    *("tables", "mis", "scores", "tasks", "images", "calibration", "human", "template", "captions", "plots", "figures"),
-)
+FOLDERS = ["tables", "mis", "scores", "activations", "tasks", "images", "calibration", "human", "template", "captions", "plots", "figures"]
 FILES = ("params", "metrics", "provenance", "out")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from ruamel.yaml import YAML
+from safetensors.numpy import save_file
 
 from study.files.tables import write_csv, write_json, write_parquet
 from tests.helpers.figure_tables import write_figure_tables
@@ -68,7 +69,18 @@ def build(
     )
     data = {
         name: folder / name
-        for name in ("tables", "mis", "scores", "tasks", "images", "calibration", "human", "plots", "figures")
+        for name in (
+            "tables",
+            "mis",
+            "scores",
+            "activations",
+            "tasks",
+            "images",
+            "calibration",
+            "human",
+            "plots",
+            "figures",
+        )
     }
     files = {
         "params": folder / "params.yaml",
@@ -178,17 +190,29 @@ def _images(folder, rng, label, rejected, prefix):
 
 
 def _tasks(folder, rng, units, networks):
+    layers = []
     for model in networks:
         rows = units[(units["model"] == model) & (units["backend"] == BACKENDS[0])]
         order = rng.permuted(np.tile(np.arange(N_IMAGES, dtype=np.int32), (len(rows), 1)), axis=1)
         (folder / "tasks").mkdir(parents=True, exist_ok=True)
         np.save(folder / f"tasks/{model}.npy", order.reshape(len(rows), N_TASKS, 2 * (N_EXPLANATIONS + 1)))
+        # lists of the network: the first images that explain, in an order of their own
+        first = rows.drop_duplicates(["layer", "unit"])
+        widths = first.groupby("layer", sort=False).size()
+        layers.append(pd.DataFrame({"model": model, "layer": widths.index, "offset": widths.cumsum() - widths}))
+        built = np.load(folder / f"tasks/{model}.npy")[np.flatnonzero(~rows.duplicated(["layer", "unit"]))]
+        ends = {
+            f"{side}_images": np.sort(built[:, :, at], axis=1) for side, at in (("top", 0), ("bottom", N_EXPLANATIONS))
+        }
+        (folder / "activations").mkdir(parents=True, exist_ok=True)
+        save_file(ends, folder / f"activations/{model}.safetensors")
         # tasks of the second unit of every layer come from a record, whose ties are not known
         ties = np.where(rows["unit"] == 1, np.nan, 0.0).astype(np.float32)
         facts = ["layer_type", "layer_index", "depth", "width", "tie_share_pos", "tie_share_neg"]
         write_parquet(
             folder / f"tasks/{model}.parquet", rows.assign(tie_share_pos=ties, tie_share_neg=ties)[[*KEY, *facts]]
         )
+    write_parquet(folder / "activations/layers.parquet", pd.concat(layers, ignore_index=True))
     write_json(
         folder / "tasks/summary.json",
         {

@@ -177,7 +177,7 @@ RERUNS = {
     "interpretability/synthetic/scenes.py": 2,
     "study/networks/building.py": 4,
     "study/images/finding.py": 1,
-    "interpretability/tasks/natural.py": 3,
+    "interpretability/tasks/natural.py": 2,
     "interpretability/synthetic/training.py": 1,
     "interpretability/people/agreement.py": 1,
     "study/people/answers_from_imi.py": 1,

@@ -35,35 +35,19 @@ def test_invariants(n_tasks, k, seed, spare):
             assert (groups == np.arange(k)).all()
 
 
-def test_the_most_extreme_images_come_back_in_their_order():
-    top, bottom = ranked_images(3, 30)
-    keys = randomness.unit_keys(0, "m", "l", np.arange(3))
-    built = natural.build(top, bottom, keys, 5, 5)
-    for side, ranked in zip(schema.SIDES, (top, bottom), strict=True):
-        np.testing.assert_array_equal(natural.most_extreme(built, keys, side), ranked[:, :5])
-
-
-def test_draws_depend_on_the_unit_and_the_seed_alone():
+def test_tasks_depend_on_the_unit_and_the_seed_alone():
+    top, bottom = ranked_images(4, 200)
     keys = randomness.unit_keys(0, "m", "l", np.arange(4))
-    together = natural.draws(keys, 20, 9, "positive")
-    np.testing.assert_array_equal(together[2:3], natural.draws(keys[2:3], 20, 9, "positive"))
-    assert (together != natural.draws(randomness.unit_keys(1, "m", "l", np.arange(4)), 20, 9, "positive")).any()
-    assert (together != natural.draws(keys, 20, 9, "negative")).any()
-
-
-def test_queries_of_both_sides_are_paired_at_random():
-    drawn = [
-        natural.draws(randomness.unit_keys(0, "m", "l", np.arange(500)), 20, 9, side)[:, -1] for side in schema.SIDES
-    ]
-    # ranks of paired queries: correlation 0 with standard error 1 / sqrt(500 * 19) = 0.01
-    assert abs(np.corrcoef(drawn[0].ravel(), drawn[1].ravel())[0, 1]) < 0.04
+    together = natural.build(top, bottom, keys, 20, 9)
+    np.testing.assert_array_equal(together[2:3], natural.build(top[2:3], bottom[2:3], keys[2:3], 20, 9))
+    other = natural.build(top, bottom, randomness.unit_keys(1, "m", "l", np.arange(4)), 20, 9)
+    assert [(together[u] != other[u]).any() for u in range(4)] == [True] * 4
 
 
 def test_swapping_sides_swaps_roles():
     top, bottom = ranked_images(2, 30)
     keys = randomness.unit_keys(0, "m", "l", np.arange(2))
-    first, second = (natural.draws(keys, 5, 5, side) for side in schema.SIDES)
-    built, swapped = natural.assemble(top, bottom, first, second), natural.assemble(bottom, top, second, first)
+    built, swapped = natural.build(top, bottom, keys, 5, 5), natural.build(bottom, top, keys, 5, 5)
     order = [*range(5, 10), *range(5), 11, 10]
     np.testing.assert_array_equal(built[..., order], swapped)
 

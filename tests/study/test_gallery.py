@@ -12,10 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file
 
-from interpretability.randomness import unit_keys
-from interpretability.schema import SIDES
-from interpretability.tasks.natural import most_extreme
 from stages import report
 from study.report.figures import base
 from study.report.page import listed_units, thumbnails
@@ -96,6 +94,7 @@ def test_pictures_are_those_of_the_tasks(study):
     folder, text, data = study
     found = keys(data)
     assert data["pictures"]
+    layers = pd.read_parquet(folder / "activations/layers.parquet").set_index(["model", "layer"])["offset"]
     paths = [int(path) for path in data["path"]]  # the fixture calls picture 7 "00007"
     for row, shown in data["pictures"].items():
         model, *rest = found[int(row)]
@@ -105,8 +104,9 @@ def test_pictures_are_those_of_the_tasks(study):
         ends = tasks[:, 0], tasks[:, N_EXPLANATIONS]
         assert shown["ranked"] == (rest[1] != 1), "not where tasks come from a record"
         if shown["ranked"]:
-            key = unit_keys(0, model, rest[0], np.array([rest[1]]))
-            ends = [most_extreme(tasks[None], key, side)[0] for side in SIDES]
+            row = layers.loc[(model, rest[0])] + rest[1]
+            lists = load_file(folder / f"activations/{model}.safetensors")
+            ends = [lists[f"{side}_images"][row, :N_TASKS] for side in ("top", "bottom")]
         assert [paths[i] for i in shown["most"]] == ends[0].tolist()
         assert [paths[i] for i in shown["least"]] == ends[1].tolist()
         assert [paths[i] for i in shown["queries"]] == tasks[:, -2:].ravel().tolist()

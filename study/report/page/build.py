@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 
-import numpy as np
-
-from interpretability import randomness, schema
-from interpretability.tasks import natural
 from study.files.tables import read_json, read_parquet
 from study.images.manifest import open_images
 from study.params.mis import Mis
-from study.params.parts import SeedAndImages
+from study.params.parts import ImageRoot
 from study.params.report import Report
 from study.report.figures import base
 from study.report.page import inputs, listed_units
@@ -22,18 +18,30 @@ from study.report.page.thumbnails import make_sheets
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportParams(SeedAndImages):
+class ReportParams:
     """What the page depends on beside the tables, and the parameters that these were computed with."""
 
+    images: ImageRoot
     mis: Mis
     report: Report
 
 
-def _ends_of(built: np.ndarray, model: str, layer: str, unit: int, *, seed: int) -> listed_units.Ends:
-    """The most extreme images of both sides of a unit, in their order, from its tasks (N, 2K + 2)."""
-    keys = randomness.unit_keys(seed, model, layer, np.array([unit]))
-    positive, negative = (natural.most_extreme(built[None], keys, side)[0] for side in schema.SIDES)
-    return positive, negative
+class _Extremes:
+    """The images that excite units most and least, from the lists that the stage activations keeps in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        layers = read_parquet(folder / "layers.parquet", ["model", "layer", "offset"])
+        self._offset = layers.set_index(["model", "layer"])["offset"]
+
+    def ends(self, model: str, layer: str, unit: int, n: int) -> listed_units.Ends:
+        """The n most extreme images of both sides of a unit, the most extreme first."""
+        from safetensors import safe_open
+
+        row = int(self._offset.loc[(model, layer)]) + unit
+        with safe_open(self._folder / f"{model}.safetensors", "numpy") as lists:
+            top, bottom = (lists.get_slice(f"{side}_images")[row, :n] for side in ("top", "bottom"))
+        return top, bottom
 
 
 def browsable_units(params: ReportParams, study: base.Study, args: argparse.Namespace) -> Gallery:
@@ -41,7 +49,7 @@ def browsable_units(params: ReportParams, study: base.Study, args: argparse.Name
     wanted = params.report
     listed = listed_units.list_units(study, args.mis, args.scores, wanted.n_units)
     chosen = listed_units.choose(study, listed, wanted.n_exemplars) if wanted.show_images else []
-    ends_of = partial(_ends_of, seed=params.seed)
+    ends_of = _Extremes(args.activations).ends
     shown = listed_units.load_tasks(listed, chosen, args.tasks, ends_of, wanted.n_full_tasks, wanted.n_pictures)
     images = [image for row in shown.tasks for image in shown.images(row)]
     slope = read_json(args.calibration / "slope.json")[study.lead]

@@ -195,13 +195,13 @@ def load_tasks(
     listed: Listed,
     chosen: Sequence[int],
     folder: Path,
-    ends_of: Callable[[NDArray[np.int32], str, str, int], Ends],
+    ends_of: Callable[[str, str, int, int], Ends],
     n_full: int,
     most: int,
 ) -> ShownTasks:
     """Tasks of the chosen units in turn, as long as all together show at most `most` different images.
 
-    ends_of: the most extreme images of both sides in their order, from the tasks, network, layer and number of a unit.
+    ends_of: the most extreme images of both sides in their order, from network, layer and number of a unit, and how many.
     """
     units = listed.units.loc[list(chosen), KEY]
     every: dict[int, NDArray[np.int32]] = {}
@@ -217,7 +217,7 @@ def load_tasks(
                 unranked.add(row)
                 extremes[row] = own[:, 0], own[:, own.shape[1] // 2 - 1]
             else:
-                extremes[row] = ends_of(own, str(model), layer, unit)
+                extremes[row] = ends_of(str(model), layer, unit, len(own))
     whole = ShownTasks(every, extremes, frozenset(unranked), n_full)
     kept: dict[int, NDArray[np.int32]] = {}
     images: set[int] = set()
