@@ -25,7 +25,8 @@ from study.report.page.facts import make_facts
 log = logger("report")
 
 
-FOLDERS = ["tables", "mis", "scores", "activations", "tasks", "images", "calibration", "human", "template", "captions", "plots", "figures"]
+_READ = ("tables", "mis", "scores", "activations", "tasks", "images", "calibration", "human")
+FOLDERS = (*_READ, "template", "captions", "plots", "figures")
 FILES = ("params", "metrics", "provenance", "out")
 
 

@@ -4,7 +4,7 @@ With D images, a condition that starts at the share q takes as negative queries 
 floor(q D) + N - 1 of the unit's total order, counted from the least exciting image, and as positive queries those at the
 same positions from the other end. IMI writes the latter as the N positions before ceil((1 - q) D), which are the same.
 Departure: IMI sorts by value alone and unstably; here equal values have the order of `selection`. It draws the pairing of
-queries anew for every condition; here task i takes the query at the same place of the window in each of them.
+queries anew for every condition; here an image goes to its task as in `dealing`, under every condition by the same numbers.
 """
 
 from __future__ import annotations
