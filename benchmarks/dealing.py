@@ -1,0 +1,152 @@
+"""What another precision of a network does to the scores of its units, by the rule that gives tasks their images.
+
+    python -m benchmarks.dealing --images FOLDER --roster FILE.csv [--n 800] [--precisions bfloat16,float16]
+
+Every network of the roster (role study) runs over the first n pictures of the folder in float32 and in half precision, with
+tasks from both selections. Their MIS compares the pictures by the pooled features of the roster's network of role
+similarity, always in float32. A row a network, precision and rule:
+
+rank    the paper's: tasks draw the images of a rank group by their place in it (independent keyed permutations)
+image   the study's: an image's own keyed number chooses its task (interpretability/tasks/dealing.py)
+
+with the share of each list of images that is kept, the share of tasks that hold the very same images, mean and 99th
+percentile of the absolute change of MIS over units, and the correlation of both scores. The last rows of a network compare
+two draws of the same selection: what chance in the draws alone does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.effects import kept, select
+from benchmarks.harness import report
+from interpretability import mis, statistics
+from interpretability.extremes.selection import Ranked
+from interpretability.margins import cosine_margins, unit_rows
+from interpretability.networks.layers import find_layers
+from interpretability.randomness import combine, key64, permutations, unit_keys
+from interpretability.similarity.backends.encoder import Encoder
+from interpretability.tasks.natural import build
+from interpretability.tasks.rules import needed
+from stages import images as images_stage
+from study.images.manifest import open_images
+from study.networks import roster
+from study.networks.building import load_network
+from study.params.whole import load_params
+from study.workers.device import Failure, guarded
+
+SLOPE = 6.25  # the published one
+
+
+def by_rank(ranked: NDArray[np.int32], keys: NDArray[np.uint64], side: str, n_tasks: int) -> NDArray[np.int32]:
+    """Images (units, N, groups) of a side, dealt out by their place in the rank group."""
+    groups = ranked.shape[1] // n_tasks
+    numbers = np.array([key64("by rank", side, group) for group in range(groups)], dtype=np.uint64)
+    drawn = permutations(combine(keys[:, None], numbers), n_tasks)
+    return np.take_along_axis(ranked.reshape(-1, groups, n_tasks), drawn, axis=2).transpose(0, 2, 1)
+
+
+def tasks_of(ranked: Ranked, keys: NDArray[np.uint64], rule: str, n_tasks: int, n_explanations: int) -> NDArray[np.int32]:
+    count = needed(n_tasks, n_explanations)
+    top, bottom = ranked.top_images[:, :count], ranked.bottom_images[:, :count]
+    if rule == "image":
+        return build(top, bottom, keys, n_tasks, n_explanations)
+    one, other = by_rank(top, keys, "positive", n_tasks), by_rank(bottom, keys, "negative", n_tasks)
+    return np.concatenate([one[..., :-1], other[..., :-1], one[..., -1:], other[..., -1:]], axis=-1)
+
+
+def of_units(ranked: Ranked, which: NDArray[np.bool_]) -> Ranked:
+    return Ranked(*(getattr(ranked, field.name)[which] for field in fields(ranked)))
+
+
+def same_tasks(one: NDArray[np.int32], two: NDArray[np.int32], n_explanations: int) -> float:
+    """Share of tasks with the same queries and the same explanations, in any order."""
+    k = n_explanations
+
+    def parts(tasks: NDArray[np.int32]) -> NDArray[np.int32]:
+        return np.concatenate([np.sort(tasks[..., :k]), np.sort(tasks[..., k : 2 * k]), tasks[..., 2 * k :]], axis=-1)
+
+    return float((parts(one) == parts(two)).all(axis=-1).mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", required=True)
+    parser.add_argument("--roster", type=Path, required=True)
+    parser.add_argument("--code", type=Path, default=Path("data/external/code"))
+    parser.add_argument("--n", type=int, default=800)
+    parser.add_argument("--tasks", type=int, default=10)
+    parser.add_argument("--explanations", type=int, default=3)
+    parser.add_argument("--precisions", default="bfloat16,float16")
+    args = parser.parse_args()
+    os.environ["MIS_IMAGES"] = args.images
+    size = args.tasks, args.explanations
+    rules = load_params("studies/custom.yaml").units
+    table, rows = roster.read_roster(args.roster), []
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.setdefault("MIS_STORE", f"{folder}/store")
+        images_stage.main(["--params", "studies/custom.yaml", "--out", f"{folder}/images"])
+        images = open_images(f"{folder}/images", quick=True)
+        some = range(min(args.n, len(images)))
+
+        def load(row):
+            network = guarded(partial(load_network, models=Path(folder), code=args.code, seed=0), row)
+            if isinstance(network, Failure):
+                raise SystemExit(network.reason)
+            return network
+
+        [judge] = roster.rows_of(table[table["role"] == "similarity"])
+        similarity = Encoder("encoder", images, network=load(judge))
+        parts = [similarity.embed(np.array(some[start : start + 32])) for start in range(0, len(some), 32)]
+        embedded = unit_rows(np.concatenate(parts))
+
+        def score(tasks: NDArray[np.int32]) -> NDArray[np.float64]:
+            return mis.probabilities(cosine_margins(embedded, tasks, args.explanations), SLOPE).mean(axis=1)
+
+        def compare(change: str, rule: str, one: NDArray[np.int32], two: NDArray[np.int32]) -> dict[str, object]:
+            first, second = score(one), score(two)
+            moved = np.abs(first - second)
+            return {
+                "change": change,
+                "rule": rule,
+                "tasks_same": same_tasks(one, two, args.explanations),
+                "mis_change": moved.mean(),
+                "mis_change_p99": np.quantile(moved, 0.99),
+                "mis_correlation": statistics.pearson(first, second),
+            }
+
+        for row in roster.rows_of(table[table["role"] == "study"]):
+            network = load(row)
+            first = network.preprocessing.batch([images.pixels(i) for i in range(3)])
+            layers = find_layers(network.model, first, layer_types=rules.layer_types, norm_act=rules.norm_act)
+            usual = select(network, layers, images, some, "float32")
+            live = usual.values.std(axis=0) > 1e-8
+            facts = {"network": network.name, "n_images": len(some), "n_units": int(live.sum())}
+            keys, others = (unit_keys(seed, network.name, "", np.arange(len(live)))[live] for seed in (0, 1))
+            mine = of_units(usual.ranked, live)
+            for precision in filter(None, args.precisions.split(",")):
+                found = select(network, layers, images, some, precision)
+                theirs = of_units(found.ranked, live)
+                share = {
+                    f"{side}_kept": kept(*(getattr(r, f"{side}_images")[:, : needed(*size)] for r in (mine, theirs))).mean()
+                    for side in ("top", "bottom")
+                }
+                for rule in ("rank", "image"):
+                    both = (tasks_of(ranked, keys, rule, *size) for ranked in (mine, theirs))
+                    rows.append(facts | share | compare(precision, rule, *both))
+            for rule in ("rank", "image"):
+                both = (tasks_of(mine, some_keys, rule, *size) for some_keys in (keys, others))
+                rows.append(facts | {"top_kept": 1.0, "bottom_kept": 1.0} | compare("another draw", rule, *both))
+    report("dealing", "What another precision does to scores, by the rule that gives tasks their images", rows)
+
+
+if __name__ == "__main__":
+    main()
