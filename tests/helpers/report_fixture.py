@@ -356,7 +356,7 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
     )
     write(
         "agreement",
-        "backend level units n pearson pearson_low pearson_high spearman spearman_low spearman_high "
+        "backend level units n n_networks pearson pearson_low pearson_high spearman spearman_low spearman_high "
         "nested_low nested_high",
         [
             (
@@ -364,6 +364,7 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
                 level,
                 which,
                 228,
+                len(networks),
                 0.9 * s,
                 0.9 * s - 0.06,
                 0.9 * s + 0.05,
@@ -377,7 +378,21 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
             for level in ("unit", "unit_within")
             for which in ("all", "outside_split")
         ]
-        + [(b, "model", "outside_split", 4, 0.9 * s, "", "", 0.8 * s, "", "", "", "") for b, s in SIGHT.items()]
+        + [
+            (
+                b,
+                "model",
+                "outside_split",
+                len(networks),
+                len(networks),
+                *_over(networks, 0.9 * s, "", "", 0.8 * s),
+                "",
+                "",
+                "",
+                "",
+            )
+            for b, s in SIGHT.items()
+        ]
         if human
         else [],
     )
@@ -516,6 +531,11 @@ def _unit_tables(write, units, annotated):
     write("residuals", f"backend side rank {' '.join(KEY)} mis mis_se his his_se difference se z", missed)
 
 
+def _over(networks, *values):
+    """Values of a correlation over networks, which four of them do not have."""
+    return values if len(networks) > 4 else ("",) * len(values)
+
+
 def _people_tables(write, networks, human):
     write(
         "agreement_differences",
@@ -581,7 +601,7 @@ def _group_tables(write, networks, human):
         "correlations",
         "backend level layer_type x n n_networks pearson low high p p_holm spearman",
         [
-            (b, level, kind, x, 40, 4, 0.4, "", "", "", "", 0.3)
+            (b, level, kind, x, 40, len(networks), *_over(networks, 0.4, "", "", "", "", 0.3))
             for b in BACKENDS
             for level, kind, x in (("model", "", "top1"), ("layer", "", "depth"), ("layer", "Conv", "relative_width"))
         ],
