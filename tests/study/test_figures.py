@@ -185,7 +185,7 @@ def test_what_differs_from_a_paper_is_read_off_the_study(study):
     few = state("MIS 2A", backends=("dreamsim",), tables=seven, simulated=False)
     assert few == "built, with 7 of the 9 networks"
     alone = {**study.tables, "training": pd.DataFrame({"series": ["vit", "vit"]})}
-    assert state("MIS 8", backends=("dreamsim",), tables=alone) == "built, with 1 network in place of ResNet-50"
+    assert state("MIS 8", backends=("dreamsim",), tables=alone) == "built, with vit in place of ResNet-50"
 
 
 def test_networks_of_the_papers_are_called_as_in_the_files():

@@ -194,7 +194,9 @@ def _other_networks(study: Study, item: Item) -> str:
         return ""
     if same:
         return f"{len(same)} of the {len(paper)} networks"
-    return f"{count} in place of {_joined(paper) if len(paper) < 3 else len(paper)}"
+    if len(paper) > 2:
+        return f"{count} in place of {len(paper)}"
+    return f"{_joined(sorted(here)) if len(here) < 3 else count} in place of {_joined(paper)}"
 
 
 def _networks_here(study: Study, item: Item) -> set[str]:

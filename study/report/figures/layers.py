@@ -156,13 +156,12 @@ def _draw_bins(frame: pd.DataFrame, narrow: bool, label: str) -> Figure:
     figure, grid = style.panels(narrow, len(kinds), 1.65, columns=3, on_phone=2, share_y=True, extra=0.2)
     for kind, axes in zip(kinds, grid, strict=True):
         rows, index = frame[frame["layer_type"] == kind], LAYER_TYPES.index(kind)
-        look = {"marker": style.MARKERS[index], "color": style.colour_of(index), "markersize": 3.5}
-        if rows["type_networks"].iloc[0] >= FEWEST_CORRELATED:
-            band = {"color": style.colour_of(index), "alpha": 0.2, "lw": 0}
-            axes.fill_between(rows["x_mean"], rows["mis_low"], rows["mis_high"], **band)
-        else:
-            look["linestyle"] = "none"
-        axes.plot(rows["x_mean"], rows["mis_mean"], **look)
+        marker, colour = style.MARKERS[index], style.colour_of(index)
+        joined = rows["type_networks"].iloc[0] >= FEWEST_CORRELATED
+        if joined:
+            axes.fill_between(rows["x_mean"], rows["mis_low"], rows["mis_high"], color=colour, alpha=0.2, lw=0)
+        line = "-" if joined else "none"
+        axes.plot(rows["x_mean"], rows["mis_mean"], linestyle=line, marker=marker, color=colour, markersize=3.5)
         axes.set_xlim(-0.03, 1.03)
         axes.set_ylim(*style.around(frame, *style.MIS))
         axes.set_title(f"{kind}, {rows['n_layers'].sum():,} layers")
