@@ -312,8 +312,8 @@ def test_scores_of_few_networks_are_correlated_with_nothing(synthetic, tmp_path,
     tables = "Scores of networks against facts about them", "Scores of layers against depth and width"
     four, five = synthetic[1], build_page(tmp_path, networks=(*NETWORKS, "swin"))
     reasons = (
-        "There is no correlation: these are fewer than 5 networks, or all have the same value.",
-        "There is no correlation: these are fewer than 5 networks.",
+        "No correlation is given, as these are fewer than 5 networks, or all have the same value.",
+        "No correlation is given, as these are fewer than 5 networks.",
         "Scores of layers are not correlated with depth or width here",
         "Marks alone, without band or line",
     )

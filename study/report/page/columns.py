@@ -106,7 +106,7 @@ _THREE_DIGITS = {
     "sd": "sd",
     "shrunken": "shrunken",
     "unit_variance": "variance of units",
-    "z_sd": "sd in standard errors",
+    "z_sd": "spread in standard errors (z_sd)",
 }
 _FOUR_DIGITS = {
     "cross_fitted_se": "standard error",
