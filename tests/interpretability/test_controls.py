@@ -82,7 +82,9 @@ CHANCE_CONTROLS = {"hash": 200, "hash_rectified": 200, "mixture_0": 256, "mixtur
 def chance_study(seed, n_tasks=20, error=1.0):
     """Units at chance, solved task by task: their controls, with standard errors `error` times those of the score."""
     draw = np.random.default_rng(seed)
-    units, names = planted(**{name: [("", 0.5)] * n for name, n in CHANCE_CONTROLS.items()})
+    parts = [scored("controls", [0.5] * n, layer=name).assign(label="") for name, n in CHANCE_CONTROLS.items()]
+    units = pd.concat(parts, ignore_index=True)
+    names = labels(units)
     own = unit_scores(draw.normal(0, 0.2, (len(units), n_tasks)), 6.25)
     units = units.assign(mis=own["mis"], mis_se=error * own["mis_se"], n_tasks=n_tasks)
     return judged(units, names)

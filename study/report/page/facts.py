@@ -71,13 +71,12 @@ def _of_correlations(study: Study) -> dict[str, object]:
     """Which correlations over networks this study has: facts of networks by name, points of both scores."""
     rows = study.tables["correlations"]
     rows = rows[(rows["backend"] == study.lead) & rows["pearson"].notna()]
-    points, agreed = study.tables["model_points"], study.tables["agreement"]
+    agreed = study.tables["agreement"]
     of_networks = agreed[(agreed["level"] == "model") & agreed["pearson"].notna()]
     return {
         "fewest": FEWEST_CORRELATED,
         "correlated": {*rows.loc[rows["level"] == "model", "x"], *(["his"] if len(of_networks) else [])},
         "layers_correlated": bool((rows["level"] == "layer").any()),
-        "n_rated": points["model"].nunique(),
     }
 
 
