@@ -104,17 +104,17 @@ def test_bounds_of_the_spread_are_those_of_students_t():
     assert (high - low) / 6 == pytest.approx(z.std(), rel=0.1)
 
 
-def test_sound_scores_leave_the_bounds_in_three_of_a_thousand_studies():
+def test_sound_scores_leave_the_bounds_in_about_four_of_a_thousand_studies():
     draw = np.random.default_rng(0)
     low, high = spread_bounds([20] * 912)
     outside = {1.0: 0, 0.9: 0, 0.8: 0}
     for _ in range(10):
-        own = unit_scores(draw.normal(0, 0.2, (200 * 912, 20)), 6.25)
+        own = unit_scores(draw.normal(0, 0.08, (200 * 912, 20)), 6.25)
         z = ((own["mis"] - 0.5) / own["mis_se"]).to_numpy().reshape(200, 912).std(axis=1, ddof=1)
         for error in outside:
             outside[error] += int(((z / error < low) | (z / error > high)).sum())
-    # .34 % of 2,000 studies are 7 (sd 2.6); standard errors 10 % too small are found in most, 20 % in all
-    assert 1 <= outside[1.0] <= 14
+    # .4 % of 2,000 studies are 8 (sd 2.8); standard errors 10 % too small are found in most, 20 % in all
+    assert 1 <= outside[1.0] <= 16
     assert outside[0.9] > 1600
     assert outside[0.8] == 2000
 
