@@ -7,6 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 MIN_POINTS = 3
+# Networks (or layers, or units of one network) below which a correlation over them is not given: these are points to look at.
+FEWEST_CORRELATED = 5
 # Values per block of resamples: bounds the memory of one bootstrap.
 BLOCK_VALUES = 1 << 21
 ROUNDING = 1e-12

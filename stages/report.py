@@ -18,6 +18,7 @@ from study.log import logger
 from study.params.reading import load
 from study.report import timings
 from study.report.figures import registry
+from study.report.figures.papers import GALLERY
 from study.report.page import inputs, sections, template, views
 from study.report.page.build import ReportParams, browsable_units
 from study.report.page.facts import make_facts
@@ -43,11 +44,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     environment = template.make_environment(args.template)
     plots, folder = fresh_folder(args.plots), fresh_folder(args.figures)
     drawn = views.make_figures(study, args.captions, plots, folder, environment, facts)
-    has_data = {name for name, view in drawn.items() if not view.absent}
-    checklist = registry.checklist(study, has_data)
-    write_csv(plots / "figures.csv", checklist)
     tables = sections.make_tables(study)
     gallery = browsable_units(params, study, args)
+    has_data = {name for name, view in drawn.items() if not view.absent}
+    checklist = registry.of_papers(study, has_data | ({GALLERY} if gallery.n_with_images else set()))
+    write_csv(plots / "figures.csv", checklist)
     content = {
         **facts,
         "sections": sections.make_sections(drawn, tables),

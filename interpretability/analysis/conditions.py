@@ -33,7 +33,8 @@ def paired(
     """Units that a network has under both of two conditions, by network and pair (condition, base): PAIR_COLUMNS.
 
     `scores`: model, layer, unit, condition, `value`. difference is condition minus base, unit by unit, with the interval
-    of a mean over units (t); spearman_p is two-sided. Networks without a common unit have no row.
+    of a mean over units (t); spearman_p is two-sided. Networks without a common unit have no row; below FEWEST_CORRELATED
+    units there are no correlations.
     """
     rows = []
     for condition, base in pairs:
@@ -45,10 +46,13 @@ def paired(
             change, n = of_condition - of_base, len(units)
             spread = change.std(ddof=1) if n > 1 else np.nan
             low, high = mean_interval(np.array([change.mean()]), np.array([spread]), np.array([n]), confidence)
-            rho = float(statistics.spearman(of_condition, of_base))
-            p = float(stats.spearmanr(of_condition, of_base).pvalue) if np.isfinite(rho) else np.nan
+            r = rho = p = np.nan
+            if n >= statistics.FEWEST_CORRELATED:
+                r, rho = float(pearson(of_condition, of_base)), float(statistics.spearman(of_condition, of_base))
+            if np.isfinite(rho):
+                p = float(stats.spearmanr(of_condition, of_base).pvalue)
             names = (backend, model, condition, base, n, of_condition.mean(), of_base.mean())
-            shares = float(statistics.pearson(of_condition, of_base)), rho, p
+            shares = r, rho, p
             rows.append((*names, change.mean(), low[0], high[0], *shares))
     return pd.DataFrame(rows, columns=PAIR_COLUMNS)
 

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from interpretability.analysis.networks import mis_means
 from interpretability.schema import UNIT
@@ -20,13 +21,23 @@ CONTROL_COLUMNS = [
     "mis_mean",
     "mis_low",
     "mis_high",
+    "n_z",
     "z_sd",
+    "z_low",
+    "z_high",
     "passed",
     "expectation",
+    "missed",
 ]
 CHANCE = 0.5
 # Controls pass within this many standard errors: with a few dozen rows a false alarm stays rare.
 TOLERANCE = 3.0
+# Tasks a unit at which z_sd is not checked: Student's t over them has no fourth moment, so its spread has no error.
+TOO_FEW_TASKS = 5
+# Distance of mis from 0 or 1 below which a unit is sure of all its tasks: its mis_se is zero however wrong it is.
+SURE = 1e-3
+# All units that no similarity can solve, planted ones of any kind, as one control.
+POOLED = "chance_pooled"
 # A factor counts as seen beyond this many: it is asked of every factor and backend, and a false yes judges noise.
 SEEN = 5.0
 _AT_CHANCE = ("hash", "hash_rectified")
@@ -66,18 +77,25 @@ def controls_summary(controls: pd.DataFrame, n_constant: int, confidence: float)
 
     `controls`: columns of `label_controls`, backend, mis, mis_se, n_tasks. `n_constant` planted units were
     set aside as constant. One row a control over all its factors (factor ''), and for factor units and
-    mixtures one a factor too.
+    mixtures one a factor too. POOLED is the units of hash, hash_rectified and the mixtures with rho = 0 together, where
+    a study has two of these or more.
 
-    z_sd is the standard deviation over units of (mis - 0.5) / mis_se: for units at chance about
-    sqrt((N - 1) / (N - 3)), that of Student's t over N tasks, if mis_se tells the truth. Missing elsewhere: a unit
-    whose tasks are all sure has a standard error near zero.
-    passed is 1 or 0 where something is expected, otherwise missing:
-    hash, hash_rectified, permuted   mean at 0.5 within 3 standard errors
+    z_sd is the standard deviation over units (ddof 1) of (mis - 0.5) / mis_se, for controls at chance; elsewhere it is
+    missing, as a unit whose tasks are all sure has a standard error near zero. n_z units enter: those with
+    more than TOO_FEW_TASKS tasks and a spread between them. Two kinds of units have none, count in the mean and not in
+    z_sd: where all margins are equal, mis_se is zero or undefined and says nothing; where every task is sure (mis
+    within SURE of 0 or 1: a steep slope and few tasks), the tasks are no sample of a bell curve, and z_sd is not
+    checked at all. z_low and z_high bound it, see `spread_bounds`.
+
+    passed is 1 or 0 where something is expected, otherwise missing; missed names what did not come out as
+    it should (mean, z_sd or both), empty where passed is 1:
+    hash, hash_rectified, permuted,  mean at 0.5 within 3 standard errors, and z_sd within its bounds
+    chance_pooled
     mixtures                         mean over the factors that the backend sees rises strictly with rho, asked only
                                      where it sees most of them; for a single factor it falls nowhere by more than 3
                                      standard errors. A backend sees a factor if its units with rho = 1 are above
                                      0.5 by more than 5 standard errors. These are those of the tasks, because a
-                                     factor has few units
+                                     factor has few units. With rho = 0 they are judged in chance_pooled alone
     duplicate, negated               mean equals that of the units they copy within 3 standard errors
     constant                         set aside, not scored
     """
@@ -85,14 +103,42 @@ def controls_summary(controls: pd.DataFrame, n_constant: int, confidence: float)
     for backend in pd.unique(controls["backend"]):
         of_backend = controls[controls["backend"] == backend]
         table = _control_rows(of_backend, confidence)
-        table = _judge_chance(table, _task_number(of_backend))
         table = _judge_mixtures(table)
+        table = _judge_chance(table)
         table = _judge_copies(table, of_backend)
         table = _judge_constant(table, n_constant)
         table.insert(0, "backend", backend)
         rows.append(table)
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=CONTROL_COLUMNS)
-    return table[CONTROL_COLUMNS].astype({"passed": "Int64"})
+    table["missed"] = table["missed"].mask(table["passed"].isna() | (table["passed"] == 1), "")
+    return table[CONTROL_COLUMNS].astype({"passed": "Int64", "n_z": "Int64"})
+
+
+def spread_bounds(n_tasks: ArrayLike) -> tuple[float, float]:
+    """Ends between which z_sd lies for units at chance whose mis_se tells the truth; one number of tasks a unit, all above 5.
+
+    The mean of N tasks in its own standard errors follows Student's t with N - 1 degrees of freedom, of variance
+    v = (N - 1) / (N - 3) and kurtosis k = 3 + 6 / (N - 5). So z_sd is expected at sqrt(v), and over n units its
+    relative standard error is about sqrt((k - 1) / (4 n)) = sqrt((2 + 6 / (N - 5)) / (4 n)); bounds are TOLERANCE of
+    these on either side. For 20 tasks that is 1.057, 0.88 to 1.23 for 200 units. Where units have different
+    numbers of tasks, their second and fourth moments are averaged.
+
+    Simulated with 20 tasks, sound scores leave the bounds in .3 to .4 % of studies where the sigmoid is nearly straight
+    (probabilities of sd .1, 200 and 912 units), in .4 to .6 % where it bends them (sd .2), and in 1.4 % where all
+    of them are 0 or 1; of bell curves themselves in .3 %, and with 6 to 12 tasks in .2 to .7 %.
+
+    >>> [round(end, 3) for end in spread_bounds([20] * 200)]
+    [0.883, 1.231]
+    """
+    tasks = np.asarray(n_tasks, dtype=np.float64)
+    if not tasks.size or tasks.min() <= TOO_FEW_TASKS:
+        return float("nan"), float("nan")
+    variances = (tasks - 1) / (tasks - 3)
+    variance = variances.mean()
+    kurtosis = (variances**2 * (3 + 6 / (tasks - 5))).mean() / variance**2
+    reach = TOLERANCE * np.sqrt((kurtosis - 1) / (4 * tasks.size))
+    expected = np.sqrt(variance)
+    return float(expected * (1 - reach)), float(expected * (1 + reach))
 
 
 def dose_response_rises(table: pd.DataFrame, backend: str) -> bool | None:
@@ -104,21 +150,34 @@ def dose_response_rises(table: pd.DataFrame, backend: str) -> bool | None:
 
 def at_chance(control: pd.Series) -> pd.Series:
     """Mask of the controls that no similarity should be able to solve."""
-    return control.isin(_AT_CHANCE) | control.str.startswith("permuted:")
+    return control.isin((*_AT_CHANCE, POOLED)) | control.str.startswith("permuted:")
 
 
 def _control_rows(units: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    """Rows without verdict, in the order of first appearance, mixtures by rho."""
+    """Rows without verdict, in the order of first appearance, mixtures by rho, and POOLED at the end."""
     per_factor = units[(units["control"] == "factor") | units["rho"].notna()]
+    chance = units[units["control"].isin(_AT_CHANCE) | (units["rho"] == 0.0)]
     parts = [units.assign(factor=""), per_factor[per_factor["factor"] != ""]]
+    if chance["control"].nunique() > 1:
+        parts.append(chance.assign(control=POOLED, factor="", rho=np.nan))
     stacked = pd.concat(parts, ignore_index=True)
-    stacked["deviation"] = (stacked["mis"] - CHANCE) / stacked["mis_se"].where(stacked["mis_se"] > 0)
+    stacked["sure"] = (stacked["mis"] - CHANCE).abs() > CHANCE - SURE
+    spread = (stacked["mis_se"] > 0) & (stacked["n_tasks"] > TOO_FEW_TASKS) & ~stacked["sure"]
+    stacked["deviation"] = ((stacked["mis"] - CHANCE) / stacked["mis_se"]).where(spread)
     table = mis_means(stacked, ["control", "factor"], confidence)
     groups = stacked.assign(square=stacked["mis_se"] ** 2).groupby(["control", "factor"], sort=False)
-    more = groups.agg(rho=("rho", "first"), z_sd=("deviation", "std"), square=("square", "sum")).reset_index()
-    table = table.merge(more, on=["control", "factor"])
+    more = groups.agg(
+        rho=("rho", "first"),
+        n_z=("deviation", "count"),
+        z_sd=("deviation", "std"),
+        square=("square", "sum"),
+        n_sure=("sure", "sum"),
+    )
+    more[["z_low", "z_high"]] = [spread_bounds(own.loc[own["deviation"].notna(), "n_tasks"]) for _, own in groups]
+    table = table.merge(more.reset_index(), on=["control", "factor"])
     by_chance = at_chance(table["control"]) | (table["rho"] == 0.0)
-    table["z_sd"] = table["z_sd"].where(by_chance)
+    table[["n_z", "z_sd"]] = table[["n_z", "z_sd"]].where(by_chance)
+    table[["z_low", "z_high"]] = table[["z_low", "z_high"]].where(at_chance(table["control"]))
     table["task_se"] = np.sqrt(table.pop("square")) / table["n_units"]
     table["family"] = table["control"].str.extract(_MIXTURE)[0].fillna(table["control"])
     first = {family: position for position, family in enumerate(pd.unique(table["family"]))}
@@ -126,23 +185,41 @@ def _control_rows(units: pd.DataFrame, confidence: float) -> pd.DataFrame:
     table = table.iloc[np.lexsort((table["rho"].fillna(0.0), table["factor"], positions))].reset_index(drop=True)
     table["passed"] = pd.array([pd.NA] * len(table), dtype="Int64")
     table["expectation"] = ""
+    table["missed"] = "mean"
     return table
 
 
-def _task_number(units: pd.DataFrame) -> int:
-    return int(units["n_tasks"].max())
-
-
-def _judge_chance(table: pd.DataFrame, n_tasks: int) -> pd.DataFrame:
+def _judge_chance(table: pd.DataFrame) -> pd.DataFrame:
     chance = at_chance(table["control"])
-    text = f"{CHANCE:g} within {TOLERANCE:g} standard errors"
-    if n_tasks > 3:
-        text += f"; z_sd near {np.sqrt((n_tasks - 1) / (n_tasks - 3)):.3g}"
     error = table["mis_se"].where(table["n_units"] > 1, table["task_se"])
     near = (table["mis_mean"] - CHANCE).abs() <= TOLERANCE * error
-    table.loc[chance, "passed"] = near[chance].astype("Int64")
-    table.loc[chance, "expectation"] = text
+    # without bounds, or with one unit, there is no spread to be wrong
+    checked = table["z_low"].notna() & table["z_sd"].notna() & (table["n_sure"] == 0)
+    table[["z_low", "z_high"]] = table[["z_low", "z_high"]].where(checked)
+    spread = table["z_sd"].between(table["z_low"], table["z_high"]) | ~checked
+    table.loc[chance, "passed"] = (near & spread)[chance].astype("Int64")
+    table.loc[chance & ~spread, "missed"] = "z_sd"
+    table.loc[chance & ~spread & ~near, "missed"] = "mean and z_sd"
+    for index in table.index[chance]:
+        row = table.loc[index]
+        text = f"mean {CHANCE:g} within {TOLERANCE:g} standard errors; z_sd "
+        if checked[index]:
+            low, high = row["z_low"], row["z_high"]
+            text += f"near {(low + high) / 2:.3f} ({low:.3f} to {high:.3f})"
+        else:
+            text += f"not checked, {_unchecked(row)}"
+        table.loc[index, "expectation"] = text
+    pooled = (table["rho"] == 0.0) & (table["factor"] == "") & bool((table["control"] == POOLED).any())
+    table.loc[pooled, "expectation"] = f"none: judged in {POOLED}"
     return table
+
+
+def _unchecked(row: pd.Series) -> str:
+    """Why the spread of a control is not held against its bounds."""
+    if row["n_sure"]:
+        return f"as {row['n_sure']} of the units are sure of every task"
+    few = "one unit" if row["n_z"] else "no unit"
+    return f"as {few} has a spread over more than {TOO_FEW_TASKS} tasks"
 
 
 def _judge_mixtures(table: pd.DataFrame) -> pd.DataFrame:
@@ -197,5 +274,6 @@ def _judge_constant(table: pd.DataFrame, n_constant: int) -> pd.DataFrame:
         "n_units": int(table.loc[scored, "n_units"].sum()),
         "passed": int(not scored.any()),
         "expectation": "set aside as constant, not scored",
+        "missed": "scored",
     }
     return pd.concat([table[~scored], pd.DataFrame([row]).astype({"passed": "Int64"})], ignore_index=True)

@@ -10,7 +10,6 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from interpretability import statistics
-from interpretability.people.agreement import MIN_MODELS
 from interpretability.randomness import generator
 
 MODEL_FACTS = ("top1", "n_layers", "width_mean", "width_median", "params", "input_size")
@@ -36,7 +35,7 @@ def model_facts(models: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
 def model_correlations(scores: pd.Series, facts: pd.DataFrame, confidence: float) -> list[dict[str, object]]:
     """Correlations of networks' mean scores (by model) with their facts (`model_facts`).
 
-    low, high: Fisher z with n networks; p: of Pearson, t distribution. Below MIN_MODELS networks points alone.
+    low, high: Fisher z with n networks; p: of Pearson, t distribution. Below FEWEST_CORRELATED networks no number but n.
     """
     rows = []
     quantile = float(stats.norm.ppf((1 + confidence) / 2))
@@ -44,7 +43,7 @@ def model_correlations(scores: pd.Series, facts: pd.DataFrame, confidence: float
         both = pd.DataFrame({"x": facts[name], "y": scores}).astype(np.float64).dropna()
         x, y = both["x"].to_numpy(), both["y"].to_numpy()
         row = _row("model", "", name, len(x), len(x), x, y)
-        if len(x) >= MIN_MODELS and np.isfinite(row["pearson"]):
+        if np.isfinite(row["pearson"]):
             row["low"], row["high"] = statistics.fisher_interval(row["pearson"], (len(x) - 3) ** -0.5, quantile)
             row["p"] = float(stats.pearsonr(x, y).pvalue)
         rows.append(row)
@@ -60,7 +59,7 @@ def layer_correlations(
     the same type in the same network; layers without another of their type there are left out. relative_width is the
     width over the largest one of that type in the network. One row over all types and one a type.
     Layers of a network are not independent: low, high and p come from resamples of networks (Fisher z, t quantile,
-    networks - 1 degrees of freedom). Below MIN_MODELS networks points alone.
+    networks - 1 degrees of freedom). Below FEWEST_CORRELATED networks no number but n and n_networks.
     """
     groups = layers.groupby(["model", "layer_type"], observed=True)
     table = layers.assign(relative_width=layers["width"] / groups["width"].transform("max"))
@@ -75,7 +74,7 @@ def layer_correlations(
         for name in LAYER_FACTS:
             x, y = kept[name].to_numpy(np.float64), kept[value].to_numpy(np.float64)
             row = _row("layer", layer_type, name, len(x), len(names), x, y)
-            if len(names) >= MIN_MODELS and np.isfinite(row["pearson"]):
+            if np.isfinite(row["pearson"]):
                 draw = generator(seed, "layer correlations", layer_type, name)
                 weights = draw.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_bootstrap)
                 # values are centred inside networks, so sums of squares and products of networks add up
@@ -103,4 +102,6 @@ def correlation_table(rows: list[dict[str, object]], backend: str) -> pd.DataFra
 def _row(level: str, layer_type: str, x: str, n: int, n_networks: int, a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(COLUMNS, float("nan"))
     row |= {"level": level, "layer_type": layer_type, "x": x, "n": n, "n_networks": n_networks}
+    if n_networks < statistics.FEWEST_CORRELATED:
+        return row
     return row | {"pearson": float(statistics.pearson(a, b)), "spearman": float(statistics.spearman(a, b))}

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from interpretability.analysis.controls import dose_response_rises
+from interpretability.analysis.controls import POOLED, dose_response_rises
 from interpretability.analysis.training_series import ALL_SERIES
 
-# metrics.json holds at most 25 numbers, so only the first backends are named there
+MOST = 25  # numbers of metrics.json
+# so only the first backends are named there
 _NAMED_BACKENDS = 4
 
 
@@ -28,7 +29,7 @@ def overview(scores: Sequence[NDArray[np.floating]]) -> dict[str, float]:
 def headline(
     tables: dict[str, pd.DataFrame], backends: Sequence[str], lead: Mapping[str, float], n_images: int
 ) -> dict[str, float | int]:
-    """At most 25 numbers that say how the study went; what is not defined is left out.
+    """At most MOST numbers that say how the study went; what is not defined is left out, then the last backends are.
 
     `tables` by name; `lead` is the `overview` of the first backend. Agreement is that outside the calibration split,
     ceiling and share are over all conditions, failed controls count over all backends.
@@ -37,7 +38,7 @@ def headline(
     controls, ceilings, agreed = tables["controls"], tables["noise_ceiling"], tables["agreement"]
     slopes = tables["calibration"].set_index("backend")["slope"]
     outside = agreed[agreed["units"] == "outside_split"].set_index(["level", "backend"])["pearson"]
-    hashes = controls[(controls["control"] == "hash") & (controls["backend"] == first)]
+    at_chance = controls[(controls["backend"] == first) & (controls["factor"] == "")].set_index("control")
     leading = ceilings[(ceilings["variant"] == "V4") & (ceilings["subset"] == "all")].set_index("backend")
     numbers: dict[str, float | int | None] = {
         "n_images": n_images,
@@ -46,8 +47,9 @@ def headline(
         "pearson_unit_within": outside.get(("unit_within", first)),
         "ceiling_v4": leading["mean"].get(""),
         "share_of_ceiling": leading["share"].get(first),
-        "hash_mis": hashes["mis_mean"].mean(),
-        "hash_z_sd": hashes["z_sd"].mean(),
+        "hash_mis": at_chance["mis_mean"].get("hash"),
+        "hash_z_sd": at_chance["z_sd"].get("hash"),
+        "chance_z_sd": at_chance["z_sd"].get(POOLED),
         "dose_response_rising": dose_response_rises(controls, first),
         "controls_failed": int((controls["passed"] == 0).sum()) if len(controls) else None,
     }
@@ -59,4 +61,7 @@ def headline(
     for backend in backends[:_NAMED_BACKENDS]:
         numbers |= {f"slope_{backend}": slopes[backend], f"pearson_unit_{backend}": outside.get(("unit", backend))}
     known = {name: value for name, value in numbers.items() if value is not None and np.isfinite(value)}
-    return {name: int(value) if isinstance(value, int | np.integer) else float(value) for name, value in known.items()}
+    return {
+        name: int(value) if isinstance(value, int | np.integer) else float(value)
+        for name, value in list(known.items())[:MOST]
+    }

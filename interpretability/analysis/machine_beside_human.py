@@ -12,7 +12,7 @@ from interpretability.analysis.group_tests import conover, stars
 from interpretability.people import components
 from interpretability.randomness import generator
 from interpretability.schema import GROUPS, KEY, NATURAL, SYNTHETIC, UNIT
-from interpretability.statistics import FEWEST, mean_interval
+from interpretability.statistics import FEWEST, FEWEST_CORRELATED, mean_interval
 
 POINT_COLUMNS = [
     *("backend", "model", "condition", "n_units", "mis_mean", "mis_low", "mis_high", "his_mean", "his_low", "his_high"),
@@ -128,14 +128,17 @@ def his_layers(annotated: pd.DataFrame) -> pd.DataFrame:
 def his_depth(layers: pd.DataFrame) -> pd.DataFrame:
     """Rank correlation of layers' HIS with their position by network, from `his_layers`: DEPTH_COLUMNS.
 
-    p is two-sided; stars as in `comparisons`. IMI divides the position by that of the last layer asked about, which
-    changes no rank.
+    p is two-sided; stars as in `group_tests`. IMI divides the position by that of the last layer asked about, which
+    changes no rank. A network with fewer than FEWEST_CORRELATED layers has its number of layers alone.
     """
     rows = []
     for model, own in layers.groupby("model", sort=True, observed=True):
-        rho = float(statistics.spearman(own["depth"].to_numpy(np.float64), own["his_mean"].to_numpy(np.float64)))
-        p = float(stats.spearmanr(own["depth"], own["his_mean"]).pvalue) if np.isfinite(rho) else float("nan")
-        rows.append((model, len(own), rho, p, stars(p)))
+        rho = p = float("nan")
+        if len(own) >= FEWEST_CORRELATED:
+            rho = float(statistics.spearman(own["depth"].to_numpy(np.float64), own["his_mean"].to_numpy(np.float64)))
+        if np.isfinite(rho):
+            p = float(stats.spearmanr(own["depth"], own["his_mean"]).pvalue)
+        rows.append((model, len(own), rho, p, stars(p) if np.isfinite(p) else ""))
     return pd.DataFrame(rows, columns=DEPTH_COLUMNS)
 
 

@@ -24,7 +24,8 @@ def map_correlations(units: pd.DataFrame, backend: str) -> pd.DataFrame:
     """Rank correlation of each statistic with HIS and MIS by network, from `map_units`: CORRELATION_COLUMNS.
 
     backend is human for HIS; a unit enters once, however many conditions it was asked about (the notebook of IMI counts
-    units of two networks three times). p is two-sided, not adjusted for the number of networks, as in IMI.
+    units of two networks three times). p is two-sided, not adjusted for the number of networks, as in IMI. Fewer than
+    FEWEST_CORRELATED units have their number alone.
     """
     rows = []
     for statistic in MAP_STATISTICS:
@@ -32,7 +33,8 @@ def map_correlations(units: pd.DataFrame, backend: str) -> pd.DataFrame:
             known = own[own[statistic].notna()]
             for name, score in (("human", "his"), (backend, "mis")):
                 x, y = (known[column].to_numpy(np.float64) for column in (statistic, score))
-                rho = float(statistics.spearman(x, y))
+                rho = float(statistics.spearman(x, y)) if len(x) >= statistics.FEWEST_CORRELATED else float("nan")
                 p = float(stats.spearmanr(x, y).pvalue) if np.isfinite(rho) else float("nan")
-                rows.append((statistic, model, name, len(known), rho, p, group_tests.stars(p)))
+                mark = group_tests.stars(p) if np.isfinite(p) else ""
+                rows.append((statistic, model, name, len(known), rho, p, mark))
     return pd.DataFrame(rows, columns=CORRELATION_COLUMNS)

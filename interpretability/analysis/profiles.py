@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from interpretability.statistics import mean_interval
+from interpretability.statistics import FEWEST_CORRELATED, mean_interval
 
 N_DEPTH_BINS = 30  # MIS paper, figure 6A
 N_WIDTH_BINS = 5  # figure 6B
 BIN_COLUMNS = [
-    *("backend", "x", "layer_type", "bin", "n_layers", "n_networks", "x_from", "x_to", "x_mean"),
+    *("backend", "x", "layer_type", "bin", "n_layers", "n_networks", "type_networks", "x_from", "x_to", "x_mean"),
     *("mis_mean", "mis_low", "mis_high"),
 ]
 CHANGE_COLUMNS = [
@@ -30,20 +30,23 @@ def layer_bins(layers: pd.DataFrame, confidence: float) -> pd.DataFrame:
     `layers`: backend, model, layer, layer_type, depth, width, mis_mean, the layers of ranked networks. Bins are made
     within each layer type: N_DEPTH_BINS by depth, N_WIDTH_BINS by width over the largest width of the type in its
     network; fewer where a type has fewer layers. Equal places are ordered by network and layer. The interval of a bin
-    takes its layers for a sample (t), see `mean_interval`.
+    takes its layers for a sample (t), see `mean_interval`. A layer type of fewer than FEWEST_CORRELATED networks
+    (type_networks) has none: its bins are points of these networks, not a course that others share.
     """
     widest = layers.groupby(["backend", "model", "layer_type"], observed=True)["width"].transform("max")
     table = layers.assign(relative_width=layers["width"] / widest)
     rows = []
     for x, n_bins in (("depth", N_DEPTH_BINS), ("relative_width", N_WIDTH_BINS)):
         for (backend, kind), part in table.groupby(["backend", "layer_type"], sort=False, observed=True):
+            type_networks = part["model"].nunique()
+            few = type_networks < FEWEST_CORRELATED
             ordered = part.sort_values([x, "model", "layer"], ignore_index=True)
             for number, index in enumerate(np.array_split(np.arange(len(ordered)), min(n_bins, len(ordered)))):
                 own = ordered.iloc[index]
                 scores, where = own["mis_mean"].to_numpy(np.float64), own[x].to_numpy(np.float64)
-                spread = scores.std(ddof=1) if len(own) > 1 else np.nan
+                spread = np.nan if few or len(own) < 2 else scores.std(ddof=1)
                 low, high = mean_interval(scores.mean(), spread, np.array(len(own)), confidence)
-                names = (backend, x, kind, number + 1, len(own), own["model"].nunique())
+                names = (backend, x, kind, number + 1, len(own), own["model"].nunique(), type_networks)
                 ends = (where.min(), where.max(), where.mean())
                 rows.append((*names, *ends, scores.mean(), float(low), float(high)))
     return pd.DataFrame(rows, columns=BIN_COLUMNS)

@@ -19,6 +19,7 @@ from interpretability.randomness import generator
 from interpretability.schema import KEY, LEVELS, UNIT, UNIT_SETS
 from interpretability.statistics import (
     BLOCK_VALUES,
+    FEWEST_CORRELATED,
     MIN_POINTS,
     ROUNDING,
     fisher_interval,
@@ -30,13 +31,12 @@ from interpretability.statistics import (
     spearman,
 )
 
-# With fewer networks than this a correlation over networks has no useful interval and none is given.
-MIN_MODELS = 5
 COLUMNS = [
     "backend",
     "level",
     "units",
     "n",
+    "n_networks",
     "pearson",
     "pearson_low",
     "pearson_high",
@@ -71,15 +71,16 @@ def unit_agreement(
             mis, his = centre(mis, group), centre(his, group)
         return pearson(mis, his), spearman(mis, his)
 
+    n_networks = units["model"].nunique()
     if len(units) < MIN_POINTS:
-        return _row(len(units), float("nan"), float("nan"))
+        return _row(len(units), n_networks)
     point = both(mis, his)
     drawn = resample_units(units, n_bootstrap, draw)
     size = max(1, BLOCK_VALUES // len(units))
     blocks = [both(mis[block], his[block]) for block in in_blocks(drawn, size)]
     n_clusters = len(units.drop_duplicates(UNIT))
     quantile = stats.t.ppf((1 + confidence) / 2, max(n_clusters - 1, 1))
-    row = _row(len(units), *map(float, point))
+    row = _row(len(units), n_networks, *map(float, point))
     for index, name in enumerate(("pearson", "spearman")):
         z = fisher_z(np.concatenate([block[index] for block in blocks]))
         z = z[np.isfinite(z)]
@@ -102,18 +103,18 @@ def model_agreement(
                              for the typical correlation of such studies of these networks, not for that of the
                              networks' true means, which is higher and which it misses often: it covers the
                              former in 94 % and the latter in 60 % of simulated studies of nine networks of 84 units
-    Below five networks both are NaN.
+    Below FEWEST_CORRELATED networks all are NaN, the correlations too: a few points lie on a line by chance.
     """
+    n_networks = units["model"].nunique()
     if not len(units):
-        return _row(0, float("nan"), float("nan"))
+        return _row(0, 0)
     group = _condition_codes(units)
     mis, his = units["mis"].to_numpy(np.float64), units["his"].to_numpy(np.float64)
     points = group_means(mis, group), group_means(his, group)
     n = len(points[0])
-    row = _row(n, float(pearson(*points)), float(spearman(*points)))
-    n_networks = units["model"].nunique()
-    if n_networks < MIN_MODELS:
-        return row
+    if n_networks < FEWEST_CORRELATED:
+        return _row(n, n_networks)
+    row = _row(n, n_networks, float(pearson(*points)), float(spearman(*points)))
     quantile, free = stats.norm.ppf((1 + confidence) / 2), n_networks - 3
     row["pearson_low"], row["pearson_high"] = fisher_interval(row["pearson"], free**-0.5, quantile)
     # ranks that all agree would have an interval of no width; the next coefficient below 1 is 1 - 12 / (n^3 - n)
@@ -157,6 +158,8 @@ def _condition_codes(units: pd.DataFrame) -> NDArray[np.integer]:
     return units.groupby(["model", "condition"], sort=True, observed=True).ngroup().to_numpy()
 
 
-def _row(n: int, pearson_value: float, spearman_value: float) -> dict[str, float]:
-    row = dict.fromkeys(COLUMNS[4:], float("nan"))
-    return {"n": n, **row, "pearson": pearson_value, "spearman": spearman_value}
+def _row(
+    n: int, n_networks: int, pearson_value: float = float("nan"), spearman_value: float = float("nan")
+) -> dict[str, float]:
+    row = dict.fromkeys(COLUMNS[5:], float("nan"))
+    return {"n": n, "n_networks": n_networks, **row, "pearson": pearson_value, "spearman": spearman_value}

@@ -380,7 +380,7 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
     )
     write(
         "agreement",
-        "backend level units n pearson pearson_low pearson_high spearman spearman_low spearman_high "
+        "backend level units n n_networks pearson pearson_low pearson_high spearman spearman_low spearman_high "
         "nested_low nested_high",
         [
             (
@@ -388,6 +388,7 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
                 level,
                 which,
                 228,
+                len(networks),
                 0.9 * s,
                 0.9 * s - 0.06,
                 0.9 * s + 0.05,
@@ -401,7 +402,21 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
             for level in ("unit", "unit_within")
             for which in ("all", "outside_split")
         ]
-        + [(b, "model", "outside_split", 4, 0.9 * s, "", "", 0.8 * s, "", "", "", "") for b, s in SIGHT.items()]
+        + [
+            (
+                b,
+                "model",
+                "outside_split",
+                len(networks),
+                len(networks),
+                *_over(networks, 0.9 * s, "", "", 0.8 * s),
+                "",
+                "",
+                "",
+                "",
+            )
+            for b, s in SIGHT.items()
+        ]
         if human
         else [],
     )
@@ -540,6 +555,11 @@ def _unit_tables(write, units, annotated):
     write("residuals", f"backend side rank {' '.join(KEY)} mis mis_se his his_se difference se z", missed)
 
 
+def _over(networks, *values):
+    """Values of a correlation over networks, which four of them do not have."""
+    return values if len(networks) > 4 else ("",) * len(values)
+
+
 def _people_tables(write, networks, human):
     write(
         "agreement_differences",
@@ -605,7 +625,7 @@ def _group_tables(write, networks, human):
         "correlations",
         "backend level layer_type x n n_networks pearson low high p p_holm spearman",
         [
-            (b, level, kind, x, 40, 4, 0.4, "", "", "", "", 0.3)
+            (b, level, kind, x, 40, len(networks), *_over(networks, 0.4, "", "", "", "", 0.3))
             for b in BACKENDS
             for level, kind, x in (("model", "", "top1"), ("layer", "", "depth"), ("layer", "Conv", "relative_width"))
         ],
@@ -633,10 +653,13 @@ def _controls(write, networks, human):
     for b, s in SIGHT.items() if human else ():
 
         def row(control, factor, rho, mean, passed, expectation, backend=b):
-            rows.append((backend, control, factor, rho, 200, mean, mean - 0.02, mean + 0.02, 1.02, passed, expectation))
+            level = mean, mean - 0.02, mean + 0.02
+            spread = (200, 1.02, 0.883, 1.231) if "0.5" in expectation else ("", "", "", "")
+            rows.append((backend, control, factor, rho, 200, *level, *spread, passed, expectation, ""))
 
         row("hash", "", "", 0.5 + 0.002 * s, 1, "chance: interval holds 0.5")
         row("hash_rectified", "", "", 0.499, 1, "chance: interval holds 0.5")
+        row("chance_pooled", "", "", 0.5, 1, "chance: interval holds 0.5")
         row("factor", "", "", 0.5 + 0.42 * s, "", "")
         row("factor", "hue", "", 0.5 + 0.45 * s, "", "")
         row("factor", "size", "", 0.5 + 0.4 * s, "", "")
@@ -648,5 +671,6 @@ def _controls(write, networks, human):
         for network in networks:
             row(f"permuted:{network}", "", "", 0.501, 1, "chance: interval holds 0.5")
             row(f"untrained:{network}", "", "", 0.5 + 0.12 * s, "", "")
-        rows.append((b, "constant", "", "", 0, "", "", "", "", 1, "set aside"))
-    write("controls", "backend control factor rho n_units mis_mean mis_low mis_high z_sd passed expectation", rows)
+        rows.append((b, "constant", "", "", 0, "", "", "", "", "", "", "", 1, "set aside", ""))
+    scores = "n_units mis_mean mis_low mis_high n_z z_sd z_low z_high"
+    write("controls", f"backend control factor rho {scores} passed expectation missed", rows)

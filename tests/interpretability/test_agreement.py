@@ -61,7 +61,7 @@ def test_constant_and_short_inputs_are_nan_without_warnings():
         assert np.isnan(statistics.spearman(np.arange(2.0), np.arange(2.0)))
         row = rows(pd.concat([frame([0.1] * 5, np.linspace(0, 1, 5))])).loc[("b", "unit", "all")]
         assert row["n"] == 5
-        assert row.drop("n").isna().all()
+        assert row.drop(["n", "n_networks"]).isna().all()
         assert rows(frame([0.1, 0.2], [0.3, 0.4])).loc[("b", "unit", "all"), "pearson"] != 1.0
 
 
@@ -115,22 +115,33 @@ def test_units_of_the_split_are_left_out():
 
 
 def test_model_points_are_unweighted_means_of_units():
-    # network c has twice the units of a; points (mis, his): a (.2, .3), b (.4, .4), c (.6, .8)
-    units = pd.concat(
-        [
-            frame([0.1, 0.3], [0.2, 0.4], "a"),
-            frame([0.4, 0.4], [0.3, 0.5], "b"),
-            frame([0.5, 0.7, 0.5, 0.7], [0.8] * 4, "c"),
-        ],
-        ignore_index=True,
-    )
-    row = rows(units).loc[("b", "model", "all")]
-    assert row["n"] == 3
-    # deviations (-.2, 0, .2) and (-.2, -.1, .3): .1 / sqrt(.08 * .14)
+    # network c has twice the units of a; points (mis, his): a (.2, .3), b (.4, .4), c (.6, .8), d (.4, .5), e (.4, .5)
+    parts = [
+        frame([0.1, 0.3], [0.2, 0.4], "a"),
+        frame([0.4, 0.4], [0.3, 0.5], "b"),
+        frame([0.5, 0.7, 0.5, 0.7], [0.8] * 4, "c"),
+        frame([0.4, 0.4], [0.4, 0.6], "d"),
+        frame([0.4, 0.4], [0.4, 0.6], "e"),
+    ]
+    row = rows(pd.concat(parts, ignore_index=True)).loc[("b", "model", "all")]
+    assert (row["n"], row["n_networks"]) == (5, 5)
+    # deviations (-.2, 0, .2, 0, 0) and (-.2, -.1, .3, 0, 0): .1 / sqrt(.08 * .14)
     assert row["pearson"] == pytest.approx(0.1 / np.sqrt(0.08 * 0.14))
-    assert row["spearman"] == pytest.approx(1.0)
-    # three networks: points only
-    assert row.filter(regex="low|high").isna().all()
+    # mean ranks (1, 3, 5, 3, 3) and (1, 2, 5, 3.5, 3.5): 8 / sqrt(8 * 9.5)
+    assert row["spearman"] == pytest.approx(np.sqrt(8 / 9.5))
+    assert row.filter(regex="low|high").notna().all()
+
+
+def test_four_networks_are_points_without_a_correlation_however_many_their_conditions():
+    parts = [people(40, seed, f"m{seed}", 0.6 + seed / 20) for seed in range(4)]
+    units = pd.concat([*parts, parts[0].assign(condition="hard85")], ignore_index=True)
+    table = rows(units)
+    row = table.loc[("b", "model", "all")]
+    assert (row["n"], row["n_networks"]) == (5, 4)
+    assert row.drop(["n", "n_networks"]).isna().all()
+    # their units still correlate
+    assert table.loc[("b", "unit", "all"), ["n", "n_networks"]].tolist() == [200, 4]
+    assert np.isfinite(table.loc[("b", "unit", "all"), "pearson_low"])
 
 
 def test_model_intervals_from_five_networks_on():

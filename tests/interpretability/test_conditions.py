@@ -16,16 +16,21 @@ def units(model, condition, scores):
 
 
 def test_conditions_are_joined_on_the_unit():
-    natural = units("m", "natural", {0: 0.9, 1: 0.8, 2: 0.7, 3: 0.6, 4: 0.95})
+    natural = units("m", "natural", {0: 0.9, 1: 0.8, 2: 0.7, 3: 0.6, 4: 0.95, 5: 1.0})
     # another order, one unit that has no partner
-    synthetic = units("m", "synthetic", {3: 0.5, 2: 0.5, 1: 0.7, 0: 0.9, 9: 0.1})
+    synthetic = units("m", "synthetic", {3: 0.5, 2: 0.5, 1: 0.7, 0: 0.9, 9: 0.1, 5: 0.9})
     row = conditions.natural_synthetic(pd.concat([natural, synthetic]), "his", "human", 0.95).iloc[0]
-    change = np.array([-0.1, -0.2, -0.1, 0.0])
+    change = np.array([-0.1, -0.2, -0.1, 0.0, -0.1])
     ends = stats.ttest_1samp(change, 0).confidence_interval(0.95)
-    assert (row["n_units"], row["mean"], row["base_mean"]) == pytest.approx((4, 0.65, 0.75))
+    assert (row["n_units"], row["mean"], row["base_mean"]) == pytest.approx((5, 0.7, 0.8))
     assert (row["difference"], row["low"], row["high"]) == pytest.approx((-0.1, ends.low, ends.high))
-    expected = stats.spearmanr([0.5, 0.5, 0.7, 0.9], [0.6, 0.7, 0.8, 0.9])
+    expected = stats.spearmanr([0.5, 0.5, 0.7, 0.9, 0.9], [0.6, 0.7, 0.8, 0.9, 1.0])
     assert (row["spearman"], row["spearman_p"]) == pytest.approx((expected.statistic, expected.pvalue))
+    # four units: the difference, and no correlation
+    few = conditions.natural_synthetic(pd.concat([natural.head(4), synthetic]), "his", "human", 0.95).iloc[0]
+    assert few["n_units"] == 4
+    assert np.isfinite(few["low"])
+    assert few[["pearson", "spearman", "spearman_p"]].isna().all()
 
 
 def test_every_difficulty_level_is_held_against_its_easy_condition():

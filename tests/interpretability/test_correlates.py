@@ -54,14 +54,35 @@ def test_correlations_over_networks_are_those_of_the_library():
     assert tested["p_holm"].tolist() == pytest.approx(multipletests(tested["p"], method="holm")[1].tolist())
 
 
-def test_below_five_networks_there_are_points_alone():
-    models, layers = network_tables(4)
-    scores = pd.Series([0.1, 0.3, 0.2, 0.4], index=models["model"])
+def few_networks(n):
+    models, layers = network_tables(n)
+    models["input_size"] = 32 * np.arange(1, n + 1)
+    scores = pd.Series(np.random.default_rng(1).random(n), index=models["model"])
     rows = correlates.model_correlations(scores, correlates.model_facts(models, layers), 0.95)
     layers = layers.assign(mis=np.random.default_rng(0).random(len(layers)))
-    table = correlates.correlation_table(rows + correlates.layer_correlations(layers, "mis", 0, 100, 0.95), "b")
-    assert table["pearson"].notna().sum() >= 6
-    assert table[["low", "high", "p", "p_holm"]].isna().all().all()
+    return correlates.correlation_table(rows + correlates.layer_correlations(layers, "mis", 0, 100, 0.95), "b")
+
+
+def test_below_five_networks_a_row_has_its_numbers_of_points_alone():
+    numbers = ["pearson", "low", "high", "p", "p_holm", "spearman"]
+    four = few_networks(4)
+    assert four[numbers].isna().all().all()
+    assert four[["n", "n_networks"]].drop_duplicates().to_numpy().tolist() == [[4, 4], [20, 4]]
+    five = few_networks(5).set_index(["level", "layer_type", "x"])
+    varied = five.drop(index=[("model", "", name) for name in ("n_layers", "width_mean", "width_median")])
+    assert varied[numbers].notna().all().all()
+    assert varied["n_networks"].eq(5).all()
+
+
+def test_a_fact_that_four_networks_have_has_no_correlation():
+    models, layers = network_tables(9)
+    models.loc[4:, "top1"] = np.nan
+    scores = pd.Series(np.random.default_rng(1).random(9), index=models["model"])
+    rows = correlates.model_correlations(scores, correlates.model_facts(models, layers), 0.95)
+    table = correlates.correlation_table(rows, "b").set_index("x")
+    assert table.loc["top1", "n"] == 4
+    assert np.isnan(table.loc["top1", "pearson"])
+    assert np.isfinite(table.loc["params", "p"])
 
 
 def layer_table(n_networks, slope, seed=0):

@@ -106,15 +106,19 @@ def test_conover_between_groups():
 
 
 def test_layers_against_depth_by_network():
-    table = annotated_units(8)
-    table["layer"] = [f"l{i // 2}" for i in range(8)]
-    table["depth"] = [0.2, 0.2, 0.4, 0.4, 0.6, 0.6, 0.8, 0.8]
-    table["layer_index"] = [1, 1, 2, 2, 3, 3, 4, 4]
+    table = annotated_units(10)
+    table["layer"] = [f"l{i // 2}" for i in range(10)]
+    table["depth"] = np.repeat([0.2, 0.4, 0.6, 0.8, 1.0], 2)
+    table["layer_index"] = np.repeat([1, 2, 3, 4, 5], 2)
     layers = machine_beside_human.his_layers(pd.concat([table, annotated_units(5, condition="hard85")]))
-    assert layers["n_units"].tolist() == [2] * 4
-    np.testing.assert_allclose(layers["his_mean"], [0.005, 0.025, 0.045, 0.065])
+    assert layers["n_units"].tolist() == [2] * 5
+    np.testing.assert_allclose(layers["his_mean"], [0.005, 0.025, 0.045, 0.065, 0.085])
     found = machine_beside_human.his_depth(layers)
-    assert found[["n_layers", "spearman", "stars"]].to_numpy().tolist() == [[4, 1.0, "***"]]
+    assert found[["n_layers", "spearman", "stars"]].to_numpy().tolist() == [[5, 1.0, "***"]]
+    # four layers in perfect order are no finding
+    few = machine_beside_human.his_depth(layers.head(4)).iloc[0]
+    assert (few["n_layers"], few["stars"]) == (4, "")
+    assert np.isnan([few["spearman"], few["p"]]).all()
 
 
 def test_pairs_join_on_the_unit_and_find_the_easy_condition():

@@ -41,6 +41,15 @@ def test_bins_hold_equally_many_layers_of_one_type_in_order_of_depth():
     assert alone["mis_low"].isna().all()
 
 
+def test_bins_of_fewer_than_five_networks_have_no_interval():
+    networks = [layers_of(np.linspace(0, 1, 30), np.linspace(0.5, 0.9, 30), model=f"m{i}") for i in range(5)]
+    few, enough = (profiles.layer_bins(pd.concat(networks[:n]), 0.95) for n in (4, 5))
+    assert few["n_layers"].min() >= 4
+    assert few[["mis_low", "mis_high"]].isna().all().all()
+    assert enough[["mis_low", "mis_high"]].notna().all().all()
+    assert few["mis_mean"].notna().all()
+
+
 def test_width_is_relative_to_the_widest_layer_of_the_type_in_the_network():
     one = layers_of([0.1] * 5, [0.5, 0.6, 0.7, 0.8, 0.9], widths=[10, 20, 30, 40, 50])
     other = layers_of([0.1] * 5, [0.5, 0.6, 0.7, 0.8, 0.9], model="n", widths=[100, 200, 300, 400, 500])

@@ -22,7 +22,7 @@ from interpretability.analysis import (
     similarities,
     training_series,
 )
-from interpretability.analysis.controls import CONTROL_COLUMNS, controls_summary, dose_response_rises, label_controls
+from interpretability.analysis.controls import CONTROL_COLUMNS
 from interpretability.analysis.networks import (
     LAYER_COLUMNS,
     LAYER_TYPE_COLUMNS,
@@ -250,195 +250,6 @@ def test_gain_without_untrained_networks_is_an_empty_table():
     assert training_series.training_gain(scored("net", [0.5]), networks, "x", 0.95).empty
 
 
-# ---- planted units
-
-
-def labels(frame):
-    return frame[["model", "layer", "unit"]].assign(label=frame.pop("label"))
-
-
-def planted(mis_se=0.05, **layers):
-    """Units of the network of planted units: layer -> list of (label, mis)."""
-    rows = [
-        scored("controls", [mis], layer=layer, mis_se=mis_se).assign(unit=unit, label=label)
-        for layer, units in layers.items()
-        for unit, (label, mis) in enumerate(units)
-    ]
-    frame = pd.concat(rows, ignore_index=True)
-    return frame, labels(frame)
-
-
-def judged(units, names, n_constant=0, permuted=None, untrained=None):
-    controls = label_controls(units, ["controls"], permuted or {}, untrained or {}, names)
-    table = controls_summary(controls, n_constant, 0.95)
-    return table.set_index(["control", "factor"])
-
-
-def chance(n, mean=0.5, seed=0):
-    """Scores of n units at `mean` whose deviations are exactly their standard error 0.05 on either side."""
-    return [("", mean + 0.05 * (-1) ** unit) for unit in range(n)]
-
-
-def test_hash_units_pass_at_chance_only():
-    fine = judged(*planted(hash=chance(100)))
-    row = fine.loc[("hash", "")]
-    # deviations +-1 standard error: sd over 100 units sqrt(100 / 99)
-    assert row["z_sd"] == pytest.approx(np.sqrt(100 / 99))
-    assert row["passed"] == 1
-    assert "1.06" in row["expectation"]  # sqrt(19 / 17)
-    # standard error .05 / sqrt(99) = .00503; three of them are .0151
-    assert judged(*planted(hash=chance(100, 0.514))).loc[("hash", ""), "passed"] == 1
-    assert judged(*planted(hash=chance(100, 0.516))).loc[("hash", ""), "passed"] == 0
-    assert judged(*planted(hash_rectified=chance(100, 0.48))).loc[("hash_rectified", ""), "passed"] == 0
-
-
-def mixtures(*means, factor="colour:cos", family="mixture"):
-    rhos = ("0", "0.25", "0.5", "0.75", "1")
-    return {
-        f"{family}_{rho}": [(factor, mean + 0.01), (factor, mean - 0.01)] for rho, mean in zip(rhos, means, strict=True)
-    }
-
-
-def test_mixtures_must_rise_with_rho():
-    table = judged(*planted(**mixtures(0.5, 0.6, 0.7, 0.8, 0.9)))
-    pooled = table[table.index.get_level_values("factor") == ""]
-    assert pooled["rho"].tolist() == [0, 0.25, 0.5, 0.75, 1]
-    assert pooled["passed"].tolist() == [pd.NA, 1, 1, 1, 1]
-    assert dose_response_rises(table.reset_index(), "b") is True
-
-    flat = judged(*planted(**mixtures(0.5, 0.6, 0.6, 0.8, 0.9)))
-    assert flat.loc[("mixture_0.5", ""), "passed"] == 0
-    assert flat.loc[("mixture_0.5", "colour"), "passed"] == 1  # one factor: only a clear fall counts
-    assert dose_response_rises(flat.reset_index(), "b") is False
-
-    # standard errors .01 a unit, .0071 for two: a fall of .04 is more than 3 * .01, one of .02 is not
-    means = (0.5, 0.7, 0.66, 0.8, 0.78)
-    fallen = judged(*planted(0.01, **mixtures(*means)))
-    assert fallen.loc[("mixture_0.5", "colour"), "passed"] == 0
-    assert fallen.loc[("mixture_1", "colour"), "passed"] == 1
-    assert fallen.loc[("mixture_1", ""), "passed"] == 0
-
-
-def test_mixtures_of_an_unseen_factor_are_not_judged():
-    table = judged(*planted(**mixtures(0.5, 0.51, 0.49, 0.5, 0.505)))
-    assert table["passed"].isna().all()
-    assert table["expectation"].str.startswith("none: the backend").all()
-    assert dose_response_rises(table.reset_index(), "b") is None
-
-
-def test_seen_and_unseen_factors_are_told_apart_and_pooled():
-    seen = mixtures(0.5, 0.6, 0.7, 0.8, 0.9)
-    seen = {layer: [*units, ("shape:star", units[0][1])] for layer, units in seen.items()}
-    unseen = mixtures(0.5, 0.5, 0.5, 0.5, 0.5, factor="frequency")
-    table = judged(*planted(**{layer: seen[layer] + unseen[layer] for layer in seen}))
-    assert table.loc[("mixture_1", "colour"), "passed"] == 1
-    assert table.loc[("mixture_1", "frequency"), "passed"] is pd.NA
-    assert table.loc[("mixture_1", ""), "mis_mean"] == pytest.approx((2 * 0.9 + 0.91 + 2 * 0.5) / 5)
-    assert table.loc[("mixture_1", ""), "n_units"] == 5
-    assert "2 of 3 factors" in table.loc[("mixture_1", ""), "expectation"]
-    # what happens to an unseen factor does not count: over all units (2 * .7 + .71 + 2 * .5) / 5 = .622 follows
-    # (2 * .6 + .61 + 2 * .7) / 5 = .642 here
-    fallen = mixtures(0.5, 0.7, 0.5, 0.5, 0.5, factor="frequency")
-    table = judged(*planted(**{layer: seen[layer] + fallen[layer] for layer in seen}))
-    assert table.loc[("mixture_0.5", ""), "mis_mean"] < table.loc[("mixture_0.25", ""), "mis_mean"]
-    assert table.loc[("mixture_0.5", ""), "passed"] == 1
-
-
-def test_pooled_mixtures_are_judged_only_where_most_factors_are_seen():
-    # few units of one factor would turn noise into a failed control
-    seen, unseen = mixtures(0.5, 0.7, 0.69, 0.8, 0.9), mixtures(0.5, 0.5, 0.5, 0.5, 0.5, factor="frequency")
-    table = judged(*planted(**{layer: seen[layer] + unseen[layer] for layer in seen}))
-    assert table.loc[("mixture_0.5", ""), "passed"] is pd.NA
-    assert table.loc[("mixture_0.5", ""), "expectation"] == "none: the backend sees 1 of 2 factors"
-    assert table.loc[("mixture_0.5", "colour"), "passed"] == 1
-    assert dose_response_rises(table.reset_index(), "b") is None
-
-
-def test_spread_in_standard_errors_is_given_at_chance_only():
-    table = judged(*planted(**mixtures(0.5, 0.6, 0.7, 0.8, 0.9), hash=chance(10), factor=[("count", 0.9)] * 2))
-    given = table[table["z_sd"].notna()].index.get_level_values("control")
-    assert set(given) == {"mixture_0", "hash"}
-
-
-def test_rectified_mixtures_are_a_family_of_their_own():
-    table = judged(
-        *planted(
-            **mixtures(0.5, 0.6, 0.7, 0.8, 0.9),
-            **mixtures(0.5, 0.7, 0.6, 0.8, 0.9, family="mixture_rectified"),
-        )
-    )
-    assert table.loc[("mixture_rectified_0.5", ""), "passed"] == 0
-    assert table.loc[("mixture_0.5", ""), "passed"] == 1
-    assert dose_response_rises(table.reset_index(), "b") is True
-
-
-def test_copies_are_held_against_the_units_they_copy():
-    sources = {
-        "factor": [("colour:cos", 0.9), ("shape:star", 0.6)],
-        # four draws share a label, the first of them was copied
-        "mixture_0.5": [("count", 0.7), ("count", 0.1)],
-    }
-    copied = [("factor/colour:cos", 0.9), ("factor/shape:star", 0.6), ("mixture_0.5/count", 0.7)]
-    # standard errors .05 each: the mean of three differences within 3 * sqrt(6 * .05^2) / 3 = .1225
-    fine = judged(*planted(**sources, duplicate=[(name, mis + 0.12) for name, mis in copied]))
-    assert fine.loc[("duplicate", ""), "passed"] == 1
-    assert fine.loc[("duplicate", ""), "expectation"].startswith("0.733")  # (.9 + .6 + .7) / 3
-    off = judged(*planted(**sources, negated=[(name, mis - 0.125) for name, mis in copied]))
-    assert off.loc[("negated", ""), "passed"] == 0
-    assert fine.loc[("factor", "shape"), "mis_mean"] == pytest.approx(0.6)
-    assert fine.loc[("factor", ""), "passed"] is pd.NA
-
-
-def test_constant_unit_must_not_be_scored():
-    table = judged(*planted(hash=chance(10)), n_constant=1)
-    assert table.loc[("constant", ""), "passed"] == 1
-    assert table.loc[("constant", ""), "n_units"] == 0
-    scored_anyway = judged(*planted(hash=chance(10), constant=[("", 0.5)]), n_constant=0)
-    assert scored_anyway.loc[("constant", ""), "passed"] == 0
-    assert scored_anyway.loc[("constant", ""), "n_units"] == 1
-
-
-def test_permuted_and_untrained_networks_are_named_after_their_origin():
-    units, names = planted(polysemantic=[("colour:cos|shape:star", 0.7), ("colour:sin|count", 0.8)])
-    shuffled = scored("resnet-permuted", [mis for _, mis in chance(60)])
-    fresh = scored("resnet-step0", [0.6, 0.61])
-    ignored = scored("resnet", [0.9, 0.91])
-    table = judged(
-        pd.concat([units, shuffled, fresh, ignored], ignore_index=True),
-        names,
-        permuted={"resnet-permuted": "resnet"},
-        untrained={"resnet-step0": "resnet"},
-    )
-    assert set(table.index) == {("polysemantic", ""), ("permuted:resnet", ""), ("untrained:resnet", "")}
-    assert table.loc[("permuted:resnet", ""), "passed"] == 1
-    assert table.loc[("untrained:resnet", ""), "passed"] is pd.NA
-    assert table.loc[("polysemantic", ""), "mis_mean"] == pytest.approx(0.75)
-
-
-def test_every_backend_is_judged_for_itself():
-    units, names = planted(hash=chance(100))
-    other = units.assign(backend="c", mis=units["mis"] + 0.1)
-    table = controls_summary(
-        label_controls(pd.concat([units, other], ignore_index=True), ["controls"], {}, {}, names),
-        1,
-        0.95,
-    )
-    passed = table.set_index(["backend", "control"])["passed"]
-    assert passed.to_dict() == {
-        ("b", "hash"): 1,
-        ("b", "constant"): 1,
-        ("c", "hash"): 0,
-        ("c", "constant"): 1,
-    }
-    assert list(table.columns) == CONTROL_COLUMNS
-
-
-def test_no_controls_give_an_empty_table():
-    units, names = planted(hash=chance(2))
-    controls = label_controls(units.iloc[:0], ["controls"], {}, {}, names)
-    assert list(controls_summary(controls, 0, 0.95).columns) == CONTROL_COLUMNS
-
-
 # ---- roster and headline numbers
 
 
@@ -492,7 +303,13 @@ def test_headline_numbers_of_a_whole_study_are_at_most_25():
         columns=["units", "level", "backend", "pearson"],
     )
     controls = pd.DataFrame(
-        [("b", "hash", "", 0.51, 1.05, 1), ("c", "hash", "", 0.9, 9.0, 0), ("b", "mixture_1", "", 0.9, 2.0, 1)],
+        [
+            ("b", "hash", "", 0.51, 1.05, 1),
+            ("c", "hash", "", 0.9, 9.0, 0),
+            ("b", "mixture_1", "", 0.9, 2.0, 1),
+            ("b", "chance_pooled", "", 0.5, 1.07, 1),
+            ("c", "chance_pooled", "", 0.5, 3.0, 0),
+        ],
         columns=["backend", "control", "factor", "mis_mean", "z_sd", "passed"],
     )
     ceilings = pd.DataFrame(
@@ -511,9 +328,9 @@ def test_headline_numbers_of_a_whole_study_are_at_most_25():
     }
     found = headline.headline(tables, list("bcdef"), headline.overview([np.array([0.5, 0.6])]), 10)
     assert len(found) <= 25
-    assert (found["hash_mis"], found["hash_z_sd"]) == (0.51, 1.05)
+    assert (found["hash_mis"], found["hash_z_sd"], found["chance_z_sd"]) == (0.51, 1.05, 1.07)
     assert (found["ceiling_v4"], found["share_of_ceiling"]) == (0.8, 0.6)
-    assert (found["controls_failed"], found["dose_response_rising"]) == (1, 1)
+    assert (found["controls_failed"], found["dose_response_rising"]) == (2, 1)
     assert found["trained_minus_untrained"] == pytest.approx(0.3)
     assert found["pearson_unit_within"] == 0.5
 

@@ -13,13 +13,14 @@ import pandas as pd
 import pytest
 
 from study.params.whole import load_params
-from study.report.figures import base, ceiling, controls, layers, mis_and_his, ranking, registry
+from study.report.figures import base, ceiling, checklist, controls, layers, mis_and_his, papers, ranking, registry
 from study.report.figures.registry import FIGURES
 from study.report.figures.series import thinned
 from study.report.figures.style import spread
 from study.report.figures.words import clean
 from study.report.page import inputs
 from tests.helpers.report_fixture import BACKENDS, NETWORKS, build
+from tests.helpers.rules import ROOT
 
 BY_NAME = {spec.name: spec for spec in FIGURES}
 OURS = {"depth", "sensitivity", "dose_response", "control_levels"}  # answer no figure of a paper
@@ -117,30 +118,133 @@ def test_a_scatter_of_many_points_is_written_as_cells_with_counts():
 
 
 def test_every_figure_of_both_papers_is_listed_with_its_state(study, bare_study):
-    drawn = {spec.name for spec in FIGURES if len(spec.series(study))}
-    found = registry.checklist(study, drawn)
+    found = registry.of_papers(study, drawn_of(study))
     leading = found["figure"].str.extract(r"^(\d+)")[0].dropna().astype(int)
     numbers = {paper: set(of_paper) for paper, of_paper in leading.groupby(found["paper"])}
     assert numbers == {"MIS": set(range(1, 23)), "IMI": set(range(1, 24))}
     assert (found["state"] != "").all()
-    # no test on synthetic explanations in this study, though its figure is drawn
     state = found.set_index(["paper", "figure"])["state"]
-    assert state["IMI", "11"] == "needs human data"
-    assert state["MIS", "3"] == "built"
-    assert state["MIS", "2A"] == "built, answers simulated"
     assert state["IMI", "8"].startswith("not ours: ")
+    # no test on synthetic explanations in this study, though its figure is drawn
+    assert state["IMI", "11"] == "nobody was asked about synthetic explanations"
+    # similarity, networks and answers are not those of the papers
+    assert state["MIS", "3"] == "built, with encoder in place of DreamSim and 4 networks in place of 835"
+    assert state["MIS", "15"] == "built, with 4 networks in place of 835"
+    assert state["MIS", "2A"] == (
+        "built on simulated answers, with encoder in place of DreamSim and 4 networks in place of 9"
+    )
+    assert state["MIS", "10"] == (
+        "built on simulated answers, with encoder, oracle, pixel and null in place of LPIPS, DISTS and DreamSim "
+        "and 4 networks in place of 9"
+    )
+    assert state["MIS", "9"] == "built, with encoder in place of DreamSim"
+    assert state["IMI", "15"] == "built on simulated answers"
     # the encoder's correlation over all annotated units, 0.9 * 0.8 in the fabricated table
     value = found.set_index(["paper", "figure"])["ours_value"]
     assert value["MIS", "2B left"] == pytest.approx(0.72)
-    bare = registry.checklist(bare_study, {spec.name for spec in FIGURES if len(spec.series(bare_study))})
+    bare = registry.of_papers(bare_study, drawn_of(bare_study))
     assert set(bare.loc[bare["ours"].isin(["his_models", "agreement"]), "state"]) == {"needs human data"}
 
 
-def test_correlations_over_networks_need_three_of_them():
-    two = pd.DataFrame({"mis_mean": [0.5, 0.7], "his_mean": [0.6, 0.8]})
-    assert np.isnan(mis_and_his.agreed(two))
-    three = pd.concat([two, pd.DataFrame({"mis_mean": [0.9], "his_mean": [1.0]})])
-    assert mis_and_his.agreed(three) == pytest.approx(1)
+def drawn_of(study):
+    return {papers.GALLERY, *(spec.name for spec in FIGURES if len(spec.series(study)))}
+
+
+def test_a_figure_is_built_only_where_the_study_has_it(study):
+    drawn = drawn_of(study)
+    for name in sorted(drawn - {papers.GALLERY}):
+        found = registry.of_papers(study, drawn - {name})
+        own = found.loc[found["ours"] == name, ["state", "ours_value"]]
+        assert not own["state"].str.startswith("built").any(), name
+        assert (own["state"] != "").all()
+        assert own["ours_value"].isna().all()
+    without = registry.of_papers(study, drawn - {papers.GALLERY})
+    assert set(without.loc[without["ours"] == papers.GALLERY, "state"]) == {"the page shows no units with pictures"}
+    # a figure of several parts is drawn, one of its parts has no rows
+    for name, (table, *_) in checklist._PARTS.items():
+        empty = replace(study, tables={**study.tables, table: study.tables[table].head(0)})
+        found = registry.of_papers(empty, drawn)
+        state = found.loc[found["paper"] + " " + found["figure"] == name, "state"].item()
+        assert not state.startswith("built"), name
+
+
+def test_what_differs_from_a_paper_is_read_off_the_study(study):
+    def state(item, **changes):
+        return checklist._built(replace(study, **changes), by_name[item])
+
+    by_name = {item.name: item for item in papers.ITEMS}
+    nine = {**study.tables, "model_points": pd.DataFrame({"model": papers.NINE})}
+    assert state("MIS 2A", backends=("dreamsim", "null"), tables=nine, simulated=False) == "built"
+    assert state("MIS 2A", backends=("dreamsim",), tables=nine) == "built on simulated answers"
+    # one branch of DreamSim is another similarity
+    other = state("MIS 2A", backends=("dreamsim-dino_vitb16",), tables=nine, simulated=False)
+    assert other == "built, with dreamsim-dino_vitb16 in place of DreamSim"
+    some = state("MIS 10", backends=("dreamsim", "lpips-alex"), tables=nine, simulated=False)
+    assert some == "built, without DISTS"
+    seven = {**study.tables, "model_points": pd.DataFrame({"model": papers.NINE[:7]})}
+    few = state("MIS 2A", backends=("dreamsim",), tables=seven, simulated=False)
+    assert few == "built, with 7 of the 9 networks"
+    alone = {**study.tables, "training": pd.DataFrame({"series": ["vit", "vit"]})}
+    assert state("MIS 8", backends=("dreamsim",), tables=alone) == "built, with vit in place of ResNet-50"
+
+
+def test_networks_of_the_papers_are_called_as_in_the_files():
+    names = pd.read_csv(ROOT / "data/external/models/imi_names.csv", dtype=str)["name"]
+    assert sorted(papers.NINE) == sorted(names)
+
+
+def test_correlations_over_networks_need_five_of_them():
+    scores = [0.5, 0.6, 0.7, 0.8, 0.9]
+    five = pd.DataFrame({"model": list("abcde"), "mis_mean": scores, "his_mean": [x + 0.1 for x in scores]})
+    assert mis_and_his.agreed(five) == pytest.approx(1)
+    four = pd.concat([five.head(4), five.head(4).assign(condition="hard85")])
+    assert np.isnan(mis_and_his.agreed(four))
+
+
+def of_few(name, study):
+    """A figure's series and what stands beside it."""
+    frame = BY_NAME[name].series(study)
+    svg = base.render(BY_NAME[name].drawing, frame, study, "t", narrow=False)
+    return frame, svg, BY_NAME[name].drawing.alt(frame, study)
+
+
+def test_four_networks_are_drawn_as_points_and_five_with_what_joins_them(study, tmp_path):
+    five = study_in(tmp_path, networks=(*NETWORKS, "swin"))
+    for name in ("mis_against_accuracy", "mis_against_resolution", "models_mis_his"):
+        (few, plain, told), (many, drawn, said) = of_few(name, study), of_few(name, five)
+        assert few["model"].nunique() == 4
+        assert few[["pearson", "spearman"]].isna().all().all()
+        assert "Pearson" not in plain + told
+        assert "fewer than 5" in told
+        if name != "mis_against_resolution":  # which the fixture correlates with nothing
+            assert many[["pearson", "spearman"]].notna().all().all()
+            assert "Pearson" in drawn
+            assert "Pearson" in said
+    for name in ("relative_depth", "relative_width"):
+        lines, bands = joined(name, study)
+        assert not lines
+        assert not bands
+        assert all(joined(name, five))
+
+
+def joined(name, study):
+    """Whether any points are joined by a line, and whether there is a band."""
+    figure = BY_NAME[name].drawing.draw(BY_NAME[name].series(study), study, False)
+    lines = [line for axes in figure.axes for line in axes.lines if line.get_linestyle() not in ("None", "")]
+    return [line for line in lines if len(line.get_xdata()) > 1], [c for axes in figure.axes for c in axes.collections]
+
+
+def test_effects_between_layer_types_are_tinted_from_five_networks_on(study):
+    drawing = BY_NAME["layer_type_tests"].drawing
+    frame = drawing.series(study)
+
+    def tinted(n):
+        image = drawing.draw(frame.assign(n_first=9, n_second=n, effect=0.9), study, False).axes[0].images[0]
+        # cells without a tint are grey
+        return bool((np.ptp(np.asarray(image.get_array()), axis=-1) > 0.01).any())
+
+    assert tinted(5)
+    assert not tinted(4)
 
 
 def test_rankings_hold_only_study_networks_at_their_last_step(study):
@@ -206,7 +310,8 @@ def test_control_levels_hold_only_rows_over_all_factors(study):
     # 0.5 + 0.42 * 0.8; the rows of single factors are 0.86 and 0.82
     assert lead.set_index("control").loc["factor", "mis_mean"] == pytest.approx(0.836)
     names = list(lead["control"])
-    assert [name for name in names if name.startswith("permuted:")] == names[2:6]
+    assert names[:3] == ["hash", "hash_rectified", "chance_pooled"]
+    assert [name for name in names if name.startswith("permuted:")] == names[3:7]
     # never scored, so not drawn
     assert "constant" not in names
 

@@ -299,7 +299,6 @@ def test_new_questions_stand_where_they_belong(synthetic, custom):
         "Single answers from margins",
         "Which similarity agrees better",
         "Easiest, random and hardest units of each network",
-        "Scores of networks against facts about them",
         "Confidence and right answers",
     ):
         assert caption in shown, caption
@@ -307,6 +306,25 @@ def test_new_questions_stand_where_they_belong(synthetic, custom):
     # nothing is said of answers that nobody gave
     for caption in ("Single answers", "Which similarity agrees better", "Confidence and right answers", "Kruskal"):
         assert caption not in bare, caption
+
+
+def test_scores_of_few_networks_are_correlated_with_nothing(synthetic, tmp_path, undrawn):
+    tables = "Scores of networks against facts about them", "Scores of layers against depth and width"
+    four, five = synthetic[1], build_page(tmp_path, networks=(*NETWORKS, "swin"))
+    reasons = (
+        "No correlation is given, as these are fewer than 5 networks, or all have the same value.",
+        "No correlation is given, as these are fewer than 5 networks.",
+        "Scores of layers are not correlated with depth or width here",
+        "Marks alone, without band or line",
+    )
+    for caption in tables:
+        assert caption in five
+        assert caption not in four
+    for reason in reasons:
+        assert reason in four
+    for reason in reasons[1:]:
+        assert reason not in five
+    assert "The correlation in a title is over the marks" in five
 
 
 def test_margins_that_are_not_of_the_very_task_are_named_so(tmp_path, undrawn):

@@ -87,7 +87,7 @@ ABSENT = {
     "dose_response": "this study has no planted mixtures",
     "control_levels": "this study has no control units",
     "his_models": _NO_HUMAN,
-    "his_model_tests": _NO_HUMAN,
+    "his_model_tests": "fewer than two networks have human answers",
     "his_against_accuracy": "no network has both human answers and a known accuracy",
     "his_depth": _NO_HUMAN,
     "difficulty_levels": _NO_HARD,

@@ -13,7 +13,17 @@ from study.report.figures.words import between, clean, courses, of_rows
 
 _FAMILIES = {"mixture": "as they are", "mixture_rectified": "rectified: mostly exact zeros"}
 # those that must lie at chance first, those that need not last
-_CONTROLS = ("hash", "hash_rectified", "permuted", "mixture", "mixture_rectified", "factor", "duplicate", "negated")
+_CONTROLS = (
+    "hash",
+    "hash_rectified",
+    "chance_pooled",
+    "permuted",
+    "mixture",
+    "mixture_rectified",
+    "factor",
+    "duplicate",
+    "negated",
+)
 
 
 def dose_response(study: Study) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interpretability.schema import LAYER_TYPES
+from interpretability.statistics import FEWEST_CORRELATED
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
 from study.report.figures.series import in_order, rows_of
@@ -132,7 +133,7 @@ DEPTH = Drawing("depth", depth, draw_depth, alt_depth)
 def _bins(study: Study, x: str) -> pd.DataFrame:
     table = study.tables["layer_bins"]
     rows = table[(table["backend"] == study.lead) & (table["x"] == x)]
-    columns = ["layer_type", "bin", "n_layers", "n_networks", "x_from", "x_to", "x_mean", *style.MIS]
+    columns = ["layer_type", "bin", "n_layers", "n_networks", "type_networks", "x_from", "x_to", "x_mean", *style.MIS]
     return in_order(rows, layer_type=LAYER_TYPES, bin=None)[columns]
 
 
@@ -147,17 +148,20 @@ def relative_width(study: Study) -> pd.DataFrame:
 
 
 def _draw_bins(frame: pd.DataFrame, narrow: bool, label: str) -> Figure:
-    """One panel a layer type: lines of five types with intervals would hide each other."""
+    """One panel a layer type: lines of five types with intervals would hide each other.
+
+    Bins of a few networks are points that no line joins.
+    """
     kinds = _kinds(frame)
     figure, grid = style.panels(narrow, len(kinds), 1.65, columns=3, on_phone=2, share_y=True, extra=0.2)
     for kind, axes in zip(kinds, grid, strict=True):
         rows, index = frame[frame["layer_type"] == kind], LAYER_TYPES.index(kind)
-        axes.fill_between(
-            rows["x_mean"], rows["mis_low"], rows["mis_high"], color=style.colour_of(index), alpha=0.2, lw=0
-        )
-        axes.plot(
-            rows["x_mean"], rows["mis_mean"], marker=style.MARKERS[index], color=style.colour_of(index), markersize=3.5
-        )
+        marker, colour = style.MARKERS[index], style.colour_of(index)
+        joined = rows["type_networks"].iloc[0] >= FEWEST_CORRELATED
+        if joined:
+            axes.fill_between(rows["x_mean"], rows["mis_low"], rows["mis_high"], color=colour, alpha=0.2, lw=0)
+        line = "-" if joined else "none"
+        axes.plot(rows["x_mean"], rows["mis_mean"], linestyle=line, marker=marker, color=colour, markersize=3.5)
         axes.set_xlim(-0.03, 1.03)
         axes.set_ylim(*style.around(frame, *style.MIS))
         axes.set_title(f"{kind}, {rows['n_layers'].sum():,} layers")
@@ -207,6 +211,9 @@ def layer_type_tests(study: Study) -> pd.DataFrame:
 def draw_layer_type_tests(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     tested = {*frame["first"], *frame["second"]}
     kinds = [name for name in LAYER_TYPES if name in tested]
+    # an effect between a few means of networks is no colour
+    few = frame[["n_first", "n_second"]].min(axis=1) < FEWEST_CORRELATED
+    frame = frame.assign(effect=frame["effect"].mask(few))
     figure, ((axes,),) = style.canvas(narrow, 1.1 + 0.42 * len(kinds))
     style.tests_matrix(axes, frame, kinds, narrow)
     return figure

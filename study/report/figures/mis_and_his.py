@@ -11,10 +11,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interpretability.schema import GROUPS, KEY, NATURAL, SYNTHETIC
+from interpretability.statistics import FEWEST_CORRELATED
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
 from study.report.figures.series import MOST_POINTS, in_order, parts_of, rows_of, thinned
-from study.report.figures.words import HIS, between, clean, condition_words, correlations, of_parts, of_rows, signed
+from study.report.figures.words import (
+    HIS,
+    NO_CORRELATION,
+    between,
+    clean,
+    condition_words,
+    correlations,
+    of_parts,
+    of_rows,
+    signed,
+)
 
 
 def rated(study: Study, names: set[str]) -> list[str]:
@@ -35,8 +46,10 @@ def models_mis_his(study: Study, *, synthetic: bool) -> pd.DataFrame:
 
 
 def agreed(part: pd.DataFrame, method: Literal["pearson", "spearman"] = "pearson") -> float:
-    """Correlation of the two means over the points; none below three."""
-    return float(part["mis_mean"].corr(part["his_mean"], method=method)) if len(part) > 2 else float("nan")
+    """Correlation of the two means over the points; none below FEWEST_CORRELATED networks."""
+    if part["model"].nunique() < FEWEST_CORRELATED:
+        return float("nan")
+    return float(part["mis_mean"].corr(part["his_mean"], method=method))
 
 
 def draw_models_mis_his(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
@@ -77,7 +90,8 @@ def _draw_cross(axes: Axes, row: pd.DataFrame, colour: str, marker: str) -> None
 def alt_models_mis_his(frame: pd.DataFrame, study: Study) -> str:
     n = len(frame) // frame["backend"].nunique()
     points = f"{n} networks and conditions, one panel a similarity"
-    return f"Mean MIS against mean HIS of {study.people} for {points}: {correlations(frame, 'backend')}."
+    words = correlations(frame, "backend") if frame["pearson"].notna().any() else NO_CORRELATION
+    return f"Mean MIS against mean HIS of {study.people} for {points}: {words}."
 
 
 MODELS_MIS_HIS_SYNTHETIC = Drawing(

@@ -14,7 +14,7 @@ from interpretability.schema import NATURAL
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
 from study.report.figures.series import in_order, rows_of
-from study.report.figures.words import both_correlations, clean, of_rows
+from study.report.figures.words import NO_CORRELATION, both_correlations, clean, of_rows
 
 MOST_RIDGES = 15  # five of the narrowest, the middle and the widest spread, as in the paper
 MOST_LABELLED = 12
@@ -231,10 +231,11 @@ def draw_against_resolution(frame: pd.DataFrame, study: Study, narrow: bool) -> 
 
 def _alt_against(frame: pd.DataFrame, x: str, what: str) -> str:
     first, last = frame.iloc[0], frame.iloc[-1]
+    words = _correlation_words(frame)
     return (
         f"Mean MIS of {len(frame)} networks against {what}: {first['model']} with {first[x]:g} has "
-        f"{first['mis_mean']:.3f}, {last['model']} with {last[x]:g} has {last['mis_mean']:.3f}. "
-        f"{_correlation_words(frame) or 'No correlation is defined'} over networks."
+        f"{first['mis_mean']:.3f}, {last['model']} with {last[x]:g} has {last['mis_mean']:.3f}; "
+        f"{f'{words} over networks' if words else NO_CORRELATION}."
     )
 
 

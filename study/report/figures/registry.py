@@ -14,6 +14,7 @@ import pandas as pd
 from study.report.figures import (
     about,
     ceiling,
+    checklist,
     choices,
     conditions,
     controls,
@@ -22,7 +23,6 @@ from study.report.figures import (
     histograms,
     layers,
     mis_and_his,
-    papers,
     ranking,
     sessions,
     training,
@@ -57,6 +57,6 @@ FIGURES = tuple(_spec(drawing, key) for key, _ in SECTIONS for module in _SUBJEC
 TABLES_NEEDED = tuple(sorted({name for spec in FIGURES for name in spec.tables}))
 
 
-def checklist(study: Study, drawn: Collection[str]) -> pd.DataFrame:
+def of_papers(study: Study, drawn: Collection[str]) -> pd.DataFrame:
     """Every figure of both papers and what became of it; `drawn` are the figures of this study that have data."""
-    return papers.checklist(study, drawn, [spec.name for spec in FIGURES])
+    return checklist.checklist(study, drawn, [spec.name for spec in FIGURES])

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from interpretability.schema import HARD, NATURAL, SYNTHETIC
+from interpretability.statistics import FEWEST_CORRELATED
 
 # easy, medium, hard, very hard in the words of the IMI paper; then the same with synthetic explanations
 LEVELS = (NATURAL, *HARD, SYNTHETIC, *(f"{name}_{SYNTHETIC}" for name in HARD))
@@ -56,6 +57,9 @@ def of_rows(frame: pd.DataFrame, words: Callable[[Any], str], joint: str = "; ")
 def of_parts(frame: pd.DataFrame, by: str | list[str], words: Callable[[Any, pd.DataFrame], str]) -> str:
     """What `words` says of every group of rows: its name (a tuple for several columns) and its rows."""
     return "; ".join(words(name, part) for name, part in frame.groupby(by, sort=False))
+
+
+NO_CORRELATION = f"no correlation over networks, which are fewer than {FEWEST_CORRELATED} or do not differ"
 
 
 def both_correlations(row: pd.Series) -> str:

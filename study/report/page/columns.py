@@ -75,7 +75,6 @@ _TWO_DIGITS = {
     "spearman_his": "Spearman with HIS",
     "spearman_lead": "rank correlation with leading",
     "statistic": "statistic",
-    "z_sd": "sd in standard errors",
 }
 _THREE_DIGITS = {
     "accuracy_mean": "accuracy",
@@ -107,6 +106,7 @@ _THREE_DIGITS = {
     "sd": "sd",
     "shrunken": "shrunken",
     "unit_variance": "variance of units",
+    "z_sd": "spread in standard errors (z_sd)",
 }
 _FOUR_DIGITS = {
     "cross_fitted_se": "standard error",

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from interpretability.schema import UNIT
+from interpretability.statistics import FEWEST_CORRELATED
 from study.report.figures import ceiling, ranking
 from study.report.figures.base import Study
 from study.report.page.cells import count, number, p_value, yes
@@ -39,6 +40,7 @@ def make_facts(
         "confidence": f"{100 * study.confidence:g} %",
         "generated": params["images"]["source"] == "generated",
         **_of_networks(study),
+        **_of_correlations(study),
         **_of_people(study, asked=params["human"]["source"] != "none"),
         **_of_similarities(study),
         **_of_controls(study),
@@ -62,6 +64,19 @@ def _of_networks(study: Study) -> dict[str, object]:
         "most_ridges": ranking.MOST_RIDGES,
         "n_ridges": len(ranking.ridge_models(study)),
         "kruskal": {groups: kruskal_lines(study, groups) for groups in ("models", "layer_types")},
+    }
+
+
+def _of_correlations(study: Study) -> dict[str, object]:
+    """Which correlations over networks this study has: facts of networks by name, points of both scores."""
+    rows = study.tables["correlations"]
+    rows = rows[(rows["backend"] == study.lead) & rows["pearson"].notna()]
+    agreed = study.tables["agreement"]
+    of_networks = agreed[(agreed["level"] == "model") & agreed["pearson"].notna()]
+    return {
+        "fewest": FEWEST_CORRELATED,
+        "correlated": {*rows.loc[rows["level"] == "model", "x"], *(["his"] if len(of_networks) else [])},
+        "layers_correlated": bool((rows["level"] == "layer").any()),
     }
 
 

@@ -29,7 +29,7 @@ def _agreement_table(study: Study) -> Table | None:
     for stem in ("pearson", "spearman", "nested"):
         rows = with_interval(rows, stem, digits=2, name=f"{stem}_between")
     rows = rows.assign(level=_called(rows["level"], LEVELS), units=_called(rows["units"], UNIT_SETS))
-    shown = "backend level units n pearson pearson_between spearman spearman_between nested_between"
+    shown = "backend level units n n_networks pearson pearson_between spearman spearman_between nested_between"
     caption = "Agreement of MIS with the share of right answers"
     return make_table(rows, caption, columns(shown, spearman="Spearman"), file="agreement.csv")
 

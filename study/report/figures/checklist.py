@@ -1,0 +1,217 @@
+"""What became of every figure of both papers in a study: none is missing without a reason, none built without saying how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+import numpy as np
+import pandas as pd
+
+from study.report.figures import about
+from study.report.figures.base import Study
+from study.report.figures.ceiling import leading_ceiling
+from study.report.figures.mis_and_his import agreed
+from study.report.figures.papers import CALLED, GALLERY, ITEMS, REPORTED, Item
+from study.report.figures.ranking import ridge_models
+
+COLUMNS = ["paper", "figure", "what", "ours", "state", "reported", "number", "ours_value"]
+BUILT, SIMULATED, HUMAN = "built", "built on simulated answers", "needs human data"
+_NO_PICTURES = "the page shows no units with pictures"
+
+
+def _model_points(study: Study) -> float:
+    rows = study.tables["model_points"]
+    natural = ~rows["condition"].str.contains("synthetic")
+    return agreed(rows[(rows["backend"] == study.lead) & natural])
+
+
+def _all_units(study: Study) -> float:
+    rows = study.tables["agreement"]
+    kept = (rows["backend"] == study.lead) & (rows["level"] == "unit") & (rows["units"] == "all")
+    return _first(rows.loc[kept, "pearson"])
+
+
+def _accuracy(study: Study) -> float:
+    rows = study.tables["correlations"]
+    kept = (rows["backend"] == study.lead) & (rows["level"] == "model") & (rows["x"] == "top1")
+    return _first(rows.loc[kept, "pearson"])
+
+
+def _highest_mean(study: Study) -> float:
+    return float(study.models()["mis_mean"].max())
+
+
+def _first_epoch(study: Study) -> float:
+    rows = study.tables["training"]
+    return float(rows.loc[(rows["backend"] == study.lead) & (rows["step"] == 1), "mis_mean"].mean())
+
+
+def _without_constant(study: Study) -> float:
+    return float((study.models()["n_constant"] == 0).mean())
+
+
+def _ceiling(study: Study) -> float:
+    row = leading_ceiling(study)
+    return float("nan") if row is None else float(row["mean"])
+
+
+def _temperature(study: Study) -> float:
+    rows = study.tables["calibration"]
+    return 1 / _first(rows.loc[rows["backend"] == study.lead, "slope"])
+
+
+def _natural_his(study: Study) -> float:
+    rows = study.tables["his_models"]
+    return float(rows.loc[rows["condition"] == "natural", "his_mean"].mean())
+
+
+def _largest_map(statistic: str) -> Callable[[Study], float]:
+    def largest(study: Study) -> float:
+        rows = study.tables["map_correlations"]
+        return float(rows.loc[(rows["statistic"] == statistic) & (rows["backend"] == "human"), "spearman"].abs().max())
+
+    return largest
+
+
+def _first(values: pd.Series) -> float:
+    return float(values.iloc[0]) if len(values) else float("nan")
+
+
+# the one number that is compared, and how it is found in a study
+NUMBERS: dict[str, tuple[str, Callable[[Study], float]]] = {
+    "MIS 2A": ("Pearson", _model_points),
+    "MIS 2B left": ("Pearson", _all_units),
+    "MIS 3": ("highest mean", _highest_mean),
+    "MIS 4A": ("Pearson", _accuracy),
+    "MIS 8": ("mean MIS after one epoch", _first_epoch),
+    "MIS 11": ("ceiling", _ceiling),
+    "MIS 15": ("share of networks without", _without_constant),
+    "MIS section 3": ("1 / slope", _temperature),
+    "MIS appendix B": ("variant V4", _ceiling),
+    "IMI 3 left": ("mean of natural ones", _natural_his),
+    "IMI 17": ("largest absolute Spearman", _largest_map("contrast")),
+    "IMI 18": ("largest absolute Spearman", _largest_map("pixel_sparseness")),
+    "IMI 19": ("largest absolute Spearman", _largest_map("channel_sparseness")),
+}
+# table and column that hold the networks of a figure; others show the ranked ones, or those that people annotated
+_NETWORKS_IN = {
+    "training": ("training", "series"),
+    "layer_change": ("layer_change", "series"),
+    "activation_histograms": ("activation_histograms", "model"),
+    "extreme_groups": ("groups", "model"),
+    **dict.fromkeys(("map_contrast", "map_pixel_sparseness", "map_channel_sparseness"), ("map_units", "model")),
+    **dict.fromkeys(("difficulty_levels", "difficulty_units", "difficulty_gaps"), ("his_pairs", "model")),
+    **dict.fromkeys(("his_models", "his_model_tests", "his_against_accuracy", "confidence"), ("his_models", "model")),
+    "natural_synthetic": ("natural_synthetic", "model"),
+}
+_REBUILT = "MIS 13b"
+# parts of a figure that may be missing while the figure is there: a row that a table must have, of the leading similarity
+# unless it says of which, and what it means if not
+_PARTS = {
+    _REBUILT: ("sensitivity", {"setting": "n_tasks"}, "needs networks in sensitivity.models"),
+    "MIS 7": ("layer_change", {"period": "first"}, "no network has checkpoints from the untrained one on"),
+    "MIS 18": ("layer_change", {"period": "full"}, "no network has checkpoints from the untrained one on"),
+    "MIS 20": ("residuals", {"side": "over"}, "no annotated unit outside the calibration split has HIS below MIS"),
+    "MIS 21": ("residuals", {"side": "under"}, "no annotated unit outside the calibration split has HIS above MIS"),
+    "IMI 3 right": ("conover_models", {"backend": "human"}, "fewer than two networks have answers to natural tasks"),
+    "IMI 11": ("conover_models", {"backend": "human_synthetic"}, "nobody was asked about synthetic explanations"),
+    "IMI 14": ("difficulty", {"backend": "human"}, "no unit was asked about at two levels"),
+}
+
+
+def checklist(study: Study, drawn: Collection[str], known: Collection[str]) -> pd.DataFrame:
+    """Every figure of both papers: COLUMNS. `drawn` are the `known` figures of this study that have data, and GALLERY
+    where the page shows units with their pictures.
+
+    state: built, and with what in place of the paper's similarity, networks and people; or why there is none. ours_value is
+    what `number` names, in this study.
+    """
+    rows = []
+    for item in ITEMS:
+        assert item.ours in {"", GALLERY, *known}, item.ours
+        missing = _missing(study, item, drawn)
+        state = missing or _built(study, item)
+        number, of_study = NUMBERS.get(item.name, ("", None))
+        value = np.nan if of_study is None or missing else of_study(study)
+        reported = REPORTED.get(item.name, "")
+        rows.append((item.paper, item.figure, item.what, item.ours, state, reported, number, value))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _missing(study: Study, item: Item, drawn: Collection[str]) -> str:
+    """Why this study has no such figure; empty where it has."""
+    if item.people and study.human.empty:
+        return HUMAN
+    if item.ours not in drawn:
+        return item.lacks or (_NO_PICTURES if item.ours == GALLERY else about.ABSENT[item.ours])
+    if (part := _PARTS.get(item.name)) is None:
+        return ""
+    table, wanted, reason = part
+    rows = study.tables[table]
+    for column, value in {"backend": study.lead, **wanted}.items():
+        rows = rows[rows[column] == value]
+    return "" if len(rows) else reason
+
+
+def _built(study: Study, item: Item) -> str:
+    replaced = [words for words in (_other_similarity(study, item), _other_networks(study, item)) if words]
+    lacking = _without(study, item)
+    return ", ".join(
+        [
+            SIMULATED if item.people and study.simulated else BUILT,
+            *([f"with {' and '.join(replaced)}"] if replaced else []),
+            *([f"without {_joined(lacking)}"] if lacking else []),
+        ]
+    )
+
+
+def _has(backends: Sequence[str], wanted: str) -> bool:
+    """Whether a similarity of the paper is among the backends: DreamSim whole, LPIPS with any trunk."""
+    return any(name == wanted or (wanted == "lpips" and name.startswith("lpips-")) for name in backends)
+
+
+def _other_similarity(study: Study, item: Item) -> str:
+    backends = (study.lead,) if len(item.similar) == 1 else study.backends
+    if any(_has(backends, wanted) for wanted in item.similar) or not item.similar:
+        return ""
+    return f"{_joined(backends)} in place of {_joined(item.similar)}"
+
+
+def _without(study: Study, item: Item) -> list[str]:
+    """Similarities of a figure of several that this study lacks, where it has others of them."""
+    absent = [wanted for wanted in item.similar if not _has(study.backends, wanted)]
+    return absent if 1 < len(item.similar) > len(absent) else []
+
+
+def _other_networks(study: Study, item: Item) -> str:
+    """How the networks of the figure differ from the paper's; empty where those are all there."""
+    paper, here = item.networks, _networks_here(study, item)
+    count = f"{len(here):,} network{'' if len(here) == 1 else 's'}"
+    if isinstance(paper, int):
+        return "" if len(here) == paper else f"{count} in place of {paper}"
+    same = [name for name in paper if name in here]
+    if len(same) == len(paper):
+        return ""
+    if same:
+        return f"{len(same)} of the {len(paper)} networks"
+    if len(paper) > 2:
+        return f"{count} in place of {len(paper)}"
+    return f"{_joined(sorted(here)) if len(here) < 3 else count} in place of {_joined(paper)}"
+
+
+def _networks_here(study: Study, item: Item) -> set[str]:
+    if item.ours == "unit_distribution":
+        return set(ridge_models(study))
+    table, column = _NETWORKS_IN.get(item.ours, ("model_points", "model"))
+    if item.name == _REBUILT:
+        rows = study.tables["sensitivity"]
+        return set(rows.loc[rows["setting"] == "n_tasks", "model"])
+    if not item.people and item.ours not in _NETWORKS_IN:
+        return set(study.models()["model"])
+    return set(study.tables[table][column].astype(str)) - {""}
+
+
+def _joined(names: Sequence[str]) -> str:
+    """Names as papers write them: one, two and three."""
+    called = [CALLED.get(name, name) for name in names]
+    return " and ".join([", ".join(called[:-1]), called[-1]] if len(called) > 1 else called)
