@@ -94,7 +94,7 @@ def _shares(answers: Answers) -> list[_Share]:
         mean = float(correct.mean())
         error, known = (correct - mean) / len(correct), bool((person >= 0).all())
         _, cell = np.unique(layer * (n_people + 1) + person, return_inverse=True)
-        people = np.bincount(person[person >= 0], weights=error[person >= 0], minlength=n_people)
+        people = np.bincount(person[person >= 0], weights=error[person >= 0], minlength=n_people).astype(np.float64)
         squares = [float((np.bincount(codes, weights=error) ** 2).sum()) for codes in (layer, cell)]
         n_layers, n_own = len(np.unique(layer)), len(np.unique(person[person >= 0]))
         shares.append(_Share(mean, n_layers, n_own, known, squares[0], squares[1], people))

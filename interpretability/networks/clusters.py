@@ -131,8 +131,9 @@ def _repeats(module: nn.Module) -> bool:
     return kind in _NORMS
 
 
-def _mark(value: Tensor, call: int | None, axis: int) -> None:
-    setattr(value, _MARK, _Trail(call, axis, _version(value)))
+def _mark(value: Tensor, call: int | None, axis: int, written: bool = False) -> None:
+    """`written`: by an operation in place, whose new version torch counts once the operation has returned."""
+    setattr(value, _MARK, _Trail(call, axis, _version(value) + written))
 
 
 def _version(value: Tensor) -> int:
@@ -160,13 +161,14 @@ class _Followed(TorchDispatchMode):
         calls = {each.call for each in followed}
         call = calls.pop() if len(calls) == 1 else None
         step = None if call is None else _step(func, args, kwargs, followed)
+        written = bool(func._schema.is_mutable)
         for value in tree_leaves(output):
             if isinstance(value, Tensor):
                 axis = None if step is None else step(tuple(value.shape))
                 kept = axis is not None and value.shape[axis] == followed[0].width
-                _mark(value, call if kept else None, axis or 0)
-                if func._schema.is_mutable and value._base is not None:
-                    _mark(value._base, None, 0)  # a part of it was written
+                _mark(value, call if kept else None, axis or 0, written)
+                if written and value._base is not None:
+                    _mark(value._base, None, 0)  # a part of it changed
         return output
 
 
