@@ -1,6 +1,6 @@
 """How often do the tests between groups tell equal groups apart, and how often do they find one that differs?
 
-    python -m benchmarks.family_wise                   # about 10 minutes of one core
+    python -m benchmarks.family_wise                   # about 7 minutes of one core
     python -m benchmarks.family_wise --studies 200     # a first look
 
 Every study is drawn with equal groups and tested by the functions that the pipeline calls. An error is a study in which any

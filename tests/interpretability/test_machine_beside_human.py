@@ -102,7 +102,8 @@ def test_conover_between_groups():
         ["hardest", "random"],
     ]
     # no unit of a higher group lies below one of a lower group
-    assert found["effect"].tolist() == [1, 1, -1]
+    assert found["paper_effect"].tolist() == [1, 1, -1]
+    assert list(found.columns) == machine_beside_human.GROUP_TEST_COLUMNS
 
 
 def test_layers_against_depth_by_network():
@@ -114,7 +115,7 @@ def test_layers_against_depth_by_network():
     assert layers["n_units"].tolist() == [2] * 4
     np.testing.assert_allclose(layers["his_mean"], [0.005, 0.025, 0.045, 0.065])
     found = machine_beside_human.his_depth(layers)
-    assert found[["n_layers", "spearman", "stars"]].to_numpy().tolist() == [[4, 1.0, "***"]]
+    assert found[["n_layers", "spearman", "p"]].to_numpy().tolist() == [[4, 1.0, 0.0]]
 
 
 def test_pairs_join_on_the_unit_and_find_the_easy_condition():

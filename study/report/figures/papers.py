@@ -121,7 +121,7 @@ ITEMS = (
     Item(MIS, "13b", "convergence, tasks rebuilt", "convergence", "needs networks in sensitivity.models"),
     Item(MIS, "14", "figure 2A with synthetic explanations", "models_mis_his_synthetic", HUMAN),
     Item(MIS, "15", "constant units by network", "constant_share", "no network of this study has a constant unit"),
-    Item(MIS, "16", "tests between layer types", "layer_type_tests"),
+    Item(MIS, "16", "tests between layer types", "layer_type_tests", "needs layer types that four families share"),
     Item(
         MIS,
         "17",
@@ -223,7 +223,7 @@ NUMBERS: dict[str, tuple[str, Callable[[Study], float]]] = {
     "IMI 19": ("largest absolute Spearman", _largest_map("channel_sparseness")),
 }
 # parts of a figure that may be missing while the figure is there: table, column and value that must occur
-_PARTS = {"IMI 11": ("conover_models", "backend", "human_synthetic"), "MIS 13b": ("sensitivity", "setting", "n_tasks")}
+_PARTS = {"IMI 11": ("network_tests", "backend", "human_synthetic"), "MIS 13b": ("sensitivity", "setting", "n_tasks")}
 
 
 def checklist(study: Study, drawn: Collection[str], known: Collection[str]) -> pd.DataFrame:
