@@ -21,35 +21,27 @@ nested, as many units     the typical correlation of such studies of these netwo
                           all units and people, which sampling noise in the means of a study always lowers
 V4, true shares           what V4 estimates but misses where tasks are unequal; V4: its own value in a large study
 
-Then the family-wise error of Conover's test with Holm's adjustment: the share of studies of equal groups with any pair
-below .05, for groups that are independent and for several ways in which they are not.
-
 Expect coverages between 93 and 97 % but for these. Meant for the truth, and missing: the BCa interval of IMI for a mean
 HIS with 40 units (92 %), Spearman over five networks (99 %: few coefficients are possible) and the nested interval with
 five networks (99 %). Not meant for it: nested for true means (60 % with nine networks), BCa for other people (88 to 92 %),
-V4 for true shares (77 to 90 %). Conover errs in 4 % of independent studies and less where networks share units or layer
-types share networks, but in about 10 % where units of a network share people and in 15 % where units of a layer resemble
-each other: it takes units for independent.
+V4 for true shares (77 to 90 %).
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import gc
 from itertools import product
 from time import perf_counter
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 from scipy.special import expit
 
 from benchmarks.harness import report
 from interpretability import schema, statistics
 from interpretability.analysis import machine_beside_human
-from interpretability.analysis.group_tests import conover
 from interpretability.design import drawn_studies
 from interpretability.mis import probabilities
 from interpretability.people import agreement, calibration, ceiling, ceiling_shares, components, noise
@@ -214,59 +206,6 @@ def summary(quantity: str, values: NDArray[np.float64], truth: dict[str, float])
     return row | {"width": np.median((high - low)[kept]) if n else np.nan}
 
 
-FAMILIES = 3
-
-
-def null_values(kind: str, draw: np.random.Generator, n_groups: int = 9, n: int = 84) -> NDArray[np.float64]:
-    """HIS (groups, units) of networks whose units come from one distribution, Beta(8, 2) seen through 30 answers."""
-    p = draw.beta(8, 2, size=(n_groups, n))
-    if kind == "people":
-        # every network has people of its own, who differ in slope and lapse
-        design = drawn_studies.Design(n_models=n_groups, n_units=n, model_spread=0.0)
-        return drawn_studies.human_arrays(drawn_studies.draw_study(design, draw))[0]
-    if kind == "matched":
-        # networks of one family have the same units
-        p = np.repeat(p[: n_groups // FAMILIES], FAMILIES, axis=0)
-    if kind == "layers":
-        # units of one of 21 layers resemble each other: intraclass correlation .2 of normal scores
-        normal = np.sqrt(0.2) * np.repeat(draw.standard_normal((n_groups, n // 4)), 4, axis=1)
-        normal = normal + np.sqrt(0.8) * draw.standard_normal((n_groups, n))
-        p = stats.beta.ppf(stats.norm.cdf(normal), 8, 2)
-    return draw.binomial(30, p) / 30
-
-
-NULLS = {
-    "independent": "independent units",
-    "matched": "networks of one family share their units",
-    "people": "units of a network share people",
-    "layers": "units of a layer alike, correlation .2",
-    "types": "layer types: one mean a network and type, networks differ",
-}
-
-
-def family_wise_error(n_studies: int) -> list[dict[str, object]]:
-    """Share of null studies in which any pair of groups has an adjusted p below .05, one row a kind of null."""
-    rows = []
-    gc.freeze()  # Holm's adjustment collects garbage every time, at ten times the cost of the test itself
-    for kind, words in NULLS.items():
-        found = 0
-        for number in range(n_studies):
-            draw = generator(number, "null", kind)
-            if kind == "types":
-                # 12 networks with means of 5 layer types each, network effects as large as those of types within one
-                values = draw.standard_normal(12) + draw.standard_normal((5, 12))
-            else:
-                values = null_values(kind, draw)
-            groups = np.repeat(np.arange(len(values)), values.shape[1]).astype(str)
-            found += bool((conover(values.ravel(), groups)["p_holm"] < 0.05).any())
-        share = found / n_studies
-        print(f"Conover, {words}: {share:.4f}", flush=True)
-        error = np.sqrt(share * (1 - share) / n_studies)
-        rows.append({"null": words, "error": share, "error_se": error, "n_studies": n_studies})
-    gc.unfreeze()
-    return rows
-
-
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=2000, help="studies of each setting")
@@ -275,7 +214,6 @@ def main(argv: list[str] | None = None) -> None:
     for setting, kind in product(SETTINGS, KINDS):
         tables.append(coverage(setting, kind, args.studies))
         report("coverage", "Coverage", pd.concat(tables, ignore_index=True))
-    report("family_wise_error", "Family-wise error", family_wise_error(args.studies))
 
 
 if __name__ == "__main__":

@@ -54,7 +54,9 @@ def by_rank(ranked: NDArray[np.int32], keys: NDArray[np.uint64], side: str, n_ta
     return np.take_along_axis(ranked.reshape(-1, groups, n_tasks), drawn, axis=2).transpose(0, 2, 1)
 
 
-def tasks_of(ranked: Ranked, keys: NDArray[np.uint64], rule: str, n_tasks: int, n_explanations: int) -> NDArray[np.int32]:
+def tasks_of(
+    ranked: Ranked, keys: NDArray[np.uint64], rule: str, n_tasks: int, n_explanations: int
+) -> NDArray[np.int32]:
     count = needed(n_tasks, n_explanations)
     top, bottom = ranked.top_images[:, :count], ranked.bottom_images[:, :count]
     if rule == "image":
@@ -136,7 +138,9 @@ def main() -> None:
                 found = select(network, layers, images, some, precision)
                 theirs = of_units(found.ranked, live)
                 share = {
-                    f"{side}_kept": kept(*(getattr(r, f"{side}_images")[:, : needed(*size)] for r in (mine, theirs))).mean()
+                    f"{side}_kept": kept(
+                        *(getattr(r, f"{side}_images")[:, : needed(*size)] for r in (mine, theirs))
+                    ).mean()
                     for side in ("top", "bottom")
                 }
                 for rule in ("rank", "image"):

@@ -133,6 +133,7 @@ def facts(networks: int) -> Facts:
         nets=networks_of(roster),
         labels=blank,
         constant=blank,
+        clusters={},
         tail_share=0.0002,
         slopes={BACKEND: fit},
         layer_types=TYPES,

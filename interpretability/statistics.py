@@ -81,3 +81,13 @@ def mean_interval(
     reach = np.where(count >= FEWEST, reach, np.nan)
     middle = np.asarray(mean, np.float64)
     return middle - reach, middle + reach
+
+
+def holm(p: ArrayLike) -> NDArray[np.float64]:
+    """p values (pairs,) adjusted over all that are there by Holm's rule; NaN stays."""
+    values = np.asarray(p, np.float64)
+    there = np.flatnonzero(np.isfinite(values))
+    order = there[np.argsort(values[there], kind="stable")]
+    adjusted = np.full(len(values), np.nan)
+    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1)), 1.0)
+    return adjusted

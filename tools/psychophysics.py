@@ -171,10 +171,11 @@ def verdict(tests: pd.DataFrame) -> str:
         np.sign(order[second] - order[first]) for first, second in zip(tests["first"], tests["second"], strict=True)
     ]
     right = np.sign(tests["difference"].to_numpy()) == expected
-    certain = tests["p_holm"].to_numpy() < 0.05
+    apart = (tests["low"] > 0) | (tests["high"] < 0)
     return (
-        f"{int(right.sum())} of {len(tests)} pairs of groups differ as their scores said, "
-        f"{int((right & certain).sum())} of them significantly (Conover, Holm, 5 %)"
+        f"{int(right.sum())} of {len(tests)} pairs of groups are in the order that their scores said, "
+        f"{int((right & apart.to_numpy()).sum())} of them with an interval that leaves out zero (other units and other people, "
+        "each comparison alone)"
     )
 
 

@@ -1,12 +1,13 @@
-"""Which groups differ? Kruskal-Wallis and Conover's test for independent groups, all pairs, Holm-adjusted.
+"""The papers' tests between groups: Kruskal-Wallis and Conover's for independent groups, all pairs, Holm-adjusted.
 
 As in the IMI analysis: the Conover-Iman test of `scikit_posthocs.posthoc_conover`, not its Friedman variant, because the
 groups are not complete blocks. It gives p alone, and like scipy's Kruskal-Wallis test it copies all values several times:
 statistics, and beyond LIBRARY_MOST values p as well, come from the mean ranks of the groups by the same formulas.
 
-Both tests take values for independent draws. Holm's adjustment then keeps the family-wise error at 4 % (nominal 5 %) in
-simulated studies of nine equal networks. It rises to 11 % where units of a network share the people who answered them and
-to 16 % where units of a layer correlate at .2 (benchmarks/coverage.py): read small p beside the effect.
+Both tests take values for independent draws. Units of networks are none: those of a layer resemble each other, and people
+answer many of them, so equal networks are told apart far too often (benchmarks/results/family_wise_error.csv). These tests
+therefore stand in tables under the papers' name and give no stars; what differs is said by `cluster_tests`, `answer_tests`
+and `block_tests`.
 """
 
 from __future__ import annotations
@@ -19,13 +20,12 @@ import pandas as pd
 import scikit_posthocs
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
+from interpretability import statistics
+from interpretability.analysis import pairs
 from interpretability.schema import NATURAL
 
-STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
-NOT_SIGNIFICANT = "NS"
-COLUMNS = ["first", "second", "n_first", "n_second", "statistic", "p", "p_holm", "stars", "effect"]
+COLUMNS = ["first", "second", "n_first", "n_second", "statistic", "p", "p_holm", "effect"]
 KRUSKAL_COLUMNS = ["n_groups", "n", "statistic", "p", "epsilon_squared"]
 LIBRARY_MOST = 1_000_000  # values; their tables take about a gigabyte
 # Effects are exact up to this number of distinct values; beyond it neighbours of equal joint rank class count
@@ -40,7 +40,7 @@ Samples = Mapping[str, NDArray[np.floating]]
 class JointRanks:
     """Groups after ranking all their values together (mean ranks for ties), sorted by name.
 
-    size, mean_rank (groups,); variance of all ranks (ddof 1); share (groups, classes): the part of a group in each class
+    size, mean_rank (groups,); variance of all ranks (ddof 1); count (groups, classes): the values of a group in each class
     of neighbouring ranks, ascending.
     """
 
@@ -48,7 +48,7 @@ class JointRanks:
     size: NDArray[np.int64]
     mean_rank: NDArray[np.float64]
     variance: float
-    share: NDArray[np.float64]
+    count: NDArray[np.float64]
 
     @property
     def n(self) -> int:
@@ -72,7 +72,7 @@ def joint_ranks(samples: Samples) -> JointRanks:
     n = len(ordered)
     n_classes = min(int((np.diff(ordered) > 0).sum()) + 1, _MAX_CLASSES)
     distinct = np.unique(ordered) if n_classes < _MAX_CLASSES else None
-    mean_rank, share = np.empty(len(kept)), np.empty((len(kept), n_classes))
+    mean_rank, count = np.empty(len(kept)), np.empty((len(kept), n_classes))
     square = 0.0
     for index, values in enumerate(kept.values()):
         values = np.sort(values)  # neighbours in a search are neighbours in memory
@@ -83,8 +83,8 @@ def joint_ranks(samples: Samples) -> JointRanks:
         classes = ((ranks - 1) * _MAX_CLASSES / n).astype(np.int64)
         if distinct is not None:
             classes = np.searchsorted(distinct, values)
-        share[index] = np.bincount(classes, minlength=n_classes) / len(values)
-    return JointRanks(list(kept), size, mean_rank, square / max(n - 1, 1), share)
+        count[index] = np.bincount(classes, minlength=n_classes)
+    return JointRanks(list(kept), size, mean_rank, square / max(n - 1, 1), count)
 
 
 def conover(values: NDArray[np.floating], groups: NDArray[np.object_]) -> pd.DataFrame:
@@ -100,7 +100,6 @@ def conover_of(ranks: JointRanks, samples: Samples) -> pd.DataFrame:
                (Ri - Rj) / sqrt(S2 (n - 1 - H) / (n - k) (1/ni + 1/nj)), Ri mean joint rank, S2 variance of
                the ranks, H the Kruskal-Wallis statistic corrected for ties, n values in k groups
     p          two-sided, t distribution with n - k degrees of freedom;  p_holm: adjusted over all pairs
-    stars      of p_holm: * below .05, ** below .01, *** below .001, otherwise NS
     effect     Cliff's delta, P(first > second) - P(first < second), in [-1, 1]
 
     Fewer than two groups give an empty table. Where all values are equal nothing can be tested: statistic and
@@ -108,7 +107,7 @@ def conover_of(ranks: JointRanks, samples: Samples) -> pd.DataFrame:
     """
     n, k = ranks.n, len(ranks.names)
     if k < 2:
-        return pd.DataFrame({name: pd.Series(dtype=_dtype(name)) for name in COLUMNS})
+        return pairs.empty(COLUMNS)
     first, second = np.triu_indices(k, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = max((n - 1 - ranks.statistic) / (n - k), 0.0) if np.isfinite(ranks.statistic) else np.nan
@@ -119,7 +118,6 @@ def conover_of(ranks: JointRanks, samples: Samples) -> pd.DataFrame:
         with np.errstate(divide="ignore", invalid="ignore"):
             matrix = scikit_posthocs.posthoc_conover([np.asarray(samples[name]) for name in ranks.names]).to_numpy()
         p = matrix[first, second]
-    adjusted = multipletests(p, method="holm")[1] if np.isfinite(p).all() else np.full(len(p), np.nan)
     names = np.asarray(ranks.names, dtype=object)
     return pd.DataFrame(
         {
@@ -129,9 +127,8 @@ def conover_of(ranks: JointRanks, samples: Samples) -> pd.DataFrame:
             "n_second": ranks.size[second],
             "statistic": statistic,
             "p": p,
-            "p_holm": adjusted,
-            "stars": [stars(value) for value in adjusted],  # pyright: ignore[reportOptionalIterable]
-            "effect": cliffs_delta(ranks.share)[first, second],
+            "p_holm": statistics.holm(p),
+            "effect": cliffs_delta(ranks.count)[first, second],
         }
     )
 
@@ -155,23 +152,15 @@ def _samples(values: ArrayLike, groups: ArrayLike) -> dict[str, NDArray[np.float
     return {str(name): part.to_numpy() for name, part in frame.groupby("group", sort=True)["value"]}
 
 
-def stars(p: float) -> str:
-    """Mark of a p value: *** below .001, ** below .01, * below .05, otherwise (also for NaN) NS."""
-    return next((mark for limit, mark in STARS if p < limit), NOT_SIGNIFICANT)
-
-
-def cliffs_delta(share: NDArray[np.float64]) -> NDArray[np.float64]:
+def cliffs_delta(count: NDArray[np.float64]) -> NDArray[np.float64]:
     """Matrix (groups, groups) of P(row's value > column's) - P(row's value < column's) of random members.
 
-    `share` (groups, classes) as in `JointRanks`.
+    `count` (groups, classes) as in `JointRanks`.
     """
-    below = share.cumsum(axis=1) - share
-    more = share @ below.T
-    return more - more.T
-
-
-def _dtype(column: str) -> str:
-    return {"first": "object", "second": "object", "stars": "object"}.get(column, "float64")
+    below = count.cumsum(axis=1) - count
+    more = count @ below.T  # of whole numbers below 2^53, so exact in whatever order they are summed
+    size = count.sum(axis=1)
+    return (more - more.T) / (size[:, None] * size)
 
 
 def type_means(units: pd.DataFrame, value: str) -> pd.DataFrame:
@@ -181,7 +170,7 @@ def type_means(units: pd.DataFrame, value: str) -> pd.DataFrame:
 
 
 def compare(samples: Samples, means: pd.DataFrame, value: str, name: str, condition: str) -> dict[str, pd.DataFrame]:
-    """All tests between groups of one condition: conditions are never mixed in a test.
+    """The papers' tests between groups of one condition: conditions are never mixed in a test.
 
     `samples` are the units' scores of every network, `means` those of `type_means`; `name` fills the column backend.
     conover_layer_types  between layer types, on one mean a network and layer type (MIS paper, Fig. 16)

@@ -8,7 +8,8 @@ from scipy import stats
 
 from interpretability import statistics
 from interpretability.analysis.conditions import base_of
-from interpretability.analysis.group_tests import conover, stars
+from interpretability.analysis.group_tests import conover
+from interpretability.analysis.pairs import PAPER_COLUMNS, beside_papers
 from interpretability.people import components
 from interpretability.randomness import generator
 from interpretability.schema import GROUPS, KEY, NATURAL, SYNTHETIC, UNIT
@@ -20,10 +21,11 @@ POINT_COLUMNS = [
 UNIT_COLUMNS = ["backend", *KEY, "layer_type", "layer_index", "depth", "mis", "his", "n_responses", "in_split"]
 BIN_COLUMNS = ["backend", "bin", "n", "mis_from", "mis_to", "mis_mean", "his_mean", "his_low", "his_high"]
 MOST_BINS, FEWEST_IN_BIN = 10, 5
+GROUP_TEST_COLUMNS = ["first", "second", *PAPER_COLUMNS]
 GROUP_COLUMNS = ["model", "chosen", "group", "n_units", "mis_mean", "his_mean", "his_low", "his_high"]
 BEFORE, AFTER = "among all units", "among annotated units"
 LAYER_COLUMNS = ["model", "layer", "layer_type", "layer_index", "depth", "n_units", "his_mean"]
-DEPTH_COLUMNS = ["model", "n_layers", "spearman", "p", "stars"]
+DEPTH_COLUMNS = ["model", "n_layers", "spearman", "p"]
 PAIR_COLUMNS = [*UNIT, "layer_type", "depth", "base", "condition", "his_base", "his"]
 
 
@@ -113,8 +115,12 @@ def groups(units: pd.DataFrame, confidence: float) -> pd.DataFrame:
 
 
 def group_tests(units: pd.DataFrame) -> pd.DataFrame:
-    """Conover's test between the groups of all networks, Holm-adjusted: columns of `comparisons.conover_of`."""
-    return conover(units["his"].to_numpy(np.float64), units["group"].to_numpy(object))
+    """Conover's test between the groups of all networks, as in the papers: GROUP_TEST_COLUMNS, without stars.
+
+    It takes units for independent draws, and they are not: see `pairs`.
+    """
+    found = conover(units["his"].to_numpy(np.float64), units["group"].to_numpy(object))
+    return beside_papers(found[["first", "second"]], found)
 
 
 def his_layers(annotated: pd.DataFrame) -> pd.DataFrame:
@@ -128,8 +134,9 @@ def his_layers(annotated: pd.DataFrame) -> pd.DataFrame:
 def his_depth(layers: pd.DataFrame) -> pd.DataFrame:
     """Rank correlation of layers' HIS with their position by network, from `his_layers`: DEPTH_COLUMNS.
 
-    p is two-sided; stars as in `group_tests`. IMI divides the position by that of the last layer asked about, which
-    changes no rank. A network with fewer than FEWEST_CORRELATED layers has its number of layers alone.
+    p is two-sided, of each network alone: not adjusted for their number, and without stars. IMI divides the position by that
+    of the last layer asked about, which changes no rank. A network with fewer than FEWEST_CORRELATED layers has its number
+    of layers alone.
     """
     rows = []
     for model, own in layers.groupby("model", sort=True, observed=True):
@@ -138,7 +145,7 @@ def his_depth(layers: pd.DataFrame) -> pd.DataFrame:
             rho = float(statistics.spearman(own["depth"].to_numpy(np.float64), own["his_mean"].to_numpy(np.float64)))
         if np.isfinite(rho):
             p = float(stats.spearmanr(own["depth"], own["his_mean"]).pvalue)
-        rows.append((model, len(own), rho, p, stars(p) if np.isfinite(p) else ""))
+        rows.append((model, len(own), rho, p))
     return pd.DataFrame(rows, columns=DEPTH_COLUMNS)
 
 

@@ -7,10 +7,9 @@ import pandas as pd
 from scipy import stats
 
 from interpretability import statistics
-from interpretability.analysis import group_tests
 from interpretability.schema import MAP_STATISTICS, NATURAL, UNIT
 
-CORRELATION_COLUMNS = ["statistic", "model", "backend", "n_units", "spearman", "p", "stars"]
+CORRELATION_COLUMNS = ["statistic", "model", "backend", "n_units", "spearman", "p"]
 
 
 def map_units(maps: pd.DataFrame, annotated: pd.DataFrame) -> pd.DataFrame:
@@ -35,6 +34,5 @@ def map_correlations(units: pd.DataFrame, backend: str) -> pd.DataFrame:
                 x, y = (known[column].to_numpy(np.float64) for column in (statistic, score))
                 rho = float(statistics.spearman(x, y)) if len(x) >= statistics.FEWEST_CORRELATED else float("nan")
                 p = float(stats.spearmanr(x, y).pvalue) if np.isfinite(rho) else float("nan")
-                mark = group_tests.stars(p) if np.isfinite(p) else ""
-                rows.append((statistic, model, name, len(known), rho, p, mark))
+                rows.append((statistic, model, name, len(known), rho, p))
     return pd.DataFrame(rows, columns=CORRELATION_COLUMNS)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from interpretability.analysis import group_tests, machine_beside_human
+from interpretability.analysis.pairs import beside_papers
 from interpretability.analysis.ranking import shrink
 from interpretability.people.human_scores import human_scores
 from interpretability.randomness import combine, generator, key64, permutations
@@ -25,7 +26,8 @@ GROUP_COLUMNS = [
     *("people_low", "people_high"),
 ]
 TEST_COLUMNS = [
-    *("model", "first", "second", "difference", "low", "high", "statistic", "p", "p_holm", "stars", "effect"),
+    *("model", "first", "second", "difference", "low", "high"),
+    *("paper_statistic", "paper_p", "paper_p_holm", "paper_effect"),
 ]
 
 
@@ -139,14 +141,16 @@ def measured(
 def compare_groups(responses: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """Every two groups of a network compared: TEST_COLUMNS.
 
-    difference         of the shares of right answers, first minus second; low and high for other units and other people
-    statistic, p, ...  Conover's test on the units' scores, Holm over the pairs of a network, as IMI compares networks; see
-                       `comparisons.conover_of`. It takes units for independent draws
+    difference    of the shares of right answers, first minus second; low and high for other units and other people, of each
+                  comparison alone: not adjusted for their number
+    paper_p, ...  Conover's test on the units' scores, Holm over the pairs of a network, as IMI compares networks; see
+                  `group_tests.conover_of`. It takes units for independent draws, and gives no stars
     """
     parts = []
     for model, answers in responses.groupby("model", sort=True, observed=True):
         units = human_scores(answers.assign(condition=answers["group"]))
-        pairs = group_tests.conover(units["his"].to_numpy(), units["condition"].to_numpy(dtype=object))
+        papers = group_tests.conover(units["his"].to_numpy(), units["condition"].to_numpy(dtype=object))
+        pairs = beside_papers(papers[["first", "second"]], papers)
         names = zip(pairs["first"], pairs["second"], strict=True)
         ends = [difference(answers, first, second, confidence) for first, second in names]
         pairs[["difference", "low", "high"]] = np.array(ends, dtype=np.float64).reshape(-1, 3)

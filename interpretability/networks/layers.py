@@ -60,7 +60,7 @@ def layer_type(module: nn.Module) -> str:
     return "Other"
 
 
-def _width(module: nn.Module) -> int | None:
+def declared_width(module: nn.Module) -> int | None:
     """Number of channels that a module declares, if it does."""
     for name in ("out_channels", "out_features", "num_features", "num_channels"):
         if isinstance(getattr(module, name, None), int):
@@ -75,7 +75,8 @@ def fused_activation(module: nn.Module) -> nn.Module | None:
     return act if isinstance(act, nn.Module) and "Norm" in type(module).__name__ else None
 
 
-def _channel_axis(module: nn.Module, shape: Sequence[int], batch_axis: int, width: int) -> int:
+def channel_axis_of(module: nn.Module, shape: Sequence[int], batch_axis: int, width: int) -> int:
+    """The axis of a module's output that its channels lie on."""
     kind = layer_type(module)
     first = kind in ("Conv", "BatchNorm", "GroupNorm") or "2d" in type(module).__name__
     axes = [axis for axis in range(len(shape)) if axis != batch_axis and shape[axis] == width]
@@ -174,14 +175,14 @@ def find_layers(
         module = model.get_submodule(path)
         extra = tap_of.get((name, tap))
         kind = layer_type(module) if tap == "output" or extra is None else "Other"
-        if extra is None and (kind not in layer_types or (kind == "Other" and _width(module) is None)):
+        if extra is None and (kind not in layer_types or (kind == "Other" and declared_width(module) is None)):
             continue
         batch_axes = [axis for axis, (a, b) in enumerate(zip(one, many, strict=True)) if b == ratio * a]
         if not batch_axes or len(one) < 2:
             continue  # its output does not grow with the batch: a table of positions, not a value of an image
         if extra is None:
-            width = _width(module) or one[1 if len(one) == 4 else -1]
-            axis = _channel_axis(module, many, batch_axes[0], width)
+            width = declared_width(module) or one[1 if len(one) == 4 else -1]
+            axis = channel_axis_of(module, many, batch_axes[0], width)
         else:
             axis = extra.channel_axis % len(many)
         wanted.append((name, path, call, tap, kind, batch_axes[0], axis, many[axis]))

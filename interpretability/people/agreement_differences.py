@@ -20,7 +20,7 @@ from interpretability.randomness import generator
 from interpretability.schema import UNIT
 
 COMPARED = schema.LEVELS[:2]
-COLUMNS = ["first", "second", "level", "units", "coefficient", "n", "difference", "low", "high", "p"]
+COLUMNS = ["first", "second", "level", "units", "coefficient", "n", "difference", "low", "high", "p", "p_holm"]
 RESIDUAL_COLUMNS = [
     *("backend", "side", "rank", *schema.KEY, "mis", "mis_se", "his", "his_se", "difference", "se", "z"),
 ]
@@ -38,6 +38,8 @@ def agreement_differences(units: pd.DataFrame, seed: int, n_bootstrap: int, conf
                deviation), times the chord (difference of r) / (difference of z)
     p          two-sided, of the same t with units - 1 degrees of freedom, so it is below 1 - confidence exactly where
                the interval leaves zero out
+    p_holm     p adjusted over the pairs of one level, set of units and coefficient (Holm); low, high and p are of each
+               comparison alone
     NaN below three units and where a score is constant; p also where two scores are one.
     """
     wide = units.pivot(index=schema.KEY, columns="backend", values="mis").dropna()
@@ -64,7 +66,9 @@ def agreement_differences(units: pd.DataFrame, seed: int, n_bootstrap: int, conf
                     interval = difference_interval(points[index, pair], draws[index, pair], degrees, confidence)
                     names = (backends[first], backends[second], level, unit_set, coefficient, len(kept))
                     rows.append((*names, *interval))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=COLUMNS[:-1])
+    adjusted = table.groupby(["level", "units", "coefficient"], sort=False)["p"].transform(statistics.holm)
+    return table.assign(p_holm=adjusted.astype(np.float64))
 
 
 def _correlations(

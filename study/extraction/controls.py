@@ -78,6 +78,7 @@ def _planted(extraction: Extraction) -> NetworkFacts:
             "layer_index": i,
             "depth": i / max(len(planted) - 1, 1),
             "width": len(layer.labels),
+            "cluster": layer.layer,
         }
         for i, layer in enumerate(planted)
     ]
@@ -110,6 +111,7 @@ def _permuted(extraction: Extraction) -> NetworkFacts:
             "layer_index": layer["layer_index"],
             "depth": layer["depth"],
             "width": layer["width"],
+            "cluster": layer["cluster"],
         }
         for layer in extraction.base_layers
     ]

@@ -28,20 +28,23 @@ if TYPE_CHECKING:
     from interpretability.networks.layers import Layer
     from interpretability.networks.preprocessing import Preprocessing
 
-VERSION = 1  # of the files in the work store
+VERSION = 2  # of the files in the work store
 SUFFIX, KEPT = ".safetensors", ".parquet"
 
 State = dict[str, np.ndarray]
 
 
 class LayerFacts(TypedDict):
-    """One layer of a network: its name, type, number among the layers, depth from 0 to 1, and its units."""
+    """One layer of a network: its name, type, number among the layers, depth from 0 to 1, its units, and the first of the
+    layers that it repeats channel for channel (itself, if it repeats none).
+    """
 
     layer: str
     layer_type: str
     layer_index: int
     depth: float
     width: int
+    cluster: str
 
 
 class LayerRow(LayerFacts):
@@ -131,7 +134,8 @@ class Extraction:
 class Seat:
     """One network of a pass, ready to run; `shared` are the ingredients of its files in the work store.
 
-    `owners` names layer and number of each unit; `kept` are the indices of the units whose column is kept.
+    `clusters` names the first layer in the cluster of each; `owners` names layer and number of each unit; `kept` are the
+    indices of the units whose column is kept.
     """
 
     name: str
@@ -139,6 +143,7 @@ class Seat:
     view: Preprocessing
     layers: list[Layer]
     width: dict[str, int]
+    clusters: dict[str, str]
     keys: np.ndarray
     owners: list[tuple[str, int]]
     kept: list[int]
@@ -151,7 +156,7 @@ def ingredients(extraction: Extraction, images: ImageSet, kind: str) -> dict[str
     import torch
 
     from interpretability.extremes import selection
-    from interpretability.networks import preprocessing, taps
+    from interpretability.networks import clusters, preprocessing, taps
     from interpretability.networks.layers import UNITS_VERSION
 
     row, params, settings = extraction.row, extraction.params, extraction.params.activations
@@ -180,7 +185,7 @@ def ingredients(extraction: Extraction, images: ImageSet, kind: str) -> dict[str
             VERSION,
             packing.VERSION,
             UNITS_VERSION,
-            *(module.VERSION for module in (taps, selection, preprocessing)),
+            *(module.VERSION for module in (clusters, taps, selection, preprocessing)),
         ],
     }
 

@@ -184,6 +184,7 @@ def _seat(extraction: Extraction, images: ImageRows, key: dict[str, Any]) -> Sea
     import torch
 
     from interpretability.networks import capture
+    from interpretability.networks.clusters import layer_clusters
     from interpretability.networks.layers import find_layers
     from interpretability.networks.taps import find_taps
     from interpretability.randomness import unit_keys
@@ -201,12 +202,13 @@ def _seat(extraction: Extraction, images: ImageRows, key: dict[str, Any]) -> Sea
     layers = find_layers(model, first[:3], taps=taps, **asdict(params.units))
     capture.check_independence(model, layers, first)
     layers, directions = _directed(row, model, first, layers, params.units)
+    clusters = layer_clusters(model, first, layers)
     width = {layer.name: layer.width if directions is None else directions.shape[1] for layer in layers}
     keys = np.concatenate([unit_keys(params.seed, name, layer, np.arange(n)) for layer, n in width.items()])
     owners = [(layer, unit) for layer, n in width.items() for unit in range(n)]
     kept = unit_lists.indices_of(name, owners, params.activations.keep, extraction.listed)
     matrix = None if directions is None else torch.from_numpy(directions).to(device())
-    return Seat(name, model, view, layers, width, keys, owners, kept, matrix, key)
+    return Seat(name, model, view, layers, width, clusters, keys, owners, kept, matrix, key)
 
 
 def _directed(

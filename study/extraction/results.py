@@ -53,11 +53,12 @@ class Results:
     def write(self, out: Path, names: Sequence[str], images: ImageSet) -> None:
         """The tables of all networks; layers in the order of `names`."""
         rank = {name: number for number, name in enumerate(names)}
-        layers = pd.DataFrame(self.layers, columns=["model", "layer", *FACTS, "offset"])
+        layers = pd.DataFrame(self.layers, columns=["model", "layer", *FACTS, "cluster", "offset"])
         layers = layers.sort_values(
             ["model", "offset"], key=lambda column: column.map(rank) if column.name == "model" else column
         )
         write_parquet(out / "layers.parquet", layers)
+        write_csv(out / "clusters.csv", layers[["model", "layer", "cluster"]])
         write_csv(out / "control_labels.csv", pd.DataFrame(self.labels, columns=[*UNIT, "label"]).sort_values(UNIT))
         write_failures(out / "failures.csv", self.failures)
         # batches that ran in parts for want of memory: their last bits may be others than those of whole batches

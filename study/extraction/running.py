@@ -219,6 +219,7 @@ def finish(running: Running, extraction: Extraction, store: WorkStore, seconds: 
             "layer_index": layer.layer_index,
             "depth": layer.depth,
             "width": seat.width[layer.name],
+            "cluster": seat.clusters[layer.name],
         }
         for layer in seat.layers
     ]

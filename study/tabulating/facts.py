@@ -7,7 +7,7 @@ from typing import NamedTuple, TypedDict
 
 import pandas as pd
 
-from interpretability.analysis import networks
+from interpretability.analysis import cluster_tests, networks
 from interpretability.schema import NATURAL
 
 Tables = dict[str, pd.DataFrame]
@@ -34,14 +34,15 @@ class Fit(TypedDict):
 class Facts:
     """What the tables of every backend need besides its units.
 
-    layer_types: those of units.layer_types; people: units with HIS; drop_near: tasks with a near copy are left out;
-    n_extreme: units among the easiest and the hardest of a network.
+    clusters: the layer that begins the cluster of a network's layer; layer_types: those of units.layer_types; people: units
+    with HIS; drop_near: tasks with a near copy are left out; n_extreme: units among the easiest and the hardest of a network.
     """
 
     roster: pd.DataFrame
     nets: networks.Networks
     labels: pd.DataFrame
     constant: pd.DataFrame
+    clusters: cluster_tests.Clusters
     tail_share: float
     slopes: dict[str, Fit]
     layer_types: tuple[str, ...]

@@ -28,6 +28,7 @@ def read_facts(args: argparse.Namespace, params: Params, constant: pd.DataFrame,
         labels=text_table(args.activations / "control_labels.csv").astype({"unit": int}),
         # the relative rule of the table is a remark; these are the units that were left out
         constant=constant[constant["absolute"] == "1"],
+        clusters=read_clusters(args.activations / "clusters.csv"),
         tail_share=read_json(args.tasks / "summary.json")["tail_share"],
         slopes=read_json(args.calibration / "slope.json"),
         layer_types=tuple(params.units.layer_types),
@@ -36,6 +37,12 @@ def read_facts(args: argparse.Namespace, params: Params, constant: pd.DataFrame,
         drop_near=params.mis.drop_near_duplicates,
         n_extreme=params.stats.n_extreme,
     )
+
+
+def read_clusters(path: Path) -> dict[tuple[str, str], str]:
+    """The layer that begins the cluster of each network's layer."""
+    table = text_table(path)
+    return {(model, layer): cluster for model, layer, cluster in table[["model", "layer", "cluster"]].to_numpy()}
 
 
 def text_table(path: Path) -> pd.DataFrame:

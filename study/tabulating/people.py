@@ -6,7 +6,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from interpretability.analysis import conditions, group_tests, machine_beside_human, map_correlations, profiles
+from interpretability.analysis import (
+    cluster_tests,
+    conditions,
+    group_tests,
+    machine_beside_human,
+    map_correlations,
+    profiles,
+)
 from interpretability.people import single_answers
 from interpretability.schema import KEY
 from study.files.unit_tables import Margins, matrix
@@ -25,7 +32,9 @@ def people_tables(annotated: pd.DataFrame, people: pd.DataFrame, responses: pd.D
         return {str(model): part.to_numpy(np.float64) for model, part in rows.groupby("model", observed=True)["his"]}
 
     means = group_tests.type_means(annotated, "his")
-    return compare_groups(samples, means, "his", "human", facts) | {
+    clusters = cluster_tests.cluster_means(annotated, "his", facts.clusters)
+    scored = responses.merge(annotated[KEY].astype({"model": object, "layer": object, "condition": object}), on=KEY)
+    return compare_groups(samples, means, clusters, "his", "human", facts, scored) | {
         "his_models": machine_beside_human.his_summary(people, *facts.bootstrap, responses),
         "difficulty": conditions.difficulty(people, "his", "human", facts.confidence),
         "natural_synthetic": conditions.natural_synthetic(people, "his", "human", facts.confidence),

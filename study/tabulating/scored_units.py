@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from interpretability.analysis import (
+    cluster_tests,
     conditions,
     correlates,
     group_tests,
@@ -44,7 +45,7 @@ class Backend:
     """Tables of one backend, and what later tables need of its units.
 
     Of the ranked networks: easy, scores of their `easy_units`; scores, the same by condition; totals, `backend_totals`;
-    means of layer types. rated: units of the networks that people annotated.
+    means of layer types; clusters: `cluster_means`. rated: units of the networks that people annotated.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Backend:
     totals: pd.DataFrame = field(default_factory=pd.DataFrame)
     rated: pd.DataFrame = field(default_factory=pd.DataFrame)
     means: pd.DataFrame = field(default_factory=pd.DataFrame)
+    clusters: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 _COLUMNS = {
@@ -110,6 +112,8 @@ def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> B
     whole, backend.rated = (pd.concat([blank, *tables.pop(key, [])], ignore_index=True) for key in ("whole", "rated"))
     backend.totals = pd.DataFrame(parts.totals, columns=similarities.TOTAL_COLUMNS)
     backend.means = pd.concat([group_tests.type_means(blank, "mis"), *tables.pop("means", [])], ignore_index=True)
+    no_clusters = pd.DataFrame(columns=cluster_tests.MEAN_COLUMNS)
+    backend.clusters = pd.concat(tables.pop("clusters", [no_clusters]), ignore_index=True)
     for table, columns in _COLUMNS.items():
         rows = tables.get(table)
         backend.tables[table] = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
@@ -117,7 +121,7 @@ def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> B
     backend.tables["calibration"] = pd.DataFrame([fitted], columns=[*SLOPE_COLUMNS, "mis_mean", *LITERAL_COLUMNS])
     backend.tables |= _tables_of_whole(whole, name, facts)
     backend.tables |= compare_groups(
-        lambda condition: backend.scores.get(condition, {}), backend.means, "mis", name, facts
+        lambda condition: backend.scores.get(condition, {}), backend.means, backend.clusters, "mis", name, facts
     )
     return backend
 
@@ -135,6 +139,7 @@ def _add_ranked(
     name, tables = backend.name, parts.tables
     tables["layer_types"].append(networks.layer_type_summary(easy, facts.confidence))
     tables["means"].append(group_tests.type_means(units, "mis"))
+    tables["clusters"].append(cluster_tests.cluster_means(units, "mis", facts.clusters))
     tables["difficulty"].append(conditions.difficulty(units, "mis", name, facts.confidence))
     tables["natural_synthetic"].append(conditions.natural_synthetic(units, "mis", name, facts.confidence))
     parts.totals.append(similarities.backend_totals(easy))

@@ -37,20 +37,3 @@ def test_intervals_over_networks_cover_other_networks(small):
     table = coverage.coverage("small", "others", N).set_index("quantity")
     assert set(table.index) == {"pearson, model", "spearman, model"}
     assert table["coverage"].min() >= stats.binom.ppf(0.001, N, 0.93) / N
-
-
-def test_holm_keeps_the_error_of_independent_and_matched_groups(monkeypatch):
-    monkeypatch.setattr(coverage, "NULLS", {"independent": "independent", "matched": "matched"})
-    found = {row["null"]: row["error"] for row in coverage.family_wise_error(N)}
-    # at a true 5 % more than 12 of a hundred are seen once in a thousand times
-    assert found["independent"] <= stats.binom.ppf(0.999, N, 0.05) / N
-    assert found["matched"] <= stats.binom.ppf(0.999, N, 0.05) / N
-
-
-@pytest.mark.parametrize("kind", ["independent", "people", "layers"])
-def test_null_groups_have_equal_means(kind):
-    values = coverage.null_values(kind, np.random.default_rng(0), n_groups=200)
-    between = values.mean(axis=1).var(ddof=1)
-    within = values.var(axis=1, ddof=1).mean() / values.shape[1]
-    # means of independent units vary as their units say; those who share people or layers vary more
-    assert between / within == pytest.approx(1, abs=0.35) if kind == "independent" else between > 1.2 * within

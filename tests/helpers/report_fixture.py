@@ -458,26 +458,34 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
             )
         ],
     )
-    pairs = "backend first second n_first n_second statistic p p_holm stars effect"
+    marks = "statistic df p p_holm stars reason"
+    papers = " ".join(f"paper_{name}" for name in ("n_first", "n_second", "statistic", "p", "p_holm", "effect"))
     write(
-        "conover_layer_types",
-        pairs,
+        "layer_type_tests",
+        f"backend first second test n_blocks n_networks difference {marks} {papers}",
         [
-            (b, x, y, 4, 4, 1.23, 0.04, 0.24, "", 0.31)
+            (b, x, y, "paired t of blocks", 4, 4, 0.02, 1.23, 3, 0.04, 0.24, "NS", "", 4, 4, 1.1, 0.05, 0.3, 0.31)
             for b in BACKENDS[:2]
             for x, y in (("BatchNorm", "Conv"), ("BatchNorm", "LayerNorm"), ("Conv", "LayerNorm"), ("Conv", "Linear"))
         ],
     )
+    two_way = ("two-way t (layers, people)", 18, 18, 75, 75, 0.8, 0.7, 0.1, 3.1, 30, 3e-6, 1.8e-5, "***", "")
     write(
-        "conover_models",
-        pairs,
+        "network_tests",
+        "backend first second test n_first n_second people_first people_second mean_first mean_second difference "
+        f"{marks} lag1_first lag1_second {papers}",
         [
-            ("human", x, y, 57, 57, 3.1, 3e-6, 1.8e-5, "***", 0.4)
+            ("human", x, y, *two_way, 0.1, 0.2, 57, 57, 5.1, 3e-9, 1.8e-8, 0.4)
             for i, x in enumerate(networks)
             for y in networks[i + 1 :]
         ]
         if human
         else [],
+    )
+    write(
+        "network_clusters",
+        "backend condition model n_units n_layers n_clusters unit_mean cluster_mean lag1",
+        [(BACKENDS[0], "natural", x, 228, 5, 4, 0.8, 0.79, "") for x in networks],
     )
     _controls(write, networks, human)
     write(
@@ -563,9 +571,9 @@ def _over(networks, *values):
 def _people_tables(write, networks, human):
     write(
         "agreement_differences",
-        "first second level units coefficient n difference low high p",
+        "first second level units coefficient n difference low high p p_holm",
         [
-            (a, b, level, "outside_split", coefficient, 228, 0.9 * (SIGHT[a] - SIGHT[b]), -0.1, 0.4, 0.03)
+            (a, b, level, "outside_split", coefficient, 228, 0.9 * (SIGHT[a] - SIGHT[b]), -0.1, 0.4, 0.03, 0.09)
             for a, b in combinations(SIGHT, 2)
             for level in ("unit", "unit_within")
             for coefficient in ("pearson", "spearman")
@@ -643,8 +651,8 @@ def _group_tables(write, networks, human):
     )
     write(
         "family_bootstrap",
-        "backend condition first second n_first n_second n_families difference low high p",
-        [(b, "natural", "Conv", "Linear", 4, 4, 4, -0.02, -0.05, 0.01, 0.2) for b in BACKENDS],
+        "backend condition first second n_first n_second n_families difference low high p p_holm",
+        [(b, "natural", "Conv", "Linear", 4, 4, 4, -0.02, -0.05, 0.01, 0.2, 0.4) for b in BACKENDS],
     )
 
 

@@ -369,14 +369,22 @@ TABLES = {
     "model_points": machine_beside_human.POINT_COLUMNS,
     "his_bins": machine_beside_human.BIN_COLUMNS,
     "groups": machine_beside_human.GROUP_COLUMNS,
-    "group_tests": group_tests.COLUMNS,
+    "group_tests": machine_beside_human.GROUP_TEST_COLUMNS,
     "his_layers": machine_beside_human.LAYER_COLUMNS,
     "his_depth": machine_beside_human.DEPTH_COLUMNS,
     "his_pairs": machine_beside_human.PAIR_COLUMNS,
     "map_correlations": map_correlations.CORRELATION_COLUMNS,
 }
 OTHERS = {
-    *("agreement", "noise_ceiling", "conover_layer_types", "conover_models", "calibration", "sensitivity"),
+    *(
+        "agreement",
+        "noise_ceiling",
+        "layer_type_tests",
+        "network_tests",
+        "network_clusters",
+        "calibration",
+        "sensitivity",
+    ),
     *("constant_units", "failures", "rejected_images", "exclusions", "checks", "map_units", "activation_histograms"),
 }
 
@@ -486,7 +494,7 @@ def test_layers_of_other_types_enter_agreement_alone(finished, tmp_path):
 
 
 def test_rankings_and_agreement_leave_steps_and_controls_out(finished):
-    for name in ("layer_types", "conover_models"):
+    for name in ("layer_types", "network_tests"):
         table = table_of(finished, name)
         column = "model" if name == "layer_types" else "first"
         assert set(table[column]) <= {"net", "other"}
@@ -496,7 +504,7 @@ def test_rankings_and_agreement_leave_steps_and_controls_out(finished):
     models = table_of(finished, "models")
     assert models["model"].drop_duplicates().tolist() == ["net-step0", "net", "other", "controls", "shuffled"]
     assert models.loc[models["model"] == "controls", "n_constant"].tolist() == [2, 2]
-    assert table_of(finished, "conover_models")["backend"].tolist() == ["oracle", "null", "human"]
+    assert table_of(finished, "network_tests")["backend"].tolist() == ["oracle", "null", "human"]
 
 
 def test_planted_truth_is_found(finished):

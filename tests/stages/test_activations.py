@@ -119,6 +119,18 @@ def test_layers_are_in_order_and_their_offsets_add_up(finished_study, reference,
     assert table["layer_index"].is_monotonic_increasing
 
 
+def test_layers_and_their_clusters_stand_beside_the_extremes(finished_study):
+    found = pd.read_csv(finished_study.folder / "activations" / "clusters.csv", dtype=str, keep_default_na=False)
+    layers = tables.read_parquet(finished_study.folder / "activations" / "layers.parquet")
+    assert found.to_numpy().tolist() == layers[["model", "layer", "cluster"]].to_numpy().tolist()
+    of = found.set_index(["model", "layer"])["cluster"]
+    # norm, its activation and a plain convolution, which begins anew
+    assert of["tiny"].to_dict() == {"norm": "norm", "middle": "middle"}
+    assert of["chance"].to_dict() == {layer: layer for layer in of["chance"].index}
+    (base,) = {name for name in ("tiny", "vit") if set(of[name].index) == set(of["shuffled"].index)}
+    assert of["shuffled"].to_dict() == of[base].to_dict(), "a permuted network has the clusters of its own"
+
+
 def test_values_are_those_of_the_network_image_by_image(finished_study):
     # without hooks: the two layers between the first and the last one, by hand
     found, images = network(finished_study, "tiny"), manifest.open_images(finished_study.folder / "images")

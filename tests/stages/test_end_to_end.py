@@ -25,7 +25,7 @@ def study(tmp_path_factory):
 
 def test_every_result_is_there(study):
     tables = {path.stem for path in (study.folder / "results/tables").glob("*.csv")}
-    assert {"models", "layers", "agreement", "noise_ceiling", "controls", "conover_models", "failures"} <= tables
+    assert {"models", "layers", "agreement", "noise_ceiling", "controls", "network_tests", "failures"} <= tables
     metrics = json.loads((study.folder / "results/metrics.json").read_text())
     assert 0 < len(metrics) <= 25
     assert 0.3 < metrics["mis_mean"] < 1

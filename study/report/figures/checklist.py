@@ -113,8 +113,8 @@ _PARTS = {
     "MIS 18": ("layer_change", {"period": "full"}, "no network has checkpoints from the untrained one on"),
     "MIS 20": ("residuals", {"side": "over"}, "no annotated unit outside the calibration split has HIS below MIS"),
     "MIS 21": ("residuals", {"side": "under"}, "no annotated unit outside the calibration split has HIS above MIS"),
-    "IMI 3 right": ("conover_models", {"backend": "human"}, "fewer than two networks have answers to natural tasks"),
-    "IMI 11": ("conover_models", {"backend": "human_synthetic"}, "nobody was asked about synthetic explanations"),
+    "IMI 3 right": ("network_tests", {"backend": "human"}, "fewer than two networks have answers to natural tasks"),
+    "IMI 11": ("network_tests", {"backend": "human_synthetic"}, "nobody was asked about synthetic explanations"),
     "IMI 14": ("difficulty", {"backend": "human"}, "no unit was asked about at two levels"),
 }
 

@@ -26,14 +26,14 @@ def map_statistic(study: Study, statistic: str) -> pd.DataFrame:
     units, table = study.tables["map_units"], study.tables["map_correlations"]
     units = units.rename(columns={statistic: "value"})
     units = units[units["value"].notna()]
-    parts = [pd.DataFrame(columns=["model", "of", "value", "score", "n", "spearman", "p", "stars"])]
+    parts = [pd.DataFrame(columns=["model", "of", "value", "score", "n", "spearman", "p"])]
     for model in rated(study, set(units["model"]))[: style.MOST_SMALL]:
         for of, score, backend in (("HIS", "his", "human"), ("MIS", "mis", study.lead)):
             own = units[units["model"] == model].rename(columns={score: "score"})
             rows = thinned(own.assign(of=of), ["model", "of"], "value", "score")
             at = (table["statistic"] == statistic) & (table["model"] == model) & (table["backend"] == backend)
-            correlation = table[at].iloc[0].to_dict() if at.any() else {"spearman": np.nan, "p": np.nan, "stars": ""}
-            parts.append(rows.assign(**{name: correlation[name] for name in ("spearman", "p", "stars")}))
+            correlation = table[at].iloc[0].to_dict() if at.any() else {"spearman": np.nan, "p": np.nan}
+            parts.append(rows.assign(**{name: correlation[name] for name in ("spearman", "p")}))
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
@@ -47,7 +47,7 @@ def draw_map_statistic(frame: pd.DataFrame, study: Study, narrow: bool, statisti
             look = {"color": style.COLOURS[index], "marker": style.MARKERS[index], "label": of}
             style.dots(axes, rows, "value", "score", alpha=0.5, **look)
             row = rows.iloc[0]
-            words.append(f"{of} {signed(row['spearman'])}{row['stars'] if row['stars'] != 'NS' else ''}")
+            words.append(f"{of} {signed(row['spearman'])}")
         axes.set_title(f"{clean(model, 12)}: {', '.join(words[::-1])}", fontsize=style.FONT_SIZE - 1)
     style.outer_labels(grid, _STATISTICS[statistic], "score of the unit")
     return style.with_key(figure, grid[0], narrow)

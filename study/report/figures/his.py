@@ -15,6 +15,7 @@ from study.report.figures.words import (
     between,
     clean,
     condition_order,
+    differing,
     of_pairs,
     of_rows,
     rank_correlations,
@@ -76,12 +77,17 @@ HIS_MODELS = Drawing("his_models", his_models, draw_his_models, alt_his_models)
 
 
 def his_model_tests(study: Study) -> pd.DataFrame:
-    """Conover's test between networks on the HIS of their units, natural and synthetic."""
-    table = study.tables["conover_models"]
+    """The two-way test between networks on the answers to their units, natural and synthetic; nothing if no pair is tested.
+
+    n_first and n_second are clusters of layers; effect is Cliff's delta of the units' HIS.
+    """
+    table = study.tables["network_tests"]
     rows = table[table["backend"].isin(["human", "human_synthetic"])]
     condition = rows["backend"].map({"human": NATURAL, "human_synthetic": SYNTHETIC})
-    columns = ["condition", "first", "second", "n_first", "n_second", "statistic", "p_holm", "stars", "effect"]
-    return rows.assign(condition=condition).reset_index(drop=True)[columns]
+    columns = ["condition", "first", "second", "n_first", "n_second", "people_first", "people_second", "difference"]
+    columns += ["statistic", "p_holm", "stars", "reason", "effect"]
+    rows = rows.assign(condition=condition, effect=rows["paper_effect"]).reset_index(drop=True)[columns]
+    return rows if rows["p_holm"].notna().any() else rows.head(0)
 
 
 def draw_his_model_tests(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
@@ -104,12 +110,10 @@ def draw_his_model_tests(frame: pd.DataFrame, study: Study, narrow: bool) -> Fig
 def alt_his_model_tests(frame: pd.DataFrame, study: Study) -> str:
     parts = []
     for condition, pairs in parts_of(frame, "condition"):
-        kept = pairs[pairs["stars"] != "NS"]
-        words = of_pairs(kept, lambda row: row.stars, ", ") or "none"
-        parts.append(f"{task_words(condition)}: significant {len(kept)} of {len(pairs)} pairs: {words}")
-    return (
-        f"Differences between networks in HIS of {study.people}, Conover's test, Holm's adjustment. {'; '.join(parts)}."
-    )
+        kept = pairs[pairs["p_holm"] < 0.05]
+        words = of_pairs(kept, lambda row: row.stars, ", ")
+        parts.append(f"{task_words(condition)}: {differing(pairs)}{f' ({words})' if words else ''}")
+    return f"Differences between networks in HIS of {study.people}, tested over layers and people. {'; '.join(parts)}."
 
 
 HIS_MODEL_TESTS = Drawing("his_model_tests", his_model_tests, draw_his_model_tests, alt_his_model_tests)
@@ -161,7 +165,7 @@ def his_depth(study: Study) -> pd.DataFrame:
     rows = study.tables["his_layers"].merge(correlations, on="model", how="left")
     networks = networks_by_his(study)[: style.MOST_SMALL]
     rows = rows[rows["model"].isin(networks)]
-    columns = ["model", "layer", "layer_type", "depth", "n_units", "his_mean", "n", "spearman", "p", "stars"]
+    columns = ["model", "layer", "layer_type", "depth", "n_units", "his_mean", "n", "spearman", "p"]
     return in_order(rows, model=networks, layer_index=None, layer=None)[columns]
 
 
@@ -176,13 +180,13 @@ def draw_his_depth(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
         axes.set_xlim(-0.03, 1.03)
         style.chance_line(axes, vertical=False)
         row = rows.iloc[0]
-        axes.set_title(f"{clean(model, 9 if narrow else 14)}: ρ {signed(row['spearman'])} {row['stars']}")
+        axes.set_title(f"{clean(model, 9 if narrow else 14)}: ρ {signed(row['spearman'])}")
     style.outer_labels(grid, "relative depth", "mean HIS")
     return figure
 
 
 def alt_his_depth(frame: pd.DataFrame, study: Study) -> str:
-    words = rank_correlations(frame, lambda part: f" ({part['stars'].iloc[0]}, {len(part)} layers)")
+    words = rank_correlations(frame, lambda part: f" ({len(part)} layers)")
     return f"Mean HIS of layers against relative depth, {study.people}. Rank correlation by network: {words}."
 
 

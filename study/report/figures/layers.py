@@ -12,7 +12,7 @@ from interpretability.statistics import FEWEST_CORRELATED
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
 from study.report.figures.series import in_order, rows_of
-from study.report.figures.words import clean, of_pairs, of_parts, of_rows
+from study.report.figures.words import clean, differing, of_pairs, of_parts, of_rows
 
 
 def layer_types(study: Study) -> pd.DataFrame:
@@ -202,17 +202,33 @@ RELATIVE_WIDTH = Drawing("relative_width", relative_width, draw_relative_width, 
 
 
 def layer_type_tests(study: Study) -> pd.DataFrame:
-    """Conover's test between layer types on one mean a network and type, leading similarity."""
-    table = study.tables["conover_layer_types"]
-    columns = ["first", "second", "n_first", "n_second", "statistic", "p_holm", "stars", "effect"]
-    return table[table["backend"] == study.lead].reset_index(drop=True)[columns]
+    """The paired test between layer types over families or networks, leading similarity; nothing if no pair is tested.
+
+    effect is Cliff's delta of the means of networks.
+    """
+    table = study.tables["layer_type_tests"]
+    columns = [
+        "first",
+        "second",
+        "n_blocks",
+        "n_networks",
+        "difference",
+        "statistic",
+        "p_holm",
+        "stars",
+        "reason",
+        "effect",
+    ]
+    rows = table[table["backend"] == study.lead].reset_index(drop=True)
+    rows = rows.assign(effect=rows["paper_effect"])[columns]
+    return rows if rows["p_holm"].notna().any() else rows.head(0)
 
 
 def draw_layer_type_tests(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     tested = {*frame["first"], *frame["second"]}
     kinds = [name for name in LAYER_TYPES if name in tested]
     # an effect between a few means of networks is no colour
-    few = frame[["n_first", "n_second"]].min(axis=1) < FEWEST_CORRELATED
+    few = frame["n_networks"] < FEWEST_CORRELATED
     frame = frame.assign(effect=frame["effect"].mask(few))
     figure, ((axes,),) = style.canvas(narrow, 1.1 + 0.42 * len(kinds))
     style.tests_matrix(axes, frame, kinds, narrow)
@@ -220,8 +236,8 @@ def draw_layer_type_tests(frame: pd.DataFrame, study: Study, narrow: bool) -> Fi
 
 
 def alt_layer_type_tests(frame: pd.DataFrame, study: Study) -> str:
-    stars = of_pairs(frame, lambda row: row.stars)
-    return f"Significance of differences between layer types, Conover's test with Holm's adjustment: {stars}."
+    stars = of_pairs(frame, lambda row: row.stars or "not tested")
+    return f"Differences between layer types, paired over families or networks: {differing(frame)}. {stars}."
 
 
 LAYER_TYPE_TESTS = Drawing("layer_type_tests", layer_type_tests, draw_layer_type_tests, alt_layer_type_tests)

@@ -96,7 +96,9 @@ ITEMS = (
     Item(MIS, "13b", "convergence, tasks rebuilt", "convergence", _GOOGLENET),
     _of_people("14", "figure 2A with synthetic explanations", "models_mis_his_synthetic"),
     Item(MIS, "15", "constant units by network", "constant_share", similar=_NONE),
-    Item(MIS, "16", "tests between layer types", "layer_type_tests"),
+    Item(
+        MIS, "16", "tests between layer types", "layer_type_tests", lacks="needs layer types that four families share"
+    ),
     Item(
         *(MIS, "17", "mean MIS against input resolution", "mis_against_resolution"),
         lacks="needs networks of several input sizes",

@@ -195,14 +195,14 @@ Pairs = dict[tuple[str, str], float]  # first and second name -> a value
 
 
 def tests_matrix(axes: Axes, pairs: pd.DataFrame, names: list[str], narrow: bool) -> None:
-    """Marks of significance of all pairs (first, second, stars, effect), the row against the column.
+    """Marks of a test of all pairs (first, second, stars, effect), the row against the column; a dash where it is not tested.
 
-    A cell is tinted by the effect, blue where the row has the higher values; the mark alone says whether it is
-    significant, so colour carries nothing by itself.
+    A cell is tinted by the effect, blue where the row has the higher values; the mark alone says whether it differs, so
+    colour carries nothing by itself.
     """
     n = len(names)
     rows = list(rows_of(pairs))
-    marks = {pair: row.stars for row in rows for pair in ((row.first, row.second), (row.second, row.first))}
+    marks = {pair: row.stars or "–" for row in rows for pair in ((row.first, row.second), (row.second, row.first))}
     effects: Pairs = {(row.first, row.second): row.effect for row in rows}
     effects |= {(row.second, row.first): -row.effect for row in rows}
     size = FONT_SIZE if n <= 8 else FONT_SIZE - 2

@@ -81,6 +81,53 @@ def of_pairs(frame: pd.DataFrame, words: Callable[[Any], str], joint: str = "; "
     return of_rows(frame, lambda row: f"{row.first} and {row.second} {words(row)}", joint)
 
 
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_MOST_PAIRS = 8  # pairs that a sentence names
+
+
+def in_words(n: int) -> str:
+    """A small whole number as people write it."""
+    return _NUMBERS[n] if n < len(_NUMBERS) else f"{n:,}"
+
+
+def differing(pairs: pd.DataFrame) -> str:
+    """Which groups differ, in words, from a table of a test of ours (first, second, p_holm, stars, reason); nothing for none."""
+    tested = pairs[pairs["p_holm"].notna()]
+    rest = len(pairs) - len(tested)
+    if pairs.empty:
+        return ""
+    reasons = " or ".join(dict.fromkeys(pairs.loc[pairs["p_holm"].isna(), "reason"]))
+    if tested.empty:
+        return f"no pair is tested ({reasons})"
+    words = _of_tested(tested)
+    return f"{words}; {in_words(rest)} of {len(pairs)} pairs not tested ({reasons})" if rest else words
+
+
+def _of_tested(tested: pd.DataFrame) -> str:
+    found = tested[tested["stars"] != "NS"]
+    partners: dict[str, list[str]] = {}
+    for first, second in zip(found["first"], found["second"], strict=True):
+        partners.setdefault(first, []).append(second)
+        partners.setdefault(second, []).append(first)
+    n, n_found, n_groups = len(tested), len(found), len({*tested["first"], *tested["second"]})
+    if n_found == 0:
+        return "no pair differs" if n > 1 else f"{tested['first'].iloc[0]} and {tested['second'].iloc[0]} do not differ"
+    if n_found == n and n > 1:
+        return f"all {n} pairs differ"
+    names = sorted(partners, key=lambda name: -len(partners[name]))
+    if n_groups > 3 and n_found == n_groups - 1 == len(partners[names[0]]):
+        return f"{names[0]} differs from the {in_words(n_groups - 1)} others; no other pair differs"
+    if n_found > _MOST_PAIRS:
+        return f"{n_found} of {n} pairs differ"
+    parts, named = [], set[frozenset[str]]()
+    for name in names:
+        others = [other for other in partners[name] if frozenset((name, other)) not in named]
+        named |= {frozenset((name, other)) for other in others}
+        if others:
+            parts.append(f"{name} {'' if parts else 'differs '}from {' and '.join(others)}")
+    return ", ".join(parts) + ("; no other pair differs" if n_found < n else "")
+
+
 def courses(frame: pd.DataFrame, by: str, along: str, called: str) -> str:
     """Mean MIS of each group in its first and in its last row, with the values of the column `along` there."""
 

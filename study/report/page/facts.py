@@ -11,6 +11,7 @@ from interpretability.schema import UNIT
 from interpretability.statistics import FEWEST_CORRELATED
 from study.report.figures import ceiling, ranking
 from study.report.figures.base import Study
+from study.report.figures.words import differing
 from study.report.page.cells import count, number, p_value, yes
 from study.report.page.tables_of_answers import ceiling_rows
 
@@ -63,6 +64,7 @@ def _of_networks(study: Study) -> dict[str, object]:
         "last": first_row(ranked.iloc[::-1]),
         "most_ridges": ranking.MOST_RIDGES,
         "n_ridges": len(ranking.ridge_models(study)),
+        "differences": {groups: differing_lines(study, groups) for groups in ("models", "layer_types")},
         "kruskal": {groups: kruskal_lines(study, groups) for groups in ("models", "layer_types")},
     }
 
@@ -148,6 +150,13 @@ def kruskal_lines(study: Study, groups: str) -> list[str]:
         f"ε² = {number(2)(row['epsilon_squared'])}"
         for row in rows.to_dict("records")
     ]
+
+
+def differing_lines(study: Study, groups: str) -> list[str]:
+    """Which groups differ by the tests of this study, in a sentence for the leading similarity and one for people."""
+    rows = study.lead_and_people({"models": "network_tests", "layer_types": "layer_type_tests"}[groups])
+    lines = [(name, differing(own)) for name, own in rows.groupby("backend", sort=False)]
+    return [f"{name}: {line}" for name, line in lines]
 
 
 def _equals(shown: str) -> str:

@@ -34,7 +34,8 @@ TABLES = (
         "trials",
     ),
     *("noise_ceiling", "his_models", "conditions", "natural_synthetic", "confidence", "ranking", "extreme_units"),
-    *("residuals", "correlations", "kruskal", "family_bootstrap", "conover_layer_types", "conover_models", "controls"),
+    *("residuals", "correlations", "kruskal", "family_bootstrap", "layer_type_tests", "network_tests", "controls"),
+    "network_clusters",
     *("training", "training_gain", "calibration", "sensitivity", "constant_units", "failures", "rejected_images"),
     "exclusions",
 )
@@ -43,6 +44,7 @@ TEXT = {
     *("model", "layer", "condition", "layer_type", "backend", "role", "series", "level", "units", "coefficient"),
     *("margin_of", "group", "groups", "x", "base", "subset", "variant", "first", "second", "stars", "control"),
     *(
+        "test",
         "factor",
         "expectation",
         "missed",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
+from interpretability.schema import NATURAL
 from study.report.figures import controls, training
 from study.report.figures.base import Study
 from study.report.figures.series import in_order
-from study.report.page.cells import Table, TableSpec, make_table, number, short, text, with_interval
-from study.report.page.columns import columns
+from study.report.page.cells import Table, TableSpec, count, make_table, number, p_value, short, text, with_interval
+from study.report.page.columns import Columns, columns
 from study.report.page.inputs import TEXT
 
 
@@ -62,23 +63,60 @@ def _family_table(study: Study) -> Table | None:
     rows = with_interval(study.lead_and_people("family_bootstrap"))
     rows = rows.assign(pair=rows["first"] + " – " + rows["second"])
     shown = columns(
-        "pair backend difference interval p n_first n_second n_families",
+        "pair backend difference interval p p_holm n_first n_second n_families",
         backend="scores",
         difference="difference of means",
-        interval="interval over families",
+        interval="interval over families, of each comparison",
         n_first="networks first",
         n_second="networks second",
     )
     return make_table(rows, "Layer types when families of networks are resampled", shown, file="family_bootstrap.csv")
 
 
-def _conover_table(study: Study, groups: str) -> Table | None:
+_PAPERS: Columns = {
+    "paper_statistic": ("papers’ test: statistic", number(2)),
+    "paper_p_holm": ("its p (Holm)", p_value),
+    "paper_effect": ("its effect", number(3)),
+}
+
+
+def _network_tests(study: Study) -> Table | None:
     """Pairs under the leading similarity, and in the answers of people by the name they have in this study."""
-    rows = study.lead_and_people(f"conover_{groups}")
+    rows = study.lead_and_people("network_tests")
     rows = rows.assign(pair=rows["first"] + " – " + rows["second"])
-    shown = columns("pair backend n_first n_second effect statistic p p_holm stars", backend="scores")
-    caption = {"layer_types": "Layer types compared in pairs", "models": "Networks compared in pairs"}[groups]
-    return make_table(rows, caption, shown, file=f"conover_{groups}.csv")
+    shown = columns(
+        "pair backend difference stars p_holm statistic n_first n_second people_first people_second",
+        backend="scores",
+        n_first="clusters first",
+        n_second="clusters second",
+        people_first=("people first", count),
+        people_second=("people second", count),
+    )
+    lags = {f"lag1_{side}": (f"lag 1 {side}", number(2)) for side in ("first", "second")}
+    shown = {**shown, **lags, **columns("reason", reason="not tested"), **_PAPERS}
+    return make_table(rows, "Networks compared in pairs", shown, file="network_tests.csv")
+
+
+def _network_clusters(study: Study) -> Table | None:
+    rows = study.lead_and_people("network_clusters")
+    rows = in_order(rows[rows["condition"] == NATURAL], backend=None, model=study.models()["model"])
+    shown: Columns = {
+        **columns("model backend n_units", backend="scores"),
+        "n_layers": ("layers", count),
+        "n_clusters": ("clusters", count),
+        "unit_mean": ("mean over units", number(3)),
+        "cluster_mean": ("mean over clusters", number(3)),
+        "lag1": ("lag 1", number(2)),
+    }
+    return make_table(rows, "Networks by clusters of layers", shown, file="network_clusters.csv")
+
+
+def _types_compared(study: Study) -> Table | None:
+    rows = study.lead_and_people("layer_type_tests")
+    rows = rows.assign(pair=rows["first"] + " – " + rows["second"])
+    shown = columns("pair backend difference stars p_holm statistic n_networks", backend="scores")
+    shown = {**shown, "n_blocks": ("blocks", count), **columns("reason", reason="not tested"), **_PAPERS}
+    return make_table(rows, "Layer types compared in pairs", shown, file="layer_type_tests.csv")
 
 
 def _controls_table(study: Study, which: str) -> Table | None:
@@ -106,7 +144,8 @@ def _backends_table(study: Study) -> Table | None:
     rows = rows.assign(temperature=1 / rows["slope"].astype(float), interval=between)
     fit = "backend status slope interval temperature n_units mis_mean literal_mis_mean literal_mis_max"
     people = "accuracy_mean margin_mean margin_sd pearson_his spearman_his pearson_his_minus_lead his_between"
-    shown = columns(f"{fit} {people} spearman_lead mean_diff_lead mean_abs_diff_lead n_forwards n_pairs")
+    names = f"{fit} {people} spearman_lead mean_diff_lead mean_abs_diff_lead n_forwards n_pairs"
+    shown = columns(names, his_between="interval, of each comparison")
     return make_table(rows, "Similarities compared", shown, file="backends.csv and calibration.csv")
 
 
@@ -151,14 +190,14 @@ def _rejected_table(study: Study) -> Table | None:
 
 
 _networks, _layers = (partial(_correlations_table, level=level) for level in ("model", "layer"))
-_models_compared, _types_compared = (partial(_conover_table, groups=groups) for groups in ("models", "layer_types"))
 _pooled, _factors, _other = (partial(_controls_table, which=which) for which in ("pooled", "factor", "other"))
 SPECS = (
     TableSpec("models", "ranking", _models_table, after="models_ranked"),
     TableSpec("ranking", "ranking", _ranking_table),
-    TableSpec("conover_models", "ranking", _models_compared, open=False),
+    TableSpec("network_tests", "ranking", _network_tests),
+    TableSpec("network_clusters", "ranking", _network_clusters, open=False),
     TableSpec("correlations", "ranking", _networks, after="mis_against_accuracy", open=False),
-    TableSpec("conover_layer_types", "layers", _types_compared, after="layer_types"),
+    TableSpec("layer_type_tests", "layers", _types_compared, after="layer_types"),
     TableSpec("family_bootstrap", "layers", _family_table, after="layer_types", open=False),
     TableSpec("layer_correlations", "layers", _layers, after="relative_depth", open=False),
     TableSpec("backends", "robust", _backends_table, after="calibration"),
