@@ -239,7 +239,7 @@ def test_effects_between_layer_types_are_tinted_from_five_networks_on(study):
     frame = drawing.series(study)
 
     def tinted(n):
-        image = drawing.draw(frame.assign(n_first=9, n_second=n, effect=0.9), study, False).axes[0].images[0]
+        image = drawing.draw(frame.assign(n_networks=n, effect=0.9), study, False).axes[0].images[0]
         # cells without a tint are grey
         return bool((np.ptp(np.asarray(image.get_array()), axis=-1) > 0.01).any())
 
