@@ -76,7 +76,7 @@ class _Share:
         """Why the network is not tested."""
         if not self.known:
             return pairs.NO_PEOPLE
-        few = [what for what, n in (("clusters", self.n_layers), ("people", self.n_people)) if n < pairs.FEWEST_GROUPED]
+        few = [what for what, n in (("clusters", self.n_layers), ("people", self.n_people)) if n < pairs.FEWEST_MEMBERS]
         return pairs.TOO_FEW.format(what=" and ".join(few)) if few else ""
 
 

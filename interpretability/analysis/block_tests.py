@@ -49,7 +49,7 @@ def layer_type_tests(means: pd.DataFrame, value: str, families: Mapping[str, str
         n, both = len(change), int(table[[kinds[i], kinds[j]]].notna().all(axis=1).sum())
         difference = float(change.mean()) if n else float("nan")
         statistic = df = p = float("nan")
-        reason = pairs.TOO_FEW.format(what="blocks") if n < pairs.FEWEST_GROUPED else ""
+        reason = pairs.TOO_FEW.format(what="blocks") if n < pairs.FEWEST_MEMBERS else ""
         if not reason:
             spread = float(change.std(ddof=1))
             if spread > 0:

@@ -85,7 +85,7 @@ def network_tests(means: pd.DataFrame) -> pd.DataFrame:
     reason             why a pair is not: a network has fewer than four clusters, and then takes no part in the ranks
     """
     samples = {str(model): own.to_numpy(np.float64) for model, own in means.groupby("model", sort=True)["mean"]}
-    tested = {model: values for model, values in samples.items() if len(values) >= pairs.FEWEST_GROUPED}
+    tested = {model: values for model, values in samples.items() if len(values) >= pairs.FEWEST_MEMBERS}
     ranks = group_tests.joint_ranks(tested)
     table = group_tests.conover_of(ranks, tested)
     found = {
@@ -97,7 +97,7 @@ def network_tests(means: pd.DataFrame) -> pd.DataFrame:
         first, second = samples[names[i]], samples[names[j]]
         statistic = p = df = float("nan")
         reason = pairs.TOO_FEW.format(what="clusters")
-        if min(len(first), len(second)) >= pairs.FEWEST_GROUPED:
+        if min(len(first), len(second)) >= pairs.FEWEST_MEMBERS:
             statistic, p = found[names[i], names[j]]
             df, reason = (ranks.n - len(ranks.names), "") if p == p else (df, pairs.ALIKE)  # not NaN
         ends = (float(first.mean()), float(second.mean()))

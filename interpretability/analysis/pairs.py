@@ -18,7 +18,7 @@ from interpretability.statistics import holm
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 NOT_SIGNIFICANT = "NS"
 # Clusters, people or blocks below which a pair of groups is not tested.
-FEWEST_GROUPED = 4
+FEWEST_MEMBERS = 4
 TOO_FEW, NO_PEOPLE, ALIKE = "too few {what}", "no person ids", "all values alike"
 MARKS = ["statistic", "df", "p", "p_holm", "stars", "reason"]
 PAPER_COLUMNS = [f"paper_{name}" for name in ("n_first", "n_second", "statistic", "p", "p_holm", "effect")]

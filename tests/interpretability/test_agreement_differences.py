@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from interpretability.people import agreement, agreement_differences
 
@@ -46,6 +47,15 @@ def test_interval_by_hand():
     reach = 2.00856 * 0.11547 * 0.78205
     assert (change, low, high) == pytest.approx((0.3, 0.3 - reach, 0.3 + reach), abs=1e-4)
     assert p == pytest.approx(2 * stats.t.sf(0.3836 / 0.11547, 50), rel=1e-2)
+
+
+def test_p_is_adjusted_over_the_pairs_of_one_level_set_of_units_and_coefficient():
+    table = agreement_differences.agreement_differences(units_of(50, 3, {"a": 0.1, "b": 0.15, "c": 0.2}), 0, 100, 0.95)
+    groups = table.groupby(["level", "units", "coefficient"])
+    assert groups.ngroups == 8
+    for _, rows in groups:
+        assert rows["p_holm"].tolist() == pytest.approx(multipletests(rows["p"], method="holm")[1].tolist())
+    assert (table["p_holm"] > table["p"]).any()
 
 
 def test_two_scores_that_are_one_do_not_differ():

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from interpretability.analysis import families
 from interpretability.randomness import generator
@@ -61,6 +62,17 @@ def test_copies_of_a_network_in_one_family_add_no_certainty():
     # taken as 40 networks the interval is far too narrow
     apart = found(means(copies), {})
     assert apart["high"] - apart["low"] < 0.5 * (alone["high"] - alone["low"])
+
+
+def test_p_is_adjusted_over_all_pairs_of_types():
+    rng = np.random.default_rng(2)
+    rows = [
+        (f"m{i}", kind, rng.normal(shift, 0.1)) for i in range(6) for kind, shift in (("A", 0), ("B", 0.1), ("C", 0.3))
+    ]
+    table = pd.DataFrame(rows, columns=["model", "layer_type", "mis"]).assign(condition="natural")
+    pairs = families.family_bootstrap(table, "mis", {}, "b", "natural", 0, 200, 0.95)
+    assert pairs["p_holm"].tolist() == pytest.approx(multipletests(pairs["p"], method="holm")[1].tolist())
+    assert (pairs["p_holm"] > pairs["p"]).any()
 
 
 def test_too_few_families_give_a_point_alone():

@@ -111,21 +111,22 @@ def _of_tested(tested: pd.DataFrame) -> str:
         partners.setdefault(second, []).append(first)
     n, n_found, n_groups = len(tested), len(found), len({*tested["first"], *tested["second"]})
     if n_found == 0:
-        return "no pair differs" if n > 1 else f"{tested['first'].iloc[0]} and {tested['second'].iloc[0]} do not differ"
+        return f"no difference is found in {f'any of the {n} pairs' if n > 1 else 'the one pair'}"
     if n_found == n and n > 1:
         return f"all {n} pairs differ"
+    rest = f"; no difference is found in the other {in_words(n - n_found)}" if n_found < n else ""
     names = sorted(partners, key=lambda name: -len(partners[name]))
     if n_groups > 3 and n_found == n_groups - 1 == len(partners[names[0]]):
-        return f"{names[0]} differs from the {in_words(n_groups - 1)} others; no other pair differs"
+        return f"{names[0]} differs from the {in_words(n_groups - 1)} others{rest}"
     if n_found > _MOST_PAIRS:
-        return f"{n_found} of {n} pairs differ"
+        return f"{n_found} of {n} pairs differ{rest}"
     parts, named = [], set[frozenset[str]]()
     for name in names:
         others = [other for other in partners[name] if frozenset((name, other)) not in named]
         named |= {frozenset((name, other)) for other in others}
         if others:
             parts.append(f"{name} {'' if parts else 'differs '}from {' and '.join(others)}")
-    return ", ".join(parts) + ("; no other pair differs" if n_found < n else "")
+    return ", ".join(parts) + rest
 
 
 def courses(frame: pd.DataFrame, by: str, along: str, called: str) -> str:
