@@ -44,91 +44,33 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.special import expit
 
+from benchmarks import covered, covered_parts
 from benchmarks.harness import report
-from interpretability import schema, statistics
-from interpretability.analysis import machine_beside_human
+from benchmarks.shown_intervals import NOT_MEANT, tables_of
+from interpretability import statistics
 from interpretability.analysis.group_tests import conover
 from interpretability.design import drawn_studies
 from interpretability.mis import probabilities
-from interpretability.people import agreement, calibration, ceiling, ceiling_shares, components, noise
+from interpretability.people import agreement, calibration
 from interpretability.randomness import generator
 
-CONFIDENCE = 0.95
-N_BOOTSTRAP = 200
-SPLITS = (5, 10, 20, 40)
-OBJECTIVE = "squared_error"
 SETTINGS = {
     "imi": drawn_studies.Design(),
     "small": drawn_studies.Design(n_models=5, n_units=40, n_responses=10, n_answered=5),
 }
-KINDS = ("these", "others")
-FIRST = 0  # network whose mean HIS is followed
+KINDS = ("these", "others", "parts")
 LARGE = 300_000  # units of the very large study
-LARGE_SLOPE = 60_000  # those of its units that the slope is fitted on
-MEASURES = ("pearson", "spearman")
 COLUMNS = [
-    *("setting", "networks", "quantity", "truth", "bias", "sd", "width"),
+    *("setting", "networks", "quantity", "meant", "tables", "truth", "bias", "sd", "width"),
     *("coverage", "coverage_se", "above", "n_intervals"),
 ]
-# point, low, high and, where it is not that of every study, the truth
-Interval = tuple[float, ...]
-
-
-def intervals(
-    study: drawn_studies.Study, kind: str, slope: float, seed: int, people_level: float
-) -> dict[str, Interval]:
-    """Point, low and high of every quantity in one study, MIS with this slope.
-
-    people_level: mean margin that people see in network FIRST.
-    """
-    units = drawn_studies.units_frame(study, slope)
-    found: dict[str, Interval] = {}
-    # only what is said about other networks has an interval for them; it does not come from resamples
-    n_bootstrap = N_BOOTSTRAP if kind == "these" else 2
-    row = agreement.model_agreement(units, n_bootstrap, CONFIDENCE, generator(seed, "agreement", "model"))
-    if kind == "others":
-        return {f"{each}, model": tuple(row[f"{each}{end}"] for end in ("", "_low", "_high")) for each in MEASURES}
-    for truth in ("as many units", "true means"):
-        found[f"pearson, model, nested, {truth}"] = row["pearson"], row["nested_low"], row["nested_high"]
-    margins, his = study.margins.reshape(len(units), -1), units["his"].to_numpy()
-    picked = generator(seed, "split").permutation(len(units))
-    for n in SPLITS:
-        of_split = margins[picked[:n]], his[picked[:n]], OBJECTIVE
-        ends = calibration.slope_interval(*of_split, generator(seed, "slope", n), N_BOOTSTRAP, CONFIDENCE)
-        found[f"slope, {n} units"] = calibration.fit_slope(*of_split).slope, *ends
-    for level in schema.LEVELS[:2]:
-        draw = generator(seed, "agreement", level)
-        row = agreement.unit_agreement(units, level == "unit_within", N_BOOTSTRAP, CONFIDENCE, draw)
-        for measure in MEASURES:
-            found[f"{measure}, {level}"] = tuple(row[f"{measure}{end}"] for end in ("", "_low", "_high"))
-    answers = drawn_studies.responses_frame(study)
-    units = units.merge(noise.noise_within_tasks(answers), on=schema.KEY)
-    for variant in ("V4", "V4w"):
-        row = ceiling.ceiling_summary(variant, units, N_BOOTSTRAP, CONFIDENCE, generator(seed, "ceiling", variant))
-        found[variant] = row["mean"], row["low"], row["high"]
-    found["V4, true shares"] = found["V4"]
-    found["mixed"] = components.Answers(answers).components().ceiling, np.nan, np.nan
-    row = ceiling_shares.share_of_ceiling(units, N_BOOTSTRAP, CONFIDENCE, generator(seed, "share"))
-    found["share of V4"] = row["share"], row["share_low"], row["share_high"]
-    first = units["model"] == units["model"].iloc[FIRST * study.design.n_units]
-    of_first = answers["model"] == units["model"].iloc[FIRST * study.design.n_units]
-    row = machine_beside_human.his_summary(units[first], seed, N_BOOTSTRAP, CONFIDENCE, answers[of_first]).iloc[0]
-    found["mean HIS, these people"] = row.his_mean, row.low, row.high, share_of_people(study, people_level)
-    found["mean HIS, other people"] = row.his_mean, row.low, row.high
-    found["mean HIS, other people, two-way"] = row.his_mean, row.people_low, row.people_high
-    return found
-
-
-def share_of_people(study: drawn_studies.Study, level: float) -> float:
-    """Expected mean HIS of network FIRST over all units, answered by the people of the study; level: its mean margin."""
-    design, person = study.design, study.person[FIRST]
-    nodes, weights = np.polynomial.hermite_e.hermegauss(32)
-    margins = level + np.hypot(design.unit_spread, design.task_spread) * nodes
-    lapses = study.lapses[FIRST]
-    right = lapses / 2 + (1 - lapses) * (expit(study.slopes[FIRST][:, None] * margins) @ (weights / weights.sum()))
-    return float(np.average(right, weights=np.bincount(person[person >= 0], minlength=len(right))))
+# quantities meant for what such studies give on average, and the scale of that average
+TYPICAL = {
+    "pearson, model, nested, as many units": (np.arctanh, np.tanh),
+    "layers in a bin of depth": (np.asarray, np.asarray),
+    "layers in a bin of width": (np.asarray, np.asarray),
+}
 
 
 def large_study(design: drawn_studies.Design, kind: str, networks: NDArray[np.float64]) -> drawn_studies.Study:
@@ -139,60 +81,84 @@ def large_study(design: drawn_studies.Design, kind: str, networks: NDArray[np.fl
     return drawn_studies.draw_study(dataclasses.replace(design, n_models=LARGE // design.n_units), draw)
 
 
-def slope_of(study: drawn_studies.Study) -> float:
-    """Minimiser of the loss over many units of all networks."""
-    each = slice(None, LARGE_SLOPE // study.design.n_models)
-    margins, his = study.margins[:, each], drawn_studies.human_arrays(study)[0][:, each]
-    return calibration.fit_slope(margins.reshape(-1, margins.shape[2]), his.ravel(), OBJECTIVE).slope
+def studies(
+    design: drawn_studies.Design, setting: str, kind: str, n_studies: int
+) -> tuple[list[covered.Found], dict[str, float]]:
+    """What every study gives, and the truths that are the same for all of them."""
+    if kind == "parts":
+        progress = _Progress(setting, kind, n_studies)
+        return [progress.step(covered_parts.intervals(design, n)) for n in range(n_studies)], covered_parts.truths(
+            design
+        )
+    networks = drawn_studies.draw_networks(design, generator(0, "networks", setting))
+    large = large_study(design, kind, networks)
+    slope = covered.slope_of(large)
+    truth = covered.truths(large, slope) if kind == "these" else over_networks(large, slope)
+    del large
+    progress, found = _Progress(setting, kind, n_studies), []
+    for number in range(n_studies):
+        means = networks if kind == "these" else None
+        study = drawn_studies.draw_study(design, generator(number, "study", setting, kind), means)
+        if kind == "these":
+            of_study = covered.intervals(study, slope, number, networks[0, covered.FIRST])
+        else:
+            of_study = intervals_over_networks(study, slope, number)
+        found.append(progress.step(of_study))
+    return found, truth
 
 
-def truths(study: drawn_studies.Study, kind: str, slope: float) -> dict[str, float]:
-    """Value of every quantity in a very large study."""
-    p = probabilities(study.margins, slope).mean(axis=2)
-    his, count = drawn_studies.human_arrays(study)
-    true = drawn_studies.true_shares(study)
-    found = {f"slope, {n} units": slope for n in SPLITS}
-    found |= {f"mean HIS, other people{method}": his[FIRST].mean() for method in ("", ", two-way")}
-    within = [values - values.mean(axis=1, keepdims=True) for values in (p, his)]
-    means = [values.mean(axis=1) for values in (p, his)]
-    for measure, function in (("pearson", statistics.pearson), ("spearman", statistics.spearman)):
-        found[f"{measure}, unit"] = float(function(p.ravel(), his.ravel()))
-        found[f"{measure}, unit_within"] = float(function(*(values.ravel() for values in within)))
-        found[f"{measure}, model"] = float(function(*means))
-    found["pearson, model, nested, true means"] = found["pearson, model"]
-    found["V4"] = float(noise.analytic_ceiling(his.ravel(), count.ravel()))
-    found["share of V4"] = found["pearson, unit"] / found["V4"]
-    # the noise within tasks is what its true value, the correlation of true and recorded shares, leaves
-    found["V4w"] = found["mixed"] = found["V4, true shares"] = float(statistics.pearson(true.ravel(), his.ravel()))
-    return found
+def intervals_over_networks(study: drawn_studies.Study, slope: float, seed: int) -> covered.Found:
+    """What is said about other networks; it does not come from resamples."""
+    units = drawn_studies.units_frame(study, slope)
+    row = agreement.model_agreement(units, 2, covered.CONFIDENCE, generator(seed, "agreement", "model"))
+    ends = ("", "_low", "_high")
+    return {f"{each}, model": tuple(row[f"{each}{end}"] for end in ends) for each in covered.MEASURES}
+
+
+def over_networks(study: drawn_studies.Study, slope: float) -> dict[str, float]:
+    """Correlations over the means of very many networks."""
+    means = [
+        each.mean(axis=1)
+        for each in (probabilities(study.margins, slope).mean(axis=2), drawn_studies.human_arrays(study)[0])
+    ]
+    functions = {"pearson": statistics.pearson, "spearman": statistics.spearman}
+    return {f"{name}, model": float(function(*means)) for name, function in functions.items()}
 
 
 def coverage(setting: str, kind: str, n_studies: int) -> pd.DataFrame:
     """COLUMNS, one row a quantity."""
-    design = SETTINGS[setting]
-    networks = drawn_studies.draw_networks(design, generator(0, "networks", setting))
-    large = large_study(design, kind, networks)
-    slope = slope_of(large)
-    truth = truths(large, kind, slope)
-    del large
-    begin, found = perf_counter(), []
-    for number in range(n_studies):
-        study = drawn_studies.draw_study(
-            design, generator(number, "study", setting, kind), networks if kind == "these" else None
-        )
-        found.append(intervals(study, kind, slope, number, networks[0, FIRST]))
-        if (number + 1) % 100 == 0:
-            rate = (perf_counter() - begin) / (number + 1)
-            print(f"{setting}, {kind}: {number + 1} of {n_studies} studies, {rate:.2f} s each", flush=True)
-    columns = {quantity: np.array([each[quantity] for each in found]).T for quantity in found[0]}
-    if kind == "these":
-        points = columns["pearson, model, nested, as many units"][0]
-        truth["pearson, model, nested, as many units"] = np.tanh(np.arctanh(points).mean())
+    found, truth = studies(SETTINGS[setting], setting, kind, n_studies)
+    columns = covered.quantities(found)
+    for quantity, transform in TYPICAL.items():
+        if quantity in columns:
+            points = transform[0](columns[quantity][0])
+            truth[quantity] = float(transform[1](points[np.isfinite(points)].mean()))
     rows = [
-        {"setting": setting, "networks": kind, "quantity": quantity, **summary(quantity, values, truth)}
+        {
+            "setting": setting,
+            "networks": kind,
+            "quantity": quantity,
+            "meant": "no" if quantity in NOT_MEANT else "yes",
+            "tables": " ".join(tables_of(quantity)),
+            **summary(quantity, values, truth),
+        }
         for quantity, values in columns.items()
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+class _Progress:
+    """Says now and then how far a setting is."""
+
+    def __init__(self, setting: str, kind: str, n: int) -> None:
+        self.words, self.n, self.done, self.begin = f"{setting}, {kind}", n, 0, perf_counter()
+
+    def step(self, found: covered.Found) -> covered.Found:
+        self.done += 1
+        if self.done % 100 == 0:
+            rate = (perf_counter() - self.begin) / self.done
+            print(f"{self.words}: {self.done} of {self.n} studies, {rate:.2f} s each", flush=True)
+        return found
 
 
 def summary(quantity: str, values: NDArray[np.float64], truth: dict[str, float]) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+from scipy.special import expit
 
 MIN_POINTS = 3
 # Values per block of resamples: bounds the memory of one bootstrap.
@@ -79,3 +80,16 @@ def mean_interval(
     reach = np.where(count >= FEWEST, reach, np.nan)
     middle = np.asarray(mean, np.float64)
     return middle - reach, middle + reach
+
+
+def logit_interval(mean: float, sd: float, n: int, confidence: float) -> tuple[float, float]:
+    """Ends of the interval of a mean of n shares, in (0, 1): the t interval of log(mean / (1 - mean)).
+
+    sd is that of the shares (ddof 1). It covers better than a t interval of the mean where shares crowd near 1. NaN below
+    FEWEST shares, and where all are alike.
+    """
+    if n < FEWEST or not sd > 0:
+        return float("nan"), float("nan")
+    reach = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * sd / np.sqrt(n) / (mean * (1 - mean))
+    low, high = expit(np.log(mean / (1 - mean)) + np.array([-reach, reach]))
+    return float(low), float(high)

@@ -7,8 +7,9 @@ V1  simulated his, Binomial(n, his) / n, with recorded his
 V2  two independent simulated his
 V3  simulated his with MIS: the wording of the MIS paper's appendix B. Not a ceiling: noise can only lower the
     agreement that MIS has
-V4  sqrt(1 - E[his (1 - his) / (n - 1)] / Var his): true shares with the recorded ones. This one leads.
-V4w the same with the noise of answers to one task, see `noise_within_tasks`; where tasks are known
+V4  sqrt(1 - E[his (1 - his) / (n - 1)] / Var his): true shares with the recorded ones, all answers to a unit alike
+V4w the same with the noise of answers to one task, see `noise_within_tasks`. It leads where every answer carries its
+    task, elsewhere V4 does, as a lower bound; see `ceiling_columns.leading_variant`
 V4b V4 times sqrt(1 - E[mis_se^2] / Var MIS): what MIS can reach as a mean over N sampled tasks
 V5  Binomial(n, MIS) / n with MIS: the ceiling if MIS were the truth
 mixed       true shares with the recorded ones in a model with effects of unit, task and person, see `components`;
@@ -33,7 +34,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from interpretability.people.ceiling_columns import COLUMNS, EASY_CONDITIONS, SUBSETS
+from interpretability.people.ceiling_columns import COLUMNS, EASY_CONDITIONS, SUBSETS, leading_variant
 from interpretability.people.components import components_ceiling
 from interpretability.people.noise import (
     analytic_ceiling,
@@ -64,10 +65,10 @@ def ceiling_table(
     backend. Subset "easy" has the conditions natural and synthetic, "all" every condition. V1, V2, V4, split_half
     concern people alone (backend ''), and so do V4w with a column noise_within, true with a column p_true, and mixed with
     `responses` (key, task, participant, correct) whose task is known (not -1), each over the units where it is known;
-    V4b needs a column mis_se. `mean` of these (but V1 and V2) is their value, and sd, low and high come from
-    n_simulations bootstrap samples of units (mixed: a jackknife over units; split_half: with a new split each, which makes
-    them a little wide): low and high lie as in `unit_agreement`, those of true are percentiles. The other variants' are
-    mean, sd and central interval over their simulations.
+    V4b needs a column mis_se. `leads` marks the rows of the leading variant. `mean` of these (but V1 and V2) is their value,
+    and sd, low and high come from n_simulations bootstrap samples of units (mixed: a jackknife over units; split_half: with a
+    new split each, which makes them a little wide): low and high lie as in `unit_agreement`, those of true are percentiles.
+    The other variants' are mean, sd and central interval over their simulations.
     """
     columns = {name: column for name, column in (NEEDS | NEEDS_OF_SCORE).items() if column in units.columns}
     known = [name for name, column in columns.items() if units[column].notna().any()]
@@ -75,6 +76,7 @@ def ceiling_table(
     answered = None if responses is None else responses[responses["task"] >= 0]
     if answered is not None and len(answered):
         of_people.append("mixed")
+    leading = leading_variant(units)
     of_score = [*OF_SCORE, *(name for name in NEEDS_OF_SCORE if name in known)]
     rows = []
     for subset in SUBSETS if len(units) else ():
@@ -89,7 +91,7 @@ def ceiling_table(
                     summary = _mixed(of_backend, answered, confidence, draw)
                 else:
                     summary = ceiling_summary(variant, of_backend, n_simulations, confidence, draw)
-                summary = {"is_ceiling": variant != "V3", **summary}
+                summary = {"is_ceiling": variant != "V3", "leads": variant == leading, **summary}
                 rows.append({"subset": subset, "backend": backend, "variant": variant, **summary})
     return pd.DataFrame(rows, columns=COLUMNS)
 
