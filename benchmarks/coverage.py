@@ -94,25 +94,33 @@ def studies(
     large = large_study(design, kind, networks)
     slope = covered.slope_of(large)
     truth = covered.truths(large, slope) if kind == "these" else over_networks(large, slope)
+    known = covered.reference(large, slope, networks[0, covered.FIRST])
     del large
     progress, found = _Progress(setting, kind, n_studies), []
+    # below MIN_RANKED networks Spearman has no interval: with fewer in the design it is tried on as many
+    ranked = dataclasses.replace(design, n_models=max(design.n_models, agreement.MIN_RANKED))
     for number in range(n_studies):
-        means = networks if kind == "these" else None
-        study = drawn_studies.draw_study(design, generator(number, "study", setting, kind), means)
+        drawn_as, means = (design, networks) if kind == "these" else (ranked, None)
+        study = drawn_studies.draw_study(drawn_as, generator(number, "study", setting, kind), means)
         if kind == "these":
-            of_study = covered.intervals(study, slope, number, networks[0, covered.FIRST])
+            of_study = covered.intervals(study, known, number)
         else:
-            of_study = intervals_over_networks(study, slope, number)
+            of_study = intervals_over_networks(study, slope, number, design.n_models)
         found.append(progress.step(of_study))
     return found, truth
 
 
-def intervals_over_networks(study: drawn_studies.Study, slope: float, seed: int) -> covered.Found:
-    """What is said about other networks; it does not come from resamples."""
+def intervals_over_networks(study: drawn_studies.Study, slope: float, seed: int, n_networks: int) -> covered.Found:
+    """What is said about other networks, which does not come from resamples: Pearson of the first n_networks, and Spearman."""
     units = drawn_studies.units_frame(study, slope)
-    row = agreement.model_agreement(units, 2, covered.CONFIDENCE, generator(seed, "agreement", "model"))
-    ends = ("", "_low", "_high")
-    return {f"{each}, model": tuple(row[f"{each}{end}"] for end in ends) for each in covered.MEASURES}
+    draw = generator(seed, "agreement", "model")
+    first = units["model"].isin(drawn_studies.names(study.design)[:n_networks])
+    rows = {"pearson": units[first], "spearman": units}
+    found: covered.Found = {}
+    for measure, of in rows.items():
+        row = agreement.model_agreement(of, 2, covered.CONFIDENCE, draw)
+        found[f"{measure}, model"] = row[measure], row[f"{measure}_low"], row[f"{measure}_high"]
+    return found
 
 
 def over_networks(study: drawn_studies.Study, slope: float) -> dict[str, float]:

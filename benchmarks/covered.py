@@ -8,7 +8,9 @@ the margin that people see, and differs between people).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,20 +56,57 @@ Interval = tuple[float, ...]
 Found = dict[str, Interval]
 
 
-def intervals(study: Study, slope: float, seed: int, people_level: float) -> Found:
-    """Point, low and high of every quantity in one study, MIS with this slope.
+@dataclass(frozen=True)
+class Curve:
+    """Means of y where x lies in a range, from very many pairs: x sorted, sums of y up to each of them."""
 
-    people_level: mean margin that people see in network FIRST.
+    x: NDArray[np.float64]
+    sums: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, x: NDArray[np.float64], y: NDArray[np.floating] | NDArray[np.bool_]) -> Curve:
+        order = np.argsort(x, axis=None, kind="stable")
+        return cls(x.ravel()[order], np.concatenate([[0.0], np.cumsum(y.ravel()[order], dtype=np.float64)]))
+
+    def between(self, low: float, high: float) -> float:
+        first, end = np.searchsorted(self.x, low, "left"), np.searchsorted(self.x, high, "right")
+        return float((self.sums[end] - self.sums[first]) / (end - first)) if end > first else float("nan")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What is known of very many units of the networks.
+
+    slope         of MIS; people_level: mean margin that people see in network FIRST
+    his, of_first HIS by MIS, of all networks and of FIRST; right: right answers by the margin of their task
     """
+
+    slope: float
+    people_level: float
+    his: Curve
+    of_first: Curve
+    right: Curve
+
+
+def reference(study: Study, slope: float, people_level: float) -> Reference:
+    """The reference that a very large study gives."""
+    mis, his = probabilities(study.margins, slope).mean(axis=2), drawn_studies.human_arrays(study)[0]
+    curves = Curve.of(mis, his), Curve.of(mis[FIRST], his[FIRST]), Curve.of(*_margins_and_answers(study))
+    return Reference(slope, people_level, *curves)
+
+
+def intervals(study: Study, known: Reference, seed: int) -> Found:
+    """Point, low and high of every quantity in one study, and the truth where it is the study's own."""
+    slope = known.slope
     units, answers = drawn_studies.units_frame(study, slope), drawn_studies.responses_frame(study)
     units = units.merge(noise.noise_within_tasks(answers), on=schema.KEY)
     return {
         **_agreement(study, units, slope, seed),
         **_slopes(study, units, seed),
         **_ceilings(units, answers, seed),
-        **_means_of_people(study, units, answers, seed, people_level),
+        **_means_of_people(study, units, answers, seed, known),
         **_means_of_scores(study, units, slope, seed),
-        **_single_answers(study, answers),
+        **_single_answers(study, answers, known),
     }
 
 
@@ -79,15 +118,11 @@ def truths(study: Study, slope: float) -> dict[str, float]:
     found |= _true_correlations(study, p, his, slope) | _true_ceilings(study, p, his, count, slope)
     found["share of V4"] = found["pearson, unit"] / found["V4"]
     found["share of V4w"] = found["pearson, unit"] / found["V4w"]
-    for method in ("two-way", "logit t", "BCa", "t"):
+    for method in ("two-way", "logit t", "BCa"):
         found[f"mean HIS, {method}, other people"] = his[FIRST].mean()
     found[f"mean HIS, {FEW} units"] = his[FIRST].mean()
-    easiest = np.argsort(-p[FIRST], kind="stable")[: round(p.shape[1] * _share_of_easiest(study.design.n_units))]
-    found["mean HIS, easiest units"] = his[FIRST, easiest].mean()
     easier = p[FIRST] > np.median(p[FIRST])
     found["difference of groups, HIS"] = his[FIRST, easier].mean() - his[FIRST, ~easier].mean()
-    in_bins = np.array_split(np.argsort(p, axis=None, kind="stable"), machine_beside_human.MOST_BINS)
-    found |= {f"mean HIS, bin {number} of MIS": his.ravel()[in_bins[number - 1]].mean() for number in BINS}
     levels = confidences(study, 0)[FIRST]
     for level in CONFIDENCES:
         chosen, right = (levels == level).sum(axis=1), ((levels == level) & study.correct[FIRST]).sum(axis=1)
@@ -216,17 +251,16 @@ def _true_ceilings(
     return found | dict.fromkeys(("V4w", "mixed", "true", "V4, true shares"), agreed)
 
 
-def _means_of_people(study: Study, units: pd.DataFrame, answers: pd.DataFrame, seed: int, level: float) -> Found:
+def _means_of_people(study: Study, units: pd.DataFrame, answers: pd.DataFrame, seed: int, known: Reference) -> Found:
     """Means of HIS. Truths for the people of the study are known in it alone, and stand in the interval."""
     found: Found = {}
     own, people = _of_first(study, units), _of_first(study, answers)
     row = machine_beside_human.his_summary(own, seed, N_BOOTSTRAP, CONFIDENCE, people).iloc[0]
-    his, these = own["his"].to_numpy(), share_of_people(study, level)
+    his, these = own["his"].to_numpy(), share_of_people(study, known.people_level)
     methods = {
         "two-way": (row.low, row.high),
         "logit t": (row.these_low, row.these_high),
         "BCa": (row.bca_low, row.bca_high),
-        "t": _mean(his)[1:],
     }
     for method, ends in methods.items():
         found[f"mean HIS, {method}, these people"] = row.his_mean, *ends, these
@@ -236,17 +270,20 @@ def _means_of_people(study: Study, units: pd.DataFrame, answers: pd.DataFrame, s
     found["difference of groups, HIS"] = intervention.difference(groups, "easiest", "hardest", CONFIDENCE)
     hard = harder_tasks(study, seed)
     drop = his - drawn_studies.human_arrays(hard)[0][FIRST]
-    lost = these - share_of_people(hard, level - HARDER)
+    lost = these - share_of_people(hard, known.people_level - HARDER)
     found["difference of conditions, HIS, these people"] = *_mean(drop), lost
-    found[f"mean HIS, {FEW} units"] = _mean(his[:FEW])
-    n_easiest = round(len(own) * _share_of_easiest(len(own)))
-    found["mean HIS, easiest units"] = _mean(own.nlargest(n_easiest, "mis")["his"].to_numpy())
-    bins = machine_beside_human.his_bins(units, CONFIDENCE).set_index("bin")
-    found |= {f"mean HIS, bin {number} of MIS": _ends(bins.loc[number], "his", "his_mean") for number in BINS}
+    found[f"mean HIS, {FEW} units"] = _of_these(his[:FEW])
+    easiest = own.nlargest(max(FEW, len(own) // 10), "mis")
+    expected = known.of_first.between(easiest["mis"].min(), easiest["mis"].max())
+    found["mean HIS, easiest units"] = *_of_these(easiest["his"].to_numpy()), expected
+    for row in machine_beside_human.his_bins(units, CONFIDENCE).to_dict("records"):
+        if row["bin"] in BINS:
+            expected = known.his.between(row["mis_from"], row["mis_to"])
+            found[f"mean HIS, bin {row['bin']} of MIS"] = row["his_mean"], row["his_low"], row["his_high"], expected
     sure = confidences(study, seed)[FIRST][study.person[FIRST] >= 0]
     table = two_way.means_of_units(people.assign(confidence=sure), CONFIDENCE, ["model", "condition", "confidence"])
-    rows = table.set_index("confidence").reindex(CONFIDENCES)
-    return found | {f"right answers, confidence {n}": tuple(rows.loc[n, ["mean", "low", "high"]]) for n in CONFIDENCES}
+    rows = table.set_index("confidence").reindex(CONFIDENCES).to_dict("index")
+    return found | {f"right answers, confidence {n}": _of(rows[n], "mean") for n in CONFIDENCES}
 
 
 def _means_of_scores(study: Study, units: pd.DataFrame, slope: float, seed: int) -> Found:
@@ -262,44 +299,46 @@ def _means_of_scores(study: Study, units: pd.DataFrame, slope: float, seed: int)
     both = pd.concat([series, series.assign(mis=series["fresh"], model=series["model"] + " untrained")])
     untrained = {f"{name} untrained": name for name in names}
     nets = Networks(names, names, [], {}, untrained, {name: name for name in names})
-    gain = training_series.training_gain(both, nets, "", CONFIDENCE).set_index("series")
+    gain = training_series.training_gain(both, nets, "", CONFIDENCE).set_index("series").to_dict("index")
     for name, of in ((names[FIRST], ""), (training_series.ALL_SERIES, ", mean over series")):
-        found[f"training gain{of}"] = tuple(gain.loc[name, ["difference", "low", "high"]])
+        found[f"training gain{of}"] = _of(gain[name], "difference")
     return found
 
 
-def _single_answers(study: Study, answers: pd.DataFrame) -> Found:
+def _single_answers(study: Study, answers: pd.DataFrame, known: Reference) -> Found:
     model, unit, number = np.nonzero(study.person >= 0)
     margin = study.margins[model, unit, number % study.design.n_answered]
     correct = answers["correct"].to_numpy(bool)
-    clusters = [model * study.design.n_units + unit, pd.factorize(answers["participant"])[0]]
+    code, person = model * study.design.n_units + unit, pd.factorize(answers["participant"])[0]
     fit = single_answers.fit_lapse(margin, correct)
-    row = single_answers.lapse_intervals(fit, margin, correct, clusters, CONFIDENCE)
-    found = {f"single answers, {name}": _ends(row, name) for name in ("intercept", "slope", "lapse")}
-    bins = single_answers.calibration_bins(fit.predict(margin), correct, *clusters, CONFIDENCE).set_index("bin")
-    for n in BINS:
-        found[f"single answers, bin {n}"] = tuple(bins.loc[n, ["observed", "low", "high"]])
+    row = single_answers.lapse_intervals(fit, margin, correct, [code, person], CONFIDENCE)
+    found: Found = {f"single answers, {name}": _ends(row, name) for name in ("intercept", "slope", "lapse")}
+    bins = single_answers.calibration_bins(fit.predict(margin), correct, code, person, CONFIDENCE)
+    parts = np.array_split(np.argsort(fit.predict(margin), kind="stable"), single_answers.N_BINS)
+    for n, row in bins.set_index("bin").to_dict("index").items():
+        if n in BINS:
+            of_bin = margin[parts[int(n) - 1]]
+            expected = known.right.between(of_bin.min(), of_bin.max())
+            found[f"single answers, bin {n}"] = *_of(row, "observed"), expected
     return found
 
 
 def _true_answers(study: Study) -> dict[str, float]:
+    fit = single_answers.fit_lapse(*_margins_and_answers(study))
+    return dict(zip((f"single answers, {name}" for name in ("intercept", "slope", "lapse")), fit.theta, strict=True))
+
+
+def _margins_and_answers(study: Study) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Margins of the tasks of single answers, and whether these are right, of LARGE_SLOPE units."""
     each = slice(None, LARGE_SLOPE // study.design.n_models)
     model, unit, number = np.nonzero(study.person[:, each] >= 0)
     margin = study.margins[:, each][model, unit, number % study.design.n_answered]
-    correct = study.correct[:, each][model, unit, number]
-    fit = single_answers.fit_lapse(margin, correct)
-    found = dict(zip((f"single answers, {name}" for name in ("intercept", "slope", "lapse")), fit.theta, strict=True))
-    order = np.array_split(np.argsort(margin, kind="stable"), single_answers.N_BINS)
-    return found | {f"single answers, bin {n}": float(correct[order[n - 1]].mean()) for n in BINS}
+    return margin, study.correct[:, each][model, unit, number]
 
 
 def _of_first(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     """Rows of network FIRST."""
     return table[table["model"] == drawn_studies.names(study.design)[FIRST]]
-
-
-def _share_of_easiest(n_units: int) -> float:
-    return max(FEW, n_units // 10) / n_units
 
 
 def _mean(values: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -308,8 +347,19 @@ def _mean(values: NDArray[np.float64]) -> tuple[float, float, float]:
     return float(values.mean()), float(low), float(high)
 
 
-def _ends(row: pd.Series | dict[str, float], stem: str, point: str = "") -> tuple[float, float, float]:
-    return row[point or stem], row[f"{stem}_low"], row[f"{stem}_high"]
+def _of_these(his: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Mean HIS of units and its interval for these people, as tables have it."""
+    return float(his.mean()), *statistics.logit_interval(
+        float(his.mean()), float(his.std(ddof=1)), len(his), CONFIDENCE
+    )
+
+
+def _ends(row: Mapping[str, float], stem: str) -> tuple[float, float, float]:
+    return row[stem], row[f"{stem}_low"], row[f"{stem}_high"]
+
+
+def _of(row: Mapping[Any, Any], point: str) -> tuple[float, float, float]:
+    return row[point], row["low"], row["high"]
 
 
 def quantities(found: Iterable[Found]) -> dict[str, NDArray[np.float64]]:

@@ -58,7 +58,8 @@ def model_points(annotated: pd.DataFrame, responses: pd.DataFrame, confidence: f
 def his_bins(annotated: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """Mean HIS in bins of equally many units by MIS (figure 2B, right), a backend after the other: BIN_COLUMNS.
 
-    Units outside the calibration split; at most MOST_BINS bins of at least FEWEST_IN_BIN units, no row below that.
+    Units outside the calibration split; at most MOST_BINS bins of at least FEWEST_IN_BIN units, no row below that. The
+    interval is for other units with MIS in the range of the bin, answered by these people (`statistics.logit_interval`).
     """
     rows = []
     for backend, own in annotated.groupby("backend", sort=False, observed=True):
@@ -68,7 +69,7 @@ def his_bins(annotated: pd.DataFrame, confidence: float) -> pd.DataFrame:
             part = units.iloc[index]
             his, mis = part["his"].to_numpy(np.float64), part["mis"]
             ends = (mis.min(), mis.max(), mis.mean())
-            rows.append((backend, number + 1, len(part), *ends, his.mean(), *_interval(his, confidence)))
+            rows.append((backend, number + 1, len(part), *ends, his.mean(), *_of_these(his, confidence)))
     return pd.DataFrame(rows, columns=BIN_COLUMNS)
 
 
@@ -105,7 +106,10 @@ def group_units(annotated: pd.DataFrame, extreme: pd.DataFrame, k: int, seed: in
 
 
 def groups(units: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    """Mean scores of the groups of `group_units`, by network and over all of them (model is empty): GROUP_COLUMNS."""
+    """Mean scores of the groups of `group_units`, by network and over all of them (model is empty): GROUP_COLUMNS.
+
+    Intervals are for other units answered by these people (`statistics.logit_interval`).
+    """
     rows = []
     for model, own in [*units.groupby("model", sort=True, observed=True), ("", units)]:
         for group in GROUPS:
@@ -114,7 +118,7 @@ def groups(units: pd.DataFrame, confidence: float) -> pd.DataFrame:
                 his = part["his"].to_numpy(np.float64)
                 chosen = part["chosen"].iloc[0] if part["chosen"].nunique() == 1 else f"{BEFORE} or {AFTER}"
                 rows.append(
-                    (model, chosen, group, len(part), part["mis"].mean(), his.mean(), *_interval(his, confidence))
+                    (model, chosen, group, len(part), part["mis"].mean(), his.mean(), *_of_these(his, confidence))
                 )
     return pd.DataFrame(rows, columns=GROUP_COLUMNS)
 
@@ -171,6 +175,12 @@ def _interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def _of_these(his: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Interval of a mean HIS for other units answered by these people."""
+    spread = float(his.std(ddof=1)) if len(his) > 1 and np.ptp(his) > 0 else 0.0
+    return statistics.logit_interval(float(his.mean()), spread, len(his), confidence)
+
+
 HIS_COLUMNS = [
     *("model", "condition", "n_units", "his_mean", "low", "high", "these_low", "these_high", "bca_low", "bca_high"),
 ]
@@ -196,8 +206,7 @@ def his_summary(
     rows = []
     for (model, condition), units in people.groupby(["model", "condition"], sort=True, observed=True):
         his = np.sort(units["his"].to_numpy(np.float64))
-        spread = float(his.std(ddof=1)) if np.ptp(his) > 0 else 0.0
-        these = statistics.logit_interval(float(his.mean()), spread, len(his), confidence)
+        these = _of_these(his, confidence)
         bca = float("nan"), float("nan")
         if np.isfinite(these[0]):
             draw = generator(seed, "his interval", str(model), str(condition))

@@ -106,12 +106,11 @@ def draw_study(design: Design, draw: np.random.Generator, networks: NDArray[np.f
     shape = design.n_models, design.n_units
     margins = design.unit_spread * _pair(design.agreement, shape, draw)[..., None]
     margins = margins + design.task_spread * _pair(design.agreement, (*shape, design.n_tasks), draw)
-    return asked(design, *(margins + means[:, :, None, None]), draw)
+    seen, margins = margins + means[:, :, None, None]
+    return asked(design, seen, margins, draw)
 
 
-def asked(
-    design: Design, seen: NDArray[np.float64], margins: NDArray[np.float64], draw: np.random.Generator
-) -> Study:
+def asked(design: Design, seen: NDArray[np.float64], margins: NDArray[np.float64], draw: np.random.Generator) -> Study:
     """A study of these tasks (networks, units, tasks), answered by new people."""
     person = assign_many(design.n_models, design.n_units, design.n_responses, design.n_trials, draw)
     n_people = int(person.max()) + 1

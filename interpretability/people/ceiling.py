@@ -67,7 +67,7 @@ def ceiling_table(
     `responses` (key, task, participant, correct) whose task is known (not -1), each over the units where it is known;
     V4b needs a column mis_se. `leads` marks the rows of the leading variant. `mean` of these (but V1 and V2) is their value,
     and sd, low and high come from n_simulations bootstrap samples of units (mixed: a jackknife over units; split_half: with a
-    new split each, which makes them a little wide): low and high lie as in `unit_agreement`, those of true are percentiles.
+    new split each, whose own variance is taken off): low and high lie as in `unit_agreement`, those of true are percentiles.
     The other variants' are mean, sd and central interval over their simulations.
     """
     columns = {name: column for name, column in (NEEDS | NEEDS_OF_SCORE).items() if column in units.columns}
@@ -112,6 +112,7 @@ def ceiling_summary(
         "true": lambda rows: pearson(columns["p_true"][rows], his[rows]),
         "split_half": lambda rows: spearman_brown(split_half(his[rows], answers[rows], draw)),
     }.get(variant)
+    of_splits = 0.0
     if value is None:
         values = simulated_correlations(variant, his, answers, n_simulations, draw, columns["mis"])
         finite = values[np.isfinite(values)]
@@ -123,14 +124,18 @@ def ceiling_summary(
         mean = value(slice(None))
         if variant == "split_half":
             every = np.tile(np.arange(len(units)), (n_simulations, 1))
-            mean = spearman_brown(np.mean(split_half(his[every], answers[every], draw)))
+            splits = split_half(his[every], answers[every], draw)
+            mean = spearman_brown(np.mean(splits))
+            # a new split in every resample: what splits alone vary by is no uncertainty of their mean
+            of_splits = float(fisher_z(spearman_brown(splits)).var(ddof=1))
     if value is None or variant == "true":
         low, high = percentile_interval(values, confidence)
     else:
         # symmetric in Fisher's z with a t quantile, as agreement over units
         z = fisher_z(finite)
+        spread = np.sqrt(max(z.var(ddof=1) - of_splits, 0.0)) if len(z) > 1 else float("nan")
         quantile = stats.t.ppf((1 + confidence) / 2, max(len(units) - 1, 1))
-        low, high = fisher_interval(float(mean), z.std(ddof=1) if len(z) > 1 else float("nan"), quantile)
+        low, high = fisher_interval(float(mean), float(spread), quantile)
         low, high = max(low, 0.0), high
     return {
         "mean": float(mean),
