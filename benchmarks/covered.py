@@ -49,7 +49,6 @@ FEW = statistics.FEWEST
 BINS = (1, 5, 10)  # of MIS, and of fitted probabilities, that are followed
 CONFIDENCES = (1, 2, 3)
 _SECOND_SPREAD = 0.15  # SD of what the second similarity sees beside the first, of units and of tasks
-_SIMULATED = ("V1", "V2", "V3", "V5")  # variants of the ceiling whose interval is one over simulations
 _OTHER = "other"
 # point, low, high and, where it is not that of every study, the truth
 Interval = tuple[float, ...]
@@ -223,7 +222,7 @@ def _slopes(study: Study, units: pd.DataFrame, seed: int) -> Found:
 
 def _ceilings(units: pd.DataFrame, answers: pd.DataFrame, seed: int) -> Found:
     found: Found = {}
-    for variant in ("V4", "V4w", "V4b", "true", "split_half", *_SIMULATED):
+    for variant in ("V4", "V4w", "V4b", "true", "split_half", *ceiling.SIMULATED):
         row = ceiling.ceiling_summary(variant, units, N_BOOTSTRAP, CONFIDENCE, generator(seed, "ceiling", variant))
         found[variant] = row["mean"], row["low"], row["high"]
     found["V4, true shares"] = found["V4"]
@@ -244,7 +243,7 @@ def _true_ceilings(
     spread = probabilities(study.margins, slope).std(axis=2, ddof=1).ravel() / np.sqrt(study.design.n_tasks)
     found["V4b"] = float(noise.attainable(share, answers, scores, spread))
     found["split_half"] = float(noise.spearman_brown(noise.split_half(share, answers, draw)))
-    for variant in _SIMULATED:
+    for variant in ceiling.SIMULATED:
         found[variant] = float(noise.simulated_correlations(variant, share, answers, 3, draw, scores).mean())
     # the noise within tasks is what its true value, the correlation of true and recorded shares, leaves
     agreed = float(statistics.pearson(drawn_studies.true_shares(study).ravel(), share))
@@ -271,11 +270,11 @@ def _means_of_people(study: Study, units: pd.DataFrame, answers: pd.DataFrame, s
     hard = harder_tasks(study, seed)
     drop = his - drawn_studies.human_arrays(hard)[0][FIRST]
     lost = these - share_of_people(hard, known.people_level - HARDER)
-    found["difference of conditions, HIS, these people"] = *_mean(drop), lost
-    found[f"mean HIS, {FEW} units"] = _of_these(his[:FEW])
+    found["difference of conditions, HIS, these people"] = *_difference(drop), lost
+    found[f"mean HIS, {FEW} units"] = _mean(his[:FEW])
     easiest = own.nlargest(max(FEW, len(own) // 10), "mis")
     expected = known.of_first.between(easiest["mis"].min(), easiest["mis"].max())
-    found["mean HIS, easiest units"] = *_of_these(easiest["his"].to_numpy()), expected
+    found["mean HIS, easiest units"] = *_mean(easiest["his"].to_numpy()), expected
     for row in machine_beside_human.his_bins(units, CONFIDENCE).to_dict("records"):
         if row["bin"] in BINS:
             expected = known.his.between(row["mis_from"], row["mis_to"])
@@ -290,9 +289,9 @@ def _means_of_scores(study: Study, units: pd.DataFrame, slope: float, seed: int)
     own = _of_first(study, units)["mis"].to_numpy()
     found: Found = {"mean MIS, network": _mean(own), f"mean MIS, {FEW} units": _mean(own[:FEW])}
     fresh = probabilities(study.margins - HARDER, slope).mean(axis=2)
-    found["difference of conditions, MIS"] = _mean(own - fresh[FIRST])
+    found["difference of conditions, MIS"] = _difference(own - fresh[FIRST])
     second = _second_scores(study, slope, seed).ravel()
-    found["difference of similarities, MIS"] = _mean(second - units["mis"].to_numpy())
+    found["difference of similarities, MIS"] = _difference(second - units["mis"].to_numpy())
     series = units.assign(fresh=fresh.ravel(), model=units["model"].astype(str))
     names = list(dict.fromkeys(series["model"]))[:SERIES]
     series = series[series["model"].isin(names)]
@@ -341,17 +340,16 @@ def _of_first(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     return table[table["model"] == drawn_studies.names(study.design)[FIRST]]
 
 
-def _mean(values: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Mean of units and its interval, as tables have it."""
-    low, high = statistics.mean_interval(values.mean(), values.std(ddof=1), np.array(len(values)), CONFIDENCE)
+def _mean(scores: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Mean score of units and its interval, as tables have it."""
+    low, high = statistics.share_interval(scores.mean(), scores.std(ddof=1), len(scores), CONFIDENCE)
+    return float(scores.mean()), float(low), float(high)
+
+
+def _difference(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    """The same for differences between scores of one unit."""
+    low, high = statistics.mean_interval(values.mean(), values.std(ddof=1), len(values), CONFIDENCE)
     return float(values.mean()), float(low), float(high)
-
-
-def _of_these(his: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Mean HIS of units and its interval for these people, as tables have it."""
-    return float(his.mean()), *statistics.logit_interval(
-        float(his.mean()), float(his.std(ddof=1)), len(his), CONFIDENCE
-    )
 
 
 def _ends(row: Mapping[str, float], stem: str) -> tuple[float, float, float]:

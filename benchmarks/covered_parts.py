@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from benchmarks.covered import CONFIDENCE, FEW, N_BOOTSTRAP, Found, Interval
 from interpretability import statistics
@@ -44,7 +45,7 @@ def intervals(design: Design, seed: int) -> Found:
     found[f"controls at chance, {FEW} units"] = _mean(scores[:FEW])
     of_layer = np.sqrt(ALIKE) * draw.standard_normal((_layers_a_network(design), 1))
     units = of_layer + np.sqrt(1 - ALIKE) * draw.standard_normal((len(of_layer), design.n_units // len(of_layer)))
-    found["mean MIS, network, other layers"] = _mean(units.ravel())
+    found["mean MIS, network, other layers"] = _mean(expit(units.ravel() / 2))
     return found
 
 
@@ -56,7 +57,7 @@ def truths(design: Design) -> dict[str, float]:
     found["layers against depth, one type"] = _correlation(rows, "Conv")[0]
     found |= dict.fromkeys(("layer types, networks alone", "layer types, families"), 0.0)
     found |= dict.fromkeys(("controls at chance", f"controls at chance, {FEW} units"), 0.5)
-    return found | {"mean MIS, network, other layers": 0.0}
+    return found | {"mean MIS, network, other layers": 0.5}
 
 
 def layers_of(n_networks: int, n_layers: int, draw: np.random.Generator) -> pd.DataFrame:
@@ -115,6 +116,6 @@ def _types(n_families: int, of_family: int, seed: int, draw: np.random.Generator
     return row["difference"], row["low"], row["high"]
 
 
-def _mean(values: NDArray[np.float64]) -> Interval:
-    low, high = statistics.mean_interval(values.mean(), values.std(ddof=1), np.array(len(values)), CONFIDENCE)
-    return float(values.mean()), float(low), float(high)
+def _mean(scores: NDArray[np.float64]) -> Interval:
+    low, high = statistics.share_interval(scores.mean(), scores.std(ddof=1), len(scores), CONFIDENCE)
+    return float(scores.mean()), float(low), float(high)

@@ -82,14 +82,15 @@ def mean_interval(
     return middle - reach, middle + reach
 
 
-def logit_interval(mean: float, sd: float, n: int, confidence: float) -> tuple[float, float]:
-    """Ends of the interval of a mean of n shares, in (0, 1): the t interval of log(mean / (1 - mean)).
+def share_interval(
+    mean: ArrayLike, sd: ArrayLike, n: ArrayLike, confidence: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ends of the interval of means of n scores between 0 and 1, in (0, 1): the t interval of log(mean / (1 - mean)).
 
-    sd is that of the shares (ddof 1). It covers better than a t interval of the mean where shares crowd near 1. NaN below
-    FEWEST shares, and where all are alike.
+    sd is the standard deviation of the scores (ddof 1). A t interval of the mean covers too seldom where few scores crowd near
+    one end, as those of easy units do. NaN for n < FEWEST, and where all scores are alike.
     """
-    if n < FEWEST or not sd > 0:
-        return float("nan"), float("nan")
-    reach = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * sd / np.sqrt(n) / (mean * (1 - mean))
-    low, high = expit(np.log(mean / (1 - mean)) + np.array([-reach, reach]))
-    return float(low), float(high)
+    middle, spread = np.asarray(mean, np.float64), np.asarray(sd, np.float64)
+    middle = np.where(spread > 0, middle, np.nan)
+    low, high = mean_interval(np.log(middle / (1 - middle)), spread / (middle * (1 - middle)), n, confidence)
+    return expit(low), expit(high)

@@ -25,7 +25,13 @@ from study.params.reading import load
 
 log = logger("ceiling")
 
-_TYPES = {"is_ceiling": pa.bool_(), "leads": pa.bool_(), "n_units": pa.int64(), "n_simulations": pa.int64()}
+_TYPES = {
+    "is_ceiling": pa.bool_(),
+    "leads": pa.bool_(),
+    "calibrated": pa.bool_(),
+    "n_units": pa.int64(),
+    "n_simulations": pa.int64(),
+}
 _TEXT = ("subset", "backend", "variant")
 
 

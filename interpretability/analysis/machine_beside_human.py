@@ -12,7 +12,7 @@ from interpretability.analysis.group_tests import conover, stars
 from interpretability.people import two_way
 from interpretability.randomness import generator
 from interpretability.schema import GROUPS, KEY, NATURAL, SYNTHETIC, UNIT
-from interpretability.statistics import FEWEST, mean_interval
+from interpretability.statistics import FEWEST
 
 POINT_COLUMNS = [
     *("backend", "model", "condition", "n_units", "mis_mean", "mis_low", "mis_high", "his_mean", "his_low", "his_high"),
@@ -37,7 +37,7 @@ def unit_points(annotated: pd.DataFrame) -> pd.DataFrame:
 def model_points(annotated: pd.DataFrame, responses: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """Mean MIS and HIS of the annotated units of each network and condition (figures 2A, 10, 14): POINT_COLUMNS.
 
-    Intervals of MIS are those of means over units (t), see `mean_interval`; those of HIS are for other units and other
+    Intervals of MIS are for other units, see `statistics.share_interval`; those of HIS are for other units and other
     people, from the answers to these units (`responses`: key, participant, correct), see `two_way`.
     """
     answers = responses.merge(annotated[KEY].drop_duplicates(), on=KEY)
@@ -59,7 +59,7 @@ def his_bins(annotated: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """Mean HIS in bins of equally many units by MIS (figure 2B, right), a backend after the other: BIN_COLUMNS.
 
     Units outside the calibration split; at most MOST_BINS bins of at least FEWEST_IN_BIN units, no row below that. The
-    interval is for other units with MIS in the range of the bin, answered by these people (`statistics.logit_interval`).
+    interval is for other units with MIS in the range of the bin, answered by these people (`statistics.share_interval`).
     """
     rows = []
     for backend, own in annotated.groupby("backend", sort=False, observed=True):
@@ -69,7 +69,7 @@ def his_bins(annotated: pd.DataFrame, confidence: float) -> pd.DataFrame:
             part = units.iloc[index]
             his, mis = part["his"].to_numpy(np.float64), part["mis"]
             ends = (mis.min(), mis.max(), mis.mean())
-            rows.append((backend, number + 1, len(part), *ends, his.mean(), *_of_these(his, confidence)))
+            rows.append((backend, number + 1, len(part), *ends, his.mean(), *_interval(his, confidence)))
     return pd.DataFrame(rows, columns=BIN_COLUMNS)
 
 
@@ -108,7 +108,7 @@ def group_units(annotated: pd.DataFrame, extreme: pd.DataFrame, k: int, seed: in
 def groups(units: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """Mean scores of the groups of `group_units`, by network and over all of them (model is empty): GROUP_COLUMNS.
 
-    Intervals are for other units answered by these people (`statistics.logit_interval`).
+    Intervals are for other units answered by these people (`statistics.share_interval`).
     """
     rows = []
     for model, own in [*units.groupby("model", sort=True, observed=True), ("", units)]:
@@ -118,7 +118,7 @@ def groups(units: pd.DataFrame, confidence: float) -> pd.DataFrame:
                 his = part["his"].to_numpy(np.float64)
                 chosen = part["chosen"].iloc[0] if part["chosen"].nunique() == 1 else f"{BEFORE} or {AFTER}"
                 rows.append(
-                    (model, chosen, group, len(part), part["mis"].mean(), his.mean(), *_of_these(his, confidence))
+                    (model, chosen, group, len(part), part["mis"].mean(), his.mean(), *_interval(his, confidence))
                 )
     return pd.DataFrame(rows, columns=GROUP_COLUMNS)
 
@@ -169,16 +169,11 @@ def unit_pairs(people: pd.DataFrame, annotated: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
-def _interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
-    spread = values.std(ddof=1) if len(values) > 1 else np.nan
-    low, high = mean_interval(values.mean(), spread, np.array(len(values)), confidence)
+def _interval(scores: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Interval of a mean score for other units; that of HIS for other units answered by these people."""
+    spread = scores.std(ddof=1) if len(scores) > 1 and np.ptp(scores) > 0 else np.nan
+    low, high = statistics.share_interval(scores.mean(), spread, len(scores), confidence)
     return float(low), float(high)
-
-
-def _of_these(his: np.ndarray, confidence: float) -> tuple[float, float]:
-    """Interval of a mean HIS for other units answered by these people."""
-    spread = float(his.std(ddof=1)) if len(his) > 1 and np.ptp(his) > 0 else 0.0
-    return statistics.logit_interval(float(his.mean()), spread, len(his), confidence)
 
 
 HIS_COLUMNS = [
@@ -196,7 +191,7 @@ def his_summary(
     score the same:
 
     low, high              other units and other people, from `responses` (see `two_way`): what is said of a network
-    these_low, these_high  other units answered by these people, see `statistics.logit_interval`
+    these_low, these_high  other units answered by these people, see `statistics.share_interval`
     bca_low, bca_high      the bias-corrected and accelerated bootstrap over units of IMI's analysis, for comparison with the
                            paper. It takes people as given too, and covers them less well than the second with few units
     benchmarks/coverage.py has the coverage of each.
@@ -206,7 +201,7 @@ def his_summary(
     rows = []
     for (model, condition), units in people.groupby(["model", "condition"], sort=True, observed=True):
         his = np.sort(units["his"].to_numpy(np.float64))
-        these = _of_these(his, confidence)
+        these = _interval(his, confidence)
         bca = float("nan"), float("nan")
         if np.isfinite(these[0]):
             draw = generator(seed, "his interval", str(model), str(condition))

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from interpretability.people.resampling import resample_units
+from interpretability.people.resampling import resample_units, widening
 from interpretability.randomness import generator
 from interpretability.schema import KEY, LEVELS, UNIT, UNIT_SETS
 from interpretability.statistics import (
@@ -61,8 +61,8 @@ def unit_agreement(
 ) -> dict[str, float]:
     """Correlations of mis and his over units and their intervals.
 
-    The interval is symmetric in Fisher's z, its width the t quantile times the standard deviation of z over
-    bootstrap samples of units (see `resample_units`): unlike percentiles it keeps its coverage with a few
+    The interval is symmetric in Fisher's z, its width the t quantile times the standard error of z from bootstrap samples
+    of units (see `resample_units`, `widening`): unlike percentiles it keeps its coverage with a few
     dozen units.
     """
     mis, his = units["mis"].to_numpy(np.float64), units["his"].to_numpy(np.float64)
@@ -85,7 +85,7 @@ def unit_agreement(
     for index, name in enumerate(("pearson", "spearman")):
         z = fisher_z(np.concatenate([block[index] for block in blocks]))
         z = z[np.isfinite(z)]
-        spread = z.std(ddof=1) if len(z) > 1 else np.nan
+        spread = z.std(ddof=1) * widening(units) if len(z) > 1 else np.nan
         row[f"{name}_low"], row[f"{name}_high"] = fisher_interval(float(point[index]), spread, quantile)
     return row
 

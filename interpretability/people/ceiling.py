@@ -54,6 +54,8 @@ OF_PEOPLE = ("V1", "V2", "V4", "split_half")
 NEEDS = {"V4w": "noise_within", "true": "p_true"}
 NEEDS_OF_SCORE = {"V4b": "mis_se"}
 OF_SCORE = ("V3", "V5")
+# Their low and high are a range over simulations of the same units, no interval that would cover a truth as often as it says.
+SIMULATED = ("V1", "V2", "V3", "V5")
 
 
 def ceiling_table(
@@ -68,7 +70,7 @@ def ceiling_table(
     V4b needs a column mis_se. `leads` marks the rows of the leading variant. `mean` of these (but V1 and V2) is their value,
     and sd, low and high come from n_simulations bootstrap samples of units (mixed: a jackknife over units; split_half: with a
     new split each, whose own variance is taken off): low and high lie as in `unit_agreement`, those of true are percentiles.
-    The other variants' are mean, sd and central interval over their simulations.
+    The other variants' are mean, sd and central range over their simulations, and `calibrated` is False for them.
     """
     columns = {name: column for name, column in (NEEDS | NEEDS_OF_SCORE).items() if column in units.columns}
     known = [name for name, column in columns.items() if units[column].notna().any()]
@@ -92,6 +94,7 @@ def ceiling_table(
                 else:
                     summary = ceiling_summary(variant, of_backend, n_simulations, confidence, draw)
                 summary = {"is_ceiling": variant != "V3", "leads": variant == leading, **summary}
+                summary["calibrated"] = variant not in SIMULATED
                 rows.append({"subset": subset, "backend": backend, "variant": variant, **summary})
     return pd.DataFrame(rows, columns=COLUMNS)
 

@@ -18,6 +18,7 @@ COLUMNS = [
     "sd",
     "low",
     "high",
+    "calibrated",
     "n_units",
     "n_simulations",
 ]

@@ -69,10 +69,10 @@ def ceiling_and_shares(ceilings: pd.DataFrame, shares: pd.DataFrame) -> pd.DataF
     Columns: COLUMNS, units (all, outside_split), share, share_low, share_high. The mean of a share's row is the leading
     ceiling of the same units, those outside the split.
     """
-    rows = shares.assign(is_ceiling=True, leads=True, mean=shares["ceiling"], units="outside_split")
+    rows = shares.assign(is_ceiling=True, leads=True, calibrated=True, mean=shares["ceiling"], units="outside_split")
     both = pd.concat([part for part in (ceilings.assign(units="all"), rows) if len(part)] or [rows], ignore_index=True)
     both = both.reindex(columns=[*COLUMNS, "units", "share", "share_low", "share_high"])
-    return both.astype({"is_ceiling": bool, "leads": bool, "n_simulations": "Int64"})
+    return both.astype({"is_ceiling": bool, "leads": bool, "calibrated": bool, "n_simulations": "Int64"})
 
 
 def _ratio(value: NDArray[np.floating], reference: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -79,11 +79,10 @@ def clustered_errors(
     """Standard errors of (intercept, slope, lapse): sandwich with two ways of clustering.
 
     `clusters` codes the unit and the participant of each trial. Variances add up and that of their intersection is taken
-    off (Cameron, Gelbach and Miller 2011). A lapse at the end of its range is held fixed and has NaN.
+    off (Cameron, Gelbach and Miller 2011). A lapse at the end of its range has NaN; the others keep the errors of a free lapse,
+    because with one that is held fixed the slope would seem twice as sure as it is.
     """
     p, slopes = _predicted(fit.theta, margin)
-    free = np.array([True, True, _EDGE < fit.theta[2] < _MOST_LAPSE - _EDGE])
-    slopes = slopes[free]
     scores = (slopes * ((correct - p) / (p * (1 - p)))).T
     bread = np.linalg.pinv((slopes / (p * (1 - p))) @ slopes.T)
     both = clusters[0].astype(np.int64) * (int(clusters[1].max()) + 1) + clusters[1]
@@ -92,9 +91,9 @@ def clustered_errors(
         for sign, codes in ((1, clusters[0]), (1, clusters[1]), (-1, both))
     )
     variance = np.diag(bread @ meat @ bread)
-    errors = np.full(3, np.nan)
-    errors[free] = np.sqrt(np.where(variance > 0, variance, np.nan))
-    return errors
+    errors = np.sqrt(np.where(variance > 0, variance, np.nan))
+    inside = _EDGE < fit.theta[2] < _MOST_LAPSE - _EDGE
+    return np.where([True, True, inside], errors, np.nan)
 
 
 def _sums(rows: NDArray[np.float64], codes: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -252,8 +251,13 @@ def trial_tables(trials: pd.DataFrame, backend: str, seed: int, confidence: floa
 def lapse_intervals(
     fit: LapseFit, margin: Vector, correct: NDArray[np.bool_], clusters: list[NDArray[np.integer]], confidence: float
 ) -> dict[str, float]:
-    """intercept, slope and lapse, each with _low and _high, from `clustered_errors`; those of the lapse cut to 0 to 1."""
-    reach = float(stats.norm.ppf((1 + confidence) / 2)) * clustered_errors(fit, margin, correct, clusters)
+    """intercept, slope and lapse, each with _low and _high, from `clustered_errors`; those of the lapse cut to 0 to 1.
+
+    The quantile is that of t with one degree of freedom less than there are units or participants, whichever are fewer.
+    """
+    fewest = min(len(np.unique(codes)) for codes in clusters)
+    quantile = float(stats.t.ppf((1 + confidence) / 2, max(fewest - 1, 1)))
+    reach = quantile * clustered_errors(fit, margin, correct, clusters)
     ends = np.array([fit.theta - reach, fit.theta, fit.theta + reach])
     ends[::2, 2] = np.clip(ends[::2, 2], 0.0, 1.0)
     names = ("intercept", "slope", "lapse")

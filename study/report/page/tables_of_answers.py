@@ -20,6 +20,7 @@ CEILING_VARIANTS = {
     "split_half": "V4 from random halves of the answers (Spearman-Brown)",
     "true": "true shares of the simulated observers against recorded HIS",
 }
+NOT_CALIBRATED = " (not calibrated)"
 LEVELS = {"unit": "unit", "unit_within": "unit, inside a network", "model": "network"}
 UNIT_SETS = {"all": "all annotated", "outside_split": "outside the calibration split"}
 
@@ -100,6 +101,8 @@ def ceiling_rows(study: Study, *, shares: bool) -> pd.DataFrame:
 
 def _ceiling_table(study: Study) -> Table | None:
     rows = with_interval(ceiling_rows(study, shares=False), digits=2)
+    ranges = ["" if yes(value) == "yes" else NOT_CALIBRATED for value in rows["calibrated"]]
+    rows["interval"] += ranges
     kind = [yes(value) for value in rows["is_ceiling"]]
     leads = [" (leads)" if yes(value) == "yes" else "" for value in rows["leads"]]
     rows = rows.assign(what=rows["variant"].map(CEILING_VARIANTS).fillna("") + leads, kind=kind)
