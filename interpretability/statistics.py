@@ -82,15 +82,19 @@ def mean_interval(
     return middle - reach, middle + reach
 
 
+# Scores below which their mean gets no interval of `share_interval`: shares of ten answers are often alike in four units.
+FEWEST_SCORES = 5
+
+
 def share_interval(
     mean: ArrayLike, sd: ArrayLike, n: ArrayLike, confidence: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Ends of the interval of means of n scores between 0 and 1, in (0, 1): the t interval of log(mean / (1 - mean)).
 
     sd is the standard deviation of the scores (ddof 1). A t interval of the mean covers too seldom where few scores crowd near
-    one end, as those of easy units do. NaN for n < FEWEST, and where all scores are alike.
+    one end, as those of easy units do. NaN for n < FEWEST_SCORES, and where all scores are alike.
     """
     middle, spread = np.asarray(mean, np.float64), np.asarray(sd, np.float64)
-    middle = np.where(spread > 0, middle, np.nan)
+    middle = np.where((spread > 0) & (np.asarray(n) >= FEWEST_SCORES), middle, np.nan)
     low, high = mean_interval(np.log(middle / (1 - middle)), spread / (middle * (1 - middle)), n, confidence)
     return expit(low), expit(high)

@@ -12,7 +12,7 @@ from scipy import stats
 from interpretability import statistics
 from interpretability.people import two_way
 from interpretability.schema import NATURAL, SYNTHETIC, UNIT
-from interpretability.statistics import FEWEST, mean_interval, pearson
+from interpretability.statistics import FEWEST_SCORES, mean_interval, pearson
 
 PAIR_COLUMNS = [
     *("backend", "model", "condition", "base", "n_units", "mean", "base_mean", "difference", "low", "high"),
@@ -70,8 +70,8 @@ def confidence_table(responses: pd.DataFrame, confidence: float) -> pd.DataFrame
 
     `responses`: key, participant, correct, confidence (1 to 3, missing where it was not asked; such answers are left out).
     share is that of the answers of a network and condition; correct the mean over units of each unit's share of right answers
-    at that level; low, high its interval for other units and other people, see `two_way`. NaN below FEWEST units and where
-    all units score the same.
+    at that level; low, high its interval for other units and other people, see `two_way`. NaN below FEWEST_SCORES units and
+    where all units score the same.
     Departure: IMI bootstraps units alone (BCa), which takes the people for given; each of them has a confidence of their own.
     """
     asked = responses[responses["confidence"].notna()]
@@ -83,7 +83,7 @@ def confidence_table(responses: pd.DataFrame, confidence: float) -> pd.DataFrame
             mean = low = high = float("nan")
             if len(units):
                 mean, low, high = two_way.means_of_units(part, confidence)[["mean", "low", "high"]].iloc[0]
-            if len(units) < FEWEST or np.ptp(units) == 0:
+            if len(units) < FEWEST_SCORES or np.ptp(units) == 0:
                 low = high = float("nan")
             rows.append((model, condition, level, len(part), len(part) / len(answers), len(units), mean, low, high))
     return pd.DataFrame(rows, columns=CONFIDENCE_COLUMNS)

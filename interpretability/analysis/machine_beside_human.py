@@ -12,7 +12,7 @@ from interpretability.analysis.group_tests import conover, stars
 from interpretability.people import two_way
 from interpretability.randomness import generator
 from interpretability.schema import GROUPS, KEY, NATURAL, SYNTHETIC, UNIT
-from interpretability.statistics import FEWEST
+from interpretability.statistics import FEWEST, FEWEST_SCORES
 
 POINT_COLUMNS = [
     *("backend", "model", "condition", "n_units", "mis_mean", "mis_low", "mis_high", "his_mean", "his_low", "his_high"),
@@ -49,7 +49,7 @@ def model_points(annotated: pd.DataFrame, responses: pd.DataFrame, confidence: f
         ["backend", "model", "condition"], sort=False, observed=True
     ):
         mis = own["mis"].to_numpy(np.float64)
-        of_people = ends.get((str(model), str(condition)), _NONE) if len(own) >= FEWEST else _NONE
+        of_people = ends.get((str(model), str(condition)), _NONE) if len(own) >= FEWEST_SCORES else _NONE
         means = mis.mean(), *_interval(mis, confidence), own["his"].mean(), *of_people
         rows.append((backend, model, condition, len(own), *means))
     return pd.DataFrame(rows, columns=POINT_COLUMNS)
@@ -187,8 +187,8 @@ def his_summary(
     """Human Interpretability Score of every network and condition: HIS_COLUMNS, sorted.
 
     `people`: model, condition, his, one row a unit; `responses` (key, participant, correct): their answers.
-    his_mean is the unweighted mean of the units' scores, 0 to 1. Three intervals, NaN below FEWEST units and where all units
-    score the same:
+    his_mean is the unweighted mean of the units' scores, 0 to 1. Three intervals, NaN below FEWEST_SCORES units and where all
+    units score the same:
 
     low, high              other units and other people, from `responses` (see `two_way`): what is said of a network
     these_low, these_high  other units answered by these people, see `statistics.share_interval`
