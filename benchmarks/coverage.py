@@ -1,33 +1,38 @@
 """Do the intervals of the study cover what they are meant to cover? Thousands of studies whose truth is known.
 
-    python -m benchmarks.coverage                      # about 20 minutes of processor time, one core
+    python -m benchmarks.coverage                      # about 40 minutes of processor time, one core
     python -m benchmarks.coverage --studies 200        # a first look
 
-Every study is drawn by `drawn_studies`, every interval computed by the functions that the pipeline calls, with
+Every study is drawn by `drawn_studies`, every interval computed by the functions that the pipeline calls (`covered`), with
 a nominal 95 % and 200 bootstrap samples (the pipeline takes more). An interval covers if the truth of the same setting
-lies in it. Two kinds of studies:
+lies in it. Which tables and figures show it stands beside it (`shown_intervals`). Kinds of studies:
 
 these   always the same networks; units, tasks, people and answers are new. For what is said about the networks at hand
-others  new networks too. For what is said about other networks like these
+others  new networks too. For what is said about other networks like these. Spearman's correlation is tried on six networks
+        where the setting has fewer: with five it has no interval
+parts   what needs no study with people: layers, families, planted units (`covered_parts`)
 
 The truth of a quantity is the same statistic in one very large study with the same numbers of tasks and answers a unit:
 of the same networks (these), of very many networks (others). For slopes that is the minimiser of the loss there: lapses
 and imperfect agreement move it away from the slope of the observers; their bias, sd and width are those of log slopes,
-over fits inside the bounds. Where a quantity could be meant for several truths each has a row of its own:
+over fits inside the bounds. Means of bins (of MIS, of fitted probabilities) and of chosen units are meant for all units in
+the same range, those "of these people" for all units had the people of the study answered them: truths of each study. `meant`
+is no in the rows of a truth that the interval is not meant for, which show by how much it misses:
 
-mean HIS, these people    of all units like these, had the people of the study answered them
-mean HIS, other people    of all units and all people; "two-way" is the interval meant for it
-nested, as many units     the typical correlation of such studies of these networks; nested, true means: that of means over
-                          all units and people, which sampling noise in the means of a study always lowers
-V4, true shares           what V4 estimates but misses where tasks are unequal; V4: its own value in a large study
+logit t, BCa, other people   they take the people for given; "two-way" is meant for others
+two-way, these people        too wide for them
+nested, true means           sampling noise in the means of a study always lowers their correlation; nested, as many units, is
+                             meant for the typical correlation of such studies of these networks
+V4, true shares              what V4 misses where tasks are unequal; V4: its own value in a large study
+mean MIS, other layers       an interval over units takes them for independent; units of a layer are alike
+
+Meant rows lie between .93 and .985 but for those that their table marks (`shown_intervals.MARKED`): the bootstrap of IMI's
+analysis, and the ranges over simulations of the ceilings V1, V2, V3 and V5.
 
 Then the family-wise error of Conover's test with Holm's adjustment: the share of studies of equal groups with any pair
 below .05, for groups that are independent and for several ways in which they are not.
 
-Expect coverages between 93 and 97 % but for these. Meant for the truth, and missing: the BCa interval of IMI for a mean
-HIS with 40 units (92 %), Spearman over five networks (99 %: few coefficients are possible) and the nested interval with
-five networks (99 %). Not meant for it: nested for true means (60 % with nine networks), BCa for other people (88 to 92 %),
-V4 for true shares (77 to 90 %). Conover errs in 4 % of independent studies and less where networks share units or layer
+Conover errs in 4 % of independent studies and less where networks share units or layer
 types share networks, but in about 10 % where units of a network share people and in 15 % where units of a layer resemble
 each other: it takes units for independent.
 """

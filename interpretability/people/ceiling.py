@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
 from interpretability.people.ceiling_columns import COLUMNS, EASY_CONDITIONS, SUBSETS, leading_variant
@@ -115,7 +116,7 @@ def ceiling_summary(
         "true": lambda rows: pearson(columns["p_true"][rows], his[rows]),
         "split_half": lambda rows: spearman_brown(split_half(his[rows], answers[rows], draw)),
     }.get(variant)
-    of_splits = 0.0
+    anew = np.zeros(2)  # values of the same units from other splits, which differ for split_half alone
     if value is None:
         values = simulated_correlations(variant, his, answers, n_simulations, draw, columns["mis"])
         finite = values[np.isfinite(values)]
@@ -128,26 +129,27 @@ def ceiling_summary(
         if variant == "split_half":
             every = np.tile(np.arange(len(units)), (n_simulations, 1))
             splits = split_half(his[every], answers[every], draw)
-            mean = spearman_brown(np.mean(splits))
-            # a new split in every resample: what splits alone vary by is no uncertainty of their mean
-            of_splits = float(fisher_z(spearman_brown(splits)).var(ddof=1))
+            mean, anew = spearman_brown(np.mean(splits)), spearman_brown(splits)
     if value is None or variant == "true":
         low, high = percentile_interval(values, confidence)
     else:
         # symmetric in Fisher's z with a t quantile, as agreement over units
-        z = fisher_z(finite)
-        spread = np.sqrt(max(z.var(ddof=1) - of_splits, 0.0)) if len(z) > 1 else float("nan")
         quantile = stats.t.ppf((1 + confidence) / 2, max(len(units) - 1, 1))
-        low, high = fisher_interval(float(mean), float(spread), quantile)
+        low, high = fisher_interval(float(mean), _spread(fisher_z(finite), fisher_z(anew)), quantile)
         low, high = max(low, 0.0), high
     return {
         "mean": float(mean),
-        "sd": float(finite.std(ddof=1)) if len(finite) > 1 else float("nan"),
+        "sd": _spread(finite, anew),
         "low": low,
         "high": high,
         "n_units": len(units),
         "n_simulations": n_simulations,
     }
+
+
+def _spread(values: NDArray[np.float64], anew: NDArray[np.float64]) -> float:
+    """Standard deviation over resamples of units, less what new splits in each of them add: their mean does not vary by it."""
+    return float(np.sqrt(max(values.var(ddof=1) - anew.var(ddof=1), 0.0))) if len(values) > 1 else float("nan")
 
 
 def _mixed(

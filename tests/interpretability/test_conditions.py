@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from interpretability.analysis import conditions
+from interpretability.people import two_way
 
 
 def units(model, condition, scores):

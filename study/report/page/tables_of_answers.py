@@ -101,11 +101,11 @@ def ceiling_rows(study: Study, *, shares: bool) -> pd.DataFrame:
 
 def _ceiling_table(study: Study) -> Table | None:
     rows = with_interval(ceiling_rows(study, shares=False), digits=2)
-    ranges = ["" if yes(value) == "yes" else NOT_CALIBRATED for value in rows["calibrated"]]
-    rows["interval"] += ranges
-    kind = [yes(value) for value in rows["is_ceiling"]]
-    leads = [" (leads)" if yes(value) == "yes" else "" for value in rows["leads"]]
-    rows = rows.assign(what=rows["variant"].map(CEILING_VARIANTS).fillna("") + leads, kind=kind)
+    called = zip(rows["variant"], rows["leads"].map(yes), strict=True)
+    what = [CEILING_VARIANTS.get(variant, "") + (" (leads)" if leads == "yes" else "") for variant, leads in called]
+    ranges = zip(rows["interval"], rows["calibrated"].map(yes), strict=True)
+    between = [interval + ("" if calibrated == "yes" else NOT_CALIBRATED) for interval, calibrated in ranges]
+    rows = rows.assign(what=what, kind=list(rows["is_ceiling"].map(yes)), interval=between)
     shown = columns("variant what backend kind mean sd interval subset n_units", mean="value", n_units="n")
     return make_table(rows, "Noise ceiling", shown, file="noise_ceiling.csv")
 
