@@ -256,9 +256,10 @@ def noise_ceiling(
     units, answers   as for `compare_with_people`
     n_simulations    simulations, or bootstrap samples of units; confidence: of all intervals; seed: of both
 
-    Returns a row a subset (easy: conditions natural and synthetic; all) and variant: is_ceiling, mean (the value), sd, low, high,
-    n_units, n_simulations. V4, the correlation of true shares of right answers with the recorded ones, leads; V4w, from
-    answers to the same task, is better where tasks are known. What each variant is, and which compare, says
+    Returns a row a subset (easy: conditions natural and synthetic; all) and variant: is_ceiling, leads, mean (the value), sd,
+    low, high, n_units, n_simulations. V4w, the correlation of true shares of right answers with the recorded ones from answers
+    to the same task, leads where every answer carries its task; elsewhere V4, which takes all answers to a unit for alike, leads
+    as a lower bound. What each variant is, and which compare, says
     `interpretability.people.ceiling`. Raises InputError as `compare_with_people` does.
     Departure: V4w, V4b, mixed and split_half are ours; the papers leave the choice among V1 to V5.
 

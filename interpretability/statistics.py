@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+from scipy.special import expit
 
 MIN_POINTS = 3
 # Networks (or layers, or units of one network) below which a correlation over them is not given: these are points to look at.
@@ -91,3 +92,21 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
     adjusted = np.full(len(values), np.nan)
     adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1)), 1.0)
     return adjusted
+
+
+# Scores below which their mean gets no interval of `share_interval`: shares of ten answers are often alike in four units.
+FEWEST_SCORES = 5
+
+
+def share_interval(
+    mean: ArrayLike, sd: ArrayLike, n: ArrayLike, confidence: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ends of the interval of means of n scores between 0 and 1, in (0, 1): the t interval of log(mean / (1 - mean)).
+
+    sd is the standard deviation of the scores (ddof 1). A t interval of the mean covers too seldom where few scores crowd near
+    one end, as those of easy units do. NaN for n < FEWEST_SCORES, and where all scores are alike.
+    """
+    middle, spread = np.asarray(mean, np.float64), np.asarray(sd, np.float64)
+    middle = np.where((spread > 0) & (np.asarray(n) >= FEWEST_SCORES), middle, np.nan)
+    low, high = mean_interval(np.log(middle / (1 - middle)), spread / (middle * (1 - middle)), n, confidence)
+    return expit(low), expit(high)

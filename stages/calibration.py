@@ -1,6 +1,6 @@
 """Fit the slope of every backend to the answers of people on a split of the annotated units.
 
-Reads   data/scores/BACKEND.parquet of every backend in scores.backends, data/human/units.parquet
+Reads   data/scores/BACKEND.parquet of every backend in scores.backends, data/human (units, and answers for their noise)
 Writes  data/calibration: slope.json, curve.parquet (loss against slope), split.parquet (units of the fit),
         splits.parquet (what calibration.n_splits other random splits would have given)
 Run     dvc repro calibration
@@ -11,6 +11,8 @@ score take no part.
 
 from __future__ import annotations
 
+from interpretability.people.noise import noise_within_tasks
+from interpretability.schema import KEY
 from study.command import arguments, run
 from study.files.tables import fresh_folder, read_parquet, write_json, write_parquet
 from study.params.reading import load
@@ -20,9 +22,9 @@ from study.people.fitting import CalibrationParams, fit_slopes, scored_units
 def main(argv: list[str] | None = None) -> None:
     args = arguments(__doc__, argv, folders=("params", "scores", "human", "out"))
     params = load(args.params, CalibrationParams)
-    people = scored_units(
-        read_parquet(args.human / "units.parquet"), args.scores / f"{params.scores.backends[0]}.parquet"
-    )
+    people = read_parquet(args.human / "units.parquet")
+    people = people.merge(noise_within_tasks(read_parquet(args.human / "responses.parquet")), on=KEY, how="left")
+    people = scored_units(people, args.scores / f"{params.scores.backends[0]}.parquet")
     fit = fit_slopes(params, args.scores, people)
     out = fresh_folder(args.out)
     write_json(out / "slope.json", fit.slopes)

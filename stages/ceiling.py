@@ -14,7 +14,6 @@ import pyarrow.dataset as ds
 
 from interpretability.people.annotated import unscored, with_people
 from interpretability.people.ceiling import ceiling_table
-from interpretability.people.ceiling_columns import LEADING
 from interpretability.people.noise import noise_within_tasks
 from interpretability.schema import KEY
 from study.command import arguments, run
@@ -26,7 +25,13 @@ from study.params.reading import load
 
 log = logger("ceiling")
 
-_TYPES = {"is_ceiling": pa.bool_(), "n_units": pa.int64(), "n_simulations": pa.int64()}
+_TYPES = {
+    "is_ceiling": pa.bool_(),
+    "leads": pa.bool_(),
+    "calibrated": pa.bool_(),
+    "n_units": pa.int64(),
+    "n_simulations": pa.int64(),
+}
 _TEXT = ("subset", "backend", "variant")
 
 
@@ -58,8 +63,8 @@ def main(argv: list[str] | None = None) -> None:
     table = ceiling_table(units, params.seed, params.ceiling.n_simulations, params.stats.confidence, answers)
     kinds = {name: pa.string() if name in _TEXT else _TYPES.get(name, pa.float64()) for name in table.columns}
     write_parquet(fresh_folder(args.out) / "ceiling.parquet", table, pa.schema(list(kinds.items())))
-    for row in table[(table["variant"] == LEADING)].to_dict("records"):
-        log.info("%(subset)s: %(variant)s %(mean).3f over %(n_units)d units", row)
+    for row in table[table["leads"].astype(bool)].to_dict("records"):
+        log.info("%(subset)s: %(variant)s leads, %(mean).3f over %(n_units)d units", row)
 
 
 if __name__ == "__main__":

@@ -36,13 +36,14 @@ HEADS = {
     "agreement": "agreement",
     "agreement_width": "+-",
     "his_width": "mean HIS +-",
-    "ceiling": "V4",
-    "ceiling_width": "V4 +-",
+    "ceiling": "ceiling",
+    "ceiling_width": "ceiling +-",
 }
 NOTE = """units: of each network; answers: to each unit; split: units that calibrate the slope (5 %, at least 20);
 people: participants altogether. Columns with +- are half of the interval's expected width (medians over simulated
 studies): of the slope, of the Pearson correlation of MIS and HIS over units, of a network's mean HIS for other units and
-people, of the noise ceiling. Files of --out hold whole widths."""
+people, of the noise ceiling (V4w, or V4 where the answers to a unit are too few for two to one task). Files of --out hold
+whole widths."""
 
 
 def main(argv: list[str] | None = None) -> None:

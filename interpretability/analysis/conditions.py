@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from interpretability import statistics
-from interpretability.randomness import generator
+from interpretability.people import two_way
 from interpretability.schema import NATURAL, SYNTHETIC, UNIT
-from interpretability.statistics import FEWEST, mean_interval, pearson
+from interpretability.statistics import FEWEST_SCORES, mean_interval, pearson
 
 PAIR_COLUMNS = [
     *("backend", "model", "condition", "base", "n_units", "mean", "base_mean", "difference", "low", "high"),
@@ -69,28 +69,26 @@ def natural_synthetic(scores: pd.DataFrame, value: str, backend: str, confidence
     return paired(scores, value, backend, [(SYNTHETIC, NATURAL)], confidence)
 
 
-def confidence_table(responses: pd.DataFrame, seed: int, n_bootstrap: int, confidence: float) -> pd.DataFrame:
+def confidence_table(responses: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """Share of right answers at each level of confidence (IMI, figure 13): CONFIDENCE_COLUMNS, sorted.
 
-    `responses`: key, correct, confidence (1 to 3, missing where it was not asked; such answers are left out). share is
-    that of the answers of a network and condition; correct the mean over units of each unit's share of right answers at
-    that level; low, high its bias-corrected and accelerated bootstrap interval over units, as IMI's. NaN below FEWEST
-    units and where all units score the same.
+    `responses`: key, participant, correct, confidence (1 to 3, missing where it was not asked; such answers are left out).
+    share is that of the answers of a network and condition; correct the mean over units of each unit's share of right answers
+    at that level; low, high its interval for other units and other people, see `two_way`. NaN below FEWEST_SCORES units and
+    where all units score the same.
+    Departure: IMI bootstraps units alone (BCa), which takes the people for given; each of them has a confidence of their own.
     """
     asked = responses[responses["confidence"].notna()]
     rows = []
     for (model, condition), answers in asked.groupby(["model", "condition"], sort=True, observed=True):
         for level in CONFIDENCES:
             part = answers[answers["confidence"] == level]
-            units = np.sort(part.groupby(["layer", "unit"], observed=True)["correct"].mean().to_numpy(np.float64))
-            low = high = float("nan")
-            if len(units) >= FEWEST and np.ptp(units) > 0:
-                draw = generator(seed, "confidence", str(model), str(condition), level)
-                ends = stats.bootstrap(
-                    (units,), np.mean, n_resamples=n_bootstrap, confidence_level=confidence, method="BCa", rng=draw
-                )
-                low, high = ends.confidence_interval
-            mean = units.mean() if len(units) else np.nan
+            units = part.groupby(["layer", "unit"], observed=True)["correct"].mean().to_numpy(np.float64)
+            mean = low = high = float("nan")
+            if len(units):
+                mean, low, high = two_way.means_of_units(part, confidence)[["mean", "low", "high"]].iloc[0]
+            if len(units) < FEWEST_SCORES or np.ptp(units) == 0:
+                low = high = float("nan")
             rows.append((model, condition, level, len(part), len(part) / len(answers), len(units), mean, low, high))
     return pd.DataFrame(rows, columns=CONFIDENCE_COLUMNS)
 

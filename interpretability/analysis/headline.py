@@ -32,20 +32,20 @@ def headline(
     """At most MOST numbers that say how the study went; what is not defined is left out, then the last backends are.
 
     `tables` by name; `lead` is the `overview` of the first backend. Agreement is that outside the calibration split,
-    ceiling and share are over all conditions, failed controls count over all backends.
+    ceiling and share are those of the leading variant over all conditions, failed controls count over all backends.
     """
     first = backends[0]
     controls, ceilings, agreed = tables["controls"], tables["noise_ceiling"], tables["agreement"]
     slopes = tables["calibration"].set_index("backend")["slope"]
     outside = agreed[agreed["units"] == "outside_split"].set_index(["level", "backend"])["pearson"]
     at_chance = controls[(controls["backend"] == first) & (controls["factor"] == "")].set_index("control")
-    leading = ceilings[(ceilings["variant"] == "V4") & (ceilings["subset"] == "all")].set_index("backend")
+    leading = ceilings[ceilings["leads"].astype(bool) & (ceilings["subset"] == "all")].set_index("backend")
     numbers: dict[str, float | int | None] = {
         "n_images": n_images,
         **lead,
         "n_failed": len(tables["failures"]),
         "pearson_unit_within": outside.get(("unit_within", first)),
-        "ceiling_v4": leading["mean"].get(""),
+        "ceiling": leading["mean"].get(""),
         "share_of_ceiling": leading["share"].get(first),
         "hash_mis": at_chance["mis_mean"].get("hash"),
         "hash_z_sd": at_chance["z_sd"].get("hash"),

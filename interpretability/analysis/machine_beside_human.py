@@ -10,10 +10,10 @@ from interpretability import statistics
 from interpretability.analysis.conditions import base_of
 from interpretability.analysis.group_tests import conover
 from interpretability.analysis.pairs import PAPER_COLUMNS, beside_papers
-from interpretability.people import components
+from interpretability.people import two_way
 from interpretability.randomness import generator
 from interpretability.schema import GROUPS, KEY, NATURAL, SYNTHETIC, UNIT
-from interpretability.statistics import FEWEST, FEWEST_CORRELATED, mean_interval
+from interpretability.statistics import FEWEST, FEWEST_CORRELATED, FEWEST_SCORES
 
 POINT_COLUMNS = [
     *("backend", "model", "condition", "n_units", "mis_mean", "mis_low", "mis_high", "his_mean", "his_low", "his_high"),
@@ -23,6 +23,7 @@ BIN_COLUMNS = ["backend", "bin", "n", "mis_from", "mis_to", "mis_mean", "his_mea
 MOST_BINS, FEWEST_IN_BIN = 10, 5
 GROUP_TEST_COLUMNS = ["first", "second", *PAPER_COLUMNS]
 GROUP_COLUMNS = ["model", "chosen", "group", "n_units", "mis_mean", "his_mean", "his_low", "his_high"]
+_NONE = float("nan"), float("nan")
 BEFORE, AFTER = "among all units", "among annotated units"
 LAYER_COLUMNS = ["model", "layer", "layer_type", "layer_index", "depth", "n_units", "his_mean"]
 DEPTH_COLUMNS = ["model", "n_layers", "spearman", "p"]
@@ -35,25 +36,32 @@ def unit_points(annotated: pd.DataFrame) -> pd.DataFrame:
     return annotated.assign(order=order).sort_values(["order", *KEY], ignore_index=True)[UNIT_COLUMNS]
 
 
-def model_points(annotated: pd.DataFrame, confidence: float) -> pd.DataFrame:
+def model_points(annotated: pd.DataFrame, responses: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """Mean MIS and HIS of the annotated units of each network and condition (figures 2A, 10, 14): POINT_COLUMNS.
 
-    Intervals are those of means over units (t), see `mean_interval`.
+    Intervals of MIS are for other units, see `statistics.share_interval`; those of HIS are for other units and other
+    people, from the answers to these units (`responses`: key, participant, correct), see `two_way`.
     """
+    answers = responses.merge(annotated[KEY].drop_duplicates(), on=KEY)
+    people = two_way.means_of_units(answers, confidence)
+    names = zip(people["model"].astype(str), people["condition"].astype(str), strict=True)
+    ends = dict(zip(names, zip(people["low"], people["high"], strict=True), strict=True))
     rows = []
-    for names, own in annotated.groupby(["backend", "model", "condition"], sort=False, observed=True):
-        row = [*names, len(own)]
-        for score in ("mis", "his"):
-            values = own[score].to_numpy(np.float64)
-            row += [values.mean(), *_interval(values, confidence)]
-        rows.append(row)
+    for (backend, model, condition), own in annotated.groupby(
+        ["backend", "model", "condition"], sort=False, observed=True
+    ):
+        mis = own["mis"].to_numpy(np.float64)
+        of_people = ends.get((str(model), str(condition)), _NONE) if len(own) >= FEWEST_SCORES else _NONE
+        means = mis.mean(), *_interval(mis, confidence), own["his"].mean(), *of_people
+        rows.append((backend, model, condition, len(own), *means))
     return pd.DataFrame(rows, columns=POINT_COLUMNS)
 
 
 def his_bins(annotated: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """Mean HIS in bins of equally many units by MIS (figure 2B, right), a backend after the other: BIN_COLUMNS.
 
-    Units outside the calibration split; at most MOST_BINS bins of at least FEWEST_IN_BIN units, no row below that.
+    Units outside the calibration split; at most MOST_BINS bins of at least FEWEST_IN_BIN units, no row below that. The
+    interval is for other units with MIS in the range of the bin, answered by these people (`statistics.share_interval`).
     """
     rows = []
     for backend, own in annotated.groupby("backend", sort=False, observed=True):
@@ -100,7 +108,10 @@ def group_units(annotated: pd.DataFrame, extreme: pd.DataFrame, k: int, seed: in
 
 
 def groups(units: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    """Mean scores of the groups of `group_units`, by network and over all of them (model is empty): GROUP_COLUMNS."""
+    """Mean scores of the groups of `group_units`, by network and over all of them (model is empty): GROUP_COLUMNS.
+
+    Intervals are for other units answered by these people (`statistics.share_interval`).
+    """
     rows = []
     for model, own in [*units.groupby("model", sort=True, observed=True), ("", units)]:
         for group in GROUPS:
@@ -168,13 +179,16 @@ def unit_pairs(people: pd.DataFrame, annotated: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
-def _interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
-    spread = values.std(ddof=1) if len(values) > 1 else np.nan
-    low, high = mean_interval(values.mean(), spread, np.array(len(values)), confidence)
+def _interval(scores: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Interval of a mean score for other units; that of HIS for other units answered by these people."""
+    spread = scores.std(ddof=1) if len(scores) > 1 and np.ptp(scores) > 0 else np.nan
+    low, high = statistics.share_interval(scores.mean(), spread, len(scores), confidence)
     return float(low), float(high)
 
 
-HIS_COLUMNS = ["model", "condition", "n_units", "his_mean", "low", "high", "people_low", "people_high"]
+HIS_COLUMNS = [
+    *("model", "condition", "n_units", "his_mean", "low", "high", "these_low", "these_high", "bca_low", "bca_high"),
+]
 
 
 def his_summary(
@@ -182,30 +196,34 @@ def his_summary(
 ) -> pd.DataFrame:
     """Human Interpretability Score of every network and condition: HIS_COLUMNS, sorted.
 
-    `people`: model, condition, his, one row a unit. his_mean is the unweighted mean of the units' scores; low and high are
-    its bias-corrected and accelerated bootstrap interval over units, as in the analysis of IMI. NaN below FEWEST units
-    and where all units score the same. The interval speaks of other units answered by these people; people differ and
-    answer many units each, so with other people it covers in 88 to 92 % of simulated studies (benchmarks/coverage.py).
-    people_low and people_high, from `responses` (key, participant, correct), are for other units and other people, see
-    `components.mean_of_networks` (95 %).
-    Departure: IMI does not seed its bootstrap; here the draws are keyed by seed, network and condition. The second
-    interval is ours.
+    `people`: model, condition, his, one row a unit; `responses` (key, participant, correct): their answers.
+    his_mean is the unweighted mean of the units' scores, 0 to 1. Three intervals, NaN below FEWEST_SCORES units and where all
+    units score the same:
+
+    low, high              other units and other people, from `responses` (see `two_way`): what is said of a network
+    these_low, these_high  other units answered by these people, see `statistics.share_interval`
+    bca_low, bca_high      the bias-corrected and accelerated bootstrap over units of IMI's analysis, for comparison with the
+                           paper. It takes people as given too, and covers them less well than the second with few units
+    benchmarks/coverage.py has the coverage of each.
+    Departure: IMI does not seed its bootstrap; here the draws are keyed by seed, network and condition. The first two are
+    ours.
     """
     rows = []
     for (model, condition), units in people.groupby(["model", "condition"], sort=True, observed=True):
         his = np.sort(units["his"].to_numpy(np.float64))
-        low = high = float("nan")
-        if len(his) >= FEWEST and np.ptp(his) > 0:
+        these = _interval(his, confidence)
+        bca = float("nan"), float("nan")
+        if np.isfinite(these[0]):
             draw = generator(seed, "his interval", str(model), str(condition))
             ends = stats.bootstrap(
                 (his,), np.mean, n_resamples=n_bootstrap, confidence_level=confidence, method="BCa", rng=draw
             )
-            low, high = ends.confidence_interval
-        rows.append((model, condition, len(his), his.mean(), low, high))
-    table = pd.DataFrame(rows, columns=HIS_COLUMNS[:-2])
+            bca = ends.confidence_interval
+        rows.append((model, condition, len(his), his.mean(), *these, *bca))
+    table = pd.DataFrame(rows, columns=[name for name in HIS_COLUMNS if name not in ("low", "high")])
     if responses is None or not len(table):
         return table.reindex(columns=HIS_COLUMNS)
-    wider = components.mean_of_networks(responses, confidence).rename(
-        columns={"low": "people_low", "high": "people_high"}
-    )
-    return table.merge(wider, on=["model", "condition"], how="left")
+    wider = two_way.means_of_units(responses, confidence)[["model", "condition", "low", "high"]]
+    table = table.merge(wider, on=["model", "condition"], how="left")
+    unknown = table["these_low"].isna()
+    return table.assign(low=table["low"].mask(unknown), high=table["high"].mask(unknown))[HIS_COLUMNS]

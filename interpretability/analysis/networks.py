@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from interpretability.statistics import mean_interval
+from interpretability.statistics import share_interval
 
 PERCENTILES = (5, 25, 50, 75, 95)
 MODEL_COLUMNS = [
@@ -61,7 +61,7 @@ def mis_means(units: pd.DataFrame, by: list[str], confidence: float) -> pd.DataF
     groups = units.groupby(by, sort=False, observed=True)["mis"]
     table = groups.agg(n_units="size", mis_mean="mean", mis_sd="std").reset_index()
     table["mis_se"] = table["mis_sd"] / np.sqrt(table["n_units"])
-    table["mis_low"], table["mis_high"] = mean_interval(
+    table["mis_low"], table["mis_high"] = share_interval(
         table["mis_mean"].to_numpy(), table["mis_sd"].to_numpy(), table["n_units"].to_numpy(), confidence
     )
     return table

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
-from interpretability.statistics import FEWEST_CORRELATED, mean_interval
+from interpretability.statistics import FEWEST, FEWEST_CORRELATED
 
 N_DEPTH_BINS = 30  # MIS paper, figure 6A
 N_WIDTH_BINS = 5  # figure 6B
@@ -30,8 +31,9 @@ def layer_bins(layers: pd.DataFrame, confidence: float) -> pd.DataFrame:
     `layers`: backend, model, layer, layer_type, depth, width, mis_mean, the layers of ranked networks. Bins are made
     within each layer type: N_DEPTH_BINS by depth, N_WIDTH_BINS by width over the largest width of the type in its
     network; fewer where a type has fewer layers. Equal places are ordered by network and layer. The interval of a bin
-    takes its layers for a sample (t), see `mean_interval`. A layer type of fewer than FEWEST_CORRELATED networks
-    (type_networks) has none: its bins are points of these networks, not a course that others share.
+    is for other networks: layers of one network are alike, so they are its clusters (t, see `_over_networks`). A layer
+    type of fewer than FEWEST_CORRELATED networks (type_networks) has none: its bins are points of these networks, not a
+    course that others share.
     """
     widest = layers.groupby(["backend", "model", "layer_type"], observed=True)["width"].transform("max")
     table = layers.assign(relative_width=layers["width"] / widest)
@@ -44,12 +46,27 @@ def layer_bins(layers: pd.DataFrame, confidence: float) -> pd.DataFrame:
             for number, index in enumerate(np.array_split(np.arange(len(ordered)), min(n_bins, len(ordered)))):
                 own = ordered.iloc[index]
                 scores, where = own["mis_mean"].to_numpy(np.float64), own[x].to_numpy(np.float64)
-                spread = np.nan if few or len(own) < 2 else scores.std(ddof=1)
-                low, high = mean_interval(scores.mean(), spread, np.array(len(own)), confidence)
+                low, high = (
+                    (np.nan, np.nan) if few else _over_networks(scores, pd.factorize(own["model"])[0], confidence)
+                )
                 names = (backend, x, kind, number + 1, len(own), own["model"].nunique(), type_networks)
                 ends = (where.min(), where.max(), where.mean())
-                rows.append((*names, *ends, scores.mean(), float(low), float(high)))
+                rows.append((*names, *ends, scores.mean(), low, high))
     return pd.DataFrame(rows, columns=BIN_COLUMNS)
+
+
+def _over_networks(scores: NDArray[np.float64], network: NDArray[np.integer], confidence: float) -> tuple[float, float]:
+    """Interval of the mean of layers, clustered by network (codes); NaN below FEWEST networks.
+
+    With one layer a network it is the t interval of a mean.
+    """
+    deviations = np.bincount(network, weights=scores - scores.mean())
+    n_networks = len(deviations)
+    if n_networks < FEWEST:
+        return float("nan"), float("nan")
+    error = np.sqrt((deviations**2).sum() * n_networks / (n_networks - 1)) / len(scores)
+    reach = float(stats.t.ppf((1 + confidence) / 2, n_networks - 1) * error)
+    return float(scores.mean()) - reach, float(scores.mean()) + reach
 
 
 def layer_change(layers: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:

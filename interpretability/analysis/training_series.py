@@ -25,7 +25,8 @@ def training_gain(units: pd.DataFrame, networks: Networks, backend: str, confide
     """What training adds to MIS: last step minus step 0, unit by unit; one row a series and their mean.
 
     `units` of one backend. A unit is paired with itself at step 0, so differences between units cancel; units that
-    are constant at either step are left out. The last row is the unweighted mean over series, its interval normal.
+    are constant at either step are left out. The last row is the unweighted mean over series. Intervals have the quantile
+    of t, for that row with Welch's degrees of freedom.
     """
     rows = []
     for fresh, series in networks.untrained.items():
@@ -37,9 +38,13 @@ def training_gain(units: pd.DataFrame, networks: Networks, backend: str, confide
         if len(change) > 1:
             rows.append((series, len(change), change.mean(), change.std(ddof=1) / np.sqrt(len(change))))
     table = pd.DataFrame(rows, columns=["series", "n_units", "difference", "error"])
+    table["free"] = table["n_units"] - 1.0
     if len(table):
-        error = np.sqrt((table["error"] ** 2).sum()) / len(table)
-        table.loc[len(table)] = [ALL_SERIES, table["n_units"].sum(), table["difference"].mean(), error]
-    reach = stats.norm.ppf(0.5 + confidence / 2) * table["error"]
+        squares = table["error"] ** 2
+        # Welch and Satterthwaite, for a sum of means; series that do not vary leave a quantile of no meaning times 0
+        free = squares.sum() ** 2 / max(float((squares**2 / table["free"]).sum()), np.finfo(np.float64).tiny)
+        error = np.sqrt(squares.sum()) / len(table)
+        table.loc[len(table)] = [ALL_SERIES, table["n_units"].sum(), table["difference"].mean(), error, max(free, 1.0)]
+    reach = stats.t.ppf(0.5 + confidence / 2, table["free"].astype(np.float64)) * table["error"]
     table["low"], table["high"] = table["difference"] - reach, table["difference"] + reach
     return table.assign(backend=backend)[GAIN_COLUMNS]

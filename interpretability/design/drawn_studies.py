@@ -107,6 +107,11 @@ def draw_study(design: Design, draw: np.random.Generator, networks: NDArray[np.f
     margins = design.unit_spread * _pair(design.agreement, shape, draw)[..., None]
     margins = margins + design.task_spread * _pair(design.agreement, (*shape, design.n_tasks), draw)
     seen, margins = margins + means[:, :, None, None]
+    return asked(design, seen, margins, draw)
+
+
+def asked(design: Design, seen: NDArray[np.float64], margins: NDArray[np.float64], draw: np.random.Generator) -> Study:
+    """A study of these tasks (networks, units, tasks), answered by new people."""
     person = assign_many(design.n_models, design.n_units, design.n_responses, design.n_trials, draw)
     n_people = int(person.max()) + 1
     slopes, lapses = draw_people(design.n_models * n_people, design.population, draw)
@@ -199,20 +204,25 @@ def responses_frame(study: Study) -> pd.DataFrame:
     )
 
 
+def names(design: Design) -> list[str]:
+    """Names of the networks."""
+    digits = len(str(design.n_models - 1))
+    return [f"network-{number:0{digits}d}" for number in range(design.n_models)]
+
+
 def _keys(study: Study) -> pd.DataFrame:
     n_models, n_units = study.design.n_models, study.design.n_units
-    digits = len(str(n_models - 1))
     # categories make every grouping of these frames several times as fast as text does
-    names = pd.Categorical.from_codes(  # pyright: ignore[reportCallIssue]
+    models = pd.Categorical.from_codes(  # pyright: ignore[reportCallIssue]
         np.repeat(np.arange(n_models), n_units),
-        [f"network-{number:0{digits}d}" for number in range(n_models)],  # pyright: ignore[reportArgumentType]
+        names(study.design),  # pyright: ignore[reportArgumentType]
     )
     alike = {}
     for name in ("layer", NATURAL):
-        codes = np.zeros(len(names), dtype=np.int8)
+        codes = np.zeros(len(models), dtype=np.int8)
         alike[name] = pd.Categorical.from_codes(codes, [name])  # pyright: ignore[reportArgumentType, reportCallIssue]
     units = np.tile(np.arange(n_units), n_models)
-    return pd.DataFrame({"model": names, "layer": alike["layer"], "unit": units, "condition": alike[NATURAL]})
+    return pd.DataFrame({"model": models, "layer": alike["layer"], "unit": units, "condition": alike[NATURAL]})
 
 
 def _pair(correlation: float, shape: tuple[int, ...], draw: np.random.Generator) -> NDArray[np.float64]:

@@ -23,7 +23,7 @@ from interpretability.schema import GROUPS, KEY, UNIT
 EXPECTED_COLUMNS = ["group", "n_units", "chosen_by", "shrunken", "expected", "expected_se"]
 GROUP_COLUMNS = [
     *("model", "group", "n_units", "n_responses", "n_participants", "expected", "his_mean", "low", "high"),
-    *("people_low", "people_high"),
+    *("these_low", "these_high"),
 ]
 TEST_COLUMNS = [
     *("model", "first", "second", "difference", "low", "high"),
@@ -125,8 +125,8 @@ def measured(
     """What people found of every group: GROUP_COLUMNS, networks sorted, groups easiest to hardest.
 
     `responses`: key, group, participant, correct; `expectation`: model, group, expected.
-    his_mean is the mean of the units' shares of right answers; low and high its interval for other units, people_low and
-    people_high for other units and other people (see `summaries.his_summary`).
+    his_mean is the mean of the units' shares of right answers; low and high its interval for other units and other
+    people, these_low and these_high for other units answered by these people (see `machine_beside_human.his_summary`).
     """
     grouped = responses.assign(condition=responses["group"])
     summary = machine_beside_human.his_summary(human_scores(grouped), seed, n_bootstrap, confidence, grouped)
@@ -161,7 +161,7 @@ def compare_groups(responses: pd.DataFrame, confidence: float) -> pd.DataFrame:
 def difference(responses: pd.DataFrame, first: str, second: str, confidence: float) -> tuple[float, float, float]:
     """Difference of two groups' shares of right answers, and its interval for other units and other people.
 
-    The answers are clustered by unit and by person, as in `components.mean_of_networks`; a person who answers both groups
+    The answers are clustered by unit and by person, as in `two_way`; a person who answers both groups
     alike moves both shares, which the clusters of people take out of the difference. Quantile of t with one degree of
     freedom less than there are units in the smaller group, or people. NaN ends below two of either, and where all answers
     of each group are alike.

@@ -15,15 +15,17 @@ from statsmodels.stats.power import TTestIndPower
 
 from interpretability.design import drawn_studies
 from interpretability.errors import InputError
-from interpretability.people import agreement, calibration, ceiling, components
+from interpretability.people import agreement, calibration, ceiling, noise, two_way
+from interpretability.people.ceiling_columns import leading_variant
 from interpretability.randomness import generator
+from interpretability.schema import KEY
 
 # What a plan can be asked for: the width of which interval.
 QUANTITIES = {
     "slope": "slope of a similarity, fitted on the calibration split",
     "agreement": "Pearson correlation of MIS and HIS over all units",
     "his": "mean HIS of one network, for other units and other people",
-    "ceiling": "noise ceiling V4",
+    "ceiling": "noise ceiling: V4w, or V4 where answers are too few for a second one to any task",
 }
 COLUMNS = [
     *("n_models", "n_units", "n_responses", "n_split", "n_people"),
@@ -43,7 +45,8 @@ def expected(
 ) -> dict[str, float]:
     """One row of a plan: COLUMNS.
 
-    Medians over simulated studies of the widths of the intervals named in QUANTITIES, of the agreement and of V4.
+    Medians over simulated studies of the widths of the intervals named in QUANTITIES, of the agreement and of the leading
+    noise ceiling.
     n_split is the number of units that calibrate the slope, 5 % but at least 20 (all, where there are fewer); n_people
     the number of participants of all networks. MIS has the slope of the observers, which changes no width notably.
     """
@@ -70,8 +73,10 @@ def _one_study(
     margins, his = study.margins.reshape(len(units), -1)[split], units["his"].to_numpy()[split]
     low, high = calibration.slope_interval(margins, his, "squared_error", draw, n_bootstrap, confidence)
     agreed = agreement.unit_agreement(units, False, n_bootstrap, confidence, draw)
-    people = components.mean_of_networks(drawn_studies.responses_frame(study), confidence)
-    limit = ceiling.ceiling_summary("V4", units, n_bootstrap, confidence, draw)
+    answers = drawn_studies.responses_frame(study)
+    people = two_way.means_of_units(answers, confidence)
+    units = units.merge(noise.noise_within_tasks(answers), on=KEY, how="left")
+    limit = ceiling.ceiling_summary(leading_variant(units), units, n_bootstrap, confidence, draw)
     return {
         "slope_width": high - low,
         "agreement": agreed["pearson"],

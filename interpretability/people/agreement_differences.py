@@ -15,7 +15,7 @@ from scipy import stats
 
 from interpretability import schema, statistics
 from interpretability.people import agreement
-from interpretability.people.resampling import resample_units
+from interpretability.people.resampling import resample_units, widening
 from interpretability.randomness import generator
 from interpretability.schema import UNIT
 
@@ -35,7 +35,7 @@ def agreement_differences(units: pd.DataFrame, seed: int, n_bootstrap: int, conf
     those of that table, the same for all backends.
 
     low, high  interval of the difference: that of the difference of Fisher's z (t quantile times its bootstrap standard
-               deviation), times the chord (difference of r) / (difference of z)
+               error), times the chord (difference of r) / (difference of z)
     p          two-sided, of the same t with units - 1 degrees of freedom, so it is below 1 - confidence exactly where
                the interval leaves zero out
     p_holm     p adjusted over the pairs of one level, set of units and coefficient (Holm); low, high and p are of each
@@ -59,11 +59,11 @@ def agreement_differences(units: pd.DataFrame, seed: int, n_bootstrap: int, conf
             within = group if level == "unit_within" else None
             points = _correlations(mis, his, within, np.arange(len(kept))[None])[..., 0]
             draws = _correlations(mis, his, within, drawn)
-            degrees = max(len(kept.drop_duplicates(UNIT)) - 1, 1)
+            degrees, wider = max(len(kept.drop_duplicates(UNIT)) - 1, 1), widening(kept)
             for first, second in combinations(range(len(backends)), 2):
                 for index, coefficient in enumerate(("pearson", "spearman")):
                     pair = [first, second]
-                    interval = difference_interval(points[index, pair], draws[index, pair], degrees, confidence)
+                    interval = difference_interval(points[index, pair], draws[index, pair], degrees, confidence, wider)
                     names = (backends[first], backends[second], level, unit_set, coefficient, len(kept))
                     rows.append((*names, *interval))
     table = pd.DataFrame(rows, columns=COLUMNS[:-1])
@@ -92,9 +92,12 @@ def _correlations(
 
 
 def difference_interval(
-    points: NDArray[np.float64], draws: NDArray[np.float64], degrees: int, confidence: float
+    points: NDArray[np.float64], draws: NDArray[np.float64], degrees: int, confidence: float, wider: float = 1.0
 ) -> tuple[float, float, float, float]:
-    """Difference of two correlations, its interval and p, from their bootstrap values (2, resamples)."""
+    """Difference of two correlations, its interval and p, from their bootstrap values (2, resamples).
+
+    wider: what the standard deviation over resamples is multiplied by, see `resampling.widening`.
+    """
     change = float(points[0] - points[1])
     z = statistics.fisher_z(draws)
     z = z[:, np.isfinite(z).all(axis=0)]
@@ -103,7 +106,7 @@ def difference_interval(
     z_points = statistics.fisher_z(points)
     z_change = float(z_points[0] - z_points[1])
     chord = change / z_change if abs(z_change) > _SAME else 1 - float(np.mean(points)) ** 2
-    error = float((z[0] - z[1]).std(ddof=1))
+    error = float((z[0] - z[1]).std(ddof=1)) * wider
     reach = float(stats.t.ppf((1 + confidence) / 2, degrees)) * error * chord
     p = float(2 * stats.t.sf(abs(z_change) / error, degrees)) if error > _SAME else float("nan")
     return change, change - reach, change + reach, p

@@ -18,7 +18,8 @@ from interpretability import arguments
 from interpretability.errors import InputError
 from interpretability.mis import probabilities
 from interpretability.people.calibration_splits import SPLIT_QUANTITIES
-from interpretability.people.noise import analytic_ceiling
+from interpretability.people.ceiling_columns import leading_variant
+from interpretability.people.noise import ceiling_of_noise, noise_of_shares
 from interpretability.randomness import key64
 from interpretability.schema import NATURAL, UNIT
 from interpretability.statistics import group_means, pearson, spearman
@@ -167,13 +168,14 @@ def split_results(
 ) -> pd.DataFrame:
     """What each split would have given: split, SPLIT_QUANTITIES.
 
-    margins (units, tasks) of the annotated `units` (model, condition, his, n_responses), splits (splits, units).
+    margins (units, tasks) of the annotated `units` (model, condition, his, n_responses, noise_within where tasks are
+    known), splits (splits, units).
     slope is the best one for the units of the split; mis_mean the mean over networks and conditions of their mean MIS
-    with it; pearson, spearman and the share of the ceiling V4 are those of MIS with HIS over the units outside it.
+    with it; pearson, spearman and the share of the leading ceiling are those of MIS with HIS over the units outside it.
     The slope is the minimum of a parabola on the grid, within about one percent of that of `fit_slope`.
     """
     margins, his = _checked(margins, units["his"].to_numpy(), objective)
-    answers = units["n_responses"].to_numpy()
+    noise = noise_of_shares(units, leading_variant(units))
     group = units.groupby(["model", "condition"], sort=True, observed=True).ngroup().to_numpy()
     weights = splits / splits.sum(axis=1, keepdims=True)
     slopes = np.exp(_parabola_minima(_resampled_losses(_scores_on_grid(margins), his, objective, weights)))
@@ -181,7 +183,7 @@ def split_results(
     for number, (slope, split) in enumerate(zip(slopes, splits, strict=True)):
         mis, rest = probabilities(margins, slope).mean(axis=1), ~split
         agreed = pearson(mis[rest], his[rest])
-        ceiling = analytic_ceiling(his[rest], answers[rest])
+        ceiling = ceiling_of_noise(his[rest], noise[rest])
         share = agreed / ceiling if ceiling > 0 else np.nan
         means = group_means(mis, group)
         rows.append((number, slope, means.mean(), agreed, spearman(mis[rest], his[rest]), share))

@@ -7,8 +7,9 @@ V1  simulated his, Binomial(n, his) / n, with recorded his
 V2  two independent simulated his
 V3  simulated his with MIS: the wording of the MIS paper's appendix B. Not a ceiling: noise can only lower the
     agreement that MIS has
-V4  sqrt(1 - E[his (1 - his) / (n - 1)] / Var his): true shares with the recorded ones. This one leads.
-V4w the same with the noise of answers to one task, see `noise_within_tasks`; where tasks are known
+V4  sqrt(1 - E[his (1 - his) / (n - 1)] / Var his): true shares with the recorded ones, all answers to a unit alike
+V4w the same with the noise of answers to one task, see `noise_within_tasks`. It leads where every answer carries its
+    task, elsewhere V4 does, as a lower bound; see `ceiling_columns.leading_variant`
 V4b V4 times sqrt(1 - E[mis_se^2] / Var MIS): what MIS can reach as a mean over N sampled tasks
 V5  Binomial(n, MIS) / n with MIS: the ceiling if MIS were the truth
 mixed       true shares with the recorded ones in a model with effects of unit, task and person, see `components`;
@@ -31,9 +32,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
-from interpretability.people.ceiling_columns import COLUMNS, EASY_CONDITIONS, SUBSETS
+from interpretability.people.ceiling_columns import COLUMNS, EASY_CONDITIONS, SUBSETS, leading_variant
 from interpretability.people.components import components_ceiling
 from interpretability.people.noise import (
     analytic_ceiling,
@@ -53,6 +55,8 @@ OF_PEOPLE = ("V1", "V2", "V4", "split_half")
 NEEDS = {"V4w": "noise_within", "true": "p_true"}
 NEEDS_OF_SCORE = {"V4b": "mis_se"}
 OF_SCORE = ("V3", "V5")
+# Their low and high are a range over simulations of the same units, no interval that would cover a truth as often as it says.
+SIMULATED = ("V1", "V2", "V3", "V5")
 
 
 def ceiling_table(
@@ -64,10 +68,10 @@ def ceiling_table(
     backend. Subset "easy" has the conditions natural and synthetic, "all" every condition. V1, V2, V4, split_half
     concern people alone (backend ''), and so do V4w with a column noise_within, true with a column p_true, and mixed with
     `responses` (key, task, participant, correct) whose task is known (not -1), each over the units where it is known;
-    V4b needs a column mis_se. `mean` of these (but V1 and V2) is their value, and sd, low and high come from
-    n_simulations bootstrap samples of units (mixed: a jackknife over units; split_half: with a new split each, which makes
-    them a little wide): low and high lie as in `unit_agreement`, those of true are percentiles. The other variants' are
-    mean, sd and central interval over their simulations.
+    V4b needs a column mis_se. `leads` marks the rows of the leading variant. `mean` of these (but V1 and V2) is their value,
+    and sd, low and high come from n_simulations bootstrap samples of units (mixed: a jackknife over units; split_half: with a
+    new split each, whose own variance is taken off): low and high lie as in `unit_agreement`, those of true are percentiles.
+    The other variants' are mean, sd and central range over their simulations, and `calibrated` is False for them.
     """
     columns = {name: column for name, column in (NEEDS | NEEDS_OF_SCORE).items() if column in units.columns}
     known = [name for name, column in columns.items() if units[column].notna().any()]
@@ -75,6 +79,7 @@ def ceiling_table(
     answered = None if responses is None else responses[responses["task"] >= 0]
     if answered is not None and len(answered):
         of_people.append("mixed")
+    leading = leading_variant(units)
     of_score = [*OF_SCORE, *(name for name in NEEDS_OF_SCORE if name in known)]
     rows = []
     for subset in SUBSETS if len(units) else ():
@@ -89,7 +94,8 @@ def ceiling_table(
                     summary = _mixed(of_backend, answered, confidence, draw)
                 else:
                     summary = ceiling_summary(variant, of_backend, n_simulations, confidence, draw)
-                summary = {"is_ceiling": variant != "V3", **summary}
+                summary = {"is_ceiling": variant != "V3", "leads": variant == leading, **summary}
+                summary["calibrated"] = variant not in SIMULATED
                 rows.append({"subset": subset, "backend": backend, "variant": variant, **summary})
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -110,6 +116,7 @@ def ceiling_summary(
         "true": lambda rows: pearson(columns["p_true"][rows], his[rows]),
         "split_half": lambda rows: spearman_brown(split_half(his[rows], answers[rows], draw)),
     }.get(variant)
+    anew = np.zeros(2)  # values of the same units from other splits, which differ for split_half alone
     if value is None:
         values = simulated_correlations(variant, his, answers, n_simulations, draw, columns["mis"])
         finite = values[np.isfinite(values)]
@@ -121,23 +128,28 @@ def ceiling_summary(
         mean = value(slice(None))
         if variant == "split_half":
             every = np.tile(np.arange(len(units)), (n_simulations, 1))
-            mean = spearman_brown(np.mean(split_half(his[every], answers[every], draw)))
+            splits = split_half(his[every], answers[every], draw)
+            mean, anew = spearman_brown(np.mean(splits)), spearman_brown(splits)
     if value is None or variant == "true":
         low, high = percentile_interval(values, confidence)
     else:
         # symmetric in Fisher's z with a t quantile, as agreement over units
-        z = fisher_z(finite)
         quantile = stats.t.ppf((1 + confidence) / 2, max(len(units) - 1, 1))
-        low, high = fisher_interval(float(mean), z.std(ddof=1) if len(z) > 1 else float("nan"), quantile)
+        low, high = fisher_interval(float(mean), _spread(fisher_z(finite), fisher_z(anew)), quantile)
         low, high = max(low, 0.0), high
     return {
         "mean": float(mean),
-        "sd": float(finite.std(ddof=1)) if len(finite) > 1 else float("nan"),
+        "sd": _spread(finite, anew),
         "low": low,
         "high": high,
         "n_units": len(units),
         "n_simulations": n_simulations,
     }
+
+
+def _spread(values: NDArray[np.float64], anew: NDArray[np.float64]) -> float:
+    """Standard deviation over resamples of units, less what new splits in each of them add: their mean does not vary by it."""
+    return float(np.sqrt(max(values.var(ddof=1) - anew.var(ddof=1), 0.0))) if len(values) > 1 else float("nan")
 
 
 def _mixed(

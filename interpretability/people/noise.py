@@ -60,6 +60,17 @@ def ceiling_of_noise(his: NDArray[np.floating], noise: NDArray[np.floating]) -> 
     return np.sqrt(np.clip(1 - noise.mean(axis=-1) / variance, 0.0, 1.0))[()]
 
 
+def noise_of_shares(units: pd.DataFrame, variant: str) -> NDArray[np.float64]:
+    """Error variance of each unit's his as the variant V4 or V4w takes it: what `ceiling_of_noise` needs.
+
+    `units`: his, n_responses, for V4w noise_within. NaN where it is not known, for V4 after a single answer.
+    """
+    if variant == "V4w":
+        return units["noise_within"].to_numpy(np.float64)
+    his, spare = units["his"].to_numpy(np.float64), units["n_responses"].to_numpy(np.float64) - 1
+    return his * (1 - his) / np.where(spare > 0, spare, np.nan)
+
+
 def noise_within_tasks(responses: pd.DataFrame) -> pd.DataFrame:
     """Error variance of each unit's his, from answers to the same task: key, noise_within.
 

@@ -29,3 +29,12 @@ def resample_units(units: pd.DataFrame, n_resamples: int, draw: np.random.Genera
         picks = draw.integers(len(by_unit), size=(n_resamples, len(by_unit)))
         drawn[:, members] = by_unit[picks].reshape(n_resamples, -1)
     return drawn
+
+
+def widening(units: pd.DataFrame) -> float:
+    """What a standard deviation over `resample_units` must be multiplied by to be the standard error.
+
+    Resamples of m units have (m - 1) / m of the variance of new ones; the units of every network are drawn for themselves.
+    """
+    clusters = units.drop_duplicates(UNIT)
+    return float(np.sqrt(len(clusters) / max(len(clusters) - clusters["model"].nunique(), 1)))

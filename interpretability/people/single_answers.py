@@ -17,8 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import optimize, sparse, stats
 from scipy.special import expit
-from statsmodels.stats.proportion import proportion_confint
 
+from interpretability.people import two_way
 from interpretability.randomness import generator
 
 COLUMNS = [
@@ -79,11 +79,10 @@ def clustered_errors(
     """Standard errors of (intercept, slope, lapse): sandwich with two ways of clustering.
 
     `clusters` codes the unit and the participant of each trial. Variances add up and that of their intersection is taken
-    off (Cameron, Gelbach and Miller 2011). A lapse at the end of its range is held fixed and has NaN.
+    off (Cameron, Gelbach and Miller 2011). A lapse at the end of its range has NaN; the others keep the errors of a free lapse,
+    because with one that is held fixed the slope would seem twice as sure as it is.
     """
     p, slopes = _predicted(fit.theta, margin)
-    free = np.array([True, True, _EDGE < fit.theta[2] < _MOST_LAPSE - _EDGE])
-    slopes = slopes[free]
     scores = (slopes * ((correct - p) / (p * (1 - p)))).T
     bread = np.linalg.pinv((slopes / (p * (1 - p))) @ slopes.T)
     both = clusters[0].astype(np.int64) * (int(clusters[1].max()) + 1) + clusters[1]
@@ -92,9 +91,9 @@ def clustered_errors(
         for sign, codes in ((1, clusters[0]), (1, clusters[1]), (-1, both))
     )
     variance = np.diag(bread @ meat @ bread)
-    errors = np.full(3, np.nan)
-    errors[free] = np.sqrt(np.where(variance > 0, variance, np.nan))
-    return errors
+    errors = np.sqrt(np.where(variance > 0, variance, np.nan))
+    inside = _EDGE < fit.theta[2] < _MOST_LAPSE - _EDGE
+    return np.where([True, True, inside], errors, np.nan)
 
 
 def _sums(rows: NDArray[np.float64], codes: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -220,7 +219,8 @@ def trial_tables(trials: pd.DataFrame, backend: str, seed: int, confidence: floa
     mcfadden          1 - log-likelihood / log-likelihood of the mean, fitted to all answers
     intercept, slope, lapse    of the lapse model; intervals from errors clustered by unit and participant
     slope_effects, unit_variance, participant_variance    of the effects model
-    The bins hold equally many answers by fitted probability; observed has the Wilson interval, answers as independent.
+    The bins hold equally many answers by fitted probability; observed has the interval for other units and other people, see
+    `two_way`.
     """
     margin, correct = trials["margin"].to_numpy(np.float64), trials["correct"].to_numpy(bool)
     if not len(trials) or correct.all() or not correct.any() or np.ptp(margin) == 0:
@@ -238,23 +238,44 @@ def trial_tables(trials: pd.DataFrame, backend: str, seed: int, confidence: floa
     fit = fit_lapse(margin, correct)
     flat = -log_loss(np.full(len(trials), correct.mean()), correct) * len(trials)
     row["mcfadden"] = 1 - fit.log_likelihood / flat
-    reach = float(stats.norm.ppf((1 + confidence) / 2)) * clustered_errors(fit, margin, correct, [unit, person])
-    for index, name in enumerate(("intercept", "slope", "lapse")):
-        value = float(fit.theta[index])
-        row |= {name: value, f"{name}_low": value - reach[index], f"{name}_high": value + reach[index]}
-    row["lapse_low"], row["lapse_high"] = np.clip([row["lapse_low"], row["lapse_high"]], 0.0, 1.0)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    row |= lapse_intervals(fit, margin, correct, [unit, person], confidence)
     effects = fit_effects(margin, correct, unit, person)
     row |= {"slope_effects": effects.slope, "slope_effects_se": effects.slope_se}
     row |= {"unit_variance": effects.unit_variance, "participant_variance": effects.participant_variance}
-    bins = _bins(fit.predict(margin), correct, confidence).assign(backend=backend, margin_of=of)
+    bins = calibration_bins(fit.predict(margin), correct, unit, person, confidence).assign(
+        backend=backend, margin_of=of
+    )
     return pd.DataFrame([row], columns=COLUMNS), bins[CALIBRATION_COLUMNS]
 
 
-def _bins(p: Vector, correct: NDArray[np.bool_], confidence: float) -> pd.DataFrame:
+def lapse_intervals(
+    fit: LapseFit, margin: Vector, correct: NDArray[np.bool_], clusters: list[NDArray[np.integer]], confidence: float
+) -> dict[str, float]:
+    """intercept, slope and lapse, each with _low and _high, from `clustered_errors`; those of the lapse cut to 0 to 1.
+
+    The quantile is that of t with one degree of freedom less than there are units or participants, whichever are fewer.
+    """
+    fewest = min(len(np.unique(codes)) for codes in clusters)
+    quantile = float(stats.t.ppf((1 + confidence) / 2, max(fewest - 1, 1)))
+    reach = quantile * clustered_errors(fit, margin, correct, clusters)
+    ends = np.array([fit.theta - reach, fit.theta, fit.theta + reach])
+    ends[::2, 2] = np.clip(ends[::2, 2], 0.0, 1.0)
+    names = ("intercept", "slope", "lapse")
+    of_name = {
+        name: dict(zip((f"{name}_low", name, f"{name}_high"), ends[:, i], strict=True)) for i, name in enumerate(names)
+    }
+    return {key: float(value) for each in of_name.values() for key, value in each.items()}
+
+
+def calibration_bins(
+    p: Vector, correct: NDArray[np.bool_], unit: NDArray[np.integer], person: NDArray[np.integer], confidence: float
+) -> pd.DataFrame:
+    """Up to N_BINS bins of equally many answers by fitted probability: bin, n, predicted, observed, low, high."""
     order = np.argsort(p, kind="stable")
     rows = []
     for number, part in enumerate(np.array_split(order, min(N_BINS, len(p)))):
-        right = int(correct[part].sum())
-        low, high = proportion_confint(right, len(part), 1 - confidence, "wilson")
-        rows.append((number + 1, len(part), p[part].mean(), right / len(part), low, high))
+        observed = float(correct[part].mean())
+        units, people = (np.unique(codes[part], return_inverse=True)[1] for codes in (unit, person))
+        low, high = two_way.interval(observed, (correct[part] - observed) / len(part), units, people, confidence)
+        rows.append((number + 1, len(part), p[part].mean(), observed, low, high))
     return pd.DataFrame(rows, columns=["bin", "n", "predicted", "observed", "low", "high"])

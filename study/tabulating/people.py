@@ -38,17 +38,23 @@ def people_tables(annotated: pd.DataFrame, people: pd.DataFrame, responses: pd.D
         "his_models": machine_beside_human.his_summary(people, *facts.bootstrap, responses),
         "difficulty": conditions.difficulty(people, "his", "human", facts.confidence),
         "natural_synthetic": conditions.natural_synthetic(people, "his", "human", facts.confidence),
-        "confidence": conditions.confidence_table(responses, *facts.bootstrap),
+        "confidence": conditions.confidence_table(responses, facts.confidence),
     }
 
 
 def point_tables(
-    annotated: pd.DataFrame, people: pd.DataFrame, maps: pd.DataFrame, tables: Tables, facts: Facts, lead: str
+    annotated: pd.DataFrame,
+    people: pd.DataFrame,
+    responses: pd.DataFrame,
+    maps: pd.DataFrame,
+    tables: Tables,
+    facts: Facts,
+    lead: str,
 ) -> Tables:
     """What figures show of annotated units (`annotated`: a row a unit, condition and backend) and of layers.
 
-    `maps`: contrast and sparseness of units; `tables` holds models, layers and extreme_units. Groups of easiest and
-    hardest units are those of the leading backend.
+    `responses`: answers; `maps`: contrast and sparseness of units; `tables` holds models, layers and extreme_units. Groups of
+    easiest and hardest units are those of the leading backend.
     """
     seed, _, confidence = facts.bootstrap
     units = machine_beside_human.unit_points(annotated)
@@ -61,7 +67,7 @@ def point_tables(
         "layer_bins": profiles.layer_bins(ranked, confidence),
         "layer_change": profiles.layer_change(tables["layers"], tables["models"]),
         "unit_points": units,
-        "model_points": machine_beside_human.model_points(units, confidence),
+        "model_points": machine_beside_human.model_points(units, responses, confidence),
         "his_bins": machine_beside_human.his_bins(units, confidence),
         "groups": machine_beside_human.groups(grouped, confidence),
         "group_tests": machine_beside_human.group_tests(grouped),

@@ -12,6 +12,8 @@ import pandas as pd
 from interpretability.analysis import headline, training_series
 from interpretability.people import agreement, agreement_differences, calibration_splits, ceiling_shares
 from interpretability.people.annotated import unscored, with_people
+from interpretability.people.noise import noise_within_tasks
+from interpretability.schema import KEY
 from study.files.tables import read_json, read_parquet
 from study.files.unit_tables import Margins, Scored
 from study.log import logger
@@ -60,12 +62,13 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     tables["agreement"] = agreement.agreement_table(annotated, *facts.bootstrap)
     tables["agreement_differences"] = agreement_differences.agreement_differences(annotated, *facts.bootstrap)
     maps = read_parquet(args.sensitivity / "maps.parquet")
-    tables |= point_tables(annotated, people, maps, tables, facts, backends[0])
+    tables |= point_tables(annotated, people, responses, maps, tables, facts, backends[0])
     tables["residuals"] = agreement_differences.residuals(annotated, N_RESIDUALS)
     tables["backends"] = scored_units.backends_table(args.scores, solved.totals, tables, facts)
     tables["correlations"] = scored_units.correlations_table(tables, once, facts)
     ceilings = read_parquet(args.ceiling / "ceiling.parquet")
-    shares = ceiling_shares.share_table(annotated, *facts.bootstrap)
+    noise = noise_within_tasks(responses)
+    shares = ceiling_shares.share_table(annotated.merge(noise, on=KEY, how="left"), *facts.bootstrap)
     tables["noise_ceiling"] = ceiling_shares.ceiling_and_shares(ceilings, shares)
     n_images = read_json(args.images / "summary.json")["n"]
     return tables, headline.headline(tables, backends, solved.overview, n_images)

@@ -39,7 +39,7 @@ def write_figure_tables(folder, units, annotated, networks, n_tasks, *, human):
     chosen = machine_beside_human.group_units(once, pd.DataFrame(columns=[*UNIT, "end"]), 20, 0)
     by_layer = machine_beside_human.his_layers(once)
     write("unit_points", found)
-    write("model_points", machine_beside_human.model_points(found, CONFIDENCE))
+    write("model_points", machine_beside_human.model_points(found, _answers(people), CONFIDENCE))
     write("his_bins", machine_beside_human.his_bins(found, CONFIDENCE))
     write("groups", machine_beside_human.groups(chosen, CONFIDENCE))
     write("group_tests", machine_beside_human.group_tests(chosen))
@@ -48,7 +48,8 @@ def write_figure_tables(folder, units, annotated, networks, n_tasks, *, human):
     write("his_pairs", machine_beside_human.unit_pairs(people, once))
     if human:
         his = people.groupby(["model", "condition"])["his"].agg(n_units="size", his_mean="mean").reset_index()
-        write("his_models", his.assign(low=his["his_mean"] - 0.02, high=his["his_mean"] + 0.02))
+        ends = {f"{name}{end}": his["his_mean"] + far for name in ("", "these_") for end, far in _ENDS.items()}
+        write("his_models", his.assign(**ends))
         pairs = read_csv(tables / "difficulty.csv")
         write("natural_synthetic", pairs.assign(condition="synthetic"))
     measured = map_correlations.map_units(_maps(once if human else once.head(0)), once)
@@ -56,6 +57,17 @@ def write_figure_tables(folder, units, annotated, networks, n_tasks, *, human):
     write("map_correlations", map_correlations.map_correlations(measured, lead))
     write("checks", _checks() if human else pd.DataFrame(columns=sessions.CHECK_COLUMNS))
     write("activation_histograms", _histograms(networks[0]) if human else _histograms(networks[0]).head(0))
+
+
+_ENDS = {"low": -0.02, "high": 0.02}
+
+
+def _answers(people):
+    """Single answers with the shares of right ones that `people` says."""
+    rows = people.loc[people.index.repeat(people["n_responses"].astype(int))]
+    number = rows.groupby(level=0).cumcount()
+    right = number < (rows["his"] * rows["n_responses"]).round()
+    return rows[[*UNIT, "condition"]].assign(participant=number.astype(str), correct=right).reset_index(drop=True)
 
 
 def _harder(annotated):

@@ -422,16 +422,18 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
     )
     write(
         "noise_ceiling",
-        "subset backend variant is_ceiling mean sd low high n_units n_simulations units share share_low share_high",
+        "subset backend variant is_ceiling leads mean sd low high calibrated n_units n_simulations units "
+        "share share_low share_high",
         [
             (subset, *row)
             for subset in ("easy", "all")
             for row in [
-                ("", "V1", True, 0.88, 0.01, 0.86, 0.9, 240, 1000, "all", "", "", ""),
-                ("", "V2", True, 0.78, 0.02, 0.75, 0.81, 240, 1000, "all", "", "", ""),
-                ("", "V4", True, 0.87, 0.01, 0.84, 0.89, 240, 1000, "all", "", "", ""),
-                ("encoder", "V3", False, 0.66, 0.02, 0.62, 0.7, 240, 1000, "all", "", "", ""),
-                ("encoder", "V4", True, 0.868, "", "", "", 228, "", "outside_split", 0.83, 0.77, 0.88),
+                ("", "V1", True, False, 0.88, 0.01, 0.86, 0.9, False, 240, 1000, "all", "", "", ""),
+                ("", "V2", True, False, 0.78, 0.02, 0.75, 0.81, False, 240, 1000, "all", "", "", ""),
+                ("", "V4", True, False, 0.85, 0.01, 0.82, 0.87, True, 240, 1000, "all", "", "", ""),
+                ("", "V4w", True, True, 0.87, 0.01, 0.84, 0.89, True, 240, 1000, "all", "", "", ""),
+                ("encoder", "V3", False, False, 0.66, 0.02, 0.62, 0.7, False, 240, 1000, "all", "", "", ""),
+                ("encoder", "V4w", True, True, 0.868, "", "", "", True, 228, "", "outside_split", 0.83, 0.77, 0.88),
             ]
         ]
         if human
@@ -439,8 +441,8 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
     )
     write(
         "his_models",
-        "model condition n_units his_mean low high",
-        [(m, "natural", len(rows), rows["his"].mean(), 0.7, 0.8) for m, rows in annotated.groupby("model")],
+        "model condition n_units his_mean low high these_low these_high",
+        [(m, "natural", len(rows), rows["his"].mean(), 0.7, 0.8, 0.72, 0.78) for m, rows in annotated.groupby("model")],
     )
     # one network with harder tasks; natural rows have no drop
     rated = annotated["model"].unique()[:1]

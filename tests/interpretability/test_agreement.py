@@ -129,7 +129,9 @@ def test_model_points_are_unweighted_means_of_units():
     assert row["pearson"] == pytest.approx(0.1 / np.sqrt(0.08 * 0.14))
     # mean ranks (1, 3, 5, 3, 3) and (1, 2, 5, 3.5, 3.5): 8 / sqrt(8 * 9.5)
     assert row["spearman"] == pytest.approx(np.sqrt(8 / 9.5))
-    assert row.filter(regex="low|high").notna().all()
+    # five ranks take too few values for an interval
+    assert row.filter(regex="spearman_(low|high)").isna().all()
+    assert row.filter(regex="(pearson|nested)_(low|high)").notna().all()
 
 
 def test_four_networks_are_points_without_a_correlation_however_many_their_conditions():
@@ -161,13 +163,18 @@ def test_model_intervals_from_five_networks_on():
 
 
 def test_networks_in_perfect_order_still_have_an_interval():
-    # five networks in the same order: rho = 1; half a step inside is 1 - 6 / (125 - 5) = .95, error sqrt((1 + .45) / 2)
-    levels = (0.5, 0.6, 0.7, 0.8, 0.9)
+    # six networks in the same order: rho = 1; half a step inside is 1 - 6 / (216 - 6), error sqrt((1 + r^2 / 2) / 3)
+    levels = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     parts = [frame([level, level + 0.01], [level, level + 0.02], f"m{level}") for level in levels]
     row = rows(pd.concat(parts, ignore_index=True)).loc[("b", "model", "all")]
     assert row["spearman"] == row["spearman_high"] == 1.0
-    expected = np.tanh(np.arctanh(0.95) - 1.959964 * np.sqrt((1 + 0.95**2 / 2) / 2))
+    inside = 1 - 6 / 210
+    expected = np.tanh(np.arctanh(inside) - 1.959964 * np.sqrt((1 + inside**2 / 2) / 3))
     assert row["spearman_low"] == pytest.approx(expected, rel=1e-6)
+    # five say too little of ranks
+    five = rows(pd.concat(parts[1:], ignore_index=True)).loc[("b", "model", "all")]
+    assert five[["pearson_low", "spearman"]].notna().all()
+    assert five[["spearman_low", "spearman_high"]].isna().all()
 
 
 def test_unit_interval_covers_the_population_about_as_often_as_it_says():

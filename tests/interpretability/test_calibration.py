@@ -281,7 +281,8 @@ def test_stage_without_other_splits_says_nothing_of_them(study, tmp_path):
 
 def test_stage_without_people_takes_the_default_slope_and_says_so(study, tmp_path):
     people = tmp_path / "human"
-    write_parquet(people / "units.parquet", read_parquet(study / "data" / "human" / "units.parquet").iloc[:0])
+    for name in ("units", "responses"):
+        write_parquet(people / f"{name}.parquet", read_parquet(study / "data" / "human" / f"{name}.parquet").iloc[:0])
     slopes = run_stage(study, tmp_path / "out", people, calibration__default_slope=5.0)
     assert {entry["status"] for entry in slopes.values()} == {"not calibrated"}
     assert {entry["slope"] for entry in slopes.values()} == {5.0}
@@ -304,8 +305,8 @@ def test_stage_names_what_is_missing(study, tmp_path):
     with pytest.raises(InputError, match=r"pixel.parquet: no such file, but scores.backends names pixel"):
         run_stage(study, tmp_path / "out", scores__backends=["pixel"])
     people = tmp_path / "human"
-    units = read_parquet(study / "data" / "human" / "units.parquet")
-    write_parquet(people / "units.parquet", units)
+    for name in ("units", "responses"):
+        write_parquet(people / f"{name}.parquet", read_parquet(study / "data" / "human" / f"{name}.parquet"))
     scores = tmp_path / "scores"
     for name in tiny_study.BACKENDS:
         table = read_parquet(study / "data" / "scores" / f"{name}.parquet")

@@ -6,6 +6,7 @@ import pytest
 
 from interpretability.design import drawn_studies
 from interpretability.people import ceiling, ceiling_shares, noise
+from interpretability.people.ceiling_columns import leading_variant
 from interpretability.people.noise import (
     analytic_ceiling,
     noise_within_tasks,
@@ -129,12 +130,12 @@ def test_interval_of_the_analytic_ceiling_narrows_with_units():
 
 def test_share_of_a_perfect_score_is_one_and_of_a_noisy_one_its_correlation_with_the_truth():
     units = beta_units(8_000)
-    perfect = ceiling_shares.share_of_ceiling(units, 50, 0.95, generator(0, "t"))
+    perfect = ceiling_shares.share_of_ceiling(units, "V4", 50, 0.95, generator(0, "t"))
     assert perfect["share"] == pytest.approx(1.0, abs=0.01)
     assert perfect["share_low"] < perfect["share"] < perfect["share_high"]
     # noise of the variance of the truth: correlation sqrt(1/2) with it
     noise = np.random.default_rng(5).normal(0, np.sqrt(0.16 / 11), size=len(units))
-    noisy = ceiling_shares.share_of_ceiling(units.assign(mis=units["mis"] + noise), 50, 0.95, generator(0, "t"))
+    noisy = ceiling_shares.share_of_ceiling(units.assign(mis=units["mis"] + noise), "V4", 50, 0.95, generator(0, "t"))
     assert noisy["share"] == pytest.approx(np.sqrt(0.5), abs=0.025)
     assert noisy["share"] == pytest.approx(noisy["agreement"] / noisy["ceiling"])
 
@@ -142,7 +143,7 @@ def test_share_of_a_perfect_score_is_one_and_of_a_noisy_one_its_correlation_with
 def test_joint_bootstrap_is_narrower_than_independent_ones():
     # Agreement and ceiling rise and fall together with the spread of the drawn units.
     units = beta_units(200, seed=3)
-    joint = ceiling_shares.share_of_ceiling(units, 1000, 0.95, generator(0, "t"))
+    joint = ceiling_shares.share_of_ceiling(units, "V4", 1000, 0.95, generator(0, "t"))
     table = ceiling.ceiling_table(units, 0, 1000, 0.95).set_index(["subset", "variant"])
     alone = table.loc[("easy", "V4"), "high"] - table.loc[("easy", "V4"), "low"]
     own = []
@@ -245,7 +246,8 @@ def test_variants_of_other_columns_leave_the_others_as_they_are():
     units = unequal_tasks(60)
     more = ceiling.ceiling_table(units, 0, 50, 0.95)
     less = ceiling.ceiling_table(units.drop(columns=["noise_within", "p_true"]), 0, 50, 0.95)
-    pd.testing.assert_frame_equal(more[~more["variant"].isin(ceiling.NEEDS)].reset_index(drop=True), less)
+    others = more[~more["variant"].isin(ceiling.NEEDS)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(others.drop(columns="leads"), less.drop(columns="leads"))
     assert less["variant"].tolist() == ["V1", "V2", "V4", "split_half", "V3", "V5"] * 2
     half = units.assign(noise_within=units["noise_within"].where(units["unit"] < 40))
     table = ceiling.ceiling_table(half, 0, 50, 0.95).set_index(["subset", "variant"])
@@ -263,6 +265,40 @@ def test_table_with_shares_keeps_the_ceilings_first():
     assert shares["variant"].tolist() == ["V4", "V4"]
     assert shares["backend"].tolist() == ["b", "b"]
     np.testing.assert_allclose(shares["mean"], analytic_ceiling(units["his"], units["n_responses"]))
+
+
+def test_v4w_leads_where_every_answer_carries_its_task_and_else_v4():
+    units = unequal_tasks(60)
+    unknown = units.assign(noise_within=units["noise_within"].where(units["unit"] != 7))
+    assert leading_variant(units) == "V4w"
+    for less in (unknown, units.drop(columns="noise_within"), units.iloc[:0]):
+        assert leading_variant(less) == "V4"
+    for known, variant in ((units, "V4w"), (unknown, "V4")):
+        ceilings, shares = ceiling.ceiling_table(known, 0, 20, 0.95), ceiling_shares.share_table(known, 0, 20, 0.95)
+        table = ceiling_shares.ceiling_and_shares(ceilings, shares)
+        assert set(table.loc[table["leads"], "variant"]) == set(shares["variant"]) == {variant}
+        # once a subset among the ceilings, and in every row with a share
+        assert table["leads"].sum() == 2 + len(shares)
+        of_all = ceilings[(ceilings["subset"] == "all") & ceilings["leads"]]["mean"].iloc[0]
+        assert shares.set_index("subset").loc["all", "ceiling"] == pytest.approx(of_all)
+    assert ceilings.loc[~ceilings["calibrated"], "variant"].drop_duplicates().tolist() == ["V1", "V2", "V3", "V5"]
+
+
+def test_share_of_v4w_is_the_share_of_the_true_ceiling():
+    units = unequal_tasks(20_000)
+    noise = np.random.default_rng(5).normal(0, 0.1, size=len(units))
+    units = units.assign(mis=units["p_true"] + noise)
+    agreed, true = (np.corrcoef(units[name], units["his"])[0, 1] for name in ("mis", "p_true"))
+    found = {name: ceiling_shares.share_of_ceiling(units, name, 20, 0.95, generator(0, "t")) for name in ("V4", "V4w")}
+    assert found["V4w"]["share"] == pytest.approx(agreed / true, abs=0.006)
+    assert found["V4"]["share"] > agreed / true + 0.02
+
+
+def test_halves_drawn_anew_do_not_widen_the_interval():
+    # V4 and split_half estimate one thing from the same units: so do their intervals
+    table = ceiling.ceiling_table(beta_units(300), 0, 1000, 0.95)
+    width = table[table["subset"] == "all"].set_index("variant").eval("high - low")
+    assert width["split_half"] == pytest.approx(width["V4"], rel=0.15)
 
 
 def test_score_of_few_tasks_reaches_less():

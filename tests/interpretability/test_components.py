@@ -132,25 +132,13 @@ def test_what_cannot_be_known_is_nan():
     assert np.isnan(components.Answers(one_each).components().ceiling)
 
 
-def test_interval_of_a_mean_by_hand():
-    # two units and two people, answers 1 1 / 1 0, mean .75, errors .25 .25 / .25 -.75. Sums by unit .5 -.5, by person
-    # .5 -.5: squares .5 each; single answers 3 * .0625 + .5625 = .75. .5 + .5 - .75 = .25 is below either: .5 / 16
-    table = answers([("a", 0, 0, "p", 1), ("a", 0, 0, "q", 1), ("a", 1, 0, "p", 1), ("a", 1, 0, "q", 0)])
-    row = components.mean_of_networks(table, 0.5).iloc[0]
-    # t with one degree of freedom: quartile 1
-    assert (row["low"], row["high"]) == pytest.approx((0.75 - np.sqrt(0.5 / 16), 0.75 + np.sqrt(0.5 / 16)))
-    assert components.mean_of_networks(table[table["unit"] == 0], 0.5)["low"].isna().all()
-
-
-def test_interval_of_a_mean_equals_sums_in_a_loop():
-    study = drawn_studies.draw_study(drawn_studies.Design(n_models=2, n_units=30, n_trials=15), generator(0, "study"))
-    table = drawn_studies.responses_frame(study)
-    found = components.mean_of_networks(table, 0.95).set_index("model")
-    for model, rows in table.groupby("model", observed=True):
-        error = rows["correct"] - rows["correct"].mean()
-        parts = [
-            sum(error[rows[name] == each].sum() ** 2 for each in set(rows[name])) for name in ("unit", "participant")
-        ]
-        variance = max(sum(parts) - (error**2).sum(), *parts) / len(rows) ** 2
-        reach = 2.0452296 * np.sqrt(variance)  # 30 units, 60 people
-        assert found.loc[model, "high"] - found.loc[model, "low"] == pytest.approx(2 * reach)
+def test_jackknife_is_symmetric_in_fishers_z_and_stays_inside():
+    design = drawn_studies.Design(n_models=1, n_units=12, n_responses=60, task_spread=0.0, unit_spread=0.3)
+    table = drawn_studies.responses_frame(drawn_studies.draw_study(design, generator(0, "study")))
+    answers = components.Answers(table)
+    point, _, low, high = components.components_ceiling(table, 0.95, generator(0, "jackknife"))
+    # 12 units: every unit is a group of its own, t(11) = 2.200985
+    left = [np.arctanh(answers.components(np.arange(12) != unit).ceiling) for unit in range(12)]
+    reach = 2.200985 * np.sqrt(11 / 12 * np.square(left - np.mean(left)).sum())
+    assert (low, high) == pytest.approx(tuple(np.tanh(np.arctanh(point) + np.array([-reach, reach]))))
+    assert 0 < low < point < high < 1

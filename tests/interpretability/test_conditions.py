@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from interpretability.analysis import conditions
+from interpretability.people import two_way
 
 
 def units(model, condition, scores):
@@ -65,10 +66,10 @@ def test_confidence_is_averaged_over_units():
     # unit 0: three sure answers, two right; unit 1: one sure answer, right; one unsure answer to each
     rows = [(0, 3, True), (0, 3, True), (0, 3, False), (1, 3, True), (0, 1, False), (1, 1, True), (1, None, True)]
     responses = pd.DataFrame(rows, columns=["unit", "confidence", "correct"]).assign(
-        model="m", layer="l", condition="natural"
+        model="m", layer="l", condition="natural", participant=["p", "q", "r", "p", "p", "q", "r"]
     )
     responses["confidence"] = responses["confidence"].astype("Int8")
-    table = conditions.confidence_table(responses, 0, 100, 0.95)
+    table = conditions.confidence_table(responses, 0.95)
     assert table["confidence"].tolist() == [1, 2, 3]
     assert table["n_responses"].tolist() == [2, 0, 4]
     assert table["share"].tolist() == pytest.approx([2 / 6, 0, 4 / 6])
@@ -76,7 +77,7 @@ def test_confidence_is_averaged_over_units():
     assert table[["low", "high"]].isna().all().all()  # two units are too few
 
 
-def test_confidence_interval_is_that_of_units():
+def test_confidence_interval_is_for_other_units_and_people():
     rng = np.random.default_rng(0)
     responses = pd.DataFrame(
         {
@@ -84,18 +85,18 @@ def test_confidence_interval_is_that_of_units():
             "layer": "l",
             "unit": np.repeat(np.arange(60), 10),
             "condition": "natural",
+            "participant": np.tile(np.arange(10), 60),
             "confidence": 3,
             "correct": rng.random(600) < np.repeat(rng.beta(8, 2, 60), 10),
         }
     )
-    row = conditions.confidence_table(responses, 0, 1000, 0.95).iloc[2]
-    by_unit = responses.groupby("unit")["correct"].mean()
-    reach = 1.96 * by_unit.std() / np.sqrt(60)
-    assert row["high"] - row["low"] == pytest.approx(2 * reach, rel=0.15)
+    row = conditions.confidence_table(responses, 0.95).iloc[2]
+    expected = two_way.means_of_units(responses, 0.95).iloc[0]
+    assert row[["correct", "low", "high"]].tolist() == expected[["mean", "low", "high"]].tolist()
 
 
 def test_answers_without_confidence_give_an_empty_table():
     responses = pd.DataFrame({"confidence": pd.array([pd.NA], dtype="Int8"), "model": "m", "condition": "natural"})
-    table = conditions.confidence_table(responses, 0, 100, 0.95)
+    table = conditions.confidence_table(responses, 0.95)
     assert list(table.columns) == conditions.CONFIDENCE_COLUMNS
     assert len(table) == 0

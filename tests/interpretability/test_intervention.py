@@ -170,16 +170,21 @@ def test_one_unit_a_group_has_no_interval():
 
 
 def test_groups_are_reported_from_easy_to_hard_beside_what_was_expected():
-    more = pd.concat([CROSSED, CROSSED.assign(unit=CROSSED["unit"] + 4, participant="c", group="random")])
+    others = [("random", 4 + unit, person, unit % 2) for unit in range(6) for person in "cd"]
+    more = pd.concat([CROSSED, answers(others)])
     expectation = pd.DataFrame({"model": "net", "group": ["easiest", "hardest"], "expected": [0.9, 0.6]})
     found = intervention.measured(more, expectation, 0, 200, 0.95)
     assert found["group"].tolist() == ["easiest", "random", "hardest"]
     assert found["his_mean"].tolist() == [0.75, 0.5, 0.25]
-    assert found["n_responses"].tolist() == [4, 8, 4]
-    assert found["n_participants"].tolist() == [2, 1, 2]
+    assert found["n_responses"].tolist() == [4, 12, 4]
+    assert found["n_participants"].tolist() == [2, 2, 2]
     assert found["expected"].tolist()[::2] == [0.9, 0.6]
-    assert found["low"][1] < 0.5 < found["high"][1]
-    assert found["people_low"].notna().tolist() == [True, False, True], "one person says nothing of other people"
+    for interval in ("", "these_"):
+        assert found[f"{interval}low"][1] < 0.5 < found[f"{interval}high"][1]
+        assert found[f"{interval}low"].notna().tolist() == [False, True, False], "two units say nothing of others"
+    alone = intervention.measured(more[more["participant"] != "d"], expectation, 0, 200, 0.95)
+    assert np.isnan(alone["low"][1]), "one person says nothing of other people"
+    assert alone["these_low"].notna()[1]
 
 
 def test_groups_are_compared_by_the_test_of_imi_on_the_units_of_one_network():

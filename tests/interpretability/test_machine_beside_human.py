@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 
 from interpretability.analysis import machine_beside_human
+from interpretability.people import two_way
 
 
 def annotated_units(n=40, model="m", condition="natural", backend="b", start=0):
@@ -31,15 +33,23 @@ def annotated_units(n=40, model="m", condition="natural", backend="b", start=0):
 
 
 def test_points_of_networks_are_unweighted_means_over_units():
-    table = pd.concat([annotated_units(4), annotated_units(2, condition="hard85", start=10)])
-    found = machine_beside_human.model_points(table, 0.95).set_index("condition")
-    assert found["n_units"].to_dict() == {"natural": 4, "hard85": 2}
-    # 0, .01, .02, .03; .10, .11
-    assert found["mis_mean"].round(6).to_dict() == {"natural": 0.015, "hard85": 0.105}
-    # t(3) = 3.182446, sd = sqrt(5/3)/100, four units
-    reach = 3.182446 * np.sqrt(5 / 3) / 100 / 2
-    assert found.loc["natural", "his_low"] == pytest.approx(0.015 - reach, rel=1e-5)
-    assert np.isnan(found.loc["hard85", "his_low"])
+    table = pd.concat([annotated_units(5), annotated_units(2, condition="hard85", start=10)])
+    answers = table.merge(pd.DataFrame({"participant": list("pqr")}), how="cross").assign(
+        correct=lambda rows: (rows["unit"] + rows["participant"].map({"p": 0, "q": 1, "r": 2})) % 2
+    )
+    found = machine_beside_human.model_points(table, answers, 0.95).set_index("condition")
+    assert found["n_units"].to_dict() == {"natural": 5, "hard85": 2}
+    # 0, .01, .02, .03, .04; .10, .11
+    assert found["mis_mean"].round(6).to_dict() == {"natural": 0.02, "hard85": 0.105}
+    # t(4) = 2.776445, sd = sqrt(2.5) / 100, five units; on the scale of the logit divided by .02 * .98
+    reach = 2.776445 * np.sqrt(2.5) / 100 / np.sqrt(5) / (0.02 * 0.98)
+    ends = expit(np.log(0.02 / 0.98) + np.array([-reach, reach]))
+    assert found.loc["natural", ["mis_low", "mis_high"]].tolist() == pytest.approx(ends.tolist(), rel=1e-5)
+    # HIS has the interval of other people
+    natural = answers[answers["condition"] == "natural"]
+    wider = two_way.means_of_units(natural, 0.95).iloc[0]
+    assert found.loc["natural", ["his_low", "his_high"]].tolist() == wider[["low", "high"]].tolist()
+    assert found.loc["hard85", ["mis_low", "his_low"]].isna().all()
 
 
 def test_bins_leave_out_the_calibration_split_and_are_of_equal_count():
@@ -147,9 +157,10 @@ def test_pairs_join_on_the_unit_and_find_the_easy_condition():
 def test_empty_tables_keep_their_columns():
     none = annotated_units(0)
     units = machine_beside_human.unit_points(none)
+    no_answers = units.assign(participant="", correct=True)
     assert list(units.columns) == machine_beside_human.UNIT_COLUMNS
     for found, columns in (
-        (machine_beside_human.model_points(units, 0.95), machine_beside_human.POINT_COLUMNS),
+        (machine_beside_human.model_points(units, no_answers, 0.95), machine_beside_human.POINT_COLUMNS),
         (machine_beside_human.his_bins(units, 0.95), machine_beside_human.BIN_COLUMNS),
         (
             machine_beside_human.groups(machine_beside_human.group_units(units, no_extremes(), 5, 0), 0.95),

@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from scipy import stats
+from scipy.special import expit
 
 from interpretability import schema, statistics
 from interpretability.analysis import (
@@ -86,7 +87,9 @@ def test_interval_of_a_mean_is_that_of_student():
 
 
 def test_table_of_networks():
-    units = pd.concat([scored("late", [0.2, 0.4, 0.2, 0.4]), scored("early", np.arange(101) / 100)], ignore_index=True)
+    units = pd.concat(
+        [scored("late", [0.2, 0.4, 0.2, 0.4, 0.3]), scored("early", np.arange(101) / 100)], ignore_index=True
+    )
     table = model_summary(
         units,
         roster(
@@ -104,9 +107,9 @@ def test_table_of_networks():
     assert early[["p5", "p25", "p50", "p75", "p95"]].tolist() == pytest.approx([0.05, 0.25, 0.5, 0.75, 0.95])
     assert (early["n_units"], early["n_constant"], early["params"], early["top1"]) == (101, 2, 7, 50.0)
     assert late["mis_mean"] == pytest.approx(0.3)
-    assert late["mis_sd"] == pytest.approx(np.sqrt(0.04 / 3))
-    # t quantile .975 with three degrees of freedom is 3.1824; sd / sqrt 4 = .057735
-    assert late["mis_high"] == pytest.approx(0.3 + 3.1824 * 0.057735, abs=1e-4)
+    assert late["mis_sd"] == pytest.approx(0.1)
+    # t quantile .975 with four degrees of freedom is 2.776445; sd / sqrt 5 / (.3 * .7) = .2129589
+    assert late["mis_high"] == pytest.approx(expit(np.log(0.3 / 0.7) + 2.776445 * 0.2129589), rel=1e-5)
     assert late["n_constant"] == 0
     assert list(table.columns) == MODEL_COLUMNS
 
@@ -237,12 +240,15 @@ def test_gain_of_training_is_paired_by_unit():
     # both units of net gain exactly .3; those of b gain .1 and .3: mean .2, sd sqrt(.02), s.e. .1
     assert table.loc["net", "n_units"] == 2
     assert tuple(table.loc["net", ["difference", "low", "high"]]) == pytest.approx((0.3, 0.3, 0.3))
+    # t with one degree of freedom: 12.7062
+    reach = 0.1 * 12.7062
     assert tuple(table.loc["b", ["difference", "low", "high"]]) == pytest.approx(
-        (0.2, 0.2 - 0.196, 0.2 + 0.196), abs=1e-4
+        (0.2, 0.2 - reach, 0.2 + reach), abs=1e-4
     )
-    # unweighted mean of both, s.e. half of .1
+    # unweighted mean of both, s.e. half of .1; net adds no variance, so the degrees of freedom are those of b
     both = table.loc[training_series.ALL_SERIES]
-    assert tuple(both[["difference", "low", "high"]]) == pytest.approx((0.25, 0.25 - 0.098, 0.25 + 0.098), abs=1e-4)
+    ends = 0.25, 0.25 - reach / 2, 0.25 + reach / 2
+    assert tuple(both[["difference", "low", "high"]]) == pytest.approx(ends, abs=1e-4)
 
 
 def test_gain_without_untrained_networks_is_an_empty_table():
@@ -277,7 +283,7 @@ def test_headline_numbers_leave_out_what_is_not_defined():
     empty = pd.DataFrame(columns=["units", "level", "backend", "pearson"])
     tables = {
         "controls": pd.DataFrame(columns=CONTROL_COLUMNS),
-        "noise_ceiling": pd.DataFrame(columns=["subset", "backend", "variant", "mean", "share"]),
+        "noise_ceiling": pd.DataFrame(columns=["subset", "backend", "leads", "mean", "share"]),
         "agreement": empty,
         "calibration": pd.DataFrame({"backend": list("bcdefg"), "slope": 6.25}),
         "failures": pd.DataFrame({"model": ["x"]}),
@@ -313,8 +319,13 @@ def test_headline_numbers_of_a_whole_study_are_at_most_25():
         columns=["backend", "control", "factor", "mis_mean", "z_sd", "passed"],
     )
     ceilings = pd.DataFrame(
-        [("all", "", "V4", 0.8, np.nan), ("easy", "b", "V4", 0.7, 0.1), ("all", "b", "V4", 0.7, 0.6)],
-        columns=["subset", "backend", "variant", "mean", "share"],
+        [
+            ("all", "", "V4", False, 0.7, np.nan),
+            ("all", "", "V4w", True, 0.8, np.nan),
+            ("easy", "b", "V4w", True, 0.7, 0.1),
+            ("all", "b", "V4w", True, 0.7, 0.6),
+        ],
+        columns=["subset", "backend", "variant", "leads", "mean", "share"],
     )
     tables = {
         "controls": controls,
@@ -329,7 +340,7 @@ def test_headline_numbers_of_a_whole_study_are_at_most_25():
     found = headline.headline(tables, list("bcdef"), headline.overview([np.array([0.5, 0.6])]), 10)
     assert len(found) <= 25
     assert (found["hash_mis"], found["hash_z_sd"], found["chance_z_sd"]) == (0.51, 1.05, 1.07)
-    assert (found["ceiling_v4"], found["share_of_ceiling"]) == (0.8, 0.6)
+    assert (found["ceiling"], found["share_of_ceiling"]) == (0.8, 0.6)
     assert (found["controls_failed"], found["dose_response_rising"]) == (2, 1)
     assert found["trained_minus_untrained"] == pytest.approx(0.3)
     assert found["pearson_unit_within"] == 0.5
@@ -584,8 +595,9 @@ def test_human_means_of_networks_are_those_of_their_units(finished):
     units = read_parquet(finished / "data" / "human" / "units.parquet")
     for model, rows in units.groupby("model"):
         assert table.loc[model, "his_mean"] == pytest.approx(rows["his"].mean(), rel=1e-5)
-        assert table.loc[model, "low"] < table.loc[model, "his_mean"] < table.loc[model, "high"]
-        assert table.loc[model, "people_low"] < table.loc[model, "his_mean"] < table.loc[model, "people_high"]
+        for interval in ("", "these_", "bca_"):
+            ends = table.loc[model, [f"{interval}low", f"{interval}high"]]
+            assert ends.iloc[0] < table.loc[model, "his_mean"] < ends.iloc[1]
 
 
 def people_table(folder, model, units):
@@ -647,15 +659,22 @@ def test_interval_of_a_human_mean_is_that_of_scipy_and_does_not_depend_on_the_or
     row = table.iloc[0]
     # a normal interval of 80 units; BCa leans a little to the side of the longer tail
     reach = 1.96 * people["his"].std() / np.sqrt(80)
-    assert row["high"] - row["low"] == pytest.approx(2 * reach, rel=0.1)
-    assert row["low"] == pytest.approx(row["his_mean"] - reach, abs=0.005)
+    assert row["bca_high"] - row["bca_low"] == pytest.approx(2 * reach, rel=0.1)
+    assert row["bca_low"] == pytest.approx(row["his_mean"] - reach, abs=0.005)
+    # t(79) = 1.990450, on the scale of the logit
+    mean = row["his_mean"]
+    wide = 1.990450 * people["his"].std() / np.sqrt(80) / (mean * (1 - mean))
+    ends = expit(np.log(mean / (1 - mean)) + np.array([-wide, wide]))
+    assert row[["these_low", "these_high"]].tolist() == pytest.approx(ends.tolist(), rel=1e-6)
+    # other people are known from answers alone
+    assert row[["low", "high"]].isna().all()
 
 
 def test_human_means_without_spread_or_units_have_no_interval():
     people = pd.DataFrame({"model": ["a"] * 5 + ["b"] * 2, "condition": "natural", "his": [0.8] * 5 + [0.5, 0.7]})
     table = machine_beside_human.his_summary(people, 0, 100, 0.95)
     assert table["his_mean"].tolist() == pytest.approx([0.8, 0.6])
-    assert table[["low", "high"]].isna().all().all()
+    assert table[["low", "these_low", "bca_low"]].isna().all().all()
     assert (
         list(machine_beside_human.his_summary(people.iloc[:0], 0, 100, 0.95).columns)
         == machine_beside_human.HIS_COLUMNS

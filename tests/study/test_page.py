@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 from interpretability.errors import InputError
 from stages import report
-from study.files.tables import write_parquet
+from study.files.tables import write_csv, write_parquet
 from study.report.figures import base
 from study.report.figures.base import SECTIONS
 from study.report.figures.registry import FIGURES
@@ -289,8 +289,31 @@ def test_answers_to_units_that_are_not_scored_are_no_agreement(tmp_path, undrawn
 
 def test_the_ceiling_stands_beside_its_caveat(synthetic):
     words = Reader(synthetic[1]).text
-    assert "V4 errs low where answers are spread over tasks of unequal difficulty" in words
-    assert words.index("V4 errs low") < words.index("Noise ceiling", words.index("V4 errs low"))
+    assert "V4w leads here: every answer carries its task" in words
+    assert words.index("V4w leads here") < words.index("Noise ceiling", words.index("V4w leads here"))
+    assert "true score against recorded HIS, noise from answers to the same task (leads)" in words
+    assert "0.86 to 0.90 (not calibrated)" in words
+    assert "0.84 to 0.89 (not calibrated)" not in words
+
+
+def test_without_tasks_v4_leads_as_a_lower_bound(tmp_path, undrawn):
+    arguments = build(tmp_path)
+    path = tmp_path / "tables/noise_ceiling.csv"
+    table = read_table(path)
+    table = table[table["variant"] != "V4w"]
+    write_csv(path, table.assign(leads=(table["variant"] == "V4").astype(int)))
+    report.main(arguments)
+    words = Reader((tmp_path / "report.html").read_text()).text
+    assert "V4 leads here, as a lower bound" in words
+    assert "lower bound of the highest Pearson that the noise in HIS allows" in words
+    assert "the true score against recorded answers (V4), not the wording" in words
+
+
+def test_human_scores_have_an_interval_for_other_people(synthetic):
+    words = Reader(synthetic[1]).text
+    heads = words[words.index("Human scores of networks") :]
+    assert heads.index("other units and people") < heads.index("other units, these people")
+    assert "bca_low, bca_high" in words
 
 
 def test_new_questions_stand_where_they_belong(synthetic, custom):

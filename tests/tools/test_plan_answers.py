@@ -44,8 +44,10 @@ def test_expected_widths_are_those_of_the_statistics_of_drawn_studies():
     widths, limits = [], []
     for number in range(2):
         draw = generator(3, "plan", number)
-        units = drawn_studies.units_frame(drawn_studies.draw_study(SMALL, draw), 6.25)
-        limits.append(noise.analytic_ceiling(units["his"], units["n_responses"]))
+        study = drawn_studies.draw_study(SMALL, draw)
+        units = drawn_studies.units_frame(study, 6.25)
+        within = noise.noise_within_tasks(drawn_studies.responses_frame(study))
+        limits.append(noise.ceiling_of_noise(units["his"].to_numpy(), within["noise_within"].to_numpy()))
         found = agreement.unit_agreement(units, False, 40, 0.95, generator(0, "other"))
         widths.append(found["pearson_high"] - found["pearson_low"])
     assert row["ceiling"] == pytest.approx(np.median(limits))

@@ -272,7 +272,7 @@ def _agreement(results: Sequence[Results]) -> Table | None:
 
 
 def _ceiling(results: Sequence[Results]) -> Table | None:
-    """Ceilings of the variants that estimate one thing, and the share of V4 that each similarity reaches."""
+    """Ceilings of the variants that estimate one thing, and the share of the leading one that each similarity reaches."""
     names = ("subset", "variant", "backend", "units")
     rows = []
     for (subset, variant, backend, units), group in _aligned(results, "noise_ceiling", names, lambda row: True).items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import NamedTuple
 
 import pandas as pd
@@ -52,11 +51,6 @@ class Study:
     def lead(self) -> str:
         """The backend that leads the report."""
         return self.backends[0]
-
-    @property
-    def z(self) -> float:
-        """Standard errors on either side of a mean at this confidence."""
-        return NormalDist().inv_cdf((1 + self.confidence) / 2)
 
     def models(self, backend: str | None = None) -> pd.DataFrame:
         """Rows of models.csv that enter rankings (study networks, last step), most understandable first."""

@@ -23,15 +23,14 @@ _VARIANTS = {
     "V1": "HIS redrawn once against recorded HIS",
     "V2": "two redrawings of HIS",
     "V3": "HIS redrawn against MIS",
-    "V4": "true score against recorded HIS",
-    "V4w": "the same, noise from answers to one task",
-    "V4b": "the same, a score of N sampled tasks",
+    "V4": "true score against recorded HIS, answers alike",
+    "V4w": "true score, noise from answers to one task",
+    "V4b": "V4 for a score of N sampled tasks",
     "V5": "answers drawn from MIS against MIS",
-    "mixed": "the same, effects of unit, task, person",
-    "split_half": "the same, from halves of the answers",
+    "mixed": "true score, effects of unit, task, person",
+    "split_half": "V4 from halves of the answers",
     "true": "true shares of the simulated observers",
 }
-CEILING_VARIANT = "V4"
 
 
 def agreement(study: Study) -> pd.DataFrame:
@@ -53,7 +52,7 @@ def leading_ceiling(study: Study) -> pd.Series | None:
     """The leading variant of the noise ceiling over all units, or None."""
     table = study.tables["noise_ceiling"]
     # rows with a similarity hold its share of the ceiling
-    rows = table[(table["variant"] == CEILING_VARIANT) & (table["backend"] == "") & table["mean"].notna()]
+    rows = table[(table["leads"] == 1) & (table["backend"] == "") & table["mean"].notna()]
     if rows.empty:
         return None
     whole = rows[rows["subset"] == "all"]

@@ -87,7 +87,7 @@ NUMBERS: dict[str, tuple[str, Callable[[Study], float]]] = {
     "MIS 11": ("ceiling", _ceiling),
     "MIS 15": ("share of networks without", _without_constant),
     "MIS section 3": ("1 / slope", _temperature),
-    "MIS appendix B": ("variant V4", _ceiling),
+    "MIS appendix B": ("leading variant", _ceiling),
     "IMI 3 left": ("mean of natural ones", _natural_his),
     "IMI 17": ("largest absolute Spearman", _largest_map("contrast")),
     "IMI 18": ("largest absolute Spearman", _largest_map("pixel_sparseness")),

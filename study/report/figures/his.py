@@ -25,7 +25,7 @@ from study.report.figures.words import (
 
 
 def his_models(study: Study) -> pd.DataFrame:
-    """Mean HIS of networks by condition with the interval for other units, networks with the highest natural one first."""
+    """Mean HIS of networks by condition with the interval for other units and people, the highest natural one first."""
     rows = study.tables["his_models"].rename(columns={"low": "his_low", "high": "his_high"})
     natural = rows[rows["condition"] == NATURAL].set_index("model")["his_mean"]
     rows = rows.assign(first=-rows["model"].map(natural).astype(float).fillna(0))

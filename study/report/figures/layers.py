@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interpretability.schema import LAYER_TYPES
-from interpretability.statistics import FEWEST_CORRELATED
+from interpretability.statistics import FEWEST_CORRELATED, share_interval
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
 from study.report.figures.series import in_order, rows_of
@@ -88,12 +88,9 @@ def depth(study: Study) -> pd.DataFrame:
     rows = table[
         (table["backend"] == study.lead) & table["model"].isin(names if len(names) <= style.MOST_PANELS else [])
     ]
-    rows = rows.assign(
-        panel=rows["model"],
-        n=rows["n_units"],
-        mis_low=rows["mis_mean"] - study.z * rows["mis_se"],
-        mis_high=rows["mis_mean"] + study.z * rows["mis_se"],
-    )
+    n = rows["n_units"].astype(float)
+    low, high = share_interval(rows["mis_mean"], rows["mis_se"] * np.sqrt(n), n, study.confidence)
+    rows = rows.assign(panel=rows["model"], n=rows["n_units"], mis_low=low, mis_high=high)
     columns = ["panel", "layer_type", "depth", "mis_mean", "mis_low", "mis_high", "n"]
     return in_order(rows, model=names, layer_index=None)[columns]
 

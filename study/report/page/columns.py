@@ -45,6 +45,7 @@ _INTERVALS = {
     "pearson_between": "interval",
     "slope_between": "interval",
     "spearman_between": "interval",
+    "these_between": "interval",
 }
 _COUNTS = {
     "confidence": "confidence",

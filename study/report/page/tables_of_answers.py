@@ -12,14 +12,15 @@ CEILING_VARIANTS = {
     "V1": "answers redrawn from HIS against recorded HIS",
     "V2": "two independent redrawings against each other (reliability)",
     "V3": "redrawn answers against MIS (wording of the paper's appendix)",
-    "V4": "true score against recorded HIS (leads)",
-    "V4w": "the same, noise estimated from answers to the same task",
-    "V4b": "the same, for a score that is a mean over N sampled tasks",
+    "V4": "true score against recorded HIS, all answers to a unit alike",
+    "V4w": "true score against recorded HIS, noise from answers to the same task",
+    "V4b": "V4 for a score that is a mean over N sampled tasks",
     "V5": "answers drawn from MIS against MIS",
     "mixed": "true score against recorded HIS, with effects of unit, task and person",
-    "split_half": "the same, from random halves of the answers (Spearman-Brown)",
+    "split_half": "V4 from random halves of the answers (Spearman-Brown)",
     "true": "true shares of the simulated observers against recorded HIS",
 }
+NOT_CALIBRATED = " (not calibrated)"
 LEVELS = {"unit": "unit", "unit_within": "unit, inside a network", "model": "network"}
 UNIT_SETS = {"all": "all annotated", "outside_split": "outside the calibration split"}
 
@@ -100,8 +101,11 @@ def ceiling_rows(study: Study, *, shares: bool) -> pd.DataFrame:
 
 def _ceiling_table(study: Study) -> Table | None:
     rows = with_interval(ceiling_rows(study, shares=False), digits=2)
-    kind = [yes(value) for value in rows["is_ceiling"]]
-    rows = rows.assign(what=rows["variant"].map(CEILING_VARIANTS).fillna(""), kind=kind)
+    called = zip(rows["variant"], rows["leads"].map(yes), strict=True)
+    what = [CEILING_VARIANTS.get(variant, "") + (" (leads)" if leads == "yes" else "") for variant, leads in called]
+    ranges = zip(rows["interval"], rows["calibrated"].map(yes), strict=True)
+    between = [interval + ("" if calibrated == "yes" else NOT_CALIBRATED) for interval, calibrated in ranges]
+    rows = rows.assign(what=what, kind=list(rows["is_ceiling"].map(yes)), interval=between)
     shown = columns("variant what backend kind mean sd interval subset n_units", mean="value", n_units="n")
     return make_table(rows, "Noise ceiling", shown, file="noise_ceiling.csv")
 
@@ -109,15 +113,17 @@ def _ceiling_table(study: Study) -> Table | None:
 def _share_table(study: Study) -> Table | None:
     rows = with_interval(ceiling_rows(study, shares=True), "share", digits=2)
     here = {"share": ("share", number(2)), "mean": "ceiling of these units", "n_units": "n"}
-    shown = columns("backend share interval mean subset n_units", **here)
+    shown = columns("backend share interval mean variant subset n_units", **here)
     caption = "Agreement as a share of the ceiling, units outside the calibration split"
     return make_table(rows, caption, shown, file="noise_ceiling.csv")
 
 
 def _his_table(study: Study) -> Table | None:
-    rows = with_interval(study.tables["his_models"])
+    rows = with_interval(with_interval(study.tables["his_models"]), "these", name="these_between")
     caption = f"Human scores of networks: mean HIS of units, {study.people}"
-    return make_table(rows, caption, columns("model condition his_mean interval n_units"), file="his_models.csv")
+    people = {"interval": "other units and people", "these_between": "other units, these people"}
+    shown = columns("model condition his_mean interval these_between n_units", **people)
+    return make_table(rows, caption, shown, file="his_models.csv")
 
 
 def _exclusions_table(study: Study) -> Table | None:

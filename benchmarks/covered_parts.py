@@ -1,0 +1,121 @@
+"""Intervals that need no whole study: of layers, of families of networks and of planted units, drawn for themselves.
+
+Layers have a depth, a mean score, and the score of their network and type in common; a network has as many of them as its
+units are to the four of a layer. Families of networks share a part of what their layer types differ by. Units of a layer
+are alike, correlation ALIKE: the last row shows what an interval over units does for other layers, for which it is not meant.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from benchmarks.covered import CONFIDENCE, FEW, N_BOOTSTRAP, Found, Interval
+from interpretability import statistics
+from interpretability.analysis import correlates, families, profiles
+from interpretability.design.drawn_studies import Design
+from interpretability.mis import probabilities
+from interpretability.randomness import generator
+
+LARGE_NETWORKS = 4000
+BIN_NETWORKS = 36  # with the few of a design a bin of depth has fewer layers than an interval needs
+ALIKE = 0.4
+TYPES = 5
+N_TASKS, SLOPE, CHANCE_SPREAD = 20, 6.25, 0.36  # margins of noise have the spread of the encoder's hash units
+_BETWEEN, _STEEP, _TYPED = 0.03, 0.05, 0.02  # SD of networks' means, rise with depth, SD of a type within a network
+
+
+def intervals(design: Design, seed: int) -> Found:
+    """Point, low and high of every quantity in one draw."""
+    draw = generator(seed, "parts")
+    layers = layers_of(design.n_models, _layers_a_network(design), draw)
+    found: Found = {}
+    rows = correlates.layer_correlations(layers, "mis_mean", seed, N_BOOTSTRAP, CONFIDENCE)
+    found["layers against depth"] = _correlation(rows, "")
+    found["layers against depth, one type"] = _correlation(rows, "Conv")
+    found["layers in a bin of width"] = _bin(layers, "relative_width")
+    found["layers in a bin of depth"] = _bin(layers_of(BIN_NETWORKS, _layers_a_network(design), draw), "depth")
+    found["layer types, networks alone"] = _types(design.n_models, 1, seed, draw)
+    found["layer types, families"] = _types(max(design.n_models * 2 // 3, families.FEWEST_FAMILIES), 2, seed, draw)
+    chance = draw.normal(0, CHANCE_SPREAD, (design.n_units, N_TASKS))
+    scores = probabilities(chance, SLOPE).mean(axis=1)
+    found["controls at chance"] = _mean(scores)
+    found[f"controls at chance, {FEW} units"] = _mean(scores[:FEW])
+    of_layer = np.sqrt(ALIKE) * draw.standard_normal((_layers_a_network(design), 1))
+    units = of_layer + np.sqrt(1 - ALIKE) * draw.standard_normal((len(of_layer), design.n_units // len(of_layer)))
+    found["mean MIS, network, other layers"] = _mean(expit(units.ravel() / 2))
+    return found
+
+
+def truths(design: Design) -> dict[str, float]:
+    """Values of the quantities; those of bins are not among them, they are the means over studies."""
+    layers = layers_of(LARGE_NETWORKS, _layers_a_network(design), generator(0, "parts", "large"))
+    rows = correlates.layer_correlations(layers, "mis_mean", 0, 2, CONFIDENCE)
+    found = {"layers against depth": _correlation(rows, "")[0]}
+    found["layers against depth, one type"] = _correlation(rows, "Conv")[0]
+    found |= dict.fromkeys(("layer types, networks alone", "layer types, families"), 0.0)
+    found |= dict.fromkeys(("controls at chance", f"controls at chance, {FEW} units"), 0.5)
+    return found | {"mean MIS, network, other layers": 0.5}
+
+
+def layers_of(n_networks: int, n_layers: int, draw: np.random.Generator) -> pd.DataFrame:
+    """Layers of two types that alternate: the columns that `correlates` and `profiles` take."""
+    number = np.arange(n_layers)
+    depth = number / max(n_layers - 1, 1)
+    kind = number % 2
+    rise = _STEEP * (1 + 0.5 * draw.standard_normal((n_networks, 1)))
+    score = 0.7 + _BETWEEN * draw.standard_normal((n_networks, 1)) + rise * depth
+    score = score + _TYPED * draw.standard_normal((n_networks, 2))[:, kind]
+    score = score + 0.03 * draw.standard_normal((n_networks, n_layers))
+    n = n_networks * n_layers
+    return pd.DataFrame(
+        {
+            "backend": "drawn",
+            "model": np.repeat([f"network-{i:05d}" for i in range(n_networks)], n_layers),
+            "layer": np.tile([f"layer-{i:03d}" for i in number], n_networks),
+            "layer_type": np.tile(np.array(["Conv", "Linear"])[kind], n_networks),
+            "depth": np.tile(depth, n_networks),
+            "width": draw.choice([64, 128, 256, 512], size=n),
+            "mis_mean": score.ravel(),
+        }
+    )
+
+
+def _layers_a_network(design: Design) -> int:
+    return design.n_units // 4
+
+
+def _correlation(rows: list[dict[str, object]], layer_type: str) -> Interval:
+    row = next(row for row in rows if row["layer_type"] == layer_type and row["x"] == "depth")
+    return tuple(float(str(row[name])) for name in ("pearson", "low", "high"))
+
+
+def _bin(layers: pd.DataFrame, x: str) -> Interval:
+    """The bin in the middle of one type's layers."""
+    bins = profiles.layer_bins(layers, CONFIDENCE)
+    rows = bins[(bins["x"] == x) & (bins["layer_type"] == "Conv")]
+    row = rows.iloc[len(rows) // 2]
+    return row["mis_mean"], row["mis_low"], row["mis_high"]
+
+
+def _types(n_families: int, of_family: int, seed: int, draw: np.random.Generator) -> Interval:
+    """Difference of the first two of TYPES equal layer types; families of as many networks share .6 of its variance."""
+    n_networks = n_families * of_family
+    own = draw.standard_normal((n_networks, TYPES))
+    shared = np.repeat(draw.standard_normal((n_families, TYPES)), of_family, axis=0)
+    values = np.sqrt(0.6) * shared + np.sqrt(0.4) * own + draw.standard_normal((n_networks, 1))
+    names = [f"network-{i:02d}" for i in range(n_networks)]
+    types = [f"type-{i}" for i in range(TYPES)]
+    means = pd.DataFrame(values[:, :2].ravel(), columns=["mis"]).assign(
+        model=np.repeat(names, 2), layer_type=np.tile(types[:2], n_networks), condition="natural"
+    )
+    of = {name: f"family-{number // of_family}" for number, name in enumerate(names)}
+    row = families.family_bootstrap(means, "mis", of, "", "natural", seed, N_BOOTSTRAP, CONFIDENCE).iloc[0]
+    return row["difference"], row["low"], row["high"]
+
+
+def _mean(scores: NDArray[np.float64]) -> Interval:
+    low, high = statistics.share_interval(scores.mean(), scores.std(ddof=1), len(scores), CONFIDENCE)
+    return float(scores.mean()), float(low), float(high)
