@@ -82,16 +82,17 @@ def identify(fit: SlopeFit, interval: tuple[float, float], gains: NDArray[np.flo
     gain_t, n = _t(gains), len(gains)
     if n > 1:
         needed = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
+    span = f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
     failed: list[str] = []
     if fit.at_bound:
         failed.append(f"the fit lies at the bound {fit.slope:g}")
     if not ratio < WIDEST_RATIO:
-        spans = "there is no interval" if np.isnan(ratio) else f"the interval spans a factor of {ratio:.3g}"
+        spans = "there is no interval" if np.isnan(ratio) else f"the interval spans a factor of {span}"
         failed.append(f"{spans} (below {WIDEST_RATIO:g} is needed)")
     if not gain_t > needed:
         few = f"t {gain_t:.2g}, above {needed:.3g} is needed" if n > 1 else "a single unit"
         failed.append(f"the scores are not nearer to the answers than one half is ({few})")
-    holds = f"the interval spans a factor of {ratio:.3g}; nearer to the answers than one half (t {gain_t:.2g})"
+    holds = f"the interval spans a factor of {span}; nearer to the answers than one half (t {gain_t:.2g})"
     return Identification(not failed, "; ".join(failed) or holds, ratio, gain_t)
 
 

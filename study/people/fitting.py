@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
-from interpretability.people import annotated, calibration, identification
+from interpretability.people import annotated, calibration, identification, slope_status
 from interpretability.people.calibration_splits import SPLIT_QUANTITIES
 from interpretability.randomness import generator
 from interpretability.schema import KEY, UNIT
@@ -32,7 +32,7 @@ NO_ANSWERS = "no human answers to units that are scored"
 class SlopeEntry(TypedDict):
     """What slope.json holds of a backend.
 
-    status      calibrated; not identified: fitted, but the answers do not tell it; published or not calibrated: not fitted
+    status      one of `slope_status`; identified is true for a calibrated one alone
     interval (`low`, `high`), `loss`, and ratio and gain_t of `identification.Identification` are None where there are none
     """
 
@@ -113,9 +113,7 @@ def fit_slopes(params: CalibrationParams, scores: Path, people: pd.DataFrame) ->
     )
 
 
-def _tasks_of(
-    params: CalibrationParams, scores: Path, people: pd.DataFrame
-) -> tuple[pd.DataFrame, dict[str, Tasks]]:
+def _tasks_of(params: CalibrationParams, scores: Path, people: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Tasks]]:
     """The units that keep a task under every similarity, and their tasks, similarity by similarity.
 
     Where tasks with a near copy are left out, a unit may lose them all; it has no score, and takes no part.
@@ -163,7 +161,7 @@ def fitted_slope(
     entry: SlopeEntry = {
         "slope": fit.slope,
         "temperature": 1 / fit.slope,
-        "status": "calibrated" if found.identified else "not identified",
+        "status": slope_status.CALIBRATED if found.identified else slope_status.NOT_IDENTIFIED,
         "identified": found.identified,
         "reason": found.reason,
         "n_units": fit.n_units,
@@ -201,7 +199,7 @@ def unfitted_slope(backend: str, slope: float) -> SlopeEntry:
     return {
         "slope": slope,
         "temperature": 1 / slope,
-        "status": "published" if published else "not calibrated",
+        "status": slope_status.PUBLISHED if published else slope_status.NOT_CALIBRATED,
         "identified": False,
         "reason": f"{NO_ANSWERS}; the published slope" if published else NO_ANSWERS,
         "n_units": 0,

@@ -15,6 +15,7 @@ from study.report.figures.mis_and_his import agreed
 COLUMNS = ["paper", "figure", "what", "ours", "state", "reported", "number", "ours_value"]
 BUILT, SIMULATED, GALLERY = "built", "built, answers simulated", "gallery"
 HUMAN, IMAGENET = "needs human data", "needs ImageNet"
+_NETWORKS = "needs two networks or more"
 _CHECKPOINTS = "needs checkpoints of a training"
 _SCREEN = "not ours: a screenshot of the web page of the experiment"
 _METHOD = "not ours: a drawing of the method; the page shows tasks of real units instead"
@@ -78,6 +79,7 @@ def _ceiling(study: Study) -> float:
 
 def _temperature(study: Study) -> float:
     rows = study.tables["calibration"]
+    rows = rows[~rows["backend"].isin(study.unidentified)]
     return 1 / _first(rows.loc[rows["backend"] == study.lead, "slope"])
 
 
@@ -105,7 +107,7 @@ ITEMS = (
     Item(MIS, "2B left", "MIS against HIS by unit", "mis_against_his", HUMAN),
     Item(MIS, "2B right", "mean HIS in bins of MIS", "his_by_mis", HUMAN),
     Item(MIS, "2C", "HIS of easiest, random and hardest units", "extreme_groups", HUMAN),
-    Item(MIS, "3", "networks ranked by mean MIS", "models_ranked"),
+    Item(MIS, "3", "networks ranked by mean MIS", "models_ranked", _NETWORKS),
     Item(MIS, "4A", "mean MIS against accuracy", "mis_against_accuracy"),
     Item(MIS, "4B", "distribution of MIS in 15 networks", "unit_distribution"),
     Item(MIS, "5", "mean MIS by network and layer type", "layer_types"),
@@ -130,7 +132,7 @@ ITEMS = (
         "needs networks of several input sizes",
     ),
     Item(MIS, "18", "change by layer over the whole training", "layer_change", _CHECKPOINTS),
-    Item(MIS, "19", "networks ranked by the 5th percentile", "models_by_p5"),
+    Item(MIS, "19", "networks ranked by the 5th percentile", "models_by_p5", _NETWORKS),
     Item(MIS, "20", "units that MIS overestimates", GALLERY, HUMAN),
     Item(MIS, "21", "units that MIS underestimates", GALLERY, HUMAN),
     Item(MIS, "22", "hard units of networks with a wide spread", GALLERY),

@@ -43,6 +43,7 @@ TEXT = {
     *("model", "layer", "condition", "layer_type", "backend", "role", "series", "level", "units", "coefficient"),
     *("margin_of", "group", "groups", "x", "base", "subset", "variant", "first", "second", "stars", "control"),
     *("factor", "expectation", "setting", "stage", "reason", "path", "panel", "measure", "status", "side", "end"),
+    "slope_status",
 }
 MOST_SHOWN_MODELS = 8  # networks with exemplar images
 UNIT_COLUMNS = [*KEY, "layer_type", "mis", "mis_se", "accuracy", "margin_mean", "in_split"]
