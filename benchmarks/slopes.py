@@ -105,6 +105,11 @@ def margins_of(kind: Margins, seen: NDArray[np.float64], draw: np.random.Generat
     return kind.level + kind.unit_spread * of_units + kind.task_spread * of_tasks
 
 
+def rows_of(n_studies: int) -> pd.DataFrame:
+    """`one_study` of so many studies."""
+    return pd.DataFrame([row for number in range(n_studies) for row in one_study(number)])
+
+
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Shares over studies, a row for each similarity and number of units."""
     groups = rows.groupby(["similarity", "n_units"], sort=False)
@@ -120,8 +125,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=2000, help="simulated studies")
     args = parser.parse_args(argv)
-    rows = pd.DataFrame([row for number in range(args.studies) for row in one_study(number)])
-    report("slopes", "Identified slopes, simulated studies", summary(rows))
+    report("slopes", "Identified slopes, simulated studies", summary(rows_of(args.studies)))
 
 
 if __name__ == "__main__":
