@@ -44,6 +44,7 @@ class Study:
     human: pd.DataFrame
     curve: pd.DataFrame
     simulated: bool = False
+    seed: int = 0
 
     @property
     def people(self) -> str:

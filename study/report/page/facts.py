@@ -11,6 +11,7 @@ from interpretability.schema import UNIT
 from study.report.figures import ceiling, ranking
 from study.report.figures.base import Study
 from study.report.page.cells import count, number, p_value, percent
+from study.report.page.seeds import seeds_words
 from study.report.page.tables_of_answers import ceiling_rows
 
 Row = dict[Hashable, Any]  # of a table
@@ -41,6 +42,7 @@ def make_facts(
         **_of_networks(study),
         **_of_people(study, asked=params["human"]["source"] != "none"),
         **_of_similarities(study),
+        "seeds_words": seeds_words(study),
         "caveats": level_caveats(study, tasks["tail_share"]),
         **_of_controls(study),
         "n_failures": len(study.tables["failures"]),

@@ -13,6 +13,7 @@ from study.report.figures.words import UNIDENTIFIED
 from study.report.page.cells import Table, TableSpec, make_table, number, short, text, with_interval
 from study.report.page.columns import columns
 from study.report.page.inputs import TEXT
+from study.report.page.seeds import seeds_table
 
 
 def _models_table(study: Study) -> Table | None:
@@ -177,6 +178,7 @@ _models_compared, _types_compared = (partial(_conover_table, groups=groups) for 
 _pooled, _factors, _other = (partial(_controls_table, which=which) for which in ("pooled", "factor", "other"))
 SPECS = (
     TableSpec("models", "ranking", _models_table, after="models_ranked"),
+    TableSpec("seeds", "ranking", seeds_table, after="models_ranked"),
     TableSpec("ranking", "ranking", _ranking_table),
     TableSpec("conover_models", "ranking", _models_compared, open=False),
     TableSpec("correlations", "ranking", _networks, after="mis_against_accuracy", open=False),
