@@ -499,5 +499,5 @@ def test_other_seeds_stand_in_the_ranking(synthetic, custom):
     assert words.index("Which networks are understandable?") < place < words.index("How far apart are the easiest")
     assert "The study under 3 seeds, similarity encoder" in words
     assert "Levels do not stand" in words
-    assert "mean HIS, simulated observers of" in words
+    assert "mean HIS (simulated observers) of" in words
     assert "another seed" not in Reader(custom[1]).text

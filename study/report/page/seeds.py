@@ -45,7 +45,7 @@ def seeds_table(study: Study) -> Table | None:
         return None
     every = {**_called("mean MIS", mis), "mean MIS, mean over networks": mis.mean()}
     if his.notna().all(axis=None):
-        every |= _called(f"mean HIS, {study.people}", his)
+        every |= _called(f"mean HIS ({study.people})", his)
     if (ceilings := _wide(study, "ceiling")).notna().all(axis=None):
         every[f"noise ceiling{' of simulated answers' if study.simulated else ''}"] = ceilings.iloc[0]
     slopes = [_wide(study, name).iloc[0] for name in ("slope", "slope_low", "slope_high")]
