@@ -127,7 +127,7 @@ def facts(networks: int) -> Facts:
     )
     blank = pd.DataFrame(columns=["model", "layer", "unit", "label"])
     nobody = pd.DataFrame(columns=[*KEY, "n_responses", "his", "his_se", "source"])
-    fit = Fit(slope=6.25, low=None, high=None, status="published")
+    fit = Fit(slope=6.25, low=None, high=None, status="published", identified=False)
     return Facts(
         roster=roster,
         nets=networks_of(roster),
@@ -136,6 +136,7 @@ def facts(networks: int) -> Facts:
         clusters={},
         tail_share=0.0002,
         slopes={BACKEND: fit},
+        slopes_allowed={},
         layer_types=TYPES,
         people=nobody,
         bootstrap=Bootstrap(seed=0, n=2000, confidence=0.95),

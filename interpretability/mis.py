@@ -34,6 +34,24 @@ def probabilities(margins: NDArray[np.floating], slope: float) -> NDArray[np.flo
     return expit(slope * np.asarray(margins, dtype=np.float64))
 
 
+def mean_probabilities(
+    margins: NDArray[np.floating], slope: float, used: NDArray[np.bool_] | None = None
+) -> NDArray[np.float64]:
+    """MIS alone (units,) from margins (units, tasks): the mean of `probabilities` over the tasks of `used`, else over all.
+
+    NaN for a unit of which no task is used.
+
+    >>> import numpy as np
+    >>> mean_probabilities(np.array([[0.1, 0.3]]), 6.25).round(3).tolist()
+    [0.759]
+    """
+    p = probabilities(margins, slope)
+    if used is None:
+        return p.mean(axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.where(used, p, 0.0).sum(axis=1) / used.sum(axis=1)
+
+
 def unit_scores(
     margins: NDArray[np.floating],
     slope: float,

@@ -5,8 +5,9 @@ Writes  data/calibration: slope.json, curve.parquet (loss against slope), split.
         splits.parquet (what calibration.n_splits other random splits would have given)
 Run     dvc repro calibration
 
-Without human answers every backend gets calibration.default_slope and says so. Annotated units that this study does not
-score take no part.
+slope.json says of every slope whether the answers tell it (`identified`, with a reason). Without human answers every
+backend gets calibration.default_slope and says so. Annotated units that this study does not score take no part, nor do
+tasks that mis.drop_near_duplicates leaves out.
 """
 
 from __future__ import annotations

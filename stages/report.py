@@ -1,7 +1,7 @@
 """Stage report: the study on one self-contained HTML page, its figures as SVG and PDF, the series behind them as CSV.
 
 Reads   results/tables and the two files beside them, data/{mis,scores,activations,tasks,images,calibration,human},
-        reports/template and captions
+        reports/template and captions, benchmarks/results/seeds.csv
 Writes  reports/report.html, reports/figures, results/plots
 Run     dvc repro report
         python -m stages.report --timing       how long each stage took last time; reads and writes nothing else
@@ -19,7 +19,7 @@ from study.params.reading import load
 from study.report import timings
 from study.report.figures import registry
 from study.report.figures.papers import GALLERY
-from study.report.page import inputs, sections, template, views
+from study.report.page import inputs, sections, seeds, template, views
 from study.report.page.build import ReportParams, browsable_units
 from study.report.page.facts import make_facts
 
@@ -28,7 +28,7 @@ log = logger("report")
 
 _READ = ("tables", "mis", "scores", "activations", "tasks", "images", "calibration", "human")
 FOLDERS = (*_READ, "template", "captions", "plots", "figures")
-FILES = ("params", "metrics", "provenance", "out")
+FILES = ("params", "metrics", "provenance", "seeds", "out")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -38,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = arguments(__doc__, argv, folders=(*FILES, *FOLDERS))
     params = load(args.params, ReportParams)
     metrics, provenance = read_json(args.metrics), read_json(args.provenance)
-    study = inputs.load_study(provenance["params"], args.tables, args.mis, args.human, args.calibration, args.tasks)
+    other_seeds = seeds.read_seeds(args.seeds, provenance["digests"]["study"])
+    folders = (args.tables, args.mis, args.human, args.calibration, args.tasks)
+    study = inputs.load_study(provenance["params"], *folders, other_seeds)
     summaries = read_json(args.images / "summary.json"), read_json(args.tasks / "summary.json")
     facts = make_facts(study, metrics, provenance, *summaries)
     environment = template.make_environment(args.template)

@@ -12,8 +12,6 @@ from interpretability.analysis.controls import POOLED, dose_response_rises
 from interpretability.analysis.training_series import ALL_SERIES
 
 MOST = 25  # numbers of metrics.json
-# so only the first backends are named there
-_NAMED_BACKENDS = 4
 
 
 def overview(scores: Sequence[NDArray[np.floating]]) -> dict[str, float]:
@@ -29,22 +27,28 @@ def overview(scores: Sequence[NDArray[np.floating]]) -> dict[str, float]:
 def headline(
     tables: dict[str, pd.DataFrame], backends: Sequence[str], lead: Mapping[str, float], n_images: int
 ) -> dict[str, float | int]:
-    """At most MOST numbers that say how the study went; what is not defined is left out, then the last backends are.
+    """At most MOST numbers that say how the study went; what is not defined is left out.
 
     `tables` by name; `lead` is the `overview` of the first backend. Agreement is that outside the calibration split,
-    ceiling and share are those of the leading variant over all conditions, failed controls count over all backends.
+    ceiling and share are those of the leading variant over all conditions, failed controls count over all backends. A slope,
+    and the agreement under it, is named only where answers tell it (`identification`), of as many backends as there is room
+    for; mis_mean_low and mis_mean_high are the mean score at the ends of the first backend's interval.
     """
     first = backends[0]
     controls, ceilings, agreed = tables["controls"], tables["noise_ceiling"], tables["agreement"]
-    slopes = tables["calibration"].set_index("backend")["slope"]
+    slopes = tables["calibration"].set_index("backend")
+    identified = [name for name in backends if slopes["identified"].get(name, False)]
     outside = agreed[agreed["units"] == "outside_split"].set_index(["level", "backend"])["pearson"]
     at_chance = controls[(controls["backend"] == first) & (controls["factor"] == "")].set_index("control")
     leading = ceilings[ceilings["leads"].astype(bool) & (ceilings["subset"] == "all")].set_index("backend")
     numbers: dict[str, float | int | None] = {
         "n_images": n_images,
         **lead,
+        "mis_mean_low": slopes["mis_slope_low"].get(first),
+        "mis_mean_high": slopes["mis_slope_high"].get(first),
+        "slopes_identified": len(identified),
         "n_failed": len(tables["failures"]),
-        "pearson_unit_within": outside.get(("unit_within", first)),
+        "pearson_unit_within": outside.get(("unit_within", first)) if first in identified else None,
         "ceiling": leading["mean"].get(""),
         "share_of_ceiling": leading["share"].get(first),
         "hash_mis": at_chance["mis_mean"].get("hash"),
@@ -58,10 +62,11 @@ def headline(
     if len(gain):
         names = {"": "difference", "_low": "low", "_high": "high"}
         numbers |= {f"trained_minus_untrained{name}": gain[column].iloc[0] for name, column in names.items()}
-    for backend in backends[:_NAMED_BACKENDS]:
-        numbers |= {f"slope_{backend}": slopes[backend], f"pearson_unit_{backend}": outside.get(("unit", backend))}
     known = {name: value for name, value in numbers.items() if value is not None and np.isfinite(value)}
-    return {
-        name: int(value) if isinstance(value, int | np.integer) else float(value)
-        for name, value in list(known.items())[:MOST]
-    }
+    for backend in identified:
+        pair = {f"slope_{backend}": slopes["slope"][backend]}
+        if np.isfinite(agreed_with := outside.get(("unit", backend), np.nan)):
+            pair[f"pearson_unit_{backend}"] = agreed_with
+        if len(known) + len(pair) <= MOST:
+            known |= pair
+    return {name: int(value) if isinstance(value, int | np.integer) else float(value) for name, value in known.items()}

@@ -38,6 +38,7 @@ BACKEND_COLUMNS = [
 AGREEMENT_COLUMNS = [
     *("first", "second", "n_units", "spearman", "mean_diff", "mean_diff_low", "mean_diff_high", "mean_abs_diff"),
 ]
+LEVEL_DIFFERENCES = AGREEMENT_COLUMNS[4:]  # those that compare levels of MIS
 TOTAL_COLUMNS = ["n_units", "mis_mean", "accuracy_mean", "margin_mean", "n_tasks", "task_margin", "task_squares"]
 
 
@@ -107,6 +108,21 @@ def with_people(backends: pd.DataFrame, agreed: pd.DataFrame, differences: pd.Da
     for column, name in (("", "difference"), ("_low", "high"), ("_high", "low")):
         table[f"pearson_his_minus_lead{column}"] = -table["backend"].map(pairs[name]).astype(np.float64)
     return table.astype({"n_annotated": "Int64"})
+
+
+def with_second_mark(calibration: pd.DataFrame, agreed: pd.DataFrame) -> pd.DataFrame:
+    """The table of slopes with the correlation of MIS and HIS beside them: pearson, its interval, and agrees.
+
+    A slope may be identified where MIS tells no unit from another, so this is a mark of its own. The correlation is that of
+    the headline, over units outside the calibration split (`agreed` is the table of agreement). agrees: 1 where its
+    interval lies above 0, 0 where it does not, missing without an interval.
+    """
+    kept = agreed[(agreed["level"] == "unit") & (agreed["units"] == "outside_split")].set_index("backend")
+    table = calibration.copy()
+    for column in ("pearson", "pearson_low", "pearson_high"):
+        table[column] = table["backend"].map(kept[column]).astype(np.float64)
+    agrees = (table["pearson_low"] > 0).astype("Int64")
+    return table.assign(agrees=agrees.mask(table["pearson_low"].isna()))
 
 
 def backend_agreement(

@@ -16,7 +16,7 @@ from scipy import optimize, stats
 
 from interpretability import arguments
 from interpretability.errors import InputError
-from interpretability.mis import probabilities
+from interpretability.mis import mean_probabilities
 from interpretability.people.calibration_splits import SPLIT_QUANTITIES
 from interpretability.people.ceiling_columns import leading_variant
 from interpretability.people.noise import ceiling_of_noise, noise_of_shares
@@ -77,17 +77,24 @@ def draw_split(units: pd.DataFrame, fraction: float, seed: int, min_units: int, 
     return drawn[code]
 
 
-def fit_slope(margins: NDArray[np.floating], his: NDArray[np.floating], objective: str = "squared_error") -> SlopeFit:
+def fit_slope(
+    margins: NDArray[np.floating],
+    his: NDArray[np.floating],
+    objective: str = "squared_error",
+    used: NDArray[np.bool_] | None = None,
+) -> SlopeFit:
     """The slope with the smallest loss between the units' machine scores and human ones, and that loss.
 
     margins      (U, N), finite: margins of the units' tasks, as `task_margins` gives them
     his          (U,): their human scores, shares of right answers from 0 to 1
     objective    squared_error: mean squared difference of MIS and HIS; moments: difference of their means and standard
                  deviations, squared and added
+    used         (U, N) bool: tasks that count, at least one of each unit; left out, all of them do
 
     Returns SlopeFit: slope (in units of 1 / margin, 0.001 to 10,000), loss, n_units, and at_bound: whether an end of
     that range does as well as any slope inside, so that the data do not say. A grid in log slope finds the basin, a bounded
-    scalar minimisation polishes. Raises InputError for other shapes, values that are not finite and unknown objectives.
+    scalar minimisation polishes. Whether the answers tell the slope at all is for `identification.identify` to say. Raises
+    InputError for other shapes, values that are not finite, units without a task that counts and unknown objectives.
     Departure: the MIS paper names no loss for its fit (section 3); both are choices of ours.
 
     >>> import numpy as np
@@ -97,10 +104,10 @@ def fit_slope(margins: NDArray[np.floating], his: NDArray[np.floating], objectiv
     >>> round(fit_slope(margins, expit(6.25 * margins).mean(axis=1)).slope, 2)
     6.25
     """
-    margins, his = _checked(margins, his, objective)
+    margins, his, used = checked(margins, his, objective, used)
 
     def loss(log_slope: float) -> float:
-        return _losses(probabilities(margins, np.exp(log_slope)).mean(axis=1)[:, None], his, objective)[0]
+        return _losses(mean_probabilities(margins, np.exp(log_slope), used)[:, None], his, objective)[0]
 
     grid = np.log(SLOPE_GRID)
     on_grid = np.array([loss(value) for value in grid])
@@ -115,10 +122,15 @@ def fit_slope(margins: NDArray[np.floating], his: NDArray[np.floating], objectiv
     return SlopeFit(float(np.exp(log_slope)), float(loss(log_slope)), len(his), False)
 
 
-def loss_curve(margins: NDArray[np.floating], his: NDArray[np.floating], objective: str) -> pd.DataFrame:
+def loss_curve(
+    margins: NDArray[np.floating],
+    his: NDArray[np.floating],
+    objective: str,
+    used: NDArray[np.bool_] | None = None,
+) -> pd.DataFrame:
     """Loss at every slope of SLOPE_GRID: slope, loss."""
-    margins, his = _checked(margins, his, objective)
-    return pd.DataFrame({"slope": SLOPE_GRID, "loss": _losses(_scores_on_grid(margins), his, objective)})
+    margins, his, used = checked(margins, his, objective, used)
+    return pd.DataFrame({"slope": SLOPE_GRID, "loss": _losses(scores_on_grid(margins, used), his, objective)})
 
 
 def slope_interval(
@@ -128,6 +140,7 @@ def slope_interval(
     draw: np.random.Generator,
     n_bootstrap: int,
     confidence: float,
+    used: NDArray[np.bool_] | None = None,
 ) -> tuple[float, float]:
     """Interval of the slope from a bootstrap over units, symmetric in log slope; NaN below two units.
 
@@ -138,17 +151,17 @@ def slope_interval(
     95 % (benchmarks/coverage.py), percentiles in 81, 88, 91 and 93 %. The noise of the answers is part of the recorded his, so
     resampling units carries it; drawing answers anew on top would count it twice. Ends are cut to SLOPE_BOUNDS.
     """
-    margins, his = _checked(margins, his, objective)
+    margins, his, used = checked(margins, his, objective, used)
     n = len(his)
     if n < 2 or n_bootstrap < 2:
         return float("nan"), float("nan")
-    scores = _scores_on_grid(margins)
+    scores = scores_on_grid(margins, used)
     drawn = draw.integers(n, size=(n_bootstrap, n))
     # share of each unit in each sample: (samples, units)
     weights = np.zeros((n_bootstrap, n))
     np.add.at(weights, (np.arange(n_bootstrap)[:, None], drawn), 1 / n)
-    fitted = _parabola_minima(_resampled_losses(scores, his, objective, weights))
-    centre = np.log(fit_slope(margins, his, objective).slope)
+    fitted = parabola_minima(_resampled_losses(scores, his, objective, weights))
+    centre = np.log(fit_slope(margins, his, objective, used).slope)
     reach = stats.t.ppf((1 + confidence) / 2, n - 1) * np.std(fitted, ddof=1)
     low, high = np.exp(np.clip([centre - reach, centre + reach], *np.log(SLOPE_BOUNDS)))
     return float(low), float(high)
@@ -165,6 +178,7 @@ def split_results(
     units: pd.DataFrame,
     splits: NDArray[np.bool_],
     objective: str,
+    used: NDArray[np.bool_] | None = None,
 ) -> pd.DataFrame:
     """What each split would have given: split, SPLIT_QUANTITIES.
 
@@ -174,14 +188,14 @@ def split_results(
     with it; pearson, spearman and the share of the leading ceiling are those of MIS with HIS over the units outside it.
     The slope is the minimum of a parabola on the grid, within about one percent of that of `fit_slope`.
     """
-    margins, his = _checked(margins, units["his"].to_numpy(), objective)
+    margins, his, used = checked(margins, units["his"].to_numpy(), objective, used)
     noise = noise_of_shares(units, leading_variant(units))
     group = units.groupby(["model", "condition"], sort=True, observed=True).ngroup().to_numpy()
     weights = splits / splits.sum(axis=1, keepdims=True)
-    slopes = np.exp(_parabola_minima(_resampled_losses(_scores_on_grid(margins), his, objective, weights)))
+    slopes = np.exp(parabola_minima(_resampled_losses(scores_on_grid(margins, used), his, objective, weights)))
     rows = []
     for number, (slope, split) in enumerate(zip(slopes, splits, strict=True)):
-        mis, rest = probabilities(margins, slope).mean(axis=1), ~split
+        mis, rest = mean_probabilities(margins, slope, used), ~split
         agreed = pearson(mis[rest], his[rest])
         ceiling = ceiling_of_noise(his[rest], noise[rest])
         share = agreed / ceiling if ceiling > 0 else np.nan
@@ -190,9 +204,10 @@ def split_results(
     return pd.DataFrame(rows, columns=["split", *SPLIT_QUANTITIES])
 
 
-def _checked(
-    margins: NDArray[np.floating], his: NDArray[np.floating], objective: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def checked(
+    margins: NDArray[np.floating], his: NDArray[np.floating], objective: str, used: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_] | None]:
+    """Arguments of a fit in double precision, `used` as it is; raises InputError as `fit_slope` says."""
     margins = arguments.array(margins, "margins", ("units", "tasks"), empty=True).astype(np.float64)
     his = arguments.array(his, "his", ("units",), empty=True).astype(np.float64)
     if objective not in OBJECTIVES:
@@ -212,12 +227,33 @@ def _checked(
         )
     if not (np.isfinite(margins).all() and np.isfinite(his).all()):
         raise InputError("{margins} and {his} must be finite", "margins", "his")
-    return margins, his
+    return margins, his, None if used is None else _checked_mask(used, margins)
 
 
-def _scores_on_grid(margins: NDArray[np.float64]) -> NDArray[np.float64]:
+def _checked_mask(used: NDArray[np.bool_], margins: NDArray[np.float64]) -> NDArray[np.bool_]:
+    used = np.asarray(used)
+    if used.shape != margins.shape or used.dtype != bool:
+        raise InputError(
+            "{used} has shape {shape} and values of type {kind}; it must be bool, of the shape of {margins}, {expected}",
+            "used",
+            "margins",
+            shape=used.shape,
+            kind=used.dtype,
+            expected=margins.shape,
+        )
+    if not used.any(axis=1).all():
+        raise InputError(
+            "{used} leaves no task of {empty} of {units} units; leave those units out",
+            "used",
+            empty=int((~used.any(axis=1)).sum()),
+            units=len(used),
+        )
+    return used
+
+
+def scores_on_grid(margins: NDArray[np.float64], used: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
     """MIS of every unit at every slope of the grid: (units, slopes)."""
-    return np.stack([probabilities(margins, slope).mean(axis=1) for slope in SLOPE_GRID], axis=1)
+    return np.stack([mean_probabilities(margins, slope, used) for slope in SLOPE_GRID], axis=1)
 
 
 def _losses(scores: NDArray[np.float64], his: NDArray[np.float64], objective: str) -> NDArray[np.float64]:
@@ -242,7 +278,7 @@ def _resampled_losses(
     return (mean - his_mean) ** 2 + (spread - his_spread) ** 2
 
 
-def _parabola_minima(losses: NDArray[np.float64]) -> NDArray[np.float64]:
+def parabola_minima(losses: NDArray[np.float64]) -> NDArray[np.float64]:
     """Log slopes of the minima of curves on SLOPE_GRID (samples, slopes): parabolas through the lowest neighbours."""
     grid = np.log(SLOPE_GRID)
     rows, best = np.arange(len(losses)), losses.argmin(axis=1)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from interpretability.randomness import GOLDEN, MULTIPLY_1, MULTIPLY_2, combine, key64
 
-_DEALING = np.uint64(key64("task of an image"))  # keeps these numbers apart from those that order equal values
+_DEALING = "task of an image"  # keeps these numbers apart from those that order equal values
 _STEP = np.uint64(6364136223846793005)  # of a 64-bit congruential generator (Knuth, MMIX), whose upper half is used
 
 
@@ -68,5 +68,5 @@ def deal(ranked: NDArray[np.int32], keys: NDArray[np.uint64], n_tasks: int) -> N
     """
     ranked = np.ascontiguousarray(ranked, dtype=np.int32)
     dealt = np.empty((len(ranked), n_tasks, ranked.shape[1] // n_tasks), dtype=np.int32)
-    _deal(ranked, combine(np.asarray(keys, dtype=np.uint64), _DEALING), n_tasks, dealt)
+    _deal(ranked, combine(np.asarray(keys, dtype=np.uint64), key64(_DEALING)), n_tasks, dealt)
     return dealt

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -10,8 +12,11 @@ from typing import Any
 
 from interpretability.files import sha256_file
 from study.environment import COMPUTING
-from study.files.tables import read_json
+from study.files.tables import read_csv, read_json
 
+# of a resolved roster, what does not hang on the seed
+_ROSTER = ("name", "constructor", "kwargs", "weights", "preprocessing", "role", "series", "step", "directions", "taps")
+_FREE = ("seed", "report")  # parameters that two runs of one study may differ in
 PACKAGES = (*COMPUTING, "dvc", "matplotlib", "scikit-posthocs", "statsmodels")
 
 
@@ -29,7 +34,16 @@ def describe(
             "images": summary["digest"],
             "manifest": sha256_file(images / "manifest.parquet"),
             "roster": sha256_file(models / "roster.csv"),
+            "study": study_digest(params, models / "roster.csv"),
             "task_rule": read_json(tasks / "summary.json"),
         },
         "params": dict(params),
     }
+
+
+def study_digest(params: Mapping[str, Any], roster: Path) -> str:
+    """Digest of what a study is, whatever its seed and its page: runs with the same one differ by chance alone."""
+    chosen = {name: value for name, value in params.items() if name not in _FREE}
+    rows = read_csv(roster, _ROSTER, _ROSTER)[list(_ROSTER)]
+    content = json.dumps({"params": chosen, "roster": rows.to_dict("split")["data"]}, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()

@@ -12,6 +12,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from interpretability.mis import near_mask
 from interpretability.schema import FACTS, KEY
 from study.errors import StudyError
 
@@ -68,3 +69,9 @@ def matrix(lists: pa.ChunkedArray) -> NDArray[np.float32]:
     """A column of equally long lists as a matrix (rows, length)."""
     values = lists.combine_chunks().flatten().to_numpy()
     return values.reshape(len(lists), len(values) // max(len(lists), 1))
+
+
+def near_copies(lists: pa.ChunkedArray, n_tasks: int) -> NDArray[np.bool_]:
+    """The column `near` of units as a mask (units, n_tasks): tasks that have a near copy."""
+    near = lists.combine_chunks()
+    return near_mask(near.value_lengths().to_numpy(), near.flatten().to_numpy(), n_tasks)

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypedDict
 import pandas as pd
 
 from interpretability.analysis import cluster_tests, networks
+from interpretability.people.slope_status import NOT_IDENTIFIED
 from interpretability.schema import NATURAL
 
 Tables = dict[str, pd.DataFrame]
@@ -28,13 +29,15 @@ class Fit(TypedDict):
     low: float | None
     high: float | None
     status: str
+    identified: bool
 
 
 @dataclass(frozen=True)
 class Facts:
     """What the tables of every backend need besides its units.
 
-    clusters: the layer that begins the cluster of a network's layer; layer_types: those of units.layer_types; people: units
+    clusters: the layer that begins the cluster of a network's layer; slopes_allowed: of similarities whose slope is
+    identified, the slopes that answers allow (`levels.slopes_allowed`); layer_types: those of units.layer_types; people: units
     with HIS; drop_near: tasks with a near copy are left out; n_extreme: units among the easiest and the hardest of a network.
     """
 
@@ -45,6 +48,7 @@ class Facts:
     clusters: cluster_tests.Clusters
     tail_share: float
     slopes: dict[str, Fit]
+    slopes_allowed: dict[str, tuple[float, ...]]
     layer_types: tuple[str, ...]
     people: pd.DataFrame
     bootstrap: Bootstrap
@@ -69,6 +73,13 @@ class Facts:
             return units
         kept = units["layer_type"].isin(self.layer_types)
         return units if kept.all() else units[kept]
+
+    def has_levels(self, backend: str) -> bool:
+        """Whether levels of MIS under this similarity compare with those of others.
+
+        Not where answers did not tell its slope. Without answers all levels are a convention, and stand as they are.
+        """
+        return self.slopes[backend]["status"] != NOT_IDENTIFIED
 
     @property
     def families(self) -> dict[str, str]:

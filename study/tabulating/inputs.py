@@ -13,10 +13,14 @@ from study.files.tables import read_json, read_parquet
 from study.networks.failures import COLUMNS
 from study.networks.roster import read_roster
 from study.params.whole import Params
-from study.tabulating import facts
+from study.tabulating import facts, levels
 
 
-def read_facts(args: argparse.Namespace, params: Params, constant: pd.DataFrame, people: pd.DataFrame) -> facts.Facts:
+def read_facts(
+    args: argparse.Namespace, params: Params, constant: pd.DataFrame, people: pd.DataFrame, splits: pd.DataFrame
+) -> facts.Facts:
+    """Facts of a study; `splits`: what other calibration splits would have given."""
+    slopes = read_json(args.calibration / "slope.json")
     roster = read_roster(args.roster / "roster.csv")
     for name in ("step", "top1", "last", "n_params", "input_size"):
         roster[name] = pd.to_numeric(roster[name], errors="coerce")
@@ -30,7 +34,8 @@ def read_facts(args: argparse.Namespace, params: Params, constant: pd.DataFrame,
         constant=constant[constant["absolute"] == "1"],
         clusters=read_clusters(args.activations / "clusters.csv"),
         tail_share=read_json(args.tasks / "summary.json")["tail_share"],
-        slopes=read_json(args.calibration / "slope.json"),
+        slopes=slopes,
+        slopes_allowed=levels.slopes_allowed(slopes, splits, params.stats.confidence),
         layer_types=tuple(params.units.layer_types),
         people=people,
         bootstrap=facts.Bootstrap(params.seed, params.stats.n_bootstrap, params.stats.confidence),

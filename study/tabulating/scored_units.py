@@ -26,17 +26,22 @@ from interpretability.analysis import (
     training_series,
 )
 from interpretability.analysis.controls import controls_summary, label_controls
-from interpretability.mis import LITERAL_SLOPE, near_mask, unit_scores
+from interpretability.analysis.levels import RANGE_COLUMNS, ranges
+from interpretability.mis import LITERAL_SLOPE, unit_scores
 from interpretability.schema import KEY, NATURAL
 from study.files.tables import read_json
-from study.files.unit_tables import Margins, Scored, matrix
+from study.files.unit_tables import Margins, Scored, matrix, near_copies
 from study.log import Progress, logger
 from study.tabulating.comparisons import CONDITIONS, compare_groups
 from study.tabulating.facts import Facts, Tables, easy_units
+from study.tabulating.levels import Sums, level_sums, pooled_ranges
 
 log = logger("stats")
 
-SLOPE_COLUMNS = ["backend", "slope", "temperature", "low", "high", "status", "n_units", "loss", "at_bound"]
+SLOPE_COLUMNS = [
+    *("backend", "slope", "temperature", "low", "high", "status", "n_units", "loss", "at_bound"),
+    *("identified", "ratio", "gain_t", "reason"),
+]
 LITERAL_COLUMNS = ["literal_mis_mean", "literal_mis_max"]
 
 
@@ -59,7 +64,7 @@ class Backend:
 
 
 _COLUMNS = {
-    "models": networks.MODEL_COLUMNS,
+    "models": [*networks.MODEL_COLUMNS, *RANGE_COLUMNS],
     "layers": networks.LAYER_COLUMNS,
     "layer_types": networks.LAYER_TYPE_COLUMNS,
     "conditions": conditions.DIFFICULTY_COLUMNS,
@@ -74,11 +79,12 @@ _BLOCK = 1 << 18  # units whose probabilities are in memory together
 
 @dataclass
 class _Parts:
-    """Rows of a backend's tables, network by network; totals and literal scores are of the ranked ones."""
+    """Rows of a backend's tables, network by network; totals, literal scores and level sums are of the ranked ones."""
 
     tables: dict[str, list[pd.DataFrame]] = field(default_factory=lambda: defaultdict(list))
     totals: list[dict[str, float]] = field(default_factory=list)
     literal: list[tuple[int, float, float]] = field(default_factory=list)
+    sums: list[Sums] = field(default_factory=list)
 
 
 def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> Backend:
@@ -87,7 +93,7 @@ def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> B
     Levels are those of `easy_units`: conditions are compared, never pooled.
     """
     backend, parts = Backend(name), _Parts()
-    nets, tables = facts.nets, parts.tables
+    nets, tables, allowed = facts.nets, parts.tables, facts.slopes_allowed.get(name)
     kept_whole = {*nets.planted, *nets.permuted, *nets.untrained, *(nets.last_of[s] for s in nets.untrained.values())}
     progress = Progress(log, len(facts.roster), f"{name}: networks")
     for model in facts.roster["name"]:
@@ -103,11 +109,14 @@ def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> B
             tables["conditions"].append(conditions.by_condition(units, facts.people, facts.confidence))
         units = facts.listed(model, units)
         easy = easy_units(units)
-        tables["models"].append(_model_row(model, easy, facts))
+        answered = _summarised(margins, model, facts)
+        sums = level_sums(answered, allowed, facts.drop_near) if allowed else None
+        tables["models"].append(_model_row(model, easy, sums, facts))
         if model in nets.study:
             tables["layers"].append(networks.layer_summary(easy, facts.confidence))
         if model in nets.ranked:
-            _add_ranked(backend, parts, model, units, easy, margins, facts)
+            parts.sums += [sums] if sums else []
+            _add_ranked(backend, parts, model, units, easy, answered, facts)
     blank = scored.units(name, "")
     whole, backend.rated = (pd.concat([blank, *tables.pop(key, [])], ignore_index=True) for key in ("whole", "rated"))
     backend.totals = pd.DataFrame(parts.totals, columns=similarities.TOTAL_COLUMNS)
@@ -118,7 +127,9 @@ def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> B
         rows = tables.get(table)
         backend.tables[table] = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
     fitted = {**facts.slopes[name], "backend": name, **_pooled(backend.totals, parts.literal)}
-    backend.tables["calibration"] = pd.DataFrame([fitted], columns=[*SLOPE_COLUMNS, "mis_mean", *LITERAL_COLUMNS])
+    fitted |= pooled_ranges(parts.sums)
+    columns = [*SLOPE_COLUMNS, "mis_mean", *RANGE_COLUMNS, *LITERAL_COLUMNS]
+    backend.tables["calibration"] = pd.DataFrame([fitted], columns=columns)
     backend.tables |= _tables_of_whole(whole, name, facts)
     backend.tables |= compare_groups(
         lambda condition: backend.scores.get(condition, {}), backend.means, backend.clusters, "mis", name, facts
@@ -132,10 +143,10 @@ def _add_ranked(
     model: str,
     units: pd.DataFrame,
     easy: pd.DataFrame,
-    margins: Margins,
+    answered: pa.Table,
     facts: Facts,
 ) -> None:
-    """What tables say of a ranked network alone, and its scores for the tests."""
+    """What tables say of a ranked network alone, and its scores for the tests; `answered` as `_summarised` gives it."""
     name, tables = backend.name, parts.tables
     tables["layer_types"].append(networks.layer_type_summary(easy, facts.confidence))
     tables["means"].append(group_tests.type_means(units, "mis"))
@@ -143,7 +154,6 @@ def _add_ranked(
     tables["difficulty"].append(conditions.difficulty(units, "mis", name, facts.confidence))
     tables["natural_synthetic"].append(conditions.natural_synthetic(units, "mis", name, facts.confidence))
     parts.totals.append(similarities.backend_totals(easy))
-    answered = _summarised(margins, model, facts)
     parts.literal.append(_literal(answered))
     slope = float(facts.slopes[name]["slope"])
     tables["convergence"].append(_convergence(answered, slope, facts.drop_near).assign(backend=name, model=model))
@@ -171,11 +181,12 @@ def _tables_of_whole(whole: pd.DataFrame, name: str, facts: Facts) -> Tables:
     }
 
 
-def _model_row(model: str, units: pd.DataFrame, facts: Facts) -> pd.DataFrame:
+def _model_row(model: str, units: pd.DataFrame, sums: Sums | None, facts: Facts) -> pd.DataFrame:
     roster = facts.roster[facts.roster["name"] == model]
     constant = facts.constant[facts.constant["model"] == model]
     constant = facts.listed(model, constant) if len(constant) else constant  # of the layers that n_units counts
-    return networks.model_summary(units, roster, constant["model"], facts.tail_share, facts.confidence)
+    row = networks.model_summary(units, roster, constant["model"], facts.tail_share, facts.confidence)
+    return row.assign(**(ranges(*sums) if sums else dict.fromkeys(RANGE_COLUMNS, np.nan)))
 
 
 def _summarised(margins: Margins, model: str, facts: Facts) -> pa.Table:
@@ -191,19 +202,13 @@ def _literal(answered: pa.Table) -> tuple[int, float, float]:
     return len(mis), float(mis.sum()), float(mis.max())
 
 
-def _near(answered: pa.Table, n_tasks: int) -> NDArray[np.bool_]:
-    """Mask (units, tasks) of the tasks that have a near copy."""
-    near = answered["near"].combine_chunks()
-    return near_mask(near.value_lengths().to_numpy(), near.flatten().to_numpy(), n_tasks)
-
-
 def _convergence(answered: pa.Table, slope: float, drop_near: bool) -> pd.DataFrame:
     """`profiles.convergence` of a network in the columns of the table; blocks of units bound the memory."""
     parts = []
     for start in range(0, len(answered), _BLOCK):
         block = answered.slice(start, _BLOCK)
         margins = matrix(block["margins"])
-        used = ~_near(block, margins.shape[1]) if drop_near else None
+        used = ~near_copies(block["near"], margins.shape[1]) if drop_near else None
         parts.append(profiles.convergence(expit(slope * margins), used))
     if not parts:
         return pd.DataFrame(columns=profiles.CONVERGENCE_COLUMNS)
@@ -217,7 +222,7 @@ def _convergence(answered: pa.Table, slope: float, drop_near: bool) -> pd.DataFr
 def _half_scores(answered: pa.Table, slope: float, drop_near: bool) -> pd.DataFrame:
     """Key and `ranking.half_scores` of units of a network; those without a task in either half are left out."""
     margins = matrix(answered["margins"])
-    mask = _near(answered, margins.shape[1])
+    mask = near_copies(answered["near"], margins.shape[1])
     units = answered.select(KEY).to_pandas().join(ranking.half_scores(margins, slope, mask, drop_near))
     return units.dropna(subset=["mis", "even", "odd"])
 
@@ -232,11 +237,14 @@ def _pooled(totals: pd.DataFrame, literal: list[tuple[int, float, float]]) -> di
 
 
 def pairs_table(scored: Scored, backends: Sequence[str], facts: Facts) -> pd.DataFrame:
-    """Agreement of every two backends over the units of ranked networks."""
+    """Agreement of every two backends over the units of ranked networks; of levels only where both have any."""
     parts = [pd.DataFrame(columns=similarities.AGREEMENT_COLUMNS)]
     for first, second in combinations(backends, 2):
         pairs = _pairs(scored, first, second, facts)
-        parts.append(similarities.backend_agreement(first, second, pairs, facts.confidence))
+        row = similarities.backend_agreement(first, second, pairs, facts.confidence)
+        if not (facts.has_levels(first) and facts.has_levels(second)):
+            row[list(similarities.LEVEL_DIFFERENCES)] = np.nan
+        parts.append(row)
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
@@ -261,6 +269,11 @@ def backends_table(scores: Path, totals: dict[str, pd.DataFrame], tables: Tables
         cost = read_json(scores / f"{name}.cost.json")
         rows.append(similarities.backend_summary(name, total, pair, dict(facts.slopes[name]), cost))
     backends = pd.concat(rows, ignore_index=True)
+    known = tables["calibration"].set_index("backend")
+    for column in RANGE_COLUMNS:
+        backends[column] = backends["backend"].map(known[column])
+    unknown = ~backends["backend"].map(facts.has_levels)
+    backends.loc[unknown, ["mis_mean", *(f"{column}_lead" for column in ("mean_diff", "mean_abs_diff"))]] = np.nan
     return similarities.with_people(backends, tables["agreement"], tables["agreement_differences"])
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from interpretability.analysis import headline, training_series
+from interpretability.analysis import headline, similarities, training_series
 from interpretability.people import agreement, agreement_differences, calibration_splits, ceiling_shares
 from interpretability.people.annotated import unscored, with_people
 from interpretability.people.noise import noise_within_tasks
@@ -25,6 +25,8 @@ from study.tabulating.people import people_tables, point_tables, trials_tables
 
 log = logger("stats")
 
+# tables with levels of MIS under several similarities: their rows say where the slope of theirs comes from
+LEVEL_TABLES = ("models", "layer_types", "training", "training_gain", "sensitivity", "controls")
 N_RESIDUALS = 20  # units that a similarity misses most, on either side: as in figures 20 and 21 of the MIS paper
 
 
@@ -43,7 +45,8 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     backends = params.scores.backends
     tables = side_tables(args)
     people, responses = (read_parquet(args.human / f"{name}.parquet") for name in ("units", "responses"))
-    facts = read_facts(args, params, tables["constant_units"], people)
+    splits = read_parquet(args.calibration / "splits.parquet")
+    facts = read_facts(args, params, tables["constant_units"], people, splits)
     scored = Scored(args.mis / "units.parquet")
     solved = _solved(args, backends, scored, responses, facts)
     tables["backend_agreement"] = scored_units.pairs_table(scored, backends, facts)
@@ -57,9 +60,9 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     tables |= {name: pd.concat(parts, ignore_index=True) for name, parts in solved.parts.items()}
     tables["models"] = scored_units.in_order(tables["models"], facts.roster["name"])
     tables["training"] = training_series.training_summary(tables["models"])
-    splits = read_parquet(args.calibration / "splits.parquet")
     tables["calibration_splits"] = calibration_splits.split_summary(splits, params.stats.confidence)
     tables["agreement"] = agreement.agreement_table(annotated, *facts.bootstrap)
+    tables["calibration"] = similarities.with_second_mark(tables["calibration"], tables["agreement"])
     tables["agreement_differences"] = agreement_differences.agreement_differences(annotated, *facts.bootstrap)
     maps = read_parquet(args.sensitivity / "maps.parquet")
     tables |= point_tables(annotated, people, responses, maps, tables, facts, backends[0])
@@ -70,6 +73,9 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     noise = noise_within_tasks(responses)
     shares = ceiling_shares.share_table(annotated.merge(noise, on=KEY, how="left"), *facts.bootstrap)
     tables["noise_ceiling"] = ceiling_shares.ceiling_and_shares(ceilings, shares)
+    for name in LEVEL_TABLES:
+        status = {backend: fit["status"] for backend, fit in facts.slopes.items()}
+        tables[name] = tables[name].assign(slope_status=tables[name]["backend"].map(status).astype("str"))
     n_images = read_json(args.images / "summary.json")["n"]
     return tables, headline.headline(tables, backends, solved.overview, n_images)
 

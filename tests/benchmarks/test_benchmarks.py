@@ -44,7 +44,8 @@ def test_make_bench_runs_every_benchmark_of_speed():
     run = set(re.findall(r"python -m benchmarks\.(\w+)", (ROOT / "Makefile").read_text()))
     there = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
     # these measure something else, for long, on data that is not there, or once
-    others = {"coverage", "family_wise", "summaries", "flops", "effects", "dealing", "chaos", "page"}
+    scores = {"coverage", "family_wise", "dealing", "slopes", "seeds", "effects"}
+    others = {*scores, "covered", "covered_parts", "shown_intervals", "summaries", "flops", "chaos", "page"}
     assert there - run == {"__init__", "harness"} | (others & there)
     assert run <= there
 

@@ -52,9 +52,9 @@ def changed(params, changes):
 
 
 class Study:
-    """A tiny study in a folder of its own."""
+    """A copy of the repository in a folder of its own, with a tiny study or the one of params.yaml."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, tiny: bool = True, seed: int = 0) -> None:
         self.folder = folder
         listed = subprocess.run(
             ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -65,9 +65,10 @@ class Study:
                 shutil.copyfile(ROOT / name, folder / name)
         yaml = YAML()
         params = yaml.load(ROOT / "params.yaml")
-        changed(params, SMALL)
+        changed(params, {**(SMALL if tiny else {}), "seed": seed})
         yaml.dump(params, folder / "params.yaml")
-        (folder / "data/external/models/synthetic.csv").write_text(ROSTER)
+        if tiny:
+            (folder / "data/external/models/synthetic.csv").write_text(ROSTER)
         self.git("init", "-q")
         self.git("add", "-A")
         self.git("-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "-qm", "start")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import combinations
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 from ruamel.yaml import YAML
 from safetensors.numpy import save_file
 
-from study.files.tables import write_csv, write_json, write_parquet
+from study.files.tables import read_csv, write_csv, write_json, write_parquet
 from tests.helpers.figure_tables import write_figure_tables
 from tests.helpers.rules import ROOT
 
@@ -32,6 +33,7 @@ LAYERS = (
 )
 UNITS_A_LAYER = 12
 N_IMAGES, SIDE, N_TASKS, N_EXPLANATIONS = 400, 16, 20, 9
+STUDY = "digest of this study"
 KEY = ["model", "layer", "unit", "condition"]
 
 
@@ -65,8 +67,14 @@ def build(
     write_json(folder / "metrics.json", {"agreement": 0.71, "mis_mean": 0.8})
     write_json(
         folder / "provenance.json",
-        {"device_kinds": ["cpu"], "seed": values["seed"], "versions": {"numpy": np.__version__}, "params": values},
+        {
+            "device_kinds": ["cpu"],
+            "digests": {"study": STUDY},
+            "versions": {"numpy": np.__version__},
+            "params": values,
+        },
     )
+    write_csv(folder / "seeds.csv", seeds_rows(folder, networks, seeds=3 if human else 0))
     data = {
         name: folder / name
         for name in (
@@ -86,11 +94,31 @@ def build(
         "params": folder / "params.yaml",
         "metrics": folder / "metrics.json",
         "provenance": folder / "provenance.json",
+        "seeds": folder / "seeds.csv",
         "template": ROOT / "reports/template",
         "captions": ROOT / "reports/captions",
         "out": folder / "report.html",
     }
     return [word for name, path in {**files, **data}.items() for word in (f"--{name}", str(path))]
+
+
+def seeds_rows(folder, networks, seeds):
+    """The study under several seeds: 0 as in models.csv, then the first two networks change places."""
+    models = read_csv(folder / "tables/models.csv", text=("model",))
+    means = models[models["role"] == "study"].set_index(["backend", "model"])["mis_mean"]
+    turned = [*networks[1::-1], *networks[2:]]
+    rows = []
+    for seed in range(seeds):
+        # a test marks the first and the third as different under every seed, the first two under one
+        pairs = [networks[:3:2]] if len(networks) > 2 else []
+        pairs += [networks[:2]] if seed == 1 else []
+        for b in BACKENDS:
+            for place, (m, other) in enumerate(zip(networks, turned if seed else networks, strict=True)):
+                differs = [name for pair in pairs if m in pair for name in pair if name != m]
+                scores = means[b, other] + 0.001 * seed, 0.9, "simulated", 0.7 + 0.01 * place
+                rows.append((STUDY, seed, b, m, *scores, 6.25 + seed, 5.5, 7.1, 0.87, json.dumps(differs), "[]"))
+    columns = "study seed backend model mis_mean accuracy answers his_mean slope slope_low slope_high ceiling differs his_differs"
+    return pd.DataFrame(rows, columns=columns.split())
 
 
 def _params(folder, human, title, report):
@@ -233,8 +261,7 @@ def _human(folder, rng, units, networks, human):
     answers = annotated[KEY].head(40 if human else 0).merge(pd.DataFrame({"task": [0, 0, 1, -1]}), how="cross")
     right = [True, False, True, True] * (len(answers) // 4)
     write_parquet(folder / "human/responses.parquet", answers.assign(correct=right, source="simulated"))
-    status = "calibrated" if human else "not calibrated"
-    write_json(folder / "calibration/slope.json", {b: {"slope": 6.25, "status": status} for b in BACKENDS})
+    write_json(folder / "calibration/slope.json", {b: {"slope": 6.25, "status": _status(b, human)} for b in BACKENDS})
     slopes = np.geomspace(0.1, 100, 60) if human else np.empty(0)
     curve = [
         pd.DataFrame(
@@ -244,6 +271,17 @@ def _human(folder, rng, units, networks, human):
     ]
     write_parquet(folder / "calibration/curve.parquet", pd.concat(curve, ignore_index=True))
     return annotated
+
+
+def _status(backend, human):
+    """Where the slope of a similarity comes from; answers do not tell that of the last one."""
+    return ("not identified" if backend == BACKENDS[-1] else "calibrated") if human else "not calibrated"
+
+
+def _ranges(backend, level, human):
+    """A level at other slopes, where its slope is identified."""
+    identified = _status(backend, human) == "calibrated"
+    return (level - 0.03, level + 0.031, level - 0.02, level + 0.05) if identified else ("",) * 4
 
 
 def _tables(folder, rng, units, networks, annotated, human, rejected):
@@ -256,7 +294,8 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
     write(
         "models",
         "model backend role series step last n_units n_constant mis_mean mis_low mis_high mis_sd p5 p25 p50 p75 p95 "
-        "accuracy_mean margin_mean top1 params input_size tail_share",
+        "accuracy_mean margin_mean top1 params input_size tail_share "
+        "mis_slope_low mis_slope_high mis_splits_low mis_splits_high slope_status",
         [
             (
                 m,
@@ -278,6 +317,8 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
                 123456,
                 64,
                 0.5,
+                *_ranges(b, mean[m, b], human),
+                _status(b, human),
             )
             for m in networks
             for b in BACKENDS
@@ -307,6 +348,8 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
                 123456,
                 64,
                 0.5,
+                *_ranges(b, 0.5, human),
+                _status(b, human),
             )
             for b in BACKENDS
             if human
@@ -320,19 +363,19 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
     kinds = units.groupby(["model", "backend", "layer_type"], sort=False)["mis"]
     kinds = kinds.agg(n_units="size", mis_mean="mean", mis_se=lambda v: v.std() / len(v) ** 0.5).reset_index()
     write_csv(folder / "tables/layer_types.csv", kinds)
-    status = "calibrated" if human else "not calibrated"
     write(
         "backends",
         "backend slope slope_low slope_high status n_units mis_mean accuracy_mean margin_mean margin_sd spearman_lead "
         "mean_diff_lead mean_abs_diff_lead n_annotated pearson_his spearman_his pearson_his_minus_lead "
-        "pearson_his_minus_lead_low pearson_his_minus_lead_high n_forwards n_pairs",
+        "pearson_his_minus_lead_low pearson_his_minus_lead_high n_forwards n_pairs "
+        "mis_slope_low mis_slope_high mis_splits_low mis_splits_high",
         [
             (
                 b,
                 6.25,
                 5.5 if human else "",
                 7.1 if human else "",
-                status,
+                _status(b, human),
                 20 if human else 0,
                 0.5 + 0.3 * s,
                 0.5 + 0.4 * s,
@@ -345,6 +388,7 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
                 *((0.9 * s - 0.72, 0.9 * s - 0.8, 0.9 * s - 0.6) if human and b != BACKENDS[0] else ("", "", "")),
                 4000,
                 20 * 20 * 36,
+                *_ranges(b, 0.5 + 0.3 * s, human),
             )
             for b, s in SIGHT.items()
         ],
@@ -359,7 +403,9 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
     _group_tables(write, networks, human)
     write(
         "calibration",
-        "backend slope temperature low high status n_units loss at_bound mis_mean literal_mis_mean literal_mis_max",
+        "backend slope temperature low high status n_units loss at_bound mis_mean literal_mis_mean literal_mis_max "
+        "mis_slope_low mis_slope_high mis_splits_low mis_splits_high "
+        "identified ratio gain_t reason pearson pearson_low pearson_high agrees",
         [
             (
                 b,
@@ -367,13 +413,18 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
                 0.16,
                 5.5 if human else "",
                 7.1 if human else "",
-                status,
+                _status(b, human),
                 20 if human else 0,
                 0.01 if human else "",
                 0,
                 0.5 + 0.3 * s,
                 0.5 + 0.02 * s,
                 0.55,
+                *_ranges(b, 0.5 + 0.3 * s, human),
+                int(_status(b, human) == "calibrated"),
+                *((1.29, 6.0) if human else ("", "")),
+                "why " + b,
+                *((0.9 * s, 0.9 * s - 0.06, 0.9 * s + 0.05, int(s > 0.1)) if human else ("", "", "", "")),
             )
             for b, s in SIGHT.items()
         ],

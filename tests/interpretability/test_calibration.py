@@ -256,7 +256,12 @@ def test_stage_fits_every_backend_on_one_split(study, tmp_path):
     slopes = run_stage(study, tmp_path / "calibration")
     assert set(slopes) == set(tiny_study.BACKENDS)
     oracle = slopes["oracle"]
-    assert (oracle["status"], oracle["n_units"]) == ("calibrated", 6)  # a quarter of 24 units
+    # a quarter of 24 units; of the null hardly any slope differs from another, of the oracle too many do
+    assert [slopes[name]["n_units"] for name in tiny_study.BACKENDS] == [6, 6]
+    assert [slopes[name]["status"] for name in tiny_study.BACKENDS] == ["not identified"] * 2
+    assert oracle["ratio"] == pytest.approx(oracle["high"] / oracle["low"], rel=1e-4)
+    assert oracle["reason"].startswith(f"the interval spans a factor of {oracle['ratio']:.3g} (below 5 is needed)")
+    assert oracle["gain_t"] > 2
     assert oracle["low"] < oracle["slope"] < oracle["high"]
     assert oracle["temperature"] == pytest.approx(1 / oracle["slope"], rel=1e-4)
     split = read_parquet(tmp_path / "calibration" / "split.parquet")
@@ -286,7 +291,10 @@ def test_stage_without_people_takes_the_default_slope_and_says_so(study, tmp_pat
     slopes = run_stage(study, tmp_path / "out", people, calibration__default_slope=5.0)
     assert {entry["status"] for entry in slopes.values()} == {"not calibrated"}
     assert {entry["slope"] for entry in slopes.values()} == {5.0}
-    assert slopes["oracle"]["low"] is None
+    for name in ("low", "high", "ratio", "gain_t"):
+        assert slopes["oracle"][name] is None
+    assert {entry["identified"] for entry in slopes.values()} == {False}
+    assert slopes["oracle"]["reason"] == "no human answers to units that are scored"
     splits = ["backend", "split", *calibration_splits.SPLIT_QUANTITIES]
     for name, columns in (("curve", ["backend", "slope", "loss"]), ("split", KEY), ("splits", splits)):
         table = read_parquet(tmp_path / "out" / f"{name}.parquet")
@@ -299,6 +307,77 @@ def test_default_slope_is_published_for_dreamsim_only():
         fitting.unfitted_slope(name, 6.25)["status"] for name in ("dreamsim", "dreamsim-dino_vitb16", "lpips-alex")
     ]
     assert statuses == ["published", "published", "not calibrated"]
+    published = fitting.unfitted_slope("dreamsim", 6.25)
+    assert not published["identified"]
+    assert published["reason"] == "no human answers to units that are scored; the published slope"
+
+
+def test_many_units_in_the_split_tell_the_slope(study, tmp_path):
+    slopes = run_stage(study, tmp_path / "out", calibration__fraction=1.0)
+    assert (slopes["oracle"]["status"], slopes["oracle"]["identified"]) == ("calibrated", True)
+    assert slopes["oracle"]["ratio"] < 5
+    assert (slopes["null"]["status"], slopes["null"]["identified"]) == ("not identified", False)
+
+
+def test_the_rule_does_not_follow_the_confidence_of_the_tables(study, tmp_path):
+    slopes = [
+        run_stage(study, tmp_path / f"{share}", calibration__fraction=1.0, stats__confidence=share)["oracle"]
+        for share in (0.95, 0.5)
+    ]
+    assert slopes[1]["high"] / slopes[1]["low"] < 0.8 * slopes[1]["ratio"]
+    assert slopes[0]["ratio"] == slopes[1]["ratio"]
+
+
+def near_study(study, folder, emptied=0):
+    """The study's scores with other near copies: the first `emptied` rows keep no task, the rest lose task 2."""
+    for name in tiny_study.BACKENDS:
+        table = read_parquet(study / "data" / "scores" / f"{name}.parquet")
+        people = read_parquet(study / "data" / "human" / "units.parquet").head(emptied)
+        gone = pd.MultiIndex.from_frame(table[KEY]).isin(pd.MultiIndex.from_frame(people[KEY]))
+        table["near"] = [list(range(tiny_study.N_TASKS)) if each else [2] for each in gone]
+        write_parquet(folder / "data" / "scores" / f"{name}.parquet", table)
+    return folder
+
+
+def test_tasks_that_are_left_out_of_scores_are_left_out_of_the_fit(study, tmp_path):
+    other = near_study(study, tmp_path / "near")
+    people = study / "data" / "human"
+    dropped = run_stage(other, tmp_path / "drop", people, mis__drop_near_duplicates=True)["oracle"]
+    kept = run_stage(other, tmp_path / "keep", people)["oracle"]
+    plain = run_stage(study, tmp_path / "plain")["oracle"]
+    assert kept == plain
+    assert dropped["slope"] != pytest.approx(plain["slope"], rel=1e-3)
+    # the fit again, from the files, over the tasks that count
+    split = read_parquet(tmp_path / "drop" / "split.parquet")
+    units = read_parquet(people / "units.parquet").merge(split, on=KEY)
+    scores = read_parquet(study / "data" / "scores" / "oracle.parquet").merge(units, on=KEY)
+    margins = np.delete(np.stack(scores["margins"]), 2, axis=1)
+    fit = calibration.fit_slope(margins, scores["his"].to_numpy(), "squared_error")
+    assert dropped["slope"] == pytest.approx(fit.slope, rel=1e-5)
+    assert dropped["loss"] == pytest.approx(fit.loss, rel=1e-4)
+    curve = read_parquet(tmp_path / "drop" / "curve.parquet").query("backend == 'oracle'")["loss"]
+    expected = calibration.loss_curve(margins, scores["his"].to_numpy(), "squared_error")["loss"]
+    assert curve.tolist() == pytest.approx(expected.tolist())
+    others = [read_parquet(tmp_path / name / "splits.parquet")["pearson"] for name in ("drop", "keep")]
+    assert (others[0] != others[1]).all()
+
+
+def test_units_that_keep_no_task_take_no_part(study, tmp_path, caplog):
+    other, people = near_study(study, tmp_path / "near", emptied=4), study / "data" / "human"
+    slopes = run_stage(
+        other,
+        tmp_path / "out",
+        people,
+        mis__drop_near_duplicates=True,
+        calibration__fraction=1.0,
+        calibration__n_splits=0,
+    )
+    assert slopes["oracle"]["n_units"] == 20
+    assert "4 of 24 annotated units keep no task where those with a near copy are left out" in caplog.text
+    assert len(read_parquet(tmp_path / "out" / "split.parquet")) == 20
+    every = near_study(study, tmp_path / "every", emptied=24)
+    slopes = run_stage(every, tmp_path / "none", people, mis__drop_near_duplicates=True)
+    assert slopes["oracle"]["status"] == "not calibrated"
 
 
 def test_stage_names_what_is_missing(study, tmp_path):
@@ -313,5 +392,5 @@ def test_stage_names_what_is_missing(study, tmp_path):
         write_parquet(scores / f"{name}.parquet", table if name == "oracle" else table[table["layer"] == "gone"])
     (tmp_path / "other" / "data").mkdir(parents=True)
     scores.rename(tmp_path / "other" / "data" / "scores")
-    with pytest.raises(InputError, match=r"null.parquet has no margins of 6 annotated units, first: model "):
+    with pytest.raises(InputError, match=r"null.parquet has no margins of 24 annotated units, first: model "):
         run_stage(tmp_path / "other", tmp_path / "out", people)

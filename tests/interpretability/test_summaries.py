@@ -24,6 +24,7 @@ from interpretability.analysis import (
     training_series,
 )
 from interpretability.analysis.controls import CONTROL_COLUMNS
+from interpretability.analysis.levels import RANGE_COLUMNS
 from interpretability.analysis.networks import (
     LAYER_COLUMNS,
     LAYER_TYPE_COLUMNS,
@@ -35,6 +36,7 @@ from interpretability.analysis.networks import (
     networks_of,
 )
 from interpretability.errors import InputError
+from interpretability.mis import unit_scores
 from interpretability.people import agreement_differences, single_answers
 from interpretability.people.calibration_splits import SUMMARY_COLUMNS
 from stages import calibration, ceiling, human, mis
@@ -285,7 +287,7 @@ def test_headline_numbers_leave_out_what_is_not_defined():
         "controls": pd.DataFrame(columns=CONTROL_COLUMNS),
         "noise_ceiling": pd.DataFrame(columns=["subset", "backend", "leads", "mean", "share"]),
         "agreement": empty,
-        "calibration": pd.DataFrame({"backend": list("bcdefg"), "slope": 6.25}),
+        "calibration": fits("bcdefg", "", slope=6.25, mis_slope_low=np.nan, mis_slope_high=np.nan),
         "failures": pd.DataFrame({"model": ["x"]}),
         "training": pd.DataFrame(columns=training_series.TRAINING_COLUMNS),
         "training_gain": pd.DataFrame(columns=training_series.GAIN_COLUMNS),
@@ -299,11 +301,18 @@ def test_headline_numbers_leave_out_what_is_not_defined():
         "n_models": 1,
         "n_units": 101,
         "n_failed": 1,
-        **{f"slope_{backend}": 6.25 for backend in "bcde"},
+        "slopes_identified": 0,
     }
 
 
-def test_headline_numbers_of_a_whole_study_are_at_most_25():
+def fits(backends, identified, **more):
+    """The table of slopes, of which some are identified."""
+    marks = [int(name in identified) for name in backends]
+    return pd.DataFrame({"backend": list(backends), "identified": marks, **more})
+
+
+@pytest.mark.parametrize(("identified", "named"), [("bcdef", "bc"), ("bd", "bd"), ("def", "de"), ("f", "f"), ("", "")])
+def test_headline_numbers_of_a_whole_study_are_at_most_25(identified, named):
     agreed = pd.DataFrame(
         [("outside_split", level, backend, 0.5) for level in ("unit", "unit_within") for backend in "bcdef"],
         columns=["units", "level", "backend", "pearson"],
@@ -331,7 +340,7 @@ def test_headline_numbers_of_a_whole_study_are_at_most_25():
         "controls": controls,
         "noise_ceiling": ceilings,
         "agreement": agreed,
-        "calibration": pd.DataFrame({"backend": list("bcdef"), "slope": 2.0}),
+        "calibration": fits("bcdef", identified, slope=2.0, mis_slope_low=0.51, mis_slope_high=0.59),
         "failures": pd.DataFrame({"model": []}),
         "training_gain": pd.DataFrame(
             {"backend": "b", "series": training_series.ALL_SERIES, "difference": [0.3], "low": [0.2], "high": [0.4]}
@@ -343,21 +352,26 @@ def test_headline_numbers_of_a_whole_study_are_at_most_25():
     assert (found["ceiling"], found["share_of_ceiling"]) == (0.8, 0.6)
     assert (found["controls_failed"], found["dose_response_rising"]) == (2, 1)
     assert found["trained_minus_untrained"] == pytest.approx(0.3)
-    assert found["pearson_unit_within"] == 0.5
+    # no slope that answers do not tell, nor agreement under it
+    assert {name for name in found if name.startswith("slope_")} == {f"slope_{name}" for name in named}
+    of_units = {name for name in found if name.startswith("pearson_unit_")}
+    assert of_units == {f"pearson_unit_{name}" for name in named} | ({"pearson_unit_within"} if "b" in named else set())
+    assert found["slopes_identified"] == len(identified)
+    assert (found["mis_mean_low"], found["mis_mean_high"]) == (0.51, 0.59)
 
 
 # ---- the stage
 
 
 TABLES = {
-    "models": MODEL_COLUMNS,
+    "models": [*MODEL_COLUMNS, *RANGE_COLUMNS, "slope_status"],
     "layers": LAYER_COLUMNS,
-    "layer_types": LAYER_TYPE_COLUMNS,
-    "backends": similarities.BACKEND_COLUMNS,
+    "layer_types": [*LAYER_TYPE_COLUMNS, "slope_status"],
+    "backends": [*similarities.BACKEND_COLUMNS, *RANGE_COLUMNS],
     "backend_agreement": similarities.AGREEMENT_COLUMNS,
-    "controls": CONTROL_COLUMNS,
-    "training": training_series.TRAINING_COLUMNS,
-    "training_gain": training_series.GAIN_COLUMNS,
+    "controls": [*CONTROL_COLUMNS, "slope_status"],
+    "training": [*training_series.TRAINING_COLUMNS, "slope_status"],
+    "training_gain": [*training_series.GAIN_COLUMNS, "slope_status"],
     "his_models": machine_beside_human.HIS_COLUMNS,
     "conditions": conditions.DIFFICULTY_COLUMNS,
     "agreement_differences": agreement_differences.COLUMNS,
@@ -531,7 +545,10 @@ def test_planted_truth_is_found(finished):
     assert training["model"].tolist() == ["net-step0", "net"] * 2
     metrics = read_json(finished / "results" / "metrics.json")
     assert metrics["trained_minus_untrained"] > 0.05
-    assert metrics["pearson_unit_oracle"] > 0.5
+    # six units tell no slope, but the agreement is there
+    assert metrics["slopes_identified"] == 0
+    agreed = table_of(finished, "agreement").query("level == 'unit' and units == 'outside_split'")
+    assert agreed.set_index("backend")["pearson"]["oracle"] > 0.5
     assert metrics["n_failed"] == 1
     assert isinstance(metrics["n_units"], int)
 
@@ -586,7 +603,79 @@ def test_study_without_people_has_every_table(tmp_path):
     assert set(table_of(tmp_path, "backends")["status"]) == {"not calibrated"}
     metrics = read_json(tmp_path / "results" / "metrics.json")
     assert "pearson_unit_oracle" not in metrics
-    assert metrics["slope_oracle"] == 6.25
+    assert metrics["slopes_identified"] == 0
+    assert "slope_oracle" not in metrics
+    # without answers all levels are a convention, and stand as they are
+    assert table_of(tmp_path, "backends")["mis_mean"].notna().all()
+    assert table_of(tmp_path, "backend_agreement")["mean_diff"].notna().all()
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory):
+    """The study with so many units in the split that answers tell the slope of the oracle; near copies are left out."""
+    folder = tmp_path_factory.mktemp("calibrated")
+    tiny_study.write_study(folder / "data")
+    run_all(folder, calibration__fraction=0.8, calibration__n_splits=40, mis__drop_near_duplicates=True)
+    return folder
+
+
+def test_levels_have_ranges_where_the_slope_is_identified(calibrated):
+    fitted = table_of(calibrated, "calibration").set_index("backend")
+    assert fitted["status"].tolist() == ["calibrated", "not identified"]
+    assert fitted["identified"].tolist() == [1, 0]
+    models = table_of(calibrated, "models").set_index(["backend", "model"])
+    assert set(models["slope_status"]["oracle"]) == {"calibrated"}
+    assert models.loc["null", RANGE_COLUMNS].isna().all(axis=None)
+    splits = read_parquet(calibrated / "data/calibration/splits.parquet").query("backend == 'oracle'")["slope"]
+    ends = {"slope": fitted.loc["oracle", ["low", "high"]], "splits": np.quantile(splits, [0.025, 0.975])}
+    scores = read_parquet(calibrated / "data/scores/oracle.parquet")
+    levels = {}
+    for model, units in scores.groupby("model", observed=True):
+        near = np.zeros((len(units), tiny_study.N_TASKS), dtype=bool)
+        for row, tasks in enumerate(units["near"]):
+            near[row, np.asarray(tasks, int)] = True
+        for kind, slopes in ends.items():
+            for end, slope in zip(("low", "high"), slopes, strict=True):
+                levels[model, f"mis_{kind}_{end}"] = unit_scores(np.stack(units["margins"]), slope, near, True)[
+                    "mis"
+                ].mean()
+    for model in ("net-step0", "net", "other"):
+        for column in RANGE_COLUMNS:
+            assert models.loc[("oracle", model), column] == pytest.approx(levels[model, column], abs=1e-5)
+    # both ranked networks have 24 units
+    for column in RANGE_COLUMNS:
+        pooled = (levels["net", column] + levels["other", column]) / 2
+        assert fitted.loc["oracle", column] == pytest.approx(pooled, abs=1e-5)
+    metrics = read_json(calibrated / "results" / "metrics.json")
+    assert metrics["mis_mean_low"] < metrics["mis_mean"] < metrics["mis_mean_high"]
+    assert metrics["mis_mean_low"] == pytest.approx(fitted.loc["oracle", "mis_slope_low"], rel=1e-5)
+    assert metrics["slope_oracle"] == pytest.approx(fitted.loc["oracle", "slope"], rel=1e-5)
+    assert not {"slope_null", "pearson_unit_null"} & set(metrics)
+
+
+def test_no_level_without_a_slope_is_compared(calibrated):
+    backends = table_of(calibrated, "backends").set_index("backend")
+    compared = ["mis_mean", "mean_diff_lead", "mean_abs_diff_lead"]
+    assert backends.loc["oracle", compared].notna().all()
+    assert backends.loc["null", compared].isna().all()
+    assert backends.loc["null", ["accuracy_mean", "margin_mean", "spearman_lead"]].notna().all()
+    pair = table_of(calibrated, "backend_agreement").iloc[0]
+    assert np.isfinite(pair["spearman"])
+    assert (pair[["mean_diff", "mean_diff_low", "mean_diff_high", "mean_abs_diff"]] == "").all()
+
+
+def test_agreement_stands_beside_a_slope_as_a_mark_of_its_own(calibrated):
+    fitted = table_of(calibrated, "calibration").set_index("backend")
+    agreed = (
+        table_of(calibrated, "agreement").query("level == 'unit' and units == 'outside_split'").set_index("backend")
+    )
+    columns = ["pearson", "pearson_low", "pearson_high"]
+    np.testing.assert_array_equal(fitted[columns].to_numpy(float), agreed.loc[fitted.index, columns].to_numpy(float))
+    by_hand = pd.DataFrame({"backend": list("abcd"), "level": "unit", "units": "outside_split", "pearson": 0.3})
+    by_hand = by_hand.assign(pearson_low=[0.1, -0.1, -0.5, np.nan], pearson_high=[0.5, 0.5, -0.2, np.nan])
+    marks = similarities.with_second_mark(pd.DataFrame({"backend": list("abcde")}), by_hand)["agrees"]
+    # an interval below 0 excludes it, but is no agreement
+    assert marks.tolist() == [1, 0, 0, pd.NA, pd.NA]
 
 
 def test_human_means_of_networks_are_those_of_their_units(finished):
@@ -640,7 +729,7 @@ def test_people_some_of_whose_units_are_scored_calibrate_on_those(tmp_path, capl
     split = read_parquet(tmp_path / "data" / "calibration" / "split.parquet")
     assert len(split) == 8
     assert set(split["condition"]) == {"natural"}
-    assert set(table_of(tmp_path, "backends")["status"]) == {"calibrated"}
+    assert table_of(tmp_path, "calibration")["n_units"].tolist() == [8, 8]
     agreed = table_of(tmp_path, "agreement")
     assert agreed.loc[agreed["level"] == "unit", "n"].tolist() == [16, 8] * 2
     assert "V4w" in set(table_of(tmp_path, "noise_ceiling")["variant"])

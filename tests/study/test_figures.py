@@ -18,8 +18,8 @@ from study.report.figures.registry import FIGURES
 from study.report.figures.series import thinned
 from study.report.figures.style import spread
 from study.report.figures.words import clean
-from study.report.page import inputs
-from tests.helpers.report_fixture import BACKENDS, NETWORKS, build
+from study.report.page import facts, inputs, seeds, tables_of_scores
+from tests.helpers.report_fixture import BACKENDS, NETWORKS, STUDY, build
 from tests.helpers.rules import ROOT
 
 BY_NAME = {spec.name: spec for spec in FIGURES}
@@ -30,7 +30,8 @@ def study_in(folder: Path, **options):
     build(folder, **options)
     params = load_params(folder / "params.yaml")
     folders = ("tables", "mis", "human", "calibration", "tasks")
-    return inputs.load_study(asdict(params), *(folder / name for name in folders))
+    other_seeds = seeds.read_seeds(folder / "seeds.csv", STUDY)
+    return inputs.load_study(asdict(params), *(folder / name for name in folders), other_seeds)
 
 
 @pytest.fixture(scope="module")
@@ -373,3 +374,106 @@ def test_markup_and_dollar_signs_in_names_stay_text(tmp_path):
         assert "<i>" not in svg
     svg = base.render(BY_NAME["models_ranked"].drawing, ranking.models_ranked(study), study, "t", narrow=False)
     assert ">a$b$<" in svg
+
+
+SEVERAL = (
+    *("calibration", "sensitivity", "control_levels", "dose_response"),
+    *("models_mis_his", "similarities_units", "his_by_mis_similarities"),
+)
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_levels_that_compare_with_no_others_are_marked(name, study):
+    assert study.unidentified == ("null",)
+    spec = BY_NAME[name]
+    frame = spec.series(study)
+    words = re.findall(r">([^<>]*)</text>", base.render(spec.drawing, frame, study, "t", narrow=False))
+    assert "* slope not identified" in words
+    assert any(word.startswith("null*") for word in words)
+    assert not any(word.startswith(f"{other}*") for word in words for other in BACKENDS[:-1])
+    alt = spec.drawing.alt(frame, study)
+    # names no similarity, or no correlation of one
+    assert name in ("sensitivity", "control_levels", "models_mis_his") or "null*" in alt
+    assert name in ("sensitivity", "control_levels") or alt.endswith(" (*: slope not identified.)")
+    # without such a similarity there is no star
+    fits = study.tables["calibration"].assign(status="calibrated")
+    identified = replace(study, tables={**study.tables, "calibration": fits})
+    assert "*" not in "".join(
+        re.findall(r">([^<>]*)</text>", base.render(spec.drawing, frame, identified, "t", narrow=True))
+    )
+
+
+def test_one_network_has_no_ranking(tmp_path):
+    study = study_in(tmp_path, networks=("resnet",))
+    for name in ("models_ranked", "models_by_p5"):
+        assert BY_NAME[name].series(study).empty
+        assert "one alone has no rank" in BY_NAME[name].absent
+    assert len(BY_NAME["unit_distribution"].series(study)) > 0
+    rows = registry.of_papers(study, {spec.name for spec in FIGURES if not spec.series(study).empty})
+    states = rows[rows["ours"].isin(["models_ranked", "models_by_p5"])]["state"]
+    assert len(states) == 2
+    assert states.str.contains("one alone has no rank").all()
+    head = tables_of_scores.SPECS[0].make(study).head
+    assert "mean MIS" in head
+    assert not {"rank", "its rank"} & set(head)
+
+
+def test_a_slope_that_is_not_identified_is_no_number_beside_the_papers(study):
+    numbers = [
+        registry.of_papers(each, {"calibration"}).set_index("what") for each in (study, unidentified_lead(study))
+    ]
+    values = [table.loc["alpha, read as 1 / slope", "ours_value"] for table in numbers]
+    assert values[0] == pytest.approx(0.16)
+    assert np.isnan(values[1])
+
+
+def unidentified_lead(study):
+    fits = study.tables["calibration"].assign(status="not identified")
+    return replace(study, tables={**study.tables, "calibration": fits})
+
+
+def test_caveats_stand_where_a_level_is_that_of_a_small_study(study):
+    assert facts.level_caveats(study, 0.05) == []
+    (small,) = facts.level_caveats(study, 0.0501)
+    assert "the level of MIS is that of a small study" in small
+    (loose,) = facts.level_caveats(unidentified_lead(study), 0.01)
+    assert loose.startswith("The slope of encoder is not identified (why encoder), so the level of MIS means little")
+
+
+def test_seeds_by_hand(study):
+    table = seeds.seeds_table(study)
+    assert table.head == ("", "seed 0", "seed 1", "seed 2", "sd over seeds")
+    means = study.models().set_index("model")["mis_mean"]
+    first, second = NETWORKS[:2]
+    rows = {row[0]: row[1:] for row in table.rows}
+    shown = [means[first], means[second] + 0.001, means[second] + 0.002]
+    assert rows[f"mean MIS of {first}"] == tuple(f"{value:.3f}" for value in [*shown, np.std(shown, ddof=1)])
+    assert rows["slope of encoder"] == ("6.25", "7.25", "8.25", "1.00")
+    of_mis, of_his, levels = seeds.seeds_words(study)
+    # the fixture: the first two networks change places, and a test marks them under one seed; it marks first and third under all
+    marked, other, never = of_mis.split(". ")
+    assert marked.endswith(f"under all 3: {first} – {NETWORKS[2]} (marked under 3)")
+    assert other == f"Marked, but with another sign under some: {first} – {second} (marked under 1)"
+    assert never == "Never marked, and with another sign under some: none."
+    assert of_his.count("none") == 3
+    spans = [abs(means[first] - means[second]) - 0.002, 0.002]
+    assert f"moves by {min(map(abs, spans)):.3f} to" in levels
+
+
+def test_seeds_of_another_study_or_a_single_one_say_nothing(study, tmp_path):
+    assert (
+        seeds.seeds_words(replace(study, tables={**study.tables, "seeds": study.tables["seeds"].query("seed == 0")}))
+        == []
+    )
+    build(tmp_path, human=False)
+    assert len(seeds.read_seeds(tmp_path / "seeds.csv", STUDY)) == 0
+    rows = pd.DataFrame(study.tables["seeds"])
+    rows.to_csv(tmp_path / "seeds.csv", index=False)
+    assert len(seeds.read_seeds(tmp_path / "seeds.csv", STUDY)) == len(rows)
+    assert len(seeds.read_seeds(tmp_path / "seeds.csv", "another")) == 0
+
+
+def test_seeds_that_differ_from_this_study_are_named(study):
+    models = study.tables["models"].assign(mis_mean=study.tables["models"]["mis_mean"] + 0.01)
+    changed = replace(study, tables={**study.tables, "models": models})
+    assert seeds.seeds_words(changed)[-1].startswith("The column of seed 0 differs from this study")

@@ -506,3 +506,39 @@ def test_captions_are_plain_text_whatever_they_hold(tmp_path, undrawn):
     assert reader.text.count(evil) == 4
     assert len(reader.all("script")) == 2
     assert not [a for _, a in reader.tags if any(name.startswith("on") for name in a)]
+
+
+def test_slopes_that_answers_do_not_tell_are_named_with_their_reason(synthetic, custom):
+    words, bare = (Reader(page).text for _, page in (synthetic, custom))
+    assert "Slope not identified: null" in words
+    assert (
+        "null: why null. Correlation with simulated observers 0.00 (−0.06 to 0.05), which does not exclude 0" in words
+    )
+    assert "A star marks similarities whose slope is not identified" in words
+    assert "null (slope not identified)" in words
+    assert "not identified" not in bare
+
+
+def test_levels_stand_beside_their_ranges(synthetic, custom):
+    (folder, page), (_, bare) = synthetic, custom
+    words = Reader(page).text
+    models = read_table(folder / "tables/models.csv")
+    best = models[(models["backend"] == "encoder") & (models["role"] == "study")].sort_values("mis_mean").iloc[-1]
+    ends = [f"{best[f'mis_{kind}_low']:.3f} to {best[f'mis_{kind}_high']:.3f}" for kind in ("slope", "splits")]
+    assert f"over units; {ends[0]} over the interval of the slope, {ends[1]} over other calibration splits" in words
+    assert "over the slope’s interval" in words
+    # a slope that nobody calibrated has no interval
+    assert "over the interval of the slope" not in Reader(bare).text
+    # tasks of the fixture take half of its pictures on either side
+    for text in (words, Reader(bare).text):
+        assert text.count("Tasks take 50 % of all pictures on either side (above 5 %)") == 2
+
+
+def test_other_seeds_stand_in_the_ranking(synthetic, custom):
+    words = Reader(synthetic[1]).text
+    place = words.index("What would another seed give?")
+    assert words.index("Which networks are understandable?") < place < words.index("How far apart are the easiest")
+    assert "The study under 3 seeds, similarity encoder" in words
+    assert "Levels do not stand" in words
+    assert "mean HIS (simulated observers) of" in words
+    assert "another seed" not in Reader(custom[1]).text

@@ -31,17 +31,18 @@ def table(folder, name, *lines):
     path.write_text("\n".join(lines) + "\n")
 
 
-def write(folder, k=9, mis=0.75, digest="aaaaaaaaaa", passed=1, models=("net", "other"), scores=""):
+def write(folder, k=9, mis=0.75, digest="aaaaaaaaaa", passed=1, models=("net", "other"), scores="", pixel="calibrated"):
     """Fabricated results of one version; `scores` is the digest of its data/mis."""
     params = {"seed": 0, "stats": {"confidence": 0.95}, "scores": {"backends": ["encoder", "pixel"]}}
     params["tasks"] = {"n_explanations": k}
     models_rows = [
-        f"{model},{backend},study,1,{mis - place / 10:g},{mis - place / 10 - 0.01:g},{mis - place / 10 + 0.01:g}"
+        f"{model},{backend},study,1,{mis - place / 10:g},{mis - place / 10 - 0.01:g},{mis - place / 10 + 0.01:g},"
+        + ("calibrated" if backend == "encoder" else pixel)
         for backend in ("encoder", "pixel")
         for place, model in enumerate(models)
     ]
-    models_rows.append("net-step0,encoder,study,0,0.6,0.59,0.61")
-    table(folder, "models", "model,backend,role,last,mis_mean,mis_low,mis_high", *models_rows)
+    models_rows.append("net-step0,encoder,study,0,0.6,0.59,0.61,calibrated")
+    table(folder, "models", "model,backend,role,last,mis_mean,mis_low,mis_high,slope_status", *models_rows)
     table(
         folder, "layer_types", "model,backend,layer_type,mis_mean,mis_low,mis_high", f"net,encoder,Conv,{mis:g},0.7,0.8"
     )
@@ -195,6 +196,13 @@ def test_networks_are_aligned_by_name_and_checkpoints_left_out(repository):
     assert set(rows) == {("net",), ("other",)}
     assert rows[("net",)][1] == comparison.Cell("0.7125", "0.7025 to 0.7225", "−0.0375", True)
     assert rows[("other",)][1].change == "+0.1625"
+
+
+def test_levels_without_a_slope_are_named_with_their_version(repository):
+    experiment(repository, "few", pixel="not identified")
+    found = compared(repository, "few")["models"]
+    assert found["pixel"].caption.endswith("similarity pixel (slope not identified in few: levels do not compare)")
+    assert found["encoder"].caption.endswith("similarity encoder")
 
 
 def test_agreement_is_that_outside_the_split_and_only_ceilings_stand_beside_it(repository):

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from interpretability.people.slope_status import NOT_IDENTIFIED
 from tools.versions.reading import MISSING, Name, Results, Row, flat, number, union
 
 MOST_ROWS = 100  # a longer table shows its largest changes
@@ -175,8 +176,19 @@ def _scores(
         rows.sort(key=lambda row: -(number(row[1][0].get("mis_mean")) or 0.0))
         if rows:
             made = tuple((name, _with_ends(group, "mis_mean", "mis")) for name, group in rows)
-            tables[backend] = _cut(Table(f"{caption}, similarity {backend}", tuple(names[1:]), made), table)
+            called = f"{caption}, similarity {backend}{_without_slope([group for _, group in rows], results)}"
+            tables[backend] = _cut(Table(called, tuple(names[1:]), made), table)
     return tables
+
+
+def _without_slope(rows: Sequence[Sequence[Row]], results: Sequence[Results]) -> str:
+    """What to know of versions in which answers do not tell the slope of a similarity: their levels compare with none."""
+    found = [
+        version.version.name
+        for place, version in enumerate(results)
+        if any(group[place].get("slope_status") == NOT_IDENTIFIED for group in rows)
+    ]
+    return f" (slope not identified in {', '.join(found)}: levels do not compare)" if found else ""
 
 
 def _changes(changes: Sequence[pd.DataFrame | None], leads: Sequence[str]) -> dict[str, Table]:

@@ -15,12 +15,12 @@ TABLES = {
     "depth": "layers models",
     "relative_depth": "layer_bins",
     "relative_width": "layer_bins",
-    "models_mis_his": "model_points models",
-    "models_mis_his_synthetic": "model_points models",
+    "models_mis_his": "model_points models calibration",
+    "models_mis_his_synthetic": "model_points models calibration",
     "mis_against_his": "models",
     "his_by_mis": "his_bins",
-    "similarities_units": "unit_points agreement",
-    "his_by_mis_similarities": "his_bins",
+    "similarities_units": "unit_points agreement calibration",
+    "his_by_mis_similarities": "his_bins calibration",
     "extreme_groups": "groups models",
     "map_contrast": "map_units map_correlations models",
     "map_pixel_sparseness": "map_units map_correlations models",
@@ -33,8 +33,8 @@ TABLES = {
     "similarities": "backend_agreement",
     "training": "training models",
     "layer_change": "layer_change models",
-    "dose_response": "controls",
-    "control_levels": "controls",
+    "dose_response": "controls calibration",
+    "control_levels": "controls calibration",
     "his_models": "his_models",
     "his_model_tests": "network_tests his_models",
     "his_against_accuracy": "his_models models",
@@ -52,11 +52,11 @@ _NO_HUMAN = "this study has no human answers"
 _NO_SYNTHETIC = "nobody was asked about synthetic explanations"
 _NO_HARD = "nobody was asked about harder tasks"
 _NO_MAPS = "no feature maps of annotated units were measured (sensitivity.map_models)"
-_NONE_SCORED = "no network was scored"
+_NO_RANKING = "fewer than two networks were scored, and one alone has no rank"
 # what a study lacks that has no such figure
 ABSENT = {
-    "models_ranked": _NONE_SCORED,
-    "models_by_p5": _NONE_SCORED,
+    "models_ranked": _NO_RANKING,
+    "models_by_p5": _NO_RANKING,
     "unit_distribution": "no unit was scored",
     "mis_against_accuracy": "no accuracy of a network is known",
     "mis_against_resolution": "the input sizes of networks are not known, or all the same",

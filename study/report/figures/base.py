@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from interpretability.people.slope_status import NOT_IDENTIFIED
 from study.report.figures.style import styled, to_pdf, to_svg
+from study.report.figures.words import UNIDENTIFIED
 
 # the questions that figures answer, in reading order
 SECTIONS: tuple[tuple[str, str], ...] = (
@@ -41,6 +43,7 @@ class Study:
     human: pd.DataFrame
     curve: pd.DataFrame
     simulated: bool = False
+    seed: int = 0
 
     @property
     def people(self) -> str:
@@ -51,6 +54,20 @@ class Study:
     def lead(self) -> str:
         """The backend that leads the report."""
         return self.backends[0]
+
+    @property
+    def unidentified(self) -> tuple[str, ...]:
+        """Similarities whose slope was fitted but is not identified: their levels compare with no others."""
+        status = self.tables["calibration"].set_index("backend")["status"]
+        return tuple(name for name in self.backends if status.get(name) == NOT_IDENTIFIED)
+
+    def called(self, backend: str) -> str:
+        """Name of a similarity where levels of several stand side by side, with a star if its own has no meaning."""
+        return f"{backend}*" if backend in self.unidentified else backend
+
+    def footnote(self, backends: Iterable[str]) -> str:
+        """What the star of `called` means, in words after a description; nothing where there is none."""
+        return f" (*: {UNIDENTIFIED}.)" if set(backends) & set(self.unidentified) else ""
 
     def models(self, backend: str | None = None) -> pd.DataFrame:
         """Rows of models.csv that enter rankings (study networks, last step), most understandable first."""

@@ -57,6 +57,7 @@ def _ceiling(study: Study) -> float:
 
 def _temperature(study: Study) -> float:
     rows = study.tables["calibration"]
+    rows = rows[~rows["backend"].isin(study.unidentified)]
     return 1 / _first(rows.loc[rows["backend"] == study.lead, "slope"])
 
 

@@ -34,11 +34,13 @@ def draw_calibration(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     ends = []
     for backend, part in parts_of(frame, "backend"):
         colour, marker = style.backend_style(study, backend)
+        face = "white" if backend in study.unidentified else colour
         axes.plot(part["slope"], part["loss"], color=colour)
         best = part["chosen"].iloc[0]
         if np.isfinite(best):
-            axes.plot([best], [np.interp(best, part["slope"], part["loss"])], marker=marker, color=colour, markersize=7)
-        ends.append((part["loss"].iloc[-1], backend, colour))
+            at = np.interp(best, part["slope"], part["loss"])
+            axes.plot([best], [at], marker=marker, color=colour, markerfacecolor=face, markersize=7)
+        ends.append((part["loss"].iloc[-1], study.called(backend), colour))
     axes.set_xscale("log")
     axes.margins(x=0.02)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -46,12 +48,15 @@ def draw_calibration(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     style.end_labels(axes, ends, height=2.9)
     axes.set_title("loss of the fit")
     axes.set_xlabel("slope (mark: chosen)")
-    return figure
+    style.note_slopes(axes, study, frame["backend"])
+    return style.with_key(figure, axes, narrow)
 
 
 def alt_calibration(frame: pd.DataFrame, study: Study) -> str:
-    words = of_parts(frame, "backend", lambda backend, part: f"{backend} {part['chosen'].iloc[0]:.3g}")
-    return f"Loss of the calibration against the slope, one line for each similarity. Chosen slopes: {words}."
+    words = of_parts(frame, "backend", lambda backend, part: f"{study.called(backend)} {part['chosen'].iloc[0]:.3g}")
+    lines = "one line for each similarity"
+    note = study.footnote(frame["backend"])
+    return f"Loss of the calibration against the slope, {lines}. Chosen slopes: {words}.{note}"
 
 
 CALIBRATION = Drawing("calibration", calibration, draw_calibration, alt_calibration)
@@ -83,6 +88,7 @@ def draw_sensitivity(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
                 axes.set_title("rank correlation" if narrow and measure == "spearman" else _MEASURES[measure])
             if narrow or across == 1:
                 axes.set_xlabel(_SETTINGS[setting])
+    style.note_slopes(grid[0, 0], study, frame["backend"])
     return style.with_key(figure, grid[0, 0], narrow)
 
 
@@ -91,7 +97,7 @@ def _draw_setting(axes: Axes, rows: pd.DataFrame, study: Study, measure: str) ->
     named = set()
     for (backend, _), part in rows.groupby(["backend", "model"], sort=False):
         colour, marker = style.backend_style(study, str(backend))
-        label = None if backend in named else clean(backend, 18)
+        label = None if backend in named else clean(study.called(str(backend)), 18)
         named.add(backend)
         axes.plot(part["value"], part[measure], color=colour, marker=marker, label=label)
     values = np.sort(rows["value"].unique())

@@ -66,7 +66,7 @@ def draw_dose_response(frame: pd.DataFrame, study: Study, narrow: bool) -> Figur
         for backend, part in parts_of(rows, "backend"):
             colour, marker = style.backend_style(study, backend)
             style.points_upright(axes, part, "rho", fmt=marker, color=colour, linestyle="-")
-            ends.append((part["mis_mean"].iloc[-1], backend, colour))
+            ends.append((part["mis_mean"].iloc[-1], study.called(backend), colour))
         style.chance_line(axes, vertical=False)
         axes.margins(x=0.02)
         axes.xaxis.set_major_locator(FixedLocator(sorted(set(rows["rho"]))))
@@ -74,12 +74,15 @@ def draw_dose_response(frame: pd.DataFrame, study: Study, narrow: bool) -> Figur
         axes.set_xlabel("rho: weight of a visible factor")
         if narrow or axes is grid.flat[-1]:
             style.end_labels(axes, ends, height=2.7)
-    return figure
+    style.note_slopes(grid.flat[0], study, frame["backend"])
+    return style.with_key(figure, grid.flat[0], narrow)
 
 
 def alt_dose_response(frame: pd.DataFrame, study: Study) -> str:
-    words = courses(frame[frame["family"] == frame["family"].iloc[0]], "backend", "rho", "rho")
-    return f"Mean MIS of planted units against rho, one line for each similarity: {words}."
+    rows = frame[frame["family"] == frame["family"].iloc[0]]
+    words = courses(rows.assign(backend=rows["backend"].map(study.called)), "backend", "rho", "rho")
+    note = study.footnote(frame["backend"])
+    return f"Mean MIS of planted units against rho, one line for each similarity: {words}.{note}"
 
 
 DOSE_RESPONSE = Drawing("dose_response", dose_response, draw_dose_response, alt_dose_response)
@@ -96,7 +99,8 @@ def draw_control_levels(frame: pd.DataFrame, study: Study, narrow: bool) -> Figu
         colour, marker = style.backend_style(study, backend)
         shift = 0.24 - 0.48 * index / max(len(backends) - 1, 1)
         rows = part["control"].map(heights) + shift
-        style.points_across(axes, part, rows, fmt=marker, color=colour, label=clean(backend, 18))
+        style.points_across(axes, part, rows, fmt=marker, color=colour, label=clean(study.called(backend), 18))
+    style.note_slopes(axes, study, backends)
     style.rules_between(axes, heights.values())
     style.score_axis(axes, style.around(frame, *style.MIS, low=style.CHANCE), "mean MIS (dashed: chance)")
     return style.with_key(figure, axes, narrow)

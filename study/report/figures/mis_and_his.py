@@ -75,9 +75,10 @@ def draw_models_mis_his(frame: pd.DataFrame, study: Study, narrow: bool) -> Figu
             ]
             style.name_points(axes, rows.assign(shown=shown), "mis_mean", "his_mean", "shown", height, lift=6)
         r = rows["pearson"].iloc[0]
-        axes.set_title(clean(backend) + ("" if np.isnan(r) else f": Pearson {signed(r)}"))
+        axes.set_title(clean(study.called(backend)) + ("" if np.isnan(r) else f": Pearson {signed(r)}"))
     style.outer_labels(grid, "mean MIS (dashed: equal)", "mean HIS")
-    return figure
+    style.note_slopes(grid[0], study, backends)
+    return style.with_key(figure, grid[0], narrow)
 
 
 def _draw_cross(axes: Axes, row: pd.DataFrame, colour: str, marker: str) -> None:
@@ -90,8 +91,11 @@ def _draw_cross(axes: Axes, row: pd.DataFrame, colour: str, marker: str) -> None
 def alt_models_mis_his(frame: pd.DataFrame, study: Study) -> str:
     n = len(frame) // frame["backend"].nunique()
     points = f"{n} networks and conditions, one panel a similarity"
-    words = correlations(frame, "backend") if frame["pearson"].notna().any() else NO_CORRELATION
-    return f"Mean MIS against mean HIS of {study.people} for {points}: {words}."
+    if frame["pearson"].isna().all():
+        words = NO_CORRELATION
+    else:
+        words = correlations(frame.assign(backend=frame["backend"].map(study.called)), "backend")
+    return f"Mean MIS against mean HIS of {study.people} for {points}: {words}.{study.footnote(frame['backend'])}"
 
 
 MODELS_MIS_HIS_SYNTHETIC = Drawing(
@@ -171,14 +175,16 @@ def draw_similarities_units(frame: pd.DataFrame, study: Study, narrow: bool) -> 
         _equal(axes, rows)
         axes.set_xlim(*style.around(frame, "mis"))
         axes.set_ylim(*style.around(frame, "his"))
-        axes.set_title(f"{clean(backend, 15)}: r {signed(rows['pearson'].iloc[0])}")
+        axes.set_title(f"{clean(study.called(backend), 15)}: r {signed(rows['pearson'].iloc[0])}")
     style.outer_labels(grid, "MIS", "HIS")
-    return figure
+    style.note_slopes(grid[0], study, backends)
+    return style.with_key(figure, grid[0], narrow)
 
 
 def alt_similarities_units(frame: pd.DataFrame, study: Study) -> str:
-    words = correlations(frame, "backend")
-    return f"MIS against HIS of {study.people}, unit by unit, one panel for each similarity: {words}."
+    words = correlations(frame.assign(backend=frame["backend"].map(study.called)), "backend")
+    note = study.footnote(frame["backend"])
+    return f"MIS against HIS of {study.people}, unit by unit, one panel for each similarity: {words}.{note}"
 
 
 SIMILARITIES_UNITS = Drawing("similarities_units", similarities_units, draw_similarities_units, alt_similarities_units)
@@ -229,8 +235,9 @@ def draw_his_by_mis_similarities(frame: pd.DataFrame, study: Study, narrow: bool
     axes.set_ylim(*style.around(frame, *HIS))
     for backend, part in parts_of(frame, "backend"):
         colour, marker = style.backend_style(study, backend)
-        look = {"fmt": marker, "color": colour, "linestyle": "-", "label": clean(backend, 18)}
+        look = {"fmt": marker, "color": colour, "linestyle": "-", "label": clean(study.called(backend), 18)}
         style.points_upright(axes, part, "mis_mean", HIS, **look)
+    style.note_slopes(axes, study, frame["backend"])
     limits = style.around(frame, "mis_mean")
     style.equal_line(axes, limits)
     axes.set_xlim(*limits)
@@ -242,10 +249,12 @@ def draw_his_by_mis_similarities(frame: pd.DataFrame, study: Study, narrow: bool
 def alt_his_by_mis_similarities(frame: pd.DataFrame, study: Study) -> str:
     def ends(backend: str, part: pd.DataFrame) -> str:
         means = part["his_mean"]
-        return f"{backend} from {means.iloc[0]:.3f} in the lowest bin to {means.iloc[-1]:.3f} in the highest"
+        return (
+            f"{study.called(backend)} from {means.iloc[0]:.3f} in the lowest bin to {means.iloc[-1]:.3f} in the highest"
+        )
 
-    words = of_parts(frame, "backend", ends)
-    return f"Mean share of right answers in bins of units ordered by MIS, one line for each similarity: {words}."
+    words, note = of_parts(frame, "backend", ends), study.footnote(frame["backend"])
+    return f"Mean share of right answers in bins of units ordered by MIS, one line for each similarity: {words}.{note}"
 
 
 HIS_BY_MIS_SIMILARITIES = Drawing(

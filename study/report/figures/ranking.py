@@ -23,15 +23,21 @@ _MODEL_SERIES = ["rank", "model", *style.MIS, *_PERCENTILES, "margin_mean", "acc
 _MIS_OF_A_UNIT = "MIS of a unit (dashed: chance)"
 
 
-def models_ranked(study: Study) -> pd.DataFrame:
-    """Study networks, most understandable first, with spread of their units."""
+def _ranked(study: Study) -> pd.DataFrame:
+    """Study networks; none where there is one alone, which has no rank."""
     rows = study.models()
+    return rows if len(rows) > 1 else rows.iloc[:0]
+
+
+def models_ranked(study: Study) -> pd.DataFrame:
+    """Study networks, most understandable first, with spread of their units; nothing for a single one."""
+    rows = _ranked(study)
     return rows.assign(rank=np.arange(1, len(rows) + 1))[_MODEL_SERIES]
 
 
 def models_by_p5(study: Study) -> pd.DataFrame:
     """The same networks by the 5th percentile of their units: which has the fewest hard ones."""
-    rows = study.models().sort_values(["p5", "model"], ascending=[False, True], ignore_index=True)
+    rows = _ranked(study).sort_values(["p5", "model"], ascending=[False, True], ignore_index=True)
     return rows.assign(rank=np.arange(1, len(rows) + 1))[["rank", "model", "p5", "mis_mean", "p95"]]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -18,7 +18,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 from scipy.optimize import isotonic_regression
 
 from study.report.figures.series import rows_of
-from study.report.figures.words import clean
+from study.report.figures.words import UNIDENTIFIED, clean
 
 if TYPE_CHECKING:
     from study.report.figures.base import Study
@@ -162,6 +162,12 @@ def with_key(figure: Figure, axes: Axes, narrow: bool) -> Figure:
     order = [i for column in range(columns) for i in range(column, len(labels), columns)]  # matplotlib fills by column
     figure.legend([handles[i] for i in order], [labels[i] for i in order], loc="outside upper left", ncols=columns)
     return figure
+
+
+def note_slopes(axes: Axes, study: Study, backends: Iterable[str]) -> None:
+    """Put into the key of a panel what the star of `study.called` means, if one of these similarities has one."""
+    if set(backends) & set(study.unidentified):
+        axes.plot([], [], linestyle="none", label=f"* {UNIDENTIFIED}")
 
 
 def name_points(

@@ -14,6 +14,7 @@ from interpretability.statistics import FEWEST_CORRELATED
 # easy, medium, hard, very hard in the words of the IMI paper; then the same with synthetic explanations
 LEVELS = (NATURAL, *HARD, SYNTHETIC, *(f"{name}_{SYNTHETIC}" for name in HARD))
 _IN_THE_PAPER = dict(zip(HARD, ("medium", "hard", "very hard"), strict=True))
+UNIDENTIFIED = "slope not identified"  # beside a level of MIS that compares with no other
 HIS = ("his_mean", "his_low", "his_high")
 
 

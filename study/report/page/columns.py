@@ -44,6 +44,8 @@ _INTERVALS = {
     "nested_between": "nested interval",
     "pearson_between": "interval",
     "slope_between": "interval",
+    "slope_range": "over the slope’s interval",
+    "splits_range": "over other splits",
     "spearman_between": "interval",
     "these_between": "interval",
 }

@@ -12,7 +12,8 @@ from interpretability.statistics import FEWEST_CORRELATED
 from study.report.figures import ceiling, ranking
 from study.report.figures.base import Study
 from study.report.figures.words import differing
-from study.report.page.cells import count, number, p_value, yes
+from study.report.page.cells import count, number, p_value, percent
+from study.report.page.seeds import seeds_words
 from study.report.page.tables_of_answers import ceiling_rows
 
 Row = dict[Hashable, Any]  # of a table
@@ -44,6 +45,8 @@ def make_facts(
         **_of_correlations(study),
         **_of_people(study, asked=params["human"]["source"] != "none"),
         **_of_similarities(study),
+        "seeds_words": seeds_words(study),
+        "caveats": level_caveats(study, tasks["tail_share"]),
         **_of_controls(study),
         "n_failures": len(study.tables["failures"]),
         "n_rejected": len(study.tables["rejected_images"]),
@@ -104,8 +107,31 @@ def _of_similarities(study: Study) -> dict[str, object]:
     return {
         "slope": first_row(fits[fits["backend"] == study.lead]),
         "uncalibrated": sorted(set(fits.loc[fits["status"] == "not calibrated", "backend"])),
-        "at_bound": sorted(set(fits.loc[fits["at_bound"].map(yes) == "yes", "backend"])),
+        "star": STAR if study.unidentified else "",
+        "unidentified": fits[fits["backend"].isin(study.unidentified)].to_dict("records"),
     }
+
+
+# ends the captions of figures in which levels of several similarities stand side by side
+STAR = " A star marks similarities whose slope is not identified: their levels compare with no others."
+LARGEST_TAIL_SHARE = 0.05
+
+
+def level_caveats(study: Study, tail_share: float) -> list[str]:
+    """Sentences that belong beside every level of MIS of this study; none where there is nothing to say."""
+    fits = study.tables["calibration"].set_index("backend")
+    caveats: list[str] = []
+    if tail_share > LARGEST_TAIL_SHARE:
+        caveats.append(
+            f"Tasks take {percent(tail_share)} of all pictures on either side (above {percent(LARGEST_TAIL_SHARE)}), so "
+            "they are harder than in a study with more pictures, and the level of MIS is that of a small study."
+        )
+    if study.lead in study.unidentified:
+        caveats.append(
+            f"The slope of {study.lead} is not identified ({fits['reason'][study.lead]}), so the level of MIS means "
+            "little: accuracy and mean margin do not depend on it."
+        )
+    return caveats
 
 
 def _of_controls(study: Study) -> dict[str, object]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from interpretability.schema import KEY
 from study.report.figures.base import Study
+from study.report.figures.words import UNIDENTIFIED
 from study.report.page.inputs import gallery_models
 from study.report.page.listed_units import Key, Listed, ShownTasks, ends, residuals
 from study.report.page.thumbnails import Sheets
@@ -108,6 +109,11 @@ def make_gallery(
     )
 
 
+def _called(study: Study, backend: str) -> str:
+    """Name of another similarity, with a word where its level compares with no other."""
+    return f"{backend} ({UNIDENTIFIED})" if backend in study.unidentified else backend
+
+
 def as_json(content: Mapping[str, object]) -> Markup:
     """JSON for a script block: nothing in it can end the block or begin markup."""
     written = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
@@ -137,7 +143,7 @@ def _columns(study: Study, listed: Listed) -> dict[str, object]:
         "mis": _whole(units["mis"]),
         "se": _whole(units["mis_se"]),
         "accuracy": _whole(units["accuracy"]),
-        "others": [[name, _whole(values)] for name, values in listed.others.items()],
+        "others": [[_called(study, name), _whole(values)] for name, values in listed.others.items()],
         "marginStep": float(f"{largest / STEPS:.6g}"),
         "margins": _packed(listed.margins, largest),
         "near": {str(row): tasks for row, tasks in listed.near.items()},

@@ -55,6 +55,7 @@ TEXT = {
         "panel",
         "measure",
         "status",
+        "slope_status",
         "side",
         "end",
     ),
@@ -73,14 +74,21 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def load_study(
-    recorded: Mapping[str, Any], tables: Path, mis: Path, human: Path, calibration: Path, tasks: Path
+    recorded: Mapping[str, Any],
+    tables: Path,
+    mis: Path,
+    human: Path,
+    calibration: Path,
+    tasks: Path,
+    seeds: pd.DataFrame,
 ) -> Study:
     """Everything the figures draw. Of the unit scores only networks that are shown or annotated are read.
 
-    `recorded`: the parameters that the tables were computed with, as their provenance has them.
+    `recorded`: the parameters that the tables were computed with, as their provenance has them; `seeds`: `seeds.read_seeds`.
     """
     built = read_json(tasks / "summary.json")
     by_name = {name: read_table(tables / f"{name}.csv") for name in sorted({*TABLES, *registry.TABLES_NEEDED})}
+    by_name["seeds"] = seeds
     annotated = read_parquet(human / "units.parquet")
     empty = pd.DataFrame(columns=UNIT_COLUMNS)
     study = Study(
@@ -93,6 +101,7 @@ def load_study(
         human=annotated,
         curve=read_parquet(calibration / "curve.parquet"),
         simulated=recorded["human"]["source"] == "simulated",
+        seed=recorded["seed"],
     )
     wanted = {*ranking.ridge_models(study), *gallery_models(study), *annotated["model"].astype(str)}
     units = _units(mis / "units.parquet", study.lead, sorted(wanted))

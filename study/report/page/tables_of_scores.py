@@ -4,25 +4,45 @@ from __future__ import annotations
 
 from functools import partial
 
+import pandas as pd
+
 from interpretability.schema import NATURAL
 from study.report.figures import controls, training
 from study.report.figures.base import Study
 from study.report.figures.series import in_order
+from study.report.figures.words import UNIDENTIFIED
 from study.report.page.cells import Table, TableSpec, count, make_table, number, p_value, short, text, with_interval
 from study.report.page.columns import Columns, columns
 from study.report.page.inputs import TEXT
+from study.report.page.seeds import seeds_table
 
 
 def _models_table(study: Study) -> Table | None:
     rows = study.models()
-    rows = with_interval(rows, "mis").assign(
+    rows = with_ranges(with_interval(rows, "mis")).assign(
         rank=range(1, len(rows) + 1),
         rank_margin=rows["margin_mean"].rank(ascending=False, method="min"),
         rank_accuracy=rows["accuracy_mean"].rank(ascending=False, method="min"),
     )
-    scores = "model rank mis_mean interval p5 p50 p95 mis_sd accuracy_mean rank_accuracy margin_mean rank_margin"
-    shown = columns(f"{scores} n_units n_constant tail_share top1 params input_size")
-    return make_table(rows, f"Networks, similarity {study.lead}", shown, file="models.csv")
+    scores = "model rank mis_mean interval slope_range splits_range p5 p50 p95 mis_sd"
+    others = "accuracy_mean rank_accuracy margin_mean rank_margin n_units n_constant tail_share top1 params input_size"
+    names = f"{scores} {others}".split()
+    if len(rows) == 1:  # one network alone has no rank
+        names = [name for name in names if not name.startswith("rank")]
+    return make_table(rows, f"Networks, similarity {study.lead}", columns(" ".join(names)), file="models.csv")
+
+
+def with_ranges(rows: pd.DataFrame) -> pd.DataFrame:
+    """Columns of text: the range of a mean MIS over the interval of its slope, and over other calibration splits."""
+    for name in ("slope", "splits"):
+        rows = with_interval(rows, f"mis_{name}", name=f"{name}_range")
+    return rows
+
+
+def _called(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose similarities say so where their levels compare with no others."""
+    named = {name: f"{name} ({UNIDENTIFIED})" for name in study.unidentified}
+    return rows.assign(backend=rows["backend"].replace(named))
 
 
 def _ranking_table(study: Study) -> Table | None:
@@ -132,7 +152,7 @@ def _controls_table(study: Study, which: str) -> Table | None:
     }[which]
     names = f"control {more} passed mis_mean interval n_units z_sd expectation"
     shown = columns(names, factor=("factor", text))
-    return make_table(with_interval(rows, "mis"), caption, shown, file="controls.csv")
+    return make_table(_called(study, with_interval(rows, "mis")), caption, shown, file="controls.csv")
 
 
 def _backends_table(study: Study) -> Table | None:
@@ -141,9 +161,12 @@ def _backends_table(study: Study) -> Table | None:
     rows = with_interval(rows, "pearson_his_minus_lead", digits=2, name="his_between")
     ends = zip(rows["slope_low"].map(short), rows["slope_high"].map(short), strict=True)
     between = ["–" if "–" in pair else " to ".join(pair) for pair in ends]
-    rows = rows.assign(temperature=1 / rows["slope"].astype(float), interval=between)
-    fit = "backend status slope interval temperature n_units mis_mean literal_mis_mean literal_mis_max"
-    people = "accuracy_mean margin_mean margin_sd pearson_his spearman_his pearson_his_minus_lead his_between"
+    rows = with_ranges(rows.assign(temperature=1 / rows["slope"].astype(float), interval=between))
+    rows = rows.merge(study.tables["calibration"][["backend", "pearson_low", "pearson_high"]], on="backend", how="left")
+    rows = with_interval(rows, "pearson", digits=2, name="pearson_between")
+    fit = "backend status slope interval temperature n_units mis_mean slope_range splits_range"
+    fit = f"{fit} literal_mis_mean literal_mis_max"
+    people = "accuracy_mean margin_mean margin_sd pearson_his pearson_between spearman_his pearson_his_minus_lead his_between"
     names = f"{fit} {people} spearman_lead mean_diff_lead mean_abs_diff_lead n_forwards n_pairs"
     shown = columns(names, his_between="interval, of each comparison")
     return make_table(rows, "Similarities compared", shown, file="backends.csv and calibration.csv")
@@ -158,7 +181,7 @@ def _backend_agreement_table(study: Study) -> Table | None:
 def _sensitivity_table(study: Study) -> Table | None:
     names = "model backend setting value mis_mean mis_se spearman mean_abs_diff n_units"
     shown = columns(names, spearman=("rank correlation with own setting", number(3)))
-    return make_table(study.tables["sensitivity"], "Other settings", shown, file="sensitivity.csv")
+    return make_table(_called(study, study.tables["sensitivity"]), "Other settings", shown, file="sensitivity.csv")
 
 
 def _training_table(study: Study) -> Table | None:
@@ -168,7 +191,7 @@ def _training_table(study: Study) -> Table | None:
 
 
 def _gain_table(study: Study) -> Table | None:
-    rows = with_interval(study.tables["training_gain"])
+    rows = _called(study, with_interval(study.tables["training_gain"]))
     shown = columns("backend series difference interval n_units", difference="trained minus untrained")
     return make_table(rows, "What training adds to MIS, unit by unit", shown, file="training_gain.csv")
 
@@ -193,6 +216,7 @@ _networks, _layers = (partial(_correlations_table, level=level) for level in ("m
 _pooled, _factors, _other = (partial(_controls_table, which=which) for which in ("pooled", "factor", "other"))
 SPECS = (
     TableSpec("models", "ranking", _models_table, after="models_ranked"),
+    TableSpec("seeds", "ranking", seeds_table, after="models_ranked"),
     TableSpec("ranking", "ranking", _ranking_table),
     TableSpec("network_tests", "ranking", _network_tests),
     TableSpec("network_clusters", "ranking", _network_clusters, open=False),
