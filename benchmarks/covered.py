@@ -280,7 +280,8 @@ def _means_of_people(study: Study, units: pd.DataFrame, answers: pd.DataFrame, s
             expected = known.his.between(row["mis_from"], row["mis_to"])
             found[f"mean HIS, bin {row['bin']} of MIS"] = row["his_mean"], row["his_low"], row["his_high"], expected
     sure = confidences(study, seed)[FIRST][study.person[FIRST] >= 0]
-    table = two_way.means_of_units(people.assign(confidence=sure), CONFIDENCE, ["model", "condition", "confidence"])
+    by = ["model", "condition", "confidence"]
+    table = two_way.means_of_units(people.assign(confidence=sure), CONFIDENCE, by, logit=True)
     rows = table.set_index("confidence").reindex(CONFIDENCES).to_dict("index")
     return found | {f"right answers, confidence {n}": _of(rows[n], "mean") for n in CONFIDENCES}
 

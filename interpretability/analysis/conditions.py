@@ -86,7 +86,7 @@ def confidence_table(responses: pd.DataFrame, confidence: float) -> pd.DataFrame
             units = part.groupby(["layer", "unit"], observed=True)["correct"].mean().to_numpy(np.float64)
             mean = low = high = float("nan")
             if len(units):
-                mean, low, high = two_way.means_of_units(part, confidence)[["mean", "low", "high"]].iloc[0]
+                mean, low, high = two_way.means_of_units(part, confidence, logit=True)[["mean", "low", "high"]].iloc[0]
             if len(units) < FEWEST_SCORES or np.ptp(units) == 0:
                 low = high = float("nan")
             rows.append((model, condition, level, len(part), len(part) / len(answers), len(units), mean, low, high))

@@ -59,7 +59,8 @@ def layer_correlations(
     the same type in the same network; layers without another of their type there are left out. relative_width is the
     width over the largest one of that type in the network. One row over all types and one a type.
     Layers of a network are not independent: low, high and p come from resamples of networks (Fisher z, t quantile,
-    networks - 1 degrees of freedom). Below FEWEST_CORRELATED networks no number but n and n_networks.
+    networks - 1 degrees of freedom; n resampled networks have (n - 1) / n of the variance of new ones). Below
+    FEWEST_CORRELATED networks no number but n and n_networks.
     """
     groups = layers.groupby(["model", "layer_type"], observed=True)
     table = layers.assign(relative_width=layers["width"] / groups["width"].transform("max"))
@@ -81,7 +82,7 @@ def layer_correlations(
                 xy, xx, yy = (weights @ np.bincount(codes, a * b) for a, b in ((x, y), (x, x), (y, y)))
                 with np.errstate(invalid="ignore", divide="ignore"):
                     z = statistics.fisher_z(xy / np.sqrt(xx * yy))
-                spread = float(z[np.isfinite(z)].std(ddof=1))
+                spread = float(z[np.isfinite(z)].std(ddof=1)) * np.sqrt(len(names) / (len(names) - 1))
                 quantile = float(stats.t.ppf((1 + confidence) / 2, len(names) - 1))
                 row["low"], row["high"] = statistics.fisher_interval(row["pearson"], spread, quantile)
                 size = abs(float(statistics.fisher_z(row["pearson"])))

@@ -70,8 +70,8 @@ def ceiling_table(
     `responses` (key, task, participant, correct) whose task is known (not -1), each over the units where it is known;
     V4b needs a column mis_se. `leads` marks the rows of the leading variant. `mean` of these (but V1 and V2) is their value,
     and sd, low and high come from n_simulations bootstrap samples of units (mixed: a jackknife over units; split_half: with a
-    new split each, whose own variance is taken off): low and high lie as in `unit_agreement`, those of true are percentiles.
-    The other variants' are mean, sd and central range over their simulations, and `calibrated` is False for them.
+    new split each, whose own variance is taken off): low and high lie as in `unit_agreement`. The other variants'
+    are mean, sd and central range over their simulations, and `calibrated` is False for them.
     """
     columns = {name: column for name, column in (NEEDS | NEEDS_OF_SCORE).items() if column in units.columns}
     known = [name for name, column in columns.items() if units[column].notna().any()]
@@ -130,7 +130,7 @@ def ceiling_summary(
             every = np.tile(np.arange(len(units)), (n_simulations, 1))
             splits = split_half(his[every], answers[every], draw)
             mean, anew = spearman_brown(np.mean(splits)), spearman_brown(splits)
-    if value is None or variant == "true":
+    if value is None:
         low, high = percentile_interval(values, confidence)
     else:
         # symmetric in Fisher's z with a t quantile, as agreement over units

@@ -276,6 +276,8 @@ def calibration_bins(
     for number, part in enumerate(np.array_split(order, min(N_BINS, len(p)))):
         observed = float(correct[part].mean())
         units, people = (np.unique(codes[part], return_inverse=True)[1] for codes in (unit, person))
-        low, high = two_way.interval(observed, (correct[part] - observed) / len(part), units, people, confidence)
+        low, high = two_way.interval(
+            observed, (correct[part] - observed) / len(part), units, people, confidence, logit=True
+        )
         rows.append((number + 1, len(part), p[part].mean(), observed, low, high))
     return pd.DataFrame(rows, columns=["bin", "n", "predicted", "observed", "low", "high"])

@@ -55,7 +55,7 @@ def test_every_interval_covers_as_often_as_it_says_or_its_table_says_that_it_doe
     meant = table[table["meant"] == "yes"].assign(shown=lambda rows: rows["coverage"].round(3))
     assert (meant["n_intervals"] >= 500).all()
     outside = meant[(meant["shown"] < LIMITS[0]) | (meant["shown"] > LIMITS[1])]
-    assert set(outside["quantity"]) == set(MARKED)
+    assert set(outside["quantity"]) <= set(MARKED)
 
 
 def test_a_row_holds_what_its_intervals_say():

@@ -177,6 +177,17 @@ def test_networks_in_perfect_order_still_have_an_interval():
     assert five[["spearman_low", "spearman_high"]].isna().all()
 
 
+def test_resamples_are_widened_to_the_error_of_a_mean():
+    # two networks of four units: resampled means have (4 - 1) / 4 of the variance that those of new units have
+    values = np.array([0.1, 0.4, 0.5, 0.9, 0.2, 0.3, 0.7, 0.6])
+    units = pd.concat([frame(values[:4], values[:4], "m"), frame(values[4:], values[4:], "n")], ignore_index=True)
+    drawn = agreement.resample_units(units, 40_000, generator(0, "widening"))
+    spread = values[drawn].mean(axis=1).std() * agreement.widening(units)
+    expected = np.sqrt((values[:4].var(ddof=1) / 4 + values[4:].var(ddof=1) / 4) / 4)
+    assert spread == pytest.approx(expected, rel=0.015)
+    assert agreement.widening(units) == pytest.approx(np.sqrt(8 / 6))
+
+
 def test_unit_interval_covers_the_population_about_as_often_as_it_says():
     # bivariate normal with r = .6, clusters of one; 200 samples of 25 units: nominal 95 %, three s.e. are 5 %
     rng = np.random.default_rng(0)

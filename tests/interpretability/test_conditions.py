@@ -91,7 +91,7 @@ def test_confidence_interval_is_for_other_units_and_people():
         }
     )
     row = conditions.confidence_table(responses, 0.95).iloc[2]
-    expected = two_way.means_of_units(responses, 0.95).iloc[0]
+    expected = two_way.means_of_units(responses, 0.95, logit=True).iloc[0]
     assert row[["correct", "low", "high"]].tolist() == expected[["mean", "low", "high"]].tolist()
 
 

@@ -64,6 +64,20 @@ def test_width_is_relative_to_the_widest_layer_of_the_type_in_the_network():
     assert wide["n_networks"].tolist() == [2] * 5
 
 
+def test_layers_of_one_network_are_one_cluster_of_a_bin():
+    # four networks with two layers each in the one bin of their width; means .5, .5, .6, .8 around .6
+    parts = [layers_of([0.1, 0.1], [m - 0.01, m + 0.01], model=f"n{i}") for i, m in enumerate((0.5, 0.5, 0.6, 0.8))]
+    five_bins = profiles.layer_bins(pd.concat(parts), 0.95)
+    assert five_bins["mis_low"].isna().all(), "no bin has layers of four networks"
+    low, high = profiles._over_networks(
+        np.concatenate([part["mis_mean"] for part in parts]), np.repeat(range(4), 2), 0.95
+    )
+    # as a t interval of four means: sd sqrt((.01 + .01 + 0 + .04) / 3), t(3) = 3.182446
+    reach = 3.182446 * np.sqrt(0.06 / 3) / 2
+    assert (low, high) == pytest.approx((0.6 - reach, 0.6 + reach), rel=1e-6)
+    assert np.isnan(profiles._over_networks(np.arange(6.0), np.repeat(range(3), 2), 0.95)).all()
+
+
 def training_tables(steps, scores):
     models = pd.DataFrame(
         {"model": [f"s{step}" for step in steps], "backend": "b", "role": "study", "series": "s", "step": steps}

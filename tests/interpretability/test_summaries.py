@@ -88,6 +88,16 @@ def test_interval_of_a_mean_is_that_of_student():
         assert np.isnan(statistics.mean_interval([0.5], [spread], [few], 0.95)).all()
 
 
+def test_interval_of_scores_stays_inside_and_needs_five():
+    # mean .9, sd .1, five scores: t(4) = 2.776445; on the scale of the logit divided by .9 * .1
+    low, high = statistics.share_interval(0.9, 0.1, 5, 0.95)
+    reach = 2.776445 * 0.1 / np.sqrt(5) / 0.09
+    assert (low, high) == pytest.approx(tuple(expit(np.log(9) + np.array([-reach, reach]))), rel=1e-6)
+    several = statistics.share_interval([0.9, 0.9, 0.9, 1.0], [0.1, 0.1, 0.0, 0.0], [5, 4, 50, 50], 0.95)
+    assert several[1][0] == high < 1
+    assert np.isnan(several[0][1:]).all()
+
+
 def test_table_of_networks():
     units = pd.concat(
         [scored("late", [0.2, 0.4, 0.2, 0.4, 0.3]), scored("early", np.arange(101) / 100)], ignore_index=True

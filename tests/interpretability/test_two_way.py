@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 
 from interpretability.design import drawn_studies
 from interpretability.people import two_way
@@ -60,3 +61,14 @@ def test_levels_of_confidence_are_means_of_their_own():
     alone = two_way.means_of_units(table[table["confidence"] == 2], 0.95)
     assert found["confidence"].tolist() == [1, 2]
     assert found.loc[1, ["mean", "low", "high"]].tolist() == alone.loc[0, ["mean", "low", "high"]].tolist()
+
+
+def test_interval_of_the_logit_by_hand():
+    # parts of two units and two people as above: error sqrt(.5) / 4 around .75; on the scale of the logit / (.75 * .25)
+    table = answers([("a", 0, "p", 1), ("a", 0, "q", 1), ("a", 1, "p", 1), ("a", 1, "q", 0)])
+    row = two_way.means_of_units(table, 0.5, logit=True).iloc[0]
+    ends = expit(np.log(3) + np.array([-1, 1]) * np.sqrt(0.5 / 16) / 0.1875)
+    assert (row["low"], row["high"]) == pytest.approx(tuple(ends))
+    # all right: nothing says how far from 1 the share of other units may lie
+    right = two_way.means_of_units(table.assign(correct=1), 0.5, logit=True).iloc[0]
+    assert (right["mean"], np.isnan(right["low"])) == (1.0, True)
