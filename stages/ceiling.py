@@ -35,6 +35,7 @@ class CeilingParams:
     """What the ceiling depends on."""
 
     seed: int
+    processor: str
     ceiling: Ceiling
     scores: Backends
     stats: Confidence

@@ -38,6 +38,7 @@ class ImageParams:
     """What the stage `images` reads. The tasks change no byte of its outs: they refuse a study with too few images early."""
 
     seed: int
+    processor: str
     images: Images
     tasks: Tasks
 

@@ -44,6 +44,7 @@ class CalibrationParams:
     """What the slopes depend on."""
 
     seed: int
+    processor: str
     calibration: Calibration
     scores: Backends
     stats: Confidence

@@ -46,6 +46,7 @@ class TaskParams:
     """What the tasks depend on."""
 
     seed: int
+    processor: str
     tasks: Tasks
     human: AnsweredTasks
 
