@@ -1,7 +1,8 @@
 """The study, stage by stage: one entry point a stage."""
 
 from study.environment import one_thread
-from study.processor import choose
+from study.process import choose_kernels, collect_rarely
 
 one_thread()
-choose()
+choose_kernels()
+collect_rarely()

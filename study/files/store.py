@@ -27,7 +27,7 @@ from study.log import logger
 log = logger("store")
 
 Ingredients = Mapping[str, Any]
-_ALIKE = {"packs", "counts"}  # decoded pictures and numbers of units: the same with all kernels
+_ALIKE = {"counts"}  # of units: the same with all kernels
 
 
 def fingerprint(ingredients: Ingredients) -> str:

@@ -31,7 +31,7 @@ STUDY = (
     ("errors", "log"),
     ("environment",),
     ("params",),
-    ("files", "processor", "timing", "workers"),
+    ("files", "process", "timing", "workers"),
     ("command", "images"),
     ("networks",),
     ("extraction", "people", "report", "solving", "tabulating"),
