@@ -181,13 +181,17 @@ def portable() -> bool:
 def is_portable() -> bool:
     """Whether `portable` has been called here, or in a process above: results are those of every such processor."""
     # features that are disabled besides change no byte
-    return _able() and all(
-        name in os.environ and set(SWITCHES[name].split()) <= set(os.environ[name].split()) for name in SWITCHES
-    ) and not os.environ["NUMBA_CPU_FEATURES"]
+    return (
+        _able()
+        and all(
+            name in os.environ and set(SWITCHES[name].split()) <= set(os.environ[name].split()) for name in SWITCHES
+        )
+        and not os.environ["NUMBA_CPU_FEATURES"]
+    )
 
 
 def require_portable() -> None:
-    """Raise StudyError where the results of a portable study would be those of this processor alone, though it could do better."""
+    """Raise StudyError where a portable study would get the results of this processor alone, though it need not."""
     if _able() and not is_portable():
         raise StudyError(
             "processor is portable, but this process computes with the kernels of its own processor. Run stages as `python -m "

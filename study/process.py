@@ -1,4 +1,4 @@
-"""What a process that computes does first, before anything that computes is loaded: kernels, and when memory is looked through."""
+"""What a process does before it loads anything that computes: it chooses kernels, and how often memory is looked through."""
 
 from __future__ import annotations
 

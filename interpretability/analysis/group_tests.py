@@ -166,7 +166,7 @@ def cliffs_delta(share: NDArray[np.float64]) -> NDArray[np.float64]:
     `share` (groups, classes) as in `JointRanks`.
     """
     below = share.cumsum(axis=1) - share
-    more = share @ below.T
+    more = np.einsum("ic,jc->ij", share, below)
     return more - more.T
 
 

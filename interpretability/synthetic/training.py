@@ -172,7 +172,9 @@ def _reproducible(key: int) -> Generator[None, None, None]:
         torch.default_generator.manual_seed(key >> 1)
         torch.set_num_threads(1)
         torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # a tenth of the time, for memory that is written anyway
+        torch.utils.deterministic.fill_uninitialized_memory = (
+            False  # a tenth of the time, for memory that is written anyway
+        )
         try:
             yield
         finally:

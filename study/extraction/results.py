@@ -58,7 +58,10 @@ class Results:
             ["model", "offset"], key=lambda column: column.map(rank) if column.name == "model" else column
         )
         write_parquet(out / "layers.parquet", layers)
-        write_csv(out / "control_labels.csv", pd.DataFrame(self.labels, columns=[*UNIT, "label"]).sort_values(UNIT))
+        write_csv(
+            out / "control_labels.csv",
+            pd.DataFrame(self.labels, columns=[*UNIT, "label"]).sort_values(UNIT, kind="stable"),
+        )
         write_failures(out / "failures.csv", self.failures)
         # batches that ran in parts for want of memory: their last bits may be others than those of whole batches
         write_json(

@@ -132,7 +132,8 @@ def run_jobs(
     With `on_cpu`, for jobs that would not use a GPU: one worker a core, whatever devices there are.
 
     With `probe`, for jobs of about equal length: the first runs here, and if the rest would take less time than
-    starting workers does, so does the rest; else the second tells, for the first may have loaded packages and kernels. Nothing runs here where workers have a GPU or belong to a cluster.
+    starting workers does, so does the rest; else the second tells, for the first may have loaded packages and kernels.
+    Nothing runs here where workers have a GPU or belong to a cluster.
 
     An error inside a job becomes a Failure and the others go on; a full disk or changed images end them all. A worker
     that dies (killed, out of memory) costs its own job and no other. That job runs again when all others are done, with
