@@ -36,9 +36,19 @@ from tests.helpers.copied_study import Study
 from tests.helpers.rules import ROOT
 
 REFERENCE, TWIN = "as it is", "as it is, no AVX2 sorts"
-NO_AVX512 = (
-    "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR AVX512VL AVX512BW AVX512DQ X86_V4".split()
-)
+NO_AVX512 = [
+    "AVX512F",
+    "AVX512CD",
+    "AVX512_SKX",
+    "AVX512_CLX",
+    "AVX512_CNL",
+    "AVX512_ICL",
+    "AVX512_SPR",
+    "AVX512VL",
+    "AVX512BW",
+    "AVX512DQ",
+    "X86_V4",
+]
 NATIVE: dict[str, dict[str, str]] = {
     REFERENCE: {},
     "caller without AVX-512": {
