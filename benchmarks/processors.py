@@ -126,7 +126,7 @@ def compute(folder: Path, setting: Setting, *, whole: bool, until: str, cache: P
         shim = folder.parent / f"{folder.name}.bin"
         shim.mkdir(exist_ok=True)
         player = f"{shutil.which('qemu-x86_64')} -cpu {setting.processor} " if setting.processor else ""
-        (shim / "python").write_text(f'#!/bin/sh\nexec {player}{sys.executable} -c "{WRAPPED}" -c "$@"\n')
+        (shim / "python").write_text(f'#!/bin/sh\nexec {player}{sys.executable} -c "{WRAPPED}" "$@"\n')
         (shim / "python").chmod(0o755)
         path = f"{shim}{os.pathsep}{variables['PATH']}"
         # workers of their own would leave the processor that is played; compiling there would take minutes

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -120,7 +121,7 @@ def _convolve_linears(model: nn.Module) -> None:
     """
     for module in model.modules():
         if type(module) is nn.Linear:
-            module.forward = partial(_convolved, module)
+            setattr(module, "forward", partial(_convolved, module))  # noqa: B010 - its parameter has another name
 
 
 def _convolved(linear: nn.Linear, values: torch.Tensor) -> torch.Tensor:
@@ -167,20 +168,19 @@ def _reproducible(key: int) -> Generator[None, None, None]:
     """One thread, deterministic kernels, a keyed generator (for dropout) inside; afterwards all as before."""
     threads = torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
+    settings: Any = torch.utils.deterministic
+    fill = settings.fill_uninitialized_memory
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(key >> 1)
         torch.set_num_threads(1)
         torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = (
-            False  # a tenth of the time, for memory that is written anyway
-        )
+        settings.fill_uninitialized_memory = False  # it takes a tenth of the time, and all is written anyway
         try:
             yield
         finally:
             torch.set_num_threads(threads)
             torch.use_deterministic_algorithms(deterministic)
-            torch.utils.deterministic.fill_uninitialized_memory = fill
+            settings.fill_uninitialized_memory = fill
 
 
 # Bins of the continuous factors in the labels of the perceptual encoder.
