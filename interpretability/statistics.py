@@ -35,10 +35,10 @@ def spearman(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
 
 
 def group_means(values: NDArray[np.floating], group: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Means (..., groups) of values (..., points) over the points of each group 0, 1, ..."""
-    member = np.zeros((len(group), int(group.max()) + 1))
-    member[np.arange(len(group)), group] = 1.0
-    return np.asarray(values, np.float64) @ (member / member.sum(axis=0))
+    """Means (..., groups) of values (..., points) over the points of each group 0, 1, ..., added in one order everywhere."""
+    values = np.asarray(values, np.float64)
+    parts = (np.ascontiguousarray(values[..., group == index]) for index in range(int(group.max()) + 1))
+    return np.stack([part.mean(axis=-1) for part in parts], axis=-1)
 
 
 def fisher_interval(value: float, spread: float, quantile: float) -> tuple[float, float]:

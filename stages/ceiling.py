@@ -40,6 +40,7 @@ class CeilingParams:
     """What the ceiling depends on."""
 
     seed: int
+    processor: str
     ceiling: Ceiling
     scores: Backends
     stats: Confidence

@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     table = table.astype(dict.fromkeys(["input_size", "n_params", "n_layers", "n_units"], "Int64"))
     for row in table[table["reason"] != ""].to_dict("records"):
         log.warning("%(model)s does not construct: %(reason)s", row)
-    units = table.groupby("layer_type")["n_units"].sum().sort_values(ascending=False)
+    units = table.groupby("layer_type")["n_units"].sum().sort_values(ascending=False, kind="stable")
     kinds = ", ".join(f"{kind} {count:,}" for kind, count in units.items())
     log.info("%s: %d networks, %s units: %s", path, len(jobs), f"{units.sum():,}", kinds)
     if args.out:

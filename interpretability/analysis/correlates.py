@@ -79,7 +79,7 @@ def layer_correlations(
                 draw = generator(seed, "layer correlations", layer_type, name)
                 weights = draw.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_bootstrap)
                 # values are centred inside networks, so sums of squares and products of networks add up
-                xy, xx, yy = (weights @ np.bincount(codes, a * b) for a, b in ((x, y), (x, x), (y, y)))
+                xy, xx, yy = ((weights * np.bincount(codes, a * b)).sum(axis=1) for a, b in ((x, y), (x, x), (y, y)))
                 with np.errstate(invalid="ignore", divide="ignore"):
                     z = statistics.fisher_z(xy / np.sqrt(xx * yy))
                 spread = float(z[np.isfinite(z)].std(ddof=1)) * np.sqrt(len(names) / (len(names) - 1))

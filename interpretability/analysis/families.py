@@ -84,7 +84,10 @@ def family_bootstrap(
         if min(len(np.unique(codes[has[:, side]])) for side in (0, 1)) >= FEWEST_FAMILIES:
             weights = draw_weights(codes, n_bootstrap, generator(seed, "families", condition, str(first), str(second)))
             with np.errstate(invalid="ignore"):
-                drawn = (weights @ np.where(has, values, 0.0)) / (weights @ has)
+                total, count = (
+                    np.einsum("sm,mt->st", weights, part) for part in (np.where(has, values, 0.0), has * 1.0)
+                )
+                drawn = total / count
             change = drawn[:, 0] - drawn[:, 1]
             n = len(distinct)
             error = float(change[np.isfinite(change)].std(ddof=1)) * np.sqrt(n / (n - 1))

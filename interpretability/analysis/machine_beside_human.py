@@ -175,7 +175,7 @@ def unit_pairs(people: pd.DataFrame, annotated: pd.DataFrame) -> pd.DataFrame:
             continue
         sides = (people.loc[people["condition"] == name, [*UNIT, "his"]] for name in (base, condition))
         both = next(sides).merge(next(sides), on=UNIT, suffixes=("_base", "")).merge(facts, on=UNIT, how="left")
-        parts.append(both.assign(base=base, condition=condition).sort_values(UNIT)[PAIR_COLUMNS])
+        parts.append(both.assign(base=base, condition=condition).sort_values(UNIT, kind="stable")[PAIR_COLUMNS])
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
 

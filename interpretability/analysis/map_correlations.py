@@ -16,7 +16,7 @@ def map_units(maps: pd.DataFrame, annotated: pd.DataFrame) -> pd.DataFrame:
     """Annotated natural units of one backend beside the statistics of their maps: UNIT, STATISTICS, mis, his, sorted."""
     natural = annotated[annotated["condition"] == NATURAL]
     joined = natural[[*UNIT, "mis", "his"]].merge(maps[[*UNIT, *MAP_STATISTICS]], on=UNIT)
-    return joined.sort_values(UNIT, ignore_index=True)[[*UNIT, *MAP_STATISTICS, "mis", "his"]]
+    return joined.sort_values(UNIT, kind="stable", ignore_index=True)[[*UNIT, *MAP_STATISTICS, "mis", "his"]]
 
 
 def map_correlations(units: pd.DataFrame, backend: str) -> pd.DataFrame:

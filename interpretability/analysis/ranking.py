@@ -81,10 +81,19 @@ def p_among(mean: Vector, sd: Vector, k: int, draw: np.random.Generator) -> tupl
     for start in range(0, n_draws, size):
         rows = min(size, n_draws - start)
         values = draw.standard_normal((rows, n), dtype=np.float32) * sd.astype(np.float32) + mean.astype(np.float32)
-        order = np.argpartition(values, (k - 1, n - k), axis=1)
-        counts[0] += np.bincount(order[:, n - k :].ravel(), minlength=n)
-        counts[1] += np.bincount(order[:, :k].ravel(), minlength=n)
+        edges = np.partition(values, (k - 1, n - k), axis=1)[:, [k - 1, n - k], None]
+        counts[0] += _among(values, edges[:, 1], k).sum(axis=0)
+        counts[1] += _among(-values, -edges[:, 0], k).sum(axis=0)
     return counts[0] / n_draws, counts[1] / n_draws
+
+
+def _among(values: NDArray[np.float32], edge: NDArray[np.float32], k: int) -> NDArray[np.bool_]:
+    """Whether each of the values (rows, n) is among the k largest of its row, the smallest of which is `edge` (rows, 1).
+
+    Of values that equal it the first ones count.
+    """
+    above, tied = values > edge, values == edge
+    return above | (tied & (tied.cumsum(axis=1) <= k - above.sum(axis=1, keepdims=True)))
 
 
 def rank_network(units: pd.DataFrame, backend: str, k: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -162,7 +162,8 @@ def rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) ->
         return float("nan")
     for values in (first, second):
         _rank_in_place(values)
-    return float((first @ second) / np.sqrt((first @ first) * (second @ second)))
+    product, one, other = (np.einsum("i,i->", *pair) for pair in ((first, second), (first, first), (second, second)))
+    return float(product / np.sqrt(one * other))
 
 
 def _rank_in_place(values: NDArray[np.float64]) -> None:
@@ -170,7 +171,7 @@ def _rank_in_place(values: NDArray[np.float64]) -> None:
     ordered = np.sort(values)
     for start in range(0, len(values), _BLOCK):
         block = values[start : start + _BLOCK]
-        order = np.argsort(block)  # neighbours in a search are neighbours in memory
+        order = np.argsort(block)  # neighbours in a search are neighbours in memory; ties get one rank in any order
         below = np.searchsorted(ordered, block[order], "left")
         up_to = np.searchsorted(ordered, block[order], "right")
         block[order] = (below + up_to - len(values)) / 2

@@ -141,7 +141,7 @@ def assign_many(
         begun = number * n_units % n_trials  # answers of the person who goes on from the round before
         if begun:
             keys[rows, order[:, -begun:]] += 1.0  # that person's units come last, then everybody else mixes them in
-        order = np.argsort(keys, axis=1)
+        order = np.argsort(keys, axis=1, kind="stable")
         if begun:
             order[:, n_trials - begun :] = draw.permuted(order[:, n_trials - begun :], axis=1)
         kept = min(n_units, total - number * n_units)
@@ -175,7 +175,7 @@ def true_shares(study: Study) -> NDArray[np.float64]:
     p = task_probabilities(study.seen[:, :, :n_answered], study.design.population, _N_NODES)
     answered = study.person >= 0
     tasks = np.arange(answered.shape[2]) % n_answered
-    weight = answered @ np.eye(n_answered)[tasks]
+    weight = answered @ np.eye(n_answered)[tasks]  # whole numbers, which any order adds up to
     return (p * weight).sum(axis=2) / weight.sum(axis=2)
 
 

@@ -12,18 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as F
 
 from interpretability import arguments
 from interpretability.errors import InputError
 
-VERSION = 2
-_INTERPOLATIONS = {
-    "bicubic": InterpolationMode.BICUBIC,
-    "bilinear": InterpolationMode.BILINEAR,
-    "nearest": InterpolationMode.NEAREST,
-}
+VERSION = 3
+_INTERPOLATIONS = ("bicubic", "bilinear", "nearest")
 
 
 @functools.lru_cache(maxsize=256)
@@ -92,22 +86,32 @@ class Preprocessing:
         # torch wants to be able to write; what cannot be written, as a packed image, is copied
         image = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).permute(2, 0, 1)
         height, width = image.shape[1:]
-        mode = _INTERPOLATIONS[self.interpolation]
         if self.mode == "squash":
             size = [self.crop, self.crop]
         else:
             short = min(height, width)
             # the longer side is cut down to whole pixels, as torchvision does
             size = [height * self.resize // short, width * self.resize // short]
+        whole = [self.crop, self.crop]
+        if [height, width] == size == whole:
+            return image
+        # loads for more than a second, which not every process needs
+        from torchvision.transforms.v2 import InterpolationMode
+        from torchvision.transforms.v2 import functional as F
+
         if [height, width] != size:
-            image = F.resize(image, size, interpolation=mode, antialias=True)
-        return image if size == [self.crop, self.crop] else F.center_crop(image, [self.crop, self.crop])
+            image = F.resize(image, size, interpolation=InterpolationMode(self.interpolation), antialias=True)
+        return image if size == whole else F.center_crop(image, whole)
 
     def normalised(self, stacked: Tensor) -> Tensor:
-        """Network input, float32, contiguous, of fitted images (n, 3, crop, crop) uint8 in any layout, on their device."""
+        """Network input, float32, of fitted images (n, 3, crop, crop) uint8 in any layout, on their device.
+
+        On a GPU it is contiguous, on a CPU it lies channels last, with which convolutions and pooling there are faster.
+        """
         mean, std = _levels(self.mean, stacked.device), _levels(self.std, stacked.device)
         # in place: a batch may be large
-        return stacked.to(torch.float32, memory_format=torch.contiguous_format).sub_(mean).div_(std)
+        layout = torch.channels_last if stacked.device.type == "cpu" else torch.contiguous_format
+        return stacked.to(torch.float32, memory_format=layout).sub_(mean).div_(std)
 
     def batch(self, images: Sequence[NDArray[np.uint8]], device: str | torch.device = "cpu") -> Tensor:
         """Normalised float32 batch (images, 3, crop, crop) on the device; bytes travel, floats do not."""

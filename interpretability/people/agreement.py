@@ -21,7 +21,6 @@ from interpretability.statistics import (
     BLOCK_VALUES,
     FEWEST_CORRELATED,
     MIN_POINTS,
-    ROUNDING,
     fisher_interval,
     fisher_z,
     group_means,
@@ -51,9 +50,13 @@ COLUMNS = [
 
 
 def centre(values: NDArray[np.floating], group: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Values (..., points) minus the mean of their group; what is only rounding becomes exactly zero."""
+    """Values (..., points) minus the mean of their group, on a grid of 2^-40 of the largest value (a power of two above it).
+
+    What is only rounding becomes exactly zero, and values that are equal on paper are ties.
+    """
     centred = values - group_means(values, group)[..., group]
-    return np.where(np.abs(centred) <= ROUNDING * np.abs(values).max(initial=0.0), 0.0, centred)
+    _, power = np.frexp(np.abs(values).max(initial=0.0))
+    return np.ldexp(np.rint(np.ldexp(centred, 40 - power)), power - 40)
 
 
 def unit_agreement(

@@ -268,11 +268,11 @@ def _resampled_losses(
 ) -> NDArray[np.float64]:
     """`_losses` (samples, slopes) of samples in which the units have these weights (samples, units)."""
     if objective == "squared_error":
-        return weights @ (scores - his[:, None]) ** 2
+        return np.einsum("su,ug->sg", weights, (scores - his[:, None]) ** 2)
 
     def moments(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        mean = weights @ values
-        return mean, np.sqrt(np.maximum(weights @ values**2 - mean**2, 0.0))
+        mean, square = (np.einsum("su,ug->sg", weights, part) for part in (values, values**2))
+        return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
 
     (mean, spread), (his_mean, his_spread) = moments(scores), moments(his[:, None])
     return (mean - his_mean) ** 2 + (spread - his_spread) ** 2

@@ -34,7 +34,7 @@ from interpretability.randomness import generator
 from interpretability.similarity.base import Similarity
 from interpretability.weights import Weights, WeightsFile, reader
 
-VERSION = 1
+VERSION = 2
 # Part of the definition of the last bits: a short batch is filled up, so every image sees the same kernels.
 BATCH = 8
 _CHECK_SIZE = 64  # pixels; enough for every layer of the networks in use

@@ -59,7 +59,10 @@ class Results:
         )
         write_parquet(out / "layers.parquet", layers)
         write_csv(out / "clusters.csv", layers[["model", "layer", "cluster"]])
-        write_csv(out / "control_labels.csv", pd.DataFrame(self.labels, columns=[*UNIT, "label"]).sort_values(UNIT))
+        write_csv(
+            out / "control_labels.csv",
+            pd.DataFrame(self.labels, columns=[*UNIT, "label"]).sort_values(UNIT, kind="stable"),
+        )
         write_failures(out / "failures.csv", self.failures)
         # batches that ran in parts for want of memory: their last bits may be others than those of whole batches
         write_json(

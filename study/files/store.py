@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from interpretability.files import atomic_path, sha256_file
-from study.environment import Environment
+from study.environment import Environment, is_portable
 from study.files.tables import write_json
 from study.log import logger
 
 log = logger("store")
 
 Ingredients = Mapping[str, Any]
+_ALIKE = {"counts"}  # of units: the same with all kernels
 
 
 def fingerprint(ingredients: Ingredients) -> str:
@@ -49,7 +50,7 @@ class WorkStore:
         return cls(Environment.read().store.resolve())
 
     def path(self, phase: str, ingredients: Ingredients, suffix: str) -> Path:
-        name = fingerprint(ingredients)
+        name = fingerprint(_whole(phase, ingredients))
         return self.folder / phase / name[:2] / f"{name}{suffix}"
 
     def find(self, phase: str, ingredients: Ingredients, suffix: str) -> Path | None:
@@ -81,7 +82,7 @@ class WorkStore:
         _clear(path)
         with atomic_path(path, mode=0o444) as part:
             make(part)
-            note = {"ingredients": ingredients, "size": part.stat().st_size, "sha256": sha256_file(part)}
+            note = {"ingredients": _whole(phase, ingredients), "size": part.stat().st_size, "sha256": sha256_file(part)}
         write_json(path.with_name(path.name + ".json"), note)
         return path
 
@@ -107,6 +108,12 @@ class WorkStore:
                     log.info("another process computes %s/%s; waiting for it", phase, path.name[:12])
                     fcntl.flock(file, fcntl.LOCK_EX)  # given back by the system even if this process is killed
             yield
+
+
+def _whole(phase: str, ingredients: Ingredients) -> Ingredients:
+    """Ingredients with the kernels of this process, so that a store never gives a portable study what this processor alone
+    computes, or the other way. Files of native kernels are found by the ingredients alone."""
+    return {**ingredients, "processor": "portable"} if is_portable() and phase not in _ALIKE else ingredients
 
 
 def _clear(path: Path) -> None:

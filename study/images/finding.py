@@ -38,6 +38,7 @@ class ImageParams:
     """What the stage `images` reads. The tasks change no byte of its outs: they refuse a study with too few images early."""
 
     seed: int
+    processor: str
     images: Images
     tasks: Tasks
 
@@ -47,7 +48,7 @@ def draw_scenes(params: ImageParams, out: Path) -> tuple[pd.DataFrame, pd.DataFr
     settings = params.images.generated
     factors = draw_factors(settings.n, seed=params.seed, stream="study", n_categories=settings.n_categories)
     names = [f"scene_{i:06d}.png" for i in range(settings.n)]
-    order = np.argsort([hashlib.sha256(name.encode()).hexdigest() for name in names])
+    order = np.argsort([hashlib.sha256(name.encode()).hexdigest() for name in names], kind="stable")
     factors = factors.iloc[order].reset_index(drop=True)
     pixels = scenes.render(factors, settings.size)
     with atomic_path(out / "pixels.npy") as part, open(part, "wb") as file:
@@ -159,7 +160,7 @@ def read_images(params: ImageParams, out: Path) -> tuple[pd.DataFrame, pd.DataFr
         kept = [member for member, file in zip(members, files, strict=True) if not file.reason]
         located = pd.DataFrame([(member.shard, member.place, member.size) for member in kept])
         write_parquet(out / MEMBERS, located.set_axis(["shard", "place", "size"], axis=1))
-    return images, rejected.sort_values("path")
+    return images, rejected.sort_values("path", kind="stable")
 
 
 def _check_rejected(images: pd.DataFrame, rejected: pd.DataFrame, most: float, root: Path | str) -> None:
@@ -168,7 +169,9 @@ def _check_rejected(images: pd.DataFrame, rejected: pd.DataFrame, most: float, r
     total = len(broken) + len(images)
     share = len(broken) / max(total, 1)
     if share > most:
-        listed = "".join(f"\n  {row.path}: {row.reason}" for row in broken.sort_values("path").head(10).itertuples())
+        listed = "".join(
+            f"\n  {row.path}: {row.reason}" for row in broken.sort_values("path", kind="stable").head(10).itertuples()
+        )
         raise StudyError(
             f"{len(broken)} of {total} pictures ({share:.1%}) in {root} cannot be read; images.max_rejected "
             f"allows {most:.1%}. Repair or remove them, or raise that limit. The first of them:{listed}"

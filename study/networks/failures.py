@@ -16,7 +16,7 @@ Failed = dict[str, str]  # COLUMNS
 
 def write_failures(path: Path, failures: list[Failed]) -> None:
     """One row a network that failed, by name."""
-    write_csv(path, pd.DataFrame(failures, columns=COLUMNS).sort_values("model"))
+    write_csv(path, pd.DataFrame(failures, columns=COLUMNS).sort_values("model", kind="stable"))
 
 
 def refuse_failures(

@@ -57,6 +57,7 @@ class NetworkParams:
     """What the networks depend on."""
 
     seed: int
+    processor: str
     models: Models
     images: TrainingImages
 

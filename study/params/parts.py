@@ -16,11 +16,13 @@ class ImageRoot:
 class SeedAndImages:
     """What most stages read.
 
-    seed    of all that is drawn
-    images  where the pictures lie
+    seed       of all that is drawn
+    processor  whose kernels compute
+    images     where the pictures lie
     """
 
     seed: int
+    processor: str
     images: ImageRoot
 
 

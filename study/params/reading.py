@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from study.environment import require_portable
 from study.errors import StudyError
 
 T = TypeVar("T")
@@ -22,10 +23,14 @@ def load(path: str | os.PathLike[str], kind: type[T]) -> T:
 
     Before that the whole file is checked, by a module that is loaded by name: it can only refuse a study, never change a
     result, so a stage does not depend on the groups that it does not read.
-    Raises StudyError with every problem found, each naming its key, its value and what is allowed.
+    Raises StudyError with every problem found, each naming its key, its value and what is allowed, and where `processor` is
+    portable but this process is not.
     """
     importlib.import_module("study.params.whole").load_params(path)
-    return build(kind, content_of(path))
+    content = content_of(path)
+    if content["processor"] == "portable":
+        require_portable()
+    return build(kind, content)
 
 
 def content_of(path: str | os.PathLike[str]) -> Any:

@@ -17,7 +17,7 @@ from study.params.activations import Activations
 from study.params.calibration import Calibration
 from study.params.ceiling import Ceiling
 from study.params.checking import check
-from study.params.fields import number
+from study.params.fields import number, one_of
 from study.params.human import Human
 from study.params.images import Images
 from study.params.mis import Mis
@@ -41,6 +41,7 @@ class Params:
     """The whole of `params.yaml`."""
 
     seed: int = number(0, 2**63 - 1)
+    processor: str = one_of("portable", "native")
     images: Images
     models: Models
     units: Units

@@ -28,6 +28,7 @@ class AnswerParams:
     """What the answers of people depend on."""
 
     seed: int
+    processor: str
     human: Human
 
 

@@ -55,6 +55,7 @@ class CalibrationParams:
     """What the slopes depend on."""
 
     seed: int
+    processor: str
     calibration: Calibration
     scores: Backends
     mis: Mis

@@ -234,7 +234,7 @@ def _joined(blocks: Sequence[Block]) -> dict[str, np.ndarray]:
     """Margins and flags of a network in the order of its units."""
     from safetensors.numpy import load_file
 
-    order = np.argsort(np.concatenate([block.units for block in blocks]))
+    order = np.argsort(np.concatenate([block.units for block in blocks]), kind="stable")
     parts = [load_file(block.path) for block in blocks]
     return {name: np.concatenate([part[name] for part in parts])[order] for name in ("margins", "near")}
 

@@ -33,6 +33,7 @@ _ROWS = 1 << 16  # units held in memory at a time
 class MisParams:
     """What scores depend on."""
 
+    processor: str
     mis: Mis
     scores: Backends
 

@@ -46,6 +46,7 @@ class TaskParams:
     """What the tasks depend on."""
 
     seed: int
+    processor: str
     tasks: Tasks
     human: AnsweredTasks
 
@@ -99,7 +100,7 @@ def mapped_table(seen: imi_tasks.MappedUnits | None, mapped: list[pd.DataFrame],
             f"{counts.index[0]}. tasks.n_tasks must not exceed the tasks that the map has of a unit (11 or 20), and the "
             "pictures must be ImageNet's training set"
         )
-    return table[imi_tasks.STATUS_COLUMNS].sort_values(imi_tasks.STATUS_COLUMNS[:4], ignore_index=True)
+    return table[imi_tasks.STATUS_COLUMNS].sort_values(imi_tasks.STATUS_COLUMNS[:4], kind="stable", ignore_index=True)
 
 
 def build(

@@ -21,6 +21,7 @@ Result = TypeVar("Result")
 log = logger("workers")
 
 _WORTH_WORKERS = 8.0  # seconds of work below which starting processes, which import torch, costs more than it saves
+_MOST_WARM_UP = 20.0  # seconds that loading packages and compiling kernels may take
 
 
 def devices() -> list[str]:
@@ -131,7 +132,8 @@ def run_jobs(
     With `on_cpu`, for jobs that would not use a GPU: one worker a core, whatever devices there are.
 
     With `probe`, for jobs of about equal length: the first runs here, and if the rest would take less time than
-    starting workers does, so does the rest. Nothing runs here where workers have a GPU or belong to a cluster.
+    starting workers does, so does the rest; else the second tells, for the first may have loaded packages and kernels.
+    Nothing runs here where workers have a GPU or belong to a cluster.
 
     An error inside a job becomes a Failure and the others go on; a full disk or changed images end them all. A worker
     that dies (killed, out of memory) costs its own job and no other. That job runs again when all others are done, with
@@ -148,11 +150,15 @@ def run_jobs(
     first = 0
     if probe and workers[0] == "cpu" and len(jobs) > 1:
         start("cpu")
-        began = time.monotonic()
-        yield 0, outcome(jobs[0])
-        first = 1
-        if (time.monotonic() - began) * (len(jobs) - 1) < _WORTH_WORKERS:
-            workers = workers[:1]
+        took = 0.0
+        for first in (1, 2):
+            began = time.monotonic()
+            yield first - 1, outcome(jobs[first - 1])
+            took = time.monotonic() - began
+            if took * (len(jobs) - first) < _WORTH_WORKERS:
+                workers = workers[:1]
+            if len(workers) == 1 or took > _MOST_WARM_UP:
+                break
     if workers[0] == "cpu" and 1 in (len(workers), len(jobs)):
         start("cpu")
         for index in range(first, len(jobs)):

@@ -22,7 +22,7 @@ from textwrap import shorten
 from typing import Any
 
 from interpretability.errors import InputError
-from study.environment import COMPUTING, Environment, set_unless_given, variables_of_worker
+from study.environment import COMPUTING, Environment, is_portable, set_unless_given, variables_of_worker
 from study.errors import StudyError
 from study.log import logger
 from study.workers import device
@@ -193,6 +193,7 @@ def _home() -> Generator[dict[str, Any]]:
         main = multiprocessing.spawn.get_preparation_data("worker")
         yield {
             "folder": str(folder),
+            "portable": is_portable(),
             "marks": marks,
             "python": platform.python_version(),
             "packages": {name: version(name) for name in COMPUTING},
@@ -240,6 +241,12 @@ def _task() -> Callable[[bytes, str, dict[str, Any]], bytes]:
                     "from the same requirements.lock"
                 )
             sys.path.insert(0, home["folder"])
+            from study.environment import is_portable
+
+            if home["portable"] and not is_portable():
+                return unfit(
+                    "has no x86-64 processor with AVX2 and FMA, which a portable study needs; results would not be the same bytes"
+                )
         os.chdir(home["folder"])
         from study.workers.ray import perform
 

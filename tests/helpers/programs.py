@@ -22,6 +22,7 @@ FACTS = (
     "needs real photographs and a real network",
     "this system does not let a test mount a disk of its own",
     "sees factors, not pictures",
+    "this processor has no AVX2 and FMA",
 )
 # files of more than a minute, longest first
 LONGEST = ("test_end_to_end.py", "test_similarities.py", "test_scores.py", "test_ray.py")
@@ -29,6 +30,7 @@ _PROGRAMS: dict[str, tuple[Callable[[], object], str]] = {
     "Chromium": (browser.executable, "apt-get install chromium"),
     "Ray": (lambda: find_spec("ray"), "pip install --require-hashes -r requirements-cluster.lock"),
     "git": (lambda: shutil.which("git"), "apt-get install git"),
+    "qemu": (lambda: shutil.which("qemu-x86_64"), "apt-get install qemu-user"),
     "make": (lambda: shutil.which("make"), "apt-get install make"),
 }
 

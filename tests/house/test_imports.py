@@ -29,8 +29,9 @@ LIBRARY = (
 )
 STUDY = (
     ("errors", "log"),
-    ("environment", "params"),
-    ("files", "timing", "workers"),
+    ("environment",),
+    ("params",),
+    ("files", "process", "timing", "workers"),
     ("command", "images"),
     ("networks",),
     ("extraction", "people", "report", "solving", "tabulating"),

@@ -75,6 +75,30 @@ def test_constant_within_every_network_is_nan_although_rounding_differs():
     assert np.isfinite(table.loc[("b", "unit", "all"), "pearson"])
 
 
+def test_what_is_equal_on_paper_is_tied_within_a_group():
+    # .3 - .2 and .8 - .7 are .1 on paper, but differ in doubles
+    values, group = np.array([0.1, 0.2, 0.3, 0.6, 0.7, 0.8]), np.array([0, 0, 0, 1, 1, 1])
+    plain = values - np.repeat([0.2, 0.7], 3)
+    assert plain[2] != plain[5]
+    centred = agreement.centre(values, group)
+    assert stats.rankdata(centred).tolist() == [1.5, 3.5, 5.5, 1.5, 3.5, 5.5]
+    np.testing.assert_allclose(centred, plain, atol=2.0**-40)
+    np.testing.assert_array_equal(
+        agreement.centre(1024 * values, group), 1024 * centred, "powers of two change nothing"
+    )
+    assert not agreement.centre(np.zeros((2, 6)), group).any()
+
+
+def test_means_of_groups_are_those_of_their_points_in_every_row():
+    draw = np.random.default_rng(0)
+    values, group = draw.normal(size=(3, 2, 40)), draw.permutation(np.arange(40) % 7)
+    found = statistics.group_means(values, group)
+    assert found.shape == (3, 2, 7)
+    for index in range(7):
+        np.testing.assert_allclose(found[..., index], values[..., group == index].sum(axis=-1) / (group == index).sum())
+    np.testing.assert_array_equal(statistics.group_means(values[1, 1], group), found[1, 1])
+
+
 def test_within_removes_what_differs_between_networks():
     # within each network mis falls as his rises; network b lies above in both, so the units still correlate
     units = pd.concat(

@@ -101,3 +101,10 @@ def test_broken_json_names_the_row():
     with pytest.raises(InputError, match="resnet: preprocessing"):
         Preprocessing.parse("[224]", "resnet")
     assert json.loads(given().dumps())["crop"] == 32
+
+
+def test_on_a_cpu_batches_lie_channels_last():
+    view = Preprocessing(crop=8, resize=8, mean=(0.5,) * 3, std=(0.25,) * 3)
+    batch = view.batch([np.random.default_rng(i).integers(0, 256, (8, 8, 3), dtype=np.uint8) for i in range(2)])
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    assert not batch.is_contiguous()

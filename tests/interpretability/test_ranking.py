@@ -141,3 +141,12 @@ def test_too_few_units_give_empty_tables():
         found = ranking.rank_network(keyed(margins), "b", k, 0)
         assert [list(table.columns) for table in found] == [ranking.COLUMNS, ranking.EXTREME_COLUMNS]
         assert [len(table) for table in found] == [0, 0]
+
+
+def test_members_of_the_ends_are_those_of_a_stable_sort_also_with_ties():
+    values = np.random.default_rng(0).integers(-3, 4, (200, 12)).astype(np.float32)
+    for k in (1, 4, 6):
+        expected = np.zeros(values.shape, dtype=bool)
+        np.put_along_axis(expected, np.argsort(-values, axis=1, kind="stable")[:, :k], True, axis=1)
+        edge = np.sort(values, axis=1)[:, [12 - k]]
+        np.testing.assert_array_equal(ranking._among(values, edge, k), expected)

@@ -14,6 +14,7 @@ from interpretability.errors import InputError
 from interpretability.margins import aggregated_margins, unit_rows
 from interpretability.similarity import features, registry
 from interpretability.similarity.backends import dreamsim
+from interpretability.similarity.roots import root
 from tests.helpers import random_weights as given
 from tests.helpers.rules import ROOT
 
@@ -374,6 +375,34 @@ def test_kept_features_are_used_again():
     count = backend.forwards
     np.testing.assert_array_equal(backend.margins(tasks, 3), first)
     assert backend.forwards == count
+
+
+def test_roots_are_the_nearest_numbers_to_the_true_ones():
+    values = torch.from_numpy(np.random.default_rng(0).random(100_000, dtype=np.float32) * 1000)
+    expected = np.sqrt(values.numpy().astype(np.float64)).astype(np.float32)
+    np.testing.assert_array_equal(root(values).numpy(), expected)
+    assert root(torch.tensor(4.0)).item() == 2
+    assert root(torch.tensor([0.0, 0.25]).view(2, 1).T).tolist() == [[0.0, 0.5]]
+
+
+def test_features_with_roots_of_our_own_are_those_of_the_packages():
+    batch = torch.from_numpy(np.random.default_rng(0).random((2, 3, 33, 34), dtype=np.float32))
+    backend = given.opened("dists")
+    layers = list(backend._layers(batch))
+    theirs = backend.model.get_features(batch)
+    assert len(layers) == len(theirs) == 6
+    for mine, expected in zip(layers, theirs, strict=True):
+        np.testing.assert_allclose(mine, expected, rtol=0, atol=1e-6 * float(expected.abs().max()))
+    backend = given.opened("lpips-alex")
+    found, start = backend.features(batch), 0
+    for layer, (channels, roots) in zip(
+        backend.model.net(backend.model.scaling_layer(batch)), backend._heads, strict=True
+    ):
+        unit = sys.modules["lpips"].normalize_tensor(layer)[:, channels]
+        expected = (unit * (roots / layer[0, 0].numel() ** 0.5).view(1, -1, 1, 1)).flatten(1)
+        np.testing.assert_allclose(found[:, start : start + expected.shape[1]], expected, atol=1e-6)
+        start += expected.shape[1]
+    assert start == found.shape[1]
 
 
 def test_neighbours_in_order_share_pictures():

@@ -209,3 +209,32 @@ def test_wrong_pictures_targets_and_outputs_are_refused():
         training.accuracy(model, pixels / 255, targets, (3, 2))
     with pytest.raises(ValueError, match="5 outputs; its heads need 6"):
         list(training.train(model, pixels, targets, (3, 3), **SETTINGS))
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (20, 5, 6), (18, 2, 3, 6)])
+def test_linear_layers_that_compute_as_convolutions_agree_with_plain_ones(shape):
+    torch.manual_seed(0)
+    layer, values, toward = nn.Linear(6, 7), torch.randn(shape), torch.randn((*shape[:-1], 7))
+    plain = nn.Linear(6, 7).double()
+    plain.load_state_dict(layer.state_dict())
+    exact, given = values.double().requires_grad_(), values.requires_grad_()
+    training._convolve_linears(nn.Sequential(layer))
+    made, expected = layer(given), plain(exact)
+    assert made.shape == expected.shape
+    (made * toward).sum().backward()
+    (expected * toward).sum().backward()
+    pairs = [
+        (made, expected),
+        (given.grad, exact.grad),
+        *((a.grad, b.grad) for a, b in zip(layer.parameters(), plain.parameters(), strict=True)),
+    ]
+    for mine, true in pairs:
+        np.testing.assert_allclose(mine.detach(), true.detach(), rtol=1e-5, atol=1e-5)
+
+
+def test_settings_of_torch_are_as_before_a_training():
+    settings = torch.utils.deterministic
+    before = settings.fill_uninitialized_memory, torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    trained(epochs=1)
+    after = settings.fill_uninitialized_memory, torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    assert after == before

@@ -23,7 +23,7 @@ EVIL = "\"><img src=x onerror=window.hit=1></script><script>window.hit=2</script
 def built(folder: Path, **options) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(base, "render", lambda *_, **__: EMPTY)
-        patch.setattr(base, "render_pdf", lambda *_, **__: b"%PDF")
+        patch.setattr(base, "to_pdf", lambda *_: b"%PDF")
         report.main(build(folder, **options))
     return folder / "report.html"
 

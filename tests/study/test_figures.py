@@ -99,8 +99,11 @@ def test_figures_stand_in_the_order_of_their_sections():
 
 def test_a_pdf_repeats_and_holds_no_date(study):
     spec = BY_NAME["his_by_mis"]
-    first, second = (base.render_pdf(spec.drawing, spec.series(study), study, "A title") for _ in range(2))
+    (svg, first), (_, second) = (
+        base.render_files(spec.drawing, spec.series(study), study, "A title") for _ in range(2)
+    )
     assert first == second
+    assert svg == base.render(spec.drawing, spec.series(study), study, "A title", narrow=False)
     assert first.startswith(b"%PDF")
     assert b"CreationDate" not in first
     assert b"atplotlib" not in first

@@ -86,7 +86,7 @@ def blank(spec, frame, study, title, *, narrow):
 
 def leave_undrawn(patch):
     patch.setattr(base, "render", blank)
-    patch.setattr(base, "render_pdf", lambda spec, frame, study, title: b"%PDF")
+    patch.setattr(base, "render_files", lambda *drawn: (blank(*drawn, narrow=False), b"%PDF"))
 
 
 DRAWN = ("models_ranked", "mis_against_his", "depth")
@@ -94,11 +94,11 @@ DRAWN = ("models_ranked", "mis_against_his", "depth")
 
 def draw_few(patch):
     """Only DRAWN are drawn: test_figures draws them all, and each takes most of a second in its three forms."""
-    svg, pdf = base.render, base.render_pdf
+    svg, files = base.render, base.render_files
     leave_undrawn(patch)
-    blank_pdf = base.render_pdf
+    blank_files = base.render_files
     patch.setattr(base, "render", lambda spec, *rest, **how: (svg if spec.name in DRAWN else blank)(spec, *rest, **how))
-    patch.setattr(base, "render_pdf", lambda spec, *rest: (pdf if spec.name in DRAWN else blank_pdf)(spec, *rest))
+    patch.setattr(base, "render_files", lambda spec, *rest: (files if spec.name in DRAWN else blank_files)(spec, *rest))
 
 
 @pytest.fixture

@@ -109,7 +109,10 @@ def test_a_file_without_a_whole_sidecar_is_made_anew(store, content):
 
 def test_the_sidecar_names_the_ingredients(store):
     path = store.fetch("phase", ASKED, ".txt", Maker())
-    assert json.loads(path.with_name(path.name + ".json").read_text())["ingredients"] == ASKED
+    assert json.loads(path.with_name(path.name + ".json").read_text())["ingredients"] == {
+        **ASKED,
+        "processor": "portable",
+    }
 
 
 def test_an_error_leaves_nothing_and_the_next_one_may_try_again(store):

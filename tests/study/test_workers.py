@@ -256,9 +256,24 @@ def test_long_jobs_after_a_probe_run_on_workers(monkeypatch):
     monkeypatch.setenv("MIS_WORKERS", "2")
     monkeypatch.setattr(jobs, "_WORTH_WORKERS", 0.0)
     found = dict(run_jobs(slower_first, [4, 3, 2], NAMES[:3], probe=True))
+    assert {found[0][1], found[1][1]} == {os.getpid()}, "the second tells, for the first may have been warming up"
+    assert found[2][1] != os.getpid()
+    assert [found[i][0] for i in range(3)] == [16, 9, 4]
+
+
+def test_a_job_that_is_long_beyond_warming_up_tells_by_itself(monkeypatch):
+    monkeypatch.setenv("MIS_WORKERS", "2")
+    monkeypatch.setattr(jobs, "_WORTH_WORKERS", 0.0)
+    monkeypatch.setattr(jobs, "_MOST_WARM_UP", 0.0)
+    found = dict(run_jobs(slower_first, [4, 3, 2], NAMES[:3], probe=True))
     assert found[0][1] == os.getpid()
     assert os.getpid() not in {found[1][1], found[2][1]}
-    assert [found[i][0] for i in range(3)] == [16, 9, 4]
+
+
+def test_two_jobs_that_both_warmed_up_need_no_worker(monkeypatch):
+    monkeypatch.setenv("MIS_WORKERS", "2")
+    monkeypatch.setattr(jobs, "_WORTH_WORKERS", 0.0)
+    assert {result[1] for _, result in run_jobs(slower_first, [4, 3], NAMES[:2], probe=True)} == {os.getpid()}
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "two", "1.5", " 2", "²"])

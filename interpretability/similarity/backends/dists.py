@@ -8,6 +8,7 @@ images together, so the mean over explanations cannot be taken first: all 2 x 2K
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
@@ -18,11 +19,14 @@ import piq
 import torch
 import torchvision
 from numpy.typing import NDArray
+from piq.functional import L2Pool2d, hann_filter
 from torch import Tensor
+from torch.nn import functional
 
 from interpretability.errors import InputError
 from interpretability.networks.network import state_digest
 from interpretability.similarity.features import VGG16, FeatureSimilarity, package_loading
+from interpretability.similarity.roots import root
 from interpretability.weights import WeightsFile
 
 VARIANTS = ("dists",)
@@ -77,7 +81,7 @@ class Dists(FeatureSimilarity):
     def features(self, batch: Tensor) -> Tensor:
         """Centred maps divided by the root of their size, then means, then variances of all channels."""
         maps, means, variances = [], [], []
-        for layer in self.model.get_features(batch):
+        for layer in self._layers(batch):
             flat = layer.flatten(2)
             mean = flat.mean(dim=2, keepdim=True)
             centred = flat - mean
@@ -85,6 +89,16 @@ class Dists(FeatureSimilarity):
             variances.append(centred.square().mean(dim=2))
             maps.append((centred / flat.shape[2] ** 0.5).flatten(1))
         return torch.cat([*maps, *means, *variances], dim=1)
+
+    def _layers(self, batch: Tensor) -> Iterator[Tensor]:
+        """The image and the layers of VGG16 as piq.DISTS.get_features gives them, its L2 pooling with a root of our own."""
+        yield batch
+        network = self.model
+        values = (batch - network.mean.to(batch)) / network.std.to(batch)
+        for name, module in network.model.named_children():
+            values = _pooled(module, values) if isinstance(module, L2Pool2d) else module(values)
+            if name in network.layers:
+                yield values
 
     @staticmethod
     def _edges(size: int) -> NDArray[np.int64]:
@@ -133,6 +147,14 @@ class Dists(FeatureSimilarity):
 
     def original(self, first: Tensor, second: Tensor) -> Tensor:
         return -self.model(first, second).reshape(-1)
+
+
+def _pooled(pool: L2Pool2d, values: Tensor) -> Tensor:
+    """Root of the squares (batch, channels, height, width) under a moving window."""
+    channels = values.shape[1]
+    window = hann_filter(pool.kernel_size).repeat((channels, 1, 1, 1)).to(values)
+    sums = functional.conv2d(values.square(), window, stride=pool.stride, padding=pool.padding, groups=channels)
+    return root(sums + pool.EPS)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)

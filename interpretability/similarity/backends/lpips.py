@@ -19,6 +19,7 @@ from torch import Tensor
 from interpretability.errors import InputError
 from interpretability.margins import distance_margins, distance_values
 from interpretability.similarity.features import VGG16, FeatureSimilarity, package_loading
+from interpretability.similarity.roots import root
 from interpretability.weights import WeightsFile
 
 # networks of torchvision; the linear heads (version 0.1) ship with the package
@@ -35,6 +36,7 @@ TRUNKS = {
         "b8a52dc0",
     ),
 }
+_EPSILON = 1e-10  # of lpips.normalize_tensor
 _CHUNK = 4096  # terms of a sum in single precision
 VARIANTS = tuple(f"lpips-{trunk}" for trunk in TRUNKS)
 
@@ -69,14 +71,15 @@ class Lpips(FeatureSimilarity):
                     "install the version of requirements.lock"
                 )
             channels = torch.nonzero(weights).reshape(-1)
-            heads.append((channels, weights[channels].sqrt()))
+            heads.append((channels, root(weights[channels])))
         return heads
 
     def features(self, batch: Tensor) -> Tensor:
         model = self.model
         parts = []
         for layer, (channels, roots) in zip(model.net(model.scaling_layer(batch)), self._heads, strict=True):
-            maps = lpips.normalize_tensor(layer)[:, channels]
+            # as lpips.normalize_tensor, with a root of our own
+            maps = (layer / (root(layer.square().sum(dim=1, keepdim=True)) + _EPSILON))[:, channels]
             scale = (roots / (layer.shape[2] * layer.shape[3]) ** 0.5).view(1, -1, 1, 1)
             parts.append((maps * scale).flatten(1))
         return torch.cat(parts, dim=1)

@@ -120,7 +120,8 @@ def render(drawing: Drawing, frame: pd.DataFrame, study: Study, title: str, *, n
         return to_svg(drawing.draw(frame, study, narrow), title)
 
 
-def render_pdf(drawing: Drawing, frame: pd.DataFrame, study: Study, title: str, *, narrow: bool = False) -> bytes:
-    """PDF of one figure, for a paper or a slide."""
+def render_files(drawing: Drawing, frame: pd.DataFrame, study: Study, title: str) -> tuple[str, bytes]:
+    """SVG of one figure in the wide form, and its PDF for a paper or a slide: one drawing, saved twice."""
     with styled():
-        return to_pdf(drawing.draw(frame, study, narrow), title)
+        figure = drawing.draw(frame, study, False)
+        return to_svg(figure, title), to_pdf(figure, title)

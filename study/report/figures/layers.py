@@ -71,7 +71,7 @@ def _draw_types_ranked(frame: pd.DataFrame, models: list[str], narrow: bool) -> 
 
 
 def alt_layer_types(frame: pd.DataFrame, study: Study) -> str:
-    mean = frame[frame["model"] == ""].sort_values("mis_mean", ascending=False)
+    mean = frame[frame["model"] == ""].sort_values("mis_mean", ascending=False, kind="stable")
     words = of_rows(mean, lambda row: f"{row.layer_type} {row.mis_mean:.3f}", ", ")
     return (
         f"Mean MIS of each layer type, averaged over networks, highest first: {words}. Small marks are single networks."

@@ -113,7 +113,7 @@ def mis_against_his(study: Study) -> pd.DataFrame:
     human = study.human[[*KEY, "his", "his_se", "n_responses"]]
     joined = human.merge(study.units[[*KEY, "mis", "in_split"]], on=KEY, how="inner")
     columns = [*KEY, "mis", "his", "his_se", "n_responses", "in_split"]
-    joined = joined.sort_values(KEY, ignore_index=True)[columns].astype({"in_split": int})
+    joined = joined.sort_values(KEY, kind="stable", ignore_index=True)[columns].astype({"in_split": int})
     if len(joined) <= MOST_POINTS:
         return joined.assign(n=1)
     return thinned(joined, ["model", "in_split"], "mis", "his")

@@ -21,6 +21,7 @@ from study.report.page.thumbnails import make_sheets
 class ReportParams:
     """What the page depends on beside the tables, and the parameters that these were computed with."""
 
+    processor: str
     images: ImageRoot
     mis: Mis
     report: Report

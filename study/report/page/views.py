@@ -59,10 +59,10 @@ def make_figures(
         if frame.empty:
             views[spec.name] = FigureView(spec.name, absent=spec.absent)
             continue
-        wide = base.render(spec.drawing, frame, study, title, narrow=False)
+        wide, pdf = base.render_files(spec.drawing, frame, study, title)
         narrow = base.render(spec.drawing, frame, study, title, narrow=True)
         write_text(folder / f"{spec.name}.svg", wide)
-        write_bytes(folder / f"{spec.name}.pdf", base.render_pdf(spec.drawing, frame, study, title))
+        write_bytes(folder / f"{spec.name}.pdf", pdf)
         views[spec.name] = FigureView(
             name=spec.name,
             title=title,
