@@ -55,8 +55,7 @@ def rows_of(results: Path) -> pd.DataFrame:
     models = models[(models["role"] == "study") & (models["last"] == 1)]
     slopes = table("calibration").set_index("backend")
     human = his[his["condition"] == NATURAL].set_index("model")["his_mean"]
-    ceiling = [value for name, value in sorted(metrics.items()) if name.split("_")[0] == "ceiling"]
-    marked = _marked(table("conover_models"))
+    marked = _marked(table("network_tests"))
     rows: list[dict[str, Any]] = [
         {
             "study": provenance["digests"]["study"],
@@ -70,7 +69,7 @@ def rows_of(results: Path) -> pd.DataFrame:
             "slope": slopes["slope"][row["backend"]],
             "slope_low": slopes["low"][row["backend"]],
             "slope_high": slopes["high"][row["backend"]],
-            "ceiling": ceiling[0] if ceiling else None,
+            "ceiling": metrics.get("ceiling"),
             "differs": json.dumps(marked.get((row["backend"], row["model"]), [])),
             "his_differs": json.dumps(marked.get(("human", row["model"]), [])),
         }

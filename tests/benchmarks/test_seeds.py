@@ -23,7 +23,7 @@ def study(folder, seed, digest="d"):
         "models": pd.DataFrame(models, columns=names),
         "his_models": pd.DataFrame({"model": ["a", "a"], "condition": ["natural", "hard85"], "his_mean": [0.8, 0.6]}),
         "calibration": pd.DataFrame({"backend": ["e"], "slope": [5.0], "low": [4.0], "high": [6.0]}),
-        "conover_models": pd.DataFrame(
+        "network_tests": pd.DataFrame(
             [
                 ("e", "a", "007", "**"),
                 ("human", "a", "007", "NS"),
