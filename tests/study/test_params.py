@@ -88,7 +88,7 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(study):
 
 
 def test_an_unknown_key_without_a_near_one_lists_what_is_known(study):
-    assert "banana is not a known key (known here: seed, images, models," in problems(study, banana=1)
+    assert "banana is not a known key (known here: seed, processor, images, models," in problems(study, banana=1)
 
 
 def test_a_missing_key_is_named(study):
