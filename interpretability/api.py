@@ -74,7 +74,7 @@ def score_units(
     >>> activations = np.stack([embeddings[:, 0], draw.standard_normal(2000), np.zeros(2000)], axis=1)
     >>> units = score_units(activations, embeddings, model="mine", layer="layer4")
     >>> units["mis"].round(2).tolist(), units["constant"].tolist()
-    ([1.0, 0.49, nan], [False, False, True])
+    ([1.0, 0.47, nan], [False, False, True])
     """
     values = arguments.array(activations, "activations", ("images", "units"))
     rows = arguments.array(embeddings, "embeddings", ("images", "dimensions"))

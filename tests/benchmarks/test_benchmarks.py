@@ -45,7 +45,17 @@ def test_make_bench_runs_every_benchmark_of_speed():
     there = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
     # these measure something else, for long, on data that is not there, or once
     scores = {"coverage", "family_wise", "dealing", "slopes", "seeds", "effects"}
-    others = {*scores, "covered", "covered_parts", "shown_intervals", "summaries", "flops", "chaos", "page"}
+    others = {
+        *scores,
+        "covered",
+        "covered_parts",
+        "shown_intervals",
+        "summaries",
+        "flops",
+        "chaos",
+        "page",
+        "processors",
+    }
     assert there - run == {"__init__", "harness"} | (others & there)
     assert run <= there
 

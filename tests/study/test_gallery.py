@@ -27,7 +27,7 @@ def built(folder: Path, **options) -> tuple[str, dict]:
     """The page without drawings, and the data of its gallery."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(base, "render", lambda *_, **__: "<svg></svg>")
-        patch.setattr(base, "render_pdf", lambda *_, **__: b"%PDF")
+        patch.setattr(base, "render_files", lambda *_, **__: ("<svg></svg>", b"%PDF"))
         report.main(build(folder, **options))
     text = (folder / "report.html").read_text()
     found = re.search(r'<script id="unit-data" type="application/json">(.*?)</script>', text, flags=re.DOTALL)
