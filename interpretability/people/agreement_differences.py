@@ -25,7 +25,7 @@ RESIDUAL_COLUMNS = [
     *("backend", "side", "rank", *schema.KEY, "mis", "mis_se", "his", "his_se", "difference", "se", "z"),
 ]
 _BLOCK_VALUES = 1 << 21
-_SAME = 1e-9  # difference and standard deviation of z below which two scores are one
+_SAME = 1e-9  # standard error of a difference below which two scores are one
 
 
 def agreement_differences(units: pd.DataFrame, seed: int, n_bootstrap: int, confidence: float) -> pd.DataFrame:
@@ -34,8 +34,7 @@ def agreement_differences(units: pd.DataFrame, seed: int, n_bootstrap: int, conf
     `units` as for `agreement.agreement_table`; units that not all backends have are left out. Resamples of units are
     those of that table, the same for all backends.
 
-    low, high  interval of the difference: that of the difference of Fisher's z (t quantile times its bootstrap standard
-               error), times the chord (difference of r) / (difference of z)
+    low, high  interval of the difference: t quantile times its bootstrap standard error
     p          two-sided, of the same t with units - 1 degrees of freedom, so it is below 1 - confidence exactly where
                the interval leaves zero out
     p_holm     p adjusted over the pairs of one level, set of units and coefficient (Holm); low, high and p are of each
@@ -99,16 +98,13 @@ def difference_interval(
     wider: what the standard deviation over resamples is multiplied by, see `resampling.widening`.
     """
     change = float(points[0] - points[1])
-    z = statistics.fisher_z(draws)
-    z = z[:, np.isfinite(z).all(axis=0)]
-    if not np.isfinite(points).all() or z.shape[1] < 2:
+    changes = draws[0] - draws[1]
+    changes = changes[np.isfinite(changes)]
+    if not np.isfinite(points).all() or len(changes) < 2:
         return change, float("nan"), float("nan"), float("nan")
-    z_points = statistics.fisher_z(points)
-    z_change = float(z_points[0] - z_points[1])
-    chord = change / z_change if abs(z_change) > _SAME else 1 - float(np.mean(points)) ** 2
-    error = float((z[0] - z[1]).std(ddof=1)) * wider
-    reach = float(stats.t.ppf((1 + confidence) / 2, degrees)) * error * chord
-    p = float(2 * stats.t.sf(abs(z_change) / error, degrees)) if error > _SAME else float("nan")
+    error = float(changes.std(ddof=1)) * wider
+    reach = float(stats.t.ppf((1 + confidence) / 2, degrees)) * error
+    p = float(2 * stats.t.sf(abs(change) / error, degrees)) if error > _SAME else float("nan")
     return change, change - reach, change + reach, p
 
 

@@ -39,14 +39,13 @@ def test_difference_is_that_of_the_agreement_table():
 
 
 def test_interval_by_hand():
-    # z of .6 and .3 are .6931 and .3095; four resamples around them, differences of z .2836, .4836, .2836, .4836 with
-    # standard deviation .2 / sqrt 3 = .11547; t quantile of 50 degrees 2.00856; chord .3 / .3836 = .78205
-    z = np.arctanh([0.6, 0.3])
-    draws = np.tanh(z[:, None] + [[0.0, 0.1, -0.1, 0.0], [0.1, 0.0, 0.0, -0.1]])
-    change, low, high, p = agreement_differences.difference_interval(np.array([0.6, 0.3]), draws, 50, 0.95)
-    reach = 2.00856 * 0.11547 * 0.78205
-    assert (change, low, high) == pytest.approx((0.3, 0.3 - reach, 0.3 + reach), abs=1e-4)
-    assert p == pytest.approx(2 * stats.t.sf(0.3836 / 0.11547, 50), rel=1e-2)
+    # four resamples around .6 and .3 with differences .2, .4, .2, .4: standard deviation .2 / sqrt 3 = .11547, made wider by
+    # 1.1; t quantile of 50 degrees 2.00856
+    draws = np.array([[0.6, 0.7, 0.5, 0.6], [0.4, 0.3, 0.3, 0.2]])
+    change, low, high, p = agreement_differences.difference_interval(np.array([0.6, 0.3]), draws, 50, 0.95, 1.1)
+    reach = 2.00856 * 0.11547 * 1.1
+    assert (change, low, high) == pytest.approx((0.3, 0.3 - reach, 0.3 + reach), abs=1e-5)
+    assert p == pytest.approx(2 * stats.t.sf(0.3 / 0.127017, 50), rel=1e-4)
 
 
 def test_p_is_adjusted_over_the_pairs_of_one_level_set_of_units_and_coefficient():
