@@ -23,6 +23,7 @@ SHOWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("backends", "slope"): _SLOPES,
     ("backends", "pearson_his_minus_lead"): ("difference of pearson, unit",),
     ("calibration", ""): _SLOPES,
+    ("calibration", "pearson"): ("pearson, unit",),
     ("conditions", "mis_drop"): _CONDITIONS[:1],
     ("conditions", "his_drop"): _CONDITIONS[1:],
     ("confidence", ""): tuple(f"right answers, confidence {n}" for n in CONFIDENCES),
@@ -54,12 +55,16 @@ SHOWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("trials", "slope"): ("single answers, slope",),
     ("trials", "lapse"): ("single answers, lapse",),
 }
+_OF_LEVELS = ("backends", "calibration", "models")
 # columns low and high that are no interval of anything unknown
 NO_INTERVALS = {
     ("activation_histograms", ""): "edges of a bin",
     ("calibration_splits", ""): "central range over splits of the same units",
     ("checks", ""): "edges of a bin",
     ("checks", "bound"): "the limits that a session must keep",
+    ("controls", "z"): "the limits that a spread must keep",
+    **{(name, "mis_slope"): "means at the ends of the interval of the slope" for name in _OF_LEVELS},
+    **{(name, "mis_splits"): "central range over splits of the same units" for name in _OF_LEVELS},
 }
 # rows for a truth that the interval is not meant for, to show by how much it misses
 NOT_MEANT = {
