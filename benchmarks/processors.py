@@ -10,7 +10,8 @@ Run     python -m benchmarks.processors                              the whole s
         A folder that is named keeps what is done: the same command goes on there, also with more settings.
 Expect  results/processors.csv with n_differ = 0 in every row. Exit status 1 if any file differs.
 Needs   an x86-64 processor with AVX2 and FMA; qemu-x86_64 for --emulated. The whole study takes a few minutes a setting on two
-        idle cores, as `make repro`; the tiny one under a minute, emulated about a quarter of an hour a processor.
+        idle cores, as `make repro`; the tiny one about a minute, emulated a quarter of an hour a processor; the whole one
+        emulated hours.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pandas as pd
 from ruamel.yaml import YAML
 
-from benchmarks.harness import report
+from benchmarks.harness import RESULTS, report
 from interpretability.files import sha256_file
 from study.environment import SWITCHES
 from tests.helpers.copied_study import Study
@@ -184,6 +186,15 @@ def run(args: argparse.Namespace, folder: Path) -> list[dict[str, object]]:
     return rows
 
 
+def joined(rows: list[dict[str, object]]) -> pd.DataFrame:
+    """These rows in place of earlier ones of the same study and setting, beside all others that were kept."""
+    kept, new = RESULTS / "processors.csv", pd.DataFrame(rows)
+    if not kept.is_file():
+        return new
+    both = pd.concat([pd.read_csv(kept, keep_default_na=False), new], ignore_index=True)
+    return both.drop_duplicates(["study", "setting"], keep="last", ignore_index=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -196,7 +207,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         rows = run(args, args.folder or Path(temporary))
-    report("processors", f"{args.study} study", rows)
+    report("processors", f"{args.study} study, and what was run before", joined(rows))
     sys.exit(any(row["n_differ"] for row in rows))
 
 
