@@ -44,7 +44,7 @@ def test_make_bench_runs_every_benchmark_of_speed():
     run = set(re.findall(r"python -m benchmarks\.(\w+)", (ROOT / "Makefile").read_text()))
     there = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
     # these measure something else, for long, on data that is not there, or once
-    others = {"coverage", "summaries", "flops", "effects", "chaos", "page"}
+    others = {"coverage", "summaries", "flops", "effects", "chaos", "processors", "page"}
     assert there - run == {"__init__", "harness"} | (others & there)
     assert run <= there
 
