@@ -44,28 +44,7 @@ from stages import stats as stats_stage
 from study.files.tables import read_csv, read_json, read_parquet
 from tests.helpers import tiny_study
 from tests.helpers.rules import ROOT
-
-
-def scored(model, mis, backend="b", layer="l", mis_se=0.05, n_tasks=20, **more):
-    n = len(mis)
-    columns = {
-        "model": model,
-        "layer": layer,
-        "unit": np.arange(n),
-        "condition": "natural",
-        "layer_type": "Conv",
-        "layer_index": 1,
-        "depth": 0.5,
-        "width": 8,
-        "backend": backend,
-        "mis": np.asarray(mis, float),
-        "mis_se": mis_se,
-        "accuracy": np.asarray(mis, float),
-        "margin_mean": 0.1,
-        "margin_sd": 0.2,
-        "n_tasks": n_tasks,
-    }
-    return pd.DataFrame(columns | more)
+from tests.helpers.scored_units import scored
 
 
 def roster(**rows):
