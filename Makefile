@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # Idle OpenMP threads must sleep: on few cores, spinning ones slow every small operation.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: repro plots test lint lock bench clean-venv check-clone check-python
+.PHONY: repro plots test fuzz lint lock bench clean-venv check-clone check-python
 
 repro: check-clone $(READY)
 	dvc repro
@@ -25,6 +25,15 @@ plots: check-clone $(READY)
 test: export OMP_NUM_THREADS ?= 1
 test: check-clone $(READY)
 	python -m pytest --numprocesses $${MIS_TEST_WORKERS:-$$(getconf _NPROCESSORS_ONLN)} --dist loadfile --no-loadscope-reorder
+
+# Readers on inputs that no one wrote by hand: 10,000 each, or INPUTS, from the seed SEED; the counts are kept.
+INPUTS ?= 10000
+SEED ?= 0
+fuzz: export MIS_FUZZ := $(INPUTS)
+fuzz: export MIS_FUZZ_SEED := $(SEED)
+fuzz: export MIS_FUZZ_KEPT ?= benchmarks/results/fuzz.csv
+fuzz: $(READY)
+	python -m pytest tests/fuzz
 
 lint: $(READY)
 	ruff check .

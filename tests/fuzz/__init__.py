@@ -1,0 +1,1 @@
+"""Readers tried on inputs that no one wrote by hand."""
