@@ -62,6 +62,10 @@ class WeightsFile:
     url: str
     sha256: str = ""
 
+    def path_in(self, folder: Path) -> Path | None:
+        """The first of the accepted names that lies in a folder."""
+        return next((path for name in self.names if (path := folder / name).is_file()), None)
+
 
 Content = Mapping[str, Any]  # named tensors, or what a JSON file holds
 Reader = Callable[[WeightsFile], Content]
@@ -88,7 +92,7 @@ def load(file: WeightsFile, folder: Path) -> Content:
     under the first name (or, from a .zip, all its members under theirs). Raises InputError for a missing, damaged or
     unreadable file.
     """
-    path = _find(file.names, folder) or _fetch(file.names, file.url, file.sha256, folder)
+    path = file.path_in(folder) or _fetch(file, folder)
     if file.sha256 and path.name == Path(file.names[0]).name:
         digest = sha256_file(path)
         if not digest.startswith(file.sha256):
@@ -96,29 +100,26 @@ def load(file: WeightsFile, folder: Path) -> Content:
     return json.loads(path.read_text()) if path.suffix == ".json" else load_state(path)
 
 
-def _find(names: Sequence[str], folder: Path) -> Path | None:
-    return next((path for name in names if (path := folder / name).is_file()), None)
-
-
-def _fetch(names: Sequence[str], url: str, sha256: str, folder: Path) -> Path:
+def _fetch(file: WeightsFile, folder: Path) -> Path:
     """Download under a lock, so that several processes fetch a file once; it appears whole or not at all."""
+    names, url = file.names, file.url
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        path = _find(names, folder)
+        path = file.path_in(folder)
         if path is not None:
             return path
         archive = url.endswith(".zip")
         target = folder / (Path(url).name if archive else names[0])
         if not target.is_file():
             try:
-                _download(url, target, "" if archive else sha256)
+                _download(url, target, "" if archive else file.sha256)
             except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
                 reason = getattr(error, "reason", error)
                 raise _missing(names, url, folder, f"cannot be reached ({reason})") from None
         if archive:
             _unpack(target, folder)
-        path = _find(names, folder)
+        path = file.path_in(folder)
     if path is None:
         raise _missing(names, url, folder, f"does not hold {names[0]}")
     return path

@@ -7,6 +7,8 @@ Run     dvc repro models
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
 from study.command import arguments, run
@@ -22,18 +24,20 @@ log = logger("models")
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = arguments(__doc__, argv, folders=("roster", "code", "images", "out"), defaults={"params": "params.yaml"})
+    flags = {"roster": {"type": Path, "help": "another roster than models.roster"}}
+    args = arguments(__doc__, argv, folders=("code", "images", "out"), defaults={"params": "params.yaml"}, flags=flags)
     params = load(args.params, NetworkParams)
-    roster = read_roster(args.roster)
+    path = args.roster or Path(params.models.roster)
+    roster = read_roster(path)
     if (roster["weights"] == "trained").any() and params.images.source != "generated":
-        raise StudyError(f"{args.roster}: weights `trained` needs images.source generated; name a file, hub or none")
+        raise StudyError(f"{path}: weights `trained` needs images.source generated; name a file, hub or none")
     out = fresh_folder(args.out)
     (out / "weights").mkdir()
     rows, failures = resolve_all(rows_of(roster), params, args.images, args.code, out)
     write_csv(out / "roster.csv", pd.DataFrame(rows, columns=RESOLVED))
     write_failures(out / "failures.csv", failures)
     advice = "Put that right, remove their rows, or raise the limit"
-    refuse_failures("models", failures, len(roster), params.models.max_failed, advice, of=args.roster)
+    refuse_failures("models", failures, len(roster), params.models.max_failed, advice, of=path)
     log.info("%d networks and training steps ready, %d failed", len(rows), len(failures))
 
 

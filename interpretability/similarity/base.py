@@ -19,6 +19,7 @@ from interpretability.margins import (
     nearest_explanation,
     unit_rows,
 )
+from interpretability.weights import WeightsFile
 
 
 class Similarity(ABC):
@@ -49,6 +50,11 @@ class Similarity(ABC):
         self.name, self.images, self.forwards = name, images, 0
         self.aggregation = arguments.choice(aggregation, "aggregation", AGGREGATIONS)
         self.softmax_temperature = arguments.number(softmax_temperature, "softmax_temperature", above=0)
+
+    @classmethod
+    def weights_files(cls, name: str) -> tuple[WeightsFile, ...]:
+        """The files of weights that the similarity of this name reads from its folder; none for most."""
+        return ()
 
     def check(self) -> None:  # noqa: B027 - most have nothing to compare with
         """Compare with the package that it stands for. Raises InputError if the two no longer agree."""

@@ -56,6 +56,7 @@ RESOLVED = list(RosterRow.__annotations__)
 COLUMNS = [name for name in RESOLVED if name not in ("last", "n_params", "input_size")]
 NUMBERS = ("step", "top1", "last", "n_params", "input_size")
 TAPS = ("imi",)  # sets of rules in interpretability/networks/taps.py
+NO_FILE = ("hub", "none", "trained")  # weights that are no file
 ROLES = ("study", "similarity", "control")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _NUMBER = re.compile(r"-?\d+(\.\d*)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
@@ -91,7 +92,7 @@ def read_roster(path: str | os.PathLike[str]) -> pd.DataFrame:
                 raise ValueError
         except ValueError:
             problems.append(f'{where}: kwargs {row["kwargs"]!r} is no JSON object such as {{"num_classes": 10}}')
-        if row["weights"] not in ("hub", "none", "trained") and not row["sha256"]:
+        if row["weights"] not in NO_FILE and not row["sha256"]:
             problems.append(
                 f"{where}: weights is {row['weights']!r}, which is read as a file, so sha256 is needed (sha256sum "
                 f"{row['weights']}); otherwise allowed: hub, none, trained"

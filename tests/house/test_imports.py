@@ -34,7 +34,7 @@ STUDY = (
     ("files", "process", "timing", "workers"),
     ("command", "images"),
     ("networks",),
-    ("extraction", "people", "report", "solving", "tabulating"),
+    ("extraction", "inputs", "people", "report", "solving", "tabulating"),
     ("tasks",),
 )
 MOST_LINES, MOST_ENTRY_LINES = 450, 80

@@ -46,6 +46,10 @@ class Dists(FeatureSimilarity):
     package = "piq"
     input_range = (0.0, 1.0)
 
+    @classmethod
+    def weights_files(cls, name: str) -> tuple[WeightsFile, ...]:
+        return (WEIGHTS, VGG16)
+
     @cached_property
     def model(self) -> Any:
         weights = self._weights_of(WEIGHTS)

@@ -67,6 +67,36 @@ _LORA = ("r", "lora_alpha", "lora_dropout", "bias", "target_modules")  # what th
 _SIZE, _SHORT_SIDE = 224, 256
 
 
+def _branch_of(name: str) -> str:
+    """What the package calls the branch of a similarity's name."""
+    return name.partition("-")[2] or "ensemble"
+
+
+def files_of(kind: str) -> dict[str, WeightsFile]:
+    """Every file of weights of a branch, or of the ensemble, by its role: "config" and "adapter" of the tuning, and the networks
+    by their type.
+    """
+    from dreamsim.config import dreamsim_args, dreamsim_weights
+
+    configs: Any = dreamsim_args["model_config"]
+    archive, config = dreamsim_weights[kind], configs[kind]
+    networks = config["model_type"].split(",")
+    tuned = "patch" if kind.endswith("_patch") else "single"
+    folder = "ensemble_lora" if kind == "ensemble" else f"{networks[0]}_{tuned}_lora"
+    files = {
+        "config": WeightsFile((f"{folder}/adapter_config.json",), archive),
+        "adapter": WeightsFile((f"{folder}/adapter_model.safetensors", f"{folder}/adapter_model.bin"), archive),
+    }
+    for network in networks:
+        if network in HUBS:
+            files[network] = HUBS[network]
+        else:
+            name = ARCHIVED[network]
+            plain = f"{name.split('.')[0]}.safetensors"
+            files[network] = WeightsFile((name, plain), archive)
+    return files
+
+
 class DreamSim(Similarity):
     """Cosine of DreamSim embeddings, in [-1, 1]; the package's distance is one minus it.
 
@@ -94,30 +124,16 @@ class DreamSim(Similarity):
         super().__init__(name, images, **options)
         self._device, self._weights_of = device, reader(weights)
         self._view, self._whole = arguments.choice(view, "view", ("crop", "squash")), whole
-        self._type = name.partition("-")[2] or "ensemble"
+        self._type = _branch_of(name)
+
+    @classmethod
+    def weights_files(cls, name: str) -> tuple[WeightsFile, ...]:
+        return tuple(files_of(_branch_of(name)).values())
 
     @cached_property
     def files(self) -> dict[str, WeightsFile]:
-        """Every file of weights by its role: "config" and "adapter" of the tuning, and the networks by their type."""
-        from dreamsim.config import dreamsim_args, dreamsim_weights
-
-        configs: Any = dreamsim_args["model_config"]
-        archive, config = dreamsim_weights[self._type], configs[self._type]
-        networks = config["model_type"].split(",")
-        kind = "patch" if self._type.endswith("_patch") else "single"
-        folder = "ensemble_lora" if self._type == "ensemble" else f"{networks[0]}_{kind}_lora"
-        files = {
-            "config": WeightsFile((f"{folder}/adapter_config.json",), archive),
-            "adapter": WeightsFile((f"{folder}/adapter_model.safetensors", f"{folder}/adapter_model.bin"), archive),
-        }
-        for network in networks:
-            if network in HUBS:
-                files[network] = HUBS[network]
-            else:
-                name = ARCHIVED[network]
-                plain = f"{name.split('.')[0]}.safetensors"
-                files[network] = WeightsFile((name, plain), archive)
-        return files
+        """Every file of weights by its role."""
+        return files_of(self._type)
 
     @cached_property
     def _contents(self) -> dict[str, Mapping[str, Any]]:

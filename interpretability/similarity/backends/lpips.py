@@ -47,10 +47,14 @@ class Lpips(FeatureSimilarity):
     package = "lpips"
     input_range = (-1.0, 1.0)
 
+    @classmethod
+    def weights_files(cls, name: str) -> tuple[WeightsFile, ...]:
+        return (TRUNKS[name.removeprefix("lpips-")],)
+
     @cached_property
     def model(self) -> Any:
         trunk = self.name.removeprefix("lpips-")
-        file = TRUNKS[trunk]
+        (file,) = self.weights_files(self.name)
         with package_loading():
             model = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False)
         state = self._weights_of(file)

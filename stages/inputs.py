@@ -1,0 +1,21 @@
+"""Look at the inputs that DVC does not see, so that it sees when they change. Runs at every `dvc repro`.
+
+Reads   names, sizes and times of the images (MIS_IMAGES or images.root); files that the roster and the similarities name
+Writes  data/inputs: images.json, networks.json, similarities/BACKEND.json
+Run     dvc repro inputs          Files are read only if they are new or have changed.
+"""
+
+from __future__ import annotations
+
+from study.command import arguments, run
+from study.inputs.fingerprint import InputParams, Inputs
+from study.params.reading import load
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = arguments(__doc__, argv, defaults={"params": "params.yaml", "out": "data/inputs"})
+    Inputs.look(load(args.params, InputParams)).write(args.out)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,83 @@
+"""What a place of images holds, by names, sizes and times: read without opening a single image."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from study.images import sources
+from study.images.sources import Source
+
+Facts = dict[str, str | int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagePlace:
+    """Where the images lie, of `images`."""
+
+    source: str
+    root: str
+    reader: str
+    split: str
+
+
+def image_facts(images: ImagePlace) -> Facts:
+    """The source of a study and a digest of what lies there. Raises StudyError where nothing does."""
+    if images.source == "generated":
+        return {"source": images.source}
+    source = sources.open_source(images.source, images.root, images.reader, images.split)
+    return {"source": images.source, **(_listed(source) if source.root is not None else {})}
+
+
+def _listed(source: Source) -> Facts:
+    """Number of files, their bytes, and a digest of name, size and time of each.
+
+    The place itself is none of it: the same files elsewhere are the same images.
+    """
+    assert source.root is not None
+    digest, n_files, n_bytes = hashlib.sha256(), 0, 0
+    for name, size, time in _files(source):
+        digest.update(b"%d %d %s\0" % (size, time, name))
+        n_files, n_bytes = n_files + 1, n_bytes + max(size, 0)
+    return {"files": n_files, "bytes": n_bytes, "listing": digest.hexdigest()}
+
+
+def _files(source: Source) -> Iterator[tuple[bytes, int, int]]:
+    root = source.root
+    assert root is not None
+    if source.kind == "tar":
+        for path in sources.shards(root):
+            yield _entry(os.fsencode(os.path.relpath(path, root)), path)
+    elif root.is_file():
+        yield _entry(b"", root)
+    else:
+        yield from _below(os.fsencode(root), b"", frozenset())
+
+
+def _entry(name: bytes, path: Path) -> tuple[bytes, int, int]:
+    facts = path.stat()
+    return name, facts.st_size, facts.st_mtime_ns
+
+
+def _below(folder: bytes, prefix: bytes, above: frozenset[tuple[int, int]]) -> Iterator[tuple[bytes, int, int]]:
+    """Files at any depth in the order of their names, as `sources.list_folder` finds them: no hidden ones, links to folders
+    followed except back to one that holds them. A link to nothing has the size -1.
+    """
+    here = os.stat(folder)
+    above |= {(here.st_dev, here.st_ino)}
+    with os.scandir(folder) as entries:
+        listed = sorted((entry for entry in entries if not entry.name.startswith(b".")), key=lambda entry: entry.name)
+    for entry in listed:
+        name = prefix + entry.name
+        try:
+            facts = entry.stat()
+        except OSError:
+            yield name, -1, 0
+            continue
+        if not entry.is_dir():
+            yield name, facts.st_size, facts.st_mtime_ns
+        elif (facts.st_dev, facts.st_ino) not in above:
+            yield from _below(entry.path, name + b"/", above)
