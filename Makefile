@@ -10,6 +10,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .PHONY: repro plots test fuzz lint lock bench clean-venv check-clone check-python
 
 repro: check-clone $(READY)
+	python -m tools.check
 	dvc repro
 	python -m tools.plots_page
 	@echo "Done. Open reports/report.html; tables are in results/tables, figures in reports/figures."

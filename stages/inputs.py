@@ -9,12 +9,18 @@ from __future__ import annotations
 
 from study.command import arguments, run
 from study.inputs.fingerprint import InputParams, Inputs
+from study.log import logger
 from study.params.reading import load
+
+log = logger("inputs")
 
 
 def main(argv: list[str] | None = None) -> None:
     args = arguments(__doc__, argv, defaults={"params": "params.yaml", "out": "data/inputs"})
-    Inputs.look(load(args.params, InputParams)).write(args.out)
+    inputs = Inputs.look(load(args.params, InputParams))
+    for name, problem in inputs.problems.items():  # the stage `models` counts it among those that failed
+        log.warning("%s: %s", name, problem)
+    inputs.write(args.out)
 
 
 if __name__ == "__main__":

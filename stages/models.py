@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     write_csv(out / "roster.csv", pd.DataFrame(rows, columns=RESOLVED))
     write_failures(out / "failures.csv", failures)
     advice = "Put that right, remove their rows, or raise the limit"
-    refuse_failures("models", failures, len(roster), params.models.max_failed, advice, of=path)
+    refuse_failures("models", failures, len(roster), params.models.max_failed, advice, of=str(path))
     log.info("%d networks and training steps ready, %d failed", len(rows), len(failures))
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from interpretability.files import sha256_file
 from study.environment import Environment
 from study.files.tables import write_json
+from study.log import Progress, in_words, logger
 
+log = logger("inputs")
+
+_MUCH = 2e9  # bytes whose reading takes long enough to be spoken of
 _Known = dict[str, list[int | str]]  # path: what the system says of the file, and its digest at that time
 
 
@@ -35,14 +40,30 @@ class Digests:
 
     def of(self, path: Path) -> str:
         """The sha256 of a file's bytes."""
-        place, facts = str(path.resolve()), path.stat()
-        seen = [facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]
+        place, seen = str(path.resolve()), _seen(path)
         known = self._known.get(place)
         if not known or known[:-1] != seen:
             known = [*seen, sha256_file(path)]
         self._known[place] = self._asked[place] = known
         return str(known[-1])
 
+    def read(self, paths: Iterable[Path]) -> None:
+        """Read those of many files that are new or changed, with progress where that takes long."""
+        new = [path for path in dict.fromkeys(paths) if self._known.get(str(path.resolve()), [])[:-1] != _seen(path)]
+        total = sum(path.stat().st_size for path in new)
+        if total > _MUCH:
+            log.info("%d files that are new or have changed are read once, %s", len(new), in_words(total))
+            progress = Progress(log, total / 1e6, "MB read", every=10)
+            for path in new:
+                self.of(path)
+                progress.step(path.stat().st_size / 1e6)
+
     def save(self) -> None:
         """Keep what was asked for; files that no study names any more are forgotten."""
         write_json(self.file, self._asked)
+
+
+def _seen(path: Path) -> list[int | str]:
+    """What the system says of a file."""
+    facts = path.stat()
+    return [facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]

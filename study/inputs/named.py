@@ -14,50 +14,49 @@ from study.errors import StudyError
 from study.files.store import WorkStore
 from study.files.tables import write_json
 from study.inputs.digests import Digests
-from study.log import logger
 from study.networks import building
 from study.networks.roster import NO_FILE, RosterRow
-
-log = logger("inputs")
 
 MISSING = "missing"
 _BACKENDS = Path(__file__).resolve().parents[2] / "interpretability" / "similarity" / "backends"
 
 
-def network_files(rows: Iterable[RosterRow], digests: Digests) -> dict[str, str]:
-    """Digest of every file that a roster names for weights or directions, by what the roster calls it.
-
-    One that is not there is `MISSING`, and said: the stage `models` then counts the network among those that failed.
+def network_files(rows: Iterable[RosterRow], digests: Digests) -> tuple[dict[str, str], dict[str, str]]:
+    """Digest of every file that a roster names for weights or directions, by what the roster calls it; and what is wrong
+    with those that are not there (`MISSING`), by the name of a network that needs them.
     """
-    named: dict[str, Callable[[], Path]] = {}
+    found: dict[str, str] = {}
+    problems: dict[str, str] = {}
+    paths: dict[str, Path] = {}
     for row in rows:
+        named: dict[str, Callable[[], Path]] = {}
         if row["weights"] not in NO_FILE:
             named[row["weights"]] = lambda row=row: building.weights_file(row, Path())
         if row["directions"]:
             named[row["directions"]] = lambda row=row: building.parse_directions(row["directions"])[1]
-    return {name: _digest(name, find, digests) for name, find in sorted(named.items())}
+        for name, find in named.items():
+            try:
+                paths[name] = find()
+            except StudyError as error:
+                found[name], problems[row["name"]] = MISSING, str(error)
+    digests.read(paths.values())
+    return found | {name: digests.of(path) for name, path in paths.items()}, problems
 
 
-def _digest(name: str, find: Callable[[], Path], digests: Digests) -> str:
-    try:
-        return digests.of(find())
-    except StudyError as error:
-        log.warning("%s", error)
-        return MISSING
+def similarity_files(name: str, digests: Digests) -> tuple[dict[str, str], list[str]]:
+    """Digest of every file of weights of a similarity, by its own name, and the names of those that have to be fetched.
 
-
-def similarity_files(name: str, digests: Digests) -> dict[str, str]:
-    """Digest of every file of weights of a similarity, by its own name.
-
-    One that will be fetched has the beginning of the digest that its hub publishes, or its address where none is known; so has
+    One that has to be fetched has the beginning of the digest that its hub publishes, or its address where none is known; so has
     the file itself where it is that one.
     """
-    folder, found = Environment.read().weights, {}
+    folder, found, absent = Environment.read().weights, {}, []
     for file in _weights_files(name):
         path, published = file.path_in(folder), file.sha256 or file.url
+        if path is None:
+            absent.append(f"{folder / file.names[0]} (from {file.url})")
         digest = published if path is None else digests.of(path)
         found[file.names[0]] = published if file.sha256 and digest.startswith(file.sha256) else digest
-    return found
+    return found, absent
 
 
 def _weights_files(name: str) -> list[WeightsFile]:

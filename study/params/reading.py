@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
+import re
 import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 
 from study.environment import require_portable
@@ -39,8 +41,17 @@ def content_of(path: str | os.PathLike[str]) -> Any:
         return YAML(typ="safe").load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file. Copy one of studies/*.yaml there.") from None
+    except DuplicateKeyError as error:
+        raise StudyError(f"{path}: {_twice(error)}") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise StudyError(f"{path} is not valid YAML: {error}") from None
+
+
+def _twice(error: DuplicateKeyError) -> str:
+    """Which key stands twice and where; the library's own words teach how to pass over it."""
+    key = re.search(r'duplicate key "(.*?)"', str(error.problem))
+    where = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+    return f"key {key[1] if key else '?'} stands{where} once more in the same group; each key may stand once. Remove one of them"
 
 
 def build(kind: type[T], content: dict[str, Any]) -> T:

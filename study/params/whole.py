@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import typing
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +136,7 @@ def _check_together(params: Params, problems: list[str]) -> None:
     problems.extend(
         f"scores.backends names {name!r}, which is no similarity; there are {', '.join(families)} (a variant follows a dash)"
         for name in params.scores.backends
-        if name.split("-")[0] not in families
+        if name.split("-")[0] not in families or not re.fullmatch(r"[\w-]+", name, re.ASCII)
     )
     if "encoder" in params.scores.backends and not params.scores.encoder.model:
         problems.append(

@@ -1,6 +1,6 @@
 """Readers tried on inputs that no one wrote by hand: each reads, or refuses in the study's own words; none hangs or fills memory.
 
-`make test` tries 300 inputs a reader, always the same; `make fuzz` as many as MIS_FUZZ says, drawn from the seed MIS_FUZZ_SEED, and
+`make test` tries 300 inputs a reader, always the same; `make fuzz` as many as MIS_FUZZ says, drawn from MIS_FUZZ_SEED, and
 keeps the counts.
 """
 

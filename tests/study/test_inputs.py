@@ -1,0 +1,177 @@
+"""What lies outside of DVC's sight: listings of images, digests of named files, and what counts as a change of them."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from interpretability.similarity import registry
+from interpretability.weights import WeightsFile
+from study.errors import StudyError
+from study.images.sources import Source, list_folder
+from study.inputs import named
+from study.inputs.digests import Digests
+from study.inputs.listing import ImagePlace, _files, image_facts
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "pictures"
+    for name in ("a/1.png", "a/b/2.png", "c/3.png", ".hidden/4.png", "a/.5.png"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+    os.symlink(root / "a", root / "c" / "link")
+    os.symlink(root, root / "c" / "loop")
+    os.symlink(root / "nowhere", root / "c" / "lost.png")
+    return root
+
+
+def facts(root, source="folder", reader=""):
+    return image_facts(ImagePlace(source=source, root=str(root), reader=reader, split=""))
+
+
+def test_a_listing_holds_the_files_that_the_stage_finds(folder):
+    listed = [os.fsdecode(name) for name, _, _ in _files(Source("folder", folder))]
+    assert sorted(listed) == sorted(list_folder(folder))
+    assert "c/link/b/2.png" in listed
+    assert facts(folder)["files"] == len(listed)
+
+
+def test_generated_images_and_a_data_set_of_a_hub_have_no_listing():
+    assert facts("", "generated") == {"source": "generated"}
+    assert facts("", "timm", "hfds/some/name") == {"source": "timm"}
+
+
+def add(root):
+    (root / "a" / "6.png").write_bytes(b"new")
+
+
+def remove(root):
+    (root / "a" / "1.png").unlink()
+
+
+def rename(root):
+    (root / "a" / "1.png").rename(root / "a" / "7.png")
+
+
+def change(root):
+    place = root / "a" / "1.png"
+    before = place.stat()
+    place.write_bytes(b"A" * before.st_size)
+    os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+
+
+def grow(root):
+    place = root / "a" / "1.png"
+    before = place.stat()
+    place.write_bytes(b"longer than it was")
+    os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def appear(root):
+    (root / "nowhere").write_bytes(b"")
+
+
+@pytest.mark.parametrize("edit", [add, remove, rename, change, grow, appear])
+def test_every_change_of_a_folder_shows(folder, edit):
+    before = facts(folder)
+    edit(folder)
+    assert facts(folder)["listing"] != before["listing"]
+
+
+def test_the_same_files_elsewhere_are_the_same_images(folder, tmp_path):
+    shutil.rmtree(folder / ".hidden")
+    copy = shutil.copytree(folder, tmp_path / "copy", symlinks=True)
+    for name in ("link", "loop", "lost.png"):
+        (copy / "c" / name).unlink()
+        (folder / "c" / name).unlink()
+    assert facts(copy) == facts(folder)
+
+
+def test_a_change_of_a_shard_shows(tmp_path):
+    (tmp_path / "x.tar").write_bytes(b"1")
+    (tmp_path / "note.txt").write_bytes(b"no shard")
+    before = facts(tmp_path, "tar")
+    assert before["files"] == 1
+    (tmp_path / "x.tar").write_bytes(b"22")
+    assert facts(tmp_path, "tar") != before
+    assert facts(tmp_path / "x.tar", "tar")["bytes"] == 2
+
+
+def test_a_place_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(StudyError, match="images.root"):
+        facts(tmp_path / "nowhere")
+
+
+def test_digests_are_kept_and_files_read_again_only_if_they_changed(tmp_path, monkeypatch):
+    path = tmp_path / "w.pth"
+    path.write_bytes(b"one")
+    digests = Digests.open()
+    first = digests.of(path)
+    digests.save()
+    read = []
+    monkeypatch.setattr("study.inputs.digests.sha256_file", lambda place: read.append(place) or "new")
+    assert Digests.open().of(path) == first
+    assert not read
+    kept = path.stat()
+    path.write_bytes(b"two")  # of the same size, and the time set back
+    os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    assert Digests.open().of(path) == "new"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff"])
+def test_a_damaged_memory_of_digests_is_made_anew(tmp_path, content):
+    path = tmp_path / "w.pth"
+    path.write_bytes(b"one")
+    digests = Digests.open()
+    digests.file.parent.mkdir(parents=True, exist_ok=True)
+    digests.file.write_bytes(content)
+    assert Digests.open().of(path) == digests.of(path)
+
+
+def row(**changes):
+    return {"name": "net", "weights": "none", "directions": ""} | changes
+
+
+def test_files_of_a_roster_are_named_and_missing_ones_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("MIS_WEIGHTS", str(tmp_path))
+    (tmp_path / "w.pth").write_bytes(b"weights")
+    np.save(tmp_path / "d.npy", np.eye(2))
+    rows = [
+        row(),
+        row(name="hub", weights="hub"),
+        row(name="a", weights="w.pth", directions="layer=d.npy"),
+        row(name="b", weights="gone.pth"),
+    ]
+    found, problems = named.network_files(rows, Digests.open())
+    assert set(found) == {"w.pth", "layer=d.npy", "gone.pth"}
+    assert found["gone.pth"] == named.MISSING
+    assert list(problems) == ["b"]
+    assert "gone.pth does not exist" in problems["b"]
+
+
+FILE = WeightsFile(("w.pth", "w.safetensors"), "https://example.org/w.pth")
+
+
+@pytest.mark.parametrize(("published", "content"), [("", b"any"), ("2c26b46b", b"foo"), ("2c26b46b", b"other")])
+def test_weights_of_a_similarity_before_and_after_they_are_fetched(
+    tmp_path, monkeypatch, published, content
+):
+    file = WeightsFile(FILE.names, FILE.url, published)
+    monkeypatch.setenv("MIS_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(named, "_weights_files", lambda name: [file])
+    before, absent = named.similarity_files("any", Digests.open())
+    assert before == {"w.pth": published or FILE.url}
+    assert str(tmp_path / "w.pth") in absent[0]
+    (tmp_path / "w.pth").write_bytes(content)
+    after, absent = named.similarity_files("any", Digests.open())
+    assert not absent
+    assert (after == before) is (content == b"foo")  # sha256 of foo begins with that
+
+
+def test_every_similarity_says_which_files_it_reads():
+    files = {name: registry.family_of(name).weights_files(name) for name in registry.similarity_names()}
+    with_weights = {name.split("-")[0] for name, some in files.items() if some}
+    assert with_weights == {"lpips", "dists", "dreamsim"}
+    assert len(files["dists"]) == 2
