@@ -17,7 +17,9 @@ from tests.helpers.rules import ROOT
 from tools.dependencies import PACKAGES, REFUSES_ONLY, chains, closure, module_files, reruns
 
 PIPELINE = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
-ALWAYS = [name for name, stage in PIPELINE.items() if stage.get("always_changed")]  # DVC asks for nothing that they read
+ALWAYS = [
+    name for name, stage in PIPELINE.items() if stage.get("always_changed")
+]  # DVC asks for nothing that they read
 CACHED = [name for name in PIPELINE if name not in ALWAYS]
 ENTRIES = {f"stages/{name}.py" for name in PIPELINE}
 FOLDERS = {"data/scores": "scores"}  # owned by the group of a matrix
@@ -95,7 +97,9 @@ def test_p6_every_folder_has_one_owner():
     assert {path for path, name in owners.items() if path.startswith("results/") and name == "report"} == {
         "results/plots"
     }
-    readers = {name for name, stage in PIPELINE.items() if any(dep.startswith("results/") for dep in stage.get("deps", []))}
+    readers = {
+        name for name, stage in PIPELINE.items() if any(dep.startswith("results/") for dep in stage.get("deps", []))
+    }
     assert readers == {"report"}
 
 

@@ -100,7 +100,7 @@ def test_a_change_of_a_shard_shows(tmp_path):
 
 
 def test_a_place_that_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(StudyError, match="images.root"):
+    with pytest.raises(StudyError, match=r"images\.root"):
         facts(tmp_path / "nowhere")
 
 
@@ -155,9 +155,7 @@ FILE = WeightsFile(("w.pth", "w.safetensors"), "https://example.org/w.pth")
 
 
 @pytest.mark.parametrize(("published", "content"), [("", b"any"), ("2c26b46b", b"foo"), ("2c26b46b", b"other")])
-def test_weights_of_a_similarity_before_and_after_they_are_fetched(
-    tmp_path, monkeypatch, published, content
-):
+def test_weights_of_a_similarity_before_and_after_they_are_fetched(tmp_path, monkeypatch, published, content):
     file = WeightsFile(FILE.names, FILE.url, published)
     monkeypatch.setenv("MIS_WEIGHTS", str(tmp_path))
     monkeypatch.setattr(named, "_weights_files", lambda name: [file])
