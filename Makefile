@@ -53,6 +53,7 @@ bench: $(READY)
 	python -m benchmarks.library $(if $(QUICK),--images 2000 --dim 64 --units 512 --rounds 1)
 	python -m benchmarks.capture $(if $(QUICK),mobilenetv2_100 --batch 4 --rounds 2 --seen 512)
 	python -m benchmarks.loading $(if $(QUICK),--files 60 --rounds 1)
+	python -m benchmarks.listing $(if $(QUICK),--files 20000 --folders 20 --rounds 1)
 	python -m benchmarks.scaling $(if $(QUICK),--repeats 1 --share 20)
 	python -m benchmarks.similarities $(if $(QUICK),lpips-alex --sizes 64,$(SIMILARITIES))
 	python -m benchmarks.projection --rates benchmarks/rates/one_gpu.csv
