@@ -30,7 +30,8 @@ def main(argv: list[str] | None = None) -> None:
     if len(networks) > params.models.max_failed * inputs.n_networks:
         problems += networks
     else:
-        print("\n".join(f"left out, as models.max_failed allows: {problem}" for problem in networks), end="")
+        for problem in networks:
+            print(f"left out, as models.max_failed allows: {problem}")
     if problems:
         raise StudyError("\n  ".join([f"{args.params} names what is not there:", *problems]))
 

@@ -71,7 +71,7 @@ def _weights_files(name: str) -> list[WeightsFile]:
     def ask(path: Path) -> None:
         from interpretability.similarity import registry
 
-        files = registry.family_of(name, "scores.backends").weights_files(name)
+        files = registry.family_of(name).weights_files(name)
         write_json(path, {"files": [[list(file.names), file.url, file.sha256] for file in files]})
 
     content = json.loads(store.fetch("weights_files", key, ".json", ask).read_text(encoding="utf-8"))
