@@ -217,7 +217,17 @@ def test_a_missing_file_says_where_to_get_one(tmp_path):
         load_params(tmp_path / "nothing.yaml")
 
 
-@pytest.mark.parametrize("content", [b"seed: [1", b"seed: 1\nseed: 2\n", b"\xff\xfeseed: 1"])
+@pytest.mark.parametrize(
+    ("content", "key", "line"), [("seed: 1\nseed: 2\n", "seed", 2), ("a:\n  b: 1\n  c: 1\n  b: 1\n", "b", 4)]
+)
+def test_a_key_that_stands_twice_is_named_with_its_line(tmp_path, content, key, line):
+    path = tmp_path / "odd.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError, match=rf"odd\.yaml: key {key} stands in line {line} once more"):
+        load_params(path)
+
+
+@pytest.mark.parametrize("content", [b"seed: [1", b"- seed\nseed: 2\n", b"\xff\xfeseed: 1"])
 def test_what_is_no_yaml_is_refused_with_the_name_of_the_file(tmp_path, content):
     path = tmp_path / "odd.yaml"
     path.write_bytes(content)
