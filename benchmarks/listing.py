@@ -62,7 +62,11 @@ def main() -> None:
         | ratios([took["os_walk"] for took in times], [took[name] for took in times])
         for name in forms
     ]
-    report("listing", f"{found:,} empty files in {args.folders} folders; ratio: seconds of os_walk over those of the form", rows)
+    report(
+        "listing",
+        f"{found:,} empty files in {args.folders} folders; ratio: seconds of os_walk over those of the form",
+        rows,
+    )
 
 
 if __name__ == "__main__":

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from study.files.tables import fresh_folder, write_json
+from study.environment import Environment
+from study.errors import StudyError
+from study.files.tables import fresh_folder, read_json, write_json
 from study.inputs.digests import Digests
 from study.inputs.listing import Facts, ImagePlace, image_facts
-from study.inputs.named import MISSING, network_files, similarity_files
+from study.inputs.named import network_files, similarity_files
 from study.log import clock, in_words, logger
 from study.networks.roster import read_roster, rows_of
 from study.params.parts import Backends
@@ -50,13 +53,26 @@ class Inputs:
     to_fetch: list[str]
 
     @classmethod
-    def look(cls, params: InputParams) -> Inputs:
-        """The inputs as they are now. Raises StudyError where the images or the roster cannot be read."""
+    def look(cls, params: InputParams, known: Path | None = None) -> Inputs:
+        """The inputs as they are now. Raises StudyError where the images or the roster cannot be read.
+
+        known: folder of an earlier `write`. What is not on this machine counts as unchanged since then, so that who has the
+        data of a study but not its images can go on from there. A place that MIS_IMAGES names must be there all the same.
+        """
         digests, began = Digests.open(), time.monotonic()
         rows = rows_of(read_roster(params.models.roster))
-        images = image_facts(params.images)
-        networks, problems = network_files(rows, digests)
-        found = {name: similarity_files(name, digests) for name in params.scores.backends}
+        try:
+            images = image_facts(params.images)
+        except StudyError as error:
+            images = _known(known, "images.json")
+            if Environment.read().images or images.get("source") != params.images.source:
+                raise
+            log.warning("%s. Until then they count as those that data/inputs describes", error)
+        networks, problems = network_files(rows, digests, _known(known, "networks.json"))
+        found = {
+            name: similarity_files(name, digests, _known(known, f"similarities/{name}.json"))
+            for name in params.scores.backends
+        }
         similarities = {name: files for name, (files, _) in found.items()}
         to_fetch = list(dict.fromkeys(file for _, absent in found.values() for file in absent))
         digests.save()
@@ -75,13 +91,20 @@ class Inputs:
     def in_words(self) -> list[str]:
         """What there is, a line each."""
         files = (
-            f": {self.images['files']:,} files, {in_words(float(self.images['bytes']))}" if "files" in self.images else ""
+            f": {self.images['files']:,} files, {in_words(float(self.images['bytes']))}"
+            if "files" in self.images
+            else ""
         )
-        there = sum(digest != MISSING for digest in self.networks.values())
-        named = f"; {there} of the {len(self.networks)} files that they name are there" if self.networks else ""
+        named = f", {len(self.networks)} files" if self.networks else ""
         return [
             f"images: {self.images['source']}{files}",
             f"roster: {self.n_networks} rows{named}",
             f"similarities: {', '.join(self.similarities)}",
             *(f"  to be fetched when it is needed: {file}" for file in self.to_fetch),
         ]
+
+
+def _known(folder: Path | None, name: str) -> dict[str, Any]:
+    """What a file of an earlier look says; nothing where there is none."""
+    path = None if folder is None else folder / name
+    return read_json(path) if path is not None and path.is_file() else {}

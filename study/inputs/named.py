@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from interpretability.files import sha256_file
@@ -21,9 +21,11 @@ MISSING = "missing"
 _BACKENDS = Path(__file__).resolve().parents[2] / "interpretability" / "similarity" / "backends"
 
 
-def network_files(rows: Iterable[RosterRow], digests: Digests) -> tuple[dict[str, str], dict[str, str]]:
+def network_files(
+    rows: Iterable[RosterRow], digests: Digests, known: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
     """Digest of every file that a roster names for weights or directions, by what the roster calls it; and what is wrong
-    with those that are not there (`MISSING`), by the name of a network that needs them.
+    with those that are not there, by the name of a network that needs them. These have the digest `known` from an earlier look.
     """
     found: dict[str, str] = {}
     problems: dict[str, str] = {}
@@ -38,23 +40,23 @@ def network_files(rows: Iterable[RosterRow], digests: Digests) -> tuple[dict[str
             try:
                 paths[name] = find()
             except StudyError as error:
-                found[name], problems[row["name"]] = MISSING, str(error)
+                found[name], problems[row["name"]] = known.get(name, MISSING), str(error)
     digests.read(paths.values())
     return found | {name: digests.of(path) for name, path in paths.items()}, problems
 
 
-def similarity_files(name: str, digests: Digests) -> tuple[dict[str, str], list[str]]:
+def similarity_files(name: str, digests: Digests, known: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """Digest of every file of weights of a similarity, by its own name, and the names of those that have to be fetched.
 
-    One that has to be fetched has the beginning of the digest that its hub publishes, or its address where none is known; so has
-    the file itself where it is that one.
+    One that has to be fetched has the digest `known` from an earlier look, else the beginning of that which its hub publishes,
+    else its address. The file that a hub publishes has the beginning as well, before and after it is fetched.
     """
     folder, found, absent = Environment.read().weights, {}, []
     for file in _weights_files(name):
         path, published = file.path_in(folder), file.sha256 or file.url
         if path is None:
             absent.append(f"{folder / file.names[0]} (from {file.url})")
-        digest = published if path is None else digests.of(path)
+        digest = known.get(file.names[0], published) if path is None else digests.of(path)
         found[file.names[0]] = published if file.sha256 and digest.startswith(file.sha256) else digest
     return found, absent
 

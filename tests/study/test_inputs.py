@@ -12,7 +12,9 @@ from study.errors import StudyError
 from study.images.sources import Source, list_folder
 from study.inputs import named
 from study.inputs.digests import Digests
+from study.inputs.fingerprint import InputParams, Inputs, Roster
 from study.inputs.listing import ImagePlace, _files, image_facts
+from study.params.parts import Backends
 
 
 @pytest.fixture
@@ -130,6 +132,43 @@ def test_a_damaged_memory_of_digests_is_made_anew(tmp_path, content):
     assert Digests.open().of(path) == digests.of(path)
 
 
+@pytest.fixture
+def look(tmp_path, monkeypatch):
+    """Call with the place of the images to look at a study that was looked at before."""
+    monkeypatch.delenv("MIS_IMAGES", raising=False)
+    (tmp_path / "roster.csv").write_text("name,constructor\nnet,test_vit\n")
+
+    def run(root, source="folder"):
+        params = InputParams(
+            processor="native",
+            images=ImagePlace(source=source, root=root, reader="", split=""),
+            models=Roster(roster=str(tmp_path / "roster.csv")),
+            scores=Backends(backends=("pixel",)),
+        )
+        inputs = Inputs.look(params, tmp_path / "inputs")
+        inputs.write(tmp_path / "inputs")
+        return inputs.images
+
+    return run
+
+
+def test_a_study_goes_on_without_its_images(look, folder, monkeypatch):
+    known = look(str(folder))
+    assert known["files"] > 0
+    assert look("") == known
+    assert look("/nowhere/else") == known
+    with pytest.raises(StudyError):  # nothing is known of shards
+        look("", "tar")
+    monkeypatch.setenv("MIS_IMAGES", "/nowhere")
+    with pytest.raises(StudyError, match="MIS_IMAGES"):
+        look(str(folder))
+
+
+def test_without_an_earlier_look_images_must_be_there(look):
+    with pytest.raises(StudyError, match="MIS_IMAGES"):
+        look("")
+
+
 def row(**changes):
     return {"name": "net", "weights": "none", "directions": ""} | changes
 
@@ -144,11 +183,19 @@ def test_files_of_a_roster_are_named_and_missing_ones_told(tmp_path, monkeypatch
         row(name="a", weights="w.pth", directions="layer=d.npy"),
         row(name="b", weights="gone.pth"),
     ]
-    found, problems = named.network_files(rows, Digests.open())
+    found, problems = named.network_files(rows, Digests.open(), {})
     assert set(found) == {"w.pth", "layer=d.npy", "gone.pth"}
     assert found["gone.pth"] == named.MISSING
     assert list(problems) == ["b"]
     assert "gone.pth does not exist" in problems["b"]
+
+
+def test_what_is_not_on_this_machine_counts_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.setenv("MIS_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(named, "_weights_files", lambda name: [FILE])
+    rows = [row(weights="gone.pth")]
+    assert named.network_files(rows, Digests.open(), {"gone.pth": "abc"})[0] == {"gone.pth": "abc"}
+    assert named.similarity_files("any", Digests.open(), {"w.pth": "abc"})[0] == {"w.pth": "abc"}
 
 
 FILE = WeightsFile(("w.pth", "w.safetensors"), "https://example.org/w.pth")
@@ -159,11 +206,11 @@ def test_weights_of_a_similarity_before_and_after_they_are_fetched(tmp_path, mon
     file = WeightsFile(FILE.names, FILE.url, published)
     monkeypatch.setenv("MIS_WEIGHTS", str(tmp_path))
     monkeypatch.setattr(named, "_weights_files", lambda name: [file])
-    before, absent = named.similarity_files("any", Digests.open())
+    before, absent = named.similarity_files("any", Digests.open(), {})
     assert before == {"w.pth": published or FILE.url}
     assert str(tmp_path / "w.pth") in absent[0]
     (tmp_path / "w.pth").write_bytes(content)
-    after, absent = named.similarity_files("any", Digests.open())
+    after, absent = named.similarity_files("any", Digests.open(), {})
     assert not absent
     assert (after == before) is (content == b"foo")  # sha256 of foo begins with that
 
