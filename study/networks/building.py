@@ -117,8 +117,7 @@ def in_float32(model: nn.Module, row: RosterRow) -> nn.Module:
 
 def forward_failure(error: Exception, name: str, shape: tuple[int, ...]) -> Exception:
     """An error of a network's forward pass in plain words; our own errors, and those of a disk, as they are."""
-    result = told(error, f"{name}: its forward pass on a batch {shape}")
-    return StudyError(f"{result}. {_INPUT}") if type(result) is StudyError and result is not error else result
+    return told(error, f"{name}: its forward pass on a batch {shape}", f". {_INPUT}")
 
 
 def resolve_preprocessing(row: RosterRow, model: nn.Module) -> dict[str, Any]:

@@ -47,7 +47,12 @@ class Constructor:
         try:
             found = own.load() if own else own_code.installed_module(module, code)
         except Exception as error:
-            raise told(error, f"{row['name']}: importing {module}{f' from {code}' if own else ''}") from error
+            hint = (
+                f"; {error.name} is neither a file of {code} nor installed"
+                if isinstance(error, ModuleNotFoundError)
+                else ""
+            )
+            raise told(error, f"{row['name']}: importing {module}{f' from {code}' if own else ''}", hint) from error
         function = getattr(found, name, None)
         if not callable(function):
             there = [each for each, value in vars(found).items() if callable(value) and not each.startswith("_")]
@@ -107,11 +112,11 @@ class Constructor:
             ) from None
 
 
-def told(error: Exception, doing: str) -> Exception:
-    """An error of code that is not ours, after what was being done; what is no property of the network as it is."""
+def told(error: Exception, doing: str, advice: str = "") -> Exception:
+    """An error of code that is not ours, between what was being done and advice; no property of the network as it is."""
     if isinstance(error, InputError) or (isinstance(error, OSError) and error.errno in _OF_DISK):
         return error
-    return StudyError(f"{doing} fails: {type(error).__name__}: {_line(error)}")
+    return StudyError(f"{doing} fails: {type(error).__name__}: {_line(error)}{advice}")
 
 
 def _listed(row: RosterRow, text: str, code: Path) -> Callable[..., nn.Module]:

@@ -83,7 +83,9 @@ def fetching(row: RosterRow, kwargs: dict[str, Any]) -> Generator[None]:
         with _offline(bool(trouble)):
             yield
     except (OSError, RuntimeError) as error:
-        text = trouble or " ".join(str(error).split())[:200]
+        # where it may not connect, its library says at length that it lacks the file
+        lacks = trouble and type(error).__name__ == "LocalEntryNotFoundError"
+        text = trouble if lacks else " ".join(str(error).split())[:200]
         raise _refused(row, source, text) from None
 
 

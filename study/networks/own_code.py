@@ -171,7 +171,7 @@ def code_files(row: RosterRow, code: Path) -> list[Path]:
         return []
     if is_own(row, code):
         return sorted(path for path in _absolute(code).rglob("*.py") if path.is_file())
-    return [] if _release(module) else _package_files(module)
+    return [] if _release(module) else _package_files(_origin(module))
 
 
 def refuse_changed(row: RosterRow, code: Path) -> None:
@@ -261,9 +261,9 @@ def _installed(module: str) -> dict[str, str]:
     """The release that a module belongs to; without one, digests of all files of its package."""
     if known := _release(module):
         return known
-    files = _package_files(module)
-    start = len(os.path.commonpath([path.parent for path in files])) + 1 if files else 0
-    return {str(path)[start:]: sha256_file(path) for path in files} or {module: "built in"}
+    package = _origin(module)
+    files = _package_files(package)
+    return {path.relative_to(package.parent).as_posix(): sha256_file(path) for path in files} or {module: "built in"}
 
 
 def _release(module: str) -> dict[str, str]:
@@ -278,24 +278,19 @@ def _release(module: str) -> dict[str, str]:
         except PackageNotFoundError:
             continue
         home = Path(os.path.abspath(str(found.locate_file(""))))
-        if origin is not None and home.name in ("site-packages", "dist-packages") and origin.is_relative_to(home):
+        if home.name in ("site-packages", "dist-packages") and origin.is_relative_to(home):
             return {name: found.version}
     return {}
 
 
-def _origin(module: str) -> Path | None:
-    """Where a module's top package lies."""
+def _origin(module: str) -> Path:
+    """The file or folder of a module's top package; a path that is none for what has no file."""
     spec = importlib.util.find_spec(module.split(".")[0])
-    places = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
-    return next((Path(os.path.abspath(place)) for place in places if place), None)
+    places = [*(spec.submodule_search_locations or ()), spec.origin] if spec else []
+    return next((Path(os.path.abspath(place)) for place in places if place), Path(os.devnull))
 
 
-def _package_files(module: str) -> list[Path]:
-    """All Python files of a module's top package."""
-    origin = _origin(module)
-    if origin is None or not origin.exists():
-        return []
-    if origin.is_dir() or origin.name == "__init__.py":
-        folder = origin if origin.is_dir() else origin.parent
-        return sorted(path for path in folder.rglob("*.py") if path.is_file())
-    return [origin]
+def _package_files(package: Path) -> list[Path]:
+    """All Python files of a package, or the file that is the module."""
+    files = package.rglob("*.py") if package.is_dir() else [package]
+    return sorted(path for path in files if path.is_file())
