@@ -234,7 +234,7 @@ def _candidates(content: object, place: tuple[str, ...], table: Table, wanted: W
         extras = {
             name[len(prefix) :]: value
             for name, value in whole.items()
-            if isinstance(name, str) and name.startswith(prefix) and name.split(".")[-1] == _EXTRA
+            if str(name).startswith(prefix) and str(name).split(".")[-1] == _EXTRA
         }
         yield _Candidate(place, prefix, part, extras, len(table) - len(part), getattr(whole, "_metadata", None))
 

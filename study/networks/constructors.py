@@ -33,7 +33,7 @@ class Constructor:
 
     row: RosterRow
     kwargs: dict[str, Any]
-    function: Callable[..., nn.Module]
+    function: Callable[..., object]
     own: OwnCode | None = None
 
     @classmethod
@@ -119,7 +119,7 @@ def told(error: Exception, doing: str, advice: str = "") -> Exception:
     return StudyError(f"{doing} fails: {type(error).__name__}: {_line(error)}{advice}")
 
 
-def _listed(row: RosterRow, text: str, code: Path) -> Callable[..., nn.Module]:
+def _listed(row: RosterRow, text: str, code: Path) -> Callable[..., object]:
     """What timm or torchvision builds under a name."""
     import timm
     import torchvision

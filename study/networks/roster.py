@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NotRequired, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 import pandas as pd
 
@@ -149,7 +149,7 @@ def _simple(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).casefold()
 
 
-def _problems_of_weights(row: Mapping[str, str]) -> list[str]:
+def _problems_of_weights(row: Mapping[Any, str]) -> list[str]:
     weights, digest = row["weights"], row["sha256"]
     own_words = ("hub", "none", "trained")
     if weights not in own_words and not digest:
