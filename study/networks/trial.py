@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from interpretability.errors import InputError
+from interpretability.files import sha256_file
 from interpretability.randomness import generator
 from study.errors import StudyError, message_of
+from study.files.store import WorkStore
+from study.files.tables import write_json
+from study.networks import own_code
 from study.networks.building import forward_failure
-from study.networks.directions import directed
+from study.networks.directions import directed, parse_directions
 from study.networks.roster import RosterRow
 from study.params.units import Units
 from study.workers.device import device
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
     from interpretability.networks.network import Network
     from interpretability.networks.preprocessing import Preprocessing
 
+VERSION = 1  # of what is tried
 _IMAGES = 2
 
 
@@ -31,8 +38,39 @@ def try_out(row: RosterRow, network: Network, rules: Units, seed: int) -> None:
 
     Numbers that are not finite in weights or in the units of an image of noise; a forward pass that fails, that wants other
     inputs, or whose units hang on chance or on the other images of a batch; no layer of the wanted types; directions
-    that do not fit.
+    that do not fit. Networks that passed are kept in the work store and not tried again, but for those of someone's own code,
+    of which a pass may load more.
     """
+    if own_code.module_of(row):
+        _try(row, network, rules, seed)
+        return
+
+    def passed(path: Path) -> None:
+        _try(row, network, rules, seed)
+        write_json(path, {"passed": True})
+
+    WorkStore.open().fetch("trials", _ingredients(row, network, rules, seed), ".json", passed)
+
+
+def _ingredients(row: RosterRow, network: Network, rules: Units, seed: int) -> dict[str, Any]:
+    """What the outcome of a trial hangs on."""
+    from interpretability.networks.layers import UNITS_VERSION
+
+    directions = row["directions"] and parse_directions(row["directions"])
+    return {
+        **{column: row[column] for column in ("name", "constructor", "kwargs", "taps")},
+        "weights": network.digest,
+        "preprocessing": network.preprocessing.dumps(),
+        "directions": f"{directions[0]} {sha256_file(directions[1])}" if directions else "",
+        "units": asdict(rules),
+        "seed": seed,
+        "device": device().split(":")[0],
+        "packages": {package: version(package) for package in ("torch", "torchvision", "timm")},
+        "versions": [VERSION, UNITS_VERSION],
+    }
+
+
+def _try(row: RosterRow, network: Network, rules: Units, seed: int) -> None:
     from interpretability.networks.capture import check_independence
     from interpretability.networks.layers import find_layers
     from interpretability.networks.taps import find_taps
