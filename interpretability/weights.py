@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import urllib.error
 import urllib.request
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,35 +17,82 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from interpretability.checkpoints import sole_table
 from interpretability.errors import InputError
 from interpretability.files import atomic_path, sha256_file
 
+# what a file of another kind begins with, and what it is
+_FOREIGN = {
+    b"version https://git-lfs": "a pointer of Git LFS, not the file itself (git lfs pull fetches that)",
+    b"<": "a web page or XML, not the file itself",
+    b"{": "JSON",
+    b"\x89HDF": "HDF5 of another library",
+    b"\x1f\x8b": "packed by gzip (gunzip unpacks it)",
+}
+_HEADER = 8  # bytes at the beginning of a safetensors file, which say how long its JSON is
+
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Tensors of a checkpoint: safetensors, or a torch file read without running code in it."""
+    """The one table of tensors of a checkpoint: safetensors, or a torch file read without running code in it."""
+    return sole_table(read_content(path), path.name)
+
+
+def read_content(path: Path) -> Any:
+    """What a file of weights holds: tensors by name, or tables of them; no code in it is run.
+
+    Whether it is safetensors or a torch file is told by its bytes. Raises InputError for a file that is neither, is damaged,
+    or holds objects that need code to load.
+    """
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if path.suffix == ".safetensors":
+    with open(path, "rb") as file:
+        head = file.read(64)
+    if path.suffix == ".safetensors" or _begins_as_safetensors(head, path.stat().st_size):
         try:
             return load_file(path)
-        except SafetensorError as error:
-            raise InputError(f"{path.name} is no whole safetensors file ({error}); download it again") from None
+        except (
+            SafetensorError,
+            ValueError,
+            KeyError,
+            RuntimeError,
+        ) as error:  # of types and shapes that torch lacks, too
+            raise InputError(f"{path.name} is no whole safetensors file ({_plain(error)}); download it again") from None
+    for beginning, kind in _FOREIGN.items():
+        if head.startswith(beginning):
+            raise InputError(f"{path.name} is {kind}; a file of weights is safetensors or written by torch.save")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of how the file was written, which its reader cannot change
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds; all mean that the file is no plain checkpoint
-        text = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{path.name} cannot be read as a plain table of tensors ({text}). Files that need code to load are refused; "
-            "save it again with safetensors.torch.save_file(model.state_dict(), ...)"
+            f"{path.name} cannot be read as a plain table of tensors ({_reason(str(error))}). Files that need code to load are "
+            "refused; save it again with safetensors.torch.save_file(model.state_dict(), ...)"
         ) from None
-    for name in ("state_dict", "model", "state_dict_ema"):
-        if isinstance(content, dict) and isinstance(content.get(name), dict):
-            content = content[name]
-    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        raise InputError(f"{path.name} holds no table of named tensors; save model.state_dict() instead")
-    return {name.removeprefix("module."): value for name, value in content.items()}
+
+
+def _begins_as_safetensors(head: bytes, size: int) -> bool:
+    length = int.from_bytes(head[:_HEADER], "little")
+    return 0 < length <= size - _HEADER and head[_HEADER : _HEADER + 1] == b"{"
+
+
+def _reason(text: str) -> str:
+    """Why torch does not read a file; its advice on how to read it all the same is left out."""
+    if "TorchScript" in text:
+        return "it holds a whole network of TorchScript"
+    if kind := re.search(r"GLOBAL ([\w.]+)", text):
+        return f"it holds an object of {kind[1]}"
+    if "weights_only" in text or "Weights only" in text:
+        return "it is damaged, no torch file, or holds other objects than tensors"
+    return f"it is damaged or no torch file: {_plain(text)}"
+
+
+def _plain(error: object) -> str:
+    """The first sentence of another library's message, on one line."""
+    words = " ".join("".join(letter if letter.isprintable() else " " for letter in str(error)).split())
+    return words.split(". ")[0][:120] or type(error).__name__
 
 
 _TIMEOUT = 60  # seconds without an answer after which a hub counts as unreachable

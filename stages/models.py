@@ -1,4 +1,4 @@
-"""Resolve the roster: construct every network, train those that are to be trained, check and digest their weights.
+"""Resolve the roster: construct every network, train those that are to be trained, try them out and digest their weights.
 
 Reads   the roster named by models.roster, weight files, data/images (pictures to train on)
 Writes  data/models: roster.csv (one row a network and step), weights/NAME.safetensors (trained), failures.csv
@@ -16,8 +16,9 @@ from study.errors import StudyError
 from study.files.tables import fresh_folder, write_csv
 from study.log import logger
 from study.networks.failures import refuse_failures, write_failures
-from study.networks.resolving import NetworkParams, resolve_all
-from study.networks.roster import RESOLVED, read_roster, rows_of
+from study.networks.resolving import resolve_all, warn_of_strangers
+from study.networks.roster import RESOLVED, read_roster, row_numbers, rows_of
+from study.networks.settings import NetworkParams
 from study.params.reading import load
 
 log = logger("models")
@@ -33,11 +34,14 @@ def main(argv: list[str] | None = None) -> None:
         raise StudyError(f"{path}: weights `trained` needs images.source generated; name a file, hub or none")
     out = fresh_folder(args.out)
     (out / "weights").mkdir()
+    warn_of_strangers(rows_of(roster), params, path)
     rows, failures = resolve_all(rows_of(roster), params, args.images, args.code, out)
     write_csv(out / "roster.csv", pd.DataFrame(rows, columns=RESOLVED))
     write_failures(out / "failures.csv", failures)
     advice = "Put that right, remove their rows, or raise the limit"
-    refuse_failures("models", failures, len(roster), params.models.max_failed, advice, of=str(path))
+    refuse_failures(
+        "models", failures, len(roster), params.models.max_failed, advice, of=str(path), rows=row_numbers(roster)
+    )
     log.info("%d networks and training steps ready, %d failed", len(rows), len(failures))
 
 

@@ -6,7 +6,7 @@ second or less each, no memory, no network access. Rules and preprocessing are t
 Run     python -m tools.roster                              the roster and the unit rules of params.yaml
         python -m tools.roster --params studies/imagenet.yaml --out data/external/models/imagenet_units.csv
 Writes  one row a network and layer type: model, input_size, n_params, layer_type, n_layers, n_units, reason
-        (empty, or why the network does not construct)
+        (empty, or why the network cannot be studied)
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from study.errors import StudyError
 from study.extraction import counting
 from study.files.tables import write_csv
 from study.log import logger
-from study.networks.roster import read_roster, rows_of
+from study.networks.roster import read_roster, row_numbers, rows_of
 from study.params.whole import load_params
 from study.workers.device import Failure
 
@@ -47,8 +47,9 @@ def main(argv: list[str] | None = None) -> None:
     ]
     table = pd.DataFrame(rows, columns=COLUMNS)
     table = table.astype(dict.fromkeys(["input_size", "n_params", "n_layers", "n_units"], "Int64"))
+    numbers = row_numbers(roster)
     for row in table[table["reason"] != ""].to_dict("records"):
-        log.warning("%(model)s does not construct: %(reason)s", row)
+        log.warning("row %d (%s) cannot be studied: %s", numbers[row["model"]], row["model"], row["reason"])
     units = table.groupby("layer_type")["n_units"].sum().sort_values(ascending=False, kind="stable")
     kinds = ", ".join(f"{kind} {count:,}" for kind, count in units.items())
     log.info("%s: %d networks, %s units: %s", path, len(jobs), f"{units.sum():,}", kinds)
@@ -57,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
         log.info("written to %s", args.out)
     if (table["reason"] != "").any():
         raise StudyError(
-            f"{(table['reason'] != '').sum()} of {len(jobs)} networks of {path} do not construct, see above"
+            f"{(table['reason'] != '').sum()} of {len(jobs)} networks of {path} cannot be studied, see above"
         )
 
 

@@ -302,13 +302,14 @@ class Capture:
             )
 
 
-def check_independence(model: nn.Module, layers: Sequence[Layer], images: Tensor) -> None:
+def check_independence(model: nn.Module, layers: Sequence[Layer], images: Tensor) -> Tensor:
     """Check that a unit's value of an image does not depend on the other images of its batch.
 
     A wrong axis, a regrouping in another order or a network left in training mode shows here, and a layer whose means
     do not follow from those of its input. Compares each of the `images` (n, C, H, W) alone, every map read by
     itself, and in the batch, to a tolerance relative to the largest value in the layer.
-    Raises InputError naming the layers. Values that are not finite pass: the run itself names layer and image.
+    Returns the values (n, units). Raises InputError naming the layers. Values that are not finite pass: the run itself names
+    layer and image.
     """
     with Capture(model, layers, len(images), images.device) as capture:
         together = capture(images).clone()
@@ -328,3 +329,4 @@ def check_independence(model: nn.Module, layers: Sequence[Layer], images: Tensor
             f"differ between a batch of {len(images)} and the image alone by more than {tolerance:g} "
             f"of the layer's largest value in {len(wrong)} layers: {', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}"
         )
+    return together

@@ -6,7 +6,6 @@ second or less each, no memory, no network access. Counts are kept in the work s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -16,7 +15,8 @@ from typing import TypedDict
 from study.files.store import WorkStore
 from study.files.tables import read_json, write_json
 from study.log import logger
-from study.networks import building
+from study.networks import building, own_code
+from study.networks.constructors import Constructor
 from study.networks.roster import NetworkJob
 from study.params.units import Units
 from study.workers.device import Failure
@@ -58,7 +58,7 @@ class CountJob(NetworkJob):
             "kwargs": row["kwargs"],
             "preprocessing": row["preprocessing"],
             "taps": row["taps"],
-            "code": building.code_digest(row, self.code),
+            "code": row.get("code") or own_code.record_unseen(row, self.code),
             "units": asdict(self.rules),
             "versions": [VERSION, UNITS_VERSION],
             "packages": {package: version(package) for package in ("torch", "torchvision", "timm")},
@@ -74,18 +74,19 @@ class CountJob(NetworkJob):
         from torch.utils.flop_counter import FlopCounterMode
 
         from interpretability.networks.layers import find_layers
-        from interpretability.networks.preprocessing import Preprocessing
         from interpretability.networks.taps import find_taps
 
         row = self.row
         with torch.device("meta"):
-            model = building.constructor(row, self.code)(**json.loads(row["kwargs"] or "{}")).eval()
+            model = building.whole(Constructor.of(row, self.code)(), row).eval()
             # the counter follows gradients even where none are kept, and fails on some networks
             model.requires_grad_(False)
-            resolved = row["preprocessing"] or building.resolve_preprocessing(row, model)
-            size = Preprocessing.parse(resolved, row["name"]).crop
+            size = building.preprocessing_of(row, model).crop
             taps = find_taps([path for path, _ in model.named_modules()], row["taps"])
-            layers = find_layers(model, torch.empty((3, 3, size, size)), taps=taps, **asdict(self.rules))
+            try:
+                layers = find_layers(model, torch.empty((3, 3, size, size)), taps=taps, **asdict(self.rules))
+            except Exception as error:
+                raise building.forward_failure(error, row["name"], (3, 3, size, size)) from error
             with FlopCounterMode(display=False) as counter, torch.no_grad():
                 model(torch.empty((1, 3, size, size)))
         by_type: dict[str, list[int]] = {}

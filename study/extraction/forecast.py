@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -29,6 +28,7 @@ from study.images.manifest import ImageSet, open_images
 from study.images.packs import pack_bytes
 from study.log import clock, in_words, logger
 from study.networks import building
+from study.networks.constructors import Constructor
 from study.workers.device import Failure, device, guarded
 from study.workers.jobs import ask_worker, devices
 
@@ -64,8 +64,7 @@ class SpeedJob:
 
         row, params, there = self.extraction.row, self.extraction.params, device()
         images = open_images(self.extraction.images, params.images.root, quick=True)
-        construct = building.constructor(row, self.extraction.code)
-        network = construct(**json.loads(row["kwargs"] or "{}")).eval().to(there)
+        network = building.whole(Constructor.of(row, self.extraction.code)(), row).eval().to(there)
         view = Preprocessing.parse(row["preprocessing"], row["name"])
         some = min(_PROBE_IMAGES, len(images))
         feed, began = Feed(images, [view], some, "cpu", threads=decoders(there)), time.perf_counter()

@@ -15,7 +15,8 @@ from study.files.store import WorkStore
 from study.images import packs as packing
 from study.images.manifest import ImageSet
 from study.images.packs import fits
-from study.networks import building, unit_lists
+from study.networks import files, unit_lists
+from study.networks.directions import parse_directions
 from study.networks.roster import RosterRow
 from study.params.activations import Activations
 from study.params.parts import SeedAndImages
@@ -162,13 +163,13 @@ def ingredients(extraction: Extraction, images: ImageSet, kind: str) -> dict[str
     row, params, settings = extraction.row, extraction.params, extraction.params.activations
     return {
         "images": images.digest,
-        "weights": row["sha256"],
+        "weights": files.identity(row),
         "preprocessing": row["preprocessing"],
         "seed": params.seed,
         "model": row["name"],
         "constructor": row["constructor"],
         "kwargs": row["kwargs"],
-        "code": building.code_digest(row, extraction.code),
+        "code": row.get("code", ""),
         "directions": _directions_digest(row),
         "taps": row["taps"],
         "n_extremes": settings.n_extremes,
@@ -201,7 +202,7 @@ def sees_pack(extraction: Extraction) -> bool:
 def _directions_digest(row: RosterRow) -> str:
     if not row["directions"]:
         return ""
-    layer, path = building.parse_directions(row["directions"])
+    layer, path = parse_directions(row["directions"])
     return f"{layer} {sha256_file(path)}"
 
 

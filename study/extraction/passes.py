@@ -14,14 +14,12 @@ import gc
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.errors import StudyError
 from study.extraction.job import KEPT, SUFFIX, Extracted, Extraction, Seat, ingredients, sees_pack
 from study.extraction.running import Running, finish, forget
 from study.files.store import WorkStore
@@ -30,17 +28,14 @@ from study.images.feed import Feed, ImageRows
 from study.images.manifest import ImageSet, open_images
 from study.images.packs import Pack, pack_files_here
 from study.log import Progress, logger
-from study.networks import building, unit_lists
+from study.networks import unit_lists
 from study.networks.building import load_network
-from study.networks.roster import RosterRow
-from study.params.units import Units
+from study.networks.directions import directed
 from study.workers.device import Failure, device, exact, guarded
 from study.workers.placement import device_kind
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from interpretability.networks.layers import Layer
+    pass
 
 log = logger("activations")
 
@@ -191,17 +186,12 @@ def _seat(extraction: Extraction, images: ImageRows, key: dict[str, Any]) -> Sea
 
     row, params, name = extraction.row, extraction.params, extraction.name
     network = load_network(row, extraction.models, extraction.code, params.seed)
-    if row["weights"] in ("hub", "none") and network.digest != row["sha256"]:
-        raise StudyError(
-            f"{name}: its weights are not those that the stage `models` saw ({row['weights']}); run "
-            "`dvc repro --force models` to take them as they are now"
-        )
     model, view = network.model.to(device()), network.preprocessing
     first = view.batch([images.pixels(index) for index in range(min(4, len(images)))], device())
     taps = find_taps([path for path, _ in model.named_modules()], row["taps"])
     layers = find_layers(model, first[:3], taps=taps, **asdict(params.units))
     capture.check_independence(model, layers, first)
-    layers, directions = _directed(row, model, first, layers, params.units)
+    layers, directions = directed(row, model, first, layers, params.units)
     clusters = layer_clusters(model, first, layers)
     width = {layer.name: layer.width if directions is None else directions.shape[1] for layer in layers}
     keys = np.concatenate([unit_keys(params.seed, name, layer, np.arange(n)) for layer, n in width.items()])
@@ -209,23 +199,3 @@ def _seat(extraction: Extraction, images: ImageRows, key: dict[str, Any]) -> Sea
     kept = unit_lists.indices_of(name, owners, params.activations.keep, extraction.listed)
     matrix = None if directions is None else torch.from_numpy(directions).to(device())
     return Seat(name, model, view, layers, width, clusters, keys, owners, kept, matrix, key)
-
-
-def _directed(
-    row: RosterRow, model: nn.Module, batch: Tensor, layers: list[Layer], rules: Units
-) -> tuple[list[Layer], NDArray[np.float32] | None]:
-    """The layer and matrix of a row with `directions`: units are then linear combinations of the layer's units."""
-    if not row["directions"]:
-        return layers, None
-    from interpretability.networks.layers import find_layers
-    from interpretability.networks.taps import find_taps
-
-    name, path = building.parse_directions(row["directions"])
-    taps = find_taps([path for path, _ in model.named_modules()], row["taps"])
-    everything = find_layers(model, batch[:3], taps=taps, **asdict(replace(rules, drop_first_last=False)))
-    chosen = [layer for layer in everything if layer.name == name]
-    if not chosen:
-        raise StudyError(
-            f"directions name layer {name!r}, which is none of {', '.join(layer.name for layer in everything)}"
-        )
-    return chosen, building.load_directions(path, name, chosen[0].width)

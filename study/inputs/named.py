@@ -14,7 +14,7 @@ from study.errors import StudyError
 from study.files.store import WorkStore
 from study.files.tables import write_json
 from study.inputs.digests import Digests
-from study.networks import building
+from study.networks import directions, files
 from study.networks.roster import NO_FILE, RosterRow
 
 MISSING = "missing"
@@ -33,9 +33,9 @@ def network_files(
     for row in rows:
         named: dict[str, Callable[[], Path]] = {}
         if row["weights"] not in NO_FILE:
-            named[row["weights"]] = lambda row=row: building.weights_file(row, Path())
+            named[row["weights"]] = lambda row=row: files.weights_file(row, Path())[0]
         if row["directions"]:
-            named[row["directions"]] = lambda row=row: building.parse_directions(row["directions"])[1]
+            named[row["directions"]] = lambda row=row: directions.parse_directions(row["directions"])[1]
         for name, find in named.items():
             try:
                 paths[name] = find()

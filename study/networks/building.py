@@ -2,161 +2,122 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from interpretability.files import sha256_file
-from interpretability.weights import load_state
-from study.environment import WEIGHTS, Environment
 from study.errors import StudyError
+from study.log import logger
+from study.networks import hub, own_code
+from study.networks.constructors import Constructor, told
+from study.networks.files import put_weights
 from study.networks.roster import RosterRow
 
 if TYPE_CHECKING:
     from torch import nn
 
     from interpretability.networks.network import Network
+    from interpretability.networks.preprocessing import Preprocessing
+
+log = logger("models")
+
+_INPUT = (
+    "A network here takes one batch of images, float32 of shape (images, 3, height, width), in evaluation mode, and nothing "
+    "else; write a function that wraps or completes it so"
+)
 
 
 def load_network(row: RosterRow, models: Path, code: Path, seed: int) -> Network:
-    """The network of a resolved roster row; `models` is the out of the models stage."""
-    from interpretability.networks.network import Network, initialised
-    from interpretability.networks.preprocessing import Preprocessing
+    """The network of a resolved roster row; `models` is the out of the models stage.
 
+    Raises StudyError, besides what `build_network` raises, where weights or code are not those that the stage `models` saw.
+    """
+    from interpretability.networks.network import Network, initialised
+
+    own_code.refuse_changed(row, code)
     # the initial weights of an untrained row come from its own name and the seed
     model = build_network(
         row, code, models / "weights", lambda construct: initialised(construct, seed, str(row["name"]))
     )
-    preprocessing = Preprocessing.parse(row["preprocessing"] or resolve_preprocessing(row, model), str(row["name"]))
-    return Network(str(row["name"]), model, preprocessing, state_digest(model))
-
-
-def user_module(name: str, code: Path) -> ModuleType:
-    """A module from the user's code folder, else from the environment."""
-    path = code / f"{name.replace('.', '/')}.py"
-    if not path.is_file():
-        try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-                raise  # the module is there, but lacks another one
-            raise StudyError(
-                f"module {name} is neither at {path} nor installed; put {path.name} there or correct the constructor"
-            ) from None
-    spec = importlib.util.spec_from_file_location(f"user_code.{name}", path)
-    if spec is None or spec.loader is None:
-        raise StudyError(f"{path} is no Python file that can be loaded")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def code_digest(row: RosterRow, code: Path) -> str:
-    """Digest of the file behind a constructor `module:function`, empty for timm's and torchvision's names."""
-    name, mark, _ = str(row["constructor"]).partition(":")
-    if not mark:
-        return ""
-    path = code / f"{name.replace('.', '/')}.py"
-    if not path.is_file():
-        path = Path(user_module(name, code).__file__ or "")
-    return sha256_file(path) if path.is_file() else name
-
-
-def constructor(row: RosterRow, code: Path) -> Callable[..., nn.Module]:
-    """The callable behind `constructor`: `module:function`, a timm name, or a torchvision name."""
-    import timm
-    import torchvision
-
-    text = str(row["constructor"])
-    if ":" in text:
-        module_name, _, function = text.partition(":")
-        construct = getattr(user_module(module_name, code), function, None)
-        if not callable(construct):
-            raise StudyError(f"{row['name']}: module {module_name} has no function {function!r}")
-        return cast("Callable[..., nn.Module]", construct)
-    architecture = text.split(".")[0]
-    if timm.is_model(architecture):
-        return lambda **kwargs: timm.create_model(text, **kwargs)
-    if text in torchvision.models.list_models():
-        return lambda pretrained=False, **kwargs: torchvision.models.get_model(
-            text, weights="DEFAULT" if pretrained else None, **kwargs
+    own_code.refuse_new(row, model)
+    digest = state_digest(model)
+    if row["weights"] in ("hub", "none") and row["sha256"] and digest != row["sha256"]:
+        raise StudyError(
+            f"{row['name']}: its weights are not those that the stage `models` saw ({row['weights']}): their digest is {digest}, "
+            f"not {row['sha256']}; run `dvc repro --force models` to take them as they are now"
         )
-    raise StudyError(
-        f"{row['name']}: constructor {text!r} is no timm name, no torchvision name and not of the form module:function"
-    )
+    return Network(str(row["name"]), model, preprocessing_of(row, model), digest)
 
 
-def weights_file(row: RosterRow, folder: Path) -> Path:
-    """File of the weights of a row: trained ones lie in `folder`, others are relative to MIS_WEIGHTS or to here."""
-    if row["weights"] == "trained":
-        return folder / f"{row['name']}.safetensors"
-    return user_file(str(row["weights"]))
+def preprocessing_of(row: RosterRow, model: nn.Module) -> Preprocessing:
+    """What a network is shown: as its row says, else as the record of timm or torchvision does."""
+    from interpretability.networks.preprocessing import Preprocessing
 
-
-def user_file(name: str) -> Path:
-    """A file named by the user: absolute, or relative to MIS_WEIGHTS, or to the repository."""
-    folder = Environment.read().weights
-    for path in (*([folder / name] if folder != WEIGHTS else []), Path(name), WEIGHTS / name):
-        if path.is_file():
-            return path
-    raise StudyError(
-        f"file {name} does not exist (looked in MIS_WEIGHTS, here and in data/external/weights); put it into one of "
-        "them, or correct its name in the roster"
-    )
+    return Preprocessing.parse(row["preprocessing"] or resolve_preprocessing(row, model), str(row["name"]))
 
 
 def build_network(
     row: RosterRow, code: Path, weights: Path | None, make: Callable[[Callable[[], nn.Module]], nn.Module]
 ) -> nn.Module:
-    """The network of a roster row on the CPU, in evaluation mode, with its weights.
+    """The network of a roster row on the CPU, in evaluation mode, with its weights, in float32.
 
     weights: folder of the trained checkpoints, None to leave a network that is to be trained at its initial weights.
-    `make(construct)` builds a network with keyed initial weights.
+    `make(construct)` builds a network with keyed initial weights, of which those that a file or hub does not give are left.
     Raises StudyError for a missing file, another digest, weights that do not fit, or an unreachable hub.
     """
-    kwargs = json.loads(row["kwargs"] or "{}")
-    construct = constructor(row, code)
+    construct = Constructor.of(row, code)
     if row["weights"] == "hub":
-        try:
-            return construct(pretrained=True, **kwargs).eval()
-        except (OSError, RuntimeError) as error:
-            text = " ".join(str(error).split())[:200]
-            raise StudyError(
-                f"{row['name']}: the weights of {row['constructor']} could not be fetched from their hub ({text}). Connect "
-                "once (they stay in the cache folder, HF_HOME or TORCH_HOME), or download the file and write its path "
-                "and sha256 into the roster"
-            ) from None
-    model = make(lambda: construct(**kwargs))
-    if row["weights"] == "none" or weights is None:
-        return model.eval()
-    path = weights_file(row, weights)
-    digest = sha256_file(path)
-    if row["sha256"] and digest != row["sha256"].lower():
-        raise StudyError(
-            f"{row['name']}: {path.name} has sha256 {digest}, the roster says {row['sha256']}; it is another file. "
-            "Download it again, or write the new digest into the roster if you mean this one"
-        )
-    state = load_state(path)
+        with hub.fetching(row, construct.kwargs):
+            model = make(lambda: whole(construct(pretrained=True), row))
+    else:
+        model = make(lambda: whole(construct(), row))
+        if row["weights"] != "none" and weights is not None:
+            put_weights(row, model, weights, construct.outputs)
+    return in_float32(model, row).eval()
+
+
+def whole(model: nn.Module, row: RosterRow) -> nn.Module:
+    """A network whose lazy layers, if it has any, have got their weights from a pass of noise of its size."""
+    import torch
+
+    lazy = _lazy(model)
+    if not lazy:
+        return model
+    size = preprocessing_of(row, model).crop
+    training = model.training
     try:
-        model.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        misfits = [line.strip() for line in str(error).splitlines()[1:]]
-        shown = " ".join(line if len(line) < 200 else f"{line[:200]}..." for line in misfits[:2])
+        with torch.no_grad():
+            model.eval()(torch.rand(2, 3, size, size))
+    except Exception as error:
+        raise forward_failure(error, str(row["name"]), (2, 3, size, size)) from error
+    if left := _lazy(model):
         raise StudyError(
-            f"{row['name']}: {path.name} does not fit {row['constructor']}: {shown} ({len(misfits)} misfits in all). "
-            "Correct the constructor, its kwargs or the file in the roster"
-        ) from None
-    return model.eval()
+            f"{row['name']}: a pass of the network gives no shape to {len(left)} of its {len(lazy)} weights of lazy layers, "
+            f"{left[0]} the first; build these layers with their sizes"
+        )
+    log.info("%s: %d weights of lazy layers got their shapes from a pass of noise", row["name"], len(lazy))
+    return model.train(training)
+
+
+def in_float32(model: nn.Module, row: RosterRow) -> nn.Module:
+    """The network with all weights in float32, as they run here; half precision loses nothing by it."""
+    import torch
+
+    kinds = [value.dtype for value in model.parameters() if value.is_floating_point()]
+    others = [kind for kind in kinds if kind != torch.float32]
+    if not others:
+        return model
+    names = ", ".join(sorted({str(kind).removeprefix("torch.") for kind in others}))
+    log.info(
+        "%s: %d of its %d tensors of weights are %s; they run in float32", row["name"], len(others), len(kinds), names
+    )
+    return model.float()
+
+
+def forward_failure(error: Exception, name: str, shape: tuple[int, ...]) -> Exception:
+    """An error of a network's forward pass in plain words; our own errors, and those of a disk, as they are."""
+    return told(error, f"{name}: its forward pass on a batch {shape}", f". {_INPUT}")
 
 
 def resolve_preprocessing(row: RosterRow, model: nn.Module) -> dict[str, Any]:
@@ -180,45 +141,21 @@ def resolve_preprocessing(row: RosterRow, model: nn.Module) -> dict[str, Any]:
             "std": list(record.std),
         }
     raise StudyError(
-        f"{row['name']}: preprocessing is empty, and neither timm nor torchvision knows it; write it as JSON"
+        f"{row['name']}: preprocessing is empty, and neither timm nor torchvision knows it; write it as JSON such as "
+        '{"resize": 256, "crop": 224, "interpolation": "bicubic", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}, with the '
+        "numbers that the network was trained with"
     )
 
 
 def state_digest(model: nn.Module) -> str:
     """Digest of all weights and buffers by name: what the network computes, whatever file it came from."""
-    import torch
+    from interpretability.networks.network import state_digest
 
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        raw = value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode() + raw.tobytes())
-    return digest.hexdigest()
+    return state_digest(model.state_dict())
 
 
-def load_directions(path: Path, layer: str, width: int) -> NDArray[np.float32]:
-    """Matrix (width, directions) whose columns are units; numbers only, no pickled objects."""
-    try:
-        matrix = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise StudyError(f"{path.name} is no array of plain numbers ({error}); save it with numpy.save") from None
-    if not isinstance(matrix, np.ndarray):
-        raise StudyError(f"{path.name} is an archive of several arrays; save one matrix with numpy.save")
-    if matrix.ndim != 2 or matrix.shape[0] != width or not np.issubdtype(matrix.dtype, np.floating):
-        raise StudyError(
-            f"{path.name} holds {matrix.dtype} of shape {matrix.shape}; layer {layer} needs floating-point numbers of shape "
-            f"({width}, number of directions)"
-        )
-    if not np.isfinite(matrix).all():
-        row, column = np.argwhere(~np.isfinite(matrix))[0]
-        raise StudyError(
-            f"{path.name} holds {matrix[row, column]} at row {row}, column {column}; all numbers must be finite"
-        )
-    return matrix.astype(np.float32)
+def _lazy(model: nn.Module) -> list[str]:
+    """Names of weights and buffers that have no shape yet."""
+    from torch.nn.parameter import is_lazy
 
-
-def parse_directions(text: str) -> tuple[str, Path]:
-    """Layer and matrix file of a `directions` entry LAYER=FILE.npy."""
-    layer, mark, name = text.partition("=")
-    if not mark or not layer or not name.endswith(".npy"):
-        raise StudyError(f"directions is {text!r}, it must read LAYER=FILE.npy")
-    return layer, user_file(name)
+    return [name for name, value in [*model.named_parameters(), *model.named_buffers()] if is_lazy(value)]

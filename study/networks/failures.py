@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -20,11 +21,18 @@ def write_failures(path: Path, failures: list[Failed]) -> None:
 
 
 def refuse_failures(
-    stage: str, failures: list[Failed], n_networks: int, most: float, advice: str, of: str = ""
+    stage: str,
+    failures: list[Failed],
+    n_networks: int,
+    most: float,
+    advice: str,
+    of: str = "",
+    rows: Mapping[str, int] | None = None,
 ) -> None:
-    """Raise StudyError if more than the share `most` of all networks (`of` a roster) failed."""
+    """Raise StudyError if more than the share `most` of all networks (`of` a roster, in its `rows`) failed."""
     if len(failures) > most * n_networks:
-        listed = "".join(f"\n  {row['model']}: {row['reason']}" for row in failures)
+        called = {name: f"row {number} ({name})" for name, number in (rows or {}).items()}
+        listed = "".join(f"\n  {called.get(row['model'], row['model'])}: {row['reason']}" for row in failures)
         raise StudyError(
             f"{len(failures)} of {n_networks} networks{of and f' of {of}'} failed; {stage}.max_failed allows a share of "
             f"{most:g}:{listed}\n{advice}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NotRequired, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
-import numpy as np
 import pandas as pd
 
 from study.errors import StudyError
@@ -18,7 +19,7 @@ from study.files.tables import read_csv
 class RosterRow(TypedDict):
     """A row of a roster: a network, or a computed control. Numbers that are missing are NaN, or "" in a row being made.
 
-    The last three columns are those that the stage `models` adds.
+    The last four columns are those that the stage `models` adds; `code` records the files of a network of someone's own.
     """
 
     name: str
@@ -38,6 +39,7 @@ class RosterRow(TypedDict):
     last: NotRequired[float]
     n_params: NotRequired[float]
     input_size: NotRequired[float | str]
+    code: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,29 @@ class NetworkJob:
 
 
 RESOLVED = list(RosterRow.__annotations__)
-COLUMNS = [name for name in RESOLVED if name not in ("last", "n_params", "input_size")]
+COLUMNS = [name for name in RESOLVED if name not in ("last", "n_params", "input_size", "code")]
 NUMBERS = ("step", "top1", "last", "n_params", "input_size")
 TAPS = ("imi",)  # sets of rules in interpretability/networks/taps.py
 NO_FILE = ("hub", "none", "trained")  # weights that are no file
 ROLES = ("study", "similarity", "control")
+# what columns of a roster are called elsewhere
+_MEANT = {
+    "arch": "constructor",
+    "architecture": "constructor",
+    "arguments": "kwargs",
+    "args": "kwargs",
+    "checkpoint": "weights",
+    "digest": "sha256",
+    "hash": "sha256",
+    "license": "licence",
+    "model": "name",
+    "modelname": "name",
+    "network": "name",
+    "transform": "preprocessing",
+    "transforms": "preprocessing",
+}
+_ROWS = "rows"  # attribute of a roster: the row of each network in its file
+_DIGEST = re.compile("[0-9a-fA-F]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _NUMBER = re.compile(r"-?\d+(\.\d*)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
@@ -67,18 +87,16 @@ def read_roster(path: str | os.PathLike[str]) -> pd.DataFrame:
 
     Missing numbers are NaN, everything else is text, also a network called 50.
     """
-    frame = read_csv(path, ["name", "constructor"], text=RESOLVED)
-    unknown = [name for name in frame.columns if name not in RESOLVED]
-    if unknown:
-        raise StudyError(f"{path}: unknown column {', '.join(unknown)}; allowed: {', '.join(COLUMNS)}")
+    frame = read_csv(path, [], text=RESOLVED)
+    _refuse_columns(path, list(frame.columns))
     for name in COLUMNS:
         if name not in frame.columns:
             frame[name] = "study" if name == "role" else "none" if name == "weights" else ""
     if frame.empty:
         raise StudyError(f"{path} has no rows; give at least one network")
-    problems = []
-    for i, row in enumerate(frame.to_dict("records")):
-        where = f"row {i + 2} ({row['name']})"
+    problems, numbers = [], [int(index) + 2 for index in frame.index]  # as a spreadsheet shows them
+    for number, row in zip(numbers, frame.to_dict("records"), strict=True):
+        where = f"row {number} ({row['name']})"
         if not _NAME.fullmatch(str(row["name"])):
             problems.append(
                 f"{where}: name may hold letters, digits and . _ + - only, and starts with a letter or digit"
@@ -92,24 +110,91 @@ def read_roster(path: str | os.PathLike[str]) -> pd.DataFrame:
                 raise ValueError
         except ValueError:
             problems.append(f'{where}: kwargs {row["kwargs"]!r} is no JSON object such as {{"num_classes": 10}}')
-        if row["weights"] not in NO_FILE and not row["sha256"]:
-            problems.append(
-                f"{where}: weights is {row['weights']!r}, which is read as a file, so sha256 is needed (sha256sum "
-                f"{row['weights']}); otherwise allowed: hub, none, trained"
-            )
+        problems += [f"{where}: {problem}" for problem in _problems_of_weights(row)]
         problems += [
-            f"{where}: {number} is {row[number]!r}, it must be a number or empty"
-            for number in NUMBERS
-            if row.get(number) and not _NUMBER.fullmatch(row[number])
+            f"{where}: {column} is {row[column]!r}, it must be a number or empty"
+            for column in NUMBERS
+            if row.get(column) and not _NUMBER.fullmatch(row[column])
         ]
-    for name in sorted(frame["name"][frame["name"].duplicated()].unique()):
-        rows = ", ".join(str(i + 2) for i in np.flatnonzero(frame["name"] == name))
-        problems.append(f"name {name!r} stands in rows {rows}; every network needs a name of its own")
+    problems += _equal_names(frame["name"].tolist(), numbers)
     if problems:
         raise StudyError(f"{path}:\n  " + "\n  ".join(problems))
     for name in frame.columns.intersection(list(NUMBERS)):
         frame[name] = pd.to_numeric(frame[name])
+    frame.attrs[_ROWS] = dict(zip(frame["name"], numbers, strict=True))
     return frame
+
+
+def _refuse_columns(path: str | os.PathLike[str], columns: list[str]) -> None:
+    """Refuse columns that a roster has not, and a roster without those that it must have."""
+    unknown = [name for name in columns if name not in RESOLVED]
+    missing = [name for name in ("name", "constructor") if name not in columns]
+    # a column is only taken for another that the roster lacks
+    free = {_simple(name): name for name in COLUMNS if name not in columns}
+    meant = {
+        name: near
+        for name in unknown
+        if (
+            near := _MEANT.get(_simple(name)) or next(iter(difflib.get_close_matches(_simple(name), free, 1, 0.75)), "")
+        )
+        in free
+    }
+    hints = "".join(f"; did you mean {free[near]} by {name}?" for name, near in meant.items())
+    if missing:
+        raise StudyError(f"{path}: column {', '.join(missing)} is missing; it has {', '.join(columns)}{hints or '.'}")
+    if unknown:
+        raise StudyError(f"{path}: unknown column {', '.join(unknown)}; allowed: {', '.join(COLUMNS)}{hints}")
+
+
+def _simple(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name).casefold()
+
+
+def _problems_of_weights(row: Mapping[Any, str]) -> list[str]:
+    weights, digest = row["weights"], row["sha256"]
+    own_words = NO_FILE
+    if weights not in own_words and not digest:
+        meant = weights.strip().casefold()
+        hint = f"; did you mean {meant}?" if meant in own_words else ""
+        file = weights.split("#")[0]
+        return [
+            f"weights is {weights!r}, which is read as a file, so sha256 is needed (sha256sum {file}); otherwise allowed: "
+            f"{', '.join(own_words)}{hint}"
+        ]
+    if digest and not _DIGEST.fullmatch(digest):
+        short = len(digest) < 64 and re.fullmatch("[0-9a-fA-F]+", digest)
+        what = (
+            f"has {len(digest)} of the 64 signs of a digest"
+            if short
+            else f"is {digest[:80]!r}, it must be 64 signs 0-9, a-f"
+        )
+        return [f"sha256 {what}; sha256sum {weights.split('#')[0]} prints it whole"]
+    return []
+
+
+def _equal_names(names: Sequence[str], numbers: Sequence[int]) -> list[str]:
+    """Names that are one, or that would be one file where capitals do not count."""
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        places.setdefault(name.casefold(), []).append(place)
+    problems = []
+    for same in places.values():
+        if len(same) == 1:
+            continue
+        called, rows = sorted({names[place] for place in same}), ", ".join(str(numbers[place]) for place in same)
+        if len(called) == 1:
+            problems.append(f"name {called[0]!r} stands in rows {rows}; every network needs a name of its own")
+        else:
+            problems.append(
+                f"names {', '.join(map(repr, called))} of rows {rows} differ by capitals alone, and many disks take their files "
+                "for one; write another name"
+            )
+    return problems
+
+
+def row_numbers(roster: pd.DataFrame) -> dict[str, int]:
+    """The row of each network in the file that `read_roster` read, as a spreadsheet shows it."""
+    return dict(roster.attrs[_ROWS])
 
 
 def rows_of(roster: pd.DataFrame) -> list[RosterRow]:

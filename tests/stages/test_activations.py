@@ -658,22 +658,6 @@ def test_units_to_keep_that_do_not_exist_are_told(small, keep, told):
         small.run_activations()
 
 
-@pytest.mark.parametrize(
-    ("matrix", "layer", "told"),
-    [
-        (np.zeros((5, 2)), "middle", r"holds float64 of shape \(5, 2\); layer middle needs .* of shape \(6, number of"),
-        (np.full((6, 2), np.inf), "middle", "holds inf at row 0, column 0"),
-        (np.zeros((6, 2)), "act", "directions name layer 'act', which is none of first, norm, middle, last"),
-    ],
-)
-def test_directions_that_do_not_fit_are_told(drawn_study, matrix, layer, told):
-    np.save(drawn_study.folder / "d.npy", matrix)
-    drawn_study.roster({"name": "net", "directions": f"{layer}={drawn_study.folder / 'd.npy'}"})
-    drawn_study.run_models()
-    with pytest.raises(InputError, match=told):
-        drawn_study.run_activations()
-
-
 def test_directions_may_be_of_the_last_layer(drawn_study):
     np.save(drawn_study.folder / "d.npy", np.eye(3)[:, :1])
     drawn_study.roster({"name": "net", "directions": f"last={drawn_study.folder / 'd.npy'}"})
@@ -724,17 +708,6 @@ def test_photographs_of_any_size_are_read_from_their_folder(study, photographs, 
     moved = root.rename(root.with_name("moved"))
     monkeypatch.setenv("MIS_IMAGES", str(moved))
     assert contents(study.run_activations("second")) == first
-
-
-def test_the_note_of_a_failed_network_is_one_line(drawn_study):
-    drawn_study.params(activations__max_failed=1.0)
-    drawn_study.roster(
-        {"name": "odd", "preprocessing": json.dumps({"crop": 2, "resize": 2, "mean": [0] * 3, "std": [1] * 3})}
-    )
-    drawn_study.run_models()
-    (reason,) = pd.read_csv(drawn_study.run_activations() / "failures.csv", dtype=str)["reason"]
-    assert reason.startswith("RuntimeError: ")
-    assert "\n" not in reason
 
 
 def test_a_roster_row_may_ask_for_taps(drawn_study):

@@ -155,7 +155,7 @@ def test_a_wrong_sha256(drawn_study, told):
     told(
         drawn_study.run_models,
         str(roster),
-        f"net: weights.safetensors has sha256 {sha256_file(path)}, the roster says {'ab' * 32}",
+        f"row 2 (net): weights.safetensors has sha256 {sha256_file(path)}, the roster says {'ab' * 32}",
         "Download it again, or write the new digest into the roster if you mean this one",
     )
 
@@ -167,8 +167,8 @@ def test_a_checkpoint_that_does_not_fit(drawn_study, told):
     told(
         drawn_study.run_models,
         str(roster),
-        "net: weights.safetensors does not fit tiny:network: size mismatch for middle.weight",
-        "Correct the constructor, its kwargs or the file in the roster",
+        "row 2 (net): weights.safetensors does not fit tiny:network: 3 have another shape (middle.weight is 6 x 8 x 3 x 3 and",
+        "Correct the constructor, its kwargs or the file",
     )
 
 

@@ -75,7 +75,10 @@ def test_failed_networks_below_the_limit_are_recorded_and_the_others_go_on(drawn
     table = failures(out)
     assert table["model"].tolist() == ["a", "b"]
     assert set(table["stage"]) == {"models"}
-    assert table["reason"][0] == "TypeError: network() got an unexpected keyword argument 'depth'"
+    assert table["reason"][0] == (
+        "constructing it by tiny:network with kwargs {\"depth\": 3}: got an unexpected keyword argument 'depth'; allowed are "
+        "width, dead, broken. Correct the column kwargs"
+    )
     assert table["reason"][1].startswith("module nowhere is neither at")
 
 
@@ -89,14 +92,41 @@ def test_failed_networks_above_the_limit_stop_the_stage_with_all_reasons(drawn_s
     text = str(caught.value)
     assert "2 of 3 networks of" in text
     assert "roster.csv failed; models.max_failed allows a share of 0.6:\n" in text
-    assert "\n  a: TypeError" in text
-    assert "\n  b: module nowhere" in text
+    assert "\n  row 4 (a): constructing it by tiny:network" in text
+    assert "\n  row 2 (b): module nowhere" in text
 
 
 def test_directions_need_their_file_already_here(drawn_study):
     drawn_study.roster({"name": "probe", "directions": "middle=lost.npy"})
-    with pytest.raises(InputError, match=r"probe: file lost\.npy does not exist"):
+    with pytest.raises(InputError, match=r"row 2 \(probe\): file lost\.npy does not exist"):
         drawn_study.run_models()
+
+
+@pytest.mark.parametrize(
+    ("matrix", "layer", "told"),
+    [
+        (np.zeros((5, 2)), "middle", r"holds float64 of shape \(5, 2\); layer middle needs .* of shape \(6, number of"),
+        (np.full((6, 2), np.inf), "middle", "holds inf at row 0, column 0"),
+        (np.zeros((6, 2)), "act", "directions name layer 'act', which is none of first, norm, middle, last"),
+    ],
+)
+def test_directions_that_do_not_fit_are_told(drawn_study, matrix, layer, told):
+    np.save(drawn_study.folder / "d.npy", matrix)
+    drawn_study.roster({"name": "net", "directions": f"{layer}={drawn_study.folder / 'd.npy'}"})
+    with pytest.raises(InputError, match=told):
+        drawn_study.run_models()
+
+
+def test_the_note_of_a_failed_network_is_one_line(drawn_study):
+    drawn_study.params(models__max_failed=1.0)
+    small = json.dumps({"crop": 2, "resize": 2, "mean": [0] * 3, "std": [1] * 3})
+    drawn_study.roster({"name": "odd", "preprocessing": small})
+    (reason,) = failures(drawn_study.run_models())["reason"]
+    assert reason.startswith(
+        "its forward pass on a batch (2, 3, 2, 2) fails: RuntimeError: Calculated padded input size"
+    )
+    assert "A network here takes one batch of images, float32 of shape (images, 3, height, width)" in reason
+    assert "\n" not in reason
 
 
 def test_training_needs_generated_scenes(study, photographs):
@@ -132,7 +162,8 @@ def test_a_trained_series_has_a_row_and_a_file_a_step(drawn_study, monkeypatch):
     assert len(set(roster["sha256"])) == 4
     assert json.loads(roster.loc["net", "kwargs"]) == {"num_classes": 4}
     untrained = load_network(
-        {**roster.loc["net"].to_dict(), "weights": "none", "preprocessing": PREPROCESSING}, out, drawn_study.code, 0
+        {**roster.loc["net"].to_dict(), "weights": "none", "sha256": "", "preprocessing": PREPROCESSING},
+        *(out, drawn_study.code, 0),
     )
     assert untrained.digest == load_network(roster.loc["net-step0"].to_dict(), out, drawn_study.code, 0).digest
 

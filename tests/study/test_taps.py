@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from itertools import product
 
 import pytest
@@ -17,7 +16,8 @@ from interpretability.networks.layers import find_layers
 from interpretability.networks.preprocessing import Preprocessing
 from study import errors
 from study.files.tables import read_csv
-from study.networks import building, imi_naming
+from study.networks import imi_naming
+from study.networks.constructors import Constructor
 from study.networks.roster import TAPS, read_roster
 from tests.helpers.rules import ROOT
 
@@ -108,7 +108,7 @@ def test_every_layer_of_interest_is_a_layer_of_ours(name):
     constructor, count, widths = ANNOTATED[name]
     assert len(widths) == count
     with torch.device("meta"):  # shapes alone: no weights, no arithmetic
-        model = building.constructor({"name": name, "constructor": constructor}, CODE)()
+        model = Constructor.of({"name": name, "constructor": constructor, "kwargs": ""}, CODE)()
         found = layers_of(model, torch.zeros(3, 3, 224, 224))
     matched = imi_naming.match_layers(widths, [layer.name for layer in found])
     assert len(set(matched.values())) == count
@@ -246,8 +246,8 @@ def test_a_block_of_convnext_is_channels_first_and_its_norm_channels_last():
 
 def test_inception_reads_convolutions_before_their_activation():
     torch.manual_seed(0)
-    sys.modules.pop("user_code.lucent_inception", None)
-    model = building.constructor({"name": "g", "constructor": "lucent_inception:inception_v1"}, CODE)().eval()
+    row = {"name": "g", "constructor": "lucent_inception:inception_v1", "kwargs": ""}
+    model = Constructor.of(row, CODE)().eval()
     batch = 50 * torch.randn(3, 3, 229, 229)
     value = values_of(model, batch)["mixed4a_pool_reduce_pre_relu_conv"]
     assert value.shape == (3, 64)

@@ -63,7 +63,7 @@ def test_what_does_not_construct_is_told_after_the_others_were_counted(study, me
         {"name": "odd", "constructor": "test_vit", "kwargs": json.dumps({"depths": 3})},
         {"name": "tiny"},
     )
-    assert message(call).endswith(f"2 of 3 networks of {study.folder / 'roster.csv'} do not construct, see above")
+    assert message(call).endswith(f"2 of 3 networks of {study.folder / 'roster.csv'} cannot be studied, see above")
     table = pd.read_csv(out, keep_default_na=False).set_index("model")
     assert table.loc["wrong", "reason"].startswith("constructor 'no_such_net' is no timm name")
     assert "depths" in table.loc["odd", "reason"]

@@ -1,0 +1,72 @@
+"""Parameters that networks depend on, and those that name networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from study.params.models import Models
+from study.params.units import Units
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnScenes:
+    """What is learnt from, of `images.generated`.
+
+    size            side of a scene in pixels
+    n_categories    that the networks learn to tell apart
+    """
+
+    size: int
+    n_categories: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingImages:
+    """The images to train on, of `images`."""
+
+    source: str
+    generated: DrawnScenes
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptUnits:
+    """Units named with their network, of `activations`."""
+
+    keep: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderName:
+    """The network behind the similarity `encoder`, of `scores.encoder`."""
+
+    model: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Similarities:
+    """Which similarities there are, of `scores`."""
+
+    backends: tuple[str, ...]
+    encoder: EncoderName
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rebuilt:
+    """Networks that are looked at more closely, of `sensitivity`."""
+
+    models: tuple[str, ...]
+    map_models: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkParams:
+    """What the networks depend on; the last three groups only name some of them."""
+
+    seed: int
+    processor: str
+    models: Models
+    units: Units
+    images: TrainingImages
+    activations: KeptUnits
+    scores: Similarities
+    sensitivity: Rebuilt
