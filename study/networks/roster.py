@@ -152,14 +152,13 @@ def _simple(name: str) -> str:
 
 def _problems_of_weights(row: Mapping[Any, str]) -> list[str]:
     weights, digest = row["weights"], row["sha256"]
-    own_words = NO_FILE
-    if weights not in own_words and not digest:
+    if weights not in NO_FILE and not digest:
         meant = weights.strip().casefold()
-        hint = f"; did you mean {meant}?" if meant in own_words else ""
+        hint = f"; did you mean {meant}?" if meant in NO_FILE else ""
         file = weights.split("#")[0]
         return [
             f"weights is {weights!r}, which is read as a file, so sha256 is needed (sha256sum {file}); otherwise allowed: "
-            f"{', '.join(own_words)}{hint}"
+            f"{', '.join(NO_FILE)}{hint}"
         ]
     if digest and not _DIGEST.fullmatch(digest):
         short = len(digest) < 64 and re.fullmatch("[0-9a-fA-F]+", digest)

@@ -59,7 +59,7 @@ def test_weights_that_will_be_fetched_are_named(custom, capsys):
         ({"scores": {"backends": ["pixel; rm x"]}}, ["scores.backends names 'pixel; rm x'"]),
         ({"images": {"root": "nowhere"}}, ["nowhere", "images.root"]),
         ({"rows": ""}, ["my roster.csv", "no rows"]),
-        ({"rows": "net,made:make,w.pth,abc,\n"}, ["w.pth", "data/external/weights"]),
+        ({"rows": "net,made:make,w.pth,abc,\n"}, ["row 2 (net)", "3 of the 64", "sha256sum"]),
         ({"rows": f"net,made:make,w.pth,{'a' * 64},\n"}, ["my roster.csv: net", "w.pth", "data/external/weights"]),
         ({"rows": "net,test_vit,none,,norm=d.npy\n"}, ["my roster.csv: net", "d.npy"]),
         ({"rows": "net,test_vit,none,,norm\n"}, ["my roster.csv: net", "LAYER=FILE.npy"]),
