@@ -16,7 +16,7 @@ def fits(values: NDArray[Any], kind: DTypeLike) -> NDArray[np.bool_]:
     Whole types hold whole numbers within their bounds; bool 0 and 1; floating types whatever stays finite, rounded to their
     precision, and NaN and infinite values that are so already.
     """
-    target = np.dtype(kind)
+    target: Any = np.dtype(kind)
     if target.kind == "b":
         return (values == 0) | (values == 1)
     if target.kind == "f":
@@ -24,13 +24,17 @@ def fits(values: NDArray[Any], kind: DTypeLike) -> NDArray[np.bool_]:
     bounds = np.iinfo(target)
     if values.dtype.kind == "f":
         # powers of two, which floating types hold exactly; NaN fails every comparison
-        return (values >= float(bounds.min)) & (values < 2.0 ** (target.itemsize * 8 - (target.kind == "i"))) & (values % 1 == 0)
+        return (
+            (values >= float(bounds.min))
+            & (values < 2.0 ** (target.itemsize * 8 - (target.kind == "i")))
+            & (values % 1 == 0)
+        )
     return (values >= bounds.min) & (values <= bounds.max)
 
 
 def narrowed(values: NDArray[Any], kind: DTypeLike, argument: str) -> NDArray[Any]:
     """The same numbers as `kind`; not copied where they are of it. Raises InputError naming the first that it cannot hold."""
-    target = np.dtype(kind)
+    target: Any = np.dtype(kind)
     if values.dtype == target or np.can_cast(values.dtype, target, "safe"):
         return values.astype(target, copy=False)
     right = fits(values, target)

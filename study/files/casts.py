@@ -60,8 +60,13 @@ def id_of(text: str) -> str:
 
 def ids(path: Path, cells: pd.Series, name: str) -> pd.Series:
     """Cells as ids (`id_of`); what a spreadsheet shows in place of a value is refused."""
+    refuse(path, cells, cells.str.strip().isin(_BROKEN), name, "an id")
+    return spelled_alike(cells)
+
+
+def spelled_alike(cells: pd.Series) -> pd.Series:
+    """Cells with every id in its one spelling (`id_of`)."""
     codes, texts = pd.factorize(cells)
-    refuse(path, cells, np.isin(codes, np.flatnonzero([text.strip() in _BROKEN for text in texts])), name, "an id")
     return _taken(cells, codes, [id_of(text) for text in texts], "str")
 
 

@@ -40,7 +40,9 @@ def parse_json(path: str | os.PathLike[str]) -> Any:
         return doubled[-1]
 
     def refuse(word: str) -> Any:
-        raise StudyError(f"{path} holds the number {word[:40]}, which JSON cannot say; write a finite number or leave it out")
+        raise StudyError(
+            f"{path} holds the number {word[:40]}, which JSON cannot say; write a finite number or leave it out"
+        )
 
     def finite(word: str) -> float:
         number = float(word)

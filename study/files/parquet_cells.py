@@ -32,7 +32,9 @@ def parquet_cells(path: Path, known: Collection[str]) -> tuple[pd.DataFrame, lis
     with opened_parquet(path) as file:
         names: list[str] = list(file.schema_arrow.names)
         read = [place for place, name in enumerate(names) if name.strip() in known]
-        table = file.read().select(read) if len(set(names)) < len(names) else file.read([names[place] for place in read])
+        table = (
+            file.read().select(read) if len(set(names)) < len(names) else file.read([names[place] for place in read])
+        )
         stripped = [name.strip() for name in table.column_names]
         doubled = sorted({name for name in stripped if stripped.count(name) > 1})
         if doubled:

@@ -106,6 +106,8 @@ def opened_parquet(path: str | os.PathLike[str]) -> Generator[pq.ParquetFile]:
         with pq.ParquetFile(path) as file:
             yield file
     except (pa.ArrowException, OSError) as error:
+        if getattr(error, "errno", None):  # the disk says so, not the content
+            raise
         told = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StudyError(
             f"{path} is no Parquet file, or damaged: {told}. Write or download it again, or run `dvc repro` if a stage writes it"

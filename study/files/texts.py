@@ -99,9 +99,7 @@ def _refuse_other_kind(path: str | os.PathLike[str], data: bytes, wanted: str) -
         raise StudyError(f"{path} is JSON, not CSV: {SAVE[wanted]}, a row a line behind a header")
 
 
-def _undecodable(
-    path: str | os.PathLike[str], data: bytes, error: UnicodeDecodeError, wanted: str
-) -> StudyError:
+def _undecodable(path: str | os.PathLike[str], data: bytes, error: UnicodeDecodeError, wanted: str) -> StudyError:
     if error.encoding != "utf-8":
         return StudyError(
             f"{path} begins as {error.encoding[:6].upper()}, but byte {error.start + 1} is no such text ({error.reason}); is "
@@ -109,9 +107,10 @@ def _undecodable(
         )
     start = max(data.rfind(b"\n", 0, error.start), data.rfind(b"\r", 0, error.start)) + 1
     before = data[max(start, error.start - 20) : error.start].decode("utf-8", "ignore")
+    behind = f", behind {before!r}" if before else ""
     return StudyError(
         f"{path}: line {_line(data, error.start)} is not UTF-8 (byte {data[error.start]:#x} at place "
-        f"{error.start - start + 1}, behind {before!r}). If a program of yours wrote it, {SAVE[wanted]}; if it was "
+        f"{error.start - start + 1}{behind}). If a program of yours wrote it, {SAVE[wanted]}; if it was "
         "downloaded, get it again"
     )
 

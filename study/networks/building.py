@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from interpretability.casts import fits
 from interpretability.files import sha256_file
 from interpretability.weights import load_state
 from study.environment import WEIGHTS, Environment
@@ -208,10 +209,11 @@ def load_directions(path: Path, layer: str, width: int) -> NDArray[np.float32]:
             f"{path.name} holds {matrix.dtype} of shape {matrix.shape}; layer {layer} needs floating-point numbers of shape "
             f"({width}, number of directions)"
         )
-    if not np.isfinite(matrix).all():
-        row, column = np.argwhere(~np.isfinite(matrix))[0]
+    right = np.isfinite(matrix) & fits(matrix, np.float32)
+    if not right.all():
+        row, column = np.argwhere(~right)[0]
         raise StudyError(
-            f"{path.name} holds {matrix[row, column]} at row {row}, column {column}; all numbers must be finite"
+            f"{path.name} holds {matrix[row, column]} at row {row}, column {column}; all numbers must be finite, also in float32"
         )
     return matrix.astype(np.float32)
 

@@ -8,11 +8,10 @@ import re
 from dataclasses import dataclass, field
 from typing import NotRequired, TypedDict, cast
 
-import numpy as np
 import pandas as pd
 
 from study.errors import StudyError
-from study.files.tables import read_csv
+from study.files.tables import read_csv, rows_shown
 
 
 class RosterRow(TypedDict):
@@ -76,8 +75,8 @@ def read_roster(path: str | os.PathLike[str]) -> pd.DataFrame:
     if frame.empty:
         raise StudyError(f"{path} has no rows; give at least one network")
     problems = []
-    for i, row in enumerate(frame.to_dict("records")):
-        where = f"row {i + 2} ({row['name']})"
+    for number, row in zip(rows_shown(frame), frame.to_dict("records"), strict=True):
+        where = f"row {number} ({row['name']})"
         if not _NAME.fullmatch(str(row["name"])):
             problems.append(
                 f"{where}: name may hold letters, digits and . _ + - only, and starts with a letter or digit"
@@ -102,13 +101,13 @@ def read_roster(path: str | os.PathLike[str]) -> pd.DataFrame:
             if row.get(number) and not _NUMBER.fullmatch(row[number])
         ]
     for name in sorted(frame["name"][frame["name"].duplicated()].unique()):
-        rows = ", ".join(str(i + 2) for i in np.flatnonzero(frame["name"] == name))
+        rows = ", ".join(map(str, rows_shown(frame[frame["name"] == name])))
         problems.append(f"name {name!r} stands in rows {rows}; every network needs a name of its own")
     if problems:
         raise StudyError(f"{path}:\n  " + "\n  ".join(problems))
     for name in frame.columns.intersection(list(NUMBERS)):
         frame[name] = pd.to_numeric(frame[name])
-    return frame
+    return frame.reset_index(drop=True)
 
 
 def rows_of(roster: pd.DataFrame) -> list[RosterRow]:

@@ -27,7 +27,7 @@ import pandas as pd
 
 from study.errors import StudyError
 from study.files import casts
-from study.files.cells import check_columns, read_cells
+from study.files.cells import read_cells
 from study.files.parquet_cells import is_parquet, parquet_cells
 from study.log import logger
 
@@ -148,7 +148,7 @@ def _unknown(column: str, every: Sequence[str], path: Path, where: str) -> str:
 
 def _filtered(cells: pd.DataFrame, column: str, values: str, path: Path, total: int) -> pd.DataFrame:
     """Rows whose cell in this column is one of the values (VALUE|VALUE), compared as ids."""
-    ids = casts.ids(path, cells[column], column)
+    ids = casts.spelled_alike(cells[column])
     kept = cells[ids.isin([casts.id_of(value) for value in values.split("|")])]
     if kept.empty:
         found = list(map(repr, ids.unique()[: _MOST_VALUES + 1]))
@@ -185,8 +185,7 @@ def _tasks(answers: pd.DataFrame, fields: Mapping[str, pd.Series], path: Path) -
     text = casts.ids(path, fields["task"], "task")
     text = text.where(text != str(UNKNOWN_TASK), "")
     known = text[text != ""]
-    numbers = pd.to_numeric(known, errors="coerce")
-    if (known.str.fullmatch("0|[1-9][0-9]*") & numbers.between(0, casts.MOST)).all():
+    if known.str.fullmatch("0|[1-9][0-9]{0,9}").all() and (numbers := known.astype(np.int64)).le(casts.MOST).all():
         return numbers.astype(np.int32).reindex(text.index, fill_value=UNKNOWN_TASK)
     unit = [answers[name] for name in ("model", "layer", "unit", "condition")]
     codes = text.groupby(unit, observed=True).transform(lambda names: pd.factorize(names, sort=True)[0])
