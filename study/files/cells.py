@@ -123,7 +123,10 @@ def _rows(path: str | os.PathLike[str], data: bytes, separator: str) -> list[lis
         elif "unexpected end" in told:
             problem = "opens a quote that is never closed. Is the file cut off, or is a quote missing?"
         else:
-            problem = f'has a cell in quotes that goes on behind the closing one ({told}). Quotes inside a cell are doubled: "a ""b"" c"'
+            problem = (
+                f"has a cell in quotes that goes on behind the closing one ({told}). Quotes inside a cell are doubled: "
+                '"a ""b"" c"'
+            )
         raise StudyError(f"{path}: row {row} {problem}") from None
     return rows
 

@@ -153,7 +153,7 @@ def test_missing_and_unreadable_files_are_errors(tmp_path):
     with pytest.raises(InputError, match=r"none.csv: no such file.*human.table.file"):
         read_answers(tmp_path / "none.csv", "", (), (), ())
     (tmp_path / "latin.csv").write_bytes(b"participant,correct\nJos\xe9,1\n")
-    with pytest.raises(InputError, match=r"latin.csv is no CSV in UTF-8"):
+    with pytest.raises(InputError, match=r"latin.csv: line 2 is not UTF-8 \(byte 0xe9 at place 4, behind 'Jos'\).*CSV UTF-8"):
         read_answers(tmp_path / "latin.csv", "", (), (), ())
     (tmp_path / "half.parquet").write_bytes(b"PAR1 and then nothing")
     with pytest.raises(InputError, match=r"half.parquet is no Parquet file"):
