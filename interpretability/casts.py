@@ -27,7 +27,7 @@ def fits(values: NDArray[Any], kind: DTypeLike) -> NDArray[np.bool_]:
         return (
             (values >= float(bounds.min))
             & (values < 2.0 ** (target.itemsize * 8 - (target.kind == "i")))
-            & (values % 1 == 0)
+            & (np.floor(values) == values)
         )
     return (values >= bounds.min) & (values <= bounds.max)
 

@@ -35,7 +35,7 @@ log = logger("human")
 
 FIELDS = ("model", "layer", "unit", "unit_name", "condition", "participant", "correct", "task", "confidence")
 UNKNOWN_TASK = -1
-_UNIT_NAME = re.compile(r"(.+?)(?:/|__)(\d+)(?:\.0*)?", re.ASCII | re.DOTALL)
+_UNIT_NAME = re.compile(r"(.+?)(?:/|__)(\d{1,400})(?:\.0*)?", re.ASCII | re.DOTALL)
 _MOST_VALUES = 8  # values of a column that a message names
 
 
@@ -72,7 +72,7 @@ def read_answers(
     answers["condition"] = fields["condition"].replace(renamed) if "condition" in fields else "natural"
     answers["task"] = _tasks(answers, fields, path)
     answers["participant"] = casts.ids(path, fields["participant"], "participant")
-    if short := casts.looks_shortened(answers["participant"]):
+    if short := casts.looks_shortened(fields["participant"]):
         log.warning(
             "%s: participant %s looks like a long number that a spreadsheet shortened; several people may be one",
             *(path.name, short),
@@ -171,11 +171,15 @@ def _units(fields: Mapping[str, pd.Series], path: Path) -> tuple[pd.Series, pd.S
     """Layer and number of the unit of every row; a column unit_name goes before two columns."""
     if "unit_name" not in fields:
         return fields["layer"], casts.whole(path, fields["unit"], "unit")
-    parts = {name: _UNIT_NAME.fullmatch(name) for name in fields["unit_name"].unique()}
+    names = fields["unit_name"]
+    parts = {name: _UNIT_NAME.fullmatch(name) for name in names.unique()}
+    numbers = {name: int(part[2]) if part else 0 for name, part in parts.items()}
+    large = [name for name, number in numbers.items() if number > casts.MOST]
+    casts.refuse(
+        path, names, names.isin(large), "unit_name", f"LAYER/NUMBER with a whole number from 0 to {casts.MOST:,}"
+    )
     layers = {name: part[1] if part else name for name, part in parts.items()}
-    numbers = {name: part[2] if part else "0" for name, part in parts.items()}
-    numbers = fields["unit_name"].map(numbers)
-    return fields["unit_name"].map(layers), casts.whole(path, numbers, "the number in unit_name")
+    return names.map(layers), names.map(numbers).astype(np.int64)
 
 
 def _tasks(answers: pd.DataFrame, fields: Mapping[str, pd.Series], path: Path) -> pd.Series:

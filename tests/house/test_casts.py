@@ -1,4 +1,4 @@
-"""Casts to small types: through `casts.narrowed`, which asks whether the numbers fit, or in a file listed here with the reason why
+"""Casts to small types: through `casts.narrowed`, which asks whether numbers fit, or in a file listed here with the reason why
 they always do."""
 
 from __future__ import annotations
@@ -9,7 +9,21 @@ import pytest
 
 from tests.helpers.rules import ROOT
 
-SMALL = {"int8", "int16", "int32", "uint8", "uint16", "uint32", "float16", "float32", "Int8", "Int16", "Int32", "<i2", "<i4"}
+SMALL = {
+    "int8",
+    "int16",
+    "int32",
+    "uint8",
+    "uint16",
+    "uint32",
+    "float16",
+    "float32",
+    "Int8",
+    "Int16",
+    "Int32",
+    "<i2",
+    "<i4",
+}
 CASTS = {"astype", "to_numpy", "array", "asarray", "ascontiguousarray"}
 PACKAGES = ("interpretability", "study", "stages")
 FILES = sorted(path.relative_to(ROOT).as_posix() for name in PACKAGES for path in (ROOT / name).rglob("*.py"))

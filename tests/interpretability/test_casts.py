@@ -73,7 +73,9 @@ ANSWERS = pd.DataFrame(
 )
 
 
-@pytest.mark.parametrize("unit", ["int64", "int8", "uint64", "float32", "Int64", "category", "object", "int64[pyarrow]"])
+@pytest.mark.parametrize(
+    "unit", ["int64", "int8", "uint64", "float32", "Int64", "category", "object", "int64[pyarrow]"]
+)
 @pytest.mark.parametrize("correct", ["bool", "int64", "float64", "boolean", "Int8", "object", "category"])
 @pytest.mark.parametrize("text", ["str", "object", "category", "string"])
 def test_types_of_columns_change_nothing(unit, correct, text):

@@ -16,7 +16,26 @@ SAME = [
     ("10000000000000000", "10000000000000000", "1e+16", "1E+16"),
     ("-5", "-5", "-5.0"),
 ]
-APART = ["01", "1", "001", "007", "7", "1.5", "1,0", "1e3", "12e5", "0x1", "1_0", "١", "one", "", "True", "nan", "1.0.0", "5e"]
+APART = [
+    "01",
+    "1",
+    "001",
+    "007",
+    "7",
+    "1.5",
+    "1,0",
+    "1e3",
+    "12e5",
+    "0x1",
+    "1_0",
+    "١",
+    "one",
+    "",
+    "True",
+    "nan",
+    "1.0.0",
+    "5e",
+]
 
 
 @pytest.mark.parametrize("spellings", SAME)
@@ -62,14 +81,22 @@ def test_cells_are_what_they_say(case):
 
 
 WRONG = {
-    "beyond 32 bits": (WHOLE, ["1", "2147483648"], "row 5: n is '2147483648', it must be a whole number from 0 to 2,147,483,647"),
+    "beyond 32 bits": (
+        WHOLE,
+        ["1", "2147483648"],
+        "row 5: n is '2147483648', it must be a whole number from 0 to 2,147,483,647",
+    ),
     "beyond 64 bits": (WHOLE, ["1e30"], "row 3: n is '1e30', it must be a whole number"),
     "far beyond": (WHOLE, ["1", "1e999"], "row 5: n is '1e999'"),
     "many digits": (WHOLE, ["9" * 5000], "row 3: n is '9{80}...', it must be"),
     "half": (WHOLE, ["1.5"], "row 3: n is '1.5'"),
     "below": (WHOLE, ["-1"], "row 3: n is '-1'"),
     "empty": (WHOLE, [""], "row 3: n is '', it must be"),
-    "a decimal comma": (WHOLE, ["3,0"], "n is '3,0', it must be a whole number from 0 to 2,147,483,647; a number has a point, no comma"),
+    "a decimal comma": (
+        WHOLE,
+        ["3,0"],
+        "n is '3,0', it must be a whole number from 0 to 2,147,483,647; a number has a point, no comma",
+    ),
     "not a number": (WHOLE, ["nan"], "n is 'nan'"),
     "other digits": (WHOLE, ["٣"], "n is '٣'"),
     "underscores": (WHOLE, ["1_000"], "n is '1_000'"),

@@ -1,4 +1,4 @@
-"""Tables and lists as other programs write them: read where they are certain, else refused with the row that a spreadsheet shows."""
+"""Tables, lists and JSON of other programs: read where they are certain, else refused by the row that a spreadsheet shows."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_nothing_is_said_of_a_table_of_our_own(tmp_path, heard):
 def test_rows_are_numbered_as_a_spreadsheet_shows_them(tmp_path, content, rows):
     path = given(tmp_path, content)
     if rows is None:
-        with pytest.raises(InputError, match="row 2 .* has 3 cells, the header has 2"):
+        with pytest.raises(InputError, match=r"row 2 .* has 3 cells, the header has 2"):
             read_csv(path)
         return
     found = read_csv(path)
@@ -143,7 +143,10 @@ WRONG = {
     "an open quote": (b'name,n\na,1\n"b,2\nc,3\n', "row 3 opens a quote that is never closed"),
     "an open quote behind a blank row": (b'name,n\n\na,1\n"b,2\n', "row 4 opens a quote"),
     "a quote in quotes": (b'name,n\na,1\n"b"c",2\n', "row 3 has a cell in quotes that goes on.*are doubled"),
-    "a cell without end": (b"name,n\na," + b"x" * ((1 << 24) + 1), r"row 2 has a cell of more than 16,777,216 characters"),
+    "a cell without end": (
+        b"name,n\na," + b"x" * ((1 << 24) + 1),
+        r"row 2 has a cell of more than 16,777,216 characters",
+    ),
     "a short row": (b"name,n\na,1\nb\nc,3\n", r"row 3 \(b\) has 1 cells, the header has 2"),
     "cut off": (b"name,n\na,1\nb", r"row 3 \(b\) has 1 cells, .*the last one: is the file cut off\?"),
     "a long row": (b"name;n\na;1;2\n", r"row 2 \(a;1;2\) has 3 cells, the header has 2\. A cell with a semicolon"),
@@ -235,7 +238,9 @@ def test_lists_of_units_are_read_as_written_whatever_wrote_them(tmp_path):
 )
 def test_a_broken_line_of_a_list_is_named(tmp_path, line, shown):
     path = given(tmp_path, f"# units\n\nnet/layer/0\n{line}\n", "units.txt")
-    with pytest.raises(InputError, match=rf"units\.txt: line 4 is {shown}, it must read model/layer/unit.* 2,147,483,647"):
+    with pytest.raises(
+        InputError, match=rf"units\.txt: line 4 is {shown}, it must read model/layer/unit.* 2,147,483,647"
+    ):
         unit_lists.read_list(path)
 
 
