@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from interpretability import arguments
+from interpretability import arguments, columns
+from interpretability.casts import narrowed
 from interpretability.errors import InputError
 from interpretability.extremes.selection import Ranked, rank_images
 from interpretability.margins import cosine_margins
@@ -21,7 +22,7 @@ from interpretability.people.ceiling import ceiling_table
 from interpretability.people.human_scores import human_scores
 from interpretability.people.noise import noise_within_tasks
 from interpretability.randomness import unit_keys
-from interpretability.schema import FACTS, KEY, NATURAL, SCORED_TYPES, UNIT
+from interpretability.schema import FACTS, KEY, MOST_TASKS, NATURAL, SCORED_TYPES, UNIT
 from interpretability.similarity.arrays import length_one
 from interpretability.tasks import natural, rules
 
@@ -276,13 +277,13 @@ def noise_ceiling(
     joined, _ = _annotated(units, answers)
     n_simulations = arguments.count(n_simulations, "n_simulations", 2)
     confidence = arguments.number(confidence, "confidence", above=0, below=1)
-    known = _with_condition(answers)
+    known = _checked(_with_condition(answers), "answers")
     joined = joined.merge(noise_within_tasks(known), on=KEY, how="left")
     return _by_similarity(ceiling_table(joined, _seed(seed), n_simulations, confidence, known), units)
 
 
 def _size(n_tasks: object, n_explanations: object) -> tuple[int, int]:
-    return arguments.count(n_tasks, "n_tasks", 2), arguments.count(n_explanations, "n_explanations")
+    return arguments.count(n_tasks, "n_tasks", 2, MOST_TASKS), arguments.count(n_explanations, "n_explanations")
 
 
 def _seed(seed: object) -> int:
@@ -306,7 +307,7 @@ def _table(
     columns = {name: np.full(len(units), np.nan) for name in _SCORES}
     for name, column in columns.items():
         column[~constant] = scores[name]
-    n_tasks = np.where(constant, 0, margins.shape[1]).astype(np.int16)
+    n_tasks = narrowed(np.where(constant, 0, margins.shape[1]), np.int16, "n_tasks")
     return units.assign(**columns, n_tasks=n_tasks, constant=constant)
 
 
@@ -328,8 +329,8 @@ def _with_condition(table: pd.DataFrame) -> pd.DataFrame:
 
 def _annotated(units: object, answers: object) -> tuple[pd.DataFrame, bool]:
     """Scored units beside the answers of people, and whether some of them are set apart by in_split."""
-    scored = _with_condition(arguments.table(units, "units", (*UNIT, "mis")))
-    answered = _with_condition(arguments.table(answers, "answers", (*UNIT, "correct")))
+    scored = _checked(_with_condition(arguments.table(units, "units", (*UNIT, "mis"))), "units")
+    answered = _checked(_with_condition(arguments.table(answers, "answers", (*UNIT, "correct"))), "answers")
     if "similarity" in scored.columns and "backend" not in scored.columns:
         scored = scored.assign(backend=scored["similarity"])
     elif "backend" not in scored.columns:
@@ -341,7 +342,7 @@ def _annotated(units: object, answers: object) -> tuple[pd.DataFrame, bool]:
             "units",
             which=", ".join(f"{name} {row[name]}" for name in KEY),
         )
-    known = answered[(answered["task"] >= 0) & (answered["participant"] != "")]
+    known = answered[(answered["task"] >= 0) & answered["participant"].notna() & (answered["participant"] != "")]
     again = known.duplicated([*KEY, "task", "participant"])
     if again.any():
         row = known[again].iloc[0]
@@ -361,6 +362,20 @@ def _annotated(units: object, answers: object) -> tuple[pd.DataFrame, bool]:
             "no unit of {units} has an answer in {answers}; they are matched by " + ", ".join(KEY), "units", "answers"
         )
     return joined, split
+
+
+def _checked(table: pd.DataFrame, argument: str) -> pd.DataFrame:
+    """A table whose columns have the types that are reckoned with; InputError by row for what would be another value."""
+    texts = [name for name in ("similarity", "backend") if name in table.columns]
+    columns.names(table, argument, ("model", "layer", "condition", *texts))
+    checked = {"unit": columns.whole_numbers(table, argument, "unit")}
+    if argument == "units":
+        checked["mis"] = columns.scores(table, argument, "mis")
+        if "in_split" in table.columns:
+            checked["in_split"] = columns.truth(table, argument, "in_split")
+        return table.assign(**checked)
+    checked["task"] = columns.whole_numbers(table, argument, "task", least=-1)
+    return table.assign(**checked, correct=columns.truth(table, argument, "correct"))
 
 
 def _by_similarity(table: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:

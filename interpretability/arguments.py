@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from interpretability.casts import narrowed
 from interpretability.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,10 +57,12 @@ def finite(values: NDArray[Any], argument: str, *, rows: int = 4096, first: int 
             )
 
 
-def count(value: object, argument: str, least: int = 1) -> int:
-    """A whole number of at least `least`."""
+def count(value: object, argument: str, least: int = 1, most: int | None = None) -> int:
+    """A whole number of at least `least`, and at most `most` where that is given."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or value < least:
         raise wrong(argument, "is {value!r}; it must be a whole number of at least {least}", value=value, least=least)
+    if most is not None and value > most:
+        raise wrong(argument, "is {value!r}; it must be at most {most:,}", value=value, most=most)
     return int(value)
 
 
@@ -108,7 +111,7 @@ def unit_keys(keys: object, units: int) -> NDArray[np.uint64]:
             kind=checked.dtype,
             units=units,
         )
-    return checked.astype(np.uint64)
+    return narrowed(checked, np.uint64, "keys")
 
 
 def table(value: object, argument: str, columns: Collection[str], *, empty: bool = False) -> pd.DataFrame:

@@ -29,6 +29,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from interpretability import arguments
+from interpretability.casts import narrowed
 from interpretability.errors import InputError
 
 VERSION = 1
@@ -207,7 +208,7 @@ def _in_parts(
     threads: int,
     shape: tuple[int, ...] = (),
 ) -> NDArray[np.float32]:
-    tasks = np.ascontiguousarray(tasks, dtype=np.int32)
+    tasks = np.ascontiguousarray(narrowed(np.asarray(tasks), np.int32, "tasks"))
     if tasks.ndim != 3 or tasks.shape[2] != 2 * (n_explanations + 1):
         raise InputError(
             "{tasks} has shape {shape}; it must be (units, tasks, 2 * ({n_explanations} + 1)), {last} at the end",

@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from interpretability import arguments
 from interpretability.errors import InputError
-from interpretability.schema import SCORE_COLUMNS
+from interpretability.schema import MOST_TASKS, SCORE_COLUMNS
 
 # The paper's alpha read as a factor of the margin. It cannot produce the paper's scores: with cosine
 # similarities a margin is at most 4, and sigmoid(0.64) = 0.655. Printed beside every fitted slope for that
@@ -81,6 +81,10 @@ def unit_scores(
     """
     margins = arguments.array(margins, "margins", ("units", "tasks"), empty=True)
     slope = arguments.number(slope, "slope", above=0)
+    if margins.shape[1] > MOST_TASKS:
+        raise arguments.wrong(
+            "margins", "has {given} tasks a unit; it must be at most {most}", given=margins.shape[1], most=MOST_TASKS
+        )
     if near is not None:
         near = np.asarray(near)
         if near.shape != margins.shape or near.dtype != bool:

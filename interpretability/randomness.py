@@ -11,6 +11,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from interpretability.casts import narrowed
+
 U64 = np.uint64
 GOLDEN = U64(0x9E3779B97F4A7C15)
 MULTIPLY_1 = U64(0xBF58476D1CE4E5B9)
@@ -66,4 +68,4 @@ def permutations(keys: NDArray[np.uint64], n: int) -> NDArray[np.int64]:
 
 def unit_keys(seed: int, model: str, layer: str, units: NDArray[np.integer]) -> NDArray[np.uint64]:
     """64-bit keys of the units of one layer: they name every draw and every tie-break of a unit."""
-    return combine(np.uint64(key64(seed, model, layer)), np.asarray(units).astype(np.uint64))
+    return combine(np.uint64(key64(seed, model, layer)), narrowed(np.asarray(units), np.uint64, "units"))

@@ -13,6 +13,8 @@ NATURAL, SYNTHETIC = "natural", "synthetic"
 HARD = {"hard99": 1, "hard95": 5, "hard85": 15}
 CONDITIONS = (NATURAL, *HARD)
 
+MOST_TASKS = 32_767  # of a unit: tables keep their numbers in 16 bits
+
 SIDES = ("positive", "negative")
 ROLES = ("explanation_pos", "explanation_neg", "query_pos", "query_neg")  # of an image in a task
 

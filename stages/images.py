@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from interpretability.casts import narrowed
 from interpretability.tasks import rules
 from study.command import arguments, run
 from study.files.tables import fresh_folder, write_csv, write_json, write_parquet
@@ -29,7 +30,8 @@ def main(argv: list[str] | None = None) -> None:
     if warning := rules.check_images(len(manifest), params.tasks.n_tasks, params.tasks.n_explanations, conditions):
         log.warning("%s", warning)
     manifest.insert(0, "image", np.arange(len(manifest), dtype=np.int32))
-    write_parquet(out / "manifest.parquet", manifest.astype({"width": np.int32, "height": np.int32}))
+    sides = {name: narrowed(manifest[name].to_numpy(), np.int32, name) for name in ("width", "height")}
+    write_parquet(out / "manifest.parquet", manifest.assign(**sides))
     write_csv(out / "rejected.csv", rejected)
     facts = summary(params.images, manifest, rejected)
     write_json(out / "summary.json", facts)

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from interpretability.casts import narrowed
 from interpretability.errors import InputError
 from interpretability.mis import probabilities
 from interpretability.schema import NATURAL
@@ -198,7 +199,7 @@ def responses_frame(study: Study) -> pd.DataFrame:
     model, unit, answer = np.nonzero(study.person >= 0)
     keys = _keys(study).iloc[model * study.design.n_units + unit].reset_index(drop=True)
     return keys.assign(
-        task=(answer % study.design.n_answered).astype(np.int16),
+        task=narrowed(answer % study.design.n_answered, np.int16, "n_answered"),
         participant=model * study.slopes.shape[1] + study.person[model, unit, answer],
         correct=study.correct[model, unit, answer],
     )

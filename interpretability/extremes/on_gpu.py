@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from interpretability.casts import narrowed
 from interpretability.errors import InputError
 from interpretability.extremes.moments import BIN_BITS, LOWEST, N_BINS
 from interpretability.extremes.selection import MIX_1, MIX_2, NotFinite, unpack
@@ -73,10 +74,10 @@ class DeviceExtremes:
                 shape=tuple(values.shape),
                 expected=(len(images), len(self.unit_keys)),
             )
-        images = np.ascontiguousarray(images, dtype=np.int32)
+        numbers = np.ascontiguousarray(narrowed(np.asarray(images), np.int32, "images"))
         for start in range(0, len(images), self._fresh.shape[1]):
             rows = slice(start, start + self._fresh.shape[1])
-            self._offer(values[rows], images[rows])
+            self._offer(values[rows], numbers[rows])
 
     def _offer(self, values: Tensor, images: NDArray[np.int32]) -> None:
         if self._filled + len(images) > self._fresh.shape[1]:

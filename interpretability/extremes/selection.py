@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interpretability import arguments
+from interpretability.casts import narrowed
 from interpretability.errors import InputError
 
 VERSION = 1
@@ -262,7 +263,7 @@ class Extremes:
         Raises NotFinite at the first NaN or infinite value.
         """
         values = np.ascontiguousarray(values, dtype=np.float32)
-        images = np.ascontiguousarray(images, dtype=np.int32)
+        images = np.ascontiguousarray(narrowed(np.asarray(images), np.int32, "images"))
         if values.shape != (len(images), len(self.unit_keys)):
             raise InputError(
                 "{values} has shape {shape}; it must be (images, units), here {expected}",

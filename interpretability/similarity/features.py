@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from interpretability import arguments
+from interpretability.casts import narrowed
 from interpretability.errors import InputError
 from interpretability.images import Images
 from interpretability.margins import looked_up
@@ -205,7 +206,7 @@ class FeatureSimilarity(Similarity):
         self, tasks: NDArray[np.integer], n_explanations: int, prepared: NDArray[np.floating] | None = None
     ) -> NDArray[np.float32]:
         if prepared is not None:
-            return looked_up(prepared, np.asarray(tasks, np.int32), n_explanations, self._aggregated)
+            return looked_up(prepared, narrowed(np.asarray(tasks), np.int32, "tasks"), n_explanations, self._aggregated)
         tasks = self._checked(tasks, n_explanations)
         table = self._table_for(tasks.shape[2])
         flat = np.ascontiguousarray(tasks.reshape(-1, tasks.shape[2]))

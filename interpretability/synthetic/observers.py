@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from interpretability.casts import narrowed
 from interpretability.errors import InputError
 from interpretability.randomness import generator
 
@@ -86,7 +87,7 @@ def assign(n_units: int, n_responses: int, n_trials: int, n_tasks: int, draw: np
     )
     if len(people) < n_responses:
         raise AssertionError("a unit would be answered twice by one person")
-    design["task"] = (design.groupby("unit").cumcount() % n_tasks).astype(np.int16)
+    design["task"] = narrowed((design.groupby("unit").cumcount() % n_tasks).to_numpy(), np.int16, "tasks")
     return design
 
 

@@ -15,6 +15,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from interpretability.casts import narrowed
 from interpretability.randomness import GOLDEN, MULTIPLY_1, MULTIPLY_2, combine, key64
 
 _DEALING = "task of an image"  # keeps these numbers apart from those that order equal values
@@ -66,7 +67,7 @@ def deal(ranked: NDArray[np.int32], keys: NDArray[np.uint64], n_tasks: int) -> N
 
     ranked: image numbers of one side, the most extreme first, none of them twice; keys (units,) of the units.
     """
-    ranked = np.ascontiguousarray(ranked, dtype=np.int32)
+    ranked = np.ascontiguousarray(narrowed(np.asarray(ranked), np.int32, "ranked"))
     dealt = np.empty((len(ranked), n_tasks, ranked.shape[1] // n_tasks), dtype=np.int32)
     _deal(ranked, combine(np.asarray(keys, dtype=np.uint64), key64(_DEALING)), n_tasks, dealt)
     return dealt

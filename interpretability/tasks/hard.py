@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interpretability import arguments
+from interpretability.casts import narrowed
 from interpretability.extremes import selection
 from interpretability.tasks import natural, rules
 
@@ -46,7 +47,7 @@ def hard_tasks(
     arguments.count(n_explanations, "n_explanations")
     rules.check_images(len(values), n_tasks, n_explanations)
     start = rules.window_start(len(values), condition, n_tasks, n_explanations)
-    columns = np.ascontiguousarray(values.T, dtype=np.float32)
+    columns = np.ascontiguousarray(narrowed(values, np.float32, "activations").T)
     return tasks_from_rank(columns, arguments.unit_keys(keys, len(columns)), start, n_tasks, n_explanations)[0]
 
 

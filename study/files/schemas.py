@@ -7,7 +7,7 @@ import pyarrow as pa
 UNIT = [("model", pa.string()), ("layer", pa.string()), ("unit", pa.int64()), ("condition", pa.string())]
 RESPONSES = pa.schema(
     [
-        *(*UNIT, ("task", pa.int16()), ("participant", pa.string()), ("correct", pa.bool_())),
+        *(*UNIT, ("task", pa.int32()), ("participant", pa.string()), ("correct", pa.bool_())),
         # 1 (low) to 3 (high), null where it was not asked
         *(("confidence", pa.int8()), ("source", pa.string())),
     ]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from interpretability.files import atomic_path
 from study.errors import StudyError
+from study.files.cells import check_columns, read_cells
+from study.files.json_files import parse_json
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
@@ -46,43 +49,38 @@ def read_csv(path: str | os.PathLike[str], columns: Sequence[str] = (), text: Co
     """CSV as a table. A column becomes numbers if all its filled cells are, except those named in `text`.
 
     Columns of names belong in `text`: a layer may be called 0.10 and a network 007. An empty cell is empty text, or a
-    missing number. Raises StudyError for a missing file, a row of another length and missing `columns`.
+    missing number. Tables that other programs wrote are read where they are certain (`read_cells`), and `rows_shown` says
+    which row of the file a row is. Raises StudyError for a missing file, a row of another length, missing `columns`, and a
+    comma in a number.
     """
     if not Path(path).is_file():
         raise StudyError(
             f"{path}: no such file. If you gave its name, correct it; if a stage writes it, run `dvc repro`."
         )
-    frame = _cells(path)
+    frame, separator = read_cells(path, {*columns, *text})
     for name in frame.columns.difference(list(text)):
         filled = frame[name][frame[name] != ""]
         if len(filled) and not pd.to_numeric(filled, errors="coerce").isna().any():
             frame[name] = pd.to_numeric(frame[name], errors="coerce")
-    missing = [name for name in columns if name not in frame.columns]
-    if missing:
-        raise StudyError(f"{path}: column {', '.join(missing)} is missing; it has {', '.join(frame.columns)}.")
+        elif separator != ",":
+            _refuse_commas(path, filled)
+    check_columns(path, list(frame.columns), columns)
     return frame
 
 
-def _cells(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """All cells of a CSV as text; blank lines are skipped."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file, strict=True) if row]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise StudyError(f"{path} is no CSV in UTF-8: {error}") from None
-    if not rows:
-        raise StudyError(f"{path} is empty; it needs at least a header.")
-    header, *body = rows
-    doubled = sorted({name for name in header if header.count(name) > 1})
-    if doubled:
-        raise StudyError(f"{path}: the header names column {', '.join(doubled)} twice.")
-    for number, row in enumerate(body, start=2):
-        if len(row) != len(header):
-            raise StudyError(
-                f"{path}: row {number} ({','.join(row)[:80]}) has {len(row)} cells, the header has {len(header)}. A cell "
-                'with a comma or quote in it is written in quotes, and quotes inside are doubled: "{""num_classes"": 10}"'
-            )
-    return pd.DataFrame(body, columns=header, dtype="str")
+def rows_shown(table: pd.DataFrame | pd.Series) -> NDArray[np.int64]:
+    """Rows of the file as a spreadsheet shows them, of a table that `read_csv` read or of any of its rows."""
+    return table.index.to_numpy(np.int64) + 2
+
+
+def _refuse_commas(path: str | os.PathLike[str], cells: pd.Series) -> None:
+    """Refuse a column that holds numbers if a comma is read as a point: 1,234 may be either."""
+    comma = cells.str.fullmatch(r"[+-]?\d+,\d+")
+    if comma.any() and not pd.to_numeric(cells.where(~comma, "0"), errors="coerce").isna().any():
+        raise StudyError(
+            f"{path}: row {rows_shown(cells[comma])[0]}: {cells.name} is {cells[comma].iloc[0]!r}; a number has a point, no "
+            "comma: 1,234 may be 1.234 or 1234. Replace the commas of this column"
+        )
 
 
 def write_parquet(path: str | os.PathLike[str], frame: pd.DataFrame, schema: pa.Schema | None = None) -> None:
@@ -96,14 +94,24 @@ def read_parquet(path: str | os.PathLike[str], columns: Sequence[str] | None = N
     """Parquet as a table, or the named columns of it; text comes back as Python strings."""
     if not Path(path).is_file():
         raise StudyError(f"{path}: no such file. Run `dvc repro` so that the stage before this one writes it.")
-    with pq.ParquetFile(path) as file:
-        if columns is not None:
-            missing = [name for name in columns if name not in file.schema_arrow.names]
-            if missing:
-                raise StudyError(
-                    f"{path}: column {', '.join(missing)} is missing; it has {', '.join(file.schema_arrow.names)}."
-                )
+    with opened_parquet(path) as file:
+        check_columns(path, file.schema_arrow.names, columns or ())
         return file.read(columns=None if columns is None else list(columns)).to_pandas()
+
+
+@contextmanager
+def opened_parquet(path: str | os.PathLike[str]) -> Generator[pq.ParquetFile]:
+    """A Parquet file to read from; what Arrow says of a damaged one becomes a StudyError."""
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        if getattr(error, "errno", None):  # the disk says so, not the content
+            raise
+        told = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise StudyError(
+            f"{path} is no Parquet file, or damaged: {told}. Write or download it again, or run `dvc repro` if a stage writes it"
+        ) from None
 
 
 def list_column(frame_column: pd.Series, width: int, dtype: type = np.float32) -> np.ndarray:
@@ -135,7 +143,7 @@ def write_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None
 def read_json(path: str | os.PathLike[str]) -> Any:
     if not Path(path).is_file():
         raise StudyError(f"{path}: no such file. Run `dvc repro` so that the stage before this one writes it.")
-    return json.loads(Path(path).read_text())
+    return parse_json(path)
 
 
 def copy_notes(folder: Path, names: Sequence[str], notes: Path | None) -> None:

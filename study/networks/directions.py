@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from interpretability.casts import fits
 from study.errors import StudyError
 from study.networks.files import user_file
 from study.networks.roster import RosterRow
@@ -74,14 +75,14 @@ def load_directions(path: Path, layer: str, width: int) -> NDArray[np.float32]:
             f"{path.name} holds {matrix.dtype} of shape {matrix.shape}; layer {layer} needs floating-point numbers of shape "
             f"({width}, number of directions).{turned}"
         )
-    narrow = matrix.astype(np.float32)
-    if not np.isfinite(narrow).all():
-        row, column = np.argwhere(~np.isfinite(narrow))[0]
+    right = np.isfinite(matrix) & fits(matrix, np.float32)
+    if not right.all():
+        row, column = np.argwhere(~right)[0]
         large = "" if not np.isfinite(matrix[row, column]) else ", more than float32 holds"
         raise StudyError(
             f"{path.name} holds {matrix[row, column]} at row {row}, column {column}{large}; all numbers must be finite"
         )
-    return narrow
+    return matrix.astype(np.float32)
 
 
 def parse_directions(text: str) -> tuple[str, Path]:

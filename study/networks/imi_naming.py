@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from study.errors import StudyError
-from study.files.tables import read_csv
+from study.files.casts import refuse
+from study.files.tables import read_csv, rows_shown
 
 MODEL = re.compile(r"(?P<model>.+?)(?:_(?P<level>hard\d\d))?")
 # The record calls the sum at the end of a residual block, before its activation, a shortcut; timm calls another module so.
@@ -35,9 +36,12 @@ _CLIP_VIT = {
 def read_names(path: Path) -> dict[str, str]:
     """IMI model id -> roster name; the name is empty where the roster has no such network yet."""
     table = read_csv(path, ["imi", "name"], text=["imi", "name", "weights"])
-    doubled = table["imi"][table["imi"].duplicated()]
-    if len(doubled):
-        raise StudyError(f"{path}: {doubled.iloc[0]} stands there twice")
+    refuse(path, table["imi"], table["imi"] == "", "imi", "filled")
+    doubled = table["imi"].duplicated(keep=False)
+    if doubled.any():
+        name = table["imi"][doubled].iloc[0]
+        rows = ", ".join(map(str, rows_shown(table[table["imi"] == name])))
+        raise StudyError(f"{path}: {name} stands in rows {rows}; one row says which network it is")
     return dict(zip(table["imi"], table["name"], strict=True))
 
 

@@ -13,7 +13,7 @@ from typing import Any, NotRequired, TypedDict, cast
 import pandas as pd
 
 from study.errors import StudyError
-from study.files.tables import read_csv
+from study.files.tables import read_csv, rows_shown
 
 
 class RosterRow(TypedDict):
@@ -94,7 +94,7 @@ def read_roster(path: str | os.PathLike[str]) -> pd.DataFrame:
             frame[name] = "study" if name == "role" else "none" if name == "weights" else ""
     if frame.empty:
         raise StudyError(f"{path} has no rows; give at least one network")
-    problems, numbers = [], [int(index) + 2 for index in frame.index]  # as a spreadsheet shows them
+    problems, numbers = [], rows_shown(frame).tolist()
     for number, row in zip(numbers, frame.to_dict("records"), strict=True):
         where = f"row {number} ({row['name']})"
         if not _NAME.fullmatch(str(row["name"])):
@@ -122,7 +122,7 @@ def read_roster(path: str | os.PathLike[str]) -> pd.DataFrame:
     for name in frame.columns.intersection(list(NUMBERS)):
         frame[name] = pd.to_numeric(frame[name])
     frame.attrs[_ROWS] = dict(zip(frame["name"], numbers, strict=True))
-    return frame
+    return frame.reset_index(drop=True)
 
 
 def _refuse_columns(path: str | os.PathLike[str], columns: list[str]) -> None:

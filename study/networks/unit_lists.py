@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from study.errors import StudyError
+from study.files.casts import MOST
 from study.files.tables import write_text
+from study.files.texts import utf8
 from study.log import logger
 from study.networks.imi_naming import match_layers
 
@@ -15,6 +18,7 @@ log = logger("activations")
 
 Unit = tuple[str, str, int]  # network, layer, number
 _WILD = "*?["
+_LINE = re.compile(r"(?P<model>[^/]+)/(?P<layer>.+)/(?P<unit>[0-9]{1,18})")
 
 
 def check_networks(keep: Sequence[str], names: Sequence[str], roster: Path) -> None:
@@ -62,20 +66,26 @@ def indices_of(model: str, owners: Sequence[tuple[str, int]], keep: Sequence[str
 
 
 def read_list(path: Path) -> list[Unit]:
-    """Units of a list: one model/layer/unit a line; blank lines and lines that start with # are skipped."""
+    """Units of a list: one model/layer/unit a line; blank lines and lines that start with # are skipped.
+
+    What stands between the first and the last / is the layer, so a layer may have a / in its name.
+    """
     if not path.is_file():
         raise StudyError(
             f"{path}: no such file; activations.keep_file names it. `python -m stages.human --list-units {path}` writes "
             "the annotated units there"
         )
     units = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        parts = line.strip().split("/")
+    text = utf8(path, "text").decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip() or line.startswith("#"):
             continue
-        if len(parts) != 3 or not parts[2].isascii() or not parts[2].isdigit():
-            raise StudyError(f"{path}: line {number} is {line!r}, it must read model/layer/unit")
-        units.append((parts[0], parts[1], int(parts[2])))
+        parts = _LINE.fullmatch(line.strip())
+        if not parts or int(parts["unit"]) > MOST:
+            raise StudyError(
+                f"{path}: line {number} is {line[:80]!r}, it must read model/layer/unit, with a unit from 0 to {MOST:,}"
+            )
+        units.append((parts["model"], parts["layer"], int(parts["unit"])))
     return units
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from interpretability.schema import MOST_TASKS
 from study.params.fields import number
 
 
@@ -13,7 +14,7 @@ class Sensitivity:
 
     models: tuple[str, ...]
     n_units: int = number(2)
-    n_tasks: tuple[int, ...] = number(1)
+    n_tasks: tuple[int, ...] = number(1, MOST_TASKS)
     n_explanations: tuple[int, ...] = number(1)
     slopes: tuple[float, ...] = number(above=0)
     map_models: tuple[str, ...]

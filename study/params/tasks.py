@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from interpretability.schema import MOST_TASKS
 from study.params.fields import number, one_of
 
 
@@ -11,7 +12,7 @@ from study.params.fields import number, one_of
 class Tasks:
     """Two-alternative tasks of a unit."""
 
-    n_tasks: int = number(2)
+    n_tasks: int = number(2, MOST_TASKS)
     n_explanations: int = number(1)
     conditions: tuple[str, ...] = one_of("natural", "hard99", "hard95", "hard85")
     source: str = one_of("rebuilt", "imi")

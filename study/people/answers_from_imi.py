@@ -8,7 +8,6 @@ least one hard run belong to another network). A participant is a session: (task
 from __future__ import annotations
 
 import ast
-import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.csv as pa_csv
 
 from study.errors import StudyError
+from study.files import casts
+from study.files.cells import read_cells
 from study.log import logger
 from study.networks.imi_naming import MODEL
 
@@ -59,7 +58,6 @@ _FILLED = {
     *("passed_checks", "multi_participation", *(f"{check}_result" for check in _CHECKS)),
 }
 _UNIT = ("batch", "channel", "layer", "mode", "model")
-_WORDS = {"True": True, "False": False, "true": True, "false": False, "1": True, "0": False}
 KNOWN_ROWS = (69_330, 76_000)  # accepted rows of the record of 2023 and of the paper
 RESPONSES_AN_EXPERIMENT = 63 * 40
 CROSSTAB = ["experiment", "model", "mode", "condition", "status", "n_rows", "n_sessions"]
@@ -77,7 +75,7 @@ def read_responses(folder: Path, names: Sequence[str]) -> pd.DataFrame:
         rows = _typed(_cells(folder / name), folder / name)
         parts.append(_with_details(rows))
         log.info("%s: %d rows, %d main trials", name, len(rows), int(is_main(rows).sum()))
-    rows = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+    rows = pd.concat(parts, ignore_index=True)
     again = rows.duplicated(["task_id", "response_index", "trial_index"])
     if again.any():
         one = rows[again].iloc[0]
@@ -103,129 +101,68 @@ def is_main(rows: pd.DataFrame) -> pd.Series:
     return ~rows["is_demo"] & ~rows["catch_trial"]
 
 
-def _cells(path: Path) -> pa.Table:
-    """All cells as text; every row has as many as the header."""
+def _cells(path: Path) -> pd.DataFrame:
+    """All cells as text; the index says the row (`rows_shown`)."""
     if not path.is_file():
         raise StudyError(
             f"{path}: no such file. human.source is imi, which needs the IMI record: data/external/human/README.md says "
             "what to download and where to put it; human.imi.responses names the files"
         )
-    broken: list[tuple[int, int]] = []
-
-    def refuse(row: pa_csv.InvalidRow) -> str:
-        broken.append((row.number, row.actual_columns))
-        return "skip"
-
-    header = _header(path)
-    try:
-        table = pa_csv.read_csv(
-            path,
-            read_options=pa_csv.ReadOptions(use_threads=False, block_size=1 << 24),
-            parse_options=pa_csv.ParseOptions(invalid_row_handler=refuse, newlines_in_values=True),
-            convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string())),
-        )
-    except pa.ArrowInvalid as error:
-        _check_encoding(path)
-        raise StudyError(f"{path} is no CSV: {error}. Is it cut off? Download it again.") from None
-    if broken:
-        number, cells = broken[0]
-        last = len(table) + len(broken) + 1
-        ending = " It is the last one, so the file is cut off: download it again." if number in (last, last - 1) else ""
-        raise StudyError(f"{path}: row {number} has {cells} cells, the header has {len(header)}.{ending}")
-    if not len(table):
-        raise StudyError(f"{path} has a header but no rows")
-    return table
-
-
-def _header(path: Path) -> list[str]:
-    with open(path, "rb") as file:
-        first = file.readline()
-    try:
-        header = next(csv.reader([first.decode("utf-8-sig")]), [])
-    except UnicodeDecodeError:
-        _check_encoding(path)
-        raise
+    cells, _ = read_cells(path, COLUMNS)
+    header = list(cells.columns)
     missing = [name for name in COLUMNS if name not in header]
     if missing:
         raise StudyError(
             f"{path}: column {', '.join(missing[:5])}{' and others' if len(missing) > 5 else ''} is missing; the table "
-            f"has {len(header)} columns, an IMI response table has {len(COLUMNS)}, separated by commas"
+            f"has {len(header)} columns, an IMI response table has {len(COLUMNS)}"
         )
-    if len(set(header)) < len(header):
-        raise StudyError(f"{path}: the header names a column twice")
     if tuple(header) != COLUMNS:
         more = [name for name in header if name not in COLUMNS]
         log.warning(
             "%s: columns in another order or more than expected (%s)", path.name, ", ".join(more) or "none more"
         )
-    return header
+    if cells.empty:
+        raise StudyError(f"{path} has a header but no rows")
+    return cells
 
 
-def _check_encoding(path: Path) -> None:
-    """StudyError naming the first row that is not UTF-8, if there is one."""
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise StudyError(
-                    f"{path}: row {number} is not UTF-8 (byte {line[error.start]:#x} at place {error.start + 1}). Download "
-                    "the file again, or save it as CSV in UTF-8"
-                ) from None
-
-
-def _typed(table: pa.Table, path: Path) -> pd.DataFrame:
+def _typed(cells: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Columns with the types of an IMI table."""
     columns: dict[str, Any] = {}
     for name in COLUMNS:
-        text = table[name].to_pandas()
+        text = cells[name]
         if name in _FLAGS:
             columns[name] = _flags(text, name, path)
-        elif name in _WHOLE or name in _NUMBERS:
-            columns[name] = _numbers(text, name, path, whole=name in _WHOLE)
+        elif name in _WHOLE:
+            columns[name] = casts.whole(path, text, name, least=-casts.MOST - 1, empty=True)
+        elif name in _NUMBERS:
+            columns[name] = casts.numbers(path, text, name)
         else:
             columns[name] = text
         if name in _FILLED:
-            _check_filled(text, text == "", name, path)
+            casts.refuse(path, text, text == "", name, "filled")
     rows = pd.DataFrame(columns)
     for name in _FLAGS & _FILLED:
         rows[name] = rows[name].astype(bool)
     main = is_main(rows)
     for name in _UNIT:
-        _check_filled(table[name].to_pandas(), main & (rows[name].isna() | (rows[name] == "")), name, path)
+        casts.refuse(path, cells[name], main & (cells[name].str.strip() == ""), name, "filled in a main trial")
+    for name in ("batch", "channel"):
+        casts.refuse(path, cells[name], main & (rows[name] < 0), name, "a whole number from 0 in a main trial")
+    levels = rows["confidence"]
+    casts.refuse(
+        path, cells["confidence"], main & ((levels < -1) | (levels > 3)), "confidence", "1, 2, 3, or -1, 0 or empty"
+    )
     known = rows["task_id"].str.contains("-")
-    if not known.all():
-        _refuse(rows["task_id"], ~known, "task_id", path, "an experiment, a dash and a number")
+    casts.refuse(path, rows["task_id"], ~known, "task_id", "an experiment, a dash and a number")
     return rows
 
 
 def _flags(text: pd.Series, name: str, path: Path) -> pd.Series:
-    flags = text.map(_WORDS)
-    wrong = flags.isna() & (text != "")
-    if wrong.any():
-        _refuse(text, wrong, name, path, "True or False")
+    """Truth as objects, NaN where a cell is empty."""
+    flags = text.str.strip().str.lower().map(casts.WORDS)
+    casts.refuse(path, text, flags.isna() & (text != ""), name, "True or False")
     return flags
-
-
-def _numbers(text: pd.Series, name: str, path: Path, *, whole: bool) -> pd.Series:
-    numbers = pd.to_numeric(text.where(text != "", None), errors="coerce")
-    wrong = numbers.isna() & (text != "")
-    if whole:
-        wrong |= numbers.notna() & (numbers % 1 != 0)
-    if wrong.any():
-        _refuse(text, wrong, name, path, "a whole number" if whole else "a number")
-    return numbers.astype("Int64") if whole else numbers.astype(np.float64)
-
-
-def _check_filled(text: pd.Series, empty: pd.Series, name: str, path: Path) -> None:
-    if empty.any():
-        _refuse(text, empty, name, path, "filled")
-
-
-def _refuse(text: pd.Series, wrong: pd.Series, name: str, path: Path, allowed: str) -> None:
-    row = int(np.flatnonzero(wrong.to_numpy(dtype=bool))[0])
-    more = f", and so in {int(wrong.sum()) - 1} more rows" if wrong.sum() > 1 else ""
-    raise StudyError(f"{path}: row {row + 2}, column {name} is {text.iloc[row]!r}, it must be {allowed}{more}")
 
 
 def _with_details(rows: pd.DataFrame) -> pd.DataFrame:
@@ -242,8 +179,8 @@ def _with_details(rows: pd.DataFrame) -> pd.DataFrame:
 def _detail(text: str, key: str) -> float:
     try:
         return float(ast.literal_eval(text)[key])
-    except (ValueError, SyntaxError, KeyError, TypeError):
-        return float("nan")
+    except (ValueError, SyntaxError, KeyError, TypeError, OverflowError, MemoryError, RecursionError):
+        return float("nan")  # what literal_eval and float say of text that is no such fact
 
 
 def experiment_of(task_id: pd.Series) -> pd.Series:

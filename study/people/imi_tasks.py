@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
+import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from interpretability.casts import narrowed
 from study.errors import StudyError
+from study.files.casts import MOST
+from study.files.json_files import parse_json
 from study.networks import imi_naming
+
+_CHANNEL = re.compile(r"(.+)/channel_(\d{1,18})", re.ASCII | re.DOTALL)
+_BATCH = re.compile(r"batch_(\d{1,18})", re.ASCII)
+_IMAGE = re.compile(r"(?:min|max)_\d\.png", re.ASCII)
 
 
 def read_image_map(path: Path) -> pd.DataFrame:
@@ -23,25 +30,27 @@ def read_image_map(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise StudyError(f"{path}: no such file; human.imi.image_map names it. Leave it empty to go without")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path} is no JSON in UTF-8: {error}. Is it cut off? Download it again.") from None
     rows = []
-    for model, units in _entries(content, path, "the file"):
+    for model, units in _entries(parse_json(path), path, "the file"):
         for unit, batches in _entries(units, path, model):
-            parts = re.fullmatch(r"(.+)/channel_(\d+)", unit)
-            if not parts:
-                raise StudyError(f"{path}: {model} has an entry {unit!r}, it must read LAYER/channel_NUMBER")
+            parts = _CHANNEL.fullmatch(unit)
+            if not parts or int(parts[2]) > MOST:
+                raise StudyError(
+                    f"{path}: {model} has an entry {unit[:80]!r}, it must read "
+                    f"LAYER/channel_NUMBER, with a number up to {MOST:,}"
+                )
             for batch, images in _entries(batches, path, f"{model}, {unit}"):
-                number = re.fullmatch(r"batch_(\d+)", batch)
-                if not number:
-                    raise StudyError(f"{path}: {model}, {unit} has an entry {batch!r}, it must read batch_NUMBER")
+                number = _BATCH.fullmatch(batch)
+                if not number or int(number[1]) > MOST:
+                    raise StudyError(
+                        f"{path}: {model}, {unit} has an entry {batch[:80]!r}, it must read "
+                        f"batch_NUMBER, with a number up to {MOST:,}"
+                    )
                 for image, source in _entries(images, path, f"{model}, {unit}, {batch}"):
-                    if not re.fullmatch(r"(?:min|max)_\d\.png", image) or not isinstance(source, str):
+                    if not _IMAGE.fullmatch(image) or not isinstance(source, str):
                         raise StudyError(
-                            f"{path}: {model}, {unit}, {batch} has an entry {image!r}: {source!r}; it must be one of "
-                            "min_0.png to max_9.png and a path"
+                            f"{path}: {model}, {unit}, {batch} has an entry {image[:80]!r}: {reprlib.repr(source)}; it must be "
+                            "one of min_0.png to max_9.png and a path"
                         )
                     rows.append((model, parts[1], int(parts[2]), int(number[1]), image, source))
     return pd.DataFrame(rows, columns=["model", "layer", "channel", "batch", "image", "path"])
@@ -49,7 +58,7 @@ def read_image_map(path: Path) -> pd.DataFrame:
 
 def _entries(content: Any, path: Path, where: str) -> Iterable[tuple[str, Any]]:
     if not isinstance(content, Mapping) or not content:
-        raise StudyError(f"{path}: {where} must hold entries by name, it holds {str(content)[:40]!r}")
+        raise StudyError(f"{path}: {where} must hold entries by name, it holds {reprlib.repr(content)}")
     return content.items()
 
 
@@ -85,7 +94,8 @@ def read_imi_tasks(path: Path, names: Mapping[str, str], paths: pd.Series, n_tas
     ends = paths.str.split("/").str[-2:].str.join("/")
     row_of = pd.Series(np.arange(len(ends)), index=ends)
     row_of = row_of[~row_of.index.duplicated(keep=False)]
-    rows["row"] = row_of.reindex(rows["path"].str.split("/").str[-2:].str.join("/")).fillna(-1).to_numpy(np.int32)
+    row = row_of.reindex(rows["path"].str.split("/").str[-2:].str.join("/")).fillna(-1).to_numpy()
+    rows["row"] = narrowed(row, np.int32, "the number of an image")
     side, number = (rows["image"].str.extract(r"(min|max)_(\d)")[i] for i in (0, 1))
     number, positive = number.astype(int), side == "max"
     k = N_EXPLANATIONS

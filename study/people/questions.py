@@ -17,17 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
 
 from interpretability.files import sha256_file
 from interpretability.schema import KEY
 from study.errors import StudyError
+from study.files import casts
 from study.files.tables import read_csv, read_json, write_csv, write_json, write_text
 from study.images.manifest import ImageSet
 from study.log import Progress, logger
-from study.people.answers_from_table import read_answers
+from study.people.answers_from_table import confidence, read_answers
 
 log = logger("psychophysics")
 
@@ -36,7 +36,6 @@ CHOICES = ("top", "bottom")
 SUFFIX = {"png": "png", "jpeg": "jpg"}
 _JPEG_QUALITY = 95
 _TEXT = ("model", "layer", "condition", "question", "participant", "choice", "correct", "confidence", "task", "source")
-_MOST_NAMED = 5  # broken rows that a message names
 
 
 @contextmanager
@@ -110,10 +109,11 @@ def read_key(folder: Path) -> Key:
     if not study.is_file():
         raise StudyError(f"{study}: no such file. `python -m tools.psychophysics export --out {folder}` writes it")
     manifest = read_json(study)
-    if manifest.get("schema") != SCHEMA:
-        raise StudyError(
-            f"{study} has schema {manifest.get('schema')}; this code reads {SCHEMA}. Use the code that wrote it"
-        )
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if schema != SCHEMA:
+        raise StudyError(f"{study} has schema {schema}; this code reads {SCHEMA}. Use the code that wrote it")
+    if missing := [name for name in ("files", "networks", "seed") if name not in manifest]:
+        raise StudyError(f"{study} lacks {', '.join(missing)}; take the folder as it was exported")
     units = folder / "units.json"
     if not units.is_file() or sha256_file(units) != manifest["files"].get("units.json"):
         raise StudyError(
@@ -162,32 +162,19 @@ def _of_questions(path: Path, table: pd.DataFrame, questions: pd.DataFrame) -> p
         raise StudyError(
             f"{path} needs the columns question, participant and choice (or correct); it has {', '.join(table.columns)}"
         )
-    table = table.assign(question=table["question"].str.strip())
-    _refuse(
-        path, table["question"], ~table["question"].isin(questions["question"]), "question", "one of questions.json"
-    )
-    _refuse(path, table["participant"], table["participant"].str.strip() == "", "participant", "filled")
-    answers = table[["question", "participant"]].merge(questions, on="question", how="left")
+    asked = table["question"].str.strip()
+    casts.refuse(path, asked, ~asked.isin(questions["question"]), "question", "one of questions.json")
+    casts.refuse(path, table["participant"], table["participant"].str.strip() == "", "participant", "filled")
+    answers = pd.DataFrame({"question": asked, "participant": casts.ids(path, table["participant"], "participant")})
+    answers = answers.merge(questions, on="question", how="left").set_axis(table.index)
     if "choice" in table.columns:
         choice = table["choice"].str.strip().str.lower()
-        _refuse(path, table["choice"], ~choice.isin(CHOICES), "choice", "top or bottom")
-        answers["correct"] = (choice == answers["answer"]).to_numpy()
+        casts.refuse(path, table["choice"], ~choice.isin(CHOICES), "choice", "top or bottom")
+        answers["correct"] = choice == answers["answer"]
     else:
-        right = table["correct"].str.strip().str.lower().map({"true": True, "1": True, "false": False, "0": False})
-        _refuse(path, table["correct"], right.isna(), "correct", "True, False, 1 or 0")
-        answers["correct"] = right.to_numpy(dtype=bool)
-    confidence = table.get("confidence", pd.Series("", index=table.index)).str.strip()
-    levels = pd.to_numeric(confidence.where(confidence != ""), errors="coerce")
-    _refuse(path, confidence, (confidence != "") & ~levels.isin([1, 2, 3]), "confidence", "1, 2, 3 or empty")
-    answers["confidence"] = levels.astype("Int8").array
+        answers["correct"] = casts.truth(path, table["correct"], "correct")
+    answers["confidence"] = confidence(path, table.get("confidence"), table.index)
     doubled = answers.duplicated(["participant", *KEY])
     if doubled.any():
         log.warning("%s: %d answers are a person's second one to a unit; all count", path.name, int(doubled.sum()))
-    return answers.drop(columns=["question", "answer"])
-
-
-def _refuse(path: Path, shown: pd.Series, wrong: pd.Series, name: str, allowed: str) -> None:
-    if wrong.any():
-        rows = np.flatnonzero(wrong.to_numpy(dtype=bool))
-        named = ", ".join(str(row + 2) for row in rows[:_MOST_NAMED]) + (", ..." if len(rows) > _MOST_NAMED else "")
-        raise StudyError(f"{path}: row {named}: {name} is {shown.iloc[rows[0]]!r}, it must be {allowed}")
+    return answers.drop(columns=["question", "answer"]).reset_index(drop=True)

@@ -9,8 +9,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pandas as pd
 
+from interpretability.casts import narrowed
 from interpretability.people import sessions
 from interpretability.schema import KEY
 from study.errors import StudyError
@@ -168,7 +170,7 @@ def _keyed(
                     "layer": [paths.get(layer, layer) for layer in rows["layer"]],
                     "unit": rows["channel"].astype("int64"),
                     "condition": rows["condition"],
-                    "task": rows["batch"].astype("int16"),
+                    "task": narrowed(rows["batch"].to_numpy(np.int64), np.int32, "the batch of an answer"),
                     "participant": rows["session"],
                     "correct": rows["correct"],
                     "confidence": rows["confidence"].astype("Int8"),

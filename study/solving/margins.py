@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from interpretability.casts import narrowed
 from interpretability.files import atomic_path
 from interpretability.schema import FACTS, KEY
 from study.errors import StudyError
@@ -249,7 +250,9 @@ def write_margins(out: Path, solved: Mapping[str, Sequence[Block]], tasks: Path)
             table = pa.Table.from_pandas(units[[*KEY, *FACTS, "tie_share_pos", "tie_share_neg"]], preserve_index=False)
             lengths = np.full(len(units), margins.shape[1])
             table = table.append_column("margins", _lists(margins.reshape(-1), lengths))
-            table = table.append_column("near", _lists(np.nonzero(near)[1].astype(np.int16), near.sum(axis=1)))
+            table = table.append_column(
+                "near", _lists(narrowed(np.nonzero(near)[1], np.int16, "n_tasks"), near.sum(axis=1))
+            )
             table = table.replace_schema_metadata(None)
             writer = writer or pq.ParquetWriter(part, table.schema, compression="zstd")
             writer.write_table(table)
@@ -260,5 +263,5 @@ def write_margins(out: Path, solved: Mapping[str, Sequence[Block]], tasks: Path)
 
 def _lists(values: np.ndarray, lengths: np.ndarray) -> pa.Array:
     """Lists of the given lengths, cut from one array."""
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    offsets = narrowed(np.concatenate([[0], np.cumsum(lengths)]), np.int32, "the tasks of a network")
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))

@@ -6,6 +6,7 @@ import argparse
 
 import numpy as np
 
+from interpretability.casts import narrowed
 from interpretability.tasks import rules
 from study.errors import StudyError
 from study.files.tables import read_parquet, write_parquet
@@ -52,9 +53,9 @@ def export(args: argparse.Namespace) -> None:
         extremes = np.concatenate([state["top_values"][column], state["bottom_values"][column]])
         values[row] = np.where(images[ranks] == built[row], extremes[ranks], np.float32(np.nan))
     table = units[["layer", "unit", "condition"]].loc[units.index.repeat(n_tasks * width)].reset_index(drop=True)
-    table["task"] = np.tile(np.repeat(np.arange(n_tasks, dtype=np.int16), width), n_units)
+    table["task"] = np.tile(np.repeat(narrowed(np.arange(n_tasks), np.int16, "n_tasks"), width), n_units)
     table["role"] = np.tile(names, n_units * n_tasks)
-    table["position"] = np.tile(np.array(positions, dtype=np.int16), n_units * n_tasks)
+    table["position"] = np.tile(narrowed(np.array(positions), np.int16, "n_explanations"), n_units * n_tasks)
     table["image"], table["activation"] = built.reshape(-1), values.reshape(-1)
     write_parquet(args.export, table)
     log.info("%d rows written to %s", len(table), args.export)

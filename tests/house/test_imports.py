@@ -19,9 +19,10 @@ PACKAGES = ("interpretability", "study", "stages", "tools", "benchmarks")
 HOUSE = (("interpretability",), ("study",), ("stages", "tools"), ("benchmarks",))
 # A room imports from rooms of lower floors only. A room is a folder or a file of its package.
 LIBRARY = (
-    ("errors", "files", "randomness", "schema", "statistics"),
-    ("arguments", "checkpoints"),
-    ("extremes", "images", "margins", "mis", "networks", "synthetic", "weights"),
+    ("errors", "files", "schema", "statistics"),
+    ("casts",),
+    ("arguments", "checkpoints", "randomness"),
+    ("columns", "extremes", "images", "margins", "mis", "networks", "synthetic", "weights"),
     ("people", "similarity", "tasks"),
     ("analysis",),
     ("design",),

@@ -262,15 +262,81 @@ CASES = {
     ),
     "half right": (
         lambda: it.human_scores(ANSWERS.assign(correct=0.5)),
-        "answers holds 0.5 in the column correct; allowed are 1 (right) and 0",
+        "answers holds 0.5 in the column correct, row 0; it must be 1 (True) or 0 (False), and so in 11 more rows",
     ),
     "right as text": (
         lambda: it.human_scores(ANSWERS.assign(correct="yes")),
-        "answers holds 'yes' in the column correct; allowed are 1 (right) and 0",
+        "answers holds 'yes' in the column correct, row 0; it must be 1 (True) or 0 (False), and so in 11 more rows",
     ),
     "answer missing": (
         lambda: it.human_scores(ANSWERS.assign(correct=[None, *[1.0] * 11])),
-        "answers holds nan in the column correct; allowed are 1 (right) and 0",
+        "answers holds nan in the column correct, row 0; it must be 1 (True) or 0 (False)",
+    ),
+    # ---- tables of units and answers, by row
+    "a missing unit": (
+        lambda: it.human_scores(ANSWERS.assign(unit=[None, *[1.0] * 11])),
+        "answers holds nan in the column unit, row 0; it must be a whole number of at least 0",
+    ),
+    "half a unit": (
+        lambda: it.human_scores(ANSWERS.assign(unit=[*[1.0] * 11, 1.5])),
+        "answers holds 1.5 in the column unit, row 11; it must be a whole number of at least 0",
+    ),
+    "a unit as text": (
+        lambda: it.compare_with_people(UNITS, ANSWERS.assign(unit=ANSWERS["unit"].astype(str))),
+        "answers holds '0' in the column unit, row 0; it must be a whole number of at least 0, and so in 11 more rows",
+    ),
+    "a unit beyond 64 bits": (
+        lambda: it.human_scores(ANSWERS.assign(unit=[*[1.0] * 11, 1e30])),
+        "answers holds 1e+30 in the column unit, row 11; it must be a whole number of at least 0",
+    ),
+    "true for a unit": (
+        lambda: it.human_scores(ANSWERS.assign(unit=True)),
+        "answers holds True in the column unit, row 0; it must be a whole number of at least 0, and so in 11 more rows",
+    ),
+    "a layer as a number": (
+        lambda: it.human_scores(ANSWERS.assign(layer=0.1)),
+        "answers holds 0.1 in the column layer, row 0; it must be text (read such columns with dtype=str), and so in 11 more rows",
+    ),
+    "a network without name": (
+        lambda: it.noise_ceiling(UNITS.assign(model=["net", None, "net"]), ANSWERS),
+        "units holds nan in the column model, row 1; it must be text",
+    ),
+    "a task by name": (
+        lambda: it.compare_with_people(UNITS, ANSWERS.assign(task="first")),
+        "answers holds 'first' in the column task, row 0; it must be a whole number of at least -1, and so in 11 more rows",
+    ),
+    "a score as text": (
+        lambda: it.compare_with_people(UNITS.assign(mis=["0.5", "0.6", "0.7"]), ANSWERS),
+        "units holds '0.5' in the column mis, row 0; it must be a finite number, or NaN, and so in 2 more rows",
+    ),
+    "an infinite score": (
+        lambda: it.compare_with_people(UNITS.assign(mis=[0.5, np.inf, 0.7]), ANSWERS),
+        "units holds inf in the column mis, row 1; it must be a finite number, or NaN",
+    ),
+    "a split in words": (
+        lambda: it.compare_with_people(UNITS.assign(in_split="False"), ANSWERS),
+        "units holds 'False' in the column in_split, row 0; it must be 1 (True) or 0 (False), and so in 2 more rows",
+    ),
+    # ---- numbers that a smaller type does not hold
+    "more tasks than tables number": (
+        lambda: units(n_tasks=40_000),
+        "n_tasks is 40000; it must be at most 32,767",
+    ),
+    "margins of more tasks": (
+        lambda: it.unit_scores(np.zeros((1, 40_000)), slope=1),
+        "margins has 40000 tasks a unit; it must be at most 32767",
+    ),
+    "an image beyond 32 bits": (
+        lambda: it.task_margins(ROWS, TASKS + 2**32, 2),
+        "tasks holds 4294967296 at [0, 0, 0]; int32 takes whole numbers from -2,147,483,648 to 2,147,483,647",
+    ),
+    "a negative key": (
+        lambda: it.rank_images(VALUES, 2, np.array([0, -1, 2])),
+        "keys holds -1 at [1]; uint64 takes whole numbers from 0 to 18,446,744,073,709,551,615",
+    ),
+    "a value beyond float32 in hard tasks": (
+        lambda: it.hard_tasks(with_value(VALUES, 1e300, 3, 1), KEYS, condition="hard85", n_tasks=2, n_explanations=2),
+        "activations holds 1e+300 at [3, 1]; float32 takes numbers up to 3.4e+38",
     ),
     "duplicate answers": (
         lambda: it.compare_with_people(UNITS, pd.concat([ANSWERS, ANSWERS[5:6]])),

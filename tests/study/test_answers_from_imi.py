@@ -76,17 +76,9 @@ FAULTS = {
         lambda path: pd.read_csv(path, dtype=str).drop(columns="channel").to_csv(path, index=False),
         r"responses_main.csv: column channel is missing; the table has 44 columns, an IMI response table has 45",
     ),
-    "other separator": (
-        lambda path: path.write_text(path.read_text().replace(",", ";")),
-        r"column rt, button_pressed, .* and others is missing; the table has 1 columns",
-    ),
     "wrong encoding": (
         lambda path: path.write_bytes(path.read_bytes().replace(b"resnet50_natural-2,", b"r\xe9snet50_natural-2,")),
-        r"responses_main.csv: row \d+ is not UTF-8 \(byte 0xe9 at place \d+\)",
-    ),
-    "UTF-16": (
-        lambda path: path.write_text(path.read_text(), encoding="utf-16"),
-        r"responses_main.csv: row 1 is not UTF-8",
+        r"responses_main.csv: line \d+ is not UTF-8 \(byte 0xe9 at place \d+, behind '.*r'\)",
     ),
     "half-written": (
         lambda path: path.write_bytes(path.read_bytes()[: int(0.6 * path.stat().st_size)]),
@@ -94,22 +86,39 @@ FAULTS = {
     ),
     "cut inside the last cell": (
         lambda path: path.write_bytes(path.read_bytes()[:-3]),
-        r"responses_main.csv: row \d+, column multi_participation is 'Fal', it must be True or False",
+        r"responses_main.csv: row \d+: multi_participation is 'Fal', it must be True or False",
     ),
     "header alone": (
         lambda path: path.write_text(path.read_text().split("\n")[0] + "\n"),
         r"responses_main.csv has a header but no rows",
     ),
+    "a channel that overflows": (
+        lambda path: _cell(path, 40, "channel", "1e30"),
+        r"row 40: channel is '1e30', it must be a whole number",
+    ),
+    "a channel below zero": (
+        lambda path: _cell(path, 40, "channel", "-3"),
+        r"row 40: channel is '-3', it must be a whole number from 0 in a main trial",
+    ),
+    "a confidence that 8 bits do not hold": (
+        lambda path: _cell(path, 40, "confidence", "300"),
+        r"row 40: confidence is '300', it must be 1, 2, 3",
+    ),
+    "infinite seconds": (lambda path: _cell(path, 40, "rt", "inf"), r"row 40: rt is 'inf', it must be a finite number"),
+    "behind a blank row": (
+        lambda path: path.write_text(path.read_text().replace("\n", "\n\n", 1).replace("False\n", "maybe\n", 1)),
+        r"row 3: multi_participation is 'maybe'",
+    ),
     "text for a number": (
         lambda path: _cell(path, 40, "channel", "many"),
-        r"responses_main.csv: row 40, column channel is 'many', it must be a whole number",
+        r"responses_main.csv: row 40: channel is 'many', it must be a whole number",
     ),
-    "half a channel": (lambda path: _cell(path, 40, "channel", "3.5"), r"row 40, column channel is '3.5'"),
-    "no truth": (lambda path: _cell(path, 9, "correct", "maybe"), r"row 9, column correct is 'maybe', .*True or False"),
-    "main trial without layer": (lambda path: _cell(path, 40, "layer", ""), r"row 40, column layer is '', .*filled"),
+    "half a channel": (lambda path: _cell(path, 40, "channel", "3.5"), r"row 40: channel is '3.5'"),
+    "no truth": (lambda path: _cell(path, 9, "correct", "maybe"), r"row 9: correct is 'maybe', .*True or False"),
+    "main trial without layer": (lambda path: _cell(path, 40, "layer", ""), r"row 40: layer is '', .*filled"),
     "task id without number": (
         lambda path: _cell(path, 3, "task_id", "resnet50"),
-        r"row 3, column task_id is 'resnet50'",
+        r"row 3: task_id is 'resnet50'",
     ),
     "the same rows twice": (
         lambda path: path.write_text(path.read_text() + path.read_text().split("\n", 1)[1]),
@@ -149,7 +158,10 @@ def test_quotes_line_ends_and_marks_of_other_programs_change_nothing(tmp_path, n
     path = tmp_path / NAME
     content = path.read_bytes()
     quoted = pd.read_csv(path, dtype=str, keep_default_na=False).to_csv(index=False, quoting=csv.QUOTE_ALL).encode()
-    for other in (content.replace(b"\n", b"\r\n"), b"\xef\xbb\xbf" + content, quoted, content.rstrip(b"\n")):
+    tabs = pd.read_csv(path, dtype=str, keep_default_na=False).to_csv(index=False, sep="\t").encode("utf-16")
+    semicolons = pd.read_csv(path, dtype=str, keep_default_na=False).to_csv(index=False, sep=";").encode()
+    marked = b"\xef\xbb\xbf" + content
+    for other in (content.replace(b"\n", b"\r\n"), marked, quoted, content.rstrip(b"\n"), tabs, semicolons):
         path.write_bytes(other)
         pd.testing.assert_frame_equal(answers_from_imi.read_responses(tmp_path, [NAME]), expected)
 
@@ -363,7 +375,12 @@ def test_image_map_is_read_as_rows(tmp_path, natural):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"resnet50": {"layer1/channel_3": {"batch_0"', "no JSON in UTF-8.*cut off"),
+        ('{"resnet50": {"layer1/channel_3": {"batch_0"', r"is no JSON: line 1, column \d+.*cut off"),
+        ('{"net": {"l/channel_3": {"batch_0": {}, "batch_0": {}}}}', r"net, l/channel_3 names 'batch_0' twice"),
+        ('{"net": {"l/channel_3": {"batch_99999999999": {}}}}', r"batch_NUMBER, with a number up to 2,147,483,647"),
+        ('{"net": {"l/channel_9999999999999999999999": {}}}', r"LAYER/channel_NUMBER, with a number up to"),
+        ('{"net": NaN}', r"holds the number NaN"),
+        ("[" * 100_000, r"nested too deeply"),
         ('{"resnet50": {"layer1/3": {}}}', r"has an entry 'layer1/3', it must read LAYER/channel_NUMBER"),
         ('{"resnet50": {"l/channel_3": {"batch": {}}}}', r"has an entry 'batch', it must read batch_NUMBER"),
         ('{"resnet50": {"l/channel_3": {"batch_0": {"mid_0.png": "x"}}}}', r"has an entry 'mid_0.png'"),

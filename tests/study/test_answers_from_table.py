@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from interpretability.errors import InputError
@@ -153,11 +157,197 @@ def test_missing_and_unreadable_files_are_errors(tmp_path):
     with pytest.raises(InputError, match=r"none.csv: no such file.*human.table.file"):
         read_answers(tmp_path / "none.csv", "", (), (), ())
     (tmp_path / "latin.csv").write_bytes(b"participant,correct\nJos\xe9,1\n")
-    with pytest.raises(InputError, match=r"latin.csv is no CSV in UTF-8"):
+    with pytest.raises(
+        InputError, match=r"latin.csv: line 2 is not UTF-8 \(byte 0xe9 at place 4, behind 'Jos'\).*CSV UTF-8"
+    ):
         read_answers(tmp_path / "latin.csv", "", (), (), ())
     (tmp_path / "half.parquet").write_bytes(b"PAR1 and then nothing")
     with pytest.raises(InputError, match=r"half.parquet is no Parquet file"):
         read_answers(tmp_path / "half.parquet", "", (), (), ())
+
+
+# ---- tables of other programs
+
+HEADER = "model,layer,unit,participant,correct,task\n"
+FORMS = {
+    "semicolons": lambda text: text.replace(",", ";").encode(),
+    "tabs": lambda text: text.replace(",", "\t").encode(),
+    "UTF-16 with tabs": lambda text: text.replace(",", "\t").encode("utf-16"),
+    "a mark": lambda text: text.encode("utf-8-sig"),
+    "blank rows": lambda text: text.replace("\n", "\r\n,,,,,\r\n").encode(),
+    "sep=": lambda text: ("sep=;\n" + text.replace(",", ";")).encode(),
+    "columns twice that are not read": lambda text: "\n".join(
+        f"{line},{'note,note' if i == 0 else 'x,y'}" for i, line in enumerate(text.split("\n")) if line
+    ).encode(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_same_answers_in_every_form(form, tmp_path):
+    path = tmp_path / "answers.csv"
+    path.write_text(HEADER + "net,a.1,0,007,1,1\nnet,b,3.0,8.0,FALSE,1.0\n")
+    expected = read_answers(path, "", (), (), ())
+    path.write_bytes(FORMS[form](path.read_text()))
+    pd.testing.assert_frame_equal(read_answers(path, "", (), (), ()), expected)
+
+
+TASKS = [
+    (["1", "1.0", "2"], [1, 1, 2]),
+    (["1", "1.0", "2", "5000"], [1, 1, 2, 5000]),
+    (["1", "1.0", "2", ""], [1, 1, 2, -1]),
+    (["1", "1.0", "2", "-1"], [1, 1, 2, -1]),
+    (["1", "1.0", "x"], [0, 0, 1]),
+    (["1", "01", "001"], [2, 1, 0]),
+    (["40000", "70000.0"], [40_000, 70_000]),
+    (["2147483647", "0"], [2**31 - 1, 0]),
+    (["2147483648", "0"], [1, 0]),
+    (["", ""], [-1, -1]),
+]
+
+
+@pytest.mark.parametrize(("cells", "tasks"), TASKS)
+def test_spellings_of_one_task_are_one_task_whatever_stands_beside_them(cells, tasks, tmp_path):
+    path = tmp_path / "answers.csv"
+    path.write_text(HEADER + "".join(f"net,a,0,p{i},1,{cell}\n" for i, cell in enumerate(cells)))
+    found = read_answers(path, "", (), (), ())
+    assert found["task"].tolist() == tasks
+    assert found["task"].dtype == np.int32
+
+
+def test_many_tasks_and_many_people_stay_apart(tmp_path):
+    path, n = tmp_path / "answers.csv", 70_000
+    path.write_text(HEADER + "".join(f"net,a,0,{i},1,t{i}\n" for i in range(n)))
+    found = read_answers(path, "", (), (), ())
+    assert found["task"].nunique() == found["participant"].nunique() == n
+    assert found["task"].min() == 0
+
+
+def test_ids_of_people_are_one_by_one_rule(tmp_path, monkeypatch):
+    heard = []
+    monkeypatch.setattr(
+        "study.people.answers_from_table.log.warning", lambda text, *values: heard.append(text % values)
+    )
+    path = tmp_path / "answers.csv"
+    path.write_text(HEADER + "".join(f"net,a,0,{who},1,\n" for who in ("7", "7.0", "007", "12e5", "1.23457E+11")))
+    found = read_answers(path, "", (), (), ())
+    assert found["participant"].tolist() == ["7", "7", "007", "12e5", "123457000000"]
+    assert heard == [
+        "answers.csv: participant 1.23457E+11 looks like a long number that a spreadsheet shortened; several people may be one"
+    ]
+    assert read_answers(path, "", (), ["participant=7|007.0"], ())["participant"].tolist() == ["7", "7"]
+
+
+KINDS = {
+    "text": pa.array(["1", "2", "3"]),
+    "large text": pa.array(["1", "2", "3"], pa.large_string()),
+    "view of text": pa.array(["1", "2", "3"], pa.string_view()),
+    "bytes": pa.array([b"1", b"2", b"3"]),
+    "view of bytes": pa.array([b"1", b"2", b"3"], pa.binary_view()),
+    "fixed bytes": pa.array([b"1", b"2", b"3"], pa.binary(1)),
+    "categories": pa.array(["1", "2", "3"]).dictionary_encode(),
+    "categories of numbers": pa.array([1.0, 2.0, 3.0]).dictionary_encode(),
+    "int8": pa.array([1, 2, 3], pa.int8()),
+    "uint64": pa.array([1, 2, 3], pa.uint64()),
+    "float": pa.array([1.0, 2.0, 3.0], pa.float32()),
+    "double": pa.array([1.0, 2.0, 3.0]),
+    "half": pa.array(np.array([1, 2, 3], np.float16)),
+    "decimal": pa.array([Decimal("1.00"), Decimal("2.00"), Decimal("3.00")]),
+}
+
+
+@pytest.mark.parametrize("field", ["unit", "participant", "task", "confidence"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_columns_of_every_kind_give_the_same_ids(kind, field, tmp_path):
+    columns = {"model": ["net"] * 3, "layer": ["a"] * 3, "unit": [1, 2, 3], "participant": ["x", "y", "z"]}
+    columns |= {"correct": [True, False, None], "task": [1, 2, 3], "confidence": [3, 2, 1]}
+    columns["correct"] = [True, False, True]
+    pq.write_table(pa.table(columns | {field: KINDS[kind]}), tmp_path / "a.parquet")
+    found = read_answers(tmp_path / "a.parquet", "", (), (), ())
+    assert found[field].astype(str).tolist() == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("column", "told"),
+    [
+        ({"unit": [[1], [2]]}, "column unit holds list<.*one text or number a row"),
+        ({"unit": [1, None]}, "row 3: unit is '', it must be filled"),
+        ({"participant": [b"p", b"\xff"]}, r"row 3: participant is .*xff.*, it must be text in UTF-8"),
+        ({"unit": [1.0, 1e30]}, r"row 3: unit is '1e\+30', it must be a whole number"),
+        ({"correct": [1.0, 0.5]}, "row 3: correct is '0.5'"),
+        ({"correct": [True, None]}, "row 3: correct is '', it must be filled"),
+    ],
+)
+def test_columns_of_parquet_that_do_not_fit_are_refused_by_row(column, told, tmp_path):
+    usual = {"model": ["net"] * 2, "layer": ["a"] * 2, "unit": [1, 2], "participant": ["x", "y"], "correct": [1, 0]}
+    pq.write_table(pa.table(usual | column | {"deep": [[1], []]}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=f"a.parquet: {told}"):
+        read_answers(tmp_path / "a.parquet", "", (), (), ())
+
+
+def test_parquet_is_known_by_its_content_and_an_index_is_a_column(tmp_path):
+    table().set_index("participant").to_parquet(tmp_path / "answers.csv")
+    assert read_answers(tmp_path / "answers.csv", "", (), (), ())["participant"].tolist() == [
+        "007",
+        "008",
+        "007",
+        "008",
+    ]
+    (tmp_path / "answers.parquet").write_text(HEADER)
+    with pytest.raises(InputError, match=r"answers.parquet is no Parquet file, or damaged"):
+        read_answers(tmp_path / "answers.parquet", "", (), (), ())
+
+
+ROWS = "net,a,0,p,1,\n"
+BROKEN = {
+    "a unit that overflows": (
+        ROWS + "net,a,1e30,p,1,\n",
+        "row 3: unit is '1e30', it must be a whole number from 0 to 2,147,483,647",
+    ),
+    "behind a cell of two lines": ('"net","a\nb",0,p,1,\nnet,a,1,p,maybe,\n', "row 3: correct is 'maybe'"),
+    "behind a blank row": (ROWS + "\n" + ROWS + "net,a,0,p,maybe,\n", "row 5: correct is 'maybe'"),
+    "behind a row of separators": (ROWS + ",,,,,\nnet,a,0,p,maybe,\n", "row 4: correct is 'maybe'"),
+    "a decimal comma": (ROWS + 'net,a,0,p,"1,0",\n', "row 3: correct is '1,0', it must be .*; a number has a point"),
+    "no value": (ROWS + "net,a,0,#N/A,1,\n", "row 3: participant is '#N/A', it must be an id"),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_rows_are_those_of_a_spreadsheet(fault, tmp_path):
+    content, told = BROKEN[fault]
+    (tmp_path / "answers.csv").write_text(HEADER + content)
+    with pytest.raises(InputError, match=f"answers.csv: {told}"):
+        read_answers(tmp_path / "answers.csv", "", (), (), ())
+
+
+def test_a_number_in_a_name_of_a_unit_has_bounds_too(tmp_path):
+    frame = table(unit_name=["conv/3.0", "conv/3", "conv/x", "conv/99999999999999999999"]).drop(
+        columns=["layer", "unit"]
+    )
+    with pytest.raises(InputError, match=r"row 5: unit_name is 'conv/9+', it must be LAYER/NUMBER with a whole number"):
+        read(tmp_path, frame)
+    found = read(tmp_path, frame.head(3))
+    assert found[["layer", "unit"]].to_numpy().tolist() == [["conv", 3], ["conv", 3], ["conv/x", 0]]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"conditions": ["optimized"]}, r"human.table.conditions has 'optimized', it must read VALUE=CONDITION"),
+        ({"keep": ["main"]}, r"human.table.keep has 'main', it must read COLUMN=VALUE"),
+        ({"columns": ["participant"]}, r"human.table.columns has 'participant', it must read FIELD=COLUMN"),
+        ({"keep": ["condition=FALSE"]}, r"none has that value. Before it condition is 'natural', 'optimized'"),
+    ],
+)
+def test_rules_that_do_not_fit_say_what_to_change(options, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        read(tmp_path, table(), **options)
+
+
+def test_names_in_capitals_are_pointed_out(tmp_path):
+    with pytest.raises(
+        InputError, match=r"no column for participant, unit;.* as in participant=Participant, unit=Unit"
+    ):
+        read(tmp_path, table().rename(columns={"participant": "Participant", "unit": "Unit"}))
 
 
 # ---- the stage

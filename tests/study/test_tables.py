@@ -205,8 +205,8 @@ def test_a_spreadsheet_s_byte_order_mark_and_blank_lines_are_skipped(tmp_path):
         ("name,kwargs\na,\nb\n", r"row 3 \(b\) has 1 cells, the header has 2"),
         ("name,name\na,b\n", "the header names column name twice"),
         ("", "is empty; it needs at least a header"),
-        (b"name\n\xff\n", "is no CSV in UTF-8"),
-        ('name\n"a\n', "is no CSV in UTF-8: unexpected end of data"),
+        (b"name\n\xff\n", r"line 2 is not UTF-8 \(byte 0xff at place 1\)"),
+        ('name\n"a\n', "row 2 opens a quote that is never closed"),
     ],
 )
 def test_a_damaged_table_is_refused_by_row(tmp_path, content, told):

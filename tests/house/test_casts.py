@@ -1,0 +1,95 @@
+"""Casts to small types: through `casts.narrowed`, which asks whether numbers fit, or in a file listed here with the reason why
+they always do."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from tests.helpers.rules import ROOT
+
+SMALL = {
+    "int8",
+    "int16",
+    "int32",
+    "uint8",
+    "uint16",
+    "uint32",
+    "float16",
+    "float32",
+    "Int8",
+    "Int16",
+    "Int32",
+    "<i2",
+    "<i4",
+}
+CASTS = {"astype", "to_numpy", "array", "asarray", "ascontiguousarray"}
+PACKAGES = ("interpretability", "study", "stages")
+FILES = sorted(path.relative_to(ROOT).as_posix() for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+FIT = {
+    "interpretability/casts.py": "the cast itself, after the question",
+    "interpretability/analysis/ranking.py": "means and deviations of scores between 0 and 1",
+    "interpretability/extremes/selection.py": "halves of 64-bit keys; values that leave float32 are refused as infinite",
+    "interpretability/extremes/ties.py": "shares between 0 and 1",
+    "interpretability/images.py": "pixels, clipped to 0 to 255",
+    "interpretability/margins.py": "differences of cosines, -4 to 4",
+    "interpretability/mis.py": "counts of tasks, at most MOST_TASKS by a check before",
+    "interpretability/similarity/arrays.py": "float16 as float32",
+    "interpretability/similarity/base.py": "numbers of images, after a check of their bounds, and places of fewer rows",
+    "interpretability/similarity/features.py": "numbers of images that `_checked` has seen, and a self-check's own numbers",
+    "interpretability/synthetic/factors.py": "unit vectors",
+    "interpretability/synthetic/planted_units.py": "numbers of images below the number of images",
+    "interpretability/synthetic/scenes.py": "colours and places between 0 and 1",
+    "study/networks/directions.py": "a matrix whose numbers `casts.fits` has seen",
+    "study/networks/trial.py": "pixels, clipped to 0 to 255",
+    "study/people/answers.py": "missing values alone",
+    "study/people/answers_from_table.py": "numbers that `casts.whole` or a bound has seen, and places below the number of rows",
+    "study/people/recorded_answers.py": "confidence that the reader has seen, -1 to 3",
+    "study/report/page/gallery.py": "steps between -STEPS and STEPS",
+    "study/solving/embeddings.py": "places below the number of images",
+    "study/solving/margins.py": "numbers of images of tasks that are int32 already",
+}
+
+
+def small_casts(source: str) -> list[int]:
+    """Lines of casts to a small type whose values no `narrowed` has seen."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in CASTS
+        and SMALL & {word for part in (*node.args, *node.keywords) for word in words(part)}
+        and not any(isinstance(part, ast.Name) and part.id == "narrowed" for part in ast.walk(node))
+    ]
+
+
+def words(part: ast.AST) -> set[str]:
+    """Names of types in an argument, as np.int32 or as text."""
+    nodes = list(ast.walk(part))
+    text = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return text | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_small_casts_are_asked_for_or_known_to_fit(file):
+    found = small_casts((ROOT / file).read_text(encoding="utf-8"))
+    assert file in FIT or not found, "use interpretability.casts.narrowed, or say in FIT why the numbers always fit"
+    assert file not in FIT or found or file == "interpretability/casts.py", f"{file} has no such cast any more"
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("x.astype(np.int16)", True),
+        ('frame.astype({"n": "int16"})', True),
+        ("np.asarray(x, dtype=np.float32)", True),
+        ("column.to_numpy(np.int32)", True),
+        ("np.ascontiguousarray(narrowed(x, np.int32, 'tasks'))", False),
+        ("x.astype(np.int64)", False),
+        ("np.zeros(3, dtype=np.int16)", False),
+    ],
+)
+def test_what_counts_as_a_small_cast(line, found):
+    assert bool(small_casts(line)) == found
