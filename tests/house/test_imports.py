@@ -20,7 +20,7 @@ HOUSE = (("interpretability",), ("study",), ("stages", "tools"), ("benchmarks",)
 # A room imports from rooms of lower floors only. A room is a folder or a file of its package.
 LIBRARY = (
     ("errors", "files", "randomness", "schema", "statistics"),
-    ("arguments",),
+    ("arguments", "colour"),
     ("extremes", "images", "margins", "mis", "networks", "synthetic", "weights"),
     ("people", "similarity", "tasks"),
     ("analysis",),
