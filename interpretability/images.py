@@ -225,7 +225,10 @@ def _has_more(file: Image.Image) -> bool:
 def _turn(file: Image.Image) -> tuple[Image.Transpose | None, bool]:
     """How a picture is to be turned, and whether that cannot be read."""
     try:
-        return _TURNS.get(file.getexif().get(_ORIENTATION, 1)), False
+        exif = file.getexif()
+        if _ORIENTATION not in exif and (content := file.info.get("exif")):
+            Image.Exif().load(content)  # where opening has tried it in vain, it is not tried again
+        return _TURNS.get(exif.get(_ORIENTATION, 1)), False
     except Exception:  # bytes of any kind may stand there; the pixels are whole without them
         return None, True
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from interpretability.images import SUFFIXES
 from study.environment import Environment
 from study.errors import StudyError
 from study.images.members import MOST_BYTES, TOO_LARGE, Member
@@ -47,7 +48,7 @@ def open_source(kind: str, root: str, reader: str = "", split: str = "") -> Sour
             else f"is a file, but images.source is folder: name the folder that holds the pictures, as {path.parent}"
         )
         raise StudyError(f"{location} {instead} (it is named by {setting})")
-    if kind == "tar" and path.is_file() and path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"):
+    if kind == "tar" and path.is_file() and path.suffix.lower() in SUFFIXES:
         raise StudyError(
             f"{location} is a picture, but images.source is tar: name a tar file, or the folder of tar files, in {setting}"
         )
