@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 MOST_BYTES = 2**30  # of one encoded picture: a larger one would fill the memory of every worker
 TOO_LARGE = "larger than 1 GB, which is more than a picture may have"
@@ -24,3 +25,10 @@ class Member:
     place: int = 0
     size: int = -1
     reason: str = ""
+
+
+def read_file(path: Path) -> bytes:
+    """Content of a file. Raises OSError where it is gone, or larger than a picture may be."""
+    if path.stat().st_size > MOST_BYTES:
+        raise OSError(TOO_LARGE)
+    return path.read_bytes()

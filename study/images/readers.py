@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import StudyError
-from study.images.members import Member
+from study.images.members import Member, read_file
 from study.log import logger
 
 log = logger("images")
@@ -94,7 +94,7 @@ class _Table:
             return bytes(cell["bytes"])
         if not (cell and cell["path"]):
             raise OSError("its cell is empty")
-        return Path(cell["path"]).read_bytes()
+        return read_file(Path(cell["path"]))
 
     def members(self) -> list[Member]:
         """Paths are LABEL/NAME, or NAME where it holds a folder of its own; names that occur again get their number."""

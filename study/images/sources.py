@@ -14,7 +14,7 @@ from pathlib import Path
 from interpretability.images import SUFFIXES
 from study.environment import Environment
 from study.errors import StudyError
-from study.images.members import MOST_BYTES, TOO_LARGE, Member
+from study.images.members import Member, read_file
 from study.images.readers import read_number, reader_members
 from study.images.tars import read_range, tar_members
 from study.log import logger
@@ -105,10 +105,7 @@ class Source:
         root = self._place()
         if self.kind == "tar":
             return read_range(root if root.is_file() else root / member.shard, member.shard, member.place, member.size)
-        path = root / member.path
-        if path.stat().st_size > MOST_BYTES:
-            raise OSError(TOO_LARGE)
-        return path.read_bytes()
+        return read_file(root / member.path)
 
     def _place(self) -> Path:
         assert self.root is not None

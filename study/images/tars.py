@@ -67,7 +67,7 @@ def _labels(file: IO[bytes], listed: list[Member], shard: str) -> dict[str, str]
             log.warning("%s in %s holds %d bytes, which is no label", member.path, shard, member.size)
             continue
         file.seek(member.place)
-        labels[_until_last(member.path)] = file.read(member.size).decode("utf-8", "replace").strip()
+        labels.setdefault(_until_last(member.path), file.read(member.size).decode("utf-8", "replace").strip())
     return labels
 
 
@@ -78,21 +78,20 @@ def _with_labels(listed: list[Member], labels: dict[str, str], unclear: list[str
     name is the same up to the first period, as WebDataset has it; but a name may hold periods of its own ("photo 1.5 a.png"),
     so of several such pictures none gets the label: they are added to `unclear`.
     """
-    pictures = [member.path for member in listed if member.path.lower().endswith(SUFFIXES)]
+    pictures = {member.path for member in listed if member.path.lower().endswith(SUFFIXES)}
     names = {_until_last(path) for path in pictures}
-    others = Counter(_until_first(path) for path in set(pictures) if _until_last(path) not in labels)
+    looser = Counter(_until_first(path) for path in pictures if _until_last(path) not in labels)
+    shared = {name for name in labels if name not in names and looser[name] == 1}
     for member in listed:
         last, first = _until_last(member.path), _until_first(member.path)
-        if member.path.lower().endswith(SUFFIXES):
-            label = labels.get(last)
-            if label is None and first in labels:
-                if first not in names and others[first] == 1:
-                    label = labels[first]
-                else:
-                    unclear.append(f"{member.path} in {member.shard}, beside {first}.cls")
-            yield replace(member, label=label or posixpath.basename(posixpath.dirname(member.path)))
-        elif last not in names and first not in names:  # else the label or the caption of a picture
-            yield replace(member, label=posixpath.basename(posixpath.dirname(member.path)))
+        folder = posixpath.basename(posixpath.dirname(member.path))
+        if member.path in pictures:
+            label = labels.get(last, labels[first] if first in shared else "")
+            if last not in labels and first in labels and first not in shared:
+                unclear.append(f"{member.path} in {member.shard}, beside {first}.cls")
+            yield replace(member, label=label or folder)
+        elif not {last, first} & names and not {last, first} & shared:  # else the label or the caption of a picture
+            yield replace(member, label=folder)
 
 
 def _until_last(path: str) -> str:

@@ -163,7 +163,7 @@ def test_limits_of_pillow_are_put_back_when_the_last_thread_is_done():
     leave.set()
     for thread in threads:
         thread.join()
-    assert (Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK, ImageFile.LOAD_TRUNCATED_IMAGES) == usual
+    assert usual == (Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK, ImageFile.LOAD_TRUNCATED_IMAGES)
 
 
 def test_cut_pictures_are_refused_whatever_others_allow(monkeypatch):

@@ -131,7 +131,7 @@ def test_more_broken_files_stop_the_stage_and_are_listed(study, photographs):
     text = str(caught.value)
     assert f"2 of 40 pictures (5.0%) in {root} cannot be read; images.max_rejected allows 4.9%" in text
     assert "Repair or remove them, or raise that limit" in text
-    assert "\n  broken0.jpg: cannot be decoded (its content is no picture)" in text
+    assert "\n  broken0.jpg: cannot be decoded (its content is no picture of JPEG, PNG, WEBP, GIF, " in text
     assert "\n  broken1.jpg: " in text
 
 
