@@ -3,12 +3,14 @@
 import struct
 
 import numpy as np
+from PIL import ImageCms
 
 # colorants (columns) adapted to D50, as the profiles of these spaces hold them
 SRGB = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]])
 P3 = np.array([[0.51512, 0.29198, 0.15710], [0.24120, 0.69225, 0.06657], [-0.00105, 0.04189, 0.78407]])
 ADOBE = np.array([[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.01947, 0.06087, 0.74457]])
 GAMMA = 2.19921875
+BUILT_IN = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 D50 = (0.9642, 1.0, 0.8249)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image
 
 import interpretability as it
 from interpretability.colour import AS_IS, SRGB, read_profile
@@ -14,7 +14,6 @@ from tests.helpers import profiles
 STEPS = np.array([0, 1, 30, 90, 128, 180, 230, 255], dtype=np.uint8)
 COLOURS = np.stack(np.meshgrid(STEPS, STEPS, STEPS), -1).reshape(-1, 8, 3)
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
-BUILT_IN = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 WIDE = {"Display P3": profiles.P3, "Adobe RGB": profiles.ADOBE}
 # profiles that say nothing, or the wrong thing
 BROKEN = {
@@ -91,7 +90,7 @@ def test_inks_are_mixed_as_their_press_does():
 
 
 @pytest.mark.parametrize(
-    "profile", [BUILT_IN, profiles.rgb(profiles.SRGB, 1.0, "sRGB"), None], ids=["sRGB", "liar", "none"]
+    "profile", [profiles.BUILT_IN, profiles.rgb(profiles.SRGB, 1.0, "sRGB"), None], ids=["sRGB", "liar", "none"]
 )
 def test_what_is_srgb_is_found_by_its_colours_not_by_its_name(profile):
     content = encoded(Image.fromarray(COLOURS), **({"icc_profile": profile} if profile else {}))
@@ -99,7 +98,7 @@ def test_what_is_srgb_is_found_by_its_colours_not_by_its_name(profile):
     found = read_picture(content).profile
     if profile is None:
         assert found is None
-    elif profile is BUILT_IN:
+    elif profile is profiles.BUILT_IN:
         assert found.is_srgb
         np.testing.assert_array_equal(srgb, as_is, "left as they are, to the bit")
     else:
