@@ -78,6 +78,5 @@ def to_srgb(image: Image.Image, content: bytes) -> tuple[Image.Image, Profile]:
     profile = read_profile(content, image.mode)
     if profile.problem or profile.is_srgb:
         return image.convert("RGB"), profile
-    converted = ImageCms.applyTransform(image.convert(profile.mode), profile.transform)
-    assert converted is not None
+    converted: Any = ImageCms.applyTransform(image.convert(profile.mode), profile.transform)
     return converted, profile

@@ -80,11 +80,14 @@ def read_number(reader: str, split: str, root: Path | None, number: int) -> byte
 
 @dataclass(frozen=True)
 class _Table:
-    """A split of a data set: its table, and the columns of the pictures and of the labels (empty: there is none)."""
+    """A split of a data set: its table, the columns of the pictures and of the labels (empty: there is none), and what is to
+    be said of the choice.
+    """
 
     data: Any
     pictures: str
     labels: str
+    said: str
 
     def read(self, number: int) -> bytes:
         if not 0 <= number < len(self.data):
@@ -98,6 +101,7 @@ class _Table:
 
     def members(self) -> list[Member]:
         """Paths are LABEL/NAME, or NAME where it holds a folder of its own; names that occur again get their number."""
+        log.info("%s", self.said)
         compute: Any = importlib.import_module("pyarrow.compute")
         names = compute.struct_field(self.data.data.column(self.pictures), "path").to_pylist()
         labels = self._label_texts()
@@ -138,9 +142,9 @@ def _table(place: _Place) -> _Table:
         root = str(place.root) if place.root is not None else None
         data = datasets.load_dataset(place.reader, split=place.split, cache_dir=root)
         columns = ", ".join(f"{name} ({_kind(feature)})" for name, feature in data.features.items())
-        pictures, labels = _chosen(place, dict(data.features), columns)
+        pictures, labels, said = _chosen(place, dict(data.features), columns)
         data = data.select_columns([pictures, labels] if labels else [pictures])
-        return _Table(data.cast_column(pictures, datasets.Image(decode=False)), pictures, labels)
+        return _Table(data.cast_column(pictures, datasets.Image(decode=False)), pictures, labels, said)
     except StudyError:
         raise
     except Exception as error:  # what the package raises on other people's files is of many kinds
@@ -155,8 +159,8 @@ def _kind(feature: object) -> str:
     return str(getattr(feature, "dtype", "")) if type(feature).__name__ == "Value" else type(feature).__name__
 
 
-def _chosen(place: _Place, features: dict[str, Any], columns: str) -> tuple[str, str]:
-    """The columns of pictures and of labels (empty: none), as named or else by their types."""
+def _chosen(place: _Place, features: dict[str, Any], columns: str) -> tuple[str, str, str]:
+    """The columns of pictures and of labels (empty: none), as named or else by their types, and a sentence that says so."""
     setting = (
         f"name it in images.reader, as hfds/{place.reader}#COLUMN, and that of the labels behind it (#COLUMN,LABELS)"
     )
@@ -181,14 +185,9 @@ def _chosen(place: _Place, features: dict[str, Any], columns: str) -> tuple[str,
     labels = [name for name in _USUAL_LABELS if name in classes] + classes + plain
     label = place.columns[1] if len(place.columns) == 2 else labels[0] if labels else ""
     others = [name for name in classes if name != label]
-    log.info(
-        "%s pictures are those of column %r, labels %s%s",
-        place.called,
-        pictures[0],
-        f"those of column {label!r}" if label else "none, because no column holds classes",
-        f", not those of {', '.join(others)} ({setting})" if others else "",
-    )
-    return pictures[0], label
+    said = f"{place.called} pictures are those of column {pictures[0]!r}, labels "
+    said += f"those of column {label!r}" if label else "none, because no column holds classes"
+    return pictures[0], label, said + (f", not those of {', '.join(others)} ({setting})" if others else "")
 
 
 # --------------------------------------------------------------------------- timm
