@@ -184,7 +184,7 @@ def _check_end(window: _Window, end: int) -> None:
 
 def _members(file: IO[bytes], info: tarfile.TarInfo, archive: _Archive) -> Iterator[Member]:
     """A file of an archive, or those of the archive that it is."""
-    name = posixpath.normpath(info.name).lstrip("/")
+    name = posixpath.normpath(info.name).lstrip("/") or "/"
     parts = name.split("/")
     path, place = f"{archive.prefix}{name}", archive.start + info.offset_data
     if info.isdir() or any(part.startswith(".") and part != ".." for part in parts):
