@@ -161,9 +161,6 @@ def _kind(feature: object) -> str:
 
 def _chosen(place: _Place, features: dict[str, Any], columns: str) -> tuple[str, str, str]:
     """The columns of pictures and of labels (empty: none), as named or else by their types, and a sentence that says so."""
-    setting = (
-        f"name it in images.reader, as hfds/{place.reader}#COLUMN, and that of the labels behind it (#COLUMN,LABELS)"
-    )
     if missing := [name for name in place.columns if name not in features]:
         raise StudyError(f"{place.called} has no column {missing[0]!r}; columns: {columns}")
     if len(place.columns) > 2:
@@ -177,7 +174,9 @@ def _chosen(place: _Place, features: dict[str, Any], columns: str) -> tuple[str,
         pictures = [place.columns[0]]
     if len(pictures) != 1:
         found = f"{len(pictures)} columns of pictures ({', '.join(pictures)})" if pictures else "no column of pictures"
-        raise StudyError(f"{place.called} has {found}; {setting}. Columns: {columns}")
+        raise StudyError(
+            f"{place.called} has {found}; name the right one in images.reader, as hfds/{place.reader}#COLUMN. Columns: {columns}"
+        )
     classes = [name for name, kind in kinds.items() if kind == "ClassLabel"]
     plain = [
         name for name in _USUAL_LABELS[:1] if kinds.get(name, "").startswith(("string", "large_string", "int", "uint"))
@@ -187,7 +186,8 @@ def _chosen(place: _Place, features: dict[str, Any], columns: str) -> tuple[str,
     others = [name for name in classes if name != label]
     said = f"{place.called} pictures are those of column {pictures[0]!r}, labels "
     said += f"those of column {label!r}" if label else "none, because no column holds classes"
-    return pictures[0], label, said + (f", not those of {', '.join(others)} ({setting})" if others else "")
+    another = f"; images.reader: hfds/{place.reader}#{pictures[0]},{others[0]} takes others" if others else ""
+    return pictures[0], label, said + another
 
 
 # --------------------------------------------------------------------------- timm

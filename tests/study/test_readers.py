@@ -81,12 +81,12 @@ LABELS = {
     "fine before coarse": (
         {"coarse_label": [0, 0, 0, 0], "fine_label": [1, 0, 1, 0]},
         ["dog", "cat", "dog", "cat"],
-        "those of column 'fine_label', not those of coarse_label (name it in images.reader, as hfds/",
+        "those of column 'fine_label'; images.reader: hfds/{folder}#image,coarse_label takes others",
     ),
     "label before others": (
         {"breed": [1, 1, 1, 1], "label": [0, 0, 0, 0]},
         ["cat"] * 4,
-        "those of column 'label', not those of breed",
+        "those of column 'label'; images.reader: hfds/{folder}#image,breed takes others",
     ),
     "another name": ({"breed": [0, 1, 1, 0]}, ["cat", "dog", "dog", "cat"], "those of column 'breed'"),
     "none": ({}, [""] * 4, "none, because no column holds classes"),
@@ -100,7 +100,7 @@ def test_the_column_of_labels_is_a_column_of_classes(datasets, tmp_path, told, n
     kinds = {"image": datasets.Image(), **dict.fromkeys(columns, animals(datasets))}
     folder = written(datasets, tmp_path / "set", {"image": cells(), **columns}, **kinds)
     assert [label for _, label in listed(folder)] == wanted
-    assert f"pictures are those of column 'image', labels {text}" in told.text
+    assert f"pictures are those of column 'image', labels {text.format(folder=folder)}" in told.text
 
 
 def test_plain_values_of_the_column_label_are_labels(datasets, tmp_path):
@@ -116,9 +116,8 @@ def test_columns_can_be_named(datasets, tmp_path):
     with pytest.raises(StudyError) as caught:
         listed(folder)
     assert str(caught.value) == (
-        f"images.reader hfds/{folder}, split 'train', has 2 columns of pictures (left, right); name it in images.reader, as "
-        f"hfds/{folder}#COLUMN, and that of the labels behind it (#COLUMN,LABELS). Columns: left (Image), right (Image), "
-        "a (ClassLabel), b (ClassLabel)"
+        f"images.reader hfds/{folder}, split 'train', has 2 columns of pictures (left, right); name the right one in "
+        f"images.reader, as hfds/{folder}#COLUMN. Columns: left (Image), right (Image), a (ClassLabel), b (ClassLabel)"
     )
     assert [label for _, label in listed(folder, "#right")] == ["cat", "cat", "dog", "dog"]
     assert [label for _, label in listed(folder, "#left, b")] == ["dog", "cat", "dog", "cat"]
@@ -133,7 +132,7 @@ def test_a_set_without_pictures_is_told_with_its_columns(datasets, tmp_path):
         datasets, tmp_path / "set", {"text": ["a"], "n": [1]}, text=datasets.Value("string"), n=datasets.Value("int64")
     )
     with pytest.raises(
-        StudyError, match=r"has no column of pictures; name it .* Columns: text \(string\), n \(int64\)"
+        StudyError, match=r"has no column of pictures; name the right one .* Columns: text \(string\), n \(int64\)"
     ):
         listed(folder)
     with pytest.raises(StudyError, match=r"cannot be read \(\w+: .*\); columns: text \(string\), n \(int64\)"):
