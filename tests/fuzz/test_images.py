@@ -158,7 +158,9 @@ JPEGS = [encoded(FRAMES[0].convert(mode), "JPEG") for mode in ("RGB", "L", "CMYK
 @fuzzed(
     st.integers(0, len(JPEGS) - 1),
     st.lists(
-        st.tuples(st.integers(0xC0, 0xFE), st.sampled_from(HEADS), st.binary(max_size=60)), min_size=1, max_size=4
+        st.tuples(st.integers(0xE0, 0xEF) | st.integers(0xC0, 0xFE), st.sampled_from(HEADS), st.binary(max_size=60)),
+        min_size=1,
+        max_size=4,
     ),
     st.sampled_from(CHOICES),
 )
