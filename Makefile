@@ -75,13 +75,14 @@ check-python:
 check-clone:
 	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "This folder is not a git clone. DVC keeps its history in git, so a downloaded zip does not work: use 'git clone' (or run 'git init && git add -A && git commit -m start' here)." >&2; exit 2; }
 
-# Needs uv (https://docs.astral.sh/uv): rewrites the pinned environment from the ranges in pyproject.toml, and beside it Ray with
-# all that it needs. Existing pins stay; to move them, delete the files first.
+# Needs uv (https://docs.astral.sh/uv): rewrites the pinned environment from the ranges in pyproject.toml, and beside it Ray and
+# the reader of data sets with all that they need. Existing pins stay; to move them, delete the files first.
 COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command 'make lock'
+EXTRA = $(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["$(1)"], sep="\n")'
 lock:
 	$(COMPILE) --extra study --extra dev pyproject.toml -o requirements.lock
-	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["cluster"], sep="\n")' \
-	    | $(COMPILE) --constraints requirements.lock - -o requirements-cluster.lock
+	$(call EXTRA,cluster) | $(COMPILE) --constraints requirements.lock - -o requirements-cluster.lock
+	$(call EXTRA,datasets) | $(COMPILE) --constraints requirements.lock --constraints requirements-cluster.lock - -o requirements-datasets.lock
 
 clean-venv:
 	rm -rf $(VENV)

@@ -329,15 +329,15 @@ def counted_decodings() -> Generator[Counter[str]]:
     counts: Counter[str] = Counter()
     inside = False
 
-    def counting(decode: Callable[[bytes], NDArray[np.uint8]]) -> Callable[[bytes], NDArray[np.uint8]]:
-        def counted(content: bytes) -> NDArray[np.uint8]:
+    def counting(decode: Callable[..., NDArray[np.uint8]]) -> Callable[..., NDArray[np.uint8]]:
+        def counted(content: bytes, *colour: str) -> NDArray[np.uint8]:
             nonlocal inside
             if inside:
-                return decode(content)
+                return decode(content, *colour)
             counts[hashlib.sha256(content).hexdigest()] += 1
             inside = True
             try:
-                return decode(content)
+                return decode(content, *colour)
             finally:
                 inside = False
 

@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> None:
     args = arguments(__doc__, argv, folders=("out",), defaults={"params": "params.yaml"})
     params = load(args.params, ImageParams)
     out = fresh_folder(args.out)
-    manifest, rejected = (draw_scenes if params.images.source == "generated" else read_images)(params, out)
+    manifest, rejected, noted = (draw_scenes if params.images.source == "generated" else read_images)(params, out)
     conditions = params.tasks.conditions if params.tasks.source == "rebuilt" else ()
     if warning := rules.check_images(len(manifest), params.tasks.n_tasks, params.tasks.n_explanations, conditions):
         log.warning("%s", warning)
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     sides = {name: narrowed(manifest[name].to_numpy(), np.int32, name) for name in ("width", "height")}
     write_parquet(out / "manifest.parquet", manifest.assign(**sides))
     write_csv(out / "rejected.csv", rejected)
-    facts = summary(params.images, manifest, rejected)
+    facts = summary(params.images, manifest, rejected, noted)
     write_json(out / "summary.json", facts)
     log.info("%(n)d pictures, %(n_duplicates)d of them exact copies, %(n_rejected)d files rejected", facts)
 

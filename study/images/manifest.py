@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from interpretability.colour import AS_IS
 from interpretability.images import decode, decode_quickly
 from study.errors import ChangedInput
 from study.files.tables import read_json, read_parquet
-from study.images.sources import Member, Source, open_source, shards
+from study.images.members import Member
+from study.images.sources import Source, open_source, shard_name, shards
 
 MEMBERS = "members.parquet"  # where in a tar file or data set each image lies
 
@@ -40,8 +42,13 @@ class ImageSet:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of all image digests in order: changes when any image, or their order, does."""
-        return hashlib.sha256("".join(self.manifest["digest"]).encode()).hexdigest()
+        """Digest of all image digests in order: changes when any image, or their order, or how they are decoded does."""
+        return set_digest(self.manifest["digest"].tolist(), self.summary)
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """What the stage says of its images as a whole."""
+        return read_json(self.folder / "summary.json")
 
     @cached_property
     def factors(self) -> pd.DataFrame | None:
@@ -58,7 +65,7 @@ class ImageSet:
     @cached_property
     def source(self) -> Source:
         """Where the encoded images lie."""
-        summary = read_json(self.folder / "summary.json")
+        summary = self.summary
         return open_source(summary["source"], self.root, summary.get("reader", ""), summary.get("split", ""))
 
     @cached_property
@@ -73,7 +80,7 @@ class ImageSet:
         return Member(**{name: values[row] for name, values in self.columns.items() if name != "digest"})
 
     def __len__(self) -> int:
-        return int(read_json(self.folder / "summary.json")["n"])
+        return int(self.summary["n"])
 
     def path(self, row: int) -> str:
         """Name of an image in the manifest."""
@@ -97,11 +104,17 @@ class ImageSet:
             raise ChangedInput(
                 f"{member.path} has changed since the manifest was written (its sha256 differs). {_REBUILD}"
             )
-        return decode_quickly(content) if self.quick else decode(content)
+        return (decode_quickly if self.quick else decode)(content, self.summary.get("colour", AS_IS))
 
     def thumbnail(self, row: int, size: int) -> Image.Image:
         """Centre square of an image, `size` pixels wide."""
         return ImageOps.fit(Image.fromarray(self.pixels(row)), (size, size), Image.Resampling.LANCZOS)
+
+
+def set_digest(digests: Sequence[str], summary: Mapping[str, Any]) -> str:
+    """Digest of images in their order, and of what a summary says of their decoding where that changes pixels."""
+    decoding = "".join(f" {key} {summary[key]}" for key in ("colour", "decoding") if key in summary)
+    return hashlib.sha256(("".join(digests) + decoding).encode()).hexdigest()
 
 
 _REBUILD = "Put it back, or take the pictures as they are now: dvc repro --force images && dvc repro"
@@ -120,7 +133,7 @@ def check_unchanged(images: ImageSet) -> None:
     root = images.source.root
     assert root is not None
     if images.source.kind == "tar":
-        there = {path.name if root.is_file() else path.relative_to(root).as_posix() for path in shards(root)}
+        there = {shard_name(path, root) for path in shards(root)}
         missing = sorted(set(images.columns["shard"]) - there)
         if missing and not root.is_file():
             raise ChangedInput(f"the tar file {missing[0]} is gone since the manifest was written. {_REBUILD}")

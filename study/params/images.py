@@ -22,6 +22,7 @@ class Images:
 
     root          folder, tar files or data set; the variable MIS_IMAGES stands above it
     reader, split what timm reads, for source timm
+    colour        what becomes of an embedded colour profile: ignored, as timm and torchvision do, or converted to sRGB
     max_rejected  largest share of pictures that may be broken
     """
 
@@ -29,5 +30,6 @@ class Images:
     root: str
     reader: str
     split: str
+    colour: str = one_of("as_is", "srgb")
     max_rejected: float = number(0, 1)
     generated: Generated

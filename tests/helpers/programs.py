@@ -29,6 +29,7 @@ LONGEST = ("test_end_to_end.py", "test_similarities.py", "test_scores.py", "test
 _PROGRAMS: dict[str, tuple[Callable[[], object], str]] = {
     "Chromium": (browser.executable, "apt-get install chromium"),
     "Ray": (lambda: find_spec("ray"), "pip install --require-hashes -r requirements-cluster.lock"),
+    "datasets": (lambda: find_spec("datasets"), "pip install --require-hashes -r requirements-datasets.lock"),
     "git": (lambda: shutil.which("git"), "apt-get install git"),
     "qemu": (lambda: shutil.which("qemu-x86_64"), "apt-get install qemu-user"),
     "make": (lambda: shutil.which("make"), "apt-get install make"),

@@ -21,7 +21,7 @@ HOUSE = (("interpretability",), ("study",), ("stages", "tools"), ("benchmarks",)
 LIBRARY = (
     ("errors", "files", "schema", "statistics"),
     ("casts",),
-    ("arguments", "checkpoints", "randomness"),
+    ("arguments", "checkpoints", "colour", "randomness"),
     ("columns", "extremes", "images", "margins", "mis", "networks", "synthetic", "weights"),
     ("people", "similarity", "tasks"),
     ("analysis",),

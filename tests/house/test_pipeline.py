@@ -241,7 +241,10 @@ def test_similarities_are_named_by_their_files():
     assert set(registry.families()) == files
 
 
-@pytest.mark.parametrize(("name", "least"), [("requirements.lock", 50), ("requirements-cluster.lock", 10)])
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("requirements.lock", 50), ("requirements-cluster.lock", 10), ("requirements-datasets.lock", 10)],
+)
 def test_lock_has_no_address_and_hashes_for_all(name, least):
     text = (ROOT / name).read_text()
     assert "://" not in text
@@ -254,15 +257,25 @@ def test_lock_has_no_address_and_hashes_for_all(name, least):
         assert "--hash=sha256:" in block
 
 
-def test_the_lock_of_a_cluster_moves_no_pin_of_the_environment():
-    pins = [
-        dict(re.findall(r"^([a-z0-9][\w.-]*)==(\S+)", (ROOT / name).read_text(), flags=re.MULTILINE))
-        for name in ("requirements.lock", "requirements-cluster.lock")
-    ]
-    shared = set(pins[0]) & set(pins[1])
-    assert len(shared) > 5
-    assert {name: pins[0][name] for name in shared} == {name: pins[1][name] for name in shared}
-    assert "ray" in set(pins[1]) - set(pins[0])
+@pytest.mark.parametrize(
+    ("name", "added"), [("requirements-cluster.lock", "ray"), ("requirements-datasets.lock", "datasets")]
+)
+def test_the_lock_of_what_is_optional_moves_no_pin_of_another_one(name, added):
+    def pins(name):
+        return set(re.findall(r"^([a-z0-9][\w.-]*)==(\S+)((?: ;.*)?)", (ROOT / name).read_text(), flags=re.MULTILINE))
+
+    def moved(others):
+        versions = {}
+        for package, version, _ in others:
+            versions.setdefault(package, set()).add(version)
+        return [
+            (package, version) for package, version, _ in pins(name) if version not in versions.get(package, {version})
+        ]
+
+    assert len({package for package, *_ in pins(name)} & {package for package, *_ in pins("requirements.lock")}) > 5
+    for other in ("requirements.lock", "requirements-cluster.lock", "requirements-datasets.lock"):
+        assert not moved(pins(other)), other
+    assert added in {package for package, *_ in pins(name) - pins("requirements.lock")}
 
 
 def test_tracked_text_names_no_machine():
@@ -275,6 +288,6 @@ def test_tracked_text_names_no_machine():
         if (
             path.suffix in (".py", ".yaml", ".md", ".toml", ".csv", ".json", ".j2", "")
             and path.is_file()
-            and name not in ("requirements.lock", "requirements-cluster.lock")
+            and not re.fullmatch(r"requirements(-\w+)?\.lock", name)
         ):
             assert not home.search(path.read_text(errors="replace")), name

@@ -90,7 +90,7 @@ def test_five_percent_of_broken_files(study, told, photographs):
         study.run_images,
         f"3 of 60 pictures (5.0%) in {root} cannot be read; images.max_rejected allows 1.0%",
         "Repair or remove them, or raise that limit",
-        *(f"\n  cat/broken{i}.jpg: cannot be decoded (its content is no picture)" for i in range(3)),
+        *(f"\n  cat/broken{i}.jpg: cannot be decoded (its content is no picture of JPEG, PNG, " for i in range(3)),
     )
 
 

@@ -13,10 +13,17 @@ from PIL import Image
 
 from interpretability import files
 from interpretability.errors import InputError
+from interpretability.networks.preprocessing import Preprocessing
 from interpretability.synthetic import scenes
 from study.errors import message_of
 from study.files import tables
+from study.images.ahead import Ahead
+from study.images.feed import Feed
+from study.images.manifest import open_images
+from study.images.packs import pack_files
 from tests.conftest import encoded
+from tests.helpers import profiles
+from tests.helpers.pngs import GREY, chunk, png, samples
 
 
 def digests(folder):
@@ -131,7 +138,7 @@ def test_more_broken_files_stop_the_stage_and_are_listed(study, photographs):
     text = str(caught.value)
     assert f"2 of 40 pictures (5.0%) in {root} cannot be read; images.max_rejected allows 4.9%" in text
     assert "Repair or remove them, or raise that limit" in text
-    assert "\n  broken0.jpg: cannot be decoded (its content is no picture)" in text
+    assert "\n  broken0.jpg: cannot be decoded (its content is no picture of JPEG, PNG, WEBP, GIF, " in text
     assert "\n  broken1.jpg: " in text
 
 
@@ -199,3 +206,123 @@ def test_few_pictures_are_a_warning(study, caplog, monkeypatch):
     study.run_images()
     # 2 * (4 + 1) of 60
     assert "60 images are few: each side of a task set takes 16.7% of them" in caplog.text
+
+
+# --------------------------------------------------------------------------- what pictures hold beside pixels
+
+
+COLOURS = np.random.default_rng(3).integers(256, size=(24, 32, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def varied(photographs):
+    """Forty photographs, and pictures with frames, profiles and levels that are to be told."""
+    root = photographs(40)
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    some = {
+        "moving.webp": encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:]),
+        "pages.png": encoded(frames[0], "PNG", save_all=True, append_images=frames[1:]),
+        "wide.png": encoded(Image.fromarray(COLOURS), icc_profile=profiles.rgb(profiles.P3, name="Display P3")),
+        "wide.jpg": encoded(
+            Image.fromarray(COLOURS), "JPEG", icc_profile=profiles.rgb(profiles.ADOBE, name="Adobe RGB")
+        ),
+        "nearly.png": encoded(Image.fromarray(COLOURS), icc_profile=profiles.rgb(profiles.SRGB, 2.2, "nearly")),
+        "usual.png": encoded(Image.fromarray(COLOURS), icc_profile=profiles.BUILT_IN),
+        "odd profile.png": encoded(Image.fromarray(COLOURS), icc_profile=b"no profile"),
+        "odd exif.jpg": encoded(Image.fromarray(COLOURS), "JPEG", exif=b"Exif\0\0no Exif"),
+        "fine.png": png([samples(1000, 40000)], 16, GREY, chunk(b"tRNS", samples(1000))),
+    }
+    for name, content in some.items():
+        (root / name).write_bytes(content)
+    return root
+
+
+def test_what_pictures_hold_beside_their_pixels_is_counted(study, varied, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("stages"), "propagate", True)
+    use(study, varied)
+    summary = tables.read_json(study.run_images() / "summary.json")
+    found = {key: value for key, value in summary.items() if key.startswith("n_") and value}
+    del found["n_labels"]
+    assert found == {
+        "n_several_frames": 2,
+        "n_odd_exif": 1,
+        "n_fine_levels": 1,
+        "n_profiles_ignored": 3,
+        "n_profiles_broken": 1,
+    }
+    assert "2 pictures hold several frames; the first one is the picture; the first is moving.webp" in caplog.text
+    assert (
+        "3 pictures have a colour profile that is not sRGB and is ignored, as timm and torchvision do; " in caplog.text
+    )
+    assert "images.colour: srgb converts them; the first is nearly.png (nearly)" in caplog.text
+    assert (
+        "1 pictures have a colour profile that cannot be applied; their colours are taken as they are; the first is"
+        in (caplog.text)
+    )
+
+
+def test_usual_pictures_have_the_summary_that_they_always_had(study, photographs):
+    root = photographs(24)
+    use(study, root)
+    summary = tables.read_json(study.run_images() / "summary.json")
+    assert sorted(summary) == ["digest", "n", "n_duplicates", "n_labels", "n_rejected", "source"]
+    images = open_images(study.folder / "images", str(root))
+    assert summary["digest"] == images.digest
+    assert images.digest == hashlib.sha256("".join(images.manifest["digest"]).encode()).hexdigest()
+
+
+def test_pictures_decoded_otherwise_than_before_have_another_digest(study, varied):
+    use(study, varied)
+    out = study.run_images()
+    images = open_images(out, str(varied))
+    assert tables.read_json(out / "summary.json")["decoding"] == 2
+    assert images.digest == tables.read_json(out / "summary.json")["digest"]
+    assert images.digest != hashlib.sha256("".join(images.manifest["digest"]).encode()).hexdigest()
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_colours_are_converted_wherever_pictures_are_shown(study, varied, quick):
+    use(study, varied)
+    as_is = open_images(study.run_images("as_is"), str(varied), quick=quick)
+    use(study, varied, images__colour="srgb")
+    srgb = open_images(study.run_images("srgb"), str(varied), quick=quick)
+    summary = tables.read_json(study.folder / "srgb/summary.json")
+    assert (summary["colour"], summary["n_profiles_converted"], summary["n_profiles_broken"]) == ("srgb", 3, 1)
+    assert "n_profiles_ignored" not in summary
+    assert as_is.digest != srgb.digest == summary["digest"]
+    assert as_is.manifest.equals(srgb.manifest), "the files are the same"
+    changed = {as_is.path(row) for row in range(len(as_is)) if not np.array_equal(as_is.pixels(row), srgb.pixels(row))}
+    assert changed == {"wide.png", "wide.jpg", "nearly.png"}
+    row = srgb.manifest["path"].tolist().index("wide.png")
+    wanted = profiles.to_srgb(COLOURS, profiles.P3)
+    np.testing.assert_allclose(srgb.pixels(row), wanted, atol=2)
+    np.testing.assert_array_equal(Ahead(srgb, 1).pixels(row), srgb.pixels(row))
+    (packed,) = pack_files(srgb, 24)
+    square = np.load(packed)[row]
+    np.testing.assert_allclose(square, wanted[:, 4:28], atol=2)
+    assert pack_files(as_is, 24) != (packed,), "another file of the store"
+    np.testing.assert_allclose(np.asarray(srgb.thumbnail(row, 24)), wanted[:, 4:28], atol=2)
+    batch = next(iter(Feed(srgb, [Preprocessing(24, 24, (0.5,) * 3, (0.5,) * 3)], len(srgb), "cpu")))[1]
+    (view,) = batch.values()
+    np.testing.assert_allclose(view[row].permute(1, 2, 0).numpy(), wanted[:, 4:28], atol=2)
+
+
+def test_thin_pictures_have_small_thumbnails(study, photographs):
+    root = photographs(40)
+    for name, size in (("wide.png", (60_000, 1)), ("tall.png", (1, 60_000))):
+        (root / name).write_bytes(encoded(Image.new("RGB", size, "red")))
+    use(study, root)
+    images = open_images(study.run_images(), str(root))
+    for name in ("wide.png", "tall.png"):
+        thumbnail = images.thumbnail(images.manifest["path"].tolist().index(name), 64)
+        assert thumbnail.size == (64, 64)
+        assert thumbnail.getextrema() == ((255, 255), (0, 0), (0, 0))
+
+
+def test_a_decompression_bomb_is_rejected_with_the_reason(study, photographs):
+    root = photographs(40)
+    (root / "bomb.png").write_bytes(png([bytes(4)], 8, GREY, width=60_000, height=60_000))
+    use(study, root, images__max_rejected=0.05)
+    found = rejected(study.run_images())
+    assert found["path"].tolist() == ["bomb.png"]
+    assert "DecompressionBombError: Image size (3600000000 pixels) exceeds limit" in found["reason"][0]

@@ -12,9 +12,10 @@ from PIL import Image
 
 from interpretability.errors import InputError
 from interpretability.images import decode
-from study.images import finding, manifest, sources
+from study.images import finding, sources
 from study.images.manifest import check_unchanged, open_images, rows_in_batches
-from study.images.sources import Member, Source, list_folder
+from study.images.members import Member
+from study.images.sources import Source, list_folder
 from tests.conftest import encoded
 
 
@@ -203,7 +204,7 @@ def test_a_file_that_may_not_be_read_says_why(tmp_path, monkeypatch):
     def refuse(self):
         raise PermissionError(13, "Permission denied", str(self))
 
-    monkeypatch.setattr(manifest.Path, "read_bytes", refuse)
+    monkeypatch.setattr(sources.Path, "read_bytes", refuse)
     assert inspect(tmp_path, "a.jpg").reason == "cannot be read (Permission denied)"
 
 
@@ -211,6 +212,14 @@ def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("interpretability.images._MOST_PIXELS", 100)
     told = reason(tmp_path, "a.png", encoded(Image.new("RGB", (20, 20))))
     assert "DecompressionBombError" in told
+
+
+def test_a_file_larger_than_any_picture_is_not_read(tmp_path):
+    with open(tmp_path / "a.png", "wb") as file:
+        file.truncate(2**40)
+    assert (
+        inspect(tmp_path, "a.png").reason == "cannot be read (larger than 1 GB, which is more than a picture may have)"
+    )
 
 
 def test_a_whole_file_is_described(tmp_path):
@@ -308,11 +317,44 @@ def test_the_folder_of_the_variable_goes_first(tmp_path, monkeypatch):
 def test_a_missing_folder_is_told_with_its_setting(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"neither the variable MIS_IMAGES nor images\.root in params\.yaml names one"):
         root_of("")
-    with pytest.raises(InputError, match=r"/gone does not exist or is no folder; correct images\.root in params\.yaml"):
+    with pytest.raises(InputError, match=r"/gone does not exist; correct images\.root in params\.yaml"):
         root_of(str(tmp_path / "gone"))
     monkeypatch.setenv("MIS_IMAGES", str(tmp_path / "away"))
-    with pytest.raises(InputError, match="/away does not exist or is no folder; correct the variable MIS_IMAGES"):
+    with pytest.raises(InputError, match="/away does not exist; correct the variable MIS_IMAGES"):
         root_of(str(tmp_path))
+    (tmp_path / "away").symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match="/away does not exist: it is a link to a place that is not there; correct"):
+        root_of(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "told"),
+    [
+        (
+            "folder",
+            "a.png",
+            r"a\.png is a file, but images\.source is folder: name the folder .*, as \S+ \(it is named by the ",
+        ),
+        (
+            "folder",
+            "a.tar",
+            r"a\.tar is an archive: set images\.source to tar, .* \(it is named by the variable MIS_IMAGES\)",
+        ),
+        (
+            "tar",
+            "a.png",
+            r"a\.png is a picture, but images\.source is tar: name a tar file, .* in the variable MIS_IMAGES",
+        ),
+        ("tar", "gone.tar", r"gone\.tar does not exist; correct the variable MIS_IMAGES"),
+        ("timm", "gone", r"/gone does not exist; correct the variable MIS_IMAGES"),
+    ],
+)
+def test_a_place_of_the_wrong_kind_is_told_with_the_right_one(tmp_path, monkeypatch, kind, name, told):
+    if not name.startswith("gone"):
+        (tmp_path / name).touch()
+    monkeypatch.setenv("MIS_IMAGES", str(tmp_path / name))
+    with pytest.raises(InputError, match=told):
+        sources.open_source(kind, "")
 
 
 # --------------------------------------------------------------------------- a finished images stage
@@ -371,6 +413,9 @@ def test_the_digest_of_a_set_changes_with_any_picture_and_with_the_order(folder_
     other.manifest.loc[0, "digest"] = "0" * 64
     assert other.digest != before
     assert open_images(study.folder / "images").digest == before
+    converted = open_images(study.folder / "images")
+    converted.summary["colour"] = "srgb"
+    assert converted.digest != before
 
 
 def test_batches_are_fixed_and_cover_every_row_once():
