@@ -75,6 +75,15 @@ def read_number(reader: str, split: str, root: Path | None, number: int) -> byte
             return bytes(file.read())
 
 
+def place_of(reader: str, root: Path | None) -> Path | None:
+    """What a reader reads on this machine; None for a data set of a hub, of which a cache alone lies here."""
+    place = _place(reader, "", root)
+    if not place.is_table:
+        return root
+    named = Path(place.reader).expanduser()
+    return named if named.exists() else None
+
+
 # --------------------------------------------------------------------------- tables
 
 

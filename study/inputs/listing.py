@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.images import sources
-from study.images.sources import Source
+from study.images import readers, sources
 
 Facts = dict[str, str | int]
 
@@ -29,26 +28,24 @@ def image_facts(images: ImagePlace) -> Facts:
     if images.source == "generated":
         return {"source": images.source}
     source = sources.open_source(images.source, images.root, images.reader, images.split)
-    return {"source": images.source, **(_listed(source) if source.root is not None else {})}
+    place = readers.place_of(images.reader, source.root) if source.kind == "timm" else source.root
+    return {"source": images.source, **(_listed(source.kind, place) if place is not None else {})}
 
 
-def _listed(source: Source) -> Facts:
+def _listed(kind: str, root: Path) -> Facts:
     """Number of files, their bytes, and a digest of name, size and time of each.
 
     The place itself is none of it: the same files elsewhere are the same images.
     """
-    assert source.root is not None
     digest, n_files, n_bytes = hashlib.sha256(), 0, 0
-    for name, size, time in _files(source):
+    for name, size, time in _files(kind, root):
         digest.update(b"%d %d %s\0" % (size, time, name))
         n_files, n_bytes = n_files + 1, n_bytes + max(size, 0)
     return {"files": n_files, "bytes": n_bytes, "listing": digest.hexdigest()}
 
 
-def _files(source: Source) -> Iterator[tuple[bytes, int, int]]:
-    root = source.root
-    assert root is not None
-    if source.kind == "tar":
+def _files(kind: str, root: Path) -> Iterator[tuple[bytes, int, int]]:
+    if kind == "tar":
         for path in sources.shards(root):
             yield _entry(os.fsencode(os.path.relpath(path, root)), path)
     elif root.is_file():

@@ -9,7 +9,7 @@ import pytest
 from interpretability.similarity import registry
 from interpretability.weights import WeightsFile
 from study.errors import StudyError
-from study.images.sources import Source, list_folder
+from study.images.sources import list_folder
 from study.inputs import named
 from study.inputs.digests import Digests
 from study.inputs.fingerprint import InputParams, Inputs, Roster
@@ -34,7 +34,7 @@ def facts(root, source="folder", reader=""):
 
 
 def test_a_listing_holds_the_files_that_the_stage_finds(folder):
-    listed = [os.fsdecode(name) for name, _, _ in _files(Source("folder", folder))]
+    listed = [os.fsdecode(name) for name, _, _ in _files("folder", folder)]
     assert sorted(listed) == sorted(list_folder(folder))
     assert "c/link/b/2.png" in listed
     assert facts(folder)["files"] == len(listed)
@@ -43,6 +43,13 @@ def test_a_listing_holds_the_files_that_the_stage_finds(folder):
 def test_generated_images_and_a_data_set_of_a_hub_have_no_listing():
     assert facts("", "generated") == {"source": "generated"}
     assert facts("", "timm", "hfds/some/name") == {"source": "timm"}
+
+
+def test_a_data_set_in_a_folder_of_this_machine_is_listed(folder):
+    of_table = facts("", "timm", f"hfds/{folder}#img")
+    assert of_table["listing"] == facts(folder)["listing"] == facts(folder, "timm", "folder")["listing"]
+    # what is downloaded to a cache is none of the study's inputs
+    assert facts(folder, "timm", "hfds/some/name") == {"source": "timm"}
 
 
 def add(root):
