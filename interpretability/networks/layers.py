@@ -14,19 +14,23 @@ from interpretability import arguments
 from interpretability.errors import InputError
 from interpretability.networks.acting import Weights, weights_of
 from interpretability.networks.modules import channel_axis_of, declared_width, layer_type
+from interpretability.networks.reasons import (
+    BESIDE,
+    COMPLEX,
+    FIRST,
+    LAST,
+    NEVER,
+    NO_CHANNELS,
+    NO_TENSOR,
+    NOT_GROWING,
+    OUTSIDE,
+)
 from interpretability.networks.taps import Tap
 from interpretability.networks.tracing import Output, Trace, trace
 from interpretability.schema import LAYER_TYPES, SCORED_TYPES
 
 UNITS_VERSION = 5
 LINEAR, NORM_ACT = ("all", "blocks"), ("before", "after")
-# why a layer of a wanted type gives no units: what was asked for, and what is found
-FIRST, LAST = "the first of the layers", "the last of the layers"
-OUTSIDE = "outside of attention and feed-forward blocks"
-ASKED = (FIRST, LAST, OUTSIDE)
-NEVER, NO_TENSOR, COMPLEX = "never called in a pass", "gives no tensor", "complex values"
-NOT_GROWING, NO_CHANNELS = "its output does not grow with the batch", "its output has no channels"
-BESIDE = "its weights also act outside of its own calls, which is not read"
 
 
 @dataclass(frozen=True)

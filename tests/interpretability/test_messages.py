@@ -330,11 +330,12 @@ CASES = {
     ),
     "no layer left": (
         lambda: it.find_layers(NETWORK, IMAGES, layer_types=["Linear"]),
-        "no layer is left of 0 with layer_types = Linear after the first and the last are left out (drop_first_last)",
+        "no layer is left of 0 with layer_types = Linear after the first and the last are left out "
+        "(drop_first_last); the network has 2 Conv",
     ),
     "no layer at all": (
         lambda: it.find_layers(NETWORK, IMAGES, layer_types=["Linear"], drop_first_last=False),
-        "no layer is left of 0 with layer_types = Linear",
+        "no layer is left of 0 with layer_types = Linear; the network has 2 Conv",
     ),
     "unknown linear": (
         lambda: it.find_layers(NETWORK, IMAGES, linear="none"),
@@ -561,7 +562,8 @@ IN_A_STUDY = {
     ),
     "layers": (
         CASES["no layer left"][0],
-        "no layer is left of 0 with units.layer_types = Linear after the first and the last are left out (units.drop_first_last)",
+        "no layer is left of 0 with units.layer_types = Linear after the first and the last are left out "
+        "(units.drop_first_last); the network has 2 Conv",
     ),
     "aggregation": (
         CASES["unknown aggregation"][0],
