@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from interpretability.files import sha256_file
-from study.files.store import WorkStore
 from study.extraction.left_out import LeftOutFacts
+from study.files.store import WorkStore
 from study.images import packs as packing
 from study.images.manifest import ImageSet
 from study.images.packs import fits
