@@ -590,7 +590,7 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
         "model layer layer_type width reason",
         [
             *((m, name, "Conv", 12, reason) for m in networks for name, reason in END_LAYERS),
-            *((m, "a.qkv", "Linear", 36, "never called in a pass") for m in networks[:2]),
+            *((m, f"{m}.qkv", "Linear", 36, "never called in a pass") for m in networks[::-1][:2]),
         ]
         if human
         else [],

@@ -494,12 +494,16 @@ CASES = {
     "half a preprocessing": (
         lambda: network(preprocessing={"crop": 224}),
         re.compile(
-            r"the network: preprocessing \{'crop': 224\} is not understood \(.*missing 3 required.*\)\. Write JSON such as .*"
+            r"the network: preprocessing \{'crop': 224\} is not understood: resize is missing; mean is missing; std is missing\. "
+            r"Write JSON such as .*"
         ),
     ),
     "unknown interpolation": (
         lambda: network(preprocessing=SHOWN | {"interpolation": "lanczos"}),
-        "the network: preprocessing: interpolation is 'lanczos', allowed: bicubic, bilinear, nearest",
+        re.compile(
+            r"the network: preprocessing \{.*\.\.\. is not understood: interpolation is 'lanczos', allowed: bicubic, bilinear, "
+            r"nearest\. Write JSON such as .*"
+        ),
     ),
     "network's negative slope": (lambda: network(slope=-1.0), "slope is -1.0; it must be a finite number above 0"),
     "network's batches": (lambda: network(batch_size=0), "batch_size is 0; it must be a whole number of at least 1"),
