@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from interpretability.networks.modules import declared_width, first_tensor, layer_type
@@ -44,7 +45,7 @@ class Weights:
     layer_type: str
     module: str
     parameter: str
-    width: int  # channels that come out
+    width: int  # channels that come out; 0 where they are not declared
 
     @property
     def tap(self) -> str:
@@ -77,7 +78,8 @@ def weights_of(model: nn.Module) -> dict[int, list[Weights]]:
                 continue
             plain = name == "weight"
             layer = path if plain else ".".join(filter(None, (path, name.removesuffix("_weight"))))
-            width = (declared_width(module) if plain else None) or int(value.shape[0])
+            # a lazy layer has no shape before its first call
+            width = declared_width(module) or 0 if plain or is_lazy(value) else int(value.shape[0])
             found.setdefault(id(value), []).append(Weights(layer, kind if plain else "Linear", path, name, width))
     return found
 

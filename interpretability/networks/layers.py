@@ -73,9 +73,17 @@ class Survey:
 
 
 def check_network(model: object) -> None:
-    """Refuse what is no network."""
+    """Refuse what is no network, and one whose layers torch hides."""
     if not isinstance(model, nn.Module):
         raise arguments.wrong("model", "is of type {kind}; it must be a torch.nn.Module", kind=type(model).__name__)
+    for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise arguments.wrong(
+                "model",
+                "is scripted or traced by torch.jit{part}, and nothing inside can be read; build it from its code and load its "
+                "weights",
+                part=f" in its part {path}" if path else "",
+            )
 
 
 def checked_device(device: torch.device | str) -> torch.device:

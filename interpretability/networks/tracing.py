@@ -74,7 +74,7 @@ def trace(
     def acted(owners: Sequence[Weights], output: Tensor, source: Tensor | None) -> None:
         if not is_own_call(owners, running):
             first = owners[0]
-            note(first.layer, first.module, first.tap, first.layer_type, first.width, output)
+            note(first.layer, first.module, first.tap, first.layer_type, first.width or None, output)
 
     def passed(owners: Sequence[Weights], function: str) -> None:
         if not is_own_call(owners, running) and function not in found.through.setdefault(owners[0].layer, []):

@@ -295,9 +295,13 @@ def test_layers_are_counted_by_calls_and_in_all():
     # of two blocks: norm1, proj, norm2, fc1 (64 wide), fc2; then fc_norm, without the head
     called = {"layers_called": 11, "units_called": 2 * (4 * 16 + 64) + 16}
     assert row == {
-        "network": "small", "of": "timm", "input_size": 32, "left_out": 0,
+        "network": "small",
+        "of": "timm",
+        "input_size": 32,
+        "left_out": 0,
         **called,
-        "layers": 13, "units": called["units_called"] + 2 * 48,
+        "layers": 13,
+        "units": called["units_called"] + 2 * 48,
     }
 
 

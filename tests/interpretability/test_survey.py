@@ -243,6 +243,45 @@ def test_where_nothing_is_left_the_types_of_the_network_are_named():
         survey(nn.Sequential(nn.ReLU()).eval(), BATCH)
 
 
+PLAIN = (nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("make", "part"),
+    [
+        (lambda: torch.jit.script(nn.Sequential(*PLAIN).eval()), ""),
+        (lambda: torch.jit.trace(nn.Sequential(*PLAIN).eval(), BATCH), ""),
+        (
+            lambda: nn.Sequential(nn.Conv2d(3, 3, 1), torch.jit.script(nn.Sequential(*PLAIN).eval())).eval(),
+            " in its part 1",
+        ),
+    ],
+)
+def test_scripted_networks_are_refused_in_plain_words(make, part):
+    told = f"model is scripted or traced by torch.jit{part}, and nothing inside can be read; build it from its code"
+    with pytest.raises(InputError, match=told):
+        survey(make(), BATCH)
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (lambda: nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.LazyConv2d(5, 3)), ["0", "1", "2"]),
+        (lambda: torch.compile(nn.Sequential(*PLAIN), backend="eager"), ["_orig_mod.0", "_orig_mod.2"]),
+        (lambda: torch.fx.symbolic_trace(nn.Sequential(*PLAIN)), ["0", "2"]),
+        (
+            lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3)), nn.Conv2d(4, 5, 3)),
+            ["0", "1"],
+        ),
+    ],
+)
+def test_networks_in_other_dress_have_their_layers(make, names):
+    found = survey(make().eval(), BATCH, drop_first_last=False)
+    assert [layer.name for layer in found.layers] == names
+    assert found.left_out == []
+
+
 # --------------------------------------------------------------------------- outputs that hold tensors
 
 Pair = namedtuple("Pair", "first second")
