@@ -57,7 +57,7 @@ class Weights:
         return self.parameter == "weight"
 
 
-# told of weights that act: whose they are, the layer's output, and what the function was given beside the weights
+# told of weights that act: whose they are, the layer's output, and its input where that is known
 Seen = Callable[[Sequence[Weights], Tensor, Tensor | None], object]
 
 
@@ -123,9 +123,9 @@ class Acting(TorchFunctionMode):
         kwargs: Mapping[str, Any],
     ) -> None:
         name = getattr(func, "__name__", "")
-        if _FUNCTIONS.get(name) == weights[0].layer_type and isinstance(result, Tensor):
-            source = next((value for value in _flat(args, kwargs) if value is not own), None)
-            self._seen(weights, result, source)
+        source = kwargs.get("input", args[0] if args else None)  # as all these functions call it
+        if _FUNCTIONS.get(name) == weights[0].layer_type and isinstance(result, Tensor) and source is not own:
+            self._seen(weights, result, source if isinstance(source, Tensor) else None)
         elif self._through is not None and first_tensor(result) is not None:
             called = name if name != "__get__" else getattr(getattr(func, "__self__", None), "__name__", name)
             self._through(weights, called)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from interpretability import arguments
 from interpretability.errors import InputError
 from interpretability.networks.acting import Weights, weights_of
-from interpretability.networks.modules import channel_axis_of, declared_width, layer_type
+from interpretability.networks.modules import channel_axis_of, declared_width, layer_type, outside_blocks
 from interpretability.networks.reasons import (
     BESIDE,
     COMPLEX,
@@ -200,22 +199,7 @@ def survey(
             left_out.append((output.module, _left_out(output, axes, extra)))
         else:
             wanted.append((output, axes))
-    last = max(len(wanted) - 1, 1)
-    layers = [
-        Layer(
-            name=_called(output),
-            layer_type=_type(output, tap_of.get((output.name, output.tap))),
-            layer_index=i,
-            depth=i / last,
-            width=output.shape[axes.channel],
-            module=output.module,
-            call=output.call,
-            tap=output.tap,
-            batch_axis=axes.batch,
-            channel_axis=axes.channel,
-        )
-        for i, (output, axes) in enumerate(wanted)
-    ]
+    layers = _numbered(wanted, tap_of)
     kept = _kept(model, layers, drop_first_last=drop_first_last, linear=linear)
     left_out += [
         (layer.module, LeftOut(layer.name, layer.layer_type, layer.width, reason))
@@ -282,6 +266,26 @@ def _axes(module: nn.Module, one: Sequence[int], output: Output, ratio: int, ext
         return f"no axis of its output, of shape {tuple(one)} for an image, has its {width} channels"
 
 
+def _numbered(wanted: Sequence[tuple[Output, _Axes]], tap_of: Mapping[tuple[str, str], Tap]) -> list[Layer]:
+    """Layers with their number and depth among all that are wanted."""
+    last = max(len(wanted) - 1, 1)
+    return [
+        Layer(
+            name=_called(output),
+            layer_type=_type(output, tap_of.get((output.name, output.tap))),
+            layer_index=i,
+            depth=i / last,
+            width=output.shape[axes.channel],
+            module=output.module,
+            call=output.call,
+            tap=output.tap,
+            batch_axis=axes.batch,
+            channel_axis=axes.channel,
+        )
+        for i, (output, axes) in enumerate(wanted)
+    ]
+
+
 def _called(output: Output) -> str:
     return output.name if output.call == 0 else f"{output.name}#{output.call + 1}"
 
@@ -297,7 +301,7 @@ def _left_out(output: Output, reason: str, extra: Tap | None = None) -> LeftOut:
 def _kept(model: nn.Module, layers: Sequence[Layer], *, drop_first_last: bool, linear: str) -> list[str]:
     """For each layer why it was asked to be left out, empty where it was not."""
     # after depth is counted, so that a layer has one depth under both rules
-    outside = _outside_blocks(model) if linear == "blocks" else set[str]()
+    outside = outside_blocks(model) if linear == "blocks" else set[str]()
     reasons = [OUTSIDE if layer.layer_type == "Linear" and layer.module in outside else "" for layer in layers]
     if drop_first_last and layers:
         reasons[-1] = LAST
@@ -353,26 +357,6 @@ def _nothing_left(model: nn.Module, n: int, layer_types: Sequence[str], *, drop_
         types=", ".join(layer_types),
         has=has or "none of the types " + ", ".join(SCORED_TYPES),
     )
-
-
-_ATTENTION = re.compile("attn|attention|^xca$", re.I)
-_BLOCKS = re.compile("attn|attention|^xca$|mlp|feedforward|ffn|swiglu", re.I)
-_OTHER_MLPS = re.compile(
-    "posbias$|positionbias$|^relpos|head$", re.I
-)  # a position bias inside an attention; a classifier
-
-
-def _outside_blocks(model: nn.Module) -> set[str]:
-    """Paths of linear layers outside of attention and feed-forward blocks, if the network has attention at all."""
-    kind = {path: type(module).__name__ for path, module in model.named_modules()}
-    if not any(_ATTENTION.search(name) for path, name in kind.items() if path):
-        return set()
-
-    def inside(path: str) -> bool:
-        around = [kind[path.rsplit(".", up)[0]] for up in range(1, path.count(".") + 1)]
-        return any(_BLOCKS.search(name) for name in around) and not any(_OTHER_MLPS.search(name) for name in around)
-
-    return {path for path, module in model.named_modules() if isinstance(module, nn.Linear) and not inside(path)}
 
 
 def unit_values(output: Tensor, batch_size: int, batch_axis: int, channel_axis: int) -> Tensor:

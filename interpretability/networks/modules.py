@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -56,6 +57,26 @@ def channel_axis_of(module: nn.Module, shape: Sequence[int], batch_axis: int, wi
         raise InputError(f"output of shape {tuple(shape)} has no axis of {width} channels")
     preferred = 1 if first else len(shape) - 1
     return preferred if preferred in axes else axes[-1]
+
+
+_ATTENTION = re.compile("attn|attention|^xca$", re.I)
+_BLOCKS = re.compile("attn|attention|^xca$|mlp|feedforward|ffn|swiglu", re.I)
+_OTHER_MLPS = re.compile(
+    "posbias$|positionbias$|^relpos|head$", re.I
+)  # a position bias inside an attention; a classifier
+
+
+def outside_blocks(model: nn.Module) -> set[str]:
+    """Paths of linear layers outside of attention and feed-forward blocks, if the network has attention at all."""
+    kind = {path: type(module).__name__ for path, module in model.named_modules()}
+    if not any(_ATTENTION.search(name) for path, name in kind.items() if path):
+        return set()
+
+    def inside(path: str) -> bool:
+        around = [kind[path.rsplit(".", up)[0]] for up in range(1, path.count(".") + 1)]
+        return any(_BLOCKS.search(name) for name in around) and not any(_OTHER_MLPS.search(name) for name in around)
+
+    return {path for path, module in model.named_modules() if isinstance(module, nn.Linear) and not inside(path)}
 
 
 def first_tensor(value: object) -> Tensor | None:

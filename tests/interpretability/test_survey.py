@@ -96,6 +96,11 @@ LEFT_OUT = {
         lambda net, x: F.linear(x, torch.cat([net.odd.weight, net.odd.weight])[:4]),
         [("odd", "Linear", 4, f"{NEVER}; its weights act through cat, which is not read")],
     ),
+    "given as values": (
+        lambda: nn.Linear(4, 4),
+        lambda net, x: x + F.linear(net.odd.weight, torch.ones(4, 4)).mean(0),
+        [("odd", "Linear", 4, f"{NEVER}; its weights act through linear, which is not read")],
+    ),
     "looked at": (
         lambda: nn.Linear(4, 4),
         lambda net, x: x.to(net.odd.weight.dtype) * net.odd.weight.shape[0],
