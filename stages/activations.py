@@ -2,7 +2,8 @@
 
 Reads   data/images, data/models, matrices named in `directions`, data/external/human/units (activations.keep_file)
 Writes  data/activations: NAME.safetensors (extremes and statistics of every unit), layers.parquet, clusters.csv (which
-        layers repeat which), control_labels.csv, kept/NAME.parquet (whole columns of the units to keep), run.json, failures.csv
+        layers repeat which), left_out.csv (layers that give no units, and why), control_labels.csv, kept/NAME.parquet (whole
+        columns of the units to keep), run.json, failures.csv
         data/notes/activations: copies of the small tables, for stages that need no extremes
 Run     dvc repro activations          Resumes from the work store; safe to interrupt.
         python -m stages.activations --plan    what would run, how long it takes and how large it gets; computes nothing
@@ -56,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
     (out / "kept").mkdir()
     extracted = results.extract_network_tables(roster, job_of, images)
     extracted.write(out, list(roster["name"]), images)
-    copy_notes(out, ["clusters.csv", "control_labels.csv", "failures.csv", "run.json"], args.notes)
+    copy_notes(out, ["clusters.csv", "left_out.csv", "control_labels.csv", "failures.csv", "run.json"], args.notes)
     refuse_failures(
         "activations",
         extracted.failures,

@@ -42,9 +42,9 @@ def main(argv: list[str] | None = None) -> None:
     roster = read_roster(path)
     roster = roster[~roster["constructor"].str.startswith("control:")]
     jobs = [counting.CountJob(row, params.units, args.code) for row in rows_of(roster)]
-    rows = [
-        row for job, counted in zip(jobs, counting.count_networks(jobs), strict=True) for row in _rows(job, counted)
-    ]
+    results = counting.count_networks(jobs)
+    rows = [row for job, counted in zip(jobs, results, strict=True) for row in _rows(job, counted)]
+    counting.log_left_out(jobs, results)
     table = pd.DataFrame(rows, columns=COLUMNS)
     table = table.astype(dict.fromkeys(["input_size", "n_params", "n_layers", "n_units"], "Int64"))
     numbers = row_numbers(roster)

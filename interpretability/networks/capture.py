@@ -7,27 +7,20 @@ tracing one forward pass, so only what really runs counts, in the order of its f
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from interpretability import arguments
 from interpretability.errors import InputError
-from interpretability.networks.layers import (
-    Layer,
-    check_batch,
-    check_network,
-    checked_device,
-    fused_activation,
-    hooks,
-    read,
-    unit_values,
-)
+from interpretability.networks.acting import Acting, Weights, layer_by_layer, parameter_of, weights_of
+from interpretability.networks.layers import Layer, check_batch, check_network, checked_device, unit_values
+from interpretability.networks.modules import Add, first_tensor, fused_activation, hooks, read
 
 # largest difference of a unit's value alone and in a batch, relative to its layer's largest value; a GPU's libraries choose
 # other algorithms for other batches
@@ -103,6 +96,10 @@ class _Known:
     start: int
 
 
+_Place = tuple[str, str]  # module and tap
+_Calls = dict[int, tuple[Layer, int]]  # by the number of the call: the layer, and its first unit
+
+
 def lacks_memory(message: str) -> bool:
     """Whether an error says, in the words of torch or of the libraries below it, that the device has no memory left."""
     return any(words in message.lower() for words in _MEMORY)
@@ -155,14 +152,15 @@ class Capture:
         arguments.choice(precision, "precision", PRECISIONS)
         device = checked_device(device)
         self._model, self._layers, self._shortcut, self._device = model, layers, shortcut, device
-        self._context: AbstractContextManager[Callable[[RemovableHandle], None]] | None = None
+        self._context: AbstractContextManager[Add] | None = None
         self._row = self._size = 0
         self._dtype = PRECISIONS[precision]
         self.pieces = pieces
         self.n_units = sum(layer.width for layer in layers)
         self.buffer = torch.empty((batch_size, self.n_units), dtype=torch.float32, device=device)
-        self._counts: dict[tuple[str, str], int] = {}
+        self._counts: dict[_Place, int] = {}
         self._done: set[int] = set()  # first units of the layers that this forward pass has filled
+        self._acting: Acting | None = None  # of layers that are read where their weights act; else nothing is watched
         self._known: dict[int, _Known] = {}  # by the identity of a map of this forward pass
 
     def __enter__(self) -> Capture:
@@ -170,33 +168,51 @@ class Capture:
         add = context.__enter__()
         self._context = context
         offset = 0
-        taps: dict[tuple[str, str], dict[int, tuple[Layer, int]]] = {}
+        taps: dict[_Place, _Calls] = {}
         for layer in self._layers:
             taps.setdefault((layer.module, layer.tap), {})[layer.call] = (layer, offset)
             offset += layer.width
+        acting = {place: calls for place, calls in taps.items() if parameter_of(place[1]) is not None}
+        if acting:
+            self._watch_weights(acting)
         for (path, tap), calls in taps.items():
-
-            def store(
-                value: object, key: tuple[str, str] = (path, tap), calls: dict[int, tuple[Layer, int]] = calls
-            ) -> None:
-                if not isinstance(value, Tensor):
-                    return
-                call = self._counts.get(key, 0)
-                self._counts[key] = call + 1
-                if call not in calls:
-                    return
-                layer, start = calls[call]
-                if start not in self._done:
-                    self.keep(layer, start, value)
-                    self._done.add(start)
-                if self._shortcut and not value.is_inference():
-                    self._known[id(value)] = _Known(weakref.ref(value), value._version, layer, start)
-
+            if (path, tap) in acting:
+                continue
             module = self._model.get_submodule(path)
             if self._shortcut and set(calls) == {0}:
                 self._follow(add, module, *calls[0])
-            read(add, module, tap, store)
+            read(add, module, tap, partial(self._store, (path, tap), calls))
         return self
+
+    def _watch_weights(self, acting: Mapping[_Place, _Calls]) -> None:
+        """Watch the weights that act without a call of their module during the forward passes to come."""
+        weights = {
+            key: owners
+            for key, owners in weights_of(self._model).items()
+            if (owners[0].module, owners[0].tap) in acting
+        }
+
+        def seen(owners: Sequence[Weights], output: Tensor, source: Tensor | None) -> None:
+            place = owners[0].module, owners[0].tap
+            self._store(place, acting[place], output)
+
+        self._acting = Acting(weights, seen)
+
+    def _store(self, key: _Place, calls: _Calls, given: object) -> None:
+        """Take in what is read of a module or child, if it is a layer at this call of it."""
+        value = first_tensor(given)
+        if value is None:
+            return
+        call = self._counts.get(key, 0)
+        self._counts[key] = call + 1
+        if call not in calls:
+            return
+        layer, start = calls[call]
+        if start not in self._done:
+            self.keep(layer, start, value)
+            self._done.add(start)
+        if self._shortcut and not value.is_inference():
+            self._known[id(value)] = _Known(weakref.ref(value), value._version, layer, start)
 
     def keep(self, layer: Layer, start: int, value: Tensor) -> None:
         """Take in what is read of a layer whose first unit is number `start`; again if a piece runs again."""
@@ -205,7 +221,7 @@ class Capture:
     def _slot(self, start: int, width: int) -> Tensor:
         return self.buffer[self._row : self._row + self._size, start : start + width]
 
-    def _follow(self, add: Callable[[RemovableHandle], None], module: nn.Module, layer: Layer, start: int) -> None:
+    def _follow(self, add: Add, module: nn.Module, layer: Layer, start: int) -> None:
         """Let the means of a module that runs once follow from those of its input, where they do and that is cheaper."""
         if module._forward_hooks or "forward" in vars(module):  # pyright: ignore[reportPrivateUsage]
             return  # its output may be any other than its class says
@@ -250,6 +266,7 @@ class Capture:
 
     def __exit__(self, *exc: object) -> None:
         context, self._context = self._context, None
+        self._acting = None
         if context is not None:
             context.__exit__(None, None, None)
 
@@ -294,7 +311,7 @@ class Capture:
         self._known.clear()
         self._size = len(batch)
         cast = nullcontext() if self._dtype is None else torch.autocast(self._device.type, dtype=self._dtype)
-        with cast:
+        with cast, layer_by_layer(), self._acting or nullcontext():
             self._model(batch)
         if len(self._done) != len(self._layers):
             raise InputError(

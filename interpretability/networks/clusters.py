@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -20,7 +22,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from interpretability.networks.layers import Layer, channel_axis_of, declared_width, hooks, layer_type
+from interpretability.networks.acting import Acting, Weights, is_own_call, layer_by_layer, parameter_of, weights_of
+from interpretability.networks.layers import Layer
+from interpretability.networks.modules import channel_axis_of, declared_width, first_tensor, hooks, layer_type
 
 VERSION = 1  # of the rule
 _MARK = "_interpretability_trail"
@@ -70,12 +74,12 @@ def layer_clusters(model: nn.Module, example: Tensor, layers: Sequence[Layer]) -
             if path and (layer_type(module) != "Other" or declared_width(module) is not None):
                 for handle in calls.watch(path, module):
                     add(handle)
-        with _Followed():
+        with layer_by_layer(), _Followed(), Acting(weights_of(model), partial(calls.acted, model)):
             model(batch)
     first: dict[object, str] = {}
     found = {}
     for layer in layers:
-        begun = calls.begun.get((layer.module, layer.call), layer.name)
+        begun = calls.begun.get((_place(layer.module, layer.tap), layer.call), layer.name)
         found[layer.name] = first.setdefault(layer.name if layer.layer_type == "Other" else begun, layer.name)
     return found
 
@@ -84,10 +88,11 @@ class _Calls:
     """The calls of convolutions, linear layers and norms in their order, and the call that begins the cluster of each."""
 
     def __init__(self) -> None:
-        self.begun: dict[tuple[str, int], int] = {}  # path and number of a call -> call that its cluster begins with
+        self.begun: dict[tuple[str, int], int] = {}  # place and number of a call -> call that its cluster begins with
         self._of: list[int] = []  # the same by the number of the call among all
         self._entered: list[_Trail | None] = []
-        self._counts: dict[str, int] = {}
+        self._running: Counter[str] = Counter()  # calls under way
+        self._counts: Counter[str] = Counter()
 
     def watch(self, path: str, module: nn.Module) -> tuple[Any, Any]:
         """Hooks that follow a module; their handles."""
@@ -95,18 +100,27 @@ class _Calls:
         def enter(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             value = next((one for one in (*args, *kwargs.values()) if isinstance(one, Tensor)), None)
             self._entered.append(None if value is None else _trail(value))
+            self._running[path] += 1
 
         def leave(_: nn.Module, args: tuple[Any, ...], output: object) -> None:
-            self._leave(path, module, self._entered.pop(), output)
+            self._running[path] -= 1
+            self._leave(path, module, declared_width(module) or 0, self._entered.pop(), output)
 
         return module.register_forward_pre_hook(enter, with_kwargs=True), module.register_forward_hook(leave)
 
-    def _leave(self, path: str, module: nn.Module, entered: _Trail | None, output: object) -> None:
-        if not isinstance(output, Tensor):
+    def acted(self, model: nn.Module, owners: Sequence[Weights], output: Tensor, source: Tensor | None) -> None:
+        """Follow a layer whose weights act without a call of it."""
+        if not is_own_call(owners, self._running):
+            first, entered = owners[0], None if source is None else _trail(source)
+            place = _place(first.module, first.tap)
+            self._leave(place, model.get_submodule(first.module), first.width, entered, output)
+
+    def _leave(self, place: str, module: nn.Module, width: int, entered: _Trail | None, given: object) -> None:
+        output = first_tensor(given)
+        if output is None:
             return
-        number = self._counts.get(path, 0)
-        self._counts[path] = number + 1
-        width = declared_width(module) or 0
+        number = self._counts[place]
+        self._counts[place] += 1
         if output.dim() < 2 or width not in output.shape[1:]:
             _mark(output, None, 0)
             return
@@ -115,8 +129,13 @@ class _Calls:
         source = entered.call if entered is not None and entered.axis == axis and _repeats(module) else None
         begun = call if source is None else self._of[source]
         self._of.append(begun)
-        self.begun[path, number] = begun
+        self.begun[place, number] = begun
         _mark(output, call, axis)
+
+
+def _place(module: str, tap: str) -> str:
+    """What calls of a layer are counted by: its module, or the weights that act without a call of it."""
+    return module if parameter_of(tap) is None else f"{module} {tap}"
 
 
 def _repeats(module: nn.Module) -> bool:

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from interpretability import arguments
 from interpretability.errors import InputError
+from interpretability.networks.acting import Weights, weights_of
+from interpretability.networks.modules import channel_axis_of, declared_width, layer_type, outside_blocks
+from interpretability.networks.reasons import (
+    BESIDE,
+    COMPLEX,
+    FIRST,
+    LAST,
+    NEVER,
+    NO_CHANNELS,
+    NO_TENSOR,
+    NOT_GROWING,
+    OUTSIDE,
+)
 from interpretability.networks.taps import Tap
+from interpretability.networks.tracing import Output, Trace, trace
 from interpretability.schema import LAYER_TYPES, SCORED_TYPES
 
-UNITS_VERSION = 4
+UNITS_VERSION = 5
 LINEAR, NORM_ACT = ("all", "blocks"), ("before", "after")
 
 
@@ -36,60 +48,41 @@ class Layer:
     width: int  # units
     module: str
     call: int
-    tap: str  # "output", or the path of the child whose input is read
+    tap: str  # "output", the path of the child whose input is read, or weights that act without a call (`networks.acting`)
     batch_axis: int
     channel_axis: int
 
 
-def layer_type(module: nn.Module) -> str:
-    """Conv, Linear, BatchNorm, LayerNorm, GroupNorm or Other, by class and by the name of its parent classes."""
-    names = [cls.__name__ for cls in type(module).__mro__]
-    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d):
-        return "Conv"
-    if isinstance(module, nn.Linear):
-        return "Linear"
-    if isinstance(module, nn.modules.batchnorm._BatchNorm) or any("BatchNorm" in name for name in names):  # pyright: ignore[reportPrivateUsage]
-        return "BatchNorm"
-    if isinstance(module, nn.LayerNorm) or any(
-        name.startswith(("LayerNorm", "RmsNorm", "SimpleNorm")) for name in names
-    ):
-        # an RMS norm does the same job in the same place; the paper's list has no type of its own for it
-        return "LayerNorm"
-    if isinstance(module, nn.GroupNorm):
-        return "GroupNorm"
-    return "Other"
+@dataclass(frozen=True)
+class LeftOut:
+    """A layer of a wanted type that gives no units, and why; `width`: the channels that it declares, if it does."""
+
+    name: str
+    layer_type: str
+    width: int | None
+    reason: str
 
 
-def declared_width(module: nn.Module) -> int | None:
-    """Number of channels that a module declares, if it does."""
-    for name in ("out_channels", "out_features", "num_features", "num_channels"):
-        if isinstance(getattr(module, name, None), int):
-            return int(getattr(module, name))
-    shape = getattr(module, "normalized_shape", None)
-    return int(shape[-1]) if shape else None
+@dataclass(frozen=True)
+class Survey:
+    """The layers of a network whose units are to be scored, and every other layer of the wanted types."""
 
-
-def fused_activation(module: nn.Module) -> nn.Module | None:
-    """The activation inside a norm layer that applies one itself (timm's BatchNormAct2d and its kin)."""
-    act = getattr(module, "act", None)
-    return act if isinstance(act, nn.Module) and "Norm" in type(module).__name__ else None
-
-
-def channel_axis_of(module: nn.Module, shape: Sequence[int], batch_axis: int, width: int) -> int:
-    """The axis of a module's output that its channels lie on."""
-    kind = layer_type(module)
-    first = kind in ("Conv", "BatchNorm", "GroupNorm") or "2d" in type(module).__name__
-    axes = [axis for axis in range(len(shape)) if axis != batch_axis and shape[axis] == width]
-    if not axes:
-        raise InputError(f"output of shape {tuple(shape)} has no axis of {width} channels")
-    preferred = 1 if first else len(shape) - 1
-    return preferred if preferred in axes else axes[-1]
+    layers: list[Layer]
+    left_out: list[LeftOut]  # in the order in which the network holds its modules
 
 
 def check_network(model: object) -> None:
-    """Refuse what is no network."""
+    """Refuse what is no network, and one whose layers torch hides."""
     if not isinstance(model, nn.Module):
         raise arguments.wrong("model", "is of type {kind}; it must be a torch.nn.Module", kind=type(model).__name__)
+    for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise arguments.wrong(
+                "model",
+                "is scripted or traced by torch.jit{part}, and nothing inside can be read; build it from its code and load its "
+                "weights",
+                part=f" in its part {path}" if path else "",
+            )
 
 
 def checked_device(device: torch.device | str) -> torch.device:
@@ -120,7 +113,6 @@ def check_batch(batch: object, argument: str, least: int = 1) -> None:
         )
 
 
-@torch.no_grad()
 def find_layers(
     model: nn.Module,
     example: Tensor,
@@ -143,7 +135,11 @@ def find_layers(
     norm_act         "before" reads a norm layer with a built-in activation in front of that activation, "after" behind it
     taps             further places to read, whatever their type
 
-    Layers that the pass does not reach are not listed; a module that runs twice is two layers, NAME and NAME#2. Raises
+    A module that runs twice is two layers, NAME and NAME#2. Where a module gives several tensors, the first one counts: in a
+    tuple or list the first in order, in a dict that of the first key that has one. A layer that is not called, but whose
+    weights a function of torch is given (`F.linear(x, self.qkv.weight)`), is read there, in the place of its call; so are the
+    projections of `nn.MultiheadAttention`, those into queries, keys and values as one layer NAME.in_proj (or NAME.q_proj,
+    NAME.k_proj and NAME.v_proj where they are kept apart). Layers that give no units are not listed: `survey` tells why. Raises
     InputError if no layer is left, and for a network whose units do not depend on images one by one.
 
     >>> import torch
@@ -154,8 +150,77 @@ def find_layers(
     >>> [(layer.name, layer.width) for layer in find_layers(network, torch.rand(3, 3, 8, 8), drop_first_last=False)]
     [('0', 4), ('1', 4), ('3', 5)]
     """
+    return survey(
+        model,
+        example,
+        layer_types=layer_types,
+        drop_first_last=drop_first_last,
+        linear=linear,
+        norm_act=norm_act,
+        taps=taps,
+    ).layers
+
+
+@torch.no_grad()
+def survey(
+    model: nn.Module,
+    example: Tensor,
+    *,
+    layer_types: Sequence[str] = SCORED_TYPES,
+    drop_first_last: bool = True,
+    linear: str = "all",
+    norm_act: str = "before",
+    taps: Sequence[Tap] = (),
+) -> Survey:
+    """The layers that `find_layers` gives for the same arguments, and all others of the wanted types, each with the reason.
+
+    >>> import torch
+    >>> from interpretability.networks.layers import survey
+    >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 4, 3), torch.nn.Conv2d(4, 5, 3)).eval()
+    >>> for row in survey(network, torch.rand(3, 3, 8, 8)).left_out:
+    ...     print(row.name, row.width, row.reason)
+    0 4 the first of the layers
+    2 5 the last of the layers
+    """
+    _check(model, example, layer_types, linear, norm_act)
+    weights = weights_of(model)
+    one, many = (trace(model, batch, norm_act, taps, weights) for batch in (example[:1], example))
+    if [output.place for output in one.outputs] != [output.place for output in many.outputs]:
+        raise InputError("the network calls other modules for one image than for several; its units are not defined")
+    tap_of = {(entry.name, entry.tap): entry for entry in taps}
+    wanted: list[tuple[Output, _Axes]] = []
+    left_out: list[tuple[str, LeftOut]] = []  # with the path of the module
+    for single, output in zip(one.outputs, many.outputs, strict=True):
+        extra = tap_of.get((output.name, output.tap))
+        if extra is None and not _is_wanted(output, layer_types):
+            continue
+        axes = _axes(model.get_submodule(output.module), single.shape, output, len(example), extra)
+        if isinstance(axes, str):
+            left_out.append((output.module, _left_out(output, axes, extra)))
+        else:
+            wanted.append((output, axes))
+    layers = _numbered(wanted, tap_of)
+    kept = _kept(model, layers, drop_first_last=drop_first_last, linear=linear)
+    left_out += [
+        (layer.module, LeftOut(layer.name, layer.layer_type, layer.width, reason))
+        for layer, reason in zip(layers, kept, strict=True)
+        if reason
+    ]
+    left_out += [
+        (output.module, _left_out(output, BESIDE)) for output in many.beside if output.layer_type in layer_types
+    ]
+    left_out += _unreached(model, many, weights, layer_types, taps)
+    layers = [layer for layer, reason in zip(layers, kept, strict=True) if not reason]
+    if not layers:
+        raise _nothing_left(model, len(wanted), layer_types, drop_first_last=drop_first_last)
+    order = {path: number for number, (path, _) in enumerate(model.named_modules())}
+    return Survey(layers, [row for _, row in sorted(left_out, key=lambda entry: order[entry[0]])])
+
+
+def _check(model: object, example: object, layer_types: Sequence[str], linear: str, norm_act: str) -> None:
     check_network(model)
-    if model.training:  # its values depend on the whole batch and on chance, and a pass would change its statistics
+    if isinstance(model, nn.Module) and model.training:
+        # its values depend on the whole batch and on chance, and a pass would change its statistics
         raise arguments.wrong("model", "is in training mode; call its eval() first")
     check_batch(example, "example", least=2)
     for kind in [layer_types] if isinstance(layer_types, str) else layer_types:
@@ -164,134 +229,146 @@ def find_layers(
             raise arguments.wrong("layer_types", "names {kind!r}, allowed: {words}", kind=kind, words=words)
     arguments.choice(linear, "linear", LINEAR)
     arguments.choice(norm_act, "norm_act", NORM_ACT)
-    small = example[:1]
-    calls = [_trace(model, batch, norm_act, taps) for batch in (small, example)]
-    if [call[:4] for call in calls[0]] != [call[:4] for call in calls[1]]:
-        raise InputError("the network calls other modules for one image than for several; its units are not defined")
-    ratio = len(example)
-    tap_of = {(entry.name, entry.tap): entry for entry in taps}
-    wanted = []
-    for (name, path, call, tap, one), (*_, many) in zip(*calls, strict=True):
-        module = model.get_submodule(path)
-        extra = tap_of.get((name, tap))
-        kind = layer_type(module) if tap == "output" or extra is None else "Other"
-        if extra is None and (kind not in layer_types or (kind == "Other" and declared_width(module) is None)):
-            continue
-        batch_axes = [axis for axis, (a, b) in enumerate(zip(one, many, strict=True)) if b == ratio * a]
-        if not batch_axes or len(one) < 2:
-            continue  # its output does not grow with the batch: a table of positions, not a value of an image
-        if extra is None:
-            width = declared_width(module) or one[1 if len(one) == 4 else -1]
-            axis = channel_axis_of(module, many, batch_axes[0], width)
-        else:
-            axis = extra.channel_axis % len(many)
-        wanted.append((name, path, call, tap, kind, batch_axes[0], axis, many[axis]))
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """Axes of an output: of its images and of its channels."""
+
+    batch: int
+    channel: int
+
+
+def _is_wanted(output: Output, layer_types: Sequence[str]) -> bool:
+    return output.layer_type in layer_types and (output.layer_type != "Other" or output.declared is not None)
+
+
+def _axes(module: nn.Module, one: Sequence[int], output: Output, ratio: int, extra: Tap | None) -> _Axes | str:
+    """Axes of an output whose shape is `one` for a single image, or why its values are no units: the one place that says so."""
+    many = output.shape
+    if not output.real:
+        return COMPLEX
+    batch_axes = (
+        [axis for axis, (a, b) in enumerate(zip(one, many, strict=True)) if b == ratio * a]
+        if len(one) == len(many)
+        else []
+    )
+    if not batch_axes:
+        return NOT_GROWING  # a table of positions, not a value of an image
+    if len(one) < 2:
+        return NO_CHANNELS
+    if extra is not None:
+        return _Axes(batch_axes[0], extra.channel_axis % len(many))
+    width = output.declared or one[1 if len(one) == 4 else -1]
+    try:
+        return _Axes(batch_axes[0], channel_axis_of(module, many, batch_axes[0], width))
+    except InputError:
+        return f"no axis of its output, of shape {tuple(one)} for an image, has its {width} channels"
+
+
+def _numbered(wanted: Sequence[tuple[Output, _Axes]], tap_of: Mapping[tuple[str, str], Tap]) -> list[Layer]:
+    """Layers with their number and depth among all that are wanted."""
     last = max(len(wanted) - 1, 1)
-    layers = [
+    return [
         Layer(
-            name=name if call == 0 else f"{name}#{call + 1}",
-            layer_type=kind,
+            name=_called(output),
+            layer_type=_type(output, tap_of.get((output.name, output.tap))),
             layer_index=i,
             depth=i / last,
-            width=width,
-            module=path,
-            call=call,
-            tap=tap,
-            batch_axis=batch_axis,
-            channel_axis=axis,
+            width=output.shape[axes.channel],
+            module=output.module,
+            call=output.call,
+            tap=output.tap,
+            batch_axis=axes.batch,
+            channel_axis=axes.channel,
         )
-        for i, (name, path, call, tap, kind, batch_axis, axis, width) in enumerate(wanted)
+        for i, (output, axes) in enumerate(wanted)
     ]
-    layers = layers[1:-1] if drop_first_last else layers
-    if linear == "blocks":  # after depth is counted, so that a layer has one depth under both rules
-        outside = _outside_blocks(model)
-        layers = [layer for layer in layers if layer.layer_type != "Linear" or layer.module not in outside]
-    if not layers:
-        dropped = " after the first and the last are left out ({drop_first_last})" if drop_first_last else ""
-        raise InputError(
-            "no layer is left of {count} with {layer_types} = {types}" + dropped,
-            "layer_types",
-            "drop_first_last",
-            count=len(wanted),
-            types=", ".join(layer_types),
-        )
-    return layers
 
 
-_ATTENTION = re.compile("attn|attention|^xca$", re.I)
-_BLOCKS = re.compile("attn|attention|^xca$|mlp|feedforward|ffn|swiglu", re.I)
-_OTHER_MLPS = re.compile(
-    "posbias$|positionbias$|^relpos|head$", re.I
-)  # a position bias inside an attention; a classifier
+def _called(output: Output) -> str:
+    return output.name if output.call == 0 else f"{output.name}#{output.call + 1}"
 
 
-def _outside_blocks(model: nn.Module) -> set[str]:
-    """Paths of linear layers outside of attention and feed-forward blocks, if the network has attention at all."""
-    kind = {path: type(module).__name__ for path, module in model.named_modules()}
-    if not any(_ATTENTION.search(name) for path, name in kind.items() if path):
-        return set()
-
-    def inside(path: str) -> bool:
-        around = [kind[path.rsplit(".", up)[0]] for up in range(1, path.count(".") + 1)]
-        return any(_BLOCKS.search(name) for name in around) and not any(_OTHER_MLPS.search(name) for name in around)
-
-    return {path for path, module in model.named_modules() if isinstance(module, nn.Linear) and not inside(path)}
+def _type(output: Output, extra: Tap | None) -> str:
+    return output.layer_type if output.tap == "output" or extra is None else "Other"
 
 
-def _trace(
-    model: nn.Module, batch: Tensor, norm_act: str, taps: Sequence[Tap]
-) -> list[tuple[str, str, int, str, tuple[int, ...]]]:
-    """(layer name, module path, call number, tap, shape) of every call of a module with a tensor output, and of every
-    tap, in order.
-    """
-    seen: list[tuple[str, str, int, str, tuple[int, ...]]] = []
-    counts: dict[tuple[str, str], int] = {}
-    watched = [(tap.name, tap.module, tap.tap) for tap in taps]
-    tapped = {tap.module for tap in taps if tap.tap == "output"}
-    for name, module in model.named_modules():
-        if not name or name in tapped or (any(True for _ in module.children()) and layer_type(module) == "Other"):
-            continue
-        act = fused_activation(module)
-        child = "output"
-        if act is not None and norm_act == "before":
-            child = next(child for child, candidate in module.named_children() if candidate is act)
-        watched.append((name, name, child))
-    with hooks() as add:
-        for name, path, tap in watched:
-
-            def note(value: object, name: str = name, path: str = path, tap: str = tap) -> None:
-                if isinstance(value, Tensor):
-                    call = counts.get((path, tap), 0)
-                    seen.append((name, path, call, tap, tuple(value.shape)))
-                    counts[path, tap] = call + 1
-
-            read(add, model.get_submodule(path), tap, note)
-        model(batch)
-    return seen
+def _left_out(output: Output, reason: str, extra: Tap | None = None) -> LeftOut:
+    return LeftOut(_called(output), _type(output, extra), output.declared, reason)
 
 
-def read(add: Callable[[RemovableHandle], None], module: nn.Module, tap: str, note: Callable[[object], None]) -> None:
-    """Hand the output of a module, or the input of its child `tap`, to `note` at every call."""
-    if tap == "output":
-        add(module.register_forward_hook(lambda _, args, out: note(out)))
-    else:
-        add(module.get_submodule(tap).register_forward_pre_hook(lambda _, args: note(args[0])))
+def _kept(model: nn.Module, layers: Sequence[Layer], *, drop_first_last: bool, linear: str) -> list[str]:
+    """For each layer why it was asked to be left out, empty where it was not."""
+    # after depth is counted, so that a layer has one depth under both rules
+    outside = outside_blocks(model) if linear == "blocks" else set[str]()
+    reasons = [OUTSIDE if layer.layer_type == "Linear" and layer.module in outside else "" for layer in layers]
+    if drop_first_last and layers:
+        reasons[-1] = LAST
+        reasons[0] = FIRST
+    return reasons
 
 
-@contextmanager
-def hooks() -> Generator[Callable[[RemovableHandle], None], None, None]:
-    handles: list[RemovableHandle] = []
-    try:
-        yield handles.append
-    finally:
-        for handle in handles:
-            handle.remove()
+def _unreached(
+    model: nn.Module,
+    found: Trace,
+    weights: Mapping[int, list[Weights]],
+    layer_types: Collection[str],
+    taps: Sequence[Tap],
+) -> Iterator[tuple[str, LeftOut]]:
+    """Layers of the wanted types, and taps, of which no pass showed an output."""
+    modules = {output.module for output in (*found.outputs, *found.beside)}
+    names = {output.name for output in (*found.outputs, *found.beside)}
+    twin = {
+        owner.layer: owners[0].layer for owners in weights.values() for owner in owners[1:] if owners[0].layer in names
+    }
+
+    def reason(layer: str) -> str:
+        if layer in found.empty:
+            return NO_TENSOR
+        if layer in twin:
+            return f"{NEVER}; its weights are those of {twin[layer]}"
+        through = found.through.get(layer)
+        return f"{NEVER}; its weights act through {', '.join(through)}, which is not read" if through else NEVER
+
+    for path, module in model.named_modules():
+        kind, width = layer_type(module), declared_width(module)
+        leaf = next(module.children(), None) is None
+        if path and path not in modules and kind in layer_types and (kind != "Other" or (leaf and width is not None)):
+            yield path, LeftOut(path, kind, width, reason(path))
+    if "Linear" in layer_types:
+        for owner in (owner for owners in weights.values() for owner in owners if not owner.of_module):
+            if owner.layer not in names:
+                yield owner.module, LeftOut(owner.layer, "Linear", owner.width, reason(owner.layer))
+    for tap in taps:
+        if tap.name not in names:
+            yield tap.module, LeftOut(tap.name, "Other", None, reason(tap.name))
+
+
+def _nothing_left(model: nn.Module, n: int, layer_types: Sequence[str], *, drop_first_last: bool) -> InputError:
+    dropped = " after the first and the last are left out ({drop_first_last})" if drop_first_last else ""
+    kinds = Counter(layer_type(module) for module in model.modules())
+    has = ", ".join(f"{kinds[kind]} {kind}" for kind in SCORED_TYPES if kinds[kind])
+    return InputError(
+        "no layer is left of {count} with {layer_types} = {types}" + dropped + "; the network has {has}",
+        "layer_types",
+        "drop_first_last",
+        count=n,
+        types=", ".join(layer_types),
+        has=has or "none of the types " + ", ".join(SCORED_TYPES),
+    )
 
 
 def unit_values(output: Tensor, batch_size: int, batch_axis: int, channel_axis: int) -> Tensor:
     """Mean of a module's output over everything but images and channels: (batch_size, channels) float32.
 
-    A batch axis longer than the batch (windows of Swin and its kin, image-major) is regrouped by image.
+    A batch axis longer than the batch (windows of Swin and its kin, image-major) is regrouped by image. Raises InputError for
+    complex values, of which a mean as a real number would keep one half without a word.
     """
+    if output.is_complex():
+        raise InputError(
+            f"an output of type {output.dtype} holds complex values, which are no values of units; pass its abs() if you "
+            "mean the magnitudes"
+        )
     value = output.movedim((batch_axis, channel_axis), (0, -1))
     return value.reshape(batch_size, -1, value.shape[-1]).mean(dim=1, dtype=torch.float32)

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from interpretability import arguments
-from interpretability.errors import InputError
+from interpretability.networks.long_side import part_of
+from interpretability.networks.preprocessing_fields import read_fields
 
-VERSION = 3
-_INTERPOLATIONS = ("bicubic", "bilinear", "nearest")
+VERSION = 4
+LARGE = 2**25  # pixels of a resized picture; of a larger one no more is made than its crop shows
 
 
 @functools.lru_cache(maxsize=256)
@@ -35,6 +36,8 @@ class Preprocessing:
     has a crop share above 1.
     mode "squash": the whole image becomes `crop` x `crop`, whatever its shape; `resize` is not used.
     mean and std are for RGB in 0..1.
+
+    Memory is bounded by the image and by `LARGE` pixels, whatever its shape.
     """
 
     crop: int
@@ -46,62 +49,52 @@ class Preprocessing:
 
     @classmethod
     def parse(cls, text: str | Mapping[str, Any], where: str) -> Preprocessing:
-        """From JSON text; `where` names the row in errors."""
-        try:
-            settings = json.loads(text) if isinstance(text, str) else dict(text)
-            fields: dict[str, Any] = {
-                name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
-            }
-            result = cls(**fields)
-            if not all(isinstance(number, int) for number in (fields["crop"], fields["resize"])):
-                raise TypeError("crop and resize are whole numbers")
-            if not all(isinstance(number, int | float) for number in (*fields["mean"], *fields["std"])):
-                raise TypeError("mean and std are lists of numbers")
-        except (json.JSONDecodeError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(
-                f"{where}: preprocessing {text!r} is not understood ({error}). Write JSON such as "
-                f'{{"resize": 256, "crop": '
-                '224, "interpolation": "bicubic", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}'
-            ) from None
-        problems = []
-        if result.interpolation not in _INTERPOLATIONS:
-            problems.append(f"interpolation is {result.interpolation!r}, allowed: {', '.join(_INTERPOLATIONS)}")
-        if result.mode not in ("center", "border", "squash"):
-            problems.append(f"mode is {result.mode!r}, allowed: center, border, squash")
-        if not (0 < result.crop <= 4096 and result.resize > 0):
-            problems.append(f"crop is {result.crop} and resize is {result.resize}, both must be positive pixel counts")
-        elif result.mode == "center" and result.resize < result.crop:
-            problems.append(f"resize {result.resize} is smaller than crop {result.crop}")
-        if len(result.mean) != 3 or len(result.std) != 3 or min(result.std) <= 0:
-            problems.append("mean and std need three numbers each, std positive")
-        if problems:
-            raise InputError(f"{where}: preprocessing: {'; '.join(problems)}")
-        return result
+        """From JSON text or a mapping, checked as `preprocessing_fields.read_fields` says; `where` names the row in errors."""
+        return cls(**read_fields(text, where))
 
     def dumps(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
 
     def fit(self, pixels: NDArray[np.uint8]) -> Tensor:
         """Pixels (height, width, 3) as a uint8 tensor (3, crop, crop)."""
-        # torch wants to be able to write; what cannot be written, as a packed image, is copied
-        image = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).permute(2, 0, 1)
-        height, width = image.shape[1:]
+        height, width = pixels.shape[:2]
         if self.mode == "squash":
             size = [self.crop, self.crop]
         else:
             short = min(height, width)
             # the longer side is cut down to whole pixels, as torchvision does
             size = [height * self.resize // short, width * self.resize // short]
-        whole = [self.crop, self.crop]
-        if [height, width] == size == whole:
+        if size[0] * size[1] > LARGE and max(size) > self.crop:
+            return self._cropped(self._part(pixels, size))
+        return self._cropped(self._resized(_tensor(pixels), size))
+
+    def _part(self, pixels: NDArray[np.uint8], size: list[int]) -> Tensor:
+        """The picture resized to `size` and cropped along its long side; nothing else of it is made. As in torch, rows are
+        resized before columns.
+        """
+        tall, start = size[0] > size[1], round((max(size) - self.crop) / 2)
+        part = part_of(pixels.shape[0 if tall else 1], max(size), start, self.crop, self.interpolation)
+        if tall:
+            seen = self._resized(_tensor(pixels[part.low : part.high]), [part.high - part.low, size[1]])
+            return torch.from_numpy(part.of(seen.permute(2, 1, 0).numpy())).permute(2, 1, 0)
+        return self._resized(_tensor(part.of(pixels[:, part.low : part.high])), [size[0], self.crop])
+
+    def _resized(self, image: Tensor, size: list[int]) -> Tensor:
+        if [*image.shape[1:]] == size:
             return image
         # loads for more than a second, which not every process needs
         from torchvision.transforms.v2 import InterpolationMode
         from torchvision.transforms.v2 import functional as F
 
-        if [height, width] != size:
-            image = F.resize(image, size, interpolation=InterpolationMode(self.interpolation), antialias=True)
-        return image if size == whole else F.center_crop(image, whole)
+        return F.resize(image, size, interpolation=InterpolationMode(self.interpolation), antialias=True)
+
+    def _cropped(self, image: Tensor) -> Tensor:
+        whole = [self.crop, self.crop]
+        if [*image.shape[1:]] == whole:
+            return image
+        from torchvision.transforms.v2 import functional as F
+
+        return F.center_crop(image, whole)
 
     def normalised(self, stacked: Tensor) -> Tensor:
         """Network input, float32, of fitted images (n, 3, crop, crop) uint8 in any layout, on their device.
@@ -116,6 +109,12 @@ class Preprocessing:
     def batch(self, images: Sequence[NDArray[np.uint8]], device: str | torch.device = "cpu") -> Tensor:
         """Normalised float32 batch (images, 3, crop, crop) on the device; bytes travel, floats do not."""
         return self.normalised(torch.stack([self.fit(pixels) for pixels in images]).contiguous().to(device))
+
+
+def _tensor(pixels: NDArray[np.uint8]) -> Tensor:
+    """Pixels (height, width, 3) as a tensor (3, height, width)."""
+    # torch wants to be able to write; what cannot be written, as a packed image, is copied
+    return torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).permute(2, 0, 1)
 
 
 def timm_preprocessing(model: nn.Module, img_size: int | None = None) -> dict[str, object]:

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypedDict
 
+from study.extraction.left_out import LeftOutFacts, facts_of, words
 from study.files.store import WorkStore
 from study.files.tables import read_json, write_json
 from study.log import logger
@@ -24,13 +25,14 @@ from study.workers.jobs import run_all
 
 log = logger("counting")
 
-VERSION = 2  # of what is counted
+VERSION = 3  # of what is counted
 
 
 class NetworkCount(TypedDict):
     """Size of the input, parameters, operations of one forward pass of one image (two a multiply-add), and units.
 
-    `layers` holds layer type, number of layers and units; `widths` the units of each layer by its name.
+    `layers` holds layer type, number of layers and units; `left_out` the layers that give none; `widths` the units of each
+    layer by its name.
     """
 
     input_size: int
@@ -38,6 +40,7 @@ class NetworkCount(TypedDict):
     flops: int
     n_units: int
     layers: list[tuple[str, int, int]]
+    left_out: list[LeftOutFacts]
     widths: dict[str, int]
 
 
@@ -73,7 +76,7 @@ class CountJob(NetworkJob):
         import torch
         from torch.utils.flop_counter import FlopCounterMode
 
-        from interpretability.networks.layers import find_layers
+        from interpretability.networks.layers import survey
         from interpretability.networks.taps import find_taps
 
         row = self.row
@@ -84,24 +87,32 @@ class CountJob(NetworkJob):
             size = building.preprocessing_of(row, model).crop
             taps = find_taps([path for path, _ in model.named_modules()], row["taps"])
             try:
-                layers = find_layers(model, torch.empty((3, 3, size, size)), taps=taps, **asdict(self.rules))
+                found = survey(model, torch.empty((3, 3, size, size)), taps=taps, **asdict(self.rules))
             except Exception as error:
                 raise building.forward_failure(error, row["name"], (3, 3, size, size)) from error
             with FlopCounterMode(display=False) as counter, torch.no_grad():
                 model(torch.empty((1, 3, size, size)))
         by_type: dict[str, list[int]] = {}
-        for layer in layers:
+        for layer in found.layers:
             by_type.setdefault(layer.layer_type, []).append(layer.width)
         return {
             "input_size": size,
             "n_params": sum(value.numel() for value in model.parameters()),
             "flops": counter.get_total_flops(),
-            "n_units": sum(layer.width for layer in layers),
+            "n_units": sum(layer.width for layer in found.layers),
             "layers": [(kind, len(widths), sum(widths)) for kind, widths in sorted(by_type.items())],
-            "widths": {layer.name: layer.width for layer in layers},
+            "left_out": facts_of(found.left_out),
+            "widths": {layer.name: layer.width for layer in found.layers},
         }
 
 
 def count_networks(jobs: Sequence[CountJob]) -> list[NetworkCount | Failure]:
     """Counts of every network, or why there are none."""
     return run_all(jobs, "networks counted", log, probe=True, on_cpu=True)
+
+
+def log_left_out(jobs: Sequence[CountJob], counts: Sequence[NetworkCount | Failure]) -> None:
+    """Say in the log which layers of which networks give no units."""
+    for job, count in zip(jobs, counts, strict=True):
+        if not isinstance(count, Failure) and (said := words(count["left_out"], len(count["widths"]))):
+            log.warning("%s: %s", job.name, said)

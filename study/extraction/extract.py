@@ -107,6 +107,7 @@ def _put_out(extracted: Extracted, extraction: Extraction) -> NetworkFacts:
         link_out(extracted.kept, extraction.out / "kept" / f"{extraction.name}.parquet")
     return {
         **network_facts(extraction, extracted.layers),
+        "left_out": extracted.left_out,
         "device": extracted.device,
         "pieces": extracted.pieces,
         "timing": extracted.timing,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from interpretability.files import sha256_file
+from study.extraction.left_out import LeftOutFacts
 from study.files.store import WorkStore
 from study.images import packs as packing
 from study.images.manifest import ImageSet
@@ -26,10 +27,10 @@ from study.workers.jobs import kind_of_workers
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from interpretability.networks.layers import Layer
+    from interpretability.networks.layers import Layer, LeftOut
     from interpretability.networks.preprocessing import Preprocessing
 
-VERSION = 2  # of the files in the work store
+VERSION = 3  # of the files in the work store
 SUFFIX, KEPT = ".safetensors", ".parquet"
 
 State = dict[str, np.ndarray]
@@ -73,9 +74,12 @@ class Timing(TypedDict, total=False):
 
 
 class NetworkFacts(TypedDict):
-    """What the stage needs of one network or control. `pieces`: parts in which a batch ran for want of memory."""
+    """What the stage needs of one network or control. `left_out`: layers that give no units; `pieces`: parts in which a batch
+    ran for want of memory.
+    """
 
     layers: list[LayerRow]
+    left_out: list[LeftOutFacts]
     labels: list[LabelRow]
     device: str
     pieces: int
@@ -91,9 +95,12 @@ class ExtractionParams(SeedAndImages):
 
 
 class FileFacts(TypedDict):
-    """What the file of a network says of it, in this order: layers, columns kept, parts a batch ran in, kind of device."""
+    """What the file of a network says of it, in this order: layers, those without units, columns kept, parts a batch ran in,
+    kind of device.
+    """
 
     layers: list[LayerFacts]
+    left_out: list[LeftOutFacts]
     n_kept: int
     pieces: int
     device: str
@@ -104,6 +111,7 @@ class Extracted:
     """Files of a network in the work store (`kept` if it has columns to keep), and what is known of it."""
 
     layers: list[LayerFacts]
+    left_out: list[LeftOutFacts]
     n_kept: int
     pieces: int
     device: str
@@ -143,6 +151,7 @@ class Seat:
     model: nn.Module
     view: Preprocessing
     layers: list[Layer]
+    left_out: list[LeftOut]
     width: dict[str, int]
     clusters: dict[str, str]
     keys: np.ndarray

@@ -180,7 +180,7 @@ def _seat(extraction: Extraction, images: ImageRows, key: dict[str, Any]) -> Sea
 
     from interpretability.networks import capture
     from interpretability.networks.clusters import layer_clusters
-    from interpretability.networks.layers import find_layers
+    from interpretability.networks.layers import survey
     from interpretability.networks.taps import find_taps
     from interpretability.randomness import unit_keys
 
@@ -189,13 +189,14 @@ def _seat(extraction: Extraction, images: ImageRows, key: dict[str, Any]) -> Sea
     model, view = network.model.to(device()), network.preprocessing
     first = view.batch([images.pixels(index) for index in range(min(4, len(images)))], device())
     taps = find_taps([path for path, _ in model.named_modules()], row["taps"])
-    layers = find_layers(model, first[:3], taps=taps, **asdict(params.units))
-    capture.check_independence(model, layers, first)
-    layers, directions = directed(row, model, first, layers, params.units)
+    found = survey(model, first[:3], taps=taps, **asdict(params.units))
+    capture.check_independence(model, found.layers, first)
+    layers, directions = directed(row, model, first, found.layers, params.units)
+    left_out = [each for each in found.left_out if each.name not in {layer.name for layer in layers}]
     clusters = layer_clusters(model, first, layers)
     width = {layer.name: layer.width if directions is None else directions.shape[1] for layer in layers}
     keys = np.concatenate([unit_keys(params.seed, name, layer, np.arange(n)) for layer, n in width.items()])
     owners = [(layer, unit) for layer, n in width.items() for unit in range(n)]
     kept = unit_lists.indices_of(name, owners, params.activations.keep, extraction.listed)
     matrix = None if directions is None else torch.from_numpy(directions).to(device())
-    return Seat(name, model, view, layers, width, clusters, keys, owners, kept, matrix, key)
+    return Seat(name, model, view, layers, left_out, width, clusters, keys, owners, kept, matrix, key)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from interpretability.schema import FACTS, UNIT
-from study.extraction import forecast
+from study.extraction import forecast, left_out
 from study.extraction.extract import extract_all
 from study.extraction.job import Extraction, LabelRow, LayerRow, NetworkFacts, Timing
+from study.extraction.left_out import LeftOutFacts
 from study.files.tables import write_csv, write_json, write_parquet
 from study.images.manifest import ImageSet
 from study.log import logger
@@ -32,6 +33,7 @@ class Results:
     """What networks left beside their extremes."""
 
     layers: list[LayerRow] = field(default_factory=list)
+    left_out: dict[str, list[LeftOutFacts]] = field(default_factory=dict)
     labels: list[LabelRow] = field(default_factory=list)
     failures: list[Failed] = field(default_factory=list)
     timings: dict[str, Timing] = field(default_factory=dict)
@@ -44,6 +46,9 @@ class Results:
             self.failures.append({"model": name, "stage": "activations", "reason": result.reason_without(name)})
             return
         self.layers += result["layers"]
+        self.left_out[name] = result["left_out"]
+        if said := left_out.words(result["left_out"], len(result["layers"])):
+            log.warning("%s: %s", name, said)
         self.labels += result["labels"]
         self.device_kinds.add(result["device"])
         self.timings[name] = result["timing"]
@@ -59,6 +64,7 @@ class Results:
         )
         write_parquet(out / "layers.parquet", layers)
         write_csv(out / "clusters.csv", layers[["model", "layer", "cluster"]])
+        write_csv(out / left_out.FILE, left_out.table(self.left_out, names))
         write_csv(
             out / "control_labels.csv",
             pd.DataFrame(self.labels, columns=[*UNIT, "label"]).sort_values(UNIT, kind="stable"),

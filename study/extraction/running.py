@@ -25,6 +25,7 @@ from study.extraction.job import (
     Timing,
     extremes_and_moments,
 )
+from study.extraction.left_out import facts_of
 from study.files.store import WorkStore
 from study.files.tables import write_parquet
 from study.images.feed import ImageRows
@@ -225,6 +226,7 @@ def finish(running: Running, extraction: Extraction, store: WorkStore, seconds: 
     ]
     facts: FileFacts = {
         "layers": described,
+        "left_out": facts_of(seat.left_out),
         "n_kept": len(seat.kept),
         "pieces": running.pieces,
         "device": device_kind(device()),

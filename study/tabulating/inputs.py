@@ -63,6 +63,7 @@ def side_tables(args: argparse.Namespace) -> facts.Tables:
     return {
         "constant_units": text_table(args.tasks / "constant_units.csv"),
         "failures": pd.concat(failed, ignore_index=True),
+        "left_out_layers": text_table(args.activations / "left_out.csv"),
         "rejected_images": text_table(args.images / "rejected.csv"),
         "exclusions": text_table(args.human / "exclusions.csv"),
         "checks": text_table(args.human / "checks.csv"),

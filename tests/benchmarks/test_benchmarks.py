@@ -2,15 +2,17 @@
 
 import argparse
 import csv
+import functools
 import math
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
+import timm
 import torch
 
-from benchmarks import capture, end_to_end, flops, harness, loading, projection, scaling, selection
+from benchmarks import capture, end_to_end, flops, harness, layers_found, loading, projection, scaling, selection
 from interpretability.errors import InputError
 from interpretability.networks import layers
 from study.images import manifest
@@ -52,6 +54,7 @@ def test_make_bench_runs_every_benchmark_of_speed():
         "shown_intervals",
         "summaries",
         "flops",
+        "layers_found",
         "chaos",
         "page",
         "processors",
@@ -278,6 +281,37 @@ def test_the_committed_operations_are_of_the_whole_roster():
     assert not (counted["reason"] != "").any()
     # He et al. count 3.8e9 multiply-adds for ResNet-50, torchvision's variant has 4.1e9
     assert counted.set_index("model").loc["resnet50", "gflop"] == pytest.approx(2 * 4.09, rel=0.01)
+
+
+# --------------------------------------------------------------------------- layers
+
+
+def test_layers_are_counted_by_calls_and_in_all():
+    sized = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 5}
+    build = functools.partial(timm.create_model, "beit_base_patch16_224", **sized)
+    row = layers_found.counts(
+        layers_found.Case("small", "timm", build, 32), load_params(ROOT / "studies/imagenet.yaml").units
+    )
+    # of two blocks: norm1, proj, norm2, fc1 (64 wide), fc2; then fc_norm, without the head
+    called = {"layers_called": 11, "units_called": 2 * (4 * 16 + 64) + 16}
+    assert row == {
+        "network": "small",
+        "of": "timm",
+        "input_size": 32,
+        "left_out": 0,
+        **called,
+        "layers": 13,
+        "units": called["units_called"] + 2 * 48,
+    }
+
+
+def test_the_committed_count_of_layers_is_that_of_the_annotated_networks():
+    table = pd.read_csv(ROOT / "benchmarks/results/layers_found.csv").set_index("network")
+    names = pd.read_csv(ROOT / "data/external/models/imi_names.csv")["name"]
+    annotated = table.loc[names]
+    assert (annotated["layers"] == annotated["layers_called"]).all()
+    of = table.loc[["vit_b_16", "vit_base_patch16_224"], ["layers", "units"]]
+    assert (of.to_numpy() == [73, 102144]).all(), "one network in two packages"
 
 
 # --------------------------------------------------------------------------- projection

@@ -31,6 +31,7 @@ LAYERS = (
     ("c.norm", "LayerNorm"),
     ("head.fc", "Linear"),
 )
+END_LAYERS = (("stem", "the first of the layers"), ("head", "the last of the layers"))
 UNITS_A_LAYER = 12
 N_IMAGES, SIDE, N_TASKS, N_EXPLANATIONS = 400, 16, 20, 9
 STUDY = "digest of this study"
@@ -583,6 +584,16 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
         "constant_units",
         "model layer unit layer_type min max absolute relative",
         [(m, "a.conv", 3, "Conv", 0.1, 0.1, 1, 1) for m in networks] if human else [],
+    )
+    write(
+        "left_out_layers",
+        "model layer layer_type width reason",
+        [
+            *((m, name, "Conv", 12, reason) for m in networks for name, reason in END_LAYERS),
+            *((m, f"{m}.qkv", "Linear", 36, "never called in a pass") for m in networks[::-1][:2]),
+        ]
+        if human
+        else [],
     )
     write(
         "failures", "model stage reason", [] if human else [("broken", "models", "its file does not match the digest")]

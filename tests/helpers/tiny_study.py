@@ -175,6 +175,7 @@ def _roster(folder):
 def _activations_side(folder, labels):
     write_csv(folder / "control_labels.csv", pd.DataFrame(labels))
     write_csv(folder / "clusters.csv", pd.DataFrame(columns=["model", "layer", "cluster"]))
+    write_csv(folder / "left_out.csv", pd.DataFrame(columns=["model", "layer", "layer_type", "width", "reason"]))
     write_csv(folder / "failures.csv", pd.DataFrame(columns=["model", "stage", "reason"]))
     write_json(folder / "run.json", {"device_kinds": ["cpu"], "n_images": N_IMAGES})
 

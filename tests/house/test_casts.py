@@ -35,6 +35,7 @@ FIT = {
     "interpretability/images.py": "pixels, clipped to 0 to 255",
     "interpretability/margins.py": "differences of cosines, -4 to 4",
     "interpretability/mis.py": "counts of tasks, at most MOST_TASKS by a check before",
+    "interpretability/networks/long_side.py": "pixels, clipped to 0 to 255, and places that torch counts in float32",
     "interpretability/similarity/arrays.py": "float16 as float32",
     "interpretability/similarity/base.py": "numbers of images, after a check of their bounds, and places of fewer rows",
     "interpretability/similarity/features.py": "numbers of images that `_checked` has seen, and a self-check's own numbers",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+import torchvision
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -64,11 +65,19 @@ def read(mode, monkeypatch, model, size):
         ("test_vit", {"img_size": 64}, 64),
         ("xcit_nano_12_p16_224", {"img_size": 64}, 64),
         ("swin_tiny_patch4_window7_224", {}, 224),
+        ("beit_base_patch16_224", {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}, 32),
     ],
 )
 def test_units_are_read_where_the_network_is(mode, monkeypatch, name, kwargs, size):
     values, width = read(mode, monkeypatch, timm.create_model(name, pretrained=False, **kwargs), size)
     assert (values.device, values.dtype, tuple(values.shape)) == (GPU, torch.float32, (4, width))
+
+
+def test_attention_of_torch_is_read_where_the_network_is(mode, monkeypatch):
+    model = torchvision.models.VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=5)
+    values, width = read(mode, monkeypatch, model, 32)
+    assert (values.device, tuple(values.shape)) == (GPU, (4, width))
+    assert width == 2 * (16 + 48 + 16 + 16 + 32 + 16) + 16, "two blocks, and the last norm; not the stem and the head"
 
 
 def test_a_tensor_left_on_the_cpu_is_found(mode, monkeypatch):

@@ -396,11 +396,12 @@ CASES = {
     ),
     "no layer left": (
         lambda: it.find_layers(NETWORK, IMAGES, layer_types=["Linear"]),
-        "no layer is left of 0 with layer_types = Linear after the first and the last are left out (drop_first_last)",
+        "no layer is left of 0 with layer_types = Linear after the first and the last are left out "
+        "(drop_first_last); the network has 2 Conv",
     ),
     "no layer at all": (
         lambda: it.find_layers(NETWORK, IMAGES, layer_types=["Linear"], drop_first_last=False),
-        "no layer is left of 0 with layer_types = Linear",
+        "no layer is left of 0 with layer_types = Linear; the network has 2 Conv",
     ),
     "unknown linear": (
         lambda: it.find_layers(NETWORK, IMAGES, linear="none"),
@@ -559,12 +560,16 @@ CASES = {
     "half a preprocessing": (
         lambda: network(preprocessing={"crop": 224}),
         re.compile(
-            r"the network: preprocessing \{'crop': 224\} is not understood \(.*missing 3 required.*\)\. Write JSON such as .*"
+            r"the network: preprocessing \{'crop': 224\} is not understood: resize is missing; mean is missing; std is missing\. "
+            r"Write JSON such as .*"
         ),
     ),
     "unknown interpolation": (
         lambda: network(preprocessing=SHOWN | {"interpolation": "lanczos"}),
-        "the network: preprocessing: interpolation is 'lanczos', allowed: bicubic, bilinear, nearest",
+        re.compile(
+            r"the network: preprocessing \{.*\.\.\. is not understood: interpolation is 'lanczos', allowed: bicubic, bilinear, "
+            r"nearest\. Write JSON such as .*"
+        ),
     ),
     "network's negative slope": (lambda: network(slope=-1.0), "slope is -1.0; it must be a finite number above 0"),
     "network's batches": (lambda: network(batch_size=0), "batch_size is 0; it must be a whole number of at least 1"),
@@ -627,7 +632,8 @@ IN_A_STUDY = {
     ),
     "layers": (
         CASES["no layer left"][0],
-        "no layer is left of 0 with units.layer_types = Linear after the first and the last are left out (units.drop_first_last)",
+        "no layer is left of 0 with units.layer_types = Linear after the first and the last are left out "
+        "(units.drop_first_last); the network has 2 Conv",
     ),
     "aggregation": (
         CASES["unknown aggregation"][0],

@@ -399,7 +399,16 @@ OTHERS = {
         "calibration",
         "sensitivity",
     ),
-    *("constant_units", "failures", "rejected_images", "exclusions", "checks", "map_units", "activation_histograms"),
+    *(
+        "constant_units",
+        "left_out_layers",
+        "failures",
+        "rejected_images",
+        "exclusions",
+        "checks",
+        "map_units",
+        "activation_histograms",
+    ),
 }
 
 

@@ -237,6 +237,14 @@ def test_synthetic_study_says_what_it_cannot_show_before_any_result(synthetic):
     assert "similarity predicts" in limits
 
 
+def test_layers_without_units_are_counted_with_their_reasons(synthetic, custom):
+    text = Reader(synthetic[1]).text
+    assert "2 more layers of these types, in 2 networks, give no units: never called in a pass (2)." in text
+    assert "Layers that give no units, by reason (3 rows)" in text
+    assert "vit.qkv" in text
+    assert "Every other layer of these types gives units." in Reader(custom[1]).text
+
+
 def test_answers_are_called_simulated_wherever_they_are_shown(synthetic):
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", synthetic[1], flags=re.DOTALL)
     about_people = [caption for caption in captions if "HIS" in caption]

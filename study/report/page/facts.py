@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from interpretability.networks.reasons import ASKED
 from interpretability.schema import UNIT
 from interpretability.statistics import FEWEST_CORRELATED
 from study.report.figures import ceiling, ranking
@@ -51,6 +52,7 @@ def make_facts(
         "n_failures": len(study.tables["failures"]),
         "n_rejected": len(study.tables["rejected_images"]),
         "n_constant": len(study.tables["constant_units"]),
+        "left_out_words": left_out_words(study.tables["left_out_layers"]),
     }
 
 
@@ -132,6 +134,19 @@ def level_caveats(study: Study, tail_share: float) -> list[str]:
             "little: accuracy and mean margin do not depend on it."
         )
     return caveats
+
+
+def left_out_words(rows: pd.DataFrame) -> str:
+    """How many layers of the wanted types give no units that nobody asked to leave out, and why, in a sentence."""
+    found = rows[~rows["reason"].isin(ASKED)]
+    if found.empty:
+        return "Every other layer of these types gives units."
+    reasons = ", ".join(f"{reason} ({count(n)})" for reason, n in found["reason"].value_counts(sort=False).items())
+    layers, networks = len(found), found["model"].nunique()
+    return (
+        f"{count(layers)} more layer{'' if layers == 1 else 's'} of these types, in {count(networks)} "
+        f"network{'' if networks == 1 else 's'}, give{'s' if layers == 1 else ''} no units: {reasons}."
+    )
 
 
 def _of_controls(study: Study) -> dict[str, object]:

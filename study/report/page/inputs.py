@@ -37,6 +37,7 @@ TABLES = (
     *("residuals", "correlations", "kruskal", "family_bootstrap", "layer_type_tests", "network_tests", "controls"),
     "network_clusters",
     *("training", "training_gain", "calibration", "sensitivity", "constant_units", "failures", "rejected_images"),
+    "left_out_layers",
     "exclusions",
 )
 # columns that stay text even where every value looks like a number

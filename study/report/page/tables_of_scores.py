@@ -212,6 +212,16 @@ def _rejected_table(study: Study) -> Table | None:
     return make_table(rows, "Files that are not usable pictures", columns("path reason"), file="rejected_images.csv")
 
 
+def _left_out_table(study: Study) -> Table | None:
+    rows = study.tables["left_out_layers"]
+    groups = rows.groupby(["reason", "layer_type"], sort=False, dropna=False)
+    found = groups.agg(
+        n_networks=("model", "nunique"), n_layers=("layer", "size"), layer=("layer", "first")
+    ).reset_index()
+    shown = columns("reason layer_type n_networks n_layers layer", layer="such as")
+    return make_table(found, "Layers that give no units, by reason", shown, file="left_out_layers.csv")
+
+
 _networks, _layers = (partial(_correlations_table, level=level) for level in ("model", "layer"))
 _pooled, _factors, _other = (partial(_controls_table, which=which) for which in ("pooled", "factor", "other"))
 SPECS = (
@@ -234,5 +244,6 @@ SPECS = (
     TableSpec("controls_other", "controls", _other, open=False),
     TableSpec("failures", "records", _failures_table),
     TableSpec("rejected_images", "records", _rejected_table),
+    TableSpec("left_out_layers", "records", _left_out_table, open=False),
     TableSpec("constant_units", "records", _constant_table, open=False),
 )
