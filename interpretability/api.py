@@ -223,8 +223,8 @@ def compare_with_people(
     condition; model: networks are points) and set of units (all; outside_split): n, then pearson and spearman, each with low
     and high, and nested_low, nested_high for networks (IMI, section 4; the intervals are ours: see
     `interpretability.people.agreement`). Correlations are NaN below three points, intervals over networks below five. Units
-    without answers are left out. Raises InputError for missing columns, a person's second answer to a task, and if no unit
-    has answers.
+    without answers are left out. Raises InputError for missing columns, cells that are no name, number or truth (by
+    row), a person's second answer to a task, and if no unit has answers.
 
     >>> import numpy as np, pandas as pd
     >>> from interpretability import compare_with_people

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from study.errors import StudyError
 from study.files.tables import rows_shown
+from study.log import logger
+
+log = logger("files")
 
 MOST = 2**31 - 1  # units of a layer, tasks of a unit: what is above is no number of either
 _MOST_NAMED = 5  # rows that a message names
@@ -24,7 +27,7 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _LONGEST = 400  # characters of a number
 _LEADING_ZERO = re.compile(r"[+-]?0\d", re.ASCII)
 _COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
-_SHORTENED = re.compile(r"\d(\.\d{1,5})?E\+\d\d", re.ASCII)  # as a spreadsheet shows a long number
+_SHORTENED = r"[0-9](?:\.[0-9]{1,5})?E\+[0-9]{2}"  # as a spreadsheet shows a long number
 _BROKEN = frozenset(("#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!"))  # what it shows for no value
 WORDS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
 
@@ -59,8 +62,15 @@ def id_of(text: str) -> str:
 
 
 def ids(path: Path, cells: pd.Series, name: str) -> pd.Series:
-    """Cells as ids (`id_of`); what a spreadsheet shows in place of a value is refused."""
+    """Cells as ids (`id_of`); what a spreadsheet shows in place of a value is refused, and a long number that it shortened,
+    such as 1.23457E+11, is warned of."""
     refuse(path, cells, cells.str.strip().isin(_BROKEN), name, "an id")
+    short = cells.str.fullmatch(_SHORTENED)
+    if short.any():
+        log.warning(
+            "%s: row %d: %s %s looks like a long number that a spreadsheet shortened; several may have become one",
+            *(path, rows_shown(cells[short])[0], name, cells[short].iloc[0]),
+        )
     return spelled_alike(cells)
 
 
@@ -68,11 +78,6 @@ def spelled_alike(cells: pd.Series) -> pd.Series:
     """Cells with every id in its one spelling (`id_of`)."""
     codes, texts = pd.factorize(cells)
     return _taken(cells, codes, [id_of(text) for text in texts], "str")
-
-
-def looks_shortened(names: pd.Series) -> str:
-    """The first of these ids that a spreadsheet may have shortened, such as 1.23457E+11; empty if none."""
-    return next((name for name in names.unique() if _SHORTENED.fullmatch(name)), "")
 
 
 def whole(

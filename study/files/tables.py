@@ -105,7 +105,9 @@ def opened_parquet(path: str | os.PathLike[str]) -> Generator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path) as file:
             yield file
-    except (pa.ArrowException, OSError) as error:
+    except StudyError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:  # also of the notes that pandas leaves in a file
         if getattr(error, "errno", None):  # the disk says so, not the content
             raise
         told = str(error).splitlines()[0] if str(error) else type(error).__name__

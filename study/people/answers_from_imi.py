@@ -149,7 +149,7 @@ def _typed(cells: pd.DataFrame, path: Path) -> pd.DataFrame:
         casts.refuse(path, cells[name], main & (cells[name].str.strip() == ""), name, "filled in a main trial")
     for name in ("batch", "channel"):
         casts.refuse(path, cells[name], main & (rows[name] < 0), name, "a whole number from 0 in a main trial")
-    levels = rows["confidence"]
+    levels = rows["confidence"].fillna(1)
     casts.refuse(
         path, cells["confidence"], main & ((levels < -1) | (levels > 3)), "confidence", "1, 2, 3, or -1, 0 or empty"
     )

@@ -72,11 +72,6 @@ def read_answers(
     answers["condition"] = fields["condition"].replace(renamed) if "condition" in fields else "natural"
     answers["task"] = _tasks(answers, fields, path)
     answers["participant"] = casts.ids(path, fields["participant"], "participant")
-    if short := casts.looks_shortened(fields["participant"]):
-        log.warning(
-            "%s: participant %s looks like a long number that a spreadsheet shortened; several people may be one",
-            *(path.name, short),
-        )
     answers["correct"] = casts.truth(path, fields["correct"], "correct")
     answers["confidence"] = confidence(path, fields.get("confidence"), cells.index)
     return answers.reset_index(drop=True)

@@ -224,16 +224,13 @@ def test_many_tasks_and_many_people_stay_apart(tmp_path):
 
 def test_ids_of_people_are_one_by_one_rule(tmp_path, monkeypatch):
     heard = []
-    monkeypatch.setattr(
-        "study.people.answers_from_table.log.warning", lambda text, *values: heard.append(text % values)
-    )
+    monkeypatch.setattr("study.files.casts.log.warning", lambda text, *values: heard.append(text % values))
     path = tmp_path / "answers.csv"
     path.write_text(HEADER + "".join(f"net,a,0,{who},1,\n" for who in ("7", "7.0", "007", "12e5", "1.23457E+11")))
     found = read_answers(path, "", (), (), ())
     assert found["participant"].tolist() == ["7", "7", "007", "12e5", "123457000000"]
-    assert heard == [
-        "answers.csv: participant 1.23457E+11 looks like a long number that a spreadsheet shortened; several people may be one"
-    ]
+    shown = "row 6: participant 1.23457E+11 looks like a long number that a spreadsheet shortened; several may have become one"
+    assert heard == [f"{path}: {shown}"]
     assert read_answers(path, "", (), ["participant=7|007.0"], ())["participant"].tolist() == ["7", "7"]
 
 

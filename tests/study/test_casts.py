@@ -115,9 +115,14 @@ def test_a_cell_that_is_something_else_is_refused_by_its_row(case):
         cast("t.csv", column(*cells), "n")
 
 
-def test_ids_that_a_spreadsheet_shortened_are_seen():
-    assert casts.looks_shortened(pd.Series(["a", "1.23457E+11", "2E+12"])) == "1.23457E+11"
-    assert casts.looks_shortened(pd.Series(["123456789012", "1e+16", "12E5", "E+11"])) == ""
+def test_ids_that_a_spreadsheet_shortened_are_warned_of_by_row(monkeypatch):
+    heard = []
+    monkeypatch.setattr(casts.log, "warning", lambda text, *values: heard.append(text % values))
+    casts.ids("t.csv", column("123456789012", "1e+16", "12E5", "E+11"), "n")
+    assert heard == []
+    casts.ids("t.csv", column("a", "1.23457E+11", "2E+12"), "n")
+    assert len(heard) == 1
+    assert heard[0].startswith("t.csv: row 5: n 1.23457E+11 looks like a long number that a spreadsheet shortened")
 
 
 def test_types_are_those_of_the_tables():

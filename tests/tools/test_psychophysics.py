@@ -308,6 +308,33 @@ def test_broken_answers_are_named_with_their_row(exported, tmp_path, column, val
         analyse(exported, tmp_path / "a.csv")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[]", "has schema None; this code reads 1"),
+        ('{"schema": 1, "seed": 0}', "study.json lacks files, networks; take the folder as it was exported"),
+        ('{"schema": 1, "schema": 1}', "names 'schema' twice"),
+        ('{"schema": 1', "is no JSON: line 1"),
+    ],
+)
+def test_a_description_that_is_not_as_exported_is_refused(tmp_path, content, message):
+    (tmp_path / "study.json").write_text(content)
+    with pytest.raises(InputError, match=message):
+        questions.read_key(tmp_path)
+
+
+def test_answers_of_a_spreadsheet_are_read_and_refused_by_its_rows(exported, tmp_path):
+    table, path = fabricated(exported).astype(str), tmp_path / "a.csv"
+    table.to_csv(path, index=False)
+    expected = questions.read_responses(path, questions.read_key(exported))[0]
+    path.write_bytes(table.to_csv(index=False, sep=";", lineterminator="\r\n;;;;\r\n").encode("utf-16"))
+    pd.testing.assert_frame_equal(questions.read_responses(path, questions.read_key(exported))[0], expected)
+    table.loc[1, "choice"] = "left"
+    table.to_csv(path, index=False, sep=";", lineterminator="\n\n")
+    with pytest.raises(InputError, match="row 5: choice is 'left', it must be top or bottom"):
+        questions.read_responses(path, questions.read_key(exported))
+
+
 def test_few_answers_give_what_they_can_and_none_are_refused(exported, tmp_path, capsys):
     table, key = fabricated(exported), questions.read_key(exported).questions.set_index("question")
     table[table["question"].map(key["group"]) == "easiest"].to_csv(tmp_path / "a.csv", index=False)
