@@ -74,7 +74,8 @@ def load_directions(path: Path, layer: str, width: int) -> NDArray[np.float32]:
             f"{path.name} holds {matrix.dtype} of shape {matrix.shape}; layer {layer} needs floating-point numbers of shape "
             f"({width}, number of directions).{turned}"
         )
-    narrow = matrix.astype(np.float32)
+    with np.errstate(over="ignore"):  # told below
+        narrow = matrix.astype(np.float32)
     if not np.isfinite(narrow).all():
         row, column = np.argwhere(~np.isfinite(narrow))[0]
         large = "" if not np.isfinite(matrix[row, column]) else ", more than float32 holds"
