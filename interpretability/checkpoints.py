@@ -388,7 +388,7 @@ def _other_outputs(misfits: _Misfits, nearest: _Candidate, wanted: Wanted, outpu
         return ""
     sizes = {(tuple(nearest.tensors[name].shape)[:1], wanted.shapes[name][:1]) for name in misfits.shapes}
     rests = all(tuple(nearest.tensors[name].shape)[1:] == wanted.shapes[name][1:] for name in misfits.shapes)
-    if len(sizes) != 1 or not rests:
+    if len(sizes) != 1 or not rests or () in next(iter(sizes)):
         return ""
     ((there,), (here,)) = next(iter(sizes))
     meant = f'{{"{outputs}": {there}}}'

@@ -23,6 +23,7 @@ class Network:
     model: nn.Module
     preprocessing: Preprocessing
     digest: str  # of its weights
+    built: str = ""  # what tells its code from that of others with the same weights, where that is known
 
 
 def initialised(build: Callable[[], nn.Module], seed: int, name: str) -> nn.Module:

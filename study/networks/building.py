@@ -47,7 +47,8 @@ def load_network(row: RosterRow, models: Path, code: Path, seed: int) -> Network
             f"{row['name']}: its weights are not those that the stage `models` saw ({row['weights']}): their digest is {digest}, "
             f"not {row['sha256']}; run `dvc repro --force models` to take them as they are now"
         )
-    return Network(str(row["name"]), model, preprocessing_of(row, model), digest)
+    built = json.dumps([row["constructor"], row["kwargs"], row.get("code", "")])
+    return Network(str(row["name"]), model, preprocessing_of(row, model), digest, built)
 
 
 def preprocessing_of(row: RosterRow, model: nn.Module) -> Preprocessing:

@@ -44,7 +44,7 @@ class OwnCode:
         self._places = list(dict.fromkeys([str(self._code), str(self._file.parent)]))
         self._tops = (_importable(self._places) | {module.split(".")[0]}) - _KEPT
         self._modules: dict[str, ModuleType] = {}
-        self._around: tuple[list[str], dict[str, ModuleType]] = ([], {})
+        self._around: tuple[list[str], dict[str, ModuleType], set[str]] = ([], {}, set())
         self._depth = 0
         self.opened: set[str] = set()
 
@@ -76,7 +76,7 @@ class OwnCode:
         if self._depth > 1:
             return
         hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] in self._tops}
-        self._around = (list(sys.path), hidden)
+        self._around = (list(sys.path), hidden, set(sys.modules))
         sys.path[:0] = self._places
         sys.modules.update(self._modules)
         _listen()
@@ -87,9 +87,17 @@ class OwnCode:
         if self._depth:
             return
         _ACTIVE.remove(self)
+        path, hidden, others = self._around
+        # code may name more folders to import from
+        self._places += [place for place in sys.path if place not in path and place not in self._places]
+        new = [
+            name
+            for name in sys.modules.keys() - others
+            if self._is_inside(getattr(sys.modules[name], "__file__", None))
+        ]
+        self._tops |= {name.split(".")[0] for name in new} - _KEPT
         mine = [name for name in sys.modules if name.split(".")[0] in self._tops]
         self._modules = {name: sys.modules.pop(name) for name in mine}
-        path, hidden = self._around
         sys.path[:] = path
         sys.modules.update(hidden)
 
@@ -102,7 +110,7 @@ class OwnCode:
     def files(self) -> list[str]:
         """Files of the code folder that were read, by their place in it."""
         loaded = {os.path.abspath(module.__file__) for module in self._modules.values() if module.__file__}
-        inside = {Path(path) for path in loaded | self.opened if Path(path).is_relative_to(self._code)}
+        inside = {Path(path) for path in loaded | self.opened if self._is_inside(path)}
         return sorted(
             path.relative_to(self._code).as_posix()
             for path in inside
@@ -110,9 +118,11 @@ class OwnCode:
         )
 
     def hears(self, path: str) -> None:
-        path = os.path.abspath(path)
-        if path.startswith(f"{self._code}{os.sep}"):
-            self.opened.add(path)
+        if self._is_inside(path):
+            self.opened.add(os.path.abspath(path))
+
+    def _is_inside(self, path: object) -> bool:
+        return isinstance(path, str) and os.path.abspath(path).startswith(f"{self._code}{os.sep}")
 
 
 _ACTIVE: list[OwnCode] = []

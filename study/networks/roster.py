@@ -121,6 +121,7 @@ def read_roster(path: str | os.PathLike[str]) -> pd.DataFrame:
         raise StudyError(f"{path}:\n  " + "\n  ".join(problems))
     for name in frame.columns.intersection(list(NUMBERS)):
         frame[name] = pd.to_numeric(frame[name])
+    frame = frame.reset_index(drop=True)
     frame.attrs[_ROWS] = dict(zip(frame["name"], numbers, strict=True))
     return frame.reset_index(drop=True)
 

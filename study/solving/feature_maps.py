@@ -74,7 +74,7 @@ class FeatureMapJob(NetworkJob):
             "weights": network.digest,
             "preprocessing": network.preprocessing.dumps(),
             "model": row["name"],
-            "constructor": row["constructor"],
+            "built": network.built,
             "batch_size": params.activations.batch_size,
             "units": asdict(params.units),
             "taps": row["taps"],

@@ -166,6 +166,11 @@ def test_counters_of_batch_norms_may_be_missing_or_too_many():
         ({"conv.weight": None}, "1 of 9 tensors of the network are not in it (conv.weight)"),
         ({"more": torch.ones(1)}, "1 of its tensors are not in the network (more)"),
         ({"conv.bias": torch.ones(5)}, "1 have another shape (conv.bias is 5 and should be 4)"),
+        ({"conv.bias": torch.ones(())}, "(conv.bias is one number and should be 4)"),
+        (
+            {"norm.num_batches_tracked": torch.ones(4).long()},
+            "(norm.num_batches_tracked is 4 and should be one number)",
+        ),
         ({"conv.bias": torch.ones(4, dtype=torch.int8)}, "hold other numbers (conv.bias is whole, floating-point in"),
         ({"conv.bias": torch.ones(4, dtype=torch.complex64)}, "(conv.bias is complex, floating-point in the network)"),
         ({"conv.bias": torch.ones(4).to_sparse()}, "(conv.bias is sparse, floating-point in the network)"),

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from interpretability.errors import InputError
 from interpretability.files import sha256_file
 from interpretability.synthetic import training
+from study.networks import trial
 from study.networks.building import load_network
 from study.networks.roster import RESOLVED, read_roster
 from tests.conftest import PREPROCESSING
@@ -137,6 +138,91 @@ def test_training_needs_generated_scenes(study, photographs):
         InputError, match=r"roster\.csv: weights `trained` needs images\.source generated; name a file, hub"
     ):
         study.run_models()
+
+
+TWO = "from parts import body\n\n\ndef make():\n    return body()\n"
+PARTS = """
+from torch import nn
+
+
+def body():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, {width}, 3), nn.Conv2d({width}, 4, 3))
+"""
+
+
+def test_a_change_of_a_second_file_of_own_code_reaches_the_units(drawn_study):
+    drawn_study.roster({"name": "net", "constructor": "two:make"}, {"name": "tiny"})
+    (drawn_study.code / "two.py").write_text(TWO)
+    (drawn_study.code / "parts.py").write_text(PARTS.format(width=5))
+    before = resolved(drawn_study.run_models())["code"]
+    assert sorted(json.loads(before["net"])) == ["parts.py", "two.py"]
+    assert list(json.loads(before["tiny"])) == ["tiny.py"]
+    drawn_study.run_activations()
+    (drawn_study.code / "parts.py").write_text(PARTS.format(width=7))
+    drawn_study.params(activations__batch_size=15)  # so that nothing is in the store
+    with pytest.raises(
+        InputError, match=r"net: its code is not what the stage `models` saw: parts\.py changed since; run"
+    ):
+        drawn_study.run_activations()
+    after = resolved(drawn_study.run_models())["code"]
+    assert after["net"] != before["net"]
+    assert after["tiny"] == before["tiny"]
+    layers = pd.read_parquet(drawn_study.run_activations() / "layers.parquet")
+    assert layers[layers["model"] == "net"]["width"].tolist() == [7]
+
+
+def test_the_store_tells_networks_apart_by_all_files_of_their_code(drawn_study):
+    drawn_study.roster({"name": "net", "constructor": "two:make"})
+    (drawn_study.code / "two.py").write_text(TWO)
+    widths = []
+    for width in (5, 7):
+        (drawn_study.code / "parts.py").write_text(PARTS.format(width=width))
+        drawn_study.run_models()
+        widths += pd.read_parquet(drawn_study.run_activations() / "layers.parquet")["width"].tolist()
+    assert widths == [5, 7]
+
+
+def test_code_that_draws_by_itself_is_refused(drawn_study):
+    drawn_study.roster({"name": "net", "constructor": "own:make"})
+    body = "def make():\n    torch.manual_seed(secrets.randbits(60))\n    return tiny.network()\n"
+    (drawn_study.code / "own.py").write_text(f"import secrets\nimport tiny\nimport torch\n\n\n{body}")
+    with pytest.raises(InputError, match=r"row 2 \(net\): two loads of it have different weights"):
+        drawn_study.run_models()
+
+
+def test_a_passed_trial_is_kept_and_one_that_failed_is_not(drawn_study, monkeypatch):
+    tried, usual = [], trial._try
+
+    def count(row, *rest):
+        tried.append(row["name"])
+        usual(row, *rest)
+
+    monkeypatch.setattr(trial, "_try", count)
+    vit = {"constructor": "test_vit", "kwargs": '{"img_size": 32}', "preprocessing": ""}
+    drawn_study.roster({"name": "vit", **vit}, {"name": "tiny"})
+    for _ in range(2):
+        drawn_study.run_models()
+    assert tried == ["vit", "tiny", "tiny"], "own code runs each time, for a pass may load more of it"
+    drawn_study.params(units__layer_types=["GroupNorm"], models__max_failed=1.0)
+    for _ in range(2):
+        drawn_study.run_models()
+    assert tried == ["vit", "tiny", "tiny", *["vit", "tiny"] * 2]
+
+
+def test_parameters_that_name_no_network_are_told_early(drawn_study, caplog):
+    drawn_study.params(
+        scores__encoder__model="tinny", sensitivity__models=["net-step1"], activations__keep=["tin*/x/1", "net/x/1"]
+    )
+    drawn_study.roster({"name": "tiny"}, {"name": "net-step1"})
+    drawn_study.run_models()
+    told = caplog.text
+    path = drawn_study.folder / "roster.csv"
+    assert (
+        f"scores.encoder.model names 'tinny', which is no network of {path} (did you mean tiny?); a later stage" in told
+    )
+    assert "activations.keep names 'net', which is no" in told
+    assert "sensitivity.models" not in told
+    assert "tin*" not in told
 
 
 TRAINED = {"constructor": "test_resnet", "weights": "trained", "preprocessing": ""}

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from interpretability.errors import InputError
 from interpretability.files import sha256_file
 from interpretability.weights import load_state
-from study.networks import building, described, roster
+from study.networks import building, described, files, resolving, roster
 from study.networks.building import load_network
 from study.networks.directions import load_directions, parse_directions
 from study.networks.roster import read_roster
@@ -386,6 +386,90 @@ def test_torch_files_are_read_plain_wrapped_and_with_a_parallel_prefix(code, sav
     path = tmp_path / "net.pt"
     torch.save(wrap({f"module.{name}": value for name, value in model.state_dict().items()}), path)
     assert opened(code, weights=str(path), sha256=sha256_file(path)).digest == building.state_digest(model)
+
+
+@pytest.fixture
+def several(code, tmp_path):
+    """A torch file of two networks, and its row without the choice."""
+    states = {name: opened(code, name=name).model.state_dict() for name in ("model", "model_ema")}
+    path = tmp_path / "net.pt"
+    torch.save({**states, "epoch": 3}, path)
+    digests = {name: opened(code, name=name).digest for name in states}
+    return path, digests
+
+
+def test_a_roster_chooses_among_the_tables_of_a_file(code, several):
+    path, digests = several
+    row = {"sha256": sha256_file(path)}
+    with pytest.raises(
+        InputError, match=r"net: net\.pt holds 2 tables that fit the network: model, model_ema\. Choose one"
+    ):
+        opened(code, weights=str(path), **row)
+    for name, digest in digests.items():
+        assert opened(code, weights=f"{path}#{name}", **row).digest == digest
+    with pytest.raises(InputError, match=r"net: net\.pt has no table 'ema'; it has model, model_ema"):
+        opened(code, weights=f"{path}#ema", **row)
+    with pytest.raises(InputError, match=r"file .*/gone\.pt does not exist"):
+        opened(code, weights=f"{path.parent}/gone.pt#model", **row)
+
+
+def test_a_file_whose_name_holds_the_sign_goes_before_a_choice(code, several):
+    path, digests = several
+    odd = path.rename(path.parent / "net.pt#model")
+    row = {"sha256": sha256_file(odd)}
+    with pytest.raises(InputError, match=r"net\.pt#model holds 2 tables"):
+        opened(code, weights=str(odd), **row)
+    assert opened(code, weights=f"{odd}#model_ema", **row).digest == digests["model_ema"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "alike"),
+    [
+        ([("w.pt", "1"), ("w.pt", "1")], True),
+        ([("w.pt", "1"), ("v.pt", "1")], True),
+        ([("w.pt#a", "1"), ("w.pt#b", "1")], False),
+        ([("w.pt", "1"), ("w.pt#a", "1")], False),
+        ([("w.pt", "1"), ("w.pt", "2")], False),
+    ],
+)
+def test_weights_of_other_tables_are_other_weights_for_the_store(rows, alike):
+    one, other = (files.identity({"weights": weights, "sha256": digest}) for weights, digest in rows)
+    assert (one == other) == alike
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid", "is a pointer of Git LFS, not the file itself"),
+        (b"<!DOCTYPE html>", "is a web page or XML, not the file itself"),
+        (b"\x89HDF\r\n", "is HDF5 of another library"),
+        (b"\x1f\x8b\x08", "is packed by gzip"),
+        (b"garbage", "cannot be read as a plain table of tensors"),
+        (b"", "cannot be read as a plain table of tensors"),
+    ],
+)
+def test_files_of_other_kinds_are_told(tmp_path, content, told):
+    (tmp_path / "net.pth").write_bytes(content)
+    with pytest.raises(InputError, match=told) as caught:
+        load_state(tmp_path / "net.pth")
+    assert str(caught.value).startswith("net.pth ")
+
+
+def test_safetensors_are_told_by_their_bytes(tmp_path):
+    save_file({"a": torch.ones(2)}, tmp_path / "net.bin")
+    assert torch.equal(load_state(tmp_path / "net.bin")["a"], torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    "content", [torch.nn.Linear(2, 2), {"state_dict": {"a": torch.ones(1)}, "args": resolving.ResolveJob}]
+)
+def test_advice_of_torch_to_run_code_reaches_nobody(tmp_path, content):
+    torch.save(content, tmp_path / "net.pt")
+    with pytest.raises(
+        InputError, match=r"it holds an object of (torch\.nn\.modules\.linear\.Linear|study\.networks\.resolving)"
+    ) as caught:
+        load_state(tmp_path / "net.pt")
+    assert not any(word in str(caught.value) for word in ("\x1b", "trust", "weights_only", "can still be loaded"))
 
 
 class Harmful:

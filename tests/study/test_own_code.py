@@ -124,6 +124,41 @@ def test_what_a_network_imports_when_it_runs_is_found_and_recorded(tmp_path):
     model(torch.zeros(1, 3, 8, 8))
 
 
+ADDS = """
+import pathlib
+import sys
+
+from torch import nn
+
+sys.path.append(str(pathlib.Path(__file__).parent / "repo"))
+import deep.first
+
+
+class Net(nn.Conv2d):
+    def forward(self, images):
+        from deep.second import twice
+        return twice(super().forward(images))
+
+
+def make():
+    return Net(3, 4, 3)
+"""
+
+
+def test_code_may_name_more_folders_to_import_from(tmp_path):
+    files = {
+        "net.py": ADDS,
+        "repo/deep/first.py": "x = 1\n",
+        "repo/deep/second.py": "def twice(x):\n    return 2 * x\n",
+    }
+    code = written(tmp_path, files)
+    before = list(sys.path)
+    assert recorded(code) == sorted(files)
+    assert recorded(code, run=False) == ["net.py", "repo/deep/first.py"]
+    assert sys.path == before
+    assert "deep.first" not in sys.modules
+
+
 READS = """
 import json
 import pathlib

@@ -67,6 +67,7 @@ class Encoder(Similarity):
         return {
             "version": 1,
             "weights": network.digest,
+            "built": network.built,
             "preprocessing": network.preprocessing.dumps(),
             "preprocessing_version": PREPROCESSING_VERSION,
             "layer": self._layer,
