@@ -151,7 +151,7 @@ def _listed(row: RosterRow, text: str, code: Path) -> Callable[..., object]:
 
 
 def _near(name: str, known: Sequence[str]) -> str:
-    found = difflib.get_close_matches(name, known, 3, 0.7)
+    found = difflib.get_close_matches(name, list(dict.fromkeys(known)), 3, 0.7)
     return f"; did you mean {' or '.join(found)}?" if found else ""
 
 

@@ -44,6 +44,9 @@ class ResolveJob(NetworkJob):
             return Training(row, self.params, self.images, self.code, self.out).rows()
         network = load_network(row, self.out, self.code, self.params.seed)
         trial.try_out(row, network, self.params.units, self.params.seed)
+        scores = self.params.scores
+        if "encoder" in scores.backends and scores.encoder.model == row["name"]:
+            trial.try_as_encoder(network, scores.encoder.layer, self.params.seed)
         self._refuse_chance(row, network)
         code = own_code.record(row, self.code, network.model)
         return [described({**row, "code": code}, network, row["sha256"] or network.digest, last=1)]
@@ -81,9 +84,7 @@ def warn_of_strangers(rows: list[RosterRow], params: NetworkParams, path: Path) 
     epochs = params.models.training.epochs
     known = [row["name"] for row in rows]
     known += [f"{row['name']}-step{step}" for row in rows if row["series"] for step in range(epochs)]
-    backends, encoder = params.scores.backends, params.scores.encoder.model
     for key, names in {
-        "scores.encoder.model": [encoder] if "encoder" in backends else [],
         "sensitivity.models": params.sensitivity.models,
         "sensitivity.map_models": params.sensitivity.map_models,
         "activations.keep": [entry.split("/")[0] for entry in params.activations.keep],

@@ -36,10 +36,11 @@ class KeptUnits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderName:
-    """The network behind the similarity `encoder`, of `scores.encoder`."""
+class EncoderLayer:
+    """The network behind the similarity `encoder` and its layer, of `scores.encoder`."""
 
     model: str
+    layer: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class Similarities:
     """Which similarities there are, of `scores`."""
 
     backends: tuple[str, ...]
-    encoder: EncoderName
+    encoder: EncoderLayer
 
 
 @dataclass(frozen=True, kw_only=True)

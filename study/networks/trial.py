@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -89,6 +89,16 @@ def _try(row: RosterRow, network: Network, rules: Units, seed: int) -> None:
     except Exception as error:
         raise forward_failure(error, name, tuple(batch.shape)) from error
     _refuse_values(values, layers, name)
+
+
+def try_as_encoder(network: Network, layer: str, seed: int) -> None:
+    """Raise InputError where the similarity `encoder` would find no features in a network, as it would only once all tasks
+    are there.
+    """
+    from interpretability.similarity.backends.encoder import Encoder
+
+    batch, no_images = noise(network.preprocessing, seed, network.name), cast(Any, ())
+    Encoder("encoder", no_images, network=network, layer=layer, device=device()).features(batch.to(device()))
 
 
 def noise(view: Preprocessing, seed: int, name: str) -> Tensor:

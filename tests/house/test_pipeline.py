@@ -134,11 +134,12 @@ def test_p8_every_key_is_consumed_and_every_entry_is_a_key():
 # all images once more.
 EARLY = {
     "images": {"tasks.n_tasks", "tasks.n_explanations", "tasks.conditions", "tasks.source"},
-    # `models` warns of names that its roster lacks
+    # `models` warns of names that its roster lacks, and tries the layer of the encoder
     "models": {
         "activations.keep",
         "scores.backends",
         "scores.encoder.model",
+        "scores.encoder.layer",
         "sensitivity.models",
         "sensitivity.map_models",
     },

@@ -210,19 +210,30 @@ def test_a_passed_trial_is_kept_and_one_that_failed_is_not(drawn_study, monkeypa
 
 
 def test_parameters_that_name_no_network_are_told_early(drawn_study, caplog):
-    drawn_study.params(
-        scores__encoder__model="tinny", sensitivity__models=["net-step1"], activations__keep=["tin*/x/1", "net/x/1"]
-    )
+    drawn_study.params(sensitivity__models=["net-step1", "tinny"], activations__keep=["tin*/x/1", "net/x/1"])
     drawn_study.roster({"name": "tiny"}, {"name": "net-step1"})
     drawn_study.run_models()
     told = caplog.text
     path = drawn_study.folder / "roster.csv"
     assert (
-        f"scores.encoder.model names 'tinny', which is no network of {path} (did you mean tiny?); a later stage" in told
+        f"sensitivity.models names 'tinny', which is no network of {path} (did you mean tiny?); a later stage" in told
     )
     assert "activations.keep names 'net', which is no" in told
-    assert "sensitivity.models" not in told
+    assert "net-step1'" not in told
     assert "tin*" not in told
+
+
+@pytest.mark.parametrize(
+    ("layer", "says"),
+    [("", "scores.encoder.layer is empty, but tiny"), ("norm2", "scores.encoder.layer is 'norm2'"), ("norm", "")],
+)
+def test_the_layer_of_the_encoder_is_tried(drawn_study, message, layer, says):
+    drawn_study.params(scores__backends=["encoder"], scores__encoder__model="tiny", scores__encoder__layer=layer)
+    drawn_study.roster({"name": "tiny"})
+    if says:
+        assert says in message(drawn_study.run_models)
+    else:
+        drawn_study.run_models()
 
 
 TRAINED = {"constructor": "test_resnet", "weights": "trained", "preprocessing": ""}

@@ -83,11 +83,12 @@ class Encoder(Similarity):
         padded = np.resize(rows, self.batch_size) if len(rows) < self.batch_size else rows
         shown = [self.images.pixels(int(row)) for row in padded]
         self.forwards += len(rows)
-        features = self._features(network.preprocessing.batch(shown, self._device))
+        features = self.features(network.preprocessing.batch(shown, self._device))
         return features[: len(rows)].float().cpu().numpy()
 
     @torch.no_grad()
-    def _features(self, batch: Tensor) -> Tensor:
+    def features(self, batch: Tensor) -> Tensor:
+        """Features (n, E) of prepared images. Raises InputError where the network has no such layer."""
         network, layer = self._network, self._layer
         model: Any = network.model
         if not layer:
