@@ -96,7 +96,8 @@ def read_parquet(path: str | os.PathLike[str], columns: Sequence[str] | None = N
         raise StudyError(f"{path}: no such file. Run `dvc repro` so that the stage before this one writes it.")
     with opened_parquet(path) as file:
         check_columns(path, file.schema_arrow.names, columns or ())
-        return file.read(columns=None if columns is None else list(columns)).to_pandas()
+        table = file.read(columns=None if columns is None else list(columns))
+        return table.replace_schema_metadata(None).to_pandas()  # without what pandas notes in files of its own
 
 
 @contextmanager
@@ -107,7 +108,7 @@ def opened_parquet(path: str | os.PathLike[str]) -> Generator[pq.ParquetFile]:
             yield file
     except StudyError:
         raise
-    except (pa.ArrowException, OSError, ValueError) as error:  # also of the notes that pandas leaves in a file
+    except (pa.ArrowException, OSError, ValueError) as error:
         if getattr(error, "errno", None):  # the disk says so, not the content
             raise
         told = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -166,6 +166,14 @@ def test_quotes_line_ends_and_marks_of_other_programs_change_nothing(tmp_path, n
         pd.testing.assert_frame_equal(answers_from_imi.read_responses(tmp_path, [NAME]), expected)
 
 
+def test_an_answer_without_confidence_is_an_answer(tmp_path, natural):
+    path = imi_folder.write(tmp_path, natural)
+    _cell(path, 40, "confidence", "")
+    rows = answers_from_imi.read_responses(tmp_path, [NAME])
+    assert len(rows) == len(natural)
+    assert rows["confidence"].isna().tolist() == [place == 38 for place in range(len(rows))]
+
+
 def test_other_order_of_columns_is_read_by_name(tmp_path, natural, synthetic):
     turned = read(tmp_path / "turned", natural[list(reversed(answers_from_imi.COLUMNS))])
     pd.testing.assert_frame_equal(turned, read(tmp_path / "straight", natural))
