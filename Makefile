@@ -34,7 +34,7 @@ fuzz: export MIS_FUZZ := $(INPUTS)
 fuzz: export MIS_FUZZ_SEED := $(SEED)
 fuzz: export MIS_FUZZ_KEPT ?= benchmarks/results/fuzz.csv
 fuzz: $(READY)
-	python -m pytest tests/fuzz
+	python -m pytest tests/fuzz --numprocesses $${MIS_TEST_WORKERS:-$$(getconf _NPROCESSORS_ONLN)}
 
 lint: $(READY)
 	ruff check .
