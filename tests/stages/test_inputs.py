@@ -231,9 +231,6 @@ def test_another_matrix_of_directions_gives_other_extremes(study):
 
 def test_another_second_file_of_own_code_gives_other_extremes(study):
     place, before = study.folder / "data/external/code/parts.py", study.out("activations/turned.safetensors")
-    place.write_text(PARTS.replace("nn.Conv2d(4, 6, 3)", "nn.Sequential(nn.Conv2d(4, 6, 3), nn.ReLU())[0:1][0]"))
-    assert "models" in study.ran("activations")
-    assert study.out("activations/turned.safetensors") == before  # the same network, found by computing it again
     place.write_text(PARTS.replace("nn.Conv2d(4, 6, 3)", "nn.Conv2d(4, 6, 3, dilation=2)"))
     assert "activations" in study.ran("activations")
     assert study.out("activations/turned.safetensors") != before
