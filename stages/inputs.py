@@ -16,8 +16,10 @@ log = logger("inputs")
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = arguments(__doc__, argv, defaults={"params": "params.yaml", "out": "data/inputs"})
-    inputs = Inputs.look(load(args.params, InputParams), args.out)
+    args = arguments(
+        __doc__, argv, defaults={"params": "params.yaml", "code": "data/external/code", "out": "data/inputs"}
+    )
+    inputs = Inputs.look(load(args.params, InputParams), args.code, args.out)
     for name, problem in inputs.problems.items():  # where the stage `models` runs, it counts it among those that failed
         log.warning("%s: %s", name, problem)
     inputs.write(args.out)

@@ -86,6 +86,10 @@ def run(main: Callable[[], None]) -> None:
                 f"\nError: {error.filename or 'a file'} cannot be opened or written ({error.strerror}). Make {where} "
                 "readable and writable, or point MIS_STORE to a folder that is, and run the same command again."
             )
+        if error.errno == errno.ENAMETOOLONG:
+            sys.exit(
+                f"\nError: {str(error.filename)[:100]}... is too long for the name of a file. Correct it where it stands."
+            )
         raise
     except KeyboardInterrupt:
         sys.exit("\nInterrupted. Finished jobs are in the store; run the same command again to go on.")

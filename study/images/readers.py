@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import posixpath
 import threading
 from collections import Counter
@@ -80,7 +81,7 @@ def place_of(reader: str, root: Path | None) -> Path | None:
     place = _place(reader, "", root)
     if not place.is_table:
         return root
-    named = Path(place.reader).expanduser()
+    named = Path(os.path.expanduser(place.reader))
     return named if named.exists() else None
 
 

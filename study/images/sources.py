@@ -35,7 +35,7 @@ def open_source(kind: str, root: str, reader: str = "", split: str = "") -> Sour
             f"images.source is {kind}, but neither the variable MIS_IMAGES nor images.root in params.yaml names one. "
             "For example: MIS_IMAGES=/path/to/pictures dvc repro"
         )
-    path = Path(location).expanduser()
+    path = Path(os.path.expanduser(location))
     setting = "the variable MIS_IMAGES" if named else "images.root in params.yaml"
     if not path.exists():
         what = "the image folder " if kind == "folder" else ""

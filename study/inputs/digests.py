@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,6 @@ class Digests:
 
     file: Path
     _known: _Known = field(default_factory=dict[str, "list[int | str]"])
-    _asked: _Known = field(default_factory=dict[str, "list[int | str]"])
 
     @classmethod
     def open(cls) -> Digests:
@@ -36,7 +36,8 @@ class Digests:
             content = json.loads(file.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             content = {}
-        return cls(file, content if isinstance(content, dict) else {})
+        whole = isinstance(content, dict) and all(isinstance(row, list) and len(row) == 5 for row in content.values())
+        return cls(file, content if whole else {})
 
     def of(self, path: Path) -> str:
         """The sha256 of a file's bytes."""
@@ -44,7 +45,7 @@ class Digests:
         known = self._known.get(place)
         if not known or known[:-1] != seen:
             known = [*seen, sha256_file(path)]
-        self._known[place] = self._asked[place] = known
+        self._known[place] = known
         return str(known[-1])
 
     def read(self, paths: Iterable[Path]) -> None:
@@ -59,8 +60,8 @@ class Digests:
                 progress.step(path.stat().st_size / 1e6)
 
     def save(self) -> None:
-        """Keep what was asked for; files that no study names any more are forgotten."""
-        write_json(self.file, self._asked)
+        """Keep them, but for files that are gone: several studies may share a store."""
+        write_json(self.file, {place: known for place, known in self._known.items() if os.path.exists(place)})
 
 
 def _seen(path: Path) -> list[int | str]:

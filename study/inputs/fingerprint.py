@@ -53,9 +53,10 @@ class Inputs:
     to_fetch: list[str]
 
     @classmethod
-    def look(cls, params: InputParams, known: Path | None = None) -> Inputs:
+    def look(cls, params: InputParams, code: Path, known: Path | None = None) -> Inputs:
         """The inputs as they are now. Raises StudyError where the images or the roster cannot be read.
 
+        code: folder of the user's own code, which DVC sees
         known: folder of an earlier `write`. What is not on this machine counts as unchanged since then, so that who has the
         data of a study but not its images can go on from there. A place that MIS_IMAGES names must be there all the same.
         """
@@ -68,7 +69,7 @@ class Inputs:
             if Environment.read().images or images.get("source") != params.images.source:
                 raise
             log.warning("%s. Until then they count as those that data/inputs describes", error)
-        networks, problems = network_files(rows, digests, _known(known, "networks.json"))
+        networks, problems = network_files(rows, code, digests, _known(known, "networks.json"))
         found = {
             name: similarity_files(name, digests, _known(known, f"similarities/{name}.json"))
             for name in params.scores.backends

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from study.images import readers, sources
+from study.log import logger
+
+log = logger("inputs")
 
 Facts = dict[str, str | int]
 
@@ -65,8 +68,14 @@ def _below(folder: bytes, prefix: bytes, above: frozenset[tuple[int, int]]) -> I
     """
     here = os.stat(folder)
     above |= {(here.st_dev, here.st_ino)}
-    with os.scandir(folder) as entries:
-        listed = sorted((entry for entry in entries if not entry.name.startswith(b".")), key=lambda entry: entry.name)
+    try:
+        with os.scandir(folder) as entries:
+            listed = sorted(
+                (entry for entry in entries if not entry.name.startswith(b".")), key=lambda entry: entry.name
+            )
+    except PermissionError:  # as lost+found of a disk; the stage that reads the images passes over it as well
+        log.warning("%s cannot be read, so images in it are not seen", os.fsdecode(folder))
+        return
     for entry in listed:
         name = prefix + entry.name
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from interpretability.files import sha256_file
@@ -14,7 +14,7 @@ from study.errors import StudyError
 from study.files.store import WorkStore
 from study.files.tables import write_json
 from study.inputs.digests import Digests
-from study.networks import directions, files
+from study.networks import directions, files, own_code
 from study.networks.roster import NO_FILE, RosterRow
 
 MISSING = "missing"
@@ -22,13 +22,16 @@ _BACKENDS = Path(__file__).resolve().parents[2] / "interpretability" / "similari
 
 
 def network_files(
-    rows: Iterable[RosterRow], digests: Digests, known: Mapping[str, str]
+    rows: Iterable[RosterRow], code: Path, digests: Digests, known: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Digest of every file that a roster names for weights or directions, by what the roster calls it; and what is wrong
-    with those that are not there, by the name of a network that needs them. These have the digest `known` from an earlier look.
+    """Digest of every file of the networks of a roster that DVC does not see, and what is wrong with those that are not there, by
+    the name of a network that needs them. These have the digest `known` from an earlier look.
+
+    Files of weights and directions go by what the roster calls them; those that its kwargs name, and code outside of the folder
+    `code`, by their paths.
     """
     found: dict[str, str] = {}
-    problems: dict[str, str] = {}
+    problems: dict[str, list[str]] = {}
     paths: dict[str, Path] = {}
     for row in rows:
         named: dict[str, Callable[[], Path]] = {}
@@ -40,9 +43,28 @@ def network_files(
             try:
                 paths[name] = find()
             except StudyError as error:
-                found[name], problems[row["name"]] = known.get(name, MISSING), str(error)
+                found[name] = known.get(name, MISSING)
+                problems.setdefault(row["name"], []).append(str(error))
+        others = [*_texts(json.loads(row["kwargs"] or "{}")), *map(str, own_code.outside_files(row, code))]
+        paths |= {name: Path(name) for name in others if _is_file(name)}
     digests.read(paths.values())
-    return found | {name: digests.of(path) for name, path in paths.items()}, problems
+    found |= {name: digests.of(path) for name, path in paths.items()}
+    return found, {name: "; ".join(told) for name, told in problems.items()}
+
+
+def _texts(content: object) -> Iterator[str]:
+    """All texts in JSON."""
+    if isinstance(content, str):
+        yield content
+    for part in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        yield from _texts(part)
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):  # too long, or with characters that no name has
+        return False
 
 
 def similarity_files(name: str, digests: Digests, known: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:

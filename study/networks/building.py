@@ -85,6 +85,7 @@ def whole(model: nn.Module, row: RosterRow) -> nn.Module:
     lazy = _lazy(model)
     if not lazy:
         return model
+    model = in_float32(model, row)  # as it will run
     size = preprocessing_of(row, model).crop
     training = model.training
     try:

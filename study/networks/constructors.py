@@ -46,6 +46,8 @@ class Constructor:
         own = OwnCode(code, module) if own_code.is_own(row, code) else None
         try:
             found = own.load() if own else own_code.installed_module(module, code)
+        except SystemExit as error:
+            raise _ended(error, f"{row['name']}: importing {module}") from error
         except Exception as error:
             hint = (
                 f"; {error.name} is neither a file of {code} nor installed"
@@ -72,6 +74,8 @@ class Constructor:
         with self.own.active() if self.own else nullcontext():
             try:
                 model: object = self.function(**given)
+            except SystemExit as error:
+                raise _ended(error, doing) from error
             except TypeError as error:
                 raise StudyError(f"{doing} fails: {_line(error)}{_allowed(self.function, str(error))}") from error
             except Exception as error:
@@ -147,6 +151,14 @@ def _listed(row: RosterRow, text: str, code: Path) -> Callable[..., object]:
     near = meant or _near(text, [*timm.list_models(), *vision, *(timm.list_pretrained() if tag else ())])
     raise StudyError(
         f"{row['name']}: constructor {text!r} is no timm name, no torchvision name and not of the form module:function{near}"
+    )
+
+
+def _ended(error: SystemExit, doing: str) -> StudyError:
+    """Code that ends the program, as one that reads a command line does where there is none."""
+    return StudyError(
+        f"{doing} ends the program (exit {error.code!r}). What a script does when it is run belongs behind "
+        'if __name__ == "__main__"'
     )
 
 

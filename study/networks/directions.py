@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -60,7 +61,7 @@ def load_directions(path: Path, layer: str, width: int) -> NDArray[np.float32]:
     """Matrix (width, directions) whose columns are units; numbers only, no pickled objects."""
     try:
         matrix = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise StudyError(f"{path.name} is no array of plain numbers ({error}); save it with numpy.save") from None
     if not isinstance(matrix, np.ndarray):
         raise StudyError(f"{path.name} is an archive of several arrays; save one matrix with numpy.save")

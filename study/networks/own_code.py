@@ -3,6 +3,10 @@
 A constructor `module:function` is looked for in the code folder, else among what is installed. Code of that folder runs as if
 Python had been started there: its files import each other by name. Every network has modules of its own, so that two rows
 whose files have equal names do not mix, and so that the record of a network does not hang on what was loaded before it.
+
+A record holds the Python files that were loaded, all other files of the code folder (libraries in other languages open files
+unheard), and what was loaded or opened outside of it and of all that is installed. The last are files that DVC does not see:
+they are noted in the work store, where the stage `inputs` finds them in the next run.
 """
 
 from __future__ import annotations
@@ -13,9 +17,11 @@ import importlib.util
 import json
 import os
 import sys
+import sysconfig
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
 from types import ModuleType
@@ -23,13 +29,19 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from interpretability.files import sha256_file
+from study.command import CHECKOUT
 from study.errors import StudyError
+from study.files.store import WorkStore
+from study.files.tables import read_json, write_json
+from study.log import logger
+from study.networks.process_settings import ProcessSettings
 
 if TYPE_CHECKING:
     from torch import nn
 
     from study.networks.roster import RosterRow
 
+log = logger("models")
 
 _KEPT = sys.stdlib_module_names | {"numpy", "torch", "torchvision"}  # what own code never stands in for
 
@@ -46,6 +58,9 @@ class OwnCode:
         self._modules: dict[str, ModuleType] = {}
         self._around: tuple[list[str], dict[str, ModuleType], set[str]] = ([], {}, set())
         self._depth = 0
+        self._thread = 0
+        self._not_of_user = _installed_places()
+        self._settings = ProcessSettings()
         self.opened: set[str] = set()
 
     def load(self) -> ModuleType:
@@ -80,6 +95,7 @@ class OwnCode:
         sys.path[:0] = self._places
         sys.modules.update(self._modules)
         _listen()
+        self._thread, self._settings = threading.get_ident(), ProcessSettings.now()
         _ACTIVE.append(self)
 
     def leave(self) -> None:
@@ -87,13 +103,14 @@ class OwnCode:
         if self._depth:
             return
         _ACTIVE.remove(self)
+        self._settings.restore()
         path, hidden, others = self._around
         # code may name more folders to import from
         self._places += [place for place in sys.path if place not in path and place not in self._places]
         new = [
             name
             for name in sys.modules.keys() - others
-            if self._is_inside(getattr(sys.modules[name], "__file__", None))
+            if self._is_of_user(getattr(sys.modules[name], "__file__", None))
         ]
         self._tops |= {name.split(".")[0] for name in new} - _KEPT
         mine = [name for name in sys.modules if name.split(".")[0] in self._tops]
@@ -108,21 +125,57 @@ class OwnCode:
         model.register_forward_hook(lambda *_: self.leave(), always_call=True)
 
     def files(self) -> list[str]:
-        """Files of the code folder that were read, by their place in it."""
+        """Files that determine the network: by their place in the code folder, or whole paths for those outside of it."""
         loaded = {os.path.abspath(module.__file__) for module in self._modules.values() if module.__file__}
-        inside = {Path(path) for path in loaded | self.opened if self._is_inside(path)}
+        read = {Path(path) for path in loaded | self.opened if self._is_of_user(path)} | set(_no_python(self._code))
         return sorted(
-            path.relative_to(self._code).as_posix()
-            for path in inside
+            path.relative_to(self._code).as_posix() if self._is_inside(str(path)) else str(path)
+            for path in read
             if path.is_file() and "__pycache__" not in path.parts
         )
 
     def hears(self, path: str) -> None:
-        if self._is_inside(path):
+        # other threads read the images of the study meanwhile
+        if threading.get_ident() == self._thread and self._is_of_user(path):
             self.opened.add(os.path.abspath(path))
 
     def _is_inside(self, path: object) -> bool:
         return isinstance(path, str) and os.path.abspath(path).startswith(f"{self._code}{os.sep}")
+
+    def _is_of_user(self, path: object) -> bool:
+        return self._is_inside(path) or (
+            isinstance(path, str) and not os.path.abspath(path).startswith(self._not_of_user)
+        )
+
+
+@cache
+def _installed_places() -> tuple[str, ...]:
+    """Beginnings of the paths of what is no file of a user: what is installed, the system, this program, and kept downloads,
+    whose weights have digests of their own.
+    """
+    import torch
+    from huggingface_hub import constants
+
+    program = [f"{CHECKOUT / name}" for name in ("benchmarks", "interpretability", "stages", "study", "tests", "tools")]
+    kept = [
+        torch.hub.get_dir(),
+        constants.HF_HOME,
+        str(Path.home() / ".cache"),
+        str(Path.home() / ".config"),
+    ]
+    system = [*map(os.path.abspath, (sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib")))]
+    system += [f"/{name}" for name in ("bin", "dev", "etc", "lib", "lib64", "opt", "proc", "run", "sys", "usr", "var")]
+    return tuple(f"{os.path.abspath(place)}{os.sep}" for place in (*program, *kept, *system))
+
+
+def _no_python(code: Path) -> list[Path]:
+    """Files of the code folder that are neither Python nor a description."""
+    return [
+        path
+        for path in code.rglob("*")
+        if path.suffix not in (".py", ".pyc", ".md")
+        and not any(part.startswith(".") for part in path.relative_to(code).parts)
+    ]
 
 
 _ACTIVE: list[OwnCode] = []
@@ -134,7 +187,9 @@ def _listen() -> None:
     """Note which files are opened while own code is active: settings that a network reads belong to its code."""
 
     def heard(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open" and _ACTIVE and isinstance(arguments[0], str | bytes | os.PathLike):
+        if event != "open" or not _ACTIVE or not isinstance(arguments[0], str | bytes | os.PathLike):
+            return
+        if not (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR):
             _ACTIVE[-1].hears(os.fsdecode(arguments[0]))
 
     sys.addaudithook(heard)
@@ -160,6 +215,33 @@ def record(row: RosterRow, code: Path, model: nn.Module) -> str:
         return ""
     own = _OF.get(model)
     return json.dumps(_digests(code, own.files()) if own else _installed(module_of(row)), sort_keys=True)
+
+
+def note_outside(row: RosterRow, code: Path, recorded: str) -> None:
+    """Keep in the work store which files outside of the code folder a record names, for the next look at the inputs."""
+    if outside := [name for name in json.loads(recorded or "{}") if os.path.isabs(name)]:
+        shown = ", ".join(outside[:3]) + (", ..." if len(outside) > 3 else "")
+        log.info(
+            "%s: its code reads %s, outside of %s; the next run looks whether that changed", row["name"], shown, code
+        )
+        store, key = WorkStore.open(), _key(row, code)
+        with store.locked("outside_code", [key], ".json"):
+            store.write("outside_code", key, ".json", partial(write_json, content={"files": outside}))
+
+
+def outside_files(row: RosterRow, code: Path) -> list[Path]:
+    """Files of a network's code that DVC does not see: those that were noted when it was last built, and those of an installed
+    package that is no release.
+    """
+    if not module_of(row):
+        return []
+    noted = WorkStore.open().find("outside_code", _key(row, code), ".json")
+    known = [Path(name) for name in read_json(noted)["files"]] if noted else []
+    return [*known, *([] if is_own(row, code) else code_files(row, code))]
+
+
+def _key(row: RosterRow, code: Path) -> dict[str, str]:
+    return {"constructor": row["constructor"], "kwargs": row["kwargs"], "code": str(_absolute(code))}
 
 
 def record_unseen(row: RosterRow, code: Path) -> str:

@@ -49,6 +49,7 @@ class ResolveJob(NetworkJob):
             trial.try_as_encoder(network, scores.encoder.layer, self.params.seed)
         self._refuse_chance(row, network)
         code = own_code.record(row, self.code, network.model)
+        own_code.note_outside(row, self.code, code)
         return [described({**row, "code": code}, network, row["sha256"] or network.digest, last=1)]
 
     def _refuse_chance(self, row: RosterRow, network: Network) -> None:

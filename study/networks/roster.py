@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -78,7 +79,7 @@ _MEANT = {
 }
 _ROWS = "rows"  # attribute of a roster: the row of each network in its file
 _DIGEST = re.compile("[0-9a-fA-F]{64}")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")  # files are called so
 _NUMBER = re.compile(r"-?\d+(\.\d*)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
@@ -99,7 +100,7 @@ def read_roster(path: str | os.PathLike[str]) -> pd.DataFrame:
         where = f"row {number} ({row['name']})"
         if not _NAME.fullmatch(str(row["name"])):
             problems.append(
-                f"{where}: name may hold letters, digits and . _ + - only, and starts with a letter or digit"
+                f"{where}: name may hold up to 100 letters, digits and . _ + - only, and starts with a letter or digit"
             )
         if row["role"] not in ROLES:
             problems.append(f"{where}: role is {row['role']!r}, allowed: {', '.join(ROLES)}")
@@ -108,13 +109,13 @@ def read_roster(path: str | os.PathLike[str]) -> pd.DataFrame:
         try:
             if not isinstance(json.loads(row["kwargs"] or "{}"), dict):
                 raise ValueError
-        except ValueError:
-            problems.append(f'{where}: kwargs {row["kwargs"]!r} is no JSON object such as {{"num_classes": 10}}')
+        except (ValueError, RecursionError):
+            problems.append(f'{where}: kwargs {row["kwargs"][:200]!r} is no JSON object such as {{"num_classes": 10}}')
         problems += [f"{where}: {problem}" for problem in _problems_of_weights(row)]
         problems += [
             f"{where}: {column} is {row[column]!r}, it must be a number or empty"
             for column in NUMBERS
-            if row.get(column) and not _NUMBER.fullmatch(row[column])
+            if row.get(column) and not (_NUMBER.fullmatch(row[column]) and math.isfinite(float(row[column])))
         ]
     problems += _equal_names(frame["name"].tolist(), numbers)
     if problems:

@@ -97,7 +97,9 @@ class Training:
                 model(torch.zeros(2, 3, size, size))
         except Exception as error:
             raise building.forward_failure(error, self._row["name"], (2, 3, size, size)) from error
-        return own_code.record(self._row, self._code, model)
+        code = own_code.record(self._row, self._code, model)
+        own_code.note_outside(self._row, self._code, code)
+        return code
 
     def _scenes(self, stream: str, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Pixels and targets of new scenes."""

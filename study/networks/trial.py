@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from interpretability.networks.preprocessing import Preprocessing
 
 VERSION = 1  # of what is tried
-_IMAGES = 2
+_IMAGES, _SIDE = 2, 512  # of the noise, and its side at most, before it is resized
 
 
 def try_out(row: RosterRow, network: Network, rules: Units, seed: int) -> None:
@@ -103,10 +103,10 @@ def try_as_encoder(network: Network, layer: str, seed: int) -> None:
 
 def noise(view: Preprocessing, seed: int, name: str) -> Tensor:
     """Two images as a network sees them: patches of colours under noise, keyed."""
-    draw, size = generator(seed, "trial", name), max(view.resize, view.crop)
-    patches = draw.integers(0, 256, (_IMAGES, 8, 8, 3))
+    draw, size = generator(seed, "trial", name), min(max(view.resize, view.crop), _SIDE)
+    patches = draw.integers(0, 256, (_IMAGES, 8, 8, 3), dtype=np.int16)
     rows = np.arange(size) * 8 // size
-    pixels = patches[:, rows][:, :, rows] + draw.integers(-40, 41, (_IMAGES, size, size, 3))
+    pixels = patches[:, rows][:, :, rows] + draw.integers(-40, 41, (_IMAGES, size, size, 3), dtype=np.int16)
     return view.batch(list(pixels.clip(0, 255).astype(np.uint8)))
 
 

@@ -86,6 +86,8 @@ def guarded(function: Callable[[Argument], Result], argument: Argument) -> Resul
     """Result of a function, or a Failure; what is no property of its argument (a full disk, changed images) is raised."""
     try:
         return function(argument)
+    except SystemExit as error:  # of code that is not ours
+        return Failure(f"its code ends the program (exit {error.code!r}) where it is run")
     except Exception as error:
         if isinstance(error, ChangedInput) or (isinstance(error, OSError) and error.errno in _STOPPING):
             raise  # other images, or a full or broken disk, are no property of this job: stop the stage

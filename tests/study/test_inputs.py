@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,7 +130,7 @@ def test_digests_are_kept_and_files_read_again_only_if_they_changed(tmp_path, mo
     assert Digests.open().of(path) == "new"
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff", b'{"a": 5}', b'{"a": [1]}'])
 def test_a_damaged_memory_of_digests_is_made_anew(tmp_path, content):
     path = tmp_path / "w.pth"
     path.write_bytes(b"one")
@@ -152,7 +153,7 @@ def look(tmp_path, monkeypatch):
             models=Roster(roster=str(tmp_path / "roster.csv")),
             scores=Backends(backends=("pixel",)),
         )
-        inputs = Inputs.look(params, tmp_path / "inputs")
+        inputs = Inputs.look(params, tmp_path / "code", tmp_path / "inputs")
         inputs.write(tmp_path / "inputs")
         return inputs.images
 
@@ -177,7 +178,7 @@ def test_without_an_earlier_look_images_must_be_there(look):
 
 
 def row(**changes):
-    return {"name": "net", "weights": "none", "directions": ""} | changes
+    return {"name": "net", "constructor": "test_vit", "kwargs": "", "weights": "none", "directions": ""} | changes
 
 
 def test_files_of_a_roster_are_named_and_missing_ones_told(tmp_path, monkeypatch):
@@ -190,7 +191,7 @@ def test_files_of_a_roster_are_named_and_missing_ones_told(tmp_path, monkeypatch
         row(name="a", weights="w.pth", directions="layer=d.npy"),
         row(name="b", weights="gone.pth"),
     ]
-    found, problems = named.network_files(rows, Digests.open(), {})
+    found, problems = named.network_files(rows, Path("data/external/code"), Digests.open(), {})
     assert set(found) == {"w.pth", "layer=d.npy", "gone.pth"}
     assert found["gone.pth"] == named.MISSING
     assert list(problems) == ["b"]
@@ -201,7 +202,9 @@ def test_what_is_not_on_this_machine_counts_as_it_was(tmp_path, monkeypatch):
     monkeypatch.setenv("MIS_WEIGHTS", str(tmp_path))
     monkeypatch.setattr(named, "_weights_files", lambda name: [FILE])
     rows = [row(weights="gone.pth")]
-    assert named.network_files(rows, Digests.open(), {"gone.pth": "abc"})[0] == {"gone.pth": "abc"}
+    assert named.network_files(rows, Path("data/external/code"), Digests.open(), {"gone.pth": "abc"})[0] == {
+        "gone.pth": "abc"
+    }
     assert named.similarity_files("any", Digests.open(), {"w.pth": "abc"})[0] == {"w.pth": "abc"}
 
 
@@ -227,3 +230,61 @@ def test_every_similarity_says_which_files_it_reads():
     with_weights = {name.split("-")[0] for name, some in files.items() if some}
     assert with_weights == {"lpips", "dists", "dreamsim"}
     assert len(files["dists"]) == 2
+
+
+def test_files_that_arguments_name_are_inputs(tmp_path):
+    (tmp_path / "ck.pth").write_bytes(b"1")
+    kwargs = f'{{"pretrained_cfg_overlay": {{"file": "{tmp_path / "ck.pth"}"}}, "act": "relu", "n": "{"a" * 5000}"}}'
+    before, _ = named.network_files([row(kwargs=kwargs)], tmp_path, Digests.open(), {})
+    assert list(before) == [str(tmp_path / "ck.pth")]
+    (tmp_path / "ck.pth").write_bytes(b"2")
+    assert named.network_files([row(kwargs=kwargs)], tmp_path, Digests.open(), {})[0] != before
+
+
+def test_code_of_a_package_that_is_no_release_is_an_input(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path / "lab"))
+    package = tmp_path / "lab" / "labcode"
+    package.mkdir(parents=True)
+    for name in ("__init__.py", "net.py"):
+        (package / name).write_text("")
+    found, _ = named.network_files([row(constructor="labcode.net:make")], tmp_path, Digests.open(), {})
+    assert list(found) == [str(package / "__init__.py"), str(package / "net.py")]
+
+
+def test_all_that_is_missing_of_a_network_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("MIS_WEIGHTS", str(tmp_path))
+    _, problems = named.network_files(
+        [row(weights="gone.pth", directions="layer=gone.npy")], tmp_path, Digests.open(), {}
+    )
+    assert "gone.pth" in problems["net"]
+    assert "gone.npy" in problems["net"]
+
+
+def test_studies_that_share_a_store_keep_their_digests(tmp_path, monkeypatch):
+    for name in ("a", "b", "gone"):
+        (tmp_path / name).write_bytes(b"x")
+        digests = Digests.open()
+        digests.of(tmp_path / name)
+        digests.save()
+    (tmp_path / "gone").unlink()
+    Digests.open().save()
+    read = []
+    monkeypatch.setattr("study.inputs.digests.sha256_file", lambda place: read.append(place) or "new")
+    for name in ("a", "b"):
+        Digests.open().of(tmp_path / name)
+    assert not read
+    assert "gone" not in Digests.open().file.read_text()
+
+
+def test_a_folder_that_cannot_be_read_is_passed_over_and_said(folder, monkeypatch, caplog):
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.fsdecode(path).endswith("/a"):
+            raise PermissionError(13, "denied")
+        return scandir(path)
+
+    monkeypatch.setattr("study.inputs.listing.os.scandir", refuse)
+    with caplog.at_level("WARNING"):
+        assert facts(folder)["files"] == 4  # those of c, in which a link leads to the same files
+    assert "cannot be read" in caplog.text

@@ -167,9 +167,9 @@ def test_a_wrong_cell_is_told_with_its_row(tmp_path, columns, cells, told):
     assert told in refused(written(tmp_path, f"name,constructor,{columns}\nnet,x:y,{cells}\n"))
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "../up", "a b", ".hidden", "ü", "a\nb", "<b>"])
+@pytest.mark.parametrize("name", ["", "a/b", "../up", "a b", ".hidden", "ü", "a\nb", "<b>", "a" * 101])
 def test_a_name_that_cannot_be_a_file_is_refused(tmp_path, name):
-    assert "name may hold letters, digits and . _ + - only" in refused(
+    assert "name may hold up to 100 letters, digits and . _ + - only" in refused(
         written(tmp_path, f'name,constructor\n"{name}",x:y\n')
     )
 

@@ -291,3 +291,82 @@ def test_code_that_fails_is_told_with_what_was_done(tmp_path, text, told):
     with pytest.raises(InputError, match=told):
         built(code)
     assert "net" not in sys.modules
+
+
+CONSTANT = """
+from pathlib import Path
+from safetensors.torch import load_file
+from torch import nn
+
+
+def make():
+    model = nn.Conv2d(3, 5, 3)
+    model.scale = load_file(Path(__file__).parent / "c.safetensors")["scale"]
+    return model
+"""
+
+
+def test_files_that_are_opened_unheard_are_recorded_as_long_as_they_lie_in_the_folder(tmp_path):
+    from safetensors.torch import save_file
+
+    written(tmp_path, {"net.py": CONSTANT, "other.py": MAKE, "README.md": "", ".hidden": ""})
+    for value in (1.0, -3.0):
+        save_file({"scale": torch.tensor([value])}, tmp_path / "c.safetensors")
+        record = json.loads(own_code.record(row(), tmp_path, built(tmp_path)))
+        assert sorted(record) == ["c.safetensors", "net.py"]
+        digest, before = record["c.safetensors"], locals().get("digest")
+        assert digest != before
+
+
+OUTSIDE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {lab!r})
+from helper import WIDTH
+from torch import nn
+
+
+def make():
+    return nn.Conv2d(3, WIDTH + len(Path({table!r}).read_text()), 3)
+"""
+
+
+def test_files_outside_of_the_folder_are_recorded_and_noted_for_the_next_look(tmp_path):
+    lab = written(tmp_path / "lab", {"helper.py": "WIDTH = 2\n", "table.txt": "abc"})
+    code = written(tmp_path / "code", {"net.py": OUTSIDE.format(lab=str(lab), table=str(lab / "table.txt"))})
+    wanted = ["net.py", str(lab / "helper.py"), str(lab / "table.txt")]
+    assert not own_code.outside_files(row(), code)
+    for _ in range(2):  # also where another network of this process has loaded them
+        record = own_code.record(row(), code, built(code))
+        assert sorted(json.loads(record)) == sorted(wanted)
+        own_code.note_outside(row(), code, record)
+        assert [str(path) for path in own_code.outside_files(row(), code)] == sorted(wanted[1:])
+    assert "helper" not in sys.modules
+    (lab / "helper.py").write_text("WIDTH = 3\n")
+    with pytest.raises(InputError, match=r"helper\.py changed since"):
+        loaded(code, code=record)
+
+
+def test_what_own_code_sets_in_torch_ends_with_it(tmp_path, monkeypatch):
+    text = "import os, torch\ntorch.set_default_dtype(torch.float64)\nos.chdir('/')\n" + MAKE
+    before = Path.cwd()
+    written(tmp_path, {"net.py": text})
+    try:
+        built(tmp_path)
+        assert torch.get_default_dtype() == torch.float32
+        assert Path.cwd() == before
+    finally:
+        torch.set_default_dtype(torch.float32)
+        monkeypatch.chdir(before)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import argparse\nline = argparse.ArgumentParser()\nline.add_argument('--x', required=True)\nline.parse_args([])\n",
+        "def make():\n    raise SystemExit('no')\n",
+    ],
+)
+def test_code_that_ends_the_program_costs_its_network_alone(tmp_path, text, capsys):
+    with pytest.raises(InputError, match="ends the program"):
+        built(written(tmp_path, {"net.py": text}))
