@@ -54,9 +54,8 @@ def read_csv(path: str | os.PathLike[str], columns: Sequence[str] = (), text: Co
     comma in a number.
     """
     if not Path(path).is_file():
-        raise StudyError(
-            f"{path}: no such file. If you gave its name, correct it; if a stage writes it, run `dvc repro`."
-        )
+        what = "is a folder, not a table" if Path(path).is_dir() else "no such file"
+        raise StudyError(f"{path}: {what}. If you gave its name, correct it; if a stage writes it, run `dvc repro`.")
     frame, separator = read_cells(path, {*columns, *text})
     for name in frame.columns.difference(list(text)):
         filled = frame[name][frame[name] != ""]

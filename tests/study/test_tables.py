@@ -228,6 +228,11 @@ def test_missing_columns_are_named_beside_those_that_are_there(tmp_path):
         read_parquet(tmp_path / "t.parquet", ["layer"])
 
 
+def test_a_folder_is_told_from_a_missing_file(tmp_path):
+    with pytest.raises(InputError, match="is a folder, not a table"):
+        read_csv(tmp_path)
+
+
 @pytest.mark.parametrize("read", [read_csv, read_json, read_parquet])
 def test_a_missing_file_is_named_with_what_makes_it(tmp_path, read):
     with pytest.raises(InputError, match=r"lost: no such file\. .*`dvc repro`"):
