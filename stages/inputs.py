@@ -14,11 +14,11 @@ from study.params.reading import load
 
 log = logger("inputs")
 
+DEFAULTS = {"params": "params.yaml", "code": "data/external/code", "out": "data/inputs"}
+
 
 def main(argv: list[str] | None = None) -> None:
-    args = arguments(
-        __doc__, argv, defaults={"params": "params.yaml", "code": "data/external/code", "out": "data/inputs"}
-    )
+    args = arguments(__doc__, argv, defaults=DEFAULTS)
     inputs = Inputs.look(load(args.params, InputParams), args.code, args.out)
     for name, problem in inputs.problems.items():  # where the stage `models` runs, it counts it among those that failed
         log.warning("%s: %s", name, problem)
