@@ -81,10 +81,10 @@ def fit_calibration(
     if x.ndim != 1 or x.shape != y.shape or x.shape != w.shape:
         raise arguments.wrong(
             "labels",
-            "has shape {labels}, values {shape} and weights {weights}; all must be (m,)",
-            labels=y.shape,
+            "has shape {own}, values {shape} and weights {others}; all must be (m,)",
+            own=y.shape,
             shape=x.shape,
-            weights=w.shape,
+            others=w.shape,
         )
     if not ((y == 0) | (y == 1)).all():
         raise arguments.wrong("labels", "holds other values than 0 and 1")
