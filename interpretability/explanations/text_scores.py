@@ -56,6 +56,7 @@ def score_texts(
             images=len(values),
             others=shown.shape[1],
         )
+    confidence = arguments.number(confidence, "confidence", above=0, below=1)
     names = [arguments.text(name, "texts") for name in texts]
     if len(names) != len(shown):
         raise arguments.wrong("texts", "holds {given} names for {wanted} texts", given=len(names), wanted=len(shown))
