@@ -1,8 +1,8 @@
 """Setting 1 of the crowd paper at full size: 2,048 units, 50,000 images, 10 draws, every sampler, aggregation and budget.
 
-    python -m benchmarks.crowd_setting1 [--units 2048] [--share 4] [--setting rare] [--guide good]
+    python -m benchmarks.crowd_setting1 [--units 2048] [--share 4] [--setting imagenet_like] [--guide good]
 
-Simulated units of a world of rare concepts stand for those of the paper. Units are drawn and simulated in blocks, two at a time;
+Simulated units of a world of classes and superclasses stand for those of the paper. Units are drawn and simulated in blocks, two at a time;
 beside them runs a plain loop, which draws images and ratings and calls the estimators of the library one budget after the other,
 for a few of the units. Both must give the same numbers. Aim: at most ten minutes on two cores.
 
@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--share", type=int, default=2, help="units of the plain loop")
-    parser.add_argument("--setting", choices=SETTINGS, default="rare")
+    parser.add_argument("--setting", choices=SETTINGS, default="imagenet_like")
     parser.add_argument("--guide", choices=GUIDES, default="good")
     args = parser.parse_args()
     plan = Plan(PUBLISHED_SAMPLERS, PUBLISHED_AGGREGATIONS, RATERS, BUDGETS, args.draws)
