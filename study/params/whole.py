@@ -18,6 +18,8 @@ from study.params.activations import Activations
 from study.params.calibration import Calibration
 from study.params.ceiling import Ceiling
 from study.params.checking import check
+from study.params.crowd import Crowd
+from study.params.explanations import Explanations
 from study.params.fields import number, one_of
 from study.params.human import Human
 from study.params.images import Images
@@ -54,6 +56,8 @@ class Params:
     calibration: Calibration
     ceiling: Ceiling
     sensitivity: Sensitivity
+    explanations: Explanations
+    crowd: Crowd
     stats: Stats
     report: Report
 
