@@ -2,8 +2,7 @@
 
     python -m benchmarks.crowd_setting1 [--units 2048] [--share 4] [--setting imagenet_like] [--guide good]
 
-Simulated units of a world of classes and superclasses stand for those of the paper. Units are drawn and simulated in blocks, two at a time;
-beside them runs a plain loop, which draws images and ratings and calls the estimators of the library one budget after the other,
+Simulated units of a world like the paper's stand for its own. They are drawn and simulated in blocks, two at a time; beside them runs a plain loop, which draws images and ratings and calls the estimators of the library one budget after the other,
 for a few of the units. Both must give the same numbers. Aim: at most ten minutes on two cores.
 
 crowd_setting1.csv        seconds, counts of work, and the largest difference from the plain loop, over its own share of units
@@ -72,7 +71,7 @@ def plain(world: World, unit: int, plan: Plan) -> NDArray[np.float64]:
                     if not size:
                         continue
                     images = keyed_draws(q[None], int(size), draw_keys[d : d + 1])[0]
-                    chance = np.where(world.concept[unit, images], 1 - plan.false_no, plan.false_yes)
+                    chance = np.where(world.concept[unit, images], 1 - plan.errors.false_no, plan.errors.false_yes)
                     places = np.arange(size)[:, None] * most + np.arange(n_raters)
                     yes = (uniforms(combine(rating_keys[d], places.astype(U64))) < chance[:, None]).sum(axis=1)
                     for a, aggregation in enumerate(plan.aggregations):

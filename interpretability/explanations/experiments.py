@@ -40,6 +40,7 @@ from interpretability.explanations.experiment_kernels import DIRECT, ESTIMATORS,
 from interpretability.explanations.sampling import ALPHA, GAMMA, SAMPLERS, proposal
 from interpretability.randomness import U64, combine, key64
 from interpretability.synthetic.crowd_worlds import World
+from interpretability.synthetic.raters import Errors, yes_chances
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,9 @@ PUBLISHED_AGGREGATIONS = (
     Aggregation("bragg"),
     Aggregation("bragg", "guide"),
 )
-EXACT = (Aggregation("average"),)  # with one rater who never errs: the label is the truth
+CONSTANT = Errors()  # the published error rate, of every rating
+# with one rater who never errs the label is the truth
+EXACT, EXACTLY = (Aggregation("average"),), Errors(0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ class Plan:
     raters        ratings of an image, ascending
     budgets       ratings of a unit; with m raters budget // m images are drawn, at least 2
     n_draws       times that images are drawn and rated anew
-    false_yes     chance of a yes where the concept is not shown; false_no: of a no where it is
+    errors        of the raters, who belong to nobody: each rating by another one
     """
 
     samplers: tuple[Sampler, ...]
@@ -128,8 +131,7 @@ class Plan:
     raters: tuple[int, ...] = (3,)
     budgets: tuple[int, ...] = ()
     n_draws: int = 10
-    false_yes: float = ETA
-    false_no: float = ETA
+    errors: Errors = CONSTANT
 
     def __post_init__(self) -> None:
         arguments.count(self.n_draws, "n_draws")
@@ -199,7 +201,8 @@ def keys(world: World, seed: int, unit: int, n_draws: int) -> tuple[NDArray[np.u
 def _of_unit(world: World, plan: Plan, seed: int, unit: int) -> NDArray[np.float64]:
     """The three numbers of `Deviations` for one unit."""
     abar = standardised(world.activations[unit])
-    shows, guide = world.concept[unit], world.guide[unit].astype(np.float64)
+    guide, images = world.guide[unit].astype(np.float64), np.arange(world.concept.shape[1])
+    chances = yes_chances(world, np.full(len(images), unit), images, plan.errors)
     kinds = np.array(
         [TIMES_GUIDE if each.name == "bragg_guide" else DIRECT for each in plan.aggregations], dtype=np.int64
     )
@@ -209,16 +212,15 @@ def _of_unit(world: World, plan: Plan, seed: int, unit: int) -> NDArray[np.float
     odds = np.stack([aggregation.odds(guide) for aggregation in plan.aggregations])
     raters = np.array(plan.raters, dtype=np.int64)
     draw_keys, rating_keys = keys(world, seed, unit, plan.n_draws)
-    rates = (plan.false_yes, plan.false_no)
     if not plan.samplers:
         found = np.empty((plan.n_draws, len(kinds), len(raters)))
-        all_rated(abar, shows, odds, rating_keys, raters, *rates, kinds, tables, found)
+        all_rated(abar, chances, odds, rating_keys, raters, kinds, tables, found)
         return _summed(found[:, None, :, :, None, None], float(world.rho[unit]))
     sizes = plan.sizes
     found = np.empty((len(plan.samplers), plan.n_draws, len(kinds), *sizes.shape, len(ESTIMATORS)))
     for number, each in enumerate(plan.samplers):
         q = proposal(each.kind, world.activations[unit], guide, gamma=each.gamma, alpha=each.alpha)
-        sampled(abar, shows, odds, q, draw_keys, rating_keys, raters, sizes, *rates, kinds, tables, found[number])
+        sampled(abar, chances, odds, q, draw_keys, rating_keys, raters, sizes, kinds, tables, found[number])
     summed = _summed(found.swapaxes(0, 1), float(world.rho[unit]))
     return np.where(sizes[..., None] > 0, summed, np.nan)
 
@@ -263,9 +265,8 @@ def curves(found: Deviations, plan: Plan, part: str, *, estimators: Sequence[str
         if named[e] not in estimators or not np.isfinite(ratio[place]):
             continue
         sampler, aggregation, n_raters = samplers[s], plan.aggregations[a], plan.raters[m]
-        exact = plan.false_yes == plan.false_no == 0
         images = found.n_images if everything else int(sizes[m, b])
-        label = "exact" if exact else aggregation.name
+        label = "exact" if plan.errors.never else aggregation.name
         method = f"{sampler.kind if sampler else 'all'}+{label}"
         rows.append(
             {
@@ -278,7 +279,7 @@ def curves(found: Deviations, plan: Plan, part: str, *, estimators: Sequence[str
                 "aggregation": label,
                 "estimator": named[e],
                 "beta": aggregation.beta if aggregation.name == "bragg_uniform" else np.nan,
-                "eta": (plan.false_yes + plan.false_no) / 2,
+                "eta": plan.errors.mean,
                 "eta_assumed": aggregation.eta if aggregation.kind == "bragg" else np.nan,
                 "budget": images * n_raters if everything else plan.budgets[b],
                 "raters": n_raters,

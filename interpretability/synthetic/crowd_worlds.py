@@ -34,8 +34,8 @@ class Setting:
     separation: tuple[float, float]
 
 
-# RCE of the guide alone (kind `good`): base about .36, rare .16, imagenet_like .32, embedded_like .25, mixed_guides .31. The paper's
-# guide alone has .32 (section 4), on concepts that are classes and superclasses of ImageNet.
+# RCE of the guide alone (kind `good`): base about .36, rare .16, imagenet_like .32, embedded_like .25, mixed_guides .31. The
+# paper's guide alone has .32 (section 4), on concepts that are classes and superclasses of ImageNet.
 SETTINGS = {
     "base": Setting(10_000, 60, (0.005, 0.2), (1.5, 3.5)),
     "rare": Setting(50_000, 24, (0.001, 0.02), (3.5, 4.5)),  # about as rare as classes of ImageNet

@@ -24,7 +24,14 @@ Predicate = Callable[[pd.DataFrame], NDArray[np.bool_]]
 KNOWN_METHODS = ("true", "narrow", "broad", "vague", "wrong")
 _TEXTURE_WORDS = {"lines": "thin lines", "checker": "a checkerboard", "rings": "concentric rings", "noise": "grain"}
 _COUNT_WORDS = ("one shape", "two shapes", "three shapes", "four shapes", "five shapes", "six shapes")
-_HUES = ("red", "yellow", "green", "cyan", "blue", "magenta")  # 0, 60, ... degrees; each takes 30 degrees to either side
+_HUES = (
+    "red",
+    "yellow",
+    "green",
+    "cyan",
+    "blue",
+    "magenta",
+)  # 0, 60, ... degrees; each takes 30 degrees to either side
 _ANGLES = ("upright", "rising", "level", "falling")  # how a texture runs: at 0, 45, 90 and 135 degrees (y points down)
 _SCALES = ("a coarse texture", "a medium texture", "a fine texture")  # thirds of the range of frequencies
 _PLACES = {"position_x": ("on the left", "on the right"), "position_y": ("at the top", "at the bottom")}

@@ -18,6 +18,7 @@ from interpretability.explanations.estimates import importance, relative_error, 
 from interpretability.explanations.experiment_kernels import ESTIMATORS
 from interpretability.explanations.experiments import (
     EXACT,
+    EXACTLY,
     PUBLISHED_AGGREGATIONS,
     PUBLISHED_SAMPLERS,
     Aggregation,
@@ -32,6 +33,7 @@ from interpretability.explanations.experiments import (
 from interpretability.explanations.sampling import keyed_draws, proposal, weights
 from interpretability.randomness import U64, combine, uniforms
 from interpretability.synthetic.crowd_worlds import crowd_world
+from interpretability.synthetic.raters import ERRORS, Errors, error_rates
 
 BETA = Aggregation("bragg", errors=(0.75, 2.5))
 AGGREGATIONS = (*PUBLISHED_AGGREGATIONS, BETA, replace(BETA, prior="guide"))
@@ -52,7 +54,7 @@ def rated(world, plan, unit, draw, size, m, images, seed):
     _, rating_keys = keys(world, seed, unit, plan.n_draws)
     yes = np.zeros(size, dtype=int)
     for place in range(size):
-        chance = 1 - plan.false_no if world.concept[unit, images[place]] else plan.false_yes
+        chance = 1 - plan.errors.false_no if world.concept[unit, images[place]] else plan.errors.false_yes
         for rater in range(m):
             counter = np.array([place * plan.raters[-1] + rater], dtype=U64)
             yes[place] += uniforms(combine(rating_keys[draw : draw + 1], counter))[0] < chance
@@ -63,7 +65,7 @@ def test_every_budget_is_what_a_plain_loop_finds():
     """One budget after the other, one rating after the other; Eq. 7 to 9 by `estimates`, the slope by its own formula."""
     world = crowd_world("base", seed=1, n_units=2, n_images=300)
     samplers = (*PUBLISHED_SAMPLERS, Sampler("mg_is", gamma=0.0), Sampler("ag_is", gamma=0.5, alpha=1.0))
-    plan = Plan(samplers, AGGREGATIONS, (1, 2, 5), (5, 11, 40), 2, false_yes=0.2, false_no=0.3)
+    plan = Plan(samplers, AGGREGATIONS, (1, 2, 5), (5, 24), 2, errors=Errors(0.2, 0.3))
     found = deviations(world, plan, 9)
     for unit, s in product(range(2), range(len(samplers))):
         guide = world.guide[unit].astype(float)
@@ -95,18 +97,31 @@ def test_every_budget_is_what_a_plain_loop_finds():
 
 
 def test_rating_every_image_is_what_a_plain_loop_finds():
-    world = crowd_world("base", seed=1, n_units=2, n_images=120)
-    plan = Plan((), AGGREGATIONS, (1, 4, 30), n_draws=2)
+    world = crowd_world("base", seed=1, n_units=2, n_images=80)
+    plan = Plan((), AGGREGATIONS, (1, 4, 15), n_draws=2)
     found = deviations(world, plan, 9)
     for unit, (a, aggregation), (m, n_raters) in product(range(2), enumerate(AGGREGATIONS), enumerate(plan.raters)):
         estimates = []
         for draw in range(2):
-            yes = rated(world, plan, unit, draw, 120, n_raters, np.arange(120), 9)
+            yes = rated(world, plan, unit, draw, 80, n_raters, np.arange(80), 9)
             label = labels(aggregation, yes, n_raters, world.guide[unit].astype(float))
             estimates.append(correlation(world.activations[unit], label))
         expected = np.array(estimates) - world.rho[unit]
         assert found.absolute[0, a, m, 0, 0, unit] == pytest.approx(np.abs(expected).mean(), abs=1e-9)
         assert found.signed[0, a, m, 0, 0, unit] == pytest.approx(expected.mean(), abs=1e-9)
+
+
+def test_raters_of_all_kinds_are_simulated():
+    """The share of yes to each image, from a thousand raters of every image, is what `error_rates` says, with coins."""
+    world, images = crowd_world("embedded_like", "mediocre", seed=1, n_units=1), np.arange(4000)
+    for kind, errors in ERRORS.items():
+        plan = Plan((), EXACT, (400,), n_draws=2, errors=errors)
+        false_yes, false_no = error_rates(world, np.zeros(4000, dtype=int), images, errors)
+        chance = np.where(world.concept[0], 1 - false_no, false_yes) * (1 - errors.bad_share) + errors.bad_share / 2
+        noise = (chance * (1 - chance)).mean() / 400
+        kept = np.sqrt(chance.var() / (chance.var() + noise))
+        expected = correlation(world.activations[0], chance) * kept - world.rho[0]
+        assert deviations(world, plan, 0).signed.item() == pytest.approx(expected, abs=0.01), kind
 
 
 def test_nearly_equal_labels_do_not_cancel():
@@ -135,10 +150,10 @@ def test_units_depend_on_themselves_alone():
 def test_uniform_draws_of_many_images_come_to_the_truth():
     """Eq. 8 divides by one less than Eq. 1: drawn a hundred times each, images give rho sqrt((S-1)/S) and sampling noise."""
     world = crowd_world("base", seed=1, n_units=3, n_images=500)
-    plan = Plan((Sampler("uniform"),), EXACT, (1,), (50_000,), 20, 0.0, 0.0)
+    plan = Plan((Sampler("uniform"),), EXACT, (1,), (50_000,), 20, EXACTLY)
     found = deviations(world, plan, 0)
     assert np.abs(found.signed[0, 0, 0, 0]).max() < 0.004
-    everything = deviations(world, Plan((), EXACT, (1,), n_draws=1, false_yes=0.0, false_no=0.0), 0)
+    everything = deviations(world, Plan((), EXACT, (1,), n_draws=1, errors=EXACTLY), 0)
     assert np.abs(everything.absolute).max() < 1e-12
 
 
@@ -207,7 +222,7 @@ def acceptance():
     tables = []
     for seed in range(8):
         world = crowd_world("embedded_like", seed=seed)
-        exact = Plan(PUBLISHED_SAMPLERS, EXACT, (1,), (183,), 10, 0.0, 0.0)
+        exact = Plan(PUBLISHED_SAMPLERS, EXACT, (1,), (183,), 10, EXACTLY)
         noisy = Plan(PUBLISHED_SAMPLERS, PUBLISHED_AGGREGATIONS, (3,), (549,), 10)
         parts = [curves(deviations(world, p, 0), p, name) for p, name in ((exact, "sampling"), (noisy, "setting_1"))]
         tables.append(pd.concat(parts).set_index("method")["rce"])
