@@ -44,6 +44,7 @@ SETTINGS = {
     "mixed_guides": Setting(4_000, 40, (0.015, 0.2), (1.5, 3.5)),
 }
 WORLDS = tuple(SETTINGS)
+LEAST_IMAGES = 20
 STRENGTH = (0.1, 0.6)
 MEDIOCRE = 1.0  # separation of the kinds mediocre and broad
 BLIND_TO = 0.25  # share of the positives that a blind guide does not see
@@ -114,13 +115,13 @@ def crowd_world(
     rectified: units are silent below the percentile `SILENT` of their values
     units: these of the n_units alone
 
-    Raises InputError for an unknown setting or guide, fewer than 20 images, or units outside of the world.
+    Raises InputError for an unknown setting or guide, fewer than LEAST_IMAGES images, or units outside of the world.
     """
     arguments.choice(setting, "setting", SETTINGS)
     arguments.choice(guide, "guide", GUIDES)
     own = SETTINGS[setting]
     total = own.n_units if n_units is None else arguments.count(n_units, "n_units")
-    n = own.n_images if n_images is None else arguments.count(n_images, "n_images", least=20)
+    n = own.n_images if n_images is None else arguments.count(n_images, "n_images", least=LEAST_IMAGES)
     sharpness = separation or ((MEDIOCRE, MEDIOCRE) if guide in ("mediocre", "broad") else own.separation)
     chosen = range(total) if units is None else units
     if not (len(chosen) and chosen.step == 1 and chosen.start >= 0 and chosen.stop <= total):

@@ -15,6 +15,7 @@ from interpretability.explanations import aggregation as labels_of
 from interpretability.explanations import fronts
 from interpretability.explanations.correlation import correlation, standardised
 from interpretability.explanations.estimates import importance, relative_error, self_normalised
+from interpretability.explanations.experiment_curves import curves, rce
 from interpretability.explanations.experiment_kernels import ESTIMATORS
 from interpretability.explanations.experiments import (
     EXACT,
@@ -24,10 +25,8 @@ from interpretability.explanations.experiments import (
     Aggregation,
     Plan,
     Sampler,
-    curves,
     deviations,
     keys,
-    rce,
     together,
 )
 from interpretability.explanations.sampling import keyed_draws, proposal, weights
