@@ -153,7 +153,7 @@ class Plan:
 class Deviations:
     """How far estimates lie from the truth, mean over draws, an undefined estimate counting as 0.
 
-    absolute, signed, undefined  (samplers, aggregations, raters, budgets, estimators, units); NaN where nothing is drawn.
+    absolute, signed, squared, undefined  (samplers, aggregations, raters, budgets, estimators, units); NaN where nothing is drawn.
                                  Where every image is rated samplers, budgets and estimators have length 1
     rho                          (units,) true scores
     n_images, world              of the world: its number of images, its name
@@ -161,6 +161,7 @@ class Deviations:
 
     absolute: NDArray[np.float64]
     signed: NDArray[np.float64]
+    squared: NDArray[np.float64]
     undefined: NDArray[np.float64]
     rho: NDArray[np.float64]
     n_images: int
@@ -178,7 +179,7 @@ def deviations(world: World, plan: Plan, seed: int, *, threads: int | None = 1) 
 
     with ThreadPoolExecutor(arguments.threads(threads)) as pool:
         found = np.stack(list(pool.map(of_unit, range(len(world.rho)))), axis=-1)
-    return Deviations(found[0], found[1], found[2], world.rho, world.concept.shape[1], world.name)
+    return Deviations(*found, world.rho, world.concept.shape[1], world.name)
 
 
 def of_estimates(world: World, estimates: NDArray[np.float64]) -> Deviations:
@@ -188,7 +189,7 @@ def of_estimates(world: World, estimates: NDArray[np.float64]) -> Deviations:
         for found, rho in zip(estimates.T, world.rho, strict=True)
     ]
     found = np.stack(away, axis=-1)
-    return Deviations(found[0], found[1], found[2], world.rho, world.concept.shape[1], world.name)
+    return Deviations(*found, world.rho, world.concept.shape[1], world.name)
 
 
 def together(parts: Sequence[Deviations]) -> Deviations:
@@ -198,7 +199,9 @@ def together(parts: Sequence[Deviations]) -> Deviations:
         return np.concatenate([getattr(part, name) for part in parts], axis=-1)
 
     return Deviations(
-        joined("absolute"), joined("signed"), joined("undefined"), joined("rho"), parts[0].n_images, parts[0].world
+        *(joined(name) for name in ("absolute", "signed", "squared", "undefined", "rho")),
+        parts[0].n_images,
+        parts[0].world,
     )
 
 
@@ -210,7 +213,7 @@ def keys(world: World, seed: int, unit: int, n_draws: int) -> tuple[NDArray[np.u
 
 
 def _of_unit(world: World, plan: Plan, seed: int, unit: int) -> NDArray[np.float64]:
-    """The three numbers of `Deviations` for one unit."""
+    """The four numbers of `Deviations` for one unit."""
     abar = standardised(world.activations[unit])
     guide, images = world.guide[unit].astype(np.float64), np.arange(world.concept.shape[1])
     chances = yes_chances(world, np.full(len(images), unit), images, plan.errors)
@@ -237,7 +240,7 @@ def _of_unit(world: World, plan: Plan, seed: int, unit: int) -> NDArray[np.float
 
 
 def _summed(found: NDArray[np.float64], rho: float) -> NDArray[np.float64]:
-    """Mean absolute and signed deviation, and the share that is undefined, over the first axis."""
+    """Mean absolute, signed and squared deviation, and the share that is undefined, over the first axis."""
     undefined = np.isnan(found)
     away = np.where(undefined, 0.0, found) - rho
-    return np.stack([np.abs(away).mean(axis=0), away.mean(axis=0), undefined.mean(axis=0)])
+    return np.stack([np.abs(away).mean(axis=0), away.mean(axis=0), (away**2).mean(axis=0), undefined.mean(axis=0)])
