@@ -1,0 +1,1 @@
+"""Ratings of people: what they add up to, and simulations of it."""
