@@ -80,7 +80,7 @@ def guide_of_clip(settings: Guide, images: ImageSet, probing: Probing, concepts:
         _image_jobs(plan, store, probing.rows), store, f"guide {plan.model}, images embedded", len(probing)
     )
     texts = _table(_text_jobs(plan, store, concepts), store, f"guide {plan.model}, texts embedded", len(concepts))
-    (head,) = run_all_or_stop([HeadJob(plan, store, plan.ingredients())], f"guide {plan.model}", log)
+    (head,) = run_all_or_stop([HeadJob(plan, store, plan.ingredients())], f"guide {plan.model}, head", log)
     scale, bias = np.load(head)
     compared = _Compared(embedded, texts, concepts, float(scale), float(bias))
     return Guided("open_clip", UNCALIBRATED, compared.row), bool(np.isnan(bias))
