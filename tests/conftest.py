@@ -22,6 +22,7 @@ from ruamel.yaml import YAML
 from stages import activations, images, models, tasks
 from study import command
 from tests.helpers.rules import ROOT
+from tests.helpers.tiny_study import WITHOUT_TEXTS
 
 pytest_plugins = ["tests.helpers.programs"]
 # a test that forgets to stand in for the hub fails at once instead of downloading
@@ -44,6 +45,7 @@ SMALL = {
     "sensitivity.n_tasks": [2],
     "sensitivity.n_explanations": [4],
     "sensitivity.map_models": [],
+    **WITHOUT_TEXTS,
 }
 PREPROCESSING = json.dumps({"crop": 32, "resize": 32, "mean": [0.5] * 3, "std": [0.25] * 3})
 ROSTER_COLUMNS = ["name", "constructor", "kwargs", "weights", "sha256", "preprocessing", "role", "series", "directions"]
@@ -147,7 +149,10 @@ class Study:
         return self.folder / out
 
     def run_activations(self, out="activations", units=ROOT / "data/external/human/units"):
-        flags = [*self._flags("params.yaml", "images", "code", "models"), "--units", str(units)]
+        explained = self.folder / "explained.csv"  # units with texts, none unless a test has written some
+        if not explained.exists():
+            explained.write_text("model,layer,unit\n")
+        flags = [*self._flags("params.yaml", "images", "code", "models", "explained.csv"), "--units", str(units)]
         activations.main([*flags, "--out", str(self.folder / out)])
         return self.folder / out
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from interpretability.errors import InputError
 from interpretability.randomness import generator
-from interpretability.synthetic.factors import COUNTS, FACTORS, OBJECTS, SHAPES, TEXTURES, Factor
+from interpretability.synthetic.factors import COUNTS, FACTORS, OBJECTS, Factor
 
 Predicate = Callable[[pd.DataFrame], NDArray[np.bool_]]
 
@@ -77,7 +77,7 @@ def known_texts(label: str, *ids: str | int, seed: int) -> dict[str, str]:
     Departure: the paper's texts come from methods whose order is a finding; these have an order by construction.
     """
     name, _, level = label.partition(":")
-    factor = next((factor for factor in _categorical() if factor.name == name and level in factor.levels), None)
+    factor = next((factor for factor in categorical() if factor.name == name and level in factor.levels), None)
     if factor is None:
         raise InputError(
             "{label} is {wanted!r}; it must name a level of a categorical factor, as shape:star", "label", wanted=label
@@ -87,7 +87,7 @@ def known_texts(label: str, *ids: str | int, seed: int) -> dict[str, str]:
     others = [_level_text(factor, str(other)) for other in factor.levels if other != level]
     others = [others[place] for place in draw.permutation(len(others))]
     halves = [place for pair in _PLACES.values() for place in pair]
-    foreign = [other for other in _categorical() if other is not factor]
+    foreign = [other for other in categorical() if other is not factor]
     wrong = foreign[draw.integers(len(foreign))]
     return {
         "true": true,
@@ -98,7 +98,8 @@ def known_texts(label: str, *ids: str | int, seed: int) -> dict[str, str]:
     }
 
 
-def _categorical() -> list[Factor]:
+def categorical() -> list[Factor]:
+    """Factors whose values are named levels."""
     return [factor for factor in FACTORS if factor.kind == "categorical"]
 
 
