@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
 from interpretability.schema import UNIT
 from study.errors import StudyError
@@ -44,6 +45,7 @@ class Asked:
     texts: pd.DataFrame
     concepts: pd.DataFrame
     run: dict[str, Any]
+    loaded: dict[str, dict[str, NDArray[np.float32]]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> Asked:
@@ -66,6 +68,10 @@ class Asked:
         )._checked()
 
     def _checked(self) -> Asked:
+        if (self.pairs["pair"] != np.arange(len(self.pairs))).any():
+            raise StudyError(
+                f"{self.folder / 'pairs.parquet'}: pairs are not 0, 1, 2 ...; run `dvc repro explanations`"
+            )
         if self.questions.duplicated(["text", "image"]).any():
             raise StudyError(
                 f"{self.folder / 'questions.csv'}: asks twice about an image of a text; run `dvc repro explanations`"
@@ -94,34 +100,48 @@ class Asked:
     def activations(self) -> NDArray[np.float64]:
         """Activations of the unit of every pair: (pairs, n)."""
         found = pd.MultiIndex.from_frame(self.units[UNIT]).get_indexer(pd.MultiIndex.from_frame(self.pairs[UNIT]))
-        return self._rows(found, "columns.safetensors", "values", "a unit of pairs.parquet")
+        if (found < 0).any():
+            raise StudyError(
+                f"{self.folder / 'units.parquet'} lacks a unit of pairs.parquet; run `dvc repro explanations`"
+            )
+        return self._matrices("columns.safetensors")["values"][found].astype(np.float64)
 
     @cached_property
     def guide(self) -> NDArray[np.float64] | None:
         """Probability, by a machine, that an image shows the text of a pair: (pairs, n); None without a machine."""
-        return self._of_concepts("guide")
+        return self._of_pairs("guide")
 
-    @cached_property
-    def presence(self) -> NDArray[np.float64] | None:
-        """Whether an image shows the text of a pair, or how surely: (pairs, n); None where nothing says so."""
-        return self._of_concepts("presence")
+    def guide_at(self, texts: pd.Series, images: pd.Series) -> NDArray[np.float64] | None:
+        """Probability, by a machine, that each image shows the text beside it; None without a machine."""
+        return self._at("guide", texts, images)
 
-    def _of_concepts(self, key: str) -> NDArray[np.float64] | None:
-        if key not in self._matrices("presence.safetensors"):
+    def presence_at(self, texts: pd.Series, images: pd.Series) -> NDArray[np.float64] | None:
+        """Whether each image shows the text beside it, or how surely; None where nothing says so."""
+        return self._at("presence", texts, images)
+
+    def _at(self, key: str, texts: pd.Series, images: pd.Series) -> NDArray[np.float64] | None:
+        matrix = self._matrices("presence.safetensors").get(key)
+        if matrix is None:
             return None
-        return self._rows(self.concept_of(self.pairs["text"]), "presence.safetensors", key, "a text of pairs.parquet")
+        rows, places = self._concepts(texts), self.places.get_indexer(images)
+        return matrix[rows, places].astype(np.float64)
 
-    def concept_of(self, texts: pd.Series) -> NDArray[np.intp]:
-        """Row of each text among the concepts, -1 where it is none."""
-        return pd.Index(self.concepts["concept"]).get_indexer(texts)
+    def _of_pairs(self, key: str) -> NDArray[np.float64] | None:
+        matrix = self._matrices("presence.safetensors").get(key)
+        return None if matrix is None else matrix[self._concepts(self.pairs["text"])].astype(np.float64)
 
-    def _rows(self, found: NDArray[np.intp], file: str, key: str, what: str) -> NDArray[np.float64]:
+    def _concepts(self, texts: pd.Series) -> NDArray[np.intp]:
+        """Row of each text among the concepts."""
+        found = pd.Index(self.concepts["concept"]).get_indexer(texts)
         if (found < 0).any():
-            raise StudyError(f"{self.folder / file} lacks {what}; run `dvc repro explanations`")
-        return self._matrices(file)[key][found].astype(np.float64)
+            raise StudyError(
+                f"{self.folder / 'concepts.parquet'} lacks the text {texts.iloc[int(np.argmin(found))]!r}; run "
+                "`dvc repro explanations`"
+            )
+        return found
 
     def _matrices(self, file: str) -> dict[str, NDArray[np.float32]]:
-        from safetensors.numpy import load_file
-
-        path = self.folder / file
-        return load_file(path) if path.is_file() else {}
+        if file not in self.loaded:
+            path = self.folder / file
+            self.loaded[file] = load_file(path) if path.is_file() else {}
+        return self.loaded[file]

@@ -17,6 +17,7 @@ of rows or on how they are dealt to files.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,7 @@ RATING = ["rater", "text", "image", "rating", "seconds", "page"]
 REJECTED = ["file", "row", "rater", "text", "image", "reason", "count"]
 KINDS = (".csv", ".tsv", ".txt", ".parquet")
 NO_PAGE = -1
+_INDEX = re.compile(r"__index_level_\d+__")  # numbers of rows that pandas writes beside a table
 
 NO_RATER, OTHER_STUDY = "no rater", "of another study"
 NO_TEXT, NO_IMAGE, NOT_ASKED = "text of no question", "image of no question", "image not drawn for this text"
@@ -109,15 +111,13 @@ def _cells_of(path: Path) -> pd.DataFrame:
     else:
         cells, _ = read_cells(path, FIELDS)
         every = list(cells.columns)
-    missing, more = [name for name in FIELDS if name not in every], [name for name in every if name not in FIELDS]
+    missing = [name for name in FIELDS if name not in every]
+    more = [name for name in every if name not in FIELDS and not _INDEX.fullmatch(name)]
     if missing or more:
-        wrong = (
-            f"lacks column {', '.join(missing)}"
-            if missing
-            else f"has column {', '.join(map(repr, more))}, which no rating has"
-        )
+        wrong = f"lacks column {', '.join(missing)}" if missing else f"has column {', '.join(map(repr, more))}"
         raise StudyError(
-            f"{path} {wrong}; the columns are {', '.join(FIELDS)} (seconds and page may be empty). Add, rename or remove columns"
+            f"{path} {wrong}; the columns of ratings are {', '.join(FIELDS)} (seconds and page may be empty). Add, rename or "
+            "remove columns"
         )
     stripped = {name: cells[name].str.strip() for name in FIELDS}
     given = stripped["rating"] != ""
