@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pyarrow as pa
 
-from interpretability.schema import UNIT
-from study.crowd import latent, published, ratings, simulated
-from study.crowd.asked import Asked
-from study.crowd.labels import counts, labels
-from study.files.tables import write_csv, write_json, write_parquet
 from study.log import logger
 from study.params.crowd import Crowd
 
