@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from interpretability.casts import narrowed
 from interpretability.explanations import aggregation
@@ -23,18 +24,26 @@ def counts(ratings: pd.DataFrame) -> pd.DataFrame:
 def labels(asked: Asked, counted: pd.DataFrame, crowd: Crowd) -> pd.DataFrame:
     """Labels of rated images and texts (`counts`): text, image, n, yes, average, majority, bragg_uniform, bragg_guide.
 
-    bragg_guide is NaN where no machine says how likely the concept is. Error rates are the assumed ones of `crowd`.
+    bragg_guide is NaN where no machine says how likely the concept is. Error rates are as `crowd.errors`
+    says: those assumed for all, or the published Beta distribution over images.
     """
     yes, n = counted["yes"].to_numpy(), counted["n"].to_numpy()
-    errors = {"false_yes": crowd.false_yes, "false_no": crowd.false_no}
     guide = asked.guide_at(counted["text"], counted["image"])
     guided = np.full(len(counted), np.nan)
     if guide is not None:
-        guided = aggregation.bragg(yes, n, aggregation.guide_prior(guide, crowd.clip), **errors)
+        guided = _bragg(yes, n, aggregation.guide_prior(guide, crowd.clip), crowd)
     return counted.assign(
         image=narrowed(counted["image"].to_numpy(), np.int32, "image"),
         average=aggregation.average(yes, n),
         majority=aggregation.majority(yes, n),
-        bragg_uniform=aggregation.bragg(yes, n, crowd.prior, **errors),
+        bragg_uniform=_bragg(yes, n, crowd.prior, crowd),
         bragg_guide=guided,
     )
+
+
+def _bragg(
+    yes: NDArray[np.int64], n: NDArray[np.int64], prior: float | NDArray[np.float64], crowd: Crowd
+) -> NDArray[np.float64]:
+    if crowd.errors == "beta":
+        return aggregation.bragg_beta(yes, n, prior)
+    return aggregation.bragg(yes, n, prior, false_yes=crowd.false_yes, false_no=crowd.false_no)

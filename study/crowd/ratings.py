@@ -6,7 +6,7 @@ rater    who rated: an id (`casts.id_of`)
 text     as it stands in questions.csv
 image    path of the picture, or its row in the manifest: either as in questions.csv
 rating   1 where the image shows the text, 0 where it does not; also True and False
-seconds  the page took, or empty
+seconds  that the whole page took, or empty
 page     of questions.csv, or empty where pictures were not shown in those pages
 study    the digest that stands in pages.json
 
@@ -191,7 +191,15 @@ def _repeated(rows: pd.DataFrame, reason: pd.Series) -> pd.Series:
 
 def _accepted(rows: pd.DataFrame) -> pd.DataFrame:
     table = rows.assign(page=np.where(rows["on_page"] == "", NO_PAGE, rows["page"]))[RATING]
-    return table.sort_values(["text", "image", "rater"], kind="stable").reset_index(drop=True)
+    table = table.sort_values(["text", "image", "rater"], kind="stable").reset_index(drop=True)
+    seconds = table.groupby(["rater", "page"])["seconds"]
+    several = (table["page"] != NO_PAGE) & (seconds.transform("nunique") > 1)
+    if several.any():
+        log.warning(
+            "%d ratings are of pages with several times; seconds are those of a page, and the longest stands for all of it",
+            int(several.sum()),
+        )
+    return table.assign(seconds=table["seconds"].where(table["page"] == NO_PAGE, seconds.transform("max")))
 
 
 def _rejected(rows: pd.DataFrame, reason: pd.Series) -> pd.DataFrame:

@@ -3,26 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 
+from interpretability.schema import UNIT
+from study.crowd import checks, latent, published, waves
+from study.crowd.asked import Asked
+from study.crowd.gold import gold_labels
+from study.crowd.labels import counts, labels
+from study.crowd.ratings import Ratings, no_ratings, read_ratings
+from study.crowd.simulated import simulated_ratings
+from study.files.tables import write_csv, write_json, write_parquet
 from study.log import logger
 from study.params.crowd import Crowd
 
 log = logger("crowd")
 
 ALL, KEPT = "all", "kept"
-_TEXT, _FLOAT, _INT = pa.string(), pa.float64(), pa.int64()
-_KEY = [("model", _TEXT), ("layer", _TEXT), ("unit", _INT), ("method", _TEXT), ("text", _TEXT), ("pair", pa.int32())]
-SCORES = pa.schema(
-    [
-        *(*_KEY, ("estimator", _TEXT), ("raters", _TEXT)),
-        *((name, _FLOAT) for name in ("rho", "se", "low", "high")),
-        *((name, _TEXT) for name in ("status", "reason")),
-        *((name, _INT) for name in ("n_draws", "n_images", "n_ratings", "n_positive")),
-        *((name, _FLOAT) for name in ("ess", "max_weight", "rho_guide_only", "rho_true")),
-        ("simulated", pa.bool_()),
-    ]
+_TEXT, _FLOAT, _INT, _IMAGE = pa.string(), pa.float64(), pa.int64(), pa.int32()
+
+
+def _schema(**kinds: pa.DataType) -> pa.Schema:
+    return pa.schema(list(kinds.items()))
+
+
+RATINGS = _schema(rater=_TEXT, text=_TEXT, image=_IMAGE, rating=pa.int8(), seconds=_FLOAT, page=_INT)
+LABELS = _schema(
+    **{"text": _TEXT, "image": _IMAGE, "n": _INT, "yes": _INT},
+    **dict.fromkeys(("average", "majority", "bragg_uniform", "bragg_guide"), _FLOAT),
+)
+POSTERIORS = _schema(pair=_IMAGE, image=_IMAGE, n=_INT, yes=_INT, posterior=_FLOAT)
+SCORES = _schema(
+    **{"model": _TEXT, "layer": _TEXT, "unit": _INT, "method": _TEXT, "text": _TEXT, "pair": _IMAGE},
+    **{"estimator": _TEXT, "raters": _TEXT, **dict.fromkeys(("rho", "se", "low", "high"), _FLOAT)},
+    **{"status": _TEXT, "reason": _TEXT},
+    **dict.fromkeys(("n_draws", "n_images", "n_ratings", "n_positive"), _INT),
+    **dict.fromkeys(("ess", "max_weight", "rhat", "rho_guide_only", "rho_true"), _FLOAT),
+    simulated=pa.bool_(),
 )
 
 
@@ -33,3 +54,88 @@ class CrowdParams:
     seed: int
     processor: str
     crowd: Crowd
+
+
+@dataclass(frozen=True)
+class Folders:
+    """explanations: of the stage before; ratings and gold: what people and those who know have said; out: what is written."""
+
+    explanations: Path
+    ratings: Path
+    gold: Path
+    images: Path
+    out: Path
+
+
+def write_crowd(folders: Folders, params: CrowdParams) -> None:
+    """Ratings, raters, labels and scores of all pairs of units and texts that people were asked about."""
+    asked, crowd, out = Asked.read(folders.explanations), params.crowd, folders.out
+    gold = gold_labels(asked, folders.gold, folders.images, params)
+    rated = _rated(asked, folders.ratings, params)
+    checked = checks.checked_raters(asked, rated.accepted, gold, crowd, params.seed)
+    kept = _scored(asked, checked.kept, gold, params, judged=True)
+    parts = [kept.scores.assign(raters=KEPT)]
+    if len(checked.kept) == len(rated.accepted):
+        parts.append(kept.scores.assign(raters=ALL))
+    else:
+        parts.append(_scored(asked, rated.accepted, gold, params, judged=False).scores.assign(raters=ALL))
+    write_parquet(out / "ratings.parquet", rated.accepted, RATINGS)
+    write_csv(out / "rejected.csv", rated.rejected)
+    write_csv(out / "raters.csv", checked.raters)
+    write_csv(out / "exclusions.csv", checked.exclusions)
+    write_csv(out / "agreement.csv", checks.agreement(asked, checked.kept, crowd))
+    write_parquet(out / "labels.parquet", kept.labels, LABELS)
+    write_parquet(out / "posteriors.parquet", kept.fit.posteriors, POSTERIORS)
+    write_parquet(out / "scores.parquet", _table(asked, parts, crowd.source), SCORES)
+    write_csv(out / "next_questions.csv", waves.next_questions(asked, checked.kept, params))
+    write_json(out / "check.json", kept.fit.check)
+    write_json(out / "run.json", {"source": crowd.source, "study": asked.study, "n_ratings": len(rated.accepted)})
+
+
+def _rated(asked: Asked, folder: Path, params: CrowdParams) -> Ratings:
+    """Ratings of the study's source; none is one."""
+    crowd = params.crowd
+    if crowd.source == "none" or asked.pairs.empty:
+        return no_ratings()
+    if crowd.source == "table":
+        found = read_ratings(folder, asked.questions, asked.study)
+        if found.accepted.empty:
+            log.warning(
+                "%s holds no ratings yet: ask people what questions.csv and pages.json of data/explanations ask, and put "
+                "their answers there",
+                folder,
+            )
+        return found
+    return Ratings(waves.simulated(asked, params), no_ratings().rejected)
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Labels, scores (pair, estimator, ...) and the fit of the latent model, of one set of ratings."""
+
+    labels: pd.DataFrame
+    scores: pd.DataFrame
+    fit: latent.Fit
+
+
+def _scored(
+    asked: Asked, ratings: pd.DataFrame, gold: checks.Gold, params: CrowdParams, *, judged: bool
+) -> _Scored:
+    """`judged`: whether the latent model judges its own intervals too, which takes several fits."""
+    labelled = labels(asked, counts(ratings), params.crowd)
+    as_published = published.published_scores(asked, labelled)
+    fit = latent.fit(asked, labelled, gold, params.crowd.n_check if judged else 0, params.seed)
+    return _Scored(labelled, pd.concat([fit.scores, as_published], ignore_index=True), fit)
+
+
+def _table(asked: Asked, parts: list[pd.DataFrame], source: str) -> pd.DataFrame:
+    """Scores with what each is a score of: a row a unit, method, estimator and set of raters, in this order."""
+    of_pair = asked.pairs.drop(columns="reason").merge(
+        asked.texts.loc[asked.texts["pair"] >= 0, [*UNIT, "method", "pair"]], on=[*UNIT, "pair"], how="left"
+    )
+    scores = pd.concat(parts, ignore_index=True).merge(of_pair, on="pair", how="left")
+    scores = scores.assign(simulated=asked.simulated | (source == "simulated"))
+    for name in SCORES.names:
+        if name not in scores:
+            scores[name] = np.nan
+    return scores.sort_values([*UNIT, "method", "pair", "estimator", "raters"], kind="stable")[SCORES.names]
