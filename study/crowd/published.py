@@ -5,6 +5,7 @@ Intervals of these estimates cover the score in 10 to 84 % of simulated studies 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -70,7 +71,7 @@ def numbers_of(rated: pd.DataFrame, labels: pd.Series) -> dict[str, float]:
     }
 
 
-def too_few(n_drawn: int, n_rated: float, n_positive: float) -> str:
+def too_few(n_drawn: int, n_rated: float, n_positive: float = math.inf) -> str:
     """Why a pair has no score: of how many distinct images drawn how many were rated, and how many show the concept."""
     if n_rated < max(FEWEST_IMAGES, FEWEST_SHARE * n_drawn):
         return f"too few: {n_rated:g} of {n_drawn} images rated"

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from interpretability.schema import UNIT
 from study.crowd import checks, latent, published, waves
 from study.crowd.asked import Asked
-from study.crowd.gold import gold_labels
+from study.crowd.gold import Gold, constructed_labels, known_labels
 from study.crowd.labels import counts, labels
 from study.crowd.ratings import Ratings, no_ratings, read_ratings
-from study.crowd.simulated import simulated_ratings
+from study.crowd.schemas import LABELS, POSTERIORS, RATINGS, SCORES
 from study.files.tables import write_csv, write_json, write_parquet
 from study.log import logger
 from study.params.crowd import Crowd
@@ -24,27 +22,6 @@ from study.params.crowd import Crowd
 log = logger("crowd")
 
 ALL, KEPT = "all", "kept"
-_TEXT, _FLOAT, _INT, _IMAGE = pa.string(), pa.float64(), pa.int64(), pa.int32()
-
-
-def _schema(**kinds: pa.DataType) -> pa.Schema:
-    return pa.schema(list(kinds.items()))
-
-
-RATINGS = _schema(rater=_TEXT, text=_TEXT, image=_IMAGE, rating=pa.int8(), seconds=_FLOAT, page=_INT)
-LABELS = _schema(
-    **{"text": _TEXT, "image": _IMAGE, "n": _INT, "yes": _INT},
-    **dict.fromkeys(("average", "majority", "bragg_uniform", "bragg_guide"), _FLOAT),
-)
-POSTERIORS = _schema(pair=_IMAGE, image=_IMAGE, n=_INT, yes=_INT, posterior=_FLOAT)
-SCORES = _schema(
-    **{"model": _TEXT, "layer": _TEXT, "unit": _INT, "method": _TEXT, "text": _TEXT, "pair": _IMAGE},
-    **{"estimator": _TEXT, "raters": _TEXT, **dict.fromkeys(("rho", "se", "low", "high"), _FLOAT)},
-    **{"status": _TEXT, "reason": _TEXT},
-    **dict.fromkeys(("n_draws", "n_images", "n_ratings", "n_positive"), _INT),
-    **dict.fromkeys(("ess", "max_weight", "rhat", "rho_guide_only", "rho_true"), _FLOAT),
-    simulated=pa.bool_(),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +47,7 @@ class Folders:
 def write_crowd(folders: Folders, params: CrowdParams) -> None:
     """Ratings, raters, labels and scores of all pairs of units and texts that people were asked about."""
     asked, crowd, out = Asked.read(folders.explanations), params.crowd, folders.out
-    gold = gold_labels(asked, folders.gold, folders.images, params)
+    gold = _gold(asked, folders, params)
     rated = _rated(asked, folders.ratings, params)
     checked = checks.checked_raters(asked, rated.accepted, gold, crowd, params.seed)
     kept = _scored(asked, checked.kept, gold, params, judged=True)
@@ -109,6 +86,15 @@ def _rated(asked: Asked, folder: Path, params: CrowdParams) -> Ratings:
     return Ratings(waves.simulated(asked, params), no_ratings().rejected)
 
 
+def _gold(asked: Asked, folders: Folders, params: CrowdParams) -> Gold:
+    """Known labels of questions: from files beside the ratings of people, by construction beside simulated ones."""
+    if asked.pairs.empty or params.crowd.source == "none":
+        return {}
+    if params.crowd.source == "table":
+        return known_labels(asked, folders.gold, folders.images)
+    return constructed_labels(asked, params.crowd.n_gold, params.seed)
+
+
 @dataclass(frozen=True)
 class _Scored:
     """Labels, scores (pair, estimator, ...) and the fit of the latent model, of one set of ratings."""
@@ -119,7 +105,7 @@ class _Scored:
 
 
 def _scored(
-    asked: Asked, ratings: pd.DataFrame, gold: checks.Gold, params: CrowdParams, *, judged: bool
+    asked: Asked, ratings: pd.DataFrame, gold: Gold, params: CrowdParams, *, judged: bool
 ) -> _Scored:
     """`judged`: whether the latent model judges its own intervals too, which takes several fits."""
     labelled = labels(asked, counts(ratings), params.crowd)

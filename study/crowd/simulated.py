@@ -23,8 +23,8 @@ def simulated_ratings(asked: Asked, people: SimulatedRaters, n_raters: int, seed
     drawn by key; on hard images all of them err more often. The last ones of `people` answer as their kinds say.
     Raises StudyError where nothing says what an image shows, or where it is known to no more than a probability.
     """
-    texts, images = asked.questions["text"], asked.questions["image"]
-    present = asked.presence_at(texts, images)
+    questions = asked.questions.sort_values(["page", "position"], kind="stable")
+    present = asked.presence_at(questions["text"], questions["image"])
     if present is None or not np.isin(present, (0.0, 1.0)).all():
         raise StudyError(
             "crowd.source is simulated, but explanations.presence does not say for certain what an image shows: simulated people "
@@ -37,8 +37,8 @@ def simulated_ratings(asked: Asked, people: SimulatedRaters, n_raters: int, seed
             f"inverted and silent ones are {len(special)}. Raise it to at least {max(n_raters, len(special))}"
         )
     crowd = [_own_rates(rater, people, seed) for rater in raters.crowd(people.n_raters, special=special)]
-    questions = asked.questions.sort_values(["page", "position"], kind="stable").assign(present=present.astype(bool))
-    found = raters.simulate_ratings(questions, crowd, n_raters=n_raters, seed=seed, shared=people.hard_images)
+    shown = questions.assign(present=present == 1)
+    found = raters.simulate_ratings(shown, crowd, n_raters=n_raters, seed=seed, shared=people.hard_images)
     return found.sort_values(["text", "image", "rater"], kind="stable").reset_index(drop=True)[RATING]
 
 
