@@ -24,7 +24,14 @@ Predicate = Callable[[pd.DataFrame], NDArray[np.bool_]]
 KNOWN_METHODS = ("true", "narrow", "broad", "vague", "wrong")
 _TEXTURE_WORDS = {"lines": "thin lines", "checker": "a checkerboard", "rings": "concentric rings", "noise": "grain"}
 _COUNT_WORDS = ("one shape", "two shapes", "three shapes", "four shapes", "five shapes", "six shapes")
-_HUES = ("red", "yellow", "green", "cyan", "blue", "magenta")  # 0, 60, ... degrees; each takes 30 degrees to either side
+_HUES = (
+    "red",
+    "yellow",
+    "green",
+    "cyan",
+    "blue",
+    "magenta",
+)  # 0, 60, ... degrees; each takes 30 degrees to either side
 _ANGLES = ("upright", "rising", "level", "falling")  # how a texture runs: at 0, 45, 90 and 135 degrees (y points down)
 _SCALES = ("a coarse texture", "a medium texture", "a fine texture")  # thirds of the range of frequencies
 _PLACES = {"position_x": ("on the left", "on the right"), "position_y": ("at the top", "at the bottom")}
@@ -70,7 +77,7 @@ def known_texts(label: str, *ids: str | int, seed: int) -> dict[str, str]:
     Departure: the paper's texts come from methods whose order is a finding; these have an order by construction.
     """
     name, _, level = label.partition(":")
-    factor = next((factor for factor in _categorical() if factor.name == name and level in factor.levels), None)
+    factor = next((factor for factor in categorical() if factor.name == name and level in factor.levels), None)
     if factor is None:
         raise InputError(
             "{label} is {wanted!r}; it must name a level of a categorical factor, as shape:star", "label", wanted=label
@@ -80,7 +87,7 @@ def known_texts(label: str, *ids: str | int, seed: int) -> dict[str, str]:
     others = [_level_text(factor, str(other)) for other in factor.levels if other != level]
     others = [others[place] for place in draw.permutation(len(others))]
     halves = [place for pair in _PLACES.values() for place in pair]
-    foreign = [other for other in _categorical() if other is not factor]
+    foreign = [other for other in categorical() if other is not factor]
     wrong = foreign[draw.integers(len(foreign))]
     return {
         "true": true,
@@ -91,7 +98,8 @@ def known_texts(label: str, *ids: str | int, seed: int) -> dict[str, str]:
     }
 
 
-def _categorical() -> list[Factor]:
+def categorical() -> list[Factor]:
+    """Factors whose values are named levels."""
     return [factor for factor in FACTORS if factor.kind == "categorical"]
 
 

@@ -87,15 +87,23 @@ def phrase_of(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
+def is_phrase(text: str) -> bool:
+    """Whether a text in its one spelling has words, is not too long, and has no sign that no one can see."""
+    return bool(text) and len(text) <= _LONGEST_PHRASE and text.isprintable()
+
+
 def phrases(path: Path, cells: pd.Series, name: str, *, empty: bool = False) -> pd.Series:
-    """Cells as texts in words (`phrase_of`); refused are those without a word unless `empty`, long ones, and signs that no one
-    can see."""
+    """Cells as texts in words (`phrase_of`); what is no phrase (`is_phrase`) is refused, but for an empty cell with `empty`."""
     codes, texts = pd.factorize(cells)
     found = [phrase_of(text) for text in texts]
-    right = [(empty or bool(text)) and len(text) <= _LONGEST_PHRASE and text.isprintable() for text in found]
+    right = [is_phrase(text) or (empty and not text) for text in found]
     filled = "text in words" if empty else "filled"
     refuse(
-        path, cells, ~np.array(right, dtype=bool)[codes], name, f"{filled}, of at most {_LONGEST_PHRASE:,} visible signs"
+        path,
+        cells,
+        ~np.array(right, dtype=bool)[codes],
+        name,
+        f"{filled}, of at most {_LONGEST_PHRASE:,} visible signs",
     )
     return _taken(cells, codes, found, "str")
 

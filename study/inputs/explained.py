@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,6 @@ from study.files.tables import read_csv, rows_shown, write_csv, write_parquet
 from study.files.texts import utf8
 from study.networks.roster import RosterRow
 
-KINDS = ("simple", "linear", "compositional", "clustered")
 SUPERCLASSES = "superclasses.csv"
 TEXT_COLUMNS = [*UNIT, "method", "kind", "text", "formula", "source", "file", "row"]
 _NEEDED = (*UNIT, "method")
@@ -98,8 +98,9 @@ def _texts(path: Path, rows: Sequence[RosterRow], roster: str) -> pd.DataFrame:
     found["method"] = _name(path, cells["method"], "method")
     casts.refuse(path, cells["method"], found["method"] == "", "method", "filled")
     kinds = cells["kind"].str.strip().str.lower()
-    found["kind"] = kinds.where(kinds != "", KINDS[0])
-    casts.refuse(path, cells["kind"], ~found["kind"].isin(KINDS), "kind", f"one of {', '.join(KINDS)}, or empty")
+    found["kind"] = kinds.where(kinds != "", formulas.SIMPLE)
+    known = ", ".join(formulas.KINDS)
+    casts.refuse(path, cells["kind"], ~found["kind"].isin(formulas.KINDS), "kind", f"one of {known}, or empty")
     found["text"] = casts.phrases(path, cells["text"], "text", empty=True)
     found["formula"] = cells["formula"].str.strip()
     found["source"] = _name(path, cells["source"], "source")
@@ -130,22 +131,35 @@ def _models(path: Path, cells: pd.Series, rows: Sequence[RosterRow], roster: str
 
 def _with_formulas(path: Path, texts: pd.DataFrame) -> pd.DataFrame:
     """Texts with formulas in one spelling, and with words where only the formula is given; each is parsed."""
-    texts = texts.copy()
-    simple = texts["kind"] == KINDS[0]
+    simple = texts["kind"] == formulas.SIMPLE
     casts.refuse(path, texts["formula"], simple & (texts["formula"] != ""), "formula", "empty where kind is simple")
     casts.refuse(path, texts["text"], simple & (texts["text"] == ""), "text", "filled where kind is simple")
     words, spelled = [], []
-    for row, kind, text, formula in zip(
-        rows_shown(texts), texts["kind"], texts["text"], texts["formula"], strict=True
-    ):
+    for row, kind, text, formula in zip(rows_shown(texts), texts["kind"], texts["text"], texts["formula"], strict=True):
         try:
+            if kind != formulas.SIMPLE:
+                formulas.parse(kind, text, formula)  # as it stands, so that a message shows it so
+                formula = json.dumps(_spelled(json.loads(formula)), ensure_ascii=False)
             parsed = formulas.parse(kind, text, formula)
         except InputError as error:
-            raise StudyError(f"{path}: row {row}: formula: {error}") from None
-        words.append(text or formulas.words(parsed))
-        spelled.append(formula and json.dumps(json.loads(formula), ensure_ascii=False))
-    texts["text"], texts["formula"] = words, spelled
-    return texts
+            raise StudyError(f"{path}: row {row}: {error}") from None
+        if unfit := [concept for concept in formulas.concepts(parsed) if not casts.is_phrase(concept)]:
+            raise StudyError(
+                f"{path}: row {row}: formula holds the concept {unfit[0][:80]!r}, it must be of visible signs, and not longer than "
+                "a text may be"
+            )
+        words.append(text or formulas.describe(parsed))
+        spelled.append(formula)
+    return texts.assign(text=words, formula=spelled)
+
+
+def _spelled(content: Any) -> Any:
+    """JSON of a formula with every concept in its one spelling; all texts in it, but for keys, are concepts."""
+    if isinstance(content, dict):
+        return {key: _spelled(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_spelled(value) for value in content]
+    return casts.phrase_of(content) if isinstance(content, str) else content
 
 
 def _refuse_doubled(folder: Path, texts: pd.DataFrame) -> None:

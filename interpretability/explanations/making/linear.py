@@ -77,7 +77,7 @@ def linear_texts(
     most = arguments.count(most, "most")
     tolerance = arguments.number(tolerance, "tolerance", least=0, below=1)
     penalty = arguments.number(penalty, "penalty", above=0)
-    parts = _parts(concepts, names, _judging(units.shape[1], seed))
+    parts = _parts(concepts, names, judging_images(units.shape[1], seed))
     return [_explained(values, row, parts, most, tolerance, penalty) for row, values in enumerate(units)]
 
 
@@ -119,8 +119,8 @@ def _explained(
     return Made(Linear(tuple((float(weights[place]), parts.names[chosen[place]]) for place in ordered)), rho)
 
 
-def _judging(n: int, seed: int) -> NDArray[np.bool_]:
-    """Which images judge."""
+def judging_images(n: int, seed: int) -> NDArray[np.bool_]:
+    """Which of n images judge (n,): those by which the length of explanations is chosen; the others fit their weights."""
     judging = generator(arguments.count(seed, "seed", 0), "linear explanations").random(n) < VALIDATION
     if not 2 <= judging.sum() <= n - 2:
         raise arguments.wrong("activations", "has {n} images; a part of them must judge what the others fit", n=n)
