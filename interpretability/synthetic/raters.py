@@ -64,6 +64,20 @@ class Errors:
             for value in getattr(self, name) or ():
                 _share(value, name)
 
+    @property
+    def never(self) -> bool:
+        """Whether raters never err."""
+        return self == Errors(0.0, 0.0)
+
+    @property
+    def mean(self) -> float:
+        """Expected share of wrong ratings, where texts are shown and not shown equally often; look-alikes as by themselves."""
+        if self.beta is not None:
+            honest = self.beta[0] / sum(self.beta)
+        else:
+            honest = (self.false_yes + self.false_no) / 2 if self.by_text is None else sum(self.by_text) / 2
+        return (1.0 - self.bad_share) * honest + self.bad_share / 2
+
 
 ERRORS = {
     "constant": Errors(),
@@ -96,6 +110,18 @@ def error_rates(
     return false_yes, false_no
 
 
+def yes_chances(
+    world: World, pair: NDArray[np.integer], image: NDArray[np.integer], errors: Errors
+) -> NDArray[np.float64]:
+    """Chance that one anonymous rater says yes to each (pair, image), whoever it is."""
+    return (1.0 - errors.bad_share) * _honest(world, pair, image, errors) + errors.bad_share / 2
+
+
+def _honest(world: World, pair: NDArray[np.integer], image: NDArray[np.integer], errors: Errors) -> NDArray[np.float64]:
+    false_yes, false_no = error_rates(world, pair, image, errors)
+    return np.where(world.concept[pair, image], 1.0 - false_no, false_yes)
+
+
 def simulate_counts(
     world: World,
     pair: NDArray[np.integer],
@@ -105,8 +131,7 @@ def simulate_counts(
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
     """How many of n_raters said yes to each (pair, image): arrays of one length, pairs being the world's units from 0."""
-    false_yes, false_no = error_rates(world, pair, image, errors)
-    yes = np.where(world.concept[pair, image], 1.0 - false_no, false_yes)
+    yes = _honest(world, pair, image, errors)
     if not errors.bad_share:
         return rng.binomial(n_raters, yes)
     bad = rng.binomial(n_raters, np.full(len(pair), errors.bad_share))
