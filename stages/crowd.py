@@ -1,7 +1,6 @@
 """Ratings of people, or of simulated ones, who say which images show a text: checked, added up, and made into scores of texts.
 
-Reads   data/explanations; tables in data/external/explanations/ratings and gold, which may name images as data/images does
-        (crowd.source table)
+Reads   data/explanations; tables in data/external/explanations/ratings (crowd.source table)
 Writes  data/crowd: ratings.parquet, rejected.csv (ratings that do not count, and why), raters.csv, exclusions.csv,
         agreement.csv, labels.parquet, posteriors.parquet, scores.parquet, check.json (whether intervals may be believed),
         next_questions.csv (crowd.design adaptive), run.json
@@ -18,13 +17,13 @@ from study.crowd.results import CrowdParams, Folders, write_crowd
 from study.files.tables import fresh_folder
 from study.params.reading import load
 
-FOLDERS = ("params", "explanations", "ratings", "gold", "images", "out")
+FOLDERS = ("params", "explanations", "ratings", "out")
 
 
 def main(argv: list[str] | None = None) -> None:
     args = arguments(__doc__, argv, folders=FOLDERS)
     params = load(args.params, CrowdParams)
-    folders = Folders(args.explanations, args.ratings, args.gold, args.images, fresh_folder(args.out))
+    folders = Folders(args.explanations, args.ratings, fresh_folder(args.out))
     write_crowd(folders, params)
 
 

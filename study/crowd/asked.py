@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,10 @@ class Asked:
                     f"{self.folder / name}: names images that images.parquet there lacks; run `dvc repro explanations`"
                 )
         return self
+
+    def without_pairs(self) -> Asked:
+        """The same texts with nobody asked about any."""
+        return replace(self, pairs=self.pairs[:0], draws=self.draws[:0], questions=self.questions[:0])
 
     @property
     def study(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from interpretability.explanations.latent.fit import LatentFit, latent_scores
 from interpretability.explanations.latent.given import GoldImages, RatedPairs
@@ -20,7 +21,7 @@ from study.crowd.labels import ASKED
 from study.crowd.published import NUMBERS, too_few
 
 OURS = "latent"
-NO_RATINGS = "no ratings"
+NO_RATINGS, UNDEFINED = "no ratings", f"{NOT_CALIBRATED}: no score"
 SCORES = ["pair", "estimator", "rho", "se", "low", "high", "status", "reason", "rhat", *NUMBERS]
 POSTERIORS = ["pair", "image", "n", "yes", "posterior"]
 
@@ -35,86 +36,109 @@ class Fit:
     check: dict[str, Any]
 
 
-def fit(asked: Asked, labelled: pd.DataFrame, gold: Gold, n_check: int, seed: int) -> Fit:
-    """Scores of every pair with ratings (`labels.labels`), by one fit of all pairs.
+@dataclass(frozen=True)
+class Given:
+    """What the model is given: pairs that can have a score, in order.
+
+    pairs    their numbers (usable,); activations and guide of theirs (usable, n); keys that name them
+    rated    rated images drawn for each, in order of pair and image: pair, image, n, yes; ratings and gold are for the model
+    """
+
+    pairs: NDArray[np.int64]
+    activations: NDArray[np.float64]
+    guide: NDArray[np.float64] | None
+    keys: list[tuple[object, ...]]
+    rated: pd.DataFrame
+    ratings: RatedPairs
+    gold: GoldImages | None
+
+
+def given(asked: Asked, counted: pd.DataFrame, gold: Gold) -> Given:
+    """What counted ratings (text, image, n, yes) say to the model.
 
     Ratings of images whose label is known tell how raters err, and enter no pair. A rating that several pairs asked for enters
     each of them. Of a text, only images that were drawn for the pair enter: those drawn for another unit were chosen by what
     that unit responds to, which the model of this one does not know.
-    n_check  simulated copies of the study by which the intervals are judged; 0 leaves them not calibrated
     """
-    usable = asked.pairs["reason"] == ""
-    rated = _rated(asked, labelled[~_known(labelled, gold)])
-    rated = rated[usable[rated["pair"]].to_numpy()]
-    if rated.empty:
-        return Fit(_without_ratings(asked), pd.DataFrame(columns=POSTERIORS), {"verdict": NO_RATINGS})
-    places = np.flatnonzero(usable)
-    row_of = np.full(len(usable), -1)
-    row_of[places] = np.arange(len(places))
-    found = latent_scores(
-        asked.activations[places],
-        None if asked.guide is None else asked.guide[places],
-        RatedPairs(row_of[rated["pair"]], asked.places.get_indexer(rated["image"]), *_counted(rated)),
-        gold=_gold_images(asked, labelled, gold, row_of),
-        seed=seed,
-        keys=[tuple(row) for row in asked.pairs.loc[usable, [*UNIT, "text"]].itertuples(index=False)],
-        n_bootstrap=n_check,
-    )
-    posteriors = rated.assign(posterior=found.posterior)[POSTERIORS].reset_index(drop=True)
-    return Fit(_scores(asked, found, posteriors, places), posteriors, _check(found))
-
-
-def _known(labelled: pd.DataFrame, gold: Gold) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    return np.array([question in gold for question in labelled[ASKED].itertuples(index=False, name=None)], dtype=bool)
-
-
-def _rated(asked: Asked, labelled: pd.DataFrame) -> pd.DataFrame:
-    """Rated images drawn for a pair, once each, in order of pair and image: pair, image, n, yes."""
+    usable = np.flatnonzero(asked.pairs["reason"] == "")
+    row_of = np.full(len(asked.pairs), -1)
+    row_of[usable] = np.arange(len(usable))
+    known = np.array([question in gold for question in counted[ASKED].itertuples(index=False, name=None)], dtype=bool)
     drawn = asked.draws[["pair", "image"]].drop_duplicates().merge(asked.pairs[["pair", "text"]], on="pair")
-    return drawn.merge(labelled[[*ASKED, "n", "yes"]], on=ASKED).sort_values(["pair", "image"], kind="stable")
+    rated = drawn.merge(counted.loc[~known, [*ASKED, "n", "yes"]], on=ASKED)
+    rated = rated[row_of[rated["pair"]] >= 0].sort_values(["pair", "image"], kind="stable").reset_index(drop=True)
+    places = asked.places.get_indexer(rated["image"])
+    return Given(
+        pairs=usable,
+        activations=asked.activations[usable],
+        guide=None if asked.guide is None else asked.guide[usable],
+        keys=[tuple(row) for row in asked.pairs.loc[usable, [*UNIT, "text"]].itertuples(index=False)],
+        rated=rated[["pair", "image", "n", "yes"]],
+        ratings=RatedPairs(row_of[rated["pair"]], places, *_counts(rated)),
+        gold=_gold_images(asked, counted[known], gold, row_of),
+    )
 
 
-def _counted(rated: pd.DataFrame) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _counts(rated: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return rated["n"].to_numpy(np.int64), rated["yes"].to_numpy(np.int64)
 
 
-def _gold_images(asked: Asked, labelled: pd.DataFrame, gold: Gold, row_of: np.ndarray[Any, Any]) -> GoldImages | None:
+def _gold_images(asked: Asked, known: pd.DataFrame, gold: Gold, row_of: NDArray[np.int64]) -> GoldImages | None:
     """Ratings of images with known labels, each given to the first usable pair of its text."""
-    usable = asked.pairs[row_of[asked.pairs["pair"]] >= 0]
-    known = labelled[_known(labelled, gold)].merge(usable.drop_duplicates("text")[["text", "pair"]], on="text")
+    usable = asked.pairs[row_of >= 0].drop_duplicates("text")
+    known = known.merge(usable[["text", "pair"]], on="text")
     if known.empty:
         return None
     present = np.array([gold[question] for question in known[ASKED].itertuples(index=False, name=None)], dtype=np.int64)
-    return GoldImages(row_of[known["pair"]], asked.places.get_indexer(known["image"]), present, *_counted(known))
+    return GoldImages(row_of[known["pair"]], asked.places.get_indexer(known["image"]), present, *_counts(known))
 
 
-def _scores(asked: Asked, found: LatentFit, posteriors: pd.DataFrame, places: np.ndarray[Any, Any]) -> pd.DataFrame:
-    """One row a pair; too few rated images are no score, whatever the model makes of the others'."""
+def fit(asked: Asked, counted: pd.DataFrame, gold: Gold, n_check: int, seed: int) -> Fit:
+    """Scores of every pair by one fit of all pairs; counted ratings as for `given`.
+
+    n_check  simulated copies of the study by which the intervals are judged; 0 leaves them not calibrated
+    """
+    data = given(asked, counted, gold)
+    if data.rated.empty:
+        return Fit(_without_ratings(asked), pd.DataFrame(columns=POSTERIORS), {"verdict": NO_RATINGS})
+    found = latent_scores(
+        data.activations, data.guide, data.ratings, gold=data.gold, seed=seed, keys=data.keys, n_bootstrap=n_check
+    )
+    posteriors = data.rated.assign(posterior=found.posterior)[POSTERIORS]
+    return Fit(_scores(asked, found, posteriors, data.pairs), posteriors, _check(found))
+
+
+def _scores(asked: Asked, found: LatentFit, posteriors: pd.DataFrame, usable: NDArray[np.int64]) -> pd.DataFrame:
+    """One row a pair; where too few images were rated there is no score, whatever the model makes of the other pairs."""
     table = _without_ratings(asked)
     for name in ("rho", "se", "low", "high", "rhat", "reason", "status"):
-        table.loc[places, name] = getattr(found, name)
-    by_pair = posteriors.groupby("pair")
-    counted = by_pair.agg(n_images=("image", "size"), n_ratings=("n", "sum"))
-    counted["n_positive"] = by_pair["posterior"].apply(lambda values: int((values > 0.5).sum()))
+        table.loc[usable, name] = getattr(found, name)
+    positive = posteriors.assign(positive=posteriors["posterior"] > 0.5)
+    counted = positive.groupby("pair").agg(
+        n_images=("n", "size"), n_ratings=("n", "sum"), n_positive=("positive", "sum")
+    )
     counted = counted.reindex(asked.pairs["pair"], fill_value=0)
-    table[["n_images", "n_ratings", "n_positive"]] = counted[["n_images", "n_ratings", "n_positive"]].to_numpy()
-    drawn = asked.draws.groupby("pair")["image"].nunique().reindex(asked.pairs["pair"], fill_value=0)
+    table[["n_images", "n_ratings", "n_positive"]] = counted.to_numpy(np.int64)
     table["n_draws"] = table["n_images"]
-    few = [too_few(d, n) for d, n in zip(drawn, table["n_images"], strict=True)]
-    table["reason"] = asked.pairs["reason"].where(asked.pairs["reason"] != "", pd.Series(few).where(pd.Series(few) != "", table["reason"]))
+    drawn = asked.draws.groupby("pair")["image"].nunique().reindex(asked.pairs["pair"], fill_value=0)
+    few = pd.Series([too_few(most, n) for most, n in zip(drawn, table["n_images"], strict=True)], dtype=object)
+    reason = table["reason"].where(few == "", few)
+    table["reason"] = reason.where(asked.pairs["reason"] == "", asked.pairs["reason"])
     undefined = table["reason"] != ""
     table.loc[undefined, ["rho", "se", "low", "high"]] = np.nan
-    table.loc[undefined, "status"] = f"{NOT_CALIBRATED}: no score"
+    table.loc[undefined, "status"] = UNDEFINED
     return table
 
 
 def _without_ratings(asked: Asked) -> pd.DataFrame:
     """Rows of all pairs without a score."""
     reason = asked.pairs["reason"].where(asked.pairs["reason"] != "", NO_RATINGS)
-    table = pd.DataFrame({"pair": asked.pairs["pair"], "estimator": OURS, "status": f"{NOT_CALIBRATED}: no score", "reason": reason})
+    rows = {"pair": asked.pairs["pair"], "estimator": OURS, "status": UNDEFINED, "reason": reason}
+    table = pd.DataFrame(rows).astype({"status": object, "reason": object})
     table[["rho", "se", "low", "high", "rhat"]] = np.nan
     table[NUMBERS] = 0
-    return table.astype(dict.fromkeys(("ess", "max_weight"), np.float64))[SCORES]
+    table[["ess", "max_weight"]] = np.nan  # nothing is weighted
+    return table[SCORES]
 
 
 def _check(found: LatentFit) -> dict[str, Any]:

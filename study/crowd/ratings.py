@@ -130,7 +130,7 @@ def _cells_of(path: Path) -> pd.DataFrame:
             "file": path.name,
             "row": rows_shown(cells),
             "rater": casts.ids(path, stripped["rater"], "rater").to_numpy(),
-            "text": stripped["text"].to_numpy(),
+            "text": cells["text"].map({text: casts.phrase_of(text) for text in cells["text"].unique()}).to_numpy(),
             "shown": stripped["image"].to_numpy(),
             "rating": rating.to_numpy(),
             "seconds": seconds.to_numpy(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pandas as pd
 from interpretability.schema import UNIT
 from study.crowd import checks, latent, published, waves
 from study.crowd.asked import Asked
-from study.crowd.gold import Gold, constructed_labels, known_labels
+from study.crowd.gold import Gold, read_gold
 from study.crowd.labels import counts, labels
 from study.crowd.ratings import Ratings, no_ratings, read_ratings
 from study.crowd.schemas import LABELS, POSTERIORS, RATINGS, SCORES
@@ -35,27 +36,24 @@ class CrowdParams:
 
 @dataclass(frozen=True)
 class Folders:
-    """explanations: of the stage before; ratings and gold: what people and those who know have said; out: what is written."""
+    """explanations: of the stage before; ratings: what people have said; out: what is written."""
 
     explanations: Path
     ratings: Path
-    gold: Path
-    images: Path
     out: Path
 
 
 def write_crowd(folders: Folders, params: CrowdParams) -> None:
     """Ratings, raters, labels and scores of all pairs of units and texts that people were asked about."""
-    asked, crowd, out = Asked.read(folders.explanations), params.crowd, folders.out
-    gold = _gold(asked, folders, params)
-    rated = _rated(asked, folders.ratings, params)
+    crowd, out = params.crowd, folders.out
+    asked = Asked.read(folders.explanations)
+    if crowd.source == "none":
+        asked = asked.without_pairs()
+    gold = read_gold(folders.explanations)
+    rated = _rated(asked, folders.ratings, gold, params)
     checked = checks.checked_raters(asked, rated.accepted, gold, crowd, params.seed)
-    kept = _scored(asked, checked.kept, gold, params, judged=True)
-    parts = [kept.scores.assign(raters=KEPT)]
-    if len(checked.kept) == len(rated.accepted):
-        parts.append(kept.scores.assign(raters=ALL))
-    else:
-        parts.append(_scored(asked, rated.accepted, gold, params, judged=False).scores.assign(raters=ALL))
+    kept, of_all = _with_and_without(asked, rated.accepted, checked.kept, gold, params)
+    parts = [kept.scores.assign(raters=KEPT), of_all.scores.assign(raters=ALL)]
     write_parquet(out / "ratings.parquet", rated.accepted, RATINGS)
     write_csv(out / "rejected.csv", rated.rejected)
     write_csv(out / "raters.csv", checked.raters)
@@ -64,15 +62,15 @@ def write_crowd(folders: Folders, params: CrowdParams) -> None:
     write_parquet(out / "labels.parquet", kept.labels, LABELS)
     write_parquet(out / "posteriors.parquet", kept.fit.posteriors, POSTERIORS)
     write_parquet(out / "scores.parquet", _table(asked, parts, crowd.source), SCORES)
-    write_csv(out / "next_questions.csv", waves.next_questions(asked, checked.kept, params))
+    write_csv(out / "next_questions.csv", _next_wave(asked, checked.kept, gold, params))
     write_json(out / "check.json", kept.fit.check)
     write_json(out / "run.json", {"source": crowd.source, "study": asked.study, "n_ratings": len(rated.accepted)})
 
 
-def _rated(asked: Asked, folder: Path, params: CrowdParams) -> Ratings:
+def _rated(asked: Asked, folder: Path, gold: Gold, params: CrowdParams) -> Ratings:
     """Ratings of the study's source; none is one."""
     crowd = params.crowd
-    if crowd.source == "none" or asked.pairs.empty:
+    if asked.pairs.empty and crowd.source != "table":
         return no_ratings()
     if crowd.source == "table":
         found = read_ratings(folder, asked.questions, asked.study)
@@ -83,16 +81,14 @@ def _rated(asked: Asked, folder: Path, params: CrowdParams) -> Ratings:
                 folder,
             )
         return found
-    return Ratings(waves.simulated(asked, params), no_ratings().rejected)
+    return Ratings(waves.all_ratings(asked, gold, crowd, params.seed), no_ratings().rejected)
 
 
-def _gold(asked: Asked, folders: Folders, params: CrowdParams) -> Gold:
-    """Known labels of questions: from files beside the ratings of people, by construction beside simulated ones."""
-    if asked.pairs.empty or params.crowd.source == "none":
-        return {}
-    if params.crowd.source == "table":
-        return known_labels(asked, folders.gold, folders.images)
-    return constructed_labels(asked, params.crowd.n_gold, params.seed)
+def _next_wave(asked: Asked, ratings: pd.DataFrame, gold: Gold, params: CrowdParams) -> pd.DataFrame:
+    """Questions to ask people next; simulated ones have been asked everything."""
+    if params.crowd.source != "table":
+        ratings = ratings[:0]
+    return waves.next_questions(asked, ratings, gold, params.crowd, params.seed)
 
 
 @dataclass(frozen=True)
@@ -104,9 +100,23 @@ class _Scored:
     fit: latent.Fit
 
 
-def _scored(
-    asked: Asked, ratings: pd.DataFrame, gold: Gold, params: CrowdParams, *, judged: bool
-) -> _Scored:
+def _with_and_without(
+    asked: Asked, every: pd.DataFrame, kept: pd.DataFrame, gold: Gold, params: CrowdParams
+) -> tuple[_Scored, _Scored]:
+    """Scores by the ratings that count, whose intervals are judged, and by those of all raters: side by side, at once."""
+    if len(kept) == len(every):
+        found = _scored(asked, kept, gold, params, judged=True)
+        return found, found
+    _ = asked.activations, asked.guide  # read once, before two threads ask for them
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [
+            pool.submit(_scored, asked, ratings, gold, params, judged=judged)
+            for ratings, judged in ((kept, True), (every, False))
+        ]
+        return jobs[0].result(), jobs[1].result()
+
+
+def _scored(asked: Asked, ratings: pd.DataFrame, gold: Gold, params: CrowdParams, *, judged: bool) -> _Scored:
     """`judged`: whether the latent model judges its own intervals too, which takes several fits."""
     labelled = labels(asked, counts(ratings), params.crowd)
     as_published = published.published_scores(asked, labelled)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,12 +21,38 @@ OF_IMAGES = "over images that no text was made from"  # status of automatic scor
 CALIBRATED = "calibrated"  # begins the status of a score whose interval may be shown
 KEPT, ALL = "kept", "all"
 METHODS = [
-    *("model", "method", "score", "n_units", "n_undefined", "rho_mean", "rho_se", "low", "high", "n_common", "mean_common"),
+    *(
+        "model",
+        "method",
+        "score",
+        "n_units",
+        "n_undefined",
+        "rho_mean",
+        "rho_se",
+        "low",
+        "high",
+        "n_common",
+        "mean_common",
+    ),
     *("guide_only_mean", "control_mean", "recall_mean", "true_mean", "error_mean", "all_raters_mean", "n_ratings"),
     *("status", "simulated"),
 ]
 TESTS = [
-    *("model", "score", "first", "second", "n", "difference", "low", "high", "wins", "p_wilcoxon", "p_t", "p_holm", "stars"),
+    *(
+        "model",
+        "score",
+        "first",
+        "second",
+        "n",
+        "difference",
+        "low",
+        "high",
+        "wins",
+        "p_wilcoxon",
+        "p_t",
+        "p_holm",
+        "stars",
+    ),
     *("published_t_p", "reason", "simulated"),
 ]
 RATERS = [
@@ -32,7 +60,7 @@ RATERS = [
     *("agreement", "seconds_page"),
 ]
 REJECTED = ["file", "reason", "count", "first_row"]
-CHECK = ["part", "name", "value", "bound", "words"]
+CHECK = ["part", "name", "value", "sd", "words"]
 SIMULATION = ("curves", "pareto", "costs")
 INTERVALS = (AUTOMATIC, OURS)  # scores whose means have intervals
 _BESIDE = {"guide_only_mean": "guide", "control_mean": "control_rho", "recall_mean": "recall", "true_mean": "rho_true"}
@@ -51,7 +79,9 @@ def texts_tables(explanations: Path, crowd: Path, simulation: Path, confidence: 
         "explanation_agreement": text_table(crowd / "agreement.csv"),
         "explanation_raters": raters_table(read_csv(crowd / "raters.csv", text=("rater", "flags"))),
         "explanation_check": check_table(read_json(crowd / "check.json")),
-        "explanation_rejected": rejected_table(read_csv(crowd / "rejected.csv", text=("file", "rater", "text", "image"))),
+        "explanation_rejected": rejected_table(
+            read_csv(crowd / "rejected.csv", text=("file", "rater", "text", "image"))
+        ),
         **{f"crowd_{name}": read_parquet(simulation / f"{name}.parquet") for name in SIMULATION},
     }
 
@@ -92,7 +122,9 @@ def methods_table(scores: pd.DataFrame, confidence: float) -> pd.DataFrame:
         all_raters_mean=("rho_all", "mean"),
         n_ratings=("n_ratings", "sum"),
     )
-    words = scores.groupby([*by, "method"], sort=True).agg(status=("status", _one_status), simulated=("simulated", "any"))
+    words = scores.groupby([*by, "method"], sort=True).agg(
+        status=("status", _one_status), simulated=("simulated", "any")
+    )
     table = table.merge(beside, on=[*by, "method"], how="left").merge(words, on=[*by, "method"], how="left")
     return table.sort_values(["model", "score", "method"], kind="stable")[METHODS].reset_index(drop=True)
 
@@ -108,9 +140,9 @@ def _one_status(statuses: pd.Series) -> str:
 def tests_table(scores: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """Methods two by two on the same units, TESTS; Holm's adjustment is over all pairs of a network and score."""
     found = comparing.paired_tests(scores, by=["model", "score"], confidence=confidence)
-    found = found.rename(
-        columns={"n_units": "n", "p_wilcoxon_holm": "p_holm", "published_p": "published_t_p"}
-    ).assign(stars=lambda table: [stars(p) if np.isfinite(p) else "" for p in table["p_holm"].astype(float)])
+    found = found.rename(columns={"n_units": "n", "p_wilcoxon_holm": "p_holm", "published_p": "published_t_p"}).assign(
+        stars=lambda table: [stars(p) if np.isfinite(p) else "" for p in table["p_holm"].astype(float)]
+    )
     simulated = scores.groupby(["model", "score"])["simulated"].any().rename("simulated").reset_index()
     found = found.merge(simulated, on=["model", "score"], how="left")
     found.loc[~found["score"].isin(INTERVALS), ["low", "high"]] = np.nan
@@ -140,3 +172,18 @@ def rejected_table(rejected: pd.DataFrame) -> pd.DataFrame:
     """Ratings that do not count, by file and reason, REJECTED."""
     grouped = rejected.groupby(["file", "reason"], sort=True)
     return grouped.agg(count=("count", "sum"), first_row=("row", "min")).reset_index()[REJECTED]
+
+
+def check_table(check: Mapping[str, Any]) -> pd.DataFrame:
+    """Whether intervals of our scores may be believed, and why not, CHECK: the verdict, each reason, the figures behind it,
+    counts of pairs, and what the fit says of raters. Without ratings there are no rows."""
+    if "figures" not in check:
+        return pd.DataFrame(columns=CHECK)
+    rows: list[tuple[str, str, float, float, str]] = [("verdict", "", np.nan, np.nan, check["verdict"])]
+    rows += [("reason", "", np.nan, np.nan, reason) for reason in check["reasons"]]
+    rows += [("figure", name, value, np.nan, "") for name, value in sorted(check["figures"].items())]
+    rows += [
+        ("pairs", name, check[name], np.nan, "") for name in ("n_pairs", "n_undefined", "n_calibrated", "rhat_largest")
+    ]
+    rows += [("raters", name, found["mean"], found["sd"], "") for name, found in sorted(check["raters"].items())]
+    return pd.DataFrame(rows, columns=CHECK)

@@ -38,8 +38,11 @@ def guide_of(presence, seed=0, separation=SEPARATION):
     )
 
 
-def write(folder, *, n_units=6, n_images=600, n_asked=60, page=15, guide=True, simulated=True, seed=0):
-    """Write the folder; images are rows 3, 5, 7, ... of the manifest, so that a row is no place. Returns the folder."""
+def write(folder, *, n_units=6, n_images=600, n_asked=60, page=15, guide=True, simulated=True, distinct=False, seed=0):
+    """Write the folder; images are rows 3, 5, 7, ... of the manifest, so that a row is no place. Returns the folder.
+
+    distinct: no image is drawn twice for a pair, as in the first of several waves.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     presence = presence_of(n_images, seed)
     guides = guide_of(presence, seed)
@@ -60,7 +63,7 @@ def write(folder, *, n_units=6, n_images=600, n_asked=60, page=15, guide=True, s
             rows.append({**key, "text": CONCEPTS[number], "rho_true": true, "rho_guide_only": guided, "reason": ""})
             q = np.abs(abar * _standard(guides[number])) if guide else np.abs(abar)
             q = 0.8 * q / q.sum() + 0.2 / n_images
-            places = generator(seed, "draws", pair).choice(n_images, n_asked, p=q)
+            places = generator(seed, "draws", pair).choice(n_images, n_asked, p=q, replace=not distinct)
             draws.append(
                 pd.DataFrame(
                     {"pair": pair, "draw": np.arange(n_asked), "image": images[places], "q": q[places]}
@@ -82,7 +85,9 @@ def write(folder, *, n_units=6, n_images=600, n_asked=60, page=15, guide=True, s
     _parquet(folder / "scores.parquet", automatic.assign(simulated=simulated), {})
     save_file({"values": values}, folder / "columns.safetensors")
     save_file({"presence": presence} | ({"guide": guides} if guide else {}), folder / "presence.safetensors")
-    questions = _questions(texts, drawn, page)
+    gold = _gold(texts, drawn, presence, images)
+    gold.to_csv(folder / "gold.csv", index=False)
+    questions = _questions(texts, drawn, gold, page)
     questions.to_csv(folder / "questions.csv", index=False)
     of_page = [
         {"page": int(n), "text": p["text"].iloc[0], "images": p["path"].tolist()} for n, p in questions.groupby("page")
@@ -91,6 +96,19 @@ def write(folder, *, n_units=6, n_images=600, n_asked=60, page=15, guide=True, s
     run = {"study": STUDY, "n_images": n_images, "n_holdout": n_images // 2, "n_pairs": len(texts)}
     run |= {"n_questions": len(questions), "design": "mg_is", "simulated": simulated}
     (folder / "run.json").write_text(json.dumps(run))
+    return folder
+
+
+def write_without(folder):
+    """The folder of a study without texts: the same files, without rows."""
+    write(folder, n_units=1, n_images=60, n_asked=5)
+    for path in folder.iterdir():
+        if path.suffix == ".parquet" and path.name != "images.parquet":
+            pd.read_parquet(path)[:0].to_parquet(path, index=False)
+        if path.suffix == ".csv":
+            path.write_text(path.read_text().splitlines()[0] + "\n")
+    save_file({"values": np.empty((0, 60), np.float32)}, folder / "columns.safetensors")
+    save_file({}, folder / "presence.safetensors")
     return folder
 
 
@@ -108,9 +126,21 @@ def _automatic(texts, values, presence):
     return pd.concat([key, pd.DataFrame(rows)], axis=1).assign(presence_source="factors", reason="")
 
 
-def _questions(texts, drawn, page):
+def _gold(texts, drawn, presence, images, n_each=5):
+    """For each text n_each images that show it and as many that do not, none of them drawn."""
+    rows = []
+    for number, text in enumerate(CONCEPTS):
+        free = ~np.isin(images, drawn.loc[drawn["pair"].isin(texts.loc[texts["text"] == text, "pair"]), "image"])
+        for label in (0, 1):
+            chosen = images[free & (presence[number] == label)][:n_each]
+            rows += [{"text": text, "image": image, "label": label, "source": "factors"} for image in chosen]
+    return pd.DataFrame(rows)
+
+
+def _questions(texts, drawn, gold, page):
     """Each image of a text once, a text a page, in keyed order."""
-    asked = drawn.merge(texts[["pair", "text"]], on="pair")[["text", "image"]].drop_duplicates()
+    asked = drawn.merge(texts[["pair", "text"]], on="pair")[["text", "image"]]
+    asked = pd.concat([asked, gold[["text", "image"]]]).drop_duplicates()
     asked["mix"] = [key64("order", text, image) for text, image in asked.itertuples(index=False)]
     asked = asked.sort_values(["text", "mix"], kind="stable")
     place = asked.groupby("text").cumcount().to_numpy()
