@@ -2,8 +2,9 @@
 
     python -m benchmarks.crowd_setting1 [--units 2048] [--share 4] [--setting imagenet_like] [--guide good]
 
-Simulated units of a world like the paper's stand for its own. They are drawn and simulated in blocks, two at a time; beside them runs a plain loop, which draws images and ratings and calls the estimators of the library one budget after the other,
-for a few of the units. Both must give the same numbers. Aim: at most ten minutes on two cores.
+Simulated units of a world like the paper's stand for its own. They are drawn and simulated in blocks, two at a time; beside
+them, for a few of the units, runs a plain loop, which draws images and ratings and calls the estimators of the library one
+budget after the other. Both must give the same numbers. Aim: at most ten minutes on two cores.
 
 crowd_setting1.csv        seconds, counts of work, and the largest difference from the plain loop, over its own share of units
 crowd_setting1_curves.csv what was found: a row a method, number of raters and budget
@@ -23,13 +24,13 @@ from benchmarks.harness import RESULTS, THREADS, report
 from interpretability.explanations.aggregation import average, bragg, guide_prior, majority
 from interpretability.explanations.correlation import standardised
 from interpretability.explanations.estimates import importance
+from interpretability.explanations.experiment_curves import curves
 from interpretability.explanations.experiments import (
     PUBLISHED_AGGREGATIONS,
     PUBLISHED_SAMPLERS,
     Aggregation,
     Deviations,
     Plan,
-    curves,
     deviations,
     keys,
     together,

@@ -17,10 +17,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import betaln
 
@@ -155,7 +153,7 @@ class Plan:
 class Deviations:
     """How far estimates lie from the truth, mean over draws, an undefined estimate counting as 0.
 
-    absolute, signed, undefined  (samplers, aggregations, raters, budgets, estimators, units); NaN where nothing is drawn.
+    absolute, signed, squared, undefined  (samplers, aggregations, raters, budgets, estimators, units); NaN where nothing is drawn.
                                  Where every image is rated samplers, budgets and estimators have length 1
     rho                          (units,) true scores
     n_images, world              of the world: its number of images, its name
@@ -163,21 +161,35 @@ class Deviations:
 
     absolute: NDArray[np.float64]
     signed: NDArray[np.float64]
+    squared: NDArray[np.float64]
     undefined: NDArray[np.float64]
     rho: NDArray[np.float64]
     n_images: int
     world: str
 
 
-def deviations(world: World, plan: Plan, seed: int, *, threads: int = 1) -> Deviations:
-    """Simulate a plan for every unit of a world. A unit's numbers depend on (seed, world, unit) alone."""
+def deviations(world: World, plan: Plan, seed: int, *, threads: int | None = 1) -> Deviations:
+    """Simulate a plan for every unit of a world. A unit's numbers depend on (seed, world, unit) alone.
+
+    threads: as many as this process has cores where it is None; no number depends on it
+    """
 
     def of_unit(unit: int) -> NDArray[np.float64]:
         return _of_unit(world, plan, seed, unit)
 
     with ThreadPoolExecutor(arguments.threads(threads)) as pool:
         found = np.stack(list(pool.map(of_unit, range(len(world.rho)))), axis=-1)
-    return Deviations(found[0], found[1], found[2], world.rho, world.concept.shape[1], world.name)
+    return Deviations(*found, world.rho, world.concept.shape[1], world.name)
+
+
+def of_estimates(world: World, estimates: NDArray[np.float64]) -> Deviations:
+    """Those of estimates (repeats, units) from elsewhere: one sampler, aggregation, number of raters, budget and estimator."""
+    away = [
+        _summed(found[:, None, None, None, None, None], float(rho))
+        for found, rho in zip(estimates.T, world.rho, strict=True)
+    ]
+    found = np.stack(away, axis=-1)
+    return Deviations(*found, world.rho, world.concept.shape[1], world.name)
 
 
 def together(parts: Sequence[Deviations]) -> Deviations:
@@ -187,7 +199,9 @@ def together(parts: Sequence[Deviations]) -> Deviations:
         return np.concatenate([getattr(part, name) for part in parts], axis=-1)
 
     return Deviations(
-        joined("absolute"), joined("signed"), joined("undefined"), joined("rho"), parts[0].n_images, parts[0].world
+        *(joined(name) for name in ("absolute", "signed", "squared", "undefined", "rho")),
+        parts[0].n_images,
+        parts[0].world,
     )
 
 
@@ -199,7 +213,7 @@ def keys(world: World, seed: int, unit: int, n_draws: int) -> tuple[NDArray[np.u
 
 
 def _of_unit(world: World, plan: Plan, seed: int, unit: int) -> NDArray[np.float64]:
-    """The three numbers of `Deviations` for one unit."""
+    """The four numbers of `Deviations` for one unit."""
     abar = standardised(world.activations[unit])
     guide, images = world.guide[unit].astype(np.float64), np.arange(world.concept.shape[1])
     chances = yes_chances(world, np.full(len(images), unit), images, plan.errors)
@@ -226,71 +240,7 @@ def _of_unit(world: World, plan: Plan, seed: int, unit: int) -> NDArray[np.float
 
 
 def _summed(found: NDArray[np.float64], rho: float) -> NDArray[np.float64]:
-    """Mean absolute and signed deviation, and the share that is undefined, over the first axis."""
+    """Mean absolute, signed and squared deviation, and the share that is undefined, over the first axis."""
     undefined = np.isnan(found)
     away = np.where(undefined, 0.0, found) - rho
-    return np.stack([np.abs(away).mean(axis=0), away.mean(axis=0), undefined.mean(axis=0)])
-
-
-def rce(absolute: NDArray[np.float64], rho: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """RCE (Eq. 12) and its standard error over units, from mean absolute deviations (..., units).
-
-    The error is that of a ratio of means (delta method): other units from the same population, with the draws as they are.
-    """
-    size, n = np.abs(rho), len(rho)
-    ratio = absolute.sum(axis=-1) / size.sum()
-    rest = absolute - ratio[..., None] * size
-    spread = np.sqrt((rest**2).sum(axis=-1) * n / max(n - 1, 1))
-    return ratio, np.where(n > 1, spread / size.sum(), np.nan)
-
-
-def curves(found: Deviations, plan: Plan, part: str, *, estimators: Sequence[str] = ("published",)) -> pd.DataFrame:
-    """One row for each sampler, aggregation, number of raters, budget and estimator.
-
-    Columns: world, part, method, sampler, gamma, alpha, aggregation, estimator, beta, eta (true error rate, the mean of both
-    kinds), eta_assumed, budget, raters, images, ratings (images times raters), rce, rce_se, bias (sum of signed deviations, as a
-    share of the sum of absolute scores), undefined_share, n_units, n_draws. `method` is sampler+aggregation, with the estimator
-    where that is not the published one.
-    """
-    ratio, spread = rce(found.absolute, found.rho)
-    bias = found.signed.sum(axis=-1) / np.abs(found.rho).sum()
-    undefined = found.undefined.mean(axis=-1)
-    everything = not plan.samplers
-    sizes = plan.sizes
-    samplers: Sequence[Sampler | None] = plan.samplers or (None,)
-    named = ("published",) if everything else ESTIMATORS
-    rows: list[dict[str, Any]] = []
-    for place in np.ndindex(ratio.shape):
-        s, a, m, b, e = place
-        if named[e] not in estimators or not np.isfinite(ratio[place]):
-            continue
-        sampler, aggregation, n_raters = samplers[s], plan.aggregations[a], plan.raters[m]
-        images = found.n_images if everything else int(sizes[m, b])
-        label = "exact" if plan.errors.never else aggregation.name
-        method = f"{sampler.kind if sampler else 'all'}+{label}"
-        rows.append(
-            {
-                "world": found.world,
-                "part": part,
-                "method": method if named[e] == "published" else f"{method}+{named[e]}",
-                "sampler": sampler.kind if sampler else "all",
-                "gamma": sampler.gamma if sampler and sampler.kind != "uniform" else np.nan,
-                "alpha": sampler.alpha if sampler and sampler.kind == "ag_is" else np.nan,
-                "aggregation": label,
-                "estimator": named[e],
-                "beta": aggregation.beta if aggregation.name == "bragg_uniform" else np.nan,
-                "eta": plan.errors.mean,
-                "eta_assumed": aggregation.eta if aggregation.kind == "bragg" else np.nan,
-                "budget": images * n_raters if everything else plan.budgets[b],
-                "raters": n_raters,
-                "images": images,
-                "ratings": images * n_raters,
-                "rce": ratio[place],
-                "rce_se": spread[place],
-                "bias": bias[place],
-                "undefined_share": undefined[place],
-                "n_units": len(found.rho),
-                "n_draws": plan.n_draws,
-            }
-        )
-    return pd.DataFrame(rows)
+    return np.stack([np.abs(away).mean(axis=0), away.mean(axis=0), (away**2).mean(axis=0), undefined.mean(axis=0)])

@@ -27,7 +27,7 @@ BETA = (0.75, 2.5)  # error rates of hard images: their Beta error model, append
 SECONDS, SECONDS_SPREAD, HASTE = 15.0, 0.35, 0.1
 PAGE = 15  # images a page
 LAZY_PAGES = 0.8  # share of the pages that a lazy rater sends empty
-LOGITS_TO_HIGHEST = 5.0  # logits above the prior at which look-alikes fool people most
+LOGITS_TO_HIGHEST = 2.0  # logits above the prior at which look-alikes fool people most
 KINDS = ("honest", "lazy", "inverted", "never", "always")
 
 
@@ -44,7 +44,7 @@ class Errors:
     beta                 (a, b): an own error rate of every (image, text), shared by all raters: hard images; not the two above
     by_text              (low, high): an own error rate of every text, uniform between them; not the two above
     look_alikes          (low, high): the chance of a false yes rises with the guide, from low where the guide is at its prior
-                         or below to high where it is five logits above
+                         or below to high where it is two logits above
     bad_share            share of the ratings that are given by tossing a coin
     """
 

@@ -56,7 +56,7 @@ def ask_again(asked: Asked, ratings: pd.DataFrame, gold: Gold, crowd: Crowd) -> 
             for pair, places, own in zip(data.pairs, chosen, size, strict=True)
             for place in places[: most if own == most else 0]
         ]
-    return pd.DataFrame(rows, columns=ASKED).drop_duplicates().sort_values(ASKED, ignore_index=True)
+    return pd.DataFrame(rows, columns=ASKED).drop_duplicates().sort_values(ASKED, kind="stable", ignore_index=True)
 
 
 def next_questions(asked: Asked, ratings: pd.DataFrame, gold: Gold, crowd: Crowd, seed: int) -> pd.DataFrame:

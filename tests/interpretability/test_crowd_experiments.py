@@ -15,6 +15,7 @@ from interpretability.explanations import aggregation as labels_of
 from interpretability.explanations import fronts
 from interpretability.explanations.correlation import correlation, standardised
 from interpretability.explanations.estimates import importance, relative_error, self_normalised
+from interpretability.explanations.experiment_curves import curves, rce
 from interpretability.explanations.experiment_kernels import ESTIMATORS
 from interpretability.explanations.experiments import (
     EXACT,
@@ -24,10 +25,8 @@ from interpretability.explanations.experiments import (
     Aggregation,
     Plan,
     Sampler,
-    curves,
     deviations,
     keys,
-    rce,
     together,
 )
 from interpretability.explanations.sampling import keyed_draws, proposal, weights
@@ -90,10 +89,11 @@ def test_every_budget_is_what_a_plain_loop_finds():
             expected = np.array(estimates, dtype=float)
             undefined = np.isnan(expected)
             away = np.where(undefined, 0, expected) - world.rho[unit]
-            got = [part[s, a, m, b, :, unit] for part in (found.absolute, found.signed, found.undefined)]
+            got = [part[s, a, m, b, :, unit] for part in (found.absolute, found.signed, found.undefined, found.squared)]
             assert got[0] == pytest.approx(np.abs(away).mean(axis=0), abs=1e-9)
             assert got[1] == pytest.approx(away.mean(axis=0), abs=1e-9)
             assert got[2] == pytest.approx(undefined.mean(axis=0))
+            assert got[3] == pytest.approx((away**2).mean(axis=0), abs=1e-9)
 
 
 def test_rating_every_image_is_what_a_plain_loop_finds():
