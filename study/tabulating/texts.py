@@ -63,7 +63,13 @@ REJECTED = ["file", "reason", "count", "first_row"]
 CHECK = ["part", "name", "value", "sd", "words"]
 SIMULATION = ("curves", "pareto", "costs")
 INTERVALS = (AUTOMATIC, OURS)  # scores whose means have intervals
-_BESIDE = {"guide_only_mean": "guide", "control_mean": "control_rho", "recall_mean": "recall", "true_mean": "rho_true"}
+_BESIDE = {
+    "guide_only_mean": "guide",
+    "control_mean": "control_rho",
+    "recall_mean": "recall",
+    "true_mean": "rho_true",
+    "error_mean": "error",
+}
 
 
 def texts_tables(explanations: Path, crowd: Path, simulation: Path, confidence: float) -> Tables:
@@ -109,14 +115,15 @@ def unit_scores(automatic: pd.DataFrame, pairs: pd.DataFrame, crowd: pd.DataFram
 def methods_table(scores: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """Mean scores of methods by network and score, METHODS; scores as `unit_scores` gives them.
 
-    Means beside rho_mean are over the units whose rho is known, so that they compare. low and high are of the mean over units
+    Means beside rho_mean are over the units whose rho is known, so that they compare; error_mean is the mean distance to the true
+    score, where that is known. low and high are of the mean over units
     like these (Student's t), and only of scores that have intervals.
     """
     by = ["model", "score"]
     table = comparing.method_table(scores, by=by, confidence=confidence)
     table = table.rename(columns={"mean": "rho_mean", "se": "rho_se"})
     table.loc[~table["score"].isin(INTERVALS), ["low", "high"]] = np.nan
-    known = scores[scores["rho"].notna()]
+    known = scores[scores["rho"].notna()].assign(error=lambda rows: (rows["rho"] - rows["rho_true"]).abs())
     beside = known.groupby([*by, "method"], sort=True).agg(
         **{name: (column, "mean") for name, column in _BESIDE.items()},
         all_raters_mean=("rho_all", "mean"),
