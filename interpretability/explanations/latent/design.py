@@ -78,7 +78,12 @@ def draw(pi: NDArray[np.floating], key: int | np.uint64) -> NDArray[np.int64]:
 
 
 def drawn_images(
-    activations: NDArray[np.floating], guide: NDArray[np.floating] | None, size: int, keys: NDArray[np.uint64], *, unsure: float = UNSURE
+    activations: NDArray[np.floating],
+    guide: NDArray[np.floating] | None,
+    size: int,
+    keys: NDArray[np.uint64],
+    *,
+    unsure: float = UNSURE,
 ) -> list[NDArray[np.int64]]:
     """Images to ask about for each pair (pairs, n): D1 and D2 in one, by its key."""
     rows = zip(activations, [None] * len(activations) if guide is None else guide, keys, strict=True)

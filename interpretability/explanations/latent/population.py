@@ -77,7 +77,11 @@ class Population(NamedTuple):
 
 
 def rated_images(
-    start: NDArray[np.int64], x: NDArray[np.float64], n: NDArray[np.int64], yes: NDArray[np.int64], lure: NDArray[np.float64]
+    start: NDArray[np.int64],
+    x: NDArray[np.float64],
+    n: NDArray[np.int64],
+    yes: NDArray[np.int64],
+    lure: NDArray[np.float64],
 ) -> Rated:
     """Rated images from their covariates (rows, p), ratings and lure."""
     kinds, kind, counts = np.unique(np.stack([n, yes], axis=1), axis=0, return_inverse=True, return_counts=True)
@@ -101,7 +105,13 @@ def priors(p: int, q: int, *, floored: bool, guided: bool) -> Priors:
 
 
 def first_fit(
-    rated: Rated, gold: Gold, z: NDArray[np.float64], prior: Priors, level: NDArray[np.float64], *, floored: bool,
+    rated: Rated,
+    gold: Gold,
+    z: NDArray[np.float64],
+    prior: Priors,
+    level: NDArray[np.float64],
+    *,
+    floored: bool,
     rounds: int = ROUNDS,
 ) -> Population:
     """Fit coefficients, population and error rates in turns (EM with a Laplace approximation), error rates alike for all (D4).

@@ -108,7 +108,9 @@ def prepare(
             here = gold.pair[gold_rows] == row
             gold_lure[here] = of.lure[gold.image[gold_rows][here]]
     parts = (
-        (np.zeros(0, np.int64),) * 3 if gold is None else tuple(each[gold_rows] for each in (gold.present, gold.n, gold.yes))
+        (np.zeros(0, np.int64),) * 3
+        if gold is None
+        else tuple(each[gold_rows] for each in (gold.present, gold.n, gold.yes))
     )
     return Study(
         activations=activations,
@@ -138,7 +140,12 @@ def prior_means(study: Study) -> tuple[NDArray[np.float64], Priors]:
     kept = [0, 1, p - 1]
     alone = study.rated._replace(x=np.ascontiguousarray(study.rated.x[:, kept]))
     fit = first_fit(
-        alone, study.gold, np.tile(np.eye(3), (pairs, 1, 1)), priors(3, 3, floored=True, guided=True), study.level, floored=True
+        alone,
+        study.gold,
+        np.tile(np.eye(3), (pairs, 1, 1)),
+        priors(3, 3, floored=True, guided=True),
+        study.level,
+        floored=True,
     )
     z = np.zeros((pairs, p, p + 1))
     z[:, range(p), range(p)] = 1.0
