@@ -69,7 +69,7 @@ def three(
         yield Figure(table, world, method, size, float(one), float(two))
 
 
-def error(found: Deviations, *place: int) -> NDArray[np.float64]:
+def error(found: Deviations, *place: int | slice) -> NDArray[np.float64]:
     """RCE of a place of `Deviations`."""
     return rce(found.absolute[place], found.rho)[0]
 

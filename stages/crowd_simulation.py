@@ -52,8 +52,9 @@ def main(argv: list[str] | None = None) -> None:
         schema = pa.schema([(column, TYPES.get(column, pa.float64())) for column in table.columns])
         write_parquet(out / f"{name}.parquet", table, schema)
     costs = found["costs"]
-    for row in costs[(costs["part"] == "setting_1") & costs["method"].isin(LOGGED)].to_dict("records"):
-        log.info("%(world)s, %(method)s: %(ratings).0f ratings a unit for an error of %(level)g", row)
+    reached = (costs["part"] == "setting_1") & costs["method"].isin(LOGGED) & costs["ratings"].notna()
+    for row in costs[reached].to_dict("records"):
+        log.info("%(world)s, %(method)s: at most %(ratings).0f ratings a unit for an error of %(level)g", row)
 
 
 if __name__ == "__main__":

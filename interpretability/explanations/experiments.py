@@ -153,10 +153,11 @@ class Plan:
 class Deviations:
     """How far estimates lie from the truth, mean over draws, an undefined estimate counting as 0.
 
-    absolute, signed, squared, undefined  (samplers, aggregations, raters, budgets, estimators, units); NaN where nothing is drawn.
-                                 Where every image is rated samplers, budgets and estimators have length 1
-    rho                          (units,) true scores
-    n_images, world              of the world: its number of images, its name
+    absolute, signed, squared, undefined
+                       (samplers, aggregations, raters, budgets, estimators, units); NaN where nothing is drawn. Where every
+                       image is rated samplers, budgets and estimators have length 1
+    rho                (units,) true scores
+    n_images, world    of the world: its number of images, its name
     """
 
     absolute: NDArray[np.float64]
@@ -179,17 +180,15 @@ def deviations(world: World, plan: Plan, seed: int, *, threads: int | None = 1) 
 
     with ThreadPoolExecutor(arguments.threads(threads)) as pool:
         found = np.stack(list(pool.map(of_unit, range(len(world.rho)))), axis=-1)
-    return Deviations(*found, world.rho, world.concept.shape[1], world.name)
+    return _beside(world, found)
 
 
 def of_estimates(world: World, estimates: NDArray[np.float64]) -> Deviations:
     """Those of estimates (repeats, units) from elsewhere: one sampler, aggregation, number of raters, budget and estimator."""
-    away = [
-        _summed(found[:, None, None, None, None, None], float(rho))
-        for found, rho in zip(estimates.T, world.rho, strict=True)
-    ]
-    found = np.stack(away, axis=-1)
-    return Deviations(*found, world.rho, world.concept.shape[1], world.name)
+    rows = zip(estimates.T, world.rho, strict=True)
+    return _beside(
+        world, np.stack([_summed(found[:, None, None, None, None, None], float(rho)) for found, rho in rows], -1)
+    )
 
 
 def together(parts: Sequence[Deviations]) -> Deviations:
@@ -198,11 +197,18 @@ def together(parts: Sequence[Deviations]) -> Deviations:
     def joined(name: str) -> NDArray[np.float64]:
         return np.concatenate([getattr(part, name) for part in parts], axis=-1)
 
+    first = parts[0]
     return Deviations(
-        *(joined(name) for name in ("absolute", "signed", "squared", "undefined", "rho")),
-        parts[0].n_images,
-        parts[0].world,
+        *(joined("absolute"), joined("signed"), joined("squared"), joined("undefined"), joined("rho")),
+        n_images=first.n_images,
+        world=first.world,
     )
+
+
+def _beside(world: World, found: NDArray[np.float64]) -> Deviations:
+    """The four numbers (4, ..., units) of a world's units."""
+    absolute, signed, squared, undefined = found
+    return Deviations(absolute, signed, squared, undefined, world.rho, world.concept.shape[1], world.name)
 
 
 def keys(world: World, seed: int, unit: int, n_draws: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

@@ -1,4 +1,4 @@
-"""Whole studies of the latent model in simulated worlds: its images drawn, rated by simulated people, its scores beside the truth."""
+"""Whole studies of the latent model in simulated worlds: images drawn and rated, and the scores that come of it."""
 
 from __future__ import annotations
 

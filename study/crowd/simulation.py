@@ -6,10 +6,14 @@ Everything is simulated; no data of the study is read.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from interpretability import arguments
 from interpretability.explanations import experiments, fronts
 from interpretability.explanations.experiment_curves import curves, single
 from interpretability.explanations.experiments import (
@@ -21,6 +25,7 @@ from interpretability.explanations.experiments import (
     Plan,
     Sampler,
 )
+from interpretability.explanations.simulated_studies import Asked, simulated_study
 from interpretability.synthetic.crowd_worlds import SETTINGS, World, crowd_world
 from interpretability.synthetic.raters import ERRORS, Errors
 from study.log import Progress, logger
@@ -117,11 +122,36 @@ def _of_world(name: str, params: CrowdSimulation, seed: int) -> Iterator[pd.Data
     for each, part in zip(found, todo, strict=True):
         table = curves(experiments.together(each), part.plan, part.name)
         yield table.assign(errors=part.errors)
+    yield from _latent(world(range(n_units)), params, seed)
 
 
 def _up_to(budgets: tuple[int, ...], most: int) -> tuple[int, ...]:
     """The smaller budgets, at least one."""
     return tuple(budget for budget in budgets if budget <= most) or budgets[:1]
+
+
+def _latent(world: World, params: CrowdSimulation, seed: int) -> Iterator[pd.DataFrame]:
+    """The latent model, three ratings an image, at each of its budgets; all units of a world are one study."""
+    errors = Errors(params.eta[0], params.eta[0])
+    sizes = sorted({min(budget // ASKED, world.concept.shape[1]) for budget in params.latent_budgets})
+    jobs = [(size, repeat) for size in sizes for repeat in range(params.latent_studies)]
+
+    def scores(job: tuple[int, int]) -> NDArray[np.float64]:
+        size, repeat = job
+        return simulated_study(world, Asked(size, ASKED), errors, seed, repeat).rho
+
+    with ThreadPoolExecutor(arguments.threads(None)) as pool:
+        found = dict(zip(jobs, pool.map(scores, jobs), strict=True))
+    for size in sizes if params.latent_studies else ():
+        estimates = np.stack([found[size, repeat] for repeat in range(params.latent_studies)])
+        yield single(
+            experiments.of_estimates(world, estimates),
+            *("setting_1", fronts.LATENT),
+            images=size,
+            raters=ASKED,
+            n_draws=params.latent_studies,
+            eta=params.eta[0],
+        ).assign(errors="constant")
 
 
 def _each(kind: str, **varied: tuple[float, ...]) -> tuple[Sampler, ...]:

@@ -65,6 +65,9 @@ def test_every_part_is_there_and_the_guide_stands_beside(files):
     noisy = curves[curves["part"] == "setting_1"]
     # three samplers, four aggregations, two numbers of raters, two budgets
     assert noisy.groupby("world").size().min() >= 3 * 4 * 2 * 2
+    latent = noisy[noisy["method"] == "latent"]
+    assert latent[["budget", "images", "raters", "n_draws"]].drop_duplicates().to_numpy().tolist() == [[90, 30, 3, 1]]
+    assert set(latent["world"]) == set(noisy["world"])
     guide = noisy[noisy["method"] == "guide_only"]
     assert (guide["ratings"] == 0).all()
     assert len(guide) == 2
@@ -85,6 +88,9 @@ def test_fronts_and_costs_are_those_of_the_curves(files):
     reached = shown["ratings"].notna()
     assert (shown["least_rce"][reached] <= 0.275).all()
     assert (shown["least_rce"][~reached] > 0.275).all()
+    ours = shown["ratings"]["embedded_like-good", "latent"]
+    others = shown.loc["embedded_like-good"].query("ratings > 0")
+    assert (others["ratio_to_ours"] == others["ratings"] / ours).all() or np.isnan(ours)
     published = shown.loc["embedded_like-good", "published_ratings"].dropna().to_dict()
     assert published == {
         "mg_is+bragg_guide": 550,
