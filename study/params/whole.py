@@ -199,9 +199,9 @@ def _check_texts(params: Params, problems: list[str]) -> None:
             f"explanations.guide.calibration is {guide.calibration}, but a simulated guide is calibrated by construction; set it "
             "to none"
         )
-    if guide.source == "open_clip" and guide.template.count("{}") != 1:
+    if guide.source == "open_clip" and guide.template.count("*") != 1:
         problems.append(
-            f"explanations.guide.template is {guide.template!r}, it must hold {{}} once, where the concept stands"
+            f"explanations.guide.template is {guide.template!r}, it must hold * once, where the concept stands"
         )
     if texts.units and texts.make and texts.presence == "none":
         problems.append(
