@@ -184,73 +184,97 @@ def simulate_ratings(
     n_raters: int,
     seed: int,
     hard: tuple[float, float] | None = None,
+    shared: float = 0.0,
     page: int = PAGE,
 ) -> pd.DataFrame:
     """Ratings of images by named raters: columns rater, text, image, rating, seconds, page.
 
-    questions  columns text, image (unique together) and present (whether the image shows the text)
+    questions  columns text, image (unique together) and present (whether the image shows the text); with a column page, of one
+               text each, they are asked in these pages and this order
     n_raters   raters of each page, chosen by keys, each at most once a page
     hard       (a, b): errors of honest work are Beta(a, b) of every (image, text), shared by raters, instead of the raters' own
+    shared     w >= 0: a rater's error rate m is only the mean over images; that of one (image, text) is Beta(m / w, (1 - m) / w),
+               at the same quantile for all raters. 0: the same on all images; 4/13 is as uneven as BETA
+    page       images a page, where questions has no pages
 
-    The images of a text come in keyed order in pages of `page`; `seconds` is the time a rater took for the whole page. Rows are
-    ordered by text, page, rater and place on the page. A rating depends on seed, rater, text and image alone, but for the pages
-    that a lazy rater leaves empty.
-    Raises InputError for repeated questions or fewer raters than n_raters.
+    Without pages, the images of a text come in keyed order. `seconds` is the time a rater took for the whole page. Rows are
+    ordered by page, rater and place on the page; pages are numbered by text. A rating depends on seed, rater, text and image
+    alone, but for the pages that a lazy rater leaves empty.
+    Raises InputError for repeated questions, a page of several texts, fewer raters than n_raters, or a negative `shared`.
     """
     arguments.table(questions, "questions", ("text", "image", "present"), empty=True)
     if questions.duplicated(["text", "image"]).any():
         raise arguments.wrong("questions", "holds an image of a text twice")
+    if "page" in questions and questions.groupby("page")["text"].nunique().gt(1).any():
+        raise arguments.wrong("questions", "holds a page of several texts")
     arguments.count(n_raters, "n_raters", most=len(raters))
-    parts = [
-        _page_ratings(group.reset_index(drop=True), raters, n_raters, seed, hard)
-        for _, group in _paged(questions, seed, arguments.count(page, "page")).groupby("page", sort=True)
-    ]
-    columns = ["rater", "text", "image", "rating", "seconds", "page"]
-    if not parts:
-        return pd.DataFrame({name: [] for name in columns}).astype(
-            {"rating": np.int64, "seconds": float, "page": np.int64}
-        )
-    return pd.concat(parts, ignore_index=True)[columns]
+    arguments.number(shared, "shared", least=0)
+    asked = _paged(questions, seed, arguments.count(page, "page"))
+    shares = _dealt(asked, raters, n_raters, seed)
+    question = np.concatenate([np.arange(share.first, share.last) for share in shares] or [np.empty(0, dtype=np.int64)])
+    by = np.repeat(np.arange(len(shares)), [share.last - share.first for share in shares])
+    rater = np.array([share.rater for share in shares], dtype=np.int64)[by]
+    said = np.empty(len(question), dtype=np.int64)
+    for number, each in enumerate(raters):
+        own = np.flatnonzero(rater == number)
+        rows = asked.iloc[question[own]]
+        hasty = np.array([share.hasty for share in shares], dtype=bool)[by[own]]
+        present, keys = rows["present"].to_numpy(dtype=bool), rows["key"].to_numpy(dtype=U64)
+        said[own] = np.where(hasty, 0, _said(each, present, keys, hard, shared))
+    return pd.DataFrame(
+        {
+            "rater": pd.Series([raters[number].name for number in rater], dtype=object),
+            "text": asked["text"].to_numpy()[question],
+            "image": asked["image"].to_numpy()[question],
+            "rating": said,
+            "seconds": np.array([share.seconds for share in shares], dtype=np.float64)[by],
+            "page": asked["page"].to_numpy(dtype=np.int64)[question],
+        }
+    )
+
+
+@dataclass(frozen=True)
+class _Share:
+    """A page in the hands of a rater: questions first to last - 1, the seconds taken, whether it was sent empty in haste."""
+
+    first: int
+    last: int
+    rater: int
+    seconds: float
+    hasty: bool
 
 
 def _paged(questions: pd.DataFrame, seed: int, page: int) -> pd.DataFrame:
-    """Questions, images of a text in keyed order, with the columns page (numbered over all texts), place (of the page among
-    those of its text) and key (of text and image)."""
+    """Questions in order of pages, with the columns page, place (of the page among those of its text) and key (of text and
+    image)."""
     keys = [
         key64(seed, "rated", str(text), str(image))
         for text, image in zip(questions["text"], questions["image"], strict=True)
     ]
     keyed = questions.assign(key=np.array(keys, dtype=U64))
+    if "page" in keyed:
+        ordered = keyed.sort_values("page", kind="stable")
+        return ordered.assign(place=ordered.groupby("text")["page"].rank("dense").to_numpy(dtype=np.int64) - 1)
     ordered = keyed.iloc[np.argsort(mix64(keyed["key"].to_numpy()), kind="stable")].sort_values("text", kind="stable")
     place = ordered.groupby("text", sort=False).cumcount().to_numpy()
     return ordered.assign(page=np.cumsum(place % page == 0) - 1, place=place // page)
 
 
-def _page_ratings(
-    page: pd.DataFrame, raters: Sequence[Rater], n_raters: int, seed: int, hard: tuple[float, float] | None
-) -> pd.DataFrame:
-    """What each of the chosen raters says to the questions of one page."""
-    number, name = int(page["page"].iloc[0]), (str(page["text"].iloc[0]), int(page["place"].iloc[0]))
-    keys, present = page["key"].to_numpy(dtype=U64), page["present"].to_numpy(dtype=bool)
-    chosen = np.sort(generator(seed, "raters of a page", *name).permutation(len(raters))[:n_raters])
-    parts = []
-    for rater in (raters[index] for index in chosen):
-        draw = generator(seed, "pace", rater.name, *name)
-        seconds = SECONDS * len(page) / PAGE * np.exp(SECONDS_SPREAD * draw.standard_normal())
-        hasty = rater.kind == "lazy" and draw.random() < LAZY_PAGES
-        parts.append(
-            pd.DataFrame(
-                {
-                    "rater": rater.name,
-                    "text": page["text"],
-                    "image": page["image"],
-                    "rating": _said(rater, present, keys, hard, empty=hasty),
-                    "seconds": round(seconds * (HASTE if hasty else 1.0), 1),
-                    "page": number,
-                }
-            )
-        )
-    return pd.concat(parts, ignore_index=True)
+def _dealt(asked: pd.DataFrame, raters: Sequence[Rater], n_raters: int, seed: int) -> list[_Share]:
+    """Who gets which page, ordered by page and rater."""
+    pages, texts, places = asked["page"].to_numpy(), asked["text"].to_numpy(), asked["place"].to_numpy()
+    starts = np.flatnonzero(np.diff(pages, prepend=pages[:1] - 1))
+    shares: list[_Share] = []
+    for first, last in zip(starts, np.append(starts[1:], len(pages))[: len(starts)], strict=True):
+        name = (str(texts[first]), int(places[first]))
+        chosen = np.sort(generator(seed, "raters of a page", *name).permutation(len(raters))[:n_raters])
+        for number in chosen:
+            draw = generator(seed, "pace", raters[number].name, *name)
+            seconds = SECONDS * (last - first) / PAGE * np.exp(SECONDS_SPREAD * draw.standard_normal())
+            hasty = raters[number].kind == "lazy" and draw.random() < LAZY_PAGES
+            taken = round(float(seconds) * (HASTE if hasty else 1.0), 1)
+            shares.append(_Share(int(first), int(last), int(number), taken, hasty))
+    return shares
 
 
 def _said(
@@ -258,15 +282,17 @@ def _said(
     present: NDArray[np.bool_],
     keys: NDArray[np.uint64],
     hard: tuple[float, float] | None,
-    *,
-    empty: bool,
+    shared: float,
 ) -> NDArray[np.int64]:
-    """0 or 1 for each question of a page, from keys of (text, image)."""
-    if empty or rater.kind in ("never", "always"):
+    """0 or 1 for each question, from keys of (text, image)."""
+    if rater.kind in ("never", "always"):
         return np.full(len(keys), int(rater.kind == "always"))
     wrong = np.where(present, rater.false_no, rater.false_yes)
+    place = uniforms(combine(keys, key64("hard")))
     if hard is not None:
-        wrong = betaincinv(*hard, uniforms(combine(keys, key64("hard"))))
+        wrong = betaincinv(*hard, place)
+    elif shared:
+        wrong = np.where((wrong > 0) & (wrong < 1), betaincinv(wrong / shared, (1 - wrong) / shared, place), wrong)
     errs = uniforms(combine(keys, key64("rating", rater.name))) < wrong
     return ((present != errs) != (rater.kind == "inverted")).astype(np.int64)
 

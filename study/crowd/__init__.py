@@ -1,1 +1,1 @@
-"""Ratings of people: what they add up to, and simulations of it."""
+"""Ratings of people: read or simulated, checked, added up to labels, and made into scores of texts."""

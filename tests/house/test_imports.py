@@ -35,8 +35,8 @@ STUDY = (
     ("files", "process", "timing", "workers"),
     ("command", "images"),
     ("networks",),
-    ("extraction", "inputs", "people", "report", "solving", "tabulating"),
-    ("crowd", "explanations", "tasks"),
+    ("crowd", "extraction", "inputs", "people", "report", "solving", "tabulating"),
+    ("explanations", "tasks"),
 )
 MOST_LINES, MOST_ENTRY_LINES = 450, 80
 CODE_IN_INIT = {"interpretability", "stages", "tools", "benchmarks"}  # names on first use; one thread
