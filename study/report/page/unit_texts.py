@@ -1,0 +1,200 @@
+"""Texts of single units for the gallery: their scores, what they predict beside what the unit does, and pictures that were rated."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from interpretability.explanations import formulas
+from interpretability.schema import NATURAL, UNIT
+from study.report.figures.texts import OURS, only_allowed
+from study.report.page.listed_units import Listed, evenly
+from study.report.page.text_files import TextFiles
+
+MOST_UNITS = 4000  # units whose texts the page holds
+MOST_TEXTS = 12  # texts of a unit that it holds, the best first
+N_TOP, N_SPACED = 40, 160  # pictures in a scatter: the most exciting ones, and others evenly spaced along the activation
+MOST_RATED = 24  # rated pictures shown of a text
+UnitKey = tuple[str, str, int]
+
+
+@dataclass(frozen=True)
+class UnitTexts:
+    """The texts of listed units, by their row of the list.
+
+    texts     of each such unit: a row a text, the best first, with its scores
+    total     units with texts in the study
+    """
+
+    files: TextFiles
+    texts: Mapping[int, pd.DataFrame]
+    total: int = 0
+
+    def key(self, row: int) -> UnitKey:
+        model, layer, unit = self.texts[row][UNIT].iloc[0]
+        return str(model), str(layer), int(unit)
+
+
+def texts_of_listed(listed: Listed, files: TextFiles) -> UnitTexts:
+    """Texts of the units that are listed, natural tasks alone; networks alike where there are too many."""
+    natural = listed.units[listed.units["condition"] == NATURAL]
+    row_of = {key: int(row) for key, row in zip(_keys(natural), natural.index, strict=True)}
+    scored = _scored(files)
+    found = {key: part for key, part in scored.groupby(UNIT, sort=False) if key in row_of}
+    by_network: dict[str, list[int]] = {}
+    for key in found:
+        by_network.setdefault(str(key[0]), []).append(row_of[key])
+    keys = {row_of[key]: key for key in found}
+    rows = sorted(_in_turns([sorted(rows) for _, rows in sorted(by_network.items())])[:MOST_UNITS])
+    texts = {row: found[keys[row]].head(MOST_TEXTS).reset_index(drop=True) for row in rows}
+    return UnitTexts(files, texts, total=len(scored[UNIT].drop_duplicates()))
+
+
+def _in_turns(groups: Sequence[Sequence[int]]) -> list[int]:
+    return list(dict.fromkeys(row for turn in zip_longest(*groups) for row in turn if row is not None))
+
+
+def _keys(units: pd.DataFrame) -> Iterable[UnitKey]:
+    return units[UNIT].itertuples(index=False, name=None)
+
+
+def _scored(files: TextFiles) -> pd.DataFrame:
+    """Texts of units with all their scores, a row a text, the best of each unit first."""
+    by = [*UNIT, "method", "text"]
+    machine = files.automatic.rename(columns={"reason": "undefined"}).drop_duplicates(by)
+    rows = files.texts.drop_duplicates(by).merge(machine.drop(columns="kind"), "left", on=by)
+    crowd = files.crowd.drop_duplicates([*by, "estimator"])
+    ours = crowd[crowd["estimator"] == OURS].rename(columns={"rho": "rated", "se": "rated_se", "reason": "unrated"})
+    ours_columns = [*by, "rated", "rated_se", "low", "high", "status", "unrated", "n_ratings", "rho_true"]
+    rows = rows.merge(ours[ours_columns], "left", on=by)
+    guide = crowd[crowd["estimator"] == "guide_only"].rename(columns={"rho": "guide"})
+    rows = rows.merge(guide[[*by, "guide"]], "left", on=by)
+    rows["best"] = rows["rated"].fillna(rows["rho"]).astype(float)
+    return rows.sort_values([*UNIT, "best", "method", "text"], ascending=[True] * 3 + [False, True, True], kind="stable")
+
+
+def with_pictures(texts: UnitTexts, n_each: int) -> list[int]:
+    """Rows of units whose texts are shown with pictures: of each network those said best and worst, in turns."""
+    best = {row: float(rows["best"].iloc[0]) for row, rows in texts.texts.items()}
+    by_network: dict[str, list[int]] = {}
+    for row in sorted((row for row in best if best[row] == best[row]), key=lambda row: (-best[row], row)):
+        by_network.setdefault(texts.key(row)[0], []).append(row)
+    return _in_turns([ends for rows in by_network.values() for ends in (rows[:n_each], rows[::-1][:n_each])])
+
+
+Rated = dict[int, dict[int, pd.DataFrame]]  # row of a unit -> place of a text -> image, yes, n, posterior
+
+
+def rated_pictures(texts: UnitTexts, rows: Sequence[int], known: set[int], most: int) -> Rated:
+    """What raters said of pictures of these units, the most exciting pictures first, at most MOST_RATED a text.
+
+    Units come in turn, as long as their pictures and the `known` images are at most `most` different ones.
+    """
+    files, images = texts.files, set(known)
+    drawn = {int(pair): np.unique(part["image"]) for pair, part in files.draws.groupby("pair")}
+    said = files.labels.set_index(["text", "image"])[["yes", "n"]]
+    found = files.posteriors.set_index(["pair", "image"])["posterior"]
+    rated: Rated = {}
+    for row in rows:
+        values = files.activations(texts.key(row))
+        own: dict[int, pd.DataFrame] = {}
+        for place, (text, pair) in enumerate(zip(texts.texts[row]["text"], texts.texts[row]["pair"], strict=True)):
+            if values is not None and pair in drawn:
+                table = _said(drawn[pair], str(text), int(pair), said, found)
+                own[place] = _most_exciting(table, values[files.places(table["image"].to_numpy())])
+        more = images.union(*(table["image"].tolist() for table in own.values()))
+        if any(len(table) for table in own.values()) and len(more) <= most:
+            images, rated[row] = more, own
+    return rated
+
+
+def _said(images: NDArray[np.int64], text: str, pair: int, said: pd.DataFrame, found: pd.Series) -> pd.DataFrame:
+    """Ratings of some images for a text, and the posterior of ours; images that nobody rated are left out."""
+    table = said.reindex(pd.MultiIndex.from_product([[text], images])).assign(image=images)
+    table["posterior"] = found.reindex(pd.MultiIndex.from_product([[pair], images])).to_numpy()
+    return table[table["n"].fillna(0) > 0].reset_index(drop=True)
+
+
+def _most_exciting(table: pd.DataFrame, values: NDArray[np.float64]) -> pd.DataFrame:
+    """Pictures by falling activation: all if they are few, else the most exciting half and others evenly spaced below."""
+    order = np.lexsort((table["image"], -values))
+    if len(order) > MOST_RATED:
+        half = MOST_RATED // 2
+        order = np.append(order[:half], order[half:][evenly(len(order) - half, MOST_RATED - half)])
+    return table.iloc[order].reset_index(drop=True)
+
+
+def as_content(texts: UnitTexts, rated: Rated, detailed: Sequence[int], number: Mapping[int, int]) -> dict[str, object]:
+    """What the script of the page reads of texts; `number` says which thumbnail an image is.
+
+    of: by row, a list of texts, each the places of its words, method, kind and status in their lists, then FACTS in whole
+    millionths and the number of ratings. points and rated: by row, then by the place of the text.
+    """
+    frames = list(texts.texts.values())
+    lists = {name: _distinct(frames, name) for name in ("text", "method", "kind", "status")}
+    code = {name: {value: place for place, value in enumerate(values)} for name, values in lists.items()}
+    facts = {
+        str(row): [
+            [
+                *(code[name][_plain(getattr(text, name))] for name in lists),
+                *_whole([getattr(text, fact) for fact in FACTS]),
+                None if np.isnan(text.n_ratings) else int(text.n_ratings),
+            ]
+            for text in frame.itertuples()
+        ]
+        for row, frame in texts.texts.items()
+    }
+    shown = {
+        str(row): {
+            str(place): [
+                [number[int(one.image)], int(one.yes), int(one.n), None if np.isnan(one.posterior) else round(100 * one.posterior)]
+                for one in table.itertuples()
+            ]
+            for place, table in of_row.items()
+        }
+        for row, of_row in sorted(rated.items())
+    }
+    points = {str(row): own for row in sorted(set(detailed)) if (own := _points(texts, row)) is not None}
+    return {**{f"{name}s": values for name, values in lists.items()}, "of": facts, "rated": shown, "points": points}
+
+
+FACTS = ("rho", "rho_se", "recall", "control_rho", "rated", "low", "high", "guide", "rho_true")
+
+
+def _distinct(frames: Sequence[pd.DataFrame], column: str) -> list[str]:
+    return sorted({_plain(value) for frame in frames for value in frame[column]})
+
+
+def _plain(value: Any) -> str:
+    return "" if value is None or value != value else str(value)
+
+
+def _points(texts: UnitTexts, row: int) -> dict[str, object] | None:
+    """Activations of a unit on some images, and what each of its texts predicts there."""
+    values = texts.files.activations(texts.key(row))
+    if values is None or not np.isfinite(values).all():
+        return None
+    order = np.argsort(-values, kind="stable")
+    rest = order[N_TOP:]
+    places = np.append(order[:N_TOP], rest[evenly(len(rest), N_SPACED)])
+    predicted: dict[str, list[object]] = {}
+    for place, text in enumerate(texts.texts[row].itertuples()):
+        formula = formulas.parse(str(text.kind), str(text.text), _plain(text.formula))
+        presence = texts.files.presence(formulas.concepts(formula), places)
+        if presence is not None:
+            predicted[str(place)] = _steps(formulas.predict(formula, presence))
+    return {"values": _steps(values[places]), "of": predicted} if predicted else None
+
+
+def _steps(values: NDArray[np.float64]) -> list[object]:
+    """Numbers as [low, high, 256 steps between them in base64]."""
+    low, high = float(values.min()), float(values.max())
+    steps = np.rint((values - low) / ((high - low) or 1.0) * 255).astype(np.uint8)
+    return [float(f"{low:.6g}"), float(f"{high:.6g}"), base64.b64encode(steps.tobytes()).decode()]
