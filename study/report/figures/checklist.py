@@ -1,4 +1,4 @@
-"""What became of every figure of both papers in a study: none is missing without a reason, none built without saying how."""
+"""What became of every figure of the three papers in a study: none is missing without a reason, none built without saying how."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from study.report.figures import about
 from study.report.figures.base import Study
 from study.report.figures.ceiling import leading_ceiling
 from study.report.figures.mis_and_his import agreed
-from study.report.figures.papers import CALLED, GALLERY, ITEMS, REPORTED, Item
+from study.report.figures.items import CALLED, GALLERY, Item
+from study.report.figures.papers import ITEMS, REPORTED
 from study.report.figures.ranking import ridge_models
 
 COLUMNS = ["paper", "figure", "what", "ours", "state", "reported", "number", "ours_value"]
@@ -121,7 +122,7 @@ _PARTS = {
 
 
 def checklist(study: Study, drawn: Collection[str], known: Collection[str]) -> pd.DataFrame:
-    """Every figure of both papers: COLUMNS. `drawn` are the `known` figures of this study that have data, and GALLERY
+    """Every figure of the three papers: COLUMNS. `drawn` are the `known` figures of this study that have data, and GALLERY
     where the page shows units with their pictures.
 
     state: built, and with what in place of the paper's similarity, networks and people; or why there is none. ours_value is

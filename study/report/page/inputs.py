@@ -20,6 +20,7 @@ from study.errors import StudyError
 from study.files.tables import read_csv, read_json, read_parquet
 from study.report.figures import ranking, registry
 from study.report.figures.base import Study
+from study.report.page.text_files import TextFiles
 
 # tables of the page beside those of its figures
 TABLES = (
@@ -81,6 +82,8 @@ def load_study(
     human: Path,
     calibration: Path,
     tasks: Path,
+    explanations: Path,
+    crowd: Path,
     seeds: pd.DataFrame,
 ) -> Study:
     """Everything the figures draw. Of the unit scores only networks that are shown or annotated are read.
@@ -91,6 +94,7 @@ def load_study(
     by_name = {name: read_table(tables / f"{name}.csv") for name in sorted({*TABLES, *registry.TABLES_NEEDED})}
     by_name["seeds"] = seeds
     annotated = read_parquet(human / "units.parquet")
+    texts = TextFiles.read(explanations, crowd)
     empty = pd.DataFrame(columns=UNIT_COLUMNS)
     study = Study(
         backends=tuple(recorded["scores"]["backends"]),
@@ -103,6 +107,9 @@ def load_study(
         curve=read_parquet(calibration / "curve.parquet"),
         simulated=recorded["human"]["source"] == "simulated",
         seed=recorded["seed"],
+        texts=texts.scores(),
+        raters=texts.raters,
+        rated_by_program=recorded["crowd"]["source"] == "simulated",
     )
     wanted = {*ranking.ridge_models(study), *gallery_models(study), *annotated["model"].astype(str)}
     units = _units(mis / "units.parquet", study.lead, sorted(wanted))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -16,6 +15,7 @@ from interpretability.explanations import formulas
 from interpretability.schema import NATURAL, UNIT
 from study.report.figures.texts import OURS, only_allowed
 from study.report.page.listed_units import Listed, evenly
+from study.report.page.packing import stepped, whole
 from study.report.page.text_files import TextFiles
 
 MOST_UNITS = 4000  # units whose texts the page holds
@@ -27,10 +27,9 @@ UnitKey = tuple[str, str, int]
 
 @dataclass(frozen=True)
 class UnitTexts:
-    """The texts of listed units, by their row of the list.
+    """The texts of listed units, by their row of the list: a row a text, the best first, with its scores.
 
-    texts     of each such unit: a row a text, the best first, with its scores
-    total     units with texts in the study
+    total: units with texts in the study.
     """
 
     files: TextFiles
@@ -70,11 +69,11 @@ def _scored(files: TextFiles) -> pd.DataFrame:
     by = [*UNIT, "method", "text"]
     machine = files.automatic.rename(columns={"reason": "undefined"}).drop_duplicates(by)
     rows = files.texts.drop_duplicates(by).merge(machine.drop(columns="kind"), "left", on=by)
-    crowd = files.crowd.drop_duplicates([*by, "estimator"])
-    ours = crowd[crowd["estimator"] == OURS].rename(columns={"rho": "rated", "se": "rated_se", "reason": "unrated"})
+    crowd = only_allowed(files.crowd.rename(columns={"estimator": "score"})).drop_duplicates([*by, "score"])
+    ours = crowd[crowd["score"] == OURS].rename(columns={"rho": "rated", "se": "rated_se", "reason": "unrated"})
     ours_columns = [*by, "rated", "rated_se", "low", "high", "status", "unrated", "n_ratings", "rho_true"]
     rows = rows.merge(ours[ours_columns], "left", on=by)
-    guide = crowd[crowd["estimator"] == "guide_only"].rename(columns={"rho": "guide"})
+    guide = crowd[crowd["score"] == "guide_only"].rename(columns={"rho": "guide"})
     rows = rows.merge(guide[[*by, "guide"]], "left", on=by)
     rows["best"] = rows["rated"].fillna(rows["rho"]).astype(float)
     return rows.sort_values([*UNIT, "best", "method", "text"], ascending=[True] * 3 + [False, True, True], kind="stable")
@@ -115,6 +114,11 @@ def rated_pictures(texts: UnitTexts, rows: Sequence[int], known: set[int], most:
     return rated
 
 
+def images_of(rated: Rated) -> set[int]:
+    """Every rated picture that is shown."""
+    return {int(image) for own in rated.values() for table in own.values() for image in table["image"]}
+
+
 def _said(images: NDArray[np.int64], text: str, pair: int, said: pd.DataFrame, found: pd.Series) -> pd.DataFrame:
     """Ratings of some images for a text, and the posterior of ours; images that nobody rated are left out."""
     table = said.reindex(pd.MultiIndex.from_product([[text], images])).assign(image=images)
@@ -131,55 +135,77 @@ def _most_exciting(table: pd.DataFrame, values: NDArray[np.float64]) -> pd.DataF
     return table.iloc[order].reset_index(drop=True)
 
 
-def as_content(texts: UnitTexts, rated: Rated, detailed: Sequence[int], number: Mapping[int, int]) -> dict[str, object]:
-    """What the script of the page reads of texts; `number` says which thumbnail an image is.
+@dataclass(frozen=True)
+class ShownTexts:
+    """What the page shows of texts: their scores; scatters of the units `detailed`; rated pictures.
 
-    of: by row, a list of texts, each the places of its words, method, kind and status in their lists, then FACTS in whole
-    millionths and the number of ratings. points and rated: by row, then by the place of the text.
+    guide: what says whether a picture shows a concept, in words; raters: what those who rated are called.
     """
-    frames = list(texts.texts.values())
-    lists = {name: _distinct(frames, name) for name in ("text", "method", "kind", "status")}
-    code = {name: {value: place for place, value in enumerate(values)} for name, values in lists.items()}
-    facts = {
-        str(row): [
-            [
-                *(code[name][_plain(getattr(text, name))] for name in lists),
-                *_whole([getattr(text, fact) for fact in FACTS]),
-                None if np.isnan(text.n_ratings) else int(text.n_ratings),
-            ]
-            for text in frame.itertuples()
-        ]
-        for row, frame in texts.texts.items()
-    }
-    shown = {
-        str(row): {
-            str(place): [
-                [number[int(one.image)], int(one.yes), int(one.n), None if np.isnan(one.posterior) else round(100 * one.posterior)]
-                for one in table.itertuples()
-            ]
-            for place, table in of_row.items()
-        }
-        for row, of_row in sorted(rated.items())
-    }
-    points = {str(row): own for row in sorted(set(detailed)) if (own := _points(texts, row)) is not None}
-    return {**{f"{name}s": values for name, values in lists.items()}, "of": facts, "rated": shown, "points": points}
+
+    units: UnitTexts
+    detailed: Sequence[int]
+    rated: Rated
+    raters: str
 
 
+_LISTS = {"text": "words", "method": "methods", "kind": "kinds", "status": "statuses"}  # column -> its list on the page
 FACTS = ("rho", "rho_se", "recall", "control_rho", "rated", "low", "high", "guide", "rho_true")
 
 
-def _distinct(frames: Sequence[pd.DataFrame], column: str) -> list[str]:
-    return sorted({_plain(value) for frame in frames for value in frame[column]})
+def as_content(shown: ShownTexts, number: Mapping[int, int]) -> dict[str, object]:
+    """What the script of the page reads of texts; `number` says which thumbnail an image is.
+
+    of: by row of a unit, its texts: places of words, method, kind and status in their lists, FACTS in whole millionths, number
+    of ratings. points and rated: by row, then by the place of the text.
+    """
+    frames = shown.units.texts
+    lists = {name: sorted({_plain(value) for frame in frames.values() for value in frame[name]}) for name in _LISTS}
+    code = {name: {value: place for place, value in enumerate(values)} for name, values in lists.items()}
+
+    def facts(text: Any) -> list[int | None]:
+        named = [code[name][_plain(getattr(text, name))] for name in _LISTS]
+        return [*named, *whole([getattr(text, fact) for fact in FACTS]), _count(text.n_ratings)]
+
+    points = ((row, _points(shown.units, row)) for row in sorted(set(shown.detailed)))
+    return {
+        **{called: lists[name] for name, called in _LISTS.items()},
+        "of": {str(row): [facts(text) for text in frame.itertuples()] for row, frame in frames.items()},
+        "points": {str(row): own for row, own in points if own is not None},
+        "rated": {
+            str(row): {str(place): _pictures(table, number) for place, table in own.items() if len(table)}
+            for row, own in sorted(shown.rated.items())
+        },
+        "raters": shown.raters,
+        "nImages": len(shown.units.files.images),
+        "nTop": N_TOP,
+        "predictedBy": _sources(shown.units.files),
+    }
+
+
+def _pictures(table: pd.DataFrame, number: Mapping[int, int]) -> list[list[int | None]]:
+    """Thumbnail, number of yes, number of ratings and posterior in percent of each rated picture."""
+    return [
+        [number[int(one.image)], int(one.yes), int(one.n), _count(100 * one.posterior)] for one in table.itertuples()
+    ]
+
+
+def _count(value: float) -> int | None:
+    return None if value != value else round(value)
 
 
 def _plain(value: Any) -> str:
     return "" if value is None or value != value else str(value)
 
 
+def _sources(files: TextFiles) -> str:
+    """What says whether pictures show concepts, in words."""
+    return ", ".join(sorted({str(source) for source in files.automatic["presence_source"] if _plain(source)}))
+
+
 def _points(texts: UnitTexts, row: int) -> dict[str, object] | None:
-    """Activations of a unit on some images, and what each of its texts predicts there."""
+    """Activations of a unit on some images, and what each of its texts predicts there; None where nothing is predicted."""
     values = texts.files.activations(texts.key(row))
-    if values is None or not np.isfinite(values).all():
+    if values is None:
         return None
     order = np.argsort(-values, kind="stable")
     rest = order[N_TOP:]
@@ -189,12 +215,5 @@ def _points(texts: UnitTexts, row: int) -> dict[str, object] | None:
         formula = formulas.parse(str(text.kind), str(text.text), _plain(text.formula))
         presence = texts.files.presence(formulas.concepts(formula), places)
         if presence is not None:
-            predicted[str(place)] = _steps(formulas.predict(formula, presence))
-    return {"values": _steps(values[places]), "of": predicted} if predicted else None
-
-
-def _steps(values: NDArray[np.float64]) -> list[object]:
-    """Numbers as [low, high, 256 steps between them in base64]."""
-    low, high = float(values.min()), float(values.max())
-    steps = np.rint((values - low) / ((high - low) or 1.0) * 255).astype(np.uint8)
-    return [float(f"{low:.6g}"), float(f"{high:.6g}"), base64.b64encode(steps.tobytes()).decode()]
+            predicted[str(place)] = stepped(formulas.predict(formula, presence))
+    return {"values": stepped(values[places]), "of": predicted} if predicted else None
