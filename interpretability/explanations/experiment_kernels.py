@@ -1,0 +1,181 @@
+"""Compiled parts of the paper's simulations: one unit's estimates for every budget, aggregation and number of raters at once.
+
+A draw of S images under a budget is the first S of one long list of draws, and m ratings of an image are the first m of a long
+list: each budget by itself sees independent draws, as the paper's do, while different budgets share them. So all sums of
+Eq. 7 to 9 run on from budget to budget, and nothing is computed twice.
+
+Every random number is keyed: `combine(key, place)` of `interpretability.randomness`, where the place is that of the draw, or of
+the rating of the draw. An image that is drawn twice is rated anew each time.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from interpretability.randomness import GOLDEN, MULTIPLY_1, MULTIPLY_2
+
+# what a label is made from: a table of the number of yes, or the same as odds that multiply those of the guide
+DIRECT, TIMES_GUIDE = 0, 1
+# estimates, in this order: Eq. 7 to 9 as printed; the same with every sum divided by the sum of weights; and the slope of the
+# activation on the self-normalised labels, times the standard deviation of a concept of their mean
+PUBLISHED, SELF_NORMALISED, SLOPE = 0, 1, 2
+# sums over draws, of labels less the first one, without which nearly equal labels would cancel: of w d, w d^2, w a d, the first
+# label, and whether another differs from it
+_D, _D2, _AD, _FIRST, _DIFFERS = 0, 1, 2, 3, 4
+ESTIMATORS = ("published", "self_normalised", "slope")
+
+
+@numba.njit(inline="always")
+def _mix(value):
+    """`randomness.mix64` of one number."""
+    z = value + GOLDEN
+    z = (z ^ (z >> np.uint64(30))) * MULTIPLY_1
+    z = (z ^ (z >> np.uint64(27))) * MULTIPLY_2
+    return z ^ (z >> np.uint64(31))
+
+
+@numba.njit(inline="always")
+def _uniform(mixed_key, place):
+    """`randomness.uniforms(combine(key, place))` of one number, from the key's own mix."""
+    return np.float64(_mix(_mix(mixed_key ^ np.uint64(place))) >> np.uint64(11)) * 2.0**-53
+
+
+@numba.njit(nogil=True, cache=True)
+def _starts(cumulative):
+    """First place worth looking at for numbers in each of n equal parts of [0, 1)."""
+    n = len(cumulative)
+    starts = np.empty(n, np.int64)
+    place = 0
+    for part in range(n):
+        while place < n - 1 and cumulative[place] <= part / n:
+            place += 1
+        starts[part] = place
+    return starts
+
+
+@numba.njit(inline="always")
+def _drawn(cumulative, starts, uniform):
+    """The first place whose cumulative probability exceeds `uniform`."""
+    n = len(cumulative)
+    place = starts[min(np.int64(uniform * n), n - 1)]
+    while place > 0 and cumulative[place - 1] > uniform:
+        place -= 1
+    while place < n - 1 and cumulative[place] <= uniform:
+        place += 1
+    return place
+
+
+@numba.njit(inline="always")
+def _label(kind, value, odds):
+    """A label from an entry of the table and the guide's odds."""
+    if kind == DIRECT:
+        return value
+    product = odds * value
+    return product / (1.0 + product)
+
+
+@numba.njit(nogil=True, cache=True)
+def sampled(abar, shows, odds, q, draw_keys, rating_keys, raters, sizes, false_yes, false_no, kinds, tables, found):
+    """Fill found (draws, aggregations, raters, sizes, estimators) for one unit and one sampler.
+
+    abar (n,) standardised activations; shows (n,) whether an image shows the concept; odds (aggregations, n) of the guide; q (n,)
+    proposal; keys (draws,); raters (M,) ascending; sizes (M, B) numbers of draws, ascending in each row, 0 where there are none;
+    kinds (A,); tables (A, M, most raters + 1). NaN where all labels are equal, or the mean of a concept is none.
+    """
+    n, most = len(q), raters[-1]
+    cumulative = np.cumsum(q)
+    cumulative /= cumulative[-1]
+    starts = _starts(cumulative)
+    n_aggregations, n_raters, n_sizes = len(kinds), len(raters), sizes.shape[1]
+    longest = np.zeros(n_raters, np.int64)
+    for m in range(n_raters):
+        longest[m] = sizes[m].max()
+    for draw in range(len(draw_keys)):
+        draw_key, rating_key = _mix(draw_keys[draw]), _mix(rating_keys[draw])
+        total, total_a = 0.0, 0.0
+        sums = np.zeros((n_aggregations, n_raters, 5))
+        following = np.zeros(n_raters, np.int64)  # size that comes next
+        for m in range(n_raters):
+            while following[m] < n_sizes and sizes[m, following[m]] == 0:
+                found[draw, :, m, following[m], :] = np.nan
+                following[m] += 1
+        for place in range(longest.max()):
+            image = _drawn(cumulative, starts, _uniform(draw_key, place))
+            weight = 1.0 / (n * q[image])
+            weighted_a = weight * abar[image]
+            total += weight
+            total_a += weighted_a
+            chance = 1.0 - false_no if shows[image] else false_yes
+            yes, said = 0, 0
+            for m in range(n_raters):
+                if place >= longest[m]:
+                    continue
+                while said < raters[m]:
+                    yes += _uniform(rating_key, place * most + said) < chance
+                    said += 1
+                for method in range(n_aggregations):
+                    label = _label(kinds[method], tables[method, m, yes], odds[method, image])
+                    _add(sums[method, m], label, weight, weighted_a, place == 0)
+                if place + 1 == sizes[m, following[m]]:
+                    for method in range(n_aggregations):
+                        _estimate(sums[method, m], total, total_a, place + 1, found[draw, method, m, following[m]])
+                    following[m] += 1
+                    # several budgets may come to the same number of draws
+                    while following[m] < n_sizes and sizes[m, following[m]] == place + 1:
+                        found[draw, :, m, following[m], :] = found[draw, :, m, following[m] - 1, :]
+                        following[m] += 1
+
+
+@numba.njit(inline="always")
+def _add(sums, label, weight, weighted_a, first):
+    """Take one more label into the sums."""
+    if first:
+        sums[_FIRST] = label
+    d = label - sums[_FIRST]
+    sums[_D] += weight * d
+    sums[_D2] += weight * d * d
+    sums[_AD] += weighted_a * d
+    if d != 0.0:
+        sums[_DIFFERS] = 1.0
+
+
+@numba.njit(inline="always", error_model="numpy")
+def _estimate(sums, total, total_a, size, out):
+    """The three estimates from the sums over the first `size` draws, of weights that add up to `total`."""
+    if sums[_DIFFERS] == 0.0:
+        out[:] = np.nan
+        return
+    first, d, d2 = sums[_FIRST], sums[_D], sums[_D2]
+    above = first * (total / size - 1.0) + d / size  # mean (Eq. 7) above the first label
+    variance = (d2 - 2.0 * above * d + above * above * total) / (size - 1)
+    out[PUBLISHED] = (sums[_AD] - above * total_a) / size / np.sqrt(variance)
+    above = d / total
+    variance = d2 / total - above * above
+    covariance = (sums[_AD] - above * total_a) / total
+    mean = first + above
+    out[SELF_NORMALISED] = covariance / np.sqrt(variance)
+    out[SLOPE] = covariance / variance * np.sqrt(mean * (1.0 - mean))
+
+
+@numba.njit(nogil=True, cache=True)
+def all_rated(abar, shows, odds, rating_keys, raters, false_yes, false_no, kinds, tables, found):
+    """Fill found (draws, aggregations, raters): correlations (Eq. 1) where every image has as many ratings; NaN as above."""
+    n, most, three = len(abar), raters[-1], np.empty(len(ESTIMATORS))
+    for draw in range(len(rating_keys)):
+        key, total_a = _mix(rating_keys[draw]), abar.sum()
+        sums = np.zeros((len(kinds), len(raters), 5))
+        for image in range(n):
+            chance = 1.0 - false_no if shows[image] else false_yes
+            yes, said = 0, 0
+            for m in range(len(raters)):
+                while said < raters[m]:
+                    yes += _uniform(key, image * most + said) < chance
+                    said += 1
+                for method in range(len(kinds)):
+                    label = _label(kinds[method], tables[method, m, yes], odds[method, image])
+                    _add(sums[method, m], label, 1.0, abar[image], image == 0)
+        for method in range(len(kinds)):
+            for m in range(len(raters)):
+                _estimate(sums[method, m], np.float64(n), total_a, n, three)
+                found[draw, method, m] = three[SELF_NORMALISED]
