@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ SECTIONS: tuple[tuple[str, str], ...] = (
 
 
 TEXT_SCORES = ("model", "layer", "unit", "method", "kind", "text", "score", "rho", "low", "high", "rho_true", "status")
-RATERS = ("n_ratings", "false_yes", "false_no", "flags")
+RATERS = ("n", "yes_share", "agreement", "gold_false_yes", "gold_false_no", "flags")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Study:
     `units` holds the leading backend's units of some study networks (key, layer_type, mis, mis_se, accuracy,
     margin_mean, in_split); `human` the annotated units; `curve` the calibration losses; `simulated`: nobody gave the answers.
     `texts` holds every score of every text of a unit (TEXT_SCORES), `raters` who rated pictures for texts (RATERS), without
-    their names; `rated_by_program`: their ratings are simulated.
+    their names; `rated_by_program`: their ratings are simulated; `shown_by`: what says which concepts pictures show, of the
+    automatic score (presence) and of the guide.
     """
 
     backends: tuple[str, ...]
@@ -54,6 +55,7 @@ class Study:
     texts: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(TEXT_SCORES)))
     raters: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(RATERS)))
     rated_by_program: bool = False
+    shown_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def rating_people(self) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from interpretability.explanations.estimates import relative_error
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
 from study.report.figures.series import in_order, thinned
@@ -89,21 +89,14 @@ def alt_texts_known(frame: pd.DataFrame, study: Study) -> str:
 TEXTS_KNOWN = Drawing("texts_known", texts_known, draw_texts_known, alt_texts_known)
 
 
-def relative_error(rows: pd.DataFrame) -> float:
-    """Sum of absolute errors over sum of absolute truths (paper, Eq. 12); an undefined score counts as 0."""
-    truth = rows["rho_true"].to_numpy(dtype=float)
-    estimates = np.nan_to_num(rows["rho"].to_numpy(dtype=float))
-    total = np.abs(truth).sum()
-    return float(np.abs(estimates - truth).sum() / total) if total else float("nan")
-
-
 def texts_truth(study: Study) -> pd.DataFrame:
     """Scores of texts against their known scores, unit by unit, with the relative error of each way to score."""
     rows = study.texts[study.texts["score"].isin(ESTIMATORS) & study.texts["rho_true"].notna()]
     rows = in_order(rows, score=ESTIMATORS, rho_true=None, model=None, layer=None, unit=None, method=None)
-    errors = {name: relative_error(part) for name, part in rows.groupby("score", sort=False)}
+    rows = rows.astype({"rho": float, "rho_true": float})
+    errors = {name: relative_error(part["rho"], part["rho_true"]) for name, part in rows.groupby("score", sort=False)}
     undefined = rows.groupby("score")["rho"].apply(lambda values: values.isna().mean())
-    frame = thinned(rows[rows["rho"].notna()].astype({"rho": float, "rho_true": float}), ["score"], "rho_true", "rho")
+    frame = thinned(rows[rows["rho"].notna()], ["score"], "rho_true", "rho")
     return frame.assign(rce=frame["score"].map(errors), undefined=frame["score"].map(undefined))
 
 

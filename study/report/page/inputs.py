@@ -37,6 +37,8 @@ TABLES = (
     *("noise_ceiling", "his_models", "conditions", "natural_synthetic", "confidence", "ranking", "extreme_units"),
     *("residuals", "correlations", "kruskal", "family_bootstrap", "layer_type_tests", "network_tests", "controls"),
     "network_clusters",
+    *("explanation_methods", "explanation_tests", "explanation_agreement", "explanation_raters", "explanation_check"),
+    *("explanation_rejected", "crowd_curves", "crowd_pareto", "crowd_costs"),
     *("training", "training_gain", "calibration", "sensitivity", "constant_units", "failures", "rejected_images"),
     "left_out_layers",
     "exclusions",
@@ -60,6 +62,7 @@ TEXT = {
         "slope_status",
         "side",
         "end",
+        *("method", "score", "world", "part", "sampler", "aggregation", "estimator", "kind", "flags", "flag"),
     ),
 }
 MOST_SHOWN_MODELS = 8  # networks with exemplar images
@@ -110,6 +113,7 @@ def load_study(
         texts=texts.scores(),
         raters=texts.raters,
         rated_by_program=recorded["crowd"]["source"] == "simulated",
+        shown_by=texts.shown_by(),
     )
     wanted = {*ranking.ridge_models(study), *gallery_models(study), *annotated["model"].astype(str)}
     units = _units(mis / "units.parquet", study.lead, sorted(wanted))

@@ -13,8 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from interpretability.schema import UNIT
-from study.files.tables import read_json, read_parquet
-from study.report.figures.base import TEXT_SCORES
+from study.files.tables import read_csv, read_json, read_parquet
+from study.report.figures.base import RATERS, TEXT_SCORES
 from study.report.figures.texts import AUTOMATIC, OURS
 
 _AUTOMATIC = [*UNIT, "method", "kind", "text", "rho", "rho_se", "control_rho", "recall", "presence_source", "reason"]
@@ -30,6 +30,7 @@ class TextFiles:
     crowd      scores from ratings, a row a text of a unit and a way to score; of the raters that count
     labels     text, image, n, yes: what raters said of an image; posteriors: pair, image, posterior
     draws      pair, image: what raters were asked about
+    raters     RATERS of everybody who rated
     """
 
     folder: Path
@@ -40,6 +41,7 @@ class TextFiles:
     posteriors: pd.DataFrame
     draws: pd.DataFrame
     raters: pd.DataFrame
+    concepts: pd.DataFrame
     run: dict[str, Any]
 
     @classmethod
@@ -55,7 +57,8 @@ class TextFiles:
             labels=read_parquet(crowd / "labels.parquet", ["text", "image", "n", "yes"]),
             posteriors=read_parquet(crowd / "posteriors.parquet", ["pair", "image", "posterior"]),
             draws=read_parquet(explanations / "draws.parquet", ["pair", "image"]),
-            raters=pd.DataFrame(),
+            raters=read_csv(crowd / "raters.csv", RATERS, text=("rater", "flags"))[list(RATERS)],
+            concepts=read_parquet(explanations / "concepts.parquet", ["concept", "presence_source", "guide_source"]),
             run=read_json(explanations / "run.json"),
         )
 
@@ -66,6 +69,13 @@ class TextFiles:
         crowd = self.crowd.rename(columns={"estimator": "score"}).merge(kinds, "left", on=[*UNIT, "method", "text"])
         both = [part.reindex(columns=list(TEXT_SCORES)) for part in (automatic, crowd) if len(part)]
         return pd.concat(both, ignore_index=True) if both else pd.DataFrame(columns=list(TEXT_SCORES))
+
+    def shown_by(self) -> dict[str, tuple[str, ...]]:
+        """What says which concepts pictures show: of `presence`, and of the `guide`."""
+        return {
+            name: tuple(sorted({str(source) for source in self.concepts[f"{name}_source"] if source and source == source}))
+            for name in ("presence", "guide")
+        }
 
     @cached_property
     def images(self) -> NDArray[np.int64]:
@@ -82,9 +92,8 @@ class TextFiles:
         return {key: row for row, key in enumerate(units.itertuples(index=False, name=None))}
 
     @cached_property
-    def _concepts(self) -> dict[str, int]:
-        concepts = read_parquet(self.folder / "concepts.parquet", ["concept"])["concept"]
-        return {str(concept): row for row, concept in enumerate(concepts)}
+    def _concept_rows(self) -> dict[str, int]:
+        return {str(concept): row for row, concept in enumerate(self.concepts["concept"])}
 
     def activations(self, unit: tuple[str, str, int]) -> NDArray[np.float64] | None:
         """Values of a unit on all images; None where its column is not kept."""
@@ -100,7 +109,7 @@ class TextFiles:
         """Presence of concepts on some images, by the guide where nothing else says it; None where one is not known."""
         from safetensors import safe_open
 
-        rows = [self._concepts.get(concept) for concept in concepts]
+        rows = [self._concept_rows.get(concept) for concept in concepts]
         with safe_open(self.folder / "presence.safetensors", "numpy") as file:
             known = [name for name in ("presence", "guide") if name in file.keys()]  # noqa: SIM118
             if not known:

@@ -1,0 +1,134 @@
+"""What the error of scores from ratings hangs on, in simulated worlds: settings of the samplers and priors, and the guide."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from study.report.figures import style
+from study.report.figures.base import Drawing, Study
+from study.report.figures.crowd_worlds import AGGREGATIONS, METHODS, SAMPLERS, USUAL, usual
+from study.report.figures.series import in_order, order_of, parts_of
+from study.report.figures.words import clean, of_parts, of_rows
+
+SETTINGS = {
+    "gamma": "share drawn evenly (gamma)",
+    "alpha": "power of the activation (alpha)",
+    "beta": "uniform prior (beta)",
+    "eta_assumed": "error rate assumed (eta)",
+}
+_BUDGET, _IMAGES, _RATERS = 550, 183, 3  # where settings and guides are compared: the paper's budget
+
+
+def crowd_settings(study: Study) -> pd.DataFrame:
+    """Error by the value of one setting at a time, the others as in the paper, at one budget."""
+    rows = study.tables["crowd_curves"]
+    parts = [_of_setting(rows, name) for name in SETTINGS]
+    parts = [part for part in parts if len(part)]
+    columns = ["setting", "value", "world", "part", "method", "raters", "images", "ratings", "rce", "rce_se"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def _of_setting(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Rows of methods for which several values of a setting were tried, at the budget nearest to the paper's."""
+    rows = usual(rows[rows[name].notna() & rows["rce"].notna()], name)
+    of = ["world", "part", "method"]
+    if rows.empty or rows.groupby(of)[name].transform("nunique").max() < 2:
+        return rows.head(0)
+    rows = rows[rows.groupby(of)[name].transform("nunique") > 1]
+    rows = rows[rows["world"] == rows["world"].iloc[0]]
+    rows = at_budget(rows)
+    return in_order(rows.assign(setting=name, value=rows[name]), world=None, part=None, method=None, value=None)
+
+
+def at_budget(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of every world, part and method the rows nearest to the paper's budget: three raters, 183 images."""
+    far = (np.log(rows["images"].clip(lower=1) / _IMAGES)).abs() + (np.log(rows["raters"].clip(lower=1) / _RATERS)).abs()
+    nearest = far.groupby([rows[name] for name in ("world", "part", "method")]).transform("min")
+    return rows[np.isclose(far, nearest)]
+
+
+def draw_crowd_settings(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
+    names = list(dict.fromkeys(frame["setting"]))
+    methods = order_of(dict.fromkeys(frame["method"]))
+    figure, grid = style.panels(narrow, len(names), 2.3, columns=2, extra=0.6)
+    for name, axes in zip(names, grid, strict=True):
+        for method, part in parts_of(frame[frame["setting"] == name], "method"):
+            place = methods[method]
+            look = {"color": style.colour_of(place), "marker": style.MARKERS[place % 7], "label": called(method)}
+            axes.errorbar(part["value"], 100 * part["rce"], yerr=100 * part["rce_se"].fillna(0), elinewidth=1, **look)
+        axes.axvline(USUAL[name], color=style.MUTED, linewidth=1, linestyle=style.DASHED, zorder=1)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel(SETTINGS[name])
+        axes.set_title("relative error, %")
+        axes.legend(loc="best", fontsize=style.FONT_SIZE - 1.5)
+    return figure
+
+
+def called(method: str) -> str:
+    """A method of the tables in words."""
+    if method in METHODS:
+        return METHODS[method]
+    sampler, _, rest = method.partition("+")
+    aggregation, _, _ = rest.partition("+")
+    return ", ".join(word for word in (SAMPLERS.get(sampler, sampler), AGGREGATIONS.get(aggregation, aggregation)) if word)
+
+
+def alt_crowd_settings(frame: pd.DataFrame, study: Study) -> str:
+    def setting(of: tuple[str, str], part: pd.DataFrame) -> str:
+        values = of_rows(part, lambda row: f"{100 * row.rce:.0f} % at {row.value:g}", ", ")
+        return f"{SETTINGS[of[0]]}, {called(of[1])}: {values}"
+
+    return f"Relative error by settings, one at a time. {of_parts(frame, ['setting', 'method'], setting)}."
+
+
+CROWD_SETTINGS = Drawing("crowd_settings", crowd_settings, draw_crowd_settings, alt_crowd_settings)
+
+
+def crowd_guides(study: Study) -> pd.DataFrame:
+    """Error at one budget by the kind of guide, for the paper's methods, ours and the guide alone."""
+    rows = study.tables["crowd_curves"]
+    rows = usual(rows[(rows["part"] == "setting_1") & rows["method"].isin(_COMPARED) & rows["rce"].notna()])
+    rows = at_budget(rows)
+    if rows["world"].nunique() < 2:
+        rows = rows.head(0)
+    worlds = dict.fromkeys(rows["world"])
+    columns = ["world", "method", "raters", "images", "ratings", "rce", "rce_se"]
+    return in_order(rows, world=worlds, method=METHODS)[columns]
+
+
+_COMPARED = [name for name in METHODS if not name.startswith("uniform")]
+
+
+def draw_crowd_guides(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
+    worlds = list(dict.fromkeys(frame["world"]))
+    figure, ((axes,),) = style.canvas(narrow, 1.0 + 0.42 * len(worlds))
+    heights = style.row_heights(axes, worlds, narrow, [world_words(name) for name in worlds])
+    methods = [name for name in _COMPARED if name in set(frame["method"])]
+    for place, method in enumerate(methods):
+        rows = frame[frame["method"] == method]
+        at = rows["world"].map(heights).to_numpy(dtype=float) + 0.3 * (1 - 2 * place / max(len(methods) - 1, 1))
+        errors = rows.assign(mean=100 * rows["rce"], low=100 * (rows["rce"] - rows["rce_se"]), high=100 * (rows["rce"] + rows["rce_se"]))
+        look = {"fmt": style.MARKERS[place % 7], "color": style.colour_of(place), "label": METHODS[method]}
+        style.points_across(axes, errors, at, ("mean", "low", "high"), **look)
+    style.rules_between(axes, heights.values())
+    axes.set_xlim(left=0)
+    axes.set_xlabel("relative error, %")
+    return style.with_key(figure, axes, narrow)
+
+
+def world_words(name: str) -> str:
+    """A world of the tables in words: how many images and how rare the concepts, then the guide."""
+    return clean(name.replace("-", ", ").replace("_", " "), 30)
+
+
+def alt_crowd_guides(frame: pd.DataFrame, study: Study) -> str:
+    def world(name: str, part: pd.DataFrame) -> str:
+        return f"{world_words(name)}: " + of_rows(part, lambda row: f"{METHODS[row.method]} {100 * row.rce:.0f} %", ", ")
+
+    return f"Relative error of scores in simulated worlds by the kind of guide. {of_parts(frame, 'world', world)}."
+
+
+CROWD_GUIDES = Drawing("crowd_guides", crowd_guides, draw_crowd_guides, alt_crowd_guides)
+FIGURES = (CROWD_SETTINGS, CROWD_GUIDES)
