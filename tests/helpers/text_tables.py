@@ -53,7 +53,7 @@ def _texts(units, planted, concepts):
         ("other", "simple", concepts[2], ""),
     ]
     rows = [(*key, *of) for key in units for of in made]
-    rows += [(*key, method, "simple", concepts[place % 4], "") for key in planted for place, method in enumerate(KNOWN)]
+    rows += [(*key, method, "simple", concepts[at], "") for key in planted for at, method in zip((0, 1, 2, 3, 1), KNOWN, strict=True)]
     frame = pd.DataFrame(rows, columns=[*UNIT, "method", "kind", "text", "formula"])
     asked = frame["kind"] == "simple"
     return frame.assign(pair=np.where(asked, asked.cumsum() - 1, -1).astype(np.int32), source="made here", file="", row=0)

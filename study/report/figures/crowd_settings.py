@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
-from study.report.figures.crowd_worlds import AGGREGATIONS, METHODS, SAMPLERS, USUAL, usual
+from study.report.figures.crowd_worlds import AGGREGATIONS, COLOURS, METHODS, SAMPLERS, USUAL, usual
 from study.report.figures.series import in_order, order_of, parts_of
 from study.report.figures.words import clean, of_parts, of_rows
 
@@ -56,14 +56,16 @@ def draw_crowd_settings(frame: pd.DataFrame, study: Study, narrow: bool) -> Figu
     for name, axes in zip(names, grid, strict=True):
         for method, part in parts_of(frame[frame["setting"] == name], "method"):
             place = methods[method]
-            look = {"color": style.colour_of(place), "marker": style.MARKERS[place % 7], "label": called(method)}
+            look = {"color": style.colour_of(place), "marker": style.MARKERS[place % len(style.MARKERS)]}
             axes.errorbar(part["value"], 100 * part["rce"], yerr=100 * part["rce_se"].fillna(0), elinewidth=1, **look)
         axes.axvline(USUAL[name], color=style.MUTED, linewidth=1, linestyle=style.DASHED, zorder=1)
         axes.set_ylim(bottom=0)
         axes.set_xlabel(SETTINGS[name])
         axes.set_title("relative error, %")
-        axes.legend(loc="best", fontsize=style.FONT_SIZE - 1.5)
-    return figure
+    for method, place in methods.items():  # a key of all panels, whose methods differ
+        look = {"color": style.colour_of(place), "marker": style.MARKERS[place % len(style.MARKERS)]}
+        grid[0].plot([], [], label=called(method), **look)
+    return style.with_key(figure, grid[0], narrow)
 
 
 def called(method: str) -> str:
@@ -110,7 +112,8 @@ def draw_crowd_guides(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure
         rows = frame[frame["method"] == method]
         at = rows["world"].map(heights).to_numpy(dtype=float) + 0.3 * (1 - 2 * place / max(len(methods) - 1, 1))
         errors = rows.assign(mean=100 * rows["rce"], low=100 * (rows["rce"] - rows["rce_se"]), high=100 * (rows["rce"] + rows["rce_se"]))
-        look = {"fmt": style.MARKERS[place % 7], "color": style.colour_of(place), "label": METHODS[method]}
+        words = METHODS[method]
+        look = {"fmt": style.MARKERS[place], "color": COLOURS.get(words, style.colour_of(place)), "label": words}
         style.points_across(axes, errors, at, ("mean", "low", "high"), **look)
     style.rules_between(axes, heights.values())
     axes.set_xlim(left=0)

@@ -19,17 +19,18 @@ from study.report.figures.base import Drawing, Study
 from study.report.figures.series import in_order, order_of, parts_of
 from study.report.figures.words import clean, of_parts
 
-SAMPLERS = {"uniform": "uniform", "ag_is": "by activation (AG-IS)", "mg_is": "by guide and activation (MG-IS)"}
+SAMPLERS = {"uniform": "even draws", "ag_is": "AG-IS (activation)", "mg_is": "MG-IS (guide too)"}
 AGGREGATIONS = {
     "average": "average",
     "majority": "majority",
     "bragg_uniform": "BRAgg, uniform prior",
     "bragg_guide": "BRAgg, guide prior",
+    "exact": "no errors",
 }
 _OURS, _GUIDE = "ours", "guide alone"
 METHODS = {
-    "uniform+majority": "uniform, majority",
-    "uniform+bragg_guide": "uniform, BRAgg",
+    "uniform+majority": "even draws, majority",
+    "uniform+bragg_guide": "even draws, BRAgg",
     "mg_is+majority": "MG-IS, majority",
     REFERENCE: "MG-IS, BRAgg (paper’s)",
     LATENT: _OURS,
@@ -38,7 +39,7 @@ METHODS = {
 USUAL = {"gamma": GAMMA, "alpha": ALPHA, "beta": BETA, "eta_assumed": ETA}
 _CURVE = ["world", "part", "method", "sampler", "aggregation", "raters", "images", "ratings", "rce", "rce_se"]
 _MOST_WORLDS = 3  # worlds that get panels; the tables hold them all
-_COLOURS = {_OURS: style.COLOURS[2], _GUIDE: style.COLOURS[6]}
+COLOURS = {_OURS: style.INK, _GUIDE: style.COLOURS[6]}
 
 
 def usual(rows: pd.DataFrame, but: str = "") -> pd.DataFrame:
@@ -122,7 +123,7 @@ def _lines(axes: Axes, rows: pd.DataFrame, by: str, x: str, called: dict[str, st
     place = order_of(called)
     for name, part in parts_of(rows, by):
         words = called[name]
-        colour = _COLOURS.get(words, style.colour_of(place[name]))
+        colour = COLOURS.get(words, style.colour_of(place[name]))
         if words == _GUIDE:
             axes.axhline(part["rce"].iloc[0], color=colour, linewidth=1.2, linestyle=style.DASHED, label=words)
             continue

@@ -31,7 +31,7 @@ def draw_texts_kappa(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     axes.plot(rows["kappa"].astype(float), heights, "o", color=style.COLOURS[0], label="Fleiss’ kappa")
     axes.axvline(0, color=style.MUTED, linewidth=1, linestyle=style.DASHED, zorder=1)
     axes.set_xlim(*style.around(rows, "kappa", "bound", low=0.0))
-    axes.set_xlabel("agreement beyond chance (dashed: none)")
+    axes.set_xlabel("agreement beyond chance" if narrow else "agreement beyond chance (dashed: none)")
     return style.with_key(figure, axes, narrow)
 
 

@@ -20,10 +20,10 @@ _MARKS = {AUTOMATIC: ("o", style.COLOURS[0], 0.16), OURS: ("s", style.COLOURS[2]
 ESTIMATORS = {
     OURS: "ours, from ratings",
     "guide_only": "guide alone",
-    "bragg_guide": "BRAgg, guide prior (paper)",
-    "bragg_uniform": "BRAgg, uniform prior (paper)",
-    "majority": "majority (paper)",
-    "average": "average (paper)",
+    "bragg_guide": "paper’s BRAgg, guide",
+    "bragg_uniform": "paper’s BRAgg, uniform",
+    "majority": "paper’s, majority",
+    "average": "paper’s, average",
 }
 
 

@@ -8,7 +8,7 @@ from study.report.figures.base import Study
 from study.report.figures.crowd_settings import called, world_words
 from study.report.figures.series import in_order
 from study.report.figures.texts import AUTOMATIC, KNOWN, OURS, only_allowed
-from study.report.page.cells import Table, TableSpec, count, make_table, number, p_value, percent, text, with_interval
+from study.report.page.cells import Table, TableSpec, as_is, count, make_table, number, p_value, percent, text, with_interval
 from study.report.page.columns import Columns
 
 # scores of explanation_methods.csv as people call them, in the order of the table
@@ -36,7 +36,7 @@ def _methods_table(study: Study) -> Table | None:
         "score": ("score", text),
         "rho_mean": ("mean", _RHO),
         "rho_se": ("±", _RHO),
-        "interval": ("interval", str),
+        "interval": ("interval", as_is),
         "guide_only_mean": ("guide alone", _RHO),
         "control_mean": ("texts of other units", _RHO),
         "recall_mean": ("top pictures alone", _RHO),
@@ -64,7 +64,7 @@ def _tests_table(study: Study) -> Table | None:
         "pair": ("pair", text),
         "score": ("score", text),
         "difference": ("difference of means", _RHO),
-        "interval": ("interval", str),
+        "interval": ("interval", as_is),
         "stars": ("stars", text),
         "p_holm": ("p (Holm)", p_value),
         "p_wilcoxon": ("p, Wilcoxon", p_value),
@@ -101,7 +101,7 @@ def _costs_table(study: Study) -> Table | None:
         "world": ("world", text),
         "method": ("method", text),
         "part": ("raters", text),
-        "reached": ("ratings of a unit", str),
+        "reached": ("ratings of a unit", as_is),
         "money": ("money", number(2)),
         "ratio": ("times the paper’s method", number(1)),
         "ratio_to_ours": ("times ours", number(1)),
@@ -109,7 +109,7 @@ def _costs_table(study: Study) -> Table | None:
         "published_ratings": ("paper: ratings", count),
         "published_ratio": ("paper: times its method", number(1)),
     }
-    level = f"{100 * rows['level'].iloc[0]:g} %" if len(rows) else ""
+    level = f"{100 * float(rows['level'].iloc[0]):g} %" if len(rows) else ""
     return make_table(rows, f"Ratings that a relative error of {level} takes", shown, file="crowd_costs.csv")
 
 
