@@ -1,9 +1,10 @@
 """Find the most and least exciting images of every unit of every network, in one pass over the images.
 
-Reads   data/images, data/models, matrices named in `directions`, data/external/human/units (activations.keep_file)
+Reads   data/images, data/models, matrices named in `directions`, data/external/human/units (activations.keep_file),
+        data/inputs/explained_units.csv (units with texts)
 Writes  data/activations: NAME.safetensors (extremes and statistics of every unit), layers.parquet, clusters.csv (which
         layers repeat which), left_out.csv (layers that give no units, and why), control_labels.csv, kept/NAME.parquet (whole
-        columns of the units to keep), run.json, failures.csv
+        columns of the units to keep), explained/NAME.parquet (those of further units with texts), run.json, failures.csv
         data/notes/activations: copies of the small tables, for stages that need no extremes
 Run     dvc repro activations          Resumes from the work store; safe to interrupt.
         python -m stages.activations --plan    what would run, how long it takes and how large it gets; computes nothing
@@ -21,6 +22,7 @@ from study.files.tables import copy_notes, fresh_folder
 from study.images.manifest import check_unchanged, open_images
 from study.networks.failures import refuse_failures
 from study.networks.roster import RosterRow, is_planted, read_roster, rows_of
+from study.networks.unit_lists import NONE
 from study.params.reading import load
 
 DEFAULTS = {
@@ -29,6 +31,7 @@ DEFAULTS = {
     "models": "data/models",
     "code": "data/external/code",
     "units": ("data/external/human/units", "folder of unit lists"),
+    "explained": ("data/inputs/explained_units.csv", "units with texts"),
     "out": "data/activations",
 }
 FLAGS = {
@@ -43,18 +46,22 @@ def main(argv: list[str] | None = None) -> None:
     roster = read_roster(args.models / "roster.csv")
     roster = roster[roster["role"] != "similarity"]
     listed = results.listed_units(params.activations, roster, args.models / "roster.csv", args.units)
+    explained = results.explained_units(params.explanations.units, args.explained, roster, args.models / "roster.csv")
     images = open_images(args.images, params.images.root)
     check_unchanged(images)
 
     def job_of(row: RosterRow, base: Sequence[LayerRow] = ()) -> Extraction:
         own = tuple(unit for unit in listed if unit[0] == row["name"])
-        return Extraction(row, params, args.images, args.models, args.code, args.out, tuple(base), own)
+        folders = args.images, args.models, args.code, args.out
+        named = explained.get(row["name"], NONE)
+        return Extraction(row, params, *folders, tuple(base), own, explained=named)
 
     if args.plan:
         print(forecast.forecast([job_of(row) for row in rows_of(roster) if not is_planted(row)], images))
         return
     out = fresh_folder(args.out)
-    (out / "kept").mkdir()
+    for folder in ("kept", "explained"):
+        (out / folder).mkdir()
     extracted = results.extract_network_tables(roster, job_of, images)
     extracted.write(out, list(roster["name"]), images)
     copy_notes(out, ["clusters.csv", "left_out.csv", "control_labels.csv", "failures.csv", "run.json"], args.notes)

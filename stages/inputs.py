@@ -1,7 +1,8 @@
 """Look at the inputs that DVC does not see, so that it sees when they change. Runs at every `dvc repro`.
 
-Reads   names, sizes and times of the images (MIS_IMAGES or images.root); files that the roster and the similarities name
-Writes  data/inputs: images.json, networks.json, similarities/BACKEND.json
+Reads   names, sizes and times of the images (MIS_IMAGES or images.root); files that the roster and the similarities name;
+        data/external/explanations: texts that explain units, each row checked
+Writes  data/inputs: images.json, networks.json, similarities/BACKEND.json, explained_units.csv, explanations (texts as read)
 Run     dvc repro inputs          Files are read only if they are new or have changed.
 """
 
@@ -14,12 +15,17 @@ from study.params.reading import load
 
 log = logger("inputs")
 
-DEFAULTS = {"params": "params.yaml", "code": "data/external/code", "out": "data/inputs"}
+DEFAULTS = {
+    "params": "params.yaml",
+    "code": "data/external/code",
+    "explanations": "data/external/explanations",
+    "out": "data/inputs",
+}
 
 
 def main(argv: list[str] | None = None) -> None:
     args = arguments(__doc__, argv, defaults=DEFAULTS)
-    inputs = Inputs.look(load(args.params, InputParams), args.code, args.out)
+    inputs = Inputs.look(load(args.params, InputParams), args.code, args.explanations, args.out)
     for name, problem in inputs.problems.items():  # where the stage `models` runs, it counts it among those that failed
         log.warning("%s: %s", name, problem)
     inputs.write(args.out)

@@ -17,13 +17,14 @@ from study.params.reading import build, content_of
 from study.params.whole import Params, keys, load_params
 
 FOLDER, CODE, KNOWN = Path("data/external/human"), Path("data/external/code"), Path("data/inputs")
+TEXTS = Path("data/external/explanations")
 
 
 def main(argv: list[str] | None = None) -> None:
     args = arguments(__doc__, argv, defaults={"params": "params.yaml"})
     params = load_params(args.params)
     print(f"{args.params}: {len(keys(Params))} keys, all known and within their limits")
-    inputs = Inputs.look(build(InputParams, content_of(args.params)), CODE, KNOWN)
+    inputs = Inputs.look(build(InputParams, content_of(args.params)), CODE, TEXTS, KNOWN)
     print("\n".join(inputs.in_words()))
     problems = [f"{key} is {name!r}, but {FOLDER} holds no such file" for key, name in _of_people(params)]
     networks = [f"{params.models.roster}: {name}: {problem}" for name, problem in inputs.problems.items()]

@@ -62,7 +62,7 @@ def bragg(
     (0.589286, 0.85906)
     """
     k, m = _counts(yes, n)
-    wrong_yes, wrong_no = _errors(eta, false_yes, false_no)
+    wrong_yes, wrong_no = error_rates(eta, false_yes, false_no)
     odds = logit(probabilities(np.asarray(prior), "prior"))
     return expit(odds + k * np.log((1 - wrong_no) / wrong_yes) + (m - k) * np.log(wrong_no / (1 - wrong_yes)))
 
@@ -109,25 +109,26 @@ def bragg_raters(
         known["rater"].map(_of_raters(rates, known["rater"], name)).to_numpy(np.float64)
         for rates, name in ((false_yes, "false_yes"), (false_no, "false_no"))
     )
-    _errors(None, wrong_yes, wrong_no)
+    error_rates(None, wrong_yes, wrong_no)
     said = known["rating"].to_numpy(np.bool_)
     votes = np.where(said, np.log((1 - wrong_no) / wrong_yes), np.log(wrong_no / (1 - wrong_yes)))
     # ratings are added in the order of raters, whatever order the table has
     table = known.assign(votes=votes).sort_values(["text", "image", "rater"], kind="stable")
     groups = table.groupby(["text", "image"], sort=True, observed=True)
     found = groups.agg(n=("rating", "size"), yes=("rating", "sum"), votes=("votes", "sum")).reset_index()
-    if isinstance(prior, Mapping):
-        pairs = list(zip(found["text"], found["image"].tolist(), strict=True))
-        missing = [pair for pair in pairs if pair not in prior]
-        if missing:
-            raise arguments.wrong(
-                "prior", "lacks text {text!r}, image {image}", text=missing[0][0], image=missing[0][1]
-            )
-        before = np.array([prior[pair] for pair in pairs], dtype=np.float64)
-    else:
-        before = np.full(len(found), prior, dtype=np.float64)
-    posterior = expit(logit(probabilities(before, "prior")) + found.pop("votes").to_numpy(np.float64))
+    before = priors_of(prior, pd.MultiIndex.from_frame(found[["text", "image"]]))
+    posterior = expit(logit(before) + found.pop("votes").to_numpy(np.float64))
     return found.assign(prior=before, posterior=posterior)
+
+
+def priors_of(prior: float | Mapping[tuple[str, int], float], pairs: pd.Index) -> NDArray[np.float64]:
+    """Prior of each (text, image), 0 to 1: one for all, or by pair. Raises InputError for a pair that it lacks."""
+    if isinstance(prior, Mapping):
+        if missing := [pair for pair in pairs if pair not in prior]:
+            text, image = missing[0]
+            raise arguments.wrong("prior", "lacks text {text!r}, image {image}", text=text, image=image)
+        return probabilities(np.array([prior[pair] for pair in pairs]), "prior")
+    return probabilities(np.full(len(pairs), prior, dtype=np.float64), "prior")
 
 
 def checked_ratings(ratings: pd.DataFrame) -> pd.DataFrame:
@@ -247,10 +248,10 @@ def _counts(
     return k, m
 
 
-def _errors(
+def error_rates(
     eta: float | None, false_yes: ArrayLike | None, false_no: ArrayLike | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Probabilities of a wrong yes and of a wrong no, checked."""
+    """Probabilities of a wrong yes and of a wrong no, checked: as `bragg` takes them, published where nothing is given."""
     if (false_yes is None) != (false_no is None) or (eta is not None and false_yes is not None):
         raise arguments.wrong("eta", "stands alone, or false_yes and false_no stand together in its place")
     if false_yes is None or false_no is None:

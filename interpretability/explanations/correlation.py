@@ -7,13 +7,16 @@ population D: sums are divided by n.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from interpretability import arguments
 from interpretability.errors import InputError
+from interpretability.statistics import fisher_z
 
 # Standard deviation of the activations below which a unit is constant.
 CONSTANT = 1e-8
@@ -178,18 +181,72 @@ def best_of(scores: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.
 
 
 def correlation_se(activations: NDArray[np.floating], presence: NDArray[np.floating]) -> float:
-    """Standard error of the score of a unit (n,) and a concept (n,) for images that are drawn from a population.
+    """Standard error of the score of a unit (n,) and a concept (n,): that of `paired_scores`. NaN where the score is."""
+    first = arguments.array(activations, "activations", ("images",))
+    return float(paired_scores(first[None], arguments.array(presence, "presence", ("images",))[None]).se[0])
 
-    By the delta method, without assumptions about distributions: the influence of an image on the score is
-    ac - rho (a^2 + c^2) / 2 with a and c standardised, and the standard error the root of its mean square over n. NaN where the
-    score is. Raises InputError as `correlation` does.
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of pairs with standard errors and the ends of an interval; all NaN where a concept is present alike everywhere.
+
+    effective   images that carry the standard error: (sum d^2)^2 / sum d^4 of their influences d
     """
+
+    rho: NDArray[np.float64]
+    se: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    effective: NDArray[np.float64]
+
+
+def paired_scores(
+    activations: NDArray[np.floating], presence: NDArray[np.floating], confidence: float = 0.95
+) -> Scores:
+    """Scores of rows of activations (pairs, n), each with its own row of presence (pairs, n), and how far they may be off.
+
+    The interval is for the images as a sample of a population; over D itself a score is exact. The influence of an image on rho
+    is d = a c - rho (a^2 + c^2) / 2, a and c standardised; the standard error is the root of the mean of d^2 over n (delta
+    method, whatever the distributions). Where a concept is rare, a few images carry all of it, and the standard error is itself
+    uncertain: the interval, symmetric in Fisher's z, takes the quantile of t with (sum d^2)^2 / sum d^4 - 1 degrees of freedom,
+    a choice of ours. It covers 94.5 to 97 % of the truths in simulations with 5 to 2,000 positive images and heavy tails, where
+    1.96 standard errors cover down to 89 % (`benchmarks/text_scores.py`). Raises InputError as `correlations` does.
+    """
+    units = arguments.array(activations, "activations", ("pairs", "images"))
+    concepts = arguments.array(presence, "presence", ("pairs", "images"))
+    same_images(units, concepts)
+    if len(units) != len(concepts):
+        raise arguments.wrong(
+            "presence",
+            "has {rows} rows and activations {others}; each pair needs one of both",
+            rows=len(concepts),
+            others=len(units),
+        )
+    confidence = arguments.number(confidence, "confidence", above=0, below=1)
+    arguments.finite(concepts, "presence")
+    found = np.array([_scored(a, c) for a, c in zip(units, concepts, strict=True)])
+    rho, se, effective = found.T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = np.where(se > 0, se / (1 - rho**2), 0.0) * stats.t.ppf(
+            (1 + confidence) / 2, np.maximum(effective - 1, 1)
+        )
+    low, high = np.tanh(fisher_z(rho) - spread), np.tanh(fisher_z(rho) + spread)
+    return Scores(rho, se, np.where(np.isnan(rho), np.nan, low), np.where(np.isnan(rho), np.nan, high), effective)
+
+
+def _scored(activations: NDArray[np.floating], presence: NDArray[np.floating]) -> tuple[float, float, float]:
+    """Score, standard error and effective images of one pair."""
     rho = correlation(activations, presence)
     if np.isnan(rho):
-        return float("nan")
-    a, c = standardised(activations), standardised(presence, "presence")
-    influence = a * c - rho / 2 * (a**2 + c**2)
-    return float(np.sqrt(np.mean(influence**2) / len(a)))
+        return rho, np.nan, np.nan
+    a = standardised(activations)
+    c = presence - np.mean(
+        presence, dtype=np.float64
+    )  # a guide that is nearly constant has a score, so no bound for its sd
+    c = c / np.sqrt(np.mean(c**2))
+    squares = (a * c - rho / 2 * (a**2 + c**2)) ** 2
+    total = squares.sum()
+    return rho, float(np.sqrt(total) / len(a)), float(total**2 / (squares**2).sum()) if total > 0 else float(len(a))
 
 
 def top_recall(activations: NDArray[np.floating], presence: NDArray[np.floating], k: int) -> float:

@@ -105,6 +105,8 @@ def _put_out(extracted: Extracted, extraction: Extraction) -> NetworkFacts:
     link_out(extracted.path, extraction.out / f"{extraction.name}.safetensors")
     if extracted.kept:
         link_out(extracted.kept, extraction.out / "kept" / f"{extraction.name}.parquet")
+    if extracted.explained:
+        link_out(extracted.explained, extraction.out / "explained" / f"{extraction.name}.parquet")
     return {
         **network_facts(extraction, extracted.layers),
         "left_out": extracted.left_out,

@@ -148,14 +148,14 @@ class Forecast:
         ]
         if columns:
             lines.append(
-                f"and {in_words(columns)} of the columns that activations.keep names, which also lie in memory"
+                f"and {in_words(columns)} of the columns that activations.keep and texts name, which also lie in memory"
             )
         if pack:
             lines.append(f"and {in_words(pack)} of packed pictures, once")
         if extremes + saved + columns + pack > free:
             lines.append(
                 "That is more than is free: point MIS_STORE to a larger disk, or lower activations.n_extremes, "
-                "activations.pack or the units of activations.keep"
+                "activations.pack or the units of activations.keep and explanations.units"
             )
         return lines
 

@@ -92,7 +92,7 @@ def extremes_bytes(n_units: int, k: int) -> int:
 
 
 def columns_bytes(n_kept: int, n_images: int) -> int:
-    """Size of the whole columns that activations.keep asks for, which lie in the memory of the machine, also beside a GPU."""
+    """Size of the whole columns that are kept, which lie in the memory of the machine, also beside a GPU."""
     return 4 * n_kept * n_images
 
 
@@ -133,10 +133,11 @@ def network_costs(extractions: Sequence[Extraction], n_images: int) -> list[Netw
 def _count_kept(extraction: Extraction, widths: dict[str, int]) -> int:
     """Units of a network whose whole column is kept."""
     keep = extraction.params.activations.keep
-    if not (keep or extraction.listed):
+    if not (keep or extraction.listed or extraction.explained):
         return 0
     owners = [(layer, unit) for layer, width in widths.items() for unit in range(width)]
-    return len(unit_lists.indices_of(extraction.name, owners, keep, extraction.listed))
+    kept = unit_lists.indices_of(extraction.name, owners, keep, extraction.listed)
+    return len({*kept, *extraction.explained.indices(extraction.name, owners)})
 
 
 def in_store(extraction: Extraction, images: ImageSet, store: WorkStore) -> bool:

@@ -87,11 +87,19 @@ class NetworkFacts(TypedDict):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExplainedUnits:
+    """Units for which texts are made, of `explanations`."""
+
+    units: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExtractionParams(SeedAndImages):
     """What the extremes of units depend on."""
 
     units: Units
     activations: Activations
+    explanations: ExplainedUnits
 
 
 class FileFacts(TypedDict):
@@ -108,7 +116,8 @@ class FileFacts(TypedDict):
 
 @dataclass(frozen=True)
 class Extracted:
-    """Files of a network in the work store (`kept` if it has columns to keep), and what is known of it."""
+    """Files of a network in the work store (`kept` if it has columns to keep, `explained` if texts name units of it), and what is
+    known of it."""
 
     layers: list[LayerFacts]
     left_out: list[LeftOutFacts]
@@ -117,6 +126,7 @@ class Extracted:
     device: str
     path: Path
     kept: Path | None
+    explained: Path | None
     timing: Timing
 
 
@@ -133,6 +143,7 @@ class Extraction:
     base_layers: tuple[LayerRow, ...] = ()  # of the network that a permuted control starts from
     listed: tuple[unit_lists.Unit, ...] = ()  # units whose whole column is kept, besides those of activations.keep
     packed: tuple[Path, ...] = ()  # files of the pack that this network sees in place of the images
+    explained: unit_lists.Named = unit_lists.NONE  # units with texts, whose whole column is kept for these
 
     @property
     def name(self) -> str:
@@ -144,7 +155,7 @@ class Seat:
     """One network of a pass, ready to run; `shared` are the ingredients of its files in the work store.
 
     `clusters` names the first layer in the cluster of each; `owners` names layer and number of each unit; `kept` are the
-    indices of the units whose column is kept.
+    indices of the units whose column is kept, `explained` those of further units with texts.
     """
 
     name: str
@@ -157,6 +168,7 @@ class Seat:
     keys: np.ndarray
     owners: list[tuple[str, int]]
     kept: list[int]
+    explained: list[int]
     matrix: Tensor | None
     shared: dict[str, Any]
 
@@ -188,6 +200,8 @@ def ingredients(extraction: Extraction, images: ImageSet, kind: str) -> dict[str
         "units": asdict(params.units),
         "keep": [entry for entry in settings.keep if fnmatchcase(row["name"], entry.split("/")[0])],
         "listed": [list(unit) for unit in extraction.listed],
+        # texts change the files of their own networks alone
+        **({"explained": asdict(extraction.explained)} if extraction.explained else {}),
         "device": kind,
         "packages": {package: version(package) for package in ("torchvision", "timm", "pillow")},
         "torch": torch.__version__,

@@ -91,7 +91,10 @@ def _find(store: WorkStore, key: Mapping[str, Any]) -> Extracted | None:
     kept = store.find("kept", key, KEPT) if facts["n_kept"] else None
     if facts["n_kept"] and kept is None:
         return None
-    return Extracted(**facts, path=path, kept=kept, timing={"computed": False})
+    explained = store.find("explained", key, KEPT) if "explained" in key else None
+    if "explained" in key and explained is None:
+        return None
+    return Extracted(**facts, path=path, kept=kept, explained=explained, timing={"computed": False})
 
 
 class _Pass:
@@ -198,5 +201,7 @@ def _seat(extraction: Extraction, images: ImageRows, key: dict[str, Any]) -> Sea
     keys = np.concatenate([unit_keys(params.seed, name, layer, np.arange(n)) for layer, n in width.items()])
     owners = [(layer, unit) for layer, n in width.items() for unit in range(n)]
     kept = unit_lists.indices_of(name, owners, params.activations.keep, extraction.listed)
+    known = set(kept)
+    explained = [index for index in extraction.explained.indices(name, owners) if index not in known]
     matrix = None if directions is None else torch.from_numpy(directions).to(device())
-    return Seat(name, model, view, layers, left_out, width, clusters, keys, owners, kept, matrix, key)
+    return Seat(name, model, view, layers, left_out, width, clusters, keys, owners, kept, explained, matrix, key)

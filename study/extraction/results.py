@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,7 @@ from study.extraction import forecast, left_out
 from study.extraction.extract import extract_all
 from study.extraction.job import Extraction, LabelRow, LayerRow, NetworkFacts, Timing
 from study.extraction.left_out import LeftOutFacts
-from study.files.tables import write_csv, write_json, write_parquet
+from study.files.tables import read_csv, write_csv, write_json, write_parquet
 from study.images.manifest import ImageSet
 from study.log import logger
 from study.networks import unit_lists
@@ -92,6 +93,27 @@ def listed_units(params: Activations, roster: pd.DataFrame, path: Path, folder: 
     if absent := {model for model, *_ in listed} - set(names):
         log.warning("%s lists units of networks that are not studied: %s", params.keep_file, sorted(absent))
     return listed
+
+
+def explained_units(
+    entries: Sequence[str], texts: Path, roster: pd.DataFrame, path: Path
+) -> dict[str, unit_lists.Named]:
+    """Units with texts by network: those that explanations.units names in studied networks (of a training its last checkpoint),
+    and those of the file `texts`, in any network but controls. Networks that an entry names must be of the roster, whose file
+    is `path`.
+    """
+    networks = roster[(roster["role"] == "study") & ~roster["constructor"].str.startswith("control:")]
+    ends = networks.loc[networks["last"] == 1, "name"].tolist()
+    unit_lists.check_networks(entries, ends, path, "explanations.units")
+    listed = read_csv(texts, UNIT, text=["model", "layer"])
+    by_name = {model: list(part[UNIT].itertuples(index=False, name=None)) for model, part in listed.groupby("model")}
+    return {
+        name: unit_lists.Named(
+            tuple(entry for entry in entries if name in ends and fnmatchcase(name, entry.split("/")[0])),
+            tuple((model, layer, int(unit)) for model, layer, unit in by_name.get(name, [])),
+        )
+        for name in networks["name"]
+    }
 
 
 def extract_network_tables(roster: pd.DataFrame, job_of: ExtractionOf, images: ImageSet) -> Results:

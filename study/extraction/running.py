@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from study.errors import StudyError
 from study.extraction.job import (
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 log = logger("activations")
 
+_COLUMNS = pa.schema([("layer", pa.large_string()), ("unit", pa.int64()), ("values", pa.list_(pa.float32()))])
 _SLOTS = (0, 1)  # states are saved in turn, so that a kill while one is written leaves the other
 
 
@@ -102,8 +105,9 @@ class Running:
         else:
             self.extremes = selection.Extremes(seat.keys, k, state=sides, n_images=self.seen)
             self.moments = moments.Moments(len(seat.keys))
-        self.columns = np.empty((len(seat.kept), len(images)), dtype=np.float32)
-        self._kept = torch.tensor(seat.kept, dtype=torch.long, device=there)
+        whole = [*seat.kept, *seat.explained]
+        self.columns = np.empty((len(whole), len(images)), dtype=np.float32)
+        self._kept = torch.tensor(whole, dtype=torch.long, device=there)
         self.pieces = 1
         if state:
             self.moments.add(state["bins"], state["nonpositive"], self.seen)
@@ -141,7 +145,7 @@ class Running:
                 values: Any = outputs if self._on_device else outputs.numpy()  # as selections there and here take them
                 self.extremes.update(values, rows)
                 self.moments.update(values)
-                if seat.kept:  # else a device is not waited for
+                if len(self.columns):  # else a device is not waited for
                     self.columns[:, rows] = outputs[:, self._kept].T.cpu().numpy()
             except selection.NotFinite as error:
                 raise self._named(error) from None
@@ -208,11 +212,12 @@ def finish(running: Running, extraction: Extraction, store: WorkStore, seconds: 
     from safetensors.numpy import save_file
 
     seat, state = running.seat, running.state()
-    kept = None
-    if seat.kept:
-        layers, units = zip(*(seat.owners[index] for index in seat.kept), strict=True)
-        table = pd.DataFrame({"layer": layers, "unit": units, "values": list(state["columns"])})
-        kept = store.write("kept", seat.shared, KEPT, partial(write_parquet, frame=table))
+    kept, n_kept = None, len(seat.kept)
+    if n_kept:
+        kept = _columns(store, "kept", seat, seat.kept, state["columns"][:n_kept])
+    explained = None
+    if "explained" in seat.shared:
+        explained = _columns(store, "explained", seat, seat.explained, state["columns"][n_kept:])
     described: list[LayerFacts] = [
         {
             "layer": layer.name,
@@ -227,7 +232,7 @@ def finish(running: Running, extraction: Extraction, store: WorkStore, seconds: 
     facts: FileFacts = {
         "layers": described,
         "left_out": facts_of(seat.left_out),
-        "n_kept": len(seat.kept),
+        "n_kept": n_kept,
         "pieces": running.pieces,
         "device": device_kind(device()),
     }
@@ -238,4 +243,20 @@ def finish(running: Running, extraction: Extraction, store: WorkStore, seconds: 
     )
     forget(store, seat.shared)
     timing: Timing = {"computed": True, "seconds": seconds, "forward": running.clock["forward"]}
-    return Extracted(**facts, path=path, kept=kept, timing=timing)
+    return Extracted(**facts, path=path, kept=kept, explained=explained, timing=timing)
+
+
+def _columns(store: WorkStore, phase: str, seat: Seat, indices: Sequence[int], columns: np.ndarray) -> Path:
+    """File of the whole columns (units, images) of some units."""
+    owners = [seat.owners[index] for index in indices]
+    table = pd.DataFrame(
+        {
+            "layer": pd.Series([layer for layer, _ in owners], dtype="str"),
+            "unit": pd.Series([unit for _, unit in owners], dtype=np.int64),
+            "values": pd.Series(list(columns), dtype=object),
+        }
+    )
+    # the schema only where there is no row that tells it
+    return store.write(
+        phase, seat.shared, KEPT, partial(write_parquet, frame=table, schema=None if owners else _COLUMNS)
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import unicodedata
 from decimal import Decimal
 from typing import Any
 
@@ -25,6 +26,7 @@ _FLOAT = re.compile(r"[+-]?\d+(?:\.\d*)?[eE][+-]?\d{1,3}", re.ASCII)
 _PRINTED = re.compile(r"[+-]?\d(?:\.\d+)?[eE]\+\d{2,3}", re.ASCII)  # as programs print long numbers; 12e5 may be a code
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _LONGEST = 400  # characters of a number
+_LONGEST_PHRASE = 1000  # characters of a text in words
 _LEADING_ZERO = re.compile(r"[+-]?0\d", re.ASCII)
 _COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 _SHORTENED = r"[0-9](?:\.[0-9]{1,5})?E\+[0-9]{2}"  # as a spreadsheet shows a long number
@@ -78,6 +80,32 @@ def spelled_alike(cells: pd.Series) -> pd.Series:
     """Cells with every id in its one spelling (`id_of`)."""
     codes, texts = pd.factorize(cells)
     return _taken(cells, codes, [id_of(text) for text in texts], "str")
+
+
+def phrase_of(text: str) -> str:
+    """A text in words in its one spelling: composed letters (NFC), one blank between words, none around them."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def is_phrase(text: str) -> bool:
+    """Whether a text in its one spelling has words, is not too long, and has no sign that no one can see."""
+    return bool(text) and len(text) <= _LONGEST_PHRASE and text.isprintable()
+
+
+def phrases(path: Path, cells: pd.Series, name: str, *, empty: bool = False) -> pd.Series:
+    """Cells as texts in words (`phrase_of`); what is no phrase (`is_phrase`) is refused, but for an empty cell with `empty`."""
+    codes, texts = pd.factorize(cells)
+    found = [phrase_of(text) for text in texts]
+    right = [is_phrase(text) or (empty and not text) for text in found]
+    filled = "text in words" if empty else "filled"
+    refuse(
+        path,
+        cells,
+        ~np.array(right, dtype=bool)[codes],
+        name,
+        f"{filled}, of at most {_LONGEST_PHRASE:,} visible signs",
+    )
+    return _taken(cells, codes, found, "str")
 
 
 def whole(

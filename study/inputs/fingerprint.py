@@ -11,9 +11,11 @@ from study.environment import Environment
 from study.errors import StudyError
 from study.files.tables import fresh_folder, read_json, write_json
 from study.inputs.digests import Digests
+from study.inputs.explained import Explained, read_explained
 from study.inputs.listing import Facts, ImagePlace, image_facts
 from study.inputs.named import network_files, similarity_files
 from study.log import clock, in_words, logger
+from study.networks.files import user_file
 from study.networks.roster import read_roster, rows_of
 from study.params.parts import Backends
 
@@ -28,6 +30,22 @@ class Roster:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GuideWeights:
+    """The weights of a guide, of `explanations.guide`."""
+
+    source: str
+    pretrained: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Texts:
+    """What texts go by, of `explanations`."""
+
+    guide: GuideWeights
+    concepts: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class InputParams:
     """What says which files are inputs."""
 
@@ -35,28 +53,33 @@ class InputParams:
     images: ImagePlace
     models: Roster
     scores: Backends
+    explanations: Texts
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Inputs outside of DVC's sight: what the images are, and digests of files by name.
+    """Inputs outside of DVC's sight: what the images are, digests of files by name, and the texts of units, checked.
 
-    `problems` says what is wrong with files that networks need, by the name of the network; `to_fetch` names files of weights
+    `guide` is the digest of the weights of a guide by their name, where they are a file; `problems` says what is wrong with files that networks need, by the name of the network; `to_fetch` names files of weights
     of similarities that are fetched when they are first needed.
     """
 
     images: Facts
     networks: dict[str, str]
     similarities: dict[str, dict[str, str]]
+    explained: Explained
+    guide: dict[str, str]
     n_networks: int
     problems: dict[str, str]
     to_fetch: list[str]
 
     @classmethod
-    def look(cls, params: InputParams, code: Path, known: Path | None = None) -> Inputs:
-        """The inputs as they are now. Raises StudyError where the images or the roster cannot be read.
+    def look(cls, params: InputParams, code: Path, texts: Path, known: Path | None = None) -> Inputs:
+        """The inputs as they are now. Raises StudyError where the images or the roster cannot be read, and for a text of a unit
+        that is not in order.
 
         code: folder of the user's own code, which DVC sees
+        texts: folder of texts that explain units
         known: folder of an earlier `write`. What is not on this machine counts as unchanged since then, so that who has the
         data of a study but not its images can go on from there. A place that MIS_IMAGES names must be there all the same.
         """
@@ -75,19 +98,25 @@ class Inputs:
             for name in params.scores.backends
         }
         similarities = {name: files for name, (files, _) in found.items()}
+        explained = read_explained(texts, params.explanations.concepts, rows, params.models.roster)
+        guide = _guide_file(params.explanations.guide, digests, _known(known, "explanations/guide.json"))
         to_fetch = list(dict.fromkeys(file for _, absent in found.values() for file in absent))
         digests.save()
         if (took := time.monotonic() - began) > 1:
             log.info("inputs looked through in %s", clock(took))
-        return cls(images, networks, similarities, len(rows), problems, to_fetch)
+        return cls(images, networks, similarities, explained, guide, len(rows), problems, to_fetch)
 
     def write(self, out: Path) -> None:
-        """A file for the images, one for the networks, and one a similarity: a stage depends on those that it reads."""
+        """A file for the images, one for the networks, one a similarity, one for units with texts and a folder for these: a stage
+        depends on those that it reads.
+        """
         folder = fresh_folder(out)
         write_json(folder / "images.json", self.images)
         write_json(folder / "networks.json", self.networks)
         for name, files in self.similarities.items():
             write_json(folder / "similarities" / f"{name}.json", files)
+        self.explained.write(folder)
+        write_json(folder / "explanations" / "guide.json", self.guide)
 
     def in_words(self) -> list[str]:
         """What there is, a line each."""
@@ -97,12 +126,30 @@ class Inputs:
             else ""
         )
         named = f", {len(self.networks)} files" if self.networks else ""
+        texts = len(self.explained.texts)
         return [
             f"images: {self.images['source']}{files}",
             f"roster: {self.n_networks} rows{named}",
             f"similarities: {', '.join(self.similarities)}",
+            *([f"texts: {texts:,} of {len(self.explained.units):,} units"] if texts else []),
             *(f"  to be fetched when it is needed: {file}" for file in self.to_fetch),
         ]
+
+
+def _guide_file(guide: GuideWeights, digests: Digests, known: dict[str, str]) -> dict[str, str]:
+    """Digest of the weights of a guide by their name, if this looks like that of a file; what is not here is as it was `known`."""
+    name = guide.pretrained
+    if guide.source != "open_clip" or not name.endswith((".safetensors", ".pt", ".pth", ".bin")):
+        return {}
+    try:
+        return {name: digests.of(user_file(name))}
+    except StudyError:
+        if name not in known:
+            raise StudyError(
+                f"explanations.guide.pretrained is {name!r}, but there is no such file (looked in MIS_WEIGHTS, here and in "
+                "data/external/weights); put it into one of them, or name weights that open_clip publishes"
+            ) from None
+        return {name: known[name]}
 
 
 def _known(folder: Path | None, name: str) -> dict[str, Any]:

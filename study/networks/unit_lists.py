@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -21,13 +22,48 @@ _WILD = "*?["
 _LINE = re.compile(r"(?P<model>[^/]+)/(?P<layer>.+)/(?P<unit>[0-9]{1,18})")
 
 
-def check_networks(keep: Sequence[str], names: Sequence[str], roster: Path) -> None:
-    """Refuse an entry of activations.keep whose network is none of `names`."""
+@dataclass(frozen=True)
+class Named:
+    """Units of one network that are named by entries (`*` stands for any text) and one by one."""
+
+    entries: tuple[str, ...] = ()
+    listed: tuple[Unit, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.entries or self.listed)
+
+    def indices(self, model: str, owners: Sequence[tuple[str, int]]) -> list[int]:
+        """Indices in `owners` (layer, unit) of the units of this network that are named, ascending. Those that it does not have
+        are left out: whoever reads their columns says which.
+        """
+        wanted = {(layer, unit) for name, layer, unit in self.listed if name == model}
+        return [index for index, owner in enumerate(owners) if owner in wanted or self._matches(model, *owner)]
+
+    def _matches(self, model: str, layer: str, unit: int) -> bool:
+        return any(matches(entry, model, layer, unit) for entry in self.entries)
+
+
+NONE = Named()
+
+
+def matches(entry: str, model: str, layer: str, unit: int) -> bool:
+    """Whether an entry model/layer/unit names a unit."""
+    parts = entry.split("/")
+    return (
+        len(parts) == 3
+        and fnmatchcase(model, parts[0])
+        and fnmatchcase(layer, parts[1])
+        and fnmatchcase(str(unit), parts[2])
+    )
+
+
+def check_networks(keep: Sequence[str], names: Sequence[str], roster: Path, key: str = "activations.keep") -> None:
+    """Refuse an entry of a parameter `key` whose network is none of `names`."""
     for entry in keep:
         network = entry.split("/")[0]
         if not any(fnmatchcase(name, network) for name in names):
             raise StudyError(
-                f"activations.keep names network {network!r}, which is not in {roster}; entries are written "
+                f"{key} names network {network!r}, which is not in {roster}; entries are written "
                 "model/layer/unit, and * stands for any text in one of the three"
             )
 
@@ -44,11 +80,7 @@ def indices_of(model: str, owners: Sequence[tuple[str, int]], keep: Sequence[str
         parts = entry.split("/")
         if not fnmatchcase(model, parts[0]):
             continue
-        hits = [
-            index
-            for index, (layer, unit) in enumerate(owners)
-            if len(parts) == 3 and fnmatchcase(layer, parts[1]) and fnmatchcase(str(unit), parts[2])
-        ]
+        hits = [index for index, owner in enumerate(owners) if matches(entry, model, *owner)]
         if not hits and not any(sign in parts[0] for sign in _WILD):
             raise StudyError(f"activations.keep names {entry}, which is no unit of {model} (written model/layer/unit)")
         named.update(hits)

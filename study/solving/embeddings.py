@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from study.files.chunks import join, rows_key
 from study.files.store import WorkStore
 from study.log import logger
 from study.solving.opening import SimilarityPlan, images_ahead, similarity_and_images
@@ -69,14 +69,6 @@ class EmbeddingJob(SimilarityJob):
             np.save(file, np.concatenate(parts).astype(self.plan.scores.precision))
 
 
-def rows_key(rows: NDArray[np.int32]) -> dict[str, Any]:
-    """Ingredients that say which images; a run of neighbours by its ends."""
-    start, stop = int(rows[0]), int(rows[-1]) + 1
-    if stop - start == len(rows):
-        return {"start": start, "stop": stop}
-    return {"rows": hashlib.sha256(rows.astype("<i4").tobytes()).hexdigest()}
-
-
 @dataclass(frozen=True)
 class Prepared:
     """Unit rows of images, or similarities of all pairs, memory-mapped; `images` are the manifest rows behind them, None
@@ -110,7 +102,7 @@ def embedded_images(plan: SimilarityPlan, store: WorkStore, used: NDArray[np.int
     def make(path: Path) -> None:
         parts = [rows[start : start + _EMBED_CHUNK] for start in range(0, len(rows), _EMBED_CHUNK)]
         jobs = [EmbeddingJob(plan, store, ingredients, part) for part in parts]
-        _join(run_all_or_stop(jobs, f"backend {plan.name}, images embedded", log, probe=True), path, len(rows))
+        join(run_all_or_stop(jobs, f"backend {plan.name}, images embedded", log, probe=True), path, len(rows))
 
     path = store.fetch("embeddings", {**ingredients, **rows_key(rows), "joined": 1}, ".npy", make)
     return Prepared(path, chosen)
@@ -123,14 +115,3 @@ def images_to_prepare(
     if used is not None and runs_network and len(used) < _LAZY_SHARE * n_images:
         return used, used
     return np.arange(n_images, dtype=np.int32), None
-
-
-def _join(chunks: list[Path], path: Path, n: int) -> None:
-    """Write chunk files one after the other into one table, never holding more than one."""
-    first = np.load(chunks[0], mmap_mode="r")
-    header = {"descr": np.lib.format.dtype_to_descr(first.dtype), "fortran_order": False, "shape": (n, first.shape[1])}
-    # plain writes: a full disk kills a process that writes through a memory map
-    with open(path, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for chunk in chunks:
-            file.write(np.ascontiguousarray(np.load(chunk)).data)

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from study.files.chunks import rows_key
 from study.files.store import WorkStore
 from study.log import Progress, logger
-from study.solving.embeddings import Prepared, SimilarityJob, embedding_ingredients, images_to_prepare, rows_key
+from study.solving.embeddings import Prepared, SimilarityJob, embedding_ingredients, images_to_prepare
 from study.solving.opening import SimilarityPlan, similarity_and_images
 from study.workers.jobs import run_all_or_stop
 

@@ -36,7 +36,7 @@ STUDY = (
     ("command", "images"),
     ("networks",),
     ("extraction", "inputs", "people", "report", "solving", "tabulating"),
-    ("tasks",),
+    ("explanations", "tasks"),
 )
 MOST_LINES, MOST_ENTRY_LINES = 450, 80
 CODE_IN_INIT = {"interpretability", "stages", "tools", "benchmarks"}  # names on first use; one thread

@@ -25,7 +25,7 @@ ENTRIES = {f"stages/{name}.py" for name in PIPELINE}
 FOLDERS = {"data/scores": "scores"}  # owned by the group of a matrix
 FLAGS = re.compile(r"--(\S+) (\S+)")
 OUTSIDE = {"--params", "--backend"}
-# Dependencies that no command names: what describes inputs outside the repository, and the roster, whose name is a parameter.
+# Dependencies that a command need not name: what describes inputs outside the repository, and the roster, whose name is a parameter.
 MARKS = ("data/inputs", "${models.roster}")
 
 
@@ -60,8 +60,9 @@ def test_p5_paths_of_the_command_are_deps_or_outs_and_the_other_way(name):
     stage = PIPELINE[name]
     flags = {f"--{flag}": path for flag, path in FLAGS.findall(stage["cmd"])}
     paths = {path for flag, path in flags.items() if flag not in OUTSIDE}
-    read = {dep for dep in stage.get("deps", []) if dep.split("/")[0] not in PACKAGES and not dep.startswith(MARKS)}
-    assert paths == read | set(written(stage))
+    read = {dep for dep in stage.get("deps", []) if dep.split("/")[0] not in PACKAGES}
+    unnamed = {dep for dep in read if dep.startswith(MARKS)} - paths
+    assert paths == read - unnamed | set(written(stage))
 
 
 def test_no_value_of_the_parameters_reaches_a_shell_but_names_of_similarities():

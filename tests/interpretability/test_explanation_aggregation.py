@@ -157,6 +157,8 @@ def test_raters_who_are_alike_give_the_common_posterior_in_any_order():
     pd.testing.assert_frame_equal(found, mixed, check_exact=True)
 
 
+# of pandas, about crowd-kit's calls
+@pytest.mark.filterwarnings("ignore:The .* keyword:DeprecationWarning")
 def test_the_majority_is_that_of_crowd_kit_where_it_has_one():
     table = rated(40)
     counts = table.groupby(["text", "image"])["rating"].agg(["sum", "size"])

@@ -103,6 +103,66 @@ def test_the_best_concept_is_the_first_of_the_highest():
         correlation.best_concepts(A[None], np.ones((2, 6)))
 
 
+def jackknife(a, c):
+    """Standard error of a correlation from leaving out each image in turn."""
+    left = [np.corrcoef(np.delete(a, i), np.delete(c, i))[0, 1] for i in range(len(a))]
+    return np.sqrt((len(a) - 1) * np.var(left))
+
+
+def test_standard_errors_of_scores_are_those_of_leaving_images_out():
+    draw = generator(0, "jackknife")
+    c = (draw.random((2, 400)) < [[0.3], [0.1]]).astype(float)
+    a = draw.laplace(size=(2, 400)) + 2 * c
+    found = correlation.paired_scores(a, c)
+    assert found.se.tolist() == pytest.approx([jackknife(*pair) for pair in zip(a, c, strict=True)], rel=0.02)
+    assert found.rho.tolist() == [correlation.correlation(*pair) for pair in zip(a, c, strict=True)]
+    assert correlation.correlation_se(a[1], c[1]) == found.se[1]
+    assert (found.low < found.rho).all()
+    assert (found.rho < found.high).all()
+    narrow = correlation.paired_scores(a, c, confidence=0.5)
+    assert (narrow.high - narrow.low < (found.high - found.low) / 2).all()
+
+
+def test_normal_pairs_have_the_standard_error_of_textbooks():
+    a, e = generator(0, "normal").standard_normal((2, 40_000))
+    c = 0.6 * a + 0.8 * e
+    found = correlation.paired_scores(a[None], c[None])
+    assert found.se[0] == pytest.approx((1 - 0.36) / 200, rel=0.03)
+    assert found.effective[0] == pytest.approx(40_000 / 9, rel=0.4)  # 3 for one normal factor, 3 for the other
+
+
+def test_intervals_of_pairs_where_there_is_nothing_to_know():
+    found = correlation.paired_scores(np.stack([A, A]), np.stack([np.ones(6), 2 + 3 * A]))
+    assert np.isnan([found.rho[0], found.se[0], found.low[0], found.high[0]]).all()
+    assert found.rho[1] == pytest.approx(1)
+    assert found.se[1] == pytest.approx(0, abs=1e-8)
+    assert found.low[1] == pytest.approx(1, abs=1e-6)
+    with pytest.raises(InputError, match="presence has 1 rows and activations 2"):
+        correlation.paired_scores(np.stack([A, A]), C[None])
+    with pytest.raises(InputError, match="confidence"):
+        correlation.paired_scores(A[None], C[None], confidence=1)
+
+
+def test_intervals_of_scores_cover_where_concepts_are_rare():
+    """600 pairs with 5 to 200 positive images, of three kinds of tails; binomial error 0.9 points."""
+    draw, hits, naive = generator(0, "cover"), [], []
+    for number in range(600):
+        p, d, s = np.exp(draw.uniform(np.log(0.005), np.log(0.1))), draw.uniform(0, 3), draw.uniform(0.7, 2)
+        noise = (draw.standard_normal(2000), draw.laplace(size=2000) / sqrt(2), draw.exponential(size=2000) - 1)[
+            number % 3
+        ]
+        c = draw.random(2000) < p
+        if c.sum() < 5:
+            continue
+        truth = d * sqrt(p * (1 - p)) / sqrt(1 - p + p * s**2 + p * (1 - p) * d**2)
+        found = correlation.paired_scores(np.where(c, d + s * noise, noise)[None], c[None].astype(float))
+        hits.append(found.low[0] <= truth <= found.high[0])
+        naive.append(abs(found.rho[0] - truth) <= 1.96 * found.se[0])
+    assert len(hits) > 550
+    assert 0.93 <= np.mean(hits) <= 0.98
+    assert np.mean(naive) < np.mean(hits)
+
+
 def test_recall_of_the_top_images_shares_ties_at_the_edge():
     assert correlation.top_recall(A, C, 1) == 1
     assert correlation.top_recall(A, C, 2) == 0.5

@@ -20,8 +20,8 @@ import pytest
 from study import log
 from study.command import run
 from study.files import tables
+from study.files.chunks import join
 from study.files.store import WorkStore, fingerprint, link_out
-from study.solving import embeddings
 from tests.helpers.rules import ROOT
 
 ASKED = {"model": "resnet", "seed": 0, "steps": [1, 2], "rules": {"b": 1, "a": 0.5}}
@@ -297,5 +297,5 @@ def test_chunks_of_embeddings_are_joined_in_order(tmp_path):
     chunks = [tmp_path / f"{i}.npy" for i in range(3)]
     for path, part in zip(chunks, np.split(rows, [3, 6]), strict=True):
         np.save(path, part)
-    embeddings._join(chunks, tmp_path / "whole.npy", 7)
+    join(chunks, tmp_path / "whole.npy", 7)
     np.testing.assert_array_equal(np.load(tmp_path / "whole.npy", mmap_mode="r"), rows)

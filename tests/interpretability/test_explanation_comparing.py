@@ -1,0 +1,136 @@
+"""Methods side by side: means, tests of pairs on the same units, and the published test beside them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from interpretability.errors import InputError
+from interpretability.explanations import comparing
+from interpretability.randomness import generator
+from interpretability.statistics import holm
+
+METHODS = ("a", "b", "c")
+
+
+def scores_of(n=30, models=("m1", "m2"), shift=(0.0, 0.03, 0.06), seed=0):
+    draw = generator(seed, "methods")
+    rows = []
+    for model in models:
+        unit = draw.normal(0.2, 0.15, n)
+        for method, more in zip(METHODS, shift, strict=True):
+            values = unit + more + draw.normal(0, 0.05, n)
+            rows += [(model, "layer4", k, method, value) for k, value in enumerate(values)]
+    return pd.DataFrame(rows, columns=["model", "layer", "unit", "method", "rho"])
+
+
+def test_means_by_hand():
+    scores = pd.DataFrame(
+        [("m", "l", k, "a", v) for k, v in enumerate([0.1, 0.2, 0.3, 0.4, 0.5])]
+        + [("m", "l", k, "b", v) for k, v in enumerate([0.0, np.nan, 0.6])],
+        columns=["model", "layer", "unit", "method", "rho"],
+    )
+    found = comparing.method_table(scores).set_index("method")
+    assert found.loc["a", ["n_units", "n_undefined", "n_common"]].tolist() == [5, 0, 2]
+    assert found.loc["b", ["n_units", "n_undefined", "n_common"]].tolist() == [2, 1, 2]
+    assert found.loc["a", ["mean", "se"]].tolist() == pytest.approx([0.3, np.sqrt(0.025 / 5)])
+    assert (found.loc["a", "low"], found.loc["a", "high"]) == pytest.approx(
+        stats.t.interval(0.95, 4, 0.3, np.sqrt(0.025 / 5))
+    )
+    assert found["mean_common"].tolist() == pytest.approx([0.2, 0.3])
+    assert found.loc["b", ["low", "high"]].isna().all()
+
+
+def test_pairs_are_those_of_scipy_and_adjusted_within_a_model():
+    scores = scores_of()
+    found = comparing.paired_tests(scores)
+    assert len(found) == 6
+    for row in found.itertuples():
+        own = scores[scores["model"] == row.model]
+        first, second = (own[own["method"] == name]["rho"].to_numpy() for name in (row.first, row.second))
+        assert first.mean() > second.mean()
+        t = stats.ttest_rel(first, second)
+        assert (row.t, row.p_t) == pytest.approx((t.statistic, t.pvalue))
+        interval = t.confidence_interval(0.95)
+        assert (row.low, row.high) == pytest.approx((interval.low, interval.high))
+        w = stats.wilcoxon(first, second)
+        assert (row.w, row.p_wilcoxon) == pytest.approx((w.statistic, w.pvalue))
+        published = stats.ttest_ind(first, second, alternative="greater")
+        assert (row.published_t, row.published_p, row.published_df) == pytest.approx(
+            (published.statistic, published.pvalue, 58)
+        )
+        assert row.wins == np.mean(first > second)
+    for _, own in found.groupby("model"):
+        assert own["p_t_holm"].tolist() == holm(own["p_t"]).tolist()
+        assert own["p_wilcoxon_holm"].tolist() == holm(own["p_wilcoxon"]).tolist()
+    within = comparing.paired_tests(scores.assign(study="one"), by=("study", "model"), family=("study",))
+    assert within["p_t_holm"].tolist() == holm(found["p_t"]).tolist()
+
+
+def test_paired_tests_see_what_the_published_one_does_not():
+    found = comparing.paired_tests(scores_of(models=("m1",), shift=(0, 0.03, 0.06)))
+    row = found[(found["first"] == "c") & (found["second"] == "a")].iloc[0]
+    assert row["p_wilcoxon_holm"] < 0.01 < row["published_p"]
+
+
+def test_the_best_is_tested_against_each_other_with_the_adjustment_of_all_pairs():
+    scores = scores_of()
+    every, best = comparing.paired_tests(scores), comparing.paired_tests(scores, against="best")
+    assert (best["first"] == "c").all()
+    wanted = every[every["first"] == "c"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(best, wanted)
+
+
+def test_families_may_span_groups():
+    scores = pd.concat([scores_of().assign(aggregation=name) for name in ("majority", "bragg")], ignore_index=True)
+    found = comparing.paired_tests(scores, by=("model", "aggregation"), family=("model",))
+    assert len(found) == 12
+    for _, own in found.groupby("model"):
+        assert own["p_t_holm"].tolist() == holm(own["p_t"]).tolist()
+    assert len(comparing.method_table(scores, by=("model", "aggregation"))) == 12
+
+
+def test_pairs_without_a_test_say_why():
+    few = comparing.paired_tests(scores_of(5))
+    assert (few["reason"] == comparing.TOO_FEW).all()
+    assert few["p_t"].isna().all()
+    assert few["difference"].notna().all()
+    same = scores_of(10, models=("m1",))
+    same.loc[same["method"] == "b", "rho"] = same.loc[same["method"] == "a", "rho"].to_numpy()
+    found = comparing.paired_tests(same).set_index(["first", "second"])
+    assert found.loc[("a", "b"), "reason"] == comparing.ALIKE
+    assert found.loc[("a", "b"), "wins"] == 0.5
+    assert found.loc[("c", "a"), "reason"] == ""
+    apart = scores_of(8, models=("m1",))
+    apart = apart[(apart["method"] != "b") | (apart["unit"] < 0)]
+    other = apart[apart["method"] == "a"].assign(method="b", unit=lambda t: t["unit"] + 100)
+    none = comparing.paired_tests(pd.concat([apart, other], ignore_index=True)).set_index(["first", "second"])
+    assert none.loc[("a", "b"), "n_units"] == 0
+    assert none.loc[("a", "b"), "reason"] == comparing.TOO_FEW
+
+
+def test_tables_do_not_depend_on_the_order_of_rows():
+    scores = scores_of()
+    mixed = scores.sample(frac=1, random_state=0)
+    pd.testing.assert_frame_equal(comparing.method_table(scores), comparing.method_table(mixed), check_exact=True)
+    pd.testing.assert_frame_equal(comparing.paired_tests(scores), comparing.paired_tests(mixed), check_exact=True)
+
+
+def test_empty_tables_have_their_columns():
+    empty = scores_of().iloc[:0]
+    assert list(comparing.method_table(empty).columns) == ["model", *comparing.TABLE]
+    assert list(comparing.paired_tests(empty).columns) == ["model", *comparing.TESTS]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop(columns="method"), "lacks the column method"),
+        (lambda t: t.assign(rho=np.inf), "column rho"),
+        (lambda t: t.assign(unit=0.5), "column unit"),
+        (lambda t: pd.concat([t, t.iloc[[7]]], ignore_index=True), "more than one score of method"),
+    ],
+)
+def test_scores_that_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        comparing.paired_tests(change(scores_of()))
