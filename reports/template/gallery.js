@@ -119,7 +119,7 @@
     his: ["HIS", (row) => (data.human[row] ? data.human[row][0] : null)],
     miss: ["HIS minus MIS", (row) => (data.human[row] ? data.human[row][0] - data.mis[row] : null)],
     depth: ["place in the network", (row) => layer(row)[3]],
-    text: ["score of its best text", texts.best],
+    text: ["text score", texts.best],
   };
   const select = () => {
     const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
@@ -174,7 +174,7 @@
     ["Easiest", { list: "", sort: "-mis" }], ["Hardest", { list: "", sort: "mis" }],
     ...(data.missed.over.length ? [["Overestimated", { list: "over", sort: "-mis" }]] : []),
     ...(data.missed.under.length ? [["Underestimated", { list: "under", sort: "-mis" }]] : []),
-    ...(texts.any ? [["With texts", { list: "texts", sort: "-text" }]] : []),
+    ...(texts.any ? [["Texts", { list: "texts", sort: "-text" }]] : []),
   ];
   const buttons = quick.map(([words, changes]) =>
     [make("button", { type: "button", onclick: () => go({ ...changes, unit: "" }) }, words), changes]);

@@ -25,25 +25,24 @@ const textsOf = (data, { make, thumb, score, signed, count }) => {
     [row, texts.map(([word, method]) => `${data.texts.words[word]} ${data.texts.methods[method]}`).join(" ").toLowerCase()]));
 
   // ---------------------------------------------------------------- scores of the texts of a unit
+  const within = (t) => (t.low === null || t.high === null ? "" : ` (${rho(t.low)} to ${rho(t.high)})`);
   const COLUMNS = [
-    ["automatic", (t) => rho(t.rho), (t) => t.rho !== null],
-    ["±", (t) => (t.se === null ? "–" : score(t.se)), (t) => t.se !== null],
-    ["of other units", (t) => rho(t.control), (t) => t.control !== null],
-    ["top pictures alone", (t) => rho(t.recall), (t) => t.recall !== null],
-    ["from ratings", (t) => rho(t.rated), (t) => t.rated !== null],
-    ["interval", (t) => (t.low === null || t.high === null ? "–" : `${rho(t.low)} to ${rho(t.high)}`), (t) => t.rated !== null],
-    ["guide alone", (t) => rho(t.guide), (t) => t.guide !== null],
-    ["known", (t) => rho(t.known), (t) => t.known !== null],
-    ["ratings", (t) => (t.n === null ? "–" : count(t.n)), (t) => t.n !== null],
+    ["automatic", "rho", (t) => `${rho(t.rho)}${t.se === null ? "" : ` ± ${score(t.se)}`}`],
+    ["of other units", "control", (t) => rho(t.control)],
+    ["top pictures alone", "recall", (t) => rho(t.recall)],
+    ["from ratings", "rated", (t) => `${rho(t.rated)}${within(t)}`],
+    ["guide alone", "guide", (t) => rho(t.guide)],
+    ["known", "known", (t) => rho(t.known)],
+    ["ratings", "n", (t) => (t.n === null ? "–" : count(t.n))],
   ];
   const table = (texts) => {
-    const shown = COLUMNS.filter(([, , has]) => texts.some(has));
+    const shown = COLUMNS.filter(([, name]) => texts.some((t) => t[name] !== null));
     return make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Table: texts of the unit" },
       make("table", { class: "said" }, make("caption", {}, "Correlation of the unit with what each text predicts"),
         make("thead", {}, make("tr", {}, ["text", "method"].map((words) => make("th", { scope: "col" }, words)),
           shown.map(([words]) => make("th", { scope: "col", class: "n" }, words)))),
         make("tbody", {}, texts.map((t) => make("tr", {}, make("th", { scope: "row" }, t.words), make("td", {}, t.method),
-          shown.map(([, words]) => make("td", { class: "n" }, words(t))))))));
+          shown.map(([, , words]) => make("td", { class: "n" }, words(t))))))));
   };
 
   // ---------------------------------------------------------------- one text
@@ -56,28 +55,32 @@ const textsOf = (data, { make, thumb, score, signed, count }) => {
   };
   const scatter = (points, place, words) => {
     const values = numbers(points.values), predicted = numbers(points.of[place]);
-    const [left, top, width, height] = [34, 8, 258, 170];
+    const [left, top, width, height] = [52, 8, 240, 170];
     const span = (own) => [Math.min(...own), Math.max(...own)];
     const [fromX, toX] = span(predicted), [fromY, toY] = span(values);
     const few = new Set(predicted).size <= 2; // marks of two columns are spread within them
     const x = (value, at) => left + 12 + ((width - 24) * (value - fromX)) / (toX - fromX || 1) + (few ? 20 * (((at * 0.618034) % 1) - 0.5) : 0);
     const y = (value) => top + height - 6 - ((height - 12) * (value - fromY)) / (toY - fromY || 1);
     const label = (at, up, anchor, text) => draw("text", { x: at, y: up, "text-anchor": anchor }, text);
-    const range = (low, high) => (low === high ? low.toPrecision(3) : `${Number(low.toPrecision(2))} to ${Number(high.toPrecision(2))}`);
+    const plain = (value) => String(Number(value.toPrecision(2))).replace("-", "−");
+    const middle = (value) => x(value, 0.5 / 0.618034); // of marks that are spread
+    const range = (low, high) => (low === high ? plain(low) : `${plain(low)} to ${plain(high)}`);
     return draw("svg", {
       class: "scatter", viewBox: "0 0 300 214", role: "img",
       "aria-label": `What “${words}” predicts (${range(fromX, toX)}) against what the unit does (${range(fromY, toY)}), ${values.length} pictures`,
     },
     draw("path", { d: `M${left} ${top}V${top + height}H${left + width}`, class: "axes" }),
     draw("g", { class: "points" }, ...values.map((value, at) => draw("circle", { cx: x(predicted[at], at).toFixed(1), cy: y(value).toFixed(1), r: 2.6 }))),
-    label(x(fromX, 0.5 / 0.618034), top + height + 15, "middle", Number(fromX.toPrecision(2))), toX === fromX ? "" : label(x(toX, 0.5 / 0.618034), top + height + 15, "middle", Number(toX.toPrecision(2))),
+    label(middle(fromX), top + height + 15, "middle", plain(fromX)),
+    ...(toX === fromX ? [] : [label(middle(toX), top + height + 15, "middle", plain(toX))]),
+    label(left - 5, top + height - 2, "end", plain(fromY)), label(left - 5, top + 10, "end", plain(toY)),
     label(left + width / 2, top + height + 32, "middle", "predicted by the text"),
     draw("text", { x: -(top + height / 2), y: 14, transform: "rotate(-90)", "text-anchor": "middle" }, "activation"));
   };
   const pictures = (rated) => make("ul", { class: "rated" }, rated.map(([id, yes, n, posterior]) => {
-    const words = `${yes} of ${n} yes`;
+    const words = `${yes} of ${n}`;
     const label = data.labels[data.label[id]];
-    return make("li", {}, make("span", { role: "img", "aria-label": `${label || "picture"}: ${words}` }, thumb(id)),
+    return make("li", {}, make("span", { role: "img", "aria-label": `${label || "picture"}: ${words} yes` }, thumb(id)),
       make("span", { class: yes * 2 > n ? "yes" : "no" }, words), posterior === null ? null : make("small", {}, `P ${posterior} %`));
   }));
   const one = (row, place, text, open) => {
@@ -88,7 +91,7 @@ const textsOf = (data, { make, thumb, score, signed, count }) => {
       make("summary", {}, `“${text.words}”, ${text.method}: ρ ${rho(text.rated ?? text.rho)}`),
       make("div", { class: "text" },
         drawn ? make("figure", {}, scatter(points, place, text.words)) : null,
-        rated ? make("div", {}, make("p", { class: "note" }, `What ${data.texts.raters} said, the most exciting pictures first; P: probability that a picture shows it, by all ratings and the guide.`), pictures(rated)) : null));
+        rated ? make("div", {}, make("p", { class: "note" }, `How many ${data.texts.raters} say that a picture shows it, the most exciting pictures first; P: probability that it does, by all ratings and the guide.`), pictures(rated)) : null));
   };
   const part = (row) => {
     const texts = of(row);
@@ -97,9 +100,9 @@ const textsOf = (data, { make, thumb, score, signed, count }) => {
     const status = [...new Set(texts.map((text) => text.status).filter(Boolean))];
     return [
       make("h4", {}, "What texts say of it"), table(texts),
-      make("p", { class: "note" }, [data.texts.note, ...status.map((words) => `Scores from ratings: ${words}.`)].join(" ")),
+      make("p", { class: "note" }, [`Automatic: pictures that no text was made from; by ${data.texts.predictedBy}.`, ...status.map((words) => `Scores from ratings: ${words}.`)].join(" ")),
       ...blocks,
-      data.texts.points[row] ? make("p", { class: "note" }, data.texts.drawn) : null,
+      data.texts.points[row] ? make("p", { class: "note" }, `Marks: the ${Math.min(data.texts.nTop, data.texts.nImages)} most exciting of ${count(data.texts.nImages)} pictures, and others evenly spaced along the activation.`) : null,
     ].filter(Boolean);
   };
   return { any: Object.keys(all).length > 0, has: (row) => row in all, best, line, part, searched };

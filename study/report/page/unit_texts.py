@@ -29,7 +29,7 @@ UnitKey = tuple[str, str, int]
 class UnitTexts:
     """The texts of listed units, by their row of the list: a row a text, the best first, with its scores.
 
-    total: units with texts in the study.
+    total: units of these networks with texts in the study.
     """
 
     files: TextFiles
@@ -53,7 +53,7 @@ def texts_of_listed(listed: Listed, files: TextFiles) -> UnitTexts:
     keys = {row_of[key]: key for key in found}
     rows = sorted(_in_turns([sorted(rows) for _, rows in sorted(by_network.items())])[:MOST_UNITS])
     texts = {row: found[keys[row]].head(MOST_TEXTS).reset_index(drop=True) for row in rows}
-    return UnitTexts(files, texts, total=len(scored[UNIT].drop_duplicates()))
+    return UnitTexts(files, texts, total=len(scored.loc[scored["model"].isin(natural["model"]), UNIT].drop_duplicates()))
 
 
 def _in_turns(groups: Sequence[Sequence[int]]) -> list[int]:
