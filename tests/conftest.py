@@ -22,6 +22,7 @@ from ruamel.yaml import YAML
 from stages import activations, images, models, tasks
 from study import command
 from tests.helpers.rules import ROOT
+from tests.helpers.tiny_study import WITHOUT_TEXTS
 
 pytest_plugins = ["tests.helpers.programs"]
 # a test that forgets to stand in for the hub fails at once instead of downloading
@@ -44,6 +45,7 @@ SMALL = {
     "sensitivity.n_tasks": [2],
     "sensitivity.n_explanations": [4],
     "sensitivity.map_models": [],
+    **WITHOUT_TEXTS,
 }
 PREPROCESSING = json.dumps({"crop": 32, "resize": 32, "mean": [0.5] * 3, "std": [0.25] * 3})
 ROSTER_COLUMNS = ["name", "constructor", "kwargs", "weights", "sha256", "preprocessing", "role", "series", "directions"]

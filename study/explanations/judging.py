@@ -78,8 +78,8 @@ def _guide(inputs: Inputs, presence: Presence | None, needed: Sequence[str], pat
     if settings.source == "file":
         found = guide.guide_of_file(inputs.args.guide, probing, paths)
     else:
-        from study.explanations import clip
+        from study.explanations import clip_guide
 
         gold = read_said(inputs.args.gold, LABEL, paths).texts if settings.calibration != "none" else ()
-        found, score = clip.guide_of_clip(settings, inputs.images, probing, sorted({*needed, *gold}))
+        found, score = clip_guide.guide_of_clip(settings, inputs.images, probing, sorted({*needed, *gold}))
     return guide.calibrated(found, settings, inputs.args.gold, probing, paths, score=score)

@@ -138,7 +138,7 @@ class Inputs:
 
 def _guide_file(guide: GuideWeights, digests: Digests, known: dict[str, str]) -> dict[str, str]:
     """Digest of the weights of a guide by their name, if this looks like that of a file; what is not here is as it was `known`."""
-    name = guide.pretrained
+    name = guide.pretrained.rpartition("=")[2]  # the tag of weights may stand before their file
     if guide.source != "open_clip" or not name.endswith((".safetensors", ".pt", ".pth", ".bin")):
         return {}
     try:

@@ -19,7 +19,7 @@ from study.params.calibration import Calibration
 from study.params.ceiling import Ceiling
 from study.params.checking import check
 from study.params.crowd import Crowd
-from study.params.explanations import Explanations
+from study.params.explanations import MAKERS, Explanations
 from study.params.fields import number, one_of
 from study.params.human import Human
 from study.params.images import Images
@@ -136,6 +136,7 @@ def _check_together(params: Params, problems: list[str]) -> None:
                 f"tasks.source is imi, but tasks.n_explanations is {n_explanations}; the map holds tasks of "
                 f"{_MAPPED_EXPLANATIONS} explanations a side, so it must be {_MAPPED_EXPLANATIONS}"
             )
+    _check_texts(params, problems)
     families = sorted(path.stem for path in _SIMILARITIES.glob("*.py") if path.stem != "__init__")
     problems.extend(
         f"scores.backends names {name!r}, which is no similarity; there are {', '.join(families)} (a variant follows a dash)"
@@ -169,4 +170,58 @@ def _check_together(params: Params, problems: list[str]) -> None:
     if checks.min_seconds > checks.max_seconds:
         problems.append(
             f"human.checks.min_seconds is {checks.min_seconds:g}, above human.checks.max_seconds {checks.max_seconds:g}"
+        )
+
+
+def _check_texts(params: Params, problems: list[str]) -> None:
+    """Rules of texts: what says where concepts are must be there, and what is made must be made of something."""
+    texts, guide, source = params.explanations, params.explanations.guide, params.images.source
+    if source != "generated":
+        for key, value in (("presence", texts.presence), ("n_known", texts.n_known)):
+            if value == "factors" or (key == "n_known" and value):
+                problems.append(
+                    f"explanations.{key} is {value}, but images.source is {source}: only generated scenes have factors and "
+                    f"planted units; allowed here: {'none, labels, guide, file' if key == 'presence' else '0'}"
+                )
+    if texts.presence == "guide" and guide.source == "none":
+        problems.append("explanations.presence is guide, but explanations.guide.source is none; name open_clip or file")
+    if guide.source == "simulated" and texts.presence != "factors":
+        problems.append(
+            f"explanations.guide.source is simulated, which needs exact presence, but explanations.presence is {texts.presence}; "
+            "allowed here: none, open_clip, file"
+        )
+    if guide.source == "simulated" and guide.calibration != "none":
+        problems.append(
+            f"explanations.guide.calibration is {guide.calibration}, but a simulated guide is calibrated by construction; set it "
+            "to none"
+        )
+    if guide.source == "open_clip" and guide.template.count("{}") != 1:
+        problems.append(
+            f"explanations.guide.template is {guide.template!r}, it must hold {{}} once, where the concept stands"
+        )
+    if texts.units and texts.make and texts.presence == "none":
+        problems.append(
+            "explanations.units names units for which texts are made, but explanations.presence is none, so there is nothing to "
+            "make them of; set explanations.make to [] or name what says where concepts are"
+        )
+    if texts.units and texts.make and texts.holdout == 1:
+        problems.append(
+            "explanations.holdout is 1, so no image is left from which texts can be made; lower it, or set explanations.make to []"
+        )
+    if texts.units and "le_guide" in texts.make and guide.source == "none":
+        problems.append(
+            "explanations.make names le_guide, but explanations.guide.source is none; take it out, or name a guide"
+        )
+    problems.extend(
+        f"explanations.make names {name!r}; there are {', '.join(MAKERS)}" for name in texts.make if name not in MAKERS
+    )
+    problems.extend(
+        f"explanations.units names {entry!r}, it must have the form model/layer/unit, where * stands for any text"
+        for entry in texts.units
+        if entry.count("/") != 2
+    )
+    if params.crowd.design == "mg_is" and guide.source == "none":
+        problems.append(
+            "crowd.design is mg_is, which draws images by a guide, but explanations.guide.source is none; allowed here: systematic, "
+            "adaptive, uniform, ag_is"
         )

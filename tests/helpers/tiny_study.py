@@ -26,7 +26,15 @@ from study.networks.roster import RESOLVED
 
 N_IMAGES, N_TASKS, N_EXPLANATIONS, WIDTH = 400, 6, 2, 8
 BACKENDS = ("oracle", "null")
+WITHOUT_TEXTS = {
+    "explanations.presence": "none",
+    "explanations.guide.source": "none",
+    "explanations.units": [],
+    "explanations.n_known": 0,
+    "crowd.source": "none",
+}
 PARAMS = {
+    **WITHOUT_TEXTS,
     "images.source": "generated",
     "images.generated.n": N_IMAGES,
     "tasks.n_tasks": N_TASKS,

@@ -139,7 +139,7 @@ def test_columns_that_are_kept_are_planned(drawn_study, capsys, monkeypatch):
     drawn_study.params(activations__keep=["net/middle/*", "*/norm/0"])
     told = run_plan(drawn_study, capsys)
     # all 6 units of a layer of one network and one unit of both, 60 images, 4 bytes each
-    assert "and 1.92 kB of the columns that activations.keep names" in told
+    assert "and 1.92 kB of the columns that activations.keep and texts name" in told
     extractions = extractions_of(drawn_study)
     costs = grouping.network_costs(extractions, 60)
     assert [cost.columns for cost in costs] == [7 * 60 * 4, 60 * 4]

@@ -13,7 +13,7 @@ from study.errors import StudyError
 from study.images.sources import list_folder
 from study.inputs import named
 from study.inputs.digests import Digests
-from study.inputs.fingerprint import InputParams, Inputs, Roster
+from study.inputs.fingerprint import GuideWeights, InputParams, Inputs, Roster, Texts
 from study.inputs.listing import ImagePlace, _files, image_facts
 from study.params.parts import Backends
 
@@ -152,8 +152,9 @@ def look(tmp_path, monkeypatch):
             images=ImagePlace(source=source, root=root, reader="", split=""),
             models=Roster(roster=str(tmp_path / "roster.csv")),
             scores=Backends(backends=("pixel",)),
+            explanations=Texts(guide=GuideWeights(source="none", pretrained=""), concepts=""),
         )
-        inputs = Inputs.look(params, tmp_path / "code", tmp_path / "inputs")
+        inputs = Inputs.look(params, tmp_path / "code", tmp_path / "texts", tmp_path / "inputs")
         inputs.write(tmp_path / "inputs")
         return inputs.images
 
