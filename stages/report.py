@@ -1,7 +1,7 @@
 """Stage report: the study on one self-contained HTML page, its figures as SVG and PDF, the series behind them as CSV.
 
-Reads   results/tables and the two files beside them, data/{mis,scores,activations,tasks,images,calibration,human,explanations,crowd},
-        reports/template and captions, benchmarks/results/seeds.csv
+Reads   results/tables and the two files beside them, data/{mis,scores,activations,tasks,images,calibration,human},
+        data/{explanations,crowd}, reports/template and captions, benchmarks/results/seeds.csv
 Writes  reports/report.html, reports/figures, results/plots
 Run     dvc repro report
         python -m stages.report --timing       how long each stage took last time; reads and writes nothing else

@@ -83,27 +83,29 @@ const textsOf = (data, { make, thumb, score, signed, count }) => {
     return make("li", {}, make("span", { role: "img", "aria-label": `${label || "picture"}: ${words} yes` }, thumb(id)),
       make("span", { class: yes * 2 > n ? "yes" : "no" }, words), posterior === null ? null : make("small", {}, `P ${posterior} %`));
   }));
-  const one = (row, place, text, open) => {
+  // a block for each text, whatever number of methods say it: points and pictures stand at its first place
+  const one = (row, place, text, methods, open) => {
     const points = data.texts.points[row], rated = (data.texts.rated[row] || {})[place];
     const drawn = points && place in points.of;
     if (!drawn && !rated) return null;
     return make("details", { open },
-      make("summary", {}, `“${text.words}”, ${text.method}: ρ ${rho(text.rated ?? text.rho)}`),
+      make("summary", {}, `“${text.words}”, ${methods.join(", ")}: ρ ${rho(text.rated ?? text.rho)}`),
       make("div", { class: "text" },
-        drawn ? make("figure", {}, scatter(points, place, text.words)) : null,
+        drawn ? make("figure", {}, scatter(points, place, text.words), make("figcaption", {}, sample)) : null,
         rated ? make("div", {}, make("p", { class: "note" }, `How many ${data.texts.raters} say that a picture shows it, the most exciting pictures first; P: probability that it does, by all ratings and the guide.`), pictures(rated)) : null));
   };
+  const sample = `The ${Math.min(data.texts.nTop, data.texts.nImages)} most exciting of ${count(data.texts.nImages)} pictures, and others evenly spaced along the activation.`;
   const part = (row) => {
     const texts = of(row);
     if (texts.length === 0) return [];
-    const blocks = texts.map((text, place) => one(row, place, text, place === 0)).filter(Boolean);
+    const blocks = texts.map((text, place) =>
+      one(row, place, text, texts.filter((other) => other.words === text.words && other.kind === text.kind).map((other) => other.method), place === 0)).filter(Boolean);
     const status = [...new Set(texts.map((text) => text.status).filter(Boolean))];
     return [
       make("h4", {}, "What texts say of it"), table(texts),
-      make("p", { class: "note" }, [`Automatic: pictures that no text was made from; by ${data.texts.predictedBy}.`, ...status.map((words) => `Scores from ratings: ${words}.`)].join(" ")),
+      make("p", { class: "note" }, [`Automatic: on pictures that no text was made from, by ${data.texts.predictedBy}.`, ...status.map((words) => `Scores from ratings: ${words}.`)].join(" ")),
       ...blocks,
-      data.texts.points[row] ? make("p", { class: "note" }, `Marks: the ${Math.min(data.texts.nTop, data.texts.nImages)} most exciting of ${count(data.texts.nImages)} pictures, and others evenly spaced along the activation.`) : null,
-    ].filter(Boolean);
+    ];
   };
   return { any: Object.keys(all).length > 0, has: (row) => row in all, best, line, part, searched };
 };

@@ -1,4 +1,4 @@
-"""Texts of units for the fabricated study of `report_fixture`: what the stages `explanations`, `crowd` and `stats` write of them."""
+"""Texts of units for the fabricated study of `report_fixture`, as the stages `explanations`, `crowd` and `stats` write them."""
 
 from __future__ import annotations
 
@@ -53,10 +53,16 @@ def _texts(units, planted, concepts):
         ("other", "simple", concepts[2], ""),
     ]
     rows = [(*key, *of) for key in units for of in made]
-    rows += [(*key, method, "simple", concepts[at], "") for key in planted for at, method in zip((0, 1, 2, 3, 1), KNOWN, strict=True)]
+    rows += [
+        (*key, method, "simple", concepts[at], "")
+        for key in planted
+        for at, method in zip((0, 1, 2, 3, 1), KNOWN, strict=True)
+    ]
     frame = pd.DataFrame(rows, columns=[*UNIT, "method", "kind", "text", "formula"])
     asked = frame["kind"] == "simple"
-    return frame.assign(pair=np.where(asked, asked.cumsum() - 1, -1).astype(np.int32), source="made here", file="", row=0)
+    return frame.assign(
+        pair=np.where(asked, asked.cumsum() - 1, -1).astype(np.int32), source="made here", file="", row=0
+    )
 
 
 def _scored(rows, values, shows, guide, concepts):
@@ -71,15 +77,27 @@ def _scored(rows, values, shows, guide, concepts):
         return 1 - (1 - first) * (1 - second) if row.kind == "compositional" else by[row.text]
 
     keys = [(row.model, row.layer, row.unit) for row in rows.itertuples()]
-    rho = [np.corrcoef(values[key], predicted(row, presence))[0, 1] for key, row in zip(keys, rows.itertuples(), strict=True)]
-    by_guide = [np.corrcoef(values[key], predicted(row, machine))[0, 1] for key, row in zip(keys, rows.itertuples(), strict=True)]
-    recall = [{"true": 0.8, "broad": 0.95, "narrow": 0.4, "vague": 0.9, "wrong": 0.2}.get(name, 0.6) for name in rows["method"]]
+    rho = [
+        np.corrcoef(values[key], predicted(row, presence))[0, 1]
+        for key, row in zip(keys, rows.itertuples(), strict=True)
+    ]
+    by_guide = [
+        np.corrcoef(values[key], predicted(row, machine))[0, 1]
+        for key, row in zip(keys, rows.itertuples(), strict=True)
+    ]
+    recall = [
+        {"true": 0.8, "broad": 0.95, "narrow": 0.4, "vague": 0.9, "wrong": 0.2}.get(name, 0.6)
+        for name in rows["method"]
+    ]
     return rows.assign(rho=np.array(rho, dtype=float), guide=np.array(by_guide, dtype=float), recall=recall)
 
 
 def _explanations(folder, rng, scored, every, values, images, shows, guide, concepts, texts):
     n = len(images) if texts else 0
-    write_parquet(folder / "images.parquet", pd.DataFrame({"image": images[:n].astype(np.int32), "holdout": np.arange(n) % 2 == 0}))
+    write_parquet(
+        folder / "images.parquet",
+        pd.DataFrame({"image": images[:n].astype(np.int32), "holdout": np.arange(n) % 2 == 0}),
+    )
     write_parquet(folder / "units.parquet", pd.DataFrame(every, columns=UNIT).astype({"unit": np.int64}))
     save_file({"values": values.astype(np.float32)}, folder / "columns.safetensors")
     named = {"presence": shows.astype(np.float32), "guide": guide.astype(np.float32)} if texts else {}
@@ -87,9 +105,17 @@ def _explanations(folder, rng, scored, every, values, images, shows, guide, conc
     kept = concepts if texts else []
     facts = {"concept": kept, "presence_source": "factors", "guide_source": "simulated", "guide_status": "simulated"}
     write_parquet(folder / "concepts.parquet", pd.DataFrame(facts).astype(str))
-    write_parquet(folder / "texts.parquet", scored[[*UNIT, "method", "kind", "text", "formula", "source", "file", "row", "pair"]])
+    write_parquet(
+        folder / "texts.parquet", scored[[*UNIT, "method", "kind", "text", "formula", "source", "file", "row", "pair"]]
+    )
     machine = scored[[*UNIT, "method", "kind", "text", "rho", "recall"]].assign(
-        n_images=n // 2, rho_se=0.04, control_rho=0.01, control_se=0.04, presence_source="factors", simulated=False, reason=""
+        n_images=n // 2,
+        rho_se=0.04,
+        control_rho=0.01,
+        control_se=0.04,
+        presence_source="factors",
+        simulated=False,
+        reason="",
     )
     write_parquet(folder / "scores.parquet", machine)
     pairs = scored[scored["pair"] >= 0]
@@ -148,10 +174,16 @@ def _crowd(folder, rng, scored, texts):
     write_csv(folder / "raters.csv", raters)
 
 
-METHODS = "model method score n_units rho_mean rho_se low high guide_only_mean control_mean recall_mean true_mean n_ratings status simulated"
+METHODS = (
+    "model method score n_units rho_mean rho_se low high guide_only_mean control_mean recall_mean true_mean n_ratings "
+    "status simulated"
+)
 TESTS = "model score first second n difference low high p_wilcoxon p_t p_holm stars published_t_p"
 AGREEMENT = "model method n_images kappa bound yes_share prior_mean"
-CURVE = "world part method sampler gamma alpha aggregation estimator beta eta eta_assumed budget raters images ratings rce rce_se bias undefined_share n_units n_draws"
+CURVE = (
+    "world part method sampler gamma alpha aggregation estimator beta eta eta_assumed budget raters images ratings rce "
+    "rce_se bias undefined_share n_units n_draws"
+)
 COSTS = "world part method level ratings at_most least_rce money ratio ratio_to_ours published_ratings published_ratio"
 
 
@@ -169,7 +201,20 @@ def _tables(folder, scored, texts):
                 beside = ("", 0.01, part["recall"].mean()) if score == "automatic" else (part["guide"].mean(), "", "")
                 status = "" if score == "automatic" else OURS if score == "latent" else "no interval"
                 rated = "" if score == "automatic" else 3 * N_DRAWN * n
-                row = (model, method, score, n, mean, 0.02, *ends, *beside, part["rho"].mean(), rated, status, score != "automatic")
+                row = (
+                    model,
+                    method,
+                    score,
+                    n,
+                    mean,
+                    0.02,
+                    *ends,
+                    *beside,
+                    part["rho"].mean(),
+                    rated,
+                    status,
+                    score != "automatic",
+                )
                 methods.append(row)
         for score in ("automatic", "latent"):
             names = sorted(set(of_model.loc[(of_model["pair"] >= 0) | (score == "automatic"), "method"]))
@@ -200,12 +245,47 @@ def _curves():
     better = {"uniform": 1.5, "ag_is": 1.1, "mg_is": 1.0, "all": 1.0}
     rows = []
 
-    def row(world, part, sampler, aggregation, raters, images, *, gamma=0.2, alpha=2.0, beta=0.05, eta=0.23, method=None, rce=None):
+    def row(
+        world,
+        part,
+        sampler,
+        aggregation,
+        raters,
+        images,
+        *,
+        gamma=0.2,
+        alpha=2.0,
+        beta=0.05,
+        eta=0.23,
+        method=None,
+        rce=None,
+    ):
         known = rce if rce is not None else better[sampler] * (level[aggregation] + 1 / np.sqrt(images * raters))
-        settings = ("" if sampler == "uniform" else gamma, alpha if sampler == "ag_is" else "", aggregation, "published")
+        settings = (
+            "" if sampler == "uniform" else gamma,
+            alpha if sampler == "ag_is" else "",
+            aggregation,
+            "published",
+        )
         assumed = beta if aggregation == "bragg_uniform" else "", 0.23, eta if aggregation.startswith("bragg") else ""
         sizes = images * raters, raters, images, images * raters
-        rows.append((world, part, method or f"{sampler}+{aggregation}", sampler, *settings, *assumed, *sizes, known, 0.01, 0.0, 0.0, 40, 10))
+        rows.append(
+            (
+                world,
+                part,
+                method or f"{sampler}+{aggregation}",
+                sampler,
+                *settings,
+                *assumed,
+                *sizes,
+                known,
+                0.01,
+                0.0,
+                0.0,
+                40,
+                10,
+            )
+        )
 
     for world in ("base-good", "base-mediocre"):
         for images in (60, 180, 600):

@@ -38,8 +38,8 @@ class Study:
     `units` holds the leading backend's units of some study networks (key, layer_type, mis, mis_se, accuracy,
     margin_mean, in_split); `human` the annotated units; `curve` the calibration losses; `simulated`: nobody gave the answers.
     `texts` holds every score of every text of a unit (TEXT_SCORES), `raters` who rated pictures for texts (RATERS), without
-    their names; `rated_by_program`: their ratings are simulated; `shown_by`: what says which concepts pictures show, of the
-    automatic score (presence) and of the guide.
+    their names; `rated_by_program`: their ratings are simulated; `shown_by`: what says which concepts pictures show, in words,
+    of the automatic score (presence) and of the guide.
     """
 
     backends: tuple[str, ...]
@@ -55,7 +55,7 @@ class Study:
     texts: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(TEXT_SCORES)))
     raters: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(RATERS)))
     rated_by_program: bool = False
-    shown_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    shown_by: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rating_people(self) -> str:

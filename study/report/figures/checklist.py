@@ -10,8 +10,8 @@ import pandas as pd
 from study.report.figures import about, checklist_of_texts
 from study.report.figures.base import Study
 from study.report.figures.ceiling import leading_ceiling
-from study.report.figures.mis_and_his import agreed
 from study.report.figures.items import CALLED, GALLERY, Item
+from study.report.figures.mis_and_his import agreed
 from study.report.figures.paper_of_texts import CROWD
 from study.report.figures.papers import ITEMS, REPORTED
 from study.report.figures.ranking import ridge_models

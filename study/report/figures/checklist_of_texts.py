@@ -33,10 +33,9 @@ def lacking(study: Study, item: Item) -> str:
 
 def machine(study: Study, item: Item) -> str:
     """What says which concepts pictures show in place of the paper's SigLIP; empty where it does."""
-    sources = study.shown_by.get("guide" if item.rated else "presence", ())
-    if not item.guided or not sources or any(_MACHINE in source.lower() for source in sources):
-        return ""
-    return f"{' and '.join(sources)} in place of SigLIP"
+    source = study.shown_by.get("guide" if item.rated else "presence", "")
+    known = not item.guided or not source or _MACHINE in source.lower()
+    return "" if known else f"{source} in place of SigLIP"
 
 
 def networks(study: Study, item: Item) -> set[str]:

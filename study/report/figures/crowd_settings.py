@@ -44,7 +44,9 @@ def _of_setting(rows: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def at_budget(rows: pd.DataFrame) -> pd.DataFrame:
     """Of every world, part and method the rows nearest to the paper's budget: three raters, 183 images."""
-    far = (np.log(rows["images"].clip(lower=1) / _IMAGES)).abs() + (np.log(rows["raters"].clip(lower=1) / _RATERS)).abs()
+    far = (np.log(rows["images"].clip(lower=1) / _IMAGES)).abs() + (
+        np.log(rows["raters"].clip(lower=1) / _RATERS)
+    ).abs()
     nearest = far.groupby([rows[name] for name in ("world", "part", "method")]).transform("min")
     return rows[np.isclose(far, nearest)]
 
@@ -74,7 +76,9 @@ def called(method: str) -> str:
         return METHODS[method]
     sampler, _, rest = method.partition("+")
     aggregation, _, _ = rest.partition("+")
-    return ", ".join(word for word in (SAMPLERS.get(sampler, sampler), AGGREGATIONS.get(aggregation, aggregation)) if word)
+    return ", ".join(
+        word for word in (SAMPLERS.get(sampler, sampler), AGGREGATIONS.get(aggregation, aggregation)) if word
+    )
 
 
 def alt_crowd_settings(frame: pd.DataFrame, study: Study) -> str:
@@ -111,7 +115,9 @@ def draw_crowd_guides(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure
     for place, method in enumerate(methods):
         rows = frame[frame["method"] == method]
         at = rows["world"].map(heights).to_numpy(dtype=float) + 0.3 * (1 - 2 * place / max(len(methods) - 1, 1))
-        errors = rows.assign(mean=100 * rows["rce"], low=100 * (rows["rce"] - rows["rce_se"]), high=100 * (rows["rce"] + rows["rce_se"]))
+        errors = rows.assign(
+            mean=100 * rows["rce"], low=100 * (rows["rce"] - rows["rce_se"]), high=100 * (rows["rce"] + rows["rce_se"])
+        )
         words = METHODS[method]
         look = {"fmt": style.MARKERS[place], "color": COLOURS.get(words, style.colour_of(place)), "label": words}
         style.points_across(axes, errors, at, ("mean", "low", "high"), **look)
@@ -128,7 +134,9 @@ def world_words(name: str) -> str:
 
 def alt_crowd_guides(frame: pd.DataFrame, study: Study) -> str:
     def world(name: str, part: pd.DataFrame) -> str:
-        return f"{world_words(name)}: " + of_rows(part, lambda row: f"{METHODS[row.method]} {100 * row.rce:.0f} %", ", ")
+        return f"{world_words(name)}: " + of_rows(
+            part, lambda row: f"{METHODS[row.method]} {100 * row.rce:.0f} %", ", "
+        )
 
     return f"Relative error of scores in simulated worlds by the kind of guide. {of_parts(frame, 'world', world)}."
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -202,7 +201,9 @@ def _ends(frame: pd.DataFrame, by: str, x: str, called: dict[str, str], unit: st
 def _told(by: str, x: str, called: dict[str, str], what: str, unit: str) -> Callable[[pd.DataFrame, Study], str]:
     def alt(frame: pd.DataFrame, study: Study) -> str:
         worlds = list(dict.fromkeys(frame["world"]))
-        parts = [f"{_called('world', name)}: {_ends(frame[frame['world'] == name], by, x, called, unit)}" for name in worlds]
+        parts = [
+            f"{_called('world', name)}: {_ends(frame[frame['world'] == name], by, x, called, unit)}" for name in worlds
+        ]
         return f"Relative error of scores in simulated worlds, {what}. {'. '.join(parts)}."
 
     return alt

@@ -26,7 +26,9 @@ ITEMS = (
     _world("2a", "error by sampler and number of inputs, no noise", "crowd_sampling"),
     _world("2b", "error by aggregation and raters, all inputs", "crowd_aggregation"),
     _world("3a", "error by ratings, sampler and aggregation", "crowd_pareto"),
-    _texts("3b", "error of rated scores where the truth is known", "texts_truth", but="at one budget in place of a front"),
+    _texts(
+        "3b", "error of rated scores where the truth is known", "texts_truth", but="at one budget in place of a front"
+    ),
     _texts("4", "score from ratings by method", "texts_crowd"),
     _world("5", "error by cost for several numbers of raters", "crowd_raters", _RATED),
     _world("6", "error by gamma of MG-IS", "crowd_settings"),

@@ -41,7 +41,9 @@ def _name(model: object, method: object) -> str:
 
 
 def alt_texts_kappa(frame: pd.DataFrame, study: Study) -> str:
-    words = of_rows(frame, lambda row: f"{_name(row.model, row.method)} {signed(row.kappa)} (bound {signed(row.bound)})")
+    words = of_rows(
+        frame, lambda row: f"{_name(row.model, row.method)} {signed(row.kappa)} (bound {signed(row.bound)})"
+    )
     return f"Fleiss’ kappa of {study.rating_people}, and the highest that independent errors allow: {words}."
 
 

@@ -43,7 +43,18 @@ def only_allowed(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 _COLUMNS = [
-    *("model", "method", "score", "n_units", *RHO, "guide_only_mean", "control_mean", "true_mean", "status", "simulated"),
+    *(
+        "model",
+        "method",
+        "score",
+        "n_units",
+        *RHO,
+        "guide_only_mean",
+        "control_mean",
+        "true_mean",
+        "status",
+        "simulated",
+    ),
 ]
 
 
@@ -89,7 +100,9 @@ def _draw(frame: pd.DataFrame, narrow: bool, label: str) -> Figure:
 
 
 def draw_texts_automatic(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
-    return _draw(frame.drop(columns="guide_only_mean").assign(guide_only_mean=np.nan, true_mean=np.nan), narrow, "texts")
+    return _draw(
+        frame.drop(columns="guide_only_mean").assign(guide_only_mean=np.nan, true_mean=np.nan), narrow, "texts"
+    )
 
 
 def draw_texts_crowd(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:

@@ -54,7 +54,14 @@ def draw_texts_known(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     if len(guided):
         own = guided["method"].map(heights).to_numpy(dtype=float)
         look = {"linestyle": "none", "markerfacecolor": "white", "markersize": 5}
-        left.plot(guided["guide_only_mean"].astype(float), own - 0.34, "D", color=style.COLOURS[1], label="guide alone", **look)
+        left.plot(
+            guided["guide_only_mean"].astype(float),
+            own - 0.34,
+            "D",
+            color=style.COLOURS[1],
+            label="guide alone",
+            **look,
+        )
     left.axvline(0, color=style.MUTED, linewidth=1, linestyle=style.DASHED, zorder=1)
     left.set_xlim(*style.around(frame, *RHO, "true_mean", "guide_only_mean", low=0.0))
     left.set_title("correlation: the whole range counts")

@@ -52,7 +52,9 @@ def browsable_units(params: ReportParams, study: base.Study, args: argparse.Name
     listed = listed_units.list_units(study, args.mis, args.scores, wanted.n_units)
     texts = unit_texts.texts_of_listed(listed, TextFiles.read(args.explanations, args.crowd))
     said = unit_texts.with_pictures(texts, wanted.n_exemplars)
-    chosen = dict.fromkeys([*listed_units.choose(study, listed, wanted.n_exemplars), *said]) if wanted.show_images else {}
+    chosen = (
+        dict.fromkeys([*listed_units.choose(study, listed, wanted.n_exemplars), *said]) if wanted.show_images else {}
+    )
     ends_of = _Extremes(args.activations).ends
     shown = listed_units.load_tasks(listed, [*chosen], args.tasks, ends_of, wanted.n_full_tasks, wanted.n_pictures)
     images = {int(image) for row in shown.tasks for image in shown.images(row)}
@@ -63,8 +65,12 @@ def browsable_units(params: ReportParams, study: base.Study, args: argparse.Name
         study,
         listed,
         shown,
-        unit_texts.ShownTexts(texts, [*said, *pictured], rated, study.rating_people),
-        make_sheets([*images, *unit_texts.images_of(rated)], wanted.thumbnail, open_images(args.images, params.images.root).thumbnail),
+        unit_texts.ShownTexts(texts, [*said, *pictured], rated, study.shown_by["presence"], study.rating_people),
+        make_sheets(
+            [*images, *unit_texts.images_of(rated)],
+            wanted.thumbnail,
+            open_images(args.images, params.images.root).thumbnail,
+        ),
         manifest=read_parquet(args.images / "manifest.parquet", ["path", "label"]),
         answers=inputs.read_answers(args.human / "responses.parquet"),
         slope=float(slope["slope"]),

@@ -126,7 +126,7 @@ def _of_texts(study: Study) -> dict[str, object]:
         "text_status": "; ".join(dict.fromkeys(ours["status"].astype(str))),
         "texts_rated": len(ours) > 0,
         "texts_known": not texts_known.texts_known(study).empty,
-        "shown_by": {name: " and ".join(sources) for name, sources in study.shown_by.items()},
+        "shown_by": study.shown_by,
     }
 
 

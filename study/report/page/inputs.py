@@ -113,7 +113,7 @@ def load_study(
         texts=texts.scores(),
         raters=texts.raters,
         rated_by_program=recorded["crowd"]["source"] == "simulated",
-        shown_by=texts.shown_by(),
+        shown_by=texts.shown_by(recorded["explanations"]["guide"]["model"]),
     )
     wanted = {*ranking.ridge_models(study), *gallery_models(study), *annotated["model"].astype(str)}
     units = _units(mis / "units.parquet", study.lead, sorted(wanted))

@@ -13,7 +13,9 @@ _STEPS = 255  # of a number that a mark of a scatter stands for
 
 def whole(values: npt.ArrayLike) -> list[int | None]:
     """Numbers as whole millionths, null where missing."""
-    return [None if value != value else round(value * MILLION) for value in np.asarray(values, dtype=np.float64).tolist()]
+    return [
+        None if value != value else round(value * MILLION) for value in np.asarray(values, dtype=np.float64).tolist()
+    ]
 
 
 def stepped(values: npt.NDArray[np.float64]) -> list[object]:

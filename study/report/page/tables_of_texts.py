@@ -8,7 +8,18 @@ from study.report.figures.base import Study
 from study.report.figures.crowd_settings import called, world_words
 from study.report.figures.series import in_order
 from study.report.figures.texts import AUTOMATIC, KNOWN, OURS, only_allowed
-from study.report.page.cells import Table, TableSpec, as_is, count, make_table, number, p_value, percent, text, with_interval
+from study.report.page.cells import (
+    Table,
+    TableSpec,
+    as_is,
+    count,
+    make_table,
+    number,
+    p_value,
+    percent,
+    text,
+    with_interval,
+)
 from study.report.page.columns import Columns
 
 # scores of explanation_methods.csv as people call them, in the order of the table

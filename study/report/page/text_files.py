@@ -15,10 +15,18 @@ from numpy.typing import NDArray
 from interpretability.schema import UNIT
 from study.files.tables import read_csv, read_json, read_parquet
 from study.report.figures.base import RATERS, TEXT_SCORES
-from study.report.figures.texts import AUTOMATIC, OURS
+from study.report.figures.texts import AUTOMATIC
 
 _AUTOMATIC = [*UNIT, "method", "kind", "text", "rho", "rho_se", "control_rho", "recall", "presence_source", "reason"]
 _CROWD = [*UNIT, "method", "text", "pair", "estimator", "rho", "se", "low", "high", "status", "reason", "n_ratings"]
+
+SHOWN_BY = ("guide", "presence")
+_SOURCES = {
+    "factors": "the known factors of the scenes",
+    "labels": "labels of pictures",
+    "file": "probabilities from a file",
+    "simulated": "a simulated guide",
+}
 
 
 @dataclass(frozen=True)
@@ -70,12 +78,15 @@ class TextFiles:
         both = [part.reindex(columns=list(TEXT_SCORES)) for part in (automatic, crowd) if len(part)]
         return pd.concat(both, ignore_index=True) if both else pd.DataFrame(columns=list(TEXT_SCORES))
 
-    def shown_by(self) -> dict[str, tuple[str, ...]]:
-        """What says which concepts pictures show: of `presence`, and of the `guide`."""
-        return {
-            name: tuple(sorted({str(source) for source in self.concepts[f"{name}_source"] if source and source == source}))
-            for name in ("presence", "guide")
-        }
+    def shown_by(self, model: str) -> dict[str, str]:
+        """What says which concepts pictures show, in words: of `presence` and of the `guide`; empty where nothing does.
+
+        model: the machine of open_clip that the study names.
+        """
+        words = {**_SOURCES, "open_clip": model}
+        found = {name: sorted({str(source or "") for source in self.concepts[f"{name}_source"]}) for name in SHOWN_BY}
+        guide, presence = (" and ".join(words.get(each, each) for each in found[name] if each) for name in SHOWN_BY)
+        return {"guide": guide, "presence": guide if found["presence"] == ["guide"] else presence}
 
     @cached_property
     def images(self) -> NDArray[np.int64]:
@@ -115,8 +126,12 @@ class TextFiles:
             if not known:
                 return None
             matrix = file.get_slice(known[0])
-            return {
-                concept: matrix[row][places].astype(np.float64)
-                for concept, row in zip(concepts, rows, strict=True)
-                if row is not None
-            } if None not in rows else None
+            return (
+                {
+                    concept: matrix[row][places].astype(np.float64)
+                    for concept, row in zip(concepts, rows, strict=True)
+                    if row is not None
+                }
+                if None not in rows
+                else None
+            )

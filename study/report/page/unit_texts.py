@@ -1,8 +1,8 @@
-"""Texts of single units for the gallery: their scores, what they predict beside what the unit does, and pictures that were rated."""
+"""Texts of single units for the gallery: scores, what they predict beside what the unit does, and pictures that were rated."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -20,7 +20,10 @@ from study.report.page.text_files import TextFiles
 
 MOST_UNITS = 4000  # units whose texts the page holds
 MOST_TEXTS = 12  # texts of a unit that it holds, the best first
-N_TOP, N_SPACED = 40, 160  # pictures in a scatter: the most exciting ones, and others evenly spaced along the activation
+N_TOP, N_SPACED = (
+    40,
+    160,
+)  # pictures in a scatter: the most exciting ones, and others evenly spaced along the activation
 MOST_RATED = 24  # rated pictures shown of a text
 UnitKey = tuple[str, str, int]
 
@@ -53,7 +56,9 @@ def texts_of_listed(listed: Listed, files: TextFiles) -> UnitTexts:
     keys = {row_of[key]: key for key in found}
     rows = sorted(_in_turns([sorted(rows) for _, rows in sorted(by_network.items())])[:MOST_UNITS])
     texts = {row: found[keys[row]].head(MOST_TEXTS).reset_index(drop=True) for row in rows}
-    return UnitTexts(files, texts, total=len(scored.loc[scored["model"].isin(natural["model"]), UNIT].drop_duplicates()))
+    return UnitTexts(
+        files, texts, total=len(scored.loc[scored["model"].isin(natural["model"]), UNIT].drop_duplicates())
+    )
 
 
 def _in_turns(groups: Sequence[Sequence[int]]) -> list[int]:
@@ -76,7 +81,9 @@ def _scored(files: TextFiles) -> pd.DataFrame:
     guide = crowd[crowd["score"] == "guide_only"].rename(columns={"rho": "guide"})
     rows = rows.merge(guide[[*by, "guide"]], "left", on=by)
     rows["best"] = rows["rated"].fillna(rows["rho"]).astype(float)
-    return rows.sort_values([*UNIT, "best", "method", "text"], ascending=[True] * 3 + [False, True, True], kind="stable")
+    return rows.sort_values(
+        [*UNIT, "best", "method", "text"], ascending=[True] * 3 + [False, True, True], kind="stable"
+    )
 
 
 def with_pictures(texts: UnitTexts, n_each: int) -> list[int]:
@@ -97,21 +104,29 @@ def rated_pictures(texts: UnitTexts, rows: Sequence[int], known: set[int], most:
     Units come in turn, as long as their pictures and the `known` images are at most `most` different ones.
     """
     files, images = texts.files, set(known)
-    drawn = {int(pair): np.unique(part["image"]) for pair, part in files.draws.groupby("pair")}
+    pairs = {int(pair) for row in rows for pair in texts.texts[row]["pair"]}
+    draws = files.draws[files.draws["pair"].isin(pairs)]
+    drawn = {int(pair): np.unique(part["image"]) for pair, part in draws.groupby("pair")}
     said = files.labels.set_index(["text", "image"])[["yes", "n"]]
     found = files.posteriors.set_index(["pair", "image"])["posterior"]
     rated: Rated = {}
     for row in rows:
         values = files.activations(texts.key(row))
         own: dict[int, pd.DataFrame] = {}
-        for place, (text, pair) in enumerate(zip(texts.texts[row]["text"], texts.texts[row]["pair"], strict=True)):
-            if values is not None and pair in drawn:
-                table = _said(drawn[pair], str(text), int(pair), said, found)
+        for place, text in distinct(texts.texts[row]):
+            if values is not None and text.pair in drawn:
+                table = _said(drawn[text.pair], str(text.text), int(text.pair), said, found)
                 own[place] = _most_exciting(table, values[files.places(table["image"].to_numpy())])
         more = images.union(*(table["image"].tolist() for table in own.values()))
         if any(len(table) for table in own.values()) and len(more) <= most:
             images, rated[row] = more, own
     return rated
+
+
+def distinct(rows: pd.DataFrame) -> Iterator[tuple[int, Any]]:
+    """Place and row of each text of a unit that says something else than those before it, whichever methods say it."""
+    first = ~rows.duplicated(["kind", "text", "formula"])
+    return ((place, row) for place, row in enumerate(rows.itertuples()) if first.iloc[place])
 
 
 def images_of(rated: Rated) -> set[int]:
@@ -139,12 +154,13 @@ def _most_exciting(table: pd.DataFrame, values: NDArray[np.float64]) -> pd.DataF
 class ShownTexts:
     """What the page shows of texts: their scores; scatters of the units `detailed`; rated pictures.
 
-    guide: what says whether a picture shows a concept, in words; raters: what those who rated are called.
+    presence: what says whether a picture shows a concept, in words; raters: what those who rated are called.
     """
 
     units: UnitTexts
     detailed: Sequence[int]
     rated: Rated
+    presence: str
     raters: str
 
 
@@ -178,7 +194,7 @@ def as_content(shown: ShownTexts, number: Mapping[int, int]) -> dict[str, object
         "raters": shown.raters,
         "nImages": len(shown.units.files.images),
         "nTop": N_TOP,
-        "predictedBy": _sources(shown.units.files),
+        "predictedBy": shown.presence,
     }
 
 
@@ -197,11 +213,6 @@ def _plain(value: Any) -> str:
     return "" if value is None or value != value else str(value)
 
 
-def _sources(files: TextFiles) -> str:
-    """What says whether pictures show concepts, in words."""
-    return ", ".join(sorted({str(source) for source in files.automatic["presence_source"] if _plain(source)}))
-
-
 def _points(texts: UnitTexts, row: int) -> dict[str, object] | None:
     """Activations of a unit on some images, and what each of its texts predicts there; None where nothing is predicted."""
     values = texts.files.activations(texts.key(row))
@@ -211,7 +222,7 @@ def _points(texts: UnitTexts, row: int) -> dict[str, object] | None:
     rest = order[N_TOP:]
     places = np.append(order[:N_TOP], rest[evenly(len(rest), N_SPACED)])
     predicted: dict[str, list[object]] = {}
-    for place, text in enumerate(texts.texts[row].itertuples()):
+    for place, text in distinct(texts.texts[row]):
         formula = formulas.parse(str(text.kind), str(text.text), _plain(text.formula))
         presence = texts.files.presence(formulas.concepts(formula), places)
         if presence is not None:
