@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -44,9 +46,8 @@ def _of_setting(rows: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def at_budget(rows: pd.DataFrame) -> pd.DataFrame:
     """Of every world, part and method the rows nearest to the paper's budget: three raters, 183 images."""
-    far = (np.log(rows["images"].clip(lower=1) / _IMAGES)).abs() + (
-        np.log(rows["raters"].clip(lower=1) / _RATERS)
-    ).abs()
+    images, raters = (rows[name].astype(float).clip(lower=1) for name in ("images", "raters"))
+    far = pd.Series(np.abs(np.log(images / _IMAGES)) + np.abs(np.log(raters / _RATERS)), index=rows.index)
     nearest = far.groupby([rows[name] for name in ("world", "part", "method")]).transform("min")
     return rows[np.isclose(far, nearest)]
 
@@ -58,14 +59,17 @@ def draw_crowd_settings(frame: pd.DataFrame, study: Study, narrow: bool) -> Figu
     for name, axes in zip(names, grid, strict=True):
         for method, part in parts_of(frame[frame["setting"] == name], "method"):
             place = methods[method]
-            look = {"color": style.colour_of(place), "marker": style.MARKERS[place % len(style.MARKERS)]}
+            look: dict[str, Any] = {
+                "color": style.colour_of(place),
+                "marker": style.MARKERS[place % len(style.MARKERS)],
+            }
             axes.errorbar(part["value"], 100 * part["rce"], yerr=100 * part["rce_se"].fillna(0), elinewidth=1, **look)
         axes.axvline(USUAL[name], color=style.MUTED, linewidth=1, linestyle=style.DASHED, zorder=1)
         axes.set_ylim(bottom=0)
         axes.set_xlabel(SETTINGS[name])
         axes.set_title("relative error, %")
     for method, place in methods.items():  # a key of all panels, whose methods differ
-        look = {"color": style.colour_of(place), "marker": style.MARKERS[place % len(style.MARKERS)]}
+        look: dict[str, Any] = {"color": style.colour_of(place), "marker": style.MARKERS[place % len(style.MARKERS)]}
         grid[0].plot([], [], label=called(method), **look)
     return style.with_key(figure, grid[0], narrow)
 
@@ -119,7 +123,11 @@ def draw_crowd_guides(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure
             mean=100 * rows["rce"], low=100 * (rows["rce"] - rows["rce_se"]), high=100 * (rows["rce"] + rows["rce_se"])
         )
         words = METHODS[method]
-        look = {"fmt": style.MARKERS[place], "color": COLOURS.get(words, style.colour_of(place)), "label": words}
+        look: dict[str, Any] = {
+            "fmt": style.MARKERS[place],
+            "color": COLOURS.get(words, style.colour_of(place)),
+            "label": words,
+        }
         style.points_across(axes, errors, at, ("mean", "low", "high"), **look)
     style.rules_between(axes, heights.values())
     axes.set_xlim(left=0)

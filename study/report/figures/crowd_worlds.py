@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -126,7 +127,11 @@ def _lines(axes: Axes, rows: pd.DataFrame, by: str, x: str, called: dict[str, st
         if words == _GUIDE:
             axes.axhline(part["rce"].iloc[0], color=colour, linewidth=1.2, linestyle=style.DASHED, label=words)
             continue
-        look = {"color": colour, "marker": style.MARKERS[place[name] % len(style.MARKERS)], "label": words}
+        look: dict[str, Any] = {
+            "color": colour,
+            "marker": style.MARKERS[place[name] % len(style.MARKERS)],
+            "label": words,
+        }
         axes.errorbar(part[x], part["rce"], yerr=part["rce_se"].fillna(0), elinewidth=1, markersize=4, **look)
     _percent_axes(axes, frame[frame[x] > 0], x)
 

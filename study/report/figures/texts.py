@@ -154,7 +154,7 @@ def texts_tests(study: Study) -> pd.DataFrame:
 def draw_texts_tests(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     networks = list(dict.fromkeys(frame["model"]))[: style.MOST_PANELS]
     order = list(dict.fromkeys(method_rows(study, frame["score"].iloc[0])["method"]))
-    most = frame.groupby("model").apply(lambda part: len({*part["first"], *part["second"]}), include_groups=False).max()
+    most = max(len({*part["first"], *part["second"]}) for _, part in frame.groupby("model"))
     figure, grid = style.panels(narrow, len(networks), 1.0 + 0.3 * most, columns=2, extra=0.1)
     for model, axes in zip(networks, grid, strict=True):
         pairs = frame[frame["model"] == model]

@@ -43,7 +43,7 @@ def draw_texts_known(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
         heights = style.row_heights(axes, methods, narrow)
     truth = frame.drop_duplicates("method")
     at = truth["method"].map(heights).to_numpy(dtype=float)
-    look = {"linestyle": "none", "markersize": 13, "markeredgewidth": 1.8}
+    look: dict[str, Any] = {"linestyle": "none", "markersize": 13, "markeredgewidth": 1.8}
     left.plot(truth["true_mean"].astype(float), at, "|", color=style.INK, label="known score", **look)
     for score, (mark, colour, lift) in _MARKS.items():
         rows = frame[frame["score"] == score]

@@ -95,7 +95,7 @@ class TextFiles:
 
     def places(self, images: NDArray[np.integer]) -> NDArray[np.int64]:
         """Where these rows of the manifest stand in the matrices."""
-        return pd.Index(self.images).get_indexer(images)
+        return pd.Index(self.images).get_indexer(pd.Index(images))
 
     @cached_property
     def _rows(self) -> dict[tuple[str, str, int], int]:

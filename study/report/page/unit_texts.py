@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from interpretability.explanations import formulas
 from interpretability.schema import NATURAL, UNIT
+from study.report.figures.series import rows_of
 from study.report.figures.texts import OURS, only_allowed
 from study.report.page.listed_units import Listed, evenly
 from study.report.page.packing import stepped, whole
@@ -49,7 +50,8 @@ def texts_of_listed(listed: Listed, files: TextFiles) -> UnitTexts:
     natural = listed.units[listed.units["condition"] == NATURAL]
     row_of = {key: int(row) for key, row in zip(_keys(natural), natural.index, strict=True)}
     scored = _scored(files)
-    found = {key: part for key, part in scored.groupby(UNIT, sort=False) if key in row_of}
+    parts: Iterable[tuple[Any, pd.DataFrame]] = scored.groupby(UNIT, sort=False)
+    found: dict[UnitKey, pd.DataFrame] = {key: part for key, part in parts if key in row_of}
     by_network: dict[str, list[int]] = {}
     for key in found:
         by_network.setdefault(str(key[0]), []).append(row_of[key])
@@ -106,7 +108,8 @@ def rated_pictures(texts: UnitTexts, rows: Sequence[int], known: set[int], most:
     files, images = texts.files, set(known)
     pairs = {int(pair) for row in rows for pair in texts.texts[row]["pair"]}
     draws = files.draws[files.draws["pair"].isin(pairs)]
-    drawn = {int(pair): np.unique(part["image"]) for pair, part in draws.groupby("pair")}
+    of_pairs: Iterable[tuple[Any, pd.DataFrame]] = draws.groupby("pair")
+    drawn = {int(pair): np.unique(part["image"]) for pair, part in of_pairs}
     said = files.labels.set_index(["text", "image"])[["yes", "n"]]
     found = files.posteriors.set_index(["pair", "image"])["posterior"]
     rated: Rated = {}
@@ -200,9 +203,7 @@ def as_content(shown: ShownTexts, number: Mapping[int, int]) -> dict[str, object
 
 def _pictures(table: pd.DataFrame, number: Mapping[int, int]) -> list[list[int | None]]:
     """Thumbnail, number of yes, number of ratings and posterior in percent of each rated picture."""
-    return [
-        [number[int(one.image)], int(one.yes), int(one.n), _count(100 * one.posterior)] for one in table.itertuples()
-    ]
+    return [[number[int(one.image)], int(one.yes), int(one.n), _count(100 * one.posterior)] for one in rows_of(table)]
 
 
 def _count(value: float) -> int | None:
