@@ -3,6 +3,7 @@
     import interpretability as it
 
 Scores      score_units (from arrays), score_network (from a torch network and images)
+Texts       score_texts (from arrays: what a text says of a unit, by correlation)
 People      human_scores, compare_with_people, noise_ceiling, fit_slope
 Steps       find_layers, Capture, rank_images, build_tasks, hard_tasks, task_margins, unit_scores
 Images      ImageFolder, similarity_names, open_similarity
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from interpretability.api import compare_with_people, noise_ceiling, score_network, score_units
     from interpretability.errors import InputError
+    from interpretability.explanations.text_scores import score_texts
     from interpretability.extremes.selection import rank_images
     from interpretability.images import ImageFolder
     from interpretability.mis import unit_scores
@@ -46,6 +48,7 @@ __all__ = [
     "open_similarity",
     "rank_images",
     "score_network",
+    "score_texts",
     "score_units",
     "similarity_names",
     "task_margins",
@@ -67,6 +70,7 @@ _HOMES = {
     "open_similarity": "similarity.registry",
     "rank_images": "extremes.selection",
     "score_network": "api",
+    "score_texts": "explanations.text_scores",
     "score_units": "api",
     "similarity_names": "similarity.registry",
     "task_margins": "similarity.arrays",

@@ -49,6 +49,8 @@ def test_a_pair_has_its_bits_whatever_stands_beside_it():
         some, others = draw.permutation(90)[: draw.integers(1, 90)], draw.permutation(75)[: draw.integers(1, 75)]
         assert np.array_equal(correlation.correlations(units[some], concepts[others]), whole[np.ix_(some, others)])
     assert correlation.correlation(units[3], concepts[5]) == whole[3, 5]
+    assert np.array_equal(correlation.correlations(np.asfortranarray(units), np.asfortranarray(concepts)), whole)
+    assert np.array_equal(correlation.standardised(np.asfortranarray(units)), correlation.standardised(units))
 
 
 def test_sorted_activations_with_an_outlier_in_front_keep_their_precision():

@@ -23,6 +23,7 @@ from study.workers.device import guarded
 RNG = np.random.default_rng(0)
 VALUES, ROWS = RNG.standard_normal((40, 3)).astype(np.float32), RNG.standard_normal((40, 5))
 KEYS = np.arange(3, dtype=np.uint64)
+PRESENCE = (np.arange(40)[:, None] % [3, 4] == 0).astype(float)
 SMALL = {"n_tasks": 2, "n_explanations": 2}
 MARGINS, HIS = RNG.standard_normal((6, 4)), np.linspace(0.5, 1, 6)
 TASKS = np.array([[[0, 1, 2, 3, 4, 5]]])
@@ -59,6 +60,10 @@ def units(activations=VALUES, embeddings=ROWS, **changes):
     return it.score_units(activations, embeddings, **(SMALL | changes))
 
 
+def texts(activations=VALUES, presence=None, names=("dog", "grass"), **changes):
+    return it.score_texts(activations, PRESENCE if presence is None else presence, names, **changes)
+
+
 def network(model=NETWORK, images=None, **changes):
     options = {"similarity": "pixel", "preprocessing": SHOWN, "drop_first_last": False} | SMALL | changes
     return it.score_network(model, images or Shown(), **options)
@@ -80,6 +85,29 @@ def a(text):
 
 SIMILARITIES = ", ".join(it.similarity_names())
 CASES = {
+    # ---- texts
+    "presence of other images": (
+        lambda: texts(presence=PRESENCE[:39]),
+        "activations has 40 images and presence has 39; they must be of the same images",
+    ),
+    "presence above 1": (
+        lambda: texts(presence=with_value(PRESENCE, 1.5, 4, 1)),
+        "presence holds 1.5 at [4, 1]; probabilities lie between 0 and 1",
+    ),
+    "too few names of texts": (lambda: texts(names=["dog"]), "texts holds 1 names for 2 texts"),
+    "a name of a text that is a number": (
+        lambda: texts(names=["dog", 7]),
+        "texts is 7 of type int; it must be text",
+    ),
+    "activations that are not finite, beside texts": (
+        lambda: texts(with_value(VALUES, np.nan, 3, 2)),
+        "activations holds nan at [3, 2]; all values must be finite",
+    ),
+    "more top images than there are": (lambda: texts(top=41), "top is 41; it must be at most 40"),
+    "confidence of 1": (
+        lambda: texts(confidence=1),
+        "confidence is 1; it must be a finite number above 0 and below 1",
+    ),
     # ---- arrays
     "text for activations": (lambda: units("activations.npy"), a("activations") + " (images, units)"),
     "none for embeddings": (
@@ -605,7 +633,7 @@ def test_a_wrong_argument_is_named_with_its_value_and_what_is_allowed(case, monk
 
 @pytest.mark.parametrize("name", sorted(set(it.__all__) - {"InputError", "similarity_names"}))
 def test_every_public_call_is_in_the_table(name):
-    source = {"score_units": "units", "score_network": "network"}.get(name, f"it.{name}")
+    source = {"score_units": "units", "score_network": "network", "score_texts": "texts"}.get(name, f"it.{name}")
     assert any(
         source in " ".join(map(str, call.__code__.co_names)) or name in call.__code__.co_names
         for call, _ in CASES.values()

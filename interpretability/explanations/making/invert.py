@@ -17,6 +17,7 @@ from interpretability.explanations.making.made import Made, checked
 LONGEST = 3
 BEAM, LEAST_IMAGES, MOST_SHARE = 5, 10, 0.5
 _AND, _OR = 0, 1
+_BLOCK = 128  # concepts in double precision at a time
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,10 @@ class _Partial:
 
 @dataclass(frozen=True)
 class _Concepts:
-    """Concepts as 0 and 1 (C, n), how many images show each, and which numbers of images a formula may be true of."""
+    """Which images show each concept (C, n), how many they are, and which numbers of images a formula may be true of."""
 
     names: Sequence[str]
-    shown: NDArray[np.float64]
+    shown: NDArray[np.bool_]
     counts: NDArray[np.float64]
     least: int
     most: float
@@ -63,15 +64,15 @@ def invert_texts(
     length = arguments.count(length, "length", 1, LONGEST)
     beam, least = arguments.count(beam, "beam"), arguments.count(least_images, "least_images")
     most = arguments.number(most_share, "most_share", above=0, below=1) * units.shape[1]
-    shown = (concepts >= 0.5).astype(np.float64)
-    known = _Concepts(names, shown, shown.sum(axis=1), least, most)
+    shown = concepts >= 0.5
+    known = _Concepts(names, shown, shown.sum(axis=1, dtype=np.float64), least, most)
     return [_explained(values, known, length, beam) for values in units]
 
 
 def area_under_curve(activations: NDArray[np.floating], shown: NDArray[np.floating]) -> NDArray[np.float64]:
     """AUC (C,) of activations (n,) and labels 0 or 1 (C, n); NaN where all labels are the same."""
-    twice, labels = _twice_ranks(np.asarray(activations)), np.asarray(shown, np.float64)
-    return _areas(labels @ twice, labels.sum(axis=1), len(twice))
+    twice, labels = _twice_ranks(np.asarray(activations)), np.asarray(shown) > 0
+    return _areas(_times(twice[None], labels)[0], labels.sum(axis=1, dtype=np.float64), len(twice))
 
 
 def _twice_ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -87,7 +88,7 @@ def _areas(ranks: NDArray[np.float64], counts: NDArray[np.float64], n: int) -> N
 
 def _explained(values: NDArray[np.floating], known: _Concepts, length: int, beam: int) -> Made:
     ranks = _twice_ranks(values)
-    alone = known.shown @ ranks
+    alone = _times(ranks[None], known.shown)[0]
     kept = _first(ranks, alone, known, beam)
     if not kept:
         raise arguments.wrong(
@@ -125,7 +126,7 @@ def _longer(
     n, total = len(ranks), ranks.sum()
     true = np.stack([each.true for each in kept])
     own_counts, own_ranks = true.sum(axis=1)[:, None], (true @ ranks)[:, None]
-    both_counts, both_ranks = true @ known.shown.T, (true * ranks) @ known.shown.T
+    both_counts, both_ranks = np.split(_times(np.concatenate([true, true * ranks]), known.shown), 2)
     counts = np.stack(
         [
             [both_counts, own_counts - both_counts],
@@ -152,6 +153,12 @@ def _longer(
     return different[:beam]
 
 
+def _times(rows: NDArray[np.float64], shown: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Sums (rows, C) of rows (rows, n) over the images that show each concept. Of whole numbers, so exact in any order."""
+    blocks = (shown[start : start + _BLOCK].astype(np.float64) for start in range(0, len(shown), _BLOCK))
+    return np.concatenate([rows @ block.T for block in blocks], axis=1)
+
+
 def _allowed(areas: NDArray[np.float64], counts: NDArray[np.float64], known: _Concepts) -> NDArray[np.float64]:
     """Areas, and -1 where a formula is true of too few or too many images."""
     return np.where((counts >= known.least) & (counts <= known.most) & ~np.isnan(areas), areas, -1.0)
@@ -164,7 +171,7 @@ def _best(areas: NDArray[np.float64], most: int) -> list[int]:
 
 
 def _atom(known: _Concepts, concept: int, negated: bool) -> tuple[Logic, NDArray[np.float64]]:
-    named, shown = Concept(known.names[concept]), known.shown[concept]
+    named, shown = Concept(str(known.names[concept])), known.shown[concept].astype(np.float64)
     return (Not(named), 1 - shown) if negated else (named, shown)
 
 
