@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from study.command import arguments, run
 from study.explanations.inputs import Inputs, TextParams
+from study.explanations.judging import forecast
 from study.explanations.run import write_explanations
 from study.files.tables import fresh_folder
 from study.params.reading import load
@@ -29,9 +30,15 @@ DEFAULTS = {
 }
 
 
+FLAGS = {"plan": {"action": "store_true", "help": "say what the guide would compute, how long and how large, and end"}}
+
+
 def main(argv: list[str] | None = None) -> None:
-    args = arguments(__doc__, argv, defaults=DEFAULTS)
+    args = arguments(__doc__, argv, defaults=DEFAULTS, flags=FLAGS)
     inputs = Inputs(args, load(args.params, TextParams))
+    if args.plan:
+        print(forecast(inputs))
+        return
     write_explanations(inputs, fresh_folder(args.out))
 
 

@@ -149,7 +149,10 @@ class Study:
         return self.folder / out
 
     def run_activations(self, out="activations", units=ROOT / "data/external/human/units"):
-        flags = [*self._flags("params.yaml", "images", "code", "models"), "--units", str(units)]
+        explained = self.folder / "explained.csv"  # units with texts, none unless a test has written some
+        if not explained.exists():
+            explained.write_text("model,layer,unit\n")
+        flags = [*self._flags("params.yaml", "images", "code", "models", "explained.csv"), "--units", str(units)]
         activations.main([*flags, "--out", str(self.folder / out)])
         return self.folder / out
 

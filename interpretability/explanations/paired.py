@@ -13,7 +13,7 @@ from interpretability.explanations.correlation import CONSTANT, same_images
 
 @dataclass(frozen=True)
 class Paired:
-    """Scores (rows,) and their standard errors over the draw of images; NaN where either side is alike in all images."""
+    """Scores (rows,) and their standard errors over the draw of images; NaN where either side is the same in all images."""
 
     rho: NDArray[np.float64]
     se: NDArray[np.float64]
@@ -31,19 +31,19 @@ def paired_scores(activations: NDArray[np.floating], predicted: NDArray[np.float
     same_images(left, right)
     arguments.finite(left, "activations")
     arguments.finite(right, "predicted")
-    a, c = _standardised(left), _standardised(right)
+    a, c = _standardised(left, CONSTANT), _standardised(right, 0.0)  # a guide may be sure of absence, to many digits
     rho = np.clip(np.mean(a * c, axis=1), -1.0, 1.0)
     influence = a * c - (rho[:, None] / 2) * (a**2 + c**2)
     return Paired(rho, np.sqrt(np.mean(influence**2, axis=1) / a.shape[1]))
 
 
-def _standardised(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Rows with mean 0 and standard deviation 1; rows that are alike everywhere are NaN."""
-    centred = np.ascontiguousarray(values, dtype=np.float64)
-    least = CONSTANT * np.maximum(np.abs(centred).max(axis=1, keepdims=True), 1.0)
-    centred = centred - centred.mean(axis=1, keepdims=True)
+def _standardised(values: NDArray[np.floating], least: float) -> NDArray[np.float64]:
+    """Rows with mean 0 and standard deviation 1; NaN where all values are one, or their standard deviation is below `least`."""
+    rows = np.ascontiguousarray(values, dtype=np.float64)
+    centred = rows - rows.mean(axis=1, keepdims=True)
     sd = np.sqrt(np.mean(centred**2, axis=1, keepdims=True))
-    return centred / np.where(sd < least, np.nan, sd)
+    alike = (np.ptp(rows, axis=1, keepdims=True) == 0) | (sd < least)
+    return centred / np.where(alike, np.nan, sd)
 
 
 def dealt(groups: NDArray[np.integer], same: NDArray[np.integer], keys: NDArray[np.uint64]) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from interpretability.errors import InputError
 from interpretability.randomness import generator
-from interpretability.synthetic.factors import COUNTS, FACTORS, OBJECTS, SHAPES, TEXTURES, Factor
+from interpretability.synthetic.factors import COUNTS, FACTORS, OBJECTS, Factor
 
 Predicate = Callable[[pd.DataFrame], NDArray[np.bool_]]
 

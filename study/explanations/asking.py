@@ -112,8 +112,8 @@ def draw_images(pairs: pd.DataFrame, rows: Rows, asking: Asking, images: Probing
     replacing = asking.design in sampling.SAMPLERS
     if not replacing and size > n and len(pairs):
         raise StudyError(
-            f"crowd.n_images is {asking.n_images} with crowd.design {asking.design}, which takes {size} different images, but texts "
-            f"are judged on {n}; lower it, or raise explanations.n_images"
+            f"crowd.n_images is {asking.n_images} with crowd.design {asking.design}, which takes {size} different "
+            f"images, but texts are judged on {n}; lower it, or raise explanations.n_images"
         )
     keys = pair_keys(pairs, seed)
     for number in rows.live():
@@ -125,7 +125,7 @@ def draw_images(pairs: pd.DataFrame, rows: Rows, asking: Asking, images: Probing
         else:
             unsure = 1.0 if asking.design == ADAPTIVE and guide is not None else design.UNSURE
             chance = design.inclusion(design.design_proposal(values, guide, unsure=unsure), size)
-            places, q = design.draw(chance, keys[number]), chance / size
+            places, q = design.draw(chance, int(keys[number])), chance / size
         parts.append(
             pd.DataFrame(
                 {

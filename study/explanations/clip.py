@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +30,6 @@ from study.networks.files import user_file
 from study.params.explanations import Guide
 from study.workers.device import device, when_moved
 from study.workers.jobs import kind_of_workers
-
-if TYPE_CHECKING:
-    from torch import nn
 
 log = logger("explanations")
 
@@ -98,8 +95,8 @@ def plan_of(settings: Guide, images: Path, root: str) -> ClipPlan:
         facts = _facts_of_file(name, tag, tags)
     else:
         raise StudyError(
-            f"explanations.guide.pretrained is {file!r}; for {name} open_clip publishes {', '.join(tags) or 'no weights'}, and a file "
-            f"of weights ends with {', '.join(_SUFFIXES)}"
+            f"explanations.guide.pretrained is {file!r}; for {name} open_clip publishes "
+            f"{', '.join(tags) or 'no weights'}, and a file of weights ends with {', '.join(_SUFFIXES)}"
         )
     view = tuple((key, facts[key]) for key in ("mean", "std", "interpolation", "resize_mode") if facts.get(key))
     view = tuple((key, tuple(value) if isinstance(value, list) else value) for key, value in view)
@@ -117,20 +114,22 @@ def _fetched(name: str, tag: str, facts: dict[str, Any]) -> Path:
         return Path(download_pretrained(facts))
     except Exception as error:  # of the hub, the web or the disk, each with classes of its own
         raise StudyError(
-            f"the weights {tag} of {name} could not be fetched ({type(error).__name__}: {str(error).splitlines()[0][:200]}). Without "
+            f"the weights {tag} of {name} could not be fetched ({type(error).__name__}: "
+            f"{str(error).splitlines()[0][:200]}). Without "
             "a way to the internet, fetch them elsewhere and name their file in explanations.guide.pretrained, or set "
             "explanations.guide.source to none or file"
         ) from error
 
 
 def _facts_of_file(name: str, tag: str, tags: Sequence[str]) -> dict[str, Any]:
-    """How pictures are prepared for weights in a file: as for the published ones that `tag` names, or as for all that there are."""
+    """How pictures are prepared for weights in a file: as for the published ones that `tag` names, or as for all of them."""
     from open_clip.pretrained import get_pretrained_cfg
 
     if tag:
         if tag not in tags:
             raise StudyError(
-                f"explanations.guide.pretrained names the tag {tag!r} before its file; for {name} there are {', '.join(tags) or 'none'}"
+                f"explanations.guide.pretrained names the tag {tag!r} before its file; for {name} there are "
+                f"{', '.join(tags) or 'none'}"
             )
         return get_pretrained_cfg(name, tag)
     keys = ("mean", "std", "interpolation", "resize_mode", "quick_gelu")
@@ -138,7 +137,8 @@ def _facts_of_file(name: str, tag: str, tags: Sequence[str]) -> dict[str, Any]:
     kinds = list(known.values())
     if any(kind != kinds[0] for kind in kinds):
         raise StudyError(
-            f"weights of {name} are published for pictures prepared in several ways, and the file of explanations.guide.pretrained "
+            f"weights of {name} are published for pictures prepared in several ways, and the file of "
+            "explanations.guide.pretrained "
             f"does not say in which; put the tag that it was trained as in front, as {tags[0]}=FILE (there are {', '.join(tags)})"
         )
     return kinds[0] if kinds else {}
@@ -148,7 +148,7 @@ def _facts_of_file(name: str, tag: str, tags: Sequence[str]) -> dict[str, Any]:
 class _Opened:
     """A network ready to embed: `scale` and `bias` make cosines logits; bias is None without a sigmoid."""
 
-    network: nn.Module
+    network: Any
     prepare: Callable[..., Any]
     tokenizer: Callable[..., Any]
     scale: float
@@ -160,7 +160,7 @@ def _opened(plan: ClipPlan, where: str) -> _Opened:
     import open_clip
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    network = open_clip.create_model(
+    network: Any = open_clip.create_model(
         plan.model,
         pretrained=str(plan.weights),
         device=where,
@@ -173,10 +173,11 @@ def _opened(plan: ClipPlan, where: str) -> _Opened:
         tokenizer = open_clip.get_tokenizer(plan.model)
     except Exception as error:  # of the hub, the web or the disk, each with classes of its own
         raise StudyError(
-            f"the tokenizer of {plan.model} could not be fetched ({type(error).__name__}: {str(error).splitlines()[0][:200]}); it "
+            f"the tokenizer of {plan.model} could not be fetched ({type(error).__name__}: "
+            f"{str(error).splitlines()[0][:200]}); it "
             "comes from the Hugging Face hub, which keeps it for later runs without a way to the internet"
         ) from error
-    prepare = image_transform_v2(PreprocessCfg(**network.visual.preprocess_cfg), is_train=False)
+    prepare: Any = image_transform_v2(PreprocessCfg(**network.visual.preprocess_cfg), is_train=False)
     bias = getattr(network, "logit_bias", None)
     scale = float(network.logit_scale.exp().item())
     return _Opened(network, prepare, tokenizer, scale, None if bias is None else float(bias.item()))

@@ -25,8 +25,8 @@ from study.workers.jobs import ask_worker, devices, run_all_or_stop
 log = logger("explanations")
 
 _IMAGE_CHUNK, _TEXT_CHUNK = 500, 1000  # embedded by one job: a kill costs at most these
-# Rows of a product, and images that it takes at a time. Both are filled up with zeros, so that the last bits of a cosine depend on
-# its picture and text, and not on how many others there are.
+# Rows of a product, and images that it takes at a time. Both are filled up with zeros, so that the last bits of a cosine depend
+# on its picture and text, and not on how many others there are.
 _CONCEPTS, _IMAGES = 64, 2048
 _PROBE = 32  # images that tell the speed
 
@@ -80,7 +80,7 @@ def guide_of_clip(settings: Guide, images: ImageSet, probing: Probing, concepts:
         _image_jobs(plan, store, probing.rows), store, f"guide {plan.model}, images embedded", len(probing)
     )
     texts = _table(_text_jobs(plan, store, concepts), store, f"guide {plan.model}, texts embedded", len(concepts))
-    (head,) = run_all_or_stop([HeadJob(plan, store, plan.ingredients())], f"guide {plan.model}", log)
+    (head,) = run_all_or_stop([HeadJob(plan, store, plan.ingredients())], f"guide {plan.model}, head", log)
     scale, bias = np.load(head)
     compared = _Compared(embedded, texts, concepts, float(scale), float(bias))
     return Guided("open_clip", UNCALIBRATED, compared.row), bool(np.isnan(bias))
@@ -121,7 +121,10 @@ def _left(jobs: Sequence[ImageJob] | Sequence[TextJob], store: WorkStore) -> int
 
 def _what_to_do(plan: ClipPlan, store: WorkStore, rows: NDArray[np.int32], concepts: Sequence[str]) -> str:
     images, texts = _left(_image_jobs(plan, store, rows), store), _left(_text_jobs(plan, store, concepts), store)
-    return f"{images:,} of {len(rows):,} images and {texts:,} of {len(concepts):,} texts are to be embedded, the others are in the store"
+    return (
+        f"{images:,} of {len(rows):,} images and {texts:,} of {len(concepts):,} texts are to be embedded, the others are in the "
+        "store"
+    )
 
 
 def forecast(settings: Guide, images: ImageSet, probing: Probing, concepts: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from interpretability.schema import UNIT
 from interpretability.synthetic import planted_units
 from study.errors import StudyError
 from study.explanations.images import Probing
+from study.networks.unit_lists import Named
 
 _FOLDERS = ("kept", "explained")  # of the stage `activations`: columns that others use, and further ones of texts
 
@@ -104,7 +105,8 @@ def refuse_unknown(texts: pd.DataFrame, layers: pd.DataFrame, folder: str, faile
             continue
         if text.model not in models:
             raise StudyError(
-                f"{where}: model is {text.model!r}, which is not among the networks of this study: {', '.join(sorted(models)[:20])}"
+                f"{where}: model is {text.model!r}, which is not among the networks of this study: "
+                f"{', '.join(sorted(models)[:20])}"
             )
         width = widths.get((text.model, text.layer))
         if width is None:
@@ -122,12 +124,10 @@ def refuse_unknown(texts: pd.DataFrame, layers: pd.DataFrame, folder: str, faile
 
 def matching(entries: Sequence[str], layers: pd.DataFrame, networks: Sequence[str]) -> pd.DataFrame:
     """Units that entries model/layer/unit name in the given networks: model, layer, unit, in the order of the layers."""
-    from study.networks.unit_lists import matches
-
-    found = [
-        (row.model, row.layer, unit)
-        for row in layers[layers["model"].isin(networks)].itertuples(index=False)
-        for unit in range(row.width)
-        if any(matches(entry, row.model, row.layer, unit) for entry in entries)
-    ]
+    named = Named(tuple(entries))
+    found = []
+    for model, layer, width in zip(layers["model"], layers["layer"], layers["width"], strict=True):
+        if model in networks:
+            owners = [(str(layer), unit) for unit in range(int(width))]
+            found += [(model, layer, index) for index in named.indices(str(model), owners)]
     return pd.DataFrame(found, columns=UNIT)

@@ -135,12 +135,12 @@ class OfGuide:
 def known_presence(
     source: str, images: ImageSet, probing: Probing, superclasses: pd.DataFrame, folder: Path
 ) -> Presence | None:
-    """What says where concepts are, but for a guide, which has to be built from the concepts first: None for that, and for none."""
+    """What says where concepts are; None where that is a guide, which is built from the concepts first, and for none."""
     if source == "factors":
         if images.factors is None:
             raise StudyError(
-                "explanations.presence is factors, but the images are photographs, which have none; allowed here are none, labels, "
-                "guide and file"
+                "explanations.presence is factors, but the images are photographs, which have none; allowed here are "
+                "none, labels, guide and file"
             )
         return OfFactors(images.factors.iloc[probing.rows].reset_index(drop=True))
     if source == "labels":

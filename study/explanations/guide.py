@@ -1,4 +1,4 @@
-"""The guide: a machine's probability that an image shows a concept, simulated, read, or computed; calibrated where labels allow."""
+"""The guide: a machine's probability that an image shows a concept, simulated, read, or computed, and calibrated on labels."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from study.explanations.readers import LABEL, read_said
 from study.explanations.texts import Texts
 from study.files.tables import read_csv
 
-EXACT = "factors"  # the source of presence that is the truth
+EXACT, GUIDE = "factors", "guide"  # sources of presence: the truth, and a machine
 
 
 @dataclass(frozen=True)
@@ -31,23 +31,40 @@ class Judges:
 
 def judges(inputs: Inputs, given: Texts) -> Judges:
     """Presence and guide as parameters name them, for the concepts of texts and those that texts are made from."""
-    settings, images, probing = inputs.params.explanations, inputs.images, inputs.probing
-    source, paths = settings.presence, images.columns["path"]
-    superclasses = read_csv(inputs.args.texts / "superclasses.csv", text=["label", "superclass"])
-    presence = concepts.known_presence(source, images, probing, superclasses, inputs.args.presence)
-    if presence is not None:
-        given.refuse_unknown(presence, source, FOLDER)
-        vocabulary = concepts.vocabulary_of(presence, inputs.listed, source)
-    else:
-        vocabulary = inputs.listed or (
-            _vocabulary_of_guide(inputs, superclasses) if settings.make and source == "guide" else []
-        )
-    found = _guide(inputs, presence, sorted({*vocabulary, *given.concepts()}), paths)
-    if source == "guide":
+    presence, vocabulary, needed = _asked(inputs, given)
+    found = _guide(inputs, presence, needed)
+    if inputs.params.explanations.presence == GUIDE:
         if found is None:
             raise StudyError("explanations.presence is guide, but explanations.guide.source is none; name a guide")
         presence = OfGuide(found.row, vocabulary)
     return Judges(presence, found, vocabulary)
+
+
+def forecast(inputs: Inputs) -> str:
+    """What a guide would compute, how long and how large, in words."""
+    given, settings = Texts.of(inputs.given, FOLDER), inputs.params.explanations.guide
+    _, _, needed = _asked(inputs, given)
+    if settings.source != "open_clip":
+        return f"explanations.guide.source is {settings.source}, so nothing is embedded; the stage takes seconds"
+    from study.explanations import clip_guide
+
+    return clip_guide.forecast(settings, inputs.images, inputs.probing, _with_gold(inputs, needed))
+
+
+def _asked(inputs: Inputs, given: Texts) -> tuple[Presence | None, list[str], list[str]]:
+    """What says where concepts are, but for a guide; the concepts that texts are made from; and those that a guide must know."""
+    settings, images, probing = inputs.params.explanations, inputs.images, inputs.probing
+    source, makes = settings.presence, bool(settings.make and settings.units)
+    superclasses = read_csv(inputs.args.texts / "superclasses.csv", text=["label", "superclass"])
+    presence = concepts.known_presence(source, images, probing, superclasses, inputs.args.presence)
+    vocabulary: list[str] = []
+    if presence is not None:
+        given.refuse_unknown(presence, source, FOLDER)
+        vocabulary = concepts.vocabulary_of(presence, inputs.listed, source)
+    elif makes and source == GUIDE:
+        vocabulary = inputs.listed or _vocabulary_of_guide(inputs, superclasses)
+    guided = vocabulary if makes and (source == GUIDE or "le_guide" in settings.make) else []
+    return presence, vocabulary, sorted({*guided, *given.concepts()})
 
 
 def _vocabulary_of_guide(inputs: Inputs, superclasses: pd.DataFrame) -> list[str]:
@@ -57,14 +74,22 @@ def _vocabulary_of_guide(inputs: Inputs, superclasses: pd.DataFrame) -> list[str
     labels = inputs.images.manifest["label"]
     if (labels == "").all():
         raise StudyError(
-            "explanations.make makes texts from concepts, but the pictures have no labels and explanations.concepts names no list; "
-            f"name one in {FOLDER}"
+            "explanations.make makes texts from concepts, but the pictures have no labels and explanations.concepts "
+            f"names no list; name one in {FOLDER}"
         )
     return list(concepts.OfLabels.of(labels.tolist(), superclasses).vocabulary)
 
 
-def _guide(inputs: Inputs, presence: Presence | None, needed: Sequence[str], paths: Sequence[str]) -> Guided | None:
+def _with_gold(inputs: Inputs, needed: Sequence[str]) -> list[str]:
+    """Concepts that a guide must know, with those of labels that it is calibrated on."""
+    if inputs.params.explanations.guide.calibration == "none":
+        return list(needed)
+    return sorted({*needed, *read_said(inputs.args.gold, LABEL, inputs.images.columns["path"]).texts})
+
+
+def _guide(inputs: Inputs, presence: Presence | None, needed: Sequence[str]) -> Guided | None:
     settings, probing = inputs.params.explanations.guide, inputs.probing
+    paths = inputs.images.columns["path"]
     if settings.source == "none":
         return None
     if settings.source == "simulated":
@@ -80,6 +105,5 @@ def _guide(inputs: Inputs, presence: Presence | None, needed: Sequence[str], pat
     else:
         from study.explanations import clip_guide
 
-        gold = read_said(inputs.args.gold, LABEL, paths).texts if settings.calibration != "none" else ()
-        found, score = clip_guide.guide_of_clip(settings, inputs.images, probing, sorted({*needed, *gold}))
+        found, score = clip_guide.guide_of_clip(settings, inputs.images, probing, _with_gold(inputs, needed))
     return guide.calibrated(found, settings, inputs.args.gold, probing, paths, score=score)

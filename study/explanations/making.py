@@ -16,11 +16,11 @@ from interpretability.explanations.making.invert import invert_texts
 from interpretability.explanations.making.linear import judging_images, linear_texts
 from interpretability.explanations.making.made import Made
 from interpretability.schema import UNIT
+from study.errors import StudyError
 from study.explanations.images import FEWEST
 from study.explanations.inputs import Inputs, Units
 from study.explanations.judging import Judges
 from study.explanations.texts import MADE_ROW, MADE_SOURCE, TEXT_COLUMNS
-from study.errors import StudyError
 from study.log import logger
 
 log = logger("explanations")
@@ -45,8 +45,8 @@ def made_texts(inputs: Inputs, units: Units, judged: Judges) -> pd.DataFrame:
         return empty
     if seen.sum() < FEWEST:
         raise StudyError(
-            f"explanations.holdout is {settings.holdout:g}, so texts would be made from {seen.sum()} of {len(seen)} images; at least "
-            f"{FEWEST} are needed. Lower it, or set explanations.make to []"
+            f"explanations.holdout is {settings.holdout:g}, so texts would be made from {seen.sum()} of {len(seen)} "
+            f"images; at least {FEWEST} are needed. Lower it, or set explanations.make to []"
         )
     if not judged.vocabulary:
         raise StudyError(

@@ -65,7 +65,7 @@ def questions_of(
     study = _digest(pairs, draws, gold)
     parts = []
     for text, rows in asked.groupby("text", sort=True):
-        keys = [key64("explanations", "order", seed, str(text), paths[image]) for image in rows["image"]]
+        keys = [key64("explanations", "order", seed, str(text), str(paths[image])) for image in rows["image"]]
         ordered = rows["image"].to_numpy()[np.argsort(np.array(keys, dtype=np.uint64), kind="stable")]
         for number, images in enumerate(np.array_split(ordered, -(-len(ordered) // page))):
             parts.append((key64("explanations", "pages", seed, str(text), number), str(text), images))
@@ -100,7 +100,7 @@ def gold_of_presence(
     """
     texts = sorted(set(pairs.loc[pairs["reason"] == "", "text"]))
     drawn = draws[["pair", "image"]].merge(pairs[["pair", "text"]], on="pair", how="left")
-    taken = {text: set(rows["image"]) for text, rows in drawn.groupby("text")}
+    taken = {str(text): set(rows["image"]) for text, rows in drawn.groupby("text")}
     turns = sorted(texts, key=lambda text: (key64("explanations", "gold text", seed, text), text))
     rows: list[tuple[str, int, int, str]] = []
     known = {text: presence.row(text) for text in turns[: 2 * n_gold]}

@@ -10,7 +10,6 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from interpretability.schema import UNIT
 from study.explanations import asking, making, pages, scoring
 from study.explanations.asking import Rows
 from study.explanations.guide import SIMULATED
@@ -113,7 +112,7 @@ class _Known:
         return cls(out / "presence.safetensors", concepts, list(there))
 
     def rows(self, texts: pd.Series) -> NDArray[np.int64]:
-        return pd.Index(self.concepts).get_indexer(texts).astype(np.int64)
+        return pd.Index(self.concepts).get_indexer(pd.Index(texts)).astype(np.int64)
 
 
 def _blocks(

@@ -68,7 +68,7 @@ class Scorer:
         for unit in np.unique(units):
             weights = top_weights(self.activations(np.array([unit])), k)[0]
             top = np.flatnonzero(weights)
-            for place in np.flatnonzero(units == unit):
+            for place in np.flatnonzero(units == unit).tolist():
                 if not isinstance(texts[place], Linear | Clustered):
                     found[place] = weights[top] @ self._top(texts[place], top)
         return found
@@ -120,12 +120,12 @@ def automatic_scores(
         return table
     table["reason"] = reasons[units]
     live = np.flatnonzero(reasons[units] == "")
-    own = scorer.scores([said[row] for row in live], units[live])
+    own = scorer.scores([said[row] for row in live.tolist()], units[live])
     table.loc[live, ["rho", "rho_se"]] = np.stack([own.rho, own.se], axis=1)
-    table.loc[live, "recall"] = scorer.recalls([said[row] for row in live], units[live], n_top)
-    table.loc[live[np.isnan(own.rho)], "reason"] = CONSTANT_TEXT
+    table.loc[live, "recall"] = scorer.recalls([said[row] for row in live.tolist()], units[live], n_top)
+    table.loc[live[np.isnan(own.rho)].tolist(), "reason"] = CONSTANT_TEXT
     others = control_rows(texts, seed)
     with_other = live[others[live] >= 0]
-    control = scorer.scores([said[others[row]] for row in with_other], units[with_other])
+    control = scorer.scores([said[row] for row in others[with_other].tolist()], units[with_other])
     table.loc[with_other, ["control_rho", "control_se"]] = np.stack([control.rho, control.se], axis=1)
     return table

@@ -42,8 +42,10 @@ class Texts:
         if second.any():
             row = table[second].iloc[0]
             raise StudyError(
-                f"{folder}/{row['file']}: row {row['row']}: method is {row['method']!r}, by which this study calls its own text of "
-                f"unit {row['model']}/{row['layer']}/{row['unit']}; call the method otherwise, or take it out of explanations.make"
+                f"{folder}/{row['file']}: row {row['row']}: method is {row['method']!r}, by which this study calls its "
+                "own text of "
+                f"unit {row['model']}/{row['layer']}/{row['unit']}; call the method otherwise, or take it out of "
+                "explanations.make"
             )
         parsed = [formulas.parse(*row) for row in table[["kind", "text", "formula"]].itertuples(index=False)]
         return cls(table, parsed)
@@ -58,9 +60,10 @@ class Texts:
             for concept in formulas.concepts(formula):
                 if problem := presence.problem(concept):
                     raise StudyError(
-                        f"{folder}/{row.file}: row {row.row}: {'formula' if row.formula else 'text'} names the concept {concept!r}, "
-                        f"and explanations.presence is {source}: {problem}{meant(concept, presence.vocabulary)}. Other words can be "
-                        "judged where explanations.presence is guide or file"
+                        f"{folder}/{row.file}: row {row.row}: {'formula' if row.formula else 'text'} names the concept "
+                        f"{concept!r}, "
+                        f"and explanations.presence is {source}: {problem}{meant(concept, presence.vocabulary)}. Other "
+                        "words can be judged where explanations.presence is guide or file"
                     )
 
 

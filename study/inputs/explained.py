@@ -145,8 +145,8 @@ def _with_formulas(path: Path, texts: pd.DataFrame) -> pd.DataFrame:
             raise StudyError(f"{path}: row {row}: {error}") from None
         if unfit := [concept for concept in formulas.concepts(parsed) if not casts.is_phrase(concept)]:
             raise StudyError(
-                f"{path}: row {row}: formula holds the concept {unfit[0][:80]!r}, it must be of visible signs, and not longer than "
-                "a text may be"
+                f"{path}: row {row}: formula holds the concept {unfit[0][:80]!r}, it must be of visible signs, and not "
+                "longer than a text may be"
             )
         words.append(text or formulas.describe(parsed))
         spelled.append(formula)
@@ -172,8 +172,8 @@ def _refuse_doubled(folder: Path, texts: pd.DataFrame) -> None:
     first = texts[same].iloc[0]
     raise StudyError(
         f"{folder / row['file']}: row {row['row']}: unit {row['model']}/{row['layer']}/{row['unit']} has a text of method "
-        f"{row['method']!r} already, in row {first['row']} of {first['file']}; a method says one text a unit. Remove one, or call "
-        "the method otherwise"
+        f"{row['method']!r} already, in row {first['row']} of {first['file']}; a method says one text a unit. Remove "
+        "one, or call the method otherwise"
     )
 
 

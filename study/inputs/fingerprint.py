@@ -60,8 +60,9 @@ class InputParams:
 class Inputs:
     """Inputs outside of DVC's sight: what the images are, digests of files by name, and the texts of units, checked.
 
-    `guide` is the digest of the weights of a guide by their name, where they are a file; `problems` says what is wrong with files that networks need, by the name of the network; `to_fetch` names files of weights
-    of similarities that are fetched when they are first needed.
+    `guide` is the digest of the weights of a guide by their name, where they are a file; `problems` says what is wrong with files
+    that networks need, by the name of the network; `to_fetch` names files of weights of similarities that are fetched when they
+    are first needed.
     """
 
     images: Facts
@@ -137,7 +138,7 @@ class Inputs:
 
 
 def _guide_file(guide: GuideWeights, digests: Digests, known: dict[str, str]) -> dict[str, str]:
-    """Digest of the weights of a guide by their name, if this looks like that of a file; what is not here is as it was `known`."""
+    """Digest of the weights of a guide by their name, if this is that of a file; what is not here is as it was `known`."""
     name = guide.pretrained.rpartition("=")[2]  # the tag of weights may stand before their file
     if guide.source != "open_clip" or not name.endswith((".safetensors", ".pt", ".pth", ".bin")):
         return {}

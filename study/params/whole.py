@@ -206,7 +206,8 @@ def _check_texts(params: Params, problems: list[str]) -> None:
         )
     if texts.units and texts.make and texts.holdout == 1:
         problems.append(
-            "explanations.holdout is 1, so no image is left from which texts can be made; lower it, or set explanations.make to []"
+            "explanations.holdout is 1, so no image is left from which texts can be made; lower it, or set "
+            "explanations.make to []"
         )
     if texts.units and "le_guide" in texts.make and guide.source == "none":
         problems.append(
@@ -222,6 +223,6 @@ def _check_texts(params: Params, problems: list[str]) -> None:
     )
     if params.crowd.design == "mg_is" and guide.source == "none":
         problems.append(
-            "crowd.design is mg_is, which draws images by a guide, but explanations.guide.source is none; allowed here: systematic, "
-            "adaptive, uniform, ag_is"
+            "crowd.design is mg_is, which draws images by a guide, but explanations.guide.source is none; allowed "
+            "here: systematic, adaptive, uniform, ag_is"
         )

@@ -25,7 +25,8 @@ ENTRIES = {f"stages/{name}.py" for name in PIPELINE}
 FOLDERS = {"data/scores": "scores"}  # owned by the group of a matrix
 FLAGS = re.compile(r"--(\S+) (\S+)")
 OUTSIDE = {"--params", "--backend"}
-# Dependencies that a command need not name: what describes inputs outside the repository, and the roster, whose name is a parameter.
+# Dependencies that a command need not name: what describes inputs outside of the repository, and the roster, which a parameter
+# names.
 MARKS = ("data/inputs", "${models.roster}")
 
 
