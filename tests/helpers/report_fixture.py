@@ -138,6 +138,8 @@ def _params(folder, human, title, report):
     if not human:
         values["images"]["source"] = "folder"
         values["human"]["source"] = values["crowd"]["source"] = "none"
+        values["explanations"] |= {"presence": "none", "make": [], "n_known": 0}
+        values["explanations"]["guide"]["source"] = "none"
     values["report"] |= report
     if title is not None:
         values["report"]["title"] = title

@@ -181,8 +181,8 @@ METHODS = (
 TESTS = "model score first second n difference low high p_wilcoxon p_t p_holm stars published_t_p"
 AGREEMENT = "model method n_images kappa bound yes_share prior_mean"
 CURVE = (
-    "world part method sampler gamma alpha aggregation estimator beta eta eta_assumed budget raters images ratings rce "
-    "rce_se bias undefined_share n_units n_draws"
+    "world part method sampler gamma alpha aggregation estimator beta eta eta_assumed errors_assumed budget raters images "
+    "ratings rce rce_se bias undefined_share n_units n_draws"
 )
 COSTS = "world part method level ratings at_most least_rce money ratio ratio_to_ours published_ratings published_ratio"
 
@@ -227,10 +227,10 @@ def _tables(folder, scored, texts):
     write("explanation_raters", "flag n false_yes false_no", [("", 11, 0.2, 0.25)] if texts else [])
     write("explanation_check", "rule value bound verdict", [("coverage", 0.95, 0.93, "kept")] if texts else [])
     write("explanation_rejected", "file reason count", [])
-    curves = _curves() if texts else []
-    write("crowd_curves", CURVE, curves)
-    noisy = [row for row in curves if row[1] == "setting_1" and row[12] in (0, 3)]
-    write("crowd_pareto", f"{CURVE} front", [(*row, True) for row in noisy])
+    curves = _curves() if texts else pd.DataFrame(columns=CURVE.split())
+    write_csv(folder / "crowd_curves.csv", curves)
+    best = curves[(curves["part"] == "setting_1") & curves["raters"].isin([0, 3])]
+    write_csv(folder / "crowd_pareto.csv", best.assign(front=True))
     costs = [
         ("base-good", "setting_1", "mg_is+bragg_guide", 0.275, 550.0, False, 0.2, 2.2, 1.0, 4.0, 550, 1.0),
         ("base-good", "setting_1", "uniform+majority", 0.275, "", False, 0.6, "", "", "", 22560, 41.018),
@@ -240,52 +240,18 @@ def _tables(folder, scored, texts):
 
 
 def _curves():
-    """Errors that fall with ratings: by world, sampler, aggregation and settings."""
+    """Errors that fall with ratings, by world, sampler, aggregation and setting; rows of CURVE."""
     level = {"average": 0.6, "majority": 0.6, "bragg_uniform": 0.4, "bragg_guide": 0.15, "exact": 0.1}
     better = {"uniform": 1.5, "ag_is": 1.1, "mg_is": 1.0, "all": 1.0}
+    usual = {"gamma": 0.2, "alpha": 2.0, "beta": 0.05, "eta": 0.23, "eta_assumed": 0.23, "errors_assumed": "constant"}
     rows = []
 
-    def row(
-        world,
-        part,
-        sampler,
-        aggregation,
-        raters,
-        images,
-        *,
-        gamma=0.2,
-        alpha=2.0,
-        beta=0.05,
-        eta=0.23,
-        method=None,
-        rce=None,
-    ):
-        known = rce if rce is not None else better[sampler] * (level[aggregation] + 1 / np.sqrt(images * raters))
-        settings = (
-            "" if sampler == "uniform" else gamma,
-            alpha if sampler == "ag_is" else "",
-            aggregation,
-            "published",
-        )
-        assumed = beta if aggregation == "bragg_uniform" else "", 0.23, eta if aggregation.startswith("bragg") else ""
-        sizes = images * raters, raters, images, images * raters
-        rows.append(
-            (
-                world,
-                part,
-                method or f"{sampler}+{aggregation}",
-                sampler,
-                *settings,
-                *assumed,
-                *sizes,
-                known,
-                0.01,
-                0.0,
-                0.0,
-                40,
-                10,
-            )
-        )
+    def row(world, part, sampler, aggregation, raters, images, **other):
+        sizes = {"raters": raters, "images": images, "ratings": images * raters, "budget": images * raters}
+        known = better.get(sampler, 1.0) * (level.get(aggregation, 0.0) + 1 / np.sqrt(max(images * raters, 1)))
+        names = {"world": world, "part": part, "sampler": sampler, "aggregation": aggregation, "estimator": "published"}
+        facts = {"method": f"{sampler}+{aggregation}", "rce": known, "rce_se": 0.01, "n_units": 40, "n_draws": 10}
+        rows.append({**usual, **names, **sizes, **facts, **other})
 
     for world in ("base-good", "base-mediocre"):
         for images in (60, 180, 600):
@@ -294,13 +260,16 @@ def _curves():
                 for aggregation in ("average", "majority", "bragg_uniform", "bragg_guide"):
                     for raters in (1, 3):
                         row(world, "setting_1", sampler, aggregation, raters, images)
-            row(world, "setting_1", "systematic", "posterior", 3, images, method="latent", rce=0.5 / np.sqrt(images))
+            row(world, "setting_1", "", "", 3, images, method="latent", rce=0.5 / np.sqrt(images))
         row(world, "setting_1", "", "", 0, 0, method="guide_only", rce=0.32)
         for aggregation in ("average", "majority", "bragg_uniform", "bragg_guide"):
             for raters in (1, 3, 10):
                 row(world, "aggregation", "all", aggregation, raters, 4000)
-    for gamma in (0.0, 0.5):
-        row("base-good", "sampling", "mg_is", "exact", 1, 180, gamma=gamma)
-    for beta in (0.01, 0.2):
-        row("base-good", "setting_1", "mg_is", "bragg_uniform", 3, 180, beta=beta)
-    return rows
+    for images in (60, 180):
+        for gamma in (0.0, 0.2, 0.5):
+            row("base-good", "gamma", "mg_is", "exact", 1, images, gamma=gamma)
+        for beta in (0.01, 0.05, 0.2):
+            row("base-good", "beta", "mg_is", "bragg_uniform", 3, images, beta=beta)
+        for assumed in ("constant", "beta"):
+            row("base-good", "error_model", "mg_is", "bragg_guide", 3, images, errors_assumed=assumed)
+    return pd.DataFrame(rows).reindex(columns=CURVE.split())

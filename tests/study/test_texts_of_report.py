@@ -118,6 +118,7 @@ def test_settings_are_compared_one_at_a_time_near_the_budget_of_the_paper(study)
     assert frame.groupby("setting")["value"].apply(list).to_dict() == {
         "gamma": [0, 0.2, 0.5],
         "beta": [0.01, 0.05, 0.2],
+        "error_model": [0, 1],
     }
     assert set(frame["images"]) == {180}
     rows = pd.DataFrame({"world": "w", "part": "p", "method": "m", "raters": [1, 3, 3], "images": [183, 100, 180]})

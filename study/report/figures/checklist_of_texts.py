@@ -10,7 +10,7 @@ from interpretability.explanations.estimates import relative_error
 from interpretability.explanations.fronts import REFERENCE
 from study.report.figures import about
 from study.report.figures.base import Study
-from study.report.figures.crowd_settings import at_budget
+from study.report.figures.crowd_settings import at_budget, crowd_settings
 from study.report.figures.crowd_worlds import crowd_pareto, crowd_sampling
 from study.report.figures.items import GALLERY, Item
 from study.report.figures.raters import texts_kappa
@@ -18,6 +18,7 @@ from study.report.figures.texts import AUTOMATIC, OURS, method_rows
 
 WORLDS, RATED = "built in simulated worlds", "built on simulated ratings"
 _FORMULAS = "Crowd table 2"  # its texts are formulas
+_SETTINGS = {"Crowd 6": "gamma", "Crowd 7": "beta", "Crowd 9": "error_model"}  # panels of one figure here
 SIMPLE = "simple"
 _MACHINE = "siglip"
 
@@ -28,6 +29,8 @@ def lacking(study: Study, item: Item) -> str:
         return about.ABSENT["texts_automatic"]
     if item.name == _FORMULAS and not (study.texts["kind"].dropna() != SIMPLE).any():
         return "no text is a formula of several concepts"
+    if item.name in _SETTINGS and _SETTINGS[item.name] not in set(crowd_settings(study)["setting"]):
+        return "other values of this setting were not tried"
     return ""
 
 

@@ -8,40 +8,47 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from interpretability.explanations.aggregation import BETA, ETA
+from interpretability.explanations.sampling import ALPHA, GAMMA
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
-from study.report.figures.crowd_worlds import AGGREGATIONS, COLOURS, METHODS, SAMPLERS, USUAL, usual
+from study.report.figures.crowd_worlds import AGGREGATIONS, COLOURS, METHODS, SAMPLERS, worlds_drawn
 from study.report.figures.series import in_order, order_of, parts_of
 from study.report.figures.words import clean, of_parts, of_rows
 
+# parts of crowd_curves.csv in which one setting changes, as they are called
 SETTINGS = {
     "gamma": "share drawn evenly (gamma)",
     "alpha": "power of the activation (alpha)",
     "beta": "uniform prior (beta)",
-    "eta_assumed": "error rate assumed (eta)",
+    "eta": "error rate of raters, known (eta)",
+    "eta_assumed": "error rate assumed, true one 0.23",
+    "error_model": "errors assumed for raters whose errors vary",
 }
-_BUDGET, _IMAGES, _RATERS = 550, 183, 3  # where settings and guides are compared: the paper's budget
+USUAL = {"gamma": GAMMA, "alpha": ALPHA, "beta": BETA, "eta": ETA, "eta_assumed": ETA}
+_MODELS = ("constant", "beta")  # values of errors_assumed, in the order of the axis
+_IMAGES, _RATERS = 183, 3  # where settings and guides are compared: the paper's budget
 
 
 def crowd_settings(study: Study) -> pd.DataFrame:
-    """Error by the value of one setting at a time, the others as in the paper, at one budget."""
+    """Error by the value of one setting at a time, the others as in the paper, at one budget of one world."""
     rows = study.tables["crowd_curves"]
-    parts = [_of_setting(rows, name) for name in SETTINGS]
-    parts = [part for part in parts if len(part)]
-    columns = ["setting", "value", "world", "part", "method", "raters", "images", "ratings", "rce", "rce_se"]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+    rows = rows[rows["part"].isin(SETTINGS) & rows["rce"].notna()]
+    rows = rows.assign(setting=rows["part"], value=_values(rows))
+    rows = rows[rows["value"].notna() & rows["world"].isin(worlds_drawn(rows)[:1])]
+    several = rows.groupby(["setting", "method"])["value"].transform("nunique") > 1
+    rows = at_budget(rows[several])
+    columns = ["setting", "value", "world", "method", "raters", "images", "ratings", "rce", "rce_se"]
+    return in_order(rows, setting=SETTINGS, method=None, value=None)[columns]
 
 
-def _of_setting(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Rows of methods for which several values of a setting were tried, at the budget nearest to the paper's."""
-    rows = usual(rows[rows[name].notna() & rows["rce"].notna()], name)
-    of = ["world", "part", "method"]
-    if rows.empty or rows.groupby(of)[name].transform("nunique").max() < 2:
-        return rows.head(0)
-    rows = rows[rows.groupby(of)[name].transform("nunique") > 1]
-    rows = rows[rows["world"] == rows["world"].iloc[0]]
-    rows = at_budget(rows)
-    return in_order(rows.assign(setting=name, value=rows[name]), world=None, part=None, method=None, value=None)
+def _values(rows: pd.DataFrame) -> pd.Series:
+    """The value of the setting of each row: a number, of the model of errors its place in _MODELS."""
+    models = rows["errors_assumed"].map(order_of(_MODELS)) if "errors_assumed" in rows else np.nan
+    found = pd.Series(np.where(rows["part"] == "error_model", models, np.nan), index=rows.index, dtype=float)
+    for name in USUAL:
+        found = found.where(rows["part"] != name, rows[name].astype(float))
+    return found
 
 
 def at_budget(rows: pd.DataFrame) -> pd.DataFrame:
@@ -64,13 +71,17 @@ def draw_crowd_settings(frame: pd.DataFrame, study: Study, narrow: bool) -> Figu
                 "marker": style.MARKERS[place % len(style.MARKERS)],
             }
             axes.errorbar(part["value"], 100 * part["rce"], yerr=100 * part["rce_se"].fillna(0), elinewidth=1, **look)
-        axes.axvline(USUAL[name], color=style.MUTED, linewidth=1, linestyle=style.DASHED, zorder=1)
+        if name in USUAL:
+            axes.axvline(USUAL[name], color=style.MUTED, linewidth=1, linestyle=style.DASHED, zorder=1)
+        else:
+            axes.set_xticks(range(len(_MODELS)), _MODELS)
+            axes.set_xlim(-0.5, len(_MODELS) - 0.5)
         axes.set_ylim(bottom=0)
         axes.set_xlabel(SETTINGS[name])
         axes.set_title("relative error, %")
     for method, place in methods.items():  # a key of all panels, whose methods differ
-        look: dict[str, Any] = {"color": style.colour_of(place), "marker": style.MARKERS[place % len(style.MARKERS)]}
-        grid[0].plot([], [], label=called(method), **look)
+        mark = style.MARKERS[place % len(style.MARKERS)]
+        grid[0].plot([], [], color=style.colour_of(place), marker=mark, label=called(method))
     return style.with_key(figure, grid[0], narrow)
 
 
@@ -87,10 +98,14 @@ def called(method: str) -> str:
 
 def alt_crowd_settings(frame: pd.DataFrame, study: Study) -> str:
     def setting(of: tuple[str, str], part: pd.DataFrame) -> str:
-        values = of_rows(part, lambda row: f"{100 * row.rce:.0f} % at {row.value:g}", ", ")
+        values = of_rows(part, lambda row: f"{100 * row.rce:.0f} % at {_value(of[0], row.value)}", ", ")
         return f"{SETTINGS[of[0]]}, {called(of[1])}: {values}"
 
     return f"Relative error by settings, one at a time. {of_parts(frame, ['setting', 'method'], setting)}."
+
+
+def _value(setting: str, value: float) -> str:
+    return f"{value:g}" if setting in USUAL else _MODELS[int(value)]
 
 
 CROWD_SETTINGS = Drawing("crowd_settings", crowd_settings, draw_crowd_settings, alt_crowd_settings)
@@ -99,8 +114,7 @@ CROWD_SETTINGS = Drawing("crowd_settings", crowd_settings, draw_crowd_settings, 
 def crowd_guides(study: Study) -> pd.DataFrame:
     """Error at one budget by the kind of guide, for the paper's methods, ours and the guide alone."""
     rows = study.tables["crowd_curves"]
-    rows = usual(rows[(rows["part"] == "setting_1") & rows["method"].isin(_COMPARED) & rows["rce"].notna()])
-    rows = at_budget(rows)
+    rows = at_budget(rows[(rows["part"] == "setting_1") & rows["method"].isin(_COMPARED) & rows["rce"].notna()])
     if rows["world"].nunique() < 2:
         rows = rows.head(0)
     worlds = dict.fromkeys(rows["world"])

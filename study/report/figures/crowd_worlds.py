@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from interpretability.explanations.aggregation import BETA, ETA
 from interpretability.explanations.fronts import GUIDE_ONLY, LATENT, LEVEL, REFERENCE
-from interpretability.explanations.sampling import ALPHA, GAMMA
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
 from study.report.figures.series import in_order, order_of, parts_of
@@ -36,44 +33,36 @@ METHODS = {
     LATENT: _OURS,
     GUIDE_ONLY: _GUIDE,
 }
-USUAL = {"gamma": GAMMA, "alpha": ALPHA, "beta": BETA, "eta_assumed": ETA}
 _CURVE = ["world", "part", "method", "sampler", "aggregation", "raters", "images", "ratings", "rce", "rce_se"]
-_MOST_WORLDS = 3  # worlds that get panels; the tables hold them all
+_MOST_WORLDS = 4  # worlds that get panels; the tables hold them all
 COLOURS = {_OURS: style.INK, _GUIDE: style.COLOURS[6]}
 
 
-def usual(rows: pd.DataFrame, but: str = "") -> pd.DataFrame:
-    """Rows with every setting, other than `but`, as the paper has it; estimated as published."""
-    kept = rows["estimator"].isin(["published", "", LATENT, GUIDE_ONLY]) | rows["estimator"].isna()
-    for name, usual in USUAL.items():
-        if name != but:
-            kept &= rows[name].isna() | np.isclose(rows[name].astype(float), usual)
-    return rows[kept]
-
-
-def _worlds(rows: pd.DataFrame) -> list[str]:
-    """Worlds that are drawn, in the order of the table: those with a good guide first."""
+def worlds_drawn(rows: pd.DataFrame) -> list[str]:
+    """Worlds that get panels: in the order of the table, those with a good guide first."""
     names = list(dict.fromkeys(rows["world"]))
     return sorted(names, key=lambda name: not name.endswith("-good"))[:_MOST_WORLDS]
 
 
 def _curves(study: Study, part: str, table: str = "crowd_curves") -> pd.DataFrame:
     rows = study.tables[table]
-    rows = usual(rows[(rows["part"] == part) & rows["rce"].notna()])
-    return rows[rows["world"].isin(_worlds(rows))]
+    rows = rows[(rows["part"] == part) & rows["rce"].notna()]
+    return rows[rows["world"].isin(worlds_drawn(rows))]
 
 
 def crowd_sampling(study: Study) -> pd.DataFrame:
     """Error without noise by sampler and number of images."""
     rows = _curves(study, "sampling")
-    return in_order(rows[rows["sampler"].isin(SAMPLERS)], world=_worlds(rows), sampler=SAMPLERS, images=None)[_CURVE]
+    return in_order(rows[rows["sampler"].isin(SAMPLERS)], world=worlds_drawn(rows), sampler=SAMPLERS, images=None)[
+        _CURVE
+    ]
 
 
 def crowd_aggregation(study: Study) -> pd.DataFrame:
     """Error by aggregation and number of raters where every image is rated."""
     rows = _curves(study, "aggregation")
     rows = rows[rows["aggregation"].isin(AGGREGATIONS)]
-    return in_order(rows, world=_worlds(rows), aggregation=AGGREGATIONS, raters=None)[_CURVE]
+    return in_order(rows, world=worlds_drawn(rows), aggregation=AGGREGATIONS, raters=None)[_CURVE]
 
 
 def _beside(rows: pd.DataFrame) -> pd.DataFrame:
@@ -86,7 +75,7 @@ def crowd_curves(study: Study) -> pd.DataFrame:
     rows = _curves(study, "setting_1", "crowd_pareto")
     known = rows["sampler"].isin(SAMPLERS) & rows["aggregation"].isin(AGGREGATIONS)
     rows = rows[known | rows["method"].isin([LATENT, GUIDE_ONLY])]
-    worlds = _worlds(rows)[:1]
+    worlds = worlds_drawn(rows)[:1]
     order = {"sampler": SAMPLERS, "aggregation": AGGREGATIONS, "method": METHODS, "ratings": None}
     return in_order(rows[rows["world"].isin(worlds)], **order)[_CURVE]
 
@@ -95,14 +84,14 @@ def crowd_pareto(study: Study) -> pd.DataFrame:
     """Error by ratings of the paper's four methods, the best number of raters at each budget; ours and the guide alone."""
     rows = _curves(study, "setting_1", "crowd_pareto")
     rows = rows[rows["method"].isin(METHODS)]
-    return in_order(rows, world=_worlds(rows), method=METHODS, ratings=None)[_CURVE]
+    return in_order(rows, world=worlds_drawn(rows), method=METHODS, ratings=None)[_CURVE]
 
 
 def crowd_raters(study: Study) -> pd.DataFrame:
     """Error by ratings for several numbers of raters, MG-IS with either prior of BRAgg."""
     rows = _curves(study, "setting_1")
     rows = rows[(rows["sampler"] == "mg_is") & rows["aggregation"].isin(["bragg_uniform", "bragg_guide"])]
-    rows = rows[rows["world"].isin(_worlds(rows)[:1])]
+    rows = rows[rows["world"].isin(worlds_drawn(rows)[:1])]
     return in_order(rows, aggregation=AGGREGATIONS, raters=None, ratings=None)[_CURVE]
 
 
