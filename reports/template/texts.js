@@ -92,7 +92,7 @@ const textsOf = (data, { make, thumb, score, signed, count }) => {
       make("summary", {}, `“${text.words}”, ${methods.join(", ")}: ρ ${rho(text.rated ?? text.rho)}`),
       make("div", { class: "text" },
         drawn ? make("figure", {}, scatter(points, place, text.words), make("figcaption", {}, sample)) : null,
-        rated ? make("div", {}, make("p", { class: "note" }, `How many ${data.texts.raters} say that a picture shows it, the most exciting pictures first; P: probability that it does, by all ratings and the guide.`), pictures(rated)) : null));
+        rated ? make("div", {}, make("p", { class: "note" }, `How many ${data.texts.raters} say that a picture shows it: ${rated.shown.length === rated.of ? `all ${rated.of}` : `${rated.shown.length} of ${rated.of}`} rated pictures, the most exciting ones first. P: probability that a picture shows it, by all ratings and the guide.`), pictures(rated.shown)) : null));
   };
   const sample = `The ${Math.min(data.texts.nTop, data.texts.nImages)} most exciting of ${count(data.texts.nImages)} pictures, and others evenly spaced along the activation.`;
   const part = (row) => {
@@ -103,7 +103,7 @@ const textsOf = (data, { make, thumb, score, signed, count }) => {
     const status = [...new Set(texts.map((text) => text.status).filter(Boolean))];
     return [
       make("h4", {}, "What texts say of it"), table(texts),
-      make("p", { class: "note" }, [`Automatic: on pictures that no text was made from, by ${data.texts.predictedBy}.`, ...status.map((words) => `Scores from ratings: ${words}.`)].join(" ")),
+      make("p", { class: "note" }, [`Automatic: on pictures that no text was made from, by ${data.texts.predictedBy}.`, ...(row in data.texts.left ? [`${data.texts.left[row]} more texts of lower scores are in data/explanations/scores.parquet.`] : []), ...status.map((words) => `Scores from ratings: ${words}.`)].join(" ")),
       ...blocks,
     ];
   };

@@ -135,7 +135,9 @@ def test_rated_pictures_say_how_many_said_yes_the_most_exciting_first(gallery):
     for row, of_unit in texts["rated"].items():
         key = found[int(row)][:3]
         [unit] = np.flatnonzero((units == list(key)).all(axis=1))
-        for text, pictures in of_unit.items():
+        for text, rated in of_unit.items():
+            pictures = rated["shown"]
+            assert rated["of"] == N_DRAWN
             word, method, *_ = texts["of"][row][int(text)]
             pair = rows.loc[(*key, texts["methods"][method]), "pair"]
             drawn = set(pd.read_parquet(folder / "explanations/draws.parquet").query("pair == @pair")["image"])
@@ -166,6 +168,20 @@ def test_a_limit_on_pictures_holds_for_rated_ones_too(tmp_path):
 def test_units_with_texts_are_shown_with_pictures(gallery):
     _, _, data = gallery
     assert set(data["texts"]["of"]) <= set(data["pictures"])
+
+
+def test_what_is_left_out_of_the_page_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(unit_texts, "MOST_TEXTS", 3)
+    monkeypatch.setattr(unit_texts, "MOST_UNITS", 5)
+    text, data = built(tmp_path, **SMALL)
+    assert len(data["texts"]["of"]) == 5
+    assert f"5 have texts that say what they respond to (of {N_UNITS} such units of the study" in text
+    # a unit has four texts in the fixture, the best three stay
+    assert all(len(of_unit) == 3 for of_unit in data["texts"]["of"].values())
+    assert set(data["texts"]["left"].values()) == {1}
+    # networks alike: none has more than one unit above another
+    models = [keys(data)[int(row)][0] for row in data["texts"]["of"]]
+    assert sorted(models.count(name) for name in SMALL["networks"]) == [2, 3]
 
 
 def test_methods_that_say_the_same_share_one_scatter(gallery):

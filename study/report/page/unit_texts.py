@@ -33,12 +33,13 @@ UnitKey = tuple[str, str, int]
 class UnitTexts:
     """The texts of listed units, by their row of the list: a row a text, the best first, with its scores.
 
-    total: units of these networks with texts in the study.
+    total: units of these networks with texts in the study; left: number of texts of a unit beyond those here, where there are.
     """
 
     files: TextFiles
     texts: Mapping[int, pd.DataFrame]
-    total: int = 0
+    total: int
+    left: Mapping[int, int]
 
     def key(self, row: int) -> UnitKey:
         model, layer, unit = self.texts[row][UNIT].iloc[0]
@@ -50,17 +51,15 @@ def texts_of_listed(listed: Listed, files: TextFiles) -> UnitTexts:
     natural = listed.units[listed.units["condition"] == NATURAL]
     row_of = {key: int(row) for key, row in zip(_keys(natural), natural.index, strict=True)}
     scored = _scored(files)
-    parts: Iterable[tuple[Any, pd.DataFrame]] = scored.groupby(UNIT, sort=False)
-    found: dict[UnitKey, pd.DataFrame] = {key: part for key, part in parts if key in row_of}
+    own = scored.assign(row=[row_of.get(key, -1) for key in _keys(scored)])
+    texts = {int(part["row"].iloc[0]): part for _, part in own[own["row"] >= 0].groupby("row")}
     by_network: dict[str, list[int]] = {}
-    for key in found:
-        by_network.setdefault(str(key[0]), []).append(row_of[key])
-    keys = {row_of[key]: key for key in found}
-    rows = sorted(_in_turns([sorted(rows) for _, rows in sorted(by_network.items())])[:MOST_UNITS])
-    texts = {row: found[keys[row]].head(MOST_TEXTS).reset_index(drop=True) for row in rows}
-    return UnitTexts(
-        files, texts, total=len(scored.loc[scored["model"].isin(natural["model"]), UNIT].drop_duplicates())
-    )
+    for row, part in texts.items():
+        by_network.setdefault(str(part["model"].iloc[0]), []).append(row)
+    kept = sorted(_in_turns([rows for _, rows in sorted(by_network.items())])[:MOST_UNITS])
+    total = len(scored.loc[scored["model"].isin(natural["model"]), UNIT].drop_duplicates())
+    left = {row: len(texts[row]) - MOST_TEXTS for row in kept if len(texts[row]) > MOST_TEXTS}
+    return UnitTexts(files, {row: texts[row].head(MOST_TEXTS).reset_index(drop=True) for row in kept}, total, left)
 
 
 def _in_turns(groups: Sequence[Sequence[int]]) -> list[int]:
@@ -97,7 +96,8 @@ def with_pictures(texts: UnitTexts, n_each: int) -> list[int]:
     return _in_turns([ends for rows in by_network.values() for ends in (rows[:n_each], rows[::-1][:n_each])])
 
 
-Rated = dict[int, dict[int, pd.DataFrame]]  # row of a unit -> place of a text -> image, yes, n, posterior
+# row of a unit -> place of a text -> image, yes, n, posterior, of (how many pictures were rated)
+Rated = dict[int, dict[int, pd.DataFrame]]
 
 
 def rated_pictures(texts: UnitTexts, rows: Sequence[int], known: set[int], most: int) -> Rated:
@@ -108,8 +108,7 @@ def rated_pictures(texts: UnitTexts, rows: Sequence[int], known: set[int], most:
     files, images = texts.files, set(known)
     pairs = {int(pair) for row in rows for pair in texts.texts[row]["pair"]}
     draws = files.draws[files.draws["pair"].isin(pairs)]
-    of_pairs: Iterable[tuple[Any, pd.DataFrame]] = draws.groupby("pair")
-    drawn = {int(pair): np.unique(part["image"]) for pair, part in of_pairs}
+    drawn = {int(part["pair"].iloc[0]): np.unique(part["image"]) for _, part in draws.groupby("pair")}
     said = files.labels.set_index(["text", "image"])[["yes", "n"]]
     found = files.posteriors.set_index(["pair", "image"])["posterior"]
     rated: Rated = {}
@@ -141,7 +140,8 @@ def _said(images: NDArray[np.int64], text: str, pair: int, said: pd.DataFrame, f
     """Ratings of some images for a text, and the posterior of ours; images that nobody rated are left out."""
     table = said.reindex(pd.MultiIndex.from_product([[text], images])).assign(image=images)
     table["posterior"] = found.reindex(pd.MultiIndex.from_product([[pair], images])).to_numpy()
-    return table[table["n"].fillna(0) > 0].reset_index(drop=True)
+    table = table[table["n"].fillna(0) > 0].reset_index(drop=True)
+    return table.assign(of=len(table))
 
 
 def _most_exciting(table: pd.DataFrame, values: NDArray[np.float64]) -> pd.DataFrame:
@@ -191,9 +191,14 @@ def as_content(shown: ShownTexts, number: Mapping[int, int]) -> dict[str, object
         "of": {str(row): [facts(text) for text in frame.itertuples()] for row, frame in frames.items()},
         "points": {str(row): own for row, own in points if own is not None},
         "rated": {
-            str(row): {str(place): _pictures(table, number) for place, table in own.items() if len(table)}
+            str(row): {
+                str(place): {"of": int(table["of"].iloc[0]), "shown": _pictures(table, number)}
+                for place, table in own.items()
+                if len(table)
+            }
             for row, own in sorted(shown.rated.items())
         },
+        "left": {str(row): n for row, n in shown.units.left.items()},
         "raters": shown.raters,
         "nImages": len(shown.units.files.images),
         "nTop": N_TOP,
