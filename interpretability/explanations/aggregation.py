@@ -72,9 +72,12 @@ def bragg_beta(
 ) -> NDArray[np.float64]:
     """Posterior where each image has an error rate of its own, drawn from Beta(a, b) and shared by its raters (B.4, Eq. 18).
 
-    a, b are above 0. Departure: the paper adds up 100 bins of the error rate; its integrals are Beta functions, so that the log
-    odds are those of the prior plus log B(a + n - yes, b + yes) - log B(a + yes, b + n - yes). Departure: Eq. 21 prints the
-    exponents a and b of the density in place of a - 1 and b - 1; the text says Beta(0.75, 2.5), which is taken.
+    a, b are above 0.
+
+    Departure: the paper adds up 100 bins of the error rate; its integrals are Beta functions, so that the log odds are those of
+    the prior plus log B(a + n - yes, b + yes) - log B(a + yes, b + n - yes).
+    Departure: Eq. 21 prints a and b as exponents of the density, in place of a - 1 and b - 1; the text says Beta(0.75, 2.5), and
+    that is taken.
     """
     k, m = _counts(yes, n)
     a, b = arguments.number(a, "a", above=0), arguments.number(b, "b", above=0)

@@ -91,8 +91,8 @@ def paired_tests(
     wins         share of the units where the first is higher, ties half
     t, p_t       paired t test, two-sided; w, p_wilcoxon: Wilcoxon's signed ranks, units without a difference left out
     published_*  the paper's test (Table 5): two-sample t of equal variances, as if the units were others, one-sided for first >
-                 second, not adjusted, beside ours and not in its place. (The p values that it prints follow from the means and
-                 standard errors of its Table 4 neither one-sided nor two-sided)
+                 second, not adjusted, beside ours and not in its place. The p values that the paper prints follow from the means
+                 and standard errors of its Table 4 neither one-sided nor two-sided
     reason       why a pair has no test of ours, empty where it has one
     """
     table = _checked(scores, by)

@@ -76,10 +76,10 @@ def _label(kind, value, odds):
 
 
 @numba.njit(nogil=True, cache=True)
-def sampled(abar, shows, odds, q, draw_keys, rating_keys, raters, sizes, false_yes, false_no, kinds, tables, found):
+def sampled(abar, chances, odds, q, draw_keys, rating_keys, raters, sizes, kinds, tables, found):
     """Fill found (draws, aggregations, raters, sizes, estimators) for one unit and one sampler.
 
-    abar (n,) standardised activations; shows (n,) whether an image shows the concept; odds (aggregations, n) of the guide; q (n,)
+    abar (n,) standardised activations; chances (n,) of a yes to an image; odds (aggregations, n) of the guide; q (n,)
     proposal; keys (draws,); raters (M,) ascending; sizes (M, B) numbers of draws, ascending in each row, 0 where there are none;
     kinds (A,); tables (A, M, most raters + 1). NaN where all labels are equal, or the mean of a concept is none.
     """
@@ -106,7 +106,7 @@ def sampled(abar, shows, odds, q, draw_keys, rating_keys, raters, sizes, false_y
             weighted_a = weight * abar[image]
             total += weight
             total_a += weighted_a
-            chance = 1.0 - false_no if shows[image] else false_yes
+            chance = chances[image]
             yes, said = 0, 0
             for m in range(n_raters):
                 if place >= longest[m]:
@@ -159,14 +159,14 @@ def _estimate(sums, total, total_a, size, out):
 
 
 @numba.njit(nogil=True, cache=True)
-def all_rated(abar, shows, odds, rating_keys, raters, false_yes, false_no, kinds, tables, found):
+def all_rated(abar, chances, odds, rating_keys, raters, kinds, tables, found):
     """Fill found (draws, aggregations, raters): correlations (Eq. 1) where every image has as many ratings; NaN as above."""
     n, most, three = len(abar), raters[-1], np.empty(len(ESTIMATORS))
     for draw in range(len(rating_keys)):
         key, total_a = _mix(rating_keys[draw]), abar.sum()
         sums = np.zeros((len(kinds), len(raters), 5))
         for image in range(n):
-            chance = 1.0 - false_no if shows[image] else false_yes
+            chance = chances[image]
             yes, said = 0, 0
             for m in range(len(raters)):
                 while said < raters[m]:

@@ -17,10 +17,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import betaln
 
@@ -40,6 +38,7 @@ from interpretability.explanations.experiment_kernels import DIRECT, ESTIMATORS,
 from interpretability.explanations.sampling import ALPHA, GAMMA, SAMPLERS, proposal
 from interpretability.randomness import U64, combine, key64
 from interpretability.synthetic.crowd_worlds import World
+from interpretability.synthetic.raters import Errors, yes_chances
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,9 @@ PUBLISHED_AGGREGATIONS = (
     Aggregation("bragg"),
     Aggregation("bragg", "guide"),
 )
-EXACT = (Aggregation("average"),)  # with one rater who never errs: the label is the truth
+CONSTANT = Errors()  # the published error rate, of every rating
+# with one rater who never errs the label is the truth
+EXACT, EXACTLY = (Aggregation("average"),), Errors(0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class Plan:
     raters        ratings of an image, ascending
     budgets       ratings of a unit; with m raters budget // m images are drawn, at least 2
     n_draws       times that images are drawn and rated anew
-    false_yes     chance of a yes where the concept is not shown; false_no: of a no where it is
+    errors        of the raters, who belong to nobody: each rating by another one
     """
 
     samplers: tuple[Sampler, ...]
@@ -128,8 +129,7 @@ class Plan:
     raters: tuple[int, ...] = (3,)
     budgets: tuple[int, ...] = ()
     n_draws: int = 10
-    false_yes: float = ETA
-    false_no: float = ETA
+    errors: Errors = CONSTANT
 
     def __post_init__(self) -> None:
         arguments.count(self.n_draws, "n_draws")
@@ -153,29 +153,42 @@ class Plan:
 class Deviations:
     """How far estimates lie from the truth, mean over draws, an undefined estimate counting as 0.
 
-    absolute, signed, undefined  (samplers, aggregations, raters, budgets, estimators, units); NaN where nothing is drawn.
-                                 Where every image is rated samplers, budgets and estimators have length 1
-    rho                          (units,) true scores
-    n_images, world              of the world: its number of images, its name
+    absolute, signed, squared, undefined
+                       (samplers, aggregations, raters, budgets, estimators, units); NaN where nothing is drawn. Where every
+                       image is rated samplers, budgets and estimators have length 1
+    rho                (units,) true scores
+    n_images, world    of the world: its number of images, its name
     """
 
     absolute: NDArray[np.float64]
     signed: NDArray[np.float64]
+    squared: NDArray[np.float64]
     undefined: NDArray[np.float64]
     rho: NDArray[np.float64]
     n_images: int
     world: str
 
 
-def deviations(world: World, plan: Plan, seed: int, *, threads: int = 1) -> Deviations:
-    """Simulate a plan for every unit of a world. A unit's numbers depend on (seed, world, unit) alone."""
+def deviations(world: World, plan: Plan, seed: int, *, threads: int | None = 1) -> Deviations:
+    """Simulate a plan for every unit of a world. A unit's numbers depend on (seed, world, unit) alone.
+
+    threads: as many as this process has cores where it is None; no number depends on it
+    """
 
     def of_unit(unit: int) -> NDArray[np.float64]:
         return _of_unit(world, plan, seed, unit)
 
     with ThreadPoolExecutor(arguments.threads(threads)) as pool:
         found = np.stack(list(pool.map(of_unit, range(len(world.rho)))), axis=-1)
-    return Deviations(found[0], found[1], found[2], world.rho, world.concept.shape[1], world.name)
+    return _beside(world, found)
+
+
+def of_estimates(world: World, estimates: NDArray[np.float64]) -> Deviations:
+    """Those of estimates (repeats, units) from elsewhere: one sampler, aggregation, number of raters, budget and estimator."""
+    rows = zip(estimates.T, world.rho, strict=True)
+    return _beside(
+        world, np.stack([_summed(found[:, None, None, None, None, None], float(rho)) for found, rho in rows], -1)
+    )
 
 
 def together(parts: Sequence[Deviations]) -> Deviations:
@@ -184,9 +197,18 @@ def together(parts: Sequence[Deviations]) -> Deviations:
     def joined(name: str) -> NDArray[np.float64]:
         return np.concatenate([getattr(part, name) for part in parts], axis=-1)
 
+    first = parts[0]
     return Deviations(
-        joined("absolute"), joined("signed"), joined("undefined"), joined("rho"), parts[0].n_images, parts[0].world
+        *(joined("absolute"), joined("signed"), joined("squared"), joined("undefined"), joined("rho")),
+        n_images=first.n_images,
+        world=first.world,
     )
+
+
+def _beside(world: World, found: NDArray[np.float64]) -> Deviations:
+    """The four numbers (4, ..., units) of a world's units."""
+    absolute, signed, squared, undefined = found
+    return Deviations(absolute, signed, squared, undefined, world.rho, world.concept.shape[1], world.name)
 
 
 def keys(world: World, seed: int, unit: int, n_draws: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
@@ -197,9 +219,10 @@ def keys(world: World, seed: int, unit: int, n_draws: int) -> tuple[NDArray[np.u
 
 
 def _of_unit(world: World, plan: Plan, seed: int, unit: int) -> NDArray[np.float64]:
-    """The three numbers of `Deviations` for one unit."""
+    """The four numbers of `Deviations` for one unit."""
     abar = standardised(world.activations[unit])
-    shows, guide = world.concept[unit], world.guide[unit].astype(np.float64)
+    guide, images = world.guide[unit].astype(np.float64), np.arange(world.concept.shape[1])
+    chances = yes_chances(world, np.full(len(images), unit), images, plan.errors)
     kinds = np.array(
         [TIMES_GUIDE if each.name == "bragg_guide" else DIRECT for each in plan.aggregations], dtype=np.int64
     )
@@ -209,87 +232,21 @@ def _of_unit(world: World, plan: Plan, seed: int, unit: int) -> NDArray[np.float
     odds = np.stack([aggregation.odds(guide) for aggregation in plan.aggregations])
     raters = np.array(plan.raters, dtype=np.int64)
     draw_keys, rating_keys = keys(world, seed, unit, plan.n_draws)
-    rates = (plan.false_yes, plan.false_no)
     if not plan.samplers:
         found = np.empty((plan.n_draws, len(kinds), len(raters)))
-        all_rated(abar, shows, odds, rating_keys, raters, *rates, kinds, tables, found)
+        all_rated(abar, chances, odds, rating_keys, raters, kinds, tables, found)
         return _summed(found[:, None, :, :, None, None], float(world.rho[unit]))
     sizes = plan.sizes
     found = np.empty((len(plan.samplers), plan.n_draws, len(kinds), *sizes.shape, len(ESTIMATORS)))
     for number, each in enumerate(plan.samplers):
         q = proposal(each.kind, world.activations[unit], guide, gamma=each.gamma, alpha=each.alpha)
-        sampled(abar, shows, odds, q, draw_keys, rating_keys, raters, sizes, *rates, kinds, tables, found[number])
+        sampled(abar, chances, odds, q, draw_keys, rating_keys, raters, sizes, kinds, tables, found[number])
     summed = _summed(found.swapaxes(0, 1), float(world.rho[unit]))
     return np.where(sizes[..., None] > 0, summed, np.nan)
 
 
 def _summed(found: NDArray[np.float64], rho: float) -> NDArray[np.float64]:
-    """Mean absolute and signed deviation, and the share that is undefined, over the first axis."""
+    """Mean absolute, signed and squared deviation, and the share that is undefined, over the first axis."""
     undefined = np.isnan(found)
     away = np.where(undefined, 0.0, found) - rho
-    return np.stack([np.abs(away).mean(axis=0), away.mean(axis=0), undefined.mean(axis=0)])
-
-
-def rce(absolute: NDArray[np.float64], rho: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """RCE (Eq. 12) and its standard error over units, from mean absolute deviations (..., units).
-
-    The error is that of a ratio of means (delta method): other units from the same population, with the draws as they are.
-    """
-    size, n = np.abs(rho), len(rho)
-    ratio = absolute.sum(axis=-1) / size.sum()
-    rest = absolute - ratio[..., None] * size
-    spread = np.sqrt((rest**2).sum(axis=-1) * n / max(n - 1, 1))
-    return ratio, np.where(n > 1, spread / size.sum(), np.nan)
-
-
-def curves(found: Deviations, plan: Plan, part: str, *, estimators: Sequence[str] = ("published",)) -> pd.DataFrame:
-    """One row for each sampler, aggregation, number of raters, budget and estimator.
-
-    Columns: world, part, method, sampler, gamma, alpha, aggregation, estimator, beta, eta (true error rate, the mean of both
-    kinds), eta_assumed, budget, raters, images, ratings (images times raters), rce, rce_se, bias (sum of signed deviations, as a
-    share of the sum of absolute scores), undefined_share, n_units, n_draws. `method` is sampler+aggregation, with the estimator
-    where that is not the published one.
-    """
-    ratio, spread = rce(found.absolute, found.rho)
-    bias = found.signed.sum(axis=-1) / np.abs(found.rho).sum()
-    undefined = found.undefined.mean(axis=-1)
-    everything = not plan.samplers
-    sizes = plan.sizes
-    samplers: Sequence[Sampler | None] = plan.samplers or (None,)
-    named = ("published",) if everything else ESTIMATORS
-    rows: list[dict[str, Any]] = []
-    for place in np.ndindex(ratio.shape):
-        s, a, m, b, e = place
-        if named[e] not in estimators or not np.isfinite(ratio[place]):
-            continue
-        sampler, aggregation, n_raters = samplers[s], plan.aggregations[a], plan.raters[m]
-        exact = plan.false_yes == plan.false_no == 0
-        images = found.n_images if everything else int(sizes[m, b])
-        label = "exact" if exact else aggregation.name
-        method = f"{sampler.kind if sampler else 'all'}+{label}"
-        rows.append(
-            {
-                "world": found.world,
-                "part": part,
-                "method": method if named[e] == "published" else f"{method}+{named[e]}",
-                "sampler": sampler.kind if sampler else "all",
-                "gamma": sampler.gamma if sampler and sampler.kind != "uniform" else np.nan,
-                "alpha": sampler.alpha if sampler and sampler.kind == "ag_is" else np.nan,
-                "aggregation": label,
-                "estimator": named[e],
-                "beta": aggregation.beta if aggregation.name == "bragg_uniform" else np.nan,
-                "eta": (plan.false_yes + plan.false_no) / 2,
-                "eta_assumed": aggregation.eta if aggregation.kind == "bragg" else np.nan,
-                "budget": images * n_raters if everything else plan.budgets[b],
-                "raters": n_raters,
-                "images": images,
-                "ratings": images * n_raters,
-                "rce": ratio[place],
-                "rce_se": spread[place],
-                "bias": bias[place],
-                "undefined_share": undefined[place],
-                "n_units": len(found.rho),
-                "n_draws": plan.n_draws,
-            }
-        )
-    return pd.DataFrame(rows)
+    return np.stack([np.abs(away).mean(axis=0), away.mean(axis=0), (away**2).mean(axis=0), undefined.mean(axis=0)])

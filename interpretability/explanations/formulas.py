@@ -8,8 +8,10 @@ linear         [{"weight": 3, "text": "dog"}, {"weight": -2, "text": "cat"}]: a 
 compositional  "dog", {"and": ["dog", "grass"]}, {"or": [...]}, {"not": "cat"}, in any depth: AND is the product of its parts, OR
                one minus the product of what each lacks of 1, NOT what its part lacks of 1 (Eq. 24 to 26)
 clustered      [{"low": 0, "high": 2, "formula": LOGIC}, ...]: the middle of a range of activations, times the presence of its
-               formula, added over the ranges (Eq. 27). Departure: none in the formula; the sentence below it speaks of the middle
-               of one range, but where several formulas are true, their middles are added, as it is printed
+               formula, added over the ranges (Eq. 27)
+
+Departure: the sentence below Eq. 27 speaks of the middle of one range; where several formulas are true, their middles are added,
+as the equation says.
 """
 
 from __future__ import annotations

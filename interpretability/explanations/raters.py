@@ -1,8 +1,8 @@
 """How well raters agree, and what each of them did: agreement beyond chance, a table a rater, rules that flag some of them.
 
 Tables of ratings have a row a rating: rater, text, image, rating (1: the image shows what the text says, 0: not), and, where they
-are known, page (a number or id of the page that it was given on, unique within a rater) and seconds (how long that page took,
-the same in all of its rows; NaN where it is not known).
+are known, page (a number or id of the page that it was given on, unique within a rater; "" where it is not known) and seconds
+(how long that page took, the same in all of its rows; NaN where it is not known).
 """
 
 from __future__ import annotations
@@ -209,9 +209,11 @@ def _row(
 
 
 def _pages(own: pd.DataFrame) -> dict[str, object]:
-    if (own["page"] == "").all():
+    """What a rater did by page; ratings whose page is not known ("") are left out here."""
+    placed = own[own["page"] != ""]
+    if placed.empty:
         return {"pages": np.nan, "seconds_page": np.nan, "all_no_pages": np.nan, "all_yes_pages": np.nan}
-    pages = own.groupby("page", observed=True).agg(share=("rating", "mean"), seconds=("seconds", "first"))
+    pages = placed.groupby("page", observed=True).agg(share=("rating", "mean"), seconds=("seconds", "first"))
     known = pages["seconds"].dropna()
     return {
         "pages": len(pages),

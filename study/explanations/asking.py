@@ -55,7 +55,11 @@ def number_pairs(texts: pd.DataFrame, methods: Sequence[str]) -> tuple[pd.DataFr
             f"{', '.join(sorted(set(texts['method']))) or 'no texts at all'}"
         )
     asked = (texts["kind"] == SIMPLE) & (texts["method"].isin(methods) if methods else True)
-    pairs = texts.loc[asked, [*UNIT, "text"]].drop_duplicates().sort_values([*UNIT, "text"], ignore_index=True)
+    pairs = (
+        texts.loc[asked, [*UNIT, "text"]]
+        .drop_duplicates()
+        .sort_values([*UNIT, "text"], kind="stable", ignore_index=True)
+    )
     number = pd.MultiIndex.from_frame(pairs).get_indexer(pd.MultiIndex.from_frame(texts[[*UNIT, "text"]]))
     pairs.insert(0, "pair", np.arange(len(pairs), dtype=np.int32))
     return pairs, np.where(asked, number, -1).astype(np.int32)

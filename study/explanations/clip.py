@@ -271,7 +271,7 @@ class TextJob:
 
         opened, size, parts = _network(self.plan), self.plan.batch_size, []
         for start in range(0, len(self.concepts), size):
-            said = [self.plan.template.replace("{}", concept) for concept in self.concepts[start : start + size]]
+            said = [self.plan.template.replace("*", concept) for concept in self.concepts[start : start + size]]
             with torch.no_grad():
                 found = opened.network.encode_text(opened.tokenizer(said).to(device()), normalize=True)
             parts.append(found.float().cpu().numpy())

@@ -15,7 +15,7 @@ from interpretability.schema import UNIT
 from interpretability.synthetic import planted_units
 from study.errors import StudyError
 from study.explanations.images import Probing
-from study.networks.unit_lists import Named
+from study.networks.unit_lists import Named, is_wild
 
 _FOLDERS = ("kept", "explained")  # of the stage `activations`: columns that others use, and further ones of texts
 
@@ -123,11 +123,22 @@ def refuse_unknown(texts: pd.DataFrame, layers: pd.DataFrame, folder: str, faile
 
 
 def matching(entries: Sequence[str], layers: pd.DataFrame, networks: Sequence[str]) -> pd.DataFrame:
-    """Units that entries model/layer/unit name in the given networks: model, layer, unit, in the order of the layers."""
-    named = Named(tuple(entries))
-    found = []
-    for model, layer, width in zip(layers["model"], layers["layer"], layers["width"], strict=True):
-        if model in networks:
-            owners = [(str(layer), unit) for unit in range(int(width))]
-            found += [(model, layer, index) for index in named.indices(str(model), owners)]
-    return pd.DataFrame(found, columns=UNIT)
+    """Units that entries model/layer/unit name in the given networks: model, layer, unit, each once.
+
+    Raises StudyError for an entry that names a network, without a `*`, and none of its units.
+    """
+    found: dict[tuple[str, str, int], None] = {}
+    for entry in entries:
+        named, none = Named((entry,)), True
+        for model, layer, width in zip(layers["model"], layers["layer"], layers["width"], strict=True):
+            if model in networks:
+                owners = [(str(layer), unit) for unit in range(int(width))]
+                hit = [(str(model), str(layer), index) for index in named.indices(str(model), owners)]
+                found |= dict.fromkeys(hit)
+                none = none and not hit
+        if none and not is_wild(entry.split("/")[0]):
+            raise StudyError(
+                f"explanations.units names {entry}, which is no unit of this study; data/activations/layers.parquet lists layers "
+                "and the number of their units"
+            )
+    return pd.DataFrame(list(found), columns=UNIT)

@@ -98,7 +98,7 @@ class Inputs:
         """Units that have a text or are to have one, and their values."""
         named = columns.matching(self.params.explanations.units, self.layers, self.ends)
         asked = set(named.itertuples(index=False, name=None))
-        table = pd.concat([named, given[UNIT]]).drop_duplicates().sort_values(UNIT, ignore_index=True)
+        table = pd.concat([named, given[UNIT]]).drop_duplicates().sort_values(UNIT, kind="stable", ignore_index=True)
         table = table.astype({"model": "str", "layer": "str", "unit": np.int64})
         values = np.zeros((len(table), len(self.probing)), dtype=np.float32)
         here = np.flatnonzero(~table["model"].isin(self.failed))

@@ -25,6 +25,7 @@ from study.files.parquet_cells import is_parquet, parquet_cells
 from study.files.tables import opened_parquet
 
 PROBABILITY, LABEL = "probability", "label"
+_IN_UNIT = "a number from 0 to 1"
 _SUFFIXES = (".csv", ".parquet")
 _ROW = re.compile(r"0|[1-9]\d{0,9}", re.ASCII)
 
@@ -161,9 +162,9 @@ def _values(path: Path, cells: pd.Series, name: str) -> NDArray[np.float64]:
     elif name == LABEL:
         return casts.truth(path, cells, name).to_numpy(np.float64)
     else:
-        numbers = casts.numbers(path, cells, name).to_numpy(np.float64)
+        numbers = casts.numbers(path, cells, name, words=_IN_UNIT).to_numpy(np.float64)
     fits = ((numbers == 0) | (numbers == 1)) if name == LABEL else ((numbers >= 0) & (numbers <= 1))
-    casts.refuse(path, cells, ~fits, name, "0 or 1" if name == LABEL else "a number from 0 to 1")  # NaN, too
+    casts.refuse(path, cells, ~fits, name, "0 or 1" if name == LABEL else _IN_UNIT)  # NaN, too
     return numbers
 
 

@@ -130,12 +130,12 @@ def whole(
     return column.astype("Int64").mask(np.array(none, dtype=bool)[codes]) if empty else column
 
 
-def numbers(path: Path, cells: pd.Series, name: str) -> pd.Series:
-    """Cells as finite numbers, float64; an empty cell is NaN."""
+def numbers(path: Path, cells: pd.Series, name: str, *, words: str = "a finite number or empty") -> pd.Series:
+    """Cells as finite numbers, float64; an empty cell is NaN. `words` say what is allowed."""
     codes, texts = pd.factorize(cells)
     found = np.array([_number(text.strip()) for text in texts], dtype=np.float64)
     none = np.array([not text.strip() for text in texts], dtype=bool)
-    refuse(path, cells, ~(np.isfinite(found) | none)[codes], name, "a finite number or empty")
+    refuse(path, cells, ~(np.isfinite(found) | none)[codes], name, words)
     return pd.Series(found[codes], index=cells.index)
 
 

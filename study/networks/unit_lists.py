@@ -57,6 +57,11 @@ def matches(entry: str, model: str, layer: str, unit: int) -> bool:
     )
 
 
+def is_wild(name: str) -> bool:
+    """Whether a part of an entry may stand for several names."""
+    return any(sign in name for sign in _WILD)
+
+
 def check_networks(keep: Sequence[str], names: Sequence[str], roster: Path, key: str = "activations.keep") -> None:
     """Refuse an entry of a parameter `key` whose network is none of `names`."""
     for entry in keep:
@@ -81,7 +86,7 @@ def indices_of(model: str, owners: Sequence[tuple[str, int]], keep: Sequence[str
         if not fnmatchcase(model, parts[0]):
             continue
         hits = [index for index, owner in enumerate(owners) if matches(entry, model, *owner)]
-        if not hits and not any(sign in parts[0] for sign in _WILD):
+        if not hits and not is_wild(parts[0]):
             raise StudyError(f"activations.keep names {entry}, which is no unit of {model} (written model/layer/unit)")
         named.update(hits)
     wanted = [(layer, unit) for name, layer, unit in listed if name == model]

@@ -26,9 +26,9 @@ class RaterChecks:
     """Raters that count; 0 turns a check off."""
 
     min_page_seconds: float = number(0)
-    max_uniform_pages: int = number(0)
-    min_agreement: float = number(0, 1)
-    min_gold: float = number(0, 1)
+    constant_pages: int = number(0)
+    agreement_quantile: float = number(0, 0.5)
+    max_gold_error: float = number(0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,7 @@ class Crowd:
     alpha: float = number(above=0)
     page: int = number(1)
     methods: tuple[str, ...]
+    errors: str = one_of("constant", "beta")
     false_yes: float = number(above=0, high=0.49)
     false_no: float = number(above=0, high=0.49)
     prior: float = number(above=0, high=0.5)

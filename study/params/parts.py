@@ -38,3 +38,10 @@ class Confidence:
     """How sure intervals are, of `stats`."""
 
     confidence: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """What a rating costs, of `crowd`."""
+
+    price: float

@@ -13,12 +13,14 @@ import typing
 from dataclasses import dataclass
 from pathlib import Path
 
+from interpretability.synthetic.crowd_worlds import GUIDES, LEAST_IMAGES, SETTINGS
 from study.errors import StudyError
 from study.params.activations import Activations
 from study.params.calibration import Calibration
 from study.params.ceiling import Ceiling
 from study.params.checking import check
 from study.params.crowd import Crowd
+from study.params.crowd_simulation import CrowdSimulation
 from study.params.explanations import MAKERS, Explanations
 from study.params.fields import number, one_of
 from study.params.human import Human
@@ -58,6 +60,7 @@ class Params:
     sensitivity: Sensitivity
     explanations: Explanations
     crowd: Crowd
+    crowd_simulation: CrowdSimulation
     stats: Stats
     report: Report
 
@@ -166,6 +169,7 @@ def _check_together(params: Params, problems: list[str]) -> None:
             f"report.thumbnail is {params.report.thumbnail}, it must be a multiple of 16: thumbnails share JPEG sheets, whose "
             "blocks have 16 pixels"
         )
+    _check_simulations(params.crowd_simulation, problems)
     checks = params.human.checks
     if checks.min_seconds > checks.max_seconds:
         problems.append(
@@ -195,9 +199,9 @@ def _check_texts(params: Params, problems: list[str]) -> None:
             f"explanations.guide.calibration is {guide.calibration}, but a simulated guide is calibrated by construction; set it "
             "to none"
         )
-    if guide.source == "open_clip" and guide.template.count("{}") != 1:
+    if guide.source == "open_clip" and guide.template.count("*") != 1:
         problems.append(
-            f"explanations.guide.template is {guide.template!r}, it must hold {{}} once, where the concept stands"
+            f"explanations.guide.template is {guide.template!r}, it must hold * once, where the concept stands"
         )
     if texts.units and texts.make and texts.presence == "none":
         problems.append(
@@ -226,3 +230,25 @@ def _check_texts(params: Params, problems: list[str]) -> None:
             "crowd.design is mg_is, which draws images by a guide, but explanations.guide.source is none; allowed "
             "here: systematic, adaptive, uniform, ag_is"
         )
+
+
+def _check_simulations(group: CrowdSimulation, problems: list[str]) -> None:
+    """Worlds that there are, and lists that ascend."""
+    for entry in group.worlds:
+        setting, sign, guide = entry.partition("/")
+        if not sign or setting not in SETTINGS or guide not in GUIDES:
+            problems.append(
+                f"crowd_simulation.worlds names {entry!r}; it must be setting/guide, a setting of {', '.join(SETTINGS)} and a "
+                f"guide of {', '.join(GUIDES)}"
+            )
+    for name in ("budgets", "raters", "latent_budgets"):
+        values = list(getattr(group, name))
+        if values != sorted(values):
+            problems.append(f"crowd_simulation.{name} is {values}, it must ascend")
+    problems.extend(
+        f"crowd_simulation.{name} is empty, it needs at least one entry"
+        for name in ("budgets", "raters", "eta", "gamma", "alpha", "beta")
+        if not getattr(group, name)
+    )
+    if 0 < group.n_images < LEAST_IMAGES:
+        problems.append(f"crowd_simulation.n_images is {group.n_images}, it must be 0 or at least {LEAST_IMAGES}")

@@ -22,6 +22,7 @@ from study.tabulating import scored_units
 from study.tabulating.facts import Facts, Tables
 from study.tabulating.inputs import read_facts, side_tables
 from study.tabulating.people import people_tables, point_tables, trials_tables
+from study.tabulating.texts import texts_tables
 
 log = logger("stats")
 
@@ -73,6 +74,7 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     noise = noise_within_tasks(responses)
     shares = ceiling_shares.share_table(annotated.merge(noise, on=KEY, how="left"), *facts.bootstrap)
     tables["noise_ceiling"] = ceiling_shares.ceiling_and_shares(ceilings, shares)
+    tables |= texts_tables(args.explanations, args.crowd, args.simulation, params.stats.confidence)
     for name in LEVEL_TABLES:
         status = {backend: fit["status"] for backend, fit in facts.slopes.items()}
         tables[name] = tables[name].assign(slope_status=tables[name]["backend"].map(status).astype("str"))

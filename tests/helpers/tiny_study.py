@@ -21,8 +21,11 @@ from interpretability.synthetic.draws import draw_factors
 from interpretability.synthetic.factors import factor_vectors
 from interpretability.tasks import natural, rules
 from interpretability.tasks.hard import tasks_from_rank
+from study.crowd.results import CrowdParams, Folders, write_crowd
 from study.files.tables import write_csv, write_json, write_parquet
 from study.networks.roster import RESOLVED
+from tests.helpers import explained
+from tests.helpers.crowd_params import crowd_params
 
 N_IMAGES, N_TASKS, N_EXPLANATIONS, WIDTH = 400, 6, 2, 8
 BACKENDS = ("oracle", "null")
@@ -75,7 +78,8 @@ def write_params(path, root, **changes):
 
 
 def write_study(data, hard=()):
-    """data/images, models, activations, tasks, scores and sensitivity, as far as later stages read them.
+    """data/images, models, activations, tasks, scores, sensitivity, explanations, crowd (with nobody asked) and simulation, as
+    far as later stages read them.
 
     Units of the networks `hard` have tasks of condition hard85 too.
     """
@@ -116,10 +120,24 @@ def write_study(data, hard=()):
     write_parquet(data / "sensitivity" / "settings.parquet", settings)
     maps = pd.DataFrame({"model": "net", "layer": "0.2", "unit": np.arange(WIDTH), "contrast": np.nan})
     maps = maps.assign(pixel_sparseness=maps["unit"] / WIDTH, channel_sparseness=0.0, n_images=10)
+    _texts(data)
     write_parquet(data / "sensitivity" / "maps.parquet", maps)
     histogram = histograms.activation_histogram(np.arange(10.0)).assign(model="net", layer="0.2", unit=0)
     write_parquet(data / "sensitivity" / "histograms.parquet", histogram)
     return roster
+
+
+def _texts(data):
+    """Texts of a few units, about which nobody is asked, and simulations of ratings."""
+    explained.write(data / "explanations", n_units=2, n_images=200, n_asked=30)
+    (data / "crowd").mkdir()
+    nobody = CrowdParams(seed=0, processor="portable", crowd=crowd_params(source="none"))
+    write_crowd(Folders(data / "explanations", data / "none", data / "crowd"), nobody)
+    curves = pd.DataFrame(
+        {"world": "base", "part": "setting_1", "method": ["a", "b"], "ratings": 180, "rce": [0.2, 0.1]}
+    )
+    for name in ("curves", "pareto", "costs"):
+        write_parquet(data / "simulation" / f"{name}.parquet", curves)
 
 
 def _activations(rng, vectors, seen):

@@ -35,7 +35,7 @@ STUDY = (
     ("files", "process", "timing", "workers"),
     ("command", "images"),
     ("networks",),
-    ("extraction", "inputs", "people", "report", "solving", "tabulating"),
+    ("crowd", "extraction", "inputs", "people", "report", "solving", "tabulating"),
     ("explanations", "tasks"),
 )
 MOST_LINES, MOST_ENTRY_LINES = 450, 80

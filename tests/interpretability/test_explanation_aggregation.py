@@ -14,6 +14,7 @@ from scipy.integrate import quad
 
 from interpretability.errors import InputError
 from interpretability.explanations import aggregation
+from interpretability.explanations.attenuation import attenuation
 from interpretability.randomness import generator
 
 
@@ -198,6 +199,48 @@ def test_a_prior_or_a_rate_that_is_missing_is_told():
         aggregation.bragg_raters(rated(), 0.2, rates, {f"rater{r}": 0.2 for r in range(4)})
     with pytest.raises(InputError, match="speaks against"):
         aggregation.bragg_raters(rated(), 0.2, dict.fromkeys(rates, 0.7), dict.fromkeys(rates, 0.4))
+
+
+# --------------------------------------------------------------------------- what errors leave of a score
+
+
+@pytest.mark.parametrize(("n", "wanted"), [(3, (0.0701, 0.0676, 0.1302)), (101, (0.3774, 1.0000, 1.0000))])
+def test_what_rare_concepts_keep_of_their_score(n, wanted):
+    k, share = np.arange(n + 1), 0.001
+    labels = aggregation.average(k, n), aggregation.majority(k, n), aggregation.bragg(k, n, share)
+    found = [attenuation(label, share, eta=0.23) for label in labels]
+    assert found == pytest.approx(wanted, abs=5e-5)
+    u = (1 - 2 * 0.23) ** 2 * share * (1 - share)
+    assert found[0] == pytest.approx(np.sqrt(u / (u + 0.23 * 0.77 / n)), abs=1e-12)
+
+
+@given(
+    st.floats(0.01, 0.99),
+    st.floats(0.01, 0.45),
+    st.floats(0.01, 0.45),
+    st.lists(st.floats(0, 1), min_size=4, max_size=4),
+)
+def test_no_label_keeps_more_than_the_posterior(share, false_yes, false_no, other):
+    errors = {"false_yes": false_yes, "false_no": false_no}
+    best = attenuation(aggregation.bragg(np.arange(4), 3, share, **errors), share, **errors)
+    for label in (aggregation.average(np.arange(4), 3), aggregation.majority(np.arange(4), 3), np.array(other)):
+        assert np.ptp(label) == 0 or attenuation(label, share, **errors) <= best + 1e-9
+
+
+def test_what_is_left_is_what_a_simulation_finds():
+    draw = generator(0, "attenuation")
+    truth = draw.random(200_000) < 0.1
+    yes = draw.binomial(3, np.where(truth, 0.7, 0.1))
+    label = aggregation.bragg(yes, 3, 0.1, false_yes=0.1, false_no=0.3)
+    wanted = attenuation(
+        aggregation.bragg(np.arange(4), 3, 0.1, false_yes=0.1, false_no=0.3), 0.1, false_yes=0.1, false_no=0.3
+    )
+    assert np.corrcoef(truth, label)[0, 1] == pytest.approx(wanted, abs=0.01)
+    a = truth + draw.standard_normal(200_000)
+    assert np.corrcoef(a, label)[0, 1] == pytest.approx(np.corrcoef(a, truth)[0, 1] * wanted, abs=0.01)
+    assert np.isnan(attenuation([0.5, 0.5], 0.1))
+    with pytest.raises(InputError, match="prevalence"):
+        attenuation([0, 1], 0)
 
 
 # --------------------------------------------------------------------------- error rates over images

@@ -64,6 +64,21 @@ def test_no_prevalence_gives_a_kappa_above_the_bound(false_yes, false_no):
     assert found.kappa == pytest.approx(found.bound, abs=0.04)
 
 
+def test_raters_who_share_their_errors_agree_more_than_the_bound_of_their_rate():
+    """Each image has an error rate of its own: with Beta(0.75, 2.5) kappa is .394 at a prevalence of .2, and the bound is .29."""
+    draw = generator(0, "shared errors")
+    truth = draw.random(20_000) < 0.2
+    wrong = draw.random((20_000, 3)) < draw.beta(0.75, 2.5, (20_000, 1))
+    yes = (truth[:, None] != wrong).sum(axis=1)
+    mean, square = 0.75 / 3.25, 0.75 * 1.75 / (3.25 * 4.25)
+    share = 0.2 * (1 - mean) + 0.8 * mean
+    chance = share**2 + (1 - share) ** 2
+    wanted = (1 - 2 * mean + 2 * square - chance) / (1 - chance)
+    assert wanted == pytest.approx(0.394, abs=5e-4)
+    assert raters.fleiss_kappa(yes, np.full(20_000, 3)) == pytest.approx(wanted, abs=0.015)
+    assert raters.kappa_bound(mean, mean) < 0.3 < wanted
+
+
 # --------------------------------------------------------------------------- rater by rater
 
 
@@ -106,6 +121,14 @@ def test_without_pages_and_gold_there_is_less_to_tell():
     alone = raters.rater_table(table_of([("r0", "dog", 1, 1)]))
     assert alone.loc[0, "n_with_others"] == 0
     assert np.isnan(alone.loc[0, "agreement"])
+
+
+def test_ratings_without_a_page_are_no_page():
+    ratings = with_pages(from_counts(YES, 3), size=2).astype({"page": object})
+    ratings.loc[ratings["image"] >= 4, ["page", "seconds"]] = ["", np.nan]
+    found = raters.rater_table(ratings)
+    assert list(found["pages"]) == [2, 2, 2]
+    assert list(found["seconds_page"]) == [20, 20, 20]
 
 
 def test_who_is_lazy_inverted_fast_or_never_selects_is_flagged_and_honest_raters_are_not():

@@ -41,7 +41,9 @@ from interpretability.people import agreement_differences, single_answers
 from interpretability.people.calibration_splits import SUMMARY_COLUMNS
 from stages import calibration, ceiling, human, mis
 from stages import stats as stats_stage
+from study.crowd.checks import AGREEMENT
 from study.files.tables import read_csv, read_json, read_parquet
+from study.tabulating import texts
 from tests.helpers import tiny_study
 from tests.helpers.rules import ROOT
 from tests.helpers.scored_units import scored
@@ -388,6 +390,12 @@ TABLES = {
     "his_depth": machine_beside_human.DEPTH_COLUMNS,
     "his_pairs": machine_beside_human.PAIR_COLUMNS,
     "map_correlations": map_correlations.CORRELATION_COLUMNS,
+    "explanation_methods": texts.METHODS,
+    "explanation_tests": texts.TESTS,
+    "explanation_agreement": AGREEMENT,
+    "explanation_raters": texts.RATERS,
+    "explanation_check": texts.CHECK,
+    "explanation_rejected": texts.REJECTED,
 }
 OTHERS = {
     *(
@@ -408,6 +416,9 @@ OTHERS = {
         "checks",
         "map_units",
         "activation_histograms",
+        "crowd_curves",
+        "crowd_pareto",
+        "crowd_costs",
     ),
 }
 

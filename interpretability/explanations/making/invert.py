@@ -57,8 +57,9 @@ def invert_texts(
     negations, keeps the `beam` best, and joins each by AND and OR with every concept and negation; a longer formula is kept only
     where it is better. Formulas must be true of at least least_images images, and of at most most_share of all.
 
-    Departures: least_images, for the method's code has no least number by default, and a formula that is true of the first image
-    alone wins; the beam of 5, of which the crowd paper says nothing.
+    Departure: least_images. The code of the method has no least number by default, and a formula that is true of the first image
+    alone wins.
+    Departure: the beam of 5; the crowd paper says nothing of it.
     """
     units, concepts = checked(activations, presence, names)
     length = arguments.count(length, "length", 1, LONGEST)

@@ -69,9 +69,10 @@ def linear_texts(
 
     At each step the ten next concepts of the elastic net are tried, each with weights fitted by least squares to the presences as
     they are; those that raise too little are never tried again, the best of the others joins. Where the elastic net is empty, the
-    concept of highest correlation is the explanation. Departures: weights are exact least squares, not a hundred steps towards
-    them; concepts to which the elastic net gives no positive weight are not proposed (in the code they come last, in the order of
-    the table).
+    concept of highest correlation is the explanation.
+
+    Departure: weights are exact least squares, not a hundred steps towards them.
+    Departure: concepts to which the elastic net gives no positive weight are not proposed; in the method's code they come last.
     """
     units, concepts = checked(activations, presence, names)
     most = arguments.count(most, "most")

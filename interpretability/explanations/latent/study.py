@@ -1,0 +1,155 @@
+"""A study as the model reads it: pairs in the order of their keys, covariates of their rated images, and prior means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interpretability import arguments
+from interpretability.explanations.correlation import same_images
+from interpretability.explanations.latent.covariates import (
+    Covariates,
+    Terms,
+    covariates,
+    independent_slope,
+    presence,
+    terms_of,
+)
+from interpretability.explanations.latent.given import GoldImages, RatedPairs, check_places, pair_keys
+from interpretability.explanations.latent.population import Gold, Priors, Rated, first_fit, priors, rated_images
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that is given, with pairs in the order of their keys.
+
+    activations, guide  as given, (pairs, n); `order` (pairs,) are the rows in the order of keys
+    keys                (pairs,) ascending
+    rows                (rated,) the rows of the given ratings in the order of `rated`, `image` their images
+    """
+
+    activations: NDArray[np.floating]
+    guide: NDArray[np.floating] | None
+    order: NDArray[np.int64]
+    keys: NDArray[np.uint64]
+    rows: NDArray[np.int64]
+    image: NDArray[np.int64]
+    rated: Rated
+    gold: Gold
+    level: NDArray[np.float64]
+    terms: Terms
+    given: RatedPairs
+    given_gold: GoldImages | None
+
+    @property
+    def floored(self) -> bool:
+        return self.guide is not None
+
+    @property
+    def n_images(self) -> int:
+        return self.activations.shape[1]
+
+    def of(self, place: int) -> Covariates:
+        """Covariates of all images of the pair at this place."""
+        row = self.order[place]
+        return covariates(self.activations[row], None if self.guide is None else self.guide[row], self.terms)
+
+    def images(self, place: int) -> NDArray[np.int64]:
+        """Rated images of the pair at this place."""
+        return self.image[self.rated.start[place] : self.rated.start[place + 1]]
+
+    def with_ratings(self, yes: NDArray[np.int64], gold: Gold) -> Study:
+        """The same study with other ratings (rated,), in the order of `rated`, and other gold."""
+        n = self.rated.kinds[self.rated.kind, 0]
+        return replace(self, rated=rated_images(self.rated.start, self.rated.x, n, yes, self.rated.lure), gold=gold)
+
+
+def prepare(
+    activations: NDArray[np.floating],
+    guide: NDArray[np.floating] | None,
+    ratings: RatedPairs,
+    gold: GoldImages | None,
+    keys: object,
+) -> Study:
+    """Check what is given and put it into the order of keys. Raises InputError for what does not fit together."""
+    arguments.array(activations, "activations", ("pairs", "images"))
+    pairs, n = activations.shape
+    if guide is not None:
+        arguments.array(guide, "guide", ("pairs", "images"))
+        same_images(activations, guide)
+        if len(guide) != pairs:
+            raise arguments.wrong("guide", "has {given} rows; activations have {pairs}", given=len(guide), pairs=pairs)
+    check_places(ratings, "ratings", pairs, n)
+    if not len(ratings.pair):
+        raise arguments.wrong("ratings", "holds no rating")
+    named = pair_keys(keys, pairs)
+    order = np.argsort(named, kind="stable")
+    place = np.empty(pairs, np.int64)
+    place[order] = np.arange(pairs)
+    rows = np.lexsort((ratings.image, place[ratings.pair]))
+    start = np.searchsorted(place[ratings.pair][rows], np.arange(pairs + 1))
+    image = ratings.image[rows]
+    terms = terms_of(activations)
+    if gold is not None:
+        check_places(gold, "gold", pairs, n)
+        gold_rows = np.lexsort((gold.image, place[gold.pair]))
+    else:
+        gold_rows = np.zeros(0, np.int64)
+    x, lure, level, gold_lure = [], [], np.empty(pairs), np.zeros(len(gold_rows))
+    for at, row in enumerate(order):
+        of = covariates(activations[row], None if guide is None else guide[row], terms)
+        own = image[start[at] : start[at + 1]]
+        x.append(of.x[own])
+        lure.append(of.lure[own])
+        level[at] = of.level
+        if gold is not None:
+            here = gold.pair[gold_rows] == row
+            gold_lure[here] = of.lure[gold.image[gold_rows][here]]
+    parts = (
+        (np.zeros(0, np.int64),) * 3
+        if gold is None
+        else tuple(each[gold_rows] for each in (gold.present, gold.n, gold.yes))
+    )
+    return Study(
+        activations=activations,
+        guide=guide,
+        order=order,
+        keys=named[order],
+        rows=rows,
+        image=image,
+        rated=rated_images(start, np.concatenate(x), ratings.n[rows], ratings.yes[rows], np.concatenate(lure)),
+        gold=Gold(*parts, gold_lure),
+        level=level,
+        terms=terms,
+        given=ratings,
+        given_gold=gold,
+    )
+
+
+def prior_means(study: Study) -> tuple[NDArray[np.float64], Priors]:
+    """z (pairs, p, q), which makes prior means of the pairs' coefficients of b (L2), and the priors.
+
+    With a guide the last b times z_u adds to the prior mean of the coefficient of the activation; z_u comes from a first fit
+    without the activation.
+    """
+    pairs, p = len(study.keys), study.rated.x.shape[1]
+    if study.guide is None:
+        return np.tile(np.eye(p), (pairs, 1, 1)), priors(p, p, floored=False, guided=False)
+    kept = [0, 1, p - 1]
+    alone = study.rated._replace(x=np.ascontiguousarray(study.rated.x[:, kept]))
+    fit = first_fit(
+        alone,
+        study.gold,
+        np.tile(np.eye(3), (pairs, 1, 1)),
+        priors(3, 3, floored=True, guided=True),
+        study.level,
+        floored=True,
+    )
+    z = np.zeros((pairs, p, p + 1))
+    z[:, range(p), range(p)] = 1.0
+    for place in range(pairs):
+        of = study.of(place)
+        z[place, 2, p] = independent_slope(of.abar, presence(fit.theta[place], of.x[:, kept], of.level, floored=True))
+    return z, priors(p, p + 1, floored=True, guided=True)

@@ -1,0 +1,1 @@
+"""Ratings of people: read or simulated, checked, added up to labels, and made into scores of texts."""
