@@ -1,0 +1,138 @@
+"""Tables of the page about texts of units: methods under every score, tests, raters, the check of ours, costs of ratings."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from study.report.figures.base import Study
+from study.report.figures.crowd_settings import called, world_words
+from study.report.figures.series import in_order
+from study.report.figures.texts import AUTOMATIC, KNOWN, OURS, only_allowed
+from study.report.page.cells import (
+    Table,
+    TableSpec,
+    as_is,
+    count,
+    make_table,
+    number,
+    p_value,
+    percent,
+    text,
+    with_interval,
+)
+from study.report.page.columns import Columns
+
+# scores of explanation_methods.csv as people call them, in the order of the table
+SCORES = {
+    AUTOMATIC: "automatic",
+    OURS: "ratings, ours",
+    "guide_only": "guide alone",
+    "bragg_guide": "ratings, BRAgg with guide (paper)",
+    "bragg_uniform": "ratings, BRAgg (paper)",
+    "majority": "ratings, majority (paper)",
+    "average": "ratings, average (paper)",
+    "self_normalised": "ratings, BRAgg with guide, self-normalised",
+}
+_RHO = number(3)
+
+
+def _methods_table(study: Study) -> Table | None:
+    rows = only_allowed(study.tables["explanation_methods"])
+    models = dict.fromkeys([*study.models()["model"], *sorted(set(rows["model"]))])
+    rows = in_order(rows, model=models, score=SCORES, method=_methods(rows))
+    rows = with_interval(rows).assign(score=rows["score"].map(SCORES).fillna(rows["score"]))
+    shown: Columns = {
+        "model": ("network", text),
+        "method": ("method", text),
+        "score": ("score", text),
+        "rho_mean": ("mean", _RHO),
+        "rho_se": ("±", _RHO),
+        "interval": ("interval", as_is),
+        "guide_only_mean": ("guide alone", _RHO),
+        "control_mean": ("texts of other units", _RHO),
+        "recall_mean": ("top pictures alone", _RHO),
+        "true_mean": ("known", _RHO),
+        "n_units": ("units", count),
+        "n_ratings": ("ratings", count),
+        "status": ("status", text),
+    }
+    return make_table(rows, "Methods that say what units do, by score", shown, file="explanation_methods.csv")
+
+
+def _methods(rows: pd.DataFrame) -> list[str]:
+    """Methods by their mean over networks and scores; those of planted units in their order."""
+    means = rows.groupby("method")["rho_mean"].mean().sort_values(ascending=False, kind="stable")
+    return [*(name for name in means.index if name not in KNOWN), *KNOWN]
+
+
+def _tests_table(study: Study) -> Table | None:
+    rows = with_interval(study.tables["explanation_tests"])
+    rows = rows.assign(
+        pair=rows["first"] + " – " + rows["second"], score=rows["score"].map(SCORES).fillna(rows["score"])
+    )
+    shown: Columns = {
+        "model": ("network", text),
+        "pair": ("pair", text),
+        "score": ("score", text),
+        "difference": ("difference of means", _RHO),
+        "interval": ("interval", as_is),
+        "stars": ("stars", text),
+        "p_holm": ("p (Holm)", p_value),
+        "p_wilcoxon": ("p, Wilcoxon", p_value),
+        "p_t": ("p, paired t", p_value),
+        "published_t_p": ("paper’s test: p", p_value),
+        "n": ("units", count),
+    }
+    return make_table(rows, "Methods compared in pairs", shown, file="explanation_tests.csv")
+
+
+def _agreement_table(study: Study) -> Table | None:
+    shown: Columns = {
+        "model": ("network", text),
+        "method": ("method", text),
+        "kappa": ("Fleiss’ kappa", number(2)),
+        "bound": ("bound", number(2)),
+        "yes_share": ("share of yes", percent),
+        "prior_mean": ("guide’s mean there", percent),
+        "n_images": ("pictures and texts", count),
+    }
+    rows = study.tables["explanation_agreement"]
+    return make_table(rows, "How well raters agree", shown, file="explanation_agreement.csv")
+
+
+def _costs_table(study: Study) -> Table | None:
+    rows = study.tables["crowd_costs"]
+    rows = rows.assign(
+        method=rows["method"].map(called),
+        world=rows["world"].map(world_words),
+        part=rows["part"].map({"setting_1": "errors of raters", "sampling": "no errors"}).fillna(rows["part"]),
+        reached=[_reached(*row) for row in zip(rows["ratings"], rows["at_most"], strict=True)],
+    )
+    shown: Columns = {
+        "world": ("world", text),
+        "method": ("method", text),
+        "part": ("raters", text),
+        "reached": ("ratings of a unit", as_is),
+        "money": ("money", number(2)),
+        "ratio": ("times the paper’s method", number(1)),
+        "ratio_to_ours": ("times ours", number(1)),
+        "least_rce": ("lowest error tried", percent),
+        "published_ratings": ("paper: ratings", count),
+        "published_ratio": ("paper: times its method", number(1)),
+    }
+    level = f"{100 * float(rows['level'].iloc[0]):g} %" if len(rows) else ""
+    return make_table(rows, f"Ratings that a relative error of {level} takes", shown, file="crowd_costs.csv")
+
+
+def _reached(ratings: float, at_most: object) -> str:
+    if ratings != ratings:
+        return "not reached"
+    return f"{'at most ' if str(at_most).lower() in ('true', '1', '1.0') else ''}{count(ratings)}"
+
+
+SPECS = (
+    TableSpec("explanation_methods", "texts", _methods_table, after="texts_crowd"),
+    TableSpec("explanation_tests", "texts", _tests_table, after="texts_tests", open=False),
+    TableSpec("explanation_agreement", "texts", _agreement_table, after="texts_kappa", open=False),
+    TableSpec("crowd_costs", "texts", _costs_table, after="crowd_pareto"),
+)
