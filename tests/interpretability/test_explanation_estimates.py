@@ -418,3 +418,17 @@ def test_labels_that_differ_by_rounding_are_equal():
 
 def test_one_draw_has_no_standard_error():
     assert np.isnan(estimates.delta_se([1.0], [1.0], [1.0]))
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_standard_errors_of_estimates_are_those_of_leaving_draws_out(normalised):
+    """With a high score and weights that differ much, the term of rho / 2 is most of the error."""
+    draw = generator(0, "leave out")
+    c = (draw.random(600) < 0.4).astype(float)
+    w = draw.choice([0.25, 4.0], 600, p=[0.8, 0.2])  # of mean 1, as weights have it
+    a = (c - 0.4) / np.sqrt(0.24) + 0.2 * draw.standard_normal(600)
+    given = c, w, a / np.sqrt(1.04)
+    form = estimates.self_normalised if normalised else estimates.importance
+    left = [form(*(np.delete(values, k) for values in given)).rho for k in range(600)]
+    found = estimates.delta_se(*given, normalised=normalised)
+    assert found == pytest.approx(np.sqrt(599 * np.var(left)), rel=0.1)
