@@ -41,6 +41,7 @@ def out(tmp_path_factory):
         "human__source": "none",
         "models__roster": str(folder / "roster.csv"),
         "explanations__presence": "labels",
+        "crowd__source": "table",
         "explanations__make": ["best", "invert", "le_label"],
         "explanations__length": 2,
         "explanations__units": ["squeezenet/features.12.expand3x3/*"],
