@@ -24,9 +24,7 @@ FIRST, WAVE = 2, 8  # the first wave takes a half of the budget, each of four ot
 MOST_RATINGS = 5  # of one image
 
 
-def utility(
-    posterior: ArrayLike, abar: ArrayLike, false_yes: float, false_no: float
-) -> NDArray[np.float64]:
+def utility(posterior: ArrayLike, abar: ArrayLike, false_yes: float, false_no: float) -> NDArray[np.float64]:
     """What one more rating of an image is worth: (abar^2 + 1/4) (Q (1 - Q))^2 / (r (1 - r)) (D3: J), the higher the more.
 
     posterior Q that it shows the concept; r, the chance that the next rating is a yes. About the expected drop of the variance of
@@ -41,7 +39,10 @@ def utility(
 
 
 def first_wave(
-    activations: NDArray[np.floating], guide: NDArray[np.floating] | None, budget: int, keys: NDArray[np.uint64] | Sequence[object]
+    activations: NDArray[np.floating],
+    guide: NDArray[np.floating] | None,
+    budget: int,
+    keys: NDArray[np.uint64] | Sequence[object],
 ) -> list[NDArray[np.int64]]:
     """Images of each pair (pairs, n) to ask one rating of each, half of `budget` ratings a pair, drawn where the guide is unsure."""
     size = arguments.count(budget, "budget", least=WAVE) // FIRST

@@ -28,13 +28,18 @@ from interpretability.explanations.latent.kernels import (
 )
 
 # numba keeps compiled code until the file of a function changes, and does not look into the files of those that it calls
-KERNELS = "0"
-ACCEPTED, ACCEPTED_BLINDLY = 0.7, 0.3  # shares of steps taken for which step sizes are tuned, with derivatives and without
+KERNELS = "3f0ce12fdc5ca5fa"
+ACCEPTED, ACCEPTED_BLINDLY = (
+    0.7,
+    0.3,
+)  # shares of steps taken for which step sizes are tuned, with derivatives and without
 LARGEST = 0.999
 
 
 @numba.njit(nogil=True, cache=True)
-def step_coefficients(theta, mean, precision, information, size, noise, chance, rated, floored, level, first, last, now, odds, new_odds):
+def step_coefficients(
+    theta, mean, precision, information, size, noise, chance, rated, floored, level, first, last, now, odds, new_odds
+):
     """One step of a pair's coefficients (p,); returns the log likelihood of its ratings and whether the step was taken."""
     p = len(mean)
     covariance, factor = inverse(information + precision), np.empty((p, p))
@@ -254,7 +259,9 @@ def learn(values, seen, mean, products):
 
 
 @numba.njit(nogil=True, cache=True)
-def run(rated, gold, priors, z, level, floored, theta, information, errors, free, own_noise, study_noise, burn, every, kept):
+def run(
+    rated, gold, priors, z, level, floored, theta, information, errors, free, own_noise, study_noise, burn, every, kept
+):
     """Run one chain from theta (units, p) and errors (4,), in place, and fill `kept` with every `every`-th of its later draws (L6).
 
     The first `burn` sweeps tune sizes and shapes of the steps and are not kept.
@@ -269,8 +276,15 @@ def run(rated, gold, priors, z, level, floored, theta, information, errors, free
     mean, slope, b_covariance, renewal = np.empty(p), np.empty(q), np.empty((q, q)), 0
     for u in range(units):
         fill_ratings(
-            rated, rated.start[u], rated.start[u + 1], errors[0], errors[1], errors[2], errors[3],
-            rated.present, rated.absent,
+            rated,
+            rated.start[u],
+            rated.start[u + 1],
+            errors[0],
+            errors[1],
+            errors[2],
+            errors[3],
+            rated.present,
+            rated.absent,
         )
     climb_population(theta, b, z, rated, floored, level, priors, odds, lines, slope)
     for sweep in range(burn + every * len(kept.errors)):
@@ -290,13 +304,37 @@ def run(rated, gold, priors, z, level, floored, theta, information, errors, free
                     distance += (theta[u, i] - mean[i]) * precision[i, j] * (theta[u, j] - mean[j])
             scale[u] = own_noise.gammas[u, sweep] / (0.5 * (priors.t_df + distance))
             lines[u], taken = step_coefficients(
-                theta[u], mean, precision * scale[u], information[u], size[u], own_noise.normals[u, sweep, :p],
-                own_noise.chances[u, sweep, 0], rated, floored, level[u], first, last, lines[u], odds, new_odds,
+                theta[u],
+                mean,
+                precision * scale[u],
+                information[u],
+                size[u],
+                own_noise.normals[u, sweep, :p],
+                own_noise.chances[u, sweep, 0],
+                rated,
+                floored,
+                level[u],
+                first,
+                last,
+                lines[u],
+                odds,
+                new_odds,
             )
             size[u] = min(size[u] * math.exp(gain * ((1.0 if taken else 0.0) - ACCEPTED)), LARGEST)
             lines[u], taken = step_own(
-                own[u], errors, tau, own_size[u], own_noise.normals[u, sweep, p:], own_noise.chances[u, sweep, 1],
-                rated, first, last, lines[u], odds, present, absent,
+                own[u],
+                errors,
+                tau,
+                own_size[u],
+                own_noise.normals[u, sweep, p:],
+                own_noise.chances[u, sweep, 1],
+                rated,
+                first,
+                last,
+                lines[u],
+                odds,
+                present,
+                absent,
             )
             own_size[u] *= math.exp(gain * ((1.0 if taken else 0.0) - ACCEPTED_BLINDLY))
         for side in range(2):
@@ -305,14 +343,38 @@ def run(rated, gold, priors, z, level, floored, theta, information, errors, free
         chances = study_noise.chances[sweep]
         step_centres(errors, own, tau, noise[2 * q + 4 : 2 * q + 6], chances[:2], gold, priors)
         taken = step_errors(
-            errors, own, free, error_factor, error_size, noise[2 * q : 2 * q + 4], chances[2], rated, gold, priors, odds,
-            lines, present, absent,
+            errors,
+            own,
+            free,
+            error_factor,
+            error_size,
+            noise[2 * q : 2 * q + 4],
+            chances[2],
+            rated,
+            gold,
+            priors,
+            odds,
+            lines,
+            present,
+            absent,
         )
         error_size *= math.exp(gain * ((1.0 if taken else 0.0) - ACCEPTED_BLINDLY))
         if sweep % 2:  # every other time is enough: these steps go far
             taken = step_population(
-                theta, b, z, b_covariance, b_size, noise[q : 2 * q], chances[3], rated, floored, level, priors, odds,
-                new_odds, lines,
+                theta,
+                b,
+                z,
+                b_covariance,
+                b_size,
+                noise[q : 2 * q],
+                chances[3],
+                rated,
+                floored,
+                level,
+                priors,
+                odds,
+                new_odds,
+                lines,
             )
             b_size = min(b_size * math.exp(gain * ((1.0 if taken else 0.0) - ACCEPTED)), LARGEST)
         if 50 <= sweep < burn:

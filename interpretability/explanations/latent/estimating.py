@@ -56,8 +56,16 @@ def estimate(study: Study, seed: int, effort: Effort) -> Estimated:
     z, prior = prior_means(study)
     start = first_fit(study.rated, study.gold, z, prior, study.level, floored=study.floored)
     kept = draws(
-        study.rated, study.gold, z, prior, study.level, start,
-        floored=study.floored, keys=study.keys, seed=seed, effort=effort,
+        study.rated,
+        study.gold,
+        z,
+        prior,
+        study.level,
+        start,
+        floored=study.floored,
+        keys=study.keys,
+        seed=seed,
+        effort=effort,
     )
     flat = Kept(*(part.reshape(-1, *part.shape[2:]) for part in kept))
     rho, posterior, reasons = np.empty(flat.theta.shape[:2]), np.empty(len(study.image)), []
@@ -73,5 +81,10 @@ def estimate(study: Study, seed: int, effort: Effort) -> Estimated:
         reasons.append(undefined(of))
     errors = np.concatenate([kept.errors, kept.tau], axis=2)
     return Estimated(
-        kept, rho, split_rhat(rho.reshape(*kept.theta.shape[:3])), split_rhat(errors), posterior, np.array(reasons, np.str_)
+        kept,
+        rho,
+        split_rhat(rho.reshape(*kept.theta.shape[:3])),
+        split_rhat(errors),
+        posterior,
+        np.array(reasons, np.str_),
     )

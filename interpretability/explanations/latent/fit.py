@@ -19,7 +19,7 @@ from interpretability.explanations.latent.self_check import SelfCheck, check, st
 from interpretability.explanations.latent.study import Study, prepare
 
 # A chain takes this many steps of rated images, within bounds: fewer ratings leave more of a posterior to walk through.
-STEPS, FEWEST_EVERY, MOST_EVERY = 10_000_000, 6, 16
+STEPS, FEWEST_EVERY, MOST_EVERY = 10_000_000, 6, 10
 
 
 @dataclass(frozen=True)

@@ -19,17 +19,23 @@ def _whole(table: object, names: Sequence[str]) -> None:
     for name in names:
         values = arguments.array(getattr(table, name), name, ("rows",), empty=True)
         if length is not None and len(values) != length:
-            raise arguments.wrong(name, "has {rows} rows, {first} has {length}", rows=len(values), first=names[0], length=length)
+            raise arguments.wrong(
+                name, "has {rows} rows, {first} has {length}", rows=len(values), first=names[0], length=length
+            )
         length = len(values)
         object.__setattr__(table, name, narrowed(values, np.int64, name))
 
 
 def _counts(n: NDArray[np.int64], yes: NDArray[np.int64]) -> None:
     if (n < 1).any():
-        raise arguments.wrong("n", "holds {value} at [{row}]; at least one rating is needed", value=int(n.min()), row=int(n.argmin()))
+        raise arguments.wrong(
+            "n", "holds {value} at [{row}]; at least one rating is needed", value=int(n.min()), row=int(n.argmin())
+        )
     if ((yes < 0) | (yes > n)).any():
         row = int(np.argmax((yes < 0) | (yes > n)))
-        raise arguments.wrong("yes", "holds {value} of {n} ratings at [{row}]", value=int(yes[row]), n=int(n[row]), row=row)
+        raise arguments.wrong(
+            "yes", "holds {value} of {n} ratings at [{row}]", value=int(yes[row]), n=int(n[row]), row=row
+        )
 
 
 @dataclass(frozen=True)
@@ -40,12 +46,14 @@ class RatedPairs:
     image  number of the image: its column
     n      ratings, at least 1
     yes    those that say that the image shows the concept
+    adaptive  whether images were rated more often because of what was said before
     """
 
     pair: NDArray[np.int64]
     image: NDArray[np.int64]
     n: NDArray[np.int64]
     yes: NDArray[np.int64]
+    adaptive: bool = False
 
     def __post_init__(self) -> None:
         _whole(self, ("pair", "image", "n", "yes"))
@@ -78,9 +86,7 @@ def check_places(given: RatedPairs | GoldImages, argument: str, n_pairs: int, n_
     """Refuse numbers of pairs and images that there are not, and an image of a pair that has two rows."""
     for name, values, most in (("pair", given.pair, n_pairs), ("image", given.image, n_images)):
         if len(values) and (values.min() < 0 or values.max() >= most):
-            raise arguments.wrong(
-                argument, "names a number of {name} outside of 0 to {last}", name=name, last=most - 1
-            )
+            raise arguments.wrong(argument, "names a number of {name} outside of 0 to {last}", name=name, last=most - 1)
     code = given.pair * n_images + given.image
     order = np.argsort(code, kind="stable")
     twice = np.flatnonzero(np.diff(code[order]) == 0)
@@ -96,14 +102,21 @@ def check_places(given: RatedPairs | GoldImages, argument: str, n_pairs: int, n_
 
 
 def pair_keys(keys: NDArray[np.uint64] | Sequence[object], n_pairs: int) -> NDArray[np.uint64]:
-    """Keys (pairs,) uint64 of what names each pair: 64-bit keys, or texts or tuples of ids; their places where nothing is given."""
+    """Keys (pairs,) of what names each pair: 64-bit keys, or texts or tuples of ids; their places where nothing is given."""
     if not len(keys):
         named = np.array([key64("pair", place) for place in range(n_pairs)], np.uint64)
     elif isinstance(keys, np.ndarray) and keys.dtype.kind in "ui":
         named = arguments.unit_keys(keys, n_pairs)
     else:
         parts = [tuple(key) if isinstance(key, tuple | list) else (key,) for key in keys]
-        named = np.array([key64("pair", *(part if isinstance(part, int) else str(part) for part in ids)) for ids in parts], np.uint64)
+        named = np.array(
+            [key64("pair", *(part if isinstance(part, int) else str(part) for part in ids)) for ids in parts], np.uint64
+        )
     if named.shape != (n_pairs,) or len(np.unique(named)) < n_pairs:
-        raise arguments.wrong("keys", "holds {given} different keys; each of {pairs} pairs needs its own", given=len(np.unique(named)), pairs=n_pairs)
+        raise arguments.wrong(
+            "keys",
+            "holds {given} different keys; each of {pairs} pairs needs its own",
+            given=len(np.unique(named)),
+            pairs=n_pairs,
+        )
     return named

@@ -13,7 +13,11 @@ import numpy as np
 
 _STEEPEST = 35.0  # log odds beyond which a probability is 0 or 1 in double precision
 _IMAGES = 1024  # images at a time where all of them are gone through
-_PER_LOG2, _LOG2_HIGH, _LOG2_LOW = 1.0 / math.log(2.0), 6.93147180369123816490e-01, 1.90821492927058770002e-10  # of fdlibm
+_PER_LOG2, _LOG2_HIGH, _LOG2_LOW = (
+    1.0 / math.log(2.0),
+    6.93147180369123816490e-01,
+    1.90821492927058770002e-10,
+)  # of fdlibm
 _MAGIC = 1.5 * 2.0**52
 _FACTORIALS = tuple(1.0 / math.factorial(power) for power in range(14))
 _BLOCK = 8  # factors of a likelihood that are multiplied before a logarithm is taken: none is near the smallest number
@@ -235,7 +239,7 @@ def mode(theta, mean, precision, rated, floored, level, first, last, rounds, inf
             break
         cholesky(bound, factor)
         solve(factor, slope, step)
-        size, moved = 1.0, False
+        size, moved, value = 1.0, False, best
         while size > 1e-6 and not moved:
             for i in range(p):
                 tried[i] = theta[i] + size * step[i]
@@ -267,7 +271,16 @@ def modes(rated, z, b, precision, level, floored, theta, rounds, information):
     for u in range(len(theta)):
         centre(z, b, u, mean)
         mode(
-            theta[u], mean, precision, rated, floored, level[u], rated.start[u], rated.start[u + 1], rounds, information[u]
+            theta[u],
+            mean,
+            precision,
+            rated,
+            floored,
+            level[u],
+            rated.start[u],
+            rated.start[u + 1],
+            rounds,
+            information[u],
         )
 
 

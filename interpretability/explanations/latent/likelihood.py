@@ -38,9 +38,7 @@ def rating_likelihoods(
     return present[()], absent[()]
 
 
-def _rising(
-    rate: NDArray[np.float64], spread: NDArray[np.float64], count: NDArray[np.integer]
-) -> NDArray[np.float64]:
+def _rising(rate: NDArray[np.float64], spread: NDArray[np.float64], count: NDArray[np.integer]) -> NDArray[np.float64]:
     """rate (rate + spread) (rate + 2 spread) ... of `count` factors."""
     product = np.ones(np.shape(rate))
     for j in range(int(np.max(count, initial=0))):
@@ -52,7 +50,9 @@ def count_probabilities(
     n: int, present: ArrayLike, false_yes: ArrayLike, false_no: ArrayLike, spread: ArrayLike = 0.0
 ) -> NDArray[np.float64]:
     """Probabilities (..., n + 1) of 0 to n yes among n ratings of images that show the concept with probability `present`."""
-    p, fp, fn, w = np.broadcast_arrays(*(np.asarray(each, np.float64) for each in (present, false_yes, false_no, spread)))
+    p, fp, fn, w = np.broadcast_arrays(
+        *(np.asarray(each, np.float64) for each in (present, false_yes, false_no, spread))
+    )
     yes = np.arange(n + 1)
     shown, absent = rating_likelihoods(yes, n, fp[..., None], fn[..., None], w[..., None])
     return comb(n, yes) * (p[..., None] * shown + (1 - p[..., None]) * absent)

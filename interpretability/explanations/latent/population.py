@@ -66,7 +66,7 @@ class Priors(NamedTuple):
 
 
 class Population(NamedTuple):
-    """A first fit: modes of the coefficients (pairs, p) and the information of their ratings (pairs, p, p), b, precision, errors."""
+    """A first fit: modes of the coefficients (pairs, p), the information of their ratings (pairs, p, p), and what pairs share."""
 
     theta: NDArray[np.float64]
     information: NDArray[np.float64]
@@ -77,7 +77,11 @@ class Population(NamedTuple):
 
 
 def rated_images(
-    start: NDArray[np.int64], x: NDArray[np.float64], n: NDArray[np.int64], yes: NDArray[np.int64], lure: NDArray[np.float64]
+    start: NDArray[np.int64],
+    x: NDArray[np.float64],
+    n: NDArray[np.int64],
+    yes: NDArray[np.int64],
+    lure: NDArray[np.float64],
 ) -> Rated:
     """Rated images from their covariates (rows, p), ratings and lure."""
     kinds, kind, counts = np.unique(np.stack([n, yes], axis=1), axis=0, return_inverse=True, return_counts=True)
@@ -101,7 +105,13 @@ def priors(p: int, q: int, *, floored: bool, guided: bool) -> Priors:
 
 
 def first_fit(
-    rated: Rated, gold: Gold, z: NDArray[np.float64], prior: Priors, level: NDArray[np.float64], *, floored: bool,
+    rated: Rated,
+    gold: Gold,
+    z: NDArray[np.float64],
+    prior: Priors,
+    level: NDArray[np.float64],
+    *,
+    floored: bool,
     rounds: int = ROUNDS,
 ) -> Population:
     """Fit coefficients, population and error rates in turns (EM with a Laplace approximation), error rates alike for all (D4).
@@ -115,7 +125,7 @@ def first_fit(
     m, k = rated.kinds[rated.kind].T
     absent = gold.label == 0
     for _ in range(rounds):
-        kernels.fill_ratings(rated, 0, len(m), *logit(wrong), 0.0, 0.0, rated.present, rated.absent)
+        kernels.fill_ratings(rated, 0, len(m), logit(wrong[0]), logit(wrong[1]), 0.0, 0.0, rated.present, rated.absent)
         kernels.modes(rated, z, b, precision, level, floored, theta, INNER, information)
         kernels.posteriors(rated, theta, level, floored, q)
         weight = np.diag(1.0 / prior.b_var) + np.einsum("uia,ij,ujb->ab", z, precision, z)

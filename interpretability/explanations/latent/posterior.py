@@ -28,7 +28,7 @@ class Effort:
 
 class Kept(NamedTuple):
     """Draws (draws, ...): coefficients theta (pairs, p); own deviations of the pairs' error rates (pairs, 2), in logits; errors
-    (4,): logit false yes, logit false no, spread, pull; tau (2,); means b (q,) and diagonal of the precision of the population."""
+    (4,): logit false yes, logit false no, spread, pull; tau (2,); b (q,) and diagonal of the precision of the population."""
 
     theta: NDArray[np.float64]
     own: NDArray[np.float64]
@@ -84,8 +84,21 @@ def draws(
         theta, errors = _starts(start, own, study)
         kept = Kept(*(np.empty((effort.kept, *shape)) for shape in ((units, p), (units, 2), (4,), (2,), (q,), (p,))))
         chains.run(
-            rated, gold, prior, z, level, floored, theta, start.information, errors, free,
-            _own_noise(own, length, p, prior), _study_noise(study, length, units, p, q, prior), effort.burn, effort.every, kept,
+            rated,
+            gold,
+            prior,
+            z,
+            level,
+            floored,
+            theta,
+            start.information,
+            errors,
+            free,
+            _own_noise(own, length, p, prior),
+            _study_noise(study, length, units, p, q, prior),
+            effort.burn,
+            effort.every,
+            kept,
         )
         found.append(kept)
     return Kept(*(np.stack(parts) for parts in zip(*found, strict=True)))

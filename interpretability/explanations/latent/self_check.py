@@ -14,6 +14,7 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from interpretability.explanations.correlation import correlations, standardised
+from interpretability.explanations.latent import kernels
 from interpretability.explanations.latent.covariates import SCALE, presence, silence
 from interpretability.explanations.latent.estimating import Estimated, estimate
 from interpretability.explanations.latent.likelihood import count_probabilities
@@ -116,9 +117,9 @@ def skewness(study: Study, place: int) -> float:
 
 
 def bootstrap_copy(study: Study, fit: Estimated, *, seed: int, effort: Effort, copy: int) -> NDArray[np.bool_]:
-    """Whether each pair of a simulated study is covered (a): labels, ratings and gold ratings drawn anew from one draw of the fit.
+    """Whether each pair of a simulated study is covered (a): all that is random drawn anew from one draw of the fit.
 
-    Pairs without a score are left out. Images and their numbers of ratings are those of the study, also where it was adaptive.
+    That is labels, ratings and gold ratings. Pairs without a score are left out. Images and their numbers of ratings are those of the study, also where it was adaptive.
     """
     flat = fit.flat
     chosen = int(generator(seed, "bootstrap", copy).integers(len(flat.errors)))
@@ -129,11 +130,16 @@ def bootstrap_copy(study: Study, fit: Estimated, *, seed: int, effort: Effort, c
         draw = generator(seed, "bootstrap", copy, int(key))
         of, rows = study.of(place), slice(study.rated.start[place], study.rated.start[place + 1])
         label = draw.random(study.n_images) < presence(flat.theta[chosen, place], of.x, of.level, floored=study.floored)
-        truth[place] = correlations(of.abar[None], label[None])[0, 0]
+        truth[place] = correlations(of.abar[None], label[None].astype(np.float64))[0, 0]
         yes[rows] = _ratings(draw, label[study.images(place)], n[rows], study.rated.lure[rows], errors, own[place])
     gold = study.gold._replace(
         k=_ratings(
-            generator(seed, "bootstrap gold", copy), study.gold.label == 1, study.gold.m, study.gold.lure, errors, np.zeros(2)
+            generator(seed, "bootstrap gold", copy),
+            study.gold.label == 1,
+            study.gold.m,
+            study.gold.lure,
+            errors,
+            np.zeros(2),
         )
     )
     again = estimate(study.with_ratings(yes, gold), int(generator(seed, "bootstrap fit", copy).integers(2**31)), effort)
@@ -159,33 +165,43 @@ def _ratings(
 def residuals(study: Study, fit: Estimated) -> tuple[float, float]:
     """Largest |z| over bins of what raters said less what the fit expects, and z of the pairs of ratings that agree (b).
 
-    Eight bins of the logit of the guide, where there is one, and eight of the activation, of as many rated images each. The
-    agreement is NaN where images have different numbers of ratings, or one: under a design that asks again about images of
-    uncertain label it means nothing.
+    Eight bins of the logit of the guide, where there is one, and eight of the activation, of as many rated images each. Both are
+    NaN for adaptive ratings: there the number of ratings of an image tells what they were. The agreement is NaN, too, where no
+    image has two ratings.
     """
+    if study.given.adaptive:
+        return float("nan"), float("nan")
     flat, rated = fit.flat, study.rated
     n, yes = rated.kinds[rated.kind].T
     chosen = np.linspace(0, len(flat.errors) - 1, AVERAGED).astype(np.int64)
-    mean, square, agree, agree_square = np.zeros((4, len(n)))
+    errors = flat.errors[chosen]
+    expected = np.zeros((4, len(n)))  # yes, its square, agreeing pairs, their square
     for place in range(len(study.keys)):
         rows = slice(rated.start[place], rated.start[place + 1])
-        for d in chosen:
-            errors, own = flat.errors[d], flat.own[d, place]
-            p = presence(flat.theta[d, place], rated.x[rows], study.level[place], floored=study.floored)
-            false_yes = expit(errors[0] + own[0] + errors[3] * rated.lure[rows])
-            for m in np.unique(n[rows]):
-                here = n[rows] == m
-                k = np.arange(m + 1)
-                chance = count_probabilities(int(m), p[here], false_yes[here], expit(errors[1] + own[1]), errors[2])
-                both = (k * (k - 1) + (m - k) * (m - k - 1)) / max(m * (m - 1), 1)
-                for sums, values in ((mean, k), (square, k**2), (agree, both), (agree_square, both**2)):
-                    sums[rows][here] += (chance * values).sum(axis=1) / len(chosen)
+        odds, own = np.empty((len(chosen), len(n[rows]))), flat.own[chosen, place]
+        theta = np.ascontiguousarray(flat.theta[chosen, place])
+        kernels.odds_of(theta, rated.x[rows], study.floored, study.level[place], odds)
+        false_yes = expit(errors[:, :1] + own[:, :1] + errors[:, 3:] * rated.lure[rows])
+        false_no = expit(errors[:, 1:2] + own[:, 1:])
+        for m in np.unique(n[rows]):
+            here = np.flatnonzero(n[rows] == m)
+            chance = count_probabilities(int(m), 1 / (1 + odds[:, here]), false_yes[:, here], false_no, errors[:, 2:3])
+            k = np.arange(m + 1)
+            both = _agreeing(k, m)
+            expected[:, rows.start + here] = (chance.mean(axis=0) @ np.stack([k, k**2, both, both**2], axis=1)).T
     columns = [1, 2] if study.floored else [1]
-    largest = max(_largest_z(rated.x[:, column], yes - mean, square - mean**2) for column in columns)
-    if len(np.unique(n)) > 1 or n[0] == 1:
+    largest = max(
+        _largest_z(rated.x[:, column], yes - expected[0], expected[1] - expected[0] ** 2) for column in columns
+    )
+    if n.max() == 1:
         return largest, float("nan")
-    seen = (yes * (yes - 1) + (n - yes) * (n - yes - 1)) / (n * (n - 1))
-    return largest, float((seen - agree).sum() / np.sqrt((agree_square - agree**2).sum()))
+    off, variance = _agreeing(yes, n) - expected[2], expected[3] - expected[2] ** 2
+    return largest, float(off.sum() / np.sqrt(variance.sum()))
+
+
+def _agreeing(yes: NDArray[np.int64], n: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Share of the pairs of ratings of an image that agree; 0 for a single rating."""
+    return (yes * (yes - 1) + (n - yes) * (n - yes - 1)) / np.maximum(n * (n - 1), 1)
 
 
 def _largest_z(by: NDArray[np.float64], off: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
@@ -213,7 +229,7 @@ def gold_errors(study: Study, fit: Estimated, seed: int) -> tuple[float, float]:
 
 
 def _two_sided(drawn: NDArray[np.int64], seen: int) -> float:
-    """Two-sided p of a count, from a normal distribution with the mean and variance of drawn counts: tails beyond their number."""
+    """Two-sided p of a count, from a normal distribution with the mean and variance of drawn counts."""
     return float(2 * norm.sf(abs(seen - drawn.mean()) / max(float(drawn.std(ddof=1)), 1e-9)))
 
 
@@ -226,18 +242,21 @@ def gold_seen(study: Study, fit: Estimated) -> float:
     given = study.given_gold
     if given is None or not given.drawn_uniformly or not study.floored or not (given.present == 1).any():
         return float("nan")
-    distribution, below = np.ones(1), 0
-    place_of = {int(row): place for place, row in enumerate(study.order)}
-    theta = fit.flat.theta.mean(axis=0)
-    for row in np.unique(given.pair[given.present == 1]):
-        place = place_of[int(row)]
+    chosen = np.linspace(0, len(fit.flat.errors) - 1, AVERAGED).astype(np.int64)
+    chances, below = [], 0
+    for place, row in enumerate(study.order):
+        images = given.image[(given.pair == row) & (given.present == 1)]
+        if not len(images):
+            continue
         of = study.of(place)
         under = of.x[:, 1] < of.level / SCALE
-        p = presence(theta[place], of.x, of.level, floored=True)
-        chance = float(p[under].sum() / p.sum())
-        images = given.image[(given.pair == row) & (given.present == 1)]
+        shown = np.stack([presence(theta, of.x, of.level, floored=True) for theta in fit.flat.theta[chosen, place]])
         below += int(under[images].sum())
-        for _ in images:
+        chances += [shown[:, under].sum(axis=1) / shown.sum(axis=1)] * len(images)
+    tails = np.zeros(2)
+    for draw in np.stack(chances, axis=1):
+        distribution = np.ones(1)
+        for chance in draw:
             distribution = np.convolve(distribution, [1.0 - chance, chance])
-    tails = distribution[: below + 1].sum(), distribution[below:].sum()
-    return float(min(1.0, 2.0 * min(tails)))
+        tails += np.array([distribution[: below + 1].sum(), distribution[below:].sum()]) / len(chosen)
+    return float(min(1.0, 2.0 * tails.min()))
