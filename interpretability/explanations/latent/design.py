@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interpretability import arguments
-from interpretability.explanations.correlation import same_images, standardised
+from interpretability.explanations.correlation import standardised
 from interpretability.explanations.latent.covariates import clipped
 from interpretability.randomness import combine, key64, permutations, uniforms
 
@@ -32,8 +32,9 @@ def design_proposal(
     if guide is not None:
         g = clipped(guide)
         if g.shape != abar.shape:
-            same_images(abar, g)
-            raise arguments.wrong("guide", "has shape {shape}, activations {wanted}", shape=g.shape, wanted=abar.shape)
+            raise arguments.wrong(
+                "guide", "has shape {shape}; activations have {wanted}", shape=g.shape, wanted=abar.shape
+            )
         doubt = np.sqrt(abar**2 + 0.25) * np.sqrt(g * (1.0 - g))
         drawn = unsure * doubt / doubt.sum(axis=-1, keepdims=True) + (1.0 - unsure) * drawn
     return (1.0 - EVEN) * drawn + EVEN / abar.shape[-1]

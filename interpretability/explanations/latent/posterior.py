@@ -28,7 +28,7 @@ class Effort:
 
 class Kept(NamedTuple):
     """Draws (draws, ...): coefficients theta (pairs, p); own deviations of the pairs' error rates (pairs, 2), in logits; errors
-    (4,): logit false yes, logit false no, spread, pull; tau (2,); means b (q,) and diagonal of the precision of the population."""
+    (4,): logit false yes, logit false no, spread, pull; tau (2,); b (q,) and diagonal of the precision of the population."""
 
     theta: NDArray[np.float64]
     own: NDArray[np.float64]

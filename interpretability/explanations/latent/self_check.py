@@ -117,9 +117,9 @@ def skewness(study: Study, place: int) -> float:
 
 
 def bootstrap_copy(study: Study, fit: Estimated, *, seed: int, effort: Effort, copy: int) -> NDArray[np.bool_]:
-    """Whether each pair of a simulated study is covered (a): labels, ratings and gold ratings drawn anew from one draw of the fit.
+    """Whether each pair of a simulated study is covered (a): all that is random drawn anew from one draw of the fit.
 
-    Pairs without a score are left out. Images and their numbers of ratings are those of the study, also where it was adaptive.
+    That is labels, ratings and gold ratings. Pairs without a score are left out. Images and their numbers of ratings are those of the study, also where it was adaptive.
     """
     flat = fit.flat
     chosen = int(generator(seed, "bootstrap", copy).integers(len(flat.errors)))
@@ -130,7 +130,7 @@ def bootstrap_copy(study: Study, fit: Estimated, *, seed: int, effort: Effort, c
         draw = generator(seed, "bootstrap", copy, int(key))
         of, rows = study.of(place), slice(study.rated.start[place], study.rated.start[place + 1])
         label = draw.random(study.n_images) < presence(flat.theta[chosen, place], of.x, of.level, floored=study.floored)
-        truth[place] = correlations(of.abar[None], label[None])[0, 0]
+        truth[place] = correlations(of.abar[None], label[None].astype(np.float64))[0, 0]
         yes[rows] = _ratings(draw, label[study.images(place)], n[rows], study.rated.lure[rows], errors, own[place])
     gold = study.gold._replace(
         k=_ratings(
@@ -229,7 +229,7 @@ def gold_errors(study: Study, fit: Estimated, seed: int) -> tuple[float, float]:
 
 
 def _two_sided(drawn: NDArray[np.int64], seen: int) -> float:
-    """Two-sided p of a count, from a normal distribution with the mean and variance of drawn counts: tails beyond their number."""
+    """Two-sided p of a count, from a normal distribution with the mean and variance of drawn counts."""
     return float(2 * norm.sf(abs(seen - drawn.mean()) / max(float(drawn.std(ddof=1)), 1e-9)))
 
 
@@ -242,15 +242,15 @@ def gold_seen(study: Study, fit: Estimated) -> float:
     given = study.given_gold
     if given is None or not given.drawn_uniformly or not study.floored or not (given.present == 1).any():
         return float("nan")
-    place_of = {int(row): place for place, row in enumerate(study.order)}
     chosen = np.linspace(0, len(fit.flat.errors) - 1, AVERAGED).astype(np.int64)
     chances, below = [], 0
-    for row in np.unique(given.pair[given.present == 1]):
-        place = place_of[int(row)]
+    for place, row in enumerate(study.order):
+        images = given.image[(given.pair == row) & (given.present == 1)]
+        if not len(images):
+            continue
         of = study.of(place)
         under = of.x[:, 1] < of.level / SCALE
         shown = np.stack([presence(theta, of.x, of.level, floored=True) for theta in fit.flat.theta[chosen, place]])
-        images = given.image[(given.pair == row) & (given.present == 1)]
         below += int(under[images].sum())
         chances += [shown[:, under].sum(axis=1) / shown.sum(axis=1)] * len(images)
     tails = np.zeros(2)
