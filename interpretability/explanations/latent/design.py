@@ -41,7 +41,7 @@ def design_proposal(
 
 
 def inclusion(q: NDArray[np.floating], size: int) -> NDArray[np.float64]:
-    """Probabilities (n,) that each image is among `size` different ones, as near to size * q as 1 allows; they add up to size (D2).
+    """Probabilities (n,) that each image is among `size` different ones, size * q where 1 allows; they add up to size (D2).
 
     What is above 1 becomes 1, and the rest of `size` is spread over the others in proportion to q, until none is above 1.
     Raises InputError if fewer than `size` images can be drawn.

@@ -124,10 +124,10 @@ def _own_noise(own: list[np.random.Generator], length: int, p: int, prior: Prior
 
 
 def _study_noise(study: np.random.Generator, length: int, units: int, p: int, q: int, prior: Priors) -> _StudyNoise:
-    normals = study.standard_normal((length, 2 * q + 6 + p * (p - 1) // 2))
+    normals = study.standard_normal((length, 2 * q + 7 + p * (p - 1) // 2))
     gammas = study.standard_gamma((prior.tau_df + units) / 2, (length, 2))
     chi = np.sqrt(2.0 * study.standard_gamma((prior.scatter_df + units - np.arange(p)) / 2, (length, p)))
-    return _StudyNoise(normals, -study.standard_exponential((length, 4)), gammas, chi)
+    return _StudyNoise(normals, -study.standard_exponential((length, 5)), gammas, chi)
 
 
 def split_rhat(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -113,7 +113,7 @@ def prepare(
         if gold is not None:
             here = gold.pair[gold_rows] == row
             gold_lure[here] = of.lure[gold.image[gold_rows][here]]
-    known = np.zeros((3, 0), np.int64) if gold is None else np.stack([gold.present, gold.n, gold.yes])[:, gold_rows]
+    known = (np.zeros(0, np.int64),) * 3 if gold is None else (gold.present, gold.n, gold.yes)
     return Study(
         activations=activations,
         guide=guide,
@@ -122,7 +122,7 @@ def prepare(
         rows=rows,
         image=image,
         rated=rated_images(start, np.concatenate(x), ratings.n[rows], ratings.yes[rows], np.concatenate(lure)),
-        gold=Gold(known[0], known[1], known[2], gold_lure),
+        gold=Gold(*(np.ascontiguousarray(each[gold_rows]) for each in known), gold_lure),
         level=level,
         terms=terms,
         given=ratings,
