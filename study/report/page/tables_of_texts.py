@@ -7,7 +7,7 @@ import pandas as pd
 from study.report.figures.base import Study
 from study.report.figures.crowd_settings import called, world_words
 from study.report.figures.series import in_order
-from study.report.figures.texts import AUTOMATIC, KNOWN, OURS, only_allowed
+from study.report.figures.texts import AUTOMATIC, KNOWN, OURS, only_allowed, with_planted_named
 from study.report.page.cells import (
     Table,
     TableSpec,
@@ -37,7 +37,7 @@ _RHO = number(3)
 
 
 def _methods_table(study: Study) -> Table | None:
-    rows = only_allowed(study.tables["explanation_methods"])
+    rows = with_planted_named(study, only_allowed(study.tables["explanation_methods"]))
     models = dict.fromkeys([*study.models()["model"], *sorted(set(rows["model"]))])
     rows = in_order(rows, model=models, score=SCORES, method=_methods(rows))
     rows = with_interval(rows).assign(score=rows["score"].map(SCORES).fillna(rows["score"]))
@@ -66,7 +66,7 @@ def _methods(rows: pd.DataFrame) -> list[str]:
 
 
 def _tests_table(study: Study) -> Table | None:
-    rows = with_interval(study.tables["explanation_tests"])
+    rows = with_planted_named(study, with_interval(study.tables["explanation_tests"]))
     rows = rows.assign(
         pair=rows["first"] + " – " + rows["second"], score=rows["score"].map(SCORES).fillna(rows["score"])
     )
@@ -96,8 +96,52 @@ def _agreement_table(study: Study) -> Table | None:
         "prior_mean": ("guide’s mean there", percent),
         "n_images": ("pictures and texts", count),
     }
-    rows = study.tables["explanation_agreement"]
+    rows = with_planted_named(study, study.tables["explanation_agreement"])
     return make_table(rows, "How well raters agree", shown, file="explanation_agreement.csv")
+
+
+_PARTS = {"verdict": "verdict", "reason": "why not", "figure": "check", "pairs": "texts of units", "raters": "raters"}
+
+
+def _check_table(study: Study) -> Table | None:
+    rows = study.tables["explanation_check"]
+    rows = rows.assign(part=rows["part"].map(_PARTS).fillna(rows["part"]))
+    shown: Columns = {
+        "part": ("of", text),
+        "name": ("what", words),
+        "value": ("value", short),
+        "sd": ("±", short),
+        "words": ("in words", text),
+    }
+    return make_table(rows, "May intervals of our scores be believed?", shown, file="explanation_check.csv")
+
+
+def _raters_table(study: Study) -> Table | None:
+    shown: Columns = {
+        "group": ("raters", text),
+        "n_raters": ("how many", count),
+        "n_ratings": ("ratings", count),
+        "yes_share": ("share of yes", percent),
+        "false_yes": ("wrong yes", percent),
+        "false_no": ("wrong no", percent),
+        "gold_false_yes": ("wrong yes, known answers", percent),
+        "gold_false_no": ("wrong no, known answers", percent),
+        "agreement": ("agreement with others", percent),
+        "seconds_page": ("seconds a page", number(1)),
+    }
+    rows = study.tables["explanation_raters"]
+    return make_table(rows, "Raters: all, those who count, those left out", shown, file="explanation_raters.csv")
+
+
+def _rejected_table(study: Study) -> Table | None:
+    shown: Columns = {
+        "file": ("file", text),
+        "reason": ("reason", text),
+        "count": ("ratings", count),
+        "first_row": ("first row", count),
+    }
+    rows = study.tables["explanation_rejected"]
+    return make_table(rows, "Ratings that do not count", shown, file="explanation_rejected.csv")
 
 
 def _costs_table(study: Study) -> Table | None:
@@ -132,7 +176,10 @@ def _reached(ratings: float, at_most: object) -> str:
 
 SPECS = (
     TableSpec("explanation_methods", "texts", _methods_table, after="texts_crowd"),
+    TableSpec("explanation_check", "texts", _check_table, after="texts_crowd", open=False),
     TableSpec("explanation_tests", "texts", _tests_table, after="texts_tests", open=False),
     TableSpec("explanation_agreement", "texts", _agreement_table, after="texts_kappa", open=False),
+    TableSpec("explanation_raters", "texts", _raters_table, after="texts_raters", open=False),
+    TableSpec("explanation_rejected", "texts", _rejected_table, after="texts_raters", open=False),
     TableSpec("crowd_costs", "texts", _costs_table, after="crowd_pareto"),
 )
