@@ -17,8 +17,10 @@ from study.report.page.cells import (
     number,
     p_value,
     percent,
+    short,
     text,
     with_interval,
+    words,
 )
 from study.report.page.columns import Columns
 
