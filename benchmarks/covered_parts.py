@@ -3,6 +3,7 @@
 Layers have a depth, a mean score, and the score of their network and type in common; a network has as many of them as its
 units are to the four of a layer. Families of networks share a part of what their layer types differ by. Units of a layer
 are alike, correlation ALIKE: the last row shows what an interval over units does for other layers, for which it is not meant.
+Texts of two methods have scores in the same units, skewed and estimated with an error, as those of an estimator from ratings.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from benchmarks.covered import CONFIDENCE, FEW, N_BOOTSTRAP, Found, Interval
 from interpretability import statistics
 from interpretability.analysis import correlates, families, profiles
 from interpretability.design.drawn_studies import Design
+from interpretability.explanations import comparing
 from interpretability.mis import probabilities
 from interpretability.randomness import generator
 
@@ -24,6 +26,8 @@ BIN_NETWORKS = 36  # with the few of a design a bin of depth has fewer layers th
 ALIKE = 0.4
 TYPES = 5
 N_TASKS, SLOPE, CHANCE_SPREAD = 20, 6.25, 0.36  # margins of noise have the spread of the encoder's hash units
+# scores of texts: Beta times the highest, the error of an estimate, and the mean of a second method over that of the first
+TEXT_SCORES, MOST_SCORE, TEXT_ERROR, SECOND_METHOD = (1.2, 3.0), 0.7, 0.05, 0.5
 _BETWEEN, _STEEP, _TYPED = 0.03, 0.05, 0.02  # SD of networks' means, rise with depth, SD of a type within a network
 
 
@@ -46,7 +50,7 @@ def intervals(design: Design, seed: int) -> Found:
     of_layer = np.sqrt(ALIKE) * draw.standard_normal((_layers_a_network(design), 1))
     units = of_layer + np.sqrt(1 - ALIKE) * draw.standard_normal((len(of_layer), design.n_units // len(of_layer)))
     found["mean MIS, network, other layers"] = _mean(expit(units.ravel() / 2))
-    return found
+    return found | _texts(design.n_units, generator(seed, "parts", "texts"))
 
 
 def truths(design: Design) -> dict[str, float]:
@@ -57,6 +61,9 @@ def truths(design: Design) -> dict[str, float]:
     found["layers against depth, one type"] = _correlation(rows, "Conv")[0]
     found |= dict.fromkeys(("layer types, networks alone", "layer types, families"), 0.0)
     found |= dict.fromkeys(("controls at chance", f"controls at chance, {FEW} units"), 0.5)
+    a, b = TEXT_SCORES
+    mean = MOST_SCORE * a / (a + b)
+    found |= {"mean score of a method": mean, "difference of methods": mean * (1 - SECOND_METHOD)}
     return found | {"mean MIS, network, other layers": 0.5}
 
 
@@ -114,6 +121,27 @@ def _types(n_families: int, of_family: int, seed: int, draw: np.random.Generator
     of = {name: f"family-{number // of_family}" for number, name in enumerate(names)}
     row = families.family_bootstrap(means, "mis", of, "", "natural", seed, N_BOOTSTRAP, CONFIDENCE).iloc[0]
     return row["difference"], row["low"], row["high"]
+
+
+def _texts(n_units: int, draw: np.random.Generator) -> Found:
+    """Mean score of the first of two methods, and how much it is above the second."""
+    true = MOST_SCORE * draw.beta(*TEXT_SCORES, n_units)
+    second = true * np.where(draw.random(n_units) < 0.5, 2 * SECOND_METHOD, 0.0)  # half of its texts say something else
+    rows = pd.DataFrame({"model": "net", "layer": "layer", "unit": np.arange(n_units)})
+    scores = pd.concat(
+        [
+            rows.assign(method=name, rho=values + TEXT_ERROR * draw.standard_normal(n_units))
+            for name, values in (("first", true), ("second", second))
+        ]
+    )
+    mean = comparing.method_table(scores, confidence=CONFIDENCE).iloc[0]
+    pair = comparing.paired_tests(scores, confidence=CONFIDENCE).iloc[0]
+    sign = 1 if pair["first"] == "first" else -1  # the test names the higher one first
+    ends = sorted((sign * pair["low"], sign * pair["high"]))
+    return {
+        "mean score of a method": (mean["mean"], mean["low"], mean["high"]),
+        "difference of methods": (sign * pair["difference"], *ends),
+    }
 
 
 def _mean(scores: NDArray[np.float64]) -> Interval:

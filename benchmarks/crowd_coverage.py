@@ -46,7 +46,6 @@ from interpretability.synthetic.crowd_worlds import World, crowd_world
 from interpretability.synthetic.raters import ERRORS, Errors, simulate_counts
 from study.files.tables import write_csv
 
-
 GOLD = 100  # images with the concept, and as many without, a study
 RATERS, WAVES, QUANTILE_OF_PAPER = 3, 4, 1.96
 IN_WAVES = {

@@ -31,6 +31,8 @@ SHOWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("correlations", ""): ("pearson, model", "layers against depth", "layers against depth, one type"),
     ("depth", "mis"): _MEAN_MIS[1:],
     ("difficulty", ""): _CONDITIONS,
+    ("explanation_methods", ""): ("mean score of a method",),
+    ("explanation_tests", ""): ("difference of methods",),
     ("family_bootstrap", ""): ("layer types, networks alone", "layer types, families"),
     ("groups", "his"): ("mean HIS, easiest units", f"mean HIS, {FEW} units", _THESE),
     ("his_bins", "his"): tuple(f"mean HIS, bin {n} of MIS" for n in BINS),

@@ -2,7 +2,7 @@
 
 Reads   nothing but parameters
 Writes  data/crowd_simulation: curves.parquet, a row a world, part, method and budget; pareto.parquet, the best number of
-        raters of each budget; costs.parquet, the ratings at which a method reaches crowd_simulation.level. All simulated
+        raters of each budget; costs.parquet, the ratings at which a method reaches crowd_simulation.levels. All simulated
 Run     dvc repro crowd_simulation
 """
 
@@ -23,7 +23,7 @@ from study.params.reading import load
 
 log = logger("crowd_simulation")
 
-TEXT = ("world", "part", "method", "sampler", "aggregation", "estimator", "errors")
+TEXT = ("world", "part", "method", "sampler", "aggregation", "estimator", "errors", "errors_assumed")
 WHOLE = ("budget", "raters", "images", "n_units", "n_draws")
 TYPES: dict[str, pa.DataType] = {
     **{name: pa.string() for name in TEXT},

@@ -25,14 +25,18 @@ def overview(scores: Sequence[NDArray[np.floating]]) -> dict[str, float]:
 
 
 def headline(
-    tables: dict[str, pd.DataFrame], backends: Sequence[str], lead: Mapping[str, float], n_images: int
+    tables: dict[str, pd.DataFrame],
+    backends: Sequence[str],
+    lead: Mapping[str, float],
+    n_images: int,
+    texts: Mapping[str, float] | None = None,
 ) -> dict[str, float | int]:
     """At most MOST numbers that say how the study went; what is not defined is left out.
 
-    `tables` by name; `lead` is the `overview` of the first backend. Agreement is that outside the calibration split,
-    ceiling and share are those of the leading variant over all conditions, failed controls count over all backends. A slope,
-    and the agreement under it, is named only where answers tell it (`identification`), of as many backends as there is room
-    for; mis_mean_low and mis_mean_high are the mean score at the ends of the first backend's interval.
+    `tables` by name; `lead` is the `overview` of the first backend; `texts` what is said of texts. Agreement is that outside
+    the calibration split, ceiling and share are those of the leading variant over all conditions, failed controls count over all
+    backends. A slope, and the agreement under it, is named only where answers tell it (`identification`), of as many backends as
+    there is room for; mis_mean_low and mis_mean_high are the mean score at the ends of the first backend's interval.
     """
     first = backends[0]
     controls, ceilings, agreed = tables["controls"], tables["noise_ceiling"], tables["agreement"]
@@ -57,6 +61,7 @@ def headline(
         "dose_response_rising": dose_response_rises(controls, first),
         "controls_failed": int((controls["passed"] == 0).sum()) if len(controls) else None,
     }
+    numbers |= texts or {}
     gain = tables["training_gain"]
     gain = gain[(gain["backend"] == first) & (gain["series"] == ALL_SERIES)]
     if len(gain):

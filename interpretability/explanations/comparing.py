@@ -1,8 +1,11 @@
 """Which method's texts say it best? Mean scores by method, and tests of two methods on the same units.
 
 Tables of scores have a row a unit and method: model, layer, unit, method, rho, NaN where a score is undefined. Methods are
-compared within each group, a model by default, on the units that both have: units differ much more than methods do. Units count
-as independent draws of their layer.
+compared within each group, a model by default, on the units that both have: units differ much more than methods do.
+
+Units count as independent draws of the layers at hand, as in the paper. Units of a layer resemble each other, so intervals and
+tests speak of other units of these layers, not of other layers or networks; scores that were estimated together (from the same
+ratings, or by one model of all pairs) share errors besides, which no spread over units shows.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from scipy import stats
 
 from interpretability import arguments, columns
 from interpretability.schema import UNIT
-from interpretability.statistics import holm, mean_interval
+from interpretability.statistics import ROUNDING, holm, mean_interval
 
 BEST, ALL = "best", "all"
 # Units below which two methods are not compared.
@@ -84,7 +87,8 @@ def paired_tests(
     """Two methods on the same units, within each group `by`: those columns and TESTS.
 
     against      all: every pair, the one with the higher mean first; best: the method of the highest mean over the common units
-                 against each other one. The best is chosen on the same units, so its tests are adjusted for all pairs nonetheless
+                 (of all methods with a score; where there are none, each over its own) against each other one. The best is chosen
+                 on the same units, so its tests are adjusted for all pairs nonetheless
     family       columns within whose values Holm's adjustment counts pairs; `by` where nothing is given. With by=("model",
                  "aggregation") and family=("model",), it is over pairs of methods times aggregations
     difference, se, low, high   mean of first minus second over the n_units that have both, and its interval by Student's t
@@ -96,18 +100,22 @@ def paired_tests(
     reason       why a pair has no test of ours, empty where it has one
     """
     table = _checked(scores, by)
+    if family is not None and (not family or not set(family) <= set(by)):
+        raise arguments.wrong(
+            "family", "is {family}; it must name some of the columns {by}", family=list(family), by=", ".join(by)
+        )
     arguments.choice(against, "against", (BEST, ALL))
     confidence = arguments.number(confidence, "confidence", above=0, below=1)
     rows: list[dict[str, object]] = []
     for group, own in table.groupby(list(by), sort=True, observed=True):
         wide = _wide(own)
-        means = wide.dropna().mean()
+        best = _best(wide)
         for pair in combinations(wide.columns, 2):
             both = wide[list(pair)].dropna()
             first, second = sorted(pair, key=lambda name: (-both[name].mean() if len(both) else 0.0, name))
             found = _test(both[first].to_numpy(np.float64), both[second].to_numpy(np.float64), confidence)
             found |= _published(wide[first].dropna().to_numpy(np.float64), wide[second].dropna().to_numpy(np.float64))
-            of_best = not means.isna().all() and means.idxmax() in pair
+            of_best = best in pair
             rows.append(_named(by, group) | {"first": first, "second": second, "of_best": of_best} | found)
     tests = pd.DataFrame(rows, columns=[*by, *TESTS, "of_best"])
     for name in ("t", "wilcoxon"):
@@ -118,9 +126,16 @@ def paired_tests(
 
 
 def _checked(scores: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    if not by:
+        raise arguments.wrong("by", "is empty; it must name the columns of a group, such as model")
     needed = tuple(dict.fromkeys([*UNIT, "method", "rho", *by]))
     table = arguments.table(scores, "scores", needed, empty=True)
     columns.names(table, "scores", ("model", "layer", "method"))
+    for name in by:
+        if (lost := table[name].isna()).any():
+            raise arguments.wrong(
+                "scores", "holds nothing in the column {name}, row {row}", name=name, row=table.index[lost][0]
+            )
     known = table.assign(
         unit=columns.whole_numbers(table, "scores", "unit"), rho=columns.scores(table, "scores", "rho")
     )
@@ -144,6 +159,13 @@ def _wide(own: pd.DataFrame) -> pd.DataFrame:
     return own.pivot(index=UNIT, columns="method", values="rho").sort_index().sort_index(axis=1)
 
 
+def _best(wide: pd.DataFrame) -> str | None:
+    """The method of the highest mean over the units that all methods with a score have in common, if there are any."""
+    scored = wide.dropna(axis=1, how="all")
+    common = scored.dropna()
+    return None if scored.empty else str((common if len(common) else scored).mean().idxmax())
+
+
 def _named(by: Sequence[str], group: object) -> dict[str, object]:
     return dict(zip(by, group if isinstance(group, tuple) else (group,), strict=True))
 
@@ -160,7 +182,7 @@ def _test(first: NDArray[np.float64], second: NDArray[np.float64], confidence: f
     sd = float(difference.std(ddof=1))
     low, high = mean_interval(mean, sd, n, confidence)
     row |= {"se": sd / math.sqrt(n), "low": float(low), "high": float(high)}
-    if sd > 0:
+    if sd > ROUNDING * abs(mean):  # else all differences are the same, and no t has a meaning
         t = mean / (sd / math.sqrt(n))
         row |= {"t": t, "p_t": float(2 * stats.t.sf(abs(t), n - 1))}
     ranks = stats.wilcoxon(difference)

@@ -16,10 +16,12 @@ from scipy import stats
 
 from interpretability import arguments
 from interpretability.errors import InputError
-from interpretability.statistics import fisher_z
+from interpretability.statistics import ROUNDING, fisher_z
 
 # Standard deviation of the activations below which a unit is constant.
 CONSTANT = 1e-8
+# Standard deviation of a presence below which double precision does not hold its squares, and it counts as everywhere the same.
+_VANISHING = 1e-150
 # Rows of a product, and images that it adds at a time. Rows are filled up with zeros to a multiple of TILE: the order in which
 # BLAS adds the products of a pair, and with it the last bits of a score, then depends on the pair alone (checked with the kernels
 # of five kinds of processor; without, it depends on where in the matrix a row stands).
@@ -28,21 +30,27 @@ ROWS, IMAGES, TILE = 1024, 2048, 16
 
 def constant(activations: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Which units (..., n) -> (...) are constant: their standard deviation is below 1e-8, and no text has a score with them."""
-    return np.std(np.asarray(activations, np.float64), axis=-1) < CONSTANT
+    values = np.asarray(activations, np.float64)
+    # the mean of a large number that is everywhere the same may differ from it by rounding
+    return (np.std(values, axis=-1) < CONSTANT) | (values.min(axis=-1) == values.max(axis=-1))
 
 
 def standardised(values: NDArray[np.floating], argument: str = "activations") -> NDArray[np.float64]:
     """Values (..., n) minus their mean, over their standard deviation, both of the population (crowd paper, below Eq. 4).
 
-    argument: what the values are called in errors. Raises InputError for values that are not finite, and where the standard
-    deviation along the last axis is below 1e-8: a constant unit has no correlations.
+    argument: what the values are called in errors. Raises InputError for values that are not finite or whose squares
+    are not, and where the standard deviation along the last axis is below 1e-8: a constant unit has no correlations.
     """
     numbers = np.asarray(values)
     arguments.array(numbers.reshape(-1, numbers.shape[-1]) if numbers.ndim else numbers, argument, ("rows", "images"))
     numbers = np.ascontiguousarray(numbers, np.float64)  # added along rows, in the order of memory
     arguments.finite(numbers, argument)
     centred = numbers - numbers.mean(axis=-1, keepdims=True)
-    sd = np.sqrt(np.mean(centred**2, axis=-1, keepdims=True))
+    centred[numbers.min(axis=-1) == numbers.max(axis=-1)] = 0.0  # not what rounding makes of a large number
+    with np.errstate(over="ignore", invalid="ignore"):  # told below
+        sd = np.sqrt(np.mean(centred**2, axis=-1, keepdims=True))
+    if not np.isfinite(sd).all():
+        raise arguments.wrong(argument, "holds values whose squares are beyond double precision")
     if (sd < CONSTANT).any():
         place = np.argwhere(sd[..., 0] < CONSTANT)[0].tolist()
         _refuse_constant(argument, place, float(sd[(*place, 0)]))
@@ -149,7 +157,7 @@ def _block(
             raise arguments.wrong(argument, "holds values whose squares are beyond double precision")
     if (sd_a < CONSTANT).any():
         _refuse_constant("activations", [first_unit + int(np.argmax(sd_a < CONSTANT))], float(sd_a[sd_a < CONSTANT][0]))
-    sd_c[_alike(concepts, right.shift, sd_c)] = np.nan
+    sd_c[_alike(concepts, right.shift, sd_c) | (sd_c < _VANISHING)] = np.nan
     covariance = product[: len(units), : len(concepts)] / n - mean_a[:, None] * mean_c
     return np.clip(covariance / sd_a[:, None] / sd_c, -1.0, 1.0)
 
@@ -158,7 +166,7 @@ def _alike(values: NDArray[np.floating], shift: NDArray[np.float64], sd: NDArray
     """Which rows hold one number alone. Only where the spread is that of rounding need one look."""
     alike = np.zeros(len(values), dtype=bool)
     for row in np.flatnonzero(sd <= 1e-7 * np.abs(shift)):
-        alike[row] = np.ptp(values[row]) == 0
+        alike[row] = values[row].min() == values[row].max()
     return alike
 
 
@@ -228,7 +236,8 @@ def paired_scores(
     found = np.array([_scored(a, c) for a, c in zip(units, concepts, strict=True)])
     rho, se, effective = found.T
     with np.errstate(invalid="ignore", divide="ignore"):
-        spread = np.where(se > 0, se / (1 - rho**2), 0.0) * stats.t.ppf(
+        # at -1 and 1 the error is that of rounding
+        spread = np.where((se > 0) & (np.abs(rho) < 1 - ROUNDING), se / (1 - rho**2), 0.0) * stats.t.ppf(
             (1 + confidence) / 2, np.maximum(effective - 1, 1)
         )
     low, high = np.tanh(fisher_z(rho) - spread), np.tanh(fisher_z(rho) + spread)

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from interpretability import arguments
+from interpretability.statistics import ROUNDING
 
+# Labels count as equal up to rounding: posteriors may add the same votes in another order.
 ALIKE, ONE_DRAW, UNKNOWN = "all labels are equal", "fewer than two draws", "a label is not known"
 
 
@@ -74,7 +76,9 @@ def delta_se(
         standard = (c - found.mean[..., None]) / found.sd[..., None]
         rho = found.rho[..., None]
         influence = w * (a * standard - rho / 2 * standard**2 - (rho / 2 if normalised else 0.0))
-        return np.where(found.reason == "", np.std(influence, axis=-1, ddof=1) / np.sqrt(c.shape[-1]), np.nan)[()]
+        n = c.shape[-1]
+        squares = np.sum((influence - np.mean(influence, axis=-1, keepdims=True)) ** 2, axis=-1)
+        return np.where(found.reason == "", np.sqrt(squares / max(n - 1, 1) / n), np.nan)[()]
 
 
 def effective_draws(weights: ArrayLike) -> NDArray[np.float64]:
@@ -138,7 +142,8 @@ def _estimate(
 ) -> Estimate:
     """Estimates, undefined where the labels say nothing: with unequal weights Eq. 9 would give a number even then."""
     unknown = np.isnan(labels).any(axis=-1)
-    alike = np.max(labels, axis=-1) == np.min(labels, axis=-1)
+    highest = np.max(labels, axis=-1)
+    alike = highest - np.min(labels, axis=-1) <= ROUNDING * highest
     reason = np.where(unknown, UNKNOWN, np.where(alike, ALIKE, ""))
     if labels.shape[-1] < 2:
         reason = np.full_like(reason, ONE_DRAW, dtype=f"<U{len(ONE_DRAW)}")

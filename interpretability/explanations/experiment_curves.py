@@ -29,9 +29,9 @@ def curves(found: Deviations, plan: Plan, part: str, *, estimators: Sequence[str
     """One row for each sampler, aggregation, number of raters, budget and estimator.
 
     Columns: world, part, method, sampler, gamma, alpha, aggregation, estimator, beta, eta (true error rate, the mean of both
-    kinds), eta_assumed, budget, raters, images, ratings (images times raters), rce, rce_se, bias (sum of signed deviations, as a
-    share of the sum of absolute scores), undefined_share, n_units, n_draws. `method` is sampler+aggregation, with the estimator
-    where that is not the published one.
+    kinds), eta_assumed, errors_assumed (constant or beta), budget, raters, images, ratings (images times raters), rce, rce_se,
+    bias (sum of signed deviations, as a share of the sum of absolute scores), undefined_share, n_units, n_draws. `method` is
+    sampler+aggregation, with the estimator where that is not the published one.
     """
     ratio, spread = rce(found.absolute, found.rho)
     bias = found.signed.sum(axis=-1) / np.abs(found.rho).sum()
@@ -47,6 +47,7 @@ def curves(found: Deviations, plan: Plan, part: str, *, estimators: Sequence[str
             continue
         sampler, aggregation, n_raters = samplers[s], plan.aggregations[a], plan.raters[m]
         images = found.n_images if everything else int(sizes[m, b])
+        bragg = aggregation.kind == "bragg"
         label = "exact" if plan.errors.never else aggregation.name
         method = f"{sampler.kind if sampler else 'all'}+{label}"
         rows.append(
@@ -61,7 +62,8 @@ def curves(found: Deviations, plan: Plan, part: str, *, estimators: Sequence[str
                 "estimator": named[e],
                 "beta": aggregation.beta if aggregation.name == "bragg_uniform" else np.nan,
                 "eta": plan.errors.mean,
-                "eta_assumed": aggregation.eta if aggregation.kind == "bragg" else np.nan,
+                "eta_assumed": aggregation.eta if bragg and not aggregation.errors else np.nan,
+                "errors_assumed": ("beta" if aggregation.errors else "constant") if bragg else "",
                 "budget": images * n_raters if everything else plan.budgets[b],
                 "raters": n_raters,
                 "images": images,
@@ -94,6 +96,7 @@ def single(
         "beta": np.nan,
         "eta": eta,
         "eta_assumed": np.nan,
+        "errors_assumed": "",
         "budget": images * raters,
         "raters": raters,
         "images": images,

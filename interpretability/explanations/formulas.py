@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import reprlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +33,8 @@ from interpretability.explanations.sampling import probabilities
 SIMPLE, LINEAR, COMPOSITIONAL, CLUSTERED = "simple", "linear", "compositional", "clustered"
 KINDS = (SIMPLE, LINEAR, COMPOSITIONAL, CLUSTERED)
 _DEEPEST = 50
+# Digits up to which a whole number surely fits a floating one; longer ones are read as such, and infinite where they do not fit.
+_DIGITS = 300
 # Images predicted at a time: what lies between the steps of a long formula then stays small.
 _IMAGES = 1 << 16
 
@@ -85,8 +89,9 @@ Formula = Logic | Linear | Clustered
 def parse(kind: str, text: str, formula: str) -> Formula:
     """The formula of an explanation of one of KINDS; `formula` is JSON, and empty for `simple`, where `text` says it.
 
-    Raises InputError for what is no JSON (with its place), an empty text, a key that does not belong, weights and ranges that are
-    no finite numbers, a range that is upside down or empty, AND and OR of fewer than two parts, and parts nested deeper than 50.
+    Raises InputError for what is no JSON (with its place), a text without any visible character or with half of a surrogate pair,
+    a key that does not belong, weights and ranges that are no finite numbers, a range that is upside down or empty, AND and OR of
+    fewer than two parts, and parts nested deeper than 50.
     """
     arguments.choice(kind, "kind", KINDS)
     if kind == SIMPLE:
@@ -128,7 +133,8 @@ def predict(formula: Formula, presence: Mapping[str, NDArray[np.floating]]) -> N
     """Activations (n,) that a formula predicts, up to scale, from the presence (n,) of each concept that it names (C.4).
 
     presence   by text: 0, 1 or probabilities. Concepts of logic count as independent given the image
-    Raises InputError for a text that it lacks, presences outside [0, 1] and of different lengths.
+    Raises InputError for a text that it lacks, presences outside [0, 1] and of different lengths, and predictions that are beyond
+    double precision.
     """
     named = concepts(formula)
     if missing := [text for text in named if text not in presence]:
@@ -148,7 +154,10 @@ def predict(formula: Formula, presence: Mapping[str, NDArray[np.floating]]) -> N
     found = np.empty(n)
     for start in range(0, n, _IMAGES):
         part = {text: probabilities(values[start : start + _IMAGES], "presence") for text, values in known.items()}
-        found[start : start + _IMAGES] = _predicted(formula, part)
+        with np.errstate(over="ignore", invalid="ignore"):  # told below
+            found[start : start + _IMAGES] = _predicted(formula, part)
+    if not np.isfinite(found).all():
+        raise arguments.wrong("formula", "predicts activations that are beyond double precision")
     return found
 
 
@@ -160,7 +169,7 @@ def _predicted(formula: Formula, presence: Mapping[str, NDArray[np.float64]]) ->
     if isinstance(formula, Linear):
         return _added([(weight, presence[text]) for weight, text in formula.terms])
     if isinstance(formula, Clustered):
-        return _added([((e.low + e.high) / 2, _predicted(e.formula, presence)) for e in formula.clusters])
+        return _added([(e.low / 2 + e.high / 2, _predicted(e.formula, presence)) for e in formula.clusters])
     product = np.ones(1)
     for part in formula.parts:
         inside = _predicted(part, presence)
@@ -208,7 +217,7 @@ def _json(formula: object) -> Any:
     if not isinstance(formula, str) or not formula.strip():
         raise arguments.wrong("formula", "is empty; it must be JSON")
     try:
-        return json.loads(formula, object_pairs_hook=_once, parse_constant=_no_number)
+        return json.loads(formula, object_pairs_hook=_once, parse_constant=_no_number, parse_int=_whole)
     except json.JSONDecodeError as error:
         place = f"character {error.pos + 1} of {len(formula)}"
         raise arguments.wrong(
@@ -223,10 +232,22 @@ def _json(formula: object) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise arguments.wrong("formula", "holds the key {name!r} twice in one place", name=twice[0])
+    if twice := _repeated(name for name, _ in pairs):
+        raise arguments.wrong("formula", "holds the key {name} twice in one place", name=_cut(twice[0]))
     return dict(pairs)
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    return [name for name, times in Counter(names).items() if times > 1]
+
+
+def _cut(value: object) -> str:
+    """A value in an error, cut where it is long or deep."""
+    return reprlib.repr(value)
+
+
+def _whole(digits: str) -> float:
+    return int(digits) if len(digits) <= _DIGITS else float(digits)
 
 
 def _no_number(word: str) -> float:
@@ -235,8 +256,10 @@ def _no_number(word: str) -> float:
 
 def _phrase(value: object, argument: str) -> str:
     if not isinstance(value, str):
-        raise arguments.wrong(argument, "holds {value!r} where a text must stand", value=value)
-    if not value.strip():
+        raise arguments.wrong(argument, "holds {value} where a text must stand", value=_cut(value))
+    if any("\ud800" <= character <= "\udfff" for character in value):  # JSON can say it, no file could hold it
+        raise arguments.wrong(argument, "holds {value}, with half of a surrogate pair", value=_cut(value))
+    if not any(character.isprintable() and not character.isspace() for character in value):
         raise arguments.wrong(argument, "holds an empty text")
     return value
 
@@ -244,7 +267,7 @@ def _phrase(value: object, argument: str) -> str:
 def _number(value: object, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise arguments.wrong(
-            "formula", "holds the {name} {value!r}; it must be a finite number", name=name, value=value
+            "formula", "holds the {name} {value}; it must be a finite number", name=name, value=_cut(value)
         )
     return float(value)
 
@@ -254,8 +277,8 @@ def _entries(value: object, keys: tuple[str, ...], optional: tuple[str, ...] = (
     if not isinstance(value, list) or not value:
         raise arguments.wrong(
             "formula",
-            "is {value!r}; it must be a list of objects with the keys {keys}",
-            value=value,
+            "is {value}; it must be a list of objects with the keys {keys}",
+            value=_cut(value),
             keys=", ".join(keys),
         )
     for entry in value:
@@ -264,8 +287,8 @@ def _entries(value: object, keys: tuple[str, ...], optional: tuple[str, ...] = (
         ):
             raise arguments.wrong(
                 "formula",
-                "holds {entry!r}; it must be an object with the keys {keys}",
-                entry=entry,
+                "holds {entry}; it must be an object with the keys {keys}",
+                entry=_cut(entry),
                 keys=", ".join(keys),
             )
     for entry in value:
@@ -277,9 +300,8 @@ def _entries(value: object, keys: tuple[str, ...], optional: tuple[str, ...] = (
 def _linear(value: object) -> Linear:
     entries = _entries(value, ("weight", "text"), ("intercept",))
     terms = tuple((_number(entry["weight"], "weight"), _phrase(entry["text"], "formula")) for entry in entries)
-    texts = [text for _, text in terms]
-    if twice := [text for text in texts if texts.count(text) > 1]:
-        raise arguments.wrong("formula", "holds the text {text!r} twice; add up its weights", text=twice[0])
+    if twice := _repeated(text for _, text in terms):
+        raise arguments.wrong("formula", "holds the text {text} twice; add up its weights", text=_cut(twice[0]))
     if not any(weight for weight, _ in terms):
         raise arguments.wrong("formula", "holds no weight other than 0, and predicts the same of all images")
     return Linear(terms)
@@ -306,19 +328,19 @@ def _logic(value: object, depth: int) -> Logic:
         raise arguments.wrong(
             "formula",
             "holds an object with the keys {keys}; it must be one of and, or, not",
-            keys=", ".join(value) or "(none)",
+            keys=_cut(list(value)),
         )
     ((word, inner),) = value.items()
     if word == "not":
         if isinstance(inner, list):
-            raise arguments.wrong("formula", "holds a not of a list; not takes one part: {inner!r}", inner=inner)
+            raise arguments.wrong("formula", "holds a not of a list; not takes one part: {inner}", inner=_cut(inner))
         return Not(_logic(inner, depth + 1))
     if not isinstance(inner, list) or len(inner) < 2:
         raise arguments.wrong(
             "formula",
-            "is not balanced: {word} takes a list of two or more parts, not {inner!r}",
+            "is not balanced: {word} takes a list of two or more parts, not {inner}",
             word=word,
-            inner=inner,
+            inner=_cut(inner),
         )
     parts = tuple(_logic(part, depth + 1) for part in inner)
     return And(parts) if word == "and" else Or(parts)

@@ -6,8 +6,11 @@ the ratings a unit at which a method reaches an RCE of 27.5 %.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 LEVEL = 0.275  # the RCE at which the paper counts costs
 PRICE = 0.004  # dollars a rating (section 4: 0.06 for 15 images)
@@ -57,45 +60,47 @@ def reached(ratings: pd.Series, rce: pd.Series, level: float) -> float:
     return float(np.exp(np.log(spent[first - 1]) + share * np.log(spent[first] / spent[first - 1])))
 
 
-def costs(curves: pd.DataFrame, *, level: float = LEVEL, price: float = PRICE) -> pd.DataFrame:
-    """One row a world, part (setting_1, sampling) and method: ratings a unit for an RCE of `level`, and what that costs.
+def costs(curves: pd.DataFrame, *, levels: Sequence[float] = (LEVEL,), price: float = PRICE) -> pd.DataFrame:
+    """One row a world, part (setting_1, sampling), method and level: ratings a unit for an RCE of `level`, and what that costs.
 
     ratings       NaN where no budget reaches the level; then `least_rce` says how near it comes
     at_most       whether already the smallest budget reaches it, so that fewer may do
     ratio         to the paper's own method (MG-IS with BRAgg of the guide; without raters' errors MG-IS)
     ratio_to_ours to the latent logistic model, in setting 1
-    money         of a unit; published_ratings, published_ratio: the paper's figures, NaN where it has none
+    money         of a unit, without gold
+    published_ratings, published_ratio   the paper's figures at its own level, NaN where it has none
     """
     fronts = pd.concat([pareto(curves), curves[curves["part"] == "sampling"]], ignore_index=True)
     rows = []
-    for (world, part, method), rows_of in fronts.groupby(["world", "part", "method"], sort=True):
-        ratings = reached(rows_of["ratings"], rows_of["rce"], level)
-        rows.append(
-            {
-                "world": world,
-                "part": part,
-                "method": method,
-                "level": level,
-                "ratings": ratings,
-                "at_most": bool(0 < ratings <= rows_of["ratings"].min()),
-                "least_rce": rows_of["rce"].min(),
-                "money": ratings * price,
-            }
-        )
+    for (world, part, method), points in fronts.groupby(["world", "part", "method"], sort=True):
+        for level in levels:
+            ratings = reached(points["ratings"], points["rce"], level)
+            rows.append(
+                {
+                    "world": world,
+                    "part": part,
+                    "method": method,
+                    "level": level,
+                    "ratings": ratings,
+                    "at_most": bool(0 < ratings <= points["ratings"].min()),
+                    "least_rce": points["rce"].min(),
+                    "money": ratings * price,
+                }
+            )
     table = pd.DataFrame(rows)
+    noisy, own = table["part"] == "setting_1", np.isclose(table["level"], LEVEL)
     reference = table["part"].map({"setting_1": REFERENCE, "sampling": "mg_is+exact"})
     table["ratio"] = table["ratings"] / _of_method(table, reference)
     table["ratio_to_ours"] = table["ratings"] / _of_method(table, table["part"].map({"setting_1": LATENT}))
-    noisy = table["part"] == "setting_1"
-    table["published_ratings"] = table["method"].map(PUBLISHED_RATINGS).where(noisy).astype(float)
+    table["published_ratings"] = table["method"].map(PUBLISHED_RATINGS).where(noisy & own).astype(float)
     table["published_ratio"] = table["published_ratings"] / PUBLISHED_RATINGS[REFERENCE]
-    table.loc[~noisy & (table["method"] == "uniform+exact"), "published_ratio"] = PUBLISHED_SAMPLING_RATIO
+    table.loc[~noisy & own & (table["method"] == "uniform+exact"), "published_ratio"] = PUBLISHED_SAMPLING_RATIO
     return table
 
 
-def _of_method(table: pd.DataFrame, method: pd.Series) -> np.ndarray:
-    """Ratings of the named method in each row's world and part; NaN where it is not there or needs none."""
-    known = table.set_index(["world", "part", "method"])["ratings"]
-    wanted = pd.MultiIndex.from_arrays([table["world"], table["part"], method])
-    found = known.reindex(wanted).to_numpy(dtype=float)
+def _of_method(table: pd.DataFrame, method: pd.Series) -> NDArray[np.float64]:
+    """Ratings of the named method in each row's world, part and level; NaN where it is not there or needs none."""
+    names = ["world", "part", "method", "level"]
+    wanted = pd.MultiIndex.from_arrays([table["world"], table["part"], method, table["level"]])
+    found = table.set_index(names)["ratings"].reindex(wanted).to_numpy(dtype=float)
     return np.where(found > 0, found, np.nan)

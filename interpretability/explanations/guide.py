@@ -23,6 +23,8 @@ METHODS = (PLATT, ISOTONIC)
 CLIP = 1e-6
 # Gold labels of either kind below which a fit is marked as one of few.
 FEW = 30
+# Calibrated probabilities are at least this far from 0 and 1, where the sigmoid itself would round to them.
+_INSIDE = 1e-12
 _ROUNDS, _SETTLED = 100, 1e-12
 
 
@@ -51,7 +53,10 @@ class Calibration:
     def apply(self, values: ArrayLike) -> NDArray[np.float64]:
         """Probabilities of presence, of the shape of the guide's values; never 0 or 1."""
         x = _scale(values, self.of)
-        return expit(self.intercept + self.slope * x) if self.method == PLATT else np.interp(x, self.knots, self.values)
+        found = (
+            expit(self.intercept + self.slope * x) if self.method == PLATT else np.interp(x, self.knots, self.values)
+        )
+        return np.clip(found, _INSIDE, 1 - _INSIDE)
 
 
 def fit_calibration(
@@ -118,9 +123,12 @@ def _scale(values: ArrayLike, of: str) -> NDArray[np.float64]:
 
 def _platt(x: NDArray[np.float64], y: NDArray[np.float64], w: NDArray[np.float64]) -> tuple[float, float]:
     """Intercept and slope by Newton's method on standardised x, halving steps that do not better the likelihood."""
-    middle, spread = float(np.average(x, weights=w)), float(np.std(x))
-    if spread == 0:
+    with np.errstate(over="ignore"):  # told below
+        middle, spread = float(np.average(x, weights=w)), float(np.std(x))
+    if x.min() == x.max():
         raise arguments.wrong("values", "holds one number alone")
+    if not (np.isfinite(spread) and spread > 0):
+        raise arguments.wrong("values", "holds numbers whose squares are beyond double precision")
     scaled = (x - middle) / spread
     positive = float((w * y).sum())
     # Platt's targets: one more count of either kind
@@ -213,6 +221,8 @@ def prior_check(
         )
     if not ((m > 0) & (k >= 0) & (k <= m)).all():
         raise arguments.wrong("yes", "is not between 0 and n, or n is 0")
+    if not (np.isfinite(w) & (w > 0)).all():
+        raise arguments.wrong("weights", "holds values that are not finite numbers above 0")
     says_yes = p * (1 - wrong_no) + (1 - p) * wrong_yes
     total = w.sum()
     expected, observed = float((w * says_yes).sum() / total), float((w * k / m).sum() / total)

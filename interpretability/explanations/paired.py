@@ -32,18 +32,29 @@ def paired_scores(activations: NDArray[np.floating], predicted: NDArray[np.float
     arguments.finite(left, "activations")
     arguments.finite(right, "predicted")
     a, c = _standardised(left, CONSTANT), _standardised(right, 0.0)  # a guide may be sure of absence, to many digits
-    rho = np.clip(np.mean(a * c, axis=1), -1.0, 1.0)
-    influence = a * c - (rho[:, None] / 2) * (a**2 + c**2)
-    return Paired(rho, np.sqrt(np.mean(influence**2, axis=1) / a.shape[1]))
+    product = a * c
+    rho = np.clip(np.mean(product, axis=1), -1.0, 1.0)
+    # the influence of an image, ac - rho (a^2 + c^2) / 2, in place: rows of many images are more than caches hold
+    np.square(a, out=a)
+    np.square(c, out=c)
+    a += c
+    a *= rho[:, None] / 2
+    product -= a
+    np.square(product, out=product)
+    return Paired(rho, np.sqrt(np.mean(product, axis=1) / a.shape[1]))
 
 
 def _standardised(values: NDArray[np.floating], least: float) -> NDArray[np.float64]:
     """Rows with mean 0 and standard deviation 1; NaN where all values are one, or their standard deviation is below `least`."""
-    rows = np.ascontiguousarray(values, dtype=np.float64)
-    centred = rows - rows.mean(axis=1, keepdims=True)
-    sd = np.sqrt(np.mean(centred**2, axis=1, keepdims=True))
-    alike = (np.ptp(rows, axis=1, keepdims=True) == 0) | (sd < least)
-    return centred / np.where(alike, np.nan, sd)
+    rows = np.array(values, dtype=np.float64, order="C")
+    mean = rows.mean(axis=1, keepdims=True)
+    rows -= mean
+    sd = np.sqrt(np.mean(np.square(rows), axis=1, keepdims=True))
+    alike = sd < least
+    for row in np.flatnonzero(sd <= 1e-7 * np.abs(mean)):  # such a spread may be that of rounding
+        alike[row] |= np.ptp(values[row]) == 0
+    rows /= np.where(alike, np.nan, sd)
+    return rows
 
 
 def dealt(groups: NDArray[np.integer], same: NDArray[np.integer], keys: NDArray[np.uint64]) -> NDArray[np.int64]:

@@ -41,6 +41,7 @@ RATER_COLUMNS = [
     "flags",
 ]
 _HONEST = 2000  # simulated honest raters behind the limit of a rater's agreement
+_AT_ONCE = 1024  # of their ratings, simulated at a time
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,9 @@ def _by_others(
 
 def _gold(table: pd.DataFrame, gold: Mapping[tuple[str, int], bool]) -> NDArray[np.float64]:
     """Known labels of the rated images, NaN where none is."""
+    if other := [pair for pair, label in gold.items() if label not in (0, 1)]:
+        text, image = other[0]
+        raise arguments.wrong("gold", "of text {text!r}, image {image} is neither 0 nor 1", text=text, image=image)
     pairs = zip(table["text"], table["image"].tolist(), strict=True)
     return np.array([gold.get(pair, np.nan) for pair in pairs], dtype=np.float64)
 
@@ -241,14 +245,23 @@ def _beside_others(
     limit = np.nan
     if quantile is not None:
         quantile = arguments.number(quantile, "agreement_quantile", above=0, below=1)
-        chance = generator(seed, "honest rater", rater).random((_HONEST, len(q)))
-        limit = float(np.quantile(np.where(chance < says_yes, q, 1 - q).mean(axis=1), quantile))
+        limit = float(np.quantile(_honest(q, says_yes, generator(seed, "honest rater", rater)), quantile))
     return {
         "n_with_others": len(q),
         "agreement": float(np.mean(np.where(said == 1, q, 1 - q))),
         "agreement_expected": float(np.mean(says_yes * q + (1 - says_yes) * (1 - q))),
         "agreement_limit": limit,
     }
+
+
+def _honest(q: NDArray[np.float64], says_yes: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Agreement of honest raters who say yes with these probabilities, where the others say yes with q."""
+    total = np.zeros(_HONEST)
+    for start in range(0, len(q), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        chance = rng.random((_HONEST, len(q[part])))
+        total += np.where(chance < says_yes[part], q[part], 1 - q[part]).sum(axis=1)
+    return total / len(q)
 
 
 def _flags(row: Mapping[str, object], rules: Rules) -> list[str]:

@@ -47,7 +47,8 @@ def proposal(
     if sampler == UNIFORM:
         return np.full(unit.shape, 1 / n)
     if sampler == ACTIVATION_GUIDED:
-        size = np.abs(unit) ** alpha
+        size = np.abs(unit)
+        size = (size / size.max(axis=-1, keepdims=True)) ** alpha  # of at most 1: a large power stays finite
     else:
         size = np.abs(unit * _guide(guide, unit))
     total = size.sum(axis=-1, keepdims=True)

@@ -50,7 +50,7 @@ class Part:
 
 
 def tables(params: CrowdSimulation, price: float, seed: int) -> dict[str, pd.DataFrame]:
-    """curves (a row a point of a curve), pareto (best number of raters a budget), costs (ratings for the level): by name.
+    """curves (a row a point of a curve), pareto (best number of raters a budget), costs (ratings for each level): by name.
 
     price: money a rating. All with the columns world and simulated.
     """
@@ -60,7 +60,7 @@ def tables(params: CrowdSimulation, price: float, seed: int) -> dict[str, pd.Dat
         found += list(_of_world(name, params, seed))
         progress.step()
     table = pd.concat(found, ignore_index=True).assign(simulated=True)
-    costs = fronts.costs(table, level=params.level, price=price).assign(simulated=True)
+    costs = fronts.costs(table, levels=params.levels, price=price).assign(simulated=True)
     return {"curves": table, "pareto": fronts.pareto(table), "costs": costs}
 
 

@@ -22,7 +22,7 @@ from study.log import logger
 
 log = logger("explanations")
 
-ADAPTIVE, SYSTEMATIC = "adaptive", "systematic"
+NOBODY, ADAPTIVE = "none", "adaptive"
 PAIR_COLUMNS = ["pair", *UNIT, "text", "rho_true", "rho_guide_only", "reason"]
 DRAW_COLUMNS = ["pair", "draw", "image", "q", "weight"]
 _ROWS = 64  # pairs whose rows are in memory at once
@@ -30,8 +30,9 @@ _ROWS = 64  # pairs whose rows are in memory at once
 
 @dataclass(frozen=True, kw_only=True)
 class Asking:
-    """Which images are rated, of `crowd`."""
+    """Which images are rated, of `crowd`; none where its source is none."""
 
+    source: str
     design: str
     n_images: int
     n_raters: int
@@ -105,22 +106,25 @@ def described(pairs: pd.DataFrame, rows: Rows, *, exact: bool) -> pd.DataFrame:
 
 
 def draw_images(pairs: pd.DataFrame, rows: Rows, asking: Asking, images: Probing, seed: int) -> pd.DataFrame:
-    """Images of every pair, DRAW_COLUMNS: image is a row of the manifest, q the chance of a draw, weight 1 / (n q).
+    """Images of every pair, DRAW_COLUMNS: image is a row of the manifest, q the chance of a draw, weight 1 / (n q). There are
+    none where nobody is asked.
 
     systematic  different images, n_images of them (design D of the latent model); q is the chance of inclusion over their number
     adaptive    its first wave: as many images as half of all ratings, to be rated once each; later waves are chosen from these
     others      draws with replacement, as published; an image that is drawn twice stands there twice
     """
-    parts, n = [pd.DataFrame(columns=DRAW_COLUMNS)], len(images)
+    parts, n, asked = [pd.DataFrame(columns=DRAW_COLUMNS)], len(images), rows.live()
+    if asking.source == NOBODY:
+        asked = asked[:0]
     size = asking.n_images if asking.design != ADAPTIVE else max(asking.n_images * asking.n_raters // 2, 1)
     replacing = asking.design in sampling.SAMPLERS
-    if not replacing and size > n and len(pairs):
+    if not replacing and size > n and len(asked):
         raise StudyError(
             f"crowd.n_images is {asking.n_images} with crowd.design {asking.design}, which takes {size} different "
             f"images, but texts are judged on {n}; lower it, or raise explanations.n_images"
         )
     keys = pair_keys(pairs, seed)
-    for number in rows.live():
+    for number in asked:
         values = rows.values[rows.units[number]]
         guide = None if rows.guide is None else rows.guide[int(rows.concepts[number])]
         if replacing:

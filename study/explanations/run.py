@@ -189,7 +189,7 @@ def _write_questions(inputs: Inputs, every: Texts, units: Units, known: _Known, 
             "simulated": bool(_is_known(texts).any() or _simulated_guide(judged)),
         },
     )
-    if len(pairs):
+    if len(asked.table):
         log.info(
             "%d pairs of unit and text, %d questions on %d pages, %d ratings of %d raters each: %.6g of money",
             *(len(pairs), len(asked.table), asked.table["page"].nunique(), n_ratings, wanted.n_raters),
@@ -200,6 +200,8 @@ def _write_questions(inputs: Inputs, every: Texts, units: Units, known: _Known, 
 def _gold(inputs: Inputs, pairs: pd.DataFrame, draws: pd.DataFrame, judged: Judges) -> pd.DataFrame:
     """Questions whose answer is known: from labels in files, else from presence that is certain."""
     params, n_gold = inputs.params, inputs.params.crowd.n_gold
+    if params.crowd.source == asking.NOBODY:
+        return pages.no_gold()
     said = read_said(inputs.args.gold, LABEL, inputs.images.columns["path"])
     if said.texts:
         return pages.gold_of_labels(pairs, said, inputs.probing, n_gold, params.seed)

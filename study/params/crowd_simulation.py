@@ -23,4 +23,4 @@ class CrowdSimulation:
     beta: tuple[float, ...] = number(above=0, high=0.99)
     latent_budgets: tuple[int, ...] = number(6)
     latent_studies: int = number(0)
-    level: float = number(above=0, high=1)
+    levels: tuple[float, ...] = number(above=0, high=1)

@@ -22,7 +22,7 @@ from study.tabulating import scored_units
 from study.tabulating.facts import Facts, Tables
 from study.tabulating.inputs import read_facts, side_tables
 from study.tabulating.people import people_tables, point_tables, trials_tables
-from study.tabulating.texts import texts_tables
+from study.tabulating.texts import text_numbers, texts_tables
 
 log = logger("stats")
 
@@ -79,7 +79,8 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
         status = {backend: fit["status"] for backend, fit in facts.slopes.items()}
         tables[name] = tables[name].assign(slope_status=tables[name]["backend"].map(status).astype("str"))
     n_images = read_json(args.images / "summary.json")["n"]
-    return tables, headline.headline(tables, backends, solved.overview, n_images)
+    texts = text_numbers(tables["explanation_methods"], facts.nets.study)
+    return tables, headline.headline(tables, backends, solved.overview, n_images, texts)
 
 
 def _solved(

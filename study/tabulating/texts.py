@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -194,3 +194,15 @@ def check_table(check: Mapping[str, Any]) -> pd.DataFrame:
     ]
     rows += [("raters", name, found["mean"], found["sd"], "") for name, found in sorted(check["raters"].items())]
     return pd.DataFrame(rows, columns=CHECK)
+
+
+def text_numbers(methods: pd.DataFrame, studied: Collection[str]) -> dict[str, float]:
+    """The best method's mean score over the studied networks, each weighing the same, over the units that all methods have; and
+    the mean distance of scores to known true ones. By people where they were asked, else by the automatic score."""
+    by_people = methods["score"] == OURS
+    rows = methods[by_people if by_people.any() else methods["score"] == AUTOMATIC]
+    numbers = {"text_score_best": rows[rows["model"].isin(list(studied))].groupby("method")["mean_common"].mean().max()}
+    known = rows[rows["error_mean"].notna()]
+    if by_people.any() and len(known):
+        numbers["text_score_error"] = np.average(known["error_mean"], weights=known["n_units"])
+    return {name: float(value) for name, value in numbers.items()}

@@ -322,7 +322,7 @@ def test_costs_are_read_between_budgets():
             points("uniform+exact", "sampling", at_1000=0.4, at_100000=0.1),
         ]
     )
-    costs = fronts.costs(table, level=0.2).set_index(["part", "method"])
+    costs = fronts.costs(table, levels=[0.2]).set_index(["part", "method"])
     ratings = costs["ratings"]
     assert ratings["setting_1", "mg_is+bragg_guide"] == pytest.approx(1000)
     assert ratings["setting_1", "latent"] == pytest.approx(100)
@@ -334,6 +334,9 @@ def test_costs_are_read_between_budgets():
     assert costs["ratio_to_ours"]["setting_1", "mg_is+bragg_guide"] == pytest.approx(10)
     assert costs["ratio"]["setting_1", "latent"] == pytest.approx(0.1)
     assert costs["ratio"]["sampling", "uniform+exact"] == pytest.approx(10)
-    assert costs["published_ratio"]["sampling", "uniform+exact"] == 15
-    assert costs["published_ratio"]["setting_1", "uniform+majority"] == pytest.approx(41.018182)
+    assert costs[["published_ratings", "published_ratio"]].isna().all().all(), "the paper has no figures at this level"
     assert costs["money"]["setting_1", "latent"] == pytest.approx(0.4)
+    both = fronts.costs(table, levels=[0.275, 0.2]).set_index(["part", "method", "level"])
+    assert both["ratings"]["setting_1", "latent", 0.2] == ratings["setting_1", "latent"]
+    assert both["published_ratio"]["sampling", "uniform+exact", 0.275] == 15
+    assert both["published_ratio"]["setting_1", "uniform+majority", 0.275] == pytest.approx(41.018182)

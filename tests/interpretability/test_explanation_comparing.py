@@ -134,3 +134,36 @@ def test_empty_tables_have_their_columns():
 def test_scores_that_are_refused(change, message):
     with pytest.raises(InputError, match=message):
         comparing.paired_tests(change(scores_of()))
+
+
+def test_a_method_without_any_score_does_not_hide_the_best():
+    scores = scores_of(models=("m1",))
+    scores.loc[scores["method"] == "b", "rho"] = np.nan
+    found = comparing.paired_tests(scores, against="best")
+    assert set(zip(found["first"], found["second"], strict=True)) >= {("c", "a")}
+    assert found["p_t"].notna().tolist() == (found["reason"] == "").tolist()
+    apart = scores_of(models=("m1",))
+    apart = apart[(apart["unit"] < 10) == (apart["method"] == "b")]  # no unit has a score of all
+    assert len(comparing.paired_tests(apart, against="best")) == 2
+
+
+def test_the_same_difference_in_every_unit_has_no_t():
+    scores = scores_of(10, models=("m1",))
+    first = scores.loc[scores["method"] == "a", "rho"].to_numpy()
+    scores.loc[scores["method"] == "b", "rho"] = first - 0.1
+    row = comparing.paired_tests(scores).set_index(["first", "second"]).loc[("a", "b")]
+    assert np.isnan(row["t"])
+    assert row["p_wilcoxon"] == pytest.approx(2 / 2**10)
+
+
+def test_no_group_is_lost():
+    scores = scores_of().assign(score="crowd")
+    scores.loc[4, "score"] = None
+    for call in (comparing.method_table, comparing.paired_tests):
+        with pytest.raises(InputError, match="nothing in the column score, row 4"):
+            call(scores, by=("model", "score"))
+        with pytest.raises(InputError, match="by is empty"):
+            call(scores, by=())
+    for family in ((), ("score",)):
+        with pytest.raises(InputError, match="family is"):
+            comparing.paired_tests(scores, family=family)

@@ -365,3 +365,70 @@ def test_relative_error_is_a_ratio_of_sums():
 def test_effective_draws():
     assert estimates.effective_draws([2, 2, 2]) == 3
     assert estimates.effective_draws([[1, 0, 0], [1, 1, 2]]).tolist() == pytest.approx([1, 16 / 6])
+
+
+# --------------------------------------------------------------------------- other types and very large numbers
+
+
+def test_truth_values_are_numbers():
+    concepts = np.stack([C == 1, np.ones(6, bool), np.zeros(6, bool)])
+    found = correlation.correlations(A[None], concepts)[0]
+    assert found[0] == close(0.684653)
+    assert np.isnan(found[1:]).all()
+
+
+@pytest.mark.parametrize("value", [1e9 / 7, 1e12 / 3, 0.1, 1e30])
+def test_large_numbers_that_are_all_the_same_are_constant(value):
+    unit = np.full(1000, value)
+    assert correlation.constant(unit)
+    for call in (correlation.standardised, lambda a: correlation.correlation(a, np.arange(1000))):
+        with pytest.raises(InputError, match="activations is constant"):
+            call(unit)
+
+
+def test_numbers_whose_squares_no_double_holds_have_no_score():
+    for call in (correlation.standardised, lambda a: correlation.correlation(a, C)):
+        with pytest.raises(InputError, match="beyond double precision"):
+            call(A * 1e200)
+    assert np.isnan(correlation.correlation(A, C * 1e-170))
+    assert correlation.correlation((A * 1e37).astype(np.float32), C) == pytest.approx(0.684653, abs=1e-6)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_perfect_score_has_an_interval_without_width(sign):
+    c = np.array([0, 0, 0, 1, 0, 1, 0])
+    found = correlation.paired_scores(sign * c[None] * 0.3, c[None] * 0.7)
+    assert [found.low[0], found.high[0]] == pytest.approx([sign, sign])
+
+
+def test_a_large_power_of_activations_is_a_proposal():
+    q = sampling.proposal("ag_is", np.arange(2000.0) ** 3, alpha=1000)
+    assert q.sum() == pytest.approx(1)
+    assert q[-1] > 0.5
+    assert q.min() == pytest.approx(0.2 / 2000)
+
+
+def test_labels_that_differ_by_rounding_are_equal():
+    found = estimates.importance([0.1 + 0.2, 0.3, 0.3], [0.5, 1.5, 0.5], [0, 1, 2])
+    assert found.reason == estimates.ALIKE
+    assert np.isnan(found.rho)
+    faint = estimates.importance([1e-9, 2e-9, 1e-9], [0.5, 1.5, 0.5], [0, 1, 2])
+    assert faint.reason == ""
+
+
+def test_one_draw_has_no_standard_error():
+    assert np.isnan(estimates.delta_se([1.0], [1.0], [1.0]))
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_standard_errors_of_estimates_are_those_of_leaving_draws_out(normalised):
+    """With a high score and weights that differ much, the term of rho / 2 is most of the error."""
+    draw = generator(0, "leave out")
+    c = (draw.random(600) < 0.4).astype(float)
+    w = draw.choice([0.25, 4.0], 600, p=[0.8, 0.2])  # of mean 1, as weights have it
+    a = (c - 0.4) / np.sqrt(0.24) + 0.2 * draw.standard_normal(600)
+    given = c, w, a / np.sqrt(1.04)
+    form = estimates.self_normalised if normalised else estimates.importance
+    left = [form(*(np.delete(values, k) for values in given)).rho for k in range(600)]
+    found = estimates.delta_se(*given, normalised=normalised)
+    assert found == pytest.approx(np.sqrt(599 * np.var(left)), rel=0.1)

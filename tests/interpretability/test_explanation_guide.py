@@ -133,3 +133,20 @@ def test_the_check_by_hand():
         guide.prior_check([0.5, 0.1], [3, 0], [2, 3], [1, 3])
     with pytest.raises(InputError, match="S at least 2"):
         guide.prior_check([0.5], [3], [3], [1])
+    for weight in (np.nan, np.inf, -1, 0):
+        with pytest.raises(InputError, match="weights holds"):
+            guide.prior_check([0.5, 0.1], [2, 0], [2, 3], [weight, 3])
+
+
+def test_calibrated_probabilities_are_never_0_or_1():
+    draw = generator(0, "sharp")
+    labels = draw.random(2000) < 0.5
+    fit = guide.fit_calibration(np.where(labels, 0.4, 0.2) + 0.02 * draw.random(2000), labels, of="score")
+    found = fit.apply([-1e3, 0.0, 1.0, 1e3])
+    assert np.isfinite(logit(found)).all()
+    assert (np.diff(found) >= 0).all()
+
+
+def test_scores_too_large_to_fit_are_refused():
+    with pytest.raises(InputError, match="beyond double precision"):
+        guide.fit_calibration([0.1, 0.4, 0.2, 1e300], [0, 1, 0, 1], of="score")

@@ -240,6 +240,18 @@ def test_a_unit_without_any_concept_gets_the_nearest_one():
     assert made.formula.terms[0][1] == NAMES[int(np.argmax(scores))]
 
 
+def test_a_unit_that_no_concept_goes_with_gets_a_formula_all_the_same():
+    judging = generator(0, "linear explanations").random(N) < linear.VALIDATION
+    fitting = np.flatnonzero(~judging)
+    unit, concept = (judging * generator(0, name).integers(0, 2, N).astype(float) for name in ("unit", "concept"))
+    places = np.arange(len(fitting) // 4 * 4)
+    unit[fitting] = concept[fitting] = 0.5
+    unit[fitting[places]], concept[fitting[places]] = places % 2, places // 2 % 2  # a covariance of exactly 0
+    (made,) = linear.linear_texts(unit[None], concept[None], ["dog"])
+    assert made.formula == Linear(((1.0, "dog"),))
+    assert made.value == pytest.approx(np.corrcoef(unit[judging], concept[judging])[0, 1])
+
+
 def test_concepts_that_no_image_shows_clearly_are_left_out():
     faint = PRESENCE * 0.4
     faint[5] = PRESENCE[5]
@@ -293,7 +305,7 @@ def test_what_does_not_fit_is_refused(method, change, message):
         method(given["units"], given["presence"], given["names"])
 
 
-def test_a_constant_unit_has_no_text_by_correlation():
-    for method in (best.best_texts, linear.linear_texts):
+def test_a_constant_unit_has_no_text():
+    for method in (*METHODS.values(), dissect.dissect_texts):
         with pytest.raises(InputError, match="constant in row 0"):
             method(np.ones((1, N)), PRESENCE, NAMES)

@@ -180,6 +180,23 @@ def test_tables_that_are_refused(change, message):
         raters.rater_table(change(with_pages(from_counts(YES, 3))))
 
 
+@pytest.mark.parametrize("label", [0.5, 2, np.nan])
+def test_gold_is_yes_or_no(label):
+    with pytest.raises(InputError, match="gold of text 'dog', image 1 is neither"):
+        raters.rater_table(from_counts(YES, 3), gold={("dog", 0): True, ("dog", 1): label})
+
+
+def test_the_limit_of_a_rater_with_many_ratings_is_the_same_quantile():
+    """Agreement with others of whom half say yes with .9, half with .1, is normal for many ratings."""
+    n = 5000
+    q = np.tile([0.9, 0.1], n // 2)
+    says = 0.77 * q + 0.23 * (1 - q)
+    found = raters._honest(q, says, generator(0, "limit"))
+    right = says[0] * 0.9 + (1 - says[0]) * 0.1
+    assert found.mean() == pytest.approx(right, abs=0.001)
+    assert found.std() == pytest.approx(0.8 * np.sqrt(says[0] * (1 - says[0]) / n), rel=0.08)
+
+
 # --------------------------------------------------------------------------- error rates without gold
 
 

@@ -75,7 +75,9 @@ def test_every_part_is_there_and_the_guide_stands_beside(files):
     varied = curves[curves["part"] == "gamma"]
     assert set(varied["gamma"]) == {0.0, 0.2}
     assert sorted(curves.loc[curves["part"] == "eta", "eta"].unique()) == [0.23, 0.4]
-    assert np.isclose(curves.loc[curves["part"] == "error_model", "eta"], 0.75 / 3.25).all()
+    models = curves[curves["part"] == "error_model"]
+    assert np.isclose(models["eta"], 0.75 / 3.25).all()
+    assert set(models["errors_assumed"]) == {"constant", "beta"}
 
 
 def test_fronts_and_costs_are_those_of_the_curves(files):
@@ -83,7 +85,8 @@ def test_fronts_and_costs_are_those_of_the_curves(files):
     noisy = curves[curves["part"] == "setting_1"]
     least = noisy.groupby(["world", "method"])["rce"].min()
     assert (pareto.groupby(["world", "method"])["rce"].min() == least).all()
-    shown = costs[costs["part"] == "setting_1"].set_index(["world", "method"])
+    assert sorted(costs["level"].unique()) == [0.1, 0.275]
+    shown = costs[(costs["part"] == "setting_1") & (costs["level"] == 0.275)].set_index(["world", "method"])
     assert (shown["least_rce"] == least).all()
     reached = shown["ratings"].notna()
     assert (shown["least_rce"][reached] <= 0.275).all()

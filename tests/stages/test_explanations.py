@@ -26,6 +26,7 @@ ON = {
     "explanations__make": ["best", "clip_dissect", "le_label", "le_guide"],
     "explanations__n_known": 6,
     "explanations__n_top": 8,
+    "crowd__source": "table",
     "crowd__n_images": 12,
     "crowd__page": 5,
     "crowd__n_gold": 4,
@@ -373,6 +374,17 @@ def test_people_can_be_asked_where_nothing_says_where_concepts_are(again):
     assert len(draws) == 12 * (pairs["reason"] == "").sum()
     assert set(concepts["presence_source"]) == {""}
     assert pd.read_csv(out / "gold.csv").empty
+
+
+def test_nobody_is_asked_where_there_are_to_be_no_ratings(again):
+    again.params(crowd__source="none")
+    out = again.run()
+    pairs, draws = tables(out, "pairs", "draws")
+    assert pairs["rho_guide_only"].notna().any()
+    assert draws.empty
+    assert pd.read_csv(out / "questions.csv").empty
+    assert pd.read_csv(out / "gold.csv").empty
+    assert read_json(out / "run.json")["cost"] == 0
 
 
 @pytest.mark.parametrize("design_name", ["uniform", "mg_is", "ag_is", "adaptive"])

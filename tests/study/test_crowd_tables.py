@@ -163,3 +163,14 @@ def test_the_check_is_a_table_of_its_verdict_and_figures():
     assert (figure["part"], figure["value"]) == ("figure", 3.5)
     rates = table[table["part"] == "raters"].iloc[0]
     assert (rates["name"], rates["value"], rates["sd"]) == ("false_yes", 0.2, 0.01)
+
+
+def test_headline_numbers_are_of_studied_networks_and_of_known_truth(scores):
+    methods = texts.methods_table(scores, 0.95)
+    found = texts.text_numbers(methods, ["net"])
+    assert found["text_score_best"] == pytest.approx(np.mean(A[:7]))
+    off = np.concatenate([np.array(A), np.array(B[:7])]) - 0.4
+    assert found["text_score_error"] == pytest.approx(np.abs(off).mean())
+    assert np.isnan(texts.text_numbers(methods, ["other"])["text_score_best"])
+    alone = methods[methods["score"] == "automatic"]
+    assert texts.text_numbers(alone, ["net"]) == {"text_score_best": pytest.approx(np.mean(A))}

@@ -44,7 +44,7 @@ def first_wave(
     budget: int,
     keys: NDArray[np.uint64] | Sequence[object],
 ) -> list[NDArray[np.int64]]:
-    """Images of each pair (pairs, n) to ask one rating of each, half of `budget` ratings a pair, drawn where the guide is unsure."""
+    """Images of each pair (pairs, n) to ask one rating of each, half of `budget` a pair, drawn where the guide is unsure."""
     size = arguments.count(budget, "budget", least=WAVE) // FIRST
     return drawn_images(activations, guide, size, pair_keys(keys, len(activations)), unsure=1.0)
 

@@ -28,7 +28,7 @@ from interpretability.explanations.latent.kernels import (
 )
 
 # numba keeps compiled code until the file of a function changes, and does not look into the files of those that it calls
-KERNELS = "0"
+KERNELS = "3f0ce12fdc5ca5fa"
 ACCEPTED, ACCEPTED_BLINDLY = (
     0.7,
     0.3,
@@ -125,14 +125,46 @@ def step_errors(errors, own, free, factor, size, noise, chance, rated, gold, pri
 def step_centres(errors, own, tau, noise, chances, gold, priors):
     """Move each error rate and all concepts' deviations from it against each other: the ratings are as likely as before."""
     for side in range(2):
-        middle = errors[side] + own[:, side].mean()
+        middle = errors[side]
+        for u in range(len(own)):
+            middle += own[u, side] / len(own)
         tried = errors.copy()
         # given the concepts' own rates the population's part of the density of the centre is what it is drawn from
         tried[side] = middle + tau[side] / math.sqrt(len(own)) * noise[side]
         change = density_of_errors(tried, gold, priors)
         if change > -np.inf and chances[side] < change - density_of_errors(errors, gold, priors):
-            own[:, side] += errors[side] - tried[side]
+            for u in range(len(own)):
+                own[u, side] += errors[side] - tried[side]
             errors[side] = tried[side]
+
+
+@numba.njit(nogil=True, cache=True)
+def step_scale(side, errors, own, tau, size, noise, chance, rated, priors, odds, lines, present, absent):
+    """One step of the spread of the concepts' own deviations of one error rate, which takes the deviations along."""
+    factor = math.exp(size * noise)
+    wide = (factor * tau[side]) ** 2
+    # the density of the deviations, the size of the step and the prior of tau leave this of the ratio
+    change = -priors.tau_df * (math.log(factor) + 0.5 * priors.tau_scale * (1.0 / wide - 1.0 / tau[side] ** 2))
+    new_lines = np.empty(len(own))
+    for u in range(len(own)):
+        first, last = rated.start[u], rated.start[u + 1]
+        yes, no = errors[0] + own[u, 0], errors[1] + own[u, 1]
+        if side == 0:
+            yes += (factor - 1.0) * own[u, 0]
+        else:
+            no += (factor - 1.0) * own[u, 1]
+        fill_ratings(rated, first, last, yes, no, errors[2], errors[3], present, absent)
+        new_lines[u] = log_likelihood(odds, present, absent, first, last)
+        change += new_lines[u] - lines[u]
+    if chance >= change:
+        return False
+    tau[side] *= factor
+    for u in range(len(own)):
+        own[u, side] *= factor
+    lines[:] = new_lines
+    rated.present[:] = present
+    rated.absent[:] = absent
+    return True
 
 
 @numba.njit(nogil=True, cache=True)
@@ -262,7 +294,7 @@ def learn(values, seen, mean, products):
 def run(
     rated, gold, priors, z, level, floored, theta, information, errors, free, own_noise, study_noise, burn, every, kept
 ):
-    """Run one chain from theta (units, p) and errors (4,), in place, and fill `kept` with every `every`-th of its later draws (L6).
+    """Run one chain from theta (units, p) and errors (4,), in place; fill `kept` with every `every`-th of its later draws (L6).
 
     The first `burn` sweeps tune sizes and shapes of the steps and are not kept.
     """
@@ -272,6 +304,7 @@ def run(
     own, tau = np.zeros((units, 2)), np.full(2, math.sqrt(priors.tau_scale))
     lines, scale, b, precision = np.empty(units), np.ones(units), priors.b_start.copy(), np.diag(priors.precision_start)
     size, own_size, b_size, error_size = np.full(units, 0.8), np.ones(units), 0.8, 1.0
+    tau_size = np.full(2, 0.5)
     error_factor, seen, error_mean, products = np.eye(4) * 0.1, 0, np.zeros(4), np.zeros((4, 4))
     mean, slope, b_covariance, renewal = np.empty(p), np.empty(q), np.empty((q, q)), 0
     for u in range(units):
@@ -294,7 +327,7 @@ def run(
             renewal = 2 * renewal + 20
         noise = study_noise.normals[sweep]
         draw_centre(theta, scale, z, b, precision, priors, noise[:q])
-        draw_precision(theta, scale, z, b, precision, priors, study_noise.chi[sweep], noise[2 * q + 6 :])
+        draw_precision(theta, scale, z, b, precision, priors, study_noise.chi[sweep], noise[2 * q + 7 :])
         for u in range(units):
             first, last = rated.start[u], rated.start[u + 1]
             centre(z, b, u, mean)
@@ -338,9 +371,28 @@ def run(
             )
             own_size[u] *= math.exp(gain * ((1.0 if taken else 0.0) - ACCEPTED_BLINDLY))
         for side in range(2):
-            total = priors.tau_df * priors.tau_scale + (own[:, side] ** 2).sum()
+            total = priors.tau_df * priors.tau_scale
+            for u in range(units):
+                total += own[u, side] ** 2
             tau[side] = math.sqrt(0.5 * total / study_noise.gammas[sweep, side])
         chances = study_noise.chances[sweep]
+        side = sweep % 2
+        taken = step_scale(
+            side,
+            errors,
+            own,
+            tau,
+            tau_size[side],
+            noise[2 * q + 6],
+            chances[4],
+            rated,
+            priors,
+            odds,
+            lines,
+            present,
+            absent,
+        )
+        tau_size[side] *= math.exp(gain * ((1.0 if taken else 0.0) - ACCEPTED_BLINDLY))
         step_centres(errors, own, tau, noise[2 * q + 4 : 2 * q + 6], chances[:2], gold, priors)
         taken = step_errors(
             errors,
@@ -389,4 +441,3 @@ def run(
             kept.tau[place], kept.b[place] = tau, b
             for i in range(p):
                 kept.precision[place, i] = precision[i, i]
-    return size, own_size, b_size, error_size

@@ -24,7 +24,7 @@ LURE = (-1.0, 2.0)  # bounds of what tempts raters, in the same unit
 SILENT = 0.05
 
 # Skewness of the bulk, (q90 + q10 - 2 q50) / (q90 - q10), from which on the logarithm of an activation is a covariate, too. A
-# concept that a fifth of the images show makes it about .15 though its log odds are linear in the activation; exp(normal) has .57.
+# concept that a fifth of the images show makes it about .15 though its log odds are linear in the activation; exp(normal): .57.
 LOPSIDED = 0.25
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interpretability import arguments
-from interpretability.explanations.correlation import same_images, standardised
+from interpretability.explanations.correlation import standardised
 from interpretability.explanations.latent.covariates import clipped
 from interpretability.randomness import combine, key64, permutations, uniforms
 
@@ -32,15 +32,16 @@ def design_proposal(
     if guide is not None:
         g = clipped(guide)
         if g.shape != abar.shape:
-            same_images(abar, g)
-            raise arguments.wrong("guide", "has shape {shape}, activations {wanted}", shape=g.shape, wanted=abar.shape)
+            raise arguments.wrong(
+                "guide", "has shape {shape}; activations have {wanted}", shape=g.shape, wanted=abar.shape
+            )
         doubt = np.sqrt(abar**2 + 0.25) * np.sqrt(g * (1.0 - g))
         drawn = unsure * doubt / doubt.sum(axis=-1, keepdims=True) + (1.0 - unsure) * drawn
     return (1.0 - EVEN) * drawn + EVEN / abar.shape[-1]
 
 
 def inclusion(q: NDArray[np.floating], size: int) -> NDArray[np.float64]:
-    """Probabilities (n,) that each image is among `size` different ones, as near to size * q as 1 allows; they add up to size (D2).
+    """Probabilities (n,) that each image is among `size` different ones, size * q where 1 allows; they add up to size (D2).
 
     What is above 1 becomes 1, and the rest of `size` is spread over the others in proportion to q, until none is above 1.
     Raises InputError if fewer than `size` images can be drawn.

@@ -102,7 +102,7 @@ def check_places(given: RatedPairs | GoldImages, argument: str, n_pairs: int, n_
 
 
 def pair_keys(keys: NDArray[np.uint64] | Sequence[object], n_pairs: int) -> NDArray[np.uint64]:
-    """Keys (pairs,) uint64 of what names each pair: 64-bit keys, or texts or tuples of ids; their places where nothing is given."""
+    """Keys (pairs,) of what names each pair: 64-bit keys, or texts or tuples of ids; their places where nothing is given."""
     if not len(keys):
         named = np.array([key64("pair", place) for place in range(n_pairs)], np.uint64)
     elif isinstance(keys, np.ndarray) and keys.dtype.kind in "ui":

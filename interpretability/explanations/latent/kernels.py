@@ -239,7 +239,7 @@ def mode(theta, mean, precision, rated, floored, level, first, last, rounds, inf
             break
         cholesky(bound, factor)
         solve(factor, slope, step)
-        size, moved = 1.0, False
+        size, moved, value = 1.0, False, best
         while size > 1e-6 and not moved:
             for i in range(p):
                 tried[i] = theta[i] + size * step[i]

@@ -66,7 +66,7 @@ class Priors(NamedTuple):
 
 
 class Population(NamedTuple):
-    """A first fit: modes of the coefficients (pairs, p) and the information of their ratings (pairs, p, p), b, precision, errors."""
+    """A first fit: modes of the coefficients (pairs, p), the information of their ratings (pairs, p, p), and what pairs share."""
 
     theta: NDArray[np.float64]
     information: NDArray[np.float64]
@@ -125,7 +125,7 @@ def first_fit(
     m, k = rated.kinds[rated.kind].T
     absent = gold.label == 0
     for _ in range(rounds):
-        kernels.fill_ratings(rated, 0, len(m), *logit(wrong), 0.0, 0.0, rated.present, rated.absent)
+        kernels.fill_ratings(rated, 0, len(m), logit(wrong[0]), logit(wrong[1]), 0.0, 0.0, rated.present, rated.absent)
         kernels.modes(rated, z, b, precision, level, floored, theta, INNER, information)
         kernels.posteriors(rated, theta, level, floored, q)
         weight = np.diag(1.0 / prior.b_var) + np.einsum("uia,ij,ujb->ab", z, precision, z)

@@ -28,7 +28,7 @@ class Effort:
 
 class Kept(NamedTuple):
     """Draws (draws, ...): coefficients theta (pairs, p); own deviations of the pairs' error rates (pairs, 2), in logits; errors
-    (4,): logit false yes, logit false no, spread, pull; tau (2,); means b (q,) and diagonal of the precision of the population."""
+    (4,): logit false yes, logit false no, spread, pull; tau (2,); b (q,) and diagonal of the precision of the population."""
 
     theta: NDArray[np.float64]
     own: NDArray[np.float64]
@@ -124,10 +124,10 @@ def _own_noise(own: list[np.random.Generator], length: int, p: int, prior: Prior
 
 
 def _study_noise(study: np.random.Generator, length: int, units: int, p: int, q: int, prior: Priors) -> _StudyNoise:
-    normals = study.standard_normal((length, 2 * q + 6 + p * (p - 1) // 2))
+    normals = study.standard_normal((length, 2 * q + 7 + p * (p - 1) // 2))
     gammas = study.standard_gamma((prior.tau_df + units) / 2, (length, 2))
     chi = np.sqrt(2.0 * study.standard_gamma((prior.scatter_df + units - np.arange(p)) / 2, (length, p)))
-    return _StudyNoise(normals, -study.standard_exponential((length, 4)), gammas, chi)
+    return _StudyNoise(normals, -study.standard_exponential((length, 5)), gammas, chi)
 
 
 def split_rhat(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -37,7 +37,8 @@ AVERAGED = 25  # draws over which expected ratings are averaged
 class SelfCheck:
     """Figures of the checks; NaN where one could not be made.
 
-    bootstrap_coverage, bootstrap_n  share of pairs of simulated copies of the study that their interval covers, and how many
+    bootstrap_coverage, bootstrap_n  share of pairs of simulated copies of the study that their interval covers, of those with a
+                   score, and how many were simulated
     largest_z      of sums of ratings less their expectation in bins of the logit of the guide and of the activation
     agreement_z    of pairs of ratings of one image that agree
     errors         fitted false yes + false no
@@ -69,11 +70,12 @@ def check(study: Study, fit: Estimated, *, seed: int, effort: Effort, copies: in
     gold_yes, gold_no = gold_errors(study, fit, seed)
     seen = gold_seen(study, fit)
     share = float(hits.mean()) if len(hits) else float("nan")
+    simulated = copies * len(study.keys)
     n = study.rated.kinds[study.rated.kind, 0]
     rhat = float(fit.errors_rhat.max())
     reasons = [
         *_few(study, n),
-        *([f"the bootstrap has {len(hits)} pairs of {LEAST_COPIES}"] if len(hits) < LEAST_COPIES else []),
+        *([f"the bootstrap has {simulated} pairs of {LEAST_COPIES}"] if simulated < LEAST_COPIES else []),
         *([f"the bootstrap covers {share:.3f}"] if share < LEAST_COVERAGE else []),
         *([f"ratings are off by {z:.1f} standard errors in a bin"] if z > LARGEST_Z else []),
         *([f"agreement of raters is off by {agreement:.1f} standard errors"] if abs(agreement) > LARGEST_Z else []),
@@ -82,7 +84,7 @@ def check(study: Study, fit: Estimated, *, seed: int, effort: Effort, copies: in
         *(["the guide sees gold images otherwise than the fit says"] if seen < SEEN_TAIL else []),
         *([f"the chains disagree on the raters (R-hat {rhat:.2f})"] if rhat > LARGEST_RHAT else []),
     ]
-    return SelfCheck(share, len(hits), z, agreement, wrong, rhat, gold_yes, gold_no, seen, tuple(reasons))
+    return SelfCheck(share, simulated, z, agreement, wrong, rhat, gold_yes, gold_no, seen, tuple(reasons))
 
 
 def _few(study: Study, n: NDArray[np.int64]) -> list[str]:
@@ -117,9 +119,10 @@ def skewness(study: Study, place: int) -> float:
 
 
 def bootstrap_copy(study: Study, fit: Estimated, *, seed: int, effort: Effort, copy: int) -> NDArray[np.bool_]:
-    """Whether each pair of a simulated study is covered (a): labels, ratings and gold ratings drawn anew from one draw of the fit.
+    """Whether each pair of a simulated study is covered (a): all that is random drawn anew from one draw of the fit.
 
-    Pairs without a score are left out. Images and their numbers of ratings are those of the study, also where it was adaptive.
+    That is labels, ratings and gold ratings. Pairs without a score are left out. Images and their numbers of ratings are those of
+    the study, also where it was adaptive.
     """
     flat = fit.flat
     chosen = int(generator(seed, "bootstrap", copy).integers(len(flat.errors)))
@@ -130,7 +133,7 @@ def bootstrap_copy(study: Study, fit: Estimated, *, seed: int, effort: Effort, c
         draw = generator(seed, "bootstrap", copy, int(key))
         of, rows = study.of(place), slice(study.rated.start[place], study.rated.start[place + 1])
         label = draw.random(study.n_images) < presence(flat.theta[chosen, place], of.x, of.level, floored=study.floored)
-        truth[place] = correlations(of.abar[None], label[None])[0, 0]
+        truth[place] = correlations(of.abar[None], label[None].astype(np.float64))[0, 0]
         yes[rows] = _ratings(draw, label[study.images(place)], n[rows], study.rated.lure[rows], errors, own[place])
     gold = study.gold._replace(
         k=_ratings(
@@ -229,7 +232,7 @@ def gold_errors(study: Study, fit: Estimated, seed: int) -> tuple[float, float]:
 
 
 def _two_sided(drawn: NDArray[np.int64], seen: int) -> float:
-    """Two-sided p of a count, from a normal distribution with the mean and variance of drawn counts: tails beyond their number."""
+    """Two-sided p of a count, from a normal distribution with the mean and variance of drawn counts."""
     return float(2 * norm.sf(abs(seen - drawn.mean()) / max(float(drawn.std(ddof=1)), 1e-9)))
 
 
@@ -242,15 +245,15 @@ def gold_seen(study: Study, fit: Estimated) -> float:
     given = study.given_gold
     if given is None or not given.drawn_uniformly or not study.floored or not (given.present == 1).any():
         return float("nan")
-    place_of = {int(row): place for place, row in enumerate(study.order)}
     chosen = np.linspace(0, len(fit.flat.errors) - 1, AVERAGED).astype(np.int64)
     chances, below = [], 0
-    for row in np.unique(given.pair[given.present == 1]):
-        place = place_of[int(row)]
+    for place, row in enumerate(study.order):
+        images = given.image[(given.pair == row) & (given.present == 1)]
+        if not len(images):
+            continue
         of = study.of(place)
         under = of.x[:, 1] < of.level / SCALE
         shown = np.stack([presence(theta, of.x, of.level, floored=True) for theta in fit.flat.theta[chosen, place]])
-        images = given.image[(given.pair == row) & (given.present == 1)]
         below += int(under[images].sum())
         chances += [shown[:, under].sum(axis=1) / shown.sum(axis=1)] * len(images)
     tails = np.zeros(2)

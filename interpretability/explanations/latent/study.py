@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from interpretability import arguments
-from interpretability.explanations.correlation import same_images
+from interpretability.errors import InputError
 from interpretability.explanations.latent.covariates import (
     Covariates,
     Terms,
@@ -71,16 +72,21 @@ def prepare(
     guide: NDArray[np.floating] | None,
     ratings: RatedPairs,
     gold: GoldImages | None,
-    keys: object,
+    keys: NDArray[np.uint64] | Sequence[object],
 ) -> Study:
     """Check what is given and put it into the order of keys. Raises InputError for what does not fit together."""
     arguments.array(activations, "activations", ("pairs", "images"))
     pairs, n = activations.shape
     if guide is not None:
         arguments.array(guide, "guide", ("pairs", "images"))
-        same_images(activations, guide)
-        if len(guide) != pairs:
-            raise arguments.wrong("guide", "has {given} rows; activations have {pairs}", given=len(guide), pairs=pairs)
+        if guide.shape != activations.shape:
+            raise InputError(
+                "{guide} has shape {given} and {activations} has {wanted}; both must be of the same pairs and images",
+                "guide",
+                "activations",
+                given=guide.shape,
+                wanted=activations.shape,
+            )
     check_places(ratings, "ratings", pairs, n)
     if not len(ratings.pair):
         raise arguments.wrong("ratings", "holds no rating")
@@ -107,11 +113,7 @@ def prepare(
         if gold is not None:
             here = gold.pair[gold_rows] == row
             gold_lure[here] = of.lure[gold.image[gold_rows][here]]
-    parts = (
-        (np.zeros(0, np.int64),) * 3
-        if gold is None
-        else tuple(each[gold_rows] for each in (gold.present, gold.n, gold.yes))
-    )
+    known = (np.zeros(0, np.int64),) * 3 if gold is None else (gold.present, gold.n, gold.yes)
     return Study(
         activations=activations,
         guide=guide,
@@ -120,7 +122,7 @@ def prepare(
         rows=rows,
         image=image,
         rated=rated_images(start, np.concatenate(x), ratings.n[rows], ratings.yes[rows], np.concatenate(lure)),
-        gold=Gold(*parts, gold_lure),
+        gold=Gold(*(np.ascontiguousarray(each[gold_rows]) for each in known), gold_lure),
         level=level,
         terms=terms,
         given=ratings,

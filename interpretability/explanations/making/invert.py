@@ -17,7 +17,7 @@ from interpretability.explanations.making.made import Made, checked
 LONGEST = 3
 BEAM, LEAST_IMAGES, MOST_SHARE = 5, 10, 0.5
 _AND, _OR = 0, 1
-_BLOCK = 128  # concepts in double precision at a time
+_BLOCK = 1 << 23  # values of concepts in double precision at a time
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,8 @@ def _longer(
 
 def _times(rows: NDArray[np.float64], shown: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Sums (rows, C) of rows (rows, n) over the images that show each concept. Of whole numbers, so exact in any order."""
-    blocks = (shown[start : start + _BLOCK].astype(np.float64) for start in range(0, len(shown), _BLOCK))
+    size = max(1, _BLOCK // shown.shape[1])
+    blocks = (shown[start : start + size].astype(np.float64) for start in range(0, len(shown), size))
     return np.concatenate([rows @ block.T for block in blocks], axis=1)
 
 

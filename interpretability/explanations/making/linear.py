@@ -187,6 +187,8 @@ def _greedy(
             break
         best, place, weights = max(rises, key=lambda each: each[0])  # the first of equal ones
         chosen.append(place)
+    if not chosen:  # nothing goes with the unit: the first proposal, as it is
+        return [order[0]], np.ones(1), _correlation([order[0]], np.ones(1), judge)
     return chosen, weights, float(best)
 
 
