@@ -98,8 +98,11 @@ const textsOf = (data, { make, thumb, score, signed, count }) => {
   const part = (row) => {
     const texts = of(row);
     if (texts.length === 0) return [];
-    const blocks = texts.map((text, place) =>
-      one(row, place, text, texts.filter((other) => other.words === text.words && other.kind === text.kind).map((other) => other.method), place === 0)).filter(Boolean);
+    const said = data.texts.rated[row] || {}, firstRated = Object.keys(said)[0]; // keys ascend
+    const blocks = texts.map((text, place) => {
+      const methods = texts.filter((other) => other.words === text.words && other.kind === text.kind).map((other) => other.method);
+      return one(row, place, text, methods, place === 0 || String(place) === firstRated);
+    }).filter(Boolean);
     const status = [...new Set(texts.map((text) => text.status).filter(Boolean))];
     return [
       make("h4", {}, "What texts say of it"), table(texts),

@@ -166,8 +166,8 @@ def _crowd(folder, rng, scored, texts):
             "n": 90,
             "yes_share": 0.2,
             "agreement": 0.8,
-            "gold_false_yes": np.linspace(0.05, 0.6, n),
-            "gold_false_no": np.linspace(0.4, 0.1, n),
+            "false_yes": np.linspace(0.05, 0.6, n),
+            "false_no": np.linspace(0.4, 0.1, n),
             "flags": ["agrees with others less than chance" if i == n - 1 else "" for i in range(n)],
         }
     )
@@ -179,6 +179,7 @@ METHODS = (
     "status simulated"
 )
 TESTS = "model score first second n difference low high p_wilcoxon p_t p_holm stars published_t_p"
+RATERS = "group n_raters n_ratings yes_share false_yes false_no gold_false_yes gold_false_no agreement seconds_page"
 AGREEMENT = "model method n_images kappa bound yes_share prior_mean"
 CURVE = (
     "world part method sampler gamma alpha aggregation estimator beta eta eta_assumed errors_assumed budget raters images "
@@ -224,9 +225,16 @@ def _tables(folder, scored, texts):
     write("explanation_tests", TESTS, tests)
     pairs = sorted({(model, method) for model, method, score, *_ in methods if score == "latent"})
     write("explanation_agreement", AGREEMENT, [(*pair, 120, 0.3, 0.29, 0.2, 0.18) for pair in pairs])
-    write("explanation_raters", "flag n false_yes false_no", [("", 11, 0.2, 0.25)] if texts else [])
-    write("explanation_check", "rule value bound verdict", [("coverage", 0.95, 0.93, "kept")] if texts else [])
-    write("explanation_rejected", "file reason count", [])
+    groups = [("all", 12, 1080), ("kept", 11, 990), ("left out", 1, 90)]
+    write(
+        "explanation_raters",
+        RATERS,
+        [(*group, 0.2, 0.15, 0.2, 0.1, 0.3, 0.8, 14.5) for group in groups] if texts else [],
+    )
+    checked = [("verdict", "", "", "", OURS), ("figure", "bootstrap_coverage", 0.95, "", "")]
+    write("explanation_check", "part name value sd words", checked if texts else [])
+    rejected = [("day1.csv", "an image that was not asked about", 3, 17)]
+    write("explanation_rejected", "file reason count first_row", rejected if texts else [])
     curves = _curves() if texts else pd.DataFrame(columns=CURVE.split())
     write_csv(folder / "crowd_curves.csv", curves)
     best = curves[(curves["part"] == "setting_1") & curves["raters"].isin([0, 3])]

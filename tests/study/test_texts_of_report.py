@@ -58,11 +58,25 @@ def test_an_interval_stands_only_where_the_status_allows_it(study):
     lengths = [np.ptp(segment, axis=0).max() for bar in bars for segment in bar.get_segments()]
     assert max(lengths) == 0
     assert "interval" not in BY_NAME["texts_crowd"].drawing.alt(frame, marked)
-    table = tables_of_texts._methods_table(marked)
-    place = table.head.index("interval")
-    score = table.head.index("score")
-    assert {row[place] for row in table.rows if row[score] == "ratings, ours"} == {"–"}
-    assert "–" not in {row[place] for row in table.rows if row[score] == "automatic"}
+    allowed, table = tables_of_texts._methods_table(study), tables_of_texts._methods_table(marked)
+    place = table.head.index("from ratings, ours")
+    assert all("±" in row[place] or row[place] == "–" for row in table.rows)
+    assert any(" to " in row[place] for row in allowed.rows)
+    assert all(" to " in row[table.head.index("automatic")] for row in table.rows)
+
+
+def test_methods_stand_with_all_their_scores_in_one_row(study):
+    table = tables_of_texts._methods_table(study)
+    means = study.tables["explanation_methods"].set_index(["model", "method", "score"])["rho_mean"]
+    rows = {row[:2]: row for row in table.rows}
+    assert len(rows) == len(table.rows) == 4 * 4 + 5
+    assert [row[0] for row in table.rows][-5:] == ["planted units"] * 5
+    assert [row[1] for row in table.rows][-5:] == list(KNOWN)
+    model = study.models()["model"][0]
+    for name, words in (("bragg_guide", "paper: BRAgg, guide prior"), ("majority", "paper: majority")):
+        shown = rows[model, "best"][table.head.index(words)]
+        assert shown == f"{means[model, 'best', name]:.3f}".replace("-", "−")
+        assert rows[model, "invert"][table.head.index(words)] == "–"
 
 
 def test_the_guide_alone_and_the_control_stand_beside_every_score(study):

@@ -28,7 +28,7 @@ SECTIONS: tuple[tuple[str, str], ...] = (
 
 
 TEXT_SCORES = ("model", "layer", "unit", "method", "kind", "text", "score", "rho", "low", "high", "rho_true", "status")
-RATERS = ("n", "yes_share", "agreement", "gold_false_yes", "gold_false_no", "flags")
+RATERS = ("n", "yes_share", "agreement", "false_yes", "false_no", "flags")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from interpretability.explanations.aggregation import BETA, ETA
 from interpretability.explanations.sampling import ALPHA, GAMMA
@@ -72,6 +73,7 @@ def draw_crowd_settings(frame: pd.DataFrame, study: Study, narrow: bool) -> Figu
             }
             axes.errorbar(part["value"], 100 * part["rce"], yerr=100 * part["rce_se"].fillna(0), elinewidth=1, **look)
         if name in USUAL:
+            axes.xaxis.set_major_locator(MaxNLocator(5))
             axes.axvline(USUAL[name], color=style.MUTED, linewidth=1, linestyle=style.DASHED, zorder=1)
         else:
             axes.set_xticks(range(len(_MODELS)), _MODELS)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
 from study.report.figures.series import in_order
+from study.report.figures.texts import with_planted_named
 from study.report.figures.words import clean, of_rows, signed
 
 
@@ -16,6 +17,7 @@ def texts_kappa(study: Study) -> pd.DataFrame:
     """Agreement beyond chance by network and method, beside its bound."""
     rows = study.tables["explanation_agreement"]
     rows = rows[rows["kappa"].notna()]
+    rows = with_planted_named(study, rows)
     models = [*study.models()["model"], *sorted(set(rows["model"]))]
     columns = ["model", "method", "n_images", "kappa", "bound", "yes_share", "prior_mean"]
     return in_order(rows, model=dict.fromkeys(models), method=None).reindex(columns=columns)
@@ -51,12 +53,12 @@ TEXTS_KAPPA = Drawing("texts_kappa", texts_kappa, draw_texts_kappa, alt_texts_ka
 
 
 def texts_raters(study: Study) -> pd.DataFrame:
-    """Errors of each rater on pictures whose right answer is known, and whether a rule flags this rater; no names."""
-    rows = study.raters[study.raters[["gold_false_yes", "gold_false_no"]].notna().all(axis=1)]
+    """Error rates of each rater as all ratings tell them, and whether a rule flags this rater; no names."""
+    rows = study.raters[study.raters[["false_yes", "false_no"]].notna().all(axis=1)]
     flagged = (rows["flags"].fillna("").astype(str) != "").astype(int)
     rows = rows.assign(flagged=flagged).reset_index(drop=True)
-    by = {"flagged": None, "gold_false_yes": None, "gold_false_no": None, "n": None}
-    return in_order(rows, **by)[["n", "yes_share", "agreement", "gold_false_yes", "gold_false_no", "flagged", "flags"]]
+    by = {"flagged": None, "false_yes": None, "false_no": None, "n": None}
+    return in_order(rows, **by)[["n", "yes_share", "agreement", "false_yes", "false_no", "flagged", "flags"]]
 
 
 def draw_texts_raters(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
@@ -66,9 +68,9 @@ def draw_texts_raters(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure
         rows = frame[frame["flagged"] == flagged]
         if len(rows):
             look = {"linestyle": "none", "alpha": 0.7, "markeredgewidth": 0, "markersize": 6}
-            axes.plot(rows["gold_false_yes"], rows["gold_false_no"], mark, color=colour, label=label, **look)
-    axes.set_xlim(*style.around(frame, "gold_false_yes", low=0.0, high=0.5))
-    axes.set_ylim(*style.around(frame, "gold_false_no", low=0.0, high=0.5))
+            axes.plot(rows["false_yes"], rows["false_no"], mark, color=colour, label=label, **look)
+    axes.set_xlim(*style.around(frame, "false_yes", low=0.0, high=0.5))
+    axes.set_ylim(*style.around(frame, "false_no", low=0.0, high=0.5))
     axes.set_xlabel("yes to pictures without the concept, share (dashed: answers at random)")
     axes.set_title("no to pictures with the concept, share")
     if narrow:
@@ -80,9 +82,9 @@ def alt_texts_raters(frame: pd.DataFrame, study: Study) -> str:
     good = frame[frame["flagged"] == 0]
     flags = sorted({flag for flags in frame["flags"].fillna("") for flag in str(flags).split("; ") if flag})
     reasons = f" ({clean('; '.join(flags), 160)})" if flags else ""
-    medians = [np.median(good[name]) if len(good) else float("nan") for name in ("gold_false_yes", "gold_false_no")]
+    medians = [np.median(good[name]) if len(good) else float("nan") for name in ("false_yes", "false_no")]
     return (
-        f"Errors of {len(frame)} {study.rating_people} on pictures with known answers. Median of those that no rule flags: "
+        f"Error rates of {len(frame)} {study.rating_people}, estimated from all ratings. Median of those that no rule flags: "
         f"{medians[0]:.2f} wrong yes, {medians[1]:.2f} wrong no. {len(frame) - len(good)} flagged{reasons}."
     )
 

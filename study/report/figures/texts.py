@@ -17,6 +17,7 @@ from study.report.figures.words import between, clean, differing, of_parts, of_r
 AUTOMATIC, OURS = "automatic", "latent"
 # texts of planted units, from the best to the worst by construction
 KNOWN = ("true", "narrow", "broad", "vague", "wrong")
+PLANTED = "planted units"
 RHO = ("rho_mean", "low", "high")
 CALIBRATED = "calibrated"  # begins the status of a score whose interval may be shown
 
@@ -29,11 +30,21 @@ def method_rows(study: Study, score: str) -> pd.DataFrame:
     """
     rows = study.tables["explanation_methods"]
     ranked = list(study.models()["model"])
-    planted = rows["method"].isin(KNOWN) & ~rows["model"].isin(ranked)
-    rows = rows[(rows["score"] == score) & ~planted & rows["rho_mean"].notna()]
+    rows = rows[(rows["score"] == score) & ~rows["model"].isin(planted(study)) & rows["rho_mean"].notna()]
     means = rows.groupby("method")["rho_mean"].mean().sort_values(ascending=False, kind="stable")
     models = [*ranked, *sorted(set(rows["model"]) - set(ranked))]
     return only_allowed(in_order(rows, model=models, method=means.index))
+
+
+def planted(study: Study) -> set[str]:
+    """What stands in the place of a network for planted units, whose texts are of known order."""
+    rows = study.tables["explanation_methods"]
+    return set(rows.loc[rows["method"].isin(KNOWN), "model"]) - set(study.models()["model"])
+
+
+def with_planted_named(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows by network that say in words where they are of planted units."""
+    return rows.assign(model=rows["model"].replace(dict.fromkeys(planted(study), PLANTED)))
 
 
 def only_allowed(rows: pd.DataFrame) -> pd.DataFrame:
@@ -160,7 +171,8 @@ def draw_texts_tests(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
         pairs = frame[frame["model"] == model]
         own = {*pairs["first"], *pairs["second"]}
         names = [*(name for name in order if name in own), *sorted(own - set(order))]
-        style.tests_matrix(axes, pairs.assign(stars=pairs["stars"].fillna("")), names, narrow)
+        short = narrow or style.columns_of(grid) > 1
+        style.tests_matrix(axes, pairs.assign(stars=pairs["stars"].fillna("")), names, short)
         axes.set_title(clean(model))
     return figure
 

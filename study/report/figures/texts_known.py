@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from interpretability.explanations.estimates import relative_error
+from interpretability.explanations.estimates import relative_error, undefined_share
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
-from study.report.figures.series import in_order, thinned
-from study.report.figures.texts import AUTOMATIC, KNOWN, OURS, RHO, only_allowed
+from study.report.figures.series import in_order
+from study.report.figures.texts import AUTOMATIC, KNOWN, OURS, RHO, only_allowed, planted
 from study.report.figures.words import between, clean, of_parts, of_rows, signed
 
+_MOST_POINTS = 150  # of a panel
 _SCORES = {AUTOMATIC: "automatic score", OURS: "from ratings"}
 _MARKS = {AUTOMATIC: ("o", style.COLOURS[0], 0.16), OURS: ("s", style.COLOURS[2], -0.16)}
 # scores of texts whose distance to the truth is drawn, as they are called
@@ -30,8 +32,8 @@ ESTIMATORS = {
 def texts_known(study: Study) -> pd.DataFrame:
     """Mean scores of the texts of planted units, from the best to the worst by construction, and the score of top pictures."""
     rows = study.tables["explanation_methods"]
-    planted = rows["method"].isin(KNOWN) & ~rows["model"].isin(study.models()["model"])
-    rows = only_allowed(rows[planted & rows["score"].isin(_SCORES) & rows["rho_mean"].notna()])
+    known = rows["method"].isin(KNOWN) & rows["model"].isin(planted(study))
+    rows = only_allowed(rows[known & rows["score"].isin(_SCORES) & rows["rho_mean"].notna()])
     columns = ["model", "method", "score", "n_units", *RHO, "guide_only_mean", "true_mean", "recall_mean", "status"]
     return in_order(rows, model=None, method=KNOWN, score=_SCORES).reindex(columns=columns)
 
@@ -97,14 +99,21 @@ TEXTS_KNOWN = Drawing("texts_known", texts_known, draw_texts_known, alt_texts_kn
 
 
 def texts_truth(study: Study) -> pd.DataFrame:
-    """Scores of texts against their known scores, unit by unit, with the relative error of each way to score."""
+    """Scores of texts against their known scores, unit by unit, with the relative error of each way to score.
+
+    Of many texts some are drawn, evenly spaced along the known score; errors are over all.
+    """
     rows = study.texts[study.texts["score"].isin(ESTIMATORS) & study.texts["rho_true"].notna()]
     rows = in_order(rows, score=ESTIMATORS, rho_true=None, model=None, layer=None, unit=None, method=None)
     rows = rows.astype({"rho": float, "rho_true": float})
-    errors = {name: relative_error(part["rho"], part["rho_true"]) for name, part in rows.groupby("score", sort=False)}
-    undefined = rows.groupby("score")["rho"].apply(lambda values: values.isna().mean())
-    frame = thinned(rows[rows["rho"].notna()], ["score"], "rho_true", "rho")
-    return frame.assign(rce=frame["score"].map(errors), undefined=frame["score"].map(undefined))
+    parts = []
+    for _, part in rows.groupby("score", sort=False):
+        error, undefined = relative_error(part["rho"], part["rho_true"]), undefined_share(part["rho"])
+        defined = part[part["rho"].notna()]
+        places = np.linspace(0, len(defined) - 1, min(len(defined), _MOST_POINTS)).round().astype(int)
+        parts.append(defined.iloc[places].assign(rce=error, undefined=undefined, n_texts=len(part)))
+    columns = ["score", "rho_true", "rho", "rce", "undefined", "n_texts"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
 def draw_texts_truth(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
@@ -114,7 +123,7 @@ def draw_texts_truth(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     for place, (score, axes) in enumerate(zip(scores, grid, strict=True)):
         rows = frame[frame["score"] == score]
         style.equal_line(axes, limits)
-        style.dots(axes, rows, "rho_true", "rho", alpha=0.45, color=style.colour_of(place))
+        style.dots(axes, rows.assign(n=1), "rho_true", "rho", alpha=0.45, color=style.colour_of(place))
         axes.set_xlim(*style.around(frame, "rho_true", low=0.0))
         axes.set_ylim(*limits)
         axes.set_title(f"{clean(ESTIMATORS[score], 40)}\nrelative error {100 * rows['rce'].iloc[0]:.0f} %")

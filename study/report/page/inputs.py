@@ -62,7 +62,7 @@ TEXT = {
         "slope_status",
         "side",
         "end",
-        *("method", "score", "world", "part", "sampler", "aggregation", "estimator", "kind", "flags", "flag"),
+        "method",
     ),
 }
 MOST_SHOWN_MODELS = 8  # networks with exemplar images
