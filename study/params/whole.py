@@ -192,7 +192,7 @@ def _check_simulations(group: CrowdSimulation, problems: list[str]) -> None:
             problems.append(f"crowd_simulation.{name} is {values}, it must ascend")
     problems.extend(
         f"crowd_simulation.{name} is empty, it needs at least one entry"
-        for name in ("budgets", "raters", "eta", "gamma", "alpha", "beta")
+        for name in ("budgets", "raters", "eta", "gamma", "alpha", "beta", "levels")
         if not getattr(group, name)
     )
     if 0 < group.n_images < LEAST_IMAGES:
