@@ -24,16 +24,19 @@ OURS = "latent"
 NO_RATINGS, UNDEFINED = "no ratings", f"{NOT_CALIBRATED}: no score"
 SCORES = ["pair", "estimator", "rho", "se", "low", "high", "status", "reason", "rhat", *NUMBERS]
 POSTERIORS = ["pair", "image", "n", "yes", "posterior"]
+DRAWS = ["pair", "draws"]
+MOST_DRAWS = 200  # joint draws that are kept: enough for how unsure a mean of scores is
 
 
 @dataclass(frozen=True)
 class Fit:
     """scores: SCORES, a row a pair; posteriors: of every rated image of a pair; check: whether intervals may be believed, and
-    what the fit says of raters."""
+    what the fit says of raters; draws: joint draws of the scores, a row a pair that has them: pair, draws."""
 
     scores: pd.DataFrame
     posteriors: pd.DataFrame
     check: dict[str, Any]
+    draws: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -100,12 +103,16 @@ def fit(asked: Asked, counted: pd.DataFrame, gold: Gold, n_check: int, seed: int
     """
     data = given(asked, counted, gold)
     if data.rated.empty:
-        return Fit(_without_ratings(asked), pd.DataFrame(columns=POSTERIORS), {"verdict": NO_RATINGS})
+        none = pd.DataFrame(columns=POSTERIORS), {"verdict": NO_RATINGS}, pd.DataFrame(columns=DRAWS)
+        return Fit(_without_ratings(asked), *none)
     found = latent_scores(
         data.activations, data.guide, data.ratings, gold=data.gold, seed=seed, keys=data.keys, n_bootstrap=n_check
     )
     posteriors = data.rated.assign(posterior=found.posterior)[POSTERIORS]
-    return Fit(_scores(asked, found, posteriors, data.pairs), posteriors, _check(found))
+    chosen = np.linspace(0, len(found.draws) - 1, min(MOST_DRAWS, len(found.draws))).astype(np.int64)
+    drawn = list(np.ascontiguousarray(found.draws[chosen].T, dtype=np.float32))
+    draws = pd.DataFrame({"pair": data.pairs, "draws": pd.Series(drawn, dtype=object)})
+    return Fit(_scores(asked, found, posteriors, data.pairs), posteriors, _check(found), draws)
 
 
 def _scores(asked: Asked, found: LatentFit, posteriors: pd.DataFrame, usable: NDArray[np.int64]) -> pd.DataFrame:

@@ -74,7 +74,7 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     noise = noise_within_tasks(responses)
     shares = ceiling_shares.share_table(annotated.merge(noise, on=KEY, how="left"), *facts.bootstrap)
     tables["noise_ceiling"] = ceiling_shares.ceiling_and_shares(ceilings, shares)
-    tables |= texts_tables(args.explanations, args.crowd, args.simulation, params.stats.confidence)
+    tables |= texts_tables(args.explanations, args.crowd, args.simulation, facts)
     for name in LEVEL_TABLES:
         status = {backend: fit["status"] for backend, fit in facts.slopes.items()}
         tables[name] = tables[name].assign(slope_status=tables[name]["backend"].map(status).astype("str"))

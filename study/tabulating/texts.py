@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from interpretability.analysis.pairs import stars
 from interpretability.explanations import comparing
 from interpretability.schema import UNIT
 from study.files.tables import read_csv, read_json, read_parquet
-from study.tabulating.facts import Tables
+from study.tabulating.facts import Facts, Tables
 from study.tabulating.inputs import text_table
 
 AUTOMATIC, OURS = "automatic", "latent"
@@ -26,6 +27,7 @@ METHODS = [
         "method",
         "score",
         "n_units",
+        "n_clusters",
         "n_undefined",
         "rho_mean",
         "rho_se",
@@ -44,6 +46,7 @@ TESTS = [
         "first",
         "second",
         "n",
+        "n_clusters",
         "difference",
         "low",
         "high",
@@ -62,6 +65,7 @@ RATERS = [
 REJECTED = ["file", "reason", "count", "first_row"]
 CHECK = ["part", "name", "value", "sd", "words"]
 SIMULATION = ("curves", "pareto", "costs")
+MANY_CLUSTERS = 8  # of layers of one network, from which on they are what is drawn, and not the units of few layers
 INTERVALS = (AUTOMATIC, OURS)  # scores whose means have intervals
 _BESIDE = {
     "guide_only_mean": "guide",
@@ -72,16 +76,18 @@ _BESIDE = {
 }
 
 
-def texts_tables(explanations: Path, crowd: Path, simulation: Path, confidence: float) -> Tables:
+def texts_tables(explanations: Path, crowd: Path, simulation: Path, facts: Facts) -> Tables:
     """Every table of texts, from the folders of three stages; without texts, ratings or simulations they have no rows."""
     scores = unit_scores(
         read_parquet(explanations / "scores.parquet"),
         read_parquet(explanations / "pairs.parquet"),
         read_parquet(crowd / "scores.parquet"),
     )
+    scores = scores.assign(cluster=clusters_of(scores, facts))
+    draws = joint_draws(scores, read_parquet(crowd / "score_draws.parquet"))
     return {
-        "explanation_methods": methods_table(scores, confidence),
-        "explanation_tests": tests_table(scores, confidence),
+        "explanation_methods": methods_table(scores, facts.confidence, draws),
+        "explanation_tests": tests_table(scores, facts.confidence, draws),
         "explanation_agreement": text_table(crowd / "agreement.csv"),
         "explanation_raters": raters_table(read_csv(crowd / "raters.csv", text=("rater", "flags"))),
         "explanation_check": check_table(read_json(crowd / "check.json")),
@@ -95,7 +101,7 @@ def texts_tables(explanations: Path, crowd: Path, simulation: Path, confidence: 
 def unit_scores(automatic: pd.DataFrame, pairs: pd.DataFrame, crowd: pd.DataFrame) -> pd.DataFrame:
     """One row a unit, method and score ("automatic" or the estimator): UNIT, method, score, rho, status, simulated, n_ratings,
     rho_all, by all raters where rho is by those that count; and what stands beside it, NaN where it is not known: guide (the
-    guide alone), control_rho, recall, rho_true.
+    guide alone), control_rho, recall, rho_true. pair: of unit and text, -1 of automatic scores.
 
     automatic, pairs: of the stage `explanations`; crowd: scores of the stage `crowd`.
     """
@@ -103,7 +109,7 @@ def unit_scores(automatic: pd.DataFrame, pairs: pd.DataFrame, crowd: pd.DataFram
     true = pairs[[*UNIT, "text", "rho_true"]]
     shown = [*key, "rho", "control_rho", "recall", "simulated"]
     plain = automatic.merge(true, on=[*UNIT, "text"], how="left")[[*shown, "rho_true"]].assign(
-        score=AUTOMATIC, status=OF_IMAGES, n_ratings=0, rho_all=np.nan, guide=np.nan
+        score=AUTOMATIC, status=OF_IMAGES, n_ratings=0, rho_all=np.nan, guide=np.nan, pair=-1
     )
     kept = crowd[crowd["raters"] == KEPT]
     every = crowd.loc[crowd["raters"] == ALL, [*key, "estimator", "rho"]].rename(columns={"rho": "rho_all"})
@@ -112,15 +118,42 @@ def unit_scores(automatic: pd.DataFrame, pairs: pd.DataFrame, crowd: pd.DataFram
     return pd.concat([plain, rated[list(plain.columns)]], ignore_index=True)
 
 
-def methods_table(scores: pd.DataFrame, confidence: float) -> pd.DataFrame:
+def clusters_of(units: pd.DataFrame, facts: Facts) -> pd.Series:
+    """What each unit (UNIT) shares with others that move together with it.
+
+    Planted units of the same concept are one cluster. Of a network whose units lie in layers of many clusters, those of one cluster
+    of layers, which repeat each other, are; where all lie in few layers, units count by themselves, as units of these layers.
+    """
+    labels = facts.labels.drop_duplicates(UNIT).set_index(UNIT)["label"]
+    label = labels.reindex(pd.MultiIndex.from_frame(units[UNIT])).to_numpy()
+    places = list(zip(units["model"], units["layer"], strict=True))
+    layer = pd.Series([facts.clusters.get(place, place[1]) for place in places], index=units.index, dtype=object)
+    alone = units["layer"].astype(str) + "/" + units["unit"].astype(str)
+    many = layer.groupby(units["model"]).transform("nunique") >= MANY_CLUSTERS
+    known = pd.Series(label, index=units.index).notna()
+    return layer.where(many, alone).where(~known, pd.Series(label, index=units.index))
+
+
+def joint_draws(scores: pd.DataFrame, drawn: pd.DataFrame) -> NDArray[np.float64]:
+    """Draws (rows of scores, D) of the scores that were estimated together; NaN in the rows of others."""
+    if drawn.empty:
+        return np.empty((len(scores), 0))
+    found = np.stack(drawn["draws"].to_numpy()).astype(np.float64)
+    place = pd.Index(drawn["pair"]).get_indexer(pd.Index(scores["pair"]))
+    draws = np.where((place >= 0)[:, None], found[place], np.nan)
+    draws[(scores["score"] != OURS).to_numpy()] = np.nan
+    return draws
+
+
+def methods_table(scores: pd.DataFrame, confidence: float, draws: NDArray[np.float64] | None = None) -> pd.DataFrame:
     """Mean scores of methods by network and score, METHODS; scores as `unit_scores` gives them.
 
     Means beside rho_mean are over the units whose rho is known, so that they compare; error_mean is the mean distance to the true
-    score, where that is known. low and high are of the mean over units
-    like these (Student's t), and only of scores that have intervals.
+    score, where that is known. rho_mean is over clusters of units (`clusters_of`); low and high are of such a mean (Student's t),
+    and only of scores that have intervals. draws: `joint_draws`.
     """
     by = ["model", "score"]
-    table = comparing.method_table(scores, by=by, confidence=confidence)
+    table = comparing.method_table(scores, by=by, confidence=confidence, draws=draws)
     table = table.rename(columns={"mean": "rho_mean", "se": "rho_se"})
     table.loc[~table["score"].isin(INTERVALS), ["low", "high"]] = np.nan
     known = scores[scores["rho"].notna()].assign(error=lambda rows: (rows["rho"] - rows["rho_true"]).abs())
@@ -144,10 +177,15 @@ def _one_status(statuses: pd.Series) -> str:
     return f"not calibrated: {wrong} of {len(statuses)} units" if wrong else str(statuses.min())
 
 
-def tests_table(scores: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    """Methods two by two on the same units, TESTS; Holm's adjustment is over all pairs of a network and score."""
-    found = comparing.paired_tests(scores, by=["model", "score"], confidence=confidence)
-    found = found.rename(columns={"n_units": "n", "p_wilcoxon_holm": "p_holm", "published_p": "published_t_p"}).assign(
+def tests_table(scores: pd.DataFrame, confidence: float, draws: NDArray[np.float64] | None = None) -> pd.DataFrame:
+    """Methods two by two on the same units, TESTS; Holm's adjustment is over all pairs of a network and score.
+
+    p_holm, which gives stars, is the larger of the adjusted p of the t test, which knows what scores were estimated together, and
+    of Wilcoxon's, which knows no normal distribution.
+    """
+    found = comparing.paired_tests(scores, by=["model", "score"], confidence=confidence, draws=draws)
+    found = found.assign(p_holm=np.fmax(found["p_t_holm"].astype(float), found["p_wilcoxon_holm"].astype(float)))
+    found = found.rename(columns={"n_units": "n", "published_p": "published_t_p"}).assign(
         stars=lambda table: [stars(p) if np.isfinite(p) else "" for p in table["p_holm"].astype(float)]
     )
     simulated = scores.groupby(["model", "score"])["simulated"].any().rename("simulated").reset_index()

@@ -167,3 +167,63 @@ def test_no_group_is_lost():
     for family in ((), ("score",)):
         with pytest.raises(InputError, match="family is"):
             comparing.paired_tests(scores, family=family)
+
+
+def clustered_scores(seed, clusters=12, size=4, shift=0.0):
+    """Two methods whose difference is shared by the units of a cluster."""
+    draw = generator(seed, "clusters")
+    unit, moved = draw.normal(0.2, 0.1, clusters * size), np.repeat(draw.normal(shift, 0.1, clusters), size)
+    rows = [
+        ("m", "l", k, method, value, f"c{k // size}")
+        for method, values in (("a", unit), ("b", unit + moved + draw.normal(0, 0.02, len(unit))))
+        for k, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows, columns=["model", "layer", "unit", "method", "rho", "cluster"])
+
+
+def test_means_and_tests_of_clusters_are_those_of_their_means():
+    scores = clustered_scores(1)
+    of_clusters = scores.groupby(["method", "cluster"], sort=True)["rho"].mean().unstack("method")
+    table = comparing.method_table(scores).set_index("method")
+    assert table["mean"].tolist() == pytest.approx(of_clusters.mean().tolist())
+    assert table["se"].tolist() == pytest.approx((of_clusters.std() / np.sqrt(12)).tolist())
+    assert table["n_units"].tolist() == [48, 48]
+    assert table["n_clusters"].tolist() == [12, 12]
+    test = comparing.paired_tests(scores).iloc[0]
+    expected = stats.ttest_rel(of_clusters[test["first"]], of_clusters[test["second"]])
+    assert (test["t"], test["p_t"]) == pytest.approx((expected.statistic, expected.pvalue))
+    assert test["p_wilcoxon"] == pytest.approx(stats.wilcoxon(of_clusters["a"] - of_clusters["b"]).pvalue)
+
+
+def test_false_alarms_are_held_where_units_move_together():
+    alarms = {"clusters": 0, "units": 0}
+    for seed in range(200):
+        scores = clustered_scores(seed)
+        alarms["clusters"] += comparing.paired_tests(scores).loc[0, "p_t"] < 0.05
+        alarms["units"] += comparing.paired_tests(scores.drop(columns="cluster")).loc[0, "p_t"] < 0.05
+    assert alarms["clusters"] <= 20  # 10 are expected; more than 20 have a chance of a thousandth
+    assert alarms["units"] > 40
+
+
+def test_joint_draws_widen_means_and_tests_by_what_they_share():
+    scores = scores_of(models=("m1",))
+    draw = generator(3, "draws")
+    shared = draw.normal(0, 0.1, 400)
+    draws = scores["rho"].to_numpy()[:, None] + shared  # all scores of a draw are off by the same
+    plain, joint = comparing.method_table(scores), comparing.method_table(scores, draws=draws)
+    expected = np.hypot(plain["se"], comparing.WIDER * shared.std(ddof=1))
+    assert joint["se"].tolist() == pytest.approx(expected.tolist())
+    assert comparing.paired_tests(scores, draws=draws)["t"].tolist() == pytest.approx(
+        comparing.paired_tests(scores)["t"].tolist()
+    )  # what all share cancels in differences
+    draws[(scores["method"] == "a").to_numpy()] += draw.normal(0, 0.5, 400)
+    assert comparing.paired_tests(scores, draws=draws)["p_t"].iloc[0] > comparing.paired_tests(scores)["p_t"].iloc[0]
+
+
+def test_a_unit_has_one_cluster():
+    scores = clustered_scores(1)
+    scores.loc[0, "cluster"] = "other"
+    with pytest.raises(InputError, match="holds no cluster, or two, of the unit m/l/0"):
+        comparing.method_table(scores)
+    with pytest.raises(InputError, match="draws has 3 rows; scores has 96"):
+        comparing.method_table(clustered_scores(1), draws=np.zeros((3, 2)))
