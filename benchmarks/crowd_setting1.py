@@ -42,7 +42,8 @@ from interpretability.explanations.fronts import GUIDE_ONLY, LATENT, LEVEL, cost
 from interpretability.explanations.sampling import keyed_draws, proposal, weights
 from interpretability.explanations.simulated_studies import Asked, simulated_study
 from interpretability.randomness import U64, combine, uniforms
-from interpretability.synthetic.crowd_worlds import GUIDES, SETTINGS, World, crowd_world
+from interpretability.synthetic.crowd_settings import GUIDES, SETTINGS
+from interpretability.synthetic.crowd_worlds import World, crowd_world
 from interpretability.synthetic.raters import Errors
 from study.files.tables import write_csv
 

@@ -22,7 +22,7 @@ import pandas as pd
 from interpretability.errors import InputError
 from interpretability.explanations import planning
 from interpretability.explanations.simulated_studies import Asked
-from interpretability.synthetic.crowd_worlds import GUIDES, SETTINGS
+from interpretability.synthetic.crowd_settings import GUIDES, SETTINGS
 from interpretability.synthetic.raters import ERRORS
 from study.files.tables import write_csv
 from study.log import logger

@@ -16,7 +16,8 @@ from interpretability import arguments
 from interpretability.explanations.fronts import PRICE, reached
 from interpretability.explanations.simulated_studies import Asked, simulated_study
 from interpretability.randomness import generator
-from interpretability.synthetic.crowd_worlds import GUIDES, SETTINGS, crowd_world
+from interpretability.synthetic.crowd_settings import GUIDES, SETTINGS
+from interpretability.synthetic.crowd_worlds import crowd_world
 from interpretability.synthetic.raters import ERRORS
 
 TARGETS = {"width": "width of a score's interval", "rce": "relative correlation error"}

@@ -26,7 +26,8 @@ from interpretability.explanations.experiments import (
     Sampler,
 )
 from interpretability.explanations.simulated_studies import Asked, simulated_study
-from interpretability.synthetic.crowd_worlds import SETTINGS, World, crowd_world
+from interpretability.synthetic.crowd_settings import SETTINGS
+from interpretability.synthetic.crowd_worlds import World, crowd_world
 from interpretability.synthetic.raters import ERRORS, Errors
 from study.log import Progress, logger
 from study.params.crowd_simulation import CrowdSimulation

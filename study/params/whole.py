@@ -13,7 +13,7 @@ import typing
 from dataclasses import dataclass
 from pathlib import Path
 
-from interpretability.synthetic.crowd_worlds import GUIDES, LEAST_IMAGES, SETTINGS
+from interpretability.synthetic.crowd_settings import GUIDES, LEAST_IMAGES, SETTINGS
 from study.errors import StudyError
 from study.params.activations import Activations
 from study.params.calibration import Calibration

@@ -87,7 +87,7 @@ def texts_tables(explanations: Path, crowd: Path, simulation: Path, facts: Facts
     draws = joint_draws(scores, read_parquet(crowd / "score_draws.parquet"))
     return {
         "explanation_methods": methods_table(scores, facts.confidence, draws),
-        "explanation_tests": tests_table(scores, facts.confidence, draws),
+        "explanation_tests": compared_table(scores, facts.confidence, draws),
         "explanation_agreement": text_table(crowd / "agreement.csv"),
         "explanation_raters": raters_table(read_csv(crowd / "raters.csv", text=("rater", "flags"))),
         "explanation_check": check_table(read_json(crowd / "check.json")),
@@ -121,8 +121,8 @@ def unit_scores(automatic: pd.DataFrame, pairs: pd.DataFrame, crowd: pd.DataFram
 def clusters_of(units: pd.DataFrame, facts: Facts) -> pd.Series:
     """What each unit (UNIT) shares with others that move together with it.
 
-    Planted units of the same concept are one cluster. Of a network whose units lie in layers of many clusters, those of one cluster
-    of layers, which repeat each other, are; where all lie in few layers, units count by themselves, as units of these layers.
+    Planted units of the same concept are one cluster. Of a network whose units lie in layers of many clusters, those of one
+    cluster of layers, which repeat each other, are; where all lie in few layers, units count by themselves, as units of these.
     """
     labels = facts.labels.drop_duplicates(UNIT).set_index(UNIT)["label"]
     label = labels.reindex(pd.MultiIndex.from_frame(units[UNIT])).to_numpy()
@@ -177,7 +177,7 @@ def _one_status(statuses: pd.Series) -> str:
     return f"not calibrated: {wrong} of {len(statuses)} units" if wrong else str(statuses.min())
 
 
-def tests_table(scores: pd.DataFrame, confidence: float, draws: NDArray[np.float64] | None = None) -> pd.DataFrame:
+def compared_table(scores: pd.DataFrame, confidence: float, draws: NDArray[np.float64] | None = None) -> pd.DataFrame:
     """Methods two by two on the same units, TESTS; Holm's adjustment is over all pairs of a network and score.
 
     p_holm, which gives stars, is the larger of the adjusted p of the t test, which knows what scores were estimated together, and

@@ -11,7 +11,8 @@ import pytest
 from interpretability.errors import InputError
 from interpretability.explanations.raters import fleiss_kappa, kappa_bound
 from interpretability.synthetic import crowd_worlds, raters
-from interpretability.synthetic.crowd_worlds import GUIDES, SETTINGS, crowd_world
+from interpretability.synthetic.crowd_settings import GUIDES, SETTINGS
+from interpretability.synthetic.crowd_worlds import crowd_world
 from interpretability.synthetic.raters import ERRORS, Errors, Rater, crowd, simulate_counts, simulate_ratings
 
 

@@ -98,14 +98,14 @@ def test_what_people_say_stands_beside_the_guide_and_all_raters(scores):
 
 
 def test_published_scores_have_no_interval(scores):
-    for table in (texts.methods_table(scores, 0.95), texts.tests_table(scores, 0.95)):
+    for table in (texts.methods_table(scores, 0.95), texts.compared_table(scores, 0.95)):
         published = ~table["score"].isin(["automatic", "latent"])
         assert table.loc[published, ["low", "high"]].isna().all(axis=None)
         assert table.loc[~published, ["low", "high"]].notna().all(axis=None)
 
 
 def test_methods_are_compared_on_the_same_units(scores):
-    table = texts.tests_table(scores, 0.95).set_index("score")
+    table = texts.compared_table(scores, 0.95).set_index("score")
     assert table.index.tolist() == ["automatic", "latent"]
     row = table.loc["automatic"]
     difference = np.array(A) - np.array(B)
@@ -122,7 +122,7 @@ def test_methods_are_compared_on_the_same_units(scores):
 def test_nothing_gives_columns_without_rows():
     none = texts.unit_scores(automatic([]), pairs(range(0)), crowd([]))
     assert texts.methods_table(none, 0.95).columns.tolist() == texts.METHODS
-    assert texts.tests_table(none, 0.95).columns.tolist() == texts.TESTS
+    assert texts.compared_table(none, 0.95).columns.tolist() == texts.TESTS
     assert none.empty
     assert texts.check_table({"verdict": "no ratings"}).columns.tolist() == texts.CHECK
 
