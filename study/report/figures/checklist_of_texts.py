@@ -36,7 +36,7 @@ def lacking(study: Study, item: Item) -> str:
 
 def machine(study: Study, item: Item) -> str:
     """What says which concepts pictures show in place of the paper's SigLIP; empty where it does."""
-    source = study.shown_by.get("guide" if item.rated else "presence", "")
+    source = study.shown_by.get("presence" if item.ours == "texts_automatic" else "guide", "")
     known = not item.guided or not source or _MACHINE in source.lower()
     return "" if known else f"{source} in place of SigLIP"
 
