@@ -24,7 +24,6 @@ from interpretability import arguments
 from interpretability.randomness import generator
 from interpretability.synthetic.crowd_settings import GUIDES, LEAST_IMAGES, SETTINGS
 
-
 STRENGTH = (0.1, 0.6)
 MEDIOCRE, BROAD = 1.0, 2.0  # separations of guides of the kinds mediocre and broad
 BLIND_TO = 0.25  # share of the positives that a blind guide does not see
