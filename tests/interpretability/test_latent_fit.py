@@ -34,11 +34,13 @@ def mediocre():
 
 def test_scores_are_nearer_to_the_truth_than_the_guide(mediocre):
     world, _, _, found = mediocre
-    assert np.abs(found.rho - world.rho).sum() < 0.5 * np.abs(found.guide_only - world.rho).sum()
+    assert np.abs(found.draws.mean(axis=0) - world.rho).sum() < 0.5 * np.abs(found.guide_only - world.rho).sum()
     assert found.guide_only == pytest.approx(world.guide_rho, abs=1e-6)
-    assert found.rho == pytest.approx(found.draws.mean(axis=0))
-    assert found.high - found.rho == pytest.approx(2.3 * found.draws.std(axis=0, ddof=1))
-    assert found.low + found.high == pytest.approx(2 * found.rho)
+    has = found.reason == ""
+    assert has.sum() >= 11
+    assert found.rho[has] == pytest.approx(found.draws.mean(axis=0)[has])
+    assert (found.high - found.rho)[has] == pytest.approx(2.3 * found.draws.std(axis=0, ddof=1)[has])
+    assert (found.low + found.high)[has] == pytest.approx(2 * found.rho[has])
 
 
 def test_posteriors_tell_images_apart(mediocre):
@@ -147,7 +149,9 @@ def test_a_score_without_ground_is_undefined():
 
 def test_nothing_is_calibrated_without_a_bootstrap(mediocre):
     *_, found = mediocre
-    assert {status.split(";")[0] for status in found.status} == {"not calibrated: the bootstrap has 0 pairs of 200"}
+    assert {status.split(";")[0] for status in found.status[found.reason == ""]} == {
+        "not calibrated: the bootstrap has 0 pairs of 200"
+    }
 
 
 def test_a_bootstrap_can_say_calibrated(mediocre, monkeypatch):
