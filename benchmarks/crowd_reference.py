@@ -103,6 +103,9 @@ def exact(seed: int) -> Iterator[Figure]:
         plan = Plan(PUBLISHED_SAMPLERS, EXACT, (1,), IMAGES, 10, EXACTLY)
         found = deviations(world, plan, seed)
         squared = found.squared[:, 0, 0, :, 0]
+        if name == "base":
+            share = float(found.undefined[0, 0, 0, 0, 0].mean())
+            yield Figure("no noise, undefined share", name, "uniform", 60, 0.24, share)
         for s, sampler in enumerate(PUBLISHED_SAMPLERS):
             table = EXACT_RCE[name, sampler.kind]
             yield from three("no noise, RCE", name, sampler.kind, IMAGES, table, error(found, s, 0, 0, slice(None), 0))

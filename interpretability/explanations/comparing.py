@@ -102,7 +102,7 @@ def paired_tests(
     table = _checked(scores, by)
     if family is not None and (not family or not set(family) <= set(by)):
         raise arguments.wrong(
-            "family", "is {family}; it must name some of the columns {by}", family=list(family), by=", ".join(by)
+            "family", "is {given}; it must name some of the columns {groups}", given=list(family), groups=", ".join(by)
         )
     arguments.choice(against, "against", (BEST, ALL))
     confidence = arguments.number(confidence, "confidence", above=0, below=1)

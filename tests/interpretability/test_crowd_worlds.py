@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from interpretability.errors import InputError
+from interpretability.explanations.raters import fleiss_kappa, kappa_bound
 from interpretability.synthetic import crowd_worlds, raters
 from interpretability.synthetic.crowd_worlds import GUIDES, SETTINGS, crowd_world
 from interpretability.synthetic.raters import ERRORS, Errors, Rater, crowd, simulate_counts, simulate_ratings
@@ -164,6 +167,29 @@ def test_beta_errors_have_the_published_moments(rated):
     assert (rates > 0.5).mean() == pytest.approx(0.124, abs=0.004)
     wrong = simulate_counts(world, pair, image, 2, ERRORS["beta"], np.random.default_rng(1))[~present]
     assert (wrong == 2).mean() == pytest.approx(0.0950, abs=0.004)
+
+
+@pytest.mark.parametrize(
+    ("kind", "prevalence", "expected"),
+    [
+        ("constant", 0.5, 0.2916),
+        ("constant", 0.2, None),
+        ("constant", 0.05, None),
+        ("beta", 0.2, 0.394),
+        ("beta", 0.5, 0.457),
+    ],
+)
+def test_agreement_of_raters_tells_whether_errors_are_shared(kind, prevalence, expected):
+    """Constant errors stay below (1 - 2 eta)^2 = .2916 at any prevalence and reach it at one half; Beta errors exceed it."""
+    images = np.arange(60_000)
+    world = crowd_world("base", seed=0, n_units=1, n_images=len(images))
+    world = replace(world, concept=(images < prevalence * len(images))[None])
+    yes = simulate_counts(world, np.zeros_like(images), images, 3, ERRORS[kind], np.random.default_rng(0))
+    kappa = fleiss_kappa(yes, np.full(len(images), 3))
+    if kind == "constant":
+        assert kappa < kappa_bound(0.23, 0.23) + 0.006
+    if expected is not None:
+        assert kappa == pytest.approx(expected, abs=0.006)
 
 
 def test_what_belongs_to_an_image_or_a_text_stays_when_it_is_rated_again(rated):
