@@ -146,7 +146,7 @@ def test_many_networks_fit_into_every_figure(tmp_path):
         frame = BY_NAME[name].series(study)
         assert set(names) <= set(frame["model"])
         figure = BY_NAME[name].drawing.draw(frame, study, False)
-        panels = [axes.get_title(loc="left") for axes in figure.axes if axes.get_visible()]
+        panels = [axes.get_title() for axes in figure.axes if axes.get_visible()]
         assert len(panels) <= 6
         if name != "texts_kappa":
             assert panels == list(study.models()["model"][:6])
