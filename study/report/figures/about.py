@@ -68,7 +68,7 @@ _NO_HARD = "nobody was asked about harder tasks"
 _NO_MAPS = "no feature maps of annotated units were measured (sensitivity.map_models)"
 _NO_TEXTS = "no texts of units were judged (explanations)"
 _NO_RATINGS = "nobody rated pictures for texts (crowd)"
-_NO_WORLDS = "no ratings were simulated in worlds of known truth (crowd_simulation)"
+_NO_WORLDS = "no worlds of known truth were tried (crowd_simulation)"
 _NO_RANKING = "fewer than two networks were scored, and one alone has no rank"
 # what a study lacks that has no such figure
 ABSENT = {
@@ -127,7 +127,7 @@ ABSENT = {
     "crowd_aggregation": _NO_WORLDS,
     "crowd_raters": _NO_WORLDS,
     "crowd_settings": _NO_WORLDS,
-    "crowd_guides": "the simulated worlds have one kind of guide",
+    "crowd_guides": "the worlds of known truth have one kind of guide",
 }
 
 # which figure of which paper it answers

@@ -222,7 +222,7 @@ def _plain(value: Any) -> str:
 def _points(texts: UnitTexts, row: int) -> dict[str, object] | None:
     """Activations of a unit on some images, and what each of its texts predicts there; None where nothing is predicted."""
     values = texts.files.activations(texts.key(row))
-    if values is None:
+    if values is None or not np.isfinite(values).all():
         return None
     order = np.argsort(-values, kind="stable")
     rest = order[N_TOP:]
