@@ -1,5 +1,7 @@
 """Methods side by side: means, tests of pairs on the same units, and the published test beside them."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -227,3 +229,25 @@ def test_a_unit_has_one_cluster():
         comparing.method_table(scores)
     with pytest.raises(InputError, match="draws has 3 rows; scores has 96"):
         comparing.method_table(clustered_scores(1), draws=np.zeros((3, 2)))
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("n", [6, 9, 12])
+def test_signed_ranks_are_those_of_all_assignments_of_signs(n, ties):
+    draw = generator(n, "signed ranks", int(ties))
+    values = draw.integers(-3, 5, n).astype(float) if ties else draw.normal(0.3, 1, n)
+    there = values[values != 0]
+    ranks = stats.rankdata(np.abs(there))
+    sums = np.array([ranks[list(signs)].sum() for signs in product([False, True], repeat=len(there))])
+    above = ranks[there > 0].sum()
+    expected = min(1.0, 2 * min(np.mean(sums <= above + 1e-9), np.mean(sums >= above - 1e-9)))
+    w, p = comparing.signed_ranks(values)
+    assert p == pytest.approx(expected, abs=1e-12)
+    assert w == min(above, ranks.sum() - above)
+    if not ties:
+        assert p == pytest.approx(stats.wilcoxon(values, method="exact").pvalue)
+
+
+def test_many_signed_ranks_are_nearly_normal():
+    values = generator(1, "many").normal(0.1, 1, 200)
+    assert comparing.signed_ranks(values)[1] == pytest.approx(stats.wilcoxon(values, method="asymptotic").pvalue)
