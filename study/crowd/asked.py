@@ -50,21 +50,21 @@ class Asked:
     @classmethod
     def read(cls, folder: Path) -> Asked:
         """Raises StudyError where a file is missing, damaged, or names what another one does not hold."""
-        tables = {
-            name: read_parquet(folder / f"{name}.parquet", columns)
-            for name, columns in (
-                ("images", ["image", "holdout"]),
-                ("units", UNIT),
-                ("pairs", [*PAIR, "rho_true", "rho_guide_only", "reason"]),
-                ("draws", ["pair", "draw", "image", "q", "weight"]),
-                ("texts", [*UNIT, "method", "kind", "text", "pair"]),
-                ("concepts", ["concept", "presence_source", "guide_source", "guide_status"]),
-            )
-        }
-        questions = read_csv(folder / "questions.csv", QUESTION, text=("text", "path"))
-        whole = dict.fromkeys(["page", "position", "image"], np.int64)
+
+        def table(name: str, *columns: str) -> pd.DataFrame:
+            return read_parquet(folder / f"{name}.parquet", columns)
+
+        questions = read_csv(folder / "questions.csv", QUESTION, text=("text", "path"))[QUESTION]
         return cls(
-            folder, **tables, questions=questions[QUESTION].astype(whole), run=read_json(folder / "run.json")
+            folder=folder,
+            images=table("images", "image", "holdout"),
+            units=table("units", *UNIT),
+            pairs=table("pairs", *PAIR, "rho_true", "rho_guide_only", "reason"),
+            draws=table("draws", "pair", "draw", "image", "q", "weight"),
+            texts=table("texts", *UNIT, "method", "kind", "text", "pair"),
+            concepts=table("concepts", "concept", "presence_source", "guide_source", "guide_status"),
+            questions=questions.astype(dict.fromkeys(["page", "position", "image"], np.int64)),
+            run=read_json(folder / "run.json"),
         )._checked()
 
     def _checked(self) -> Asked:
@@ -77,7 +77,7 @@ class Asked:
                 f"{self.folder / 'questions.csv'}: asks twice about an image of a text; run `dvc repro explanations`"
             )
         for name, column in (("draws", self.draws["image"]), ("questions", self.questions["image"])):
-            if (self.places.get_indexer(column) < 0).any():
+            if (self.places_of(column) < 0).any():
                 raise StudyError(
                     f"{self.folder / name}: names images that images.parquet there lacks; run `dvc repro explanations`"
                 )
@@ -99,6 +99,10 @@ class Asked:
     def places(self) -> pd.Index:
         """Place of every image."""
         return pd.Index(self.images["image"])
+
+    def places_of(self, images: pd.Series) -> NDArray[np.intp]:
+        """Place of each image, -1 of one that is none."""
+        return self.places.get_indexer(pd.Index(images))
 
     @cached_property
     def activations(self) -> NDArray[np.float64]:
@@ -127,7 +131,7 @@ class Asked:
         matrix = self._matrices("presence.safetensors").get(key)
         if matrix is None:
             return None
-        rows, places = self._concepts(texts), self.places.get_indexer(images)
+        rows, places = self._concepts(texts), self.places_of(images)
         return matrix[rows, places].astype(np.float64)
 
     def _of_pairs(self, key: str) -> NDArray[np.float64] | None:
@@ -136,7 +140,7 @@ class Asked:
 
     def _concepts(self, texts: pd.Series) -> NDArray[np.intp]:
         """Row of each text among the concepts."""
-        found = pd.Index(self.concepts["concept"]).get_indexer(texts)
+        found = pd.Index(self.concepts["concept"]).get_indexer(pd.Index(texts))
         if (found < 0).any():
             raise StudyError(
                 f"{self.folder / 'concepts.parquet'} lacks the text {texts.iloc[int(np.argmin(found))]!r}; run "

@@ -67,7 +67,7 @@ def given(asked: Asked, counted: pd.DataFrame, gold: Gold) -> Given:
     drawn = asked.draws[["pair", "image"]].drop_duplicates().merge(asked.pairs[["pair", "text"]], on="pair")
     rated = drawn.merge(counted.loc[~known, [*ASKED, "n", "yes"]], on=ASKED)
     rated = rated[row_of[rated["pair"]] >= 0].sort_values(["pair", "image"], kind="stable").reset_index(drop=True)
-    places = asked.places.get_indexer(rated["image"])
+    places = asked.places_of(rated["image"])
     return Given(
         pairs=usable,
         activations=asked.activations[usable],
@@ -90,7 +90,7 @@ def _gold_images(asked: Asked, known: pd.DataFrame, gold: Gold, row_of: NDArray[
     if known.empty:
         return None
     present = np.array([gold[question] for question in known[ASKED].itertuples(index=False, name=None)], dtype=np.int64)
-    return GoldImages(row_of[known["pair"]], asked.places.get_indexer(known["image"]), present, *_counts(known))
+    return GoldImages(row_of[known["pair"]], asked.places_of(known["image"]), present, *_counts(known))
 
 
 def fit(asked: Asked, counted: pd.DataFrame, gold: Gold, n_check: int, seed: int) -> Fit:

@@ -43,7 +43,7 @@ def published_scores(asked: Asked, labelled: pd.DataFrame) -> pd.DataFrame:
         part = of_pair.get(pair, drawn[:0])
         rated = part[part["n"] > 0]
         unit = np.full(len(asked.places), np.nan) if reason else standardised(asked.activations[place])
-        values = unit[asked.places.get_indexer(rated["image"])]
+        values = unit[asked.places_of(rated["image"])]
         for rule in rules:
             numbers = numbers_of(rated, rated[rule])
             why = reason or too_few(part["image"].nunique(), numbers["n_images"], numbers["n_positive"])

@@ -149,7 +149,9 @@ def test_a_score_without_ground_is_undefined():
 
 def test_nothing_is_calibrated_without_a_bootstrap(mediocre):
     *_, found = mediocre
-    assert {status.split(";")[0] for status in found.status[found.reason == ""]} == {"not calibrated: the bootstrap has 0 pairs of 200"}
+    assert {status.split(";")[0] for status in found.status[found.reason == ""]} == {
+        "not calibrated: the bootstrap has 0 pairs of 200"
+    }
 
 
 def test_a_bootstrap_can_say_calibrated(mediocre, monkeypatch):

@@ -108,12 +108,13 @@ def fill_ratings(rated, first, last, logit_yes, logit_no, spread, pull, present,
         for r in range(first, last):
             present[r], absent[r] = table[rated.kind[r], 0], table[rated.kind[r], 1]
         return
+    kinds, kind_of, lure = rated.kinds, rated.kind, rated.lure
     for r in range(first, last):
-        kind = rated.kind[r]
-        m, k = rated.kinds[kind, 0], rated.kinds[kind, 1]
-        rate = expit(logit_yes + pull * rated.lure[r])
+        kind = kind_of[r]
+        rate = expit(logit_yes + pull * lure[r])
         present[r] = table[kind, 0]
-        absent[r] = rising(rate, spread, k) * rising(1.0 - rate, spread, m - k)
+        k = kinds[kind, 1]
+        absent[r] = rising(rate, spread, k) * rising(1.0 - rate, spread, kinds[kind, 0] - k)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -126,23 +127,52 @@ def shared_divisors(rated, spread):
 
 
 @numba.njit(nogil=True, cache=True)
-def inverse_odds(theta, x, floored, level):
-    """(1 - P) / P for coefficients theta (p,) and covariates x (p,), and the guide's share; parts of log odds inside +-_STEEPEST.
+def exponentials(x, bits, out):
+    """Fill `out` with exp(x) for |x| < 700, to the last bit but one: plain loops, which compilers turn into vector instructions.
 
-    floored: the last coefficient is the height of a floor under the guide's part theta[1] x[1], above `level`; the share is that
-    of the guide's part in the sum of both, 1 without a floor.
+    2^k times a polynomial in x - k log 2; k lies in the lower half of x / log 2 plus 1.5 * 2^52. bits (int64) is scratch.
     """
-    p, share = len(theta), 1.0
-    value = theta[0]
+    scaled = bits.view(np.float64)
+    for i in range(len(x)):
+        scaled[i] = x[i] * _PER_LOG2 + _MAGIC
+    for i in range(len(x)):
+        whole = scaled[i] - _MAGIC
+        rest = (x[i] - whole * _LOG2_HIGH) - whole * _LOG2_LOW
+        value = _FACTORIALS[13]
+        for power in range(12, -1, -1):
+            value = value * rest + _FACTORIALS[power]
+        out[i] = value
+    for i in range(len(x)):
+        bits[i] = (bits[i] << 52) + (1023 << 52)
+    for i in range(len(x)):
+        out[i] *= scaled[i]
+
+
+@numba.njit(nogil=True, cache=True)
+def inside(value):
+    """A part of log odds, kept where its exponential is of use."""
+    return min(max(value, -_STEEPEST), _STEEPEST)
+
+
+@numba.njit(nogil=True, cache=True)
+def floor_of(theta, floored, level):
+    """The odds that the guide's part is added to: exp of the last coefficient above the level; 0 without a floor."""
+    return math.exp(inside(theta[len(theta) - 1] + level)) if floored else 0.0
+
+
+@numba.njit(nogil=True, cache=True)
+def inverse_odds(theta, x, r, floored, floor):
+    """(1 - P) / P of the image in row r of the covariates x (rows, p), and the guide's share in the odds, 1 without a floor."""
+    p, value = len(theta), theta[0]
     if floored:
         for j in range(2, p - 1):
-            value += theta[j] * x[j]
-        guide = math.exp(min(max(theta[1] * x[1], -_STEEPEST), _STEEPEST))
-        both = guide + math.exp(min(max(theta[p - 1] + level, -_STEEPEST), _STEEPEST))
-        return math.exp(-min(max(value, -_STEEPEST), _STEEPEST)) / both, guide / both
+            value += theta[j] * x[r, j]
+        guide = math.exp(inside(theta[1] * x[r, 1]))
+        part = 1.0 / (guide + floor)
+        return math.exp(-inside(value)) * part, guide * part
     for j in range(1, p):
-        value += theta[j] * x[j]
-    return math.exp(-min(max(value, -_STEEPEST), _STEEPEST)), share
+        value += theta[j] * x[r, j]
+    return math.exp(-inside(value)), 1.0
 
 
 @numba.njit(nogil=True, cache=True)
@@ -160,41 +190,64 @@ def log_likelihood(odds, present, absent, first, last):
 
 
 @numba.njit(nogil=True, cache=True)
+def fill_odds(theta, columns, first, floored, floor, bits, odds, share):
+    """Fill odds (n,) of absence, and the guide's shares, of n images with covariates in columns (p, images), from the `first`."""
+    p, n = len(columns), len(odds)
+    odds[:] = -theta[0]
+    for j in range(2 if floored else 1, p - 1 if floored else p):
+        column, slope = columns[j, first : first + n], theta[j]
+        for i in range(n):
+            odds[i] -= slope * column[i]
+    for i in range(n):
+        odds[i] = inside(odds[i])
+    exponentials(odds, bits, odds)
+    if not floored:
+        return
+    column, slope = columns[1, first : first + n], theta[1]
+    for i in range(n):
+        share[i] = inside(slope * column[i])
+    exponentials(share, bits, share)
+    for i in range(n):
+        part = 1.0 / (share[i] + floor)
+        odds[i] *= part
+        share[i] *= part
+
+
+@numba.njit(nogil=True, cache=True)
 def climb(theta, rated, floored, level, first, last, odds, slope):
     """Log likelihood of rated images first .. last - 1; fills their odds, and the derivatives by theta."""
-    p = len(theta)
-    slope[:] = 0.0
-    total, above, below, held = 0.0, 1.0, 1.0, 0
-    for r in range(first, last):
-        odds[r], share = inverse_odds(theta, rated.x[r], floored, level)
-        up, down = rated.present[r] + odds[r] * rated.absent[r], 1.0 + odds[r]
+    p, n = len(theta), last - first
+    share, off, bits = np.ones(n), np.empty(n), np.empty(n, np.int64)
+    against = odds[first:last]
+    present, absent = rated.present[first:last], rated.absent[first:last]
+    fill_odds(theta, rated.columns, first, floored, floor_of(theta, floored, level), bits, against, share)
+    for i in range(n):
         # the chance that the concept is there after the ratings, less that before them
-        off = (rated.present[r] * down - up) / (up * down)
-        slope[0] += off
-        if floored:
-            slope[1] += off * share * rated.x[r, 1]
-            slope[p - 1] += off * (1.0 - share)
-            for j in range(2, p - 1):
-                slope[j] += off * rated.x[r, j]
+        up, down = present[i] + against[i] * absent[i], 1.0 + against[i]
+        off[i] = (present[i] * down - up) / (up * down)
+    slope[:] = 0.0
+    for j in range(p):
+        column, total = rated.columns[j, first:last], 0.0
+        if floored and j == 1:
+            for i in range(n):
+                total += off[i] * share[i] * column[i]
+        elif floored and j == p - 1:
+            for i in range(n):
+                total += off[i] * (1.0 - share[i])
         else:
-            for j in range(1, p):
-                slope[j] += off * rated.x[r, j]
-        above *= up
-        below *= down
-        held += 1
-        if held == _BLOCK:
-            total += math.log(above / below)
-            above, below, held = 1.0, 1.0, 0
-    return total + math.log(above / below)
+            for i in range(n):
+                total += off[i] * column[i]
+        slope[j] = total
+    return log_likelihood(odds, rated.present, rated.absent, first, last)
 
 
 @numba.njit(nogil=True, cache=True)
 def curvatures(theta, rated, floored, level, first, last, bound, scores):
     """Add the curvature of the complete likelihood to `bound` (p, p), and the outer products of scores to `scores`."""
-    p = len(theta)
+    p, floor = len(theta), floor_of(theta, floored, level)
     slope = np.empty(p)
     for r in range(first, last):
-        odds, share = inverse_odds(theta, rated.x[r], floored, level)
+        odds, share = inverse_odds(theta, rated.x, r, floored, floor)
         before, after = 1.0 / (1.0 + odds), rated.present[r] / (rated.present[r] + odds * rated.absent[r])
         slope[:] = rated.x[r]
         slope[0] = 1.0
@@ -288,8 +341,9 @@ def modes(rated, z, b, precision, level, floored, theta, rounds, information):
 def posteriors(rated, theta, level, floored, q):
     """Fill q with the chance that each rated image shows the concept, given its ratings and the coefficients."""
     for u in range(len(theta)):
+        floor = floor_of(theta[u], floored, level[u])
         for r in range(rated.start[u], rated.start[u + 1]):
-            odds, _ = inverse_odds(theta[u], rated.x[r], floored, level[u])
+            odds, _ = inverse_odds(theta[u], rated.x, r, floored, floor)
             q[r] = rated.present[r] / (rated.present[r] + odds * rated.absent[r])
 
 
@@ -325,57 +379,20 @@ def log_proposal(to, now, slope, covariance, factor, size):
 
 
 @numba.njit(nogil=True, cache=True)
-def exponentials(x, bits, out):
-    """Fill `out` with exp(x) for |x| < 700, to the last bit but one: plain loops, which compilers turn into vector instructions.
-
-    2^k times a polynomial in x - k log 2; k lies in the lower half of x / log 2 plus 1.5 * 2^52. bits (int64) is scratch.
-    """
-    scaled = bits.view(np.float64)
-    for i in range(len(x)):
-        scaled[i] = x[i] * _PER_LOG2 + _MAGIC
-    for i in range(len(x)):
-        whole = scaled[i] - _MAGIC
-        rest = (x[i] - whole * _LOG2_HIGH) - whole * _LOG2_LOW
-        value = _FACTORIALS[13]
-        for power in range(12, -1, -1):
-            value = value * rest + _FACTORIALS[power]
-        out[i] = value
-    for i in range(len(x)):
-        bits[i] = (bits[i] << 52) + (1023 << 52)
-    for i in range(len(x)):
-        out[i] *= scaled[i]
-
-
-@numba.njit(nogil=True, cache=True)
 def moments(thetas, columns, abar, floored, level, sums):
     """Fill sums (draws, 5) over all images with those of P, abar P, P (1 - P), abar P (1 - P) and abar^2 P (1 - P).
 
-    columns (p, n): covariates. The same as `inverse_odds`, a block of images at a time.
+    columns (p, n): covariates, of which a block of images is taken at a time.
     """
-    p, n = columns.shape
-    bits, rest, guide = np.empty(_IMAGES, np.int64), np.empty(_IMAGES), np.empty(_IMAGES)
+    n = columns.shape[1]
+    bits, odds, chance = np.empty(_IMAGES, np.int64), np.empty(_IMAGES), np.empty(_IMAGES)
     for d in range(len(thetas)):
-        theta = thetas[d]
         s0, s1, s2, s3, s4 = 0.0, 0.0, 0.0, 0.0, 0.0
-        floor = math.exp(min(max(theta[p - 1] + level, -_STEEPEST), _STEEPEST)) if floored else 0.0
+        floor = floor_of(thetas[d], floored, level)
         for start in range(0, n, _IMAGES):
             size = min(_IMAGES, n - start)
-            r, g, b, a = rest[:size], guide[:size], bits[:size], abar[start : start + size]
-            r[:] = -theta[0]
-            for j in range(2 if floored else 1, p - 1 if floored else p):
-                column = columns[j, start : start + size]
-                for i in range(size):
-                    r[i] -= theta[j] * column[i]
-            for i in range(size):
-                r[i] = min(max(r[i], -_STEEPEST), _STEEPEST)
-            exponentials(r, b, r)
-            if floored:
-                column = columns[1, start : start + size]
-                for i in range(size):
-                    g[i] = min(max(theta[1] * column[i], -_STEEPEST), _STEEPEST)
-                exponentials(g, b, g)
-                for i in range(size):
-                    r[i] /= g[i] + floor
+            r, g, a = odds[:size], chance[:size], abar[start : start + size]
+            fill_odds(thetas[d], columns, start, floored, floor, bits[:size], r, g)
             for i in range(size):
                 g[i] = 1.0 / (1.0 + r[i])
             for i in range(size):
@@ -393,8 +410,9 @@ def moments(thetas, columns, abar, floored, level, sums):
 def odds_of(thetas, x, floored, level, odds):
     """Fill odds (draws, images) of absence."""
     for d in range(len(thetas)):
+        floor = floor_of(thetas[d], floored, level)
         for i in range(len(x)):
-            odds[d, i], _ = inverse_odds(thetas[d], x[i], floored, level)
+            odds[d, i], _ = inverse_odds(thetas[d], x, i, floored, floor)
 
 
 @numba.njit(nogil=True, cache=True)

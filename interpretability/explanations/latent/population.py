@@ -22,13 +22,14 @@ ROUNDS, INNER = 15, 3  # of the first fit: of everything, and of steps of the co
 class Rated(NamedTuple):
     """Rated images, those of pair u in rows start[u] to start[u + 1] - 1.
 
-    x, lure   covariates, as in `covariates.Covariates`
+    x, lure   covariates, as in `covariates.Covariates`; columns: x, transposed
     kind      (rows,) row of `kinds` (n, yes) that the image's ratings are, of which `counts` says how many images have them
     present, absent  (rows,) scratch: A1 and A0 without the divisor that they share
     """
 
     start: NDArray[np.int64]
     x: NDArray[np.float64]
+    columns: NDArray[np.float64]
     kind: NDArray[np.int64]
     kinds: NDArray[np.int64]
     counts: NDArray[np.int64]
@@ -86,7 +87,8 @@ def rated_images(
     """Rated images from their covariates (rows, p), ratings and lure."""
     kinds, kind, counts = np.unique(np.stack([n, yes], axis=1), axis=0, return_inverse=True, return_counts=True)
     scratch = np.empty((2, len(n)))
-    return Rated(start, np.ascontiguousarray(x), kind.ravel(), kinds, counts, lure, scratch[0], scratch[1])
+    rows = np.ascontiguousarray(x)
+    return Rated(start, rows, np.ascontiguousarray(rows.T), kind.ravel(), kinds, counts, lure, scratch[0], scratch[1])
 
 
 def priors(p: int, q: int, *, floored: bool, guided: bool) -> Priors:

@@ -113,7 +113,8 @@ def prepare(
         if gold is not None:
             here = gold.pair[gold_rows] == row
             gold_lure[here] = of.lure[gold.image[gold_rows][here]]
-    known = (np.zeros(0, np.int64),) * 3 if gold is None else (gold.present, gold.n, gold.yes)
+    none = np.zeros(0, np.int64)
+    label, m, k = (none, none, none) if gold is None else (gold.present, gold.n, gold.yes)
     return Study(
         activations=activations,
         guide=guide,
@@ -122,7 +123,7 @@ def prepare(
         rows=rows,
         image=image,
         rated=rated_images(start, np.concatenate(x), ratings.n[rows], ratings.yes[rows], np.concatenate(lure)),
-        gold=Gold(*(np.ascontiguousarray(each[gold_rows]) for each in known), gold_lure),
+        gold=Gold(label[gold_rows], m[gold_rows], k[gold_rows], gold_lure),
         level=level,
         terms=terms,
         given=ratings,
@@ -140,7 +141,8 @@ def prior_means(study: Study) -> tuple[NDArray[np.float64], Priors]:
     if study.guide is None:
         return np.tile(np.eye(p), (pairs, 1, 1)), priors(p, p, floored=False, guided=False)
     kept = [0, 1, p - 1]
-    alone = study.rated._replace(x=np.ascontiguousarray(study.rated.x[:, kept]))
+    x = np.ascontiguousarray(study.rated.x[:, kept])
+    alone = study.rated._replace(x=x, columns=np.ascontiguousarray(x.T))
     fit = first_fit(
         alone,
         study.gold,
