@@ -15,7 +15,7 @@ from study.crowd.asked import Asked
 from study.crowd.gold import Gold, read_gold
 from study.crowd.labels import counts, labels
 from study.crowd.ratings import Ratings, no_ratings, read_ratings
-from study.crowd.schemas import LABELS, POSTERIORS, RATINGS, SCORES
+from study.crowd.schemas import DRAWS, LABELS, POSTERIORS, RATINGS, SCORES
 from study.files.tables import write_csv, write_json, write_parquet
 from study.log import logger
 from study.params.crowd import Crowd
@@ -60,6 +60,7 @@ def write_crowd(folders: Folders, params: CrowdParams) -> None:
     write_csv(out / "exclusions.csv", checked.exclusions)
     write_csv(out / "agreement.csv", checks.agreement(asked, checked.kept, crowd))
     write_parquet(out / "labels.parquet", kept.labels, LABELS)
+    write_parquet(out / "score_draws.parquet", kept.fit.draws, DRAWS)
     write_parquet(out / "posteriors.parquet", kept.fit.posteriors, POSTERIORS)
     write_parquet(out / "scores.parquet", _table(asked, parts, crowd.source), SCORES)
     write_csv(out / "next_questions.csv", _next_wave(asked, checked.kept, gold, params))

@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from interpretability.analysis.pairs import stars
 from interpretability.explanations import comparing
 from interpretability.schema import UNIT
+from interpretability.statistics import holm
 from study.files.tables import read_csv, read_json, read_parquet
 from study.tabulating.facts import Tables
 from study.tabulating.inputs import text_table
+from study.tabulating.text_means import Draws, p_of, widened
 
 AUTOMATIC, OURS = "automatic", "latent"
 OF_IMAGES = "over images that no text was made from"  # status of automatic scores
@@ -50,6 +53,7 @@ TESTS = [
         "wins",
         "p_wilcoxon",
         "p_t",
+        "p_scores",
         "p_holm",
         "stars",
     ),
@@ -79,9 +83,10 @@ def texts_tables(explanations: Path, crowd: Path, simulation: Path, confidence: 
         read_parquet(explanations / "pairs.parquet"),
         read_parquet(crowd / "scores.parquet"),
     )
+    draws = Draws(read_parquet(crowd / "score_draws.parquet"))
     return {
-        "explanation_methods": methods_table(scores, confidence),
-        "explanation_tests": tests_table(scores, confidence),
+        "explanation_methods": methods_table(scores, draws, confidence),
+        "explanation_tests": tests_table(scores, draws, confidence),
         "explanation_agreement": text_table(crowd / "agreement.csv"),
         "explanation_raters": raters_table(read_csv(crowd / "raters.csv", text=("rater", "flags"))),
         "explanation_check": check_table(read_json(crowd / "check.json")),
@@ -93,9 +98,11 @@ def texts_tables(explanations: Path, crowd: Path, simulation: Path, confidence: 
 
 
 def unit_scores(automatic: pd.DataFrame, pairs: pd.DataFrame, crowd: pd.DataFrame) -> pd.DataFrame:
-    """One row a unit, method and score ("automatic" or the estimator): UNIT, method, score, rho, status, simulated, n_ratings,
-    rho_all, by all raters where rho is by those that count; and what stands beside it, NaN where it is not known: guide (the
-    guide alone), control_rho, recall, rho_true.
+    """One row a unit, method and score ("automatic" or the estimator).
+
+    Columns UNIT, method, score, pair (-1 where nobody was asked), rho, status, simulated, n_ratings, rho_all (by all raters;
+    rho is by those that count), and what stands beside it, NaN where it is not known: guide (the guide alone), control_rho,
+    recall, rho_true.
 
     automatic, pairs: of the stage `explanations`; crowd: scores of the stage `crowd`.
     """
@@ -103,7 +110,7 @@ def unit_scores(automatic: pd.DataFrame, pairs: pd.DataFrame, crowd: pd.DataFram
     true = pairs[[*UNIT, "text", "rho_true"]]
     shown = [*key, "rho", "control_rho", "recall", "simulated"]
     plain = automatic.merge(true, on=[*UNIT, "text"], how="left")[[*shown, "rho_true"]].assign(
-        score=AUTOMATIC, status=OF_IMAGES, n_ratings=0, rho_all=np.nan, guide=np.nan
+        score=AUTOMATIC, status=OF_IMAGES, pair=-1, n_ratings=0, rho_all=np.nan, guide=np.nan
     )
     kept = crowd[crowd["raters"] == KEPT]
     every = crowd.loc[crowd["raters"] == ALL, [*key, "estimator", "rho"]].rename(columns={"rho": "rho_all"})
@@ -112,17 +119,24 @@ def unit_scores(automatic: pd.DataFrame, pairs: pd.DataFrame, crowd: pd.DataFram
     return pd.concat([plain, rated[list(plain.columns)]], ignore_index=True)
 
 
-def methods_table(scores: pd.DataFrame, confidence: float) -> pd.DataFrame:
+def methods_table(scores: pd.DataFrame, draws: Draws, confidence: float) -> pd.DataFrame:
     """Mean scores of methods by network and score, METHODS; scores as `unit_scores` gives them.
 
     Means beside rho_mean are over the units whose rho is known, so that they compare; error_mean is the mean distance to the true
     score, where that is known. low and high are of the mean over units
-    like these (Student's t), and only of scores that have intervals.
+    like these (Student's t), and only of scores that have intervals; of ours with what scores err together (`text_means`).
     """
     by = ["model", "score"]
     table = comparing.method_table(scores, by=by, confidence=confidence)
     table = table.rename(columns={"mean": "rho_mean", "se": "rho_se"})
     table.loc[~table["score"].isin(INTERVALS), ["low", "high"]] = np.nan
+    ours = scores[(scores["score"] == OURS) & scores["rho"].notna()]
+    pairs = {key: part["pair"].tolist() for key, part in ours.groupby(["model", "method"])}
+    rows = (table["score"] == OURS) & (table["n_units"] > 0)
+    keys = zip(table.loc[rows, "model"], table.loc[rows, "method"], strict=True)
+    sd = np.array([draws.sd_of_mean(pairs[key]) for key in keys])
+    mean, low, high = _columns(table[rows], "rho_mean", "low", "high")
+    table.loc[rows, "low"], table.loc[rows, "high"] = widened(mean, low, high, sd)
     known = scores[scores["rho"].notna()].assign(error=lambda rows: (rows["rho"] - rows["rho_true"]).abs())
     beside = known.groupby([*by, "method"], sort=True).agg(
         **{name: (column, "mean") for name, column in _BESIDE.items()},
@@ -144,16 +158,39 @@ def _one_status(statuses: pd.Series) -> str:
     return f"not calibrated: {wrong} of {len(statuses)} units" if wrong else str(statuses.min())
 
 
-def tests_table(scores: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    """Methods two by two on the same units, TESTS; Holm's adjustment is over all pairs of a network and score."""
+def tests_table(scores: pd.DataFrame, draws: Draws, confidence: float) -> pd.DataFrame:
+    """Methods two by two on the same units, TESTS; Holm's adjustment is over all pairs of a network and score.
+
+    p_holm adjusts Wilcoxon's p. Of our score it adjusts the larger one of that and p_scores, which counts what scores err
+    together (`text_means`) as the interval does.
+    """
     found = comparing.paired_tests(scores, by=["model", "score"], confidence=confidence)
-    found = found.rename(columns={"n_units": "n", "p_wilcoxon_holm": "p_holm", "published_p": "published_t_p"}).assign(
-        stars=lambda table: [stars(p) if np.isfinite(p) else "" for p in table["p_holm"].astype(float)]
-    )
-    simulated = scores.groupby(["model", "score"])["simulated"].any().rename("simulated").reset_index()
-    found = found.merge(simulated, on=["model", "score"], how="left")
+    found = found.rename(columns={"n_units": "n", "published_p": "published_t_p"}).assign(p_scores=np.nan)
     found.loc[~found["score"].isin(INTERVALS), ["low", "high"]] = np.nan
-    return found[TESTS]
+    ours = scores[(scores["score"] == OURS) & scores["rho"].notna()]
+    pairs = {key: part.set_index(UNIT)["pair"] for key, part in ours.groupby(["model", "method"])}
+    rows = (found["score"] == OURS) & found["low"].notna()
+    names = zip(*(found.loc[rows, name] for name in ("model", "first", "second")), strict=True)
+    sd = np.array([_sd_between(draws, pairs[model, first], pairs[model, second]) for model, first, second in names])
+    difference, se, low, high = _columns(found[rows], "difference", "se", "low", "high")
+    found.loc[rows, "low"], found.loc[rows, "high"] = widened(difference, low, high, sd)
+    found.loc[rows, "p_scores"] = p_of(difference, se, sd)
+    wilcoxon = found["p_wilcoxon"].astype(float)
+    larger = wilcoxon.where(~(found["p_scores"] > wilcoxon), found["p_scores"])
+    adjusted = larger.groupby([found["model"], found["score"]]).transform(holm)
+    simulated = scores.groupby(["model", "score"])["simulated"].any().rename("simulated").reset_index()
+    found = found.assign(p_holm=adjusted, stars=[stars(p) for p in adjusted])
+    return found.merge(simulated, on=["model", "score"], how="left")[TESTS]
+
+
+def _columns(table: pd.DataFrame, *names: str) -> tuple[NDArray[np.float64], ...]:
+    return tuple(table[name].to_numpy(np.float64) for name in names)
+
+
+def _sd_between(draws: Draws, first: pd.Series, second: pd.Series) -> float:
+    """Error of the mean difference of two methods' scores, each a pair by unit, over the units that both have."""
+    both = first.index.intersection(second.index)
+    return draws.sd_of_difference(first[both].tolist(), second[both].tolist())
 
 
 def raters_table(raters: pd.DataFrame) -> pd.DataFrame:
@@ -197,11 +234,16 @@ def check_table(check: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def text_numbers(methods: pd.DataFrame, studied: Collection[str]) -> dict[str, float]:
-    """The best method's mean score over the studied networks, each weighing the same, over the units that all methods have; and
-    the mean distance of scores to known true ones. By people where they were asked, else by the automatic score."""
+    """The best method's mean score over the studied networks, each weighing the same, and the mean distance of scores to known
+    true ones. By people where they were asked, else by the automatic score."""
     by_people = methods["score"] == OURS
     rows = methods[by_people if by_people.any() else methods["score"] == AUTOMATIC]
-    numbers = {"text_score_best": rows[rows["model"].isin(list(studied))].groupby("method")["mean_common"].mean().max()}
+    numbers: dict[str, float] = {}
+    own = rows[rows["model"].isin(list(studied))]
+    means = own.groupby("method")["rho_mean"].agg(["mean", "size"])
+    if len(means):
+        # a method that wrote for few of the networks wrote for other units
+        numbers["text_score_best"] = means.loc[means["size"] == means["size"].max(), "mean"].max()
     known = rows[rows["error_mean"].notna()]
     if by_people.any() and len(known):
         numbers["text_score_error"] = np.average(known["error_mean"], weights=known["n_units"])

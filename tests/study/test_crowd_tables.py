@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from study.tabulating import texts
+from study.tabulating.text_means import Draws, p_of, widened
 
 KEY = ["model", "layer", "unit", "method", "text"]
 
@@ -20,7 +21,18 @@ def crowd(rows):
     """scores.parquet of `crowd` from (unit, method, estimator, raters, rho, status)."""
     table = pd.DataFrame(rows, columns=["unit", "method", "estimator", "raters", "rho", "status"])
     known = {"rho_guide_only": 0.2, "rho_true": 0.4, "n_ratings": 180, "simulated": True}
-    return table.assign(model="net", layer="l", text=table["method"], **known)
+    pair = table["unit"] * 2 + (table["method"] == "b")
+    return table.assign(model="net", layer="l", text=table["method"], pair=pair, **known)
+
+
+def drawn(spread=0.0, n=200):
+    """Draws of 16 pairs that err all together, by `spread` times a normal number."""
+    common = spread * np.random.default_rng(0).standard_normal(n)
+    return Draws(
+        pd.DataFrame(
+            {"draw": np.repeat(np.arange(n), 16), "pair": np.tile(np.arange(16), n), "rho": np.repeat(common, 16)}
+        )
+    )
 
 
 def pairs(units=range(8), methods=("a", "b")):
@@ -28,6 +40,7 @@ def pairs(units=range(8), methods=("a", "b")):
     return pd.DataFrame(rows, columns=["model", "layer", "unit", "text", "rho_true"])
 
 
+NOBODY = Draws(pd.DataFrame({"draw": [], "pair": [], "rho": []}))
 A = [0.5, 0.4, 0.45, 0.6, 0.3, 0.55, 0.52, 0.41]
 B = [0.4, 0.38, 0.3, 0.5, 0.31, 0.45, 0.5, 0.35]
 
@@ -60,7 +73,7 @@ def scores():
 
 
 def test_means_are_those_of_the_units(scores):
-    table = texts.methods_table(scores, 0.95).set_index(["score", "method"])
+    table = texts.methods_table(scores, drawn(), 0.95).set_index(["score", "method"])
     assert table.index.tolist() == [
         ("automatic", "a"),
         ("automatic", "b"),
@@ -82,7 +95,7 @@ def test_means_are_those_of_the_units(scores):
 
 
 def test_what_people_say_stands_beside_the_guide_and_all_raters(scores):
-    table = texts.methods_table(scores, 0.95).set_index(["score", "method"])
+    table = texts.methods_table(scores, drawn(), 0.95).set_index(["score", "method"])
     row = table.loc[("latent", "b")]
     assert (row["n_units"], row["n_undefined"], row["n_common"]) == (7, 1, 7)
     assert row["rho_mean"] == pytest.approx(np.mean(B[:7]))
@@ -98,14 +111,14 @@ def test_what_people_say_stands_beside_the_guide_and_all_raters(scores):
 
 
 def test_published_scores_have_no_interval(scores):
-    for table in (texts.methods_table(scores, 0.95), texts.tests_table(scores, 0.95)):
+    for table in (texts.methods_table(scores, drawn(), 0.95), texts.tests_table(scores, drawn(), 0.95)):
         published = ~table["score"].isin(["automatic", "latent"])
         assert table.loc[published, ["low", "high"]].isna().all(axis=None)
         assert table.loc[~published, ["low", "high"]].notna().all(axis=None)
 
 
 def test_methods_are_compared_on_the_same_units(scores):
-    table = texts.tests_table(scores, 0.95).set_index("score")
+    table = texts.tests_table(scores, drawn(), 0.95).set_index("score")
     assert table.index.tolist() == ["automatic", "latent"]
     row = table.loc["automatic"]
     difference = np.array(A) - np.array(B)
@@ -114,6 +127,7 @@ def test_methods_are_compared_on_the_same_units(scores):
     assert row["p_wilcoxon"] == pytest.approx(stats.wilcoxon(difference).pvalue)
     assert row["p_t"] == pytest.approx(stats.ttest_rel(A, B).pvalue)
     assert row["p_holm"] == row["p_wilcoxon"]  # one pair
+    assert np.isnan(row["p_scores"])
     assert row["stars"] == "*"
     assert row["published_t_p"] == pytest.approx(stats.ttest_ind(A, B, alternative="greater").pvalue)
     assert table.loc["latent", "n"] == 7
@@ -121,8 +135,8 @@ def test_methods_are_compared_on_the_same_units(scores):
 
 def test_nothing_gives_columns_without_rows():
     none = texts.unit_scores(automatic([]), pairs(range(0)), crowd([]))
-    assert texts.methods_table(none, 0.95).columns.tolist() == texts.METHODS
-    assert texts.tests_table(none, 0.95).columns.tolist() == texts.TESTS
+    assert texts.methods_table(none, NOBODY, 0.95).columns.tolist() == texts.METHODS
+    assert texts.tests_table(none, NOBODY, 0.95).columns.tolist() == texts.TESTS
     assert none.empty
     assert texts.check_table({"verdict": "no ratings"}).columns.tolist() == texts.CHECK
 
@@ -165,12 +179,50 @@ def test_the_check_is_a_table_of_its_verdict_and_figures():
     assert (rates["name"], rates["value"], rates["sd"]) == ("false_yes", 0.2, 0.01)
 
 
+def test_what_our_scores_err_together_widens_the_interval_of_their_mean(scores):
+    alone, together = (
+        texts.methods_table(scores, drawn(spread), 0.95).set_index(["score", "method"]) for spread in (0.0, 0.05)
+    )
+    row = together.loc[("latent", "a")]
+    sd = np.std(0.05 * np.random.default_rng(0).standard_normal(200), ddof=1)
+    reach = np.hypot(stats.t.ppf(0.975, 7) * np.std(A, ddof=1) / np.sqrt(8), 2.3 * sd)
+    assert (row["low"], row["high"]) == pytest.approx((np.mean(A) - reach, np.mean(A) + reach))
+    assert (alone.loc["automatic"] == together.loc["automatic"]).loc[:, ["low", "high"]].all(axis=None)
+
+
+def test_an_error_that_two_methods_share_leaves_their_difference(scores):
+    shared = texts.tests_table(scores, drawn(0.5), 0.95).set_index("score").loc["latent"]
+    alone = texts.tests_table(scores, drawn(), 0.95).set_index("score").loc["latent"]
+    assert (shared["low"], shared["high"]) == pytest.approx((alone["low"], alone["high"]))
+    # one that they do not share does not
+    rng = np.random.default_rng(1)
+    own = pd.DataFrame({"draw": np.repeat(np.arange(200), 16), "pair": np.tile(np.arange(16), 200)})
+    of_method = 0.2 * rng.standard_normal((200, 2))
+    own["rho"] = of_method[own["draw"], own["pair"] % 2]
+    apart = texts.tests_table(scores, Draws(own), 0.95).set_index("score").loc["latent"]
+    assert apart["low"] < 0 < apart["high"]
+    assert apart["p_scores"] > 0.5
+    assert apart["p_holm"] == apart["p_scores"] > apart["p_wilcoxon"]
+    assert apart["stars"] == "NS"
+
+
+def test_widened_intervals_keep_their_middle_and_have_no_end_where_there_was_none():
+    middle, low, high = np.array([0.5, 0.0, 0.5]), np.array([0.47, -0.3, np.nan]), np.array([0.53, 0.3, np.nan])
+    first, last = widened(middle, low, high, np.array([0.0, 0.4 / 2.3, 0.1]))
+    np.testing.assert_allclose(first, [0.47, -0.5, np.nan])
+    np.testing.assert_allclose(last, [0.53, 0.5, np.nan])
+    # 1.96 standard errors of units, or 2.3 of scores, are p = .05
+    np.testing.assert_allclose(
+        p_of(np.array([1.959964, 2.3]), np.array([1.0, 0.0]), np.array([0.0, 1.0])), 0.05, rtol=1e-6
+    )
+
+
 def test_headline_numbers_are_of_studied_networks_and_of_known_truth(scores):
-    methods = texts.methods_table(scores, 0.95)
+    methods = texts.methods_table(scores, drawn(), 0.95)
     found = texts.text_numbers(methods, ["net"])
-    assert found["text_score_best"] == pytest.approx(np.mean(A[:7]))
+    assert found["text_score_best"] == pytest.approx(np.mean(A))
     off = np.concatenate([np.array(A), np.array(B[:7])]) - 0.4
     assert found["text_score_error"] == pytest.approx(np.abs(off).mean())
-    assert np.isnan(texts.text_numbers(methods, ["other"])["text_score_best"])
+    assert "text_score_best" not in texts.text_numbers(methods, ["other"])
     alone = methods[methods["score"] == "automatic"]
     assert texts.text_numbers(alone, ["net"]) == {"text_score_best": pytest.approx(np.mean(A))}
