@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from interpretability.explanations.latent.fit import LatentFit, latent_scores
+from interpretability.explanations.latent.fit import LatentFit, latent_scores, usual_effort
 from interpretability.explanations.latent.given import GoldImages, RatedPairs
+from interpretability.explanations.latent.posterior import Effort
 from interpretability.explanations.latent.self_check import CALIBRATED, NOT_CALIBRATED
 from interpretability.schema import UNIT
 from study.crowd.asked import Asked
@@ -99,10 +100,11 @@ def _gold_images(asked: Asked, known: pd.DataFrame, gold: Gold, row_of: NDArray[
     return GoldImages(row_of[known["pair"]], asked.places_of(known["image"]), present, *_counts(known))
 
 
-def fit(asked: Asked, counted: pd.DataFrame, gold: Gold, n_check: int, seed: int) -> Fit:
+def fit(asked: Asked, counted: pd.DataFrame, gold: Gold, n_check: int, seed: int, *, brief: bool = False) -> Fit:
     """Scores of every pair by one fit of all pairs; counted ratings as for `given`.
 
     n_check  simulated copies of the study by which the intervals are judged; 0 leaves them not calibrated
+    brief    chains of half the length: for scores that stand beside others
     """
     data = given(asked, counted, gold)
     if data.rated.empty:
@@ -117,10 +119,15 @@ def fit(asked: Asked, counted: pd.DataFrame, gold: Gold, n_check: int, seed: int
         keys=data.keys,
         groups=data.groups,
         n_bootstrap=n_check,
+        effort=_half(usual_effort(len(data.rated))) if brief else None,
     )
     posteriors = data.rated.assign(posterior=found.posterior)[POSTERIORS]
     scores = _scores(asked, found, posteriors, data.pairs)
     return Fit(scores, _draws(found, scores, data.pairs), posteriors, _check(found))
+
+
+def _half(effort: Effort) -> Effort:
+    return dataclasses.replace(effort, burn=effort.burn * 3 // 5, kept=effort.kept // 2)
 
 
 def _draws(found: LatentFit, scores: pd.DataFrame, usable: NDArray[np.int64]) -> pd.DataFrame:

@@ -118,10 +118,10 @@ def _with_and_without(
 
 
 def _scored(asked: Asked, ratings: pd.DataFrame, gold: Gold, params: CrowdParams, *, judged: bool) -> _Scored:
-    """`judged`: whether the latent model judges its own intervals too, which takes several fits."""
+    """`judged`: scores to report, whose intervals the latent model judges; not judged: scores that stand beside them."""
     labelled = labels(asked, counts(ratings), params.crowd)
     as_published = published.published_scores(asked, labelled)
-    fit = latent.fit(asked, labelled, gold, params.crowd.n_check if judged else 0, params.seed)
+    fit = latent.fit(asked, labelled, gold, params.crowd.n_check if judged else 0, params.seed, brief=not judged)
     return _Scored(labelled, pd.concat([fit.scores, as_published], ignore_index=True), fit)
 
 
