@@ -66,15 +66,6 @@ def _drawn(cumulative, starts, uniform):
     return place
 
 
-@numba.njit(inline="always")
-def _label(kind, value, odds):
-    """A label from an entry of the table and the guide's odds."""
-    if kind == DIRECT:
-        return value
-    product = odds * value
-    return product / (1.0 + product)
-
-
 @numba.njit(nogil=True, cache=True)
 def sampled(abar, chances, odds, q, draw_keys, rating_keys, raters, sizes, kinds, tables, found):
     """Fill found (draws, aggregations, raters, sizes, estimators) for one unit and one sampler.
@@ -84,6 +75,7 @@ def sampled(abar, chances, odds, q, draw_keys, rating_keys, raters, sizes, kinds
     kinds (A,); tables (A, M, most raters + 1). NaN where all labels are equal, or the mean of a concept is none.
     """
     n, most = len(q), raters[-1]
+    direct, guided = np.flatnonzero(kinds == DIRECT), np.flatnonzero(kinds == TIMES_GUIDE)
     cumulative = np.cumsum(q)
     cumulative /= cumulative[-1]
     starts = _starts(cumulative)
@@ -95,6 +87,7 @@ def sampled(abar, chances, odds, q, draw_keys, rating_keys, raters, sizes, kinds
         draw_key, rating_key = _mix(draw_keys[draw]), _mix(rating_keys[draw])
         total, total_a = 0.0, 0.0
         sums = np.zeros((n_aggregations, n_raters, 5))
+        by_yes = np.zeros((n_raters, most + 1, 2))
         following = np.zeros(n_raters, np.int64)  # size that comes next
         for m in range(n_raters):
             while following[m] < n_sizes and sizes[m, following[m]] == 0:
@@ -114,10 +107,14 @@ def sampled(abar, chances, odds, q, draw_keys, rating_keys, raters, sizes, kinds
                 while said < raters[m]:
                     yes += _uniform(rating_key, place * most + said) < chance
                     said += 1
-                for method in range(n_aggregations):
-                    label = _label(kinds[method], tables[method, m, yes], odds[method, image])
-                    _add(sums[method, m], label, weight, weighted_a, place == 0)
+                by_yes[m, yes, 0] += weight
+                by_yes[m, yes, 1] += weighted_a
+                for method in guided:
+                    product = odds[method, image] * tables[method, m, yes]
+                    _add(sums[method, m], product / (1.0 + product), weight, weighted_a, place == 0)
                 if place + 1 == sizes[m, following[m]]:
+                    for method in direct:
+                        _gather(by_yes[m], tables[method, m], raters[m], sums[method, m])
                     for method in range(n_aggregations):
                         _estimate(sums[method, m], total, total_a, place + 1, found[draw, method, m, following[m]])
                     following[m] += 1
@@ -138,6 +135,17 @@ def _add(sums, label, weight, weighted_a, first):
     sums[_AD] += weighted_a * d
     if d != 0.0:
         sums[_DIFFERS] = 1.0
+
+
+@numba.njit(inline="always")
+def _gather(by_yes, table, most_yes, sums):
+    """The sums for labels that depend on the number of yes alone, from sums of w and w a for each number of yes."""
+    sums[:] = 0.0
+    first = -1
+    for yes in range(most_yes + 1):
+        if by_yes[yes, 0] > 0.0:
+            first = yes if first < 0 else first
+            _add(sums, table[yes], by_yes[yes, 0], by_yes[yes, 1], yes == first)
 
 
 @numba.njit(inline="always", error_model="numpy")
@@ -161,10 +169,12 @@ def _estimate(sums, total, total_a, size, out):
 @numba.njit(nogil=True, cache=True)
 def all_rated(abar, chances, odds, rating_keys, raters, kinds, tables, found):
     """Fill found (draws, aggregations, raters): correlations (Eq. 1) where every image has as many ratings; NaN as above."""
+    direct, guided = np.flatnonzero(kinds == DIRECT), np.flatnonzero(kinds == TIMES_GUIDE)
     n, most, three = len(abar), raters[-1], np.empty(len(ESTIMATORS))
     for draw in range(len(rating_keys)):
         key, total_a = _mix(rating_keys[draw]), abar.sum()
         sums = np.zeros((len(kinds), len(raters), 5))
+        by_yes = np.zeros((len(raters), most + 1, 2))
         for image in range(n):
             chance = chances[image]
             yes, said = 0, 0
@@ -172,9 +182,14 @@ def all_rated(abar, chances, odds, rating_keys, raters, kinds, tables, found):
                 while said < raters[m]:
                     yes += _uniform(key, image * most + said) < chance
                     said += 1
-                for method in range(len(kinds)):
-                    label = _label(kinds[method], tables[method, m, yes], odds[method, image])
-                    _add(sums[method, m], label, 1.0, abar[image], image == 0)
+                by_yes[m, yes, 0] += 1.0
+                by_yes[m, yes, 1] += abar[image]
+                for method in guided:
+                    product = odds[method, image] * tables[method, m, yes]
+                    _add(sums[method, m], product / (1.0 + product), 1.0, abar[image], image == 0)
+        for method in direct:
+            for m in range(len(raters)):
+                _gather(by_yes[m], tables[method, m], raters[m], sums[method, m])
         for method in range(len(kinds)):
             for m in range(len(raters)):
                 _estimate(sums[method, m], np.float64(n), total_a, n, three)
