@@ -17,6 +17,7 @@ from interpretability.synthetic import predicates
 from study.errors import StudyError
 from study.explanations.images import Probing
 from study.explanations.readers import PROBABILITY, Said, read_said, row_of
+from study.files.casts import phrase_of
 from study.images.manifest import ImageSet
 
 Row = Callable[[str], NDArray[np.float32]]
@@ -68,14 +69,16 @@ class OfLabels:
     @classmethod
     def of(cls, labels: Sequence[str], superclasses: pd.DataFrame) -> OfLabels:
         """`labels` of the probing images; `superclasses` (label, superclass), in which a superclass may belong to others."""
-        codes, names = pd.factorize(np.asarray(labels, dtype=object), sort=True)
-        names = list(map(str, names))
+        codes, found = pd.factorize(np.array([phrase_of(label) for label in labels], dtype=object), sort=True)
+        names = list(map(str, found))
         above: dict[str, set[str]] = {}
         for label, superclass in superclasses.itertuples(index=False):
             above.setdefault(label, set()).add(superclass)
         members: dict[str, NDArray[np.bool_]] = {}
         for place, name in enumerate(names):
-            for concept in _closure(name, above):
+            for concept in (
+                _closure(name, above) if name else ()
+            ):  # a picture outside of all folders shows nothing known
                 members.setdefault(concept, np.zeros(len(names), dtype=bool))[place] = True
         return cls(codes.astype(np.int64), names, members)
 

@@ -360,6 +360,23 @@ def test_without_texts_all_files_are_there_and_empty(again):
     assert json.loads((out / "pages.json").read_text())["pages"] == []
 
 
+def test_texts_of_a_network_that_failed_stand_there_with_the_reason(again):
+    shutil.copytree(again.folder / "activations", again.folder / "partly")
+    (again.folder / "activations").unlink()
+    (again.folder / "partly").rename(again.folder / "activations")
+    with (again.folder / "activations" / "failures.csv").open("a") as file:
+        file.write("lost,activations,broken\n")
+    with (again.folder / "roster.csv").open("a") as file:
+        row = (again.folder / "roster.csv").read_text().splitlines()[1]
+        file.write(row.replace("tiny,", "lost,", 1) + "\n")
+    again.texts(TEXTS + "lost,norm,0,people,,a star,\n")
+    scores, pairs, draws = tables(again.run(), "scores", "pairs", "draws")
+    assert scores[scores["model"] == "lost"]["reason"].tolist() == ["network failed"]
+    lost = pairs[pairs["model"] == "lost"]
+    assert lost["reason"].tolist() == ["network failed"]
+    assert not draws["pair"].isin(lost["pair"]).any()
+
+
 def test_people_can_be_asked_where_nothing_says_where_concepts_are(again):
     again.params(
         **dict.fromkeys(["explanations__presence", "explanations__guide__source"], "none"),

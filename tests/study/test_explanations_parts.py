@@ -75,6 +75,8 @@ def test_rows_that_do_not_fit_are_refused_and_leave_no_file(tmp_path, blocks):
 def test_superclasses_hold_by_way_of_others_and_in_rings():
     above = pd.DataFrame([("a", "b"), ("b", "c"), ("c", "a"), ("x", "c")], columns=["label", "superclass"])
     presence = OfLabels.of(["a", "x", "y"], above)
+    assert OfLabels.of(["a  b", "a b", ""], above).row("a b").tolist() == [1, 1, 0]
+    assert "" not in OfLabels.of(["a", ""], above).vocabulary
     assert presence.row("c").tolist() == [1, 1, 0]
     assert presence.row("a").tolist() == [1, 1, 0], "in a ring each belongs to all"
     assert presence.row("y").tolist() == [0, 0, 1]
