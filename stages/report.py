@@ -1,7 +1,7 @@
 """Stage report: the study on one self-contained HTML page, its figures as SVG and PDF, the series behind them as CSV.
 
 Reads   results/tables and the two files beside them, data/{mis,scores,activations,tasks,images,calibration,human},
-        reports/template and captions, benchmarks/results/seeds.csv
+        data/{explanations,crowd}, reports/template and captions, benchmarks/results/seeds.csv
 Writes  reports/report.html, reports/figures, results/plots
 Run     dvc repro report
         python -m stages.report --timing       how long each stage took last time; reads and writes nothing else
@@ -18,7 +18,7 @@ from study.log import logger
 from study.params.reading import load
 from study.report import timings
 from study.report.figures import registry
-from study.report.figures.papers import GALLERY
+from study.report.figures.items import GALLERY
 from study.report.page import inputs, sections, seeds, template, views
 from study.report.page.build import ReportParams, browsable_units
 from study.report.page.facts import make_facts
@@ -26,7 +26,7 @@ from study.report.page.facts import make_facts
 log = logger("report")
 
 
-_READ = ("tables", "mis", "scores", "activations", "tasks", "images", "calibration", "human")
+_READ = ("tables", "mis", "scores", "activations", "tasks", "images", "calibration", "human", "explanations", "crowd")
 FOLDERS = (*_READ, "template", "captions", "plots", "figures")
 FILES = ("params", "metrics", "provenance", "seeds", "out")
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     params = load(args.params, ReportParams)
     metrics, provenance = read_json(args.metrics), read_json(args.provenance)
     other_seeds = seeds.read_seeds(args.seeds, provenance["digests"]["study"])
-    folders = (args.tables, args.mis, args.human, args.calibration, args.tasks)
+    folders = (args.tables, args.mis, args.human, args.calibration, args.tasks, args.explanations, args.crowd)
     study = inputs.load_study(provenance["params"], *folders, other_seeds)
     summaries = read_json(args.images / "summary.json"), read_json(args.tasks / "summary.json")
     facts = make_facts(study, metrics, provenance, *summaries)

@@ -1,4 +1,3 @@
-"use strict";
 // Browser of units. The state is in the address after "#units?", so that back works and a unit can be linked.
 // Everything shown is set as text, never as markup.
 (() => {
@@ -75,6 +74,8 @@
     ids.map(thumb),
   );
 
+  const texts = textsOf(data, { make, thumb, score, signed, count });
+
   // ---------------------------------------------------------------- state
   const DEFAULT = {
     view: hasPictures ? "pictures" : "table", q: "", model: "", layer: "", type: "", condition: "", from: "", to: "",
@@ -118,6 +119,7 @@
     his: ["HIS", (row) => (data.human[row] ? data.human[row][0] : null)],
     miss: ["HIS minus MIS", (row) => (data.human[row] ? data.human[row][0] - data.mis[row] : null)],
     depth: ["place in the network", (row) => layer(row)[3]],
+    text: ["text score", texts.best],
   };
   const select = () => {
     const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
@@ -127,14 +129,16 @@
       (!state.model || data.models[each[0]] === state.model) && (!state.layer || each[1] === state.layer) &&
       (!state.type || each[2] === state.type) && index >= 0);
     const condition = state.condition ? data.conditions.indexOf(state.condition) : -1;
-    const listed = state.list ? data.missed[state.list]?.map(([row]) => row) || [] : null;
+    const listed = state.list && state.list !== "texts" ? data.missed[state.list]?.map(([row]) => row) || [] : null;
     const rows = [];
     const consider = (row) => {
       const at = layerOf[row];
       if (!fits[at] || data.mis[row] < from || data.mis[row] > to) return;
       if (state.condition && conditionOf[row] !== condition) return;
+      if (state.list === "texts" && !texts.has(row)) return;
       for (const word of words) {
-        if (!layerText[at].includes(word) && String(data.unit[row]) !== word && !(labelText[row] || "").includes(word)) return;
+        if (!layerText[at].includes(word) && String(data.unit[row]) !== word && !(labelText[row] || "").includes(word) &&
+          !(texts.searched[row] || "").includes(word)) return;
       }
       rows.push(row);
     };
@@ -170,20 +174,21 @@
     ["Easiest", { list: "", sort: "-mis" }], ["Hardest", { list: "", sort: "mis" }],
     ...(data.missed.over.length ? [["Overestimated", { list: "over", sort: "-mis" }]] : []),
     ...(data.missed.under.length ? [["Underestimated", { list: "under", sort: "-mis" }]] : []),
+    ...(texts.any ? [["Texts", { list: "texts", sort: "-text" }]] : []),
   ];
   const buttons = quick.map(([words, changes]) =>
     [make("button", { type: "button", onclick: () => go({ ...changes, unit: "" }) }, words), changes]);
   const views = [["pictures", "Pictures"], ["table", "Table"]].map(([name, words]) =>
     [make("button", { type: "button", onclick: () => go({ view: name }) }, words), name]);
   const types = [...new Set(data.layers.map((each) => each[2]))].sort();
-  const sorts = Object.entries(SORTS).filter(([name]) => hasHuman || !["his", "miss"].includes(name));
+  const sorts = Object.entries(SORTS).filter(([name]) => (hasHuman || !["his", "miss"].includes(name)) && (texts.any || name !== "text"));
   const order = make("select", { onchange: (event) => go({ sort: event.target.value }) },
     sorts.flatMap(([name, [words]]) => [option(`-${name}`, `${words}, high first`), option(name, `${words}, low first`)]));
   const form = make("form", { class: "controls", role: "search", "aria-label": "Units", onsubmit: (event) => event.preventDefault() },
     make("div", { class: "buttons", role: "group", "aria-label": "One click" }, buttons.map(([button]) => button)),
     hasPictures ? make("div", { class: "buttons right", role: "group", "aria-label": "Show as" }, views.map(([button]) => button)) : null,
     make("div", { class: "fields" },
-      entry("q", "Search", { type: "search", placeholder: hasPictures ? "layer, unit, label" : "layer, unit", autocomplete: "off", spellcheck: "false" }),
+      entry("q", "Search", { type: "search", placeholder: ["layer", "unit", ...(hasPictures ? ["label"] : []), ...(texts.any ? ["text"] : [])].join(", "), autocomplete: "off", spellcheck: "false" }),
       data.models.length > 1 ? chooser("model", "Network", data.models, "all") : null,
       chooser("layer", "Layer", [], "all"),
       chooser("type", "Type", types, "all"),
@@ -204,7 +209,7 @@
     }
     for (const [name, control] of Object.entries(controls)) if (control.value !== state[name]) control.value = state[name];
     order.value = state.sort;
-    order.disabled = Boolean(state.list);
+    order.disabled = Boolean(state.list) && state.list !== "texts";
     for (const [button, changes] of buttons) {
       button.setAttribute("aria-pressed", String(changes.list === state.list && (state.list !== "" || changes.sort === state.sort)));
     }
@@ -227,7 +232,8 @@
       make("div", { class: "pair" },
         grid(shown.least.slice(0, 9), "Least exciting", "three"), grid(shown.most.slice(0, 9), "Most exciting", "three")),
       make("p", { class: "sides", "aria-hidden": "true" }, make("span", {}, "least exciting"), make("span", {}, "most exciting")),
-      make("p", {}, link(row, unitName(row)), make("br"), `${model(row)} · ${facts(row)}`));
+      make("p", {}, link(row, unitName(row)), make("br"), `${model(row)} · ${facts(row)}`),
+      texts.has(row) ? make("p", { class: "says" }, texts.line(row)) : null);
   };
   const table = (rows) => {
     const heads = [
@@ -235,16 +241,17 @@
       ...(hasHuman ? [["HIS", "his"], ["HIS − MIS", "miss"]] : []),
     ];
     const head = ([words, name], place) => {
-      const active = name && !state.list && state.sort.replace(/^-/, "") === name;
+      const active = name && ["", "texts"].includes(state.list) && state.sort.replace(/^-/, "") === name;
       const falling = state.sort.startsWith("-");
       return make("th", { scope: "col", class: place > 2 ? "n" : null, "aria-sort": active ? (falling ? "descending" : "ascending") : null },
-        name ? make("button", { type: "button", onclick: () => go({ list: "", sort: active && falling ? name : `-${name}` }) },
+        name ? make("button", { type: "button", onclick: () => go({ list: state.list === "texts" ? "texts" : "", sort: active && falling ? name : `-${name}` }) },
           words, make("span", { "aria-hidden": "true" }, active ? (falling ? " ↓" : " ↑") : " ↕")) : words);
     };
     const body = rows.map((row) => {
       const human = data.human[row];
       return make("tr", {},
-        make("th", { scope: "row" }, link(row, unitName(row)), row in data.pictures ? make("span", { class: "tag" }, "pictures") : null),
+        make("th", { scope: "row" }, link(row, unitName(row)), row in data.pictures ? make("span", { class: "tag" }, "pictures") : null,
+          texts.has(row) ? make("span", { class: "tag" }, "texts") : null),
         make("td", {}, model(row)), make("td", {}, layer(row)[2]),
         [score(data.mis[row]), score(data.se[row]), rightTasks(row),
           ...(hasHuman ? [human ? score(human[0]) : "–", human ? signed((human[0] - data.mis[row]) / SCORE, 3) : "–"] : [])]
@@ -361,6 +368,7 @@
         make("div", {}, make("h4", {}, "Most exciting"), grid(shown.most, "Most exciting", "many"), make("p", { class: "note" }, labelWords(shown.most))))
         : make("p", { class: "absent" }, "No pictures of this unit are in the report. python -m stages.tasks --export names all images of its tasks."),
       shown ? make("p", { class: "note" }, `Each side: the ${shown.most.length} most extreme pictures of the study, ${shown.ranked ? "the most extreme first" : "in no order"}.`) : null,
+      ...texts.part(row),
       taskTable(row),
       shown && shown.full.length ? make("h4", {}, `Tasks with their ${k} explanations a side`) : null,
       shown && shown.full.length ? make("ul", { class: "strips" }, shown.full.map((_, task) => strip(row, task))) : null,

@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from study.files.tables import read_csv, write_csv, write_json, write_parquet
 from tests.helpers.figure_tables import write_figure_tables
 from tests.helpers.rules import ROOT
+from tests.helpers.text_tables import write_texts
 
 NETWORKS = ("resnet", "convnext", "mixer", "vit")
 BACKENDS = ("encoder", "oracle", "pixel", "null")
@@ -42,6 +43,7 @@ def build(
     folder: Path,
     *,
     human: bool = True,
+    texts: bool | None = None,
     networks=NETWORKS,
     layers=LAYERS,
     label="scene",
@@ -54,6 +56,7 @@ def build(
     """Write the study into a folder and return the command line of the report stage.
 
     `human=False` is a study of a picture folder without human answers, controls or checkpoints: header-only tables.
+    `texts` says whether units have texts, as a rule where there are answers.
     `report` overrides keys of params.report.
     """
     rng = np.random.default_rng(7)
@@ -65,6 +68,8 @@ def build(
     _scores(folder, rng, units, networks)
     annotated = _human(folder, rng, units, networks, human)
     _tables(folder, rng, units, networks, annotated, human, rejected)
+    texts = human if texts is None else texts
+    write_texts(folder, np.random.default_rng(8), networks, layers, N_IMAGES, label, texts=texts)
     write_json(folder / "metrics.json", {"agreement": 0.71, "mis_mean": 0.8})
     write_json(
         folder / "provenance.json",
@@ -87,6 +92,8 @@ def build(
             "images",
             "calibration",
             "human",
+            "explanations",
+            "crowd",
             "plots",
             "figures",
         )
@@ -130,7 +137,9 @@ def _params(folder, human, title, report):
     values["tasks"] |= {"n_tasks": N_TASKS, "n_explanations": N_EXPLANATIONS}
     if not human:
         values["images"]["source"] = "folder"
-        values["human"]["source"] = "none"
+        values["human"]["source"] = values["crowd"]["source"] = "none"
+        values["explanations"] |= {"presence": "none", "make": [], "n_known": 0}
+        values["explanations"]["guide"]["source"] = "none"
     values["report"] |= report
     if title is not None:
         values["report"]["title"] = title

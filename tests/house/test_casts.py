@@ -53,6 +53,7 @@ FIT = {
     "study/people/answers_from_table.py": "numbers that `casts.whole` or a bound has seen, and places below the number of rows",
     "study/people/recorded_answers.py": "confidence that the reader has seen, -1 to 3",
     "study/report/page/gallery.py": "steps between -STEPS and STEPS",
+    "study/report/page/packing.py": "steps between 0 and 255",
     "study/solving/embeddings.py": "places below the number of images",
     "study/solving/margins.py": "numbers of images of tasks that are int32 already",
 }

@@ -278,3 +278,90 @@ def test_without_a_script_the_page_still_shows_units(page):
     assert text.count('<div class="strip"') == 8 * len(NETWORKS)
     assert "Searching and sorting need JavaScript" in text
     assert '<div id="browser"></div>' in text
+
+
+def texts_of(browser):
+    """Summaries of the texts of the open unit."""
+    return browser.run("[...document.querySelectorAll('#browser details summary')].map(e => e.textContent)")
+
+
+def test_units_with_texts_are_one_click_away_and_found_by_network_and_words(browser, page):
+    browser.open(page)
+    click(browser, "Texts")
+    scores = "[...document.querySelectorAll('#browser .says')].map(e => e.textContent)"
+    shown = [float(words.split("ρ ")[1].replace("−", "-")) for words in browser.run(scores)]
+    assert len(shown) == 12
+    assert shown == sorted(shown, reverse=True)
+    assert status(browser).startswith("16 of 432 units found, 16 of them with pictures")
+    choose(browser, "Network", "vit")
+    assert {unit.split("/")[0] for unit in links(browser)} == {"vit"}
+    assert len(links(browser)) == 4
+    choose(browser, "Order", "mis")
+    assert len(links(browser)) == 4
+    choose(browser, "Network", "")
+    click(browser, "Easiest")
+    choose(browser, "Search", "star house")  # words of a text, and of no label or layer
+    assert status(browser).startswith("16 of 432")
+
+
+def test_a_unit_shows_its_texts_with_scores_scatter_and_ratings(browser, page):
+    unit = ("vit", "a.conv", 5)
+    browser.open(page, f"#units?unit={'/'.join(map(str, unit))}/natural")
+    rows = browser.run(
+        "[...document.querySelectorAll('#browser .said tbody tr')].map(r => [...r.cells].map(c => c.textContent))"
+    )
+    heads = browser.run("[...document.querySelectorAll('#browser .said thead th')].map(c => c.textContent)")
+    scores = ["automatic", "of other units", "top pictures alone", "from ratings", "guide alone", "known", "ratings"]
+    assert heads == ["text", "method", *scores]
+    crowd = pd.read_parquet(page.parent / "crowd/scores.parquet").query("raters == 'kept' and estimator == 'latent'")
+    crowd = crowd.set_index(["model", "layer", "unit", "method"])
+    by_method = {row[1]: row for row in rows}
+    assert set(by_method) == {"best", "invert", "le_label", "other"}
+    for method in ("best", "other"):
+        ours = crowd.loc[(*unit, method)]
+        ends = [f"{value:.3f}".replace("-", "−") for value in ours[["rho", "low", "high"]]]
+        assert by_method[method][5] == f"{ends[0]} ({ends[1]} to {ends[2]})"
+    assert by_method["invert"][5] == "–"
+    assert len(texts_of(browser)) == 4
+    # the first text is open: marks of a scatter, rated pictures with what raters said
+    marks = "document.querySelectorAll('#browser details[open] svg.scatter circle').length"
+    assert browser.run(marks) == 200
+    label = browser.run("document.querySelector('#browser details[open] svg').getAttribute('aria-label')")
+    assert re.fullmatch(r"What “scene star” predicts \(0 to 1\) against what the unit does \(.*\), 200 pictures", label)
+    said = browser.run("[...document.querySelectorAll('#browser details[open] .rated li')].map(e => e.textContent)")
+    assert len(said) == 24
+    assert all(re.fullmatch(r"[0-3] of 3P \d+ %", words) for words in said)
+    assert "24 of 30 rated pictures" in browser.run("document.querySelector('#browser details[open]').textContent")
+    note = browser.run("document.querySelector('#browser .said').closest('.scroll').nextElementSibling.textContent")
+    assert "by the known factors of the scenes" in note
+    assert "Scores from ratings: calibrated under the model." in note
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (768, 1024), (1440, 900)])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_of_a_unit_fit_every_screen_and_stay_readable(browser, page, width, height, scheme):
+    feature = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.send("Emulation.setEmulatedMedia", features=feature)
+    browser.open(page, "#units?unit=vit/a.conv/5/natural", width=width, height=height)
+    browser.run("document.querySelectorAll('#browser details').forEach(each => each.open = true)")
+    browser.settle()
+    assert browser.run("document.documentElement.scrollWidth") == width
+    # nothing of a text sticks out of the column, other than what scrolls
+    inside = (
+        "[...document.querySelectorAll('#browser .text *')].every(e => {const box = e.getBoundingClientRect();"
+        "return box.width === 0 || (box.left >= -1 && box.right <= innerWidth + 1);})"
+    )
+    assert browser.run(inside)
+    colours = browser.run("[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]")
+    assert colours == ["rgb(255, 255, 255)", "rgb(27, 36, 48)"]
+    browser.send("Emulation.setEmulatedMedia", features=[])
+
+
+def test_a_study_without_texts_offers_none(browser, tmp_path):
+    page = built(tmp_path, texts=False)
+    browser.open(page)
+    assert "Texts" not in browser.run("[...document.querySelectorAll('#browser button')].map(e => e.textContent)")
+    assert browser.run("document.querySelectorAll('#browser .says').length") == 0
+    browser.run("document.querySelector('#browser .card a').click()")
+    browser.settle()
+    assert browser.run("document.querySelectorAll('#browser .said, #browser details').length") == 0

@@ -23,13 +23,14 @@ from tests.helpers.report_fixture import BACKENDS, NETWORKS, STUDY, build
 from tests.helpers.rules import ROOT
 
 BY_NAME = {spec.name: spec for spec in FIGURES}
-OURS = {"depth", "sensitivity", "dose_response", "control_levels"}  # answer no figure of a paper
+# answer no figure of a paper
+OURS = {"depth", "sensitivity", "dose_response", "control_levels", "texts_known", "texts_raters", "crowd_curves"}
 
 
 def study_in(folder: Path, **options):
     build(folder, **options)
     params = load_params(folder / "params.yaml")
-    folders = ("tables", "mis", "human", "calibration", "tasks")
+    folders = ("tables", "mis", "human", "calibration", "tasks", "explanations", "crowd")
     other_seeds = seeds.read_seeds(folder / "seeds.csv", STUDY)
     return inputs.load_study(asdict(params), *(folder / name for name in folders), other_seeds)
 
@@ -68,16 +69,16 @@ def test_a_drawing_repeats_whatever_the_settings_of_a_user(study):
 @pytest.mark.parametrize("spec", FIGURES, ids=lambda spec: spec.name)
 def test_series_of_header_only_tables_are_empty_not_errors(spec, study):
     empty = {name: table.head(0) for name, table in study.tables.items()}
-    nothing = replace(
-        study, tables=empty, units=study.units.head(0), human=study.human.head(0), curve=study.curve.head(0)
-    )
+    frames = {name: getattr(study, name).head(0) for name in ("units", "human", "curve", "texts", "raters")}
+    nothing = replace(study, tables=empty, **frames)
     assert len(spec.series(nothing)) == 0
 
 
 def test_a_study_without_people_has_no_figure_of_people(bare_study):
     # these need answers, controls, fits, checkpoints, feature maps or kept columns, which the bare study does not have
     of_people = {spec.name for spec in FIGURES if spec.section in ("people", "ceiling", "human")}
-    missing = {*of_people, "dose_response", "control_levels", "calibration", "training", "layer_change"}
+    of_texts = {spec.name for spec in FIGURES if spec.section == "texts"}
+    missing = {*of_people, *of_texts, "dose_response", "control_levels", "calibration", "training", "layer_change"}
     assert {spec.name for spec in FIGURES if spec.series(bare_study).empty} == missing
 
 
@@ -121,11 +122,17 @@ def test_a_scatter_of_many_points_is_written_as_cells_with_counts():
     assert few["n"].tolist() == [1] * 10
 
 
-def test_every_figure_of_both_papers_is_listed_with_its_state(study, bare_study):
+def test_every_figure_of_the_three_papers_is_listed_with_its_state(study, bare_study):
     found = registry.of_papers(study, drawn_of(study))
+    assert not found.duplicated(["paper", "figure"]).any()
     leading = found["figure"].str.extract(r"^(\d+)")[0].dropna().astype(int)
     numbers = {paper: set(of_paper) for paper, of_paper in leading.groupby(found["paper"])}
-    assert numbers == {"MIS": set(range(1, 23)), "IMI": set(range(1, 24))}
+    assert numbers == {"MIS": set(range(1, 23)), "IMI": set(range(1, 24)), "Crowd": set(range(1, 17))}
+    tables = found.loc[found["figure"].str.startswith("table "), ["paper", "figure"]]
+    assert tables.values.tolist() == [["Crowd", f"table {number}"] for number in range(1, 8)]
+    # every figure and table of the paper on texts says what is reported there, but for schemas
+    reported = found[(found["paper"] == "Crowd") & (found["reported"] == "")]["figure"]
+    assert reported.tolist() == ["1", "13"]
     assert (found["state"] != "").all()
     state = found.set_index(["paper", "figure"])["state"]
     assert state["IMI", "8"].startswith("not ours: ")

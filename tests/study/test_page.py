@@ -223,6 +223,7 @@ def test_data_never_become_markup(tmp_path, undrawn):
     assert not {"<", ">", "&"} & set(data)
     content = json.loads(data)
     assert any(EVIL in label for label in content["labels"])
+    assert any(EVIL in words for words in content["texts"]["words"])
     assert all(path.startswith(EVIL) for path in content["path"])
     assert EVIL in {layer[1] for layer in content["layers"]}
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import pandas as pd
@@ -19,11 +19,16 @@ SECTIONS: tuple[tuple[str, str], ...] = (
     ("layers", "Where in a network?"),
     ("people", "Does the score agree with people?"),
     ("ceiling", "How good could a score be?"),
+    ("texts", "Which text says it best?"),
     ("robust", "How much hangs on the choices made?"),
     ("training", "What does training change?"),
     ("controls", "Does the measurement find what is known?"),
     ("human", "What do the human answers look like?"),
 )
+
+
+TEXT_SCORES = ("model", "layer", "unit", "method", "kind", "text", "score", "rho", "low", "high", "rho_true", "status")
+RATERS = ("n", "yes_share", "agreement", "false_yes", "false_no", "flags")
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,9 @@ class Study:
 
     `units` holds the leading backend's units of some study networks (key, layer_type, mis, mis_se, accuracy,
     margin_mean, in_split); `human` the annotated units; `curve` the calibration losses; `simulated`: nobody gave the answers.
+    `texts` holds every score of every text of a unit (TEXT_SCORES), `raters` who rated pictures for texts (RATERS), without
+    their names; `rated_by_program`: their ratings are simulated; `shown_by`: what says which concepts pictures show, in words,
+    of the automatic score (presence) and of the guide.
     """
 
     backends: tuple[str, ...]
@@ -44,6 +52,15 @@ class Study:
     curve: pd.DataFrame
     simulated: bool = False
     seed: int = 0
+    texts: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(TEXT_SCORES)))
+    raters: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(RATERS)))
+    rated_by_program: bool = False
+    shown_by: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def rating_people(self) -> str:
+        """What those who rated pictures for texts are called wherever they are shown."""
+        return "simulated raters" if self.rated_by_program else "raters"
 
     @property
     def people(self) -> str:

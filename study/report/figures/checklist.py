@@ -1,4 +1,4 @@
-"""What became of every figure of both papers in a study: none is missing without a reason, none built without saying how."""
+"""What became of every figure of the three papers in a study: none is missing without a reason, none built without saying how."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 import pandas as pd
 
-from study.report.figures import about
+from study.report.figures import about, checklist_of_texts
 from study.report.figures.base import Study
 from study.report.figures.ceiling import leading_ceiling
+from study.report.figures.items import CALLED, GALLERY, Item
 from study.report.figures.mis_and_his import agreed
-from study.report.figures.papers import CALLED, GALLERY, ITEMS, REPORTED, Item
+from study.report.figures.paper_of_texts import CROWD
+from study.report.figures.papers import ITEMS, REPORTED
 from study.report.figures.ranking import ridge_models
 
 COLUMNS = ["paper", "figure", "what", "ours", "state", "reported", "number", "ours_value"]
@@ -93,6 +95,7 @@ NUMBERS: dict[str, tuple[str, Callable[[Study], float]]] = {
     "IMI 17": ("largest absolute Spearman", _largest_map("contrast")),
     "IMI 18": ("largest absolute Spearman", _largest_map("pixel_sparseness")),
     "IMI 19": ("largest absolute Spearman", _largest_map("channel_sparseness")),
+    **checklist_of_texts.NUMBERS,
 }
 # table and column that hold the networks of a figure; others show the ranked ones, or those that people annotated
 _NETWORKS_IN = {
@@ -121,7 +124,7 @@ _PARTS = {
 
 
 def checklist(study: Study, drawn: Collection[str], known: Collection[str]) -> pd.DataFrame:
-    """Every figure of both papers: COLUMNS. `drawn` are the `known` figures of this study that have data, and GALLERY
+    """Every figure of the three papers: COLUMNS. `drawn` are the `known` figures of this study that have data, and GALLERY
     where the page shows units with their pictures.
 
     state: built, and with what in place of the paper's similarity, networks and people; or why there is none. ours_value is
@@ -146,7 +149,7 @@ def _missing(study: Study, item: Item, drawn: Collection[str]) -> str:
     if item.ours not in drawn:
         return item.lacks or (_NO_PICTURES if item.ours == GALLERY else about.ABSENT[item.ours])
     if (part := _PARTS.get(item.name)) is None:
-        return ""
+        return checklist_of_texts.lacking(study, item)
     table, wanted, reason = part
     rows = study.tables[table]
     for column, value in {"backend": study.lead, **wanted}.items():
@@ -155,15 +158,26 @@ def _missing(study: Study, item: Item, drawn: Collection[str]) -> str:
 
 
 def _built(study: Study, item: Item) -> str:
-    replaced = [words for words in (_other_similarity(study, item), _other_networks(study, item)) if words]
+    others = _other_similarity(study, item), _other_networks(study, item), checklist_of_texts.machine(study, item)
+    replaced = [words for words in others if words]
     lacking = _without(study, item)
     return ", ".join(
         [
-            SIMULATED if item.people and study.simulated else BUILT,
+            _on_what(study, item),
             *([f"with {' and '.join(replaced)}"] if replaced else []),
             *([f"without {_joined(lacking)}"] if lacking else []),
+            *([item.but] if item.but else []),
         ]
     )
+
+
+def _on_what(study: Study, item: Item) -> str:
+    """Built, and whether on what nobody answered."""
+    if item.worlds:
+        return checklist_of_texts.WORLDS
+    if item.rated and study.rated_by_program:
+        return checklist_of_texts.RATED
+    return SIMULATED if item.people and study.simulated else BUILT
 
 
 def _has(backends: Sequence[str], wanted: str) -> bool:
@@ -203,6 +217,8 @@ def _other_networks(study: Study, item: Item) -> str:
 def _networks_here(study: Study, item: Item) -> set[str]:
     if item.ours == "unit_distribution":
         return set(ridge_models(study))
+    if item.paper == CROWD:
+        return checklist_of_texts.networks(study, item)
     table, column = _NETWORKS_IN.get(item.ours, ("model_points", "model"))
     if item.name == _REBUILT:
         rows = study.tables["sensitivity"]

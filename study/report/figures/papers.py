@@ -1,78 +1,34 @@
-"""Every figure of both papers, what it shows, and what the paper reports: facts of the papers alone.
+"""Every figure of the three papers, what it shows, and what the paper reports: facts of the papers alone.
 
 `checklist` says what became of each in a study.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from study.report.figures import paper_of_texts
+from study.report.figures.items import DREAMSIM, GALLERY, METHOD, NINE, NO_SCORE, SCREEN, Item, not_ours
 
-GALLERY = "gallery"
-ALL = 835  # networks of the MIS paper
-# networks of the IMI record, as rosters call them (data/external/models/imi_names.csv)
-NINE = (
-    *("googlenet", "densenet201", "resnet50", "robust_resnet50_l2", "clip_resnet50", "wide_resnet50"),
-    *("vit_b32", "clip_vit_b32", "convnext_b"),
-)
 _CONVOLUTIONAL = tuple(name for name in NINE if not name.endswith("vit_b32"))
 _HARDER = ("resnet50", "clip_resnet50")  # those whose units were also asked about with harder tasks
-_DREAMSIM, _OTHERS, _NONE = ("dreamsim",), ("lpips", "dists", "dreamsim"), ()
-# what networks and similarities are called in the papers
-CALLED = {
-    "dreamsim": "DreamSim",
-    "lpips": "LPIPS",
-    "dists": "DISTS",
-    "googlenet": "GoogLeNet",
-    "resnet50": "ResNet-50",
-    "clip_resnet50": "Clip ResNet-50",
-}
+_OTHERS = ("lpips", "dists", "dreamsim")
 _CHECKPOINTS = "needs checkpoints of a training"
-_SCREEN = "not ours: a screenshot of the web page of the experiment"
-_METHOD = "not ours: a drawing of the method; the page shows tasks of real units instead"
 
 
-@dataclass(frozen=True)
-class Item:
-    """A figure or number of a paper: ours names the figure here (or the gallery).
-
-    networks: how many it shows, or which ones where they are few; empty where it is of none in particular. similar: the
-    similarities of its scores, empty where no score takes part. people: whether their answers do. lacks: why there is none,
-    where the figure here has no better reason of its own.
-    """
-
-    paper: str
-    figure: str
-    what: str
-    ours: str = ""
-    networks: int | tuple[str, ...] = ALL
-    similar: tuple[str, ...] = _DREAMSIM
-    people: bool = False
-    lacks: str = ""
-
-    @property
-    def name(self) -> str:
-        return f"{self.paper} {self.figure}"
-
-
-def _of_people(figure: str, what: str, ours: str, similar: tuple[str, ...] = _DREAMSIM) -> Item:
+def _of_people(figure: str, what: str, ours: str, similar: tuple[str, ...] = DREAMSIM) -> Item:
     """A figure of the MIS paper that sets scores beside the answers of the IMI record."""
     return Item(MIS, figure, what, ours, NINE, similar, people=True)
 
 
 def _imi(figure: str, what: str, ours: str, networks: tuple[str, ...] = NINE) -> Item:
     """A figure of the IMI paper: answers of people, no similarity."""
-    return Item(IMI, figure, what, ours, networks, _NONE, people=True)
-
-
-def _not_ours(paper: str, figure: str, what: str, lacks: str) -> Item:
-    return Item(paper, figure, what, networks=(), similar=_NONE, lacks=lacks)
+    return Item(IMI, figure, what, ours, networks, NO_SCORE, people=True)
 
 
 MIS, IMI = "MIS", "IMI"
 _RESNET = ("resnet50",)
 _GOOGLENET = ("googlenet",)
 ITEMS = (
-    _not_ours(MIS, "1", "schema of task and score", _METHOD),
+    not_ours(MIS, "1", "schema of task and score", METHOD),
     _of_people("2A", "mean MIS against mean HIS by network", "models_mis_his"),
     _of_people("2B left", "MIS against HIS by unit", "mis_against_his"),
     _of_people("2B right", "mean HIS in bins of MIS", "his_by_mis"),
@@ -95,7 +51,7 @@ ITEMS = (
     Item(MIS, "13a", "convergence, first i of N tasks", "convergence", _GOOGLENET),
     Item(MIS, "13b", "convergence, tasks rebuilt", "convergence", _GOOGLENET),
     _of_people("14", "figure 2A with synthetic explanations", "models_mis_his_synthetic"),
-    Item(MIS, "15", "constant units by network", "constant_share", similar=_NONE),
+    Item(MIS, "15", "constant units by network", "constant_share", similar=NO_SCORE),
     Item(
         MIS, "16", "tests between layer types", "layer_type_tests", lacks="needs layer types that four families share"
     ),
@@ -109,21 +65,21 @@ ITEMS = (
     Item(MIS, "21", "units that MIS underestimates", GALLERY, (), people=True),
     Item(MIS, "22", "hard units of networks with a wide spread", GALLERY, ()),
     _of_people("section 3", "alpha, read as 1 / slope", "calibration"),
-    _of_people("appendix B", "noise ceiling", "ceiling_variants", _NONE),
-    _not_ours(IMI, "1", "overview", _METHOD),
-    _not_ours(IMI, "2", "schema of the task", _METHOD),
+    _of_people("appendix B", "noise ceiling", "ceiling_variants", NO_SCORE),
+    not_ours(IMI, "1", "overview", METHOD),
+    not_ours(IMI, "2", "schema of the task", METHOD),
     _imi("3 left", "HIS by network", "his_models"),
     _imi("3 right", "tests between networks, natural", "his_model_tests"),
     _imi("4 left", "HIS against accuracy", "his_against_accuracy"),
-    _not_ours(
+    not_ours(
         *(IMI, "4 right", "HIS against likeness to human decisions"),
         "not ours: the ranks are of the benchmark model-vs-human, which is not run here",
     ),
     _imi("5", "HIS against the depth of a layer", "his_depth"),
     _imi("6", "HIS by difficulty", "difficulty_levels", _HARDER),
     _imi("7", "HIS of units by difficulty", "difficulty_units", _HARDER),
-    _not_ours(IMI, "8", "one trial as seen by a worker", _SCREEN),
-    _not_ours(*(IMI, "9", "feature visualisations of some units"), "not ours: no feature visualisations are made here"),
+    not_ours(IMI, "8", "one trial as seen by a worker", SCREEN),
+    not_ours(*(IMI, "9", "feature visualisations of some units"), "not ours: no feature visualisations are made here"),
     _imi("10", "gaps between difficulties", "difficulty_gaps", _HARDER),
     _imi("11", "tests between networks, synthetic", "his_model_tests"),
     _imi("12", "natural against synthetic by unit", "natural_synthetic"),
@@ -131,13 +87,14 @@ ITEMS = (
     _imi("14", "figure 6 for shared units", "difficulty_levels", _HARDER),
     _imi("15", "checks of sessions", "exclusion_checks", ()),
     Item(
-        *(IMI, "16", "histograms of activations", "activation_histograms", _GOOGLENET, _NONE),
+        *(IMI, "16", "histograms of activations", "activation_histograms", _GOOGLENET, NO_SCORE),
         lacks="needs units whose whole column is kept",
     ),
     _imi("17", "local contrast against HIS", "map_contrast", _CONVOLUTIONAL),
     _imi("18", "sparseness of positions against HIS", "map_pixel_sparseness"),
     _imi("19", "sparseness of channels against HIS", "map_channel_sparseness"),
-    *(_not_ours(IMI, str(number), "screenshots", _SCREEN) for number in range(20, 24)),
+    *(not_ours(IMI, str(number), "screenshots", SCREEN) for number in range(20, 24)),
+    *paper_of_texts.ITEMS,
 )
 # what the paper reports, in a few words
 REPORTED = {
@@ -180,4 +137,5 @@ REPORTED = {
     "IMI 17": "Spearman −.24 to .14",
     "IMI 18": "Spearman −.13 to .31",
     "IMI 19": "no relation",
+    **paper_of_texts.REPORTED,
 }

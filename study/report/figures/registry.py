@@ -18,13 +18,18 @@ from study.report.figures import (
     choices,
     conditions,
     controls,
+    crowd_settings,
+    crowd_worlds,
     feature_maps,
     his,
     histograms,
     layers,
     mis_and_his,
     ranking,
+    raters,
     sessions,
+    texts,
+    texts_known,
     training,
 )
 from study.report.figures.base import SECTIONS, Drawing, FigureSpec, Study
@@ -34,6 +39,7 @@ _SUBJECTS = {
     "layers": (layers,),
     "people": (mis_and_his, feature_maps),
     "ceiling": (ceiling,),
+    "texts": (texts, texts_known, raters, crowd_worlds, crowd_settings),
     "robust": (choices,),
     "training": (training,),
     "controls": (controls,),
@@ -58,5 +64,5 @@ TABLES_NEEDED = tuple(sorted({name for spec in FIGURES for name in spec.tables})
 
 
 def of_papers(study: Study, drawn: Collection[str]) -> pd.DataFrame:
-    """Every figure of both papers and what became of it; `drawn` are the figures of this study that have data."""
+    """Every figure of the three papers and what became of it; `drawn` are the figures of this study that have data."""
     return checklist.checklist(study, drawn, [spec.name for spec in FIGURES])

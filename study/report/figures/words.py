@@ -47,7 +47,7 @@ def signed(value: float, digits: int = 2) -> str:
 
 def between(low: float, high: float) -> str:
     """An interval in words, or nothing where there is none."""
-    return "" if np.isnan(low) or np.isnan(high) else f" (interval {low:.2f} to {high:.2f})"
+    return "" if np.isnan(low) or np.isnan(high) else f" (interval {signed(low)} to {signed(high)})"
 
 
 def of_rows(frame: pd.DataFrame, words: Callable[[Any], str], joint: str = "; ") -> str:

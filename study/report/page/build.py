@@ -12,8 +12,9 @@ from study.params.mis import Mis
 from study.params.parts import ImageRoot
 from study.params.report import Report
 from study.report.figures import base
-from study.report.page import inputs, listed_units
+from study.report.page import inputs, listed_units, unit_texts
 from study.report.page.gallery import Gallery, make_gallery
+from study.report.page.text_files import TextFiles
 from study.report.page.thumbnails import make_sheets
 
 
@@ -49,16 +50,27 @@ def browsable_units(params: ReportParams, study: base.Study, args: argparse.Name
     """The units to browse, and images of some unless the parameters leave them out."""
     wanted = params.report
     listed = listed_units.list_units(study, args.mis, args.scores, wanted.n_units)
-    chosen = listed_units.choose(study, listed, wanted.n_exemplars) if wanted.show_images else []
+    texts = unit_texts.texts_of_listed(listed, TextFiles.read(args.explanations, args.crowd))
+    said = unit_texts.with_pictures(texts, wanted.n_exemplars)
+    chosen = (
+        dict.fromkeys([*listed_units.choose(study, listed, wanted.n_exemplars), *said]) if wanted.show_images else {}
+    )
     ends_of = _Extremes(args.activations).ends
-    shown = listed_units.load_tasks(listed, chosen, args.tasks, ends_of, wanted.n_full_tasks, wanted.n_pictures)
-    images = [image for row in shown.tasks for image in shown.images(row)]
+    shown = listed_units.load_tasks(listed, [*chosen], args.tasks, ends_of, wanted.n_full_tasks, wanted.n_pictures)
+    images = {int(image) for row in shown.tasks for image in shown.images(row)}
+    pictured = [row for row in dict.fromkeys([*said, *shown.tasks]) if row in shown.tasks and row in texts.texts]
+    rated = unit_texts.rated_pictures(texts, pictured, images, wanted.n_pictures)
     slope = read_json(args.calibration / "slope.json")[study.lead]
     return make_gallery(
         study,
         listed,
         shown,
-        make_sheets(images, wanted.thumbnail, open_images(args.images, params.images.root).thumbnail),
+        unit_texts.ShownTexts(texts, [*said, *pictured], rated, study.shown_by["presence"], study.rating_people),
+        make_sheets(
+            [*images, *unit_texts.images_of(rated)],
+            wanted.thumbnail,
+            open_images(args.images, params.images.root).thumbnail,
+        ),
         manifest=read_parquet(args.images / "manifest.parquet", ["path", "label"]),
         answers=inputs.read_answers(args.human / "responses.parquet"),
         slope=float(slope["slope"]),

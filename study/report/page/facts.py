@@ -10,8 +10,9 @@ import pandas as pd
 from interpretability.networks.reasons import ASKED
 from interpretability.schema import UNIT
 from interpretability.statistics import FEWEST_CORRELATED
-from study.report.figures import ceiling, ranking
+from study.report.figures import ceiling, ranking, texts_known
 from study.report.figures.base import Study
+from study.report.figures.texts import OURS
 from study.report.figures.words import differing
 from study.report.page.cells import count, number, p_value, percent
 from study.report.page.seeds import seeds_words
@@ -46,6 +47,7 @@ def make_facts(
         **_of_correlations(study),
         **_of_people(study, asked=params["human"]["source"] != "none"),
         **_of_similarities(study),
+        **_of_texts(study),
         "seeds_words": seeds_words(study),
         "caveats": level_caveats(study, tasks["tail_share"]),
         **_of_controls(study),
@@ -111,6 +113,20 @@ def _of_similarities(study: Study) -> dict[str, object]:
         "uncalibrated": sorted(set(fits.loc[fits["status"] == "not calibrated", "backend"])),
         "star": STAR if study.unidentified else "",
         "unidentified": fits[fits["backend"].isin(study.unidentified)].to_dict("records"),
+    }
+
+
+def _of_texts(study: Study) -> dict[str, object]:
+    """Who rated texts, what says which concepts pictures show, and whether our scores may be called calibrated."""
+    methods = study.tables["explanation_methods"]
+    ours = methods[(methods["score"] == OURS) & methods["rho_mean"].notna()]
+    return {
+        "raters": study.rating_people,
+        "texts_simulated": study.rated_by_program,
+        "text_status": "; ".join(dict.fromkeys(ours["status"].astype(str))),
+        "texts_rated": len(ours) > 0,
+        "texts_known": not texts_known.texts_known(study).empty,
+        "shown_by": study.shown_by,
     }
 
 

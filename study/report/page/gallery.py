@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from markupsafe import Markup
 from numpy.typing import NDArray
@@ -19,9 +18,10 @@ from study.report.figures.base import Study
 from study.report.figures.words import UNIDENTIFIED
 from study.report.page.inputs import gallery_models
 from study.report.page.listed_units import Key, Listed, ShownTasks, ends, residuals
+from study.report.page.packing import whole
 from study.report.page.thumbnails import Sheets
+from study.report.page.unit_texts import ShownTexts, as_content
 
-UNIT = 1_000_000  # scores, shares and errors are written as whole millionths
 STEPS = 32_767  # largest whole number of a margin
 
 
@@ -57,6 +57,8 @@ class Gallery:
     strips: Mapping[str, Mapping[str, Sequence[Strip]]]
     n_listed: int
     n_with_images: int
+    n_with_texts: int
+    n_texts_total: int
     total: int
     n_conditions: int
 
@@ -65,6 +67,7 @@ def make_gallery(
     study: Study,
     listed: Listed,
     shown: ShownTasks,
+    texts: ShownTexts,
     sheets: Sheets,
     manifest: pd.DataFrame,
     answers: pd.DataFrame,
@@ -89,7 +92,9 @@ def make_gallery(
         "dropNear": drop_near,
         "total": listed.total,
     }
+    number = {image: index for index, image in enumerate(sheets.images)}
     content = facts | _columns(study, listed) | _human(study, listed, answers) | _images(shown, sheets, manifest)
+    content["texts"] = as_content(texts, number)
     strips = {
         model: {
             title: [_strip(listed, row, shown, sheets, manifest) for row in rows if row in shown.tasks]
@@ -104,6 +109,8 @@ def make_gallery(
         strips=strips,
         n_listed=len(listed.units),
         n_with_images=len(shown.tasks),
+        n_with_texts=len(texts.units.texts),
+        n_texts_total=texts.units.total,
         total=listed.total,
         n_conditions=listed.units["condition"].nunique(),
     )
@@ -140,10 +147,10 @@ def _columns(study: Study, listed: Listed) -> dict[str, object]:
         "layer": _runs(codes),
         "condition": _runs(np.array([conditions.index(name) for name in units["condition"]], dtype=np.int64)),
         "unit": units["unit"].astype(int).tolist(),
-        "mis": _whole(units["mis"]),
-        "se": _whole(units["mis_se"]),
-        "accuracy": _whole(units["accuracy"]),
-        "others": [[_called(study, name), _whole(values)] for name, values in listed.others.items()],
+        "mis": whole(units["mis"]),
+        "se": whole(units["mis_se"]),
+        "accuracy": whole(units["accuracy"]),
+        "others": [[_called(study, name), whole(values)] for name, values in listed.others.items()],
         "marginStep": float(f"{largest / STEPS:.6g}"),
         "margins": _packed(listed.margins, largest),
         "near": {str(row): tasks for row, tasks in listed.near.items()},
@@ -158,11 +165,6 @@ def _runs(values: NDArray[np.integer]) -> list[list[int]]:
     return [[int(values[start]), int(length)] for start, length in zip(starts, lengths, strict=True)]
 
 
-def _whole(values: npt.ArrayLike) -> list[int | None]:
-    """Numbers as whole millionths, null where missing."""
-    return [None if value != value else round(value * UNIT) for value in np.asarray(values, dtype=np.float64).tolist()]
-
-
 def _packed(margins: NDArray[np.float32], largest: float) -> str:
     """Margins as little-endian 16-bit steps, base64; only a margin of exactly zero becomes zero, as it is a tie."""
     steps = np.rint(margins.astype(np.float64) / largest * STEPS)
@@ -174,7 +176,7 @@ def _ends(study: Study, listed: Listed) -> dict[str, list[object]]:
     """Units of extreme_units.csv: which end, shrunken score, probability to belong there."""
     rows, row_of = study.tables["extreme_units"], listed.rows()
     rows = rows[rows["backend"] == study.lead]
-    facts = zip(rows["end"], _whole(rows["shrunken"]), _whole(rows["p_among"]), strict=True)
+    facts = zip(rows["end"], whole(rows["shrunken"]), whole(rows["p_among"]), strict=True)
     return {str(row_of[key]): list(of_unit) for key, of_unit in zip(_keys(rows), facts, strict=True) if key in row_of}
 
 
@@ -185,7 +187,7 @@ def _keys(rows: pd.DataFrame) -> list[Key]:
 def _human(study: Study, listed: Listed, answers: pd.DataFrame) -> dict[str, object]:
     """HIS of annotated units, answers to their tasks, and the units that MIS misses most."""
     row_of = listed.rows()
-    scores = zip(_whole(study.human["his"]), _whole(study.human["his_se"]), study.human["n_responses"], strict=True)
+    scores = zip(whole(study.human["his"]), whole(study.human["his_se"]), study.human["n_responses"], strict=True)
     human = {
         str(row_of[key]): [his, his_se, int(n)]
         for key, (his, his_se, n) in zip(_keys(study.human), scores, strict=True)

@@ -20,6 +20,7 @@ from study.errors import StudyError
 from study.files.tables import read_csv, read_json, read_parquet
 from study.report.figures import ranking, registry
 from study.report.figures.base import Study
+from study.report.page.text_files import TextFiles
 
 # tables of the page beside those of its figures
 TABLES = (
@@ -36,6 +37,8 @@ TABLES = (
     *("noise_ceiling", "his_models", "conditions", "natural_synthetic", "confidence", "ranking", "extreme_units"),
     *("residuals", "correlations", "kruskal", "family_bootstrap", "layer_type_tests", "network_tests", "controls"),
     "network_clusters",
+    *("explanation_methods", "explanation_tests", "explanation_agreement", "explanation_raters", "explanation_check"),
+    *("explanation_rejected", "crowd_curves", "crowd_pareto", "crowd_costs"),
     *("training", "training_gain", "calibration", "sensitivity", "constant_units", "failures", "rejected_images"),
     "left_out_layers",
     "exclusions",
@@ -59,6 +62,7 @@ TEXT = {
         "slope_status",
         "side",
         "end",
+        "method",
     ),
 }
 MOST_SHOWN_MODELS = 8  # networks with exemplar images
@@ -81,6 +85,8 @@ def load_study(
     human: Path,
     calibration: Path,
     tasks: Path,
+    explanations: Path,
+    crowd: Path,
     seeds: pd.DataFrame,
 ) -> Study:
     """Everything the figures draw. Of the unit scores only networks that are shown or annotated are read.
@@ -91,6 +97,7 @@ def load_study(
     by_name = {name: read_table(tables / f"{name}.csv") for name in sorted({*TABLES, *registry.TABLES_NEEDED})}
     by_name["seeds"] = seeds
     annotated = read_parquet(human / "units.parquet")
+    texts = TextFiles.read(explanations, crowd)
     empty = pd.DataFrame(columns=UNIT_COLUMNS)
     study = Study(
         backends=tuple(recorded["scores"]["backends"]),
@@ -103,6 +110,10 @@ def load_study(
         curve=read_parquet(calibration / "curve.parquet"),
         simulated=recorded["human"]["source"] == "simulated",
         seed=recorded["seed"],
+        texts=texts.scores(),
+        raters=texts.raters,
+        rated_by_program=recorded["crowd"]["source"] == "simulated",
+        shown_by=texts.shown_by(recorded["explanations"]["guide"]["model"]),
     )
     wanted = {*ranking.ridge_models(study), *gallery_models(study), *annotated["model"].astype(str)}
     units = _units(mis / "units.parquet", study.lead, sorted(wanted))

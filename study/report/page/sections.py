@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 from study.report.figures.base import SECTIONS, Study
 from study.report.figures.registry import FIGURES
-from study.report.page import tables_of_answers, tables_of_scores
+from study.report.page import tables_of_answers, tables_of_scores, tables_of_texts
 from study.report.page.cells import Table, TableSpec
 from study.report.page.views import FigureView
 
-TABLE_SPECS: tuple[TableSpec, ...] = (*tables_of_scores.SPECS, *tables_of_answers.SPECS)
+TABLE_SPECS: tuple[TableSpec, ...] = (
+    *tables_of_scores.SPECS,
+    *tables_of_answers.SPECS,
+    *tables_of_texts.SPECS,
+)
 
 
 @dataclass(frozen=True)
