@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from interpretability.explanations.latent.fit import LatentFit, latent_scores
+from interpretability.explanations.latent.fit import LatentFit, latent_scores, usual_effort
 from interpretability.explanations.latent.given import GoldImages, RatedPairs
+from interpretability.explanations.latent.posterior import Effort
 from interpretability.explanations.latent.self_check import CALIBRATED, NOT_CALIBRATED
 from interpretability.schema import UNIT
 from study.crowd.asked import Asked
@@ -23,27 +24,27 @@ from study.crowd.published import NUMBERS, too_few
 OURS = "latent"
 NO_RATINGS, UNDEFINED = "no ratings", f"{NOT_CALIBRATED}: no score"
 SCORES = ["pair", "estimator", "rho", "se", "low", "high", "status", "reason", "rhat", *NUMBERS]
+DRAWS = ["draw", "pair", "rho"]
 POSTERIORS = ["pair", "image", "n", "yes", "posterior"]
-DRAWS = ["pair", "draws"]
-MOST_DRAWS = 200  # joint draws that are kept: enough for how unsure a mean of scores is
 
 
 @dataclass(frozen=True)
 class Fit:
-    """scores: SCORES, a row a pair; posteriors: of every rated image of a pair; check: whether intervals may be believed, and
-    what the fit says of raters; draws: joint draws of the scores, a row a pair that has them: pair, draws."""
+    """scores: SCORES, a row a pair; draws: DRAWS, of the posterior of scores, those of one draw belonging together; posteriors:
+    of every rated image of a pair; check: whether intervals may be believed, and what the fit says of raters."""
 
     scores: pd.DataFrame
+    draws: pd.DataFrame
     posteriors: pd.DataFrame
     check: dict[str, Any]
-    draws: pd.DataFrame
 
 
 @dataclass(frozen=True)
 class Given:
     """What the model is given: pairs that can have a score, in order.
 
-    pairs    their numbers (usable,); activations and guide of theirs (usable, n); keys that name them
+    pairs    their numbers (usable,); activations and guide of theirs (usable, n); keys that name them; groups, of one network and
+             method each (of a text of several methods the first by name)
     rated    rated images drawn for each, in order of pair and image: pair, image, n, yes; ratings and gold are for the model
     """
 
@@ -51,6 +52,7 @@ class Given:
     activations: NDArray[np.float64]
     guide: NDArray[np.float64] | None
     keys: list[tuple[object, ...]]
+    groups: list[tuple[object, ...]]
     rated: pd.DataFrame
     ratings: RatedPairs
     gold: GoldImages | None
@@ -71,11 +73,13 @@ def given(asked: Asked, counted: pd.DataFrame, gold: Gold) -> Given:
     rated = drawn.merge(counted.loc[~known, [*ASKED, "n", "yes"]], on=ASKED)
     rated = rated[row_of[rated["pair"]] >= 0].sort_values(["pair", "image"], kind="stable").reset_index(drop=True)
     places = asked.places_of(rated["image"])
+    method_of = asked.texts.groupby("pair")["method"].min()
     return Given(
         pairs=usable,
         activations=asked.activations[usable],
         guide=None if asked.guide is None else asked.guide[usable],
         keys=[tuple(row) for row in asked.pairs.loc[usable, [*UNIT, "text"]].itertuples(index=False)],
+        groups=[(model, method_of[pair]) for pair, model in asked.pairs.loc[usable, ["pair", "model"]].to_numpy()],
         rated=rated[["pair", "image", "n", "yes"]],
         ratings=RatedPairs(row_of[rated["pair"]], places, *_counts(rated)),
         gold=_gold_images(asked, counted[known], gold, row_of),
@@ -96,23 +100,42 @@ def _gold_images(asked: Asked, known: pd.DataFrame, gold: Gold, row_of: NDArray[
     return GoldImages(row_of[known["pair"]], asked.places_of(known["image"]), present, *_counts(known))
 
 
-def fit(asked: Asked, counted: pd.DataFrame, gold: Gold, n_check: int, seed: int) -> Fit:
+def fit(asked: Asked, counted: pd.DataFrame, gold: Gold, n_check: int, seed: int, *, brief: bool = False) -> Fit:
     """Scores of every pair by one fit of all pairs; counted ratings as for `given`.
 
     n_check  simulated copies of the study by which the intervals are judged; 0 leaves them not calibrated
+    brief    chains of half the length: for scores that stand beside others
     """
     data = given(asked, counted, gold)
     if data.rated.empty:
-        none = pd.DataFrame(columns=POSTERIORS), {"verdict": NO_RATINGS}, pd.DataFrame(columns=DRAWS)
-        return Fit(_without_ratings(asked), *none)
+        none = pd.DataFrame(columns=DRAWS), pd.DataFrame(columns=POSTERIORS)
+        return Fit(_without_ratings(asked), *none, {"verdict": NO_RATINGS})
     found = latent_scores(
-        data.activations, data.guide, data.ratings, gold=data.gold, seed=seed, keys=data.keys, n_bootstrap=n_check
+        data.activations,
+        data.guide,
+        data.ratings,
+        gold=data.gold,
+        seed=seed,
+        keys=data.keys,
+        groups=data.groups,
+        n_bootstrap=n_check,
+        effort=_half(usual_effort(len(data.rated))) if brief else None,
     )
     posteriors = data.rated.assign(posterior=found.posterior)[POSTERIORS]
-    chosen = np.linspace(0, len(found.draws) - 1, min(MOST_DRAWS, len(found.draws))).astype(np.int64)
-    drawn = list(np.ascontiguousarray(found.draws[chosen].T, dtype=np.float32))
-    draws = pd.DataFrame({"pair": data.pairs, "draws": pd.Series(drawn, dtype=object)})
-    return Fit(_scores(asked, found, posteriors, data.pairs), posteriors, _check(found), draws)
+    scores = _scores(asked, found, posteriors, data.pairs)
+    return Fit(scores, _draws(found, scores, data.pairs), posteriors, _check(found))
+
+
+def _half(effort: Effort) -> Effort:
+    return dataclasses.replace(effort, burn=effort.burn * 3 // 5, kept=effort.kept // 2)
+
+
+def _draws(found: LatentFit, scores: pd.DataFrame, usable: NDArray[np.int64]) -> pd.DataFrame:
+    """Draws of the scores that are defined."""
+    defined = scores["rho"].notna().to_numpy()[usable]
+    values, pairs = found.draws[:, defined], usable[defined]
+    draw = np.repeat(np.arange(len(values)), len(pairs))
+    return pd.DataFrame({"draw": draw, "pair": np.tile(pairs, len(values)), "rho": values.ravel()})[DRAWS]
 
 
 def _scores(asked: Asked, found: LatentFit, posteriors: pd.DataFrame, usable: NDArray[np.int64]) -> pd.DataFrame:

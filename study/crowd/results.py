@@ -15,7 +15,7 @@ from study.crowd.asked import Asked
 from study.crowd.gold import Gold, read_gold
 from study.crowd.labels import counts, labels
 from study.crowd.ratings import Ratings, no_ratings, read_ratings
-from study.crowd.schemas import LABELS, POSTERIORS, RATINGS, SCORE_DRAWS, SCORES
+from study.crowd.schemas import DRAWS, LABELS, POSTERIORS, RATINGS, SCORES
 from study.files.tables import write_csv, write_json, write_parquet
 from study.log import logger
 from study.params.crowd import Crowd
@@ -60,9 +60,9 @@ def write_crowd(folders: Folders, params: CrowdParams) -> None:
     write_csv(out / "exclusions.csv", checked.exclusions)
     write_csv(out / "agreement.csv", checks.agreement(asked, checked.kept, crowd))
     write_parquet(out / "labels.parquet", kept.labels, LABELS)
+    write_parquet(out / "score_draws.parquet", kept.fit.draws, DRAWS)
     write_parquet(out / "posteriors.parquet", kept.fit.posteriors, POSTERIORS)
     write_parquet(out / "scores.parquet", _table(asked, parts, crowd.source), SCORES)
-    write_parquet(out / "score_draws.parquet", kept.fit.draws, SCORE_DRAWS)
     write_csv(out / "next_questions.csv", _next_wave(asked, checked.kept, gold, params))
     write_json(out / "check.json", kept.fit.check)
     write_json(out / "run.json", {"source": crowd.source, "study": asked.study, "n_ratings": len(rated.accepted)})
@@ -118,10 +118,10 @@ def _with_and_without(
 
 
 def _scored(asked: Asked, ratings: pd.DataFrame, gold: Gold, params: CrowdParams, *, judged: bool) -> _Scored:
-    """`judged`: whether the latent model judges its own intervals too, which takes several fits."""
+    """`judged`: scores to report, whose intervals the latent model judges; not judged: scores that stand beside them."""
     labelled = labels(asked, counts(ratings), params.crowd)
     as_published = published.published_scores(asked, labelled)
-    fit = latent.fit(asked, labelled, gold, params.crowd.n_check if judged else 0, params.seed)
+    fit = latent.fit(asked, labelled, gold, params.crowd.n_check if judged else 0, params.seed, brief=not judged)
     return _Scored(labelled, pd.concat([fit.scores, as_published], ignore_index=True), fit)
 
 

@@ -20,7 +20,7 @@ LABELS = pa.schema(
     ]
 )
 POSTERIORS = pa.schema([("pair", _SMALL), ("image", _SMALL), ("n", _INT), ("yes", _INT), ("posterior", _FLOAT)])
-SCORE_DRAWS = pa.schema([("pair", _SMALL), ("draws", pa.list_(pa.float32()))])
+DRAWS = pa.schema([("draw", _SMALL), ("pair", _SMALL), ("rho", _FLOAT)])
 SCORES = pa.schema(
     [
         *(("model", _TEXT), ("layer", _TEXT), ("unit", _INT), ("method", _TEXT), ("text", _TEXT), ("pair", _SMALL)),

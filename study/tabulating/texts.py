@@ -135,12 +135,12 @@ def clusters_of(units: pd.DataFrame, facts: Facts) -> pd.Series:
 
 
 def joint_draws(scores: pd.DataFrame, drawn: pd.DataFrame) -> NDArray[np.float64]:
-    """Draws (rows of scores, D) of the scores that were estimated together; NaN in the rows of others."""
+    """Draws (rows of scores, D) of the scores that were estimated together, from draw, pair and rho; NaN in the rows of others."""
     if drawn.empty:
         return np.empty((len(scores), 0))
-    found = np.stack(drawn["draws"].to_numpy()).astype(np.float64)
-    place = pd.Index(drawn["pair"]).get_indexer(pd.Index(scores["pair"]))
-    draws = np.where((place >= 0)[:, None], found[place], np.nan)
+    wide = drawn.pivot(index="pair", columns="draw", values="rho")
+    place = wide.index.get_indexer(pd.Index(scores["pair"]))
+    draws = np.where((place >= 0)[:, None], wide.to_numpy(np.float64)[place], np.nan)
     draws[(scores["score"] != OURS).to_numpy()] = np.nan
     return draws
 

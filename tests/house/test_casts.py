@@ -42,7 +42,6 @@ FIT = {
     "interpretability/synthetic/factors.py": "unit vectors",
     "interpretability/synthetic/planted_units.py": "numbers of images below the number of images",
     "interpretability/synthetic/scenes.py": "colours and places between 0 and 1",
-    "study/crowd/latent.py": "draws of scores, about -1 to 1",
     "study/explanations/asking.py": "numbers of pairs and draws below their number, and rows of the manifest",
     "study/explanations/clip_guide.py": "cosines and probabilities",
     "study/explanations/concepts.py": "presence, 0 or 1",

@@ -16,7 +16,7 @@ from tests.helpers.rules import ROOT
 
 FILES = {
     *("ratings.parquet", "rejected.csv", "raters.csv", "exclusions.csv", "agreement.csv", "labels.parquet"),
-    *("posteriors.parquet", "scores.parquet", "check.json", "next_questions.csv", "run.json"),
+    *("posteriors.parquet", "scores.parquet", "score_draws.parquet", "check.json", "next_questions.csv", "run.json"),
 }
 
 

@@ -208,7 +208,8 @@ def test_units_that_move_together_are_one_cluster():
 
 
 def test_joint_draws_belong_to_scores_of_the_joint_fit_alone(scores):
-    drawn = pd.DataFrame({"pair": range(15), "draws": [np.full(4, number, np.float32) for number in range(15)]})
+    rows = [(draw, pair, float(pair)) for draw in range(4) for pair in range(15)]
+    drawn = pd.DataFrame(rows, columns=["draw", "pair", "rho"])
     draws = texts.joint_draws(scores, drawn)
     ours = (scores["score"] == "latent").to_numpy()
     assert np.isnan(draws[~ours]).all()

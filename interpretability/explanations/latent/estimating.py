@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from interpretability import arguments
 from interpretability.explanations.latent import kernels
 from interpretability.explanations.latent.population import first_fit
 from interpretability.explanations.latent.posterior import Effort, Kept, draws, split_rhat
-from interpretability.explanations.latent.scoring import QUANTILE, rho_draws, undefined
+from interpretability.explanations.latent.scoring import QUANTILE, PairDraws, rho_draws, undefined
 from interpretability.explanations.latent.study import Study, prior_means
 from interpretability.randomness import generator
 
@@ -68,23 +70,25 @@ def estimate(study: Study, seed: int, effort: Effort) -> Estimated:
         effort=effort,
     )
     flat = Kept(*(part.reshape(-1, *part.shape[2:]) for part in kept))
-    rho, posterior, reasons = np.empty(flat.theta.shape[:2]), np.empty(len(study.image)), []
-    for place, key in enumerate(study.keys):
+
+    def score(place: int) -> PairDraws:
         first, last = study.rated.start[place], study.rated.start[place + 1]
-        present, absent = np.empty((2, len(rho), last - first))
+        present, absent = np.empty((2, len(flat.theta), last - first))
         own = np.ascontiguousarray(flat.own[:, place])
         kernels.ratings_of(study.rated, first, last, flat.errors, own, present, absent)
-        noise = generator(seed, "labels of images", int(key)).standard_normal((len(rho), 2))
+        noise = generator(seed, "labels of images", int(study.keys[place])).standard_normal((len(flat.theta), 2))
         theta = np.ascontiguousarray(flat.theta[:, place])
-        of = rho_draws(theta, study.of(place), study.images(place), present, absent, noise, floored=study.floored)
-        rho[:, place], posterior[first:last] = of.rho, of.posterior
-        reasons.append(undefined(of))
+        return rho_draws(theta, study.of(place), study.images(place), present, absent, noise, floored=study.floored)
+
+    with ThreadPoolExecutor(arguments.threads(None)) as pool:
+        pairs = list(pool.map(score, range(len(study.keys))))
+    rho = np.stack([of.rho for of in pairs], axis=1)
     errors = np.concatenate([kept.errors, kept.tau], axis=2)
     return Estimated(
         kept,
         rho,
         split_rhat(rho.reshape(*kept.theta.shape[:3])),
         split_rhat(errors),
-        posterior,
-        np.array(reasons, np.str_),
+        np.concatenate([of.posterior for of in pairs]),
+        np.array([undefined(of) for of in pairs], np.str_),
     )

@@ -120,3 +120,17 @@ def pair_keys(keys: NDArray[np.uint64] | Sequence[object], n_pairs: int) -> NDAr
             pairs=n_pairs,
         )
     return named
+
+
+def group_numbers(groups: Sequence[object], n_pairs: int) -> tuple[NDArray[np.int64], int]:
+    """Numbers (pairs,) of the group of each pair, and how many groups there are: in the order of their names, whatever the order
+    of the pairs. Without groups all pairs are one."""
+    if not len(groups):
+        return np.zeros(n_pairs, np.int64), 1
+    if len(groups) != n_pairs:
+        raise arguments.wrong(
+            "groups", "holds {given} names; each of {pairs} pairs has one", given=len(groups), pairs=n_pairs
+        )
+    names = [tuple(map(str, name)) if isinstance(name, tuple | list) else (str(name),) for name in groups]
+    number = {name: place for place, name in enumerate(sorted(set(names)))}
+    return np.array([number[name] for name in names], np.int64), len(number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import logit
 from scipy.stats import norm, rankdata
 
+from interpretability import arguments
 from interpretability.explanations.latent import chains
 from interpretability.explanations.latent.population import Gold, Population, Priors, Rated
 from interpretability.randomness import generator
@@ -77,14 +79,15 @@ def draws(
     length = effort.burn + effort.every * effort.kept
     # without a guide nothing tempts, and the pull of what tempts is left out
     free = np.array([1.0, 1.0, 1.0, 1.0 if rated.lure.any() else 0.0])
-    found: list[Kept] = []
-    for chain in range(effort.chains):
+
+    def run(chain: int) -> Kept:
         own = [generator(seed, "latent chain", chain, int(key)) for key in keys]
         study = generator(seed, "latent chain", chain)
         theta, errors = _starts(start, own, study)
         kept = Kept(*(np.empty((effort.kept, *shape)) for shape in ((units, p), (units, 2), (4,), (2,), (q,), (p,))))
+        scratch = {name: np.empty_like(getattr(rated, name)) for name in ("present", "absent")}
         chains.run(
-            rated,
+            rated._replace(**scratch),
             gold,
             prior,
             z,
@@ -100,7 +103,11 @@ def draws(
             effort.every,
             kept,
         )
-        found.append(kept)
+        return kept
+
+    # compiled code lets other threads run; each chain has its own random numbers and scratch
+    with ThreadPoolExecutor(min(effort.chains, arguments.threads(None))) as pool:
+        found = list(pool.map(run, range(effort.chains)))
     return Kept(*(np.stack(parts) for parts in zip(*found, strict=True)))
 
 

@@ -18,8 +18,12 @@ from interpretability.explanations.latent.covariates import (
     presence,
     terms_of,
 )
-from interpretability.explanations.latent.given import GoldImages, RatedPairs, check_places, pair_keys
+from interpretability.explanations.latent.given import GoldImages, RatedPairs, check_places, group_numbers, pair_keys
 from interpretability.explanations.latent.population import Gold, Priors, Rated, first_fit, priors, rated_images
+
+# Variance of what a group adds to the prior means of its pairs' coefficients. Where texts of several methods are scored together,
+# those of a bad one are unlike the others; without groups their mean would be drawn to that of all.
+GROUP_VARIANCE = 0.25
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,15 @@ class Study:
     activations, guide  as given, (pairs, n); `order` (pairs,) are the rows in the order of keys
     keys                (pairs,) ascending
     rows                (rated,) the rows of the given ratings in the order of `rated`, `image` their images
+    group               (pairs,) number of the group of each pair, of n_groups
     """
 
     activations: NDArray[np.floating]
     guide: NDArray[np.floating] | None
     order: NDArray[np.int64]
     keys: NDArray[np.uint64]
+    group: NDArray[np.int64]
+    n_groups: int
     rows: NDArray[np.int64]
     image: NDArray[np.int64]
     rated: Rated
@@ -73,6 +80,7 @@ def prepare(
     ratings: RatedPairs,
     gold: GoldImages | None,
     keys: NDArray[np.uint64] | Sequence[object],
+    groups: Sequence[object] = (),
 ) -> Study:
     """Check what is given and put it into the order of keys. Raises InputError for what does not fit together."""
     arguments.array(activations, "activations", ("pairs", "images"))
@@ -91,6 +99,7 @@ def prepare(
     if not len(ratings.pair):
         raise arguments.wrong("ratings", "holds no rating")
     named = pair_keys(keys, pairs)
+    group, n_groups = group_numbers(groups, pairs)
     order = np.argsort(named, kind="stable")
     place = np.empty(pairs, np.int64)
     place[order] = np.arange(pairs)
@@ -120,6 +129,8 @@ def prepare(
         guide=guide,
         order=order,
         keys=named[order],
+        group=group[order],
+        n_groups=n_groups,
         rows=rows,
         image=image,
         rated=rated_images(start, np.concatenate(x), ratings.n[rows], ratings.yes[rows], np.concatenate(lure)),
@@ -134,12 +145,13 @@ def prepare(
 def prior_means(study: Study) -> tuple[NDArray[np.float64], Priors]:
     """z (pairs, p, q), which makes prior means of the pairs' coefficients of b (L2), and the priors.
 
-    With a guide the last b times z_u adds to the prior mean of the coefficient of the activation; z_u comes from a first fit
-    without the activation.
+    With a guide the b behind those of the coefficients times z_u adds to the prior mean of the coefficient of the activation;
+    z_u comes from a first fit without the activation. Of several groups each adds an own b to the prior means of the intercept
+    and of the coefficient of the activation.
     """
     pairs, p = len(study.keys), study.rated.x.shape[1]
     if study.guide is None:
-        return np.tile(np.eye(p), (pairs, 1, 1)), priors(p, p, floored=False, guided=False)
+        return _with_groups(study, np.tile(np.eye(p), (pairs, 1, 1)), priors(p, p, floored=False, guided=False), 1)
     kept = [0, 1, p - 1]
     x = np.ascontiguousarray(study.rated.x[:, kept])
     alone = study.rated._replace(x=x, columns=np.ascontiguousarray(x.T))
@@ -156,4 +168,22 @@ def prior_means(study: Study) -> tuple[NDArray[np.float64], Priors]:
     for place in range(pairs):
         of = study.of(place)
         z[place, 2, p] = independent_slope(of.abar, presence(fit.theta[place], of.x[:, kept], of.level, floored=True))
-    return z, priors(p, p + 1, floored=True, guided=True)
+    return _with_groups(study, z, priors(p, p + 1, floored=True, guided=True), 2)
+
+
+def _with_groups(
+    study: Study, z: NDArray[np.float64], prior: Priors, activation: int
+) -> tuple[NDArray[np.float64], Priors]:
+    """z and priors with the b of groups behind all others; `activation`: place of the coefficient of the activation."""
+    if study.n_groups == 1:
+        return z, prior
+    own, every = np.zeros((*z.shape[:2], 2 * study.n_groups)), np.arange(len(z))
+    own[every, 0, study.group] = 1.0
+    own[every, activation, study.n_groups + study.group] = 1.0
+    none = np.zeros(2 * study.n_groups)
+    prior = prior._replace(
+        b_mean=np.concatenate([prior.b_mean, none]),
+        b_var=np.concatenate([prior.b_var, np.full(len(none), GROUP_VARIANCE)]),
+        b_start=np.concatenate([prior.b_start, none]),
+    )
+    return np.concatenate([z, own], axis=2), prior
