@@ -135,7 +135,7 @@ def clusters_of(units: pd.DataFrame, facts: Facts) -> pd.Series:
 
 
 def joint_draws(scores: pd.DataFrame, drawn: pd.DataFrame) -> NDArray[np.float64]:
-    """Draws (rows of scores, D) of the scores that were estimated together, from draw, pair and rho; NaN in the rows of others."""
+    """Draws (rows of scores, D) of scores that were estimated together, from draw, pair and rho; NaN in the rows of others."""
     if drawn.empty:
         return np.empty((len(scores), 0))
     wide = drawn.pivot(index="pair", columns="draw", values="rho")
