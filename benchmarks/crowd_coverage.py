@@ -100,7 +100,7 @@ def cells() -> list[Cell]:
         Cell("no guide"),
         Cell("rare", setting="rare"),
     ]
-    fixed = [replace(kind, ratings=ratings) for kind in kinds for ratings in (550, 180)]
+    fixed = [replace(kind, ratings=ratings) for ratings in (180, 550) for kind in kinds]
     waves = [replace(each, design="adaptive") for each in fixed if (each.name, each.raters) in IN_WAVES]
     bare = [replace(each, gold=False) for each in fixed if (each.name, each.raters) in WITHOUT_GOLD]
     return fixed + waves + bare
