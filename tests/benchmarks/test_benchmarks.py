@@ -51,6 +51,8 @@ def test_make_bench_runs_every_benchmark_of_speed():
         *scores,
         "covered",
         "covered_parts",
+        "crowd_coverage",
+        "crowd_reference",
         "shown_intervals",
         "summaries",
         "flops",

@@ -23,6 +23,7 @@ FACTS = (
     "this system does not let a test mount a disk of its own",
     "sees factors, not pictures",
     "this processor has no AVX2 and FMA",
+    "the sampler numpyro is not installed",
 )
 # files of more than a minute, longest first
 LONGEST = ("test_end_to_end.py", "test_similarities.py", "test_scores.py", "test_ray.py")

@@ -9,7 +9,7 @@ from interpretability.explanations.latent.posterior import Effort
 from interpretability.explanations.latent.study import prepare, prior_means
 from tests.interpretability.latent_studies import keys, small_study
 
-numpyro = pytest.importorskip("numpyro")
+numpyro = pytest.importorskip("numpyro", reason="the sampler numpyro is not installed")
 
 
 def model(study, z, prior):

@@ -95,7 +95,7 @@ def test_units_are_written_once_in_order(read, tmp_path):
         ('net,a,1,M,linear,t,"[{""weight"": 1",', "row 2: formula is no JSON"),
         ('net,a,1,M,compositional,t,"{""and"": [""a""]}",', "row 2: formula is not balanced"),
         ('net,a,1,M,compositional,t,"{""and"": [""a"", "" ""]}",', "row 2: formula holds an empty text"),
-        ('net,a,1,M,compositional,t,"{""and"": [""a"", ""\u200b""]}",', "row 2: formula holds the concept '\\u200b'"),
+        ('net,a,1,M,compositional,t,"{""and"": [""a"", ""\u200b""]}",', "row 2: formula holds an empty text"),
         ('net,a,1,M,clustered,t,"[{""low"": 2, ""high"": 1, ""formula"": ""a""}]",', "low must be below high"),
         ('net,a,1,M,linear,t,"[{""weight"": NaN, ""text"": ""a""}]",', "row 2: formula holds NaN"),
         (f"net,a,1,{'m' * 101},,t,,", "row 2: method is 'mmm"),

@@ -22,8 +22,10 @@ from interpretability.explanations.latent.given import GoldImages, RatedPairs, c
 from interpretability.explanations.latent.population import Gold, Priors, Rated, first_fit, priors, rated_images
 
 # Variance of what a group adds to the prior means of its pairs' coefficients. Where texts of several methods are scored together,
-# those of a bad one are unlike the others; without groups their mean would be drawn to that of all.
-GROUP_VARIANCE = 0.25
+# those of a bad one are unlike the others; without groups their mean would be drawn to that of all. In 25 simulated studies in
+# which every second text is wrong (180 ratings, a good guide), errors of means were 2.1 of their posterior standard deviations
+# without groups, 1.5 with a variance of .25, 1.3 with 1 and with 4.
+GROUP_VARIANCE = 1.0
 
 
 @dataclass(frozen=True)
