@@ -13,7 +13,7 @@ from interpretability.schema import UNIT
 from study.crowd import checks, latent, published, waves
 from study.crowd.asked import Asked
 from study.crowd.gold import Gold, read_gold
-from study.crowd.labels import counts, labels
+from study.crowd.labels import labels
 from study.crowd.ratings import Ratings, no_ratings, read_ratings
 from study.crowd.schemas import DRAWS, LABELS, POSTERIORS, RATINGS, SCORES
 from study.files.tables import write_csv, write_json, write_parquet
@@ -119,7 +119,7 @@ def _with_and_without(
 
 def _scored(asked: Asked, ratings: pd.DataFrame, gold: Gold, params: CrowdParams, *, judged: bool) -> _Scored:
     """`judged`: scores to report, whose intervals the latent model judges; not judged: scores that stand beside them."""
-    labelled = labels(asked, counts(ratings), params.crowd)
+    labelled = labels(asked, ratings, params.crowd)
     as_published = published.published_scores(asked, labelled)
     fit = latent.fit(asked, labelled, gold, params.crowd.n_check if judged else 0, params.seed, brief=not judged)
     return _Scored(labelled, pd.concat([fit.scores, as_published], ignore_index=True), fit)

@@ -43,7 +43,7 @@ class Crowd:
     alpha: float = number(above=0)
     page: int = number(1)
     methods: tuple[str, ...]
-    errors: str = one_of("constant", "beta")
+    errors: str = one_of("constant", "beta", "raters")
     false_yes: float = number(above=0, high=0.49)
     false_no: float = number(above=0, high=0.49)
     prior: float = number(above=0, high=0.5)

@@ -1,10 +1,13 @@
 """Labels and published scores of a small study: recounted by hand, too few said so, and the order of known methods."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
+from interpretability.randomness import generator
 from study.crowd import published
 from study.crowd.asked import Asked
 from study.crowd.labels import counts, labels
@@ -44,7 +47,10 @@ def test_counts_add_up_ratings_of_an_image_and_text():
 def test_labels_follow_the_rules_with_the_machine_s_own_prior(asked, crowd):
     question = asked.questions.iloc[[0, 40]].sort_values(["text", "image"])
     counted = question[["text", "image"]].assign(n=3, yes=[2, 0]).reset_index(drop=True)
-    found = labels(asked, counted, crowd)
+    said = [
+        (f"r{rater}", row.text, row.image, int(rater < row.yes)) for row in counted.itertuples() for rater in range(3)
+    ]
+    found = labels(asked, pd.DataFrame(said, columns=["rater", "text", "image", "rating"]), crowd)
     place = np.searchsorted(asked.images["image"], counted["image"])
     row = [explained.CONCEPTS.index(text) for text in counted["text"]]
     prior = np.clip(
@@ -56,6 +62,27 @@ def test_labels_follow_the_rules_with_the_machine_s_own_prior(asked, crowd):
     assert found["majority"].tolist() == [1, 0]
     np.testing.assert_allclose(found["bragg_uniform"], expit(logit(crowd.prior) + vote * np.array([1, -3])))
     np.testing.assert_allclose(found["bragg_guide"], expit(logit(prior) + vote * np.array([1, -3])), rtol=1e-6)
+
+
+def test_raters_may_have_errors_of_their_own(asked, crowd, folder, caplog):
+    """Someone who ticks the wrong images is not heard; the word of careful raters counts for more than that of careless ones."""
+    same = dataclasses.replace(crowd, prior=0.5)
+    own = dataclasses.replace(same, errors="raters")
+    draw = generator(0, "own errors")
+    question = asked.questions[asked.questions["text"] == "a star"].drop_duplicates("image")
+    present = draw.random(len(question)) < 0.5
+    wrong = {"careful": 0.03, "careful too": 0.03, "careless": 0.35, "contrary": 0.9}
+    rows = [
+        (rater, "a star", image, int(shown != (draw.random() < rate)))
+        for image, shown in zip(question["image"], present, strict=True)
+        for rater, rate in wrong.items()
+    ]
+    ratings = pd.DataFrame(rows, columns=["rater", "text", "image", "rating"])
+    with caplog.at_level("WARNING"):
+        found = labels(asked, ratings, own)["bragg_uniform"].to_numpy()
+    truth = present[np.argsort(question["image"], kind="stable")]
+    assert "contrary answers at random or the wrong way round" in caplog.text
+    assert np.abs(found - truth).mean() < np.abs(labels(asked, ratings, same)["bragg_uniform"] - truth).mean() / 2
 
 
 def by_hand(asked, pair, column, labelled):
@@ -74,7 +101,7 @@ def by_hand(asked, pair, column, labelled):
 
 @pytest.mark.parametrize("rule", published.RULES)
 def test_published_scores_are_the_sums_of_the_paper(asked, crowd, rated, rule):
-    labelled = labels(asked, counts(rated), crowd)
+    labelled = labels(asked, rated, crowd)
     found = published.published_scores(asked, labelled).set_index(["pair", "estimator"])
     for pair in (0, 5):
         assert found.loc[(pair, rule), "rho"] == pytest.approx(by_hand(asked, pair, rule, labelled), abs=1e-9)
@@ -82,7 +109,7 @@ def test_published_scores_are_the_sums_of_the_paper(asked, crowd, rated, rule):
 
 
 def test_numbers_beside_a_score_count_draws_images_and_ratings(asked, crowd, rated):
-    found = published.published_scores(asked, labels(asked, counts(rated), crowd)).set_index(["pair", "estimator"])
+    found = published.published_scores(asked, labels(asked, rated, crowd)).set_index(["pair", "estimator"])
     draws = asked.draws[asked.draws["pair"] == 4]
     row = found.loc[(4, "majority")]
     assert row["n_draws"] == len(draws) == 60
@@ -113,7 +140,7 @@ def test_too_few_is_said_in_place_of_a_score(drawn, rated, positive, why):
 
 def test_a_pair_without_enough_ratings_has_a_reason_and_no_score(asked, crowd, rated):
     few = rated[rated["text"] != "a star"]
-    found = published.published_scores(asked, labels(asked, counts(few), crowd))
+    found = published.published_scores(asked, labels(asked, few, crowd))
     of_star = found["pair"].isin(asked.pairs.loc[asked.pairs["text"] == "a star", "pair"])
     assert found.loc[of_star & (found["estimator"] == "guide_only"), "rho"].notna().all()
     scored = found[of_star & (found["estimator"] != "guide_only")]
@@ -130,7 +157,7 @@ def test_a_unit_with_a_reason_against_it_keeps_it(asked, crowd, rated, folder, t
     pairs = pd.read_parquet(other / "pairs.parquet")
     pairs.loc[2, ["reason", "rho_guide_only"]] = ["constant unit", np.nan]
     pairs.to_parquet(other / "pairs.parquet", index=False)
-    found = published.published_scores(Asked.read(other), labels(asked, counts(rated), crowd))
+    found = published.published_scores(Asked.read(other), labels(asked, rated, crowd))
     assert set(found.loc[found["pair"] == 2, "reason"]) == {"constant unit"}
     assert found.loc[found["pair"] == 2, "rho"].isna().all()
 
@@ -140,7 +167,7 @@ def test_without_a_guide_no_score_needs_one(tmp_path, crowd):
     asked = Asked.read(folder)
     rows = explained.ratings_of(folder, error=0.1)
     rows["image"] = rows["image"].map(asked.questions.drop_duplicates("path").set_index("path")["image"])
-    labelled = labels(asked, counts(rows), crowd)
+    labelled = labels(asked, rows, crowd)
     assert labelled["bragg_guide"].isna().all()
     found = published.published_scores(asked, labelled)
     assert set(found["estimator"]) == {"guide_only", "average", "majority", "bragg_uniform"}
