@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 from itertools import product
+from math import inf
 from pathlib import Path
 
 import pandas as pd
@@ -167,6 +168,18 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     for name, least in (("units", 1), ("texts", 1), ("studies", 2), ("seed", 0)):
         if getattr(args, name) < least:
             parser.error(f"--{name} is {getattr(args, name)}; it must be at least {least}")
+    # what comes after the simulation is looked at before it
+    for name, least, most in (("target_width", 0, inf), ("target_rce", 0, inf), ("sure", 0, 1)):
+        value = getattr(args, name)
+        if value is not None and not least < value < most:
+            words = f"above {least}" + (f" and below {most}" if most < inf else "")
+            parser.error(f"--{name.replace('_', '-')} is {value:g}; it must be {words}")
+    for name, most in (("spread", inf), ("alike", 1)):
+        if not 0 <= (value := getattr(args, name)) < most:
+            words = "at least 0" + (f" and below {most}" if most < inf else "")
+            parser.error(f"--{name} is {value:g}; it must be {words}")
+    if args.out is not None and not args.out.parent.is_dir():
+        parser.error(f"--out is {args.out}, but there is no folder {args.out.parent}")
     return args
 
 
@@ -174,9 +187,14 @@ def means(text: str) -> dict[str, float]:
     """Methods and their mean scores, NAME=MEAN with commas between them."""
     try:
         pairs = [part.split("=") for part in text.split(",")]
-        return {name: float(value) for name, value in pairs}
+        found = {name: float(value) for name, value in pairs}
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no list such as LE=.21,CD=.15") from None
+    if len(found) < len(pairs) or len(found) < 2:
+        raise argparse.ArgumentTypeError(f"{text!r} must name two methods or more, each once")
+    if wrong := [name for name, value in found.items() if not -1 <= value <= 1]:
+        raise argparse.ArgumentTypeError(f"the mean of {wrong[0]} is {found[wrong[0]]:g}; scores lie between -1 and 1")
+    return found
 
 
 if __name__ == "__main__":

@@ -296,7 +296,7 @@ def signed_ranks(differences: NDArray[np.floating]) -> tuple[float, float]:
     """
     there = differences[differences != 0]
     if len(there) > MOST_EXACT:
-        found = stats.wilcoxon(there, method="asymptotic")
+        found = stats.wilcoxon(there, method="approx")
         return float(found.statistic), float(found.pvalue)
     doubled = np.rint(2 * stats.rankdata(np.abs(there))).astype(np.int64)  # mean ranks are multiples of one half
     above, total = int(doubled[there > 0].sum()), int(doubled.sum())

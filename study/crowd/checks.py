@@ -13,8 +13,9 @@ from interpretability.explanations import raters as rating_people
 from study.crowd.asked import Asked
 from study.crowd.labels import ASKED, counts
 from study.crowd.ratings import NO_PAGE
+from study.crowd.waves import ADAPTIVE
 from study.log import logger
-from study.params.crowd import Crowd, RaterChecks
+from study.params.crowd import Crowd
 
 log = logger("crowd")
 
@@ -35,7 +36,11 @@ class Checked:
 
 
 def checked_raters(asked: Asked, ratings: pd.DataFrame, gold: Gold, crowd: Crowd, seed: int) -> Checked:
-    """Raters under the rules of `crowd.checks`; gold: labels that are known, by text and image."""
+    """Raters under the rules of `crowd.checks`; gold: labels that are known, by text and image.
+
+    In adaptive designs nobody is left out for agreement: images are asked about again because the first answer was
+    doubtful, so that others disagree with honest raters more often than on images that no answer chose.
+    """
     if ratings.empty:
         return Checked(pd.DataFrame(columns=RATERS), pd.DataFrame(columns=EXCLUSIONS), ratings)
     prior = _priors(asked, ratings, crowd)
@@ -43,9 +48,7 @@ def checked_raters(asked: Asked, ratings: pd.DataFrame, gold: Gold, crowd: Crowd
         page=ratings["page"].where(ratings["page"] != NO_PAGE, "").astype(str),
         seconds=ratings["seconds"].where(ratings["page"] != NO_PAGE),
     )
-    table = rating_people.rater_table(
-        known, gold=gold, prior=prior, rules=_rules(crowd.checks), seed=seed, **_errors(crowd)
-    )
+    table = rating_people.rater_table(known, gold=gold, prior=prior, rules=_rules(crowd), seed=seed, **_errors(crowd))
     rates = rater_errors.fit_rater_errors(ratings, prior=prior).rates
     table = table.merge(rates[["rater", "false_yes", "false_no"]], on="rater", how="left")
     table["excluded"] = table["flags"] != ""
@@ -105,11 +108,18 @@ def _errors(crowd: Crowd) -> dict[str, float]:
     return {"false_yes": crowd.false_yes, "false_no": crowd.false_no}
 
 
-def _rules(checks: RaterChecks) -> rating_people.Rules:
+def _rules(crowd: Crowd) -> rating_people.Rules:
     """The rules that are on; a parameter of 0 turns its rule off."""
+    checks, agreement_quantile = crowd.checks, crowd.checks.agreement_quantile or None
+    if agreement_quantile is not None and crowd.design == ADAPTIVE:
+        log.warning(
+            "crowd.checks.agreement_quantile is off: with crowd.design adaptive, images are rated again where answers are "
+            "doubtful, and honest raters agree less there"
+        )
+        agreement_quantile = None
     return rating_people.Rules(
         seconds_page=checks.min_page_seconds or None,
         constant_pages=checks.constant_pages or None,
-        agreement_quantile=checks.agreement_quantile or None,
+        agreement_quantile=agreement_quantile,
         gold_error=checks.max_gold_error or None,
     )

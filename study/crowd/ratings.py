@@ -29,6 +29,7 @@ from study.files import casts
 from study.files.cells import read_cells
 from study.files.parquet_cells import is_parquet, parquet_cells
 from study.files.tables import rows_shown
+from study.files.unread import tell_unread
 from study.log import logger
 
 log = logger("crowd")
@@ -97,9 +98,7 @@ def _files(folder: Path) -> list[Path]:
     """Tables of the folder in the order of their names; whatever else lies there is told."""
     found = sorted(folder.iterdir()) if folder.is_dir() else []
     tables = [path for path in found if path.is_file() and path.suffix.lower() in KINDS]
-    for path in found:
-        if path not in tables and path.name not in ("README.md", ".gitkeep", ".gitignore"):
-            log.warning("%s is not read: it is no file named %s", path, ", ".join(f"*{kind}" for kind in KINDS))
+    tell_unread(folder, tables, KINDS)
     return tables
 
 

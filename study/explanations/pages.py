@@ -150,6 +150,13 @@ def gold_of_labels(pairs: pd.DataFrame, gold: Said, images: Probing, n_gold: int
         places = np.flatnonzero(fits & (gold.value == label)).tolist()
         named = [(gold.texts[gold.text[place]], int(gold.image[place])) for place in places]
         named.sort(key=lambda one: (key64("explanations", "gold label", seed, *one), one))
+        if len(named) < n_gold and texts:
+            log.warning(
+                "only %d of %d gold questions have label %d: no more labels are of texts asked",
+                len(named),
+                n_gold,
+                label,
+            )
         rows += [(text, image, label, "labels") for text, image in named[:n_gold]]
     return _gold_table(rows)
 

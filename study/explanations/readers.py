@@ -23,6 +23,7 @@ from study.files import casts
 from study.files.cells import check_columns, read_cells
 from study.files.parquet_cells import is_parquet, parquet_cells
 from study.files.tables import opened_parquet
+from study.files.unread import tell_unread
 
 PROBABILITY, LABEL = "probability", "label"
 _IN_UNIT = "a number from 0 to 1"
@@ -76,6 +77,7 @@ def read_said(folder: Path, column: str, paths: Sequence[str]) -> Said:
     an image that the study does not have, a probability outside [0, 1], a label other than 0 and 1, and a pair that stands twice.
     """
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES) if folder.is_dir() else []
+    tell_unread(folder, files, _SUFFIXES)
     rows = {path: row for row, path in enumerate(paths)}
     parts = [_part(path, column, rows) for path in files]
     texts = sorted({text for part in parts for text in part.texts})

@@ -168,7 +168,8 @@ def _write_questions(inputs: Inputs, every: Texts, units: Units, known: _Known, 
         pairs, draws, _gold(inputs, pairs, draws, judged), inputs.images.columns["path"], wanted.page, params.seed
     )
     asked.write(out)
-    n_ratings = len(asked.table) * (wanted.n_raters if wanted.design != asking.ADAPTIVE else 1)
+    each = wanted.n_raters if wanted.design != asking.ADAPTIVE else 1  # of its first wave
+    n_ratings = len(asked.table) * each
     write_json(
         out / "run.json",
         {
@@ -191,9 +192,9 @@ def _write_questions(inputs: Inputs, every: Texts, units: Units, known: _Known, 
     )
     if len(asked.table):
         log.info(
-            "%d pairs of unit and text, %d questions on %d pages, %d ratings of %d raters each: %.6g of money",
-            *(len(pairs), len(asked.table), asked.table["page"].nunique(), n_ratings, wanted.n_raters),
-            n_ratings * wanted.price,
+            "%d pairs of unit and text, %d questions on %d pages, %d rating%s of each, %d in all: %.6g of money%s",
+            *(len(pairs), len(asked.table), asked.table["page"].nunique(), each, "s" if each > 1 else "", n_ratings),
+            *(n_ratings * wanted.price, ", first wave alone" if wanted.design == asking.ADAPTIVE else ""),
         )
 
 

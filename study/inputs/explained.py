@@ -24,6 +24,7 @@ from study.errors import StudyError
 from study.files import casts
 from study.files.tables import read_csv, rows_shown, write_csv, write_parquet
 from study.files.texts import utf8
+from study.files.unread import tell_unread
 from study.networks.roster import RosterRow
 
 SUPERCLASSES = "superclasses.csv"
@@ -68,6 +69,7 @@ def read_explained(folder: Path, concepts: str, rows: Sequence[RosterRow], roste
     listed = _concept_list(folder, concepts)
     others = {SUPERCLASSES, concepts, "README.md"}
     files = sorted(path for path in folder.glob("*.csv") if path.name not in others and not path.name.startswith("."))
+    tell_unread(folder, [*files, *(folder / name for name in others)], [".csv"])
     texts = [pd.DataFrame(columns=TEXT_COLUMNS), *(_texts(path, rows, roster) for path in files)]
     joined = pd.concat(texts, ignore_index=True)
     joined = joined.astype({"unit": np.int64, "row": np.int64}).astype(

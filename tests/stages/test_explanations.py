@@ -405,7 +405,7 @@ def test_nobody_is_asked_where_there_are_to_be_no_ratings(again):
 
 
 @pytest.mark.parametrize("design_name", ["uniform", "mg_is", "ag_is", "adaptive"])
-def test_other_designs_draw_as_published_or_a_first_wave(again, design_name):
+def test_other_designs_draw_as_published_or_a_first_wave(again, design_name, caplog):
     again.params(crowd__design=design_name)
     pairs, draws = tables(again.run(), "pairs", "draws")
     alive = (pairs["reason"] == "").sum()
@@ -413,6 +413,7 @@ def test_other_designs_draw_as_published_or_a_first_wave(again, design_name):
     np.testing.assert_allclose(draws["weight"] * draws["q"] * N, 1)
     if design_name == "uniform":
         assert (draws["q"] == 1 / N).all()
+    assert ("1 rating of each" in caplog.text and "first wave alone" in caplog.text) == (design_name == "adaptive")
     if design_name == "adaptive":
         assert not draws.duplicated(["pair", "image"]).any()
     else:

@@ -177,7 +177,7 @@ def test_a_table_that_no_rater_can_have_spoilt_is_refused_by_its_place(read, row
 
 def test_without_tables_there_are_no_ratings_and_other_files_are_told(read, tmp_path, caplog):
     (tmp_path / "ratings").mkdir()
-    for name in ("notes.docx", "README.md"):
+    for name in ("notes.docx", "README.md", "w.csv.dvc"):
         (tmp_path / "ratings" / name).write_text("")
     with caplog.at_level(logging.WARNING):
         found = read()
@@ -185,6 +185,7 @@ def test_without_tables_there_are_no_ratings_and_other_files_are_told(read, tmp_
     assert found.rejected.empty
     assert [record.message for record in caplog.records if "not read" in record.message] != []
     assert "README" not in caplog.text
+    assert "dvc" not in caplog.text
     assert read_of_nothing(tmp_path).accepted.columns.tolist() == ratings.RATING
 
 

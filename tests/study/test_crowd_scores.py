@@ -8,7 +8,7 @@ import pytest
 from scipy.special import expit, logit
 
 from interpretability.randomness import generator
-from study.crowd import published
+from study.crowd import checks, published
 from study.crowd.asked import Asked
 from study.crowd.labels import counts, labels
 from study.errors import StudyError
@@ -203,3 +203,18 @@ def test_a_folder_that_contradicts_itself_is_refused(folder, tmp_path, damage, t
     damage(other)
     with pytest.raises(StudyError, match=told):
         _ = Asked.read(other).activations, Asked.read(other).guide
+
+
+def test_nobody_is_left_out_for_agreement_where_doubtful_answers_choose_what_is_rated_again(asked, rated, caplog):
+    crossed = rated.assign(rating=rated["rating"].where(rated["rater"] != "r1", 1 - rated["rating"]))
+    found = {
+        design: checks.checked_raters(
+            asked, crossed, {}, crowd_params(design=design, checks__agreement_quantile=0.01), 0
+        )
+        for design in ("systematic", "adaptive")
+    }
+    assert found["systematic"].exclusions["rater"].tolist() == ["r1"]
+    assert found["systematic"].exclusions["reason"].str.startswith("agreement").all()
+    assert found["adaptive"].exclusions.empty
+    assert len(found["adaptive"].kept) == len(crossed)
+    assert caplog.text.count("agreement_quantile is off") == 1

@@ -150,7 +150,7 @@ DRAWS = pd.DataFrame({"pair": [0, 0, 0, 1], "draw": [0, 1, 2, 0], "image": [3, 3
 TEN = Probing(np.arange(10, dtype=np.int32), np.ones(10, bool))
 
 
-def test_gold_labels_of_texts_that_are_asked_are_chosen_evenly(tmp_path):
+def test_gold_labels_of_texts_that_are_asked_are_chosen_evenly(tmp_path, caplog):
     rows = "".join(f"{text},{image},{image % 2}\n" for text in "abc" for image in range(10))
     (tmp_path / "g.csv").write_text("text,image,label\n" + rows)
     said = read_said(tmp_path, LABEL, list(map(str, range(10))))
@@ -158,8 +158,10 @@ def test_gold_labels_of_texts_that_are_asked_are_chosen_evenly(tmp_path):
     assert set(gold["text"]) <= {"a", "b"}
     assert gold["label"].value_counts().to_dict() == {0: 3, 1: 3}
     assert (gold["image"] % 2 == gold["label"]).all()
+    assert not caplog.records
     every = pages.gold_of_labels(PAIRS, said, TEN, 100, 0)
     assert len(every) == 20
+    assert "only 10 of 100 gold questions have label 1" in caplog.text
     assert pages.gold_of_labels(PAIRS, said, Probing(TEN.rows[:0], TEN.holdout[:0]), 3, 0).empty
 
 

@@ -268,3 +268,23 @@ def test_an_empty_or_missing_folder_says_nothing(tmp_path):
     assert read_said(tmp_path / "gone", LABEL, PATHS).of("a")[0].size == 0
     write(tmp_path, "README.md", "words")
     assert read_said(tmp_path, LABEL, PATHS).texts == ()
+
+
+def test_tables_under_names_that_are_not_read_are_told(tmp_path, caplog):
+    for name in ("README.md", ".gitignore", "a.csv.dvc", "superclasses.csv"):
+        write(tmp_path, name, "label,superclass\n" if name.endswith("s.csv") else "")
+    (tmp_path / "gold").mkdir()
+    write(tmp_path / "gold", "a.csv.dvc", "")
+    read_explained(tmp_path, "", ROWS, "roster.csv")
+    read_said(tmp_path / "gold", LABEL, PATHS)
+    assert not caplog.records
+    for name in ("texts.tsv", "TEXTS.CSV"):
+        write(tmp_path, name, HEADER)
+    write(tmp_path / "gold", "gold.tsv", "text\timage\tlabel\n")
+    assert read_explained(tmp_path, "", ROWS, "roster.csv").texts.empty
+    assert read_said(tmp_path / "gold", LABEL, PATHS).texts == ()
+    assert [record.message.split(" is ")[0].rsplit("/")[-1] for record in caplog.records] == [
+        "TEXTS.CSV",
+        "texts.tsv",
+        "gold.tsv",
+    ]

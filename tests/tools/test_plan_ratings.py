@@ -29,6 +29,15 @@ def test_a_plan_names_designs_targets_and_winners(tmp_path, capsys):
         (["--methods", "a"], "'a' is no list such as LE=.21"),
         (["--studies", "1"], "--studies is 1"),
         (["--guide", "x"], "x"),
+        (["--methods", "a=.2,a=.1"], "'a=.2,a=.1' must name two methods or more, each once"),
+        (["--methods", "a=.2"], "must name two methods"),
+        (["--methods", "a=.2,b=nan"], "the mean of b is nan"),
+        (["--target-width", "0"], "--target-width is 0; it must be above 0"),
+        (["--target-rce", "-1"], "--target-rce is -1; it must be above 0"),
+        (["--sure", "1"], "--sure is 1; it must be above 0 and below 1"),
+        (["--spread", "-1"], "--spread is -1; it must be at least 0"),
+        (["--alike", "1"], "--alike is 1; it must be at least 0 and below 1"),
+        (["--out", "gone/plan.csv"], "there is no folder gone"),
     ],
 )
 def test_what_is_no_plan_is_refused(given, told, capsys):
