@@ -105,7 +105,11 @@ def explained_units(
     networks = roster[(roster["role"] == "study") & ~roster["constructor"].str.startswith("control:")]
     ends = networks.loc[networks["last"] == 1, "name"].tolist()
     unit_lists.check_networks(entries, ends, path, "explanations.units")
-    listed = read_csv(texts, UNIT, text=["model", "layer"])
+    if texts.is_file():
+        listed = read_csv(texts, UNIT, text=["model", "layer"])
+    else:  # a plan before the first run; in the chain the stage `inputs` comes first
+        log.info("%s: no such file yet, so no unit counts as one with texts", texts)
+        listed = pd.DataFrame(columns=UNIT)
     by_name = {model: list(part[UNIT].itertuples(index=False, name=None)) for model, part in listed.groupby("model")}
     return {
         name: unit_lists.Named(
