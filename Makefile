@@ -82,7 +82,7 @@ check-clone:
 COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command 'make lock'
 EXTRA = $(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["$(1)"], sep="\n")'
 lock:
-	$(COMPILE) --extra study --extra dev pyproject.toml -o requirements.lock
+	$(COMPILE) --extra experiment --extra dev pyproject.toml -o requirements.lock
 	$(call EXTRA,cluster) | $(COMPILE) --constraints requirements.lock - -o requirements-cluster.lock
 	$(call EXTRA,datasets) | $(COMPILE) --constraints requirements.lock --constraints requirements-cluster.lock - -o requirements-datasets.lock
 

@@ -10,7 +10,7 @@ from tests.helpers.rules import ROOT
 from tests.house.test_imports import LIBRARY, STUDY
 
 MAP = (ROOT / "docs/design.md").read_text(encoding="utf-8")
-PATHS = sorted(set(re.findall(r"`((?:interpretability|study|stages|tools|tests|reports)/[\w/.]+)`", MAP)))
+PATHS = sorted(set(re.findall(r"`((?:interpretability|study|stages|tools|experiment|tests|reports)/[\w/.]+)`", MAP)))
 DRAWING = "\n".join(line for line in MAP.splitlines() if line.startswith("    "))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers.rules import ROOT
 
-PACKAGES = ("interpretability", "study", "stages", "tools")
+PACKAGES = ("interpretability", "study", "stages", "tools", "experiment")
 FILES = sorted(path.relative_to(ROOT).as_posix() for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
 SORTERS = {"argsort", "argpartition", "sort_values"}
 WHY = "ties"  # a comment on the line of a call, or above it, that says why they are of no consequence
