@@ -177,7 +177,7 @@ def compare_groups(responses: pd.DataFrame, confidence: float) -> pd.DataFrame:
         names = zip(pairs["first"], pairs["second"], strict=True)
         ends = [difference(answers, first, second, confidence) for first, second in names]
         pairs[["difference", "low", "high"]] = np.array(ends, dtype=np.float64).reshape(-1, 3)
-        parts.append(pairs.assign(model=model, condition=str(condition)))
+        parts.append(pairs.assign(model=str(model), condition=str(condition)))
     return pd.concat(parts, ignore_index=True)[TEST_COLUMNS] if parts else pd.DataFrame(columns=TEST_COLUMNS)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from interpretability.schema import NATURAL
-from study.people.pictures import QUALITY, SUFFIX
+from study.people.pictures import QUALITY, SUFFIX, picture_problems
 
 _LEAST = {
     "units": 1,
@@ -74,12 +74,7 @@ class ExportOptions:
             value = getattr(self, name)
             if value is not None and value < least:
                 yield f"--{name} is {value}; it must be at least {least}"
-        if self.format not in SUFFIX:
-            yield f"--format is {self.format}; it must be one of {', '.join(SUFFIX)}"
-        if self.quality is not None and self.format == "png":
-            yield f"--quality is {self.quality}, but --format is png, which loses nothing; name jpeg or webp, or no quality"
-        if self.quality is not None and not 1 <= self.quality <= 100:
-            yield f"--quality is {self.quality}; it must be from 1 to 100"
+        yield from picture_problems(self.format, self.quality)
         if not self.conditions:
             yield "--conditions is empty; name at least one, as natural"
 

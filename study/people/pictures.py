@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,16 @@ SUFFIX = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 QUALITY = 85  # of jpeg and webp where nobody names one
 _FULL_COLOUR = 90  # JPEG quality from which colours keep the full resolution
 _COLUMNS = ["file", "width", "height", "bytes", "sha256"]
+
+
+def picture_problems(kind: str, quality: int | None) -> Iterator[str]:
+    """What is wrong with a format and a quality, in the words of a command line."""
+    if kind not in SUFFIX:
+        yield f"--format is {kind}; it must be one of {', '.join(SUFFIX)}"
+    if quality is not None and kind == "png":
+        yield f"--quality is {quality}, but --format is png, which loses nothing; name jpeg or webp, or no quality"
+    if quality is not None and not 1 <= quality <= 100:
+        yield f"--quality is {quality}; it must be from 1 to 100"
 
 
 @dataclass(frozen=True)

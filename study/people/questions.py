@@ -51,10 +51,11 @@ def new_folder(out: Path) -> Generator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_rows(path: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """JSON with the schema's number and a list of objects, one a line."""
+def write_rows(path: Path, name: str, rows: Sequence[Mapping[str, Any]], **head: str) -> None:
+    """JSON with the schema's number, what `head` adds to it, and a list of objects, one a line."""
     lines = ",\n".join(json.dumps(row, sort_keys=True, ensure_ascii=False, allow_nan=False) for row in rows)
-    write_text(path, f'{{"schema": {SCHEMA}, "{name}": [\n{lines}\n]}}\n')
+    more = "".join(f"{json.dumps(key)}: {json.dumps(value)}, " for key, value in head.items())
+    write_text(path, f'{{"schema": {SCHEMA}, {more}"{name}": [\n{lines}\n]}}\n')
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
