@@ -22,7 +22,9 @@ class Limits:
     new: Rate = Rate(20.0, 300.0)
 
 
-SIMULATED = Limits(Rate(1e6, 1e6), Rate(1e6, 1e6), Rate(1e6, 1e6))  # participants made up here answer as fast as they can
+SIMULATED = Limits(
+    Rate(1e6, 1e6), Rate(1e6, 1e6), Rate(1e6, 1e6)
+)  # participants made up here answer as fast as they can
 
 
 class Bucket:

@@ -105,7 +105,9 @@ class Run:
 
     # --- who comes
 
-    async def begin(self, token: str, platform: str, person: str | None, former: Session | None, screen: str) -> Session:
+    async def begin(
+        self, token: str, platform: str, person: str | None, former: Session | None, screen: str
+    ) -> Session:
         """A new session for the cookie whose SHA-256 is `token`.
 
         `former` is the session of the cookie that came along. Raises Refused where nothing is needed any more.
@@ -219,7 +221,9 @@ class Run:
     async def instructions(self, session: Session, seconds: float, now: float) -> bool:
         if not self._due(session, "instructions"):
             return False
-        await self._change(session, Change(session.course.read(session.state), now, Event("instructions", now, seconds)))
+        await self._change(
+            session, Change(session.course.read(session.state), now, Event("instructions", now, seconds))
+        )
         return True
 
     async def ready(self, session: Session, now: float) -> bool:
@@ -248,7 +252,9 @@ class Run:
         if session.running:
             await self._change(session, Change(session.state, now))
 
-    async def answer(self, session: Session, trial: int, key: str, button: int, rt: float, now: float) -> tuple[bool, bool]:
+    async def answer(
+        self, session: Session, trial: int, key: str, button: int, rt: float, now: float
+    ) -> tuple[bool, bool]:
         """Take an answer: whether it is right, and whether it had been taken before under the same key."""
         known = self._known(session, trial, key, (PRACTICE, MAIN))
         if known is not None:
@@ -401,5 +407,7 @@ def _claim(path: Path) -> Any:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
-        raise StudyError(f"{path} is being served by another process. A run has one server; end that one first") from None
+        raise StudyError(
+            f"{path} is being served by another process. A run has one server; end that one first"
+        ) from None
     return file

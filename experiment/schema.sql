@@ -52,7 +52,7 @@ CREATE TABLE page (
     key TEXT NOT NULL,
     page INTEGER NOT NULL,
     picked TEXT NOT NULL,                       -- JSON: places on the page, from 0
-    nothing INTEGER NOT NULL CHECK (nothing IN (0, 1)),
+    "nothing" INTEGER NOT NULL CHECK ("nothing" IN (0, 1)),
     seconds REAL NOT NULL,                      -- by the browser's clock
     received REAL NOT NULL,
     PRIMARY KEY (session, trial)

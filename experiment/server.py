@@ -1,7 +1,7 @@
 """The server: what its addresses do. docs/experiment.md lists them.
 
-Every request of a session brings its cookie, every write also the public name of the session that its page shows (`X-Session`), so
-that a page left open from another session cannot write into this one. A reply to a write leaves after the commit.
+Every request of a session brings its cookie, every write also the public name of the session that its page shows (`X-Session`),
+so that a page left open from another session cannot write into this one. A reply to a write leaves after the commit.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import contextlib
 import hashlib
 import math
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -21,6 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from experiment import bodies, telling, web
+from experiment.assets import Asset
 from experiment.errors import Refused
 from experiment.limits import Bucket
 from experiment.pictures import media_type
@@ -38,10 +40,11 @@ _MOST_CLOCK = 1e7
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(run: Run, *, early_ms: float | None = None) -> Starlette:
+def create_app(run: Run, *, early_ms: float | None = None, assets: Mapping[str, Asset] | None = None) -> Starlette:
     """The application of a run.
 
     early_ms  acknowledge that long before the commit, which is wrong: the control of the test that kills servers
+    assets    files of the pages; without them it answers programs alone
     """
     run.early_seconds = None if early_ms is None else early_ms / 1000
     api = Api(run)
@@ -55,12 +58,44 @@ def create_app(run: Run, *, early_ms: float | None = None) -> Starlette:
             for name, (action, model) in api.actions().items()
         ),
     ]
+    if assets is not None:
+        routes += _pages(assets)
     return Starlette(
         routes=routes,
         middleware=[Middleware(web.Frame)],
         exception_handlers=web.HANDLERS,
         lifespan=_lifespan(run),
     )
+
+
+def _pages(assets: Mapping[str, Asset]) -> list[Route]:
+    """Addresses of the pages and of what they are made of. Names are looked up in memory; no path reaches the disk."""
+    icon = assets["favicon.svg"]
+    pages = {"/": "index.html", "/notices": "notices.html", "/researcher": "researcher.html"}
+    routes = [Route(path, _constant(assets[name])) for path, name in pages.items() if name in assets]
+    routes += [Route(path, _constant(icon)) for path in ("/favicon.ico", "/favicon.svg")]
+
+    async def static(request: Request) -> Response:
+        asset = assets.get(request.path_params["name"])
+        if asset is None or asset.media_type.startswith("text/html"):
+            raise Refused(404, "not found", "There is no such file.")
+        return _sent(request, asset)
+
+    return [*routes, Route("/static/{name}", static)]
+
+
+def _constant(asset: Asset) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        return _sent(request, asset)
+
+    return endpoint
+
+
+def _sent(request: Request, asset: Asset) -> Response:
+    headers = {"cache-control": "no-cache", "vary": "accept-encoding"}
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(asset.gzipped, headers=headers | {"content-encoding": "gzip"}, media_type=asset.media_type)
+    return Response(asset.body, headers=headers, media_type=asset.media_type)
 
 
 def _lifespan(run: Run) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]:
@@ -91,7 +126,7 @@ class Api:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self._new = Bucket(run.limits.new, _monotonic())
+        self._new = Bucket(run.limits.new, time.monotonic())
 
     # --- reading
 
@@ -113,7 +148,7 @@ class Api:
         self._take(session)
         trial = int(request.path_params["trial"])
         if trial not in session.course.visible(session.state):
-            raise Refused(409, "not now", f"Trial {trial} cannot be seen now.", telling.told(self.run, session))
+            raise Refused(404, "not now", f"Trial {trial} cannot be seen now.", telling.told(self.run, session))
         if session.running:
             session.seen = max(session.seen, self._now(request, session))
         return web.reply(self.run.trial(session, trial))
@@ -145,13 +180,13 @@ class Api:
                 if self._goes_on(former, body):
                     return web.reply(telling.told(self.run, former))
         else:
-            _refuse_if(self._new.take(_monotonic()))
+            _refuse_if(self._new.take(time.monotonic()))
         token = secrets.token_urlsafe(32)
         screen = body.screen.model_dump_json()
         try:
             session = await self.run.begin(_digest(token), body.platform, body.person, former, screen)
         except Refused as error:
-            error.state = telling.nobody(self.run)
+            error.state = telling.nobody(self.run) if former is None else telling.told(self.run, former)
             raise
         response = web.reply(telling.told(self.run, session))
         response.set_cookie(
@@ -174,7 +209,9 @@ class Api:
 
     # --- writing
 
-    def actions(self) -> dict[str, tuple[Callable[[Session, Any, float], Awaitable[dict[str, Any]]], type[bodies.Body]]]:
+    def actions(
+        self,
+    ) -> dict[str, tuple[Callable[[Session, Any, float], Awaitable[dict[str, Any]]], type[bodies.Body]]]:
         """What a session may write, by the end of its address."""
         return {
             "consent": (self._consent, bodies.Consent),
@@ -265,7 +302,7 @@ class Api:
         return session
 
     def _take(self, session: Session, pictures: bool = False) -> None:
-        now = _monotonic()
+        now = time.monotonic()
         _refuse_if(session.bucket(self.run.limits, now, pictures).take(now))
 
     def _now(self, request: Request, session: Session) -> float:
@@ -290,12 +327,6 @@ def _again(again: bool) -> dict[str, Any]:
 
 def _digest(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _monotonic() -> float:
-    import time
-
-    return time.monotonic()
 
 
 def _refuse_if(seconds: float) -> None:

@@ -6,13 +6,14 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
 import uvicorn
 from starlette.applications import Starlette
 
+from experiment.assets import Asset
 from experiment.run import Run
 from experiment.server import create_app
 from study.errors import StudyError
@@ -57,24 +58,27 @@ def address_of(listening: socket.socket, host: str) -> str:
     return f"http://{name}:{listening.getsockname()[1]}"
 
 
-def serve(run: Run, host: str, port: int, started: Callable[[str], None]) -> None:
+def serve(
+    run: Run, host: str, port: int, started: Callable[[str], None], assets: Mapping[str, Asset] | None = None
+) -> None:
     """Serve a run until it is told to stop; `started` gets the address first."""
     listening = bound(host, port)
     started(address_of(listening, host))
-    uvicorn.Server(_config(create_app(run))).run(sockets=[listening])
+    uvicorn.Server(_config(create_app(run, assets=assets))).run(sockets=[listening])
 
 
 class Background:
     """A server in a thread of this process, on a free port of 127.0.0.1: for tests and rehearsals.
 
-    Used with `with`; `address` is where it is. At the end the run is closed. `early_ms` as in `create_app`.
+    Used with `with`; `address` is where it is. At the end the run is closed. `early_ms` and `assets` as in
+    `create_app`.
     """
 
-    def __init__(self, run: Run, *, early_ms: float | None = None) -> None:
+    def __init__(self, run: Run, *, early_ms: float | None = None, assets: Mapping[str, Asset] | None = None) -> None:
         self.run = run
         self._socket = bound("127.0.0.1", 0)
         self.address = address_of(self._socket, "127.0.0.1")
-        self._server = uvicorn.Server(_config(create_app(run, early_ms=early_ms)))
+        self._server = uvicorn.Server(_config(create_app(run, early_ms=early_ms, assets=assets)))
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="server", daemon=True)
 
     def __enter__(self) -> Self:

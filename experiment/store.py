@@ -1,11 +1,11 @@
 """The database of a run: one file, one thread that writes, and nothing acknowledged before it is on the disk.
 
-The thread takes all writes that wait, makes one transaction of them, commits, and only then lets each of them know: a commit costs
-a few milliseconds, and two hundred people share it. `synchronous` is FULL, with which SQLite promises that what was committed in
-WAL mode outlives a loss of power.
+The thread takes all writes that wait, makes one transaction of them, commits, and only then lets each of them know: a commit
+costs a few milliseconds, and two hundred people share it. `synchronous` is FULL, with which SQLite promises that what was
+committed in WAL mode outlives a loss of power.
 
-A full disk undoes the whole transaction: none of its writes was acknowledged, and all are refused with `DiskFull`. The thread then
-tries by itself, once a second, whether a write works again.
+A full disk undoes the whole transaction: none of its writes was acknowledged, and all are refused with `DiskFull`. The thread
+then tries by itself, once a second, whether a write works again.
 """
 
 from __future__ import annotations
@@ -136,7 +136,9 @@ class Store:
             while (jobs := self._waiting(connection)) is not None:
                 self._commit(connection, jobs)
                 _tell(jobs)
-            with contextlib.suppress(sqlite3.OperationalError):  # a full disk or a reader: the log stays beside the file
+            with contextlib.suppress(
+                sqlite3.OperationalError
+            ):  # a full disk or a reader: the log stays beside the file
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _waiting(self, connection: sqlite3.Connection) -> list[_Job] | None:
@@ -191,7 +193,9 @@ class Store:
 
     def _set_trouble(self, words: str | None) -> None:
         if words and not self.trouble:
-            log.error("%s: %s; no answers are taken until it has space again, nothing acknowledged is lost", self.path, words)
+            log.error(
+                "%s: %s; no answers are taken until it has space again, nothing acknowledged is lost", self.path, words
+            )
         if self.trouble and not words:
             log.warning("%s has space again; answers are taken", self.path)
         self.trouble = words

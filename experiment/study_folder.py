@@ -293,7 +293,9 @@ def _questions(path: Path) -> dict[str, Question]:
 
 def _question(row: _Asked, kind: str, experiment: str, unit: Key, obvious: bool) -> Question:
     left, right = tuple(row.left), tuple(row.right)
-    return Question(row.question, kind, experiment, left, right, row.top, row.bottom, row.answer, obvious, unit, row.task)
+    return Question(
+        row.question, kind, experiment, left, right, row.top, row.bottom, row.answer, obvious, unit, row.task
+    )
 
 
 def _sessions(path: Path, questions: Mapping[str, Question]) -> list[Listed]:

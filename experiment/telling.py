@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiment.flow import BEFORE, COMMENT, CONSENT, END, FAILED, LEFT, MAIN, PAID, PRACTICE, RATING, TIME
+from experiment.flow import (
+    BEFORE,
+    COMMENT,
+    CONSENT,
+    END,
+    FAILED,
+    INSTRUCTIONS,
+    LEFT,
+    MAIN,
+    PAID,
+    PRACTICE,
+    RATING,
+    READY,
+    TIME,
+)
 from experiment.run import Run
 from experiment.session import Session
 from experiment.settings import RATINGS
@@ -37,7 +51,9 @@ def nobody(run: Run) -> dict[str, Any]:
 
 
 def full_words() -> str:
-    return "The server cannot keep answers at the moment. Nothing that it took is lost. Please wait; it goes on by itself."
+    return (
+        "The server cannot keep answers at the moment. Nothing that it took is lost. Please wait; it goes on by itself."
+    )
 
 
 def told(run: Run, session: Session) -> dict[str, Any]:
@@ -53,6 +69,7 @@ def told(run: Run, session: Session) -> dict[str, Any]:
         "feedback": settings.feedback,
         "wait": settings.wait_seconds,
         "narrow": settings.narrow,
+        "max_blocks": len(course.plan.practice),
         "n_trials": course.plan.n_trials,
         "minutes": settings.minutes,
         "pay": {"amount": settings.pay.amount, "currency": settings.pay.currency},
@@ -64,6 +81,8 @@ def told(run: Run, session: Session) -> dict[str, Any]:
         state["message"] = full_words()
     if at.stage == CONSENT:
         state["consent_html"] = run.consent_html
+    elif at.stage in (INSTRUCTIONS, READY):
+        state["first"] = at.trial  # where looking ahead begins
     elif at.stage in (PRACTICE, MAIN, RATING):
         _, _, number, of = course.position(at.trial)
         state["trial"] = {"trial": at.trial, "number": number, "of": of}

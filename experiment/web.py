@@ -14,7 +14,6 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from experiment.errors import Refused
-from experiment.settings import problems
 from experiment.store import DiskFull
 from experiment.telling import full_words
 from study.log import logger
@@ -94,9 +93,7 @@ async def read_body(request: Request, model: type[M]) -> M:
 
 def _too_large() -> Refused:
     # the rest of the body is not read, so the connection cannot go on
-    return Refused(
-        413, "too large", f"A body may have {MOST_BYTES} bytes.", headers={"connection": "close"}
-    )
+    return Refused(413, "too large", f"A body may have {MOST_BYTES} bytes.", headers={"connection": "close"})
 
 
 def same_origin(request: Request) -> None:
@@ -155,5 +152,3 @@ HANDLERS = {
     ClientDisconnect: told_gone,
     Exception: told_failure,
 }
-
-__all__ = ["HANDLERS", "Frame", "problems", "read_body", "reply", "same_origin"]

@@ -14,7 +14,6 @@ from experiment.people import write_secret
 from experiment.settings import DEFAULTS, RATINGS, Checks, template
 from experiment.study_folder import Folder
 from study.errors import StudyError
-from study.files.folders import new_folder
 
 _SECONDS_A_PAGE = 15  # of raters, in the paper
 
@@ -35,9 +34,7 @@ def main(args: argparse.Namespace) -> None:
     )
 
 
-def prepare(
-    run: Path, questions: Path, *, simulated: bool = False, settings: Mapping[str, Any] | None = None
-) -> None:
+def prepare(run: Path, questions: Path, *, simulated: bool = False, settings: Mapping[str, Any] | None = None) -> None:
     """Make the folder `run` for the questions or rating pages of the folder `questions`.
 
     simulated  made-up participants answer, no people
@@ -45,6 +42,8 @@ def prepare(
 
     Raises StudyError where `run` holds something, or `questions` is not as an export writes it.
     """
+    from study.people.questions import new_folder  # brings pandas
+
     folder = Folder.read(questions, look_at_pictures=True)
     with new_folder(run) as new:
         shutil.copytree(questions, new / "questions")
@@ -66,5 +65,7 @@ def _values(folder: Folder) -> dict[str, Any]:
         return {"pages_a_session": pages, "minutes": pages * _SECONDS_A_PAGE / 60, "pay.amount": pay}
     unknown = folder.study["checks"].keys() - Checks.model_fields.keys()
     if unknown:
-        raise StudyError(f"{folder.path / 'study.json'} has checks that are not known here: {', '.join(sorted(unknown))}")
+        raise StudyError(
+            f"{folder.path / 'study.json'} has checks that are not known here: {', '.join(sorted(unknown))}"
+        )
     return {f"checks.{name}": value for name, value in folder.study["checks"].items()}
