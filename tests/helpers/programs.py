@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,7 @@ FACTS = (
 )
 # files of more than a minute, longest first
 LONGEST = ("test_end_to_end.py", "test_similarities.py", "test_scores.py", "test_ray.py")
+PACKAGES = Path(__file__).parents[2] / "experiment/page/node_modules"
 _PROGRAMS: dict[str, tuple[Callable[[], object], str]] = {
     "Chromium": (browser.executable, "apt-get install chromium"),
     "Ray": (lambda: find_spec("ray"), "pip install --require-hashes -r requirements-cluster.lock"),
@@ -34,6 +36,11 @@ _PROGRAMS: dict[str, tuple[Callable[[], object], str]] = {
     "git": (lambda: shutil.which("git"), "apt-get install git"),
     "qemu": (lambda: shutil.which("qemu-x86_64"), "apt-get install qemu-user"),
     "make": (lambda: shutil.which("make"), "apt-get install make"),
+    "npm": (lambda: shutil.which("npm"), "apt-get install npm"),
+    "npm packages": (
+        lambda: all((PACKAGES / name / "package.json").is_file() for name in ("jspsych", "axe-core")),
+        "make experiment, or npm ci --ignore-scripts in experiment/page",
+    ),
 }
 
 
