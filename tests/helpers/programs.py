@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import browser
+from tests.helpers import browser, firefox
 
 # what no installation would change
 FACTS = (
@@ -31,6 +31,7 @@ LONGEST = ("test_end_to_end.py", "test_similarities.py", "test_scores.py", "test
 PACKAGES = Path(__file__).parents[2] / "experiment/page/node_modules"
 _PROGRAMS: dict[str, tuple[Callable[[], object], str]] = {
     "Chromium": (browser.executable, "apt-get install chromium"),
+    "Firefox": (firefox.executable, "apt-get install firefox-esr"),
     "Ray": (lambda: find_spec("ray"), "pip install --require-hashes -r requirements-cluster.lock"),
     "datasets": (lambda: find_spec("datasets"), "pip install --require-hashes -r requirements-datasets.lock"),
     "git": (lambda: shutil.which("git"), "apt-get install git"),
