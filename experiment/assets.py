@@ -1,12 +1,14 @@
 """What browsers get from us besides pictures: our pages, styles and scripts, and the core of jsPsych, from memory.
 
 jsPsych comes by npm into `experiment/page/node_modules`, which is no part of the repository; everything else is read from
-`experiment/page`. Each file is compressed once, when the server starts.
+`experiment/page`. A page's own modules become one script without comments, so that it is there after one request. Each file is
+compressed once, when the server starts.
 """
 
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,11 @@ TYPES = {
     ".svg": "image/svg+xml; charset=utf-8",
 }
 MAP_LINE = b"//# sourceMappingURL="
+# scripts that pages name; all others are parts of them
+ENTRIES = "app.js", "researcher.js"
+_IMPORT = re.compile(r"import \{[^}]+\} from \"\./([a-z]+\.js)\";")
+_EXPORT = re.compile(r"export (?=(?:async )?(?:function|class|const|let) )")
+_COMMENT = re.compile(r"\s*/\*.*?\*/|(?:^|\s+)// .*?$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -61,8 +68,30 @@ class Assets(Mapping[str, Asset]):
         StudyError
             where the packages of npm are missing.
         """
-        bodies = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in TYPES}
-        return cls(bodies | {CORE[0]: _core(folder)})
+        paths = (path for path in folder.iterdir() if path.suffix in TYPES and path.suffix != ".js")
+        bodies = {path.name: path.read_bytes() for path in paths}
+        scripts = {name: joined(folder, name).encode() for name in ENTRIES if (folder / name).is_file()}
+        return cls(bodies | scripts | {CORE[0]: _core(folder)})
+
+
+def joined(folder: Path, entry: str) -> str:
+    """One script of a module and all that it imports, those first that others need, without comments.
+
+    Imports must name what they take (`import { a, b } from "./c.js";`) and top-level names must differ between modules: they
+    share one scope here.
+    """
+    parts: dict[str, str] = {}
+    _gather(folder, entry, parts)
+    return "".join(parts.values())
+
+
+def _gather(folder: Path, name: str, parts: dict[str, str]) -> None:
+    text = _COMMENT.sub("", (folder / name).read_text(encoding="utf-8"))
+    for other in _IMPORT.findall(text):
+        if other not in parts:
+            _gather(folder, other, parts)
+    lines = (_EXPORT.sub("", line.strip()) for line in _IMPORT.sub("", text).splitlines())
+    parts[name] = "".join(f"{line}\n" for line in lines if line)
 
 
 def _core(folder: Path) -> bytes:
