@@ -124,8 +124,9 @@ def _repeated(table: pd.DataFrame, rule: str) -> pd.Series:
     if rule == "stored" or not identified(table):
         return table[f"stored_{REPEATED}"].astype(bool)
     person, flagged = table["participant_id"], table[f"stored_{REPEATED}"].astype(bool)
-    first = ~flagged & ((~flagged).groupby(person).transform("sum") == 1)
-    return person.duplicated(keep=False) & ~first
+    only = (~flagged).groupby(person).transform("sum") == 1
+    # a flagged person's other session may be in a table that was not read
+    return flagged | (person.duplicated(keep=False) & ~only)
 
 
 def verdict_agreement(table: pd.DataFrame, verdict: pd.DataFrame) -> pd.DataFrame:

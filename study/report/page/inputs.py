@@ -113,7 +113,7 @@ def load_study(
         seed=recorded["seed"],
         texts=texts.scores(),
         raters=texts.raters,
-        rated_by_program=recorded["crowd"]["source"] == "simulated",
+        rated_by_program=texts.rated_by_program,
         shown_by=texts.shown_by(recorded["explanations"]["guide"]["model"]),
     )
     wanted = {*ranking.ridge_models(study), *gallery_models(study), *annotated["model"].astype(str)}
