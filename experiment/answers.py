@@ -101,9 +101,7 @@ def table_of(recorded: Recorded, form: str, *, every: bool = False, experiments:
     return FORMS[form](recorded, every, experiments)
 
 
-def text_of(
-    recorded: Recorded, form: str, *, every: bool = False, experiments: Collection[str] = ()
-) -> str:
+def text_of(recorded: Recorded, form: str, *, every: bool = False, experiments: Collection[str] = ()) -> str:
     """`table_of` as the text of a CSV file."""
     return csv_text(table_of(recorded, form, every=every, experiments=experiments))
 
