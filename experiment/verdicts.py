@@ -29,7 +29,7 @@ COMPLETE = "complete"
 NOT_COMPLETE = "not complete"
 UPPER_ROW = 2  # buttons 0 to 2 are the upper row, 3 to 5 the lower one
 IGNORE = "ignore"
-_FACTS = ("demo_blocks", "catch_share", "seconds", "instruction_seconds", "n_upper", "n_lower")
+_DIGITS = 3  # of seconds: what is exported is what was judged
 
 
 class Checks(Protocol):
@@ -102,8 +102,8 @@ def _facts_of(
     return {
         "demo_blocks": blocks + failed,
         "catch_share": sum(caught) / len(caught) if caught else None,
-        "seconds": None if ended is None else ended - session["started"],
-        "instruction_seconds": at["instructions"] - at["consent"] if read else None,
+        "seconds": None if ended is None else round(ended - session["started"], _DIGITS),
+        "instruction_seconds": round(at["instructions"] - at["consent"], _DIGITS) if read else None,
         "n_upper": upper,
         "n_lower": len(shown) - upper,
     }
@@ -114,8 +114,8 @@ def facts(sessions: pd.DataFrame, answers: pd.DataFrame, events: pd.DataFrame) -
 
     `sessions`, `answers`, `events`: rows of the tables session, answer and event. Columns as of
     `interpretability.people.sessions.sessions` (task_id is the experiment and the number of arrival, response_index the attempt,
-    participant_id the keyed hash of the person, or a name of the session's own where nobody is named), and outcome. A missing
-    fact passes nothing, so the stored results are False.
+    participant_id the keyed hash of the person, or a name of the session's own where nobody is named), n_caught (right catch
+    trials) and outcome. A missing fact passes nothing, so the stored results are False.
     """
     import pandas as pd
 
@@ -128,7 +128,7 @@ def facts(sessions: pd.DataFrame, answers: pd.DataFrame, events: pd.DataFrame) -
     blocks = practice.groupby("session")["block"].max().reindex(index).fillna(0).astype("int64")
     rows = shown.assign(upper=shown["button"] <= UPPER_ROW, lower=shown["button"] > UPPER_ROW)
     pressed = rows.groupby("session")[["upper", "lower"]].sum().reindex(index).fillna(0).astype("int64")
-    caught = shown[shown["kind"] == "catch"].groupby("session")["correct"].mean().reindex(index)
+    caught = shown[shown["kind"] == "catch"].groupby("session")["correct"].agg(["mean", "sum"]).reindex(index)
     first = events.sort_values(["session", "number"], kind="stable").drop_duplicates(["session", "name"])
     at = {
         name: first[first["name"] == name].set_index("session")["at"].reindex(index)
@@ -144,9 +144,10 @@ def facts(sessions: pd.DataFrame, answers: pd.DataFrame, events: pd.DataFrame) -
                 person if isinstance(person, str) else f"session-{name}" for name, person in of["person"].items()
             ],
             "demo_blocks": blocks + index.isin(failed),
-            "catch_share": caught.astype(float),
-            "seconds": (of["ended"] - of["started"]).astype(float),
-            "instruction_seconds": (at["instructions"] - at["consent"]).astype(float),
+            "catch_share": caught["mean"].astype(float),
+            "n_caught": caught["sum"].fillna(0).astype("int64"),
+            "seconds": _rounded(of["ended"] - of["started"]),
+            "instruction_seconds": _rounded(at["instructions"] - at["consent"]),
             "n_upper": pressed["upper"],
             "n_lower": pressed["lower"],
             **{f"stored_{check}": False for check in rules.CHECKS},
@@ -156,6 +157,10 @@ def facts(sessions: pd.DataFrame, answers: pd.DataFrame, events: pd.DataFrame) -
         },
         index=index,
     )
+
+
+def _rounded(seconds: pd.Series) -> list[float]:
+    return [round(float(value), _DIGITS) for value in seconds]
 
 
 def judged(table: pd.DataFrame, checks: Checks) -> pd.DataFrame:
