@@ -31,9 +31,9 @@ def by_pairs(values):
     items = [[value for value in column if not np.isnan(value)] for column in np.asarray(values, float).T]
     items = [item for item in items if len(item) > 1]
     everything = [value for item in items for value in item]
-    observed = sum(
-        sum(a != b for a, b in itertools.permutations(item, 2)) / (len(item) - 1) for item in items
-    ) / len(everything)
+    observed = sum(sum(a != b for a, b in itertools.permutations(item, 2)) / (len(item) - 1) for item in items) / len(
+        everything
+    )
     pairs = list(itertools.permutations(everything, 2))
     return 1 - observed / (sum(a != b for a, b in pairs) / len(pairs))
 
