@@ -44,6 +44,16 @@ def experiments(recorded: Recorded, judged: pd.DataFrame, now: float) -> list[di
     return shown
 
 
+def spreads(recorded: Recorded) -> list[widths.Spread | None]:
+    """What answers of each experiment vary by, from all sessions that the server accepted; None where it is too early."""
+    counted = recorded.sessions.loc[recorded.sessions["accepted"] == 1, "session"]
+    answers = responses(recorded, pd.Index(counted))
+    names = [each["experiment"] for each in recorded.folder.study["experiments"]]
+    own = [answers[answers["experiment"] == name] for name in names]
+    enough = width_forecast.FEWEST_PEOPLE
+    return [widths.spread_so_far(rows) if rows["participant"].nunique() >= enough else None for rows in own]
+
+
 def responses(recorded: Recorded, sessions: pd.Index) -> pd.DataFrame:
     """Main answers of these sessions: experiment, key of the unit, task, participant (the session), correct."""
     answers = recorded.answers
