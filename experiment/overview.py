@@ -5,6 +5,7 @@ Nothing here names a person: sessions go by their number of arrival.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ PAID = ("complete", "practice")  # these get the code, and their pay whatever th
 SHOWN_SESSIONS = 300
 SHOWN_COMMENTS = 200
 _CONFIDENCE = 0.95
+_EQUAL = 24  # bins of equal width; fewer are one for each value
 
 
 def overview(recorded: Recorded, now: float) -> dict[str, Any]:
@@ -35,6 +37,8 @@ def overview(recorded: Recorded, now: float) -> dict[str, Any]:
     now   the time that paces and forecasts are counted to
     """
     sessions, settings = recorded.sessions, recorded.settings
+    if recorded.source == SIMULATED and len(sessions):
+        now = max(now, float(sessions["seen"].max()))  # made-up participants may have clocks that go faster than ours
     table = _judged(recorded)
     shown = {
         "title": settings.title,
@@ -111,17 +115,20 @@ def _checks(table: pd.DataFrame, settings: Settings) -> list[dict[str, Any]]:
     bins = rules.check_histogram(done, done, _bounds(settings))
     shown = []
     for check, rows in bins.groupby("check", sort=False):
-        first = rows.iloc[0]
+        known = rows["low"].notna()
+        width = (rows["high"] - rows["low"])[known]
+        # few distinct values have a bin each, whose low end is half the narrowest bin below its value
+        own = known.sum() < _EQUAL
+        rows = rows.assign(value=rows["low"] + width.min() / 2 if own else np.nan)
+        names = {"n_passed": "passed", "n_failed": "failed"}
         shown.append(
             {
                 "check": check,
-                "low": first["bound_low"],
-                "high": first["bound_high"],
-                "passed": int(rows["n_passed"].sum()),
-                "failed": int(rows["n_failed"].sum()),
-                "bins": rows[["low", "high", "n_passed", "n_failed"]]
-                .rename(columns=lambda name: name.removeprefix("n_"))
-                .to_dict("records"),
+                "low": rows["bound_low"].iloc[0],
+                "high": rows["bound_high"].iloc[0],
+                "passed": rows["n_passed"].sum(),
+                "failed": rows["n_failed"].sum(),
+                "bins": rows.rename(columns=names)[["low", "high", "value", "passed", "failed"]].to_dict("records"),
             }
         )
     return shown
@@ -169,26 +176,28 @@ def _comments(sessions: pd.DataFrame) -> dict[str, Any]:
 def _sessions(recorded: Recorded, table: pd.DataFrame, now: float) -> dict[str, Any]:
     """The newest sessions, without anything that says who they are."""
     trials = pd.concat([recorded.answers["session"], recorded.pages["session"]]).value_counts()
-    of = recorded.sessions.set_index("session")
-    rows = []
-    for name, row in table.iloc[::-1].head(SHOWN_SESSIONS).iterrows():
-        session = of.loc[name]
-        running = pd.isna(row["outcome"])
-        ended = now if running else session["ended"]
-        rows.append(
-            {
-                "number": int(row["number"]),
-                "experiment": row["experiment"],
-                "stage": session["stage"] if running else row["outcome"],
-                "running": running,
-                "trials": int(trials.get(name, 0)),
-                "minutes": max(float(ended - session["started"]), 0.0) / 60,
-                "silent": max(now - float(session["seen"]), 0.0) if running else None,
-                "verdict": "running" if running else "counts" if row["accepted"] else row["reason"],
-                "source": session["source"],
-            }
-        )
+    of = recorded.sessions.set_index("session")[["stage", "started", "seen", "ended", "source"]]
+    newest = table.join(of).assign(trials=trials.reindex(table.index, fill_value=0)).iloc[::-1].head(SHOWN_SESSIONS)
+    rows = [_session(row, now) for row in newest.to_dict("records")]
     return {"all": len(table), "newest": rows}
+
+
+def _session(row: dict[Hashable, Any], now: float) -> dict[str, Any]:
+    running = row["outcome"] is None or pd.isna(row["outcome"])
+    ended = now if running else row["ended"]
+    # what checks say of a session that was broken off says nothing of the person
+    reason = row["reason"] if row["outcome"] in PAID else verdicts.NOT_COMPLETE
+    return {
+        "number": row["number"],
+        "experiment": row["experiment"],
+        "stage": row["stage"] if running else row["outcome"],
+        "running": running,
+        "trials": row["trials"],
+        "minutes": max(ended - row["started"], 0.0) / 60,
+        "silent": max(now - row["seen"], 0.0) if running else None,
+        "verdict": "running" if running else "counts" if row["accepted"] else reason,
+        "source": row["source"],
+    }
 
 
 def _money(recorded: Recorded, table: pd.DataFrame, shown: dict[str, Any]) -> dict[str, Any]:

@@ -104,10 +104,7 @@ def _progress(recorded: Recorded, name: str, own: pd.DataFrame, now: float) -> d
             "min": int(counts.min()),
             "median": float(counts.median()),
             "max": int(counts.max()),
-            "answers": [
-                {"layer": layer, "unit": int(unit), "answers": int(count)}
-                for (_, layer, unit, _), count in counts.items()  # pyright: ignore[reportAssignmentType]
-            ],
+            "answers": units.assign(answers=counts.to_numpy())[["layer", "unit", "answers"]].to_dict("records"),
         },
         "planned_sessions": planned,
         "more_sessions": max(math.ceil(missing / asked.n_trials), 0),

@@ -7,6 +7,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from interpretability.explanations import rater_agreement, raters
@@ -50,10 +51,10 @@ def rating_table(recorded: Recorded) -> pd.DataFrame:
     number = {file: at for at, file in enumerate(recorded.folder.pictures)}
     rater = _rater_of(recorded.sessions)
     rows = []
-    for row in recorded.pages.itertuples(index=False):
-        page, picked = recorded.folder.pages[int(row.page)], set(json.loads(str(row.picked)))
+    for row in recorded.pages.to_dict("records"):
+        page, picked = recorded.folder.pages[row["page"]], set(json.loads(row["picked"]))
         rows += [
-            (rater[row.session], page.text, number[file], int(at in picked), str(page.page), float(row.seconds))
+            (rater[row["session"]], page.text, number[file], int(at in picked), str(page.page), row["seconds"])
             for at, file in enumerate(page.pictures)
         ]
     return pd.DataFrame(rows, columns=RATINGS)
@@ -83,8 +84,8 @@ def _raters(recorded: Recorded, table: pd.DataFrame) -> list[dict[str, Any]]:
     if table.empty:
         return []
     gold = _gold(recorded.folder, {file: at for at, file in enumerate(recorded.folder.pictures)})
-    label = [gold.get(pair) for pair in zip(table["text"], table["image"], strict=True)]
-    known = table.assign(label=label, wrong=[said != right for said, right in zip(table["rating"], label, strict=True)])
+    label = np.array([gold.get(pair, np.nan) for pair in zip(table["text"], table["image"], strict=True)])
+    known = table.assign(label=label, wrong=table["rating"].to_numpy() != label)
     rows = []
     for rater, own in known.groupby("rater", sort=False):
         asked = own[own["label"].notna()]

@@ -11,23 +11,24 @@ import hashlib
 import hmac
 import math
 import secrets
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
-from starlette.concurrency import run_in_threadpool
+from pydantic import StringConstraints
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
+from experiment import bodies, web
+from experiment.errors import Refused
 from experiment.limits import Bucket, Rate
 from experiment.people import read_token
 from study.errors import StudyError
 
 COOKIE = "researcher"
-MOST_BYTES = 1024  # of a request to log in
 MOST_COOKIES = 100  # the oldest is forgotten
 LASTS = 12 * 3600.0  # seconds until one has to log in again
 TRIES = Rate(per_second=0.2, at_once=10)  # wrong tokens
@@ -41,7 +42,6 @@ FORMS = {
     },
     "ratings": {"ratings": "one row a rating, for the stage `crowd`"},
 }
-_PRIVATE = {"Cache-Control": "no-store"}
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -55,8 +55,7 @@ class Run(Protocol):
         ...
 
 
-class _Login(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
+class _Login(bodies.Body):
     token: Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
@@ -86,42 +85,36 @@ class Desk:
 
     async def state(self, request: Request) -> Response:
         """Whether this browser is logged in: 200 in both cases, so that consoles stay silent."""
-        return JSONResponse({"logged_in": self._known(request)}, headers=_PRIVATE)
+        return web.reply({"logged_in": self._known(request)})
 
     async def login(self, request: Request) -> Response:
         """A cookie for the right token. Wrong ones are 401, and 429 when there were many of them.
 
-        The token is long and random, so that no number of tries finds it; the right one always opens, and nobody who sends wrong
-        ones can lock the researcher out.
+        The token is long and random, so that no number of tries finds it; the right one always opens, and nobody who sends
+        wrong ones can lock the researcher out.
         """
-        if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
-            return _refused(415, "json only", "Send application/json.")
-        body = await _body(request)
-        if body is None:
-            return _refused(413, "too long", f"A token fits into {MOST_BYTES} bytes.")
-        try:
-            given = _Login.model_validate_json(body).token
-        except ValidationError:
-            return _refused(422, "not understood", "Send the token as text.")  # never back what was sent: it may be the token
+        given = (await web.read_body(request, _Login)).token
         if not hmac.compare_digest(_digest(given), self._token):
             wait = self._tries.take(self._clock())
             if wait > 0:
-                words = f"Too many wrong tokens. Try again in {math.ceil(wait)} seconds."
-                return _refused(429, "slow down", words, {"Retry-After": str(math.ceil(wait))})
-            return _refused(401, "wrong token", "This is not the token of this run.")
+                seconds = str(math.ceil(wait))
+                words = f"Too many wrong tokens. Try again in {seconds} seconds."
+                raise Refused(429, "too many", words, headers={"retry-after": seconds})
+            raise Refused(401, "wrong token", "This is not the token of this run.")
         cookie = secrets.token_urlsafe(32)
         if len(self._cookies) >= MOST_COOKIES:
             del self._cookies[next(iter(self._cookies))]
         self._cookies[_digest(cookie)] = self._clock() + LASTS
-        reply = JSONResponse({"logged_in": True}, headers=_PRIVATE)
+        reply = web.reply({"logged_in": True})
         secure = request.url.scheme == "https"
         reply.set_cookie(COOKIE, cookie, max_age=int(LASTS), path="/", httponly=True, samesite="strict", secure=secure)
         return reply
 
     async def logout(self, request: Request) -> Response:
         """The cookie is worth nothing from now on."""
+        await web.read_body(request, bodies.Nothing)
         self._cookies.pop(_digest(request.cookies.get(COOKIE, "")), None)
-        reply = JSONResponse({"logged_in": False}, headers=_PRIVATE)
+        reply = web.reply({"logged_in": False})
         reply.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
         return reply
 
@@ -131,29 +124,31 @@ class Desk:
             if self._seen is None or self._clock() >= self._until:
                 begun = self._clock()
                 try:
-                    self._seen = await run_in_threadpool(_look, self.run.path, self.run.now())
+                    self._seen = await asyncio.to_thread(_look, self.run.path, self.run.now())
                 except StudyError as error:
-                    return _refused(503, "not readable", str(error))
+                    raise Refused(503, "not readable", str(error)) from None
                 now = self._clock()
                 self._until = now + max(FRESH, _BUSY * (now - begun))
-        return JSONResponse(self._seen, headers=_PRIVATE)
+        return web.reply(self._seen)
 
     async def answers(self, request: Request) -> Response:
         """All answers so far in one form, as a CSV file."""
         form = request.path_params["form"]
+        if form not in {name for forms in FORMS.values() for name in forms}:
+            raise Refused(404, "not found", "There is no such form of answers.")
         try:
-            name, text = await run_in_threadpool(_download, self.run.path, form)
+            name, data = await asyncio.to_thread(_download, self.run.path, form)
         except StudyError as error:
-            return _refused(404 if form not in _all_forms() else 409, "no such answers", str(error))
-        kept = {"Content-Disposition": f'attachment; filename="{name}"', **_PRIVATE}
-        return Response(text, media_type="text/csv", headers=kept)
+            raise Refused(409, "not in this form", str(error)) from None
+        headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
+        return Response(data, headers=headers, media_type="text/csv; charset=utf-8")
 
     def only_researcher(self, handler: Handler) -> Handler:
         """The same for whoever is logged in, 401 for all others."""
 
         async def checked(request: Request) -> Response:
             if not self._known(request):
-                return _refused(401, "not logged in", "Log in on the researcher's page.")
+                raise Refused(401, "not logged in", "Log in on the researcher's page.")
             return await handler(request)
 
         return checked
@@ -164,25 +159,7 @@ class Desk:
 
 
 def _digest(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()
-
-
-async def _body(request: Request) -> bytes | None:
-    """The body, counted as it comes; None where it is too long."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MOST_BYTES:
-            return None
-    return body
-
-
-def _refused(status: int, word: str, message: str, headers: dict[str, str] | None = None) -> Response:
-    return JSONResponse({"error": word, "message": message}, status, headers={**_PRIVATE, **(headers or {})})
-
-
-def _all_forms() -> set[str]:
-    return {form for forms in FORMS.values() for form in forms}
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
 
 
 def _look(path: Path, now: float) -> dict[str, Any]:
@@ -190,15 +167,18 @@ def _look(path: Path, now: float) -> dict[str, Any]:
     from experiment.overview import overview
 
     found = recorded.read(path)
-    return overview(found, now) | {"downloads": list(FORMS[found.folder.kind].items())}
+    forms = [{"form": form, "words": words} for form, words in FORMS[found.folder.kind].items()]
+    return overview(found, now) | {"downloads": forms}
 
 
-def _download(path: Path, form: str) -> tuple[str, str]:
-    """Name of the file and its text."""
+def _download(path: Path, form: str) -> tuple[str, bytes]:
+    """Name of the file and what `python -m experiment answers` would write into it."""
     from experiment import answers, recorded
+    from study.files.tables import write_csv
 
     found = recorded.read(path)
-    if form not in FORMS[found.folder.kind]:
-        allowed = ", ".join(FORMS[found.folder.kind])
-        raise StudyError(f"there are no answers in the form {form!r} here; allowed are {allowed}")
-    return f"{found.source}-{form}.csv", answers.text_of(found, form)
+    table = answers.table_of(found, form)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "answers.csv"
+        write_csv(file, table)
+        return f"{found.source}-{form}.csv", file.read_bytes()

@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from interpretability.design import price, widths
@@ -41,12 +41,26 @@ class Experiment:
     accepted: int = 0
 
 
+@dataclass(frozen=True)
+class Plan:
+    """Experiments, answers a unit, money for a session, share that passes (None: not known yet), sessions paid so far."""
+
+    experiments: list[Experiment]
+    answers: float
+    fee: price.Fee
+    currency: str
+    share: price.PassShare | None
+    paid: int = 0
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `python -m experiment plan` takes."""
     two = parser.add_argument_group("two alternatives")
     two.add_argument("--units", type=int, metavar="N", help=f"units of an experiment ({UNITS})")
     two.add_argument("--answers", type=float, metavar="N", help=f"answers to a unit that count ({ANSWERS})")
-    two.add_argument("--trials", type=int, metavar="N", help=f"answers of a session, catch trials not counted ({TRIALS})")
+    two.add_argument(
+        "--trials", type=int, metavar="N", help=f"answers of a session, catch trials not counted ({TRIALS})"
+    )
     two.add_argument("--experiments", type=int, metavar="N", help="experiments of that size (1)")
     two.add_argument(
         "--pass",
@@ -55,15 +69,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="share of paid sessions that pass the checks, as 0.57 or as 76000/133310 seen in so many (IMI's: 0.570)",
     )
-    two.add_argument("--width", type=float, help="wanted whole width of the interval of the mean HIS: how many answers or units?")
+    two.add_argument(
+        "--width", type=float, help="wanted whole width of the interval of the mean HIS: how many answers or units?"
+    )
     pages = parser.add_argument_group("rating pages")
     pages.add_argument("--pictures", type=int, metavar="N", help="pictures to rate; plans rating pages")
     pages.add_argument("--raters", type=int, default=RATERS, metavar="N", help="ratings of a picture (%(default)s)")
     pages.add_argument("--page", type=int, default=PAGE, metavar="N", help="pictures on a page (%(default)s)")
     parser.add_argument("--fee", type=float, help=f"money for a session, or for a page ({FEE})")
     parser.add_argument("--currency", help=f"its currency ({CURRENCY})")
-    parser.add_argument("--platform-share", type=float, help="what the platform takes on top, as a share of the fee (0)")
-    parser.add_argument("--run", type=Path, metavar="RUN", help="run folder whose sessions so far tell the spread and the share")
+    parser.add_argument(
+        "--platform-share", type=float, help="what the platform takes on top, as a share of the fee (0)"
+    )
+    parser.add_argument(
+        "--run", type=Path, metavar="RUN", help="run folder whose sessions so far tell the spread and the share"
+    )
     parser.add_argument("--confidence", type=float, default=0.95, help="of all intervals (%(default)s)")
 
 
@@ -85,56 +105,58 @@ def main(args: argparse.Namespace) -> None:
 def _pages(args: argparse.Namespace) -> Iterator[str]:
     fee = price.Fee(FEE if args.fee is None else args.fee, args.platform_share or 0.0)
     number = price.rating_pages(args.pictures, args.page, args.raters)
-    yield f"{args.pictures} pictures on pages of {args.page}, {args.raters} raters each: {number // args.raters} pages x {args.raters} = {number} pages to pay"
+    pages = number // args.raters
+    yield f"{args.pictures} pictures, {args.page} a page, {args.raters} raters: {pages} pages x {args.raters} = {number} to pay"
     yield _money(fee, args.currency or CURRENCY, number, "page")
 
 
 def _sessions(args: argparse.Namespace) -> Iterator[str]:
-    if args.run is None:
-        fee = price.Fee(FEE if args.fee is None else args.fee, args.platform_share or 0.0)
-        answers = ANSWERS if args.answers is None else args.answers
-        planned, share, currency, paid = _imagined(args), args.passed or PASS, args.currency or CURRENCY, 0
-    else:
-        planned, answers, fee, currency, share, paid = _of_run(args)
+    plan = _imagined(args) if args.run is None else _of_run(args)
+    answers = plan.answers
     if args.width is not None:
-        yield from _for_width(planned, answers, args.width)
-        answers = _answers_for_width(planned, args.width) or answers
-    yield from _widths(planned, answers)
-    wanted = [price.accepted_sessions(each.n_units, answers, each.asked.n_trials) for each in planned]
-    done = sum(min(each.accepted, number) for each, number in zip(planned, wanted, strict=True))
-    yield f"sessions that count: {sum(wanted)}" + (f", {done} of them are there" if args.run else f" = {len(planned)} x {wanted[0]}" if len(planned) > 1 else "")
-    if share is None:
+        yield from _for_width(plan.experiments, answers, args.width)
+        answers = _answers_for_width(plan.experiments, args.width) or answers
+    yield from _widths(plan.experiments, answers)
+    wanted = [price.accepted_sessions(each.n_units, answers, each.asked.n_trials) for each in plan.experiments]
+    done = sum(min(each.accepted, number) for each, number in zip(plan.experiments, wanted, strict=True))
+    made_of = f" = {len(wanted)} x {wanted[0]}" if args.run is None and len(wanted) > 1 else ""
+    there = f", {done} of them are there" if args.run else ""
+    yield f"sessions that count: {sum(wanted):,}{made_of}{there}"
+    if plan.share is None:
         yield "sessions to pay: not known before a session passed the checks; give --pass to assume a share"
         return
-    more = price.sessions_to_pay(sum(wanted) - done, share, args.confidence)
-    low, high = share.interval(args.confidence)
-    known = f"seen {share.passed} of {share.of}, so between {low:.3f} and {high:.3f}" if share.of else "assumed"
-    yield f"share that passes: {share.value:.3f} ({known})"
-    word = "more to pay" if args.run else "to pay"
-    yield f"sessions {word}: {more.expected:,} on average, {more.low:,} to {more.high:,} with {100 * args.confidence:g} % probability"
-    yield _money(fee, currency, paid + more.expected, "session", f"; to be safe for {paid + more.high:,} sessions {fee.cost(paid + more.high):,.2f} {currency}")
+    low, high = plan.share.interval(args.confidence)
+    seen = f"seen {plan.share.passed:,} of {plan.share.of:,}, so between {low:.3f} and {high:.3f}"
+    yield f"share that passes: {plan.share.value:.3f} ({seen if plan.share.of else 'assumed'})"
+    more = price.sessions_to_pay(sum(wanted) - done, plan.share, args.confidence)
+    sure = f"with {100 * args.confidence:g} % probability"
+    word = "more sessions" if args.run else "sessions"
+    yield f"{word} to pay: {more.expected:,} on average, {more.low:,} to {more.high:,} {sure}"
+    yield _money(plan.fee, plan.currency, plan.paid + more.expected, "session")
+    most = plan.paid + more.high
+    yield f"to be safe: {most:,} sessions, {plan.fee.cost(most):,.2f} {plan.currency} with what the platform takes"
 
 
-def _money(fee: price.Fee, currency: str, number: int, word: str, more: str = "") -> str:
-    total = f", {fee.cost(number):,.2f} {currency} with the platform's share" if fee.platform_share else ""
-    return f"money: {number:,} {word}s x {fee.pay:g} = {fee.paid(number):,.2f} {currency} for people{total}{more}"
+def _money(fee: price.Fee, currency: str, number: int, word: str) -> str:
+    total = f", {fee.cost(number):,.2f} {currency} with what the platform takes" if fee.platform_share else ""
+    return f"money: {number:,} {word}s x {fee.pay:g} = {fee.paid(number):,.2f} {currency} for people{total}"
 
 
-def _imagined(args: argparse.Namespace) -> list[Experiment]:
+def _imagined(args: argparse.Namespace) -> Plan:
     design = Design(n_models=1)
     units = UNITS if args.units is None else args.units
-    trials = TRIALS if args.trials is None else args.trials
-    asked = widths.Asked(design.n_answered, trials, args.confidence)
+    asked = widths.Asked(design.n_answered, TRIALS if args.trials is None else args.trials, args.confidence)
     number = 1 if args.experiments is None else args.experiments
     if number < 1:
         raise StudyError(f"--experiments is {number}; at least 1 is needed")
-    return [Experiment(f"{units} units", units, asked, widths.spread_of(design), False)] * number
+    planned = [Experiment(f"{units} units", units, asked, widths.spread_of(design), False)] * number
+    answers = ANSWERS if args.answers is None else args.answers
+    fee = price.Fee(FEE if args.fee is None else args.fee, args.platform_share or 0.0)
+    return Plan(planned, answers, fee, args.currency or CURRENCY, args.passed or PASS)
 
 
-def _of_run(
-    args: argparse.Namespace,
-) -> tuple[list[Experiment], float, price.Fee, str, price.PassShare | None, int]:
-    """Experiments of a run, answers a unit, fee, currency, share that passes, and sessions paid so far."""
+def _of_run(args: argparse.Namespace) -> Plan:
+    """What a run asks, with the spread and the share that its sessions show so far."""
     from experiment import progress, recorded
     from experiment.overview import overview
     from experiment.settings import RATINGS
@@ -148,7 +170,7 @@ def _of_run(
     planned = []
     for each, spread in zip(shown["experiments"], progress.spreads(found), strict=True):
         units, asked = progress.asked_of(found.folder, each["experiment"])
-        asked = widths.Asked(asked.n_tasks, asked.n_trials, args.confidence)
+        asked = replace(asked, confidence=args.confidence)
         known = spread or widths.spread_of(Design(n_models=1))
         planned.append(Experiment(each["experiment"], len(units), asked, known, spread is not None, each["accepted"]))
     pay, passed = found.settings.pay, shown["pass_share"]
@@ -159,7 +181,7 @@ def _of_run(
     )
     answers = float(found.folder.study["responses_a_unit"]) if args.answers is None else args.answers
     paid = shown["money"]["paid_sessions"]
-    return planned, answers, fee, args.currency or pay.currency, args.passed or seen, paid
+    return Plan(planned, answers, fee, args.currency or pay.currency, args.passed or seen, paid)
 
 
 def _different(planned: list[Experiment]) -> list[Experiment]:
@@ -189,8 +211,12 @@ def _for_width(planned: list[Experiment], answers: float, width: float) -> Itera
             if people
             else f"no number of people ({each.n_units} units alone leave it wider)"
         )
-        yield f"{each.name}, no wider than {width:g}: {by_people}; or {units:,} units with {answers:g} answers each" if units else (
-            f"{each.name}, no wider than {width:g}: {by_people}; no number of units with {answers:g} answers each"
+        yield (
+            f"{each.name}, no wider than {width:g}: {by_people}; or {units:,} units with {answers:g} answers each"
+            if units
+            else (
+                f"{each.name}, no wider than {width:g}: {by_people}; no number of units with {answers:g} answers each"
+            )
         )
 
 

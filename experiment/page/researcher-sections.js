@@ -53,8 +53,8 @@ const bounds = ({ low, high }, words) => (low !== null && high !== null ? `${wor
 
 const checks = (found) => card("Checks so far", { class: "card wide" }, el("div", { class: "grid" }, found.map((check) => {
   const [name, words] = CHECKS[check.check];
-  const rows = check.bins.map(({ low, high, passed, failed }) => [
-    low === null ? "not known" : check.bins.length > 1 && high - low < 1e-9 ? words(low) : `${words(low)} to ${words(high)}`, number(passed), number(failed)]);
+  const rows = check.bins.map(({ low, high, value, passed, failed }) => [
+    low === null ? "not known" : value !== null ? words(value) : `${words(low)} to ${words(high)}`, number(passed), number(failed)]);
   return el("figure", {},
     el("figcaption", {}, el("strong", {}, name), ` ${bounds(check, words)}; ${number(check.failed)} of ${number(check.passed + check.failed)} failed`),
     columns(check.bins.map(({ passed, failed }) => [["fill", passed], ["fail", failed]]), `${name}: ${check.passed} sessions passed, ${check.failed} failed`),
@@ -92,7 +92,7 @@ const sessions = ({ all, newest }) => card("Sessions", { class: "card wide" }, a
 
 const downloads = ({ forms, source }) => card("Downloads", {},
   el("p", { class: "faint" }, "Answers without the ids that platforms gave.", source === "simulated" ? " They are marked as simulated." : ""),
-  el("ul", {}, forms.map(([form, words]) => el("li", {}, el("a", { href: `/researcher/answers/${form}.csv`, download: true }, words)))));
+  el("ul", {}, forms.map(({ form, words }) => el("li", {}, el("a", { href: `/researcher/answers/${form}.csv`, download: true }, words)))));
 
 /** What to draw for this overview, in the order of the page. */
 export const sections = (found) => {

@@ -113,7 +113,7 @@ def sessions_to_pay(accepted: int, share: PassShare, confidence: float = 0.95) -
     wanted = arguments.count(accepted, "accepted", 0)
     tail = (1 - arguments.number(confidence, "confidence", above=0, below=1)) / 2
     expected = math.floor(_clean(wanted / share.value) + 0.5)
-    if wanted == 0 or share.value == 1 and not share.of:
+    if wanted == 0 or (share.value == 1 and not share.of):
         return Sessions(wanted, expected, wanted, wanted)
     low, high = (_failures(wanted, share, chance) for chance in (tail, 1 - tail))
     return Sessions(wanted, expected, wanted + low, wanted + high)

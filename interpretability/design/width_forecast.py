@@ -1,11 +1,11 @@
 """While answers come in: how many people it takes until the interval of a network's mean human score is narrow enough.
 
-The answers so far say how much units, tasks, people and chance each add to an answer (`widths.spread_so_far`), and the closed form
-of `widths` says what follows for more people. How sure that is comes from leaving out the people in groups.
+The answers so far say how much units, tasks, people and chance each add to an answer (`widths.spread_so_far`), and the closed
+form of `widths` says what follows for more people. How sure that is comes from leaving out the people in groups.
 
-In simulated studies of 60 units (IMI's spread, 40 answers a person) the middle forecast from 10 to 20 people is within 15 % of the
-right number for wanted widths from 1.4 times the narrowest that the units allow, and the range holds it in 84 to 91 of 100
-studies. The closer the wanted width comes to that limit, the further single forecasts are off, and the wider their range says so.
+In simulated studies of 60 units (IMI's spread, 40 answers a person) the middle forecast from 10 to 20 people is within 15 % of
+the right number for wanted widths from 1.4 times the narrowest that the units allow, and the range holds it in 84 to 91 of 100
+studies. The closer the wanted width comes to that limit, the further single forecasts are off, and the wider is their range.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How wide the interval of a network's mean human score will be: a closed form of what one answer is made of.
 
-Answers vary between units, tasks of a unit, people, and by chance (`people.components`). In the design of IMI, in which every unit
-is answered equally often and every person gives as many answers, the interval for other units and other people (`people.two_way`)
-has, with U units, N = U n answers and P = N / T people of T answers,
+Answers vary between units, tasks of a unit, people, and by chance (`people.components`). In the design of IMI, in which every
+unit is answered equally often and every person gives as many answers, the interval for other units and other people
+(`people.two_way`) has, with U units, N = U n answers and P = N / T people of T answers,
 
     variance  (unit + task / min(n, tasks)) / U + person / P + chance / N    the answers to a unit in turn over its tasks
     width     2 t(min(U, P) - 1) sqrt(variance)

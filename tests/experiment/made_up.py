@@ -42,22 +42,31 @@ class Table:
         ended = None if outcome is None else started + 60 * minutes
         row = {"session": name, "number": number, "experiment": experiment, "listed": None, "attempt": 1, "plan": "{}"}
         row |= {"person": f"hash{number:028d}", "platform": "prolific", "returned": 0, "source": self.source}
-        row |= {"started": started, "seen": ended or started + 60, "ended": ended, "stage": "end" if outcome else "main"}
+        row |= {
+            "started": started,
+            "seen": ended or started + 60,
+            "ended": ended,
+            "stage": "end" if outcome else "main",
+        }
         row |= {"block": 1, "outcome": outcome, "accepted": None, "code": "SECRETCODE", "comment": None, "screen": "{}"}
         self.sessions.append(row | more)
         for at, event in enumerate(("started", "consent", "instructions")):
             self.events.append((name, at + 1, event, started + (0, 5, 35)[at], None))
         return name
 
-    def answer(self, session: str, kind: str, question: str, right: bool, *, block=None, confidence=2, upper=None) -> None:
+    def answer(
+        self, session: str, kind: str, question: str, right: bool, *, block=None, confidence=2, upper=None
+    ) -> None:
         """One more answer of a session."""
         trial = sum(row[0] == session for row in self.answers)
         top = trial % 2 == 0 if upper is None else upper
         button = confidence - 1 + (0 if top else 3)
         choice = "top" if top else "bottom"
         self.answers.append(
-            (session, trial, f"key-{trial:016d}", kind, block, trial + 1, question, button, choice, int(right))
-            + (confidence, 3000.0 + trial, START + trial)
+            (
+                *(session, trial, f"key-{trial:016d}", kind, block, trial + 1, question, button, choice, int(right)),
+                *(confidence, 3000.0 + 40 * (trial % 50), START + trial),
+            )
         )
 
     def page(self, session: str, page: int, picked: list[int], seconds: float = 15.0) -> None:
@@ -78,7 +87,9 @@ class Table:
         )
 
 
-def walk(table: Table, experiment: str, questions: list[str], right: np.ndarray, *, outcome="complete", caught=5, **more):
+def walk(
+    table: Table, experiment: str, questions: list[str], right: np.ndarray, *, outcome="complete", caught=5, **more
+):
     """A session that passes one block of practice, answers these questions and `caught` of 5 catch trials rightly."""
     name = table.session(experiment, outcome, **more)
     folder = table.folder
@@ -91,7 +102,9 @@ def walk(table: Table, experiment: str, questions: list[str], right: np.ndarray,
     return name
 
 
-def answered(folder: Folder, n_sessions: int, seed: int = 0, settings: Settings | None = None, source="people") -> Table:
+def answered(
+    folder: Folder, n_sessions: int, seed: int = 0, settings: Settings | None = None, source="people"
+) -> Table:
     """Sessions of the list, dealt in its order and again from its beginning; people and units differ in ease."""
     table = Table(folder, settings, source)
     draw = generator(seed, "made up")
