@@ -44,7 +44,7 @@ from study.errors import StudyError
 
 EARLY_MS = 5
 SERVERS = {"study": (), "early": ("--early-ms", str(EARLY_MS))}
-BETWEEN = (0.1, 0.6)  # seconds from an answer of a new process to its end, drawn evenly
+BETWEEN = (0.05, 0.4)  # seconds from an answer of a new process to its end, drawn evenly
 _PATIENCE = 30.0
 
 
@@ -142,10 +142,12 @@ def killed(
     crowd = Crowd(process.port, keys, people, pause)
     database, begun, done, restarts = run / "answers.sqlite", time.perf_counter(), 0, []
     with process, crowd.answering(may_lose_sessions=server == "early"):
-        while done < kills and not enough(len(crowd.acknowledged() - rows(database)[0])):
+        lost = 0
+        while done < kills and not enough(lost):
             time.sleep(draw.uniform(*BETWEEN))
             process.kill()
             done += 1
+            lost = len(crowd.acknowledged() - rows(database)[0])  # nobody writes now
             restarts.append(process.start())
     seconds = time.perf_counter() - begun
     known, doubled, integrity = rows(database)

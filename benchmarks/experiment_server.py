@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--early-ms", type=float)
     args = parser.parse_args()
-    app = create_app(Run(args.run), early_ms=args.early_ms, assets={})
+    app = create_app(Run(args.run), early_ms=args.early_ms)
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_keep_alive=75)
     uvicorn.Server(config).run(sockets=[bound(args.host, args.port)])
 
