@@ -50,7 +50,8 @@ class ServerProcess:
             self._process = subprocess.Popen(self._line, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         while not self._answers():
             if (status := self._process.poll()) is not None:
-                raise StudyError(f"The server ended with status {status} before it answered; {self._log} says why")
+                said = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-1:]
+                raise StudyError(f"The server ended with status {status} before it answered: {' '.join(said)} ({self._log})")
             if time.perf_counter() - begun > PATIENCE:
                 raise StudyError(f"The server did not answer within {PATIENCE:g} s; {self._log} says what it did")
             time.sleep(_LOOK)

@@ -1,0 +1,34 @@
+"""The server of the experiment without its pages, in the right order or in the wrong one; what `experiment_kills` kills.
+
+    python -m benchmarks.experiment_server RUN --host 127.0.0.1 --port PORT [--early-ms 5]
+
+With --early-ms it acknowledges what it was sent so long before it commits it: the control, which must lose something. Without, it
+is what `python -m experiment serve` serves, less the files of the page, which need npm.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import uvicorn
+
+from experiment.run import Run
+from experiment.server import create_app
+from experiment.serving import bound
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--host", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--early-ms", type=float)
+    args = parser.parse_args()
+    app = create_app(Run(args.run), early_ms=args.early_ms)
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_keep_alive=75)
+    uvicorn.Server(config).run(sockets=[bound(args.host, args.port)])
+
+
+if __name__ == "__main__":
+    main()
