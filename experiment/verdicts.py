@@ -2,7 +2,7 @@
 
 demo_blocks          blocks of practice that were begun; one more where the last of them was not all right, since that person
                      would have needed another
-catch_share          share of right answers to the catch trials, missing without any
+catch_share          share of right answers to the catch trials, missing without any; a session without any passes
 seconds              from the first page to the end by the server's clock, over reloads and other tabs; missing until the end
 instruction_seconds  from consent to the end of the instructions by the same clock; missing until then
 n_upper, n_lower     answers in the upper and in the lower row of buttons, catch trials included, practice not
@@ -69,7 +69,7 @@ def verdict(
     fact = _facts_of(session, answers, events)
     passed = {
         "demo_trials": fact["demo_blocks"] <= checks.max_demo_blocks,
-        "catch_trials": _at_least(fact["catch_share"], checks.min_catch_share - 1e-9),
+        "catch_trials": fact["catch_share"] is None or fact["catch_share"] >= checks.min_catch_share - 1e-9,
         "total_response_time": _at_least(fact["seconds"], checks.min_seconds) and fact["seconds"] <= checks.max_seconds,
         "row_variability": min(fact["n_upper"], fact["n_lower"]) >= checks.min_row,
         "instruction_time": _at_least(fact["instruction_seconds"], checks.min_instruction_seconds),
@@ -115,7 +115,7 @@ def facts(sessions: pd.DataFrame, answers: pd.DataFrame, events: pd.DataFrame) -
     `sessions`, `answers`, `events`: rows of the tables session, answer and event. Columns as of
     `interpretability.people.sessions.sessions` (task_id is the experiment and the number of arrival, response_index the attempt,
     participant_id the keyed hash of the person, or a name of the session's own where nobody is named), n_caught (right catch
-    trials) and outcome. A missing fact passes nothing, so the stored results are False.
+    trials) and outcome. stored_CHECK says what becomes of a missing fact: it fails, but for catch trials.
     """
     import pandas as pd
 
@@ -150,7 +150,7 @@ def facts(sessions: pd.DataFrame, answers: pd.DataFrame, events: pd.DataFrame) -
             "instruction_seconds": _rounded(at["instructions"] - at["consent"]),
             "n_upper": pressed["upper"],
             "n_lower": pressed["lower"],
-            **{f"stored_{check}": False for check in rules.CHECKS},
+            **{f"stored_{check}": check == "catch_trials" for check in rules.CHECKS},
             "stored_passed": (of["accepted"] == 1).fillna(False).astype(bool),
             f"stored_{rules.REPEATED}": returned,
             "outcome": of["outcome"],

@@ -63,8 +63,21 @@ def _attend(connection: Any, folder: Folder, number: int, listed: Any, p_right: 
         if row is not None:
             button = row + confidence - 1
         answers.append(
-            (name, trial, f"key-{number}-{trial}", question.kind, block, position, question.name, button, choice, int(right))
-            + (confidence, round(1000 * seconds, 1), clock)
+            (
+                name,
+                trial,
+                f"key-{number}-{trial}",
+                question.kind,
+                block,
+                position,
+                question.name,
+                button,
+                choice,
+                int(right),
+                confidence,
+                round(1000 * seconds, 1),
+                clock,
+            )
         )
 
     blocks = 1 + (failed or 0)
@@ -74,7 +87,11 @@ def _attend(connection: Any, folder: Folder, number: int, listed: Any, p_right: 
     shown: Sequence[Question] = [(*main, *catch[:5])[at] for at in draw.permutation(len(main) + 5)]
     n_caught = 0
     for position, question in enumerate(shown, start=1):
-        right = draw.random() < p_right(question) if question.kind == "main" else n_caught < (5 if caught is None else caught)
+        right = (
+            draw.random() < p_right(question)
+            if question.kind == "main"
+            else n_caught < (5 if caught is None else caught)
+        )
         n_caught += question.kind == "catch"
         press(15 + position - 1, question, None, position, bool(right))
     session = {
@@ -104,7 +121,12 @@ def _attend(connection: Any, folder: Folder, number: int, listed: Any, p_right: 
     _insert(connection, "session", [tuple(session.values())], list(session))
     _insert(connection, "answer", answers)
     end = clock + 1
-    times = [("started", started), ("consent", started + 5), ("instructions", answers and started + 5 + (30.0 if read is None else read)), ("complete", end)]
+    times = [
+        ("started", started),
+        ("consent", started + 5),
+        ("instructions", answers and started + 5 + (30.0 if read is None else read)),
+        ("complete", end),
+    ]
     _insert(connection, "event", [(name, n, word, at, None) for n, (word, at) in enumerate(times, start=1)])
 
 
