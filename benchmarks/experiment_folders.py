@@ -18,23 +18,24 @@ from interpretability.files import sha256_file
 from interpretability.randomness import generator, key64
 
 EXPERIMENT = "net_natural"
-UNITS, TASKS, TRIALS, SIDE = 40, 6, 40, 9
+TASKS, SIDE = 6, 9
 ANSWERS = 20_000  # of a unit, so that nobody is turned away
 _SEED = 0
 _CHECKS = {"max_demo_blocks": 3, "min_catch_share": 0.8, "min_seconds": 135, "max_seconds": 2500, "min_row": 5}
 _CHECKS |= {"min_instruction_seconds": 15, "multi_participation": "recomputed"}
 
 
-def prepared(folder: Path, *, pictures: int = 60, side: int = 24) -> Path:
-    """A run folder below `folder`, for simulated participants, whose questions share so many square pictures."""
+def prepared(folder: Path, *, trials: int = 40, pictures: int = 60, side: int = 24) -> Path:
+    """A run folder below `folder`, for simulated participants: sessions of so many trials, about as many units, whose questions
+    share so many square pictures."""
     questions = folder / "questions"
-    _write_questions(questions, pictures, side)
+    _write_questions(questions, trials, pictures, side)
     run = folder / "run"
     prepare(run, questions, simulated=True, settings={"wait_seconds": 0.0})
     return run
 
 
-def _write_questions(folder: Path, pictures: int, side: int) -> None:
+def _write_questions(folder: Path, trials: int, pictures: int, side: int) -> None:
     files = _write_pictures(folder, pictures, side)
     unit_facts = {"experiment": EXPERIMENT, "model": "net", "condition": "natural"}
     units = [
@@ -50,7 +51,7 @@ def _write_questions(folder: Path, pictures: int, side: int) -> None:
             "odd": 0.8,
             "tasks": [_question(f"q{unit * TASKS + task + 1:06d}", files) | {"task": task} for task in range(TASKS)],
         }
-        for unit in range(UNITS)
+        for unit in range(trials)
     ]
     shown = ("question", "left", "right", "top", "bottom")
     practice, catch = (
@@ -77,8 +78,8 @@ def _write_questions(folder: Path, pictures: int, side: int) -> None:
         "seed": _SEED,
         "n_explanations": SIDE,
         "responses_a_unit": ANSWERS,
-        "trials_a_session": TRIALS,
-        "experiments": [unit_facts | {"n_explanations": SIDE, "n_units": UNITS, "n_sessions": 0}],
+        "trials_a_session": trials,
+        "experiments": [unit_facts | {"n_explanations": SIDE, "n_units": trials, "n_sessions": 0}],
         "checks": _CHECKS,
         "files": {path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.is_file()},
     }
