@@ -156,7 +156,7 @@ def test_answers_are_compared_by_network_and_condition(both, tmp_path):
     assert set(found.tests["condition"]) == {"natural", "hard85"}
     told = found.told()
     assert "net, hard85: 1 of 1 pairs of groups are in the order" in told, (
-        "one unit of the hardest has tasks: no pair with its group"
+        "one of the hardest alone has tasks"
     )
     assert "net, natural: 0 of 3 pairs of groups are in the order" in told
     assert found.source == "simulated"
