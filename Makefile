@@ -1,13 +1,16 @@
-# `make repro` builds the environment and the whole study, `make test` runs the tests, `make plots` draws DVC's plots.
+# `make repro` builds the environment and the whole study, `make test` runs the tests, `make plots` draws DVC's plots,
+# `make experiment` shows the experiment that asks people.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
+PAGES := experiment/page
+PACKAGES := $(PAGES)/node_modules/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # Idle OpenMP threads must sleep: on few cores, spinning ones slow every small operation.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: repro plots test fuzz lint lock bench clean-venv check-clone check-python
+.PHONY: repro plots experiment test fuzz lint lock bench clean-venv check-clone check-python check-npm
 
 repro: check-clone $(READY)
 	python -m tools.check
@@ -21,10 +24,15 @@ plots: check-clone $(READY)
 	dvc plots show
 	@echo "Open dvc_plots/index.html; it works offline. Versions side by side: dvc plots diff HEAD EXPERIMENT"
 
+# Questions of the study as it is here, asked on this machine: two-alternative trials and ratings, each at an address of its own.
+experiment: check-clone check-npm $(READY) $(PACKAGES)
+	python -m experiment show
+
 # As many processes as cores, or MIS_TEST_WORKERS, of one thread each. All tests of a file run in one process, because what they
 # share is costly. `python -m pytest tests/test_x.py` runs some of them, in one process.
 test: export OMP_NUM_THREADS ?= 1
 test: check-clone $(READY)
+	@! command -v npm >/dev/null || $(MAKE) --no-print-directory $(PACKAGES) || echo "npm fetches no packages: tests of pages will be skipped" >&2
 	python -m pytest --numprocesses $${MIS_TEST_WORKERS:-$$(getconf _NPROCESSORS_ONLN)} --dist loadfile --no-loadscope-reorder
 
 # Readers on inputs that no one wrote by hand: 10,000 each, or INPUTS, from the seed SEED; the counts are kept.
@@ -70,6 +78,15 @@ $(READY): requirements.lock | check-python
 	# some packages ship files for newer Pythons only; what does not compile is not imported here either
 	env -u PYTHONDONTWRITEBYTECODE $(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 	touch $(READY)
+
+# What the pages of the experiment need, in the versions and with the digests of the lock. Nothing that npm fetches may run code
+# here, and nothing of it is in git. An interrupted fetch leaves no .ready.
+$(PACKAGES): $(PAGES)/package.json $(PAGES)/package-lock.json $(PAGES)/.npmrc
+	cd $(PAGES) && npm ci --ignore-scripts --no-audit --no-fund
+	touch $(PACKAGES)
+
+check-npm:
+	@command -v npm >/dev/null || { echo "The pages of the experiment need npm once, to fetch jsPsych: install it (Debian: apt-get install npm) and call 'make experiment' again." >&2; exit 2; }
 
 check-python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed, {sys.executable} is {v[0]}.{v[1]}. Name another one: make PYTHON=python3.12 repro")'

@@ -10,10 +10,11 @@ import os
 import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
-from tests.helpers import browser
+from tests.helpers import browser, firefox
 
 # what no installation would change
 FACTS = (
@@ -27,13 +28,20 @@ FACTS = (
 )
 # files of more than a minute, longest first
 LONGEST = ("test_end_to_end.py", "test_similarities.py", "test_scores.py", "test_ray.py")
+PACKAGES = Path(__file__).parents[2] / "experiment/page/node_modules"
 _PROGRAMS: dict[str, tuple[Callable[[], object], str]] = {
     "Chromium": (browser.executable, "apt-get install chromium"),
+    "Firefox": (firefox.executable, "apt-get install firefox-esr"),
     "Ray": (lambda: find_spec("ray"), "pip install --require-hashes -r requirements-cluster.lock"),
     "datasets": (lambda: find_spec("datasets"), "pip install --require-hashes -r requirements-datasets.lock"),
     "git": (lambda: shutil.which("git"), "apt-get install git"),
     "qemu": (lambda: shutil.which("qemu-x86_64"), "apt-get install qemu-user"),
     "make": (lambda: shutil.which("make"), "apt-get install make"),
+    "npm": (lambda: shutil.which("npm"), "apt-get install npm"),
+    "npm packages": (
+        lambda: all((PACKAGES / name / "package.json").is_file() for name in ("jspsych", "axe-core")),
+        "make experiment, or npm ci --ignore-scripts in experiment/page",
+    ),
 }
 
 

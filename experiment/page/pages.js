@@ -1,0 +1,146 @@
+/** Pages of text: before, between and after the trials. Each answers when the person went on. */
+
+import { button, el, heading, pressed, sheet, show } from "./dom.js";
+
+const TAGS = "p h2 h3 h4 ul ol li strong em b i code blockquote br hr a table thead tbody tr th td".split(" ");
+const p = (...children) => el("p", {}, ...children);
+const actions = (...buttons) => el("p", { class: "actions" }, buttons);
+const next = (text) => button(text, { class: "main", "data-continue": true });
+
+/** The researcher's text, element by element: what is not on the list stays as text, and no attribute but safe addresses
+ * of links. The server wrote it from Markdown; nothing else gets into a page as HTML. */
+function copied(node) {
+  if (node.nodeType === Node.TEXT_NODE) return node.data;
+  if (node.nodeType !== Node.ELEMENT_NODE) return null;
+  const name = node.localName === "h1" ? "h2" : node.localName;
+  const children = [...node.childNodes].map(copied);
+  if (!TAGS.includes(name)) return el("span", {}, ...children);
+  const link = name === "a" && safe(node.getAttribute("href"));
+  return el(name, link ? { href: link, target: "_blank", rel: "noopener noreferrer" } : {}, ...children);
+}
+
+/** The address if it is one that may be followed, else null. */
+const safe = (address) => (/^(https?:\/\/|mailto:)/i.test(address ?? "") ? address : null);
+
+const parsed = (html) => [...new DOMParser().parseFromString(html, "text/html").body.childNodes].map(copied);
+
+function money({ amount, currency }) {
+  return new Intl.NumberFormat("en", { style: "currency", currency }).format(amount);
+}
+
+/** Whether the person agrees. */
+export async function consented(display, state) {
+  const facts = [
+    ["Time", `about ${Math.max(1, Math.round(state.minutes))} minutes`],
+    ["Pay", state.pay.amount > 0 ? money(state.pay) : "none"],
+    [state.kind === "ratings" ? "Pages" : "Trials", `${state.n_trials}`],
+  ];
+  const list = el("dl", { class: "facts" }, facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+  const yes = button("I agree and take part", { class: "main", "data-agree": true });
+  const no = button("I do not agree", { "data-disagree": true });
+  const text = el("section", { class: "consent", "aria-label": "Information and consent" }, parsed(state.consent_html));
+  show(display, sheet(heading(state.title), list, text, actions(yes, no)));
+  return (await pressed(yes, no)) === yes;
+}
+
+/** Seconds that the person spent on the instructions. */
+export async function instructed(display, state) {
+  const on = next(state.kind === "ratings" ? "Start" : "Start the practice");
+  const body = state.kind === "ratings" ? ratingInstructions(state) : trialInstructions(state);
+  show(display, sheet(heading("What you will do"), ...body, actions(on)));
+  const start = performance.now();
+  await pressed(on);
+  return (performance.now() - start) / 1000;
+}
+
+function trialInstructions(state) {
+  const step = (number, title, ...children) =>
+    el("section", { class: "step" }, el("h2", {}, el("span", { class: "number", "aria-hidden": "true" }, number), title), ...children);
+  const example = el("img", {
+    src: "/static/example.svg",
+    width: 720,
+    height: 276,
+    alt: "A drawn trial. Left: nine pictures with stripes. Right: nine pictures with dots. Between them, above, a picture with stripes, below, one with dots. The lower picture goes with the right.",
+  });
+  const alone = state.n_explanations === 0;
+  return [
+    el("p", { class: "lead" }, "A computer that recognises pictures is built from many small units. Each unit likes some pictures and dislikes others. You find out what a unit likes from examples."),
+    el("figure", { class: "example" }, example, el("figcaption", {}, "Here the unit likes dots and dislikes stripes, so the answer is the lower picture.")),
+    step(1, "Look at both sides", p(el("strong", {}, "Left"), " are pictures that one unit dislikes, ", el("strong", {}, "right"), " are pictures that the same unit likes. Look for what those on the right share and those on the left lack: a thing, a part, a shape, a colour, a pattern or a background.")),
+    step(2, "Choose one of the two in the middle", p("One of the two pictures in the middle is liked by this unit too: it goes with the right side. The other one is disliked and goes with the left side. ", el("strong", {}, "Which one goes with the right?"))),
+    step(3, "Say how sure you are", p("Under each picture are three buttons: ", el("strong", {}, "1"), " for a guess, ", el("strong", {}, "2"), " for fairly sure, ", el("strong", {}, "3"), " for very sure. One press gives both, the picture and how sure you are. The buttons start to work ", seconds(state.wait), " after the pictures have appeared; from then on take the time that you need."), p("With a keyboard: ", keys(1, 2, 3), " for the upper picture, ", keys(4, 5, 6), " for the lower one.")),
+    el("section", { class: "card" }, el("h2", {}, "Good to know"), el("ul", {},
+      el("li", {}, "Every trial is about another unit, so look at both sides afresh."),
+      el("li", {}, "Some are easy, some are hard. If nothing strikes you, follow your first impression."),
+      el("li", {}, "You begin with practice in blocks of five, with the right answer after each. The study goes on when you had a whole block right."),
+      alone ? el("li", {}, "After the practice there are no examples: only the two pictures in the middle.") : null,
+      el("li", {}, "If the page is closed by accident, open it again in the same browser: you go on where you were."))),
+  ];
+}
+
+function ratingInstructions(state) {
+  return [
+    el("p", { class: "lead" }, "Each page shows one short description and a set of pictures. You tick the pictures that show what is described."),
+    el("ul", {},
+      el("li", {}, "Read the description, then look at every picture."),
+      el("li", {}, "Tick a picture if it shows what is described, even if only small or in a corner."),
+      el("li", {}, "If no picture shows it, tick ", el("strong", {}, "None of them"), ". A page without any tick cannot be sent."),
+      el("li", {}, `There are ${state.n_trials} such pages. There is no time limit.`),
+      el("li", {}, "If the page is closed by accident, open it again in the same browser: you go on where you were.")),
+  ];
+}
+
+const seconds = (number) => (number === 1 ? "one second" : `${number} seconds`);
+const keys = (...names) => names.flatMap((name, place) => [place ? " " : null, el("kbd", {}, name)]);
+
+/** A page with one button. */
+export async function message(display, title, words, label) {
+  const on = next(label);
+  show(display, sheet(heading(title), ...words.map((text) => p(text)), actions(on)));
+  await pressed(on);
+}
+
+/** What the person wants to add, perhaps nothing. */
+export async function commented(display) {
+  const field = el("textarea", { id: "comment", rows: 5, maxlength: 2000, "data-comment": true });
+  const label = el("label", { for: "comment" }, "Was anything unclear or out of order? You may leave this empty.");
+  const on = next("Finish");
+  show(display, sheet(heading("Almost done"), label, field, actions(on)));
+  await pressed(on);
+  return field.value.trim();
+}
+
+const ENDS = {
+  complete: ["Thank you", "That was the last one. All your answers have arrived."],
+  practice: ["The study ends here", "The practice did not reach a block without a mistake. That happens: some units are hard to read. You are paid all the same."],
+  left: ["You have stopped", "Nothing more is asked of you. You may close this page."],
+  time: ["The time is over", "This session was open for too long, so it has ended."],
+  before: ["You were here before", "Each person takes part once, so that all answers come from different people."],
+};
+
+/** The last page. It stays. */
+export function ended(display, state) {
+  const [title, words] = ENDS[state.outcome] ?? ["The end", ""];
+  const parts = [p(state.message ?? words)];
+  if (state.code) parts.push(code(state.code));
+  if (safe(state.link)) parts.push(actions(el("a", { class: "button main", href: state.link, rel: "noreferrer", "data-link": true }, "Back to the platform")));
+  show(display, sheet(heading(title), ...parts));
+}
+
+function code(text) {
+  const shown = el("output", { class: "code", "data-code": true }, text);
+  const copy = button("Copy", { "data-copy": true });
+  const said = el("span", { role: "status" });
+  copy.addEventListener("click", async () => {
+    getSelection().selectAllChildren(shown);
+    // the clipboard is there under TLS and on this machine only
+    const done = navigator.clipboard ? await navigator.clipboard.writeText(text).then(() => true, () => false) : document.execCommand("copy");
+    said.textContent = done ? "Copied" : "Selected: copy it with your keyboard";
+  });
+  return el("section", { class: "card", "aria-label": "Your code" }, p("Your code, to paste where you came from:"), el("p", { class: "copying" }, shown, copy, said));
+}
+
+/** A page without a way on. */
+export function closed(display, title, words) {
+  show(display, sheet(heading(title), p(words)));
+}

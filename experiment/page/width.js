@@ -1,0 +1,24 @@
+/** Windows that are too narrow for the two sides. */
+
+import { closed } from "./pages.js";
+
+const WIDTH = 800; // CSS pixels
+
+/** Enlarged text makes a window narrow too, and must not shut anyone out: its outer width stays. */
+const narrow = () => Math.max(innerWidth, outerWidth) < WIDTH;
+
+/** Waits until the window is wide enough, where the study demands it. */
+export async function wide(display, rule) {
+  if (rule !== "refuse" || !narrow()) return;
+  document.documentElement.dataset.narrow = "1";
+  closed(display, "This window is too narrow", `The pictures need a window at least ${WIDTH} pixels wide. Make it wider, turn your tablet, or use a computer: this page then goes on by itself.`);
+  await new Promise((resolve) => {
+    const check = () => {
+      if (narrow()) return;
+      removeEventListener("resize", check);
+      resolve();
+    };
+    addEventListener("resize", check);
+  });
+  delete document.documentElement.dataset.narrow;
+}
