@@ -15,7 +15,7 @@ from interpretability.errors import InputError
 from interpretability.schema import KEY
 from study.files.tables import read_parquet, write_parquet
 from study.images.manifest import open_images
-from study.people import analysing
+from study.people import analysing, exporting
 from study.people.pictures import Encoding, write_pictures
 from tests.helpers import tiny_study
 from tests.helpers.asked import ANNOTATED, export, make_study, manifest, row_of, rows, shown
@@ -155,9 +155,7 @@ def test_answers_are_compared_by_network_and_condition(both, tmp_path):
     assert found.groups["expected"].notna().all()
     assert set(found.tests["condition"]) == {"natural", "hard85"}
     told = found.told()
-    assert "net, hard85: 1 of 1 pairs of groups are in the order" in told, (
-        "one of the hardest alone has tasks"
-    )
+    assert "net, hard85: 1 of 1 pairs of groups are in the order" in told, "one of the hardest alone has tasks"
     assert "net, natural: 0 of 3 pairs of groups are in the order" in told
     assert found.source == "simulated"
 
@@ -167,6 +165,14 @@ def test_a_condition_without_enough_units_is_refused(study, tmp_path):
         export(study, tmp_path / "out", "--conditions=hard85", "--trials=8")
     with pytest.raises(InputError, match=r"--conditions names hard85; other has tasks of natural\. Ask about those"):
         export(study, tmp_path / "out", "--conditions=hard85", "--models=net,other")
+
+
+def test_two_experiments_of_one_name_are_refused(study, tmp_path, monkeypatch):
+    """As a network net_hard85 beside net would make them."""
+    monkeypatch.setattr(exporting, "name_of", lambda model, *_: "net_hard85_natural")
+    with pytest.raises(InputError, match="two experiments would be called net_hard85_natural"):
+        export(study, tmp_path / "out", "--conditions=natural,hard85", "--trials=4", "--no-pictures")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("k", [0, 1])

@@ -295,7 +295,7 @@ def test_broken_answers_are_named_with_their_row(exported, tmp_path, column, val
         ('{"schema": 2, "kind": "ratings"}', "describes 'ratings'; only 'two-alternative' answers are analysed here"),
         (
             '{"schema": 2, "kind": "two-alternative", "seed": 0}',
-            "study.json lacks files, experiments; take the folder as it was exported",
+            "study.json lacks files, experiments, n_explanations; take the folder as it was exported",
         ),
         ('{"schema": 1, "schema": 1}', "names 'schema' twice"),
         ('{"schema": 1', "is no JSON: line 1"),
