@@ -123,13 +123,13 @@ class Dealer(Generic[U]):
         answered  items whose answers count though the session does not, where that is so (pages of a rater who left)
         """
         if number not in self._running:
-            raise wrong("number", "is {number}; no session of that number is running", number=number)
+            raise wrong("number", "is {given}; no session of that number is running", given=number)
         dealt = self._running.pop(number)
         if counted and answered is not None:
             raise wrong("answered", "is for sessions that do not count; in one that counts all items do")
         kept = set(dealt.items) if counted else set(answered or ())
         if foreign := kept - set(dealt.items):
-            raise wrong("answered", "has {item}, no item of session {number}", item=sorted(foreign)[0], number=number)
+            raise wrong("answered", "has {item}, no item of session {session}", item=sorted(foreign)[0], session=number)
         for item in dealt.items:
             if item not in kept:
                 self._lacking[self._places[self._unit_of[item]]] += 1
@@ -140,14 +140,14 @@ class Dealer(Generic[U]):
         arguments.choice(state, "state", STATES)
         self._new(number)
         if unknown := [item for item in dealt.items if item not in self._unit_of]:
-            raise wrong("dealt", "has {item}, no item of {name}", item=unknown[0], name=self.name)
+            raise wrong("dealt", "has {item}, no item of {dealer}", item=unknown[0], dealer=self.name)
         self._take(number, dealt)
         if state != RUNNING:
             self.end(number, state == COUNTED, answered)
 
     def _new(self, number: int) -> None:
         if arguments.count(number, "number") in self._numbers:
-            raise wrong("number", "is {number}; that session has been dealt", number=number)
+            raise wrong("number", "is {given}; that session has been dealt", given=number)
 
     def _take(self, number: int, dealt: Dealt) -> None:
         self._numbers.add(number)
