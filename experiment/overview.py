@@ -47,7 +47,6 @@ def overview(recorded: Recorded, now: float) -> dict[str, Any]:
         "now": now,
         "started": _first(sessions["started"]),
         "counts": _counts(table),
-        "pass_share": _pass_share(table),
         "minutes": {
             "median": _median(table.loc[table["outcome"] == "complete", "seconds"] / 60),
             "of": "complete sessions",
@@ -57,6 +56,7 @@ def overview(recorded: Recorded, now: float) -> dict[str, Any]:
     }
     if recorded.folder.kind == TWO_ALTERNATIVE:
         shown |= {
+            "pass_share": _pass_share(table),
             "checks": _checks(table, settings),
             "practice": _practice(table),
             "times": _times(recorded, table),

@@ -25,6 +25,7 @@ FEWEST_PEOPLE = 6
 FEWEST_UNITS = FEWEST_SCORES
 CONFIDENCE = 0.95
 REACHED, EXPECTED, NOT_SO = "reached", "expected", "not at this design"
+DOUBTFUL = "perhaps not at this design"  # more than planned, but the forecast may be wrong by that much
 
 
 def experiments(recorded: Recorded, judged: pd.DataFrame, now: float) -> list[dict[str, Any]]:
@@ -158,12 +159,13 @@ def _forecast(
         words = f"endlessly many people would leave it {found.narrowest:.3f} wide with these {n_units} units{more}"
         return shown | {"state": NOT_SO, "words": words}
     needed = max(found.people, done + 1)
-    words = f"at about {needed} sessions that count, {needed - done} more"
+    most = "many more" if found.high is None else f"{max(found.high, needed):,}"
+    words = f"at about {needed:,} sessions that count ({max(found.low or 0, done + 1):,} to {most})"
     if needed > planned:
         answers = math.ceil(needed * asked.n_trials / n_units)
-        words += f"; the plan has {planned}: it takes about {answers} answers a unit"
-    state = NOT_SO if needed > planned else EXPECTED
-    return shown | {"state": state, "words": words, "date": _dates(recorded, done, found, now)}
+        words += f"; the plan has {planned}, so it takes about {answers} answers a unit"
+        return shown | {"state": DOUBTFUL if (found.low or 0) <= planned else NOT_SO, "words": words}
+    return shown | {"state": EXPECTED, "words": words, "date": _dates(recorded, done, found, now)}
 
 
 def _dates(recorded: Recorded, done: int, found: width_forecast.Forecast, now: float) -> dict[str, float | None]:

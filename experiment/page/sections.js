@@ -6,7 +6,7 @@ const RIGHT = "right";
 const CHECKS = {
   demo_trials: ["Blocks of practice", (value) => number(value)],
   catch_trials: ["Obvious trials right", percent],
-  total_response_time: ["Whole session", (value) => `${number(value / 60, 1)} min`],
+  total_response_time: ["Whole session", (value) => `${number(value / 60, value % 60 && value < 3600 ? 1 : 0)} min`],
   row_variability: ["Answers in the rarer row", (value) => number(value)],
   instruction_time: ["Time on the instructions", (value) => `${number(value)} s`],
 };
@@ -16,12 +16,12 @@ const counts = ({ counts: of, pass_share: passed, minutes, started }) => card("P
   tiles(
     ["Arrived", number(of.arrived), started === null ? "" : `since ${time(started)}`],
     ["Running", number(of.running)],
-    ["Count", number(of.accepted), passed.value === null ? "" : `${percent(passed.value)} of the paid (${percent(passed.low)} to ${percent(passed.high)})`, "good"],
-    ["Refused by a check", number(of.refused), `${number(of.practice)} of them in practice`],
+    ["Count", number(of.accepted), !passed || passed.value === null ? "" : `${percent(passed.value)} of the paid (${percent(passed.low)} to ${percent(passed.high)})`, "good"],
+    ["Refused by a check", number(of.refused), of.practice ? `${number(of.practice)} of them in practice` : ""],
     ["Complete", number(of.complete), minutes.median === null ? "" : `${number(minutes.median, 1)} min at the median`],
     ["Left", number(of.left)], ["Timed out", number(of.time)], ["Turned away", number(of.before)]));
 
-const cost = (of) => card("Money", { class: "card wide" },
+const cost = (of) => card("Money", { class: "card wide sums" },
   tiles(
     ["Spent", money(of.spent, of.currency), `${number(of.paid_sessions)} sessions at ${money(of.amount, of.currency)}${of.platform_share ? ` and ${percent(of.platform_share)} for the platform` : ""}`],
     ["Promised", money(of.promised, of.currency), "to those who are here"],
