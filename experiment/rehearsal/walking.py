@@ -89,19 +89,23 @@ class Walker:
 
     async def run(self) -> Walked:
         """Go on until the end, or until this person leaves without a word."""
+        while self.state["stage"] != "end" and self.walked.outcome != VANISHED:
+            await self.advance()
+        await self.client.close()
+        if self.state["stage"] == "end":
+            self.walked.outcome, self.walked.code = self.state["outcome"], self.state["code"]
+            self.walked.seconds = self.clock
+        return self.walked
+
+    async def advance(self) -> None:
+        """Do what the state asks for."""
         steps: dict[str, Callable[[], Awaitable[None]]] = {
             "consent": self._consent,
             "instructions": self._instructions,
             "ready": self._ready,
             "comment": self._comment,
         }
-        while self.state["stage"] != "end" and self.walked.outcome != VANISHED:
-            await steps.get(self.state["stage"], self.trial)()
-        await self.client.close()
-        if self.state["stage"] == "end":
-            self.walked.outcome, self.walked.code = self.state["outcome"], self.state["code"]
-            self.walked.seconds = self.clock
-        return self.walked
+        await steps.get(self.state["stage"], self.trial)()
 
     async def trial(self) -> None:
         """Answer the trial at hand, or leave."""
