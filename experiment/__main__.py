@@ -34,7 +34,9 @@ def main(argv: list[str] | None = None) -> None:
         if words[:1] == [name]:
             loaded = importlib.import_module(f"experiment.commands.{name}")
             raw = argparse.RawDescriptionHelpFormatter
-            loaded.add_arguments(commands.add_parser(name, help=meaning, description=loaded.__doc__, formatter_class=raw))
+            loaded.add_arguments(
+                commands.add_parser(name, help=meaning, description=loaded.__doc__, formatter_class=raw)
+            )
         else:
             commands.add_parser(name, help=meaning)
     args = line.parse_args(words)

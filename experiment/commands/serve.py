@@ -60,4 +60,7 @@ def main(args: argparse.Namespace) -> None:
 def tell(run: Run, address: str, token: str) -> None:
     """Print where a run is served. What follows # is never sent, so the token reaches no log."""
     who = "people" if run.people else "made-up participants; everything is marked simulated"
-    print(f"Serving {run.path} for {who}\n  participants  {address}/\n  researcher    {address}/researcher#{token}", flush=True)
+    print(
+        f"Serving {run.path} for {who}\n  participants  {address}/\n  researcher    {address}/researcher#{token}",
+        flush=True,
+    )
