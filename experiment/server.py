@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from experiment import bodies, telling, web
+from experiment import bodies, researcher, telling, web
 from experiment.assets import Asset
 from experiment.errors import Refused
 from experiment.limits import Bucket
@@ -58,6 +58,7 @@ def create_app(run: Run, *, early_ms: float | None = None, assets: Mapping[str, 
             for name, (action, model) in api.actions().items()
         ),
     ]
+    routes += researcher.routes(run)
     if assets is not None:
         routes += _pages(assets)
     return Starlette(

@@ -2,7 +2,7 @@
 
 demo_blocks          blocks of practice that were begun; one more where the last of them was not all right, since that person
                      would have needed another
-catch_share          share of right answers to the catch trials, missing without any
+catch_share          share of right answers to the catch trials, missing without any; a session without any passes
 seconds              from the first page to the end by the server's clock, over reloads and other tabs; missing until the end
 instruction_seconds  from consent to the end of the instructions by the same clock; missing until then
 n_upper, n_lower     answers in the upper and in the lower row of buttons, catch trials included, practice not
@@ -29,7 +29,7 @@ COMPLETE = "complete"
 NOT_COMPLETE = "not complete"
 UPPER_ROW = 2  # buttons 0 to 2 are the upper row, 3 to 5 the lower one
 IGNORE = "ignore"
-_FACTS = ("demo_blocks", "catch_share", "seconds", "instruction_seconds", "n_upper", "n_lower")
+_DIGITS = 3  # of seconds: what is exported is what was judged
 
 
 class Checks(Protocol):
@@ -69,7 +69,7 @@ def verdict(
     fact = _facts_of(session, answers, events)
     passed = {
         "demo_trials": fact["demo_blocks"] <= checks.max_demo_blocks,
-        "catch_trials": _at_least(fact["catch_share"], checks.min_catch_share - 1e-9),
+        "catch_trials": fact["catch_share"] is None or fact["catch_share"] >= checks.min_catch_share - 1e-9,
         "total_response_time": _at_least(fact["seconds"], checks.min_seconds) and fact["seconds"] <= checks.max_seconds,
         "row_variability": min(fact["n_upper"], fact["n_lower"]) >= checks.min_row,
         "instruction_time": _at_least(fact["instruction_seconds"], checks.min_instruction_seconds),
@@ -102,8 +102,8 @@ def _facts_of(
     return {
         "demo_blocks": blocks + failed,
         "catch_share": sum(caught) / len(caught) if caught else None,
-        "seconds": None if ended is None else ended - session["started"],
-        "instruction_seconds": at["instructions"] - at["consent"] if read else None,
+        "seconds": None if ended is None else round(ended - session["started"], _DIGITS),
+        "instruction_seconds": round(at["instructions"] - at["consent"], _DIGITS) if read else None,
         "n_upper": upper,
         "n_lower": len(shown) - upper,
     }
@@ -114,8 +114,8 @@ def facts(sessions: pd.DataFrame, answers: pd.DataFrame, events: pd.DataFrame) -
 
     `sessions`, `answers`, `events`: rows of the tables session, answer and event. Columns as of
     `interpretability.people.sessions.sessions` (task_id is the experiment and the number of arrival, response_index the attempt,
-    participant_id the keyed hash of the person, or a name of the session's own where nobody is named), and outcome. A missing
-    fact passes nothing, so the stored results are False.
+    participant_id the keyed hash of the person, or a name of the session's own where nobody is named), n_caught (right catch
+    trials) and outcome. stored_CHECK says what becomes of a missing fact: it fails, but for catch trials.
     """
     import pandas as pd
 
@@ -128,7 +128,7 @@ def facts(sessions: pd.DataFrame, answers: pd.DataFrame, events: pd.DataFrame) -
     blocks = practice.groupby("session")["block"].max().reindex(index).fillna(0).astype("int64")
     rows = shown.assign(upper=shown["button"] <= UPPER_ROW, lower=shown["button"] > UPPER_ROW)
     pressed = rows.groupby("session")[["upper", "lower"]].sum().reindex(index).fillna(0).astype("int64")
-    caught = shown[shown["kind"] == "catch"].groupby("session")["correct"].mean().reindex(index)
+    caught = shown[shown["kind"] == "catch"].groupby("session")["correct"].agg(["mean", "sum"]).reindex(index)
     first = events.sort_values(["session", "number"], kind="stable").drop_duplicates(["session", "name"])
     at = {
         name: first[first["name"] == name].set_index("session")["at"].reindex(index)
@@ -144,18 +144,23 @@ def facts(sessions: pd.DataFrame, answers: pd.DataFrame, events: pd.DataFrame) -
                 person if isinstance(person, str) else f"session-{name}" for name, person in of["person"].items()
             ],
             "demo_blocks": blocks + index.isin(failed),
-            "catch_share": caught.astype(float),
-            "seconds": (of["ended"] - of["started"]).astype(float),
-            "instruction_seconds": (at["instructions"] - at["consent"]).astype(float),
+            "catch_share": caught["mean"].astype(float),
+            "n_caught": caught["sum"].fillna(0).astype("int64"),
+            "seconds": _rounded(of["ended"] - of["started"]),
+            "instruction_seconds": _rounded(at["instructions"] - at["consent"]),
             "n_upper": pressed["upper"],
             "n_lower": pressed["lower"],
-            **{f"stored_{check}": False for check in rules.CHECKS},
+            **{f"stored_{check}": check == "catch_trials" for check in rules.CHECKS},
             "stored_passed": (of["accepted"] == 1).fillna(False).astype(bool),
             f"stored_{rules.REPEATED}": returned,
             "outcome": of["outcome"],
         },
         index=index,
     )
+
+
+def _rounded(seconds: pd.Series) -> list[float]:
+    return [round(float(value), _DIGITS) for value in seconds]
 
 
 def judged(table: pd.DataFrame, checks: Checks) -> pd.DataFrame:

@@ -22,11 +22,11 @@ from interpretability.schema import GROUPS, KEY, UNIT
 
 EXPECTED_COLUMNS = ["group", "n_units", "chosen_by", "shrunken", "expected", "expected_se"]
 GROUP_COLUMNS = [
-    *("model", "group", "n_units", "n_responses", "n_participants", "expected", "his_mean", "low", "high"),
+    *("model", "condition", "group", "n_units", "n_responses", "n_participants", "expected", "his_mean", "low", "high"),
     *("these_low", "these_high"),
 ]
 TEST_COLUMNS = [
-    *("model", "first", "second", "difference", "low", "high"),
+    *("model", "condition", "first", "second", "difference", "low", "high"),
     *("paper_statistic", "paper_p", "paper_p_holm", "paper_effect"),
 ]
 
@@ -79,6 +79,23 @@ def expected(units: pd.DataFrame, k: int, n_random: int, seed: int, *, held_out:
     return pd.DataFrame(rows, columns=EXPECTED_COLUMNS)
 
 
+def expected_elsewhere(chosen: pd.DataFrame, scores: pd.DataFrame, *, held_out: bool = False) -> pd.DataFrame:
+    """Scores to expect of groups that natural tasks chose, under another condition: EXPECTED_COLUMNS.
+
+    `chosen`: as `choose` returns it, with the score that chose; `scores`: the columns of `ranking.half_scores` of the same units
+    under that condition, of those that have its tasks. `expected` is their mean there (of the odd tasks where `held_out`): other
+    queries than chose, though the explanations may be the same. There is no posterior for it, so `shrunken` is NaN.
+    """
+    by, scored = ("even", "odd") if held_out else ("mis", "mis")
+    rows = []
+    for group in (name for name in GROUPS if (chosen["group"] == name).any()):
+        own = chosen.loc[chosen["group"] == group, [*UNIT, by]].rename(columns={by: "chosen_by"})
+        both = own.merge(scores[[*UNIT, scored, f"{scored}_se"]], on=UNIT)
+        error = np.sqrt((both[f"{scored}_se"] ** 2).sum()) / len(both) if len(both) else np.nan
+        rows.append((group, len(both), both["chosen_by"].mean(), np.nan, both[scored].mean(), error))
+    return pd.DataFrame(rows, columns=EXPECTED_COLUMNS)
+
+
 @dataclass(frozen=True)
 class Presentation:
     """How the tasks of some units are shown; unit u, task t.
@@ -99,7 +116,8 @@ class Presentation:
 def present(tasks: NDArray[np.int32], keys: NDArray[np.uint64], numbers: NDArray[np.integer]) -> Presentation:
     """Keyed random places for the images of tasks (units, N, 2(K + 1)), whose order is that of `tasks.assemble`.
 
-    `numbers` (N,) are the tasks' own: where an explanation lies hangs on unit and task alone, not on what else is shown.
+    `numbers` (N,), or (units, N) where units show other tasks, are the tasks' own: where an explanation lies hangs on unit and
+    task alone, not on what else is shown.
     """
     n_units, n_tasks, width = tasks.shape
     k = (width - 2) // 2
@@ -122,39 +140,44 @@ def present(tasks: NDArray[np.int32], keys: NDArray[np.uint64], numbers: NDArray
 def measured(
     responses: pd.DataFrame, expectation: pd.DataFrame, seed: int, n_bootstrap: int, confidence: float
 ) -> pd.DataFrame:
-    """What people found of every group: GROUP_COLUMNS, networks sorted, groups easiest to hardest.
+    """What people found of every group: GROUP_COLUMNS, networks and conditions sorted, groups easiest to hardest.
 
-    `responses`: key, group, participant, correct; `expectation`: model, group, expected.
+    `responses`: key, group, participant, correct; `expectation`: model, condition, group, expected.
     his_mean is the mean of the units' shares of right answers; low and high its interval for other units and other
     people, these_low and these_high for other units answered by these people (see `machine_beside_human.his_summary`).
     """
-    grouped = responses.assign(condition=responses["group"])
-    summary = machine_beside_human.his_summary(human_scores(grouped), seed, n_bootstrap, confidence, grouped)
-    counts = grouped.groupby(["model", "condition"], observed=True)["participant"]
-    counts = counts.agg(n_responses="size", n_participants="nunique").reset_index()
-    table = summary.merge(counts, on=["model", "condition"]).rename(columns={"condition": "group"})
-    table = table.merge(expectation[["model", "group", "expected"]], on=["model", "group"], how="left")
+    parts = [pd.DataFrame(columns=[name for name in GROUP_COLUMNS if name != "expected"])]
+    for condition, answers in responses.groupby("condition", sort=True, observed=True):
+        grouped = answers.assign(condition=answers["group"])
+        summary = machine_beside_human.his_summary(human_scores(grouped), seed, n_bootstrap, confidence, grouped)
+        counts = grouped.groupby(["model", "condition"], observed=True)["participant"]
+        counts = counts.agg(n_responses="size", n_participants="nunique").reset_index()
+        table = summary.merge(counts, on=["model", "condition"]).rename(columns={"condition": "group"})
+        parts.append(table.assign(condition=str(condition)))
+    table = pd.concat(parts[1:] or parts, ignore_index=True)
+    keys = ["model", "condition", "group"]
+    table = table.merge(expectation[[*keys, "expected"]], on=keys, how="left")
     positions = table["group"].map({name: position for position, name in enumerate(GROUPS)})
-    return table.iloc[np.lexsort((positions, table["model"]))].reset_index(drop=True)[GROUP_COLUMNS]
+    return table.iloc[np.lexsort((positions, table["condition"], table["model"]))].reset_index(drop=True)[GROUP_COLUMNS]
 
 
 def compare_groups(responses: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    """Every two groups of a network compared: TEST_COLUMNS.
+    """Every two groups of a network compared under each condition: TEST_COLUMNS.
 
     difference    of the shares of right answers, first minus second; low and high for other units and other people, of each
                   comparison alone: not adjusted for their number
-    paper_p, ...  Conover's test on the units' scores, Holm over the pairs of a network, as IMI compares networks; see
-                  `group_tests.conover_of`. It takes units for independent draws, and gives no stars
+    paper_p, ...  Conover's test on the units' scores, Holm over the pairs of a network and condition, as IMI compares
+                  networks; see `group_tests.conover_of`. It takes units for independent draws, and gives no stars
     """
     parts = []
-    for model, answers in responses.groupby("model", sort=True, observed=True):
+    for (model, condition), answers in responses.groupby(["model", "condition"], sort=True, observed=True):
         units = human_scores(answers.assign(condition=answers["group"]))
         papers = group_tests.conover(units["his"].to_numpy(), units["condition"].to_numpy(dtype=object))
         pairs = beside_papers(papers[["first", "second"]], papers)
         names = zip(pairs["first"], pairs["second"], strict=True)
         ends = [difference(answers, first, second, confidence) for first, second in names]
         pairs[["difference", "low", "high"]] = np.array(ends, dtype=np.float64).reshape(-1, 3)
-        parts.append(pairs.assign(model=model))
+        parts.append(pairs.assign(model=str(model), condition=str(condition)))
     return pd.concat(parts, ignore_index=True)[TEST_COLUMNS] if parts else pd.DataFrame(columns=TEST_COLUMNS)
 
 

@@ -11,7 +11,8 @@ instruction_time      at least min_instruction_seconds before the first practice
 multi_participation   the person has no other session
 
 Departure: IMI section 3.1 allows two blocks of practice, its appendix and code allow three; three is the default. All
-sessions of a person who came more than once are refused: the tables do not say which one came first.
+sessions of a person who came more than once are refused, since the tables do not say which one came first, unless they do:
+where all sessions of a person but one have the stored flag, the one without came first and stands.
 """
 
 from __future__ import annotations
@@ -122,7 +123,10 @@ def _repeated(table: pd.DataFrame, rule: str) -> pd.Series:
         return pd.Series(False, index=table.index)
     if rule == "stored" or not identified(table):
         return table[f"stored_{REPEATED}"].astype(bool)
-    return table["participant_id"].duplicated(keep=False)
+    person, flagged = table["participant_id"], table[f"stored_{REPEATED}"].astype(bool)
+    only = (~flagged).groupby(person).transform("sum") == 1
+    # a flagged person's other session may be in a table that was not read
+    return flagged | (person.duplicated(keep=False) & ~only)
 
 
 def verdict_agreement(table: pd.DataFrame, verdict: pd.DataFrame) -> pd.DataFrame:

@@ -8,6 +8,7 @@ twice by one person.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +19,11 @@ from scipy.special import expit
 from interpretability.casts import narrowed
 from interpretability.errors import InputError
 from interpretability.randomness import generator
+from interpretability.synthetic.confidence import confidences
 
 # Beta distribution of the lapses: mean * this and (1 - mean) * this. At a mean of 0.05 it is Beta(1, 19), so
 # most people hardly guess and a few guess often.
-_LAPSE_CONCENTRATION = 20.0
+LAPSE_CONCENTRATION = 20.0
 _N_QUADRATURE = 64
 
 
@@ -98,8 +100,8 @@ def draw_people(
     slopes = population.slope * np.exp(population.slope_spread * draw.standard_normal(n_people))
     if population.lapse == 0:
         return slopes, np.zeros(n_people)
-    alpha = _LAPSE_CONCENTRATION * population.lapse
-    return slopes, draw.beta(alpha, _LAPSE_CONCENTRATION - alpha, size=n_people)
+    alpha = LAPSE_CONCENTRATION * population.lapse
+    return slopes, draw.beta(alpha, LAPSE_CONCENTRATION - alpha, size=n_people)
 
 
 def simulate_responses(
@@ -110,25 +112,44 @@ def simulate_responses(
     seed: int,
     model: str,
 ) -> pd.DataFrame:
-    """Answers for one network's annotated units: unit (row of margins), task, participant, correct.
+    """Answers for one network's annotated units: unit (row of margins), task, participant, correct, confidence.
 
     `margins` (units, tasks) are on the factor similarity of the people, positive where the right answer is
-    the likelier.
+    the likelier. Confidence (`confidence.confidences`) has draws of its own: it changes no answer.
     """
     n_units, n_tasks = margins.shape
     draw = generator(seed, "observers", "answers", model)
     design = assign(n_units, n_responses, n_trials, n_tasks, draw)
     slopes, lapses = draw_people(int(design["person"].max()) + 1, population, draw)
+    digits = len(str(len(slopes) - 1))
+    names = [f"{model}-{number:0{digits}d}" for number in range(len(slopes))]
+    return answered(margins, design, slopes, lapses, names, draw, generator(seed, "observers", "confidence", model))
+
+
+def answered(
+    margins: NDArray[np.floating],
+    design: pd.DataFrame,
+    slopes: NDArray[np.float64],
+    lapses: NDArray[np.float64],
+    names: Sequence[str],
+    draw: np.random.Generator,
+    sure: np.random.Generator,
+) -> pd.DataFrame:
+    """What people answer in a design (person, unit, task): unit, task, participant, correct, confidence.
+
+    slopes, lapses, names: of the people; `draw` draws whether they are right, `sure` how confident they are.
+    """
     person = design["person"].to_numpy()
     evidence = slopes[person] * np.asarray(margins, dtype=np.float64)[design["unit"], design["task"]]
     p_right = lapses[person] / 2 + (1 - lapses[person]) * expit(evidence)
-    digits = len(str(person.max()))
+    correct = draw.random(len(design)) < p_right
     return pd.DataFrame(
         {
             "unit": design["unit"],
             "task": design["task"],
-            "participant": [f"{model}-{number:0{digits}d}" for number in person],
-            "correct": draw.random(len(design)) < p_right,
+            "participant": np.array(names, dtype=object)[person],
+            "correct": correct,
+            "confidence": confidences(correct, evidence, lapses[person], person, sure),
         }
     )
 

@@ -9,6 +9,7 @@ rating   1 where the image shows the text, 0 where it does not; also True and Fa
 seconds  that the whole page took, or empty
 page     of questions.csv, or empty where pictures were not shown in those pages
 study    the digest that stands in pages.json
+source   optional: people, simulated, or empty, which means people; the same in all tables (`study.files.sources`)
 
 What no rater can have caused is an error: another column or none of that name, a rating other than 0 and 1, seconds that are no
 number. A rating that cannot count is left out, and `rejected` says which and why. What is accepted does not depend on the order
@@ -25,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from study.errors import StudyError
-from study.files import casts
+from study.files import casts, sources
 from study.files.cells import read_cells
 from study.files.parquet_cells import is_parquet, parquet_cells
 from study.files.tables import rows_shown
@@ -52,10 +53,12 @@ class Ratings:
     """accepted: RATING, ordered by text, image and rater; seconds are NaN and page is -1 where not given.
 
     rejected: REJECTED, a row each rating, but for pages half sent, of which one row counts all.
+    source: people, or simulated where nobody gave the ratings.
     """
 
     accepted: pd.DataFrame
     rejected: pd.DataFrame
+    source: str = sources.PEOPLE
 
 
 def no_ratings() -> Ratings:
@@ -72,16 +75,22 @@ def read_ratings(folder: Path, questions: pd.DataFrame, study: str) -> Ratings:
 
     Raises StudyError, naming file, row and column, for what makes a table uncertain, and where no rating of any is left.
     """
-    parts = [_cells_of(path) for path in _files(folder)]
-    if not parts:
+    tables = [(path, _cells_of(path)) for path in _files(folder)]
+    if not tables:
         return no_ratings()
-    rows = pd.concat(parts, ignore_index=True)
+    found = {path.name: str(part["source"].iloc[0]) for path, part in tables if len(part)}
+    source = sources.one_source(found, f"Leave tables of one kind in {folder}")
+    rows = pd.concat([part for _, part in tables], ignore_index=True)
     rows = _with_question(rows, questions)
     reason = _first_reasons(rows, study)
     reason = _half_sent(rows, reason, questions)
     reason = _repeated(rows, reason)
-    ratings = Ratings(_accepted(rows[reason == ""]), _rejected(rows, reason))
-    log.info("%d ratings of %d raters count", len(ratings.accepted), ratings.accepted["rater"].nunique())
+    ratings = Ratings(_accepted(rows[reason == ""]), _rejected(rows, reason), source)
+    counted = len(ratings.accepted), ratings.accepted["rater"].nunique()
+    if source == sources.SIMULATED:
+        log.warning("%d ratings of %d raters count; all are simulated, nobody gave them", *counted)
+    else:
+        log.info("%d ratings of %d raters count", *counted)
     for words, count in ratings.rejected.groupby("reason")["count"].sum().items():
         log.warning("%d ratings do not count: %s", count, words)
     if len(rows) and ratings.accepted.empty:
@@ -104,25 +113,26 @@ def _files(folder: Path) -> list[Path]:
 
 def _cells_of(path: Path) -> pd.DataFrame:
     """Ratings of one table, cell by cell, with file and row: rater, text, image (text), rating (-1 where empty), seconds,
-    page (text), study."""
+    page (text), study, source (the same in all)."""
     if is_parquet(path):
-        cells, every = parquet_cells(path, FIELDS)
+        cells, every = parquet_cells(path, (*FIELDS, sources.SOURCE))
     else:
-        cells, _ = read_cells(path, FIELDS)
+        cells, _ = read_cells(path, (*FIELDS, sources.SOURCE))
         every = list(cells.columns)
     missing = [name for name in FIELDS if name not in every]
-    more = [name for name in every if name not in FIELDS and not _INDEX.fullmatch(name)]
+    more = [name for name in every if name not in (*FIELDS, sources.SOURCE) and not _INDEX.fullmatch(name)]
     if missing or more:
         wrong = f"lacks column {', '.join(missing)}" if missing else f"has column {', '.join(map(repr, more))}"
         raise StudyError(
-            f"{path} {wrong}; the columns of ratings are {', '.join(FIELDS)} (seconds and page may be empty). Add, rename or "
-            "remove columns"
+            f"{path} {wrong}; the columns of ratings are {', '.join(FIELDS)} (seconds and page may be empty), and "
+            f"{sources.SOURCE} where nobody gave them. Add, rename or remove columns"
         )
     stripped = {name: cells[name].str.strip() for name in FIELDS}
     given = stripped["rating"] != ""
     rating = pd.Series(-1, index=cells.index, dtype=np.int64)
     rating[given] = casts.truth(path, stripped["rating"][given], "rating").astype(np.int64)
     seconds = casts.numbers(path, stripped["seconds"], "seconds")
+    source = sources.source_of(path, cells.get(sources.SOURCE), "Make two tables of it, and leave one in the folder")
     casts.refuse(path, stripped["seconds"], (seconds < 0).to_numpy(), "seconds", "a number of at least 0, or empty")
     return pd.DataFrame(
         {
@@ -135,6 +145,7 @@ def _cells_of(path: Path) -> pd.DataFrame:
             "seconds": seconds.to_numpy(),
             "on_page": casts.spelled_alike(stripped["page"]).to_numpy(),
             "study": stripped["study"].to_numpy(),
+            "source": source,
         }
     )
 

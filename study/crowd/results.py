@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from study.crowd.gold import Gold, read_gold
 from study.crowd.labels import labels
 from study.crowd.ratings import Ratings, no_ratings, read_ratings
 from study.crowd.schemas import DRAWS, LABELS, POSTERIORS, RATINGS, SCORES
+from study.files.sources import PEOPLE, SIMULATED
 from study.files.tables import write_csv, write_json, write_parquet
 from study.log import logger
 from study.params.crowd import Crowd
@@ -54,7 +55,7 @@ def write_crowd(folders: Folders, params: CrowdParams) -> None:
     checked = checks.checked_raters(asked, rated.accepted, gold, crowd, params.seed)
     kept, of_all = _with_and_without(asked, rated.accepted, checked.kept, gold, params)
     parts = [kept.scores.assign(raters=KEPT), of_all.scores.assign(raters=ALL)]
-    write_parquet(out / "ratings.parquet", rated.accepted, RATINGS)
+    write_parquet(out / "ratings.parquet", rated.accepted.assign(source=rated.source), RATINGS)
     write_csv(out / "rejected.csv", rated.rejected)
     write_csv(out / "raters.csv", checked.raters)
     write_csv(out / "exclusions.csv", checked.exclusions)
@@ -62,17 +63,18 @@ def write_crowd(folders: Folders, params: CrowdParams) -> None:
     write_parquet(out / "labels.parquet", kept.labels, LABELS)
     write_parquet(out / "score_draws.parquet", kept.fit.draws, DRAWS)
     write_parquet(out / "posteriors.parquet", kept.fit.posteriors, POSTERIORS)
-    write_parquet(out / "scores.parquet", _table(asked, parts, crowd.source), SCORES)
+    write_parquet(out / "scores.parquet", _table(asked, parts, rated.source), SCORES)
     write_csv(out / "next_questions.csv", _next_wave(asked, checked.kept, gold, params))
     write_json(out / "check.json", kept.fit.check)
-    write_json(out / "run.json", {"source": crowd.source, "study": asked.study, "n_ratings": len(rated.accepted)})
+    run = {"source": crowd.source, "simulated": rated.source == SIMULATED, "study": asked.study}
+    write_json(out / "run.json", {**run, "n_ratings": len(rated.accepted)})
 
 
 def _rated(asked: Asked, folder: Path, gold: Gold, params: CrowdParams) -> Ratings:
     """Ratings of the study's source; none is one."""
     crowd = params.crowd
     if asked.pairs.empty and crowd.source != "table":
-        return no_ratings()
+        return replace(no_ratings(), source=SIMULATED if crowd.source == SIMULATED else PEOPLE)
     if crowd.source == "table":
         found = read_ratings(folder, asked.questions, asked.study)
         if found.accepted.empty:
@@ -82,11 +84,11 @@ def _rated(asked: Asked, folder: Path, gold: Gold, params: CrowdParams) -> Ratin
                 folder,
             )
         return found
-    return Ratings(waves.all_ratings(asked, gold, crowd, params.seed), no_ratings().rejected)
+    return Ratings(waves.all_ratings(asked, gold, crowd, params.seed), no_ratings().rejected, SIMULATED)
 
 
 def _next_wave(asked: Asked, ratings: pd.DataFrame, gold: Gold, params: CrowdParams) -> pd.DataFrame:
-    """Questions to ask people next; simulated ones have been asked everything."""
+    """Questions to ask people next; the simulated ones of this stage have been asked everything."""
     if params.crowd.source != "table":
         ratings = ratings[:0]
     return waves.next_questions(asked, ratings, gold, params.crowd, params.seed)
@@ -131,7 +133,7 @@ def _table(asked: Asked, parts: list[pd.DataFrame], source: str) -> pd.DataFrame
         asked.texts.loc[asked.texts["pair"] >= 0, [*UNIT, "method", "pair"]], on=[*UNIT, "pair"], how="left"
     )
     scores = pd.concat(parts, ignore_index=True).merge(of_pair, on="pair", how="left")
-    scores = scores.assign(simulated=asked.simulated | (source == "simulated"))
+    scores = scores.assign(simulated=asked.simulated | (source == SIMULATED))
     for name in SCORES.names:
         if name not in scores:
             scores[name] = np.nan

@@ -11,6 +11,7 @@ RATINGS = pa.schema(
         *(("rater", _TEXT), ("text", _TEXT), ("image", _SMALL), ("rating", pa.int8())),
         # NaN and -1 where they are not known
         *(("seconds", _FLOAT), ("page", _INT)),
+        ("source", _TEXT),  # people, or simulated
     ]
 )
 LABELS = pa.schema(

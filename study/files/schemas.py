@@ -10,6 +10,8 @@ RESPONSES = pa.schema(
         *(*UNIT, ("task", pa.int32()), ("participant", pa.string()), ("correct", pa.bool_())),
         # 1 (low) to 3 (high), null where it was not asked
         *(("confidence", pa.int8()), ("source", pa.string())),
+        # whether the answer is to that very task of this study, and not to one of that number elsewhere
+        ("own_tasks", pa.bool_()),
     ]
 )
 UNITS = pa.schema(

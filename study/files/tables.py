@@ -32,6 +32,11 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_csv(path: str | os.PathLike[str], frame: pd.DataFrame) -> None:
+    """`csv_text` of a table as a file, whole or not at all."""
+    write_text(path, csv_text(frame))
+
+
+def csv_text(frame: pd.DataFrame) -> str:
     """CSV with header, six significant digits, Unix line ends; missing numbers are empty."""
     shown = frame.copy()
     for name in shown.columns[shown.dtypes == np.dtype(bool)]:
@@ -42,7 +47,7 @@ def write_csv(path: str | os.PathLike[str], frame: pd.DataFrame) -> None:
             f"{cell:.6g}" if isinstance(cell, float) and not math.isnan(cell) else cell for cell in shown[name]
         ]
     # the writer leaves a carriage return inside a cell bare, and readers would take it for the end of the row
-    write_text(path, shown.to_csv(index=False, float_format="%.6g", lineterminator="\n").replace("\r", "\\r"))
+    return shown.to_csv(index=False, float_format="%.6g", lineterminator="\n").replace("\r", "\\r")
 
 
 def read_csv(path: str | os.PathLike[str], columns: Sequence[str] = (), text: Collection[str] = ()) -> pd.DataFrame:

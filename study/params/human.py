@@ -18,6 +18,8 @@ class Simulated:
     slope_spread: float = number(0, 5)
     lapse: float = number(0, 0.99)
     ignored_factor: str
+    careless: float = number(0, 0.9)
+    minutes: float = number(above=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,7 @@ class AnswerTable:
 
 @dataclass(frozen=True, kw_only=True)
 class Checks:
-    """Sessions of the IMI record that count; bounds are inclusive."""
+    """Sessions that count, of the IMI record and of simulated observers; bounds are inclusive."""
 
     max_demo_blocks: int = number(1)
     min_catch_share: float = number(0, 1)

@@ -19,29 +19,30 @@ log = logger("human")
 
 
 def write_answers(out: Path, args: argparse.Namespace, params: AnswerParams) -> None:
-    """Write the answers, the scores of units, the true shares of simulated observers, and what became of a record.
+    """Write the answers, the scores of units, the true shares of simulated observers, and what became of the rest.
 
-    `args` names the folders and files of a source: external, tasks, images, roster, names.
+    `args` names the folders and files of a source: external, tasks, images, roster, names. Every table says in `source` where
+    its answers are from: imi, table, or simulated, also where they came as a table that says so.
     """
     source = params.human.source
-    answers, truth = [RESPONSES.empty_table().to_pandas()], [TRUTH.empty_table().to_pandas()]
-    record = recorded_answers.Recorded(answers[0])
+    truth = [TRUTH.empty_table().to_pandas()]
+    record = recorded_answers.Recorded(pd.DataFrame(columns=recorded_answers.ANSWER), source)
     if source == "imi":
         roster = read_roster(args.roster)["name"].tolist()
         record = recorded_answers.from_imi(params.human, args.external, args.tasks, args.names, roster)
     if source == "table":
         record = recorded_answers.from_table(params.human, args.external)
-    answers.append(record.answers.assign(source=source))
     if source == "simulated":
-        for answered, true in simulated_answers(params, args.tasks, args.images, args.roster):
-            answers.append(answered.assign(confidence=pd.array([pd.NA] * len(answered), dtype="Int8"), source=source))
-            truth.append(true)
-    responses = pd.concat(answers, ignore_index=True)
+        record, true = simulated_answers(params, args.tasks, args.images, args.roster)
+        truth.append(true)
+    # only observers of this stage are known to have answered the tasks that are scored here
+    answers = record.answers.assign(source=record.source, own_tasks=source == "simulated")
+    responses = pd.concat([RESPONSES.empty_table().to_pandas(), answers], ignore_index=True)
     write_parquet(out / "responses.parquet", responses[RESPONSES.names], RESPONSES)
-    units = human_scores.human_scores(responses).assign(source=source)
+    units = human_scores.human_scores(responses).assign(source=record.source)
     write_parquet(out / "units.parquet", units[UNITS.names], UNITS)
     write_parquet(out / "truth.parquet", pd.concat(truth, ignore_index=True), TRUTH)
     for name in ("exclusions", "checks", "crosstab", "verdicts", "unmatched"):
-        write_csv(out / f"{name}.csv", getattr(record, name))
+        write_csv(out / f"{name}.csv", getattr(record, name).assign(source=record.source))
     n_people = responses["participant"].nunique()
-    log.info("source %s: %d answers of %d people to %d units", source, len(responses), n_people, len(units))
+    log.info("source %s: %d answers of %d people to %d units", record.source, len(responses), n_people, len(units))

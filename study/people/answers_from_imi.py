@@ -3,6 +3,7 @@
 Response tables are CSV files with the 45 columns COLUMNS. The part of the task id before its last "-" names the
 experiment; the column model does not always (one synthetic run lacks its difficulty there, and the task ids of at
 least one hard run belong to another network). A participant is a session: (task_id, response_index).
+A 46th column, `source`, says of simulated answers that they are (`study.files.sources`); the record has none.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from study.errors import StudyError
-from study.files import casts
+from study.files import casts, sources
 from study.files.cells import read_cells
 from study.log import logger
 from study.networks.imi_naming import MODEL
@@ -68,14 +69,17 @@ AGREE, PLAIN, DISAGREE = "agree", "difficulty only in the task id", "disagree"
 def read_responses(folder: Path, names: Sequence[str]) -> pd.DataFrame:
     """Rows of one or several response tables with checked types; whole numbers that may be missing are Int64.
 
-    Empty text is "". Raises StudyError naming file, row and column.
+    Empty text is "". With the columns COLUMNS and `source`, the same in all rows. Raises StudyError naming file, row and column.
     """
-    parts = []
+    parts, found = [], {}
     for name in names:
-        rows = _typed(_cells(folder / name), folder / name)
+        cells = _cells(folder / name)
+        found[name] = sources.source_of(folder / name, cells.get(sources.SOURCE), "Make two tables of it, and read one")
+        rows = _typed(cells, folder / name)
         parts.append(_with_details(rows))
         log.info("%s: %d rows, %d main trials", name, len(rows), int(is_main(rows).sum()))
-    rows = pd.concat(parts, ignore_index=True)
+    source = sources.one_source(found, "Name tables of one kind in human.imi.responses")
+    rows = pd.concat(parts, ignore_index=True).assign(source=source)
     again = rows.duplicated(["task_id", "response_index", "trial_index"])
     if again.any():
         one = rows[again].iloc[0]
@@ -88,7 +92,9 @@ def read_responses(folder: Path, names: Sequence[str]) -> pd.DataFrame:
     if wrong:
         log.warning("%d rows have a choice that does not go with correct; correct is used", wrong)
     n_accepted = int((rows["passed_checks"] & ~rows["multi_participation"]).sum())
-    if n_accepted not in KNOWN_ROWS:
+    if source == sources.SIMULATED:
+        log.warning("%s rows are accepted; all are simulated, nobody gave these answers", f"{n_accepted:,}")
+    elif n_accepted not in KNOWN_ROWS:
         known = " or ".join(f"{count:,}" for count in KNOWN_ROWS)
         log.warning("%s rows are accepted in the record; known versions have %s", f"{n_accepted:,}", known)
     else:
@@ -108,7 +114,7 @@ def _cells(path: Path) -> pd.DataFrame:
             f"{path}: no such file. human.source is imi, which needs the IMI record: data/external/human/README.md says "
             "what to download and where to put it; human.imi.responses names the files"
         )
-    cells, _ = read_cells(path, COLUMNS)
+    cells, _ = read_cells(path, (*COLUMNS, sources.SOURCE))
     header = list(cells.columns)
     missing = [name for name in COLUMNS if name not in header]
     if missing:
@@ -116,8 +122,8 @@ def _cells(path: Path) -> pd.DataFrame:
             f"{path}: column {', '.join(missing[:5])}{' and others' if len(missing) > 5 else ''} is missing; the table "
             f"has {len(header)} columns, an IMI response table has {len(COLUMNS)}"
         )
-    if tuple(header) != COLUMNS:
-        more = [name for name in header if name not in COLUMNS]
+    if tuple(header) not in (COLUMNS, (*COLUMNS, sources.SOURCE)):
+        more = [name for name in header if name not in (*COLUMNS, sources.SOURCE)]
         log.warning(
             "%s: columns in another order or more than expected (%s)", path.name, ", ".join(more) or "none more"
         )

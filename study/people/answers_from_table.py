@@ -11,6 +11,7 @@ participant   who answered: an id (`casts.id_of`)
 correct       True, False, 1 or 0
 task          optional number or name of the task within its unit, an id; empty or -1 where it is not known
 confidence    optional whole number from 1 (low) to 3 (high), or empty
+source        optional: people, simulated, or empty, which means people; the same in all rows that count (`sources`)
 
 Rows count if they pass every human.table.keep (COLUMN=VALUE, or COLUMN=VALUE|VALUE; values are compared as ids). Other
 columns are not read.
@@ -26,16 +27,31 @@ import numpy as np
 import pandas as pd
 
 from study.errors import StudyError
-from study.files import casts
+from study.files import casts, sources
 from study.files.cells import read_cells
 from study.files.parquet_cells import is_parquet, parquet_cells
 from study.log import logger
 
 log = logger("human")
 
-FIELDS = ("model", "layer", "unit", "unit_name", "condition", "participant", "correct", "task", "confidence")
+FIELDS = (
+    *(
+        "model",
+        "layer",
+        "unit",
+        "unit_name",
+        "condition",
+        "participant",
+        "correct",
+        "task",
+        "confidence",
+        sources.SOURCE,
+    ),
+)
+_OPTIONAL = ("task", "confidence", sources.SOURCE)  # fields whose cells may be empty
 UNKNOWN_TASK = -1
 _UNIT_NAME = re.compile(r"(.+?)(?:/|__)(\d{1,400})(?:\.0*)?", re.ASCII | re.DOTALL)
+_PART = "Make two tables of it, or keep the rows of one source: human.table.keep source=people, or source=simulated"
 _MOST_VALUES = 8  # values of a column that a message names
 
 
@@ -43,7 +59,7 @@ def read_answers(
     path: Path, model: str, columns: Sequence[str], keep: Sequence[str], conditions: Sequence[str]
 ) -> pd.DataFrame:
     """Answers of a table: model, layer, unit (int64), condition, task (int32, -1 unknown), participant, correct (bool),
-    confidence (Int8, missing where not given).
+    confidence (Int8, missing where not given), source (people or simulated, the same in all rows).
 
     Raises StudyError naming file, row (as a spreadsheet shows it, the header is row 1) and value.
     """
@@ -64,7 +80,7 @@ def read_answers(
     )
     fields = {field: _joined(cells, parts) for field, parts in names.items()}
     for field in fields:
-        if field not in ("task", "confidence"):
+        if field not in _OPTIONAL:
             casts.refuse(path, fields[field], fields[field].str.strip("/ ") == "", field, "filled")
     answers = pd.DataFrame(index=cells.index)
     answers["model"] = fields.get("model", model)
@@ -74,6 +90,7 @@ def read_answers(
     answers["participant"] = casts.ids(path, fields["participant"], "participant")
     answers["correct"] = casts.truth(path, fields["correct"], "correct")
     answers["confidence"] = confidence(path, fields.get("confidence"), cells.index)
+    answers["source"] = sources.source_of(path, fields.get(sources.SOURCE), _PART)
     return answers.reset_index(drop=True)
 
 

@@ -1,22 +1,34 @@
-"""Simulated observers answer the tasks of some units."""
+"""Simulated observers answer the tasks of some units, in sessions that are judged as those of people are."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from interpretability.margins import cosine_margins
+from interpretability.people.sessions import CHECKS, REPEATED, SESSION, Bounds, check_histogram, exclusions, judge
 from interpretability.schema import KEY
 from interpretability.synthetic import observers
 from interpretability.synthetic.factors import factor_vectors
+from interpretability.synthetic.sessions import (
+    Conduct,
+    careful_sessions,
+    careless_answers,
+    careless_sessions,
+    n_careless,
+)
 from study.errors import StudyError
+from study.files.sources import SIMULATED
 from study.files.tables import read_json, read_parquet
 from study.log import logger
 from study.networks.roster import read_roster
 from study.params.human import Human
+from study.people.recorded_answers import ANSWER, Recorded
 
 log = logger("human")
 
@@ -32,13 +44,39 @@ class AnswerParams:
     human: Human
 
 
-def simulated_answers(
-    params: AnswerParams, tasks: Path, images: Path, roster: Path
-) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Answers and true probabilities, one pair a studied network that has tasks and condition of these.
+@dataclass(frozen=True)
+class _Experiment:
+    """One network and condition, with people of its own (IMI): the units asked about and the margins of their tasks."""
 
-    The units of harder conditions are those of the natural one that have such tasks.
+    name: str
+    asked: pd.DataFrame
+    margins: NDArray[np.floating]
+    n_trials: int
+
+
+def simulated_answers(params: AnswerParams, tasks: Path, images: Path, roster: Path) -> tuple[Recorded, pd.DataFrame]:
+    """Answers in sessions that pass human.checks, with what became of the others; and the true share of every unit (KEY, p_true).
+
+    Every studied network that has tasks is asked about, in each condition of them. Beside the observers whose answers fill the
+    design come others who do not care (`human.simulated.careless`).
     """
+    settings = params.human.simulated
+    population = observers.Population(settings.slope, settings.slope_spread, settings.lapse)
+    answers, sessions, truth = [], [], []
+    for each in _experiments(params, tasks, images, roster):
+        answered, attended = _asked(each, population, params)
+        answers.append(pd.concat([each.asked.iloc[answered.pop("unit")].reset_index(drop=True), answered], axis=1))
+        sessions.append(attended)
+        truth.append(each.asked.assign(p_true=observers.true_probabilities(each.margins, population)))
+    if not answers:
+        return Recorded(pd.DataFrame(columns=ANSWER), SIMULATED), pd.DataFrame(columns=[*KEY, "p_true"])
+    return _judged(
+        pd.concat(answers, ignore_index=True), pd.concat(sessions, ignore_index=True), params.human
+    ), pd.concat(truth, ignore_index=True)
+
+
+def _experiments(params: AnswerParams, tasks: Path, images: Path, roster: Path) -> Iterator[_Experiment]:
+    """All experiments; the units of harder conditions are those of the natural one that have such tasks."""
     settings, factors = params.human.simulated, images / "factors.parquet"
     if not factors.is_file():
         raise StudyError(
@@ -50,11 +88,9 @@ def simulated_answers(
         vectors = factor_vectors(read_parquet(factors), ignore=ignored)
     except ValueError as error:
         raise StudyError(f"human.simulated.ignored_factor is {settings.ignored_factor!r}: {error}") from None
-    population = observers.Population(settings.slope, settings.slope_spread, settings.lapse)
     n_explanations = read_json(tasks / "summary.json")["n_explanations"]
     table = read_roster(roster)
     studied = table[(table["role"] == "study") & (table["last"] == 1)]["name"]
-    parts = []
     for model in (name for name in studied if (tasks / f"{name}.parquet").is_file()):
         units = read_parquet(tasks / f"{model}.parquet", KEY)
         natural = units[units["condition"] == "natural"]
@@ -66,14 +102,52 @@ def simulated_answers(
                 log.info("%s: none of the annotated units has tasks of condition %s", model, condition)
                 continue
             margins = cosine_margins(vectors, arrays[asked.pop("index")], n_explanations)
-            asked = asked.reset_index(drop=True)
             # each condition is an experiment of its own, with other people (IMI); fewer units are fewer trials a person
-            experiment = model if condition == "natural" else f"{model}_{condition}"
-            n_trials = settings.n_trials if condition == "natural" else min(settings.n_trials, len(asked))
-            answers = observers.simulate_responses(
-                margins, population, settings.n_responses, n_trials, params.seed, experiment
+            natural_one = condition == "natural"
+            yield _Experiment(
+                model if natural_one else f"{model}_{condition}",
+                asked.reset_index(drop=True),
+                margins,
+                settings.n_trials if natural_one else min(settings.n_trials, len(asked)),
             )
-            answered = asked.iloc[answers.pop("unit")].reset_index(drop=True)
-            truth = asked.assign(p_true=observers.true_probabilities(margins, population))
-            parts.append((pd.concat([answered, answers], axis=1), truth))
-    return parts
+
+
+def _asked(
+    each: _Experiment, population: observers.Population, params: AnswerParams
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Answers of all people of an experiment (unit: row of its units), and their sessions."""
+    settings, seed = params.human.simulated, params.seed
+    conduct = Conduct(settings.careless, settings.minutes)
+    answers = observers.simulate_responses(
+        each.margins, population, settings.n_responses, each.n_trials, seed, each.name
+    )
+    trials = answers.groupby("participant", sort=False).size()
+    careful = careful_sessions(trials.index.tolist(), trials.to_numpy(), conduct, seed, each.name)
+    careless = careless_sessions(careful, n_careless(len(careful), conduct), each.n_trials, conduct, seed, each.name)
+    more = careless_answers(each.margins, careless["participant"].tolist(), population, each.n_trials, seed, each.name)
+    sessions = pd.concat([careful, careless], ignore_index=True).assign(task_id=each.name)
+    return pd.concat([answers, more], ignore_index=True), sessions
+
+
+def _judged(answers: pd.DataFrame, sessions: pd.DataFrame, settings: Human) -> Recorded:
+    """The answers of sessions that pass, in their order."""
+    bounds = Bounds(**asdict(settings.checks))
+    number = sessions.groupby("task_id", sort=False).cumcount()
+    stored = {f"stored_{check}": True for check in CHECKS} | {f"stored_{REPEATED}": sessions["returned"]}
+    table = sessions.assign(**dict(zip(SESSION, (sessions["task_id"], number), strict=True)), **stored)
+    verdict = judge(table, bounds)
+    reasons = dict(zip(sessions["participant"], verdict["reason"], strict=True))
+    answers = answers.assign(reason=answers["participant"].map(reasons))
+    log.info("%d of %d simulated sessions are accepted", int(verdict["accepted"].sum()), len(verdict))
+    kept = answers[answers["reason"] == ""]
+    if kept.empty:
+        raise StudyError(
+            f"none of the {len(verdict)} simulated sessions passes human.checks; the most frequent reason is "
+            f"{verdict['reason'].mode().iloc[0]}. Their median length is human.simulated.minutes {settings.simulated.minutes:g}"
+        )
+    return Recorded(
+        kept[ANSWER].reset_index(drop=True),
+        SIMULATED,
+        exclusions=exclusions(answers),
+        checks=check_histogram(table, verdict, bounds),
+    )

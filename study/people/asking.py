@@ -2,58 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from interpretability import mis
-from interpretability.analysis import ranking
-from interpretability.design import intervention
-from interpretability.randomness import generator, unit_keys
-from interpretability.schema import KEY, UNIT
+from interpretability.design import intervention, practice
+from interpretability.randomness import generator
+from interpretability.schema import NATURAL
 from interpretability.synthetic import observers
 from study.errors import StudyError
-from study.files.tables import read_parquet
-from study.files.unit_tables import Margins, matrix
 from study.networks.roster import read_roster
-from study.params.mis import Mis
 from study.params.units import Units
-from study.people import questions
+from study.people.practising import Drawn, draw_practice
+from study.people.studied import Built, Scores, among, keys_of
 
-CONDITION = "natural"
 MOST_MODELS = 10  # networks that are asked about unless they are named
 _MOST_NAMED = 20  # networks that a message names
 
 
 @dataclass(frozen=True)
 class Design:
-    """The choices of an export. `asked`: numbers of the tasks of a unit that people see."""
+    """The choices of an export.
+
+    asked           numbers of the tasks of a unit that people see
+    n_explanations  shown a side, the most exciting ones
+    n_practice, n_catch   of an experiment
+    """
 
     asked: NDArray[np.int64]
+    n_explanations: int
     n_units: int
     n_random: int
     held_out: bool
     n_responses: int
     n_trials: int
+    n_practice: int
+    n_catch: int
     seed: int
-    format: str  # of the images
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The units of one network that people are asked about: `chosen` with group and rank, and what to expect of the groups."""
+
+    chosen: pd.DataFrame
+    expected: pd.DataFrame
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One network: groups, what to expect of them, their tasks as shown, and who sees which (person, unit, task)."""
+    """One experiment: units with tasks of its condition and those without, what to expect of the groups, tasks as shown, who
+    sees which (person, unit, task), practice and catch trials."""
 
-    chosen: pd.DataFrame
+    condition: str
+    units: pd.DataFrame
+    without: pd.DataFrame
     expected: pd.DataFrame
     shown: intervention.Presentation
     sessions: pd.DataFrame
+    practice: Drawn
+    catch: Drawn
 
 
-def chosen_models(wanted: list[str], roster: Path) -> list[str]:
+def chosen_models(wanted: Sequence[str], roster: Path) -> list[str]:
     """Networks to ask about: those named, else all studied ones (of a training its last checkpoint) if they are few."""
     table = read_roster(roster)
     known = table[(table["role"] == "study") & (table["last"] == 1)]["name"].tolist()
@@ -70,24 +85,27 @@ def chosen_models(wanted: list[str], roster: Path) -> list[str]:
     return list(dict.fromkeys(wanted)) or known
 
 
-def candidates(
-    model: str, margins: Margins, slope: float, mis_params: Mis, units: Units, annotated: pd.DataFrame
-) -> pd.DataFrame:
-    """Units of a network that nobody answered: key, layer_type and the columns of `ranking.half_scores`."""
-    answered = margins.rows([model], [*KEY, "layer_type", "margins", "near"])
-    table, values = answered.select([*KEY, "layer_type"]).to_pandas(), matrix(answered["margins"])
-    near = answered["near"].to_pylist()
-    lengths = np.array([len(tasks) for tasks in near], dtype=np.int64)
-    marks = np.array([task for tasks in near for task in tasks], dtype=np.int64)
-    mask = mis.near_mask(lengths, marks, values.shape[1])
-    table = table.join(ranking.half_scores(values, slope, mask, mis_params.drop_near_duplicates))
-    kept = (table["condition"] == CONDITION) & table["layer_type"].isin(units.layer_types)
-    answered_before = pd.MultiIndex.from_frame(table[UNIT]).isin(pd.MultiIndex.from_frame(annotated[UNIT]))
-    return table[kept & ~answered_before].dropna(subset=["mis", "even", "odd"]).reset_index(drop=True)
+def check_conditions(wanted: Sequence[str], built: Sequence[Built]) -> None:
+    """Refuse kinds of task that a network lacks, naming what there is."""
+    for network in built:
+        there = list(map(str, network.table["condition"].unique()))
+        missing = [name for name in wanted if name not in there]
+        if missing:
+            raise StudyError(
+                f"--conditions names {', '.join(missing)}; {network.model} has tasks of {', '.join(there)}. Ask about those, or "
+                "about other networks (--models); tasks.conditions and activations.keep of params.yaml make more"
+            )
 
 
-def questions_about(model: str, table: pd.DataFrame, tasks: Path, design: Design) -> Asked:
-    """The groups of one network, chosen among the candidates `table`, and their tasks laid out."""
+def candidates(scores: Scores, units: Units, annotated: pd.DataFrame) -> pd.DataFrame:
+    """Units of a network that nobody answered, by their natural tasks; rows of `scores.table`, its index kept."""
+    table = scores.table
+    kept = (table["condition"] == NATURAL) & table["layer_type"].isin(units.layer_types)
+    return table[kept & ~among(table, annotated)].dropna(subset=["mis", "even", "odd"])
+
+
+def groups_of(model: str, table: pd.DataFrame, design: Design) -> Groups:
+    """The groups of one network, chosen among the candidates `table` by natural tasks."""
     needed = 2 * design.n_units + design.n_random
     if len(table) < needed:
         raise StudyError(
@@ -100,71 +118,34 @@ def questions_about(model: str, table: pd.DataFrame, tasks: Path, design: Design
         )
     sizes = design.n_units, design.n_random, design.seed
     chosen = intervention.choose(table, *sizes, "even" if design.held_out else "mis")
-    expected = intervention.expected(table, *sizes, held_out=design.held_out)
-    rows = read_parquet(tasks / f"{model}.parquet", KEY).reset_index(names="row")
-    chosen_rows = chosen[KEY].merge(rows, on=KEY, how="left")["row"].to_numpy()
-    built = np.load(tasks / f"{model}.npy", mmap_mode="r")[chosen_rows][:, design.asked]
-    owners = zip(chosen["layer"], chosen["unit"], strict=True)
-    keys = np.concatenate([unit_keys(design.seed, model, layer, np.array([unit])) for layer, unit in owners])
-    draw = generator(design.seed, "psychophysics", "sessions", model)
-    sessions = observers.assign(len(chosen), design.n_responses, design.n_trials, len(design.asked), draw)
-    return Asked(chosen, expected, intervention.present(built, keys, design.asked), sessions)
+    return Groups(chosen, intervention.expected(table, *sizes, held_out=design.held_out))
 
 
-@dataclass(frozen=True)
-class Written:
-    """Rows of units.json, questions.json and sessions.json."""
-
-    units: list[dict[str, Any]]
-    questions: list[dict[str, Any]]
-    sessions: list[dict[str, Any]]
-
-
-def written_rows(asked: Asked, design: Design, n_questions: int, n_sessions: int) -> Written:
-    """The rows of one network; `n_questions` and `n_sessions` were numbered before.
-
-    Numbers of questions tell nothing of units and groups: they are dealt at random within the network.
-    """
-    model = str(asked.chosen["model"].iloc[0])
-    size = len(asked.chosen), len(design.asked)
-    deal = generator(design.seed, "psychophysics", "question numbers", model).permutation(size[0] * size[1])
-    number = n_questions + 1 + deal.reshape(size)
-
-    def files(images: NDArray[np.int32]) -> list[str]:
-        return [questions.file_of(int(image), design.format) for image in images]
-
-    units, shown = [], asked.shown
-    facts = ["model", "layer", "unit", "condition", "layer_type", "group", "rank", "mis", "even", "odd"]
-    for u, row in enumerate(asked.chosen[facts].to_dict("records")):
-        queries = zip(files(shown.top[u]), files(shown.bottom[u]), shown.right_on_top[u], strict=True)
-        tasks = [
-            {
-                "question": f"q{number[u, t]:06d}",
-                "task": int(design.asked[t]),
-                "left": files(shown.least[u, t]),
-                "right": files(shown.most[u, t]),
-                "top": top,
-                "bottom": bottom,
-                "answer": questions.CHOICES[0 if on_top else 1],
-            }
-            for t, (top, bottom, on_top) in enumerate(queries)
-        ]
-        units.append(
-            {name: float(f"{cell:.6g}") if isinstance(cell, float) else cell for name, cell in row.items()}
-            | {"tasks": tasks}
+def ask(groups: Groups, scores: Scores, rest: pd.DataFrame, built: Built, condition: str, design: Design) -> Asked:
+    """One experiment about the units of `groups` that have tasks of `condition`; `rest`: candidates of no group, for practice."""
+    places = built.places(groups.chosen, condition)
+    units = groups.chosen[places >= 0].assign(condition=condition).reset_index(drop=True)
+    if design.n_trials > len(units):
+        raise StudyError(
+            f"--trials is {design.n_trials}, but only {len(units)} of the {len(places)} chosen units of {built.model} have "
+            f"{condition} tasks, and nobody sees a unit twice. Lower --trials, or have activations.keep of params.yaml keep more "
+            "units"
         )
-    blind = [
-        {name: task[name] for name in ("question", "left", "right", "top", "bottom")}
-        for unit in units
-        for task in unit["tasks"]
-    ]
-    sessions = [
-        {
-            "session": f"s{n_sessions + 1 + cast(int, person):05d}",
-            "questions": [
-                f"q{number[unit, task]:06d}" for unit, task in zip(trials["unit"], trials["task"], strict=True)
-            ],
-        }
-        for person, trials in asked.sessions.groupby("person", sort=True)
-    ]
-    return Written(units, sorted(blind, key=lambda question: question["question"]), sessions)
+    of_units = practice.fewer(built.tasks[places[places >= 0]][:, design.asked], design.n_explanations)
+    expected = groups.expected
+    if condition != NATURAL:
+        elsewhere = scores.table[scores.table["condition"] == condition]
+        expected = intervention.expected_elsewhere(groups.chosen, elsewhere, held_out=design.held_out)
+    # the seed of natural tasks names no condition: it was the only one for long, and its sessions shall stay as they were
+    of_condition = () if condition == NATURAL else (condition,)
+    draw = generator(design.seed, "psychophysics", "sessions", built.model, *of_condition)
+    sessions = observers.assign(len(units), design.n_responses, design.n_trials, len(design.asked), draw)
+    return Asked(
+        condition,
+        units,
+        groups.chosen[places < 0].reset_index(drop=True),
+        expected,
+        intervention.present(of_units, keys_of(units, design.seed), design.asked),
+        sessions,
+        *draw_practice(scores, rest, built, condition, design.n_practice, design.n_catch, design.seed),
+    )

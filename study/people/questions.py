@@ -1,4 +1,4 @@
-"""The files of a study with people: questions to show, who sees which, the key to them, pictures; and answers coming back.
+"""The files of a study with people: questions to show, who sees which, the key to them; and answers coming back.
 
 docs/psychophysics.md describes every file. Questions and pictures carry numbers alone, so that neither a participant nor
 the page that shows them can tell units, groups, labels or right answers.
@@ -6,7 +6,6 @@ the page that shows them can tell units, groups, labels or right answers.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -17,24 +16,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
 
 from interpretability.files import sha256_file
 from interpretability.schema import KEY
 from study.errors import StudyError
 from study.files import casts
-from study.files.tables import read_csv, read_json, write_csv, write_json, write_text
-from study.images.manifest import ImageSet
-from study.log import Progress, logger
+from study.files.tables import read_csv, read_json, write_json, write_text
+from study.log import logger
 from study.people.answers_from_table import confidence, read_answers
 
 log = logger("psychophysics")
 
-SCHEMA = 1
+SCHEMA = 2
+TWO_ALTERNATIVE, RATINGS = "two-alternative", "ratings"  # kinds of folder
 CHOICES = ("top", "bottom")
-SUFFIX = {"png": "png", "jpeg": "jpg"}
-_JPEG_QUALITY = 95
+PEOPLE, SIMULATED = "people", "simulated"  # who answered
 _TEXT = ("model", "layer", "condition", "question", "participant", "choice", "correct", "confidence", "task", "source")
 
 
@@ -53,38 +51,11 @@ def new_folder(out: Path) -> Generator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_rows(path: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """JSON with the schema's number and a list of objects, one a line."""
+def write_rows(path: Path, name: str, rows: Sequence[Mapping[str, Any]], **head: str) -> None:
+    """JSON with the schema's number, what `head` adds to it, and a list of objects, one a line."""
     lines = ",\n".join(json.dumps(row, sort_keys=True, ensure_ascii=False, allow_nan=False) for row in rows)
-    write_text(path, f'{{"schema": {SCHEMA}, "{name}": [\n{lines}\n]}}\n')
-
-
-def file_of(image: int, kind: str) -> str:
-    """Place of an image in the folder: its row in the manifest, which tells no label."""
-    return f"images/{image:08d}.{SUFFIX[kind]}"
-
-
-def write_images(folder: Path, images: ImageSet, rows: Sequence[int], kind: str, size: int) -> None:
-    """Write the images as files, and images.csv with their digests.
-
-    `size`: centre squares of at most this many pixels a side, as people saw them in IMI (224), never enlarged; 0 takes
-    whole images. Encoded anew, so that no name, date or place of a camera goes along.
-    """
-    (folder / "images").mkdir()
-    progress = Progress(log, len(rows), "pictures", every=5.0)
-    files = []
-    for row in rows:
-        image = Image.fromarray(images.pixels(int(row)))
-        if size:
-            side = min(size, *image.size)
-            image = ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS)
-        buffer = io.BytesIO()
-        image.save(buffer, kind, **({"quality": _JPEG_QUALITY, "subsampling": 0} if kind == "jpeg" else {}))
-        path = folder / file_of(int(row), kind)
-        path.write_bytes(buffer.getvalue())  # the folder as a whole is atomic
-        files.append((int(row), file_of(int(row), kind), *image.size, sha256_file(path)))
-        progress.step()
-    write_csv(folder / "images.csv", pd.DataFrame(files, columns=["image", "file", "width", "height", "sha256"]))
+    more = "".join(f"{json.dumps(key)}: {json.dumps(value)}, " for key, value in head.items())
+    write_text(path, f'{{"schema": {SCHEMA}, {more}"{name}": [\n{lines}\n]}}\n')
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
@@ -95,8 +66,8 @@ def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Key:
-    """What analysis needs of an exported folder. questions: question, key, group, task, answer; expected: model, group,
-    expected."""
+    """What analysis needs of an exported folder. questions: experiment, question, key, group, task, answer; expected: model,
+    condition, group, expected."""
 
     questions: pd.DataFrame
     expected: pd.DataFrame
@@ -110,9 +81,19 @@ def read_key(folder: Path) -> Key:
         raise StudyError(f"{study}: no such file. `python -m tools.psychophysics export --out {folder}` writes it")
     manifest = read_json(study)
     schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if schema == 1:
+        raise StudyError(
+            f"{study} has schema 1, of a time before conditions and practice; this code reads {SCHEMA}. Analyse its answers with "
+            "the version of the code that exported it; for new answers, export again"
+        )
     if schema != SCHEMA:
         raise StudyError(f"{study} has schema {schema}; this code reads {SCHEMA}. Use the code that wrote it")
-    if missing := [name for name in ("files", "networks", "seed") if name not in manifest]:
+    if manifest.get("kind") != TWO_ALTERNATIVE:
+        raise StudyError(
+            f"{study} describes {manifest.get('kind')!r}; only {TWO_ALTERNATIVE!r} answers are analysed here. Ratings go "
+            "to data/external/explanations/ratings, and `dvc repro` scores them"
+        )
+    if missing := [name for name in ("files", "experiments", "seed") if name not in manifest]:
         raise StudyError(f"{study} lacks {', '.join(missing)}; take the folder as it was exported")
     units = folder / "units.json"
     if not units.is_file() or sha256_file(units) != manifest["files"].get("units.json"):
@@ -121,14 +102,20 @@ def read_key(folder: Path) -> Key:
         )
     rows = [
         {
-            **{name: unit[name] for name in (*KEY, "group")},
+            **{name: unit[name] for name in ("experiment", *KEY, "group")},
             **{name: task[name] for name in ("question", "task", "answer")},
         }
         for unit in read_json(units)["units"]
         for task in unit["tasks"]
     ]
-    expected = [{"model": part["model"], **group} for part in manifest["networks"] for group in part["groups"]]
-    return Key(pd.DataFrame(rows), pd.DataFrame(expected), manifest["seed"])
+    expected = [
+        {"model": part["model"], "condition": part["condition"], "group": group["group"], "expected": group["expected"]}
+        for part in manifest["experiments"]
+        for group in part["groups"]
+    ]
+    columns = ["model", "condition", "group", "expected"]
+    table = pd.DataFrame(expected, columns=columns).astype({"expected": np.float64})
+    return Key(pd.DataFrame(rows), table, manifest["seed"])
 
 
 def read_responses(path: Path, key: Key) -> tuple[pd.DataFrame, bool]:
@@ -141,7 +128,7 @@ def read_responses(path: Path, key: Key) -> tuple[pd.DataFrame, bool]:
     table = read_csv(path, text=_TEXT)
     if table.empty:
         raise StudyError(f"{path} has no rows, so no answers")
-    simulated = "source" in table.columns and bool((table["source"].str.strip() == "simulated").any())
+    simulated = "source" in table.columns and bool((table["source"].str.strip() == SIMULATED).any())
     if "question" in table.columns:
         return _of_questions(path, table, key.questions), simulated
     groups = key.questions[[*KEY, "group"]].drop_duplicates()
@@ -177,4 +164,4 @@ def _of_questions(path: Path, table: pd.DataFrame, questions: pd.DataFrame) -> p
     doubled = answers.duplicated(["participant", *KEY])
     if doubled.any():
         log.warning("%s: %d answers are a person's second one to a unit; all count", path.name, int(doubled.sum()))
-    return answers.drop(columns=["question", "answer"]).reset_index(drop=True)
+    return answers.drop(columns=["question", "answer", "experiment"]).reset_index(drop=True)

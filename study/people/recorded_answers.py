@@ -16,6 +16,7 @@ from interpretability.casts import narrowed
 from interpretability.people import sessions
 from interpretability.schema import KEY
 from study.errors import StudyError
+from study.files.sources import SIMULATED
 from study.files.tables import read_parquet
 from study.log import logger
 from study.networks import imi_naming
@@ -32,9 +33,13 @@ MISLABELLED = "task id and model disagree"
 
 @dataclass(frozen=True)
 class Recorded:
-    """Answers (ANSWER) and the side tables that say what became of the rest."""
+    """Answers (ANSWER), whose they are, and the side tables that say what became of the rest.
+
+    source: of the parameter human.source, or SIMULATED where the tables say that nobody gave the answers.
+    """
 
     answers: pd.DataFrame
+    source: str
     exclusions: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=sessions.EXCLUSION_COLUMNS))
     crosstab: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=answers_from_imi.CROSSTAB))
     verdicts: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=sessions.VERDICT_COLUMNS))
@@ -53,7 +58,11 @@ def from_table(settings: Human, external: Path) -> Recorded:
             f"{external / table.file} has no column for model: name it in human.table.columns, or the network of all rows "
             "in human.table.model"
         )
-    return Recorded(answers[ANSWER])
+    return Recorded(answers[ANSWER], _source(answers, settings))
+
+
+def _source(rows: pd.DataFrame, settings: Human) -> str:
+    return SIMULATED if (rows["source"] == SIMULATED).any() else settings.source
 
 
 def annotated_units(settings: Human, external: Path, names: Path) -> set[tuple[str, str, int]]:
@@ -75,8 +84,9 @@ def annotated_units(settings: Human, external: Path, names: Path) -> set[tuple[s
 def from_imi(settings: Human, external: Path, tasks: Path, names: Path, roster: list[str]) -> Recorded:
     """Answers of the IMI record in sessions that pass the checks, keyed by network, module path and unit.
 
-    Main trials alone. Rows whose task id and model disagree are left out and counted. Networks and layers that this
-    study does not have keep their IMI names: their HIS stands, but no score will meet it.
+    Main trials alone. Rows whose task id and model disagree are left out and counted. A network has the name that `names`
+    gives it, or, where `names` says nothing of it, its own if that stands in the roster. Networks and layers that this study
+    does not have keep their IMI names: their HIS stands, but no score will meet it.
     """
     rows = answers_from_imi.read_responses(external, settings.imi.responses)
     rows["experiment"] = answers_from_imi.experiment_of(rows["task_id"])
@@ -109,7 +119,7 @@ def from_imi(settings: Human, external: Path, tasks: Path, names: Path, roster: 
     if settings.imi.image_map:
         _check_map(kept, imi_tasks.read_image_map(external / settings.imi.image_map))
     keyed, unmatched = _keyed(kept, imi_naming.read_names(names), tasks, roster)
-    return Recorded(keyed, excluded, crosstab, verdicts, checks, unmatched)
+    return Recorded(keyed, _source(rows, settings), excluded, crosstab, verdicts, checks, unmatched)
 
 
 def _judged(rows: pd.DataFrame, settings: Human) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -147,7 +157,7 @@ def _keyed(
     """Answers with the names of this study, and what has none: UNMATCHED_COLUMNS."""
     parts, unmatched = [], []
     for imi_model, rows in kept.groupby(kept["model"].map(imi_naming.base_model), sort=True):
-        name = names.get(imi_model, "")
+        name = names.get(imi_model, imi_model if imi_model in roster else "")
         known = name in roster and (tasks / f"{name}.parquet").is_file()
         layers = read_parquet(tasks / f"{name}.parquet", ["layer"])["layer"].unique() if known else []
         paths = imi_naming.match_layers(rows["layer"].unique(), layers)

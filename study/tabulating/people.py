@@ -82,14 +82,14 @@ def point_tables(
 def trials_tables(name: str, margins: Margins, responses: pd.DataFrame, facts: Facts) -> Tables:
     """Answers one by one against the margins of one backend.
 
-    Only simulated observers answered the very tasks that are scored here; for other answers the margin is the mean over
-    the unit's tasks, since recorded people saw other images, or the same in other groups.
+    Only the observers of this study (`own_tasks`) are known to have answered the very tasks that are scored here; for other
+    answers the margin is the mean over the unit's tasks, since recorded people saw other images, or the same in other groups.
     """
     table = margins.rows(sorted(set(responses["model"])), [*KEY, "margins"])
     asked = responses.merge(table.select(KEY).to_pandas().assign(row=np.arange(len(table))), on=KEY)
     values = matrix(table["margins"])
     row, task = asked["row"].to_numpy(), asked["task"].to_numpy()
-    very = (asked["source"] == "simulated").to_numpy() & (task >= 0) & (task < values.shape[1])
+    very = (asked["own_tasks"]).to_numpy(bool) & (task >= 0) & (task < values.shape[1])
     of_unit = values.mean(axis=1) if len(values) else np.empty(0)
     trials = pd.DataFrame(
         {

@@ -92,8 +92,9 @@ def test_the_facts_of_a_session():
             "",
         ),  # a second block would have been the right one: two are allowed
         ({}, practice(*[[0] * 5] * 3) + shown(), "demo_trials"),
-        ({"outcome": "practice"}, practice(*[[0] * 5] * 3), "not complete; demo_trials; catch_trials; row_variability"),
+        ({"outcome": "practice"}, practice(*[[0] * 5] * 3), "not complete; demo_trials; row_variability"),
         ({}, practice([1] * 5) + shown(caught=(1, 0, 0, 1, 1)), "catch_trials"),
+        ({}, practice([1] * 5) + shown(caught=()), ""),  # settings without catch trials
         ({"ended": 1134.9}, practice([1] * 5) + shown(), "total_response_time"),
         ({"ended": 3500.1}, practice([1] * 5) + shown(), "total_response_time"),
         ({"ended": 3500.0}, practice([1] * 5) + shown(), ""),
@@ -103,7 +104,7 @@ def test_the_facts_of_a_session():
         (
             {"outcome": None, "ended": None, "accepted": None},
             [],
-            "not complete; catch_trials; total_response_time; row_variability",
+            "not complete; total_response_time; row_variability",
         ),
     ],
 )

@@ -260,7 +260,7 @@ def test_stage_without_people_writes_headers_only(study, tmp_path):
         "unmatched": "imi_model,imi_layer,model,reason,n_units,n_responses",
     }
     for name, header in headers.items():
-        assert (tmp_path / "human" / f"{name}.csv").read_text() == header + "\n"
+        assert (tmp_path / "human" / f"{name}.csv").read_text() == header + ",source\n"
 
 
 def test_sources_that_cannot_be_read_are_errors(study, tmp_path):

@@ -308,6 +308,16 @@ def test_bounds_are_inclusive():
         ({"instruction_seconds": [14.9, 1e6, 15.0]}, ["instruction_time", "", ""]),
         ({"stored_multi_participation": [True, False, False]}, ["multi_participation", "", ""]),
         ({"participant_id": ["P1", "P2", "P1"]}, ["multi_participation", "", "multi_participation"]),
+        # the flags say which session of P1 came first; that one stands
+        (
+            {"participant_id": ["P1", "P2", "P1"], "stored_multi_participation": [False, False, True]},
+            ["", "", "multi_participation"],
+        ),
+        # the other session of P2 is not in the table
+        (
+            {"participant_id": ["P1", "P2", "P3"], "stored_multi_participation": [False, True, False]},
+            ["", "multi_participation", ""],
+        ),
         (
             {"catch_share": [0.6, 1.0, 1.0], "seconds": [9.0, 200.0, 200.0]},
             ["catch_trials; total_response_time", "", ""],
@@ -470,7 +480,7 @@ def test_stage_keeps_a_mislabelled_run_out(tmp_path, natural):
     }
     assert table["n_rows"].unique().tolist() == [2520]
     assert found["units"].groupby("condition").size().to_dict() == {"hard95_synthetic": 84, "natural": 84}
-    assert found["exclusions"].to_numpy().tolist() == [["task id and model disagree", 2520, 63]]
+    assert found["exclusions"].to_numpy().tolist() == [["task id and model disagree", 2520, 63, "imi"]]
     # easy answers are not mixed with hard ones although the column model is the same
     assert (found["units"]["n_responses"] == 30).all()
 
@@ -490,13 +500,13 @@ def test_stage_recomputes_verdicts_and_says_where_they_differ(tmp_path, caplog):
     )
     found = run_human(tmp_path, rows)
     assert found["exclusions"].to_numpy().tolist() == [
-        ["demo_trials", 40, 1],
-        ["multi_participation", 40, 1],
-        ["total_response_time", 80, 2],
+        ["demo_trials", 40, 1, "imi"],
+        ["multi_participation", 40, 1, "imi"],
+        ["total_response_time", 80, 2, "imi"],
     ]
     verdicts = found["verdicts"].set_index("check")
-    assert verdicts.loc["accepted"].tolist() == [63, 61, 1, 1]
-    assert verdicts.loc["demo_trials"].tolist() == [63, 62, 0, 1]
+    assert verdicts.loc["accepted"].tolist() == [63, 61, 1, 1, "imi"]
+    assert verdicts.loc["demo_trials"].tolist() == [63, 62, 0, 1, "imi"]
     assert (
         "total_response_time: recomputed and stored verdict agree for 62 of 63 sessions (1 refused here alone"
         in caplog.text
@@ -510,9 +520,9 @@ def test_stage_finds_people_who_came_twice(tmp_path):
     names = {place: f"P{place:04d}" for place in range(63)} | {9: "P0003"}
     rows = imi_folder.experiment("resnet50_natural", "resnet50", participant_id=names)
     found = run_human(tmp_path, rows)
-    assert found["exclusions"].to_numpy().tolist() == [["multi_participation", 80, 2]]
+    assert found["exclusions"].to_numpy().tolist() == [["multi_participation", 80, 2, "imi"]]
     verdicts = found["verdicts"].set_index("check")
-    assert verdicts.loc["multi_participation"].tolist() == [63, 61, 2, 0]
+    assert verdicts.loc["multi_participation"].tolist() == [63, 61, 2, 0, "imi"]
     kept = run_human(tmp_path / "kept", rows, human__checks__multi_participation="stored")
     assert kept["exclusions"].empty
 

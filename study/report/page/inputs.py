@@ -17,6 +17,7 @@ import pyarrow.dataset as ds
 
 from interpretability.schema import KEY
 from study.errors import StudyError
+from study.files.sources import SIMULATED
 from study.files.tables import read_csv, read_json, read_parquet
 from study.report.figures import ranking, registry
 from study.report.figures.base import Study
@@ -108,11 +109,11 @@ def load_study(
         units=empty,
         human=annotated,
         curve=read_parquet(calibration / "curve.parquet"),
-        simulated=recorded["human"]["source"] == "simulated",
+        simulated=bool((annotated["source"] == SIMULATED).any()),
         seed=recorded["seed"],
         texts=texts.scores(),
         raters=texts.raters,
-        rated_by_program=recorded["crowd"]["source"] == "simulated",
+        rated_by_program=texts.rated_by_program,
         shown_by=texts.shown_by(recorded["explanations"]["guide"]["model"]),
     )
     wanted = {*ranking.ridge_models(study), *gallery_models(study), *annotated["model"].astype(str)}
@@ -129,12 +130,12 @@ def _units(path: Path, backend: str, models: Sequence[str]) -> pd.DataFrame:
 
 
 def read_answers(path: Path) -> pd.DataFrame:
-    """Answers to the very tasks that are scored here: those of simulated observers.
+    """Answers to the very tasks that are scored here: those of this study's own observers.
 
     Recorded people saw other images, or the same in other groups.
     """
-    answers = read_parquet(path, [*KEY, "task", "correct", "source"])
-    return answers[answers["source"] == "simulated"]
+    answers = read_parquet(path, [*KEY, "task", "correct", "own_tasks"])
+    return answers[answers.pop("own_tasks").astype(bool)]
 
 
 def gallery_models(study: Study) -> list[str]:

@@ -39,6 +39,7 @@ class TextFiles:
     labels     text, image, n, yes: what raters said of an image; posteriors: pair, image, posterior
     draws      pair, image: what raters were asked about
     raters     RATERS of everybody who rated
+    rated_by_program  whether nobody gave the ratings: they are simulated
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class TextFiles:
     raters: pd.DataFrame
     concepts: pd.DataFrame
     run: dict[str, Any]
+    rated_by_program: bool
 
     @classmethod
     def read(cls, explanations: Path, crowd: Path) -> TextFiles:
@@ -68,6 +70,7 @@ class TextFiles:
             raters=read_csv(crowd / "raters.csv", RATERS, text=("rater", "flags"))[list(RATERS)],
             concepts=read_parquet(explanations / "concepts.parquet", ["concept", "presence_source", "guide_source"]),
             run=read_json(explanations / "run.json"),
+            rated_by_program=read_json(crowd / "run.json")["simulated"],
         )
 
     def scores(self) -> pd.DataFrame:

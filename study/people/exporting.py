@@ -1,0 +1,176 @@
+"""The folder of two-alternative questions about units that nobody has answered, written from a finished study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from interpretability.design import practice
+from interpretability.files import sha256_file
+from interpretability.schema import UNIT
+from study.errors import StudyError
+from study.files.tables import read_json, read_parquet
+from study.files.unit_tables import Margins
+from study.images.manifest import open_images
+from study.log import logger
+from study.params.whole import Params, load_params
+from study.people import asking, questions
+from study.people.experiments import name_of
+from study.people.export_options import ExportOptions
+from study.people.pictures import QUALITY, Encoding, write_pictures
+from study.people.rows import Written
+from study.people.studied import Built, among, read_built, scores_of
+
+log = logger("psychophysics")
+
+
+def export(options: ExportOptions) -> None:
+    """Write the folder of questions that `options` describe; docs/psychophysics.md has its files.
+
+    Same study, same options: same bytes. The folder appears whole or not at all. Raises StudyError naming the option, what it
+    is and what is allowed.
+    """
+    if problem := options.problem():
+        raise StudyError(problem)
+    params = load_params(options.params)
+    backend = options.backend or params.scores.backends[0]
+    if backend not in params.scores.backends:
+        raise StudyError(f"--backend is {backend!r}; the study has {', '.join(params.scores.backends)}")
+    slope = read_json(options.data / "calibration/slope.json")[backend]
+    tasks = read_json(options.data / "tasks/summary.json")
+    design = design_of(options, params, tasks)
+    models = asking.chosen_models(options.models, options.data / "models/roster.csv")
+    built = [read_built(options.data / "tasks", model) for model in models]
+    asking.check_conditions(options.conditions, built)
+    encoding = Encoding(options.format, options.quality or QUALITY, options.size, params.seed)
+    margins = Margins(options.data / f"scores/{backend}.parquet")
+    annotated = read_parquet(options.data / "human/units.parquet", UNIT).drop_duplicates()
+    rows: dict[str, int] = {}  # of the pictures that are shown, by file
+
+    def file_of(row: int) -> str:
+        file = encoding.file(row)
+        rows[file] = row
+        return file
+
+    networks, experiments, written = [], [], Written.none()
+    for network in built:
+        scores = scores_of(network.model, margins, slope["slope"], params.mis)
+        table = asking.candidates(scores, params.units, annotated)
+        groups = asking.groups_of(network.model, table, design)
+        rest = table[~among(table, groups.chosen)]
+        n_annotated = int((annotated["model"] == network.model).sum())
+        networks.append({"model": network.model, "n_annotated": n_annotated, "n_candidates": len(table)})
+        for condition in options.conditions:
+            name = name_of(network.model, condition, design.n_explanations, tasks["n_explanations"])
+            asked = asking.ask(groups, scores, rest, network, condition, design)
+            before = len(written.sessions), len(written.questions)
+            written.add(name, asked, design.asked, design.seed, file_of)
+            n_sessions, n_questions = len(written.sessions) - before[0], len(written.questions) - before[1]
+            experiments.append(_experiment(name, asked, network, design, n_sessions, n_questions))
+            log.info("%s: %d questions in %d sessions", name, n_questions, n_sessions)
+            if len(asked.without):
+                log.warning("%s: %d chosen units have no %s tasks", name, len(asked.without), condition)
+    _refuse_doubled(experiments)
+    with questions.new_folder(options.out) as folder:
+        for name, content in asdict(written).items():
+            questions.write_rows(folder / f"{name}.json", name, content)
+        if not options.no_pictures:
+            write_pictures(folder, open_images(options.data / "images", params.images.root), rows.values(), encoding)
+        head = manifest(options, params, backend, slope, design, tasks["n_explanations"])
+        questions.write_manifest(folder, {**head, "networks": networks, "experiments": experiments})
+    log.info(
+        "%s: %d questions of %d experiments, %d pictures",
+        options.out,
+        len(written.questions),
+        len(experiments),
+        len(rows),
+    )
+
+
+def design_of(options: ExportOptions, params: Params, tasks: dict[str, Any]) -> asking.Design:
+    """The choices of an export, checked against what the study has."""
+    first, step = (1, 2) if options.held_out else (0, 1)
+    asked = np.arange(first, tasks["n_tasks"], step)
+    if options.tasks is not None:
+        if options.tasks > len(asked):
+            raise StudyError(
+                f"--tasks is {options.tasks}; allowed are 1 to {len(asked)}, the tasks of a unit that can be asked"
+            )
+        asked = asked[: options.tasks]
+    k = tasks["n_explanations"] if options.explanations is None else options.explanations
+    if k > tasks["n_explanations"]:
+        raise StudyError(
+            f"--explanations is {k}; allowed are 1 to {tasks['n_explanations']}, those of the study, and 0 for queries alone"
+        )
+    return asking.Design(
+        asked=asked,
+        n_explanations=k,
+        n_units=options.units,
+        n_random=options.units if options.random is None else options.random,
+        held_out=options.held_out,
+        n_responses=options.responses,
+        n_trials=options.trials,
+        n_practice=options.practice,
+        n_catch=options.catch,
+        seed=params.seed,
+    )
+
+
+def _experiment(
+    name: str, asked: asking.Asked, network: Built, design: asking.Design, n_sessions: int, n_questions: int
+) -> dict[str, Any]:
+    """An experiment as study.json tells of it."""
+    expected = asked.expected.astype(object)
+    return {
+        "experiment": name,
+        "model": network.model,
+        "condition": asked.condition,
+        "n_explanations": design.n_explanations,
+        "n_units": len(asked.units),
+        "n_questions": n_questions,
+        "n_sessions": n_sessions,
+        "groups": expected.where(expected.notna(), None).to_dict("records"),
+        "without_tasks": asked.without[["layer", "unit", "group"]].to_dict("records"),
+    }
+
+
+def _refuse_doubled(experiments: Sequence[dict[str, Any]]) -> None:
+    names = pd.Series([each["experiment"] for each in experiments])
+    if names.duplicated().any():
+        raise StudyError(
+            f"two experiments would be called {names[names.duplicated()].iloc[0]}: a network's name ends like a kind of task. "
+            "Export them into two folders (--models, --conditions), or rename the network in the roster"
+        )
+
+
+def manifest(
+    options: ExportOptions, params: Params, backend: str, slope: dict[str, Any], design: asking.Design, full: int
+) -> dict[str, Any]:
+    """study.json without what each experiment adds and the digests of the folder's files."""
+    inputs = [f"scores/{backend}.parquet", "calibration/slope.json", "human/units.parquet", "tasks/summary.json"]
+    lossy = None if options.format == "png" else options.quality or QUALITY
+    pictures = {"left_out": options.no_pictures, "format": options.format, "quality": lossy, "size": options.size}
+    return {
+        "kind": questions.TWO_ALTERNATIVE,
+        "backend": backend,
+        "slope": slope["slope"],
+        "slope_status": slope["status"],
+        "seed": params.seed,
+        "source": params.human.source,
+        "generated_pictures": params.images.source == "generated",
+        "held_out": options.held_out,
+        "tasks": design.asked.tolist(),
+        "n_explanations": full,
+        "responses_a_unit": design.n_responses,
+        "trials_a_session": design.n_trials,
+        "practice": {"n": design.n_practice, "obvious": design.n_practice - practice.n_less_obvious(design.n_practice)},
+        "catch": {"n": design.n_catch},
+        "checks": asdict(params.human.checks),
+        "pictures": pictures,
+        "inputs": {name: sha256_file(options.data / name) for name in inputs},
+        "provenance": {name: value for name, value in read_json(options.provenance).items() if name != "params"},
+    }

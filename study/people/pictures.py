@@ -1,0 +1,97 @@
+"""Pictures that people see: encoded anew, under names that tell neither their class nor their row."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from PIL import Image, ImageOps
+
+from interpretability.randomness import key64
+from study.files.tables import write_csv
+from study.images.manifest import ImageSet
+from study.log import Progress, logger
+
+log = logger("pictures")
+
+SUFFIX = {"png": "png", "jpeg": "jpg", "webp": "webp"}
+QUALITY = 85  # of jpeg and webp where nobody names one
+_FULL_COLOUR = 90  # JPEG quality from which colours keep the full resolution
+_COLUMNS = ["file", "width", "height", "bytes", "sha256"]
+
+
+def picture_problems(kind: str, quality: int | None) -> Iterator[str]:
+    """What is wrong with a format and a quality, in the words of a command line."""
+    if kind not in SUFFIX:
+        yield f"--format is {kind}; it must be one of {', '.join(SUFFIX)}"
+    if quality is not None and kind == "png":
+        yield f"--quality is {quality}, but --format is png, which loses nothing; name jpeg or webp, or no quality"
+    if quality is not None and not 1 <= quality <= 100:
+        yield f"--quality is {quality}; it must be from 1 to 100"
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How pictures are written.
+
+    kind     png | jpeg | webp
+    quality  1 to 100, of jpeg and webp. JPEG below 90 keeps a quarter of the colour samples (4:2:0), from 90 on all of them
+    size     centre squares of at most this many pixels a side, as people saw them in IMI (224), never enlarged; 0: whole
+    seed     of the study; names are keyed by it
+    """
+
+    kind: str
+    quality: int
+    size: int
+    seed: int
+
+    def file(self, row: int) -> str:
+        """Place of an image in the folder: 16 hex digits keyed by seed and row of the manifest.
+
+        Rows are sorted by path, so in a data set of classes a row tells the class. The key is no secret: who knows the seed
+        and this code can compute the names, so a page that hides them (as `experiment` does) names its pictures anew.
+        """
+        return f"images/{key64('psychophysics', 'picture', self.seed, int(row)):016x}.{SUFFIX[self.kind]}"
+
+    def encode(self, image: Image.Image) -> tuple[bytes, int, int]:
+        """Bytes, width and height of the picture that is shown. No name, date, place or profile goes along."""
+        if self.size:
+            side = min(self.size, *image.size)
+            image = ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS)
+        options: dict[str, Any] = {}
+        if self.kind != "png":
+            options["quality"] = self.quality
+        if self.kind == "jpeg":
+            options["subsampling"] = 0 if self.quality >= _FULL_COLOUR else 2
+        buffer = io.BytesIO()
+        image.save(buffer, self.kind, **options)
+        return buffer.getvalue(), *image.size
+
+
+def write_pictures(
+    folder: Path, images: ImageSet, rows: Iterable[int], encoding: Encoding, *, paths: bool = False
+) -> None:
+    """Write images as files of `folder`, and images.csv: image (row of the manifest), path where `paths`, file, width, height,
+    bytes, sha256; ordered by row.
+
+    Files are written in the order of their names: times and places of files on the disk tell no order of rows either.
+    """
+    (folder / "images").mkdir()
+    asked = sorted({int(row) for row in rows}, key=encoding.file)
+    progress = Progress(log, len(asked), "pictures", every=5.0)
+    written = []
+    for row in asked:
+        content, width, height = encoding.encode(Image.fromarray(images.pixels(row)))
+        (folder / encoding.file(row)).write_bytes(content)  # the folder as a whole is atomic
+        digest = hashlib.sha256(content).hexdigest()
+        written.append(
+            (row, images.path(row) if paths else "", encoding.file(row), width, height, len(content), digest)
+        )
+        progress.step()
+    table = pd.DataFrame(written, columns=["image", "path", *_COLUMNS]).sort_values("image", kind="stable")
+    write_csv(folder / "images.csv", table[["image", *(["path"] if paths else []), *_COLUMNS]])
