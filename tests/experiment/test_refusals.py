@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
@@ -239,16 +239,12 @@ def raw(address, data):
     """The first line of the reply to these bytes, and whether the connection was closed after it."""
     host, port = address.removeprefix("http://").split(":")
     with closing(socket.create_connection((host, int(port)), timeout=10)) as connection:
-        try:
-            connection.sendall(data)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
         received = b""
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):  # the server does not wait for the end
+            connection.sendall(data)
+        with suppress(ConnectionResetError):
             while part := connection.recv(65536):
                 received += part
-        except ConnectionResetError:
-            pass
     return received.split(b"\r\n")[0].decode()
 
 
