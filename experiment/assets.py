@@ -69,9 +69,17 @@ class Assets(Mapping[str, Asset]):
             where the packages of npm are missing.
         """
         paths = (path for path in folder.iterdir() if path.suffix in TYPES and path.suffix != ".js")
-        bodies = {path.name: path.read_bytes() for path in paths}
+        bodies = {path.name: _squeezed(path) for path in paths}
         scripts = {name: joined(folder, name).encode() for name in ENTRIES if (folder / name).is_file()}
         return cls(bodies | scripts | {CORE[0]: _core(folder)})
+
+
+def _squeezed(path: Path) -> bytes:
+    """A file as it is, but styles without comments and spaces that say nothing."""
+    if path.suffix != ".css":
+        return path.read_bytes()
+    text = re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return re.sub(r"\s*([{};,])\s*", r"\1", text).replace(": ", ":").replace(";}", "}").strip().encode()
 
 
 def joined(folder: Path, entry: str) -> str:

@@ -14,6 +14,7 @@ function copied(node) {
   if (node.nodeType !== Node.ELEMENT_NODE) return null;
   const name = node.localName === "h1" ? "h2" : node.localName;
   const children = [...node.childNodes].map(copied);
+  if (name === "script" || name === "style") return null;
   if (!TAGS.includes(name)) return el("span", {}, ...children);
   const link = name === "a" && safe(node.getAttribute("href"));
   return el(name, link ? { href: link, target: "_blank", rel: "noopener noreferrer" } : {}, ...children);
