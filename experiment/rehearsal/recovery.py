@@ -65,11 +65,12 @@ def surprises(walked: Iterable[Walked], verdicts: pd.DataFrame, settings: Settin
     verdicts: index session; accepted, reason
     """
     lines = []
+    by_session = verdicts.to_dict("index")
     for each in walked:
-        found = verdicts.loc[each.session]
+        found = by_session[each.session]
         expected = expected_reasons(each, settings) if each.outcome == "complete" else {"not complete"}
         told = set(filter(None, str(found["reason"]).split("; ")))
-        agree = told == expected if each.outcome == "complete" else not found["accepted"]
+        agree = told == expected if each.outcome == "complete" else not bool(found["accepted"])
         if not agree:
             lines.append(f"{each.name}: expected {sorted(expected) or 'accepted'}, found {sorted(told) or 'accepted'}")
     return lines
