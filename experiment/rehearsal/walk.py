@@ -125,8 +125,7 @@ class Key:
     def __init__(self, folder: Folder) -> None:
         digest = {file: picture.sha256 for file, picture in folder.pictures.items()}
         self._questions: dict[tuple[str, ...], Question] = {
-            tuple(digest[file] for file in question.files): question
-            for question in folder.questions.values()
+            tuple(digest[file] for file in question.files): question for question in folder.questions.values()
         }
 
     def question(self, shown: Mapping[str, Any]) -> Question:
