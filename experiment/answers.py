@@ -29,6 +29,7 @@ from interpretability.schema import KEY
 from study.errors import StudyError
 from study.files.tables import csv_text, read_csv
 from study.log import logger
+from study.people.experiments import condition_of
 
 if TYPE_CHECKING:
     from experiment.recorded import Recorded
@@ -151,14 +152,11 @@ def _table(recorded: Recorded, every: bool, experiments: Collection[str]) -> pd.
 
 
 def conditions(recorded: Recorded) -> dict[str, str]:
-    """What is added to the condition of the units of each experiment: nothing, or how few explanations they were shown with.
-
-    A unit with three explanations in place of the study's is another measurement: its condition is natural_k3, with queries
-    alone natural_k0. No score of the study has that condition, so its HIS stands by itself.
-    """
+    """What is added to the condition of the units of each experiment: nothing, or how few explanations they were shown with
+    (`study.people.experiments.condition_of`)."""
     full = recorded.folder.study["n_explanations"]
     shown = {each["experiment"]: each["n_explanations"] for each in recorded.folder.study["experiments"]}
-    return {name: "" if k == full else f"_k{k}" for name, k in shown.items()}
+    return {name: condition_of("", k, full) for name, k in shown.items()}
 
 
 def _imi(recorded: Recorded, every: bool, experiments: Collection[str]) -> pd.DataFrame:

@@ -47,7 +47,6 @@ def overview(recorded: Recorded, now: float) -> dict[str, Any]:
         "now": now,
         "started": _first(sessions["started"]),
         "counts": _counts(table),
-        "pass_share": _pass_share(table),
         "minutes": {
             "median": _median(table.loc[table["outcome"] == "complete", "seconds"] / 60),
             "of": "complete sessions",
@@ -57,6 +56,7 @@ def overview(recorded: Recorded, now: float) -> dict[str, Any]:
     }
     if recorded.folder.kind == TWO_ALTERNATIVE:
         shown |= {
+            "pass_share": _pass_share(table),
             "checks": _checks(table, settings),
             "practice": _practice(table),
             "times": _times(recorded, table),
@@ -111,8 +111,16 @@ def _pass_share(table: pd.DataFrame) -> dict[str, Any]:
 
 def _checks(table: pd.DataFrame, settings: Settings) -> list[dict[str, Any]]:
     """The histograms of the five checks over sessions that ended by themselves, as the study draws them (IMI, figure 15)."""
-    done = table[table["outcome"].isin(PAID)]
-    bins = rules.check_histogram(done, done, _bounds(settings))
+    bounds = _bounds(settings)
+    complete = table[table["outcome"] == "complete"]
+    # whom practice ended was never asked what the other checks look at
+    practised = table[table["outcome"].isin(PAID)]
+    bins = pd.concat(
+        [
+            rules.check_histogram(practised, practised, bounds).query("check == 'demo_trials'"),
+            rules.check_histogram(complete, complete, bounds).query("check != 'demo_trials'"),
+        ]
+    )
     shown = []
     for check, rows in bins.groupby("check", sort=False):
         known = rows["low"].notna()
@@ -185,8 +193,8 @@ def _sessions(recorded: Recorded, table: pd.DataFrame, now: float) -> dict[str, 
 def _session(row: dict[Hashable, Any], now: float) -> dict[str, Any]:
     running = row["outcome"] is None or pd.isna(row["outcome"])
     ended = now if running else row["ended"]
-    # what checks say of a session that was broken off says nothing of the person
-    reason = row["reason"] if row["outcome"] in PAID else verdicts.NOT_COMPLETE
+    # a session that was broken off was never asked what some checks look at
+    reason = {"complete": row["reason"], "practice": "demo_trials"}.get(row["outcome"], verdicts.NOT_COMPLETE)
     return {
         "number": row["number"],
         "experiment": row["experiment"],

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 FEWEST_PEOPLE = 6
 FEWEST_UNITS = FEWEST_SCORES
 CONFIDENCE = 0.95
+REACHED, EXPECTED, NOT_SO = "reached", "expected", "not at this design"
+DOUBTFUL = "perhaps not at this design"  # more than planned, but the forecast may be wrong by that much
 
 
 def experiments(recorded: Recorded, judged: pd.DataFrame, now: float) -> list[dict[str, Any]]:
@@ -95,6 +97,7 @@ def _progress(recorded: Recorded, name: str, own: pd.DataFrame, now: float) -> d
     counts = own.groupby(KEY).size().reindex(pd.MultiIndex.from_frame(units[list(KEY)]), fill_value=0)
     people = int(own["participant"].nunique())
     planned = planned_sessions(folder, len(units))
+    score = _score(own, people)
     # a unit that has more answers than wanted takes nothing from what others lack
     missing = int((wanted - counts).clip(lower=0).sum())
     return {
@@ -108,8 +111,8 @@ def _progress(recorded: Recorded, name: str, own: pd.DataFrame, now: float) -> d
         },
         "planned_sessions": planned,
         "more_sessions": max(math.ceil(missing / asked.n_trials), 0),
-        "his": _score(own, people),
-        "forecast": _forecast(recorded, own, len(units), asked, planned, now),
+        "his": score,
+        "forecast": _forecast(recorded, own, (len(units), asked, planned), score["width"], now),
     }
 
 
@@ -129,41 +132,40 @@ def _score(own: pd.DataFrame, people: int) -> dict[str, Any]:
 
 
 def _forecast(
-    recorded: Recorded, own: pd.DataFrame, n_units: int, asked: widths.Asked, planned: int, now: float
+    recorded: Recorded, own: pd.DataFrame, design: tuple[int, widths.Asked, int], width: float | None, now: float
 ) -> dict[str, Any]:
-    """When the interval will be as narrow as the settings want it: in sessions that count, and in time."""
+    """When the interval will be as narrow as the settings want it: in sessions that count, and in time.
+
+    design: units, how they are asked, sessions that the plan has; width: of the interval so far
+    """
+    n_units, asked, planned = design
     wanted = recorded.settings.wanted_width
     done = int(own["participant"].nunique())
     found = width_forecast.forecast(own, asked, n_units, wanted) if n_units >= 2 else None
     if found is None:
-        least = width_forecast.FEWEST_PEOPLE
-        return {
-            "wanted": wanted,
-            "state": "early",
-            "words": f"no forecast below {least} sessions that count (so far {done})",
-        }
+        words = f"no forecast below {width_forecast.FEWEST_PEOPLE} sessions that count (so far {done})"
+        return {"wanted": wanted, "state": "early", "words": words}
     shown: dict[str, Any] = {
         "wanted": wanted,
         "narrowest": found.narrowest,
         "at_end": widths.his_width(found.spread, asked, n_units, max(planned, 2)),
         "sessions": {"expected": found.people, "low": found.low, "high": found.high},
     }
+    if width is not None and width <= wanted:
+        return shown | {"state": REACHED, "words": f"with {done} sessions that count"}
     if found.people is None:
         units = widths.units_for_width(found.spread, asked, planned * asked.n_trials / n_units, wanted)
         more = f"; about {units} units with as many answers each would do" if units else ""
-        words = f"not with these {n_units} units: endlessly many people would leave it {found.narrowest:.3f} wide{more}"
-        return shown | {"state": "not at this design", "words": words}
-    if done >= found.people:
-        return shown | {
-            "state": "reached",
-            "words": f"expected from {found.people} sessions that count on; there are {done}",
-        }
-    state = "expected" if found.people <= planned else "not at this design"
-    answers = math.ceil(found.people * asked.n_trials / n_units)
-    words = f"at about {found.people} sessions that count, {found.people - done} more"
-    if found.people > planned:
-        words += f"; the plan has {planned}: it takes about {answers} answers a unit"
-    return shown | {"state": state, "words": words, "date": _dates(recorded, done, found, now)}
+        words = f"endlessly many people would leave it {found.narrowest:.3f} wide with these {n_units} units{more}"
+        return shown | {"state": NOT_SO, "words": words}
+    needed = max(found.people, done + 1)
+    most = "many more" if found.high is None else f"{max(found.high, needed):,}"
+    words = f"at about {needed:,} sessions that count ({max(found.low or 0, done + 1):,} to {most})"
+    if needed > planned:
+        answers = math.ceil(needed * asked.n_trials / n_units)
+        words += f"; the plan has {planned}, so it takes about {answers} answers a unit"
+        return shown | {"state": DOUBTFUL if (found.low or 0) <= planned else NOT_SO, "words": words}
+    return shown | {"state": EXPECTED, "words": words, "date": _dates(recorded, done, found, now)}
 
 
 def _dates(recorded: Recorded, done: int, found: width_forecast.Forecast, now: float) -> dict[str, float | None]:
@@ -175,6 +177,6 @@ def _dates(recorded: Recorded, done: int, found: width_forecast.Forecast, now: f
     tail = (1 - CONFIDENCE) / 2
     slow = float(stats.chi2.ppf(tail, 2 * done)) / 2 / elapsed
     fast = float(stats.chi2.ppf(1 - tail, 2 * done + 2)) / 2 / elapsed
-    low = max((found.low or 0) - done, 0)
-    latest = None if found.high is None else now + max(found.high - done, 0) / slow
+    low = max((found.low or 0) - done, 1)
+    latest = None if found.high is None else now + max(found.high - done, 1) / slow
     return {"from": now + low / fast, "to": latest}

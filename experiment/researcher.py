@@ -36,11 +36,11 @@ FRESH = 3.0  # seconds that an overview is shown again at least
 _BUSY = 10  # looking takes at most this part of the time
 FORMS = {
     "two-alternative": {
-        "questions": "one row an answer, for `psychophysics analyse`",
-        "table": "one row an answer, for `human.source: table`",
-        "imi": "the 45 columns of the IMI record",
+        "questions": "one row an answer that counts, for the analysis of the questions",
+        "table": "the same by unit, for the study's human.source: table",
+        "imi": "every trial of complete sessions, in the 45 columns of the IMI record",
     },
-    "ratings": {"ratings": "one row a rating, for the stage `crowd`"},
+    "ratings": {"ratings": "one row a rating, for the stage crowd"},
 }
 Handler = Callable[[Request], Awaitable[Response]]
 

@@ -1,6 +1,6 @@
 // The researcher's page: logs in with the token of the address, then shows the overview and keeps it fresh.
 
-import { sections } from "/static/researcher-sections.js";
+import { sections } from "./sections.js";
 
 const EVERY = 10_000; // milliseconds between two looks
 const QUIET = 60_000; // at least so long between two sentences for screen readers
@@ -102,12 +102,21 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden && !$("sheet").hidden) refresh();
 });
 
-const given = location.hash.slice(1);
-if (given) history.replaceState(null, "", location.pathname); // the token shall not stay in the address
-try {
-  if (given) await login(given);
-  else if ((await ask("state")).content.logged_in) await refresh();
-  else loggedOut();
-} catch {
-  loggedOut("The server does not answer. Please load this page again.");
-}
+/** The token of the address, which shall not stay there. */
+const given = () => {
+  const token = location.hash.slice(1);
+  if (token) history.replaceState(null, "", location.pathname);
+  return token;
+};
+const begin = async () => {
+  const token = given();
+  try {
+    if (token) await login(token);
+    else if ((await ask("state")).content.logged_in) await refresh();
+    else loggedOut();
+  } catch {
+    loggedOut("The server does not answer. Please load this page again.");
+  }
+};
+addEventListener("hashchange", () => { if (location.hash.length > 1) begin(); }); // the address was pasted into this very tab
+begin();

@@ -46,7 +46,7 @@ class Walk:
 
     def __init__(self, hands: Hands, choose: Chooser) -> None:
         self.hands = hands
-        self._choose = choose
+        self.choose = choose
 
     def scene(self) -> dict[str, Any]:
         """`stage`, `trial` (None outside trials), whether its buttons are `ready`, and whether there is a button to `go` on."""
@@ -83,7 +83,7 @@ class Walk:
         """Answer the trial or the rating page on the screen, and go on after its feedback; returns what was chosen."""
         scene = self.settled()
         shown = self.shown(scene["trial"])
-        choice = self._choose(shown)
+        choice = self.choose(shown)
         if isinstance(choice, int):
             self.hands.press(f"Digit{choice + 1}")
             after = self.hands.wait(f"(s => (s.go || {_other(scene)}) && s)({SCENE})", PATIENCE)
@@ -125,8 +125,7 @@ class Key:
     def __init__(self, folder: Folder) -> None:
         digest = {file: picture.sha256 for file, picture in folder.pictures.items()}
         self._questions: dict[tuple[str, ...], Question] = {
-            tuple(digest[file] for file in question.files): question
-            for question in folder.questions.values()
+            tuple(digest[file] for file in question.files): question for question in folder.questions.values()
         }
 
     def question(self, shown: Mapping[str, Any]) -> Question:

@@ -31,6 +31,15 @@ def name_of(model: str, condition: str, k: int, full: int) -> str:
     return f"{model}_{_kind_of(condition)}" + ("" if k == full else f"_k{k}")
 
 
+def condition_of(condition: str, k: int, full: int) -> str:
+    """What answers to such tasks are filed under: natural_k3 for natural tasks with three of the study's `full` explanations.
+
+    Fewer explanations make another measurement of a unit, which must not be pooled with the usual one. No score has such a
+    condition, so the answers have a HIS of their own and meet none.
+    """
+    return condition if k == full else f"{condition}_k{k}"
+
+
 def experiment_of(name: str, models: Collection[str], conditions: Collection[str]) -> Experiment:
     """The inverse of `name_of` among networks and conditions of a study.
 

@@ -22,17 +22,18 @@ import pandas as pd
 from interpretability.files import sha256_file
 from interpretability.schema import KEY
 from study.errors import StudyError
-from study.files import casts
+from study.files import casts, sources
 from study.files.tables import read_csv, read_json, write_json, write_text
 from study.log import logger
 from study.people.answers_from_table import confidence, read_answers
+from study.people.experiments import condition_of
 
 log = logger("psychophysics")
 
 SCHEMA = 2
 TWO_ALTERNATIVE, RATINGS = "two-alternative", "ratings"  # kinds of folder
 CHOICES = ("top", "bottom")
-PEOPLE, SIMULATED = "people", "simulated"  # who answered
+PEOPLE, SIMULATED = sources.PEOPLE, sources.SIMULATED  # who answered
 _TEXT = ("model", "layer", "condition", "question", "participant", "choice", "correct", "confidence", "task", "source")
 
 
@@ -67,7 +68,7 @@ def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
 @dataclass(frozen=True)
 class Key:
     """What analysis needs of an exported folder. questions: experiment, question, key, group, task, answer; expected: model,
-    condition, group, expected."""
+    condition, group, expected. condition as of `experiments.condition_of`."""
 
     questions: pd.DataFrame
     expected: pd.DataFrame
@@ -93,23 +94,32 @@ def read_key(folder: Path) -> Key:
             f"{study} describes {manifest.get('kind')!r}; only {TWO_ALTERNATIVE!r} answers are analysed here. Ratings go "
             "to data/external/explanations/ratings, and `dvc repro` scores them"
         )
-    if missing := [name for name in ("files", "experiments", "seed") if name not in manifest]:
+    if missing := [name for name in ("files", "experiments", "n_explanations", "seed") if name not in manifest]:
         raise StudyError(f"{study} lacks {', '.join(missing)}; take the folder as it was exported")
     units = folder / "units.json"
     if not units.is_file() or sha256_file(units) != manifest["files"].get("units.json"):
         raise StudyError(
             f"{units} is missing or not the file that study.json describes; take the folder as it was exported"
         )
+    meant = {
+        part["experiment"]: condition_of(part["condition"], part["n_explanations"], manifest["n_explanations"])
+        for part in manifest["experiments"]
+    }
     rows = [
         {
             **{name: unit[name] for name in ("experiment", *KEY, "group")},
+            "condition": meant[unit["experiment"]],
             **{name: task[name] for name in ("question", "task", "answer")},
         }
         for unit in read_json(units)["units"]
         for task in unit["tasks"]
     ]
     expected = [
-        {"model": part["model"], "condition": part["condition"], "group": group["group"], "expected": group["expected"]}
+        {
+            "model": part["model"],
+            "condition": meant[part["experiment"]],
+            **{name: group[name] for name in ("group", "expected")},
+        }
         for part in manifest["experiments"]
         for group in part["groups"]
     ]
@@ -128,7 +138,7 @@ def read_responses(path: Path, key: Key) -> tuple[pd.DataFrame, bool]:
     table = read_csv(path, text=_TEXT)
     if table.empty:
         raise StudyError(f"{path} has no rows, so no answers")
-    simulated = "source" in table.columns and bool((table["source"].str.strip() == SIMULATED).any())
+    simulated = sources.source_of(path, table.get("source"), "Make two tables of it") == SIMULATED
     if "question" in table.columns:
         return _of_questions(path, table, key.questions), simulated
     groups = key.questions[[*KEY, "group"]].drop_duplicates()

@@ -50,7 +50,7 @@ def _attend(connection: Any, folder: Folder, number: int, listed: Any, p_right: 
     practice, catch = (folder.of(listed.experiment, kind) for kind in ("practice", "catch"))
     main = [folder.questions[each] for each in listed.questions][: own.pop("n", None)]
     caught, row, failed, read = (own.pop(key, None) for key in ("caught", "row", "failed", "read"))
-    clock = started + 5 + (30.0 if read is None else read)
+    clock = ready = started + 5 + (30.0 if read is None else read)
     answers: list[tuple[Any, ...]] = []
 
     def press(trial: int, question: Question, block: int | None, position: int, right: bool) -> None:
@@ -62,23 +62,8 @@ def _attend(connection: Any, folder: Folder, number: int, listed: Any, p_right: 
         button = (0 if choice == "top" else 3) + confidence - 1
         if row is not None:
             button = row + confidence - 1
-        answers.append(
-            (
-                name,
-                trial,
-                f"key-{number}-{trial}",
-                question.kind,
-                block,
-                position,
-                question.name,
-                button,
-                choice,
-                int(right),
-                confidence,
-                round(1000 * seconds, 1),
-                clock,
-            )
-        )
+        known = name, trial, f"key-{number}-{trial}", question.kind, block, position, question.name
+        answers.append((*known, button, choice, int(right), confidence, round(1000 * seconds, 1), clock))
 
     blocks = 1 + (failed or 0)
     for block in range(1, blocks + 1):
@@ -93,7 +78,7 @@ def _attend(connection: Any, folder: Folder, number: int, listed: Any, p_right: 
             else n_caught < (5 if caught is None else caught)
         )
         n_caught += question.kind == "catch"
-        press(15 + position - 1, question, None, position, bool(right))
+        press(5 * max(3, blocks) + position - 1, question, None, position, bool(right))
     session = {
         "session": name,
         "token": f"token {number}",
@@ -124,7 +109,7 @@ def _attend(connection: Any, folder: Folder, number: int, listed: Any, p_right: 
     times = [
         ("started", started),
         ("consent", started + 5),
-        ("instructions", answers and started + 5 + (30.0 if read is None else read)),
+        ("instructions", ready),
         ("complete", end),
     ]
     _insert(connection, "event", [(name, n, word, at, None) for n, (word, at) in enumerate(times, start=1)])

@@ -124,6 +124,7 @@ def two_alternative(
         counts.append(
             {"experiment": experiment, "model": model, "condition": condition, "n_explanations": n_explanations}
             | {"n_units": n_units, "n_sessions": n_sessions}
+            | {"groups": [{"group": group, "expected": 0.8} for group in GROUPS]}
         )
     for name, rows in {
         "units": units,

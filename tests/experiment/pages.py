@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from experiment import recorded, serving
+from experiment.assets import Assets
 from experiment.commands.prepare import prepare
 from experiment.rehearsal.walk import Key, Walk
 from experiment.run import Run
@@ -108,19 +112,37 @@ def served(folder: Path, questions: Path, *, simulated: bool = False, **settings
     prepare(folder, questions, simulated=simulated, settings=named)
     nets: list[Net] = []
 
-    def counting(run: Run, *, early_ms: float | None = None) -> Net:
-        nets.append(Net(create_app(run, early_ms=early_ms)))
+    def counting(run: Run, **options) -> Net:
+        nets.append(Net(create_app(run, **options)))
         return nets[0]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(serving, "create_app", counting)
-        with serving.Background(run := Run(folder)) as server:
+        with serving.Background(run := Run(folder), assets=Assets.load()) as server:
             yield Served(server.address, folder, nets[0], Key(run.folder))
 
 
 def two_alternative(folder: Path, **options) -> Path:
-    """Questions for a few sessions, with pictures as large as they are exported."""
-    return folders.two_alternative(folder, **{"n_units": 20, "n_sessions": 8, "responses": 4, "side": 224} | options)
+    """Questions for a few sessions, of many pictures as large as they are exported."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folders, "_POOL", 600)
+        return folders.two_alternative(
+            folder, **{"n_units": 20, "n_sessions": 8, "responses": 4, "side": 224} | options
+        )
+
+
+def heavier(folder: Path, size: int) -> Path:
+    """Make every picture of a folder a file of `size` bytes: what follows the end of a JPEG is not looked at."""
+    rows = list(csv.DictReader((folder / "images.csv").open()))
+    for row in rows:
+        path = folder / row["file"]
+        path.write_bytes(path.read_bytes().ljust(size, b" "))
+        row |= {"bytes": str(size), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    with (folder / "images.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return folders.write_study(folder, json.loads((folder / "study.json").read_text()))
 
 
 def other_hosts(requests, address: str) -> list[str]:

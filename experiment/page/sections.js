@@ -1,12 +1,12 @@
 // The sections of the researcher's page: [name, what it is drawn from, drawing].
 
-import { bar, card, columns, el, interval, money, number, percent, share, table, tiles, time } from "/static/researcher-dom.js";
+import { bar, card, columns, el, interval, money, number, percent, share, table, tiles, time } from "./figures.js";
 
 const RIGHT = "right";
 const CHECKS = {
   demo_trials: ["Blocks of practice", (value) => number(value)],
   catch_trials: ["Obvious trials right", percent],
-  total_response_time: ["Whole session", (value) => `${number(value / 60, 1)} min`],
+  total_response_time: ["Whole session", (value) => `${number(value / 60, value % 60 && value < 3600 ? 1 : 0)} min`],
   row_variability: ["Answers in the rarer row", (value) => number(value)],
   instruction_time: ["Time on the instructions", (value) => `${number(value)} s`],
 };
@@ -16,12 +16,12 @@ const counts = ({ counts: of, pass_share: passed, minutes, started }) => card("P
   tiles(
     ["Arrived", number(of.arrived), started === null ? "" : `since ${time(started)}`],
     ["Running", number(of.running)],
-    ["Count", number(of.accepted), passed.value === null ? "" : `${percent(passed.value)} of the paid (${percent(passed.low)} to ${percent(passed.high)})`, "good"],
-    ["Refused by a check", number(of.refused), `${number(of.practice)} of them in practice`],
+    ["Count", number(of.accepted), !passed || passed.value === null ? "" : `${percent(passed.value)} of the paid (${percent(passed.low)} to ${percent(passed.high)})`, "good"],
+    ["Refused by a check", number(of.refused), of.practice ? `${number(of.practice)} of them in practice` : ""],
     ["Complete", number(of.complete), minutes.median === null ? "" : `${number(minutes.median, 1)} min at the median`],
     ["Left", number(of.left)], ["Timed out", number(of.time)], ["Turned away", number(of.before)]));
 
-const cost = (of) => card("Money", {},
+const cost = (of) => card("Money", { class: "card wide sums" },
   tiles(
     ["Spent", money(of.spent, of.currency), `${number(of.paid_sessions)} sessions at ${money(of.amount, of.currency)}${of.platform_share ? ` and ${percent(of.platform_share)} for the platform` : ""}`],
     ["Promised", money(of.promised, of.currency), "to those who are here"],
@@ -35,7 +35,7 @@ const when = ({ date }) => (!date || date.from === null ? null
 const scores = (experiments) => card("Mean human score so far", { class: "card wide" },
   el("p", { class: "faint" }, "Share of right answers, averaged over units; chance is 0.5. Intervals of 95 % are for other units and other people. ",
     "The width is a reason to stop, the score itself is none."),
-  table("Score, interval and forecast of each experiment", ["Experiment", ["Sessions that count", RIGHT], ["Score", RIGHT], ["Interval", "strip-cell"], ["Width", RIGHT], ["Wanted", RIGHT], ["At the end of the plan", RIGHT], "When it is narrow enough"],
+  table("Score, interval and forecast of each experiment", ["Experiment", ["Sessions that count", RIGHT], ["Score", RIGHT], ["Interval", "strip-cell"], ["Width", RIGHT], ["Wanted", RIGHT], ["At the end of the plan", RIGHT], ["When it is narrow enough", "words"]],
     experiments.map(({ experiment, accepted, planned_sessions: planned, his, forecast }) => [
       experiment, `${number(accepted)} of ${number(planned)}`, share(his.mean),
       his.low === null ? el("span", { class: "faint" }, his.why) : [interval(his.mean, his.low, his.high, `from ${share(his.low)} to ${share(his.high)}`), el("span", { class: "faint" }, `${share(his.low)} to ${share(his.high)}`)],
@@ -51,6 +51,15 @@ const units = (experiments) => card("Answers a unit", { class: "card wide" }, ex
 const bounds = ({ low, high }, words) => (low !== null && high !== null ? `${words(low)} to ${words(high)} pass`
   : low !== null ? `${words(low)} and more pass` : `at most ${words(high)} pass`);
 
+/** The values at both ends of a histogram. */
+const ends = (bins, words) => {
+  const known = bins.filter(({ low }) => low !== null);
+  if (!known.length) return null;
+  const [first, last] = [known[0], known[known.length - 1]];
+  const texts = first.value === null ? [words(first.low), words(last.high)] : known.length > 1 ? [words(first.value), words(last.value)] : [words(first.value)];
+  return el("p", { class: "ends faint", "aria-hidden": "true" }, texts.map((text) => el("span", {}, text)));
+};
+
 const checks = (found) => card("Checks so far", { class: "card wide" }, el("div", { class: "grid" }, found.map((check) => {
   const [name, words] = CHECKS[check.check];
   const rows = check.bins.map(({ low, high, value, passed, failed }) => [
@@ -58,12 +67,13 @@ const checks = (found) => card("Checks so far", { class: "card wide" }, el("div"
   return el("figure", {},
     el("figcaption", {}, el("strong", {}, name), ` ${bounds(check, words)}; ${number(check.failed)} of ${number(check.passed + check.failed)} failed`),
     columns(check.bins.map(({ passed, failed }) => [["fill", passed], ["fail", failed]]), `${name}: ${check.passed} sessions passed, ${check.failed} failed`),
+    ends(check.bins, words),
     el("details", {}, el("summary", {}, "Numbers"), table(`${name}: sessions by value`, ["Value", ["Passed", RIGHT], ["Failed", RIGHT]], rows)));
 })));
 
 const answers = ({ times, confidence, practice }) => card("Answers", {},
   tiles(["Time of an answer", times.median === null ? "–" : `${number(times.median, 1)} s`, times.low === null ? "" : `${number(times.low, 1)} to ${number(times.high, 1)} s in 8 of 10 of ${number(times.answers)} answers`]),
-  table("Right answers by confidence, sessions that count", ["Confidence", ["Answers", RIGHT], ["Right", RIGHT], ["", "bar-cell"]],
+  table("Right answers by confidence, sessions that count", ["Confidence", ["Answers", RIGHT], ["Right", RIGHT], ["Share", "bar-cell"]],
     confidence.map(({ confidence: level, answers: n, right }) => [String(level), number(n), percent(right), right === null ? "" : bar(right, percent(right))])),
   table("Blocks of practice, sessions that ended by themselves", ["Blocks", ["Sessions", RIGHT]], practice.map(({ blocks, sessions }) => [String(blocks), number(sessions)])));
 
@@ -82,25 +92,29 @@ const raters = (found) => card("Raters", {},
     found.map((of) => [of.rater, number(of.pages), percent(of.yes_share), number(of.seconds_page, 1), `${number(of.gold_wrong)} of ${number(of.gold)}`])));
 
 const comments = ({ all, newest }) => card("Comments", {}, all > newest.length ? el("p", { class: "faint" }, `The newest ${number(newest.length)} of ${number(all)}.`) : null,
-  newest.length ? el("ul", { class: "comments" }, newest.map(({ number: of, text }) => el("li", {}, el("span", { class: "faint" }, `Session ${of}`), el("p", {}, text))))
+  newest.length ? el("ul", { class: "comments", tabindex: "0", "aria-label": "Comments, newest first" }, newest.map(({ number: of, text }) => el("li", {}, el("span", { class: "faint" }, `Session ${of}`), el("p", {}, text))))
     : el("p", { class: "faint" }, "Nobody wrote anything yet."));
 
-const sessions = ({ all, newest }) => card("Sessions", { class: "card wide" }, all > newest.length ? el("p", { class: "faint" }, `The newest ${number(newest.length)} of ${number(all)}; the downloads have all.`) : null,
-  table("Sessions, newest first", [["Number", RIGHT], "Experiment", "Stage", ["Trials", RIGHT], ["Minutes", RIGHT], "Verdict"],
-    newest.map((of) => [number(of.number), of.experiment, of.running ? `${of.stage}${of.silent > 120 ? `, silent for ${number(of.silent / 60)} min` : ""}` : STAGES[of.stage] || of.stage,
-      number(of.trials), number(of.minutes, 1), el("span", { class: of.verdict === "counts" ? "good" : of.running ? "" : "bad" }, of.verdict.replaceAll("_", " "))])));
+const REPEATED = { multi_participation: "came before" };
+const verdict = (reasons) => reasons.split("; ").map((reason) => (CHECKS[reason] ? CHECKS[reason][0].toLowerCase() : REPEATED[reason] || reason)).join("; ");
 
-const downloads = ({ forms, source }) => card("Downloads", {},
+const sessions = ({ all, newest }) => card("Sessions", { class: "card wide" }, all > newest.length ? el("p", { class: "faint" }, `The newest ${number(newest.length)} of ${number(all)}; the downloads have all.`) : null,
+  table("Sessions, newest first", [["Number", RIGHT], "Experiment", "Stage", ["Trials", RIGHT], ["Minutes", RIGHT], ["Verdict", "words"]],
+    newest.map((of) => [number(of.number), of.experiment, of.running ? `${of.stage}${of.silent > 120 ? `, silent for ${number(of.silent / 60)} min` : ""}` : STAGES[of.stage] || of.stage,
+      number(of.trials), number(of.minutes, 1), el("span", { class: of.verdict === "counts" ? "good" : of.running ? null : "bad" }, verdict(of.verdict))])));
+
+const downloads = ({ forms, source }) => card("Downloads", { class: "card wide" },
   el("p", { class: "faint" }, "Answers without the ids that platforms gave.", source === "simulated" ? " They are marked as simulated." : ""),
-  el("ul", {}, forms.map(({ form, words }) => el("li", {}, el("a", { href: `/researcher/answers/${form}.csv`, download: true }, words)))));
+  el("ul", {}, forms.map(({ form, words }) => el("li", {}, el("a", { href: `/researcher/answers/${form}.csv`, download: true }, `${form}.csv`), `: ${words}`))));
 
 /** What to draw for this overview, in the order of the page. */
 export const sections = (found) => {
   const two = found.kind !== "ratings";
   const head = [["counts", { counts: found.counts, pass_share: found.pass_share, minutes: found.minutes, started: found.started }, counts]];
   const own = two
-    ? [["scores", found.experiments, scores], ["units", found.experiments, units], ["money", found.money, cost],
-      ["answers", { times: found.times, confidence: found.confidence, practice: found.practice }, answers], ["checks", found.checks, checks]]
-    : [["ratings", { ...found.ratings, raters: null }, ratings], ["money", found.money, cost], ["raters", found.ratings.raters, raters]];
-  return [...head, ...own, ["comments", found.comments, comments], ["downloads", { forms: found.downloads, source: found.source }, downloads], ["sessions", found.sessions, sessions]];
+    ? [["scores", found.experiments, scores], ["units", found.experiments, units], ["checks", found.checks, checks],
+      ["answers", { times: found.times, confidence: found.confidence, practice: found.practice }, answers]]
+    : [["ratings", { ...found.ratings, raters: null }, ratings], ["raters", found.ratings.raters, raters]];
+  return [...head, ["money", found.money, cost], ...own, ["comments", found.comments, comments], ["sessions", found.sessions, sessions],
+    ["downloads", { forms: found.downloads, source: found.source }, downloads]];
 };
