@@ -36,7 +36,7 @@ class State:
 
     block    practice block, from 1
     trial    the open trial; outside of a part with trials, the first of the part that comes next
-    clean    no answer of this practice block was wrong
+    clean    no answer of this practice block was wrong; true outside of practice
     outcome  how it ended, None while it runs; the comment is asked for after that
     """
 
@@ -72,10 +72,11 @@ class Course:
 
     def answered(self, state: State, right: bool) -> State:
         """The open trial was answered. Practice ends with a block without a mistake, or with the last block."""
-        after = replace(state, trial=state.trial + 1, clean=state.clean and right)
+        after = replace(state, trial=state.trial + 1)
         if state.stage != PRACTICE:
             over = after.trial == self.plan.first + self.plan.n_trials
             return self.finished(after) if over else after
+        after = replace(after, clean=state.clean and right)
         if after.trial < state.block * self.plan.block:
             return after
         if after.clean:
@@ -94,7 +95,7 @@ class Course:
 
     def ended(self, state: State, outcome: str) -> State:
         """The session ends before its last trial."""
-        return replace(state, stage=END, outcome=outcome)
+        return State(stage=END, block=state.block, outcome=outcome)
 
     def open_trial(self, state: State) -> int | None:
         """The trial that may be answered now."""
@@ -128,10 +129,13 @@ class Course:
 
     def restored(self, stage: str, block: int, outcome: str | None, right: Mapping[int, bool]) -> State:
         """The state of a session that was kept: its stage, block and outcome, and which of its trials were answered right."""
+        if outcome not in (None, COMPLETE):
+            return State(stage, block, outcome=outcome)
         first = 0
         if stage in (PRACTICE, INSTRUCTIONS, CONSENT):
             first = (block - 1) * self.plan.block
         elif not self.plan.pages:
             first = self.plan.first
         here = [each for trial, each in sorted(right.items()) if trial >= first]
-        return State(stage, block, first + len(here), all(here), outcome)
+        clean = stage != PRACTICE or all(here)
+        return State(stage, block, first + len(here), clean, outcome)

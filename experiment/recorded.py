@@ -72,7 +72,7 @@ def read(run: Path) -> Recorded:
         )
 
 
-# what pandas makes of columns: whole numbers that may be missing stay whole
+# whole numbers that may be missing stay whole; texts that are missing stay None
 _MAYBE = {"accepted": "Int64", "block": "Int64", "ended": "float64"}
 
 
@@ -81,7 +81,7 @@ def _table(connection: sqlite3.Connection, name: str, order: str) -> pd.DataFram
 
     cursor = connection.execute(f"SELECT * FROM {name} ORDER BY {order}")
     columns = [each[0] for each in cursor.description]
-    table = pd.DataFrame([tuple(row) for row in cursor], columns=pd.Index(columns))
+    table = pd.DataFrame([tuple(row) for row in cursor], columns=pd.Index(columns), dtype=object)
     table = table.drop(columns=[each for each in _SECRET if each in columns])
     kinds = {row["name"]: row["type"] for row in connection.execute(f"PRAGMA table_info({name})")}
     types = {"INTEGER": "int64", "REAL": "float64", "TEXT": "object"}

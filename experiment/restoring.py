@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 from experiment.flow import Course
 from experiment.plan import Plan
@@ -78,12 +79,13 @@ def read_sessions(connection: sqlite3.Connection, settings: Settings) -> list[Se
             accepted=None if row["accepted"] is None else bool(row["accepted"]),
         )
     for row in connection.execute("SELECT * FROM answer ORDER BY session, trial"):
-        values = {name: row[name] for name in Answer.__dataclass_fields__}
-        sessions[row["session"]].given[row["trial"]] = Answer(**values | {"correct": bool(row["correct"])})
+        given: dict[str, Any] = {name: row[name] for name in Answer.__dataclass_fields__}
+        given["correct"] = bool(row["correct"])
+        sessions[row["session"]].given[row["trial"]] = Answer(**given)
     for row in connection.execute("SELECT * FROM page ORDER BY session, trial"):
-        values = {name: row[name] for name in Rated.__dataclass_fields__}
-        values |= {"picked": tuple(json.loads(row["picked"])), "nothing": bool(row["nothing"])}
-        sessions[row["session"]].given[row["trial"]] = Rated(**values)
+        rated: dict[str, Any] = {name: row[name] for name in Rated.__dataclass_fields__}
+        rated |= {"picked": tuple(json.loads(row["picked"])), "nothing": bool(row["nothing"])}
+        sessions[row["session"]].given[row["trial"]] = Rated(**rated)
     for row in connection.execute("SELECT * FROM event ORDER BY session, number"):
         sessions[row["session"]].events.append(Event(row["name"], row["at"], row["seconds"]))
     for row in connection.execute("SELECT session, stage, block, outcome FROM session"):

@@ -11,7 +11,7 @@ import fcntl
 import secrets
 import string
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -72,7 +72,6 @@ class Run:
         self.by_token: dict[str, Session] = {}
         self.running: dict[int, Session] = {}
         self.by_person: dict[str, list[Session]] = {}
-        self.attempts: dict[tuple[str, str], int] = {}
         self._number = 0
         for session in sessions:
             restoring.restore(session, self.folder, self.dealers)
@@ -124,8 +123,7 @@ class Run:
         dealt: Dealt | None = None
         refused = returned and self.folder.kind != RATINGS and self.settings.repeat == "refuse"
         if not refused:
-            seen = {page for each in before for page in each.course.plan.pages if _rated(each, page)}
-            dealt = self.dealers.deal(number, seen)
+            dealt = self.dealers.deal(number, self._seen(who))
             if dealt is None:
                 self._number -= 1
                 raise Refused(409, "closed", self.closed_words())
@@ -138,7 +136,7 @@ class Run:
             number=number,
             experiment=experiment,
             listed=dealt.listed if dealt else None,
-            attempt=1 + (self.attempts.get((experiment, dealt.listed), 0) if dealt and dealt.listed else 0),
+            attempt=1 + len(before),
             course=Course(plan, self.settings.comment),
             person=who,
             platform=platform,
@@ -172,6 +170,24 @@ class Run:
             return former.person
         return self.hasher.name("session", public)
 
+    def _seen(self, person: str | None) -> set[Hashable]:
+        """Pages that a person rated, or was dealt in a session that still runs."""
+        seen: set[Hashable] = set()
+        for session in self.by_person.get(person or "", ()):
+            if session.running:
+                seen.update(session.course.plan.pages)
+            seen.update(each.page for each in session.given.values() if isinstance(each, Rated))
+        return seen
+
+    def needs(self, person: str | None) -> bool:
+        """Whether anything is needed that this rater has not seen."""
+        seen = self._seen(person)
+        return any(
+            lacking and page not in seen
+            for pages in self.dealers.remaining().values()
+            for page, lacking in pages.items()
+        )
+
     def same_person(self, session: Session, platform: str, person: str | None) -> bool:
         """Whether a cookie's session is of the person that the address names; where it names none, it is."""
         return person is None or session.person in (None, self.hasher.name(platform, person))
@@ -186,16 +202,12 @@ class Run:
             self.running[session.number] = session
         if session.person is not None:
             self.by_person.setdefault(session.person, []).append(session)
-        if session.listed is not None:
-            self.attempts[session.experiment, session.listed] = session.attempt
 
     def _forget(self, session: Session) -> None:
         """A session that could not be kept."""
         del self.by_token[session.token]
         self.running.pop(session.number, None)
         self._unname(session, session.person)
-        if session.listed is not None:
-            self.attempts[session.experiment, session.listed] = session.attempt - 1
 
     def _unname(self, session: Session, person: str | None) -> None:
         if person is not None:
@@ -393,11 +405,6 @@ class Run:
         if plan.pages:
             return self.folder.pages[plan.pages[trial]].pictures
         return self.folder.questions[session.course.name_of(trial)].files
-
-
-def _rated(session: Session, page: int) -> bool:
-    """Whether a person has seen a page of a session of theirs: answered, or dealt in one that still runs."""
-    return session.running or any(isinstance(each, Rated) and each.page == page for each in session.given.values())
 
 
 def _claim(path: Path) -> Any:

@@ -11,7 +11,7 @@ CREATE TABLE session (
     number INTEGER NOT NULL UNIQUE CHECK (number >= 1),  -- of arrival
     experiment TEXT NOT NULL,
     listed TEXT,                                -- session of sessions.json, none if it was planned by need
-    attempt INTEGER NOT NULL CHECK (attempt >= 1),  -- which one at this session of the list
+    attempt INTEGER NOT NULL CHECK (attempt >= 1),  -- which session of this person
     plan TEXT NOT NULL,
     person TEXT,                                -- keyed hash
     platform TEXT NOT NULL CHECK (platform IN ('direct', 'prolific', 'mturk')),

@@ -12,7 +12,7 @@ import hashlib
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from experiment import bodies, telling, web
+from experiment import bodies, researcher, telling, web
 from experiment.assets import Asset
 from experiment.errors import Refused
 from experiment.limits import Bucket
@@ -58,14 +58,17 @@ def create_app(run: Run, *, early_ms: float | None = None, assets: Mapping[str, 
             for name, (action, model) in api.actions().items()
         ),
     ]
+    routes += researcher.routes(run)
     if assets is not None:
         routes += _pages(assets)
-    return Starlette(
+    app = Starlette(
         routes=routes,
         middleware=[Middleware(web.Frame)],
         exception_handlers=web.HANDLERS,
         lifespan=_lifespan(run),
     )
+    app.router.redirect_slashes = False  # a redirect would repeat the host and the query that came
+    return app
 
 
 def _pages(assets: Mapping[str, Asset]) -> list[Route]:
@@ -100,7 +103,7 @@ def _sent(request: Request, asset: Asset) -> Response:
 
 def _lifespan(run: Run) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]:
     @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         sweeping = asyncio.create_task(_sweep(run))
         try:
             yield

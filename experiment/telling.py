@@ -99,7 +99,7 @@ def _end(run: Run, session: Session) -> dict[str, Any]:
     outcome = session.state.outcome or ""
     paid = outcome in PAID
     link = run.settings.complete.link.replace("{code}", session.code)
-    again = run.folder.kind == RATINGS and paid and run.dealers.open
+    again = run.folder.kind == RATINGS and paid and run.needs(session.person)
     return {
         "outcome": outcome,
         "code": session.code if paid else None,

@@ -1,37 +1,70 @@
-"""Make a run folder: questions, settings, the text of consent, keys and an empty database."""
+"""Make a run folder: questions, settings, the text of consent, keys and an empty database.
+
+Questions come from a folder that an export wrote (--questions), or are exported here from the study in --data; all other options
+are those of the export: `python -m tools.psychophysics export --help`, and with --ratings `python -m tools.rating_pages --help`.
+"""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shutil
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
 from experiment import recorded, store
 from experiment.people import write_secret
-from experiment.settings import DEFAULTS, RATINGS, Checks, template
+from experiment.settings import DEFAULTS, RATINGS, Checks, Settings, template
 from experiment.study_folder import Folder
 from study.errors import StudyError
+from study.people import export_options, rating_pages
+from study.people.exporting import export
+from study.people.questions import new_folder
 
-_SECONDS_A_PAGE = 15  # of raters, in the paper
+_SECONDS_A_PAGE = 15  # of raters, in the crowd paper
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="new folder")
-    parser.add_argument("--questions", type=Path, metavar="FOLDER", required=True, help="what an export wrote")
     parser.add_argument(
         "--simulated", action="store_true", help="for made-up participants: everything that comes out is marked so"
     )
+    parser.add_argument("--questions", type=Path, metavar="FOLDER", help="what an export wrote, of either kind")
+    parser.add_argument(
+        "--ratings", action="store_true", help="export rating pages instead of two-alternative questions"
+    )
+    parser.add_argument("--raters", type=int, help="with --ratings: wanted ratings of a picture (crowd.n_raters)")
+    export_options.add_arguments(parser)
+    parser.set_defaults(format="jpeg")  # a session of pictures that lose nothing is 85 MB
 
 
 def main(args: argparse.Namespace) -> None:
-    prepare(args.run, args.questions, simulated=args.simulated)
+    with _questions(args) as questions:
+        prepare(args.run, questions, simulated=args.simulated)
     print(
         f"{args.run} is ready. Put your own text into {args.run / 'consent.md'}, look through {args.run / 'settings.yaml'}, "
         f"then run: python -m experiment serve {args.run}"
     )
+
+
+@contextlib.contextmanager
+def _questions(args: argparse.Namespace) -> Generator[Path]:
+    """The folder that was named, or one that is exported and vanishes when it was copied."""
+    if args.questions is not None:
+        if args.ratings:
+            raise StudyError("--questions names a folder that says itself of which kind it is; leave --ratings out")
+        yield args.questions
+        return
+    with tempfile.TemporaryDirectory(prefix="questions-") as beside:
+        folder = Path(beside) / "questions"
+        if args.ratings:
+            rating_pages.export_ratings(rating_pages.options_of(args, out=folder))
+        else:
+            export(export_options.options_of(args, out=folder))
+        yield folder
 
 
 def prepare(run: Path, questions: Path, *, simulated: bool = False, settings: Mapping[str, Any] | None = None) -> None:
@@ -42,8 +75,6 @@ def prepare(run: Path, questions: Path, *, simulated: bool = False, settings: Ma
 
     Raises StudyError where `run` holds something, or `questions` is not as an export writes it.
     """
-    from study.people.questions import new_folder  # brings pandas
-
     folder = Folder.read(questions, look_at_pictures=True)
     with new_folder(run) as new:
         shutil.copytree(questions, new / "questions")
@@ -60,7 +91,7 @@ def prepare(run: Path, questions: Path, *, simulated: bool = False, settings: Ma
 def _values(folder: Folder) -> dict[str, Any]:
     """What the export says about settings."""
     if folder.kind == RATINGS:
-        pages = min(len(folder.pages), 12)
+        pages = min(len(folder.pages), Settings().pages_a_session)
         pay = round(pages * folder.study["price"], 2)
         return {"pages_a_session": pages, "minutes": pages * _SECONDS_A_PAGE / 60, "pay.amount": pay}
     unknown = folder.study["checks"].keys() - Checks.model_fields.keys()

@@ -311,7 +311,8 @@ class Tab:
         end = time.monotonic() + seconds
         while True:
             try:
-                if value := self.run(condition):
+                value = self.run(condition)
+                if value or isinstance(value, dict | list):  # empty ones are true in JavaScript; so an element is
                     return value
             except Gone:
                 pass  # between two pages: look at the next one

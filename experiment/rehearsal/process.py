@@ -20,13 +20,14 @@ SERVE = ("-m", "experiment", "serve")
 
 
 class ServerProcess:
-    """A context in which `python -m experiment serve RUN` answers at `port`; what it says goes to `log`.
+    """A context in which `python -m experiment serve RUN` answers at `port`; its log goes to `log`, and not
+    what it prints, which holds the researcher's token.
 
     command  what Python is called with before the run folder
     """
 
     def __init__(self, run: Path, log: Path, *, command: Sequence[str] = SERVE, options: Sequence[str] = ()) -> None:
-        self.port = _free_port()
+        self.port, self.run = _free_port(), run
         self._log = log
         self._line = [sys.executable, *command, str(run), "--host", HOST, "--port", str(self.port), *options]
         self._process: subprocess.Popen[bytes] | None = None
@@ -47,10 +48,15 @@ class ServerProcess:
         """Start it and wait until it answers; seconds that took."""
         begun = time.perf_counter()
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._line, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                self._line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log
+            )
         while not self._answers():
             if (status := self._process.poll()) is not None:
-                raise StudyError(f"The server ended with status {status} before it answered; {self._log} says why")
+                said = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-1:]
+                raise StudyError(
+                    f"The server ended with status {status} before it answered: {' '.join(said)} ({self._log})"
+                )
             if time.perf_counter() - begun > PATIENCE:
                 raise StudyError(f"The server did not answer within {PATIENCE:g} s; {self._log} says what it did")
             time.sleep(_LOOK)

@@ -23,7 +23,7 @@ from interpretability.synthetic.confidence import confidences
 
 # Beta distribution of the lapses: mean * this and (1 - mean) * this. At a mean of 0.05 it is Beta(1, 19), so
 # most people hardly guess and a few guess often.
-_LAPSE_CONCENTRATION = 20.0
+LAPSE_CONCENTRATION = 20.0
 _N_QUADRATURE = 64
 
 
@@ -100,8 +100,8 @@ def draw_people(
     slopes = population.slope * np.exp(population.slope_spread * draw.standard_normal(n_people))
     if population.lapse == 0:
         return slopes, np.zeros(n_people)
-    alpha = _LAPSE_CONCENTRATION * population.lapse
-    return slopes, draw.beta(alpha, _LAPSE_CONCENTRATION - alpha, size=n_people)
+    alpha = LAPSE_CONCENTRATION * population.lapse
+    return slopes, draw.beta(alpha, LAPSE_CONCENTRATION - alpha, size=n_people)
 
 
 def simulate_responses(

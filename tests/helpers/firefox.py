@@ -108,7 +108,7 @@ class Firefox:
     def wait(self, condition: str, seconds: float = 10.0) -> Any:
         """First value of an expression that is true."""
         end = time.monotonic() + seconds
-        while not (value := self.run(condition)):
+        while not ((value := self.run(condition)) or isinstance(value, dict | list)):  # empty ones are true there
             shown = self.run("document.body.innerText.slice(0, 500)")
             assert time.monotonic() < end, f"not true within {seconds:g} s: {condition}; the page shows {shown!r}"
             time.sleep(0.02)
