@@ -1,7 +1,7 @@
 """Rehearse an experiment: made-up participants walk through it, and what they answered is analysed.
 
-Asks the questions of the study that is here, resnet's easiest, hardest and random units, of a server in a process of its own, until
-63 sessions count. Three people come by a headless Chromium and press the page's keys, the others make the requests of the page.
+A server in a process of its own asks about the easiest, hardest and random units of a network of the study that is here, until 63
+sessions count. Three people come by a headless Chromium and press the page's keys, the others make the requests of the page.
 Their chance of a right answer is known, so the last lines say whether scores, verdicts and slope are found again. Then made-up
 raters tick pictures of rating pages. Everything that comes out is called simulated.
 
@@ -65,7 +65,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def server_command(*, needs_pages: bool) -> Sequence[str]:
-    """What Python serves a run with. Raises StudyError, with what to do, where pages are needed and their packages are missing."""
+    """What Python serves a run with. Raises StudyError, with what to do, where pages are needed and their packages missing."""
     from experiment.assets import Assets
     from experiment.rehearsal.bare_server import BARE
     from experiment.rehearsal.process import SERVE

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -39,6 +41,7 @@ CLOCK_RATE = 40.0  # a session in the browser lasts 15 s and is to count as one 
 READING = 0.8  # real seconds for the instructions in the browser: 32 by that clock
 WAIT = 0.05  # seconds before buttons work, instead of 1.5
 FETCHING = 10  # every so manyth participant over HTTP fetches all pictures, as a page does
+COMES_AGAIN = "comes again"
 FORMS = ("questions", "table", "imi")
 
 
@@ -116,23 +119,30 @@ def rehearse(
 
 @dataclass(frozen=True)
 class People:
-    """Who came, by number of arrival, and what became of them."""
+    """The people made up for one run: `person` by number of arrival, what became of those who came, and of one who came again."""
 
-    persons: Sequence[Participant]
+    person: Callable[[int], Participant]
     walked: Sequence[Walked]
+    again: Walked
+
+    @property
+    def kinds(self) -> list[str]:
+        """Of all, the one who came again last."""
+        return [*(self.person(number).kind for number in range(1, len(self.walked) + 1)), COMES_AGAIN]
 
 
 def walk(
     server: ServerProcess, keys: Keys, population: Population, chromium: Chromium | None, n_browsers: int
 ) -> People:
-    """Let people come until every unit has its answers. Those in the browser are all of the honest kind."""
-    folder = keys.folder
-    n_main = folder.study["trials_a_session"]
-    in_browser: list[int] = []
+    """Let people come until every unit has its answers, and the first one once more. Those in the browser are honest."""
+    folder, in_browser = keys.folder, set[int]()
+
+    @cache
+    def drawn(number: int) -> Participant:
+        return participant(folder.seed, number, population, folder.study["trials_a_session"])
 
     def person(number: int) -> Participant:
-        drawn = participant(folder.seed, number, population, n_main)
-        return replace(drawn, kind=HONEST) if number in in_browser else drawn
+        return replace(drawn(number), kind=HONEST) if number in in_browser else drawn(number)
 
     def walker(number: int) -> Chooser:
         one = person(number)
@@ -143,13 +153,15 @@ def walk(
 
         def visit(number: int) -> ChoosingVisit:
             assert chromium is not None
-            in_browser.append(number)
+            in_browser.add(number)
             tab = profiles.enter_context(chromium.profile()).tab()
             return ChoosingVisit(tab, keys, _name(number), READING, person(number))
 
         visits = [visit] * (n_browsers if chromium is not None else 0)
         walked = Crowd(walker, visits, server.address).all()
-    return People([person(number) for number in range(1, len(walked) + 1)], walked)
+    again = walker(1)  # in another browser: a client without a cookie
+    asyncio.run(again.come())
+    return People(person, walked, again.walked)
 
 
 def _name(number: int) -> str:
@@ -168,15 +180,16 @@ def analysed(recorded: Recorded, people: People, keys: Keys, out: Path, study: S
     human = replace(human, imi=replace(human.imi, responses=("imi.csv",), image_map=""))
     roster = read_roster(study.data / "models/roster.csv")["name"].tolist()
     record = recorded_answers.from_imi(human, answers, study.data / "tasks", study.names, roster)
-    found = recovered(record.answers, folder, keys.margins, study.population(), study.calibration, study.scores)
+    found = recovered(record.answers, keys, people.person, study.calibration, study.scores)
     write_csv(out / "recovered.csv", found.units.assign(source="simulated"))
     facts = verdicts.facts(recorded.sessions, recorded.answers, recorded.events)
     judged = verdicts.judged(facts, recorded.settings.checks)
+    walked = [*people.walked, people.again]
     return Choices(
-        walked=people.walked,
+        walked=walked,
         verdicts=judged,
-        ends=kinds_and_ends([person.kind for person in people.persons], people.walked, judged),
-        surprises=surprises(people.walked, judged, recorded.settings),
+        ends=kinds_and_ends(people.kinds, walked, judged),
+        surprises=surprises(walked, judged, recorded.settings),
         analysis=analysis,
         record=record,
         found=found,

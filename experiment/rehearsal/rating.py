@@ -1,4 +1,4 @@
-"""The rehearsal of a study with rating pages: made-up raters tick pictures, and their ratings are read as the stage crowd does."""
+"""The rehearsal of a study with rating pages: made-up raters tick pictures, and the stage crowd's reader reads their ratings."""
 
 from __future__ import annotations
 

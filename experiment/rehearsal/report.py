@@ -22,8 +22,8 @@ def of_choices(found: Choices, n_browsers: int) -> Iterator[str]:
     yield from told
     record = found.record
     unmatched = int(record.unmatched["n_responses"].sum())
-    whole = record.verdicts.set_index("check").loc["accepted"]
-    agree = int(whole["n_agree"]), int(whole["n_sessions"])
+    whole = record.verdicts[record.verdicts["check"] == "accepted"]
+    agree = int(whole["n_agree"].sum()), int(whole["n_sessions"].sum())
     yield (
         f"as imi         {_word(unmatched == 0 and agree[0] == agree[1] and record.source == 'simulated')}: "
         f"{len(record.answers)} answers, {unmatched} unmatched; {agree[0]} of {agree[1]} recomputed verdicts agree; "

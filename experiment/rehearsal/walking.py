@@ -40,7 +40,7 @@ class Walked:
     """What became of a participant, as the participant knows it.
 
     outcome, code  those of the server's last state
-    seconds  from the start to the end; None where the server's own clock counts, or there was no end
+    seconds  from the start to the last answer; None where the server's own clock counts
     """
 
     name: str
@@ -93,8 +93,11 @@ class Walker:
             await self.advance()
         await self.client.close()
         self.walked.outcome, self.walked.code = self.state["outcome"], self.state["code"]
-        self.walked.seconds = self.clock
         return self.walked
+
+    async def come(self) -> bool:
+        """Ask for a session and go on until its end; False where there is none."""
+        return await self.start() and bool(await self.run())
 
     async def advance(self) -> None:
         """Do what the state asks for."""
@@ -201,12 +204,11 @@ class Chooser(Walker):
         await asyncio.sleep(self.pause)
         self.passes(press.seconds + _BETWEEN)
         key = secrets.token_hex(16)  # of the request, in no result
-        await self.step(
-            "answer",
-            {"trial": shown["trial"], "key": key, "button": button, "rt": round(press.seconds * 1000, 1)},
-        )
-        right = self.keys.right(shown, question, button)
-        self.walked.answers.append(Answered(shown["trial"], key, question.kind, question.name, button, right))
+        answer = {"trial": shown["trial"], "key": key, "button": button, "rt": round(press.seconds * 1000, 1)}
+        if await self.step("answer", answer):
+            right = self.keys.right(shown, question, button)
+            self.walked.answers.append(Answered(shown["trial"], key, question.kind, question.name, button, right))
+            self.walked.seconds = self.clock
 
 
 @dataclass
