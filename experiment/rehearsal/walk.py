@@ -13,7 +13,7 @@ STOPS = 60  # presses of Tab until something must have had the focus
 PATIENCE = 30.0  # seconds for a page to follow
 END = "end"
 # what the page says of itself; `go` where a button that leads on waits to be pressed
-SCENE = """(() => { const {stage, trial, ready, narrow} = document.documentElement.dataset;
+SCENE = """(() => { const {stage, trial, ready, narrow} = document.documentElement?.dataset ?? {};
 return {stage: stage ?? "", trial: trial === undefined ? null : +trial, ready: ready === "1", narrow: narrow === "1",
 go: Boolean(document.querySelector("main [data-continue]:enabled, main [data-agree]:enabled"))}; })()"""
 
