@@ -281,7 +281,7 @@ def test_the_focus_begins_at_the_heading_and_goes_through_the_trial_in_order(run
         tab.press("Tab")
         seen.append(focus(tab))
     buttons = [f"{row} picture, confidence {level} of 3" for row in ("Upper", "Lower") for level in (1, 2, 3)]
-    assert seen == [*buttons, "Stop taking part", "Licences"]
+    assert seen == [*buttons, "Leave", "Licences"]
     tab.press("Tab", shift=True)
     tab.press("Tab", shift=True)
     assert focus(tab) == buttons[-1]
