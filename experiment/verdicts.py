@@ -176,5 +176,6 @@ def judged(table: pd.DataFrame, checks: Checks) -> pd.DataFrame:
         )  # the database knows which session of a person came first
     found = rules.judge(table, bounds)
     done = table["outcome"] == COMPLETE
-    reason = found["reason"].where(done, NOT_COMPLETE + "; " + found["reason"]).str.removesuffix("; ")
+    words = found["reason"].astype(object)  # of no session at all it would be a column of numbers
+    reason = words.where(done, NOT_COMPLETE + "; " + words).str.removesuffix("; ")
     return found.assign(accepted=found["accepted"] & done, reason=reason)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,7 +23,6 @@ ANSWER = [
 ]
 PAGE = ["session", "trial", "key", "page", "picked", "nothing", "seconds", "received"]
 EVENT = ["session", "number", "name", "at", "seconds"]
-PLATFORM_ID = "5f3c0ffee0ddba11"  # nothing shown may hold it
 
 
 class Table:
@@ -116,7 +114,3 @@ def answered(
         right = draw.random(len(p)) < np.array(p)
         walk(table, listed.experiment, list(listed.questions), right, listed=listed.session)
     return table
-
-
-def folder_at(path: Path) -> Folder:
-    return Folder.read(path)

@@ -126,7 +126,9 @@ def two_alternative(folder: Path, **options) -> Path:
     """Questions for a few sessions, of many pictures as large as they are exported."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(folders, "_POOL", 600)
-        return folders.two_alternative(folder, **{"n_units": 20, "n_sessions": 8, "responses": 4, "side": 224} | options)
+        return folders.two_alternative(
+            folder, **{"n_units": 20, "n_sessions": 8, "responses": 4, "side": 224} | options
+        )
 
 
 def heavier(folder: Path, size: int) -> Path:

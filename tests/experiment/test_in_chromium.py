@@ -121,8 +121,9 @@ def test_feedback_is_given_in_practice_alone_where_wanted(tmp_path, questions, t
         walk = run.walk(tab)
         walk.until("practice")
         tab.press(f"Digit{run.right(walk.shown(0)) + 1}")
-        words = tab.wait("document.querySelector('main [data-continue]') && "
-                         "document.querySelector('[data-feedback]').textContent")
+        words = tab.wait(
+            "document.querySelector('main [data-continue]') && document.querySelector('[data-feedback]').textContent"
+        )
         assert words.startswith("✓ Right")
         walk.until("main")
         walk.choose = lambda shown: 5 - run.right(shown)  # wrong, and nobody says so
@@ -138,8 +139,9 @@ def test_feedback_is_given_in_all_trials_by_default(run, tab):
     walk.until("main")
     shown = walk.shown(FIRST_MAIN)
     tab.press(f"Digit{5 - run.right(shown) + 1}")
-    words = tab.wait("document.querySelector('main [data-continue]') && "
-                     "document.querySelector('[data-feedback]').textContent")
+    words = tab.wait(
+        "document.querySelector('main [data-continue]') && document.querySelector('[data-feedback]').textContent"
+    )
     assert words.startswith("✗ Not right")
 
 
@@ -165,7 +167,9 @@ def test_trials_start_complete_though_every_tenth_picture_comes_damaged(run, tab
             )
             assert len(pictures) == 20
             shown = walk.shown(scene["trial"])
-            told = {each["src"]: each["width"] for each in [*shown["left"], shown["top"], shown["bottom"], *shown["right"]]}
+            told = {
+                each["src"]: each["width"] for each in [*shown["left"], shown["top"], shown["bottom"], *shown["right"]]
+            }
             assert {src: width for _, width, src in pictures} == told
             assert all(complete for complete, _, _ in pictures)
         walk.step()

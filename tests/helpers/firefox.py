@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,14 @@ class Firefox:
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         # the file comes before the socket listens, so the line on stderr is what to wait for
         line = next(each for each in self._process.stderr if "WebDriver BiDi listening on" in each)
-        self._socket = connect(re.search(r"ws://\S+", line)[0] + "/session", max_size=None)
+        self._open = ExitStack()
+        self._socket = self._open.enter_context(connect(re.search(r"ws://\S+", line)[0] + "/session", max_size=None))
         self._number = 0
         self.problems, self.requests, self.statuses = [], [], []
         self.send("session.new", capabilities={})
         self.send("session.subscribe", events=list(EVENTS))
         self._tab = self.send("browsingContext.getTree")["contexts"][0]["context"]
+        self.anew()
 
     def __enter__(self):
         return self
@@ -63,8 +66,18 @@ class Firefox:
             self._process.kill()
             self._process.wait()
             self._process.stderr.close()
-            self._socket.close()
+            self._open.close()
             self._home.cleanup()
+
+    def anew(self) -> None:
+        """Another tab in place of the present one, with nothing noted.
+
+        The one that Firefox starts with never gets the focus of a window that no screen shows: Enter would press no button.
+        """
+        last, self._tab = self._tab, self.send("browsingContext.create", type="tab")["context"]
+        self.send("browsingContext.close", context=last)
+        for noted in (self.problems, self.requests, self.statuses):
+            noted.clear()
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Result of one command; events are noted on the way."""
