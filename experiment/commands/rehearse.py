@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,13 +55,21 @@ def main(args: argparse.Namespace) -> None:
     n_browsers = 0 if args.no_browser else BROWSERS
     command = server_command(needs_pages=n_browsers > 0)
     out = new_place(args.out)
+    ill: list[str] = []
+
+    def tell(lines: Iterable[str]) -> None:
+        for line in lines:
+            print(line, flush=True)
+            ill.extend([line] if report.ILL in line else [])
+
     with browser(n_browsers > 0) as chromium:
-        choices = choose(args, out, command, chromium, n_browsers)
-        print("\n".join(report.of_choices(choices, n_browsers)), flush=True)
+        tell(report.of_choices(choose(args, out, command, chromium, n_browsers), n_browsers))
         if not args.no_ratings:
-            ticks = rate(args, out / "ratings", command, chromium, min(n_browsers, 1))
-            print("\n".join(["", *report.of_ticks(ticks, min(n_browsers, 1))]), flush=True)
+            n_browsers = min(n_browsers, 1)
+            tell(["", *report.of_ticks(rate(args, out / "ratings", command, chromium, n_browsers), n_browsers)])
     log.info("the rehearsal took %.0f s; its files are in %s", time.monotonic() - begun, out)
+    if ill:
+        raise StudyError(f"The rehearsal does not find again what is known of its people: {ill[0]}")
 
 
 def server_command(*, needs_pages: bool) -> Sequence[str]:
