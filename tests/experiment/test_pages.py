@@ -88,7 +88,9 @@ def in_all_looks(tab):
         tab.window(width, height)
         tab.media(**media)
         tab.settle()
-        tab.run("Promise.all(document.getAnimations().map(each => each.finished)).then(() => 0)")  # colours on their way
+        tab.run(
+            "Promise.all(document.getAnimations().map(each => each.finished)).then(() => 0)"
+        )  # colours on their way
         found[name] = violations(tab)
         assert tab.run("document.documentElement.scrollWidth") <= width, name
     tab.window(1280, 720)
