@@ -21,8 +21,15 @@ EXPERIMENT = "net_natural"
 TASKS, SIDE = 6, 9
 ANSWERS = 20_000  # of a unit, so that nobody is turned away
 _SEED = 0
-_CHECKS = {"max_demo_blocks": 3, "min_catch_share": 0.8, "min_seconds": 135, "max_seconds": 2500, "min_row": 5}
-_CHECKS |= {"min_instruction_seconds": 15, "multi_participation": "recomputed"}
+_CHECKS = {
+    "max_demo_blocks": 3,
+    "min_catch_share": 0.8,
+    "min_seconds": 135,
+    "max_seconds": 2500,
+    "min_row": 5,
+    "min_instruction_seconds": 15,
+    "multi_participation": "recomputed",
+}
 
 
 def prepared(folder: Path, *, trials: int = 40, pictures: int = 60, side: int = 24) -> Path:
@@ -38,7 +45,7 @@ def prepared(folder: Path, *, trials: int = 40, pictures: int = 60, side: int = 
 def _write_questions(folder: Path, trials: int, pictures: int, side: int) -> None:
     files = _write_pictures(folder, pictures, side)
     unit_facts = {"experiment": EXPERIMENT, "model": "net", "condition": "natural"}
-    units = [
+    units: list[dict[str, Any]] = [
         {
             **unit_facts,
             "layer": "layer.conv",

@@ -24,7 +24,7 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -70,7 +70,7 @@ class Crowd:
         }
 
     @contextlib.contextmanager
-    def answering(self, *, may_lose_sessions: bool) -> Iterator[None]:
+    def answering(self, *, may_lose_sessions: bool) -> Generator[None]:
         """They answer while the block runs; what went wrong among them is raised at its end."""
         thread = threading.Thread(target=lambda: asyncio.run(self._all(may_lose_sessions)), name="people")
         thread.start()

@@ -2,10 +2,9 @@
 
     python -m benchmarks.experiment_load [--people 200] [--seconds 20]
 
-Two loads. `paced`: everybody fetches the 20 pictures of a trial every 6 s, all of them as pages do, and answers it. `at once`:
-everybody answers without a pause, and nothing else. Each is put on the study's server, which lets answers that wait share a commit,
-and on one that commits every answer by itself; both acknowledge after the commit and have synchronous = FULL. Clients run on the same
-cores.
+Two loads. `paced`: everybody fetches the 20 pictures of a trial every 6 s and answers it. `at once`: everybody answers without
+a pause, and nothing else. Each is put on the study's server, which lets answers that wait share a commit, and on one that commits
+every answer by itself; both acknowledge after the commit and have synchronous = FULL. Clients run on the same cores.
 
 answers, answers_a_second   acknowledged ones
 answer_p50, answer_p99, answer_max, picture_p99   milliseconds from the request to its whole reply

@@ -12,12 +12,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import uvicorn
-
 from experiment import store
+from experiment.rehearsal.bare_server import serve
 from experiment.run import Run
 from experiment.server import create_app
-from experiment.serving import bound
 
 
 def main() -> None:
@@ -29,10 +27,8 @@ def main() -> None:
     parser.add_argument("--alone", action="store_true")
     args = parser.parse_args()
     if args.alone:
-        vars(store)["_MOST"] = 1  # writes that share a commit
-    app = create_app(Run(args.run), early_ms=args.early_ms)
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_keep_alive=75)
-    uvicorn.Server(config).run(sockets=[bound(args.host, args.port)])
+        store._MOST = 1  # pyright: ignore[reportPrivateUsage, reportConstantRedefinition]  writes that share a commit
+    serve(create_app(Run(args.run), early_ms=args.early_ms), args.host, args.port)
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ class Course:
 
     def ended(self, state: State, outcome: str) -> State:
         """The session ends before its last trial."""
-        return replace(state, stage=END, outcome=outcome)
+        return State(stage=END, block=state.block, outcome=outcome)
 
     def open_trial(self, state: State) -> int | None:
         """The trial that may be answered now."""
@@ -129,6 +129,8 @@ class Course:
 
     def restored(self, stage: str, block: int, outcome: str | None, right: Mapping[int, bool]) -> State:
         """The state of a session that was kept: its stage, block and outcome, and which of its trials were answered right."""
+        if outcome not in (None, COMPLETE):
+            return State(stage, block, outcome=outcome)
         first = 0
         if stage in (PRACTICE, INSTRUCTIONS, CONSENT):
             first = (block - 1) * self.plan.block

@@ -61,12 +61,14 @@ def create_app(run: Run, *, early_ms: float | None = None, assets: Mapping[str, 
     routes += researcher.routes(run)
     if assets is not None:
         routes += _pages(assets)
-    return Starlette(
+    app = Starlette(
         routes=routes,
         middleware=[Middleware(web.Frame)],
         exception_handlers=web.HANDLERS,
         lifespan=_lifespan(run),
     )
+    app.router.redirect_slashes = False  # a redirect would repeat the host and the query that came
+    return app
 
 
 def _pages(assets: Mapping[str, Asset]) -> list[Route]:

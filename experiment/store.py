@@ -4,8 +4,8 @@ The thread takes all writes that wait, makes one transaction of them, commits, a
 costs a few milliseconds, and two hundred people share it. `synchronous` is FULL, with which SQLite promises that what was
 committed in WAL mode outlives a loss of power.
 
-A full disk undoes the whole transaction: none of its writes was acknowledged, and all are refused with `DiskFull`. The thread
-then tries by itself, once a second, whether a write works again.
+A full disk undoes the whole transaction: none of its writes was acknowledged, and all are refused with `DiskFull`, as are all that
+come after it. The thread tries by itself, once a second, whether there is space again, and then goes on.
 """
 
 from __future__ import annotations
@@ -94,6 +94,7 @@ class Store:
         self.path = path
         self.trouble: str | None = None
         self.probe_seconds = 1.0
+        self._next_probe = 0.0
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         opened: Future[None] = Future()
         self._thread = threading.Thread(target=self._work, args=(opened,), name="writer", daemon=True)
@@ -134,7 +135,11 @@ class Store:
         opened.set_result(None)
         with contextlib.closing(connection):
             while (jobs := self._waiting(connection)) is not None:
-                self._commit(connection, jobs)
+                if self.trouble:  # a small write may find room where a larger one does not: none is tried
+                    for job in jobs:
+                        job.error = DiskFull(self.trouble)
+                else:
+                    self._commit(connection, jobs)
                 _tell(jobs)
             with contextlib.suppress(
                 sqlite3.OperationalError
@@ -142,13 +147,20 @@ class Store:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _waiting(self, connection: sqlite3.Connection) -> list[_Job] | None:
-        """All writes that wait, at least one; None to stop."""
+        """All writes that wait, at least one; None to stop. A full disk is looked at while waiting."""
         while True:
+            wait = None
+            if self.trouble:
+                wait = max(0.0, self._next_probe - time.monotonic())
+                if wait == 0:
+                    self._probe(connection)
+                    self._next_probe = time.monotonic() + self.probe_seconds
+                    continue
             try:
-                first = self._jobs.get(timeout=self.probe_seconds if self.trouble else None)
+                first = self._jobs.get(timeout=wait)
                 break
             except queue.Empty:
-                self._probe(connection)
+                continue
         if first is None:
             return None
         jobs = [first]

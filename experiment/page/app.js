@@ -54,29 +54,24 @@ async function guarded(run, display) {
     }
     mark("trouble");
     if (error.status === 401) {
-      await last(display, "This session has ended", "The server does not know it any more. Load this page again to start anew.");
+      await closed(display, "This session has ended", "The server does not know it any more. Load this page again to start anew.");
     }
     closed(display, "Something went wrong", `Please load this page again. ${error.message}`);
     throw error;
   }
 }
 
-/** A page without a way on. */
-function last(display, title, words) {
-  closed(display, title, words);
-  return new Promise(() => {});
-}
-
 /** No session yet: one starts, unless the study is closed. */
 async function arrive(display) {
   if (!state.open) {
-    await last(display, "This study is closed", state.message ?? "It takes no more people at the moment. Thank you for your interest.");
+    await closed(display, "This study is closed", state.message ?? "It takes no more people at the moment.");
   }
   if (!navigator.cookieEnabled) {
-    await last(display, "This page needs a cookie", "One cookie says which answers are yours. Please allow cookies for this page and load it again.");
+    await closed(display, "This page needs a cookie", "One cookie says which answers are yours. Please allow it and load this page again.");
   }
   await wide(display, state.narrow);
-  await begin();
+  const wait = waiting(display, state.title);
+  await begin().finally(wait.stop);
 }
 
 /** A session for this person, or the one that the browser has already. */
@@ -118,7 +113,7 @@ async function announce(display) {
 /** The trial of the state, complete. */
 async function present(display) {
   await wide(display, state.narrow);
-  const wait = waiting(display);
+  const wait = waiting(display, "Loading pictures");
   try {
     const trial = await pictures.present(state.trial.trial, wait.progress);
     pictures.ahead(trial);
@@ -151,8 +146,8 @@ async function comment(display) {
 }
 
 async function end(display) {
-  ended(display, state);
-  await new Promise(() => {});
+  await ended(display, state);
+  await begin(); // raters may come again
 }
 
 /** A sign of life while a person does something. */

@@ -8,6 +8,7 @@ const at = (id) => document.getElementById(id);
 /** Brings the frame of the page to a state. */
 export function furniture(state) {
   at("title").textContent = state.title;
+  at("title").lang = state.language;
   at("rehearsal").hidden = state.source !== "simulated";
   at("keys").hidden = state.stage !== "practice" && state.stage !== "main";
   at("contact").textContent = state.contact ? `Questions: ${state.contact}` : "";
@@ -22,11 +23,11 @@ function progress({ stage, kind, block, blocks, trial }) {
   return [bar, el("span", {}, words)];
 }
 
-/** A page that says how many pictures are there, unless they are there soon. */
-export function waiting(display) {
+/** A page for a wait that is not over soon; for pictures it says how many are there. */
+export function waiting(display, title) {
   const said = el("p", { role: "status" }, "One moment, please.");
-  const bar = el("progress", { max: 1, "aria-label": "Pictures loaded" });
-  const timer = setTimeout(() => show(display, sheet(heading("Loading pictures"), bar, said)), SOON);
+  const bar = el("progress", { max: 1, "aria-label": title });
+  const timer = setTimeout(() => show(display, sheet(heading(title), bar, said)), SOON);
   return {
     progress(done, all) {
       bar.max = all;

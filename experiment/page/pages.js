@@ -2,7 +2,7 @@
 
 import { button, el, heading, pressed, sheet, show } from "./dom.js";
 
-const TAGS = "p h2 h3 h4 ul ol li strong em b i code blockquote br hr a table thead tbody tr th td".split(" ");
+const TAGS = "p h2 h3 h4 ul ol li strong em code blockquote br hr a".split(" ");
 const p = (...children) => el("p", {}, ...children);
 const actions = (...buttons) => el("p", { class: "actions" }, buttons);
 const next = (text) => button(text, { class: "main", "data-continue": true });
@@ -14,6 +14,7 @@ function copied(node) {
   if (node.nodeType !== Node.ELEMENT_NODE) return null;
   const name = node.localName === "h1" ? "h2" : node.localName;
   const children = [...node.childNodes].map(copied);
+  if (name === "script" || name === "style") return null;
   if (!TAGS.includes(name)) return el("span", {}, ...children);
   const link = name === "a" && safe(node.getAttribute("href"));
   return el(name, link ? { href: link, target: "_blank", rel: "noopener noreferrer" } : {}, ...children);
@@ -38,7 +39,7 @@ export async function consented(display, state) {
   const list = el("dl", { class: "facts" }, facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
   const yes = button("I agree and take part", { class: "main", "data-agree": true });
   const no = button("I do not agree", { "data-disagree": true });
-  const text = el("section", { class: "consent", "aria-label": "Information and consent" }, parsed(state.consent_html));
+  const text = el("section", { class: "consent", "aria-label": "Consent", lang: state.language }, parsed(state.consent_html));
   show(display, sheet(heading(state.title), list, text, actions(yes, no)));
   return (await pressed(yes, no)) === yes;
 }
@@ -60,11 +61,11 @@ function trialInstructions(state) {
     src: "/static/example.svg",
     width: 720,
     height: 276,
-    alt: "A drawn trial. Left: nine pictures with stripes. Right: nine pictures with dots. Between them, above, a picture with stripes, below, one with dots. The lower picture goes with the right.",
+    alt: "A drawn trial. Left: nine pictures with stripes. Right: nine with dots. In the middle: above one with stripes, below one with dots.",
   });
   const alone = state.n_explanations === 0;
   return [
-    el("p", { class: "lead" }, "A computer that recognises pictures is built from many small units. Each unit likes some pictures and dislikes others. You find out what a unit likes from examples."),
+    el("p", { class: "lead" }, "A computer that recognises pictures has many small units. Each unit likes some pictures and dislikes others. You find out what a unit likes from examples."),
     el("figure", { class: "example" }, example, el("figcaption", {}, "Here the unit likes dots and dislikes stripes, so the answer is the lower picture.")),
     step(1, "Look at both sides", p(el("strong", {}, "Left"), " are pictures that one unit dislikes, ", el("strong", {}, "right"), " are pictures that the same unit likes. Look for what those on the right share and those on the left lack: a thing, a part, a shape, a colour, a pattern or a background.")),
     step(2, "Choose one of the two in the middle", p("One of the two pictures in the middle is liked by this unit too: it goes with the right side. The other one is disliked and goes with the left side. ", el("strong", {}, "Which one goes with the right?"))),
@@ -72,7 +73,7 @@ function trialInstructions(state) {
     el("section", { class: "card" }, el("h2", {}, "Good to know"), el("ul", {},
       el("li", {}, "Every trial is about another unit, so look at both sides afresh."),
       el("li", {}, "Some are easy, some are hard. If nothing strikes you, follow your first impression."),
-      el("li", {}, "You begin with practice in blocks of five, with the right answer after each. The study goes on when you had a whole block right."),
+      el("li", {}, `You begin with practice in blocks of five, with the right answer after each. The study goes on when you had a whole block right, within ${state.max_blocks} blocks.`),
       alone ? el("li", {}, "After the practice there are no examples: only the two pictures in the middle.") : null,
       el("li", {}, "If the page is closed by accident, open it again in the same browser: you go on where you were."))),
   ];
@@ -110,21 +111,17 @@ export async function commented(display) {
   return field.value.trim();
 }
 
-const ENDS = {
-  complete: ["Thank you", "That was the last one. All your answers have arrived."],
-  practice: ["The study ends here", "The practice did not reach a block without a mistake. That happens: some units are hard to read. You are paid all the same."],
-  left: ["You have stopped", "Nothing more is asked of you. You may close this page."],
-  time: ["The time is over", "This session was open for too long, so it has ended."],
-  before: ["You were here before", "Each person takes part once, so that all answers come from different people."],
-};
+const ENDS = { complete: "Thank you", practice: "The study ends here", left: "You have stopped", time: "The time is over", before: "You were here before" };
 
-/** The last page. It stays. */
+/** The last page. It stays, unless the person may and will go on with another session. */
 export function ended(display, state) {
-  const [title, words] = ENDS[state.outcome] ?? ["The end", ""];
-  const parts = [p(state.message ?? words)];
+  const again = state.again ? button("Go on with more pages", { "data-again": true }) : null;
+  const parts = [p(state.message ?? "That was the last one. All your answers have arrived.")];
   if (state.code) parts.push(code(state.code));
   if (safe(state.link)) parts.push(actions(el("a", { class: "button main", href: state.link, rel: "noreferrer", "data-link": true }, "Back to the platform")));
-  show(display, sheet(heading(title), ...parts));
+  if (again) parts.push(actions(again));
+  show(display, sheet(heading(ENDS[state.outcome]), ...parts));
+  return again ? pressed(again) : new Promise(() => {});
 }
 
 function code(text) {
@@ -140,7 +137,8 @@ function code(text) {
   return el("section", { class: "card", "aria-label": "Your code" }, p("Your code, to paste where you came from:"), el("p", { class: "copying" }, shown, copy, said));
 }
 
-/** A page without a way on. */
+/** A page without a way on; the promise is never kept. */
 export function closed(display, title, words) {
   show(display, sheet(heading(title), p(words)));
+  return new Promise(() => {});
 }

@@ -31,7 +31,7 @@ export class Trial {
     board.append(...[sides[0], el("div", { class: "queries" }, this.#queries), sides[1]].filter(Boolean));
     const asked = left.length ? "Which picture goes with those on the right?" : "Which picture does the unit like more?";
     // the area itself takes the focus when someone clicks beside the buttons, so that keys go on working
-    this.#area = el("section", { class: "trial", tabindex: "-1", "aria-label": "Trial" }, heading(asked), board, this.#status);
+    this.#area = el("section", { class: "trial", tabindex: "-1", "aria-label": "Trial" }, heading(asked), board, el("div", { class: "below" }, this.#status));
     this.#area.addEventListener("keydown", (event) => this.#key(event));
   }
 
@@ -53,10 +53,11 @@ export class Trial {
     this.#queries[liked].classList.add("right");
     this.#status.classList.add(right ? "right" : "wrong");
     const on = button("Continue", { class: "main", "data-continue": true });
+    this.#area.classList.add("told");
     const words = `${right ? "✓ Right" : "✗ Not right"}: the ${PLACES[liked].toLowerCase()} picture is the one that the unit likes.`;
     this.#status.textContent = words;
-    this.#status.after(el("p", { class: "on" }, on));
-    on.focus({ preventScroll: true });
+    this.#status.after(on);
+    on.focus();
     await pressed(on);
   }
 

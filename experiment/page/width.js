@@ -11,7 +11,7 @@ const narrow = () => Math.max(innerWidth, outerWidth) < WIDTH;
 export async function wide(display, rule) {
   if (rule !== "refuse" || !narrow()) return;
   document.documentElement.dataset.narrow = "1";
-  closed(display, "This window is too narrow", `The pictures need a window at least ${WIDTH} pixels wide. Make it wider, turn your tablet, or use a computer: this page then goes on by itself.`);
+  closed(display, "This window is too narrow", `The pictures need at least ${WIDTH} pixels. Make the window wider, turn your tablet, or use a computer: this page goes on by itself.`);
   await new Promise((resolve) => {
     const check = () => {
       if (narrow()) return;

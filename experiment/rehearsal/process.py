@@ -20,7 +20,8 @@ SERVE = ("-m", "experiment", "serve")
 
 
 class ServerProcess:
-    """A context in which `python -m experiment serve RUN` answers at `port`; what it says goes to `log`.
+    """A context in which `python -m experiment serve RUN` answers at `port`; its log goes to `log`, and not
+    what it prints, which holds the researcher's token.
 
     command  what Python is called with before the run folder
     """
@@ -47,7 +48,9 @@ class ServerProcess:
         """Start it and wait until it answers; seconds that took."""
         begun = time.perf_counter()
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._line, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                self._line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log
+            )
         while not self._answers():
             if (status := self._process.poll()) is not None:
                 said = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-1:]

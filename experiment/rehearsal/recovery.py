@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from experiment.rehearsal.keys_of_folder import Keys
+from experiment.rehearsal.participants import Participant
 from experiment.rehearsal.walking import Walked
 from experiment.settings import Settings
 from experiment.study_folder import CATCH, MAIN, PRACTICE, Folder
@@ -18,7 +20,6 @@ from experiment.verdicts import UPPER_ROW
 from interpretability.people.calibration import fit_slope
 from interpretability.people.human_scores import human_scores
 from interpretability.schema import KEY
-from interpretability.synthetic.observers import Population, task_probabilities
 from study.people.fitting import CalibrationParams, fitted_slope, tasks_of
 
 
@@ -65,11 +66,12 @@ def surprises(walked: Iterable[Walked], verdicts: pd.DataFrame, settings: Settin
     verdicts: index session; accepted, reason
     """
     lines = []
+    by_session = verdicts.to_dict("index")
     for each in walked:
-        found = verdicts.loc[each.session]
+        found = by_session[each.session]
         expected = expected_reasons(each, settings) if each.outcome == "complete" else {"not complete"}
         told = set(filter(None, str(found["reason"]).split("; ")))
-        agree = told == expected if each.outcome == "complete" else not found["accepted"]
+        agree = told == expected if each.outcome == "complete" else not bool(found["accepted"])
         if not agree:
             lines.append(f"{each.name}: expected {sorted(expected) or 'accepted'}, found {sorted(told) or 'accepted'}")
     return lines
@@ -106,26 +108,27 @@ class Recovered:
 
 def recovered(
     answers: pd.DataFrame,
-    folder: Folder,
-    margins: Mapping[str, float],
-    population: Population,
+    keys: Keys,
+    person: Callable[[int], Participant],
     params: CalibrationParams,
     scores: Path,
 ) -> Recovered:
-    """Hold answers (model, layer, unit, condition, task, correct) of a rehearsal against its population.
+    """Hold answers (model, layer, unit, condition, task, participant, correct), read back from the record, against their people.
 
-    p_true is the mean over the answers of a unit of the probability that somebody of the population answers that task rightly.
-    The interval of a score is Wilson's; the MIS paper gives none of single units.
+    p_true is the mean over the answers of a unit of the probability that the person who gave it is right about that task, be it
+    somebody careless whom the checks let pass. The interval of a score is Wilson's; the MIS paper gives none of single units.
     """
-    asked = [question for question in folder.questions.values() if question.kind == MAIN]
-    tasks = pd.DataFrame(
-        [(*question.unit, question.task, margins[question.name]) for question in asked if question.unit],
-        columns=pd.Index([*KEY, "task", "margin"]),
-    )
-    joined = answers.astype({"task": np.int64}).merge(tasks, on=[*KEY, "task"], how="left", validate="many_to_one")
-    joined["p"] = task_probabilities(joined["margin"].to_numpy(), population)
+    main = [question for question in keys.folder.questions.values() if question.kind == MAIN]
+    asked = {(question.unit, question.task): question for question in main}
+    columns = [*KEY, "task", "participant"]
+    p = [
+        person(_number(who)).probability(
+            question := asked[(model, layer, unit, condition), task], keys.margin(question)
+        )
+        for model, layer, unit, condition, task, who in answers[columns].itertuples(index=False, name=None)
+    ]
     units = human_scores(answers)
-    true = joined.groupby(KEY, sort=True, observed=True)["p"].mean().rename("p_true").reset_index()
+    true = answers.assign(p_true=p).groupby(KEY, sort=True, observed=True)["p_true"].mean().reset_index()
     units = units.merge(true, on=KEY)
     low, high = wilson(units["his"].to_numpy(), units["n_responses"].to_numpy(), params.stats.confidence)
     inside = units["p_true"].between(low, high)
@@ -136,6 +139,11 @@ def recovered(
     noiseless = fit_slope(every.margins, known, params.calibration.objective, every.used)
     columns = [*KEY, "n_responses", "p_true", "his", "low", "high", "inside"]
     return Recovered(units[columns], entry["slope"], entry["low"], entry["high"], noiseless.slope)
+
+
+def _number(participant: str) -> int:
+    """Number of arrival of a session of the record: EXPERIMENT-NUMBER/ATTEMPT."""
+    return int(participant.rpartition("/")[0].rpartition("-")[2])
 
 
 def wilson(

@@ -19,7 +19,7 @@ from experiment.rehearsal.participants import LEAVES, ONE_ROW, Participant, Rate
 from study.errors import StudyError
 
 PLATFORM = "prolific"  # so that rehearsals take the way of people with names of a platform
-VANISHED = "vanished"
+_AWAY = 86400.0  # seconds after which somebody who left without a word looks in again: the session is over
 _BETWEEN, _PAGE = 1.0, 5.0  # seconds from a press to the next trial, and for a page to read
 
 
@@ -39,8 +39,8 @@ class Answered:
 class Walked:
     """What became of a participant, as the participant knows it.
 
-    outcome  that of the server's last state, or VANISHED
-    seconds  from the start to the end; None where the server's own clock counts, or there was no end
+    outcome, code  those of the server's last state
+    seconds  from the start to the last answer; None where the server's own clock counts
     """
 
     name: str
@@ -88,14 +88,16 @@ class Walker:
         return True
 
     async def run(self) -> Walked:
-        """Go on until the end, or until this person leaves without a word."""
-        while self.state["stage"] != "end" and self.walked.outcome != VANISHED:
+        """Go on until the end."""
+        while self.state["stage"] != "end":
             await self.advance()
         await self.client.close()
-        if self.state["stage"] == "end":
-            self.walked.outcome, self.walked.code = self.state["outcome"], self.state["code"]
-            self.walked.seconds = self.clock
+        self.walked.outcome, self.walked.code = self.state["outcome"], self.state["code"]
         return self.walked
+
+    async def come(self) -> bool:
+        """Ask for a session and go on until its end; False where there is none."""
+        return await self.start() and bool(await self.run())
 
     async def advance(self) -> None:
         """Do what the state asks for."""
@@ -143,6 +145,12 @@ class Walker:
         self.state = self._right(reply).json()["state"]
         return True
 
+    async def looks_in(self) -> None:
+        """Be away for long, and ask how things stand."""
+        self.passes(_AWAY)
+        self._tell_time()
+        self.state = self._right(await self.client.get("/api/state")).json()
+
     async def _consent(self) -> None:
         self.passes(_PAGE)
         await self.step("consent", {"agreed": True})
@@ -161,9 +169,12 @@ class Walker:
         await self.step("comment", {"text": f"Simulated: {self.name}, <b>not bold</b> & =1+1"})
 
     async def _post(self, name: str, content: Mapping[str, Any]) -> Reply:
+        self._tell_time()
+        return await self.client.post(f"/api/{name}", content)
+
+    def _tell_time(self) -> None:
         if self.clock is not None:
             self.client.headers["X-Clock"] = f"{self.clock:.3f}"
-        return await self.client.post(f"/api/{name}", content)
 
     def _right(self, reply: Reply) -> Reply:
         if reply.status != HTTPStatus.OK:
@@ -183,10 +194,7 @@ class Chooser(Walker):
     async def trial(self) -> None:
         main = self.state["stage"] == "main"
         if main and self.person.kind == LEAVES and self.state["trial"]["number"] > self.person.leaves_at:
-            if self.person.closes:
-                self.walked.outcome = VANISHED
-            else:
-                await self.step("leave", {})
+            await (self.looks_in() if self.person.closes else self.step("leave", {}))
             return
         shown = await self.shown()
         question = self.keys.question(shown)
@@ -196,12 +204,11 @@ class Chooser(Walker):
         await asyncio.sleep(self.pause)
         self.passes(press.seconds + _BETWEEN)
         key = secrets.token_hex(16)  # of the request, in no result
-        await self.step(
-            "answer",
-            {"trial": shown["trial"], "key": key, "button": button, "rt": round(press.seconds * 1000, 1)},
-        )
-        right = self.keys.right(shown, question, button)
-        self.walked.answers.append(Answered(shown["trial"], key, question.kind, question.name, button, right))
+        answer = {"trial": shown["trial"], "key": key, "button": button, "rt": round(press.seconds * 1000, 1)}
+        if await self.step("answer", answer):
+            right = self.keys.right(shown, question, button)
+            self.walked.answers.append(Answered(shown["trial"], key, question.kind, question.name, button, right))
+            self.walked.seconds = self.clock
 
 
 @dataclass

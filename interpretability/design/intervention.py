@@ -146,7 +146,7 @@ def measured(
     his_mean is the mean of the units' shares of right answers; low and high its interval for other units and other
     people, these_low and these_high for other units answered by these people (see `machine_beside_human.his_summary`).
     """
-    parts = [pd.DataFrame(columns=[name for name in GROUP_COLUMNS if name != "expected"])]
+    parts = []
     for condition, answers in responses.groupby("condition", sort=True, observed=True):
         grouped = answers.assign(condition=answers["group"])
         summary = machine_beside_human.his_summary(human_scores(grouped), seed, n_bootstrap, confidence, grouped)
@@ -154,7 +154,7 @@ def measured(
         counts = counts.agg(n_responses="size", n_participants="nunique").reset_index()
         table = summary.merge(counts, on=["model", "condition"]).rename(columns={"condition": "group"})
         parts.append(table.assign(condition=str(condition)))
-    table = pd.concat(parts[1:] or parts, ignore_index=True)
+    table = pd.concat(parts, ignore_index=True)
     keys = ["model", "condition", "group"]
     table = table.merge(expectation[[*keys, "expected"]], on=keys, how="left")
     positions = table["group"].map({name: position for position, name in enumerate(GROUPS)})

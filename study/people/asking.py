@@ -134,7 +134,7 @@ def ask(groups: Groups, scores: Scores, rest: pd.DataFrame, built: Built, condit
     of_units = practice.fewer(built.tasks[places[places >= 0]][:, design.asked], design.n_explanations)
     expected = groups.expected
     if condition != NATURAL:
-        elsewhere = scores.table[scores.table["condition"] == condition]
+        elsewhere = scores.table[(scores.table["condition"] == condition) & among(scores.table, units)]
         expected = intervention.expected_elsewhere(groups.chosen, elsewhere, held_out=design.held_out)
     # the seed of natural tasks names no condition: it was the only one for long, and its sessions shall stay as they were
     of_condition = () if condition == NATURAL else (condition,)

@@ -1,4 +1,4 @@
-"""The folder of rating pages of a finished study: a text and pictures each, of which people pick those that show it (crowd paper)."""
+"""The folder of rating pages of a study: a text and pictures each, of which people pick those that show it (crowd paper)."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ QUESTIONS = pd.DataFrame(
     }
 )
 STUDY = "0123456789abcdef"
+MARKS = st.sampled_from(["", "people", "simulated", " simulated"]) | CELLS  # whose ratings they are
 RATED = pd.concat([QUESTIONS.assign(rater=rater, rating="1", seconds="12.5", study=STUDY) for rater in ("r1", "007")])
 RATED = RATED.rename(columns={"path": "image", "image": "row"})[list(FIELDS)].astype(str).reset_index(drop=True)
 
@@ -35,8 +36,11 @@ def tables(draw):
     place = st.tuples(st.integers(0, len(RATED) - 1), st.sampled_from(FIELDS), CELLS)
     for row, name, cell in draw(st.just([]) | st.lists(place, max_size=4)):
         table.loc[row, name] = cell
+    marks = draw(st.none() | st.lists(MARKS, min_size=len(table), max_size=len(table)) | MARKS)
+    if marks is not None:
+        table["source"] = marks
     table = table.iloc[draw(st.permutations(range(len(table))) | st.lists(st.integers(0, len(table) - 1), max_size=20))]
-    return table.iloc[:, draw(st.permutations(range(len(FIELDS))))]
+    return table.iloc[:, draw(st.permutations(range(table.shape[1])))]
 
 
 def checked(path, reader):
@@ -49,6 +53,7 @@ def checked(path, reader):
     asked = set(QUESTIONS[["text", "image"]].itertuples(index=False, name=None))
     assert set(found.accepted[["text", "image"]].itertuples(index=False, name=None)) <= asked
     assert (found.rejected["reason"] != "").all()
+    assert found.source in ("people", "simulated")
 
 
 @fuzzed(tables(), st.sampled_from(",,,;\t"), ENCODINGS, DAMAGE)

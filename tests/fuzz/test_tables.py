@@ -28,6 +28,7 @@ ANSWERS = pd.DataFrame(
         "correct": ["1", "True", "FALSE", "0.0"],
         "task": ["1", "1.0", "", "x"],
         "confidence": ["1", "2.0", "", "3"],
+        "source": ["simulated", "simulated", " simulated", "simulated"],
         "note": ["two\nlines", "", "a;b", "a\tb"],
     }
 )
@@ -114,7 +115,7 @@ def tables(draw):
     for place, name in renamed:
         names[place] = name
     table = table.set_axis(draw(st.sampled_from([names, *[list(table.columns)] * 3])), axis=1).iloc[
-        :, draw(st.permutations(range(9)))
+        :, draw(st.permutations(range(ANSWERS.shape[1])))
     ]
     ends = draw(st.sampled_from(["\n", "\r\n", "\r", "\n\n", "\r\r\n"]))
     text = table.to_csv(index=draw(st.booleans()), sep=draw(st.sampled_from(",,,;;\t|:")), lineterminator=ends)
@@ -144,6 +145,8 @@ def test_answers_as_csv(folder, content, rules):
         assert (found["task"] >= -1).all()
         assert found["confidence"].dropna().isin([1, 2, 3]).all()
         assert not found.drop(columns="confidence").isna().any(axis=None)
+        assert found["source"].isin(["people", "simulated"]).all()
+        assert found["source"].nunique() <= 1
 
 
 @fuzzed(tables())
@@ -163,13 +166,21 @@ def test_rosters_and_names(folder, patches, encoding, sign):
         attempt(f"{name}, damaged", lambda path=path, read=read: read(path))
 
 
-@fuzzed(DAMAGE, st.lists(st.tuples(st.integers(1, 40), st.integers(0, 44), CELLS), max_size=2))
-def test_the_record(folder, patches, cells):
+MARKS = st.none() | st.sampled_from(["people", "simulated"]) | st.lists(CELLS, min_size=40, max_size=40)
+
+
+@fuzzed(DAMAGE, st.lists(st.tuples(st.integers(1, 40), st.integers(0, 44), CELLS), max_size=2), MARKS)
+def test_the_record(folder, patches, cells, marks):
     rows = pd.read_csv(io.BytesIO(RECORD), dtype=str, keep_default_na=False)
+    if marks is not None:
+        rows["source"] = marks
     for row, column, cell in cells:
         rows.iloc[row % len(rows), column] = cell
     (folder / "record.csv").write_bytes(damaged(rows.to_csv(index=False).encode("utf-8", "replace"), patches))
-    attempt("table of the IMI record", lambda: read_responses(folder, ["record.csv"]))
+    found = attempt("table of the IMI record", lambda: read_responses(folder, ["record.csv"]))
+    if found is not None:
+        assert set(found["source"]) <= {"people", "simulated"}
+        assert found["source"].nunique() == 1
 
 
 @fuzzed(DAMAGE, ENCODINGS)

@@ -270,7 +270,7 @@ def _human(folder, rng, units, networks, human):
     write_parquet(folder / "human/units.parquet", annotated)
     answers = annotated[KEY].head(40 if human else 0).merge(pd.DataFrame({"task": [0, 0, 1, -1]}), how="cross")
     right = [True, False, True, True] * (len(answers) // 4)
-    write_parquet(folder / "human/responses.parquet", answers.assign(correct=right, source="simulated"))
+    write_parquet(folder / "human/responses.parquet", answers.assign(correct=right, source="simulated", own_tasks=True))
     write_json(folder / "calibration/slope.json", {b: {"slope": 6.25, "status": _status(b, human)} for b in BACKENDS})
     slopes = np.geomspace(0.1, 100, 60) if human else np.empty(0)
     curve = [

@@ -172,6 +172,7 @@ def _crowd(folder, rng, scored, texts):
         }
     )
     write_csv(folder / "raters.csv", raters)
+    write_json(folder / "run.json", {"source": "simulated" if texts else "none", "simulated": texts})
 
 
 METHODS = (

@@ -172,7 +172,8 @@ def test_one_unit_a_group_has_no_interval():
 def test_groups_are_reported_from_easy_to_hard_beside_what_was_expected():
     others = [("random", 4 + unit, person, unit % 2) for unit in range(6) for person in "cd"]
     more = pd.concat([CROSSED, answers(others)])
-    expectation = pd.DataFrame({"model": "net", "group": ["easiest", "hardest"], "expected": [0.9, 0.6]})
+    expectation = pd.DataFrame({"group": ["easiest", "hardest"], "expected": [0.9, 0.6]})
+    expectation = expectation.assign(model="net", condition="natural")
     found = intervention.measured(more, expectation, 0, 200, 0.95)
     assert found["group"].tolist() == ["easiest", "random", "hardest"]
     assert found["his_mean"].tolist() == [0.75, 0.5, 0.25]
@@ -185,6 +186,39 @@ def test_groups_are_reported_from_easy_to_hard_beside_what_was_expected():
     alone = intervention.measured(more[more["participant"] != "d"], expectation, 0, 200, 0.95)
     assert np.isnan(alone["low"][1]), "one person says nothing of other people"
     assert alone["these_low"].notna()[1]
+
+
+def test_conditions_of_a_network_are_told_and_compared_apart():
+    harder = CROSSED.assign(condition="hard85", correct=~CROSSED["correct"], participant=CROSSED["participant"] + "2")
+    both = pd.concat([harder, CROSSED])
+    expectation = pd.DataFrame({"group": "easiest", "condition": ["natural", "hard85"], "expected": [0.9, 0.7]})
+    found = intervention.measured(both, expectation.assign(model="net"), 0, 200, 0.95)
+    assert found[["condition", "group"]].to_numpy().tolist() == [
+        *(["hard85", "easiest"], ["hard85", "hardest"], ["natural", "easiest"], ["natural", "hardest"]),
+    ]
+    assert found["his_mean"].tolist() == [0.25, 0.75, 0.75, 0.25]
+    assert found["expected"].tolist()[::2] == [0.7, 0.9]
+    tests = intervention.compare_groups(both, 0.95)
+    assert tests[["condition", "difference"]].to_numpy().tolist() == [["hard85", -0.5], ["natural", 0.5]]
+
+
+def test_scores_to_expect_under_another_condition_are_those_of_its_own_tasks():
+    chosen = intervention.choose(units_of(**SCORES), 1, 1, seed=0)
+    units = chosen.set_index("group")["unit"]
+    scores = units_of(
+        mis=[0.6, 0.5, 0.4, 0.3], mis_se=[0.1, 0.2, 0.3, 0.4], odd=[0.1, 0.2, 0.3, 0.4], odd_se=[0.01] * 4
+    )
+    there = scores[scores["unit"] != units["random"]]  # without tasks for the random unit
+    found = intervention.expected_elsewhere(chosen, there).set_index("group")
+    assert found["n_units"].to_dict() == {"easiest": 1, "random": 0, "hardest": 1}
+    own = {group: scores["mis"][units[group]] for group in ("easiest", "hardest")}
+    assert found["expected"].dropna().to_dict() == own
+    assert found.loc["easiest", "chosen_by"] == SCORES["mis"][units["easiest"]]
+    assert found.loc["easiest", "expected_se"] == scores["mis_se"][units["easiest"]]
+    held_out = intervention.expected_elsewhere(chosen, there, held_out=True).set_index("group")
+    assert held_out.loc["easiest", ["chosen_by", "expected"]].tolist() == [
+        *(SCORES["even"][units["easiest"]], scores["odd"][units["easiest"]]),
+    ]
 
 
 def test_groups_are_compared_by_the_test_of_imi_on_the_units_of_one_network():

@@ -3,7 +3,6 @@
 import filecmp
 import io
 import itertools
-import json
 
 import numpy as np
 import pandas as pd
@@ -13,47 +12,21 @@ from PIL import Image
 from interpretability.errors import InputError
 from interpretability.files import sha256_file
 from interpretability.schema import KEY
-from study.files.tables import read_parquet, write_json, write_parquet
+from study.files.tables import read_parquet
 from study.people import asking, questions
 from tests.helpers import tiny_study
-from tests.helpers.rules import ROOT
+from tests.helpers.asked import ANNOTATED, export, make_study, manifest, row_of, rows
 from tools import psychophysics
-
-SMALL = ["--units", "3", "--random", "2", "--responses", "6", "--trials", "5", "--models", "net"]
-ANNOTATED = [("net", "head", unit, "natural") for unit in range(4)]
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """A study up to its scores, calibrated by hand, with pictures of noise 10 by 8 and four annotated units."""
-    folder = tmp_path_factory.mktemp("study")
-    tiny_study.write_params(folder / "params.yaml", ROOT)
-    tiny_study.write_study(folder / "data")
-    pixels = np.random.default_rng(0).integers(0, 256, (tiny_study.N_IMAGES, 8, 10, 3), dtype=np.uint8)
-    np.save(folder / "data/images/pixels.npy", pixels)
-    write_json(folder / "data/calibration/slope.json", {"oracle": {"slope": 5.0, "status": "calibrated"}})
-    write_parquet(folder / "data/human/units.parquet", pd.DataFrame(ANNOTATED, columns=KEY))
-    write_json(folder / "provenance.json", {"params": {"seed": 0}, "packages": {"numpy": "2"}})
-    return folder
-
-
-def export(study, out, *options):
-    flags = ["--params", study / "params.yaml", "--data", study / "data", "--provenance", study / "provenance.json"]
-    psychophysics.main(["export", "--out", str(out), *map(str, flags), *SMALL, *options])
-    return out
+    return make_study(tmp_path_factory.mktemp("study"))
 
 
 @pytest.fixture(scope="module")
 def exported(study, tmp_path_factory):
     return export(study, tmp_path_factory.mktemp("out") / "asked")
-
-
-def rows(folder, name):
-    return json.loads((folder / f"{name}.json").read_text())[name]
-
-
-def manifest(folder):
-    return json.loads((folder / "study.json").read_text())
 
 
 def test_groups_hold_the_extremes_among_units_that_nobody_answered(study, exported):
@@ -72,19 +45,16 @@ def test_groups_hold_the_extremes_among_units_that_nobody_answered(study, export
     facts = manifest(exported)["networks"][0]
     assert (facts["n_annotated"], facts["n_candidates"]) == (4, len(left))
     easiest = units[units["group"] == "easiest"]["mis"].mean()
-    assert facts["groups"][0]["chosen_by"] == pytest.approx(easiest, abs=1e-5)
-    assert facts["groups"][0]["expected"] < easiest, "luck of the tasks is taken out"
+    groups = manifest(exported)["experiments"][0]["groups"]
+    assert groups[0]["chosen_by"] == pytest.approx(easiest, abs=1e-5)
+    assert groups[0]["expected"] < easiest, "luck of the tasks is taken out"
 
 
 def test_questions_show_the_tasks_of_the_study(study, exported):
     table = read_parquet(study / "data/tasks/net.parquet", KEY)
     built = np.load(study / "data/tasks/net.npy")
     k = tiny_study.N_EXPLANATIONS
-    image = {
-        file: int(file[7:15])
-        for each in rows(exported, "questions")
-        for file in [*each["left"], *each["right"], each["top"], each["bottom"]]
-    }
+    image = row_of(exported)
     for unit in rows(exported, "units"):
         place = table.index[(table[KEY] == [unit[name] for name in KEY]).all(axis=1)][0]
         assert [task["task"] for task in unit["tasks"]] == list(range(tiny_study.N_TASKS))
@@ -122,28 +92,18 @@ def test_pictures_are_whole_and_listed_with_their_digests(study, exported):
             assert picture.size == (8, 8), "the centre square, never enlarged"
     digests = manifest(exported)["files"]
     assert digests == {
-        name: sha256_file(exported / name) for name in ("images.csv", "questions.json", "sessions.json", "units.json")
+        name: sha256_file(exported / name)
+        for name in (*("catch.json", "images.csv", "practice.json", "questions.json", "sessions.json", "units.json"),)
     }
 
 
-def test_pictures_may_be_whole_smaller_jpegs_or_left_out(study, tmp_path):
-    for options, size, first in (
-        (["--size=0"], (10, 8), b"\x89PNG"),
-        (["--size=4", "--format=jpeg"], (4, 4), b"\xff\xd8"),
-    ):
-        out = export(study, tmp_path / options[0], *options)
-        path = sorted((out / "images").iterdir())[0]
-        content = path.read_bytes()
-        assert content.startswith(first)
-        assert Image.open(io.BytesIO(content)).size == size
-    assert path.suffix == ".jpg"
-    assert rows(out, "questions")[0]["top"].endswith(".jpg")
+def test_pictures_may_be_whole_or_left_out(study, tmp_path):
+    out = export(study, tmp_path / "whole", "--size=0")
+    path = sorted((out / "images").iterdir())[0]
+    assert Image.open(io.BytesIO(path.read_bytes())).size == (10, 8)
     out = export(study, tmp_path / "none", "--no-pictures")
     assert sorted(path.name for path in out.iterdir()) == [
-        "questions.json",
-        "sessions.json",
-        "study.json",
-        "units.json",
+        *("catch.json", "practice.json", "questions.json", "sessions.json", "study.json", "units.json"),
     ]
 
 
@@ -156,14 +116,14 @@ def test_same_study_gives_the_same_bytes(study, exported, tmp_path):
 
 
 def test_held_out_tasks_did_not_choose_their_unit(study, tmp_path):
-    out = export(study, tmp_path / "held", "--held-out", "--tasks=2", "--units=6", "--no-pictures")
+    out = export(study, tmp_path / "held", "--held-out", "--tasks=2", "--units=6", "--practice=2", "--no-pictures")
     units = pd.DataFrame(rows(out, "units"))
     assert {tuple(task["task"] for task in tasks) for tasks in units["tasks"]} == {(1, 3)}
     easiest = units[units["group"] == "easiest"]
     assert easiest["even"].is_monotonic_decreasing
     facts = manifest(out)
     assert facts["held_out"] is True
-    group = facts["networks"][0]["groups"][0]
+    group = facts["experiments"][0]["groups"][0]
     assert (group["chosen_by"], group["expected"]) == pytest.approx(
         (easiest["even"].mean(), easiest["odd"].mean()), abs=1e-5
     )
@@ -179,6 +139,9 @@ def test_held_out_tasks_did_not_choose_their_unit(study, tmp_path):
         (["--tasks=7"], "--tasks is 7; allowed are 1 to 6"),
         (["--held-out", "--tasks=4"], "--tasks is 4; allowed are 1 to 3"),
         (["--trials=9"], "--trials is 9; allowed are 1 to 8"),
+        (["--explanations=3"], "--explanations is 3; allowed are 1 to 2, those of the study, and 0 for queries alone"),
+        (["--conditions=natural,synthetic"], "--conditions names synthetic; net has tasks of natural"),
+        (["--practice=12"], "net has 12 units of no group.* 12 practice and 3 catch trials need 15. Ask for fewer"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_by_name(study, tmp_path, options, message):
@@ -198,10 +161,20 @@ def test_all_networks_are_asked_about_only_if_they_are_few(study, monkeypatch):
     assert asking.chosen_models(["other"], roster) == ["other"]
 
 
-def test_wrong_numbers_are_refused(capsys):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--units", "0"], "--units is 0; it must be at least 1"),
+        (["--practice", "-1"], "--practice is -1; it must be at least 0"),
+        (["--quality", "80"], "--quality is 80, but --format is png"),
+        (["--format", "webp", "--quality", "101"], "--quality is 101; it must be from 1 to 100"),
+        (["--conditions", ","], "--conditions is empty"),
+    ],
+)
+def test_wrong_numbers_are_refused(capsys, options, message):
     with pytest.raises(SystemExit):
-        psychophysics.main(["export", "--out", "x", "--units", "0"])
-    assert "--units is 0; it must be at least 1" in capsys.readouterr().err
+        psychophysics.main(["export", "--out", "x", *options])
+    assert message in capsys.readouterr().err
 
 
 def test_nothing_is_overwritten_and_nothing_half_made_is_left(study, tmp_path, monkeypatch):
@@ -250,7 +223,7 @@ def test_round_trip_finds_the_shares_that_were_fabricated(study, tmp_path, capsy
     assert table["his_mean"].to_dict() == SHARE
     assert (table["source"] == "simulated").all()
     assert table["n_responses"].to_dict() == {"easiest": 24, "random": 16, "hardest": 24}
-    expected = {each["group"]: each["expected"] for each in manifest(folder)["networks"][0]["groups"]}
+    expected = {each["group"]: each["expected"] for each in manifest(folder)["experiments"][0]["groups"]}
     assert table["expected"].to_dict() == pytest.approx(expected, abs=1e-5)
     tests = pd.read_csv(tmp_path / "results/tests.csv")
     assert tests[["first", "second", "difference"]].to_numpy().tolist() == [
@@ -260,7 +233,10 @@ def test_round_trip_finds_the_shares_that_were_fabricated(study, tmp_path, capsy
     ]
     printed = capsys.readouterr().out
     assert printed.startswith("Simulated answers: no person gave them.")
-    assert "net: 3 of 3 pairs of groups are in the order that their scores said, 0 of them with an interval" in printed
+    assert (
+        "net, natural: 3 of 3 pairs of groups are in the order that their scores said, 0 of them with an interval"
+        in printed
+    )
 
     # the same answers as a table for human.source table, which analysis reads as well
     analyse(folder, tmp_path / "results/answers.csv", tmp_path / "again")
@@ -311,8 +287,16 @@ def test_broken_answers_are_named_with_their_row(exported, tmp_path, column, val
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[]", "has schema None; this code reads 1"),
-        ('{"schema": 1, "seed": 0}', "study.json lacks files, networks; take the folder as it was exported"),
+        ("[]", "has schema None; this code reads 2"),
+        (
+            '{"schema": 1}',
+            "has schema 1, of a time before.* Analyse its answers with the version of the code that exported it",
+        ),
+        ('{"schema": 2, "kind": "ratings"}', "describes 'ratings'; only 'two-alternative' answers are analysed here"),
+        (
+            '{"schema": 2, "kind": "two-alternative", "seed": 0}',
+            "study.json lacks files, experiments, n_explanations; take the folder as it was exported",
+        ),
         ('{"schema": 1, "schema": 1}', "names 'schema' twice"),
         ('{"schema": 1', "is no JSON: line 1"),
     ],
@@ -339,7 +323,7 @@ def test_few_answers_give_what_they_can_and_none_are_refused(exported, tmp_path,
     table, key = fabricated(exported), questions.read_key(exported).questions.set_index("question")
     table[table["question"].map(key["group"]) == "easiest"].to_csv(tmp_path / "a.csv", index=False)
     analyse(exported, tmp_path / "a.csv", tmp_path / "out")
-    assert "net: too few groups with two answered units to compare" in capsys.readouterr().out
+    assert "net, natural: too few groups with two answered units to compare" in capsys.readouterr().out
     assert (tmp_path / "out/tests.csv").read_text().count("\n") == 1
     table.head(0).to_csv(tmp_path / "b.csv", index=False)
     with pytest.raises(InputError, match=r"b\.csv has no rows"):

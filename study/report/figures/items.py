@@ -22,7 +22,7 @@ CALLED = {
     "clip_resnet50": "Clip ResNet-50",
     "vit_b16": "ViT-B-16",
 }
-SCREEN = "not ours: a screenshot of the web page of the experiment"
+SCREEN = "a screenshot of the page, which `python -m experiment rehearse` writes outside the chain"
 METHOD = "not ours: a drawing of the method; the page shows tasks of real units instead"
 
 

@@ -47,9 +47,9 @@ def draw_confidence(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
         left = [below.get((row.model, row.condition), 0.0) for row in rows_of(rows)]
         grid[1].barh(at, rows["share"], left=left, height=0.6, color=style.COLOURS[(1, 6, 0)[index]])
     limits = style.around(frame, "correct", "low", "high", low=style.CHANCE)
-    style.score_axis(grid[0], limits, "share of right answers")
+    style.score_axis(grid[0], limits, "share of right answers" + (", simulated" if study.simulated else ""))
     grid[1].set_xlim(0, 1)
-    grid[1].set_xlabel("share of the answers")
+    grid[1].set_xlabel("share of the answers" + (", simulated" if study.simulated else ""))
     if not narrow:
         grid[1].tick_params(labelleft=False)
     return style.with_key(figure, grid[0], narrow)
@@ -61,7 +61,9 @@ def alt_confidence(frame: pd.DataFrame, study: Study) -> str:
         return f"{of[0]}, {task_words(of[1])}: {levels}"
 
     words = of_parts(frame, ["model", "condition"], shares)
-    return f"Share of right answers by confidence from 1 to 3, and how often each was chosen. {words}."
+    return (
+        f"Share of right answers of {study.people} by confidence from 1 to 3, and how often each was chosen. {words}."
+    )
 
 
 CONFIDENCE = Drawing("confidence", confidence, draw_confidence, alt_confidence)
@@ -89,7 +91,7 @@ def draw_exclusion_checks(frame: pd.DataFrame, study: Study, narrow: bool) -> Fi
         axes.set_title(f"{own['n_passed'].sum():,} passed, {own['n_failed'].sum():,} failed")
         axes.set_xlabel(_CHECKS.get(str(name), str(name)))
     for axes in grid[:: style.columns_of(grid)]:
-        axes.set_ylabel("sessions")
+        axes.set_ylabel("simulated sessions" if study.simulated else "sessions")
     return style.with_key(figure, grid[0], narrow)
 
 
@@ -97,7 +99,7 @@ def alt_exclusion_checks(frame: pd.DataFrame, study: Study) -> str:
     def counts(name: str, part: pd.DataFrame) -> str:
         return f"{_CHECKS.get(name, name)}: {part['n_passed'].sum()} passed, {part['n_failed'].sum()} failed"
 
-    return f"Values behind the five checks of sessions. {of_parts(frame, 'check', counts)}."
+    return f"Values behind the five checks of sessions of {study.people}. {of_parts(frame, 'check', counts)}."
 
 
 EXCLUSION_CHECKS = Drawing("exclusion_checks", exclusion_checks, draw_exclusion_checks, alt_exclusion_checks)

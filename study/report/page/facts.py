@@ -95,6 +95,7 @@ def _of_people(study: Study, *, asked: bool) -> dict[str, object]:
     n_compared = int(of_units.loc[of_units["units"] == "all", "n"].max() if len(agreed) else 0)
     return {
         "simulated": study.simulated,
+        "truth_known": "true" in set(study.tables["noise_ceiling"]["variant"]),
         "has_human": asked and n_compared > 0,
         "n_annotated": len(study.human.drop_duplicates(UNIT)),
         "n_compared": n_compared,

@@ -128,7 +128,8 @@ def _his_table(study: Study) -> Table | None:
 
 def _exclusions_table(study: Study) -> Table | None:
     shown = columns("reason n_responses n_participants")
-    return make_table(study.tables["exclusions"], "Answers left out", shown, file="exclusions.csv")
+    caption = f"Answers left out, {study.people}"
+    return make_table(study.tables["exclusions"], caption, shown, file="exclusions.csv")
 
 
 SPECS = (

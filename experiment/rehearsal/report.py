@@ -1,0 +1,76 @@
+"""What a rehearsal tells at its end, line by line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from experiment.rehearsal.choosing import Choices
+from experiment.rehearsal.rating import Ticks
+
+ENOUGH = 0.9  # share of units whose known score must lie in the interval of the measured one
+
+
+def of_choices(found: Choices, n_browsers: int) -> Iterator[str]:
+    """Lines about the tasks of two alternatives: the analysed table first, then what is known and what was found."""
+    yield found.analysis.told()
+    accepted = int(found.verdicts["accepted"].sum())
+    yield f"{len(found.walked)} simulated people came, {n_browsers} of them in Chromium; {accepted} sessions count"
+    yield found.ends.to_string(index=False)
+    told = found.surprises
+    yield f"verdicts       {_word(not told)}: {len(found.verdicts) - len(told)} of {len(found.verdicts)} as the people expect"
+    yield from told
+    record = found.record
+    unmatched = int(record.unmatched["n_responses"].sum())
+    whole = record.verdicts[record.verdicts["check"] == "accepted"]
+    agree = int(whole["n_agree"].sum()), int(whole["n_sessions"].sum())
+    yield (
+        f"as imi         {_word(unmatched == 0 and agree[0] == agree[1] and record.source == 'simulated')}: "
+        f"{len(record.answers)} answers, {unmatched} unmatched; {agree[0]} of {agree[1]} recomputed verdicts agree; "
+        f"marked {record.source}"
+    )
+    truth = found.found
+    inside = int(truth.units["inside"].sum()), len(truth.units)
+    yield (
+        f"scores         {_word(truth.share_inside >= ENOUGH)}: the known score lies in the 95 % interval of HIS for "
+        f"{inside[0]} of {inside[1]} units ({truth.share_inside:.1%})"
+    )
+    ends = "" if truth.low is None or truth.high is None else f", 95 % {truth.low:.2f} to {truth.high:.2f}"
+    yield (
+        f"slope          {_word(truth.slope_inside)}: the study's calibration finds {truth.slope:.2f}{ends}; without chance "
+        f"in the answers it would find {truth.known_slope:.2f}"
+    )
+
+
+def of_ticks(found: Ticks, n_browsers: int) -> Iterator[str]:
+    """Lines about the rating pages."""
+    agreement, pages = found.progress["agreement"], found.progress["pages"]
+    ends = Counter(each.outcome for each in found.walked)
+    yield (
+        f"{len(found.walked)} simulated raters came, {n_browsers} of them in Chromium ({_counted(ends)}); "
+        f"{pages['answered']} of {pages['wanted']} pages"
+    )
+    rejected = int(found.read.rejected["count"].sum()) if len(found.read.rejected) else 0
+    yield (
+        f"ratings        {_word(rejected == 0 and found.n_other == 0)}: {len(found.read.accepted)} read by the stage crowd, "
+        f"{rejected} rejected, {found.n_other} other than ticked"
+    )
+    yield f"agreement      Fleiss' kappa {_number(agreement['kappa'])}, Krippendorff's alpha {_number(agreement['alpha'])}"
+
+
+def all_well(found: Choices) -> bool:
+    """Whether everything that is known was found again."""
+    truth = found.found
+    return not found.surprises and truth.share_inside >= ENOUGH and truth.slope_inside
+
+
+def _word(well: bool) -> str:
+    return "as it should be" if well else "NOT AS IT SHOULD BE"
+
+
+def _counted(ends: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(ends.items()))
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
