@@ -39,7 +39,7 @@ def overview(recorded: Recorded, now: float) -> dict[str, Any]:
     sessions, settings = recorded.sessions, recorded.settings
     if recorded.source == SIMULATED and len(sessions):
         now = max(now, float(sessions["seen"].max()))  # made-up participants may have clocks that go faster than ours
-    table = _judged(recorded)
+    table = judged(recorded)
     shown = {
         "title": settings.title,
         "kind": recorded.folder.kind,
@@ -69,7 +69,7 @@ def overview(recorded: Recorded, now: float) -> dict[str, Any]:
     return plain(shown)
 
 
-def _judged(recorded: Recorded) -> pd.DataFrame:
+def judged(recorded: Recorded) -> pd.DataFrame:
     """Facts and verdicts of all sessions, in order of arrival: what `verdicts` has, number, experiment and outcome."""
     sessions = recorded.sessions.sort_values("number", kind="stable").reset_index(drop=True)
     facts = verdicts.facts(sessions, recorded.answers, recorded.events)
@@ -194,7 +194,7 @@ def _session(row: dict[Hashable, Any], now: float) -> dict[str, Any]:
     running = row["outcome"] is None or pd.isna(row["outcome"])
     ended = now if running else row["ended"]
     # a session that was broken off was never asked what some checks look at
-    reason = {"complete": row["reason"], "practice": "demo_trials"}.get(row["outcome"], verdicts.NOT_COMPLETE)
+    reason = {"complete": row["reason"], "practice": "demo_trials"}.get(str(row["outcome"]), verdicts.NOT_COMPLETE)
     return {
         "number": row["number"],
         "experiment": row["experiment"],

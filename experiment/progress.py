@@ -46,10 +46,9 @@ def experiments(recorded: Recorded, judged: pd.DataFrame, now: float) -> list[di
     return shown
 
 
-def spreads(recorded: Recorded) -> list[widths.Spread | None]:
-    """What answers of each experiment vary by, from all sessions that the server accepted; None where it is too early."""
-    counted = recorded.sessions.loc[recorded.sessions["accepted"] == 1, "session"]
-    answers = responses(recorded, pd.Index(counted))
+def spreads(recorded: Recorded, judged: pd.DataFrame) -> list[widths.Spread | None]:
+    """What answers of each experiment vary by, from sessions that count; None where it is too early to tell."""
+    answers = responses(recorded, judged[judged["accepted"]].index)
     names = [each["experiment"] for each in recorded.folder.study["experiments"]]
     own = [answers[answers["experiment"] == name] for name in names]
     enough = width_forecast.FEWEST_PEOPLE

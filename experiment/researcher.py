@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
-from pydantic import StringConstraints
+from pydantic import StringConstraints, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -93,7 +93,10 @@ class Desk:
         The token is long and random, so that no number of tries finds it; the right one always opens, and nobody who sends
         wrong ones can lock the researcher out.
         """
-        given = (await web.read_body(request, _Login)).token
+        try:
+            given = (await web.read_body(request, _Login)).token
+        except ValidationError:  # names of keys would be repeated, and the token might be one by mistake
+            raise Refused(422, "invalid", "token: send it as text, and nothing else.") from None
         if not hmac.compare_digest(_digest(given), self._token):
             wait = self._tries.take(self._clock())
             if wait > 0:

@@ -158,7 +158,7 @@ def _imagined(args: argparse.Namespace) -> Plan:
 def _of_run(args: argparse.Namespace) -> Plan:
     """What a run asks, with the spread and the share that its sessions show so far."""
     from experiment import progress, recorded
-    from experiment.overview import overview
+    from experiment.overview import judged, overview
     from experiment.settings import RATINGS
 
     if args.units is not None or args.trials is not None or args.experiments is not None:
@@ -168,7 +168,7 @@ def _of_run(args: argparse.Namespace) -> Plan:
         raise StudyError(f"{args.run} asks rating pages; give --pictures, --raters and --page to plan such")
     shown = overview(found, time.time())
     planned = []
-    for each, spread in zip(shown["experiments"], progress.spreads(found), strict=True):
+    for each, spread in zip(shown["experiments"], progress.spreads(found, judged(found)), strict=True):
         units, asked = progress.asked_of(found.folder, each["experiment"])
         asked = replace(asked, confidence=args.confidence)
         known = spread or widths.spread_of(Design(n_models=1))

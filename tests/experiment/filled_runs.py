@@ -79,30 +79,13 @@ def _attend(connection: Any, folder: Folder, number: int, listed: Any, p_right: 
         )
         n_caught += question.kind == "catch"
         press(5 * max(3, blocks) + position - 1, question, None, position, bool(right))
-    session = {
-        "session": name,
-        "token": f"token {number}",
-        "secret": b"secret",
-        "number": number,
-        "experiment": listed.experiment,
+    session = _session(number, source, listed.experiment, [question.name for question in shown], started) | {
         "listed": listed.session,
-        "attempt": 1,
-        "plan": json.dumps({"practice": [], "main": [question.name for question in shown]}),
-        "person": f"{number:032x}" if number % 2 else None,
-        "platform": "prolific" if number % 2 else "direct",
-        "returned": 0,
-        "source": source,
-        "started": started,
         "seen": clock,
         "ended": clock + 1,
-        "stage": "end",
         "block": blocks,
-        "outcome": "complete",
-        "accepted": None,
-        "code": f"CODE{number}",
-        "comment": 'secret words, "quoted"',
-        "screen": "{}",
-    } | own
+        **own,
+    }
     _insert(connection, "session", [tuple(session.values())], list(session))
     _insert(connection, "answer", answers)
     end = clock + 1
@@ -115,7 +98,79 @@ def _attend(connection: Any, folder: Folder, number: int, listed: Any, p_right: 
     _insert(connection, "event", [(name, n, word, at, None) for n, (word, at) in enumerate(times, start=1)])
 
 
+def _session(
+    number: int, source: str, experiment: str, planned: Sequence[Any], started: float = START
+) -> dict[str, Any]:
+    """A row of the table session that ended as it should."""
+    return {
+        "session": f"{number:012d}",
+        "token": f"token {number}",
+        "secret": b"secret",
+        "number": number,
+        "experiment": experiment,
+        "listed": None,
+        "attempt": 1,
+        "plan": json.dumps({"practice": [], "main": planned} if experiment != "ratings" else {"pages": planned}),
+        "person": f"{number:032x}" if number % 2 else None,
+        "platform": "prolific" if number % 2 else "direct",
+        "returned": 0,
+        "source": source,
+        "started": started,
+        "seen": started,
+        "ended": started + 600,
+        "stage": "end",
+        "block": 1,
+        "outcome": "complete",
+        "accepted": None,
+        "code": f"CODE{number}",
+        "comment": 'secret words, "quoted"',
+        "screen": "{}",
+    }
+
+
 def _insert(connection: Any, table: str, rows: Sequence[tuple[Any, ...]], columns: Sequence[str] = ()) -> None:
     names = f"({', '.join(columns)})" if columns else ""
     marks = ", ".join("?" * len(rows[0]))
     connection.executemany(f"INSERT INTO {table} {names} VALUES ({marks})", rows)
+
+
+def rated_run(run: Path, questions: Path, *, simulated: bool = True, raters: int = 3) -> recorded.Recorded:
+    """A run in which as many raters sent every page; one of them came twice, one left after the first page."""
+    prepare(run, questions, simulated=simulated)
+    folder = Folder.read(run / "questions")
+    source = "simulated" if simulated else "people"
+    draw = generator(7, "rated run")
+    with sqlite3.connect(recorded.database(run)) as connection:
+        number = 0
+        for rater in range(raters + 1):
+            every = list(folder.pages)
+            parts = [every[:3], every[3:]] if rater == 0 else [every[:1]] if rater == raters else [every]
+            for pages in parts:
+                number += 1
+                session = _session(number, source, "ratings", pages)
+                session |= {
+                    "person": f"{rater:032x}" if rater != 1 else None,
+                    "outcome": "left" if rater == raters else "complete",
+                }
+                _insert(connection, "session", [tuple(session.values())], list(session))
+                rows = []
+                for trial, page in enumerate(pages):
+                    picked = [
+                        place for place in range(len(folder.pages[page].pictures)) if draw.random() < 0.3 * (page > 1)
+                    ]
+                    seconds = 5 + round(20 * draw.random(), 3)
+                    rows.append(
+                        (
+                            session["session"],
+                            trial,
+                            f"key {number} {trial}",
+                            page,
+                            json.dumps(picked),
+                            int(not picked),
+                            seconds,
+                            START,
+                        )
+                    )
+                _insert(connection, "page", rows)
+    connection.close()
+    return recorded.read(run)

@@ -98,7 +98,9 @@ def test_damaged_pictures_are_asked_for_again(run, tab):
     walk = run.walk(tab)
     while (scene := walk.settled())["stage"] != "end":
         if scene["trial"] is not None:
-            complete = tab.run("[...document.querySelectorAll('main .trial img')].map(e => e.complete && e.naturalWidth)")
+            complete = tab.run(
+                "[...document.querySelectorAll('main .trial img')].map(e => e.complete && e.naturalWidth)"
+            )
             assert len(complete) == 20
             assert all(complete)
         walk.step()

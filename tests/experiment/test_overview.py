@@ -51,8 +51,15 @@ def mixed(folder):
 def test_counts_are_those_of_the_sessions(mixed):
     shown = overview(mixed.recorded(), LATER)
     assert shown["counts"] == {
-        "arrived": 18, "running": 1, "complete": 13, "practice": 1, "left": 1, "time": 1, "before": 1,
-        "accepted": 12, "refused": 2,
+        "arrived": 18,
+        "running": 1,
+        "complete": 13,
+        "practice": 1,
+        "left": 1,
+        "time": 1,
+        "before": 1,
+        "accepted": 12,
+        "refused": 2,
     }
     assert (shown["pass_share"]["passed"], shown["pass_share"]["of"]) == (12, 14)
     assert shown["pass_share"]["low"] < 12 / 14 < shown["pass_share"]["high"]

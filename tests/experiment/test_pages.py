@@ -88,7 +88,9 @@ def in_all_looks(tab):
         tab.window(width, height)
         tab.media(**media)
         tab.settle()
-        tab.run("Promise.all(document.getAnimations().map(each => each.finished)).then(() => 0)")  # colours on their way
+        tab.run(
+            "Promise.all(document.getAnimations().map(each => each.finished)).then(() => 0)"
+        )  # colours on their way
         found[name] = violations(tab)
         assert tab.run("document.documentElement.scrollWidth") <= width, name
     tab.window(1280, 720)
@@ -151,8 +153,7 @@ def test_axe_finds_nothing_on_the_other_pages(rating, tab):
     tab.wait("!document.getElementById('login').hidden")
     seen["login"] = in_all_looks(tab)
     token = (rating.path / "keys/researcher.token").read_text().strip()
-    tab.open(f"{rating.address}/researcher#{token}")
-    tab.reload()
+    tab.open(f"{rating.address}/researcher#{token}")  # pasted into the very tab
     tab.wait("!document.getElementById('sheet').hidden")
     seen["researcher, ratings"] = in_all_looks(tab)
     assert {stage: each for stage, each in seen.items() if each} == {}

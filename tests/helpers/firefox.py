@@ -24,6 +24,7 @@ PREFERENCES = {
     "network.connectivity-service.enabled": False,
     "toolkit.telemetry.reportingpolicy.firstRun": False,
 }
+LEFT = "NS_BINDING_ABORTED"  # what became of a request whose page was left
 KEYS = {"Tab": "\ue004", "Enter": "\ue006", "Escape": "\ue00c", "Space": " ", "Shift": "\ue008", "Numpad": 0xE01A}
 
 
@@ -96,7 +97,7 @@ class Firefox:
                 self.requests.append(found["request"]["url"])
             case "network.responseCompleted" if found["context"]:
                 self.statuses.append((found["request"]["url"], found["response"]["status"]))
-            case "network.fetchError" if found["context"]:
+            case "network.fetchError" if found["context"] and found["errorText"] != LEFT:
                 self.statuses.append((found["request"]["url"], found["errorText"]))
 
     def open(self, address: str, *, width: int = 1280, height: int = 900) -> None:

@@ -14,7 +14,7 @@ from interpretability.schema import KEY
 from interpretability.synthetic import observers
 from stages import human
 from study.files import schemas
-from study.files.tables import read_parquet, write_parquet
+from study.files.tables import read_csv, read_parquet, write_parquet
 from tests.helpers import tiny_study
 from tests.helpers.rules import ROOT
 
@@ -236,6 +236,41 @@ def test_stage_writes_the_same_bytes_again(study, tmp_path):
         run_human(study, tmp_path / name)
     for file in ("responses.parquet", "units.parquet", "truth.parquet", "exclusions.csv"):
         assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
+
+
+def test_careless_people_are_refused_and_change_nothing(study, tmp_path):
+    run_human(study, tmp_path / "usual")
+    run_human(study, tmp_path / "none", human__simulated__careless=0.0)
+    for name in ("responses", "units", "truth"):
+        found, without = ((tmp_path / folder / f"{name}.parquet").read_bytes() for folder in ("usual", "none"))
+        assert found == without
+    left_out = read_csv(tmp_path / "usual" / "exclusions.csv")
+    # 60 sessions and 43 % of all that came: 23 a network, of 8 answers each
+    assert left_out["n_participants"].sum() == 2 * 23
+    assert left_out["n_responses"].sum() == 2 * 23 * 8
+    assert set(left_out["source"]) == {"simulated"}
+    assert read_csv(tmp_path / "none" / "exclusions.csv").empty
+    checks = read_csv(tmp_path / "usual" / "checks.csv")
+    assert (checks.groupby("check")[["n_passed", "n_failed"]].sum().sum(axis=1) == 60 + 46).all()
+    assert set(checks["source"]) == {"simulated"}
+
+
+def test_milder_bounds_let_the_careless_in(study, tmp_path):
+    run_human(study, tmp_path / "usual")
+    bounds = {"max_demo_blocks": 99, "min_catch_share": 0.0, "min_seconds": 0.0, "max_seconds": 1e6, "min_row": 0}
+    bounds |= {"min_instruction_seconds": 0.0, "multi_participation": "ignore"}
+    run_human(study, tmp_path / "mild", **{f"human__checks__{name}": value for name, value in bounds.items()})
+    usual, mild = (read_parquet(tmp_path / name / "responses.parquet") for name in ("usual", "mild"))
+    assert len(mild) == len(usual) + 2 * 23 * 8
+    careless = mild["participant"].str.contains("careless")
+    assert careless.sum() == 2 * 23 * 8
+    pd.testing.assert_frame_equal(mild[~careless].reset_index(drop=True), usual)
+
+
+def test_bounds_that_nobody_passes_are_named(study, tmp_path):
+    message = r"none of the 106 simulated sessions passes human.checks.*total_response_time.*human.simulated.minutes 60"
+    with pytest.raises(InputError, match=message):
+        run_human(study, tmp_path / "human", human__simulated__minutes=60.0, human__checks__max_seconds=200.0)
 
 
 def test_ignored_factor_changes_the_answers(study, tmp_path):
