@@ -11,8 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
 from experiment.assets import Assets
 from experiment.commands.prepare import prepare
 from experiment.people import read_token
@@ -26,9 +24,8 @@ if TYPE_CHECKING:
     from experiment.rehearsal.chromium import Chromium, Tab
 
 WIDTH, HEIGHT = 1280, 720
-COLOURS = 256  # enough for a page, and a third of the bytes
 WAIT = 0.05  # seconds before buttons work
-TICKED = (0, 3)
+TICKED = (2, 4, 8)
 # practice trials answered right, and one more before it is answered and after a wrong answer
 RIGHT = ("imi_21_practice_1", "imi_21_practice_2", "imi_22_practice_1", "imi_22_practice_2")
 BEFORE, WRONG = "imi_23_practice_before", "imi_23_practice_wrong"
@@ -44,12 +41,8 @@ class Screens:
     def take(self, name: str, *, whole: bool = False) -> None:
         """What is visible now, or the whole page."""
         self.tab.settle()
-        path = self._out / f"{name}.png"
-        self.tab.screenshot(path, whole=whole)
-        with Image.open(path) as picture:
-            small = picture.convert("RGB").quantize(COLOURS)
-        small.save(path, optimize=True)
-        self.paths.append(path)
+        self.paths.append(self._out / f"{name}.png")
+        self.tab.screenshot(self.paths[-1], whole=whole)
 
 
 def of_trials(chromium: Chromium, questions: Path, out: Path) -> list[Path]:
