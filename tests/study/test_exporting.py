@@ -117,6 +117,19 @@ def test_conditions_ask_about_the_same_units_in_sessions_of_their_own(study, bot
     assert numbers == [f"s{number:05d}" for number in range(1, len(numbers) + 1)]
 
 
+def test_every_beginning_of_the_list_of_sessions_is_balanced(both):
+    for name in ("net_natural", "net_hard85_natural"):
+        units = of_experiment(both, "units", name)
+        unit_of = {task["question"]: place for place, unit in enumerate(units) for task in unit["tasks"]}
+        answers = np.zeros(len(units), dtype=int)
+        for session in of_experiment(both, "sessions", name):
+            asked = [unit_of[question] for question in session["questions"]]
+            assert len(set(asked)) == len(asked), "nobody sees a unit twice"
+            np.add.at(answers, asked, 1)
+            assert np.ptp(answers) <= 1
+        assert set(answers) == {6}
+
+
 def test_harder_tasks_are_those_of_the_study_and_so_is_what_to_expect(study, both):
     table, built = read_parquet(study / "data/tasks/net.parquet", KEY), np.load(study / "data/tasks/net.npy")
     row = row_of(both)
