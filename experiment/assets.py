@@ -47,8 +47,7 @@ class Assets(Mapping[str, Asset]):
 
     def __init__(self, bodies: Mapping[str, bytes]) -> None:
         self._assets = {
-            name: Asset(body, _gzipped(body), TYPES[Path(name).suffix])
-            for name, body in sorted(bodies.items())
+            name: Asset(body, _gzipped(body), TYPES[Path(name).suffix]) for name, body in sorted(bodies.items())
         }
 
     def __getitem__(self, name: str) -> Asset:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import secrets
-import string
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -19,24 +18,14 @@ from typing import Any, Self
 from experiment import plan as planning
 from experiment import recorded, restoring, store
 from experiment.consent import read_consent
-from experiment.errors import Refused
-from experiment.flow import BEFORE, COMPLETE, END, FAILED, LEFT, MAIN, PRACTICE, RATING, STAGES, TIME, Course, State
+from experiment.flow import COMPLETE, TIME, State
 from experiment.limits import SIMULATED, Limits
 from experiment.people import Hasher
-from experiment.pictures import Pictures, address
-from experiment.plan import Plan
-from experiment.session import Answer, Change, Event, Rated, Session, insert, verdict_rows
+from experiment.pictures import Pictures
+from experiment.session import Change, Event, Session, verdict_rows
 from experiment.settings import RATINGS, read_settings
 from experiment.verdicts import verdict
-from interpretability.design.dealing import Dealt
 from study.errors import StudyError
-from study.log import logger
-
-log = logger("experiment")
-
-_LETTERS = string.ascii_lowercase + string.digits
-_CODE_LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # none that look alike
-_LEAVING = {LEFT: "left", TIME: "time", FAILED: "practice", COMPLETE: "complete"}
 
 
 class Run:
@@ -72,10 +61,10 @@ class Run:
         self.by_token: dict[str, Session] = {}
         self.running: dict[int, Session] = {}
         self.by_person: dict[str, list[Session]] = {}
-        self._number = 0
+        self.number = 0
         for session in sessions:
             restoring.restore(session, self.folder, self.dealers)
-            self._enter(session)
+            self.enter(session)
         self.store = store.Store(recorded.database(path))
         self.early_seconds: float | None = None
         self._late: set[asyncio.Task[None]] = set()
@@ -102,237 +91,47 @@ class Run:
         now = self._clock()
         return now if self._rate == 1 else self._zero + (now - self._zero) * self._rate
 
-    # --- who comes
+    # --- who is here
 
-    async def begin(
-        self, token: str, platform: str, person: str | None, former: Session | None, screen: str
-    ) -> Session:
-        """A new session for the cookie whose SHA-256 is `token`.
-
-        `former` is the session of the cookie that came along. Raises Refused where nothing is needed any more.
-        """
-        now = self.now()
-        await self.sweep(now)
-        name = secrets.token_bytes(32)
-        public = "".join(secrets.choice(_LETTERS) for _ in range(12))
-        who = self._who(platform, person, former, public)
-        before = self.by_person.get(who, [])
-        returned = bool(before)
-        self._number += 1
-        number = self._number
-        dealt: Dealt | None = None
-        refused = returned and self.folder.kind != RATINGS and self.settings.repeat == "refuse"
-        if not refused:
-            dealt = self.dealers.deal(number, self._seen(who))
-            if dealt is None:
-                self._number -= 1
-                raise Refused(409, "closed", self.closed_words())
-        plan = planning.draw(self.folder, self.settings, dealt.name, dealt.items, number) if dealt else Plan()
-        experiment = dealt.name if dealt else before[-1].experiment
-        session = Session(
-            session=public,
-            token=token,
-            secret=name,
-            number=number,
-            experiment=experiment,
-            listed=dealt.listed if dealt else None,
-            attempt=1 + len(before),
-            course=Course(plan, self.settings.comment),
-            person=who,
-            platform=platform,
-            returned=returned,
-            source=self.source,
-            started=now,
-            seen=now,
-            code=self._new_code() if dealt else "",
-            screen=screen,
-            events=[Event("started", now)],
-        )
-        if dealt is None:
-            session.state = State(stage=END, outcome=BEFORE)
-            session.ended, session.accepted = now, False
-            session.events.append(Event(BEFORE, now))
-        self._enter(session)
-        try:
-            await self._write(partial(insert, session=session))
-        except BaseException:
-            self._forget(session)
-            if dealt is not None:
-                self.dealers.end(number, dealt.name, False)
-            raise
-        return session
-
-    def _who(self, platform: str, person: str | None, former: Session | None, public: str) -> str:
-        """The hash of who comes. Who has no name is known by the first session of the cookie."""
-        if person is not None:
-            return self.hasher.name(platform, person)
-        if former is not None and former.person is not None:
-            return former.person
-        return self.hasher.name("session", public)
-
-    def _seen(self, person: str | None) -> set[Hashable]:
-        """Pages that a person rated, or was dealt in a session that still runs."""
-        seen: set[Hashable] = set()
-        for session in self.by_person.get(person or "", ()):
-            if session.running:
-                seen.update(session.course.plan.pages)
-            seen.update(each.page for each in session.given.values() if isinstance(each, Rated))
-        return seen
-
-    def needs(self, person: str | None) -> bool:
-        """Whether anything is needed that this rater has not seen."""
-        seen = self._seen(person)
-        return any(
-            lacking and page not in seen
-            for pages in self.dealers.remaining().values()
-            for page, lacking in pages.items()
-        )
-
-    def same_person(self, session: Session, platform: str, person: str | None) -> bool:
-        """Whether a cookie's session is of the person that the address names; where it names none, it is."""
-        return person is None or session.person in (None, self.hasher.name(platform, person))
-
-    def _new_code(self) -> str:
-        return self.settings.complete.code or "".join(secrets.choice(_CODE_LETTERS) for _ in range(10))
-
-    def _enter(self, session: Session) -> None:
-        self._number = max(self._number, session.number)
+    def enter(self, session: Session) -> None:
+        """Hold a session."""
+        self.number = max(self.number, session.number)
         self.by_token[session.token] = session
         if session.running:
             self.running[session.number] = session
         if session.person is not None:
             self.by_person.setdefault(session.person, []).append(session)
 
-    def _forget(self, session: Session) -> None:
+    def forget(self, session: Session) -> None:
         """A session that could not be kept."""
         del self.by_token[session.token]
         self.running.pop(session.number, None)
-        self._unname(session, session.person)
+        self.unname(session, session.person)
 
-    def _unname(self, session: Session, person: str | None) -> None:
+    def unname(self, session: Session, person: str | None) -> None:
+        """Do not know this person by this session any more."""
         if person is not None:
             self.by_person[person].remove(session)
             if not self.by_person[person]:
                 del self.by_person[person]
 
-    # --- what they do
+    # --- what changes
 
-    async def consent(self, session: Session, agreed: bool, now: float) -> bool:
-        """Consent given or refused; False where it was given before. Who refuses is not kept by name."""
-        if not self._due(session, "consent"):
-            return False
-        after = session.course.agreed(session.state, agreed)
-        if agreed:
-            await self._change(session, Change(after, now, Event("consent", now)))
-        else:
-            person = session.person
-            await self._change(session, self._ending(session, after, now, event="declined", forget=True))
-            self._unname(session, person)
-        return True
-
-    async def instructions(self, session: Session, seconds: float, now: float) -> bool:
-        if not self._due(session, "instructions"):
-            return False
-        await self._change(
-            session, Change(session.course.read(session.state), now, Event("instructions", now, seconds))
-        )
-        return True
-
-    async def ready(self, session: Session, now: float) -> bool:
-        if not self._due(session, "ready"):
-            return False
-        await self._change(session, Change(session.course.began(session.state), now, Event("ready", now)))
-        return True
-
-    async def comment(self, session: Session, text: str, now: float) -> bool:
-        if not self._due(session, "comment"):
-            return False
-        after = session.course.commented(session.state)
-        await self._change(session, Change(after, now, Event("comment", now), comment=text))
-        return True
-
-    async def leave(self, session: Session, now: float) -> bool:
-        """The person leaves; False where the session has ended."""
-        if not session.running:
-            return False
-        after = session.course.ended(session.state, LEFT)
-        await self._change(session, self._ending(session, after, now))
-        return True
-
-    async def alive(self, session: Session, now: float) -> None:
-        """A sign of life."""
-        if session.running:
-            await self._change(session, Change(session.state, now))
-
-    async def answer(
-        self, session: Session, trial: int, key: str, button: int, rt: float, now: float
-    ) -> tuple[bool, bool]:
-        """Take an answer: whether it is right, and whether it had been taken before under the same key."""
-        known = self._known(session, trial, key, (PRACTICE, MAIN))
-        if known is not None:
-            assert isinstance(known, Answer)
-            return known.correct, True
-        course, state = session.course, session.state
-        _, block, position, _ = course.position(trial)
-        question = self.folder.questions[course.name_of(trial)]
-        choice = "top" if button < 3 else "bottom"
-        right = choice == question.answer
-        given = Answer(
-            key, question.kind, block, position, question.name, button, choice, right, button % 3 + 1, rt, now
-        )
-        after = course.answered(state, right)
-        if after.outcome is None:
-            await self._change(session, Change(after, now, answer=given), trial)
-        else:
-            await self._change(session, self._ending(session, after, now, answer=given), trial)
-        return right, False
-
-    async def rate(self, session: Session, trial: int, given: Rated, now: float) -> bool:
-        """Take a page of ticks; whether it had been taken before under the same key."""
-        if self._known(session, trial, given.key, (RATING,)) is not None:
-            return True
-        after = session.course.answered(session.state, True)
-        if after.outcome is None:
-            await self._change(session, Change(after, now, rated=given), trial)
-        else:
-            await self._change(session, self._ending(session, after, now, rated=given), trial)
-        return False
-
-    def _due(self, session: Session, stage: str) -> bool:
-        """Whether the session waits for this; False where it is past it. Raises Refused where it is not there yet."""
-        at = session.state.stage
-        if at == stage:
-            return True
-        if STAGES.index(at) > STAGES.index(stage):
-            return False
-        raise Refused(409, "not now", f"The session is at {at}, not at {stage}.")
-
-    def _known(self, session: Session, trial: int, key: str, stages: tuple[str, ...]) -> Answer | Rated | None:
-        """What was given under this key before; None for the trial that is open now. Raises Refused for any other."""
-        known = session.given.get(trial)
-        if known is not None:
-            if known.key == key:
-                return known
-            raise Refused(409, "answered", "This trial was answered before, perhaps in another window.")
-        if session.state.stage not in stages or trial != session.state.trial:
-            raise Refused(409, "not now", f"Trial {trial} cannot be answered now.")
-        return None
-
-    def _ending(self, session: Session, after: State, now: float, *, event: str = "", **given: Any) -> Change:
-        """The change that ends a session, with the verdict on it."""
+    def ending(self, session: Session, after: State, now: float, *, event: str = "", **given: Any) -> Change:
+        """The change that ends a session, with the verdict on it. `event` if it is not called as the outcome is."""
         assert after.outcome is not None
-        name = event or _LEAVING[after.outcome]
-        change = Change(after, now, Event(name, now), ended=now, accepted=after.outcome == COMPLETE, **given)
-        if change.accepted and self.folder.kind != RATINGS:
-            row, answers, events = verdict_rows(session, change)
-            accepted = verdict(row, answers, events, self.settings.checks).accepted
-            change = Change(after, now, Event(name, now), ended=now, accepted=accepted, **given)
-        return change
+        change = Change(
+            after, now, Event(event or after.outcome, now), ended=now, accepted=after.outcome == COMPLETE, **given
+        )
+        if not change.accepted or self.folder.kind == RATINGS:
+            return change
+        row, answers, events = verdict_rows(session, change)
+        return replace(change, accepted=verdict(row, answers, events, self.settings.checks).accepted)
 
-    async def _change(self, session: Session, change: Change, trial: int = 0) -> None:
-        """Write a change, then make it true."""
+    async def change(self, session: Session, change: Change, trial: int = 0) -> None:
+        """Write a change, then make it true. trial: the one that is answered, if one is."""
         number = len(session.events) + 1
-        await self._write(partial(change.write, session=session.session, trial=trial, number=number))
+        await self.write(partial(change.write, session=session.session, trial=trial, number=number))
         change.apply(session, trial)
         if change.ended is not None:
             del self.running[session.number]
@@ -340,7 +139,8 @@ class Run:
             kept = None if counted else restoring.answered(session)
             self.dealers.end(session.number, session.experiment, counted, kept)
 
-    async def _write(self, write: store.Write) -> None:
+    async def write(self, write: store.Write) -> None:
+        """Write to the database; done once it is committed. Raises DiskFull where there is no space."""
         if self.early_seconds is None:
             await self.store.write(write)
         else:
@@ -367,44 +167,7 @@ class Run:
         """End a session, whose lock is held, if it gave no sign of life for too long."""
         if session.running and now - session.seen > self.settings.silence:
             after = session.course.ended(session.state, TIME)
-            await self._change(session, self._ending(session, after, now))
-
-    # --- what they are told
-
-    def closed_words(self) -> str:
-        return "Nobody else is needed at the moment. Thank you for coming."
-
-    def trial(self, session: Session, trial: int) -> dict[str, Any]:
-        """What a page is told of a trial whose pictures it may fetch. Nothing in it depends on the right answer."""
-        part, _, number, of = session.course.position(trial)
-        told: dict[str, Any] = {"trial": trial, "kind": part, "number": number, "of": of}
-        tell = partial(self.pictures.told, session.secret)
-        if part == RATING:
-            page = self.folder.pages[session.course.plan.pages[trial]]
-            return told | {"text": page.text, "pictures": [tell(file) for file in page.pictures]}
-        asked = self.folder.questions[session.course.name_of(trial)]
-        told |= {"left": [tell(file) for file in asked.left], "right": [tell(file) for file in asked.right]}
-        return told | {"top": tell(asked.top), "bottom": tell(asked.bottom)}
-
-    def file_at(self, session: Session, name: str) -> str | None:
-        """The picture behind an address of a session, of a trial that may be seen now."""
-        visible = session.course.visible(session.state)
-        if not all(trial in session.names for trial in visible):
-            kept: Mapping[int, dict[str, str]] = session.names
-            session.names = {
-                trial: kept.get(trial) or {address(session.secret, file): file for file in self._files(session, trial)}
-                for trial in visible
-            }
-        for trial in visible:
-            if (file := session.names[trial].get(name)) is not None:
-                return file
-        return None
-
-    def _files(self, session: Session, trial: int) -> tuple[str, ...]:
-        plan = session.course.plan
-        if plan.pages:
-            return self.folder.pages[plan.pages[trial]].pictures
-        return self.folder.questions[session.course.name_of(trial)].files
+            await self.change(session, self.ending(session, after, now))
 
 
 def _claim(path: Path) -> Any:

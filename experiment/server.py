@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from experiment import bodies, researcher, telling, web
+from experiment import acts, arrivals, bodies, researcher, showing, telling, web
 from experiment.assets import Asset
 from experiment.errors import Refused
 from experiment.limits import Bucket
@@ -154,13 +154,13 @@ class Api:
             raise Refused(404, "not now", f"Trial {trial} cannot be seen now.", telling.told(self.run, session))
         if session.running:
             session.seen = max(session.seen, self._now(request, session))
-        return web.reply(self.run.trial(session, trial))
+        return web.reply(showing.trial(self.run, session, trial))
 
     async def picture(self, request: Request) -> Response:
         """A picture of a trial that may be seen now, under its name in this session."""
         session = self._required(request)
         self._take(session, pictures=True)
-        file = self.run.file_at(session, request.path_params["name"])
+        file = showing.file_at(self.run, session, request.path_params["name"])
         if file is None:
             raise Refused(404, "not found", "There is no such picture.")
         data = self.run.pictures.kept(file)
@@ -187,7 +187,7 @@ class Api:
         token = secrets.token_urlsafe(32)
         screen = body.screen.model_dump_json()
         try:
-            session = await self.run.begin(_digest(token), body.platform, body.person, former, screen)
+            session = await arrivals.begin(self.run, _digest(token), body.platform, body.person, former, screen)
         except Refused as error:
             error.state = telling.nobody(self.run) if former is None else telling.told(self.run, former)
             raise
@@ -206,7 +206,7 @@ class Api:
     def _goes_on(self, former: Session, body: bodies.Begin) -> bool:
         """Whether somebody with this session's cookie gets this session again: who comes by the name of another person does
         not, and raters who are done may rate on."""
-        if not self.run.same_person(former, body.platform, body.person):
+        if not arrivals.same_person(self.run, former, body.platform, body.person):
             return False
         return former.running or self.run.folder.kind != RATINGS
 
@@ -259,26 +259,26 @@ class Api:
         return endpoint
 
     async def _consent(self, session: Session, body: bodies.Consent, now: float) -> dict[str, Any]:
-        return _again(not await self.run.consent(session, body.agreed, now))
+        return _again(not await acts.consent(self.run, session, body.agreed, now))
 
     async def _instructions(self, session: Session, body: bodies.Instructions, now: float) -> dict[str, Any]:
-        return _again(not await self.run.instructions(session, body.seconds, now))
+        return _again(not await acts.instructions(self.run, session, body.seconds, now))
 
     async def _ready(self, session: Session, body: bodies.Nothing, now: float) -> dict[str, Any]:
-        return _again(not await self.run.ready(session, now))
+        return _again(not await acts.ready(self.run, session, now))
 
     async def _comment(self, session: Session, body: bodies.Comment, now: float) -> dict[str, Any]:
-        return _again(not await self.run.comment(session, body.text, now))
+        return _again(not await acts.comment(self.run, session, body.text, now))
 
     async def _leave(self, session: Session, body: bodies.Nothing, now: float) -> dict[str, Any]:
-        return _again(not await self.run.leave(session, now))
+        return _again(not await acts.leave(self.run, session, now))
 
     async def _alive(self, session: Session, body: bodies.Nothing, now: float) -> dict[str, Any]:
-        await self.run.alive(session, now)
+        await acts.alive(self.run, session, now)
         return {}
 
     async def _answer(self, session: Session, body: bodies.Answer, now: float) -> dict[str, Any]:
-        right, again = await self.run.answer(session, body.trial, body.key, body.button, body.rt, now)
+        right, again = await acts.answer(self.run, session, body.trial, body.key, body.button, body.rt, now)
         shown = body.trial < session.course.plan.first or self.run.settings.feedback == "all"
         return {"right": right if shown else None, **_again(again)}
 
@@ -290,7 +290,7 @@ class Api:
         if any(place >= len(page.pictures) for place in body.picked):
             raise Refused(422, "invalid", f"picked: the page has {len(page.pictures)} pictures, counted from 0.")
         given = Rated(body.key, page.page, tuple(sorted(body.picked)), body.none, body.seconds, now)
-        return _again(await self.run.rate(session, body.trial, given, now))
+        return _again(await acts.rate(self.run, session, body.trial, given, now))
 
     # --- who asks, and when
 

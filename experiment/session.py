@@ -141,6 +141,7 @@ class Change:
             session.given[trial] = given
         if self.ended is not None:
             session.ended, session.accepted = self.ended, self.accepted
+            session.names = {}  # nothing is shown any more
         if self.forget:
             session.person = None
 

@@ -4,8 +4,8 @@ The thread takes all writes that wait, makes one transaction of them, commits, a
 costs a few milliseconds, and two hundred people share it. `synchronous` is FULL, with which SQLite promises that what was
 committed in WAL mode outlives a loss of power.
 
-A full disk undoes the whole transaction: none of its writes was acknowledged, and all are refused with `DiskFull`, as are all that
-come after it. The thread tries by itself, once a second, whether there is space again, and then goes on.
+A full disk undoes the whole transaction: none of its writes was acknowledged, and all are refused with `DiskFull`, as are all
+that come after it. The thread tries by itself, once a second, whether there is space again, and then goes on.
 """
 
 from __future__ import annotations

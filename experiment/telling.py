@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from experiment.arrivals import CLOSED, needs
 from experiment.flow import (
     BEFORE,
     COMMENT,
@@ -46,7 +47,7 @@ def nobody(run: Run) -> dict[str, Any]:
     if run.store.trouble is not None:
         state["message"] = full_words()
     elif not state["open"]:
-        state["message"] = run.closed_words()
+        state["message"] = CLOSED
     return state
 
 
@@ -99,7 +100,7 @@ def _end(run: Run, session: Session) -> dict[str, Any]:
     outcome = session.state.outcome or ""
     paid = outcome in PAID
     link = run.settings.complete.link.replace("{code}", session.code)
-    again = run.folder.kind == RATINGS and paid and run.needs(session.person)
+    again = run.folder.kind == RATINGS and paid and needs(run, session.person)
     return {
         "outcome": outcome,
         "code": session.code if paid else None,

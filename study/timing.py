@@ -38,7 +38,7 @@ def timed() -> Generator[None]:
         backend = f"@{words[words.index('--backend') + 1]}" if "--backend" in words[:-1] else ""
         own, workers = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         line = {
-            "stage": (spec.name.removesuffix(".__main__").split(".")[-1] if spec else "?") + backend,
+            "stage": (spec.name.split(".")[-1] if spec else "?") + backend,
             "ended": ended,
             "wall_s": round(time.monotonic() - start, 2),
             "cpu_s": round(own.ru_utime + own.ru_stime + workers.ru_utime + workers.ru_stime, 2),

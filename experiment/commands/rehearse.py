@@ -6,7 +6,8 @@ Their chance of a right answer is known, so the last lines say whether scores, v
 raters tick pictures of rating pages. Everything that comes out is called simulated.
 
 Reads   params.yaml, data, results/provenance.json
-Writes  the folder of --out: questions, run, answers in every form, analysis, recovered.csv, and ratings likewise
+Writes  the folder of --out: questions, run, answers in every form, analysis, recovered.csv, ratings likewise, and screens:
+        figures 8 and 20 to 23 of IMI and 13 of the crowd paper, as screenshots
 
 Examples
   python -m experiment rehearse
@@ -18,7 +19,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from experiment.rehearsal.chromium import Chromium
     from experiment.rehearsal.rating import Ticks
 
+SCREENS = "screens"
 MARK = "simulated.txt"  # in the folder of a rehearsal, so that the next one may take its place
 MODEL, UNITS, FORMAT = "resnet", 28, "webp"
 PAGES = 48  # 12 raters of 12 pages, with three of them a page
@@ -55,13 +57,23 @@ def main(args: argparse.Namespace) -> None:
     n_browsers = 0 if args.no_browser else BROWSERS
     command = server_command(needs_pages=n_browsers > 0)
     out = new_place(args.out)
+    ill: list[str] = []
+
+    def tell(lines: Iterable[str]) -> None:
+        for line in lines:
+            print(line, flush=True)
+            ill.extend([line] if report.ILL in line else [])
+
     with browser(n_browsers > 0) as chromium:
-        choices = choose(args, out, command, chromium, n_browsers)
-        print("\n".join(report.of_choices(choices, n_browsers)), flush=True)
+        tell(report.of_choices(choose(args, out, command, chromium, n_browsers), n_browsers))
         if not args.no_ratings:
-            ticks = rate(args, out / "ratings", command, chromium, min(n_browsers, 1))
-            print("\n".join(["", *report.of_ticks(ticks, min(n_browsers, 1))]), flush=True)
+            n_browsers = min(n_browsers, 1)
+            tell(["", *report.of_ticks(rate(args, out / "ratings", command, chromium, n_browsers), n_browsers)])
+        if chromium is not None:
+            tell(["", f"{picture(chromium, out, ratings=not args.no_ratings)} screenshots are in {out / SCREENS}"])
     log.info("the rehearsal took %.0f s; its files are in %s", time.monotonic() - begun, out)
+    if ill:
+        raise StudyError(f"The rehearsal does not find again what is known of its people: {ill[0]}")
 
 
 def server_command(*, needs_pages: bool) -> Sequence[str]:
@@ -139,3 +151,13 @@ def rate(
     first_pages(out / "all_pages", PAGES, out / "pages")
     people = load_params(args.params).crowd.simulated
     return rehearse(out / "pages", out, args.data, people, command, chromium, n_browsers)
+
+
+def picture(chromium: Chromium, out: Path, *, ratings: bool) -> int:
+    """Screenshots of all kinds of pages; how many."""
+    from experiment.rehearsal import screens
+
+    paths = screens.of_trials(chromium, out / "questions", out / SCREENS)
+    if ratings:
+        paths += screens.of_ratings(chromium, out / "ratings/pages", out / SCREENS)
+    return len(paths + screens.of_researcher(chromium, out / "run", out / SCREENS))

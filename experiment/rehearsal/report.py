@@ -1,4 +1,4 @@
-"""What a rehearsal tells at its end, line by line."""
+"""What a rehearsal tells at its end, line by line; a line with ILL says that something is wrong."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from experiment.rehearsal.choosing import Choices
 from experiment.rehearsal.rating import Ticks
 
+WELL, ILL = "as it should be", "NOT AS IT SHOULD BE"
 ENOUGH = 0.9  # share of units whose known score must lie in the interval of the measured one
 
 
@@ -58,14 +59,8 @@ def of_ticks(found: Ticks, n_browsers: int) -> Iterator[str]:
     yield f"agreement      Fleiss' kappa {_number(agreement['kappa'])}, Krippendorff's alpha {_number(agreement['alpha'])}"
 
 
-def all_well(found: Choices) -> bool:
-    """Whether everything that is known was found again."""
-    truth = found.found
-    return not found.surprises and truth.share_inside >= ENOUGH and truth.slope_inside
-
-
 def _word(well: bool) -> str:
-    return "as it should be" if well else "NOT AS IT SHOULD BE"
+    return WELL if well else ILL
 
 
 def _counted(ends: Counter[str]) -> str:

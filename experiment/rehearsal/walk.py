@@ -6,14 +6,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from experiment.study_folder import Folder, Question
 from study.errors import StudyError
 
 STOPS = 60  # presses of Tab until something must have had the focus
 PATIENCE = 30.0  # seconds for a page to follow
 END = "end"
 # what the page says of itself; `go` where a button that leads on waits to be pressed
-SCENE = """(() => { const {stage, trial, ready, narrow} = document.documentElement.dataset;
+SCENE = """(() => { const {stage, trial, ready, narrow} = document.documentElement?.dataset ?? {};
 return {stage: stage ?? "", trial: trial === undefined ? null : +trial, ready: ready === "1", narrow: narrow === "1",
 go: Boolean(document.querySelector("main [data-continue]:enabled, main [data-agree]:enabled"))}; })()"""
 
@@ -96,6 +95,12 @@ class Walk:
         self.hands.wait(f"(s => {_other(scene)})({SCENE})", PATIENCE)
         return choice
 
+    def feedback(self, button: int) -> None:
+        """Press a button of the trial on the screen, and stop where its feedback waits for the way on."""
+        self.settled()
+        self.hands.press(f"Digit{button + 1}")
+        self.hands.wait(f"({SCENE}).go", PATIENCE)
+
     def shown(self, trial: int) -> dict[str, Any]:
         """What the server says of a trial that this session may see now."""
         return self.hands.run(f"fetch('/api/trial/{trial}').then(answer => answer.json())")
@@ -117,22 +122,3 @@ class Walk:
 def _other(before: Mapping[str, Any]) -> str:
     """Whether scene `s` is of another stage or trial than before, as JavaScript."""
     return f"s.stage !== {json.dumps(before['stage'])} || s.trial !== {json.dumps(before['trial'])}"
-
-
-class Key:
-    """Which question of a folder a trial shows, told by the digests of its pictures: what a participant cannot know."""
-
-    def __init__(self, folder: Folder) -> None:
-        digest = {file: picture.sha256 for file, picture in folder.pictures.items()}
-        self._questions: dict[tuple[str, ...], Question] = {
-            tuple(digest[file] for file in question.files): question for question in folder.questions.values()
-        }
-
-    def question(self, shown: Mapping[str, Any]) -> Question:
-        """The question of a trial as `/api/trial` describes it."""
-        pictures = (*shown["left"], shown["top"], shown["bottom"], *shown["right"])
-        return self._questions[tuple(each["sha256"] for each in pictures)]
-
-    def right(self, shown: Mapping[str, Any]) -> int:
-        """The surest right button."""
-        return 2 if self.question(shown).answer == "top" else 5

@@ -6,6 +6,7 @@ questions; later, answers to them say whether people find the groups as hard as 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,24 @@ TEST_COLUMNS = [
     *("model", "condition", "first", "second", "difference", "low", "high"),
     *("paper_statistic", "paper_p", "paper_p_holm", "paper_effect"),
 ]
+
+
+def without_repeats(units: pd.DataFrame, clusters: Sequence[str], keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which units of one network to choose among, so that no two repeat each other: a mask.
+
+    `units`: layer and unit; `clusters`: the layer that begins the cluster of each one's layer, as `layer_clusters` says. Units of
+    one number in one cluster show the same pictures, as a convolution's and those of the norm behind it. One of them stays, drawn
+    by the `keys` of the units, so each layer of a cluster keeps its share.
+
+    Departure: the MIS paper takes units as they come, and its text says nothing of repeats.
+    """
+    table = pd.DataFrame(
+        {"cluster": clusters, "unit": units["unit"].to_numpy(), "key": combine(keys, key64("repeats"))}
+    )
+    first = table.sort_values("key", kind="stable").drop_duplicates(["cluster", "unit"]).index
+    kept = np.zeros(len(table), dtype=bool)
+    kept[first] = True
+    return kept
 
 
 def choose(units: pd.DataFrame, k: int, n_random: int, seed: int, by: str = "mis") -> pd.DataFrame:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from interpretability.explanations import aggregation, rater_errors
 from interpretability.explanations import raters as rating_people
+from interpretability.explanations.rater_agreement import alpha
 from study.crowd.asked import Asked
 from study.crowd.labels import ASKED, counts
 from study.crowd.ratings import NO_PAGE
@@ -20,7 +21,7 @@ from study.params.crowd import Crowd
 log = logger("crowd")
 
 EXCLUSIONS = ["rater", "reason", "n_ratings"]
-AGREEMENT = ["model", "method", "n_images", "n_ratings", "kappa", "bound", "yes_share", "prior_mean"]
+AGREEMENT = ["model", "method", "n_images", "n_ratings", "kappa", "alpha", "bound", "yes_share", "prior_mean"]
 RATERS = [*rating_people.RATER_COLUMNS, "false_yes", "false_no", "excluded"]
 Gold = Mapping[tuple[str, int], bool]
 
@@ -81,6 +82,7 @@ def agreement(asked: Asked, ratings: pd.DataFrame, crowd: Crowd) -> pd.DataFrame
                 "n_images": found.n_images,
                 "n_ratings": found.n_ratings,
                 "kappa": found.kappa,
+                "alpha": alpha(own),
                 "bound": found.bound,
                 "yes_share": found.yes_share,
                 "prior_mean": float(guide[own.index].mean()),

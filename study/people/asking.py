@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from interpretability.analysis.cluster_tests import Clusters, cluster_of
 from interpretability.design import intervention, practice
 from interpretability.randomness import generator
 from interpretability.schema import NATURAL
@@ -97,11 +98,29 @@ def check_conditions(wanted: Sequence[str], built: Sequence[Built]) -> None:
             )
 
 
-def candidates(scores: Scores, units: Units, annotated: pd.DataFrame) -> pd.DataFrame:
-    """Units of a network that nobody answered, by their natural tasks; rows of `scores.table`, its index kept."""
+@dataclass(frozen=True)
+class Candidates:
+    """Units to choose among: rows of `Scores.table`, its index kept; and how many others were left out as their repeats."""
+
+    table: pd.DataFrame
+    n_repeats: int
+
+
+def candidates(scores: Scores, units: Units, annotated: pd.DataFrame, clusters: Clusters, seed: int) -> Candidates:
+    """Units of a network that nobody answered, by their natural tasks, each once.
+
+    A unit whose number and cluster of layers are those of an answered one counts as answered: it has the same pictures. Among
+    units that repeat one another so, one is drawn (`intervention.without_repeats`).
+    """
     table = scores.table
     kept = (table["condition"] == NATURAL) & table["layer_type"].isin(units.layer_types)
-    return table[kept & ~among(table, annotated)].dropna(subset=["mis", "even", "odd"])
+    table = table[kept & ~among(table, annotated)].dropna(subset=["mis", "even", "odd"])
+    cluster = pd.Series(cluster_of(table, clusters), index=table.index, dtype=object)
+    pairs = pd.MultiIndex.from_arrays([cluster, table["unit"]])
+    own = annotated[annotated["model"].isin(table["model"])]
+    fresh = ~pairs.isin(pd.MultiIndex.from_arrays([cluster_of(own, clusters), own["unit"]]))
+    once = intervention.without_repeats(table[fresh], cluster[fresh].tolist(), keys_of(table[fresh], seed))
+    return Candidates(table[fresh][once], len(table) - int(once.sum()))
 
 
 def groups_of(model: str, table: pd.DataFrame, design: Design) -> Groups:

@@ -17,6 +17,7 @@ from study.files.tables import read_json, read_parquet
 from study.files.unit_tables import Margins
 from study.images.manifest import open_images
 from study.log import logger
+from study.networks.clusters import read_clusters
 from study.params.whole import Params, load_params
 from study.people import asking, questions
 from study.people.experiments import name_of
@@ -49,6 +50,7 @@ def export(options: ExportOptions) -> None:
     encoding = Encoding(options.format, options.quality or QUALITY, options.size, params.seed)
     margins = Margins(options.data / f"scores/{backend}.parquet")
     annotated = read_parquet(options.data / "human/units.parquet", UNIT).drop_duplicates()
+    clusters = read_clusters(options.data / "notes/activations/clusters.csv")
     rows: dict[str, int] = {}  # of the pictures that are shown, by file
 
     def file_of(row: int) -> str:
@@ -59,11 +61,12 @@ def export(options: ExportOptions) -> None:
     networks, experiments, written = [], [], Written.none()
     for network in built:
         scores = scores_of(network.model, margins, slope["slope"], params.mis)
-        table = asking.candidates(scores, params.units, annotated)
-        groups = asking.groups_of(network.model, table, design)
-        rest = table[~among(table, groups.chosen)]
+        found = asking.candidates(scores, params.units, annotated, clusters, design.seed)
+        groups = asking.groups_of(network.model, found.table, design)
+        rest = found.table[~among(found.table, groups.chosen)]
         n_annotated = int((annotated["model"] == network.model).sum())
-        networks.append({"model": network.model, "n_annotated": n_annotated, "n_candidates": len(table)})
+        counts = {"n_annotated": n_annotated, "n_candidates": len(found.table), "n_repeats": found.n_repeats}
+        networks.append({"model": network.model, **counts})
         for condition in options.conditions:
             name = name_of(network.model, condition, design.n_explanations, tasks["n_explanations"])
             asked = asking.ask(groups, scores, rest, network, condition, design)

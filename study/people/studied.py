@@ -68,7 +68,9 @@ def among(table: pd.DataFrame, others: pd.DataFrame) -> NDArray[np.bool_]:
 
 
 def keys_of(units: pd.DataFrame, seed: int) -> NDArray[np.uint64]:
-    """Keys of units (model, layer, unit) of one network."""
-    owners = zip(units["model"], units["layer"], units["unit"], strict=True)
-    keys = [unit_keys(seed, str(model), str(layer), np.array([unit])) for model, layer, unit in owners]
-    return np.concatenate([np.empty(0, dtype=np.uint64), *keys])
+    """Keys of units (model, layer, unit)."""
+    keys = np.empty(len(units), dtype=np.uint64)
+    places = units.reset_index(drop=True)
+    for (model, layer), rows in places.groupby(["model", "layer"], sort=False, observed=True):
+        keys[rows.index] = unit_keys(seed, str(model), str(layer), rows["unit"].to_numpy())
+    return keys

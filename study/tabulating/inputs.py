@@ -10,6 +10,7 @@ import pandas as pd
 from interpretability.analysis import networks
 from study.errors import StudyError
 from study.files.tables import read_json, read_parquet
+from study.networks.clusters import read_clusters
 from study.networks.failures import COLUMNS
 from study.networks.roster import read_roster
 from study.params.whole import Params
@@ -42,12 +43,6 @@ def read_facts(
         drop_near=params.mis.drop_near_duplicates,
         n_extreme=params.stats.n_extreme,
     )
-
-
-def read_clusters(path: Path) -> dict[tuple[str, str], str]:
-    """The layer that begins the cluster of each network's layer."""
-    table = text_table(path)
-    return {(model, layer): cluster for model, layer, cluster in table[["model", "layer", "cluster"]].to_numpy()}
 
 
 def text_table(path: Path) -> pd.DataFrame:

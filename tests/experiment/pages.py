@@ -17,7 +17,9 @@ import pytest
 from experiment import recorded, serving
 from experiment.assets import Assets
 from experiment.commands.prepare import prepare
-from experiment.rehearsal.walk import Key, Walk
+from experiment.rehearsal.keys_of_folder import Keys
+from experiment.rehearsal.participants import Press
+from experiment.rehearsal.walk import Walk
 from experiment.run import Run
 from experiment.server import create_app
 from tests.experiment import folders
@@ -85,7 +87,7 @@ class Served:
     address: str
     path: Path
     net: Net
-    key: Key
+    keys: Keys
 
     def walk(self, hands, **options) -> Walk:
         """A participant who knows all answers, in a tab that opens the first page."""
@@ -98,11 +100,16 @@ class Served:
         """The right button; or the first picture of a page, and on every third page none."""
         if "pictures" in shown:
             return [] if shown["number"] % 3 == 0 else [0, 4]
-        return self.key.right(shown)
+        return right_button(self.keys, shown)
 
     def recorded(self):
         """What was kept, read as everybody else reads it."""
         return recorded.read(self.path)
+
+
+def right_button(keys: Keys, shown) -> int:
+    """The surest right button of a trial."""
+    return keys.button(shown, keys.question(shown), Press(True, 3, 0.0))
 
 
 @contextmanager
@@ -119,7 +126,7 @@ def served(folder: Path, questions: Path, *, simulated: bool = False, **settings
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(serving, "create_app", counting)
         with serving.Background(run := Run(folder), assets=Assets.load()) as server:
-            yield Served(server.address, folder, nets[0], Key(run.folder))
+            yield Served(server.address, folder, nets[0], Keys(run.folder))
 
 
 def two_alternative(folder: Path, **options) -> Path:

@@ -103,6 +103,23 @@ def test_a_cookie_with_a_running_session_gets_it_again(tmp_path):
     assert recorded.read(path).sessions["returned"].tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("repeat", ["refuse", "mark"])
+def test_a_lost_reply_locks_nobody_out(tmp_path, repeat):
+    path = prepared(tmp_path, settings={"repeat": repeat})
+    with Background(run := Run(path)) as server:
+        lost, client = Client.of(server.address, run), Client.of(server.address, run)
+        lost.begin("R_1", "prolific")
+        client.begin("R_1", "prolific")  # the same page asks again, without the cookie that it never got
+        assert (client.session, client.state["stage"]) == (lost.session, "consent")
+        assert lost.post("/api/consent", {"agreed": True}).status == 401
+        assert client.post("/api/consent", {"agreed": True}).status == 200
+        other = Client.of(server.address, run)
+        other.begin("R_1", "prolific")  # from now on it is somebody's
+        assert other.session != client.session
+    with Run(path) as again:
+        assert held(again)[0].keys() == held(run)[0].keys()
+
+
 @pytest.mark.parametrize(("repeat", "outcome", "stage"), [("refuse", "before", "end"), ("mark", None, "consent")])
 def test_who_was_here_before_is_refused_or_marked(tmp_path, repeat, outcome, stage):
     path = prepared(tmp_path, settings={"repeat": repeat})

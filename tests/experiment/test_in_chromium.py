@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -14,11 +10,22 @@ import pytest
 from experiment import recorded
 from experiment.commands.prepare import prepare
 from experiment.rehearsal.chromium import Chromium
-from experiment.rehearsal.walk import Key, Walk
+from experiment.rehearsal.keys_of_folder import Keys
+from experiment.rehearsal.process import ServerProcess
+from experiment.rehearsal.walk import Walk
 from experiment.study_folder import Folder
-from tests.experiment.pages import BUTTONS, N_MAIN, N_PRACTICE, QUICK, heavier, other_hosts, served, two_alternative
+from tests.experiment.pages import (
+    BUTTONS,
+    N_MAIN,
+    N_PRACTICE,
+    QUICK,
+    heavier,
+    other_hosts,
+    right_button,
+    served,
+    two_alternative,
+)
 from tests.helpers.programs import needs
-from tests.helpers.rules import ROOT
 
 pytestmark = needs("Chromium", "npm packages")
 BACK = 3.0  # seconds until the right trial is there again
@@ -163,7 +170,8 @@ def test_trials_start_complete_though_every_tenth_picture_comes_damaged(run, tab
     while (scene := walk.settled())["stage"] != "end":
         if scene["trial"] is not None:
             pictures = tab.run(
-                "[...document.querySelectorAll('main .trial img')].map(e => [e.complete, e.naturalWidth, new URL(e.src).pathname])"
+                "[...document.querySelectorAll('main .trial img')]"
+                ".map(e => [e.complete, e.naturalWidth, new URL(e.src).pathname])"
             )
             assert len(pictures) == 20
             shown = walk.shown(scene["trial"])
@@ -288,41 +296,24 @@ def test_a_replayed_answer_is_the_same_answer(run, tab):
     assert run.recorded().answers.equals(answers)
 
 
-def serving_process(run, port):
-    """`python -m experiment serve` of its own, once it answers; its process and its address."""
-    command = [sys.executable, "-m", "experiment", "serve", str(run), "--port", str(port)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ)
-    address = next(word for line in process.stdout for word in line.split() if word.startswith("http://"))
-    return process, address.split("/researcher")[0].rstrip("/")
-
-
 def test_a_server_that_is_killed_and_comes_back(tmp_path, questions, tab):
     path = tmp_path / "run"
     prepare(path, questions, settings=QUICK)
-    process, address = serving_process(path, 0)
-    port = int(address.rsplit(":", 1)[1])
-    key = Key(Folder.read(path / "questions"))
-    walk = Walk(tab, key.right)
-    tab.open(address + "/")
-    try:
-        for trial in (0, FIRST_MAIN + 1):
-            walk.until("practice" if trial < FIRST_MAIN else "main", trial)
-            button = key.right(walk.shown(trial))
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            process.stdout.close()
+    keys = Keys(Folder.read(path / "questions"))
+    walk = Walk(tab, lambda shown: right_button(keys, shown))
+    with ServerProcess(path, tmp_path / "log") as server:
+        tab.open(server.address + "/")
+        for stage, trial in (("practice", 0), ("main", FIRST_MAIN + 1)):
+            walk.until(stage, trial)
+            button = right_button(keys, walk.shown(trial))
+            server.kill()
             tab.press(f"Digit{button + 1}")
             assert "keeps trying" in tab.wait("document.querySelector('[data-net]').textContent", 5)
-            process, _ = serving_process(path, port)
+            server.start()
             tab.wait("document.querySelector('main [data-continue]')", BACK)
             walk.push("[data-continue]")
-            here(tab, "practice" if trial < FIRST_MAIN else "main", trial + 1)
-        while walk.settled()["stage"] != "end":
-            walk.step()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
-        process.stdout.close()
+            here(tab, stage, trial + 1)
+        walk.until("end")
     answers = recorded.read(path).answers
     assert answers["trial"].to_list() == [*range(N_PRACTICE), *range(FIRST_MAIN, FIRST_MAIN + N_MAIN)]
     assert answers["correct"].all()

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 
+from experiment import plan as planning
 from experiment.run import Run
 from experiment.serving import Background
 from experiment.study_folder import CATCH, MAIN
@@ -66,7 +67,7 @@ def test_no_reply_names_units_answers_or_files(tmp_path, feedback):
     clients, run = walked(path)
     folder = run.folder
     secret = {file.split("/")[1].split(".")[0] for file in folder.pictures}
-    secret |= {name for name in folder.questions} | {each.session for each in folder.sessions}
+    secret |= set(folder.questions) | {each.session for each in folder.sessions}
     secret |= {
         "resnet",
         "layer0",
@@ -105,7 +106,7 @@ def test_trials_have_only_their_pictures_and_places(tmp_path):
 
 
 def test_headers_are_the_same_whatever_is_shown(tmp_path):
-    clients, run = walked(prepared(tmp_path), 1)
+    clients, _ = walked(prepared(tmp_path), 1)
     for path, reply in clients[0].seen:
         assert not {"etag", "last-modified", "server", "content-disposition"} & reply.headers.keys()
         assert reply.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
@@ -158,8 +159,6 @@ def test_places_of_catch_trials_and_of_right_answers_tell_nothing(tmp_path):
     path = prepared(tmp_path, n_units=40, n_tasks=3, size=20, n_sessions=6, responses=30)
     with Run(path) as run:
         plans = []
-        from experiment import plan as planning
-
         for number in range(1, 201):
             listed = run.folder.sessions[number % 6]
             plans.append(planning.draw(run.folder, run.settings, listed.experiment, listed.questions, number))

@@ -88,7 +88,9 @@ def in_all_looks(tab):
         tab.window(width, height)
         tab.media(**media)
         tab.settle()
-        tab.run("Promise.all(document.getAnimations().map(each => each.finished)).then(() => 0)")  # colours on their way
+        tab.run(
+            "Promise.all(document.getAnimations().map(each => each.finished)).then(() => 0)"
+        )  # colours on their way
         found[name] = violations(tab)
         assert tab.run("document.documentElement.scrollWidth") <= width, name
     tab.window(1280, 720)
@@ -151,8 +153,7 @@ def test_axe_finds_nothing_on_the_other_pages(rating, tab):
     tab.wait("!document.getElementById('login').hidden")
     seen["login"] = in_all_looks(tab)
     token = (rating.path / "keys/researcher.token").read_text().strip()
-    tab.open(f"{rating.address}/researcher#{token}")
-    tab.reload()
+    tab.open(f"{rating.address}/researcher#{token}")  # pasted into the very tab
     tab.wait("!document.getElementById('sheet').hidden")
     seen["researcher, ratings"] = in_all_looks(tab)
     assert {stage: each for stage, each in seen.items() if each} == {}
@@ -281,7 +282,7 @@ def test_the_focus_begins_at_the_heading_and_goes_through_the_trial_in_order(run
         tab.press("Tab")
         seen.append(focus(tab))
     buttons = [f"{row} picture, confidence {level} of 3" for row in ("Upper", "Lower") for level in (1, 2, 3)]
-    assert seen == [*buttons, "Stop taking part", "Licences"]
+    assert seen == [*buttons, "Leave", "Licences"]
     tab.press("Tab", shift=True)
     tab.press("Tab", shift=True)
     assert focus(tab) == buttons[-1]

@@ -114,7 +114,9 @@ def test_templates_say_the_defaults(tmp_path):
 def test_checks_are_those_of_the_study():
     params = load_params(ROOT / "params.yaml").human.checks
     assert isinstance(params, Checks)
-    assert settings.Checks() == settings.Checks(**{name: getattr(params, name) for name in settings.Checks.model_fields})
+    assert settings.Checks() == settings.Checks(
+        **{name: getattr(params, name) for name in settings.Checks.model_fields}
+    )
     assert set(settings.Checks.model_fields) == set(vars(params))
 
 
@@ -135,7 +137,7 @@ def test_checks_are_those_of_the_study():
         ("checks: {min_seconds: 3000}", r"checks\.min_seconds is more than checks\.max_seconds"),
         ("checks: {max_demo_blocks: 0}", r"checks\.max_demo_blocks"),
         ("title: ''", "title"),
-        ("title: \"a\\nb\"", "title"),
+        ('title: "a\\nb"', "title"),
         ("wanted_width: 0", "wanted_width"),
         ("language: english", "language"),
         ("- 1", "holds no keys"),
@@ -161,7 +163,10 @@ def test_all_problems_of_settings_are_told_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"practice_obvious": 5, "practice_block": 50}, "practice_block of settings.yaml asks for 45 other practice questions"),
+        (
+            {"practice_obvious": 5, "practice_block": 50},
+            "practice_block of settings.yaml asks for 45 other practice questions",
+        ),
         ({"practice_obvious": 20, "practice_block": 20}, "practice_obvious of settings.yaml asks for 20 obvious"),
         ({"catch_trials": 11}, "catch_trials of settings.yaml asks for 11 catch questions"),
     ],

@@ -15,7 +15,7 @@ from contextlib import closing
 
 import pytest
 
-from experiment import serving, web
+from experiment import serving, showing, web
 from experiment.__main__ import COMMANDS
 from experiment.assets import Asset
 from experiment.errors import Refused
@@ -196,7 +196,7 @@ def test_a_fault_of_ours_is_told_without_its_words(tmp_path, monkeypatch, caplog
     with Background(run := Run(path)) as server:
         client = Client.of(server.address, run)
         client.start()
-        monkeypatch.setattr(Run, "trial", lambda *_: 1 / 0)
+        monkeypatch.setattr(showing, "trial", lambda *_: 1 / 0)
         reply = client.get("/api/trial/0")
         monkeypatch.undo()
         assert client.get("/api/trial/0").status == 200

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from interpretability.schema import KEY
-from study.files.tables import write_json, write_parquet
+from study.files.tables import write_csv, write_json, write_parquet
 from tests.helpers import tiny_study
 from tests.helpers.rules import ROOT
 from tools import psychophysics
@@ -16,12 +16,18 @@ FEW = ["--practice", "5", "--catch", "3"]
 ANNOTATED = [("net", "head", unit, "natural") for unit in range(4)]
 
 
-def make_study(folder, hard=()):
-    """A study up to its scores, calibrated by hand, with pictures of noise 10 by 8 and four annotated units."""
+def make_study(folder, hard=(), clusters=()):
+    """A study up to its scores, calibrated by hand, with pictures of noise 10 by 8 and four annotated units.
+
+    `clusters`: (model, layer, first layer of its cluster) of layers that repeat others.
+    """
+    folder.mkdir(exist_ok=True)
     tiny_study.write_params(folder / "params.yaml", ROOT)
     tiny_study.write_study(folder / "data", hard)
     pixels = np.random.default_rng(0).integers(0, 256, (tiny_study.N_IMAGES, 8, 10, 3), dtype=np.uint8)
     np.save(folder / "data/images/pixels.npy", pixels)
+    table = pd.DataFrame(list(clusters), columns=["model", "layer", "cluster"])
+    write_csv(folder / "data/notes/activations/clusters.csv", table)
     write_json(folder / "data/calibration/slope.json", {"oracle": {"slope": 5.0, "status": "calibrated"}})
     write_parquet(folder / "data/human/units.parquet", pd.DataFrame(ANNOTATED, columns=KEY))
     write_json(folder / "provenance.json", {"params": {"seed": 0}, "packages": {"numpy": "2"}})

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ PREFERENCES = {
     "network.connectivity-service.enabled": False,
     "toolkit.telemetry.reportingpolicy.firstRun": False,
 }
+LEFT = "NS_BINDING_ABORTED"  # what became of a request whose page was left
 KEYS = {"Tab": "\ue004", "Enter": "\ue006", "Escape": "\ue00c", "Space": " ", "Shift": "\ue008", "Numpad": 0xE01A}
 
 
@@ -45,12 +47,14 @@ class Firefox:
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         # the file comes before the socket listens, so the line on stderr is what to wait for
         line = next(each for each in self._process.stderr if "WebDriver BiDi listening on" in each)
-        self._socket = connect(re.search(r"ws://\S+", line)[0] + "/session", max_size=None)
+        self._open = ExitStack()
+        self._socket = self._open.enter_context(connect(re.search(r"ws://\S+", line)[0] + "/session", max_size=None))
         self._number = 0
         self.problems, self.requests, self.statuses = [], [], []
         self.send("session.new", capabilities={})
         self.send("session.subscribe", events=list(EVENTS))
         self._tab = self.send("browsingContext.getTree")["contexts"][0]["context"]
+        self.anew()
 
     def __enter__(self):
         return self
@@ -63,8 +67,18 @@ class Firefox:
             self._process.kill()
             self._process.wait()
             self._process.stderr.close()
-            self._socket.close()
+            self._open.close()
             self._home.cleanup()
+
+    def anew(self) -> None:
+        """Another tab in place of the present one, with nothing noted.
+
+        The one that Firefox starts with never gets the focus of a window that no screen shows: Enter would press no button.
+        """
+        last, self._tab = self._tab, self.send("browsingContext.create", type="tab")["context"]
+        self.send("browsingContext.close", context=last)
+        for noted in (self.problems, self.requests, self.statuses):
+            noted.clear()
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Result of one command; events are noted on the way."""
@@ -83,7 +97,7 @@ class Firefox:
                 self.requests.append(found["request"]["url"])
             case "network.responseCompleted" if found["context"]:
                 self.statuses.append((found["request"]["url"], found["response"]["status"]))
-            case "network.fetchError" if found["context"]:
+            case "network.fetchError" if found["context"] and found["errorText"] != LEFT:
                 self.statuses.append((found["request"]["url"], found["errorText"]))
 
     def open(self, address: str, *, width: int = 1280, height: int = 900) -> None:

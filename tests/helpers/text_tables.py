@@ -181,7 +181,7 @@ METHODS = (
 )
 TESTS = "model score first second n difference low high p_wilcoxon p_t p_holm stars published_t_p"
 RATERS = "group n_raters n_ratings yes_share false_yes false_no gold_false_yes gold_false_no agreement seconds_page"
-AGREEMENT = "model method n_images kappa bound yes_share prior_mean"
+AGREEMENT = "model method n_images kappa alpha bound yes_share prior_mean"
 CURVE = (
     "world part method sampler gamma alpha aggregation estimator beta eta eta_assumed errors_assumed budget raters images "
     "ratings rce rce_se bias undefined_share n_units n_draws"
@@ -225,7 +225,7 @@ def _tables(folder, scored, texts):
     write("explanation_methods", METHODS, methods)
     write("explanation_tests", TESTS, tests)
     pairs = sorted({(model, method) for model, method, score, *_ in methods if score == "latent"})
-    write("explanation_agreement", AGREEMENT, [(*pair, 120, 0.3, 0.29, 0.2, 0.18) for pair in pairs])
+    write("explanation_agreement", AGREEMENT, [(*pair, 120, 0.3, 0.31, 0.29, 0.2, 0.18) for pair in pairs])
     groups = [("all", 12, 1080), ("kept", 11, 990), ("left out", 1, 90)]
     write(
         "explanation_raters",

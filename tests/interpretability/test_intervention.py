@@ -47,6 +47,18 @@ def test_equal_scores_are_ordered_by_key_and_too_few_units_are_refused():
         intervention.choose(units_of(mis=[0.1, 0.2, 0.3, 0.4]), 2, 1, seed=0)
 
 
+def test_of_units_that_repeat_one_another_one_is_drawn():
+    table = pd.DataFrame({"layer": np.repeat(["conv", "norm", "head"], 100), "unit": np.tile(np.arange(100), 3)})
+    keys = np.concatenate([unit_keys(0, "net", layer, np.arange(100)) for layer in ("conv", "norm", "head")])
+    clusters = ["conv"] * 200 + ["head"] * 100
+    kept = intervention.without_repeats(table, clusters, keys)
+    assert kept[200:].all(), "what is not repeated stays"
+    assert (kept[:100] ^ kept[100:200]).all(), "one of two"
+    assert 30 < kept[:100].sum() < 70, "neither layer is preferred: 50, sd 5"
+    turned = intervention.without_repeats(table[::-1], clusters[::-1], keys[::-1])
+    assert (turned[::-1] == kept).all()
+
+
 SCORES = {
     "mis": [0.75, 0.74, 0.25, 0.24],
     "mis_se": [0.05] * 4,

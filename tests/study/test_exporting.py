@@ -117,6 +117,19 @@ def test_conditions_ask_about_the_same_units_in_sessions_of_their_own(study, bot
     assert numbers == [f"s{number:05d}" for number in range(1, len(numbers) + 1)]
 
 
+def test_every_beginning_of_the_list_of_sessions_is_balanced(both):
+    for name in ("net_natural", "net_hard85_natural"):
+        units = of_experiment(both, "units", name)
+        unit_of = {task["question"]: place for place, unit in enumerate(units) for task in unit["tasks"]}
+        answers = np.zeros(len(units), dtype=int)
+        for session in of_experiment(both, "sessions", name):
+            asked = [unit_of[question] for question in session["questions"]]
+            assert len(set(asked)) == len(asked), "nobody sees a unit twice"
+            np.add.at(answers, asked, 1)
+            assert np.ptp(answers) <= 1
+        assert set(answers) == {6}
+
+
 def test_harder_tasks_are_those_of_the_study_and_so_is_what_to_expect(study, both):
     table, built = read_parquet(study / "data/tasks/net.parquet", KEY), np.load(study / "data/tasks/net.npy")
     row = row_of(both)
@@ -165,6 +178,31 @@ def test_a_condition_without_enough_units_is_refused(study, tmp_path):
         export(study, tmp_path / "out", "--conditions=hard85", "--trials=8")
     with pytest.raises(InputError, match=r"--conditions names hard85; other has tasks of natural\. Ask about those"):
         export(study, tmp_path / "out", "--conditions=hard85", "--models=net,other")
+
+
+def test_units_that_repeat_one_another_are_asked_about_once(tmp_path):
+    """Layer 0.2 repeats 0.10, and head is repeated by nobody; units 0 to 3 of head are annotated."""
+    study = make_study(tmp_path / "study", clusters=[("net", "0.10", "0.10"), ("net", "0.2", "0.10")])
+    sizes = "--units=3", "--random=2", "--practice=2", "--catch=1", "--no-pictures"
+    out = export(study, tmp_path / "out", *sizes)
+    n_repeats = tiny_study.WIDTH
+    assert manifest(out)["networks"] == [
+        {"model": "net", "n_annotated": 4, "n_candidates": 3 * tiny_study.WIDTH - 4 - n_repeats, "n_repeats": n_repeats}
+    ]
+    asked = rows(out, "units") + rows(out, "practice") + rows(out, "catch")
+    of_cluster = [("head" if row["layer"] == "head" else "0.10", row["unit"]) for row in asked]
+    assert len(set(of_cluster)) == len(of_cluster) == 11
+    layers = {row["layer"] for row in asked}
+    assert {"0.10", "0.2"} <= layers, "either layer keeps a share"
+
+
+def test_a_unit_that_repeats_an_answered_one_counts_as_answered(tmp_path):
+    study = make_study(tmp_path / "study", clusters=[("net", "head", "0.2")])
+    out = export(study, tmp_path / "out", "--practice=2", "--catch=1", "--no-pictures")
+    asked = rows(out, "units") + rows(out, "practice") + rows(out, "catch")
+    answered = {unit for _, _, unit, _ in ANNOTATED}
+    assert not [row for row in asked if row["layer"] in ("head", "0.2") and row["unit"] in answered]
+    assert any(row["layer"] == "0.10" and row["unit"] in answered for row in asked)
 
 
 def test_two_experiments_of_one_name_are_refused(study, tmp_path, monkeypatch):

@@ -115,6 +115,7 @@ def _agreement_table(study: Study) -> Table | None:
         "model": ("network", text),
         "method": ("method", text),
         "kappa": ("Fleiss’ kappa", number(2)),
+        "alpha": ("Krippendorff’s alpha", number(2)),
         "bound": ("bound", number(2)),
         "yes_share": ("share of yes", percent),
         "prior_mean": ("guide’s mean there", percent),
