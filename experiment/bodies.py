@@ -21,7 +21,7 @@ class Body(BaseModel):
 
 
 class Screen(Body):
-    """Size of the window in pixels of the page."""
+    """Size of the screen in pixels of the page."""
 
     width: Pixels
     height: Pixels

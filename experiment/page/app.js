@@ -77,7 +77,7 @@ async function arrive(display) {
 /** A session for this person, or the one that the browser has already. */
 async function begin() {
   const { platform, person: id } = person;
-  const reply = await net.post("/api/session", { platform, person: id, screen: { width: innerWidth, height: innerHeight } });
+  const reply = await net.post("/api/session", { platform, person: id, screen: { width: screen.width, height: screen.height } });
   enter(reply.state ?? reply); // the state itself, or beside the reason of a refusal
   forget();
 }
