@@ -164,8 +164,8 @@ def check_histogram(table: pd.DataFrame, verdict: pd.DataFrame, bounds: Bounds) 
 
     `table` as from `sessions`, `verdict` as from `judge`. One row a check and bin from low to high; a row without bin (low
     and high missing) has the sessions whose fact is not in the record. The counts of a check add up to all sessions.
-    bound_low and bound_high are the smallest and largest values that pass, missing where there is none. Few distinct
-    values get a bin each.
+    bound_low and bound_high are the smallest and largest values that pass, missing where there is none. Values that step
+    through a small range get a bin each, empty ones between them too.
     """
     facts = {
         "demo_trials": (table["demo_blocks"], np.nan, bounds.max_demo_blocks),
@@ -191,12 +191,15 @@ def check_histogram(table: pd.DataFrame, verdict: pd.DataFrame, bounds: Bounds) 
 
 
 def _edges(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
-    """Ends of bins: a bin a value where they are few, else equal widths that hold both bounds."""
+    """Ends of bins of equal width: a bin a value where there are few from the least to the largest, else bins that hold both
+    bounds."""
     distinct = np.unique(values)
     if len(distinct) == 0:
         return np.empty(0)
     if len(distinct) <= _N_BINS:
         gap = np.diff(distinct).min() if len(distinct) > 1 else 1.0
-        return np.append(distinct - gap / 2, distinct[-1] + gap / 2)
+        n_bins = round((distinct[-1] - distinct[0]) / gap) + 1
+        if n_bins <= _N_BINS:
+            return distinct[0] + gap * (np.arange(n_bins + 1) - 0.5)
     wanted = [bound * _WIDEST for bound in (low, high) if np.isfinite(bound)]
     return np.linspace(0.0, max(float(np.percentile(values, 99)), *wanted), _N_BINS + 1)

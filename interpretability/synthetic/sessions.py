@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from interpretability.casts import narrowed
 from interpretability.randomness import generator
 from interpretability.synthetic import observers
 from interpretability.synthetic.observers import Population
 
-FACTS = ("demo_blocks", "catch_share", "seconds", "instruction_seconds", "n_upper", "n_lower", "returned")
 N_CATCH = 5
 N_PRESSES = 45  # of the main part; who has fewer tasks of the study is shown others, which are in no table
 CARELESS_LAPSE = 0.8  # share of guesses of people who do not care
@@ -45,7 +45,8 @@ def careful_sessions(
     people: list[str], n_trials: NDArray[np.integer], conduct: Conduct, seed: int, name: str
 ) -> pd.DataFrame:
     """Sessions of people who care, a row each: participant (whose answers they are), participant_id (who that person is, the
-    same) and FACTS. `n_trials`: tasks that each answered."""
+    same), demo_blocks, catch_share, seconds, instruction_seconds, n_upper, n_lower, returned. `n_trials`: tasks that each
+    answered."""
     draw = generator(seed, "observers", "sessions", name)
     n = len(people)
     upper, presses = _rows(n_trials, draw)
@@ -133,6 +134,6 @@ def careless_answers(
             "unit": np.concatenate(unit) if people else np.empty(0, dtype=np.int64),
         }
     )
-    design["task"] = draw.integers(n_tasks, size=len(design)).astype(np.int16)
+    design["task"] = narrowed(draw.integers(n_tasks, size=len(design)), np.int16, "tasks")
     slopes, _ = observers.draw_people(len(people), population, draw)
     return observers.answered(margins, design, slopes, np.full(len(people), CARELESS_LAPSE), people, draw, draw)

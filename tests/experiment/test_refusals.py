@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 
 import pytest
@@ -58,6 +59,27 @@ def test_the_same_request_again_counts_once(client, path):
     assert changed.json["again"] is True
     found = [row for row in rows(path)["answer"] if row[0] == client.session]
     assert [(row[1], row[7]) for row in found] == [(0, 1)]
+
+
+def test_the_same_request_many_times_at_once_counts_once(client, path):
+    sent = body(client)
+    with ThreadPoolExecutor(12) as threads:
+        replies = list(threads.map(lambda _: client.post("/api/answer", sent), range(12)))
+    assert [each.status for each in replies] == [200] * 12
+    assert sum("again" not in each.json for each in replies) == 1
+    assert len({each.json["right"] for each in replies}) == 1
+    assert len([row for row in rows(path)["answer"] if row[0] == client.session]) == 1
+
+
+def test_of_many_tabs_at_once_one_counts(client, path):
+    sent = [body(client, button=number % 6) for number in range(12)]
+    with ThreadPoolExecutor(12) as threads:
+        replies = list(threads.map(lambda each: client.post("/api/answer", each), sent))
+    assert sorted(each.status for each in replies) == [200] + [409] * 11
+    (first,) = [each for each, reply in zip(sent, replies, strict=True) if reply.status == 200]
+    kept = [row for row in rows(path)["answer"] if row[0] == client.session]
+    assert [(row[2], row[7]) for row in kept] == [(first["key"], first["button"])]
+    assert {reply.json["error"] for reply in replies if reply.status == 409} == {"answered"}
 
 
 def test_another_key_for_an_answered_trial_is_a_conflict(client, path):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
+import subprocess
 import threading
 import time
 from contextlib import closing
@@ -209,6 +211,44 @@ def test_a_full_disk_stops_a_session_and_loses_nothing(tmp_path, space):
     found = recorded.read(run_path).answers
     assert list(zip(found["session"], found["trial"], strict=True)) == sorted(acknowledged)
     assert acknowledged
+
+
+def mounted(tmp_path, kilobytes):
+    """A disk of so many kilobytes; skips where only others may mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    line = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(disk)]
+    if not shutil.which("mount") or subprocess.run(line, capture_output=True, check=False).returncode:
+        pytest.skip("this system does not let a test mount a disk of its own")
+    return disk
+
+
+def test_a_disk_that_fills_up_and_is_cleared(tmp_path):
+    disk = mounted(tmp_path, 2000)
+    try:
+        with Background(run := Run(prepared(disk, side=8))) as server:
+            run.store.probe_seconds = 0.02
+            client = Client.of(server.address, run)
+            client.start()
+            assert client.answer(run).status == 200
+            with pytest.raises(OSError, match="No space left"):
+                (disk / "filler").write_bytes(b"x" * 4_000_000)
+            sent = {"trial": client.trial, "key": client.key(), "button": 1, "rt": 1.0}
+            reply = client.post("/api/answer", sent)
+            while reply.status == 200:  # the log of the database may have had room
+                client.answer(run)
+                sent = {"trial": client.trial, "key": client.key(), "button": 1, "rt": 1.0}
+                reply = client.post("/api/answer", sent)
+            assert (reply.status, reply.json["error"]) == (503, "full")
+            assert client.get("/api/state").json["accepting"] is False
+            (disk / "filler").unlink()
+            wait_for(run.store, lambda trouble: trouble is None)
+            again = client.post("/api/answer", sent)
+            assert (again.status, "again" in again.json) == (200, False)
+            given = len(client.own(run).given)
+        assert len(recorded.read(run.path).answers) == given
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_backup_while_others_write(tmp_path, capsys):

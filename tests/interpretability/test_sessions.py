@@ -69,3 +69,13 @@ def test_sessions_without_a_fact_have_a_row_without_bin():
     # one share of .2 fails; without catch trials the stored verdict, passed, stands
     assert catch[["n_passed", "n_failed"]].to_numpy().tolist() == [[0, 1], [1, 0]]
     assert np.isnan(catch["low"].iloc[1])
+
+
+def test_values_that_nobody_has_are_empty_bins():
+    # nobody has 2 to 19 answers in the rarer row: no bar may reach over the bound at 5
+    rows = session_table([500.0] * 5).assign(n_upper=[0, 1, 20, 21, 22], n_lower=[45, 44, 25, 24, 23])
+    row = histogram_of(rows).query("check == 'row_variability'")
+    assert row["low"].tolist() == [number - 0.5 for number in range(23)]
+    assert (row["high"] - row["low"] == 1).all()
+    assert row.loc[row["n_failed"] > 0, "low"].tolist() == [-0.5, 0.5]
+    assert row.loc[row["n_passed"] > 0, "low"].tolist() == [19.5, 20.5, 21.5]
