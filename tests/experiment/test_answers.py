@@ -335,3 +335,12 @@ def test_the_command_writes_a_file_or_says_why_not(run, tmp_path):
     with pytest.raises(StudyError, match=r"--all goes with questions and table"):
         command.main(parser.parse_args([where, "--form", "imi", "--all", "--out", str(tmp_path / "none.csv")]))
     assert not (tmp_path / "none.csv").exists()
+
+
+def test_a_run_that_nobody_has_come_to_has_headers_alone(run, tmp_path):
+    prepare(tmp_path / "run", run.folder.path)
+    empty = recorded.read(tmp_path / "run")
+    for form, every in (("questions", False), ("table", True), ("imi", False)):
+        assert text_of(empty, form, every=every).count("\n") == 1
+        columns = table_of(run, form, every=every).columns
+        assert list(table_of(empty, form, every=every).columns) == list(columns)
