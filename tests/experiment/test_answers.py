@@ -285,6 +285,9 @@ def test_fewer_explanations_are_a_condition_of_their_own(mixed, tmp_path):
     assert set(table["condition"]) == {"natural_k3", "mixed", "hard95", "synthetic", "hard95_synthetic"}
     units = stage(tmp_path, "table", text_of(mixed, "table"))["units"]
     assert set(units["condition"]) == set(table["condition"])
+    # the analysis files them alike, so that its answers can be read as a table, too
+    key = questions.read_key(mixed.folder.path)
+    assert set(key.questions["condition"]) == set(key.expected["condition"]) == set(table["condition"])
 
 
 def test_layers_that_would_become_one_are_refused(asked, tmp_path):
