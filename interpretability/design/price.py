@@ -31,7 +31,7 @@ class PassShare:
     def __post_init__(self) -> None:
         arguments.number(self.value, "value", above=0)
         if self.value > 1:
-            raise arguments.wrong("value", "is {value!r}; it must be a share of at most 1", value=self.value)
+            raise arguments.wrong("value", "is {given!r}; it must be a share of at most 1", given=self.value)
 
     @classmethod
     def seen(cls, passed: int, of: int) -> PassShare:

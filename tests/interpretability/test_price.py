@@ -75,7 +75,7 @@ def test_nothing_wanted_costs_nothing_and_sure_shares_have_no_range():
     ("call", "word"),
     [
         (lambda: price.PassShare(0), "value"),
-        (lambda: price.PassShare(1.2), "value"),
+        (lambda: price.PassShare(1.2), "value is 1.2; it must be a share of at most 1"),
         (lambda: price.PassShare.seen(0, 9), "passed"),
         (lambda: price.PassShare.seen(9, 3), "passed"),
         (lambda: price.Fee(-1), "pay"),

@@ -43,7 +43,7 @@ def test_spread_of_a_design_is_that_of_its_answers():
 @pytest.mark.parametrize(("units", "responses", "trials"), [(84, 30, 40), (84, 4, 40), (30, 30, 20), (40, 10, 40)])
 def test_expected_width_is_that_of_simulated_studies(units, responses, trials):
     found = [
-        width_of(answers_of(number, n_units=units, n_responses=responses, n_trials=trials)) for number in range(120)
+        width_of(answers_of(number, n_units=units, n_responses=responses, n_trials=trials)) for number in range(80)
     ]
     asked = dataclasses.replace(ASKED, n_trials=trials)
     assert widths.his_width(SPREAD, asked, units, units * responses / trials) == pytest.approx(np.mean(found), rel=0.06)
@@ -110,8 +110,8 @@ def test_what_has_no_width_is_refused_by_name(call, word):
 
 @pytest.fixture(scope="module")
 def forecasts():
-    """Of 40 studies of 60 units, from the first 15 people, for two wanted widths."""
-    studies = [answers_of(number, n_units=60, n_responses=10, n_trials=40) for number in range(40)]
+    """Of 24 studies of 60 units, from the first 15 people, for two wanted widths."""
+    studies = [answers_of(number, n_units=60, n_responses=10, n_trials=40) for number in range(24)]
     return {
         width: [width_forecast.forecast(study[study["participant"] < 15], ASKED, 60, width) for study in studies]
         for width in (0.1, 0.08)
@@ -128,9 +128,9 @@ def test_forecasts_of_people_are_right_in_the_middle_and_know_how_sure_they_are(
 
 
 def test_a_forecast_is_where_the_interval_really_gets_narrow_enough():
-    """Mean over 30 studies of the number of people at which the interval first is as narrow as wanted."""
+    """Mean over 20 studies of the number of people at which the interval first is as narrow as wanted."""
     first, told = [], []
-    for number in range(30):
+    for number in range(20):
         answers = answers_of(number, n_units=60, n_responses=20, n_trials=40)
         people = range(10, answers["participant"].max() + 1)
         first.append(next(n for n in people if width_of(answers[answers["participant"] < n]) <= 0.09))
