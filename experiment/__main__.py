@@ -18,6 +18,7 @@ COMMANDS = {
     "prepare": "make a run folder",
     "serve": "serve a run",
     "answers": "write the answers of a run as a table",
+    "codes": "write how sessions ended, with their codes and comments",
     "backup": "copy the database of a run, also while it is served",
     "plan": "what a study will cost, and how many people it takes",
     "rehearse": "let made-up participants walk through an experiment",

@@ -27,7 +27,7 @@ from tests.experiment import folders
 # as short as a session may be: one block of five, five main and two catch trials
 QUICK = {"wait_seconds": 0.05, "catch_trials": 2, "checks.min_seconds": 0.0, "checks.min_instruction_seconds": 0.0}
 N_PRACTICE, N_MAIN = 5, 7
-BUTTONS = 'document.documentElement.dataset.ready === "1"'
+BUTTONS = 'document.documentElement?.dataset.ready === "1"'
 
 
 class Net:

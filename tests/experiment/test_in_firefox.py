@@ -80,7 +80,7 @@ def test_what_the_policy_forbids_is_noticed(run, tab):
 
 
 def test_reload_and_the_way_back_go_on_at_the_open_trial(run, tab):
-    here = f"document.documentElement.dataset.trial === '{FIRST_MAIN + 1}' && {BUTTONS}"
+    here = f"document.documentElement?.dataset.trial === '{FIRST_MAIN + 1}' && {BUTTONS}"
     walk = run.walk(tab)
     walk.until("main", FIRST_MAIN + 1)
     tab.reload()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sqlite3
+from argparse import Namespace
 from contextlib import closing
 
 import pytest
 
 from experiment import recorded
+from experiment.commands import codes
 from experiment.run import Run
 from experiment.serving import Background
 from experiment.study_folder import CATCH, MAIN
@@ -202,6 +205,30 @@ def test_a_session_of_the_list_is_dealt_once_and_its_units_go_back_to_need(tmp_p
             client.begin()
             client.post("/api/leave", {})
     assert recorded.read(path).sessions["listed"].tolist() == ["s00001", "s00002", None]
+
+
+def test_codes_say_who_is_to_be_paid(tmp_path):
+    path = prepared(tmp_path, responses=9)
+    ends = []
+    with Background(run := Run(path)) as server:
+        for number, comment in enumerate(("=HYPERLINK(1)", "fine, thanks\nreally", "", "", "")):
+            client = Client.of(server.address, run)
+            client.start(f"R_{min(number, 3)}", "prolific") if number < 4 else client.begin("R_3", "prolific")
+            if number < 3:
+                client.finish(run, right=number < 2, comment=comment)
+            elif number == 3:
+                client.post("/api/leave", {})
+            ends.append(client.state)
+        Client.of(server.address, run).start()
+        codes.main(Namespace(run=path, out=tmp_path / "codes.csv"))
+    with open(tmp_path / "codes.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["outcome"] for row in rows] == ["complete", "complete", "practice", "left", "before"]
+    assert [row["paid"] for row in rows] == ["1", "1", "1", "0", "0"]
+    assert [row["code"] for row in rows] == [end["code"] or "" for end in ends]
+    assert [row["comment"] for row in rows] == ["'=HYPERLINK(1)", "fine, thanks\nreally", "", "", ""]
+    assert [row["session"] for row in rows] == [end["session"] for end in ends]
+    assert all(row["started"] <= row["ended"] and row["ended"].endswith("+00:00") for row in rows)
 
 
 def test_the_tables_refuse_what_no_session_has(path):
