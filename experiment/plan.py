@@ -96,3 +96,16 @@ def check(folder: Folder, settings: Settings) -> None:
                     f"{key} of settings.yaml asks for {wanted} {what} in a session, but {folder.path} has {len(there)} "
                     f"for {experiment}. Lower {key}, or export more with --practice and --catch"
                 )
+
+
+def doubt(folder: Folder, settings: Settings) -> str | None:
+    """Why no session of this run can count, if that is so: a session that can be seen to be too short for the checks."""
+    if folder.kind == RATINGS:
+        return None
+    shown, row = folder.study["trials_a_session"] + settings.catch_trials, settings.checks.min_row
+    if shown >= 2 * row:
+        return None
+    return (
+        f"no session can count: checks.min_row asks for {row} answers in each row of buttons, and a session has {shown} trials; "
+        f"it can be at most {shown // 2}"
+    )

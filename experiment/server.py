@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import math
+import re
 import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -51,7 +52,7 @@ def create_app(run: Run, *, early_ms: float | None = None, assets: Mapping[str, 
     routes = [
         Route("/api/state", api.state),
         Route("/api/session", api.session, methods=["POST"]),
-        Route("/api/trial/{trial:int}", api.trial),
+        Route("/api/trial/{trial}", api.trial),
         Route("/p/{name}", api.picture),
         *(
             Route(f"/api/{name}", api.write(action, model), methods=["POST"])
@@ -149,9 +150,10 @@ class Api:
         """A trial whose pictures may be fetched."""
         session = self._required(request)
         self._take(session)
-        trial = int(request.path_params["trial"])
+        named = str(request.path_params["trial"])
+        trial = int(named) if re.fullmatch(r"[0-9]{1,6}", named) else -1
         if trial not in session.course.visible(session.state):
-            raise Refused(404, "not now", f"Trial {trial} cannot be seen now.", telling.told(self.run, session))
+            raise Refused(404, "not now", "This trial cannot be seen now.", telling.told(self.run, session))
         if session.running:
             session.seen = max(session.seen, self._now(request, session))
         return web.reply(showing.trial(self.run, session, trial))

@@ -10,6 +10,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from experiment import plan as planning
 from experiment.assets import Assets
 from experiment.people import read_token
 from experiment.run import Run
@@ -51,6 +52,8 @@ def main(args: argparse.Namespace) -> None:
         template = (DEFAULTS / "consent.md").read_bytes() == (args.run / "consent.md").read_bytes()
         if run.people and template:
             log.warning("%s is still the template: put in what your ethics board approved", args.run / "consent.md")
+        if doubt := planning.doubt(run.folder, run.settings):
+            log.warning("%s: %s", args.run / "settings.yaml", doubt)
         try:
             serve(run, args.host, args.port, lambda address: tell(run, address, token), assets)
         except KeyboardInterrupt:

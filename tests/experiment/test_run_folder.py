@@ -11,6 +11,7 @@ import stat
 import pytest
 
 from experiment import consent, settings
+from experiment import plan as planning
 from experiment.commands import prepare as preparing
 from experiment.commands.prepare import prepare
 from experiment.people import Hasher, read_token
@@ -139,6 +140,7 @@ def test_checks_are_those_of_the_study():
         ("title: ''", "title"),
         ('title: "a\\nb"', "title"),
         ("wanted_width: 0", "wanted_width"),
+        ("catch_trials: -1", "catch_trials"),
         ("language: english", "language"),
         ("- 1", "holds no keys"),
         ("title: [", "is not valid YAML"),
@@ -175,6 +177,15 @@ def test_settings_that_ask_for_more_than_there_is(tmp_path, changed, words):
     path = prepared(tmp_path, settings=changed)
     with pytest.raises(StudyError, match=words):
         Run(path)
+
+
+def test_checks_that_no_session_can_pass_are_doubted(exported):
+    folder = Folder.read(exported)
+    assert planning.doubt(folder, Settings()) is None  # 5 questions and 5 catch trials, 5 in each row
+    doubt = planning.doubt(folder, Settings(catch_trials=4))
+    assert doubt is not None
+    assert "a session has 9 trials; it can be at most 4" in doubt
+    assert planning.doubt(Folder.read(folders.ratings(exported.parent / "pages")), Settings(catch_trials=0)) is None
 
 
 # --- consent
