@@ -12,6 +12,7 @@ server        study: the server as it is; early: it acknowledges 5 ms before it 
 kills, seconds          how often it was killed, and how long it all took
 acknowledged, lost, doubled   answers; doubled: more than one to a trial, or to a question of the main part, of a session
 restart_median, restart_worst  seconds from the start of the process to its first answer
+machine_load  load average of the machine in the minute before: what others did there
 integrity     what PRAGMA integrity_check says in the end
 """
 
@@ -20,6 +21,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import sqlite3
 import tempfile
 import threading
@@ -171,7 +173,7 @@ def main() -> None:
     for name, kind, default in (("kills", int, 20), ("people", int, 50), ("pause", float, 0.2)):
         parser.add_argument(f"--{name}", type=kind, default=default)
     args = parser.parse_args()
-    table = []
+    table, busy = [], os.getloadavg()[0]
     for server in SERVERS:
         with tempfile.TemporaryDirectory() as name:
             run = prepared(Path(name))
@@ -190,6 +192,7 @@ def main() -> None:
                 "doubled": found.doubled,
                 "restart_median": np.median(found.restarts),
                 "restart_worst": max(found.restarts),
+                "machine_load": busy,
                 "integrity": found.integrity,
             }
         )

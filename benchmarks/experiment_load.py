@@ -11,6 +11,7 @@ answer_p50, answer_p99, answer_max, picture_p99   milliseconds from the request 
 pictures_a_second, picture_mb   pictures, and megabytes of all files
 failures      requests with another reply than 200
 rows_missing  acknowledged answers that the database lacks afterwards
+machine_load  load average of the machine in the minute before: what others did there
 server_mb, server_cpu   resident memory in megabytes, and seconds of processor time of the server while the load was on
 """
 
@@ -159,7 +160,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=20.0)
     args = parser.parse_args()
-    table = []
+    table, busy = [], os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as name:
         for load in LOADS:
             for server, options in SERVERS.items():
@@ -173,7 +174,7 @@ def main() -> None:
                     found = asyncio.run(loaded(load, process, keys, args.people, seconds))
                 megabytes = sum(picture.bytes for picture in read.pictures.values()) / 1e6
                 table.append({"load": load, "server": server, "people": args.people, "seconds": seconds, **found})
-                table[-1]["picture_mb"] = megabytes
+                table[-1] |= {"picture_mb": megabytes, "machine_load": busy}
     report("experiment_load", f"{args.people} simulated participants on one server", table)
 
 
