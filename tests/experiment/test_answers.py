@@ -13,7 +13,7 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from experiment import recorded, verdicts
-from experiment.answers import table_of, text_of
+from experiment.answers import FORMS, table_of, text_of
 from experiment.commands import answers as command
 from experiment.commands.prepare import prepare
 from interpretability.randomness import generator
@@ -327,6 +327,7 @@ def test_changed_checks_are_told(run, tmp_path, caplog):
 
 
 def test_the_command_writes_a_file_or_says_why_not(run, tmp_path):
+    assert command.FORMS == tuple(FORMS)
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     where = str(run.folder.path.parent)
