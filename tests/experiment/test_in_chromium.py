@@ -215,8 +215,10 @@ def test_a_reload_goes_on_at_the_open_trial(run, tab):
 def test_another_tab_and_the_way_back_go_on_at_the_open_trial(run, tab, profile):
     walk = run.walk(tab)
     walk.until("main", FIRST_MAIN + 1)
+    tab.run("window.left = true")
     tab.open(run.address + "/notices")
     tab.history(-1)
+    tab.wait("window.left === undefined && document.documentElement", BACK)  # a page from the cache of pages loads anew
     here(tab, "main", FIRST_MAIN + 1)
     tab.history(1)
     tab.wait("location.pathname === '/notices'")
