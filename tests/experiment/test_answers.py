@@ -327,7 +327,7 @@ def test_changed_checks_are_told(run, tmp_path, caplog):
 
 
 def test_the_command_writes_a_file_or_says_why_not(run, tmp_path):
-    assert command.FORMS == tuple(FORMS)
+    assert tuple(FORMS) == command.FORMS
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     where = str(run.folder.path.parent)
