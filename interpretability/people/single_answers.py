@@ -119,7 +119,12 @@ def fit_effects(
     participants are eliminated first: their block of the Hessian is diagonal. statsmodels' variational fit of the same
     model took 46 s for 12,000 answers, this one 2 s. With 30 answers a unit and 40 a participant it lies low by 4 % in
     the slope, 8 % in the variance of units and 12 % in that of participants (400 units, 300 participants, simulated).
+
+    NaN throughout where no wrong answer has a margin above one of the right answers, or none below, as in small pilots:
+    the likelihood then grows with the slope for ever.
     """
+    if margin[~correct].max() <= margin[correct].min() or margin[correct].max() <= margin[~correct].min():
+        return EffectsFit(*[float("nan")] * 4)
     scale = float(margin.std()) or 1.0
     n, n_units, n_people = len(margin), int(unit.max()) + 1, int(participant.max()) + 1
     rows = np.arange(n)
@@ -218,7 +223,7 @@ def trial_tables(trials: pd.DataFrame, backend: str, seed: int, confidence: floa
     auc               chance that a right answer has the larger margin than a wrong one; point_biserial: their correlation
     mcfadden          1 - log-likelihood / log-likelihood of the mean, fitted to all answers
     intercept, slope, lapse    of the lapse model; intervals from errors clustered by unit and participant
-    slope_effects, unit_variance, participant_variance    of the effects model
+    slope_effects, unit_variance, participant_variance    of the effects model, NaN where it has no maximum
     The bins hold equally many answers by fitted probability; observed has the interval for other units and other people, see
     `two_way`.
     """

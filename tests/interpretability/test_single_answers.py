@@ -111,6 +111,16 @@ def test_no_effects_are_not_invented():
     assert abs(fit.slope - 6.25) < 3 * fit.slope_se
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_answers_that_margins_tell_apart_have_no_slope(turned):
+    unit, person = np.repeat(np.arange(4), 3), np.tile(np.arange(3), 4)
+    margin = np.array([-0.2, -0.1, 0.1, 0.3])[unit]
+    fit = single_answers.fit_effects(margin, (margin > 0) != turned, unit, person)
+    assert np.isnan([fit.slope, fit.slope_se, fit.unit_variance, fit.participant_variance]).all()
+    mixed = (margin > 0) ^ (np.arange(12) % 5 == 0)
+    assert np.isfinite(single_answers.fit_effects(margin, mixed, unit, person).slope)
+
+
 def test_table_of_a_similarity_that_people_share_and_of_one_they_do_not():
     table = simulated(n_networks=2)
     shared, bins = single_answers.trial_tables(table, "b", 0, 0.95)
