@@ -184,14 +184,15 @@ class Api:
                 await self.run.expire(former, self.run.now())
                 if self._goes_on(former, body):
                     return web.reply(telling.told(self.run, former))
-        else:
-            _refuse_if(self._new.take(time.monotonic()))
+        _refuse_if(self._new.take(time.monotonic()))
         token = secrets.token_urlsafe(32)
         screen = body.screen.model_dump_json()
         try:
             session = await arrivals.begin(self.run, _digest(token), body.platform, body.person, former, screen)
         except Refused as error:
-            error.state = telling.nobody(self.run) if former is None else telling.told(self.run, former)
+            error.state = telling.nobody(self.run, needed=False)
+            if former is not None and not former.lapsed:
+                error.state = telling.told(self.run, former)
             raise
         response = web.reply(telling.told(self.run, session))
         response.set_cookie(
@@ -210,7 +211,7 @@ class Api:
         not, and raters who are done may rate on."""
         if not arrivals.same_person(self.run, former, body.platform, body.person):
             return False
-        return former.running or self.run.folder.kind != RATINGS
+        return former.running or (self.run.folder.kind != RATINGS and not former.lapsed)
 
     # --- writing
 

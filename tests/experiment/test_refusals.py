@@ -395,6 +395,17 @@ def test_too_many_requests_of_one_session_wait_and_others_do_not(tmp_path):
         assert third.get("/api/state").status == 200
 
 
+def test_nobody_begins_many_sessions_by_the_cookie_of_the_last_one(tmp_path):
+    path = prepared(tmp_path, people=True)
+    limits = Limits(new=Rate(0.001, 3))
+    with Background(run := Run(path, limits=limits)) as server:
+        client = Client.of(server.address, run)
+        replies = [client.begin(f"R_{number}", "prolific").status for number in range(5)]
+        assert replies == [200, 200, 200, 429, 429]
+        assert client.begin("R_2", "prolific").status == 200  # its own session is no new one
+    assert len(rows(path)["session"]) == 3
+
+
 def test_pictures_have_a_bucket_of_their_own(tmp_path):
     path = prepared(tmp_path, people=True)
     limits = Limits(calls=Rate(0.001, 20), pictures=Rate(0.001, 2), new=Rate(0.001, 2))

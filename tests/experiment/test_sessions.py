@@ -186,7 +186,7 @@ def test_nobody_else_is_needed(tmp_path):
     path = prepared(tmp_path, n_units=5, responses=1, n_sessions=1)
     with Background(run := Run(path)) as server:
         first, second = (Client.of(server.address, run) for _ in range(2))
-        first.begin()
+        first.start()
         assert second.get("/api/state").json["open"] is False
         reply = second.begin()
         assert (reply.status, reply.json["error"], reply.json["state"]["open"]) == (409, "closed", False)
@@ -197,12 +197,38 @@ def test_nobody_else_is_needed(tmp_path):
     assert recorded.read(path).sessions["attempt"].tolist() == [1, 1]
 
 
+def test_who_only_looks_keeps_nothing_from_others(tmp_path):
+    path = prepared(tmp_path, n_units=5, responses=1, n_sessions=1)
+    with Background(run := Run(path)) as server:
+        needed = run.dealers.remaining()
+        looking, slow, quick = (Client.of(server.address, run) for _ in range(3))
+        for client in (looking, slow):
+            client.begin("R_1" if client is slow else None, "prolific")
+            assert (client.state["stage"], client.state["n_trials"]) == ("consent", 10)
+        assert run.dealers.remaining() == needed
+        quick.start()
+        slow.post("/api/consent", {"agreed": True})
+        assert (slow.state["stage"], slow.state["open"]) == ("none", False)
+        assert "Nobody else is needed" in slow.state["message"]
+        assert run.hasher.name("prolific", "R_1") not in run.by_person
+        quick.post("/api/leave", {})
+        assert slow.get("/api/state").json["open"] is True
+        slow.start("R_1", "prolific")  # as if never here
+        assert slow.finish(run)["outcome"] == "complete"
+    found = recorded.read(path)
+    assert found.sessions["outcome"].tolist() == [None, "left", "left", "complete"]
+    assert found.sessions["experiment"].tolist() == ["", "", *["resnet_natural"] * 2]
+    assert found.sessions["person"].isna().tolist() == [False, True, False, False]
+    assert found.sessions["returned"].tolist() == [0] * 4
+    assert found.events[found.events["name"] == "closed"]["session"].tolist() == [found.sessions["session"][1]]
+
+
 def test_a_session_of_the_list_is_dealt_once_and_its_units_go_back_to_need(tmp_path):
     path = prepared(tmp_path, n_units=5, n_sessions=2, responses=2)
     with Background(run := Run(path)) as server:
         for _ in range(3):
             client = Client.of(server.address, run)
-            client.begin()
+            client.start()
             client.post("/api/leave", {})
     assert recorded.read(path).sessions["listed"].tolist() == ["s00001", "s00002", None]
 
