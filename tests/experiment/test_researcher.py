@@ -187,7 +187,7 @@ def test_the_overview_is_data_of_sessions_without_names(filled, address, token):
         for value in recorded.sessions[column].dropna():
             assert f'"{value}"' not in text
     assert "prolific" not in text
-    assert [each["form"] for each in reply.json["downloads"]] == ["questions", "table", "imi"]
+    assert [each["form"] for each in reply.json["downloads"]] == ["questions", "table", "imi", "codes"]
 
 
 def test_looks_are_shared_and_do_not_stop_the_server(address, token, monkeypatch):

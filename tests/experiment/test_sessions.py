@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sqlite3
-from argparse import Namespace
 from contextlib import closing
 
 import pytest
 
 from experiment import recorded
-from experiment.commands import codes
+from experiment.answers import text_of
 from experiment.run import Run
 from experiment.serving import Background
 from experiment.study_folder import CATCH, MAIN
@@ -246,15 +246,19 @@ def test_codes_say_who_is_to_be_paid(tmp_path):
                 client.post("/api/leave", {})
             ends.append(client.state)
         Client.of(server.address, run).start()
-        codes.main(Namespace(run=path, out=tmp_path / "codes.csv"))
-    with open(tmp_path / "codes.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+        text = text_of(recorded.read(path), "codes")
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert ",".join(rows[0]) == "number,platform,code,outcome,paid,accepted,reason,minutes,comment,source"
     assert [row["outcome"] for row in rows] == ["complete", "complete", "practice", "left", "before"]
     assert [row["paid"] for row in rows] == ["1", "1", "1", "0", "0"]
     assert [row["code"] for row in rows] == [end["code"] or "" for end in ends]
     assert [row["comment"] for row in rows] == ["'=HYPERLINK(1)", "fine, thanks\nreally", "", "", ""]
-    assert [row["session"] for row in rows] == [end["session"] for end in ends]
-    assert all(row["started"] <= row["ended"] and row["ended"].endswith("+00:00") for row in rows)
+    assert [row["number"] for row in rows] == ["1", "2", "3", "4", "5"]
+    assert [row["reason"].split("; ")[0] for row in rows[2:]] == ["demo_trials", "not complete", "not complete"]
+    assert {(row["platform"], row["source"], row["accepted"]) for row in rows} == {("prolific", "simulated", "0")}
+    assert all(float(row["minutes"]) < 1 for row in rows)
+    kept = recorded.read(path).sessions
+    assert not any(word in text for word in [*kept["session"], *kept["person"]])
 
 
 def test_the_tables_refuse_what_no_session_has(path):
