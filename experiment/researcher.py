@@ -50,6 +50,7 @@ class Run(Protocol):
     """What is needed of the run that is being served."""
 
     path: Path
+    mark: str
 
     def now(self) -> float:
         """Seconds since 1970 by the run's clock."""
@@ -73,6 +74,7 @@ class Desk:
 
     def __init__(self, run: Run, clock: Callable[[], float] = time.monotonic) -> None:
         self.run, self._clock = run, clock
+        self._cookie = f"{COOKIE}-{run.mark}"
         self._token = _digest(read_token(run.path / "keys/researcher.token"))
         self._tries = Bucket(TRIES, clock())
         self._cookies: dict[bytes, float] = {}
@@ -107,15 +109,17 @@ class Desk:
         self._cookies[_digest(cookie)] = self._clock() + LASTS
         reply = web.reply({"logged_in": True})
         secure = request.url.scheme == "https"
-        reply.set_cookie(COOKIE, cookie, max_age=int(LASTS), path="/", httponly=True, samesite="strict", secure=secure)
+        reply.set_cookie(
+            self._cookie, cookie, max_age=int(LASTS), path="/", httponly=True, samesite="strict", secure=secure
+        )
         return reply
 
     async def logout(self, request: Request) -> Response:
         """The cookie is worth nothing from now on."""
         await web.read_body(request, bodies.Nothing)
-        self._cookies.pop(_digest(request.cookies.get(COOKIE, "")), None)
+        self._cookies.pop(_digest(request.cookies.get(self._cookie, "")), None)
         reply = web.reply({"logged_in": False})
-        reply.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+        reply.delete_cookie(self._cookie, path="/", httponly=True, samesite="strict")
         return reply
 
     async def overview(self, request: Request) -> Response:
@@ -154,7 +158,7 @@ class Desk:
         return checked
 
     def _known(self, request: Request) -> bool:
-        cookie = request.cookies.get(COOKIE)
+        cookie = request.cookies.get(self._cookie)
         return bool(cookie) and self._cookies.get(_digest(cookie), -math.inf) > self._clock()
 
 

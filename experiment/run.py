@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,7 +30,8 @@ from study.errors import StudyError
 
 
 class Run:
-    """A run folder that is being served. `clock_rate` lets the clock of a simulated run go faster than time."""
+    """A run folder that is being served. `clock_rate` lets the clock of a simulated run go faster than time; `mark` is part of
+    the names of its cookies."""
 
     def __init__(
         self,
@@ -47,8 +49,11 @@ class Run:
         self.hasher = Hasher.read(path / "keys/person.key")
         self._lock = _claim(path)
         with store.reading(recorded.database(path)) as connection:
-            self.source = str(connection.execute("SELECT value FROM meta WHERE name = 'source'").fetchone()[0])
+            meta: dict[str, str] = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+            self.source = meta["source"]
             sessions = restoring.read_sessions(connection, self.settings, self.folder)
+        # browsers send cookies to all ports of a host: those of another run there have other names
+        self.mark = hashlib.sha256(f"{meta['study']} {meta['created']}".encode()).hexdigest()[:8]
         if clock_rate != 1 and self.people:
             raise StudyError("a clock that goes faster than time is for simulated runs; this one asks people")
         self._clock, self._rate, self._zero = clock, clock_rate, clock()

@@ -130,6 +130,7 @@ class Api:
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self._cookie = f"{COOKIE}-{run.mark}"
         self._new = Bucket(run.limits.new, time.monotonic())
 
     # --- reading
@@ -196,7 +197,7 @@ class Api:
             raise
         response = web.reply(telling.told(self.run, session))
         response.set_cookie(
-            COOKIE,
+            self._cookie,
             token,
             max_age=COOKIE_SECONDS,
             path="/",
@@ -298,7 +299,7 @@ class Api:
     # --- who asks, and when
 
     def _session(self, request: Request) -> Session | None:
-        token = request.cookies.get(COOKIE)
+        token = request.cookies.get(self._cookie)
         return None if token is None else self.run.by_token.get(_digest(token))
 
     def _required(self, request: Request) -> Session:

@@ -104,6 +104,15 @@ def test_a_cookie_with_a_running_session_gets_it_again(tmp_path):
     assert recorded.read(path).sessions["returned"].tolist() == [0, 0]
 
 
+def test_two_runs_of_one_host_know_their_cookies_apart(tmp_path):
+    paths = [prepared(tmp_path / name) for name in ("one", "other")]
+    with Run(paths[0]) as one, Run(paths[1]) as other:
+        assert one.mark != other.mark
+        mark = one.mark
+    with Run(paths[0]) as again:
+        assert again.mark == mark
+
+
 @pytest.mark.parametrize("repeat", ["refuse", "mark"])
 def test_a_lost_reply_locks_nobody_out(tmp_path, repeat):
     path = prepared(tmp_path, settings={"repeat": repeat})
@@ -201,7 +210,7 @@ def test_silence_before_consent_is_as_if_nobody_had_come(tmp_path):
     assert found.sessions["outcome"].tolist() == ["time", "complete"]
     assert found.sessions["person"].isna().tolist() == [True, False]
     assert found.sessions["returned"].tolist() == [0, 0]
-    assert found.events["name"].tolist()[:3] == ["started", "lapsed", "started"]
+    assert found.events.loc[found.events["session"] == first, "name"].tolist() == ["started", "lapsed"]
 
 
 @pytest.mark.parametrize("sign", ["alive", "state", "trial"])

@@ -132,7 +132,7 @@ def test_without_a_session_nothing_is_written(served, path, action, sent):
     for cookie in (None, "x", "ü" * 4, "a" * 43):
         stranger = Client.of(served.address, served.run)
         stranger.session = "abcdefghijkl"
-        headers = {} if cookie is None else {"Cookie": f"session={cookie}".encode().decode("latin-1")}
+        headers = {} if cookie is None else {"Cookie": f"{stranger.name}={cookie}".encode().decode("latin-1")}
         reply = stranger.post(f"/api/{action}", sent, headers)
         assert (reply.status, reply.json["state"]["stage"]) == (401, "none")
     assert rows(path) == before
@@ -277,7 +277,7 @@ def head(client, *more):
         "POST /api/answer HTTP/1.1",
         "Host: x",
         "Content-Type: application/json",
-        f"Cookie: session={client.cookie}",
+        f"Cookie: {client.name}={client.cookie}",
         f"X-Session: {client.session}",
         *more,
     ]
