@@ -43,7 +43,7 @@ const scores = (experiments) => card("Mean human score so far", { class: "card w
       [el("span", { class: `state ${forecast.state === "reached" ? "good" : forecast.state === "not at this design" ? "bad" : ""}` }, forecast.state), " ", forecast.words, " ", when(forecast)],
     ])));
 
-const units = (experiments) => card("Answers a unit", { class: "card wide" }, experiments.map(({ experiment, units: of }) =>
+const units = (experiments) => card("Answers to each unit", { class: "card wide" }, experiments.map(({ experiment, units: of }) =>
   el("figure", {},
     el("figcaption", {}, el("strong", {}, experiment), ` ${number(of.all)} units, ${number(of.min)} to ${number(of.max)} answers that count (median ${number(of.median, of.median % 1 ? 1 : 0)}), wanted ${number(of.wanted)}`),
     columns(of.answers.map(({ answers }) => [["fill", answers]]), `Answers to each of ${of.all} units of ${experiment}, from ${of.min} to ${of.max}; the line is the wanted number, ${of.wanted}`, of.wanted))));
