@@ -25,7 +25,7 @@ from experiment.session import CLOSED, Session
 from experiment.settings import RATINGS
 
 _MESSAGES = {
-    FAILED: "The practice trials did not go well this time, so the main part does not follow. You are paid all the same.",
+    FAILED: "The practice trials did not go well this time, so the main part does not follow.",
     LEFT: "You have left. Nothing more will be asked.",
     TIME: "Nothing was heard from this page for a long time, so the session was closed.",
     BEFORE: "Somebody with your name on the platform took part before, and each person can take part once.",
@@ -103,10 +103,13 @@ def _end(run: Run, session: Session) -> dict[str, Any]:
     paid = outcome in PAID
     link = run.settings.complete.link.replace("{code}", session.code)
     again = run.folder.kind == RATINGS and paid and wanted(run, session.person) > 0
+    message = _MESSAGES.get(outcome)
+    if outcome == FAILED and run.settings.pay.amount > 0:
+        message = f"{message} You are paid all the same."
     return {
         "outcome": outcome,
         "code": session.code if paid else None,
         "link": link if paid and link else None,
-        "message": _MESSAGES.get(outcome),
+        "message": message,
         "again": again,  # whether this person may go on with another session
     }
