@@ -6,23 +6,27 @@ acts that are not due yet raise Refused.
 
 from __future__ import annotations
 
+from experiment import arrivals
 from experiment.errors import Refused
-from experiment.flow import LEFT, MAIN, PRACTICE, RATING, STAGES
+from experiment.flow import CONSENT, LEFT, MAIN, PRACTICE, RATING, STAGES
 from experiment.run import Run
-from experiment.session import Answer, Change, Event, Rated, Session
+from experiment.session import CLOSED, Answer, Change, Event, Rated, Session
 
 
 async def consent(run: Run, session: Session, agreed: bool, now: float) -> bool:
-    """Consent given or refused; False where it was given before. Who refuses is not kept by name."""
+    """Consent given or refused; False where it was given before. Who refuses is not kept by name.
+
+    What the session asks is dealt now, so that nobody who only looks keeps it from others; where nothing is needed any more
+    the session is over.
+    """
     if not _due(session, "consent"):
         return False
-    after = session.course.agreed(session.state, agreed)
-    if agreed:
-        await run.change(session, Change(after, now, Event("consent", now)))
+    plan = arrivals.plan_of(run, session) if agreed else None
+    if plan is not None:
+        await run.change(session, Change(session.course.agreed(session.state), now, Event("consent", now), plan=plan))
     else:
-        person = session.person
-        await run.change(session, run.ending(session, after, now, event="declined", forget=True))
-        run.unname(session, person)
+        after, event = session.course.ended(session.state, LEFT), CLOSED if agreed else "declined"
+        await run.change(session, run.ending(session, after, now, event=event, forget=True))
     return True
 
 
@@ -56,7 +60,7 @@ async def leave(run: Run, session: Session, now: float) -> bool:
     if not session.running:
         return False
     after = session.course.ended(session.state, LEFT)
-    await run.change(session, run.ending(session, after, now))
+    await run.change(session, run.ending(session, after, now, forget=session.state.stage == CONSENT))
     return True
 
 

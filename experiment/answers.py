@@ -1,4 +1,5 @@
-"""Answers of a run as tables: for `tools.psychophysics analyse`, for human.source table and imi, and for the stage crowd.
+"""Answers of a run as tables: for `tools.psychophysics analyse`, for human.source table and imi, and for the stage crowd; and
+how its sessions ended.
 
 questions  one row an answer to a question of the main part: question, participant, choice, confidence, source, and what else is
            known of the answer; `analyse` reads it
@@ -6,6 +7,8 @@ table      the same by unit: human.source table
 imi        every trial of every session that ended, practice and catch trials included, in the 45 columns of the IMI record
            (`imi_rows`): human.source imi
 ratings    one row a picture of a rating page: the stage crowd with crowd.source table
+codes      one row a session that ended, accepted or not: what its page showed at the end, to pay people by the code that they
+           bring, and their comments; docs/experiment.md says what each column is
 
 questions and table hold the sessions that pass the checks of settings.yaml; with `every` all answers, and a column accepted.
 Sessions that did not end are not in imi: there a session is a whole one. Nobody's name on a platform is in any table: a
@@ -24,6 +27,8 @@ import numpy as np
 import pandas as pd
 
 from experiment import imi_rows, verdicts
+from experiment.flow import PAID
+from experiment.overview import judged
 from experiment.settings import RATINGS, TWO_ALTERNATIVE
 from interpretability.schema import KEY
 from study.errors import StudyError
@@ -52,6 +57,8 @@ _QUESTIONS = (
     "source",
 )
 _TABLE = (*KEY, "task", "participant", "correct", "confidence", "rt", "session", "source")
+_CODES = ("number", "platform", "code", "outcome", "paid", "accepted", "reason", "minutes", "comment", "source")
+_WHOLE = ("ratings", "codes")  # forms that are not of one experiment or another
 _RATINGS = ("rater", "text", "image", "rating", "seconds", "page", "study", "source")
 
 
@@ -93,12 +100,13 @@ def table_of(recorded: Recorded, form: str, *, every: bool = False, experiments:
 
     Raises StudyError where the run asks another kind of question, or where a form cannot name what was asked.
     """
-    kind = RATINGS if form == "ratings" else TWO_ALTERNATIVE
-    if recorded.folder.kind != kind:
-        asks = "ratings" if recorded.folder.kind == RATINGS else "questions, table or imi"
-        raise StudyError(f"--form is {form}, but this run asks {recorded.folder.kind} questions; ask for {asks}")
+    kind = recorded.folder.kind
+    if form not in FORMS_OF[kind]:
+        raise StudyError(f"--form is {form}, but this run asks {kind} questions; ask for {' or '.join(FORMS_OF[kind])}")
     if every and form not in EVERY:
         raise StudyError(f"--all goes with {' and '.join(EVERY)}; {form} holds all that it can anyway")
+    if experiments and form in _WHOLE:
+        raise StudyError(f"--experiments goes with questions, table and imi; {form} is of the whole run")
     return FORMS[form](recorded, every, experiments)
 
 
@@ -107,21 +115,21 @@ def text_of(recorded: Recorded, form: str, *, every: bool = False, experiments: 
     return csv_text(table_of(recorded, form, every=every, experiments=experiments))
 
 
-def _answers(judged: Judged, every: bool) -> pd.DataFrame:
+def _answers(found: Judged, every: bool) -> pd.DataFrame:
     """Answers of the main part in order of arrival and trial, with what is known of their sessions and questions."""
-    given = judged.recorded.answers
-    given = given[(given["kind"] == "main") & given["session"].isin(judged.sessions.index)]
-    accepted = given["session"].map(judged.verdicts["accepted"]).astype(bool)
+    given = found.recorded.answers
+    given = given[(given["kind"] == "main") & given["session"].isin(found.sessions.index)]
+    accepted = given["session"].map(found.verdicts["accepted"]).astype(bool)
     log.info(
         "%d of %d sessions count, with %d of %d answers",
-        *(int(judged.verdicts["accepted"].sum()), len(judged.verdicts), int(accepted.sum()), len(given)),
+        *(int(found.verdicts["accepted"].sum()), len(found.verdicts), int(accepted.sum()), len(given)),
     )
-    of = {name: given["session"].map(judged.sessions[name]) for name in ("number", "experiment")}
+    of = {name: given["session"].map(found.sessions[name]) for name in ("number", "experiment")}
     rows = given.assign(
         **of,
         accepted=accepted,
-        participant=given["session"].map(judged.facts["participant_id"]),
-        source=judged.recorded.source,
+        participant=given["session"].map(found.facts["participant_id"]),
+        source=found.recorded.source,
         rt=_exact(given["rt"]),
     )
     rows = rows if every else rows[accepted]
@@ -160,15 +168,15 @@ def conditions(recorded: Recorded) -> dict[str, str]:
 
 
 def _imi(recorded: Recorded, every: bool, experiments: Collection[str]) -> pd.DataFrame:
-    judged = Judged.of(recorded, experiments)
-    whole = judged.verdicts.index[judged.facts["outcome"] == verdicts.COMPLETE]
-    if left := len(judged.sessions) - len(whole):
+    found = Judged.of(recorded, experiments)
+    whole = found.verdicts.index[found.facts["outcome"] == verdicts.COMPLETE]
+    if left := len(found.sessions) - len(whole):
         log.info("%d sessions that are not complete are left out: a session of the IMI record is a whole one", left)
-    imi_rows.refuse_unnamed(recorded.folder, judged.sessions.loc[whole, "experiment"].unique(), conditions(recorded))
+    imi_rows.refuse_unnamed(recorded.folder, found.sessions.loc[whole, "experiment"].unique(), conditions(recorded))
     return imi_rows.rows(
-        judged.sessions.loc[whole],
-        judged.facts.loc[whole],
-        judged.verdicts.loc[whole],
+        found.sessions.loc[whole],
+        found.facts.loc[whole],
+        found.verdicts.loc[whole],
         recorded.answers,
         recorded.folder.questions,
     ).assign(source=recorded.source)
@@ -194,10 +202,37 @@ def _ratings(recorded: Recorded, every: bool, experiments: Collection[str]) -> p
     return pd.DataFrame(rows, columns=list(_RATINGS))
 
 
+def _codes(recorded: Recorded, every: bool, experiments: Collection[str]) -> pd.DataFrame:
+    """Every session that ended, in order of arrival. Names of sessions and hashes of people are left out."""
+    table = judged(recorded)
+    of = recorded.sessions.set_index("session").loc[table.index]
+    ended = of["ended"].notna()
+    if running := int((~ended).sum()):
+        log.info("%d sessions that still run are left out", running)
+    table, of = table[ended], of[ended]
+    paid = table["outcome"].isin(PAID)
+    rows = of.assign(
+        code=of["code"].where(paid, ""),
+        paid=paid,
+        accepted=table["accepted"].astype(bool),
+        reason=table["reason"],
+        minutes=[f"{minutes:.1f}" for minutes in (of["ended"] - of["started"]) / 60],
+        comment=[_harmless(text) for text in of["comment"].fillna("")],
+    )
+    return rows[list(_CODES)].reset_index(drop=True)
+
+
+def _harmless(comment: str) -> str:
+    """A comment that no spreadsheet takes for a formula."""
+    return f"'{comment}" if comment.startswith(("=", "+", "-", "@", "\t", "\r")) else comment
+
+
 FORMS: dict[str, Callable[[Recorded, bool, Collection[str]], pd.DataFrame]] = {
     "questions": _questions,
     "table": _table,
     "imi": _imi,
     "ratings": _ratings,
+    "codes": _codes,
 }
+FORMS_OF = {TWO_ALTERNATIVE: ("questions", "table", "imi", "codes"), RATINGS: ("ratings", "codes")}
 EVERY = ("questions", "table")

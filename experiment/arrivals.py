@@ -14,9 +14,8 @@ from experiment.plan import Plan
 from experiment.run import Run
 from experiment.session import Event, Rated, Session, insert
 from experiment.settings import RATINGS
-from interpretability.design.dealing import Dealt
 
-CLOSED = "Nobody else is needed at the moment. Thank you for coming."
+NOT_NEEDED = "Nobody else is needed at the moment. Thank you for coming."
 _LETTERS = string.ascii_lowercase + string.digits
 _CODE_LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # none that look alike
 
@@ -27,7 +26,7 @@ async def begin(
     """A new session for the cookie whose SHA-256 is `token`.
 
     `former` is the session of the cookie that came along. Somebody who came by the same name and has not agreed yet gets
-    that session again. Raises Refused where nothing is needed any more.
+    that session again. It asks nothing before consent. Raises Refused where nothing is needed any more.
     """
     now = run.now()
     await run.sweep(now)
@@ -37,54 +36,46 @@ async def begin(
     waiting = next((each for each in before if each.state.stage == CONSENT), None)
     if waiting is not None and await _handed_over(run, waiting, token):
         return waiting
-    number = run.number + 1
-    dealt = _dealt(run, number, who)
-    if dealt is None:
-        plan, experiment, events = Plan(), before[-1].experiment, [Event("started", now), Event(BEFORE, now)]
-    else:
-        plan = planning.draw(run.folder, run.settings, dealt.name, dealt.items, number)
-        experiment, events = dealt.name, [Event("started", now)]
+    refused = bool(before) and run.folder.kind != RATINGS and run.settings.repeat == "refuse"
+    if not refused and not wanted(run, who):
+        raise Refused(409, "closed", NOT_NEEDED)
     session = Session(
         session=public,
         token=token,
         secret=secrets.token_bytes(32),
-        number=number,
-        experiment=experiment,
-        listed=dealt.listed if dealt else None,
+        number=run.number + 1,
         attempt=1 + len(before),
-        course=Course(plan, run.settings.comment),
+        course=Course(Plan(), run.settings.comment),
         person=who,
         platform=platform,
         returned=bool(before),
         source=run.source,
         started=now,
         seen=now,
-        code=_new_code(run) if dealt else "",
+        code="" if refused else _new_code(run),
         screen=screen,
-        events=events,
-        state=State() if dealt else State(stage=END, outcome=BEFORE),
-        ended=None if dealt else now,
-        accepted=None if dealt else False,
+        events=[Event("started", now), *([Event(BEFORE, now)] if refused else [])],
+        state=State(stage=END, outcome=BEFORE) if refused else State(),
+        ended=now if refused else None,
+        accepted=False if refused else None,
     )
     run.enter(session)
     try:
         await run.write(partial(insert, session=session))
     except BaseException:
         run.forget(session)
-        if dealt is not None:
-            run.dealers.end(number, dealt.name, False)
         raise
     return session
 
 
-def _dealt(run: Run, number: int, who: str) -> Dealt | None:
-    """What this person is asked; None where who was here before is refused. Raises Refused where nothing is needed."""
-    if who in run.by_person and run.folder.kind != RATINGS and run.settings.repeat == "refuse":
+def plan_of(run: Run, session: Session) -> Plan | None:
+    """What a session asks, dealt now and reserved until it ends; the same again where a full disk took no consent. None:
+    nothing is needed any more."""
+    if session.dealt is None:
+        session.dealt = run.dealers.deal(session.number, _seen(run, session.person))
+    if session.dealt is None:
         return None
-    dealt = run.dealers.deal(number, _seen(run, who))
-    if dealt is None:
-        raise Refused(409, "closed", CLOSED)
-    return dealt
+    return planning.draw(run.folder, run.settings, session.dealt.name, session.dealt.items, session.number)
 
 
 async def _handed_over(run: Run, session: Session, token: str) -> bool:
@@ -120,12 +111,18 @@ def _seen(run: Run, person: str | None) -> set[Hashable]:
     return seen
 
 
-def needs(run: Run, person: str | None) -> bool:
-    """Whether anything is needed that this rater has not seen."""
-    seen = _seen(run, person)
-    return any(
-        lacking and page not in seen for pages in run.dealers.remaining().values() for page, lacking in pages.items()
+def wanted(run: Run, person: str | None) -> int:
+    """Trials of the main part, or pages, that a session of this person would have if it were dealt now; 0: nothing is needed."""
+    seen, study = _seen(run, person), run.folder.study
+    size, catch = run.settings.pages_a_session, 0
+    if run.folder.kind != RATINGS:
+        size, catch = study["trials_a_session"], run.settings.catch_trials
+    needed = (
+        sum(lacking > 0 and item not in seen for item, lacking in items.items())
+        for items in run.dealers.remaining().values()
     )
+    most = max(needed, default=0)
+    return min(most, size) + catch if most else 0
 
 
 def same_person(run: Run, session: Session, platform: str, person: str | None) -> bool:

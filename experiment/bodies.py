@@ -85,4 +85,4 @@ class Rating(Body):
 class Token(Body):
     """The researcher's token."""
 
-    token: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    token: Annotated[str, StringConstraints(min_length=1, max_length=256)]

@@ -9,12 +9,15 @@ from study.errors import StudyError
 
 _ALLOWED = re.compile(r"(https?://|mailto:)[^\s]+", re.IGNORECASE)
 _MOST_BYTES = 1 << 16
+_TEMPLATE = "experiment/defaults/consent.md"
 
 
 def read_consent(path: Path) -> str:
     """HTML of the file. Raises StudyError where it is missing, empty, too long or no UTF-8."""
     if not path.is_file():
-        raise StudyError(f"{path}: no such file. Write what people agree to, in Markdown")
+        raise StudyError(
+            f"{path}: no such file. Write what people agree to, in Markdown; {_TEMPLATE} is how it may begin"
+        )
     data = path.read_bytes()
     if len(data) > _MOST_BYTES:
         raise StudyError(f"{path} has {len(data)} bytes; at most {_MOST_BYTES} can be shown")

@@ -54,9 +54,9 @@ class Course:
     plan: Plan
     comment: bool
 
-    def agreed(self, state: State, yes: bool) -> State:
-        """Consent was given or refused."""
-        return replace(state, stage=INSTRUCTIONS) if yes else self.ended(state, LEFT)
+    def agreed(self, state: State) -> State:
+        """Consent was given."""
+        return replace(state, stage=INSTRUCTIONS)
 
     def read(self, state: State) -> State:
         """The instructions were read."""

@@ -19,7 +19,7 @@ class Limits:
 
     calls: Rate = Rate(20.0, 100.0)
     pictures: Rate = Rate(200.0, 600.0)
-    new: Rate = Rate(20.0, 300.0)
+    new: Rate = Rate(5.0, 300.0)
 
 
 SIMULATED = Limits(

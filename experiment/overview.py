@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from experiment import progress, progress_of_ratings, verdicts
+from experiment.flow import OUTCOMES, PAID
 from experiment.settings import TWO_ALTERNATIVE
 from experiment.tidy import plain
 from interpretability.design import price
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from experiment.settings import Settings
 
 SIMULATED = "simulated"
-OUTCOMES = ("complete", "practice", "left", "time", "before")
-PAID = ("complete", "practice")  # these get the code, and their pay whatever the checks say
 SHOWN_SESSIONS = 300
 SHOWN_COMMENTS = 200
 _CONFIDENCE = 0.95
@@ -70,7 +69,8 @@ def overview(recorded: Recorded, now: float) -> dict[str, Any]:
 
 
 def judged(recorded: Recorded) -> pd.DataFrame:
-    """Facts and verdicts of all sessions, in order of arrival: what `verdicts` has, number, experiment and outcome."""
+    """Facts and verdicts of all sessions, in order of arrival: what `verdicts` has, number, experiment and outcome.
+    reason is what speaks against a session: all checks of a complete one, practice, or that it is not complete."""
     sessions = recorded.sessions.sort_values("number", kind="stable").reset_index(drop=True)
     facts = verdicts.facts(sessions, recorded.answers, recorded.events)
     if recorded.folder.kind == TWO_ALTERNATIVE:
@@ -82,8 +82,11 @@ def judged(recorded: Recorded) -> pd.DataFrame:
         found = pd.DataFrame(
             {"accepted": complete, "reason": np.where(complete, "", verdicts.NOT_COMPLETE)}, facts.index
         )
+    # a session that was broken off was never asked what some checks look at
+    broken = ~facts["outcome"].isin(PAID)
+    reason = found["reason"].mask(facts["outcome"] == "practice", "demo_trials").mask(broken, verdicts.NOT_COMPLETE)
     of = sessions.set_index(facts.index)
-    return facts.join(found).assign(number=of["number"], experiment=of["experiment"])
+    return facts.join(found.assign(reason=reason)).assign(number=of["number"], experiment=of["experiment"])
 
 
 def _counts(table: pd.DataFrame) -> dict[str, int]:
@@ -193,8 +196,6 @@ def _sessions(recorded: Recorded, table: pd.DataFrame, now: float) -> dict[str, 
 def _session(row: dict[Hashable, Any], now: float) -> dict[str, Any]:
     running = row["outcome"] is None or pd.isna(row["outcome"])
     ended = now if running else row["ended"]
-    # a session that was broken off was never asked what some checks look at
-    reason = {"complete": row["reason"], "practice": "demo_trials"}.get(str(row["outcome"]), verdicts.NOT_COMPLETE)
     return {
         "number": row["number"],
         "experiment": row["experiment"],
@@ -203,7 +204,7 @@ def _session(row: dict[Hashable, Any], now: float) -> dict[str, Any]:
         "trials": row["trials"],
         "minutes": max(ended - row["started"], 0.0) / 60,
         "silent": max(now - row["seen"], 0.0) if running else None,
-        "verdict": "running" if running else "counts" if row["accepted"] else reason,
+        "verdict": "running" if running else "counts" if row["accepted"] else row["reason"],
         "source": row["source"],
     }
 

@@ -11,13 +11,12 @@ import hashlib
 import hmac
 import math
 import secrets
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Any, Protocol
 
-from pydantic import StringConstraints, ValidationError
+from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -34,13 +33,15 @@ LASTS = 12 * 3600.0  # seconds until one has to log in again
 TRIES = Rate(per_second=0.2, at_once=10)  # wrong tokens
 FRESH = 3.0  # seconds that an overview is shown again at least
 _BUSY = 10  # looking takes at most this part of the time
+CODES = "one row a session that ended: its code, whether it is to be paid, and the comment"
 FORMS = {
     "two-alternative": {
         "questions": "one row an answer that counts, for the analysis of the questions",
         "table": "the same by unit, for the study's human.source: table",
         "imi": "every trial of complete sessions, in the 45 columns of the IMI record",
+        "codes": CODES,
     },
-    "ratings": {"ratings": "one row a rating, for the stage crowd"},
+    "ratings": {"ratings": "one row a rating, for the stage crowd", "codes": CODES},
 }
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -49,14 +50,11 @@ class Run(Protocol):
     """What is needed of the run that is being served."""
 
     path: Path
+    mark: str
 
     def now(self) -> float:
         """Seconds since 1970 by the run's clock."""
         ...
-
-
-class _Login(bodies.Body):
-    token: Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
 def routes(run: Run) -> list[Route]:
@@ -76,6 +74,7 @@ class Desk:
 
     def __init__(self, run: Run, clock: Callable[[], float] = time.monotonic) -> None:
         self.run, self._clock = run, clock
+        self._cookie = f"{COOKIE}-{run.mark}"
         self._token = _digest(read_token(run.path / "keys/researcher.token"))
         self._tries = Bucket(TRIES, clock())
         self._cookies: dict[bytes, float] = {}
@@ -94,7 +93,7 @@ class Desk:
         wrong ones can lock the researcher out.
         """
         try:
-            given = (await web.read_body(request, _Login)).token
+            given = (await web.read_body(request, bodies.Token)).token
         except ValidationError:  # names of keys would be repeated, and the token might be one by mistake
             raise Refused(422, "invalid", "token: send it as text, and nothing else.") from None
         if not hmac.compare_digest(_digest(given), self._token):
@@ -110,15 +109,17 @@ class Desk:
         self._cookies[_digest(cookie)] = self._clock() + LASTS
         reply = web.reply({"logged_in": True})
         secure = request.url.scheme == "https"
-        reply.set_cookie(COOKIE, cookie, max_age=int(LASTS), path="/", httponly=True, samesite="strict", secure=secure)
+        reply.set_cookie(
+            self._cookie, cookie, max_age=int(LASTS), path="/", httponly=True, samesite="strict", secure=secure
+        )
         return reply
 
     async def logout(self, request: Request) -> Response:
         """The cookie is worth nothing from now on."""
         await web.read_body(request, bodies.Nothing)
-        self._cookies.pop(_digest(request.cookies.get(COOKIE, "")), None)
+        self._cookies.pop(_digest(request.cookies.get(self._cookie, "")), None)
         reply = web.reply({"logged_in": False})
-        reply.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+        reply.delete_cookie(self._cookie, path="/", httponly=True, samesite="strict")
         return reply
 
     async def overview(self, request: Request) -> Response:
@@ -157,7 +158,7 @@ class Desk:
         return checked
 
     def _known(self, request: Request) -> bool:
-        cookie = request.cookies.get(COOKIE)
+        cookie = request.cookies.get(self._cookie)
         return bool(cookie) and self._cookies.get(_digest(cookie), -math.inf) > self._clock()
 
 
@@ -177,11 +178,6 @@ def _look(path: Path, now: float) -> dict[str, Any]:
 def _download(path: Path, form: str) -> tuple[str, bytes]:
     """Name of the file and what `python -m experiment answers` would write into it."""
     from experiment import answers, recorded
-    from study.files.tables import write_csv
 
     found = recorded.read(path)
-    table = answers.table_of(found, form)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "answers.csv"
-        write_csv(file, table)
-        return f"{found.source}-{form}.csv", file.read_bytes()
+    return f"{found.source}-{form}.csv", answers.text_of(found, form).encode()

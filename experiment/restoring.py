@@ -39,13 +39,12 @@ def items_of(plan: Plan, folder: Folder) -> tuple[str, ...]:
 
 
 def restore(session: Session, folder: Folder, dealers: Dealers[Item]) -> None:
-    """Enter a session into the dealers."""
-    items = items_of(session.course.plan, folder)
-    if not items:
+    """Enter a session into the dealers, if it was dealt anything."""
+    if session.dealt is None:
         return
     state = RUNNING if session.running else COUNTED if session.accepted else GIVEN_BACK
     kept = answered(session) if state == GIVEN_BACK else None
-    dealers.restore(session.number, Dealt(session.listed, items, session.experiment), state, kept)
+    dealers.restore(session.number, session.dealt, state, kept)
 
 
 def answered(session: Session) -> Sequence[str] | None:
@@ -54,19 +53,19 @@ def answered(session: Session) -> Sequence[str] | None:
     return pages or None
 
 
-def read_sessions(connection: sqlite3.Connection, settings: Settings) -> list[Session]:
+def read_sessions(connection: sqlite3.Connection, settings: Settings, folder: Folder) -> list[Session]:
     """All sessions, in the order of their arrival."""
     sessions: dict[str, Session] = {}
     for row in connection.execute("SELECT * FROM session ORDER BY number"):
+        plan = Plan.from_json(row["plan"])
+        items = items_of(plan, folder)
         sessions[row["session"]] = Session(
             session=row["session"],
             token=row["token"],
             secret=row["secret"],
             number=row["number"],
-            experiment=row["experiment"],
-            listed=row["listed"],
             attempt=row["attempt"],
-            course=Course(Plan.from_json(row["plan"]), settings.comment),
+            course=Course(plan, settings.comment),
             person=row["person"],
             platform=row["platform"],
             returned=bool(row["returned"]),
@@ -75,6 +74,7 @@ def read_sessions(connection: sqlite3.Connection, settings: Settings) -> list[Se
             seen=row["seen"],
             code=row["code"],
             screen=row["screen"],
+            dealt=Dealt(row["listed"], items, row["experiment"]) if items else None,
             ended=row["ended"],
             accepted=None if row["accepted"] is None else bool(row["accepted"]),
         )

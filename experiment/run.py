@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,18 +19,19 @@ from typing import Any, Self
 from experiment import plan as planning
 from experiment import recorded, restoring, store
 from experiment.consent import read_consent
-from experiment.flow import COMPLETE, TIME, State
+from experiment.flow import COMPLETE, CONSENT, TIME, State
 from experiment.limits import SIMULATED, Limits
 from experiment.people import Hasher
 from experiment.pictures import Pictures
-from experiment.session import Change, Event, Session, verdict_rows
+from experiment.session import LAPSED, Change, Event, Session, verdict_rows
 from experiment.settings import RATINGS, read_settings
 from experiment.verdicts import verdict
 from study.errors import StudyError
 
 
 class Run:
-    """A run folder that is being served. `clock_rate` lets the clock of a simulated run go faster than time."""
+    """A run folder that is being served. `clock_rate` lets the clock of a simulated run go faster than time; `mark` is part of
+    the names of its cookies."""
 
     def __init__(
         self,
@@ -47,8 +49,11 @@ class Run:
         self.hasher = Hasher.read(path / "keys/person.key")
         self._lock = _claim(path)
         with store.reading(recorded.database(path)) as connection:
-            self.source = str(connection.execute("SELECT value FROM meta WHERE name = 'source'").fetchone()[0])
-            sessions = restoring.read_sessions(connection, self.settings)
+            meta: dict[str, str] = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+            self.source = meta["source"]
+            sessions = restoring.read_sessions(connection, self.settings, self.folder)
+        # browsers send cookies to all ports of a host: those of another run there have other names
+        self.mark = hashlib.sha256(f"{meta['study']} {meta['created']}".encode()).hexdigest()[:8]
         if clock_rate != 1 and self.people:
             raise StudyError("a clock that goes faster than time is for simulated runs; this one asks people")
         self._clock, self._rate, self._zero = clock, clock_rate, clock()
@@ -96,7 +101,8 @@ class Run:
     def enter(self, session: Session) -> None:
         """Hold a session."""
         self.number = max(self.number, session.number)
-        self.by_token[session.token] = session
+        if not session.lapsed:
+            self.by_token[session.token] = session
         if session.running:
             self.running[session.number] = session
         if session.person is not None:
@@ -130,14 +136,19 @@ class Run:
 
     async def change(self, session: Session, change: Change, trial: int = 0) -> None:
         """Write a change, then make it true. trial: the one that is answered, if one is."""
-        number = len(session.events) + 1
-        await self.write(partial(change.write, session=session.session, trial=trial, number=number))
+        number, person = len(session.events) + 1, session.person
+        await self.write(partial(change.write, session=session, trial=trial, number=number))
         change.apply(session, trial)
         if change.ended is not None:
             del self.running[session.number]
-            counted = bool(session.accepted)
-            kept = None if counted else restoring.answered(session)
-            self.dealers.end(session.number, session.experiment, counted, kept)
+            if session.dealt is not None:
+                counted = bool(session.accepted)
+                kept = None if counted else restoring.answered(session)
+                self.dealers.end(session.number, session.dealt.name, counted, kept)
+            if change.forget:
+                self.unname(session, person)
+            if session.lapsed:
+                del self.by_token[session.token]
 
     async def write(self, write: store.Write) -> None:
         """Write to the database; done once it is committed. Raises DiskFull where there is no space."""
@@ -164,10 +175,11 @@ class Run:
         return len(silent)
 
     async def expire(self, session: Session, now: float) -> None:
-        """End a session, whose lock is held, if it gave no sign of life for too long."""
+        """End a session, whose lock is held, if it gave no sign of life for too long. Who had not agreed yet is forgotten."""
         if session.running and now - session.seen > self.settings.silence:
             after = session.course.ended(session.state, TIME)
-            await self.change(session, self.ending(session, after, now))
+            before = session.state.stage == CONSENT
+            await self.change(session, self.ending(session, after, now, event=LAPSED if before else "", forget=before))
 
 
 def _claim(path: Path) -> Any:

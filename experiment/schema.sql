@@ -9,7 +9,7 @@ CREATE TABLE session (
     token TEXT NOT NULL UNIQUE,                 -- SHA-256 of what the cookie holds
     secret BLOB NOT NULL,                       -- key of the addresses of its pictures
     number INTEGER NOT NULL UNIQUE CHECK (number >= 1),  -- of arrival
-    experiment TEXT NOT NULL,
+    experiment TEXT NOT NULL,                   -- dealt at consent, as the plan is; '' before
     listed TEXT,                                -- session of sessions.json, none if it was planned by need
     attempt INTEGER NOT NULL CHECK (attempt >= 1),  -- which session of this person
     plan TEXT NOT NULL,

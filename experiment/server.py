@@ -130,6 +130,7 @@ class Api:
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self._cookie = f"{COOKIE}-{run.mark}"
         self._new = Bucket(run.limits.new, time.monotonic())
 
     # --- reading
@@ -184,18 +185,19 @@ class Api:
                 await self.run.expire(former, self.run.now())
                 if self._goes_on(former, body):
                     return web.reply(telling.told(self.run, former))
-        else:
-            _refuse_if(self._new.take(time.monotonic()))
+        _refuse_if(self._new.take(time.monotonic()))
         token = secrets.token_urlsafe(32)
         screen = body.screen.model_dump_json()
         try:
             session = await arrivals.begin(self.run, _digest(token), body.platform, body.person, former, screen)
         except Refused as error:
-            error.state = telling.nobody(self.run) if former is None else telling.told(self.run, former)
+            error.state = telling.nobody(self.run, needed=False)
+            if former is not None and not former.lapsed:
+                error.state = telling.told(self.run, former)
             raise
         response = web.reply(telling.told(self.run, session))
         response.set_cookie(
-            COOKIE,
+            self._cookie,
             token,
             max_age=COOKIE_SECONDS,
             path="/",
@@ -210,7 +212,7 @@ class Api:
         not, and raters who are done may rate on."""
         if not arrivals.same_person(self.run, former, body.platform, body.person):
             return False
-        return former.running or self.run.folder.kind != RATINGS
+        return former.running or (self.run.folder.kind != RATINGS and not former.lapsed)
 
     # --- writing
 
@@ -297,7 +299,7 @@ class Api:
     # --- who asks, and when
 
     def _session(self, request: Request) -> Session | None:
-        token = request.cookies.get(COOKIE)
+        token = request.cookies.get(self._cookie)
         return None if token is None else self.run.by_token.get(_digest(token))
 
     def _required(self, request: Request) -> Session:

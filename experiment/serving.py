@@ -39,6 +39,17 @@ def _config(app: Starlette) -> uvicorn.Config:
     )
 
 
+def _why(error: OSError | OverflowError) -> str:
+    """Why nothing can listen there, and what to do."""
+    if isinstance(error, OverflowError):
+        return "ports go from 0 to 65535; 0 takes any free one"
+    if isinstance(error, socket.gaierror):
+        return (
+            f"{error.strerror}. Name an address of this machine: 127.0.0.1 for itself alone, 0.0.0.0 for its networks"
+        )
+    return f"{error.strerror}. Choose another port; 0 takes any free one"
+
+
 def bound(host: str, port: int) -> socket.socket:
     """A socket that listens there. Raises StudyError where it cannot."""
     try:
@@ -49,7 +60,7 @@ def bound(host: str, port: int) -> socket.socket:
         listening.bind((host, port))
         listening.listen(2048)
     except (OSError, OverflowError) as error:
-        raise StudyError(f"--host {host} --port {port} cannot be listened on: {error}. Choose another port") from None
+        raise StudyError(f"--host {host} --port {port} cannot be listened on: {_why(error)}") from None
     return listening
 
 

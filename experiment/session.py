@@ -6,11 +6,15 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from experiment.flow import Course, State
 from experiment.limits import Bucket, Limits
+from experiment.plan import Plan
+from interpretability.design.dealing import Dealt
+
+LAPSED, CLOSED = "lapsed", "closed"  # events: silent before consent; nothing was needed any more at consent
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +57,13 @@ class Event:
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """A session. `given` are its answers or pages by trial; `lock` lets one write happen at a time."""
+    """A session. `dealt` is what it asks, from consent on; `given` are its answers or pages by trial; `lock` lets one write
+    happen at a time."""
 
     session: str
     token: str
     secret: bytes
     number: int
-    experiment: str
-    listed: str | None
     attempt: int
     course: Course
     person: str | None
@@ -72,6 +75,7 @@ class Session:
     code: str
     screen: str
     state: State = field(default_factory=State)
+    dealt: Dealt | None = None
     ended: float | None = None
     accepted: bool | None = None
     given: dict[int, Answer | Rated] = field(default_factory=dict)
@@ -84,6 +88,16 @@ class Session:
     @property
     def running(self) -> bool:
         return self.ended is None
+
+    @property
+    def experiment(self) -> str:
+        """What it was dealt from; empty before consent."""
+        return self.dealt.name if self.dealt else ""
+
+    @property
+    def lapsed(self) -> bool:
+        """Whether it ended before there was anything to ask: who came is as if never here, and may begin again."""
+        return not self.running and self.events[-1].name in (LAPSED, CLOSED)
 
     def bucket(self, limits: Limits, now: float, pictures: bool) -> Bucket:
         """Its bucket of calls or of pictures."""
@@ -104,36 +118,43 @@ class Change:
     ended: float | None = None
     accepted: bool | None = None
     comment: str | None = None
+    plan: Plan | None = None  # of what was dealt at consent
     forget: bool = False  # who it is: they did not agree
 
-    def write(self, connection: sqlite3.Connection, session: str, trial: int, number: int) -> None:
+    def write(self, connection: sqlite3.Connection, session: Session, trial: int, number: int) -> None:
         """Write it. trial: the one that is answered; number: of the next event."""
+        name = session.session
         values: dict[str, Any] = {"stage": self.state.stage, "block": self.state.block, "seen": self.seen}
         if self.ended is not None:
             values |= {"ended": self.ended, "outcome": self.state.outcome, "accepted": int(bool(self.accepted))}
         if self.comment is not None:
             values["comment"] = self.comment
+        if self.plan is not None:
+            assert session.dealt is not None
+            values |= {"experiment": session.dealt.name, "listed": session.dealt.listed, "plan": self.plan.to_json()}
         if self.forget:
             values["person"] = None
-        assignments = ", ".join(f"{name} = ?" for name in values)
-        connection.execute(f"UPDATE session SET {assignments} WHERE session = ?", (*values.values(), session))
+        assignments = ", ".join(f"{column} = ?" for column in values)
+        connection.execute(f"UPDATE session SET {assignments} WHERE session = ?", (*values.values(), name))
         if self.event is not None:
             event = self.event
-            row = (session, number, event.name, event.at, event.seconds)
+            row = (name, number, event.name, event.at, event.seconds)
             connection.execute("INSERT INTO event VALUES (?, ?, ?, ?, ?)", row)
         if self.answer is not None:
             given = self.answer
-            row = (session, trial, given.key, given.kind, given.block, given.position, given.question, given.button)
+            row = (name, trial, given.key, given.kind, given.block, given.position, given.question, given.button)
             row += (given.choice, int(given.correct), given.confidence, given.rt, given.received)
             connection.execute("INSERT INTO answer VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
         if self.rated is not None:
             page = self.rated
-            row = (session, trial, page.key, page.page, json.dumps(page.picked), int(page.nothing))
+            row = (name, trial, page.key, page.page, json.dumps(page.picked), int(page.nothing))
             connection.execute("INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, page.seconds, page.received))
 
     def apply(self, session: Session, trial: int) -> None:
         """Make it true in memory."""
         session.state, session.seen = self.state, self.seen
+        if self.plan is not None:
+            session.course = replace(session.course, plan=self.plan)
         if self.event is not None:
             session.events.append(self.event)
         given = self.answer or self.rated
@@ -154,7 +175,7 @@ def insert(connection: sqlite3.Connection, session: Session) -> None:
         "secret": session.secret,
         "number": session.number,
         "experiment": session.experiment,
-        "listed": session.listed,
+        "listed": session.dealt.listed if session.dealt else None,
         "attempt": session.attempt,
         "plan": session.course.plan.to_json(),
         "person": session.person,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -28,7 +29,18 @@ def _link(value: str) -> str:
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Line = Annotated[str, Field(max_length=_TEXT, pattern=r"^[^\x00-\x1f\x7f]*$")]
+_LINE, _CURRENCY, _CODE = r"^[^\x00-\x1f\x7f]*$", r"^[A-Z]{3}$", r"^[A-Za-z0-9-]*$"
+_LANGUAGE = r"^[a-z]{2,3}(-[A-Z]{2})?$"
+Line = Annotated[str, Field(max_length=_TEXT, pattern=_LINE)]
+
+
+# what a pattern allows, for people
+_WORDS = {
+    _LINE: "must be one line",
+    _CURRENCY: "must be three capital letters, such as USD",
+    _CODE: "must hold only letters, digits and -",
+    _LANGUAGE: "must be the code of a language, such as en or de-CH",
+}
 
 
 class _Model(BaseModel):
@@ -39,7 +51,7 @@ class Pay(_Model):
     """What a participant gets for a session, whatever the checks say (IMI section 3.1), and the platform's fee on top of it."""
 
     amount: NotNegative = 2.79
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
+    currency: Annotated[str, Field(pattern=_CURRENCY)] = "USD"
     platform_share: NotNegative = 0.0
 
 
@@ -47,7 +59,7 @@ class Complete(_Model):
     """What a participant takes along: one code for all, or a random one for each where it is empty; and a link back to the
     platform, in which `{code}` stands for the code."""
 
-    code: Annotated[str, Field(max_length=40, pattern=r"^[A-Za-z0-9-]*$")] = ""
+    code: Annotated[str, Field(max_length=40, pattern=_CODE)] = ""
     link: Annotated[str, AfterValidator(_link)] = ""
 
 
@@ -70,7 +82,7 @@ class Settings(_Model):
     """
 
     title: Annotated[Line, Field(min_length=1)] = "Which picture fits?"
-    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")] = "en"
+    language: Annotated[str, Field(pattern=_LANGUAGE)] = "en"
     minutes: Positive = 11.0
     feedback: Literal["all", "practice"] = "all"
     wait_seconds: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = 1.5
@@ -113,18 +125,34 @@ def read_settings(path: Path) -> Settings:
     try:
         return Settings.model_validate(content)
     except ValidationError as error:
-        raise StudyError(f"{path}: " + "; ".join(problems(error))) from None
+        raise StudyError(f"{path}: " + "; ".join(problems(error, _keys(Settings)))) from None
 
 
-def problems(error: ValidationError) -> list[str]:
-    """What pydantic refused, one line a key: where, why, and the value where it is short and plain."""
-    lines = []
-    for each in error.errors(include_url=False, include_context=False):
+def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Dotted names of all settings."""
+    names: list[str] = []
+    for name, field in model.model_fields.items():
+        inner = field.default
+        names += _keys(type(inner), f"{prefix}{name}.") if isinstance(inner, BaseModel) else [prefix + name]
+    return names
+
+
+def problems(error: ValidationError, keys: Sequence[str] = ()) -> list[str]:
+    """What pydantic refused, one line a key: where, why, and the value where it is short and plain. For one that is none of
+    `keys`, the nearest of them."""
+    lines: list[str] = []
+    for each in error.errors(include_url=False):
         where = ".".join(str(part) for part in each["loc"]) or "the whole"
         value = each["input"]
+        if each["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(where, keys, n=1)
+            allowed = f"; is {near[0]} meant?" if near else f"; there are {', '.join(keys)}" if keys else ""
+            lines.append(f"{where}: no such key{allowed}")
+            continue
         plain = isinstance(value, str | int | float | bool) and len(repr(value)) <= 80
-        given = f", not {value!r}" if plain and each["type"] != "extra_forbidden" else ""
-        lines.append(f"{where}: {each['msg'].removeprefix('Value error, ')}{given}")
+        given = f", not {value!r}" if plain else ""
+        words = _WORDS.get(each.get("ctx", {}).get("pattern", ""), each["msg"].removeprefix("Value error, "))
+        lines.append(f"{where}: {words}{given}")
     return lines
 
 
@@ -140,7 +168,7 @@ def template(kind: str, values: Mapping[str, Any]) -> str:
             name = ".".join(path)
             if name in open_values:
                 text = f"{indent}{key}: {_scalar(open_values.pop(name))}"
-                lines[place] = f"{text:<38} {comment}" if comment else text
+                lines[place] = f"{text:<37} {comment}" if comment else text
     if open_values:
         raise ValueError(f"the template has no key {', '.join(open_values)}")
     return "\n".join(lines) + "\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiment.arrivals import CLOSED, needs
+from experiment.arrivals import NOT_NEEDED, wanted
 from experiment.flow import (
     BEFORE,
     COMMENT,
@@ -21,19 +21,19 @@ from experiment.flow import (
     TIME,
 )
 from experiment.run import Run
-from experiment.session import Session
+from experiment.session import CLOSED, Session
 from experiment.settings import RATINGS
 
 _MESSAGES = {
-    FAILED: "The practice trials did not go well this time, so the main part does not follow. You are paid all the same.",
+    FAILED: "The practice trials did not go well this time, so the main part does not follow.",
     LEFT: "You have left. Nothing more will be asked.",
     TIME: "Nothing was heard from this page for a long time, so the session was closed.",
     BEFORE: "Somebody with your name on the platform took part before, and each person can take part once.",
 }
 
 
-def nobody(run: Run) -> dict[str, Any]:
-    """What a page without a session is told."""
+def nobody(run: Run, needed: bool = True) -> dict[str, Any]:
+    """What a page without a session is told; `needed`: whether this person may be, as far as is known."""
     state: dict[str, Any] = {
         "stage": "none",
         "kind": run.folder.kind,
@@ -42,12 +42,12 @@ def nobody(run: Run) -> dict[str, Any]:
         "source": run.source,
         "narrow": run.settings.narrow,
         "contact": run.settings.contact,
-        "open": run.dealers.open and run.store.trouble is None,
+        "open": needed and run.dealers.open and run.store.trouble is None,
     }
     if run.store.trouble is not None:
         state["message"] = full_words()
     elif not state["open"]:
-        state["message"] = CLOSED
+        state["message"] = NOT_NEEDED
     return state
 
 
@@ -58,7 +58,9 @@ def full_words() -> str:
 
 
 def told(run: Run, session: Session) -> dict[str, Any]:
-    """The state of a session."""
+    """The state of a session; `none` where it ended before anything was asked."""
+    if session.lapsed:
+        return nobody(run, session.events[-1].name != CLOSED)
     settings, course, at = run.settings, session.course, session.state
     state: dict[str, Any] = {
         "stage": at.stage,
@@ -71,7 +73,7 @@ def told(run: Run, session: Session) -> dict[str, Any]:
         "wait": settings.wait_seconds,
         "narrow": settings.narrow,
         "max_blocks": len(course.plan.practice),
-        "n_trials": course.plan.n_trials,
+        "n_trials": wanted(run, session.person) if at.stage == CONSENT else course.plan.n_trials,
         "minutes": settings.minutes,
         "pay": {"amount": settings.pay.amount, "currency": settings.pay.currency},
         "contact": settings.contact,
@@ -100,11 +102,14 @@ def _end(run: Run, session: Session) -> dict[str, Any]:
     outcome = session.state.outcome or ""
     paid = outcome in PAID
     link = run.settings.complete.link.replace("{code}", session.code)
-    again = run.folder.kind == RATINGS and paid and needs(run, session.person)
+    again = run.folder.kind == RATINGS and paid and wanted(run, session.person) > 0
+    message = _MESSAGES.get(outcome)
+    if outcome == FAILED and run.settings.pay.amount > 0:
+        message = f"{message} You are paid all the same."
     return {
         "outcome": outcome,
         "code": session.code if paid else None,
         "link": link if paid and link else None,
-        "message": _MESSAGES.get(outcome),
+        "message": message,
         "again": again,  # whether this person may go on with another session
     }

@@ -1,11 +1,12 @@
-"""Write the answers of a run as a table: for the analysis of the questions, for the study, or for the stage crowd."""
+"""Write the answers of a run as a table: for the analysis of the questions, for the study, or for the stage crowd; or how its
+sessions ended, with their codes and comments, to pay people."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-FORMS = ("questions", "table", "imi", "ratings")
+FORMS = ("questions", "table", "imi", "ratings", "codes")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--form",
         choices=FORMS,
         required=True,
-        help="questions: for `python -m tools.psychophysics analyse`; table, imi: for human.source; ratings: for the stage crowd",
+        help="questions: for `python -m tools.psychophysics analyse`; table, imi: for human.source; "
+        "ratings: for the stage crowd; codes: who is to be paid",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="CSV that is written, whole or not at all"

@@ -25,7 +25,7 @@ from study.errors import StudyError
 
 UNITS, ANSWERS, TRIALS = 84, 30, 40  # IMI: section 3.1 and figure 3
 FEE, CURRENCY = 2.79, "USD"
-RATERS, PAGE = 3, 15  # crowd paper, section 3
+RATERS, PAGE, PAGE_FEE = 3, 15, 0.05  # crowd paper, section 3
 PASS = price.PassShare(76_000 / 133_310, 76_000, 133_310)  # sessions of IMI's record that passed
 
 
@@ -51,6 +51,7 @@ class Plan:
     currency: str
     share: price.PassShare | None
     paid: int = 0
+    simulated: bool = False  # whether what was seen so far no person gave
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,9 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     pages = parser.add_argument_group("rating pages")
     pages.add_argument("--pictures", type=int, metavar="N", help="pictures to rate; plans rating pages")
-    pages.add_argument("--raters", type=int, default=RATERS, metavar="N", help="ratings of a picture (%(default)s)")
-    pages.add_argument("--page", type=int, default=PAGE, metavar="N", help="pictures on a page (%(default)s)")
-    parser.add_argument("--fee", type=float, help=f"money for a session, or for a page ({FEE})")
+    pages.add_argument("--raters", type=int, metavar="N", help=f"ratings of a picture ({RATERS})")
+    pages.add_argument("--page", type=int, metavar="N", help=f"pictures on a page ({PAGE})")
+    parser.add_argument("--fee", type=float, help=f"money for a session ({FEE}), or for a page ({PAGE_FEE})")
     parser.add_argument("--currency", help=f"its currency ({CURRENCY})")
     parser.add_argument(
         "--platform-share", type=float, help="what the platform takes on top, as a share of the fee (0)"
@@ -99,20 +100,38 @@ def pass_share(text: str) -> price.PassShare:
 
 
 def main(args: argparse.Namespace) -> None:
+    _refuse_mixed(args)
     print("\n".join(_pages(args) if args.pictures is not None else _sessions(args)))
 
 
+def _refuse_mixed(args: argparse.Namespace) -> None:
+    """Raises StudyError where options of both kinds of question stand together, and for a width that no share can have."""
+    rating = args.pictures is not None
+    others = ("units", "answers", "trials", "experiments", "passed", "width", "run") if rating else ("raters", "page")
+    if given := [f"--{name.replace('passed', 'pass')}" for name in others if getattr(args, name) is not None]:
+        kind = (
+            "--pictures plans rating pages" if rating else "without --pictures sessions of two alternatives are planned"
+        )
+        raise StudyError(f"{kind}; leave {', '.join(given)} out")
+    if args.width is not None and not 0 < args.width <= 1:
+        raise StudyError(
+            f"--width is {args.width:g}; it is the whole width of an interval of shares, above 0 and at most 1"
+        )
+
+
 def _pages(args: argparse.Namespace) -> Iterator[str]:
-    fee = price.Fee(FEE if args.fee is None else args.fee, args.platform_share or 0.0)
-    number = price.rating_pages(args.pictures, args.page, args.raters)
-    pages = number // args.raters
-    yield f"{args.pictures} pictures, {args.page} a page, {args.raters} raters: {pages} pages x {args.raters} = {number} to pay"
+    fee = price.Fee(PAGE_FEE if args.fee is None else args.fee, args.platform_share or 0.0)
+    page, raters = PAGE if args.page is None else args.page, RATERS if args.raters is None else args.raters
+    number = price.rating_pages(args.pictures, page, raters)
+    yield f"{args.pictures} pictures, {page} a page, {raters} raters: {number // raters} pages x {raters} = {number} to pay"
     yield _money(fee, args.currency or CURRENCY, number, "page")
 
 
 def _sessions(args: argparse.Namespace) -> Iterator[str]:
     plan = _imagined(args) if args.run is None else _of_run(args)
     answers = plan.answers
+    if plan.simulated:
+        yield f"{args.run} is simulated: what it shows so far no person gave"
     if args.width is not None:
         yield from _for_width(plan.experiments, answers, args.width)
         answers = _answers_for_width(plan.experiments, args.width) or answers
@@ -134,7 +153,8 @@ def _sessions(args: argparse.Namespace) -> Iterator[str]:
     yield f"{word} to pay: {more.expected:,} on average, {more.low:,} to {more.high:,} {sure}"
     yield _money(plan.fee, plan.currency, plan.paid + more.expected, "session")
     most = plan.paid + more.high
-    yield f"to be safe: {most:,} sessions, {plan.fee.cost(most):,.2f} {plan.currency} with what the platform takes"
+    whole = " with what the platform takes" if plan.fee.platform_share else ""
+    yield f"to be safe: {most:,} sessions, {plan.fee.cost(most):,.2f} {plan.currency}{whole}"
 
 
 def _money(fee: price.Fee, currency: str, number: int, word: str) -> str:
@@ -165,7 +185,9 @@ def _of_run(args: argparse.Namespace) -> Plan:
         raise StudyError("--units, --trials and --experiments are those of the run; leave them out, or leave out --run")
     found = recorded.read(args.run)
     if found.folder.kind == RATINGS:
-        raise StudyError(f"{args.run} asks rating pages; give --pictures, --raters and --page to plan such")
+        raise StudyError(
+            f"{args.run} asks rating pages, which need no checks: leave --run out, and give --pictures, --raters and --page"
+        )
     shown = overview(found, time.time())
     planned = []
     for each, spread in zip(shown["experiments"], progress.spreads(found, judged(found)), strict=True):
@@ -181,7 +203,9 @@ def _of_run(args: argparse.Namespace) -> Plan:
     )
     answers = float(found.folder.study["responses_a_unit"]) if args.answers is None else args.answers
     paid = shown["money"]["paid_sessions"]
-    return Plan(planned, answers, fee, args.currency or pay.currency, args.passed or seen, paid)
+    return Plan(
+        planned, answers, fee, args.currency or pay.currency, args.passed or seen, paid, found.source == "simulated"
+    )
 
 
 def _different(planned: list[Experiment]) -> list[Experiment]:

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Generator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from experiment.study_folder import Folder
 from study.errors import StudyError
 from study.people import export_options, rating_pages
 from study.people.exporting import export
-from study.people.questions import new_folder
+from study.people.questions import new_folder, vacant
 
 _SECONDS_A_PAGE = 15  # of raters, in the crowd paper
+_FIELDS_OF_RATINGS = frozenset(field.name for field in fields(rating_pages.RatingOptions))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
+    _refuse_unused(args)
+    vacant(args.run)  # said before minutes of export
     with _questions(args) as questions:
         prepare(args.run, questions, simulated=args.simulated)
     print(
@@ -50,12 +54,27 @@ def main(args: argparse.Namespace) -> None:
     )
 
 
+def _refuse_unused(args: argparse.Namespace) -> None:
+    """Raises StudyError for an option that this call would not look at: whoever gave it expects it to matter."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    usual = vars(parser.parse_args(["RUN"]))
+    given = {name for name, value in vars(args).items() if name in usual and value != usual[name]}
+    if args.questions is not None:
+        read, why = {"run", "simulated", "questions"}, "--questions names a folder that is exported already"
+    elif args.ratings:
+        read, why = {"run", "simulated", "ratings", *_FIELDS_OF_RATINGS}, "--ratings exports rating pages"
+    else:
+        read, why = usual.keys() - {"raters"}, "without --ratings two-alternative questions are exported"
+    if unread := sorted(given - read):
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in unread)
+        raise StudyError(f"{why}; leave {names} out")
+
+
 @contextlib.contextmanager
 def _questions(args: argparse.Namespace) -> Generator[Path]:
     """The folder that was named, or one that is exported and vanishes when it was copied."""
     if args.questions is not None:
-        if args.ratings:
-            raise StudyError("--questions names a folder that says itself of which kind it is; leave --ratings out")
         yield args.questions
         return
     with tempfile.TemporaryDirectory(prefix="questions-") as beside:
@@ -92,7 +111,8 @@ def _values(folder: Folder) -> dict[str, Any]:
     """What the export says about settings."""
     if folder.kind == RATINGS:
         pages = min(len(folder.pages), Settings().pages_a_session)
-        pay = round(pages * folder.study["price"], 2)
+        pictures = sum(len(page.pictures) for page in folder.pages.values()) / len(folder.pages)
+        pay = round(pages * pictures * folder.study["price"], 2)  # the price is that of one rating, of one picture
         return {"pages_a_session": pages, "minutes": pages * _SECONDS_A_PAGE / 60, "pay.amount": pay}
     unknown = folder.study["checks"].keys() - Checks.model_fields.keys()
     if unknown:

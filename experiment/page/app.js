@@ -93,7 +93,7 @@ async function instructions(display) {
 
 async function ready(display) {
   pictures.first(state.first);
-  const words = ["You have read a whole block of units right.", `Now the study begins: ${state.n_trials} trials like those of the practice.`];
+  const words = ["You had a whole block right.", `Now the study begins: ${state.n_trials} trials like those of the practice.`];
   if (state.n_explanations === 0) words.push("From now on there are no examples on the sides: choose the picture that you think the unit likes.");
   if (state.feedback !== "all") words.push("You no longer see whether an answer was right.");
   await message(display, "Now the real ones", words, "Go on");
@@ -106,7 +106,7 @@ async function announce(display) {
   if (state.stage !== "practice" || block === 1 || trial.number > 1 || introduced === block) return;
   introduced = block;
   pictures.first(trial.trial);
-  const words = ["Not every answer of the last block was right, so here are five more to practise.", `This is block ${block} of at most ${blocks}.`];
+  const words = ["Not every answer of the last block was right, so here is another one.", `This is block ${block} of at most ${blocks}.`];
   await message(display, "Another round of practice", words, "Go on");
 }
 

@@ -73,7 +73,7 @@ function trialInstructions(state) {
     el("section", { class: "card" }, el("h2", {}, "Good to know"), el("ul", {},
       el("li", {}, "Every trial is about another unit, so look at both sides afresh."),
       el("li", {}, "Some are easy, some are hard. If nothing strikes you, follow your first impression."),
-      el("li", {}, `You begin with practice in blocks of five, with the right answer after each. The study goes on when you had a whole block right, within ${state.max_blocks} blocks.`),
+      el("li", {}, `You begin with practice in blocks, with the right answer after each trial. The study goes on once a whole block is right; there are at most ${state.max_blocks} blocks.`),
       alone ? el("li", {}, "After the practice there are no examples: only the two pictures in the middle.") : null,
       el("li", {}, "If the page is closed by accident, open it again in the same browser: you go on where you were."))),
   ];

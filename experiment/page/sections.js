@@ -43,7 +43,7 @@ const scores = (experiments) => card("Mean human score so far", { class: "card w
       [el("span", { class: `state ${forecast.state === "reached" ? "good" : forecast.state === "not at this design" ? "bad" : ""}` }, forecast.state), " ", forecast.words, " ", when(forecast)],
     ])));
 
-const units = (experiments) => card("Answers a unit", { class: "card wide" }, experiments.map(({ experiment, units: of }) =>
+const units = (experiments) => card("Answers to each unit", { class: "card wide" }, experiments.map(({ experiment, units: of }) =>
   el("figure", {},
     el("figcaption", {}, el("strong", {}, experiment), ` ${number(of.all)} units, ${number(of.min)} to ${number(of.max)} answers that count (median ${number(of.median, of.median % 1 ? 1 : 0)}), wanted ${number(of.wanted)}`),
     columns(of.answers.map(({ answers }) => [["fill", answers]]), `Answers to each of ${of.all} units of ${experiment}, from ${of.min} to ${of.max}; the line is the wanted number, ${of.wanted}`, of.wanted))));
@@ -60,8 +60,11 @@ const ends = (bins, words) => {
   return el("p", { class: "ends faint", "aria-hidden": "true" }, texts.map((text) => el("span", {}, text)));
 };
 
-const checks = (found) => card("Checks so far", { class: "card wide" }, el("div", { class: "grid" }, found.map((check) => {
-  const [name, words] = CHECKS[check.check];
+const checks = (found) => card("Checks so far", { class: "card wide" },
+  el("p", { class: "faint" }, found.length ? "Sessions by what each check looks at: blue ones pass, red ones fail." : "No session has come to its end yet."), el("div", { class: "grid" }, found.map((check) => {
+  const [name, plain] = CHECKS[check.check];
+  // a practice that failed is kept as one block more than there may be
+  const words = (value) => (check.check === "demo_trials" && value > check.high ? `more than ${plain(check.high)}` : plain(value));
   const rows = check.bins.map(({ low, high, value, passed, failed }) => [
     low === null ? "not known" : value !== null ? words(value) : `${words(low)} to ${words(high)}`, number(passed), number(failed)]);
   return el("figure", {},
@@ -71,11 +74,11 @@ const checks = (found) => card("Checks so far", { class: "card wide" }, el("div"
     el("details", {}, el("summary", {}, "Numbers"), table(`${name}: sessions by value`, ["Value", ["Passed", RIGHT], ["Failed", RIGHT]], rows)));
 })));
 
-const answers = ({ times, confidence, practice }) => card("Answers", {},
+const answers = ({ times, confidence, practice, most }) => card("Answers", {},
   tiles(["Time of an answer", times.median === null ? "–" : `${number(times.median, 1)} s`, times.low === null ? "" : `${number(times.low, 1)} to ${number(times.high, 1)} s in 8 of 10 of ${number(times.answers)} answers`]),
   table("Right answers by confidence, sessions that count", ["Confidence", ["Answers", RIGHT], ["Right", RIGHT], ["Share", "bar-cell"]],
     confidence.map(({ confidence: level, answers: n, right }) => [String(level), number(n), percent(right), right === null ? "" : bar(right, percent(right))])),
-  table("Blocks of practice, sessions that ended by themselves", ["Blocks", ["Sessions", RIGHT]], practice.map(({ blocks, sessions }) => [String(blocks), number(sessions)])));
+  table("Blocks of practice, sessions that ended by themselves", ["Blocks", ["Sessions", RIGHT]], practice.map(({ blocks, sessions }) => [blocks > most ? `more than ${most}: failed` : String(blocks), number(sessions)])));
 
 const ratings = (of) => card("Pages and agreement", { class: "card wide" },
   tiles(
@@ -113,7 +116,7 @@ export const sections = (found) => {
   const head = [["counts", { counts: found.counts, pass_share: found.pass_share, minutes: found.minutes, started: found.started }, counts]];
   const own = two
     ? [["scores", found.experiments, scores], ["units", found.experiments, units], ["checks", found.checks, checks],
-      ["answers", { times: found.times, confidence: found.confidence, practice: found.practice }, answers]]
+      ["answers", { times: found.times, confidence: found.confidence, practice: found.practice, most: found.checks.find(({ check }) => check === "demo_trials")?.high }, answers]]
     : [["ratings", { ...found.ratings, raters: null }, ratings], ["raters", found.ratings.raters, raters]];
   return [...head, ["money", found.money, cost], ...own, ["comments", found.comments, comments], ["sessions", found.sessions, sessions],
     ["downloads", { forms: found.downloads, source: found.source }, downloads]];

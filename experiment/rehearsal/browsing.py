@@ -22,13 +22,12 @@ class Visit:
         self._walk = Walk(tab, self.choose)
 
     def opened(self, address: str) -> None:
-        """Come from a platform; on return the session has begun."""
+        """Come from a platform and agree; on return the session knows what it asks."""
         self._tab.open(f"{address}/?PROLIFIC_PID={self.walked.name}")
-        self._walk.until("consent")
+        self._walk.until("instructions")
 
     def done(self) -> Walked:
         """Do all that the pages ask. Raises StudyError where they stand still or the browser's console has errors."""
-        self._walk.until("instructions")
         self._tab.rest(self._reading)
         self._walk.until("end")
         state: dict[str, Any] = self._tab.run("fetch('/api/state').then(reply => reply.json())")

@@ -78,14 +78,16 @@ class Walker:
         self.walked = Walked(self.name)
 
     async def start(self) -> bool:
-        """Ask for a session; False where nobody is needed now, or not this person."""
+        """Ask for a session and agree, by which one knows what it asks; False where nobody is needed now."""
         screen = {"width": 1280, "height": 720}
         reply = await self._post("session", {"platform": PLATFORM, "person": self.name, "screen": screen})
         self.state = reply.json() if reply.status == HTTPStatus.OK else {}
         if "session" not in self.state:
             return False
         self.walked.session = self.client.headers["X-Session"] = self.state["session"]
-        return True
+        if self.state["stage"] == "consent":
+            await self._consent()
+        return "session" in self.state
 
     async def run(self) -> Walked:
         """Go on until the end."""
@@ -102,7 +104,6 @@ class Walker:
     async def advance(self) -> None:
         """Do what the state asks for."""
         steps: dict[str, Callable[[], Awaitable[None]]] = {
-            "consent": self._consent,
             "instructions": self._instructions,
             "ready": self._ready,
             "comment": self._comment,

@@ -37,6 +37,7 @@ def export(options: ExportOptions) -> None:
     """
     if problem := options.problem():
         raise StudyError(problem)
+    questions.vacant(options.out)
     params = load_params(options.params)
     backend = options.backend or params.scores.backends[0]
     if backend not in params.scores.backends:

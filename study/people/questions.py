@@ -37,11 +37,16 @@ PEOPLE, SIMULATED = sources.PEOPLE, sources.SIMULATED  # who answered
 _TEXT = ("model", "layer", "condition", "question", "participant", "choice", "correct", "confidence", "task", "source")
 
 
+def vacant(out: Path) -> None:
+    """Raises StudyError where `out` is a file, or a folder that holds something."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise StudyError(f"{out} is there already and holds something; name a new folder, or remove it")
+
+
 @contextmanager
 def new_folder(out: Path) -> Generator[Path]:
     """A folder beside `out` that takes its name when the block ends well, and vanishes when it does not."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise StudyError(f"{out} is there already and holds something; name a new folder, or remove it")
+    vacant(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".part"))
     try:

@@ -62,6 +62,7 @@ def export_ratings(options: RatingOptions) -> None:
     """
     if problem := options.problem():
         raise StudyError(problem)
+    questions.vacant(options.out)
     params = load_params(options.params)
     stage = options.data / "explanations"
     note = read_json(stage / "run.json")

@@ -47,17 +47,18 @@ class Client:
     clock: float | None = None
     state: dict[str, Any] = field(default_factory=dict)
     seen: list[tuple[str, Reply]] = field(default_factory=list)
+    name: str = "session"  # of the cookie
     _count: int = 0
 
     @classmethod
     def of(cls, address: str, run: Run, **more: Any) -> Client:
-        return cls(address, run.folder, **more)
+        return cls(address, run.folder, name=f"session-{run.mark}", **more)
 
     def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Reply:
         """One request; a body that is no bytes goes as JSON. A header with the value "" is left out."""
         sent: dict[str, str] = {}
         if self.cookie:
-            sent["Cookie"] = f"session={self.cookie}"
+            sent["Cookie"] = f"{self.name}={self.cookie}"
         if self.session and method == "POST":
             sent["X-Session"] = self.session
         if self.clock is not None:
@@ -76,7 +77,8 @@ class Client:
             connection.close()
         self.seen.append((path, reply))
         if "set-cookie" in reply.headers:
-            self.cookie = reply.headers["set-cookie"].split(";")[0].removeprefix("session=")
+            name, _, self.cookie = reply.headers["set-cookie"].split(";")[0].partition("=")
+            assert name == self.name
         return reply
 
     def get(self, path: str) -> Reply:

@@ -179,7 +179,7 @@ def ratings(folder: Path, *, n_texts: int = 4, n_pages: int = 8, raters: int = 3
     ]
     _write_csv(folder / "gold.csv", ("text", "image", "label", "source"), gold)
     pictures.write(("image", "path", "file", "width", "height", "bytes", "sha256"))
-    content = {"kind": "ratings", "study": study, "raters": raters, "page": 15, "simulated": True, "price": 0.05}
+    content = {"kind": "ratings", "study": study, "raters": raters, "page": 15, "simulated": True, "price": 0.004}
     return write_study(folder, content)
 
 

@@ -344,7 +344,7 @@ def test_the_command_writes_a_file_or_says_why_not(run, tmp_path):
 def test_a_run_that_nobody_has_come_to_has_headers_alone(run, tmp_path):
     prepare(tmp_path / "run", run.folder.path)
     empty = recorded.read(tmp_path / "run")
-    for form, every in (("questions", False), ("table", True), ("imi", False)):
+    for form, every in (("questions", False), ("table", True), ("imi", False), ("codes", False)):
         assert text_of(empty, form, every=every).count("\n") == 1
         columns = table_of(run, form, every=every).columns
         assert list(table_of(empty, form, every=every).columns) == list(columns)

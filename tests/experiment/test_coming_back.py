@@ -28,7 +28,7 @@ class Clock:
 
 def held(run):
     """What a server holds of its sessions and dealers, without locks and buckets."""
-    left_out = {"lock", "calls", "fetches", "names", "course"}
+    left_out = {"lock", "calls", "fetches", "names", "course", "dealt"}
     sessions = {
         token: {
             field.name: getattr(session, field.name)
@@ -36,6 +36,7 @@ def held(run):
             if field.name not in left_out
         }
         | {"plan": session.course.plan}
+        | {"dealt": session.dealt and (session.dealt.name, session.dealt.listed, sorted(session.dealt.items))}
         for token, session in run.by_token.items()
     }
     people = {person: [each.session for each in sessions] for person, sessions in run.by_person.items()}
@@ -101,6 +102,15 @@ def test_a_cookie_with_a_running_session_gets_it_again(tmp_path):
         assert client.begin(None).json["session"] == first  # and its end
         assert client.begin("R_2", "prolific").json["session"] != first  # somebody else at the same browser
     assert recorded.read(path).sessions["returned"].tolist() == [0, 0]
+
+
+def test_two_runs_of_one_host_know_their_cookies_apart(tmp_path):
+    paths = [prepared(tmp_path / name) for name in ("one", "other")]
+    with Run(paths[0]) as one, Run(paths[1]) as other:
+        assert one.mark != other.mark
+        mark = one.mark
+    with Run(paths[0]) as again:
+        assert again.mark == mark
 
 
 @pytest.mark.parametrize("repeat", ["refuse", "mark"])
@@ -178,6 +188,29 @@ def test_silence_ends_a_session_and_gives_its_units_back(tmp_path):
     assert found.sessions["outcome"].tolist() == ["time", "complete"]
     assert len(found.answers[found.answers["session"] == silent.session]) == 1
     assert found.sessions["ended"].tolist()[0] == clock.now
+
+
+def test_silence_before_consent_is_as_if_nobody_had_come(tmp_path):
+    path = prepared(tmp_path)
+    clock = Clock()
+    with Background(run := Run(path, clock=clock)) as server:
+        client = Client.of(server.address, run)
+        client.begin("R_1", "prolific")
+        first = client.session
+        clock.now += run.settings.silence + 1
+        assert client.post("/api/consent", {"agreed": True}).json["state"]["stage"] == "none"
+        assert client.get("/api/state").json["open"] is True
+    with Background(run := Run(path, clock=clock)) as server:
+        client.address, client.session = server.address, None
+        assert client.get("/api/state").json["stage"] == "none"
+        client.start("R_1", "prolific")
+        assert client.session != first
+        assert client.finish(run)["outcome"] == "complete"
+    found = recorded.read(path)
+    assert found.sessions["outcome"].tolist() == ["time", "complete"]
+    assert found.sessions["person"].isna().tolist() == [True, False]
+    assert found.sessions["returned"].tolist() == [0, 0]
+    assert found.events.loc[found.events["session"] == first, "name"].tolist() == ["started", "lapsed"]
 
 
 @pytest.mark.parametrize("sign", ["alive", "state", "trial"])

@@ -15,7 +15,7 @@ PAGES = Plan(pages=(7, 3, 5))
 
 def through(course: Course, rights: list[bool]) -> list[State]:
     """States after reading the instructions and after each answer; the main part begins by itself."""
-    state = course.read(course.agreed(State(), True))
+    state = course.read(course.agreed(State()))
     states = [state]
     for right in rights:
         if state.stage == "ready":
@@ -58,12 +58,12 @@ def test_the_last_trial_completes(comment, stage):
 
 
 def test_who_does_not_agree_has_left():
-    assert Course(PLAN, True).agreed(State(), False) == State(stage="end", outcome=LEFT)
+    assert Course(PLAN, True).ended(State(), LEFT) == State(stage="end", outcome=LEFT)
 
 
 def test_pictures_may_be_fetched_two_ahead_and_no_further_than_the_part():
     course = Course(PLAN, True)
-    instructions = course.agreed(State(), True)
+    instructions = course.agreed(State())
     assert list(course.visible(State())) == []
     assert list(course.visible(instructions)) == [0, 1]
     seen = [list(course.visible(state)) for state in through(course, [True, True, True, True, True])]
@@ -95,7 +95,7 @@ def test_without_practice_the_main_part_follows_the_instructions():
 @given(st.lists(st.booleans(), max_size=12), st.sampled_from([PLAN, PAGES]))
 def test_every_state_is_found_again_from_what_is_kept(rights, plan):
     course = Course(plan, True)
-    state = course.read(course.agreed(State(), True))
+    state = course.read(course.agreed(State()))
     kept: dict[int, bool] = {}
     for right in rights:
         assert course.restored(state.stage, state.block, state.outcome, kept) == state

@@ -141,7 +141,9 @@ def test_cookies_are_random_and_kept_as_digests_alone(tmp_path):
         clients = [Client.of(server.address, run) for _ in range(3)]
         for client in clients:
             header = client.begin().headers["set-cookie"]
-            assert re.fullmatch(r"session=[\w-]{43}; HttpOnly; Max-Age=604800; Path=/; SameSite=lax", header), header
+            assert re.fullmatch(
+                r"session-[0-9a-f]{8}=[\w-]{43}; HttpOnly; Max-Age=604800; Path=/; SameSite=lax", header
+            ), header
         secure = Client.of(server.address, run)
         reply = secure.call(
             "POST",

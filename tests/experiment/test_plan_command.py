@@ -30,6 +30,20 @@ def test_rating_pages(capsys):
     )
     assert "12 pages x 3 = 36 to pay" in text
     assert "1.80 USD for people, 2.16 USD" in text
+    assert "36 pages x 0.05 = 1.80 USD" in told(capsys, "--pictures", "180")  # the fee of a page, not of a session
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("--pictures 180 --units 3 --pass 0.4", "rating pages; leave --units, --pass out"),
+        ("--raters 3", "without --pictures .*; leave --raters out"),
+        ("--width 3", "--width is 3; .* above 0 and at most 1"),
+    ],
+)
+def test_options_without_meaning_are_refused(capsys, line, words):
+    with pytest.raises(StudyError, match=words):
+        told(capsys, *line.split())
 
 
 def test_backwards_from_a_width(capsys):
@@ -55,6 +69,7 @@ def test_from_a_run(capsys, tmp_path):
     assert "more sessions to pay: 12 on average" in text
     assert "24 sessions x 2 = 48.00 USD" in text
     assert "spread seen so far" in text
+    assert "is simulated: what it shows so far no person gave" in text
     more = told(capsys, "--run", str(tmp_path / "run"), "--answers", "20", "--pass", "0.5")
     assert "more sessions to pay: 60 on average" in more
     with pytest.raises(StudyError, match="--units, --trials and --experiments are those of the run"):

@@ -87,3 +87,20 @@ def test_a_run_of_ratings_has_no_answers_to_questions(run):
         text_of(run, "imi")
     with pytest.raises(StudyError, match=r"--all goes with questions and table"):
         text_of(run, "ratings", every=True)
+    with pytest.raises(
+        StudyError, match=r"--experiments goes with questions, table and imi; codes is of the whole run"
+    ):
+        text_of(run, "codes", experiments=["ratings"])
+
+
+def test_codes_of_raters_are_of_sessions_that_ended(run):
+    table = table_of(run, "codes")
+    ended = run.sessions[run.sessions["ended"].notna()]
+    assert table["number"].tolist() == ended["number"].tolist()
+    complete = table["outcome"] == "complete"
+    assert complete.any()
+    assert not complete.all()
+    assert (table["paid"] == complete).all()
+    assert (table["accepted"] == complete).all()
+    assert set(table["reason"][~complete]) == {"not complete"}
+    assert ((table["code"] != "") == complete).all()

@@ -63,6 +63,7 @@ def test_a_rater_comes_again_and_never_sees_a_page_twice(tmp_path):
             assert client.state["again"] is (expected == 3)  # other pages lack raters, but this one has seen them
         reply = client.begin()
         assert (reply.status, reply.json["state"]["stage"]) == (409, "end")
+        assert reply.json["state"]["again"] is False
         named = Client.of(server.address, run)
         named.start("rater1", "mturk")
         named.rate()
@@ -76,6 +77,17 @@ def test_a_rater_comes_again_and_never_sees_a_page_twice(tmp_path):
     mine = found.pages[found.pages["session"].isin(found.sessions[found.sessions["person"] == one]["session"])]
     assert sorted(mine["page"]) == list(range(1, 9))
     assert found.sessions["returned"].tolist() == [0, 1, 1, 0, 1]
+
+
+def test_who_rated_all_pages_is_told_that_it_is_over(tmp_path):
+    path = prepared(tmp_path, "ratings", settings={"pages_a_session": 8})
+    with Background(run := Run(path)) as server:
+        first, later = (Client.of(server.address, run) for _ in range(2))
+        first.start("rater1", "mturk")
+        first.finish(run)
+        reply = later.begin("rater1", "mturk")  # another browser; others are still needed
+        assert (reply.status, later.state["stage"], later.state["open"]) == (409, "none", False)
+        assert later.get("/api/state").json["open"] is True
 
 
 def test_pages_of_a_rater_who_left_count(tmp_path):

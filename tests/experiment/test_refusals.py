@@ -132,7 +132,7 @@ def test_without_a_session_nothing_is_written(served, path, action, sent):
     for cookie in (None, "x", "ü" * 4, "a" * 43):
         stranger = Client.of(served.address, served.run)
         stranger.session = "abcdefghijkl"
-        headers = {} if cookie is None else {"Cookie": f"session={cookie}".encode().decode("latin-1")}
+        headers = {} if cookie is None else {"Cookie": f"{stranger.name}={cookie}".encode().decode("latin-1")}
         reply = stranger.post(f"/api/{action}", sent, headers)
         assert (reply.status, reply.json["state"]["stage"]) == (401, "none")
     assert rows(path) == before
@@ -277,7 +277,7 @@ def head(client, *more):
         "POST /api/answer HTTP/1.1",
         "Host: x",
         "Content-Type: application/json",
-        f"Cookie: session={client.cookie}",
+        f"Cookie: {client.name}={client.cookie}",
         f"X-Session: {client.session}",
         *more,
     ]
@@ -393,6 +393,17 @@ def test_too_many_requests_of_one_session_wait_and_others_do_not(tmp_path):
         assert second.begin().status == 200
         assert third.begin().status == 429  # many new ones: together, since they have no cookie yet
         assert third.get("/api/state").status == 200
+
+
+def test_nobody_begins_many_sessions_by_the_cookie_of_the_last_one(tmp_path):
+    path = prepared(tmp_path, people=True)
+    limits = Limits(new=Rate(0.001, 3))
+    with Background(run := Run(path, limits=limits)) as server:
+        client = Client.of(server.address, run)
+        replies = [client.begin(f"R_{number}", "prolific").status for number in range(5)]
+        assert replies == [200, 200, 200, 429, 429]
+        assert client.begin("R_2", "prolific").status == 200  # its own session is no new one
+    assert len(rows(path)["session"]) == 3
 
 
 def test_pictures_have_a_bucket_of_their_own(tmp_path):

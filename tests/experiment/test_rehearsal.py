@@ -375,7 +375,7 @@ def test_a_refused_participant_names_what_was_said(questions, folder, tmp_path):
 
     with (
         ServerProcess(tmp_path / "run", tmp_path / "log", command=BARE) as server,
-        pytest.raises(StudyError, match=r"simulated-1 \(session .{12}, stage consent\) got status 422"),
+        pytest.raises(StudyError, match=r"simulated-1 \(session .{12}, stage instructions\) got status 422"),
     ):
         asyncio.run(wrong(server.port))
 

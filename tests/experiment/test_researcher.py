@@ -23,6 +23,7 @@ from tests.experiment.clients import Reply
 from tests.experiment.filled_runs import filled_run
 from tests.helpers.programs import needs
 
+NAME = {"cookie": ""}  # of the run that is being served
 COMMENT = '<img src=x onerror="window.hit = 1"> & <b>bold</b>'
 
 
@@ -38,6 +39,7 @@ def filled(tmp_path_factory):
 @pytest.fixture
 def run(filled):
     with Run(filled[1]) as run:
+        NAME["cookie"] = f"researcher-{run.mark}"
         yield run
 
 
@@ -57,7 +59,7 @@ def call(address, method, path, body=None, cookie=None, **headers):
     connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=20)
     sent = {"Content-Type": "application/json"} | headers
     if cookie:
-        sent["Cookie"] = f"researcher={cookie}"
+        sent["Cookie"] = f"{NAME['cookie']}={cookie}"
     data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     connection.request(method, path, data, sent)
     reply = connection.getresponse()
@@ -71,7 +73,9 @@ def login(address, token):
 
 
 def cookie_of(reply):
-    return reply.headers["set-cookie"].split(";")[0].removeprefix("researcher=")
+    name, _, cookie = reply.headers["set-cookie"].split(";")[0].partition("=")
+    assert name == NAME["cookie"]
+    return cookie
 
 
 PRIVATE = ("/api/researcher/overview", "/researcher/answers/questions.csv", "/researcher/answers/none.csv")
@@ -187,7 +191,7 @@ def test_the_overview_is_data_of_sessions_without_names(filled, address, token):
         for value in recorded.sessions[column].dropna():
             assert f'"{value}"' not in text
     assert "prolific" not in text
-    assert [each["form"] for each in reply.json["downloads"]] == ["questions", "table", "imi"]
+    assert [each["form"] for each in reply.json["downloads"]] == ["questions", "table", "imi", "codes"]
 
 
 def test_looks_are_shared_and_do_not_stop_the_server(address, token, monkeypatch):
@@ -220,11 +224,11 @@ def test_looks_are_shared_and_do_not_stop_the_server(address, token, monkeypatch
 def test_cookies_and_overviews_grow_old(filled, monkeypatch):
     """With a clock of the test's own."""
     clock = [0.0]
-    run = SimpleNamespace(path=filled[1], now=lambda: 5.0)
+    run = SimpleNamespace(path=filled[1], mark="1a", now=lambda: 5.0)
     monkeypatch.setattr(researcher, "_look", lambda path, now: {"looks": now, "at": clock[0]})
     desk = researcher.Desk(run, lambda: clock[0])
     desk._cookies[researcher._digest("mine")] = researcher.LASTS
-    request = SimpleNamespace(cookies={"researcher": "mine"})
+    request = SimpleNamespace(cookies={"researcher-1a": "mine"})
     overview = desk.only_researcher(desk.overview)
 
     def at(seconds):
@@ -239,7 +243,7 @@ def test_cookies_and_overviews_grow_old(filled, monkeypatch):
 
 
 def test_a_run_that_cannot_be_read_says_why(tmp_path):
-    copy = SimpleNamespace(path=tmp_path, now=lambda: 5.0)
+    copy = SimpleNamespace(path=tmp_path, mark="1a", now=lambda: 5.0)
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys/researcher.token").write_text("a" * 64)
     desk = researcher.Desk(copy)

@@ -80,7 +80,7 @@ def test_nothing_is_left_of_a_run_that_could_not_be_made(exported, tmp_path):
 def test_rating_pages_set_pay_and_time_by_the_page(tmp_path):
     prepare(tmp_path / "run", folders.ratings(tmp_path / "exported", n_pages=20))
     found = read_settings(tmp_path / "run/settings.yaml")
-    assert (found.pages_a_session, found.minutes, found.pay.amount) == (12, 3, 0.6)
+    assert (found.pages_a_session, found.minutes, found.pay.amount) == (12, 3, 0.72)  # 12 pages of 15 pictures
 
 
 def test_the_command_takes_a_folder_or_exports(exported, tmp_path, capsys):
@@ -90,11 +90,26 @@ def test_the_command_takes_a_folder_or_exports(exported, tmp_path, capsys):
     assert "python -m experiment serve" in capsys.readouterr().out
     with Run(tmp_path / "run") as run:
         assert run.source == "simulated"
-    both = parser.parse_args([str(tmp_path / "other"), "--questions", str(exported), "--ratings"])
-    with pytest.raises(StudyError, match="leave --ratings out"):
-        preparing.main(both)
+    with pytest.raises(StudyError, match="is there already and holds something"):  # before anything is exported
+        preparing.main(parser.parse_args([str(tmp_path / "run"), "--params", "nowhere"]))
     with pytest.raises(StudyError, match=r"nowhere/params\.yaml"):
         preparing.main(parser.parse_args([str(tmp_path / "other"), "--params", str(tmp_path / "nowhere/params.yaml")]))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (["--questions", "FOLDER", "--ratings"], "exported already; leave --ratings out"),
+        (["--questions", "FOLDER", "--units", "3", "--held-out"], "exported already; leave --held-out, --units out"),
+        (["--ratings", "--models", "resnet"], "exports rating pages; leave --models out"),
+        (["--raters", "2"], "without --ratings .*; leave --raters out"),
+    ],
+)
+def test_an_option_that_would_not_be_looked_at_is_refused(tmp_path, line, words):
+    parser = argparse.ArgumentParser()
+    preparing.add_arguments(parser)
+    with pytest.raises(StudyError, match=words):
+        preparing.main(parser.parse_args([str(tmp_path / "run"), *line]))
 
 
 # --- settings
@@ -126,11 +141,13 @@ def test_checks_are_those_of_the_study():
     [
         ("title: 3", "title: Input should be a valid string, not 3"),
         ("feedback: some", "feedback: Input should be 'all' or 'practice', not 'some'"),
-        ("titel: x", "titel: Extra inputs are not permitted"),
+        ("titel: x", "titel: no such key; is title meant"),
+        ("colour: red", "colour: no such key; there are title, language"),
+        ("pay: {amuont: 1.0}", r"pay\.amuont: no such key; is pay\.amount meant"),
         ("wait_seconds: .inf", "wait_seconds"),
         ("wait_seconds: '1'", "wait_seconds"),
         ("pay: {amount: -1.0}", r"pay\.amount"),
-        ("pay: {currency: Dollars}", r"pay\.currency"),
+        ("pay: {currency: Dollars}", r"pay\.currency: must be three capital letters, such as USD, not 'Dollars'"),
         ("complete: {link: 'javascript:alert(1)'}", r"complete\.link: must be empty or begin with https://"),
         ("complete: {link: 'https://a b'}", r"complete\.link"),
         ("complete: {code: 'a b'}", r"complete\.code"),

@@ -79,8 +79,11 @@ def test_a_port_that_is_taken_is_named():
         port = listening.getsockname()[1]
         with pytest.raises(StudyError, match=rf"--host 127\.0\.0\.1 --port {port} cannot be listened on"):
             serving.bound("127.0.0.1", port)
-    for host, port in (("nowhere.invalid", 0), ("127.0.0.1", 70000)):
-        with pytest.raises(StudyError, match="Choose another port"):
+    for host, port, words in (
+        ("nowhere.invalid", 0, "Name an address of this machine"),
+        ("127.0.0.1", 70000, "ports go from 0 to 65535"),
+    ):
+        with pytest.raises(StudyError, match=words):
             serving.bound(host, port)
 
 

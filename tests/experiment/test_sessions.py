@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sqlite3
-from argparse import Namespace
 from contextlib import closing
 
 import pytest
 
 from experiment import recorded
-from experiment.commands import codes
+from experiment.answers import text_of
 from experiment.run import Run
 from experiment.serving import Background
 from experiment.study_folder import CATCH, MAIN
@@ -186,7 +186,7 @@ def test_nobody_else_is_needed(tmp_path):
     path = prepared(tmp_path, n_units=5, responses=1, n_sessions=1)
     with Background(run := Run(path)) as server:
         first, second = (Client.of(server.address, run) for _ in range(2))
-        first.begin()
+        first.start()
         assert second.get("/api/state").json["open"] is False
         reply = second.begin()
         assert (reply.status, reply.json["error"], reply.json["state"]["open"]) == (409, "closed", False)
@@ -197,12 +197,38 @@ def test_nobody_else_is_needed(tmp_path):
     assert recorded.read(path).sessions["attempt"].tolist() == [1, 1]
 
 
+def test_who_only_looks_keeps_nothing_from_others(tmp_path):
+    path = prepared(tmp_path, n_units=5, responses=1, n_sessions=1)
+    with Background(run := Run(path)) as server:
+        needed = run.dealers.remaining()
+        looking, slow, quick = (Client.of(server.address, run) for _ in range(3))
+        for client in (looking, slow):
+            client.begin("R_1" if client is slow else None, "prolific")
+            assert (client.state["stage"], client.state["n_trials"]) == ("consent", 10)
+        assert run.dealers.remaining() == needed
+        quick.start()
+        slow.post("/api/consent", {"agreed": True})
+        assert (slow.state["stage"], slow.state["open"]) == ("none", False)
+        assert "Nobody else is needed" in slow.state["message"]
+        assert run.hasher.name("prolific", "R_1") not in run.by_person
+        quick.post("/api/leave", {})
+        assert slow.get("/api/state").json["open"] is True
+        slow.start("R_1", "prolific")  # as if never here
+        assert slow.finish(run)["outcome"] == "complete"
+    found = recorded.read(path)
+    assert found.sessions["outcome"].tolist() == [None, "left", "left", "complete"]
+    assert found.sessions["experiment"].tolist() == ["", "", *["resnet_natural"] * 2]
+    assert found.sessions["person"].isna().tolist() == [False, True, False, False]
+    assert found.sessions["returned"].tolist() == [0] * 4
+    assert found.events[found.events["name"] == "closed"]["session"].tolist() == [found.sessions["session"][1]]
+
+
 def test_a_session_of_the_list_is_dealt_once_and_its_units_go_back_to_need(tmp_path):
     path = prepared(tmp_path, n_units=5, n_sessions=2, responses=2)
     with Background(run := Run(path)) as server:
         for _ in range(3):
             client = Client.of(server.address, run)
-            client.begin()
+            client.start()
             client.post("/api/leave", {})
     assert recorded.read(path).sessions["listed"].tolist() == ["s00001", "s00002", None]
 
@@ -220,15 +246,19 @@ def test_codes_say_who_is_to_be_paid(tmp_path):
                 client.post("/api/leave", {})
             ends.append(client.state)
         Client.of(server.address, run).start()
-        codes.main(Namespace(run=path, out=tmp_path / "codes.csv"))
-    with open(tmp_path / "codes.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+        text = text_of(recorded.read(path), "codes")
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert ",".join(rows[0]) == "number,platform,code,outcome,paid,accepted,reason,minutes,comment,source"
     assert [row["outcome"] for row in rows] == ["complete", "complete", "practice", "left", "before"]
     assert [row["paid"] for row in rows] == ["1", "1", "1", "0", "0"]
     assert [row["code"] for row in rows] == [end["code"] or "" for end in ends]
     assert [row["comment"] for row in rows] == ["'=HYPERLINK(1)", "fine, thanks\nreally", "", "", ""]
-    assert [row["session"] for row in rows] == [end["session"] for end in ends]
-    assert all(row["started"] <= row["ended"] and row["ended"].endswith("+00:00") for row in rows)
+    assert [row["number"] for row in rows] == ["1", "2", "3", "4", "5"]
+    assert [row["reason"].split("; ")[0] for row in rows[2:]] == ["demo_trials", "not complete", "not complete"]
+    assert {(row["platform"], row["source"], row["accepted"]) for row in rows} == {("prolific", "simulated", "0")}
+    assert all(float(row["minutes"]) < 1 for row in rows)
+    kept = recorded.read(path).sessions
+    assert not any(word in text for word in [*kept["session"], *kept["person"]])
 
 
 def test_the_tables_refuse_what_no_session_has(path):
