@@ -87,6 +87,18 @@ def test_trials_with_fewer_explanations_are_in_sight(tmp_path, tab, k):
         )
 
 
+@pytest.mark.parametrize(("width", "height"), [(800, 600), (1024, 768)])
+def test_small_windows_show_a_trial_with_its_feedback(tmp_path, questions, tab, width, height):
+    with served(tmp_path / "run", questions, **SETTINGS) as run:
+        walk = run.walk(tab, width=width, height=height)
+        walk.until("practice")
+        walk.feedback(2)
+        assert tab.run("document.documentElement.scrollHeight") <= height
+        assert tab.run(VISIBLE) == 20 + 6
+        # no button stands out of the frame of its query
+        assert tab.run("[...document.querySelectorAll('.query')].every(e => e.scrollWidth <= e.clientWidth)")
+
+
 def test_leaving_asks_first_and_ends_the_session(tmp_path, questions, tab):
     with served(tmp_path / "run", questions, **SETTINGS) as run:
         walk = run.walk(tab)

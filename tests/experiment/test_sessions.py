@@ -87,9 +87,19 @@ def test_failed_practice_ends_and_is_paid(path):
         end = client.finish(run, right=False)
         assert end["outcome"] == "practice"
         assert end["code"]
+        assert end["message"].endswith("You are paid all the same.")
     found = recorded.read(path)
     assert len(found.answers) == 15
     assert found.sessions["accepted"].tolist() == [0]
+
+
+def test_nobody_is_told_of_pay_that_there_is_not(tmp_path):
+    path = prepared(tmp_path, settings={"pay.amount": 0.0})
+    with Background(run := Run(path)) as server:
+        client = Client.of(server.address, run)
+        client.start()
+        end = client.finish(run, right=False)
+        assert (end["outcome"], "paid" in end["message"]) == ("practice", False)
 
 
 def test_refused_consent_forgets_who_it_was(path):
