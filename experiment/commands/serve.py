@@ -7,6 +7,7 @@ TLS leave --host as it is; cookies are marked Secure where the proxy says `X-For
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 from pathlib import Path
 
@@ -54,10 +55,9 @@ def main(args: argparse.Namespace) -> None:
             log.warning("%s is still the template: put in what your ethics board approved", args.run / "consent.md")
         if doubt := planning.doubt(run.folder, run.settings):
             log.warning("%s: %s", args.run / "settings.yaml", doubt)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             serve(run, args.host, args.port, lambda address: tell(run, address, token), assets)
-        except KeyboardInterrupt:
-            print("Stopped. Everything that was acknowledged is kept; serve the folder again to go on.")
+        print("Stopped. Everything that was acknowledged is kept; serve the folder again to go on.")
 
 
 def tell(run: Run, address: str, token: str) -> None:

@@ -474,8 +474,8 @@ CASES = {
     # ---- images and similarities
     "no folder": (lambda: it.ImageFolder("nowhere"), "path is nowhere, which is no folder"),
     "folder without images": (
-        lambda: it.ImageFolder("docs"),
-        "path is docs, which holds no image (.jpg, .jpeg, .png, .webp)",
+        lambda: it.ImageFolder("studies"),
+        "path is studies, which holds no image (.jpg, .jpeg, .png, .webp)",
     ),
     "number for a folder": (lambda: it.ImageFolder(3), "path is of type int; it must be the path of a folder"),
     "unknown similarity": (
