@@ -103,6 +103,8 @@ def prepare(run: Path, questions: Path, *, simulated: bool = False, settings: Ma
         (new / "keys").mkdir(mode=0o700)
         write_secret(new / "keys/person.key")
         write_secret(new / "keys/researcher.token")
+        # answers of people and keys are nothing to commit, wherever the folder lies
+        (new / ".gitignore").write_text("*\n", encoding="utf-8")
         source = "simulated" if simulated else "people"
         store.create(recorded.database(new), study=folder.digest, source=source, now=time.time())
 

@@ -49,7 +49,9 @@ def rewritten(folder, name, change):
 def test_a_run_folder_holds_what_a_run_needs(exported, tmp_path):
     prepare(tmp_path / "run", exported, settings={"title": "It's: #1", "checks.min_row": 2, "comment": False})
     run = tmp_path / "run"
+    assert (run / ".gitignore").read_text() == "*\n"
     assert sorted(path.name for path in run.iterdir() if not path.name.startswith("answers")) == [
+        ".gitignore",
         "consent.md",
         "keys",
         "questions",
