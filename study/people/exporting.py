@@ -52,12 +52,16 @@ def export(options: ExportOptions) -> None:
     margins = Margins(options.data / f"scores/{backend}.parquet")
     annotated = read_parquet(options.data / "human/units.parquet", UNIT).drop_duplicates()
     clusters = read_clusters(options.data / "notes/activations/clusters.csv")
-    rows: dict[str, int] = {}  # of the pictures that are shown, by file
+    rows: set[int] = set()  # of the pictures that are shown
+    again: set[int] = set()  # of those that stand in a catch trial twice
 
     def file_of(row: int) -> str:
-        file = encoding.file(row)
-        rows[file] = row
-        return file
+        rows.add(row)
+        return encoding.file(row)
+
+    def copy_of(row: int) -> str:
+        again.add(row)
+        return encoding.file(row, again=True)
 
     networks, experiments, written = [], [], Written.none()
     for network in built:
@@ -72,7 +76,7 @@ def export(options: ExportOptions) -> None:
             name = name_of(network.model, condition, design.n_explanations, tasks["n_explanations"])
             asked = asking.ask(groups, scores, rest, network, condition, design)
             before = len(written.sessions), len(written.questions)
-            written.add(name, asked, design.asked, design.seed, file_of)
+            written.add(name, asked, design.asked, design.seed, file_of, copy_of)
             n_sessions, n_questions = len(written.sessions) - before[0], len(written.questions) - before[1]
             experiments.append(_experiment(name, asked, network, design, n_sessions, n_questions))
             log.info("%s: %d questions in %d sessions", name, n_questions, n_sessions)
@@ -83,7 +87,8 @@ def export(options: ExportOptions) -> None:
         for name, content in asdict(written).items():
             questions.write_rows(folder / f"{name}.json", name, content)
         if not options.no_pictures:
-            write_pictures(folder, open_images(options.data / "images", params.images.root), rows.values(), encoding)
+            images = open_images(options.data / "images", params.images.root)
+            write_pictures(folder, images, rows, encoding, again=again)
         head = manifest(options, params, backend, slope, design, tasks["n_explanations"])
         questions.write_manifest(folder, {**head, "networks": networks, "experiments": experiments})
     log.info(
@@ -91,7 +96,7 @@ def export(options: ExportOptions) -> None:
         options.out,
         len(written.questions),
         len(experiments),
-        len(rows),
+        len(rows) + len(again),
     )
 
 

@@ -21,6 +21,7 @@ log = logger("pictures")
 
 SUFFIX = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 QUALITY = 85  # of jpeg and webp where nobody names one
+_PACKED_AGAIN = 1  # level of zlib of a png that is written again; Pillow writes others at 6
 _FULL_COLOUR = 90  # JPEG quality from which colours keep the full resolution
 _COLUMNS = ["file", "width", "height", "bytes", "sha256"]
 
@@ -50,22 +51,29 @@ class Encoding:
     size: int
     seed: int
 
-    def file(self, row: int) -> str:
-        """Place of an image in the folder: 16 hex digits keyed by seed and row of the manifest.
+    def file(self, row: int, *, again: bool = False) -> str:
+        """Place of an image in the folder: 16 hex digits keyed by seed and row of the manifest; another one of the file that
+        holds the picture `again`.
 
         Rows are sorted by path, so in a data set of classes a row tells the class. The key is no secret: who knows the seed
         and this code can compute the names, so a page that hides them (as `experiment` does) names its pictures anew.
         """
-        return f"images/{key64('psychophysics', 'picture', self.seed, int(row)):016x}.{SUFFIX[self.kind]}"
+        what = "picture again" if again else "picture"
+        return f"images/{key64('psychophysics', what, self.seed, int(row)):016x}.{SUFFIX[self.kind]}"
 
-    def encode(self, image: Image.Image) -> tuple[bytes, int, int]:
-        """Bytes, width and height of the picture that is shown. No name, date, place or profile goes along."""
+    def encode(self, image: Image.Image, *, again: bool = False) -> tuple[bytes, int, int]:
+        """Bytes, width and height of the picture that is shown. No name, date, place or profile goes along.
+
+        again  other bytes for the same look: the quality next to this one, or the same pixels packed otherwise
+        """
         if self.size:
             side = min(self.size, *image.size)
             image = ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS)
         options: dict[str, Any] = {}
         if self.kind != "png":
-            options["quality"] = self.quality
+            options["quality"] = self.quality + (0 if not again else 1 if self.quality == 1 else -1)
+        elif again:
+            options["compress_level"] = _PACKED_AGAIN
         if self.kind == "jpeg":
             options["subsampling"] = 0 if self.quality >= _FULL_COLOUR else 2
         buffer = io.BytesIO()
@@ -74,24 +82,31 @@ class Encoding:
 
 
 def write_pictures(
-    folder: Path, images: ImageSet, rows: Iterable[int], encoding: Encoding, *, paths: bool = False
+    folder: Path,
+    images: ImageSet,
+    rows: Iterable[int],
+    encoding: Encoding,
+    *,
+    again: Iterable[int] = (),
+    paths: bool = False,
 ) -> None:
-    """Write images as files of `folder`, and images.csv: image (row of the manifest), path where `paths`, file, width, height,
-    bytes, sha256; ordered by row.
+    """Write images as files of `folder`, those of `again` once more as files of their own, and images.csv: image (row of the
+    manifest), path where `paths`, file, width, height, bytes, sha256; ordered by row.
 
     Files are written in the order of their names: times and places of files on the disk tell no order of rows either.
     """
     (folder / "images").mkdir()
-    asked = sorted({int(row) for row in rows}, key=encoding.file)
-    progress = Progress(log, len(asked), "pictures", every=5.0)
+    kinds = ((rows, False), (again, True))
+    named = {
+        encoding.file(row, again=twice): (row, twice) for each, twice in kinds for row in {int(row) for row in each}
+    }
+    progress = Progress(log, len(named), "pictures", every=5.0)
     written = []
-    for row in asked:
-        content, width, height = encoding.encode(Image.fromarray(images.pixels(row)))
-        (folder / encoding.file(row)).write_bytes(content)  # the folder as a whole is atomic
+    for file, (row, twice) in sorted(named.items()):
+        content, width, height = encoding.encode(Image.fromarray(images.pixels(row)), again=twice)
+        (folder / file).write_bytes(content)  # the folder as a whole is atomic
         digest = hashlib.sha256(content).hexdigest()
-        written.append(
-            (row, images.path(row) if paths else "", encoding.file(row), width, height, len(content), digest)
-        )
+        written.append((row, images.path(row) if paths else "", file, width, height, len(content), digest))
         progress.step()
     table = pd.DataFrame(written, columns=["image", "path", *_COLUMNS]).sort_values("image", kind="stable")
     write_csv(folder / "images.csv", table[["image", *(["path"] if paths else []), *_COLUMNS]])

@@ -44,9 +44,16 @@ class Written:
         }
 
     def add(
-        self, name: str, asked: Asked, numbers: NDArray[np.int64], seed: int, file_of: Callable[[int], str]
+        self,
+        name: str,
+        asked: Asked,
+        numbers: NDArray[np.int64],
+        seed: int,
+        file_of: Callable[[int], str],
+        copy_of: Callable[[int], str],
     ) -> None:
-        """The rows of one experiment. `numbers`: of the tasks of a unit that people see.
+        """The rows of one experiment. `numbers`: of the tasks of a unit that people see; `file_of`, `copy_of`: the file of a
+        picture, and another one with the same picture, which queries of catch trials show.
 
         Numbers of questions tell nothing of units and groups: they are dealt at random within the experiment.
         """
@@ -59,7 +66,7 @@ class Written:
         for place, row in enumerate(asked.units[_UNIT].to_dict("records")):
             tasks = [
                 {"question": f"q{number[place, column]:06d}", "task": int(task)}
-                | _shown(asked.shown, place, column, file_of)
+                | _shown(asked.shown, place, column, file_of, file_of)
                 for column, task in enumerate(numbers)
             ]
             units.append({"experiment": name, **_short(row), "tasks": tasks})
@@ -67,8 +74,9 @@ class Written:
         blind = [{field: task[field] for field in BLIND} for unit in units for task in unit["tasks"]]
         self.questions.extend(sorted(blind, key=lambda question: question["question"]))
         self.sessions.extend(self._sessions(name, asked.sessions, number))
-        self.practice.extend(_drawn(name, asked.practice, "p", len(self.practice), file_of))
-        self.catch.extend(_drawn(name, asked.catch, "c", len(self.catch), file_of))
+        self.practice.extend(_drawn(name, asked.practice, "p", len(self.practice), file_of, file_of))
+        # a program that compares files must not know a catch trial, nor its answer
+        self.catch.extend(_drawn(name, asked.catch, "c", len(self.catch), file_of, copy_of))
 
     def _sessions(self, name: str, dealt: pd.DataFrame, number: NDArray[np.int64]) -> Iterable[dict[str, Any]]:
         first = len(self.sessions) + 1
@@ -82,20 +90,31 @@ class Written:
 
 
 def _drawn(
-    name: str, drawn: Drawn, letter: str, n_before: int, file_of: Callable[[int], str]
+    name: str,
+    drawn: Drawn,
+    letter: str,
+    n_before: int,
+    file_of: Callable[[int], str],
+    query_of: Callable[[int], str],
 ) -> Iterable[dict[str, Any]]:
     """Rows of practice.json or catch.json."""
     for place, row in enumerate(drawn.units.to_dict("records")):
         number = f"{letter}{n_before + place + 1:04d}"
-        yield {"question": number, "experiment": name, **_short(row)} | _shown(drawn.shown, place, 0, file_of)
+        yield {"question": number, "experiment": name, **_short(row)} | _shown(drawn.shown, place, 0, file_of, query_of)
 
 
-def _shown(shown: intervention.Presentation, unit: int, task: int, file_of: Callable[[int], str]) -> dict[str, Any]:
+def _shown(
+    shown: intervention.Presentation,
+    unit: int,
+    task: int,
+    file_of: Callable[[int], str],
+    query_of: Callable[[int], str],
+) -> dict[str, Any]:
     return {
         "left": [file_of(image) for image in shown.least[unit, task].tolist()],
         "right": [file_of(image) for image in shown.most[unit, task].tolist()],
-        "top": file_of(int(shown.top[unit, task])),
-        "bottom": file_of(int(shown.bottom[unit, task])),
+        "top": query_of(int(shown.top[unit, task])),
+        "bottom": query_of(int(shown.bottom[unit, task])),
         "answer": CHOICES[0 if shown.right_on_top[unit, task] else 1],
     }
 

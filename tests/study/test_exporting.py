@@ -80,7 +80,7 @@ def test_practice_shows_tasks_of_the_study_and_catch_a_copy(study, both):
             if name == "catch":
                 images = practice.caught(images)
                 wrong = trial["bottom" if trial["answer"] == "top" else "top"]
-                assert (trial[trial["answer"]], wrong) == (trial["right"][0], trial["left"][0])
+                assert (row[trial[trial["answer"]]], row[wrong]) == (row[trial["right"][0]], row[trial["left"][0]])
             assert sorted(row[file] for file in trial["right"]) == sorted(images[:K])
             assert sorted(row[file] for file in trial["left"]) == sorted(images[K : 2 * K])
             assert (row[trial["right"][0]], row[trial["left"][0]]) == (images[0], images[K]), (
@@ -89,6 +89,20 @@ def test_practice_shows_tasks_of_the_study_and_catch_a_copy(study, both):
             assert row[trial[trial["answer"]]] == images[-2]
     tops = [row["answer"] == "top" for row in rows(both, "practice") + rows(both, "catch")]
     assert 5 <= sum(tops) <= 11, "of 16, half of each draw"
+
+
+@pytest.mark.parametrize("encoding", ["--format=png", "--format=jpeg", "--format=webp", "--format=jpeg --quality=1"])
+def test_no_file_tells_which_query_of_a_catch_trial_is_shown_twice(study, tmp_path, encoding):
+    out = export(study, tmp_path / "out", *encoding.split())
+    digest = pd.read_csv(out / "images.csv").set_index("file")["sha256"]
+    for trial in rows(out, "catch"):
+        beside = [*trial["left"], *trial["right"]]
+        for query in (trial["top"], trial["bottom"]):
+            assert query not in beside
+            assert digest[query] not in set(digest[beside])
+            twin = next(file for file in beside if row_of(out)[file] == row_of(out)[query])
+            seen, again = (np.asarray(Image.open(out / file).convert("RGB"), dtype=float) for file in (twin, query))
+            assert np.abs(seen - again).mean() < (0.5 if "png" in encoding else 12)
 
 
 def test_conditions_ask_about_the_same_units_in_sessions_of_their_own(study, both):
