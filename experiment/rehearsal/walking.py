@@ -90,7 +90,7 @@ class Walker:
         return "session" in self.state
 
     async def run(self) -> Walked:
-        """Go on until the end."""
+        """Go on until the end. Raises StudyError where the server knows no session any more."""
         while self.state["stage"] != "end":
             await self.advance()
         await self.client.close()
@@ -104,6 +104,7 @@ class Walker:
     async def advance(self) -> None:
         """Do what the state asks for."""
         steps: dict[str, Callable[[], Awaitable[None]]] = {
+            "consent": self._consent,
             "instructions": self._instructions,
             "ready": self._ready,
             "comment": self._comment,
@@ -116,6 +117,8 @@ class Walker:
 
     async def shown(self) -> dict[str, Any]:
         """The trial at hand, with its pictures where they are wanted."""
+        if "trial" not in self.state:
+            raise StudyError(f"{self.name} came back to a server that knows no session: stage {self.state['stage']}")
         number = self.state["trial"]["trial"]
         shown = self._right(await self.client.get(f"/api/trial/{number}")).json()
         if self.pictures:
