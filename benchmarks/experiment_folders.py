@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from experiment.commands.prepare import prepare
+from experiment.settings import Checks
 from interpretability.files import sha256_file
 from interpretability.randomness import generator, key64
 
@@ -21,15 +22,6 @@ EXPERIMENT = "net_natural"
 TASKS, SIDE = 6, 9
 ANSWERS = 20_000  # of a unit, so that nobody is turned away
 _SEED = 0
-_CHECKS = {
-    "max_demo_blocks": 3,
-    "min_catch_share": 0.8,
-    "min_seconds": 135,
-    "max_seconds": 2500,
-    "min_row": 5,
-    "min_instruction_seconds": 15,
-    "multi_participation": "recomputed",
-}
 
 
 def prepared(folder: Path, *, trials: int = 40, pictures: int = 60, side: int = 24) -> Path:
@@ -87,7 +79,7 @@ def _write_questions(folder: Path, trials: int, pictures: int, side: int) -> Non
         "responses_a_unit": ANSWERS,
         "trials_a_session": trials,
         "experiments": [unit_facts | {"n_explanations": SIDE, "n_units": trials, "n_sessions": 0}],
-        "checks": _CHECKS,
+        "checks": Checks().model_dump(),
         "files": {path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.is_file()},
     }
     (folder / "study.json").write_text(json.dumps(study))

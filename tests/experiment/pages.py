@@ -26,7 +26,9 @@ from tests.experiment import folders
 
 # as short as a session may be: one block of five, five main and two catch trials
 QUICK = {"wait_seconds": 0.05, "catch_trials": 2, "checks.min_seconds": 0.0, "checks.min_instruction_seconds": 0.0}
+SETTINGS = {name.replace(".", "__"): value for name, value in QUICK.items()}  # the same for `served`
 N_PRACTICE, N_MAIN = 5, 7
+FIRST_MAIN = 15  # three blocks of practice come before
 BUTTONS = 'document.documentElement?.dataset.ready === "1"'
 
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 import time
 
-import pytest
-
 from experiment import recorded
 from experiment.commands.prepare import prepare
-from experiment.rehearsal.chromium import Chromium
 from experiment.rehearsal.keys_of_folder import Keys
 from experiment.rehearsal.process import ServerProcess
 from experiment.rehearsal.walk import Walk
 from experiment.study_folder import Folder
 from tests.experiment.pages import (
     BUTTONS,
+    FIRST_MAIN,
     N_MAIN,
     N_PRACTICE,
     QUICK,
+    SETTINGS,
     heavier,
     other_hosts,
     right_button,
@@ -29,38 +28,6 @@ from tests.helpers.programs import needs
 
 pytestmark = needs("Chromium", "npm packages")
 BACK = 3.0  # seconds until the right trial is there again
-FIRST_MAIN = 15  # three blocks of practice come before
-
-
-@pytest.fixture(scope="module")
-def questions(tmp_path_factory):
-    return two_alternative(tmp_path_factory.mktemp("questions") / "folder")
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with Chromium() as chromium:
-        yield chromium
-
-
-@pytest.fixture
-def profile(chromium):
-    with chromium.profile() as profile:
-        yield profile
-
-
-@pytest.fixture
-def tab(profile):
-    return profile.tab()
-
-
-@pytest.fixture
-def run(tmp_path, questions):
-    with served(tmp_path / "run", questions, **SETTINGS) as run:
-        yield run
-
-
-SETTINGS = {name.replace(".", "__"): value for name, value in QUICK.items()}
 
 
 def silent(tab, run):

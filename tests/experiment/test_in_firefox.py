@@ -7,18 +7,11 @@ import json
 import pytest
 
 from tests.experiment import folders
-from tests.experiment.pages import BUTTONS, N_MAIN, N_PRACTICE, QUICK, other_hosts, served, two_alternative
+from tests.experiment.pages import BUTTONS, FIRST_MAIN, N_MAIN, N_PRACTICE, other_hosts, served
 from tests.helpers.firefox import Firefox
 from tests.helpers.programs import needs
 
 pytestmark = needs("Firefox", "npm packages")
-SETTINGS = {name.replace(".", "__"): value for name, value in QUICK.items()}
-FIRST_MAIN = 15  # three blocks of practice come before
-
-
-@pytest.fixture(scope="module")
-def questions(tmp_path_factory):
-    return two_alternative(tmp_path_factory.mktemp("questions") / "folder")
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +25,6 @@ def tab(firefox):
     """Another tab. Cookies of the servers before stay: a server knows its own."""
     firefox.anew()
     return firefox
-
-
-@pytest.fixture
-def run(tmp_path, questions):
-    with served(tmp_path / "run", questions, **SETTINGS) as run:
-        yield run
 
 
 def silent(tab, run):

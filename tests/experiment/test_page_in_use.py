@@ -6,13 +6,11 @@ import json
 
 import pytest
 
-from experiment.rehearsal.chromium import Chromium
 from tests.experiment import folders
-from tests.experiment.pages import BUTTONS, QUICK, served
+from tests.experiment.pages import BUTTONS, SETTINGS, served
 from tests.helpers.programs import needs
 
 pytestmark = needs("Chromium", "npm packages")
-SETTINGS = {name.replace(".", "__"): value for name, value in QUICK.items()}
 HOSTILE = (
     "<h1 id='title' class='x' style='color:red' onclick='hurt()'>Read <em>this</em></h1>"
     "<script>document.title = 'hurt'</script><style>p { display: none }</style><img src=x onerror='hurt()'>"
@@ -21,18 +19,6 @@ HOSTILE = (
 )
 VISIBLE = """[...document.querySelectorAll("main .trial img, main [data-button]")].map(e => e.getBoundingClientRect())
 .filter(b => b.width > 0 && b.left >= 0 && b.top >= 0 && b.right <= innerWidth && b.bottom <= innerHeight).length"""
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with Chromium() as chromium:
-        yield chromium
-
-
-@pytest.fixture
-def tab(chromium):
-    with chromium.profile() as profile:
-        yield profile.tab()
 
 
 @pytest.fixture(scope="module")

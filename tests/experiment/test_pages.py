@@ -6,13 +6,11 @@ import json
 
 import pytest
 
-from experiment.rehearsal.chromium import Chromium
 from tests.experiment import folders
-from tests.experiment.pages import BUTTONS, QUICK, other_hosts, served, two_alternative
+from tests.experiment.pages import BUTTONS, SETTINGS, other_hosts, served
 from tests.helpers.programs import PACKAGES, needs
 
 pytestmark = needs("Chromium", "npm packages")
-SETTINGS = {name.replace(".", "__"): value for name, value in QUICK.items()}
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa", "best-practice"]
 # width, height, and what the system prefers
 LOOKS = {
@@ -26,31 +24,8 @@ BOXES = """[...document.querySelectorAll(%r)].map(e => e.getBoundingClientRect()
 
 
 @pytest.fixture(scope="module")
-def questions(tmp_path_factory):
-    return two_alternative(tmp_path_factory.mktemp("questions") / "folder")
-
-
-@pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     return folders.ratings(tmp_path_factory.mktemp("pages") / "folder", side=224)
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with Chromium() as chromium:
-        yield chromium
-
-
-@pytest.fixture
-def tab(chromium):
-    with chromium.profile() as profile:
-        yield profile.tab()
-
-
-@pytest.fixture
-def run(tmp_path, questions):
-    with served(tmp_path / "run", questions, **SETTINGS) as run:
-        yield run
 
 
 @pytest.fixture

@@ -255,14 +255,6 @@ def test_a_run_that_cannot_be_read_says_why(tmp_path):
 # --------------------------------------------------------------------------- the page
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    from experiment.rehearsal.chromium import Chromium
-
-    with Chromium() as chromium:
-        yield chromium
-
-
 @pytest.fixture
 def shown(run, chromium, token):
     """The page after a login by its address: its tab, and the address of the server."""

@@ -12,12 +12,6 @@ from tests.experiment import folders
 from tests.helpers.programs import needs
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    with driver.Chromium() as chromium:
-        yield chromium
-
-
 @needs("Chromium", "npm packages")
 def test_every_figure_has_its_picture(tmp_path, chromium):
     questions = folders.two_alternative(tmp_path / "questions", side=64)
