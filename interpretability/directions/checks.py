@@ -72,13 +72,16 @@ def _check_numbers(code: Code) -> None:
     if factor != 1 and code.scaling != "factor":
         raise wrong(
             "factor",
-            "is {factor}, but scaling is {scaling}; only `factor` takes one",
-            factor=factor,
+            "is {value}, but scaling is {scaling}; only `factor` takes one",
+            value=factor,
             scaling=code.scaling,
         )
     if code.k and code.activation != "topk":
         raise wrong(
-            "k", "is {k}, but activation is {activation}; only topk takes one", k=code.k, activation=code.activation
+            "k",
+            "is {value}, but activation is {activation}; only topk takes one",
+            value=code.k,
+            activation=code.activation,
         )
     if code.decoder_norm == "before" and code.activation != "topk":
         raise wrong(
@@ -129,7 +132,10 @@ def _check_tensors(code: Code) -> None:
         check_finite(tensor, name)
     if code.activation == "topk" and not 1 <= code.k <= sizes["latents"]:
         raise wrong(
-            "k", "is {k}; topk needs one from 1 to {latents}, the number of latents", k=code.k, latents=sizes["latents"]
+            "k",
+            "is {value}; topk needs one from 1 to {latents}, the number of latents",
+            value=code.k,
+            latents=sizes["latents"],
         )
 
 
