@@ -115,10 +115,11 @@ def _content(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _tensors(stored: dict[str, Tensor]) -> dict[str, Any]:
     if "encoder" not in stored:
         raise InputError("the tensor encoder (latents, width) is missing")
-    return {name: _as_float32(tensor, name) for name, tensor in stored.items()}
+    return {name: as_float32(tensor, name) for name, tensor in stored.items()}
 
 
-def _as_float32(tensor: Tensor, name: str) -> Tensor:
+def as_float32(tensor: Tensor, name: str) -> Tensor:
+    """The same numbers as float32. Raises InputError with the place of a finite one that float32 does not hold."""
     import torch
 
     if tensor.dtype == torch.float64:
