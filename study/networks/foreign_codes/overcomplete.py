@@ -86,8 +86,8 @@ def _kind(tensors: Tensors, options: Options) -> str:
         )
     if jumps != (given in _JUMPS):
         raise StudyError(
-            f"{tensors.where} {'holds' if jumps else 'does not hold'} the tensor thresholds, which only {' and "
-            f"'.join(_JUMPS)} have; --class {given} is wrong"
+            f"{tensors.where} {'holds' if jumps else 'does not hold'} the tensor thresholds, which {' and '.join(_JUMPS)} have "
+            f"and no others; --class {given} is wrong"
         )
     return given
 
