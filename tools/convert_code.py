@@ -25,12 +25,9 @@ from interpretability.directions.codes import Code
 from interpretability.directions.files import SUFFIX, write_code
 from study.command import parser, run
 from study.errors import StudyError
-from study.log import logger
 from study.networks.foreign_codes import dictionary_learning, overcomplete, saelens, vit_prisma
 from study.networks.foreign_codes.contents import Converted
 from study.networks.foreign_codes.options import Options
-
-log = logger("convert_code")
 
 KINDS: dict[str, Callable[[Path, Options], Converted]] = {
     "saelens": saelens.convert,
@@ -48,11 +45,9 @@ def main(argv: list[str] | None = None) -> None:
         raise StudyError(f"{output}: the name of the file to write must end in {SUFFIX}")
     options = Options({name: given[name] for name in OPTIONS})
     converted = KINDS[given["kind"]](given["input"], options)
-    for note in converted.notes:
-        log.warning("%s", note)
     write_code(converted.code, output)
-    for line in described(converted.code, output):
-        log.info("%s", line)
+    for line in [*described(converted.code, output), *(f"Note: {note}" for note in converted.notes)]:
+        print(line)
 
 
 def described(code: Code, output: Path) -> list[str]:

@@ -67,7 +67,6 @@ def _architecture(settings: Settings) -> tuple[str, int | None]:
     """The kind of autoencoder, and its k; before version 6 the activation says what is a topk."""
     architecture = settings.text("architecture", "standard")
     activation = settings.text("activation_fn") or settings.text("activation_fn_str") or "relu"
-    k = settings.count("k") or settings.inner("activation_fn_kwargs").count("k")
     if architecture in _TRAINING:
         raise StudyError(
             f"{settings.where}: architecture is {architecture}, a state of training whose threshold holds for its own weights "
@@ -85,7 +84,10 @@ def _architecture(settings: Settings) -> tuple[str, int | None]:
             f"{settings.where}: activation_fn is {shown(activation)} with architecture {architecture}; relu is converted, "
             "and topk with architecture standard or topk"
         )
-    if architecture == "topk" and k is None:
+    if architecture != "topk":
+        return architecture, None
+    k = settings.count("k") or settings.inner("activation_fn_kwargs").count("k")
+    if k is None:
         raise StudyError(
             f"{settings.where}: a topk needs k (or, before version 6, activation_fn_kwargs.k), and there is none"
         )
