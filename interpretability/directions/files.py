@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from interpretability.casts import fits
 from interpretability.checkpoints import shown
 from interpretability.directions.checks import AXES, check_code
@@ -124,10 +126,10 @@ def as_float32(tensor: Tensor, name: str) -> Tensor:
 
     if tensor.dtype == torch.float64:
         # NaN and infinite values pass here, and are refused with their place by check_code
-        right = fits(tensor.numpy(), "float32")
-        if not right.all():
-            place = (~torch.from_numpy(right)).nonzero()[0].tolist()
-            value = tensor[tuple(place)].item()
+        wrong_ones = np.argwhere(~np.atleast_1d(fits(tensor.numpy(), "float32")))
+        if len(wrong_ones):
+            place = wrong_ones[0].tolist()
+            value = np.atleast_1d(tensor.numpy())[tuple(place)]
             raise InputError(f"{name} holds {value} at {place}, which float32 does not hold")
     return tensor.to(torch.float32)
 

@@ -37,7 +37,7 @@ def scaling_of(settings: Settings, default: str, options: Options) -> dict[str, 
         value = default
     elif isinstance(value, bool):  # of early versions
         value = "expected_average_only_in" if value else "none"
-    if value in SCALINGS:
+    if isinstance(value, str) and value in SCALINGS:
         return {"scaling": SCALINGS[value]}
     if value == "expected_average_only_in":
         if (factor := options.take("factor")) is None:
