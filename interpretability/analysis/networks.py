@@ -109,7 +109,7 @@ class Networks:
 
     study: studied networks with all their training steps; ranked: those at their last step; planted: control units;
     permuted: chance network -> the one it permutes; untrained: network at step 0 -> its series; last_of: series ->
-    its network at the last step.
+    its network at the last step; tables: those whose values stand in a table (constructor `table:FILE`), without a network.
     """
 
     study: list[str]
@@ -118,6 +118,7 @@ class Networks:
     permuted: dict[str, str]
     untrained: dict[str, str]
     last_of: dict[str, str]
+    tables: frozenset[str] = frozenset()
 
 
 def networks_of(roster: pd.DataFrame) -> Networks:
@@ -134,4 +135,5 @@ def networks_of(roster: pd.DataFrame) -> Networks:
         permuted={row["name"]: json.loads(row["kwargs"])["of"] for row in roster[chance].to_dict("records")},
         untrained=dict(zip(fresh["name"], fresh["series"], strict=True)),
         last_of=dict(zip(finished["series"], finished["name"], strict=True)),
+        tables=frozenset(roster["name"][roster["constructor"].str.startswith("table:")]),
     )

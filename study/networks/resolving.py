@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from study.errors import StudyError
 from study.log import logger
-from study.networks import own_code, roster, trial
+from study.networks import activation_tables, own_code, roster, trial
 from study.networks.building import load_network
 from study.networks.described import described
 from study.networks.failures import Failed
@@ -38,8 +39,11 @@ class ResolveJob(NetworkJob):
 
     def run(self) -> list[RosterRow]:
         row: RosterRow = {**self.row, "code": ""}
-        if roster.is_planted(row):
+        if roster.is_control(row):
             return [{**row, "last": 1, "n_params": 0, "input_size": ""}]
+        if roster.is_table(row):
+            digest = activation_tables.source_of(row).digest
+            return [{**row, "sha256": digest, "last": 1, "n_params": math.nan, "input_size": ""}]
         if row["weights"] == "trained":
             return Training(row, self.params, self.images, self.code, self.out).rows()
         network = load_network(row, self.out, self.code, self.params.seed)

@@ -61,6 +61,7 @@ NUMBERS = ("step", "top1", "last", "n_params", "input_size")
 TAPS = ("imi",)  # sets of rules in interpretability/networks/taps.py
 NO_FILE = ("hub", "none", "trained")  # weights that are no file
 ROLES = ("study", "similarity", "control")
+TABLE, _CONTROL = "table:", "control:"  # constructors of rows without a network of their own
 # what columns of a roster are called elsewhere
 _MEANT = {
     "arch": "constructor",
@@ -112,6 +113,7 @@ def read_roster(path: str | os.PathLike[str]) -> pd.DataFrame:
         except (ValueError, RecursionError):
             problems.append(f'{where}: kwargs {row["kwargs"][:200]!r} is no JSON object such as {{"num_classes": 10}}')
         problems += [f"{where}: {problem}" for problem in _problems_of_weights(row)]
+        problems += [f"{where}: {problem}" for problem in _problems_of_table(row)]
         problems += [
             f"{where}: {column} is {row[column]!r}, it must be a number or empty"
             for column in NUMBERS
@@ -173,6 +175,24 @@ def _problems_of_weights(row: Mapping[Any, str]) -> list[str]:
     return []
 
 
+def _problems_of_table(row: Mapping[Any, str]) -> list[str]:
+    """What a row of a table of activations says that only a network can have."""
+    if not is_table(row):
+        return []
+    problems = [
+        f"{column} is {row[column]!r}, but {row['constructor']} is a table of activations and no network; leave it empty"
+        for column in ("preprocessing", "series", "directions", "taps")
+        if row[column]
+    ]
+    if row["weights"] != "none":
+        problems.append(
+            f"weights is {row['weights']!r}, but {row['constructor']} is a table of activations; write none"
+        )
+    if row["role"] != "study":
+        problems.append(f"role is {row['role']!r}, but the units of {row['constructor']} can only have role study")
+    return problems
+
+
 def _equal_names(names: Sequence[str], numbers: Sequence[int]) -> list[str]:
     """Names that are one, or that would be one file where capitals do not count."""
     places: dict[str, list[int]] = {}
@@ -203,9 +223,24 @@ def rows_of(roster: pd.DataFrame) -> list[RosterRow]:
     return cast(list[RosterRow], roster.to_dict("records"))
 
 
-def is_planted(row: RosterRow) -> bool:
-    """Whether a roster row is a computed control rather than a network."""
-    return str(row["constructor"]).startswith("control:")
+def is_control(row: Mapping[str, Any]) -> bool:
+    """Whether a roster row is a control: planted, superposed or chance units, or a permuted network."""
+    return str(row["constructor"]).startswith(_CONTROL)
+
+
+def is_table(row: Mapping[str, Any]) -> bool:
+    """Whether the units of a roster row have their values in a table (`activation_tables`)."""
+    return str(row["constructor"]).startswith(TABLE)
+
+
+def is_computed(row: Mapping[str, Any]) -> bool:
+    """Whether no network stands behind a roster row, so that nothing can be run, mapped or kept: a control or a table."""
+    return is_control(row) or is_table(row)
+
+
+def with_network(roster: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a roster that are networks, not controls or tables of values."""
+    return roster[~roster["constructor"].astype(str).str.startswith((_CONTROL, TABLE))]
 
 
 def base_network(row: RosterRow) -> str:
