@@ -6,9 +6,9 @@ import json
 import pytest
 import torch
 
+from interpretability.directions.encoding import encode
 from study.networks.foreign_codes import dictionary_learning, overcomplete, saelens
 from study.networks.foreign_codes.options import Options
-from tests.helpers.slow_codes import slow_values
 
 D, M = 16, 48
 POSITIONS = torch.randn(100, D, generator=torch.Generator().manual_seed(0)) * 1.5 + 0.3
@@ -34,7 +34,7 @@ def moved(model):
 
 
 def agree(convert, path, options, wanted):
-    values = slow_values(convert(path, Options(options)).code, POSITIONS)
+    values = encode(convert(path, Options(options)).code, POSITIONS).double()
     wanted = wanted.detach().double()
     assert torch.equal(values > 0, wanted > 0)
     torch.testing.assert_close(values, wanted, rtol=1e-6, atol=1e-6 * float(wanted.abs().max()))
