@@ -24,7 +24,7 @@ LIBRARY = (
     ("arguments", "checkpoints", "colour", "randomness"),
     ("columns", "extremes", "images", "margins", "mis", "networks", "synthetic", "weights"),
     ("people", "similarity", "tasks"),
-    ("analysis", "explanations"),
+    ("analysis", "explanations", "label_free"),
     ("design",),
     ("api",),
 )
