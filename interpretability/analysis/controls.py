@@ -271,8 +271,8 @@ def _judge_copies(table: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
 
 
 def _judge_same_extremes(table: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
-    first, second = (units[units["control"] == name].set_index("unit")[["mis", "mis_se"]] for name in _SAME_EXTREMES)
-    both = first.join(second, rsuffix="_other", how="inner")
+    first, second = (units.loc[units["control"] == name, ["unit", "mis", "mis_se"]] for name in _SAME_EXTREMES)
+    both = first.merge(second, on="unit", suffixes=("", "_other"))
     if len(both):
         spread = np.sqrt((both["mis_se"] ** 2 + both["mis_se_other"] ** 2).sum()) / len(both)
         limit = max(SAME, TOLERANCE * spread)
