@@ -16,16 +16,16 @@ from interpretability.errors import InputError
 from interpretability.label_free.kernels import add_powers
 
 PRECISIONS = ("float32", "float64")
-# Rows of a product are filled up with zeros to a multiple: its last bits then depend on no other unit
-# (see `interpretability.explanations.correlation`).
-_TILE = 16
+# Units of one product, filled up with zeros, and the multiple of dimensions: products of one shape have one order of adding, so
+# that the last bits of a unit depend on no other unit.
+_PRODUCT, _TILE = 128, 16
 
 
 @dataclass(frozen=True)
 class Moments:
     """Of each unit (U,), from its sums.
 
-    mean       of the values less the unit's first one
+    mean       of x, see `ValueSums`
     height     of the mean above the least value
     powers     sums of d^2, d^3 and d^4, d the values less their mean
     n_active   images above the least value
@@ -40,8 +40,9 @@ class Moments:
 
 
 class ValueSums:
-    """Sums over images of x = v - first v of each unit, in double precision, from products of `precision` within a batch.
+    """Sums over images of x = v - origin, in double precision, from products of `precision` within a batch.
 
+    The origin of a unit is its least value in the first batch: sparse units stay sparse, and a large common value is gone.
     weighted               (U, E): of x e
     own, own_squared       (U,): of x |e|^2 and x^2 |e|^2
     n_images               images added
@@ -61,16 +62,14 @@ class ValueSums:
         if not len(values):
             return
         if not self._parts:
-            self._parts = {"first": values[0] + 0}
-        if tuple(values.shape[1:]) != tuple(self._parts["first"].shape):
+            origin = values.amin(0) if on_gpu else values.min(axis=0)
+            self._parts = {"origin": origin, **_sums(values, embeddings, origin, self.precision)}
+        elif values.shape[1] != len(self._parts["origin"]):
             raise arguments.wrong(
-                "values", "has {width} units, after {before}", width=values.shape[1], before=len(self._parts["first"])
+                "values", "has {width} units, after {before}", width=values.shape[1], before=len(self._parts["origin"])
             )
-        added = (_on_device if on_gpu else _in_numpy)(values, embeddings, self._parts["first"], self.precision)
-        if "weighted" not in self._parts:
-            self._parts |= added
         else:
-            _join(self._parts, added)
+            _join(self._parts, _sums(values, embeddings, self._parts["origin"], self.precision))
         self.n_images += len(values)
 
     def _part(self, name: str) -> NDArray[Any]:
@@ -99,7 +98,7 @@ class ValueSums:
         n_active = n - at_least
         given = least
         if low is not None:
-            given = arguments.array(low, "low", ("units",)).astype(np.float64) - self._part("first").astype(np.float64)
+            given = arguments.array(low, "low", ("units",)).astype(np.float64) - self._part("origin").astype(np.float64)
             if given.shape != least.shape or not (given <= least).all():
                 raise arguments.wrong("low", "must hold a value a unit, none above the least that was added")
             n_active = np.where(given < least, n, n_active)
@@ -133,19 +132,23 @@ def _on_gpu(values: Any) -> bool:
     return hasattr(values, "detach") and values.device.type != "cpu"
 
 
+def _sums(values: Any, embeddings: Any, origin: Any, precision: str) -> dict[str, Any]:
+    """Sums of a batch, by name, where its values are."""
+    return (_on_device if _on_gpu(values) else _in_numpy)(values, embeddings, origin, precision)
+
+
 def _in_numpy(
-    values: NDArray[Any], embeddings: NDArray[Any], first: NDArray[Any], precision: str
+    values: NDArray[Any], embeddings: NDArray[Any], origin: NDArray[Any], precision: str
 ) -> dict[str, NDArray[Any]]:
-    """Sums of a batch, by name."""
     units, width = values.shape[1], embeddings.shape[1]
     kind = np.dtype(precision)
-    shifted = np.zeros((len(values), -(-units // _TILE) * _TILE), kind)
+    shifted = np.zeros((len(values), -(-units // _PRODUCT) * _PRODUCT), kind)
     rows = np.zeros((len(values), -(-width // _TILE) * _TILE), kind)
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is found below, and told
         if values.dtype == kind:
-            np.subtract(values, first, out=shifted[:, :units])
+            np.subtract(values, origin, out=shifted[:, :units])
         else:
-            difference = np.subtract(values, first, dtype=np.float64)
+            difference = np.subtract(values, origin, dtype=np.float64)
             arguments.finite(difference, "values")
             shifted[:, :units] = narrowed(difference, kind, "values")
         rows[:, :width] = narrowed(embeddings, kind, "embeddings")
@@ -158,16 +161,18 @@ def _in_numpy(
         if not np.isfinite(sums["powers"]).all():
             arguments.finite(values, "values")
             raise arguments.wrong("values", "holds values whose fourth powers are beyond double precision")
-        weighted = (shifted.T @ rows)[:units, :width].astype(np.float64)
+        weighted = np.empty((units, width))
+        for start in range(0, units, _PRODUCT):
+            product = shifted[:, start : start + _PRODUCT].T @ rows
+            weighted[start : start + _PRODUCT] = product[: units - start, :width]
     return {"weighted": weighted, **sums, **ends, "at_least": at_least}
 
 
-def _on_device(values: Any, embeddings: Any, first: Any, precision: str) -> dict[str, Any]:
-    """The same sums of a batch of tensors, where they are."""
+def _on_device(values: Any, embeddings: Any, origin: Any, precision: str) -> dict[str, Any]:
     import torch
 
     kind = getattr(torch, precision)
-    shifted = (values.double() - first.double()).to(kind)
+    shifted = (values.double() - origin.double()).to(kind)
     rows = embeddings.to(kind)
     with _exact_products():
         weighted = (shifted.T @ rows).double()
