@@ -41,7 +41,7 @@ class MonosemanticitySums:
 
     Memory: 8 bytes for each unit and dimension of the embeddings (`sums_bytes`), and while a batch is added 4 to 8 bytes for each
     of its values. Batches may have any sizes and come in any order, which changes the last bits alone (1e-12 of float64, 1e-6 of
-    float32 products): equal bytes need equal batches. Tensors on a GPU are added there, all others in numpy.
+    float32 products): equal bytes need equal batches of the same units. Tensors on a GPU are added there, all others in numpy.
     """
 
     def __init__(self, precision: str = "float32") -> None:

@@ -16,9 +16,6 @@ from interpretability.errors import InputError
 from interpretability.label_free.kernels import add_powers
 
 PRECISIONS = ("float32", "float64")
-# Units of one product, filled up with zeros, and the multiple of dimensions: products of one shape have one order of adding, so
-# that the last bits of a unit depend on no other unit.
-_PRODUCT, _TILE = 128, 16
 
 
 @dataclass(frozen=True)
@@ -140,18 +137,15 @@ def _sums(values: Any, embeddings: Any, origin: Any, precision: str) -> dict[str
 def _in_numpy(
     values: NDArray[Any], embeddings: NDArray[Any], origin: NDArray[Any], precision: str
 ) -> dict[str, NDArray[Any]]:
-    units, width = values.shape[1], embeddings.shape[1]
-    kind = np.dtype(precision)
-    shifted = np.zeros((len(values), -(-units // _PRODUCT) * _PRODUCT), kind)
-    rows = np.zeros((len(values), -(-width // _TILE) * _TILE), kind)
+    units, kind = values.shape[1], np.dtype(precision)
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is found below, and told
         if values.dtype == kind:
-            np.subtract(values, origin, out=shifted[:, :units])
+            shifted = np.subtract(values, origin)
         else:
             difference = np.subtract(values, origin, dtype=np.float64)
             arguments.finite(difference, "values")
-            shifted[:, :units] = narrowed(difference, kind, "values")
-        rows[:, :width] = narrowed(embeddings, kind, "embeddings")
+            shifted = narrowed(difference, kind, "values")
+        rows = narrowed(embeddings, kind, "embeddings")
         squares = np.einsum("be,be->b", rows, rows, dtype=np.float64)
         sums = {name: np.zeros(units) for name in ("own", "own_squared")} | {"powers": np.zeros((4, units))}
         ends = {"least": np.full(units, np.inf), "most": np.full(units, -np.inf)}
@@ -161,10 +155,7 @@ def _in_numpy(
         if not np.isfinite(sums["powers"]).all():
             arguments.finite(values, "values")
             raise arguments.wrong("values", "holds values whose fourth powers are beyond double precision")
-        weighted = np.empty((units, width))
-        for start in range(0, units, _PRODUCT):
-            product = shifted[:, start : start + _PRODUCT].T @ rows
-            weighted[start : start + _PRODUCT] = product[: units - start, :width]
+        weighted = (shifted.T @ rows).astype(np.float64)
     return {"weighted": weighted, **sums, **ends, "at_least": at_least}
 
 
