@@ -138,10 +138,10 @@ def monosemanticity(activations: NDArray[np.floating], embeddings: NDArray[np.fl
     activations   (D, U): values of D images and U units, finite
     embeddings    (D, E): of the same images, whose cosines say how alike they are; lengths of rows do not matter
 
-    Returns a row a unit, in order: unit; ms (mean cosine of pairs of images, weighted by the values less the least one; -1 to 1,
-    higher is of one meaning); null (what it is expected to be of a unit without meaning: the mean cosine of all pairs); z (ms less
-    null over the standard deviation of the score when values are dealt to the images anew); n_active (images above the least
-    value). Below two active images there is no pair, and ms and z are NaN; so they are for a unit whose values are all alike.
+    Returns a row a unit, in order: unit; ms (mean cosine of pairs of images, weighted by values less the least one; -1 to 1,
+    higher is of one meaning); null (what it is expected to be of a unit without meaning: the mean cosine of all pairs); z (ms
+    less null, over the standard deviation of the score when values are dealt to the images anew); n_active (images above the
+    least value). Below two active images there is no pair, and ms and z are NaN; they are, too, where all values are alike.
 
     Compare units by z: a dense unit weights nearly all pairs alike, so its ms stays at the null whatever it means, and raw scores
     mostly order units by sparseness. The score has neither shift nor scale, but it has outliers: one value at 100 times the
