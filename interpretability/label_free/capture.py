@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from interpretability.label_free.locality import participation, peak_energy
+from interpretability.label_free.locality import locality_of
 from interpretability.networks.capture import Capture
 from interpretability.networks.layers import Layer
 
@@ -37,4 +37,4 @@ class LocalityCapture(Capture):
         maps = value.movedim((layer.batch_axis, layer.channel_axis), (0, -1))
         maps = maps.reshape(self._size, -1, layer.width)  # windows of images are regrouped, as in `unit_values`
         there = slice(self._row, self._row + self._size), slice(start, start + layer.width)
-        self.local[0][there], self.local[1][there] = peak_energy(maps), participation(maps)
+        self.local[0][there], self.local[1][there] = locality_of(maps)

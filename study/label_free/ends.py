@@ -40,9 +40,7 @@ class Ends:
         return np.unique(np.concatenate([side.ravel() for side in (self.top, self.bottom, self.best)]))
 
 
-def read_ends(
-    activations: Path, tasks: Path, name: str, layers: pd.DataFrame, n_explaining: int, n_top: int
-) -> Ends:
+def read_ends(activations: Path, tasks: Path, name: str, layers: pd.DataFrame, n_explaining: int, n_top: int) -> Ends:
     """Ends of the units of a network; `layers`: its rows of the table of layers, `n_explaining` images a side explain."""
     from safetensors.numpy import load_file
 

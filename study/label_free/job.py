@@ -78,7 +78,9 @@ class LabelFreeJob(NetworkJob):
 
     def run(self) -> Path:
         images = open_images(self.folders.images, self.params.images.root, quick=True)
-        return WorkStore.open().fetch("label_free", self._ingredients(images), ".parquet", lambda path: self._write(images, path))
+        return WorkStore.open().fetch(
+            "label_free", self._ingredients(images), ".parquet", lambda path: self._write(images, path)
+        )
 
     def _ingredients(self, images: ImageSet) -> dict[str, Any]:
         import torch
@@ -137,7 +139,9 @@ class LabelFreeJob(NetworkJob):
     def _write(self, images: ImageSet, path: Path) -> None:
         ends, groups = self._ends(self.name), self.groups()
         if len(groups) > 1:
-            log.info("%s: sums of all units do not fit into the memory; the images pass %d times", self.name, len(groups))
+            log.info(
+                "%s: sums of all units do not fit into the memory; the images pass %d times", self.name, len(groups)
+            )
         tables = [table for group in groups for table in self._pass(images, ends, group)]
         write_parquet(path, pd.concat(tables, ignore_index=True))
 
@@ -149,7 +153,7 @@ class LabelFreeJob(NetworkJob):
         blocks = [BlockSums(units, sample.probes, len(self.embedded)) for units in group]
         of_images = [EmbeddingSums() for _ in self.embedded]
         dealt = [self._dealt(units) for units in group] if self.base else [None] * len(group)
-        for batch in self.source().batches(images, sample.images):
+        for batch in self.source().batches(images, sample.images, local=not self.base):
             shown = sample.images[batch.places]
             rows = [each.rows(shown) for each in self.embedded]
             for sums, part in zip(of_images, rows, strict=True):
@@ -183,7 +187,11 @@ class LabelFreeJob(NetworkJob):
             return np.concatenate([state[f"{side}_{what}"][units] for side in ("top", "bottom")], axis=1)
 
         return Dealt(
-            np.concatenate(keys)[units], ends(before, "images"), ends(after, "images"), ends(after, "values"), self.params.seed
+            np.concatenate(keys)[units],
+            ends(before, "images"),
+            ends(after, "images"),
+            ends(after, "values"),
+            self.params.seed,
         )
 
 

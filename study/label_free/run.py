@@ -45,7 +45,9 @@ class Scored:
     note: dict[str, Any]
 
 
-def chosen_rows(params: LabelFreeParams, roster: pd.DataFrame, failed: Sequence[str], layers: pd.DataFrame) -> list[RosterRow]:
+def chosen_rows(
+    params: LabelFreeParams, roster: pd.DataFrame, failed: Sequence[str], layers: pd.DataFrame
+) -> list[RosterRow]:
     """Rows of the roster that label_free.models names and that have units. Raises StudyError for a name that is nobody's."""
     known = [*roster["name"], *failed]
     wanted = params.label_free.models
@@ -72,9 +74,7 @@ def keyed_sample(params: LabelFreeParams, n_images: int) -> Sample:
     return Sample(sample.astype(np.int32), np.searchsorted(sample, probes))
 
 
-def jobs_of(
-    params: LabelFreeParams, folders: Folders, images: ImageSet, *, embed: bool = True
-) -> list[LabelFreeJob]:
+def jobs_of(params: LabelFreeParams, folders: Folders, images: ImageSet, *, embed: bool = True) -> list[LabelFreeJob]:
     """A job for every chosen network, with the embeddings of all images that they need; without `embed` of the first image alone,
     for a plan.
     """

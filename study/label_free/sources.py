@@ -21,6 +21,7 @@ from study.networks.directions import directed
 from study.networks.roster import RosterRow
 from study.workers.device import device, exact
 
+
 @dataclass(frozen=True)
 class Batch:
     """Some images of the sample: their places in it, values (images, units), and `peak_energy` and `participation` of the maps
@@ -48,9 +49,9 @@ class Source:
     def is_planted(self) -> bool:
         return self.row["constructor"].startswith("control:")
 
-    def batches(self, images: ImageSet, sample: NDArray[np.int32]) -> Iterator[Batch]:
-        """Values of all units, in batches of activations.batch_size images of the sample."""
-        return self._planted(images, sample) if self.is_planted else self._network(images, sample)
+    def batches(self, images: ImageSet, sample: NDArray[np.int32], *, local: bool = True) -> Iterator[Batch]:
+        """Values of all units, in batches of activations.batch_size images of the sample; without `local` of no maps."""
+        return self._planted(images, sample) if self.is_planted else self._network(images, sample, local)
 
     def _planted(self, images: ImageSet, sample: NDArray[np.int32]) -> Iterator[Batch]:
         layers = planted_layers(self.row, images, self.params.seed)
@@ -59,10 +60,11 @@ class Source:
             places = np.arange(start, min(start + size, len(sample)))
             yield Batch(places, values[places])
 
-    def _network(self, images: ImageSet, sample: NDArray[np.int32]) -> Iterator[Batch]:
+    def _network(self, images: ImageSet, sample: NDArray[np.int32], local: bool) -> Iterator[Batch]:
         import torch
 
         from interpretability.label_free.capture import LocalityCapture
+        from interpretability.networks.capture import Capture
         from interpretability.networks.layers import find_layers
         from interpretability.networks.taps import find_taps
 
@@ -81,13 +83,14 @@ class Source:
         if device().startswith("cuda"):
             exact(device())
         there = torch.device(device())
-        with LocalityCapture(model, layers, settings.batch_size, there, precision=settings.precision) as capture:
+        kind = LocalityCapture if local else Capture
+        with kind(model, layers, settings.batch_size, there, precision=settings.precision) as capture:
             for places, batches in feed:
                 values = capture(view.normalised(batches[view]))[: len(places)]
-                places = places.astype(np.int64)
-                yield Batch(places, values @ matrix) if matrix is not None else Batch(
-                    places, values, capture.local[:, : len(places)]
-                )
+                measured = capture.local[:, : len(places)] if isinstance(capture, LocalityCapture) else None
+                if matrix is not None:
+                    values, measured = values @ matrix, None
+                yield Batch(places.astype(np.int64), values, measured)
 
 
 @dataclass(frozen=True)

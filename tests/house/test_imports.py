@@ -36,7 +36,7 @@ STUDY = (
     ("command", "images"),
     ("networks",),
     ("crowd", "extraction", "inputs", "people", "report", "solving", "tabulating"),
-    ("explanations", "tasks"),
+    ("explanations", "label_free", "tasks"),
 )
 MOST_LINES, MOST_ENTRY_LINES = 450, 80
 CODE_IN_INIT = {"interpretability", "stages", "tools", "experiment", "benchmarks"}  # names on first use; one thread
