@@ -6,6 +6,7 @@ Scores      score_units (from arrays), score_network (from a torch network and i
 Texts       score_texts (from arrays: what a text says of a unit, by correlation)
 No labels   whole_range, monosemanticity, interpretability_index (from arrays), MonosemanticitySums (from batches)
 People      human_scores, compare_with_people, noise_ceiling, fit_slope
+Directions  Code, encode (latents of sparse codes at every position of a map)
 Steps       find_layers, Capture, rank_images, build_tasks, hard_tasks, task_margins, unit_scores
 Images      ImageFolder, similarity_names, open_similarity
 Errors      InputError: an argument that does not fit, by its name, with its value and what is allowed
@@ -21,6 +22,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from interpretability.api import compare_with_people, noise_ceiling, score_network, score_units
+    from interpretability.directions.codes import Code
+    from interpretability.directions.encoding import encode
     from interpretability.errors import InputError
     from interpretability.explanations.text_scores import score_texts
     from interpretability.extremes.selection import rank_images
@@ -40,11 +43,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Capture",
+    "Code",
     "ImageFolder",
     "InputError",
     "MonosemanticitySums",
     "build_tasks",
     "compare_with_people",
+    "encode",
     "find_layers",
     "fit_slope",
     "hard_tasks",
@@ -66,11 +71,13 @@ __all__ = [
 # Text, not imports: whoever imports one module of the library depends on this file, and through it on no other.
 _HOMES = {
     "Capture": "networks.capture",
+    "Code": "directions.codes",
     "ImageFolder": "images",
     "InputError": "errors",
     "MonosemanticitySums": "label_free.monosemanticity",
     "build_tasks": "tasks.natural",
     "compare_with_people": "api",
+    "encode": "directions.encoding",
     "find_layers": "networks.layers",
     "fit_slope": "people.calibration",
     "hard_tasks": "tasks.hard",

@@ -17,8 +17,7 @@ def peak_energy(maps: Any) -> Any:
 
     maps   (images, positions, channels), array or tensor, signed or not: max of a^2 over sum of a^2. NaN where a map is all 0
     """
-    energies, _ = _energies(maps)
-    return 1.0 / energies.sum(1)
+    return locality_of(maps)[0]
 
 
 def participation(maps: Any) -> Any:
@@ -26,9 +25,14 @@ def participation(maps: Any) -> Any:
 
     maps   as for `peak_energy`: (sum a^2)^2 / sum a^4 over the number of positions. NaN where a map is all 0
     """
+    return locality_of(maps)[1]
+
+
+def locality_of(maps: Any) -> tuple[Any, Any]:
+    """`peak_energy` and `participation` of maps, whose energies are taken once."""
     energies, positions = _energies(maps)
     total = energies.sum(1)
-    return total * total / ((energies * energies).sum(1) * positions)
+    return 1.0 / total, total * total / ((energies * energies).sum(1) * positions)
 
 
 def _energies(maps: Any) -> tuple[Any, int]:
@@ -58,7 +62,7 @@ class Locality:
 
     def update(self, maps: Any) -> None:
         """Add maps (images, positions, channels), arrays or tensors. Raises InputError for other shapes."""
-        found = [peak_energy(maps), participation(maps)]
+        found = locality_of(maps)
         there = found[0] == found[0]
         wide = [each.double() if hasattr(each, "detach") else each for each in found]
         zero = [each.nan_to_num(0.0) if hasattr(each, "detach") else np.nan_to_num(each) for each in wide]

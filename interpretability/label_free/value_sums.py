@@ -95,11 +95,16 @@ class ValueSums:
         n_active = n - at_least
         given = least
         if low is not None:
-            given = arguments.array(low, "low", ("units",)).astype(np.float64) - self._part("origin").astype(np.float64)
+            given = self._shifted(arguments.array(low, "low", ("units",)))
             if given.shape != least.shape or not (given <= least).all():
                 raise arguments.wrong("low", "must hold a value a unit, none above the least that was added")
             n_active = np.where(given < least, n, n_active)
         return Moments(mean, mean - given, {2: square, 3: cube, 4: np.maximum(fourth, 0.0)}, n_active, least == most)
+
+    def _shifted(self, low: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Values less their origins, rounded as those of the batches: the least of a batch is then no less than itself."""
+        difference = low.astype(np.float64) - self._part("origin").astype(np.float64)
+        return narrowed(difference, self.precision, "low").astype(np.float64)
 
 
 def host(values: Any) -> NDArray[Any]:

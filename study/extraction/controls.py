@@ -6,14 +6,18 @@ The units themselves are those of `interpretability.synthetic.planted_units`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from interpretability.files import atomic_path
 from study.errors import StudyError
 from study.extraction.job import Extraction, LabelRow, LayerFacts, LayerRow, NetworkFacts, extremes_and_moments
-from study.images.manifest import open_images, rows_in_batches
+from study.images.manifest import ImageSet, open_images, rows_in_batches
 from study.networks import roster
+
+if TYPE_CHECKING:
+    from interpretability.synthetic.planted_units import ControlLayer
 
 
 def network_facts(extraction: Extraction, layers: Sequence[LayerFacts]) -> NetworkFacts:
@@ -38,31 +42,36 @@ def control_facts(extraction: Extraction) -> NetworkFacts:
     return (_permuted if extraction.row["constructor"] == "control:permuted" else _planted)(extraction)
 
 
+def planted_layers(row: roster.RosterRow, images: ImageSet, seed: int) -> list[ControlLayer]:
+    """The planted units of a control: computed from factors (if there are any) and from keyed hashes."""
+    from interpretability.synthetic import planted_units
+
+    name, constructor = row["name"], row["constructor"]
+    if constructor == "control:planted":
+        if images.factors is None:
+            raise StudyError(
+                f"{name}: control:planted needs the factors of generated scenes; photographs allow control:chance"
+            )
+        return planted_units.planted(images.factors, seed)
+    if constructor == "control:chance":
+        return planted_units.chance(len(images), seed)
+    raise StudyError(
+        f"{name}: constructor {constructor!r} is no control; allowed: control:planted, control:chance, control:permuted"
+    )
+
+
 def _planted(extraction: Extraction) -> NetworkFacts:
-    """Control units computed from factors (if there are any) and from keyed hashes."""
+    """Facts of a planted control."""
     from interpretability.extremes import selection
     from interpretability.extremes.moments import Moments
     from interpretability.randomness import unit_keys
-    from interpretability.synthetic import planted_units
 
     images, params, name = (
         open_images(extraction.images, extraction.params.images.root),
         extraction.params,
         extraction.name,
     )
-    constructor, seed = extraction.row["constructor"], params.seed
-    if constructor == "control:planted":
-        if images.factors is None:
-            raise StudyError(
-                f"{name}: control:planted needs the factors of generated scenes; photographs allow control:chance"
-            )
-        planted = planted_units.planted(images.factors, seed)
-    elif constructor == "control:chance":
-        planted = planted_units.chance(len(images), seed)
-    else:
-        raise StudyError(
-            f"{name}: constructor {constructor!r} is no control; allowed: control:planted, control:chance, control:permuted"
-        )
+    seed, planted = params.seed, planted_layers(extraction.row, images, params.seed)
     keys = np.concatenate([unit_keys(seed, name, layer.layer, np.arange(len(layer.labels))) for layer in planted])
     values = np.concatenate([layer.values for layer in planted], axis=1)
     extremes, moments = selection.Extremes(keys, params.activations.n_extremes), Moments(len(keys))
