@@ -36,12 +36,21 @@ class MonosemanticitySums:
     """Sums over images from which the monosemanticity scores of a layer's units follow.
 
     precision   of the products of values and embeddings within a batch: float32 (scores right to 1e-6), or float64 (1e-9).
-                Sums over batches are float64, and each unit's first value is subtracted from all before: the score has
-                no shift, and a large common value would cost digits
+                Sums over batches are float64, and each unit's least value of the first batch is subtracted from all
+                before: the score has no shift, and a large common value would cost digits
 
     Memory: 8 bytes for each unit and dimension of the embeddings (`sums_bytes`), and while a batch is added 4 to 8 bytes for each
     of its values. Batches may have any sizes and come in any order, which changes the last bits alone (1e-12 of float64, 1e-6 of
-    float32 products): equal bytes need equal batches. Tensors on a GPU are added there, all others in numpy.
+    float32 products): equal bytes need equal batches of the same units. Tensors on a GPU are added there, all others in
+    numpy. Raises InputError for another precision.
+
+    >>> import numpy as np
+    >>> from interpretability import MonosemanticitySums
+    >>> sums = MonosemanticitySums()
+    >>> sums.update(np.array([[1.0], [1.0]]), np.array([[1.0, 0.0], [1.0, 0.0]]))
+    >>> sums.update(np.array([[0.0], [0.0]]), np.array([[0.0, 1.0], [0.0, 1.0]]))
+    >>> sums.table()[["ms", "n_active"]].values.tolist()
+    [[1.0, 2.0]]
     """
 
     def __init__(self, precision: str = "float32") -> None:

@@ -15,9 +15,9 @@ from interpretability.label_free.kernels import without_own
 from interpretability.label_free.row_sums import row_sums, squared_lengths
 
 _BLOCK = 256  # units whose sums are held at once
-# Rows of a product are filled up with zeros to a multiple: its last bits then depend on no other unit
+# Units and probes of a product are filled up with zeros to a multiple: its last bits then depend on no other unit
 # (see `interpretability.explanations.correlation`).
-_TILE = 16
+_TILES = (128, 16)
 
 
 def predictions(
@@ -88,5 +88,7 @@ def _rows_of(images: NDArray[np.integer], argument: str, n_rows: int) -> NDArray
 
 
 def _product(directions: NDArray[np.float64], asked: NDArray[np.float64]) -> NDArray[np.float64]:
-    padded = [np.pad(part, ((0, -len(part) % _TILE), (0, 0))) for part in (directions, asked)]
+    padded = [
+        np.pad(part, ((0, -len(part) % tile), (0, 0))) for part, tile in zip((directions, asked), _TILES, strict=True)
+    ]
     return (padded[0] @ padded[1].T)[: len(directions), : len(asked)]

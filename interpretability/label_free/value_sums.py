@@ -16,16 +16,13 @@ from interpretability.errors import InputError
 from interpretability.label_free.kernels import add_powers
 
 PRECISIONS = ("float32", "float64")
-# Rows of a product are filled up with zeros to a multiple: its last bits then depend on no other unit
-# (see `interpretability.explanations.correlation`).
-_TILE = 16
 
 
 @dataclass(frozen=True)
 class Moments:
     """Of each unit (U,), from its sums.
 
-    mean       of the values less the unit's first one
+    mean       of x, see `ValueSums`
     height     of the mean above the least value
     powers     sums of d^2, d^3 and d^4, d the values less their mean
     n_active   images above the least value
@@ -40,8 +37,9 @@ class Moments:
 
 
 class ValueSums:
-    """Sums over images of x = v - first v of each unit, in double precision, from products of `precision` within a batch.
+    """Sums over images of x = v - origin, in double precision, from products of `precision` within a batch.
 
+    The origin of a unit is its least value in the first batch: sparse units stay sparse, and a large common value is gone.
     weighted               (U, E): of x e
     own, own_squared       (U,): of x |e|^2 and x^2 |e|^2
     n_images               images added
@@ -61,16 +59,14 @@ class ValueSums:
         if not len(values):
             return
         if not self._parts:
-            self._parts = {"first": values[0] + 0}
-        if tuple(values.shape[1:]) != tuple(self._parts["first"].shape):
+            origin = values.amin(0) if on_gpu else values.min(axis=0)
+            self._parts = {"origin": origin, **_sums(values, embeddings, origin, self.precision)}
+        elif values.shape[1] != len(self._parts["origin"]):
             raise arguments.wrong(
-                "values", "has {width} units, after {before}", width=values.shape[1], before=len(self._parts["first"])
+                "values", "has {width} units, after {before}", width=values.shape[1], before=len(self._parts["origin"])
             )
-        added = (_on_device if on_gpu else _in_numpy)(values, embeddings, self._parts["first"], self.precision)
-        if "weighted" not in self._parts:
-            self._parts |= added
         else:
-            _join(self._parts, added)
+            _join(self._parts, _sums(values, embeddings, self._parts["origin"], self.precision))
         self.n_images += len(values)
 
     def _part(self, name: str) -> NDArray[Any]:
@@ -106,12 +102,12 @@ class ValueSums:
         return Moments(mean, mean - given, {2: square, 3: cube, 4: np.maximum(fourth, 0.0)}, n_active, least == most)
 
     def _shifted(self, low: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Values less the first ones, rounded as those of the batches: the least of a batch is then no less than itself."""
-        first, kind = self._part("first"), np.dtype(self.precision)
-        low = low.astype(first.dtype, copy=False)
-        if first.dtype == kind:
-            return (low - first).astype(np.float64)
-        return (low.astype(np.float64) - first.astype(np.float64)).astype(kind).astype(np.float64)
+        """Values less the origin, rounded as those of the batches: the least of a batch is then no less than itself."""
+        origin, kind = self._part("origin"), np.dtype(self.precision)
+        low = low.astype(origin.dtype, copy=False)
+        if origin.dtype == kind:
+            return (low - origin).astype(np.float64)
+        return (low.astype(np.float64) - origin.astype(np.float64)).astype(kind).astype(np.float64)
 
 
 def host(values: Any) -> NDArray[Any]:
@@ -141,22 +137,23 @@ def _on_gpu(values: Any) -> bool:
     return hasattr(values, "detach") and values.device.type != "cpu"
 
 
+def _sums(values: Any, embeddings: Any, origin: Any, precision: str) -> dict[str, Any]:
+    """Sums of a batch, by name, where its values are."""
+    return (_on_device if _on_gpu(values) else _in_numpy)(values, embeddings, origin, precision)
+
+
 def _in_numpy(
-    values: NDArray[Any], embeddings: NDArray[Any], first: NDArray[Any], precision: str
+    values: NDArray[Any], embeddings: NDArray[Any], origin: NDArray[Any], precision: str
 ) -> dict[str, NDArray[Any]]:
-    """Sums of a batch, by name."""
-    units, width = values.shape[1], embeddings.shape[1]
-    kind = np.dtype(precision)
-    shifted = np.zeros((len(values), -(-units // _TILE) * _TILE), kind)
-    rows = np.zeros((len(values), -(-width // _TILE) * _TILE), kind)
+    units, kind = values.shape[1], np.dtype(precision)
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is found below, and told
         if values.dtype == kind:
-            np.subtract(values, first, out=shifted[:, :units])
+            shifted = np.subtract(values, origin)
         else:
-            difference = np.subtract(values, first, dtype=np.float64)
+            difference = np.subtract(values, origin, dtype=np.float64)
             arguments.finite(difference, "values")
-            shifted[:, :units] = narrowed(difference, kind, "values")
-        rows[:, :width] = narrowed(embeddings, kind, "embeddings")
+            shifted = narrowed(difference, kind, "values")
+        rows = narrowed(embeddings, kind, "embeddings")
         squares = np.einsum("be,be->b", rows, rows, dtype=np.float64)
         sums = {name: np.zeros(units) for name in ("own", "own_squared")} | {"powers": np.zeros((4, units))}
         ends = {"least": np.full(units, np.inf), "most": np.full(units, -np.inf)}
@@ -166,16 +163,15 @@ def _in_numpy(
         if not np.isfinite(sums["powers"]).all():
             arguments.finite(values, "values")
             raise arguments.wrong("values", "holds values whose fourth powers are beyond double precision")
-        weighted = (shifted.T @ rows)[:units, :width].astype(np.float64)
+        weighted = (shifted.T @ rows).astype(np.float64)
     return {"weighted": weighted, **sums, **ends, "at_least": at_least}
 
 
-def _on_device(values: Any, embeddings: Any, first: Any, precision: str) -> dict[str, Any]:
-    """The same sums of a batch of tensors, where they are."""
+def _on_device(values: Any, embeddings: Any, origin: Any, precision: str) -> dict[str, Any]:
     import torch
 
     kind = getattr(torch, precision)
-    shifted = (values.double() - first.double()).to(kind)
+    shifted = (values.double() - origin.double()).to(kind)
     rows = embeddings.to(kind)
     with _exact_products():
         weighted = (shifted.T @ rows).double()
