@@ -95,8 +95,9 @@ class ValueSums:
         n_active = n - at_least
         given = least
         if low is not None:
-            given = self._shifted(arguments.array(low, "low", ("units",)))
-            if given.shape != least.shape or not (given <= least).all():
+            told = arguments.array(low, "low", ("units",))
+            given = self._shifted(told) if told.shape == least.shape else None
+            if given is None or not (given <= least).all():
                 raise arguments.wrong("low", "must hold a value a unit, none above the least that was added")
             n_active = np.where(given < least, n, n_active)
         return Moments(mean, mean - given, {2: square, 3: cube, 4: np.maximum(fourth, 0.0)}, n_active, least == most)

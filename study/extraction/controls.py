@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from interpretability.files import atomic_path
 from study.errors import StudyError
@@ -43,7 +44,7 @@ def control_facts(extraction: Extraction) -> NetworkFacts:
 
 
 def planted_layers(row: roster.RosterRow, images: ImageSet, seed: int) -> list[ControlLayer]:
-    """The planted units of a control: computed from factors (if there are any) and from keyed hashes."""
+    """Control units computed from factors (if there are any) and from keyed hashes: of a control that permutes no network."""
     from interpretability.synthetic import planted_units
 
     name, constructor = row["name"], row["constructor"]
@@ -53,10 +54,13 @@ def planted_layers(row: roster.RosterRow, images: ImageSet, seed: int) -> list[C
                 f"{name}: control:planted needs the factors of generated scenes; photographs allow control:chance"
             )
         return planted_units.planted(images.factors, seed)
+    if constructor == "control:superposed":
+        return _superposed(images.factors, name, seed)
     if constructor == "control:chance":
         return planted_units.chance(len(images), seed)
     raise StudyError(
-        f"{name}: constructor {constructor!r} is no control; allowed: control:planted, control:chance, control:permuted"
+        f"{name}: constructor {constructor!r} is no control; allowed: control:planted, control:superposed, "
+        "control:chance, control:permuted"
     )
 
 
@@ -98,6 +102,17 @@ def _planted(extraction: Extraction) -> NetworkFacts:
     ]
     _save(extraction, extremes_and_moments(state, keys, params.activations.n_extremes, len(images)))
     return {**network_facts(extraction, layers), "labels": labels}
+
+
+def _superposed(factors: pd.DataFrame | None, name: str, seed: int) -> list[ControlLayer]:
+    """Units in which known features are superposed, and codes of them."""
+    from interpretability.synthetic.superposition import superposed
+
+    if factors is None:
+        raise StudyError(
+            f"{name}: control:superposed needs the factors of generated scenes; take its row out of the roster of photographs"
+        )
+    return superposed(factors, seed)
 
 
 def _permuted(extraction: Extraction) -> NetworkFacts:
