@@ -49,7 +49,7 @@ def operations(model: nn.Module, shape: tuple[int, int, int]) -> int:
 
 
 def table(roster: Path, code: Path, rules: Units) -> pd.DataFrame:
-    """One row a network of the roster, controls and tables left out; `reason` is empty, or why its operations cannot be counted."""
+    """One row a network of the roster, without controls and tables; `reason` is empty, or why operations cannot be counted."""
     rows = with_network(read_roster(roster))
     found = counting.count_networks([counting.CountJob(row, rules, code) for row in rows_of(rows)])
     counted = [

@@ -4,7 +4,7 @@
 
 Scores      score_units (from arrays), score_network (from a torch network and images)
 Texts       score_texts (from arrays: what a text says of a unit, by correlation)
-People      human_scores, compare_with_people, noise_ceiling, fit_slope
+People      human_scores, compare_with_people, noise_ceiling, fit_slope, judged_pairs
 Steps       find_layers, Capture, rank_images, build_tasks, hard_tasks, task_margins, unit_scores
 Images      ImageFolder, similarity_names, open_similarity
 Errors      InputError: an argument that does not fit, by its name, with its value and what is allowed
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from interpretability.networks.layers import find_layers
     from interpretability.people.calibration import fit_slope
     from interpretability.people.human_scores import human_scores
+    from interpretability.people.judged_pairs import judged_pairs
     from interpretability.similarity.arrays import task_margins
     from interpretability.similarity.registry import open_similarity, similarity_names
     from interpretability.tasks.hard import hard_tasks
@@ -44,6 +45,7 @@ __all__ = [
     "fit_slope",
     "hard_tasks",
     "human_scores",
+    "judged_pairs",
     "noise_ceiling",
     "open_similarity",
     "rank_images",
@@ -66,6 +68,7 @@ _HOMES = {
     "fit_slope": "people.calibration",
     "hard_tasks": "tasks.hard",
     "human_scores": "people.human_scores",
+    "judged_pairs": "people.judged_pairs",
     "noise_ceiling": "api",
     "open_similarity": "similarity.registry",
     "rank_images": "extremes.selection",

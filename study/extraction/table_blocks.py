@@ -27,6 +27,7 @@ from study.files.tables import opened_parquet
 Block = tuple[NDArray[np.int64], NDArray[np.float32]]  # numbers of units (units,), values (units, images)
 
 _VALUES = 1 << 24  # of a block: 64 MiB as float32
+_BUFFER = 1 << 20  # bytes of a Parquet file read at once
 _LONGEST = 1 << 26  # bytes of a line: more than a million values
 _BOM = b"\xef\xbb\xbf"
 _NUMBERS = ("unit", "k")
@@ -157,7 +158,7 @@ def _bad_cell(path: Path, row: int, cells: list[bytes]) -> StudyError:
             number = np.nan if "_" in text else float(text)
         except ValueError:
             number = np.nan
-        if not (np.isfinite(number) and fits(np.float64(number), np.float32)):
+        if not (np.isfinite(number) and fits(np.array(number), np.float32)):
             return StudyError(f"{path}: row {row}: a_{place} is {text[:80]!r}, it must be {allowed}")
     raise AssertionError("a row was refused whose cells are all right")
 
@@ -183,8 +184,8 @@ class _Parquet:
 
     def read(self) -> Iterator[Block]:
         done = 0
-        with opened_parquet(self.path) as file:
-            for batch in file.iter_batches(batch_size=_units_at_once(self.n), columns=["values"]):
+        with opened_parquet(self.path, buffer=_BUFFER) as file:
+            for batch in file.iter_batches(batch_size=_units_at_once(self.n), columns=["values"], use_threads=False):
                 yield self.numbers[done : done + len(batch)], _matrix(self.path, done, batch.column(0), self.n)
                 done += len(batch)
 
