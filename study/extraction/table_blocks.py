@@ -6,7 +6,6 @@ numbers, `unit` or `k`, and a column `values` of lists of n numbers.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,8 +110,8 @@ def _check_header(path: Path, line: bytes, n: int) -> None:
         raise StudyError(
             f"{path}: the header is no text in UTF-8; save the table as CSV UTF-8, or as Parquet"
         ) from None
-    names = [name.strip() for name in next(csv.reader([text]), [])]
-    if not names or names[0] != "k":
+    names = [name.strip().removeprefix('"').removesuffix('"') for name in text.split(",")]
+    if names[0] != "k":
         shown = ", ".join(names[:3])[:80]
         raise StudyError(
             f"{path}: the header begins with {shown!r}, it must be k,a_1,...,a_{n}, separated by commas: the number of a unit, "

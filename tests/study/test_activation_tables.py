@@ -113,7 +113,7 @@ GOOD = csv_text()
 )
 def test_what_is_wrong_with_a_csv_is_said(tmp_path, content, told):
     path = written(tmp_path, content)
-    with pytest.raises(StudyError, match="activations.csv") as caught:
+    with pytest.raises(StudyError, match=r"activations\.csv") as caught:
         whole(path)
     assert told in str(caught.value)
 
@@ -149,7 +149,7 @@ def test_a_line_without_end_is_refused(tmp_path, monkeypatch):
 )
 def test_what_is_wrong_with_a_parquet_is_said(tmp_path, columns, told):
     pq.write_table(pa.table(columns), tmp_path / "activations.parquet")
-    with pytest.raises(StudyError, match="activations.parquet") as caught:
+    with pytest.raises(StudyError, match=r"activations\.parquet") as caught:
         whole(tmp_path / "activations.parquet", 1)
     assert told in str(caught.value)
 
@@ -181,11 +181,11 @@ def test_a_file_may_say_whose_column_is_whose(tmp_path):
 
     assert columns("c.jpg", "n01/b.jpg", "n02/a.jpg") == [1, 2, 0]
     assert columns("n03/b.jpg", "n01/b.jpg", paths=["n01/b.jpg", "n03/b.jpg"]) == [1, 0]
-    with pytest.raises(StudyError, match="row 2: image is 'b.jpg', several images"):
+    with pytest.raises(StudyError, match=r"row 2: image is 'b\.jpg', several images"):
         columns("b.jpg", "n01/b.jpg", paths=["n01/b.jpg", "n03/b.jpg"])
-    with pytest.raises(StudyError, match="row 3: image is 'd.jpg', no image of the study"):
+    with pytest.raises(StudyError, match=r"row 3: image is 'd\.jpg', no image of the study"):
         columns("c.jpg", "d.jpg", "a.jpg")
-    with pytest.raises(StudyError, match="row 4: image is 'n01/c.jpg', which column 1 is already"):
+    with pytest.raises(StudyError, match=r"row 4: image is 'n01/c\.jpg', which column 1 is already"):
         columns("c.jpg", "a.jpg", "n01/c.jpg")
     with pytest.raises(StudyError, match="names 2 images, the study has 3"):
         columns("c.jpg", "a.jpg")

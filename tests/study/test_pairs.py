@@ -56,7 +56,7 @@ def test_parquet_and_other_separators_say_the_same(tmp_path):
     ],
 )
 def test_what_is_wrong_is_said(tmp_path, old, new, told):
-    with pytest.raises(StudyError, match="pairs.csv") as caught:
+    with pytest.raises(StudyError, match=r"pairs\.csv") as caught:
         read_pairs(pairs_file(tmp_path, PAIRS.replace(old, new)), "sae")
     assert told in str(caught.value)
 
@@ -69,7 +69,7 @@ def test_a_pair_judged_twice_counts_twice_and_is_told_of(tmp_path, caplog):
 
 
 def test_an_absent_file_is_told_of(tmp_path):
-    with pytest.raises(StudyError, match="no such file. human.source is pairs"):
+    with pytest.raises(StudyError, match=r"no such file\. human\.source is pairs"):
         read_pairs(tmp_path / "pairs.csv", "sae")
 
 
