@@ -5,6 +5,7 @@
 Scores      score_units (from arrays), score_network (from a torch network and images)
 Texts       score_texts (from arrays: what a text says of a unit, by correlation)
 People      human_scores, compare_with_people, noise_ceiling, fit_slope, judged_pairs
+Directions  Code, encode (latents of sparse codes at every position of a map)
 Steps       find_layers, Capture, rank_images, build_tasks, hard_tasks, task_margins, unit_scores
 Images      ImageFolder, similarity_names, open_similarity
 Errors      InputError: an argument that does not fit, by its name, with its value and what is allowed
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from interpretability.api import compare_with_people, noise_ceiling, score_network, score_units
+    from interpretability.directions.codes import Code
+    from interpretability.directions.encoding import encode
     from interpretability.errors import InputError
     from interpretability.explanations.text_scores import score_texts
     from interpretability.extremes.selection import rank_images
@@ -37,10 +40,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Capture",
+    "Code",
     "ImageFolder",
     "InputError",
     "build_tasks",
     "compare_with_people",
+    "encode",
     "find_layers",
     "fit_slope",
     "hard_tasks",
@@ -60,10 +65,12 @@ __all__ = [
 # Text, not imports: whoever imports one module of the library depends on this file, and through it on no other.
 _HOMES = {
     "Capture": "networks.capture",
+    "Code": "directions.codes",
     "ImageFolder": "images",
     "InputError": "errors",
     "build_tasks": "tasks.natural",
     "compare_with_people": "api",
+    "encode": "directions.encoding",
     "find_layers": "networks.layers",
     "fit_slope": "people.calibration",
     "hard_tasks": "tasks.hard",

@@ -58,10 +58,9 @@ def read_content(path: Path) -> Any:
             KeyError,
             RuntimeError,
         ) as error:  # of types and shapes that torch lacks, too
-            raise InputError(f"{path.name} is no whole safetensors file ({_plain(error)}); download it again") from None
-    for beginning, kind in _FOREIGN.items():
-        if head.startswith(beginning):
-            raise InputError(f"{path.name} is {kind}; a file of weights is safetensors or written by torch.save")
+            raise InputError(f"{path.name} is no whole safetensors file ({plain(error)}); download it again") from None
+    if kind := foreign_kind(head):
+        raise InputError(f"{path.name} is {kind}; a file of weights is safetensors or written by torch.save")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of how the file was written, which its reader cannot change
@@ -71,6 +70,11 @@ def read_content(path: Path) -> Any:
             f"{path.name} cannot be read as a plain table of tensors ({_reason(str(error))}). Files that need code to load are "
             "refused; save it again with safetensors.torch.save_file(model.state_dict(), ...)"
         ) from None
+
+
+def foreign_kind(head: bytes) -> str:
+    """What a file is by its first bytes, where that is one of those that are often taken for weights; else nothing."""
+    return next((kind for beginning, kind in _FOREIGN.items() if head.startswith(beginning)), "")
 
 
 def _begins_as_safetensors(head: bytes, size: int) -> bool:
@@ -86,10 +90,10 @@ def _reason(text: str) -> str:
         return f"it holds an object of {kind[1]}"
     if "weights_only" in text or "Weights only" in text:
         return "it is damaged, no torch file, or holds other objects than tensors"
-    return f"it is damaged or no torch file: {_plain(text)}"
+    return f"it is damaged or no torch file: {plain(text)}"
 
 
-def _plain(error: object) -> str:
+def plain(error: object) -> str:
     """The first sentence of another library's message, on one line."""
     words = " ".join("".join(letter if letter.isprintable() else " " for letter in str(error)).split())
     return words.split(". ")[0][:120] or type(error).__name__

@@ -24,7 +24,8 @@ class Code:
     linear      h
     relu        max(h, 0)
     topk        the k largest of the latents of a position, others 0. order relu_topk: of max(h, 0); topk_relu: of h, and then
-                max(., 0), so fewer than k may be active. Ties go to the lower latent
+                max(., 0). Both give the same values, fewer than k of them active where fewer are above 0; the order says
+                which one the code was trained with. Ties go to the lower latent
     jumprelu    max(h, 0) where h > threshold (comparison >) or h >= threshold, else 0; a BatchTopK at inference is this one
     gated       max(magnitude * g + bias, 0) where g + gate_bias > 0, else 0, with g = encoder @ (scaled(x) - pre_bias)
 
@@ -36,6 +37,14 @@ class Code:
                 `n_prefix`)
     layer       name of the layer in the network for which the code was made; empty: not known
     source      in words: which library and file it came from
+
+    Fields are looked at where a code is used or written: these raise InputError naming a field that does not fit
+    (`checks.check_code`).
+
+    >>> import torch
+    >>> from interpretability import Code
+    >>> Code(encoder=torch.eye(3), bias=torch.tensor([-0.5, 0.0, 0.5]), activation="relu", layer="layer4").layer
+    'layer4'
     """
 
     encoder: Tensor  # (m, d) float32, and so all of these

@@ -17,9 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from interpretability import arguments
+from interpretability.directions.readers import Reader
 from interpretability.errors import InputError
 from interpretability.networks.acting import Acting, Weights, layer_by_layer, parameter_of, weights_of
-from interpretability.networks.layers import Layer, check_batch, check_network, checked_device, unit_values
+from interpretability.networks.layers import (
+    Layer,
+    check_batch,
+    check_network,
+    checked_device,
+    positions_of,
+    unit_values,
+)
 from interpretability.networks.modules import Add, first_tensor, fused_activation, hooks, read
 
 # largest difference of a unit's value alone and in a batch, relative to its layer's largest value; a GPU's libraries choose
@@ -117,6 +125,8 @@ class Capture:
                  which may be known and else are read where that is narrower: equal but for rounding, at a fraction of the
                  memory traffic. (Not so the latter in float16, where values that are too large must show.)
     pieces       parts in which a batch runs; doubled whenever the device runs out of memory, and kept
+    readers      by the name of a layer what is read of it in place of its units' means, such as a code's latents (see
+                 `interpretability.directions.readers`); U is then the sum of what the layers give
 
     `capture(batch)`, of images (n, C, H, W) on the device, returns a view (n, U) float32 of the buffer, valid until the
     next call: the mean of each unit's map over space or tokens, units in layer order, and within a layer by channel. Used
@@ -144,6 +154,7 @@ class Capture:
         precision: str = "float32",
         shortcut: bool = True,
         pieces: int = 1,
+        readers: Mapping[str, Reader] | None = None,
     ) -> None:
         check_network(model)
         if not layers or not all(isinstance(layer, Layer) for layer in layers):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -156,8 +167,18 @@ class Capture:
         self._row = self._size = 0
         self._dtype = PRECISIONS[precision]
         self.pieces = pieces
-        self.n_units = sum(layer.width for layer in layers)
+        readers = dict(readers or {})
+        if strangers := sorted(readers.keys() - {layer.name for layer in layers}):
+            raise arguments.wrong("readers", "name {name!r}, which is none of the layers", name=strangers[0])
+        # read of maps while the network runs, and of means once it has run
+        self._of_maps = {name: reader for name, reader in readers.items() if not reader.of_means}
+        self._of_means = {name: reader for name, reader in readers.items() if reader.of_means}
+        self._kept = {layer.name: getattr(self._of_maps.get(layer.name), "width", layer.width) for layer in layers}
+        self.n_units = sum(getattr(readers.get(layer.name), "width", layer.width) for layer in layers)
         self.buffer = torch.empty((batch_size, self.n_units), dtype=torch.float32, device=device)
+        n_kept = sum(self._kept.values())
+        # what hooks fill: the buffer itself, but where means are still to be read
+        self._filled = torch.empty((batch_size, n_kept), device=device) if self._of_means else self.buffer
         self._counts: dict[_Place, int] = {}
         self._done: set[int] = set()  # first units of the layers that this forward pass has filled
         self._acting: Acting | None = None  # of layers that are read where their weights act; else nothing is watched
@@ -171,7 +192,7 @@ class Capture:
         taps: dict[_Place, _Calls] = {}
         for layer in self._layers:
             taps.setdefault((layer.module, layer.tap), {})[layer.call] = (layer, offset)
-            offset += layer.width
+            offset += self._kept[layer.name]
         acting = {place: calls for place, calls in taps.items() if parameter_of(place[1]) is not None}
         if acting:
             self._watch_weights(acting)
@@ -179,7 +200,7 @@ class Capture:
             if (path, tap) in acting:
                 continue
             module = self._model.get_submodule(path)
-            if self._shortcut and set(calls) == {0}:
+            if self._shortcut and set(calls) == {0} and calls[0][0].name not in self._of_maps:
                 self._follow(add, module, *calls[0])
             read(add, module, tap, partial(self._store, (path, tap), calls))
         return self
@@ -211,15 +232,29 @@ class Capture:
         if start not in self._done:
             self.keep(layer, start, value)
             self._done.add(start)
-        if self._shortcut and not value.is_inference():
+        if self._shortcut and not value.is_inference() and layer.name not in self._of_maps:
             self._known[id(value)] = _Known(weakref.ref(value), value._version, layer, start)
 
     def keep(self, layer: Layer, start: int, value: Tensor) -> None:
         """Take in what is read of a layer whose first unit is number `start`; again if a piece runs again."""
-        self._slot(start, layer.width).copy_(unit_values(value, self._size, layer.batch_axis, layer.channel_axis))
+        axes = self._size, layer.batch_axis, layer.channel_axis
+        reader = self._of_maps.get(layer.name)
+        values = unit_values(value, *axes) if reader is None else reader(positions_of(value, *axes))
+        self._slot(start, self._kept[layer.name]).copy_(values)
+
+    def _read_means(self, rows: slice) -> None:
+        """Fill the buffer from the means of some images."""
+        start = end = 0
+        for layer in self._layers:
+            given = self._filled[rows, start : start + self._kept[layer.name]]
+            start += given.shape[1]
+            reader = self._of_means.get(layer.name)
+            values = given if reader is None else reader(given[:, None])
+            self.buffer[rows, end : end + values.shape[1]] = values
+            end += values.shape[1]
 
     def _slot(self, start: int, width: int) -> Tensor:
-        return self.buffer[self._row : self._row + self._size, start : start + width]
+        return self._filled[self._row : self._row + self._size, start : start + width]
 
     def _follow(self, add: Add, module: nn.Module, layer: Layer, start: int) -> None:
         """Let the means of a module that runs once follow from those of its input, where they do and that is cheaper."""
@@ -290,6 +325,8 @@ class Capture:
             try:
                 for self._row in range(0, len(batch), size):
                     self._run(batch[self._row : self._row + size])
+                if self._of_means:
+                    self._read_means(slice(0, len(batch)))
             except RuntimeError as error:
                 if self.pieces >= len(batch) or not lacks_memory(f"{type(error).__name__}: {error}"):
                     raise

@@ -362,6 +362,14 @@ def _nothing_left(model: nn.Module, n: int, layer_types: Sequence[str], *, drop_
 def unit_values(output: Tensor, batch_size: int, batch_axis: int, channel_axis: int) -> Tensor:
     """Mean of a module's output over everything but images and channels: (batch_size, channels) float32.
 
+    Raises InputError as `positions_of` does.
+    """
+    return positions_of(output, batch_size, batch_axis, channel_axis).mean(dim=1, dtype=torch.float32)
+
+
+def positions_of(output: Tensor, batch_size: int, batch_axis: int, channel_axis: int) -> Tensor:
+    """A module's output as a map (batch_size, positions, channels), tokens and places in their order.
+
     A batch axis longer than the batch (windows of Swin and its kin, image-major) is regrouped by image. Raises InputError for
     complex values, of which a mean as a real number would keep one half without a word.
     """
@@ -371,4 +379,4 @@ def unit_values(output: Tensor, batch_size: int, batch_axis: int, channel_axis: 
             "mean the magnitudes"
         )
     value = output.movedim((batch_axis, channel_axis), (0, -1))
-    return value.reshape(batch_size, -1, value.shape[-1]).mean(dim=1, dtype=torch.float32)
+    return value.reshape(batch_size, -1, value.shape[-1])

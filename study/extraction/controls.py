@@ -6,14 +6,19 @@ The units themselves are those of `interpretability.synthetic.planted_units`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from interpretability.files import atomic_path
 from study.errors import StudyError
 from study.extraction.job import Extraction, LabelRow, LayerFacts, LayerRow, NetworkFacts, extremes_and_moments
 from study.images.manifest import open_images, rows_in_batches
 from study.networks import roster
+
+if TYPE_CHECKING:
+    from interpretability.synthetic.planted_units import ControlLayer
 
 
 def network_facts(extraction: Extraction, layers: Sequence[LayerFacts]) -> NetworkFacts:
@@ -58,11 +63,14 @@ def _planted(extraction: Extraction) -> NetworkFacts:
                 f"{name}: control:planted needs the factors of generated scenes; photographs allow control:chance"
             )
         planted = planted_units.planted(images.factors, seed)
+    elif constructor == "control:superposed":
+        planted = _superposed(images.factors, name, seed)
     elif constructor == "control:chance":
         planted = planted_units.chance(len(images), seed)
     else:
         raise StudyError(
-            f"{name}: constructor {constructor!r} is no control; allowed: control:planted, control:chance, control:permuted"
+            f"{name}: constructor {constructor!r} is no control; allowed: control:planted, control:superposed, "
+            "control:chance, control:permuted"
         )
     keys = np.concatenate([unit_keys(seed, name, layer.layer, np.arange(len(layer.labels))) for layer in planted])
     values = np.concatenate([layer.values for layer in planted], axis=1)
@@ -90,6 +98,17 @@ def _planted(extraction: Extraction) -> NetworkFacts:
     ]
     save_extremes(extraction, extremes_and_moments(state, keys, params.activations.n_extremes, len(images)))
     return {**network_facts(extraction, layers), "labels": labels}
+
+
+def _superposed(factors: pd.DataFrame | None, name: str, seed: int) -> list[ControlLayer]:
+    """Units in which known features are superposed, and codes of them."""
+    from interpretability.synthetic.superposition import superposed
+
+    if factors is None:
+        raise StudyError(
+            f"{name}: control:superposed needs the factors of generated scenes; take its row out of the roster of photographs"
+        )
+    return superposed(factors, seed)
 
 
 def _permuted(extraction: Extraction) -> NetworkFacts:
