@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interpretability import arguments
+from interpretability.casts import narrowed
 from interpretability.label_free.embedding_sums import EmbeddingSums
 from interpretability.label_free.row_sums import row_sums, squared_lengths
 from interpretability.similarity.arrays import length_one
@@ -35,7 +36,7 @@ def interpretability_index(
     named = arguments.array(images, "images", ("units", "top images"))
     if named.dtype.kind not in "iu" or named.min() < 0 or named.max() >= len(rows) or named.shape[1] < 2:
         raise arguments.wrong("images", "must name at least two rows of {count} a unit", count=len(rows))
-    rows = np.ascontiguousarray(length_one(rows, workers), np.float32)
+    rows = np.ascontiguousarray(narrowed(length_one(rows, workers), np.float32, "embeddings"))
     squares, m = squared_lengths(rows), named.shape[1]
     found = np.empty(len(named))
     for start in range(0, len(named), _TOGETHER):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interpretability import arguments
+from interpretability.casts import narrowed
 from interpretability.errors import InputError
 from interpretability.label_free.kernels import without_own
 from interpretability.label_free.row_sums import row_sums, squared_lengths
@@ -39,7 +40,8 @@ def predictions(
     units without any meaning correlate by .04 where 9 % of the probes explain (`leave_one_out=False`, for comparison alone).
     Raises InputError for rows that are not there, probes named twice, and a side on which one image stands alone.
     """
-    table = np.ascontiguousarray(arguments.array(rows, "rows", ("images", "dimensions")), np.float32)
+    given = arguments.array(rows, "rows", ("images", "dimensions"))
+    table = np.ascontiguousarray(narrowed(given, np.float32, "rows"))
     wanted = _rows_of(arguments.array(probes, "probes", ("probes",)), "probes", len(table))
     sides = [
         _rows_of(arguments.array(side, name, ("units", "explanations")), name, len(table))

@@ -44,7 +44,9 @@ def range_scores(
     With a and c standardised the influence on Pearson's rho is a c - rho (a^2 + c^2) / 2. Spearman's is that of Pearson's of the
     mean ranks, with what an image changes in the ranks of all others. Intervals are symmetric in Fisher's z, with quantiles of t
     for (sum d^2)^2 / sum d^4 - 1 degrees of freedom, d the influences: few images carry the scores of sparse units, and the
-    standard error is then uncertain itself. Raises InputError for other shapes and values that are not finite.
+    standard error is then uncertain itself. They cover 94 to 99 % of the truths in simulations at 400 images, also of units that
+    are above 0 for 2 % of them; of Pearson's, for values with the tail of a lognormal, 86 % (`benchmarks/label_free.py`). Raises
+    InputError for other shapes and values that are not finite.
     """
     first = arguments.array(predicted, "predicted", ("units", "images"))
     second = arguments.array(values, "values", ("units", "images"))

@@ -95,20 +95,16 @@ class ValueSums:
         n_active = n - at_least
         given = least
         if low is not None:
-            told = arguments.array(low, "low", ("units",))
-            given = self._shifted(told) if told.shape == least.shape else None
-            if given is None or not (given <= least).all():
+            given = self._shifted(arguments.array(low, "low", ("units",)))
+            if given.shape != least.shape or not (given <= least).all():
                 raise arguments.wrong("low", "must hold a value a unit, none above the least that was added")
             n_active = np.where(given < least, n, n_active)
         return Moments(mean, mean - given, {2: square, 3: cube, 4: np.maximum(fourth, 0.0)}, n_active, least == most)
 
     def _shifted(self, low: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Values less the origin, rounded as those of the batches: the least of a batch is then no less than itself."""
-        origin, kind = self._part("origin"), np.dtype(self.precision)
-        low = low.astype(origin.dtype, copy=False)
-        if origin.dtype == kind:
-            return (low - origin).astype(np.float64)
-        return (low.astype(np.float64) - origin.astype(np.float64)).astype(kind).astype(np.float64)
+        """Values less their origins, rounded as those of the batches: the least of a batch is then no less than itself."""
+        difference = low.astype(np.float64) - self._part("origin").astype(np.float64)
+        return narrowed(difference, self.precision, "low").astype(np.float64)
 
 
 def host(values: Any) -> NDArray[Any]:

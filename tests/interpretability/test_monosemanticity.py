@@ -121,6 +121,15 @@ def test_the_least_value_may_be_that_of_more_images(few):
         sums.table(values[:500].max(axis=0))
 
 
+def test_the_least_value_of_a_batch_is_not_above_itself(few):
+    """Whatever float32 makes of its distance to the origin."""
+    values, rows = few[0] * 1e3 + np.float32(0.1), few[1]
+    sums = MonosemanticitySums()
+    for part in (slice(500, 1000), slice(0, 500)):
+        sums.update(values[part], rows[part])
+    assert sums.table(values.min(axis=0)).equals(sums.table())
+
+
 def test_null_and_distance_are_those_of_permutations(few):
     values, rows = few[0].astype(np.float64), few[1]
     found = summed(values, rows, "float64")
