@@ -5,7 +5,7 @@
 Scores      score_units (from arrays), score_network (from a torch network and images)
 Texts       score_texts (from arrays: what a text says of a unit, by correlation)
 No labels   whole_range, monosemanticity, interpretability_index (from arrays), MonosemanticitySums (from batches)
-People      human_scores, compare_with_people, noise_ceiling, fit_slope
+People      human_scores, compare_with_people, noise_ceiling, fit_slope, judged_pairs
 Directions  Code, encode (latents of sparse codes at every position of a map)
 Steps       find_layers, Capture, rank_images, build_tasks, hard_tasks, task_margins, unit_scores
 Images      ImageFolder, similarity_names, open_similarity
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from interpretability.networks.layers import find_layers
     from interpretability.people.calibration import fit_slope
     from interpretability.people.human_scores import human_scores
+    from interpretability.people.judged_pairs import judged_pairs
     from interpretability.similarity.arrays import task_margins
     from interpretability.similarity.registry import open_similarity, similarity_names
     from interpretability.tasks.hard import hard_tasks
@@ -56,6 +57,7 @@ __all__ = [
     "human_scores",
     "interpretability_index",
     "monosemanticity",
+    "judged_pairs",
     "noise_ceiling",
     "open_similarity",
     "rank_images",
@@ -84,6 +86,7 @@ _HOMES = {
     "human_scores": "people.human_scores",
     "interpretability_index": "label_free.index",
     "monosemanticity": "label_free.monosemanticity",
+    "judged_pairs": "people.judged_pairs",
     "noise_ceiling": "api",
     "open_similarity": "similarity.registry",
     "rank_images": "extremes.selection",

@@ -7,6 +7,7 @@ that the order of its rows changes nothing; the number of the file is the unit's
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -88,7 +89,7 @@ def columns_of_images(source: TableSource, paths: Sequence[str]) -> NDArray[np.i
 
 def _in_order_of_names(file: Path, names: Sequence[str], paths: Sequence[str]) -> NDArray[np.int64]:
     order = sorted(range(len(names)), key=names.__getitem__)
-    for first, second in zip(order, order[1:], strict=False):
+    for first, second in pairwise(order):
         if names[first] == names[second]:
             raise StudyError(
                 f"{file}: its columns are the images in the order of their file names, but {paths[first]} and {paths[second]} "

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from interpretability.files import atomic_path
 from study.errors import StudyError
@@ -29,7 +30,7 @@ def network_facts(extraction: Extraction, layers: Sequence[LayerFacts]) -> Netwo
         {"model": extraction.name, **layer, "offset": int(offset)}
         for layer, offset in zip(layers, offsets, strict=False)
     ]
-    return {"layers": rows, "left_out": [], "labels": [], "directions": [], "device": "cpu", "pieces": 1, "timing": {}}
+    return {"layers": rows, "left_out": [], "labels": [], "device": "cpu", "pieces": 1, "timing": {}}
 
 
 def save_extremes(extraction: Extraction, content: dict[str, np.ndarray]) -> None:
@@ -46,8 +47,8 @@ def control_facts(extraction: Extraction) -> NetworkFacts:
 
 
 def planted_layers(row: roster.RosterRow, images: ImageSet, seed: int) -> list[ControlLayer]:
-    """The planted units of a control: computed from factors (if there are any) and from keyed hashes."""
-    from interpretability.synthetic import planted_units, superposition
+    """Control units computed from factors (if there are any) and from keyed hashes: of a control that permutes no network."""
+    from interpretability.synthetic import planted_units
 
     name, constructor = row["name"], row["constructor"]
     if constructor == "control:planted":
@@ -57,15 +58,12 @@ def planted_layers(row: roster.RosterRow, images: ImageSet, seed: int) -> list[C
             )
         return planted_units.planted(images.factors, seed)
     if constructor == "control:superposed":
-        if images.factors is None:
-            raise StudyError(
-                f"{name}: control:superposed needs the factors of generated scenes; take its row out of a roster for photographs"
-            )
-        return superposition.superposed(images.factors, seed)
+        return _superposed(images.factors, name, seed)
+    if constructor == "control:chance":
         return planted_units.chance(len(images), seed)
     raise StudyError(
-        f"{name}: constructor {constructor!r} is no control; allowed: control:planted, control:superposed, control:chance, "
-        "control:permuted"
+        f"{name}: constructor {constructor!r} is no control; allowed: control:planted, control:superposed, "
+        "control:chance, control:permuted"
     )
 
 
@@ -131,6 +129,17 @@ def _directions(name: str, planted: Sequence[ControlLayer]) -> list[DirectionRow
         for layer in planted
         if layer.layer in LAYERS
     ]
+
+
+def _superposed(factors: pd.DataFrame | None, name: str, seed: int) -> list[ControlLayer]:
+    """Units in which known features are superposed, and codes of them."""
+    from interpretability.synthetic.superposition import superposed
+
+    if factors is None:
+        raise StudyError(
+            f"{name}: control:superposed needs the factors of generated scenes; take its row out of the roster of photographs"
+        )
+    return superposed(factors, seed)
 
 
 def _permuted(extraction: Extraction) -> NetworkFacts:

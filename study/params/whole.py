@@ -156,11 +156,20 @@ def _check_together(params: Params, problems: list[str]) -> None:
     if params.human.source == "simulated" and params.images.source != "generated":
         problems.append(
             "human.source is simulated, but images.source is not generated: simulated observers see the factors from "
-            "which the scenes are drawn; allowed here: none, imi, table"
+            "which the scenes are drawn; allowed here: none, imi, table, pairs"
         )
     if params.human.source == "table" and not params.human.table.file:
         problems.append(
             "human.source is table, but human.table.file is empty; give the name of a file in data/external/human"
+        )
+    if params.human.source == "pairs":
+        problems.extend(
+            f"human.source is pairs, but human.pairs.{name} is empty; give {allowed}"
+            for name, allowed in (
+                ("file", "the name of a file in data/external/human"),
+                ("model", "the roster name of the network or table whose units were judged"),
+            )
+            if not getattr(params.human.pairs, name)
         )
     for group in ("columns", "keep", "conditions"):
         for entry in getattr(params.human.table, group):

@@ -43,6 +43,7 @@ FIT = {
     "interpretability/synthetic/factors.py": "unit vectors",
     "interpretability/synthetic/planted_units.py": "numbers of images below the number of images",
     "interpretability/synthetic/scenes.py": "colours and places between 0 and 1",
+    "study/extraction/table_blocks.py": "values that `casts.fits` has seen",
     "study/explanations/asking.py": "numbers of pairs and draws below their number, and rows of the manifest",
     "study/explanations/clip_guide.py": "cosines and probabilities",
     "study/explanations/concepts.py": "presence, 0 or 1",
