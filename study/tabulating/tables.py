@@ -22,6 +22,7 @@ from study.tabulating import scored_units
 from study.tabulating.facts import Facts, Tables
 from study.tabulating.inputs import read_facts, side_tables
 from study.tabulating.judged_pairs import NO_OTHERS, judged_pairs_table
+from study.tabulating.label_free import label_free_tables
 from study.tabulating.people import people_tables, point_tables, trials_tables
 from study.tabulating.texts import text_numbers, texts_tables
 
@@ -76,6 +77,7 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     noise = noise_within_tasks(responses)
     shares = ceiling_shares.share_table(annotated.merge(noise, on=KEY, how="left"), *facts.bootstrap)
     tables["noise_ceiling"] = ceiling_shares.ceiling_and_shares(ceilings, shares)
+    tables |= label_free_tables(args.label_free, scored, facts)
     tables |= texts_tables(args.explanations, args.crowd, args.simulation, facts)
     for name in LEVEL_TABLES:
         status = {backend: fit["status"] for backend, fit in facts.slopes.items()}

@@ -16,10 +16,12 @@ _FAMILIES = {"mixture": "as they are", "mixture_rectified": "rectified: mostly e
 _CONTROLS = (
     "hash",
     "hash_rectified",
+    "extremes_exchanged",
     "chance_pooled",
     "permuted",
     "mixture",
     "mixture_rectified",
+    "middle_redealt",
     "factor",
     "duplicate",
     "negated",
