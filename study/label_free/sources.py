@@ -1,4 +1,4 @@
-"""Values of units over a sample of images, batch by batch: of a network, of planted units, or dealt to the images anew."""
+"""Values of units over a sample of images, batch by batch: of a network, of a table or planted units, or dealt anew."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from study.extraction.activation_table import table_values
 from study.extraction.controls import planted_layers
 from study.images.ahead import decoders
 from study.images.feed import Feed, ImageRows
@@ -18,7 +19,7 @@ from study.images.packs import Pack, fits, pack_files_here
 from study.label_free.parameters import LabelFreeParams
 from study.networks.building import load_network
 from study.networks.directions import directed
-from study.networks.roster import RosterRow
+from study.networks.roster import RosterRow, is_computed, is_table
 from study.workers.device import device, exact
 
 
@@ -45,17 +46,16 @@ class Source:
     models: Path
     code: Path
 
-    @property
-    def is_planted(self) -> bool:
-        return self.row["constructor"].startswith("control:")
-
     def batches(self, images: ImageSet, sample: NDArray[np.int32], *, local: bool = True) -> Iterator[Batch]:
         """Values of all units, in batches of activations.batch_size images of the sample; without `local` of no maps."""
-        return self._planted(images, sample) if self.is_planted else self._network(images, sample, local)
+        return self._computed(images, sample) if is_computed(self.row) else self._network(images, sample, local)
 
-    def _planted(self, images: ImageSet, sample: NDArray[np.int32]) -> Iterator[Batch]:
-        layers = planted_layers(self.row, images, self.params.seed)
-        values = np.concatenate([layer.values[sample] for layer in layers], axis=1)
+    def _computed(self, images: ImageSet, sample: NDArray[np.int32]) -> Iterator[Batch]:
+        if is_table(self.row):
+            values = table_values(self.row, images, sample)
+        else:
+            layers = planted_layers(self.row, images, self.params.seed)
+            values = np.concatenate([layer.values[sample] for layer in layers], axis=1)
         for start in range(0, len(sample), size := self.params.activations.batch_size):
             places = np.arange(start, min(start + size, len(sample)))
             yield Batch(places, values[places])

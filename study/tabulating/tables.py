@@ -21,7 +21,7 @@ from study.params.whole import Params
 from study.tabulating import scored_units
 from study.tabulating.facts import Facts, Tables
 from study.tabulating.inputs import read_facts, side_tables
-from study.tabulating.judged_pairs import NO_OTHERS, judged_pairs_table
+from study.tabulating.judged_pairs import judged_pairs_table
 from study.tabulating.label_free import label_free_tables
 from study.tabulating.people import people_tables, point_tables, trials_tables
 from study.tabulating.texts import text_numbers, texts_tables
@@ -67,7 +67,9 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     tables["agreement"] = agreement.agreement_table(annotated, *facts.bootstrap)
     tables["calibration"] = similarities.with_second_mark(tables["calibration"], tables["agreement"])
     tables["agreement_differences"] = agreement_differences.agreement_differences(annotated, *facts.bootstrap)
-    tables["judged_pairs"] = judged_pairs_table(args.human, scored, NO_OTHERS, facts.labels, backends, facts.confidence)
+    tables["judged_pairs"] = judged_pairs_table(
+        args.human, scored, read_parquet(args.label_free / "units.parquet"), facts.labels, backends, facts.confidence
+    )
     maps = read_parquet(args.sensitivity / "maps.parquet")
     tables |= point_tables(annotated, people, responses, maps, tables, facts, backends[0])
     tables["residuals"] = agreement_differences.residuals(annotated, N_RESIDUALS)
