@@ -3,8 +3,8 @@
 Two kinds of rows, for two questions. A row of one layer takes its units and its directions for draws from all that could be
 read there (Welch's t): what units and directions of a layer have in common cancels in their difference. The row over layers
 asks about other layers like these. A norm repeats the layer before it (`networks.clusters`), so each cluster of layers counts
-once, with the mean of the differences of its layers, and the interval is Student's over clusters. What both cover, and how
-often a sign is claimed where there is none, is in benchmarks/results/coverage.csv and bases.csv.
+once, with the mean of the differences of its layers, and the interval is Student's over clusters. What both cover is in
+benchmarks/results/coverage.csv ("directions, ..."), and what an interval that takes a norm for a layer of its own would.
 
 A sign is claimed only where the interval leaves out zero and the p value, adjusted after Holm over the layers of the network
 under that similarity and condition, does too.

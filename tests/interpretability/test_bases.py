@@ -60,7 +60,11 @@ def test_over_layers_each_cluster_counts_once():
     test = stats.ttest_1samp(of_clusters, 0)
     ends = test.confidence_interval(0.95)
     assert row["layer"] == ""
-    assert row["difference"] == pytest.approx(of_clusters.mean()) == pytest.approx(row["mis_directions"] - row["mis_units"])
+    assert (
+        row["difference"]
+        == pytest.approx(of_clusters.mean())
+        == pytest.approx(row["mis_directions"] - row["mis_units"])
+    )
     assert (row["low"], row["high"], row["p"]) == pytest.approx((ends.low, ends.high, test.pvalue))
     assert (row["n_clusters"], row["n_directions"], row["n_units"]) == (4, 150, 120)
     # clusters of another network are not those of the base

@@ -11,6 +11,7 @@ from scipy.special import expit
 
 from interpretability import schema, statistics
 from interpretability.analysis import (
+    bases,
     conditions,
     correlates,
     families,

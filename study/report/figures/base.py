@@ -17,8 +17,10 @@ from study.report.figures.words import UNIDENTIFIED
 SECTIONS: tuple[tuple[str, str], ...] = (
     ("ranking", "Which networks are understandable?"),
     ("layers", "Where in a network?"),
+    ("bases", "Units or directions?"),
     ("people", "Does the score agree with people?"),
     ("ceiling", "How good could a score be?"),
+    ("scores", "What do other scores say?"),
     ("texts", "Which text says it best?"),
     ("robust", "How much hangs on the choices made?"),
     ("training", "What does training change?"),
