@@ -94,6 +94,11 @@ class Study:
         rows = frame[(frame["role"] == "study") & (frame["last"] == 1) & (frame["backend"] == (backend or self.lead))]
         return rows.sort_values(["mis_mean", "model"], ascending=[False, True], ignore_index=True)
 
+    def directions(self) -> list[str]:
+        """Networks that are read in other directions than their units, and are no networks of their own."""
+        frame = self.tables["models"]
+        return list(frame.loc[(frame["role"] == "directions") & (frame["backend"] == self.lead), "model"])
+
     def lead_and_people(self, table: str) -> pd.DataFrame:
         """Rows of a table for the leading similarity and for the answers, these by the name of those who gave them."""
         rows = self.tables[table]

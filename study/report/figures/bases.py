@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from interpretability.schema import NATURAL, ONE_SIDED
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
-from study.report.figures.series import in_order, order_of, parts_of, rows_of
+from study.report.figures.series import in_order, order_of, rows_of
 from study.report.figures.words import between, clean, in_words, of_parts, signed
 
 # comparisons of directions with units are made in the first: signed units win the second by their negative side

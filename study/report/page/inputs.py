@@ -161,7 +161,8 @@ def read_answers(path: Path) -> pd.DataFrame:
 
 
 def gallery_models(study: Study) -> list[str]:
-    """Networks shown with images: all of few, else the most and the least understandable ones."""
-    names = list(study.models()["model"])
+    """Networks shown with images: all of few, else the most and the least understandable ones; then those read otherwise."""
+    names, turned = list(study.models()["model"]), study.directions()
     half = MOST_SHOWN_MODELS // 2
-    return names if len(names) <= MOST_SHOWN_MODELS else names[:half] + names[-half:]
+    shown = names if len(names) <= MOST_SHOWN_MODELS else names[:half] + names[-half:]
+    return shown + turned[:MOST_SHOWN_MODELS]

@@ -93,6 +93,8 @@ def _levels_table(study: Study) -> Table | None:
     """Means of the other scores of whole networks, controls among them, with standard errors over units."""
     rows = study.tables["label_free"]
     rows = rows[(rows["backend"] == study.lead) & (rows["layer"] == "")]
+    if rows.empty:
+        return None
     shown: Columns = {**columns("model n_units")}
     for name, heading, digits in _MEANS:
         rows = rows.assign(**{name: _with_error(rows, name, digits)})
