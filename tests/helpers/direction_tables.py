@@ -34,7 +34,9 @@ def write_direction_tables(folder, units, networks, *, lead):
     names += [f"{name}_{end}" for name in ("firing", "peak_energy", "participation") for end in ("mean", "se")]
     rows = [(lead, name, "", 108, *([0.61, 0.002] * 10)) for name in networks]
     write_csv(tables / "label_free.csv", pd.DataFrame(rows, columns=["backend", "model", "layer", "n_units", *names]))
-    pairs = pd.DataFrame([("mis", 1000, 0.79, 0.75, 0.83)], columns=["score", "n_pairs", "share", "share_low", "share_high"])
+    pairs = pd.DataFrame(
+        [("mis", 1000, 0.79, 0.75, 0.83)], columns=["score", "n_pairs", "share", "share_low", "share_high"]
+    )
     write_csv(tables / "judged_pairs.csv", pairs)
 
 
@@ -57,8 +59,14 @@ def _superposed(path, backends):
     rows = [
         {
             **dict.fromkeys(controls.columns, ""),
-            "backend": backend, "control": f"superposed_{layer}", "condition": condition, "n_units": 96,
-            "mis_mean": level, "mis_low": level - 0.02, "mis_high": level + 0.02, "passed": 1,
+            "backend": backend,
+            "control": f"superposed_{layer}",
+            "condition": condition,
+            "n_units": 96,
+            "mis_mean": level,
+            "mis_low": level - 0.02,
+            "mis_high": level + 0.02,
+            "passed": 1,
             "expectation": "mixture, rotation < trained < inference, features" if condition == ONE_SIDED else "",
         }
         for backend in backends

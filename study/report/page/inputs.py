@@ -78,7 +78,7 @@ LATER = {
     "scores_compared": "backend part level coefficient first second n n_groups value low high difference difference_low "
     "difference_high p_holm",
     "label_free": "backend model layer n_units",
-    "judged_pairs": "score value low high",
+    "judged_pairs": "score source backend n_pairs n_left_out n_units n_ties share low high mean_over_bins n_bins",
 }
 MOST_SHOWN_MODELS = 8  # networks with exemplar images
 UNIT_COLUMNS = [*KEY, "layer_type", "mis", "mis_se", "accuracy", "margin_mean", "in_split"]

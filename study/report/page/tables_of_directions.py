@@ -8,7 +8,7 @@ import pandas as pd
 from study.report.figures import bases, other_scores
 from study.report.figures.base import Study
 from study.report.figures.series import in_order
-from study.report.page.cells import Table, TableSpec, count, make_table, number, percent, text, with_interval, words
+from study.report.page.cells import Table, TableSpec, count, make_table, number, percent, text, with_interval
 from study.report.page.columns import Columns, columns
 
 _SIGNS = {"": "none claimed"}
@@ -127,18 +127,21 @@ def _with_error(rows: pd.DataFrame, name: str, digits: int) -> list[str]:
 
 
 def _pairs_table(study: Study) -> Table | None:
-    """Judged pairs as the table has them: one row a score and measure of agreement."""
-    rows = study.tables["judged_pairs"]
-    ends = {name.removesuffix("low") for name in rows.columns if name.endswith("low")}
-    for end in sorted(ends):
-        rows = with_interval(rows, end.removesuffix("_"), name=f"{end}interval")
-    hidden = {f"{end}{side}" for end in ends for side in ("low", "high")}
-    shown: Columns = {}
-    for name in rows.columns:
-        if name not in hidden:
-            numeric = pd.api.types.is_numeric_dtype(rows[name])
-            whole = numeric and name.startswith("n_")
-            shown = {**shown, name: (name.replace("_", " "), count if whole else number(3) if numeric else words)}
+    rows = with_interval(study.tables["judged_pairs"])
+    rows = rows.assign(score=rows["score"].map(other_scores.SCORES).fillna(rows["score"]))
+    shown: Columns = {
+        "score": ("score", text),
+        "source": ("computed by", text),
+        **columns("backend"),
+        "share": ("pairs right", number(3)),
+        **columns("interval"),
+        "mean_over_bins": ("mean over bins of difference", number(3)),
+        "n_bins": ("bins", count),
+        "n_pairs": ("pairs", count),
+        "n_left_out": ("left out", count),
+        "n_ties": ("ties", count),
+        "n_units": ("units", count),
+    }
     return make_table(rows, "Pairs judged by people", shown, file="judged_pairs.csv")
 
 
