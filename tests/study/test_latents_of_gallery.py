@@ -14,7 +14,7 @@ from study.files.tables import read_csv, read_parquet, write_csv, write_parquet
 from study.report.figures import base
 from tests.helpers.browser import Browser
 from tests.helpers.programs import needs
-from tests.helpers.report_fixture import BACKENDS, KEY, NETWORKS, build
+from tests.helpers.report_fixture import BACKENDS, NETWORKS, build
 
 EMPTY = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"></svg>'
 CODE, UNITS = "vit", "resnet"  # the last network of the fixture stands for the first one read by a sparse code
@@ -96,8 +96,7 @@ def test_a_study_without_directions_has_none_of_it(tmp_path):
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (768, 1024), (390, 844)])
 def test_a_latent_opens_and_its_nearest_unit_is_a_link(page, width, height):
     with Browser() as tab:
-        tab.resize(width, height)
-        tab.open(page, f"#units?unit={CODE}%2F{LAYER}%2F3%2Fnatural")
+        tab.open(page, f"#units?unit={CODE}/{LAYER}/3/natural", width=width, height=height)
         assert tab.run("document.querySelector('#browser h3').textContent") == f"{LAYER} direction 3"
         facts = tab.run("[...document.querySelectorAll('#browser dl.facts')].map(e => e.textContent).join(' ')")
         assert f"of {LAYER} of {UNITS}, pooled by max" in facts
@@ -114,6 +113,6 @@ def test_a_latent_opens_and_its_nearest_unit_is_a_link(page, width, height):
 def test_words_of_a_direction_are_never_markup(tmp_path):
     page = made(tmp_path, kind=EVIL)
     with Browser() as tab:
-        tab.open(page, f"#units?unit={CODE}%2F{LAYER}%2F3%2Fnatural")
+        tab.open(page, f"#units?unit={CODE}/{LAYER}/3/natural")
         assert EVIL in tab.run("document.querySelector('#browser').textContent")
         assert tab.run("typeof window.hit") == "undefined"
