@@ -21,7 +21,7 @@ import pandas as pd
 from benchmarks.harness import report
 from study.errors import StudyError
 from study.extraction import counting
-from study.networks.roster import read_roster, rows_of
+from study.networks.roster import read_roster, rows_of, with_bases, with_network
 from study.params.units import Units
 from study.params.whole import load_params
 from study.workers.device import Failure
@@ -49,10 +49,9 @@ def operations(model: nn.Module, shape: tuple[int, int, int]) -> int:
 
 
 def table(roster: Path, code: Path, rules: Units) -> pd.DataFrame:
-    """One row a network of the roster, controls left out; `reason` is empty, or why its operations cannot be counted."""
-    rows = read_roster(roster)
-    rows = rows[~rows["constructor"].str.startswith("control:")]
-    found = counting.count_networks([counting.CountJob(row, rules, code) for row in rows_of(rows)])
+    """One row a network of the roster, without controls and tables; `reason` is empty, or why its operations are not counted."""
+    rows = with_network(read_roster(roster))
+    found = counting.count_networks([counting.CountJob(row, rules, code) for row in with_bases(rows_of(rows))])
     counted = [
         {"reason": each.reason} if isinstance(each, Failure) else {**each, "gflop": each["flops"] / 1e9, "reason": ""}
         for each in found

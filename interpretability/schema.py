@@ -12,7 +12,7 @@ NATURAL, SYNTHETIC = "natural", "synthetic"
 # Percent of the images that lie beyond the queries of a harder condition, on either side (IMI, section 4.4).
 HARD = {"hard99": 1, "hard95": 5, "hard85": 15}
 CONDITIONS = (NATURAL, *HARD)
-# Positive side as natural; explanations and queries of the negative side are random images outside the extremes.
+# Both negative sides, explanations and query, are images drawn at random instead of those that excite a unit least.
 ONE_SIDED = "one_sided"
 
 MOST_TASKS = 32_767  # of a unit: tables keep their numbers in 16 bits

@@ -21,7 +21,7 @@ from study.extraction.job import Extraction, ExtractionParams, LayerRow
 from study.files.tables import copy_notes, fresh_folder
 from study.images.manifest import check_unchanged, open_images
 from study.networks.failures import refuse_failures
-from study.networks.roster import RosterRow, is_planted, read_roster, rows_of
+from study.networks.roster import RosterRow, is_computed, read_roster, rows_of
 from study.networks.unit_lists import NONE
 from study.params.reading import load
 
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
         return Extraction(row, params, *folders, tuple(base), own, explained=named)
 
     if args.plan:
-        print(forecast.forecast([job_of(row) for row in rows_of(roster) if not is_planted(row)], images))
+        print(forecast.forecast([job_of(row) for row in rows_of(roster) if not is_computed(row)], images))
         return
     out = fresh_folder(args.out)
     for folder in ("kept", "explained"):

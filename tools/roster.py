@@ -21,7 +21,7 @@ from study.errors import StudyError
 from study.extraction import counting
 from study.files.tables import write_csv
 from study.log import logger
-from study.networks.roster import read_roster, row_numbers, rows_of
+from study.networks.roster import read_roster, row_numbers, rows_of, with_bases, with_network
 from study.params.whole import load_params
 from study.workers.device import Failure
 
@@ -40,8 +40,8 @@ def main(argv: list[str] | None = None) -> None:
     params = load_params(args.params)
     path = args.roster or Path(params.models.roster)
     roster = read_roster(path)
-    roster = roster[~roster["constructor"].str.startswith("control:")]
-    jobs = [counting.CountJob(row, params.units, args.code) for row in rows_of(roster)]
+    roster = with_network(roster)
+    jobs = [counting.CountJob(row, params.units, args.code) for row in with_bases(rows_of(roster))]
     results = counting.count_networks(jobs)
     rows = [row for job, counted in zip(jobs, results, strict=True) for row in _rows(job, counted)]
     counting.log_left_out(jobs, results)

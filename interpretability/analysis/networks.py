@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -109,7 +109,9 @@ class Networks:
 
     study: studied networks with all their training steps; ranked: those at their last step; planted: control units;
     permuted: chance network -> the one it permutes; untrained: network at step 0 -> its series; last_of: series ->
-    its network at the last step.
+    its network at the last step; tables: those whose values stand in a table (constructor `table:FILE`), without a
+    network; directions: network read in other directions than its units -> the network whose units it stands beside, ''
+    where the roster has none. Those with the role directions are in no other list.
     """
 
     study: list[str]
@@ -118,6 +120,8 @@ class Networks:
     permuted: dict[str, str]
     untrained: dict[str, str]
     last_of: dict[str, str]
+    tables: frozenset[str] = frozenset()
+    directions: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def networks_of(roster: pd.DataFrame) -> Networks:
@@ -134,4 +138,22 @@ def networks_of(roster: pd.DataFrame) -> Networks:
         permuted={row["name"]: json.loads(row["kwargs"])["of"] for row in roster[chance].to_dict("records")},
         untrained=dict(zip(fresh["name"], fresh["series"], strict=True)),
         last_of=dict(zip(finished["series"], finished["name"], strict=True)),
+        tables=frozenset(roster["name"][roster["constructor"].str.startswith("table:")]),
+        directions=_bases(roster),
     )
+
+
+_SAME = ["constructor", "kwargs", "weights", "sha256", "preprocessing", "taps"]  # what makes two rows one network
+
+
+def _bases(roster: pd.DataFrame) -> dict[str, str]:
+    """Networks read in other directions, and the network of each: what its row names (`of`), else the first studied one that is
+    the same but for directions.
+    """
+    if "directions" not in roster.columns:
+        return {}
+    directed = (roster["directions"] != "") & (roster["role"] != "similarity")
+    plain = roster[(roster["role"] == "study") & (roster["directions"] == "")].to_dict("records")
+    units = {tuple(row[name] for name in _SAME): row["name"] for row in reversed(plain)}
+    rows = roster[directed].to_dict("records")
+    return {row["name"]: row.get("of") or units.get(tuple(row[name] for name in _SAME), "") for row in rows}

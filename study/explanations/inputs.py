@@ -19,7 +19,7 @@ from study.explanations.scoring import CONSTANT_UNIT
 from study.files.tables import read_csv, read_parquet
 from study.images.manifest import ImageSet, open_images
 from study.log import logger
-from study.networks.roster import read_roster
+from study.networks.roster import read_roster, with_network
 from study.params.explanations import Explanations
 from study.params.parts import SeedAndImages
 
@@ -90,9 +90,8 @@ class Inputs:
     @cached_property
     def ends(self) -> list[str]:
         """Studied networks; of a training the last checkpoint."""
-        roster = self.roster
-        studied = (roster["role"] == "study") & ~roster["constructor"].str.startswith("control:")
-        return roster.loc[studied & (roster["last"] == 1), "name"].tolist()
+        networks = with_network(self.roster)
+        return networks.loc[(networks["role"] == "study") & (networks["last"] == 1), "name"].tolist()
 
     def units(self, given: pd.DataFrame) -> Units:
         """Units that have a text or are to have one, and their values."""

@@ -26,7 +26,8 @@ def network_facts(extraction: Extraction, layers: Sequence[LayerFacts]) -> Netwo
     return {"layers": rows, "left_out": [], "labels": [], "device": "cpu", "pieces": 1, "timing": {}}
 
 
-def _save(extraction: Extraction, content: dict[str, np.ndarray]) -> None:
+def save_extremes(extraction: Extraction, content: dict[str, np.ndarray]) -> None:
+    """Extremes and statistics of all units as the file of the network or control in the out."""
     from safetensors.numpy import save_file
 
     with atomic_path(extraction.out / f"{extraction.name}.safetensors") as part:
@@ -87,7 +88,7 @@ def _planted(extraction: Extraction) -> NetworkFacts:
         for layer in planted
         for unit, label in enumerate(layer.labels)
     ]
-    _save(extraction, extremes_and_moments(state, keys, params.activations.n_extremes, len(images)))
+    save_extremes(extraction, extremes_and_moments(state, keys, params.activations.n_extremes, len(images)))
     return {**network_facts(extraction, layers), "labels": labels}
 
 
@@ -121,5 +122,5 @@ def _permuted(extraction: Extraction) -> NetworkFacts:
     content["top_images"], content["bottom_images"] = planted_units.permuted_extremes(
         content["top_images"], content["bottom_images"], n, seed, keys
     )
-    _save(extraction, content)
+    save_extremes(extraction, content)
     return network_facts(extraction, layers)

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from study.extraction import grouping, passes
-from study.extraction.controls import control_facts, network_facts
+from study.extraction.computed import computed_facts
+from study.extraction.controls import network_facts
 from study.extraction.job import Extracted, Extraction, NetworkFacts, sees_pack
 from study.files.store import WorkStore, link_out
 from study.images.manifest import ImageSet
 from study.images.packs import pack_files
 from study.log import logger
-from study.networks.roster import is_planted
+from study.networks.roster import is_computed
 from study.workers.device import Failure, guarded
 from study.workers.jobs import log_failure, run_all
 
@@ -24,7 +25,7 @@ Ended = tuple[str, NetworkFacts | Failure]  # with the name of a network or cont
 
 @dataclass(frozen=True)
 class ExtractionJob:
-    """Networks that share a pass, or one control; their extremes go into the out."""
+    """Networks that share a pass, or one control or table; their extremes go into the out."""
 
     extractions: tuple[Extraction, ...]
 
@@ -37,8 +38,8 @@ class ExtractionJob:
         return len(self.extractions)
 
     def run(self) -> list[NetworkFacts | Failure]:
-        if is_planted(self.extractions[0].row):
-            return [guarded(control_facts, extraction) for extraction in self.extractions]
+        if is_computed(self.extractions[0].row):
+            return [guarded(computed_facts, extraction) for extraction in self.extractions]
         return [
             extracted if isinstance(extracted, Failure) else guarded(partial(_put_out, extracted), extraction)
             for extraction, extracted in zip(self.extractions, passes.extract(self.extractions), strict=True)
@@ -55,16 +56,16 @@ def extract_all(extractions: Sequence[Extraction], images: ImageSet) -> list[End
 
 
 def _jobs(extractions: Sequence[Extraction], images: ImageSet) -> list[ExtractionJob]:
-    """Networks in passes, those in the store and controls each alone."""
-    controls = [[extraction] for extraction in extractions if is_planted(extraction.row)]
-    networks = [extraction for extraction in extractions if not is_planted(extraction.row)]
+    """Networks in passes; those in the store, controls and tables each alone."""
+    computed = [[extraction] for extraction in extractions if is_computed(extraction.row)]
+    networks = [extraction for extraction in extractions if not is_computed(extraction.row)]
     store = WorkStore.open()
     stored = [grouping.in_store(extraction, images, store) for extraction in networks]
     if any(stored):
         log.info("%d of %d networks are in the store", sum(stored), len(networks))
     missing = _packed([one for one, there in zip(networks, stored, strict=True) if not there], images)
     alone = [[one] for one, there in zip(networks, stored, strict=True) if there]
-    together = [*alone, *grouping.shared_passes(missing, len(images)), *controls]
+    together = [*alone, *grouping.shared_passes(missing, len(images)), *computed]
     return [ExtractionJob(tuple(part)) for part in together]
 
 

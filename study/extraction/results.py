@@ -19,7 +19,7 @@ from study.images.manifest import ImageSet
 from study.log import logger
 from study.networks import unit_lists
 from study.networks.failures import Failed, write_failures
-from study.networks.roster import RosterRow, base_network, rows_of
+from study.networks.roster import RosterRow, base_network, rows_of, with_network
 from study.params.activations import Activations
 from study.workers.device import Failure
 
@@ -87,7 +87,7 @@ def listed_units(params: Activations, roster: pd.DataFrame, path: Path, folder: 
     """Units of the list activations.keep_file in `folder`. Networks that activations.keep names must be of the roster, whose
     file is `path`; listed ones that are not are logged.
     """
-    names = roster["name"][~roster["constructor"].str.startswith("control:")].tolist()
+    names = with_network(roster)["name"].tolist()
     unit_lists.check_networks(params.keep, names, path)
     listed = unit_lists.read_list(folder / params.keep_file) if params.keep_file else []
     if absent := {model for model, *_ in listed} - set(names):
@@ -99,10 +99,10 @@ def explained_units(
     entries: Sequence[str], texts: Path, roster: pd.DataFrame, path: Path
 ) -> dict[str, unit_lists.Named]:
     """Units with texts by network: those that explanations.units names in studied networks (of a training its last checkpoint),
-    and those of the file `texts`, in any network but controls. Networks that an entry names must be of the roster, whose file
+    and those of the file `texts`, in any network but controls and tables. Networks that an entry names must be of the roster, whose file
     is `path`.
     """
-    networks = roster[(roster["role"] == "study") & ~roster["constructor"].str.startswith("control:")]
+    networks = with_network(roster[roster["role"] == "study"])
     ends = networks.loc[networks["last"] == 1, "name"].tolist()
     unit_lists.check_networks(entries, ends, path, "explanations.units")
     if texts.is_file():

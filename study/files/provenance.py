@@ -15,7 +15,19 @@ from study.environment import COMPUTING
 from study.files.tables import read_csv, read_json
 
 # of a resolved roster, what does not hang on the seed
-_ROSTER = ("name", "constructor", "kwargs", "weights", "preprocessing", "role", "series", "step", "directions", "taps")
+_ROSTER = (
+    "name",
+    "constructor",
+    "kwargs",
+    "weights",
+    "preprocessing",
+    "role",
+    "series",
+    "step",
+    "directions",
+    "taps",
+    "of",
+)
 _FREE = ("seed", "report")  # parameters that two runs of one study may differ in
 PACKAGES = (*COMPUTING, "dvc", "matplotlib", "scikit-posthocs", "statsmodels")
 

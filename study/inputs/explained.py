@@ -25,7 +25,7 @@ from study.files import casts
 from study.files.tables import read_csv, rows_shown, write_csv, write_parquet
 from study.files.texts import utf8
 from study.files.unread import tell_unread
-from study.networks.roster import RosterRow
+from study.networks.roster import RosterRow, is_computed
 
 SUPERCLASSES = "superclasses.csv"
 TEXT_COLUMNS = [*UNIT, "method", "kind", "text", "formula", "source", "file", "row"]
@@ -120,7 +120,7 @@ def _name(path: Path, cells: pd.Series, name: str) -> pd.Series:
 
 def _models(path: Path, cells: pd.Series, rows: Sequence[RosterRow], roster: str) -> pd.Series:
     """Names of networks whose units may have texts."""
-    studied = [row["name"] for row in rows if row["role"] == "study" and not row["constructor"].startswith("control:")]
+    studied = [row["name"] for row in rows if row["role"] == "study" and not is_computed(row)]
     planted = [row["name"] for row in rows if row["constructor"] == "control:planted"]
     trained = [re.escape(row["name"]) for row in rows if row["name"] in studied and row["weights"] == "trained"]
     steps = re.compile(rf"(?:{'|'.join(trained)})-step\d+" if trained else r"(?!)")

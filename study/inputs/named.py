@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from interpretability.files import sha256_file
@@ -14,8 +15,8 @@ from study.errors import StudyError
 from study.files.store import WorkStore
 from study.files.tables import write_json
 from study.inputs.digests import Digests
-from study.networks import directions, files, own_code
-from study.networks.roster import NO_FILE, RosterRow
+from study.networks import activation_tables, directions, files, own_code
+from study.networks.roster import NO_FILE, RosterRow, is_table
 
 MISSING = "missing"
 _BACKENDS = Path(__file__).resolve().parents[2] / "interpretability" / "similarity" / "backends"
@@ -27,7 +28,7 @@ def network_files(
     """Digest of every file of the networks of a roster that DVC does not see, and what is wrong with those that are not there, by
     the name of a network that needs them. These have the digest `known` from an earlier look.
 
-    Files of weights and directions go by what the roster calls them; those that its kwargs name, and code outside of the folder
+    Files of weights, directions and activations go by what the roster calls them; those that its kwargs name, and code outside of the folder
     `code`, by their paths.
     """
     found: dict[str, str] = {}
@@ -39,6 +40,9 @@ def network_files(
             named[row["weights"]] = lambda row=row: files.weights_file(row, Path())[0]
         if row["directions"]:
             named[row["directions"]] = lambda row=row: directions.parse_directions(row["directions"])[1]
+        if is_table(row):
+            for name in activation_tables.named_files(row):
+                named[name] = partial(activation_tables.table_file, name)
         for name, find in named.items():
             try:
                 paths[name] = find()

@@ -12,7 +12,7 @@ from study.log import logger
 from study.networks import hub, own_code
 from study.networks.constructors import Constructor, told
 from study.networks.files import put_weights
-from study.networks.roster import RosterRow
+from study.networks.roster import RosterRow, owner
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,9 +37,7 @@ def load_network(row: RosterRow, models: Path, code: Path, seed: int) -> Network
 
     own_code.refuse_changed(row, code)
     # the initial weights of an untrained row come from its own name and the seed
-    model = build_network(
-        row, code, models / "weights", lambda construct: initialised(construct, seed, str(row["name"]))
-    )
+    model = build_network(row, code, models / "weights", lambda construct: initialised(construct, seed, owner(row)))
     own_code.refuse_new(row, model)
     digest = state_digest(model)
     if row["weights"] in ("hub", "none") and row["sha256"] and digest != row["sha256"]:

@@ -31,7 +31,7 @@ def family(row: RosterRow) -> str:
     import torchvision
 
     text = str(row["constructor"])
-    if row["family"] or roster.is_planted(row):
+    if row["family"] or roster.is_computed(row):
         return str(row["family"])
     if ":" in text:
         return text

@@ -13,7 +13,7 @@ from interpretability.weights import read_content
 from study.environment import WEIGHTS, Environment
 from study.errors import StudyError
 from study.log import logger
-from study.networks.roster import RosterRow
+from study.networks.roster import RosterRow, owner
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,7 +27,7 @@ def weights_file(row: RosterRow, folder: Path) -> tuple[Path, str]:
     Trained weights lie in `folder`, others are relative to MIS_WEIGHTS or to here.
     """
     if row["weights"] == "trained":
-        return folder / f"{row['name']}.safetensors", ""
+        return folder / f"{owner(row)}.safetensors", ""
     whole = str(row["weights"])
     if path := _found(whole):
         return path, ""

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 log = logger("models")
 
+_NO_MODULE = ("control", "of", "table")  # what a constructor may begin with and is no module
 _KEPT = sys.stdlib_module_names | {"numpy", "torch", "torchvision"}  # what own code never stands in for
 
 
@@ -198,7 +199,7 @@ def _listen() -> None:
 def module_of(row: RosterRow) -> str:
     """Module of a constructor `module:function`, empty for other constructors."""
     module, mark, _ = str(row["constructor"]).partition(":")
-    return module if mark and module != "control" else ""
+    return module if mark and module not in _NO_MODULE else ""
 
 
 def is_own(row: RosterRow, code: Path) -> bool:

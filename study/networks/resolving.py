@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from study.errors import StudyError
 from study.log import logger
-from study.networks import own_code, roster, trial
+from study.networks import activation_tables, own_code, roster, trial
 from study.networks.building import load_network
 from study.networks.described import described
 from study.networks.failures import Failed
@@ -38,8 +40,11 @@ class ResolveJob(NetworkJob):
 
     def run(self) -> list[RosterRow]:
         row: RosterRow = {**self.row, "code": ""}
-        if roster.is_planted(row):
+        if roster.is_control(row):
             return [{**row, "last": 1, "n_params": 0, "input_size": ""}]
+        if roster.is_table(row):
+            digest = activation_tables.source_of(row).digest
+            return [{**row, "sha256": digest, "last": 1, "n_params": math.nan, "input_size": ""}]
         if row["weights"] == "trained":
             return Training(row, self.params, self.images, self.code, self.out).rows()
         network = load_network(row, self.out, self.code, self.params.seed)
@@ -65,19 +70,57 @@ class ResolveJob(NetworkJob):
             )
 
 
+@dataclass(frozen=True)
+class ReadingJob(NetworkJob):
+    """The row of a network that is read in other directions, resolved but for these: they are tried out."""
+
+    params: NetworkParams
+    code: Path
+    out: Path
+
+    def run(self) -> list[RosterRow]:
+        network = load_network(self.row, self.out, self.code, self.params.seed)
+        trial.try_out(self.row, network, self.params.units, self.params.seed)
+        return [self.row]
+
+
 def resolve_all(
     rows: list[RosterRow], params: NetworkParams, images: Path, code: Path, out: Path
 ) -> tuple[list[RosterRow], list[Failed]]:
-    """Resolved rows of a roster in its order, and its networks that failed."""
-    jobs = [ResolveJob(row, params, images, code, out) for row in rows]
-    results = run_all(jobs, "networks", log, each=partial(log_failure, log))
-    resolved = [row for result in results if not isinstance(result, Failure) for row in result]
-    failures: list[Failed] = [
-        {"model": job.name, "stage": "models", "reason": result.reason_without(job.name)}
-        for job, result in zip(jobs, results, strict=True)
-        if isinstance(result, Failure)
-    ]
+    """Resolved rows of a roster in its order, and its networks that failed.
+
+    Rows that read the network of another row come after all others, whose resolved rows they need.
+    """
+    own = [ResolveJob(row, params, images, code, out) for row in rows if not roster.base_of(row)]
+    results = _run(own)
+    last = {
+        job.name: result[-1] for job, result in zip(own, results.values(), strict=True) if not isinstance(result, str)
+    }
+    ready = [row for row in rows if roster.base_of(row) in last]
+    results |= _run([ReadingJob(roster.reading(row, last[roster.base_of(row)]), params, code, out) for row in ready])
+    resolved: list[RosterRow] = []
+    failures: list[Failed] = []
+    for row in rows:
+        result = results.get(row["name"])
+        if result is None:
+            result = (
+                f"it reads {roster.base_of(row)} in other directions, which failed itself; see the reason of that row"
+            )
+            log.warning("%s failed: %s", row["name"], result)
+        if isinstance(result, str):
+            failures.append({"model": row["name"], "stage": "models", "reason": result})
+        else:
+            resolved += result
     return resolved, failures
+
+
+def _run(jobs: Sequence[ResolveJob | ReadingJob]) -> dict[str, list[RosterRow] | str]:
+    """The resolved rows of each job by the name of its row, or why it failed."""
+    results = run_all(jobs, "networks", log, each=partial(log_failure, log)) if jobs else []
+    return {
+        job.name: result.reason_without(job.name) if isinstance(result, Failure) else result
+        for job, result in zip(jobs, results, strict=True)
+    }
 
 
 def warn_of_strangers(rows: list[RosterRow], params: NetworkParams, path: Path) -> None:

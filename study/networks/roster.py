@@ -20,7 +20,8 @@ from study.files.tables import read_csv, rows_shown
 class RosterRow(TypedDict):
     """A row of a roster: a network, or a computed control. Numbers that are missing are NaN, or "" in a row being made.
 
-    The last four columns are those that the stage `models` adds; `code` records the files of a network of someone's own.
+    The last five columns are those that the stage `models` adds; `code` records the files of a network of someone's own, `of`
+    names the row whose network this one reads in other directions.
     """
 
     name: str
@@ -41,6 +42,7 @@ class RosterRow(TypedDict):
     n_params: NotRequired[float]
     input_size: NotRequired[float | str]
     code: NotRequired[str]
+    of: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,16 @@ class NetworkJob:
 
 
 RESOLVED = list(RosterRow.__annotations__)
-COLUMNS = [name for name in RESOLVED if name not in ("last", "n_params", "input_size", "code")]
+COLUMNS = [name for name in RESOLVED if name not in ("last", "n_params", "input_size", "code", "of")]
 NUMBERS = ("step", "top1", "last", "n_params", "input_size")
 TAPS = ("imi",)  # sets of rules in interpretability/networks/taps.py
 NO_FILE = ("hub", "none", "trained")  # weights that are no file
-ROLES = ("study", "similarity", "control")
+DIRECTIONS = "directions"  # role of a network read in other directions than its units: no network of its own
+ROLES = ("study", "similarity", "control", DIRECTIONS)
+TABLE, _CONTROL = "table:", "control:"  # constructors of rows without a network of their own
+_OF = "of:"  # constructor of a row that reads the network of another row
+# what such a row has from the other one, so that it leaves these cells empty
+_FROM_BASE = ("kwargs", "sha256", "preprocessing", "top1", "taps", "licence", "family")
 # what columns of a roster are called elsewhere
 _MEANT = {
     "arch": "constructor",
@@ -95,6 +102,7 @@ def read_roster(path: str | os.PathLike[str]) -> pd.DataFrame:
             frame[name] = "study" if name == "role" else "none" if name == "weights" else ""
     if frame.empty:
         raise StudyError(f"{path} has no rows; give at least one network")
+    frame.loc[frame["constructor"].str.startswith(_OF) & (frame["weights"] == ""), "weights"] = "none"
     problems, numbers = [], rows_shown(frame).tolist()
     for number, row in zip(numbers, frame.to_dict("records"), strict=True):
         where = f"row {number} ({row['name']})"
@@ -112,12 +120,14 @@ def read_roster(path: str | os.PathLike[str]) -> pd.DataFrame:
         except (ValueError, RecursionError):
             problems.append(f'{where}: kwargs {row["kwargs"][:200]!r} is no JSON object such as {{"num_classes": 10}}')
         problems += [f"{where}: {problem}" for problem in _problems_of_weights(row)]
+        problems += [f"{where}: {problem}" for problem in (*_problems_of_table(row), *_problems_of_directions(row))]
         problems += [
             f"{where}: {column} is {row[column]!r}, it must be a number or empty"
             for column in NUMBERS
             if row.get(column) and not (_NUMBER.fullmatch(row[column]) and math.isfinite(float(row[column])))
         ]
     problems += _equal_names(frame["name"].tolist(), numbers)
+    problems += _problems_of_bases(frame, numbers)
     if problems:
         raise StudyError(f"{path}:\n  " + "\n  ".join(problems))
     for name in frame.columns.intersection(list(NUMBERS)):
@@ -173,6 +183,81 @@ def _problems_of_weights(row: Mapping[Any, str]) -> list[str]:
     return []
 
 
+def _problems_of_table(row: Mapping[Any, str]) -> list[str]:
+    """What a row of a table of activations says that only a network can have."""
+    if not is_table(row):
+        return []
+    problems = [
+        f"{column} is {row[column]!r}, but {row['constructor']} is a table of activations and no network; leave it empty"
+        for column in ("preprocessing", "series", "directions", "taps")
+        if row[column]
+    ]
+    if row["weights"] != "none":
+        problems.append(
+            f"weights is {row['weights']!r}, but {row['constructor']} is a table of activations; write none"
+        )
+    if row["role"] != "study":
+        problems.append(f"role is {row['role']!r}, but the units of {row['constructor']} can only have role study")
+    return problems
+
+
+def _problems_of_directions(row: Mapping[Any, str]) -> list[str]:
+    """What is wrong with a row that is a network read in other directions, by its role or by its constructor."""
+    base, problems = base_of(row), []
+    if not row["directions"] and (base or row["role"] == DIRECTIONS):
+        what = f"constructor {row['constructor']}" if base else f"role {DIRECTIONS}"
+        problems.append(
+            f"{what} is for a network that is read in other directions, but the column directions is empty; write LAYER=SOURCE "
+            "such as layer3=codes.safetensors or *=rotation:0"
+        )
+    if row["constructor"] == _OF:
+        problems.append(f"constructor is {_OF!r}, it must read {_OF}NAME with the name of another row")
+    if not base:
+        return problems
+    problems += [
+        f"{column} is {row[column]!r}, but a row of {row['constructor']} has that of {base}; leave it empty"
+        for column in _FROM_BASE
+        if row[column]
+    ]
+    problems += [
+        f"{column} is {row[column]!r}, but a row of {row['constructor']} reads {base} at its last checkpoint; leave it empty"
+        for column in ("series", "step")
+        if row[column]
+    ]
+    if row["weights"] != "none":
+        problems.append(
+            f"weights is {row['weights']!r}, but a row of {row['constructor']} has those of {base}; leave it empty"
+        )
+    if row["role"] != DIRECTIONS:
+        problems.append(
+            f"role is {row['role']!r}, but {row['constructor']} is no network beside {base}; write the role {DIRECTIONS}"
+        )
+    return problems
+
+
+def _problems_of_bases(frame: pd.DataFrame, numbers: Sequence[int]) -> list[str]:
+    """Rows of `of:NAME` whose NAME is no network that could be read."""
+    constructors, problems = dict(zip(frame["name"], frame["constructor"], strict=True)), []
+    for number, row in zip(numbers, frame.to_dict("records"), strict=True):
+        base, where = base_of(row), f"row {number} ({row['name']}): constructor is {row['constructor']!r}"
+        if not base:
+            continue
+        found = constructors.get(base)
+        if found is None:
+            near = difflib.get_close_matches(base, [name for name in constructors if name != row["name"]], 3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            problems.append(f"{where}, but no row is called {base!r}{hint}")
+        elif base == row["name"]:
+            problems.append(f"{where}, which is this row itself; name the row of the network")
+        elif found.startswith(_OF):
+            problems.append(f"{where}, but {base} is {found} itself; write {found} here, too")
+        elif found.startswith((_CONTROL, TABLE)):
+            problems.append(
+                f"{where}, but {base} is {found} and no network, so it has no layers to read in other directions"
+            )
+    return problems
+
+
 def _equal_names(names: Sequence[str], numbers: Sequence[int]) -> list[str]:
     """Names that are one, or that would be one file where capitals do not count."""
     places: dict[str, list[int]] = {}
@@ -203,11 +288,50 @@ def rows_of(roster: pd.DataFrame) -> list[RosterRow]:
     return cast(list[RosterRow], roster.to_dict("records"))
 
 
-def is_planted(row: RosterRow) -> bool:
-    """Whether a roster row is a computed control rather than a network."""
-    return str(row["constructor"]).startswith("control:")
+def is_control(row: Mapping[str, Any]) -> bool:
+    """Whether a roster row is a control: planted, superposed or chance units, or a permuted network."""
+    return str(row["constructor"]).startswith(_CONTROL)
+
+
+def is_table(row: Mapping[str, Any]) -> bool:
+    """Whether the units of a roster row have their values in a table (`activation_tables`)."""
+    return str(row["constructor"]).startswith(TABLE)
+
+
+def is_computed(row: Mapping[str, Any]) -> bool:
+    """Whether no network stands behind a roster row, so that nothing can be run, mapped or kept: a control or a table."""
+    return is_control(row) or is_table(row)
+
+
+def with_network(roster: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a roster that are networks, not controls or tables of values."""
+    return roster[~roster["constructor"].astype(str).str.startswith((_CONTROL, TABLE))]
 
 
 def base_network(row: RosterRow) -> str:
     """Name of the network behind a permuted control; empty for any other."""
     return str(json.loads(row["kwargs"] or "{}").get("of", ""))
+
+
+def base_of(row: Mapping[Any, Any]) -> str:
+    """NAME of a row with the constructor `of:NAME`, which is another row's network read in other directions; else empty."""
+    text = str(row["constructor"])
+    return text.removeprefix(_OF) if text.startswith(_OF) else ""
+
+
+def owner(row: RosterRow) -> str:
+    """Whose file of weights and initial weights a resolved row has: its own, or those of the network that it reads."""
+    return str(row.get("of") or row["name"])
+
+
+def reading(row: RosterRow, base: RosterRow) -> RosterRow:
+    """A row of `of:NAME` with all that its network is from the row NAME; its name, role and directions stay."""
+    taken = {name: base[name] for name in (*_FROM_BASE, "constructor", "weights")}
+    known = {name: value for name, value in base.items() if name in ("n_params", "input_size", "code")}
+    return cast(RosterRow, {**row, **taken, **known, "last": 1, "of": base["name"]})
+
+
+def with_bases(rows: Sequence[RosterRow]) -> list[RosterRow]:
+    """Rows of a roster that is not resolved, those of `of:NAME` with the constructor and the rest of NAME."""
+    known = {row["name"]: row for row in rows}
+    return [reading(row, known[base_of(row)]) if base_of(row) else row for row in rows]

@@ -17,7 +17,7 @@ from study.files.tables import read_parquet, write_parquet
 from study.images.manifest import ImageSet, open_images, rows_in_batches
 from study.log import Progress, logger
 from study.networks.building import load_network
-from study.networks.roster import NetworkJob, is_planted, read_roster, rows_of
+from study.networks.roster import NetworkJob, is_computed, is_table, read_roster, rows_of
 from study.params.parts import SeedAndImages
 from study.params.sensitivity import Sensitivity
 from study.params.units import Units
@@ -119,10 +119,11 @@ def feature_map_table(params: MapParams, images: Path, models: Path, code: Path)
     if unknown := [name for name in chosen if name not in rows]:
         raise StudyError(
             f"sensitivity.map_models names {unknown[0]!r}, which is no network that could be loaded; allowed: "
-            + ", ".join(name for name, row in rows.items() if not is_planted(row))
+            + ", ".join(name for name, row in rows.items() if not is_computed(row))
         )
-    if planted := [name for name in chosen if is_planted(rows[name])]:
-        raise StudyError(f"sensitivity.map_models names the control {planted[0]!r}, which has no feature maps")
+    if computed := [name for name in chosen if is_computed(rows[name])]:
+        kind = "table" if is_table(rows[computed[0]]) else "control"
+        raise StudyError(f"sensitivity.map_models names the {kind} {computed[0]!r}, which has no feature maps")
     jobs = [FeatureMapJob(rows[name], params, images, models, code) for name in chosen]
     paths = run_all_or_stop(jobs, "feature maps", log, probe=True)
     parts = [read_parquet(path).assign(model=job.name) for job, path in zip(jobs, paths, strict=True)]

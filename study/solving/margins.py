@@ -23,7 +23,7 @@ from study.files.store import WorkStore
 from study.files.tables import read_csv, read_json, read_parquet
 from study.images.manifest import open_images
 from study.log import logger
-from study.networks.roster import base_network, is_planted, read_roster, rows_of
+from study.networks.roster import base_network, is_control, read_roster, rows_of
 from study.params.parts import SeedAndImages
 from study.solving import embeddings, pairs
 from study.solving.embeddings import Prepared, SimilarityJob
@@ -140,7 +140,7 @@ def compared_networks(models: Path, wanted: Sequence[str]) -> list[str]:
     rows = rows_of(roster)
     named = {row["name"] for row in rows if any(fnmatchcase(row["name"], name) for name in wanted)}
     chosen = [
-        row["name"] for row in rows if row["name"] in named or (is_planted(row) and base_network(row) in named | {""})
+        row["name"] for row in rows if row["name"] in named or (is_control(row) and base_network(row) in named | {""})
     ]
     log.info("scores.feature_models: %d of %d networks are compared", len(chosen), len(rows))
     return chosen

@@ -17,7 +17,7 @@ from study.errors import StudyError
 from study.images.ahead import Ahead, decoders
 from study.images.manifest import ImageSet, open_images
 from study.networks.building import load_network
-from study.networks.roster import read_roster, rows_of
+from study.networks.roster import read_roster, rows_of, with_network
 from study.params.parts import ImageRoot
 from study.params.scores import DreamSim, Encoder
 from study.workers.device import device, when_moved
@@ -89,7 +89,7 @@ class SimilarityPlan:
             name, roster = scores.encoder.model, read_roster(self.models / "roster.csv")
             rows = rows_of(roster[roster["name"] == name])
             if not rows:
-                known = ", ".join(roster["name"][~roster["constructor"].str.startswith("control:")])
+                known = ", ".join(with_network(roster)["name"])
                 raise StudyError(
                     f"scores.encoder.model is {name!r}, which is not among the networks that could be loaded: {known} "
                     "(see data/models/failures.csv)"

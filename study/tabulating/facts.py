@@ -67,9 +67,13 @@ class Facts:
         """Units of the listed layer types, of a studied or permuted network; all of a control.
 
         Taps are layers of few networks: with them, networks would be compared over other kinds of layers. They enter
-        agreement and its ceiling alone.
+        agreement and its ceiling alone. A table of activations says nothing of the kind of its layer, and is listed whole, as is
+        its permuted control.
         """
-        if model not in {*self.nets.study, *self.nets.permuted}:
+        if (
+            model not in {*self.nets.study, *self.nets.permuted}
+            or self.nets.permuted.get(model, model) in self.nets.tables
+        ):
             return units
         kept = units["layer_type"].isin(self.layer_types)
         return units if kept.all() else units[kept]
