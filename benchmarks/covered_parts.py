@@ -10,6 +10,8 @@ true difference and of nearly the same units. The last row of them takes twins f
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -142,11 +144,11 @@ def _bases(design: Design, draw: np.random.Generator) -> Found:
         noise = np.sqrt(TWIN_SHARES) * shared + np.sqrt(1 - TWIN_SHARES) * own
         # log-normal of mean 1, turned round: a long tail of hard units
         sides[side] = _scores(level + more + spread * (1 - np.exp(0.5 * noise - 0.125)))
-    facts = {"model": "turned", "base": "net", "backend": "drawn", "kinds": {}, "confidence": CONFIDENCE}
-    twins = {("net", f"layer-{2 * c + 1}"): f"layer-{2 * c}" for c in range(n_clusters)}
+    compare = partial(bases.compare_bases, model="turned", base="net", backend="drawn", kinds={}, confidence=CONFIDENCE)
+    twins: dict[tuple[str, str], str] = {("net", f"layer-{2 * c + 1}"): f"layer-{2 * c}" for c in range(n_clusters)}
     found: Found = {}
     for name, clusters in (("directions, over layers", twins), ("directions, twins taken for layers", {})):
-        table = bases.compare_bases(sides["directions"], sides["units"], clusters=clusters, **facts)
+        table = compare(sides["directions"], sides["units"], clusters=clusters)
         over, first = table.iloc[-1], table.iloc[0]
         found[name] = over["difference"], over["low"], over["high"]
         found["directions, one layer"] = first["difference"], first["low"], first["high"], float(shift[0, 0, 0])

@@ -30,6 +30,7 @@ COLUMNS = [
     *("p", "p_holm", "sign", "n_clusters"),
 ]
 Kinds = Mapping[str, tuple[str, str]]  # name of a layer of directions -> kind of its directions, how they are pooled
+_NONE = float("nan"), float("nan"), float("nan")
 _TEXT = ("model", "base", "layer", "backend", "condition", "kind", "pooling", "sign")
 
 
@@ -140,10 +141,10 @@ def welch(first: NDArray[np.float64], second: NDArray[np.float64], confidence: f
     """
     counts = np.array([len(first), len(second)])
     if counts.min() < FEWEST_SCORES:
-        return (float("nan"),) * 3
+        return _NONE
     shares = np.array([first.var(ddof=1), second.var(ddof=1)]) / counts
     if shares.sum() == 0:
-        return (float("nan"),) * 3
+        return _NONE
     df = shares.sum() ** 2 / (shares**2 / (counts - 1)).sum()
     return _ends(float(first.mean() - second.mean()), float(np.sqrt(shares.sum())), float(df), confidence)
 
@@ -152,7 +153,7 @@ def student(differences: NDArray[np.float64], confidence: float) -> tuple[float,
     """Ends of the t interval of a mean, and p of a mean of zero; NaN below FEWEST values or where all are alike."""
     n = len(differences)
     if n < FEWEST or np.ptp(differences) == 0:
-        return (float("nan"),) * 3
+        return _NONE
     return _ends(float(differences.mean()), float(differences.std(ddof=1) / np.sqrt(n)), n - 1, confidence)
 
 

@@ -24,16 +24,24 @@ def bases_table(
 
     Layers of every type take part: a layer is compared with itself alone. Conditions are those under which both have scores.
     """
-    kinds = _kinds(activations)
+    kinds = _kinds(activations) if any(directions.values()) else {}
     parts = [bases.empty()]
     for backend in backends:
         for model, base in directions.items():
             if base:
                 rows, units = (_scores(scored, backend, name) for name in (model, base))
-                facts_of = {"model": model, "base": base, "backend": backend, "kinds": kinds.get(model, {})}
-                compared = {"clusters": facts.clusters, "confidence": facts.confidence}
                 shared = rows[rows["condition"].isin(set(units["condition"]))]
-                parts.append(bases.compare_bases(shared, units, **facts_of, **compared))
+                compared = bases.compare_bases(
+                    shared,
+                    units,
+                    model=model,
+                    base=base,
+                    backend=backend,
+                    kinds=kinds.get(model, {}),
+                    clusters=facts.clusters,
+                    confidence=facts.confidence,
+                )
+                parts.append(compared)
     filled = [part for part in parts if len(part)]
     return pd.concat(filled, ignore_index=True) if filled else bases.empty()
 
@@ -45,8 +53,7 @@ def _scores(scored: Scored, backend: str, model: str) -> pd.DataFrame:
 
 def _kinds(activations: Path) -> dict[str, dict[str, tuple[str, str]]]:
     """Kind and pooling of the directions of each network and layer, as the stage activations read them."""
-    path = activations / "directions.csv"
-    table = text_table(path)
+    table = text_table(activations / "directions.csv")
     found: dict[str, dict[str, tuple[str, str]]] = {}
     for model, layer, kind, pooling in table[["model", "layer", "kind", "pooling"]].itertuples(index=False, name=None):
         found.setdefault(model, {})[layer] = kind, pooling

@@ -80,7 +80,7 @@ def over_layers_words(frame: pd.DataFrame) -> list[str]:
             clusters = f"over {row.n_clusters:g} clusters of layers"
             mean = f"{signed(row.difference, 3)}{between_layers} {clusters}, which {claim}"
             found.append(
-                f"{model} minus units of {base}, {CONDITIONS.get(condition, condition)}: {mean}{_single(single)}"
+                f"{model} minus units of {base}, {CONDITIONS.get(str(condition), condition)}: {mean}{_single(single)}"
             )
     return found
 
@@ -164,8 +164,11 @@ def turned(frame: pd.DataFrame) -> str:
     values = [levels.get(key, np.nan) for key in wanted]
     if not np.isfinite(values).all():
         return ""
-    first, second = values[1] - values[0], values[3] - values[2]
-    return (
-        f"In one-sided tasks the trained code of the superposed layer lies {signed(first, 3)} from its mixed units, in "
-        f"natural tasks {signed(second, 3)}"
+    changes = values[1] - values[0], values[3] - values[2]
+    words = [f"{signed(abs(change), 3)} {'above' if change > 0 else 'below'}" for change in changes]
+    found = (
+        f"In one-sided tasks the trained code of the superposed layer scores {words[0]} the units that mix its features, in "
+        f"natural tasks {words[1]} them"
     )
+    reason = "; so the negative side of signed units turns the order round, and bases are compared in one-sided tasks"
+    return found + reason if changes[0] > 0 > changes[1] else found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -55,9 +57,8 @@ def draw_scores_people(frame: pd.DataFrame, study: Study, narrow: bool) -> Figur
 
 
 def alt_scores_people(frame: pd.DataFrame, study: Study) -> str:
-    def words(row: object) -> str:
-        name, low, high = (getattr(row, field) for field in ("score", "low", "high"))
-        return f"{SCORES.get(name, name)} {signed(row.value)}{between(low, high)}"  # pyright: ignore[reportAttributeAccessIssue]
+    def words(row: Any) -> str:
+        return f"{SCORES.get(row.score, row.score)} {signed(row.value)}{between(row.low, row.high)}"
 
     levels = "; ".join(
         f"over {LEVELS[level]}: {of_rows(part, words, ', ')}"

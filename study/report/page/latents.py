@@ -56,14 +56,18 @@ def as_content(study: Study, listed: Listed, latents: Latents) -> dict[str, obje
     layers = units[["model", "layer"]].drop_duplicates(ignore_index=True)
     base = _bases(study)
     kinds = {(row[0], row[1]): (row[2], row[3]) for row in latents.read[_KINDS].itertuples(index=False, name=None)}
-    statuses = latents.firing.groupby(["model", "layer"], observed=True)["status"].value_counts().to_dict()
+    statuses = {
+        key: of_layer.value_counts()
+        for key, of_layer in latents.firing.groupby(["model", "layer"], observed=True)["status"]
+    }
     read: dict[str, list[object]] = {}
     for number, (model, layer) in enumerate(layers.itertuples(index=False, name=None)):
         if (model, layer) in kinds:
-            counts = {status: n for (*key, status), n in statuses.items() if key == [model, layer]}
-            of_code = [int(counts.get(name, 0)) for name in ("dead", "too_sparse")] if counts else [None, None]
-            total = int(sum(counts.values())) if counts else None
-            read[str(number)] = [*kinds[model, layer], base.get(model, ""), units_layer(layer), *of_code, total]
+            counts = statuses.get((model, layer))
+            of_code: list[int | None] = [None, None, None]
+            if counts is not None:
+                of_code = [int(counts.get(name, 0)) for name in ("dead", "too_sparse")] + [int(counts.sum())]
+            read[str(number)] = [*kinds[model, layer], base.get(model, ""), units_layer(layer), *of_code]
     row_of: dict[tuple[str, str, int], list[int]] = {}
     for row, key in enumerate(units[UNIT].itertuples(index=False, name=None)):
         row_of.setdefault(key, []).append(row)
