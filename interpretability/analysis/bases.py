@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from interpretability.analysis.cluster_tests import Clusters
+from interpretability.schema import POOLED
 from interpretability.statistics import FEWEST, FEWEST_SCORES, holm
 
-POOLED = "@"  # a layer's name up to here is that of its units; what follows says how directions are pooled
 ABOVE, BELOW = "above", "below"
 COLUMNS = [
     *("model", "base", "layer", "layer_index", "depth", "backend", "condition", "kind", "pooling"),

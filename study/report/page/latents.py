@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from interpretability.analysis.bases import units_layer
-from interpretability.schema import UNIT
+from interpretability.schema import POOLED, UNIT
 from study.files.tables import read_csv, read_parquet
 from study.report.figures.base import Study
 from study.report.page.listed_units import Listed
@@ -64,10 +63,10 @@ def as_content(study: Study, listed: Listed, latents: Latents) -> dict[str, obje
     for number, (model, layer) in enumerate(layers.itertuples(index=False, name=None)):
         if (model, layer) in kinds:
             counts = statuses.get((model, layer))
-            of_code: list[int | None] = [None, None, None]
+            of_code: list[object] = [None, None, None]
             if counts is not None:
-                of_code = [int(counts.get(name, 0)) for name in ("dead", "too_sparse")] + [int(counts.sum())]
-            read[str(number)] = [*kinds[model, layer], base.get(model, ""), units_layer(layer), *of_code]
+                of_code = [int(counts.get("dead", 0)), int(counts.get("too_sparse", 0)), int(counts.sum())]
+            read[str(number)] = [*kinds[model, layer], base.get(model, ""), layer.partition(POOLED)[0], *of_code]
     row_of: dict[tuple[str, str, int], list[int]] = {}
     for row, key in enumerate(units[UNIT].itertuples(index=False, name=None)):
         row_of.setdefault(key, []).append(row)
