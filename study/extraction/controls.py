@@ -13,7 +13,15 @@ import pandas as pd
 
 from interpretability.files import atomic_path
 from study.errors import StudyError
-from study.extraction.job import DirectionRow, Extraction, LabelRow, LayerFacts, LayerRow, NetworkFacts, extremes_and_moments
+from study.extraction.job import (
+    DirectionRow,
+    Extraction,
+    LabelRow,
+    LayerFacts,
+    LayerRow,
+    NetworkFacts,
+    extremes_and_moments,
+)
 from study.images.manifest import ImageSet, open_images, rows_in_batches
 from study.networks import roster
 
