@@ -35,6 +35,7 @@ from study.workers.device import Failure
 
 log = logger("activations")
 
+NOTES = ["clusters.csv", "directions.csv", "left_out.csv", "control_labels.csv", "failures.csv", "run.json"]
 DIRECTION_COLUMNS = [
     *("model", "layer", "kind", "activation", "pooling", "tokens"),
     *("input_width", "n_latents", "k", "sparse", "digest"),
