@@ -123,9 +123,7 @@ def superposed(factors: pd.DataFrame, seed: int) -> list[ControlLayer]:
         "inference": (truth.labels, infer_features(units, truth.dictionary)),
         "features": (truth.labels, truth.features),
     }
-    return [
-        ControlLayer(PREFIX + name, labels, values.astype(np.float32)) for name, (labels, values) in layers.items()
-    ]
+    return [ControlLayer(PREFIX + name, labels, values.astype(np.float32)) for name, (labels, values) in layers.items()]
 
 
 def latents(code: Code, values: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from interpretability.people.judged_pairs import judged_pairs
-from interpretability.schema import KEY, NATURAL, UNIT
+from interpretability.schema import KEY, NATURAL
 from study.errors import StudyError
 from study.files.tables import read_parquet
 from study.files.unit_tables import Scored
@@ -24,7 +24,6 @@ COLUMNS = [
 ]
 # scores of a unit beside MIS, in the order of the table
 BESIDE_MIS = ("rho", "spearman", "ms", "ms_z", "index", "peak_energy", "participation", "firing")
-NO_OTHERS = pd.DataFrame(columns=[*UNIT, "backend"])  # where no scores beside MIS are at hand
 OURS, PUBLISHED = "ours", "published"
 _SIDES = ["x", "y"]
 _NAMED = 5  # units that a message names

@@ -94,7 +94,9 @@ def test_the_draws_of_an_image_do_not_depend_on_the_others(factors, truth):
 
 
 def test_too_few_conjunctions_are_told(factors):
-    with pytest.raises(InputError, match="conjunctions of two factors that 5.4% to 10.5% of its 4000 scenes show; 2000"):
+    with pytest.raises(
+        InputError, match="conjunctions of two factors that 5.4% to 10.5% of its 4000 scenes show; 2000"
+    ):
         superposition.superposition(factors, seed=0, n_features=2000)
 
 
