@@ -14,6 +14,7 @@ Aim: mixture .58 and its rotation alike, trained .68, inference .73 as the featu
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -34,14 +35,14 @@ def of_seed(factors: pd.DataFrame, seed: int) -> pd.DataFrame:
     embeddings = factor_vectors(factors)
     parts = []
     for layer in superposed(factors, seed):
-        name = {"model": "superposed", "layer": layer.layer, "seed": seed}
+        score = partial(score_units, layer.values, embeddings, model="superposed", layer=layer.layer, seed=seed)
         parts.append(
             pd.DataFrame(
                 {
                     "layer": layer.layer,
                     "active": (layer.values > 0).sum(axis=0),
-                    "one_sided": score_units(layer.values, embeddings, one_sided=True, **name)["mis"],
-                    "natural": score_units(layer.values, embeddings, **name)["mis"],
+                    "one_sided": score(one_sided=True)["mis"],
+                    "natural": score()["mis"],
                 }
             )
         )

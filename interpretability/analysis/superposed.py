@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 
@@ -11,6 +14,13 @@ from interpretability.schema import NATURAL, ONE_SIDED
 from interpretability.synthetic.superposition import LAYERS
 
 MIXTURE, ROTATION, READOUT, TRAINED, INFERENCE, FEATURES = LAYERS
+# what a layer is held against, and whether it should equal that or lie above it
+_BESIDE = {
+    ROTATION: (MIXTURE, True),
+    TRAINED: (MIXTURE, False),
+    INFERENCE: (FEATURES, True),
+    FEATURES: (TRAINED, False),
+}
 _NO_ORDER = "none: mixtures win by their negative side; judged one-sided"
 
 
@@ -28,58 +38,59 @@ def superposed_summary(units: pd.DataFrame, confidence: float) -> pd.DataFrame:
     Standard errors are those of means over units, taken as independent between layers. The other two expect nothing.
     """
     kept = units[units["layer"].isin(LAYERS)]
-    by = ["backend", "condition", "layer"]
-    table = mis_means(kept, by, confidence).rename(columns={"layer": "control"})
-    table = table.astype({"backend": object, "condition": object, "control": object})
-    rank = {name: place for place, name in enumerate(LAYERS)}
-    rows = [
-        part.sort_values("control", key=lambda names: names.map(rank), kind="stable").assign(**_verdicts(part))
-        for _, part in table.groupby(["backend", "condition"], sort=False)
-    ]
-    empty = pd.DataFrame(columns=[*CONTROL_COLUMNS, "condition"])
-    judged = pd.concat(rows, ignore_index=True).reindex(columns=empty.columns) if rows else empty
-    judged["factor"] = judged["factor"].astype(object).fillna("")
-    return judged.astype({"passed": "Int64", "n_z": "Int64"})
-
-
-def _verdicts(rows: pd.DataFrame) -> dict[str, list[object]]:
-    """passed, expectation and missed of the layers of one similarity and condition, sorted as LAYERS."""
-    rows = rows.set_index("control")
-    names = [name for name in LAYERS if name in rows.index]
-    if rows["condition"].iloc[0] != ONE_SIDED:
-        known = {name: (None, _NO_ORDER if rows["condition"].iloc[0] == NATURAL else "") for name in names}
-    elif FEATURES not in names or not _seen(rows.loc[FEATURES]):
-        known = {name: (None, "none: the backend does not see the features") for name in names}
-    else:
-        known = {name: _verdict(rows, name) for name in names}
-    passed = [None if known[name][0] is None else int(bool(known[name][0])) for name in names]
-    return {
-        "passed": list(pd.array(passed, dtype="Int64")),
-        "expectation": [known[name][1] for name in names],
-        "missed": ["mean" if value == 0 else "" for value in passed],
-    }
-
-
-def _seen(features: pd.Series) -> bool:
-    return bool(features["mis_mean"] - CHANCE > SEEN * features["mis_se"])
-
-
-def _verdict(rows: pd.DataFrame, name: str) -> tuple[bool | None, str]:
-    """Whether a layer stands where it should beside another, and how that reads."""
-    other, equal = {
-        ROTATION: (MIXTURE, True),
-        TRAINED: (MIXTURE, False),
-        INFERENCE: (FEATURES, True),
-        FEATURES: (TRAINED, False),
-    }.get(name, ("", False))
-    if not other or other not in rows.index:
-        return None, f"none: {other} has no score" if other else "none: others are held against it"
-    one, base = rows.loc[name], rows.loc[other]
-    difference, error = one["mis_mean"] - base["mis_mean"], float(np.hypot(one["mis_se"], base["mis_se"]))
-    if equal:
-        return abs(difference) <= TOLERANCE * error, (
-            f"{base['mis_mean']:.3f}, that of {other}, within {TOLERANCE:g} standard errors"
+    table = mis_means(kept, ["backend", "condition", "layer"], confidence)
+    table = table.astype({"backend": object, "condition": object}).rename(columns={"layer": "control"})
+    place = table["control"].astype(object).map({name: number for number, name in enumerate(LAYERS)})
+    parts = [
+        _judged(part, str(condition))
+        for (_, condition), part in table.iloc[np.argsort(place, kind="stable")].groupby(
+            ["backend", "condition"], sort=False
         )
-    return difference > TOLERANCE * error, (
-        f"above {base['mis_mean']:.3f}, that of {other}, by more than {TOLERANCE:g} standard errors"
+    ]
+    columns = [*CONTROL_COLUMNS, "condition"]
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    judged = pd.concat(parts, ignore_index=True).assign(factor="").reindex(columns=columns)
+    return judged.astype({"control": object, "passed": "Int64", "n_z": "Int64"})
+
+
+def _judged(rows: pd.DataFrame, condition: str) -> pd.DataFrame:
+    """The rows of one similarity and condition with passed, expectation and missed."""
+    known = {
+        str(name): _Level(float(mean), float(error))
+        for name, mean, error in zip(rows["control"], rows["mis_mean"], rows["mis_se"], strict=True)
+    }
+    verdicts = [_verdict(str(name), known, condition) for name in rows["control"]]
+    return rows.assign(
+        passed=pd.array([passed for passed, _ in verdicts], dtype="Int64"),
+        expectation=[text for _, text in verdicts],
+        missed=["mean" if passed == 0 else "" for passed, _ in verdicts],
     )
+
+
+class _Level(NamedTuple):
+    """Mean score of a layer, and its standard error."""
+
+    mean: float
+    error: float
+
+
+def _verdict(name: str, known: Mapping[str, _Level], condition: str) -> tuple[int | None, str]:
+    """1 or 0, whether a layer stands where it should beside another, or None; and what is expected."""
+    if condition != ONE_SIDED:
+        return None, _NO_ORDER if condition == NATURAL else ""
+    features = known.get(FEATURES)
+    if features is None or features.mean - CHANCE <= SEEN * features.error:
+        return None, "none: the backend does not see the features"
+    if name not in _BESIDE:
+        return None, "none: others are held against it"
+    other, equal = _BESIDE[name]
+    if other not in known:
+        return None, f"none: {other} has no score"
+    one, base = known[name], known[other]
+    reach = TOLERANCE * float(np.hypot(one.error, base.error))
+    if equal:
+        text = f"{base.mean:.3f}, that of {other}, within {TOLERANCE:g} standard errors"
+        return int(abs(one.mean - base.mean) <= reach), text
+    text = f"above {base.mean:.3f}, that of {other}, by more than {TOLERANCE:g} standard errors"
+    return int(one.mean - base.mean > reach), text

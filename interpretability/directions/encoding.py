@@ -35,7 +35,7 @@ class Encoder:
         if code.decoder is not None and code.decoder_norm != "none":
             norms = torch.linalg.vector_norm(code.decoder.detach().double(), dim=1).float()
         self._norms = self._there(norms)
-        self._turned = self._there(code.encoder).T
+        self._turned = code.encoder.detach().to(self.device).T
         self._bias, self._pre_bias = self._there(code.bias), self._there(code.pre_bias)
         self._threshold, self._magnitude = self._there(code.threshold), self._there(code.magnitude)
         self._gate_bias = self._there(code.gate_bias)

@@ -56,7 +56,7 @@ def judged_pairs(
     share)), by the t distribution of the number of units.
 
     Departure: the paper gives no interval. One by drawing units with replacement, a pair as often as both its units, would be
-    1.3 to 1.8 times as wide: it counts the noise of single pairs three times.
+    1.2 to 1.7 times as wide: it counts the noise of single pairs three times.
 
     Raises InputError for shapes that do not fit, a pair of a unit with itself, infinite scores, and a confidence outside (0, 1).
     """

@@ -39,7 +39,7 @@ def train_autoencoder(
 ) -> Code:
     """A TopK code of `n_latents` latents, k of them active a row, learnt from values (n, d): the loss is |x - decoded|^2.
 
-    Adam under a one-cycle schedule with peak `rate`; the start and the order of rows are keyed by (seed, name) and nothing else, one
+    Adam under a one-cycle schedule with peak `rate`; start and order of rows are keyed by (seed, name) and nothing else, and one
     thread computes, so equal arguments give equal weights. Returns a `Code` with encoder, bias, pre_bias and decoder, whose
     rows have length one.
 

@@ -1,9 +1,9 @@
 """Known truth for directions: more sparse features than units, added up in them.
 
 A feature is a conjunction of two factors of a scene, each cut into four cells: present in a few of a hundred images, with an
-amplitude that is keyed by the image. The units are sums of features along random directions, fewer than the features. So no unit is
-a feature, and what finds the features again must score higher than the units. That is asked of one-sided tasks: a mixture has an
-informative negative side, a feature has none.
+amplitude that is keyed by the image. The units are sums of features along random directions, fewer than the features. So no unit
+is a feature, and what finds the features again must score higher than the units. That is asked of one-sided tasks: a mixture has
+an informative negative side, a feature has none.
 
 layer       values
 mixture     the units: features @ dictionary (m features, d units)

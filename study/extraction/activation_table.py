@@ -18,8 +18,9 @@ from study.extraction.controls import network_facts, save_extremes
 from study.extraction.job import Extraction, LabelRow, LayerFacts, NetworkFacts, State, extremes_and_moments
 from study.extraction.table_blocks import open_blocks
 from study.files.tables import read_csv, rows_shown
-from study.images.manifest import open_images, rows_in_batches
+from study.images.manifest import ImageSet, open_images, rows_in_batches
 from study.networks.activation_tables import TableSource, source_of
+from study.networks.roster import RosterRow
 
 _SHOWN = 80  # characters of a name that a message shows
 
@@ -57,6 +58,18 @@ def table_facts(extraction: Extraction) -> NetworkFacts:
     ]
     save_extremes(extraction, whole)
     return {**network_facts(extraction, [layer]), "labels": labels}
+
+
+def table_values(row: RosterRow, images: ImageSet, rows: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Values (rows, units) of the units of a table over some rows of the manifest."""
+    source = source_of(row)
+    columns = columns_of_images(source, [images.path(each) for each in range(len(images))])[rows]
+    blocks = open_blocks(source.file, len(images))
+    numbers = np.sort(blocks.numbers)
+    found = np.empty((len(rows), len(numbers)), dtype=np.float32)
+    for given, values in blocks.read():
+        found[:, np.searchsorted(numbers, given)] = values[:, columns].T
+    return found
 
 
 def _selected(

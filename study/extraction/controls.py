@@ -13,12 +13,22 @@ import pandas as pd
 
 from interpretability.files import atomic_path
 from study.errors import StudyError
-from study.extraction.job import Extraction, LabelRow, LayerFacts, LayerRow, NetworkFacts, extremes_and_moments
+from study.extraction.job import (
+    DirectionRow,
+    Extraction,
+    LabelRow,
+    LayerFacts,
+    LayerRow,
+    NetworkFacts,
+    extremes_and_moments,
+)
 from study.images.manifest import ImageSet, open_images, rows_in_batches
 from study.networks import roster
 
 if TYPE_CHECKING:
     from interpretability.synthetic.planted_units import ControlLayer
+
+SUPERPOSED = "superposed"  # kind of directions
 
 
 def network_facts(extraction: Extraction, layers: Sequence[LayerFacts]) -> NetworkFacts:
@@ -102,7 +112,31 @@ def _planted(extraction: Extraction) -> NetworkFacts:
         for unit, label in enumerate(layer.labels)
     ]
     save_extremes(extraction, extremes_and_moments(state, keys, params.activations.n_extremes, len(images)))
-    return {**network_facts(extraction, layers), "labels": labels}
+    return {**network_facts(extraction, layers), "labels": labels, "directions": _directions(name, planted)}
+
+
+def _directions(name: str, planted: Sequence[ControlLayer]) -> list[DirectionRow]:
+    """What is read in place of the units in which features are superposed; nothing for layers of other controls."""
+    from interpretability.synthetic.superposition import LAYERS, SPARSE
+
+    width = len(planted[0].labels)  # the units are the first layer
+    return [
+        {
+            "model": name,
+            "layer": layer.layer,
+            "kind": SUPERPOSED,
+            "activation": "relu" if layer.layer in SPARSE else "linear",
+            "pooling": "mean",
+            "tokens": "all",
+            "input_width": width,
+            "n_latents": len(layer.labels),
+            "k": 0,
+            "sparse": int(layer.layer in SPARSE),
+            "digest": "",
+        }
+        for layer in planted
+        if layer.layer in LAYERS
+    ]
 
 
 def _superposed(factors: pd.DataFrame | None, name: str, seed: int) -> list[ControlLayer]:

@@ -111,6 +111,7 @@ def _put_out(extracted: Extracted, extraction: Extraction) -> NetworkFacts:
     return {
         **network_facts(extraction, extracted.layers),
         "left_out": extracted.left_out,
+        "directions": [{"model": extraction.name, **each} for each in extracted.directions],
         "device": extracted.device,
         "pieces": extracted.pieces,
         "timing": extracted.timing,

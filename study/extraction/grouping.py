@@ -125,6 +125,7 @@ def network_costs(extractions: Sequence[Extraction], n_images: int) -> list[Netw
         columns = columns_bytes(0 if isinstance(n_kept, Failure) else n_kept, n_images)
         settings = extraction.params.activations
         memory = state_bytes(count["n_units"], settings.n_extremes, settings.batch_size, on_device=on_device)
+        memory += count["direction_bytes"]
         memory += 0 if on_device else 2 * columns  # columns are copied once, while they are saved or written
         costs.append(NetworkCost(extraction.name, count["n_units"], count["flops"], memory, columns))
     return costs

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from interpretability.files import sha256_file
 from study.extraction.left_out import LeftOutFacts
 from study.files.store import WorkStore
 from study.images import packs as packing
 from study.images.manifest import ImageSet
 from study.images.packs import fits
 from study.networks import files, unit_lists
-from study.networks.directions import parse_directions
+from study.networks.directions import directions_digest
+from study.networks.readout import DirectionFacts, Readout
 from study.networks.roster import RosterRow
 from study.params.activations import Activations
 from study.params.parts import SeedAndImages
@@ -25,13 +25,13 @@ from study.params.units import Units
 from study.workers.jobs import kind_of_workers
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
-    from interpretability.networks.layers import Layer, LeftOut
     from interpretability.networks.preprocessing import Preprocessing
 
-VERSION = 3  # of the files in the work store
+VERSION = 4  # of the files in the work store
 SUFFIX, KEPT = ".safetensors", ".parquet"
+NEAR_UNITS, NEAR_COSINES = "near_units", "near_cosines"  # tensors of networks that are read in directions
 
 State = dict[str, np.ndarray]
 
@@ -56,6 +56,12 @@ class LayerRow(LayerFacts):
     offset: int
 
 
+class DirectionRow(DirectionFacts):
+    """Directions of one layer of one network."""
+
+    model: str
+
+
 class LabelRow(TypedDict):
     """What a planted unit detects."""
 
@@ -75,12 +81,13 @@ class Timing(TypedDict, total=False):
 
 class NetworkFacts(TypedDict):
     """What the stage needs of one network or control. `left_out`: layers that give no units; `pieces`: parts in which a batch
-    ran for want of memory.
+    ran for want of memory; `directions`: what is read in place of units, one row a layer.
     """
 
     layers: list[LayerRow]
     left_out: list[LeftOutFacts]
     labels: list[LabelRow]
+    directions: list[DirectionRow]
     device: str
     pieces: int
     timing: Timing
@@ -103,12 +110,13 @@ class ExtractionParams(SeedAndImages):
 
 
 class FileFacts(TypedDict):
-    """What the file of a network says of it, in this order: layers, those without units, columns kept, parts a batch ran in,
-    kind of device.
+    """What the file of a network says of it, in this order: layers, those without units, directions, columns kept, parts a batch
+    ran in, kind of device.
     """
 
     layers: list[LayerFacts]
     left_out: list[LeftOutFacts]
+    directions: list[DirectionFacts]
     n_kept: int
     pieces: int
     device: str
@@ -121,6 +129,7 @@ class Extracted:
 
     layers: list[LayerFacts]
     left_out: list[LeftOutFacts]
+    directions: list[DirectionFacts]
     n_kept: int
     pieces: int
     device: str
@@ -154,22 +163,19 @@ class Extraction:
 class Seat:
     """One network of a pass, ready to run; `shared` are the ingredients of its files in the work store.
 
-    `clusters` names the first layer in the cluster of each; `owners` names layer and number of each unit; `kept` are the
-    indices of the units whose column is kept, `explained` those of further units with texts.
+    `read` says what is read of the network; `clusters` names the first layer in the cluster of each; `owners` names layer and
+    number of each unit; `kept` are the indices of the units whose column is kept, `explained` those of further units with texts.
     """
 
     name: str
     model: nn.Module
     view: Preprocessing
-    layers: list[Layer]
-    left_out: list[LeftOut]
-    width: dict[str, int]
+    read: Readout
     clusters: dict[str, str]
     keys: np.ndarray
     owners: list[tuple[str, int]]
     kept: list[int]
     explained: list[int]
-    matrix: Tensor | None
     shared: dict[str, Any]
 
 
@@ -191,7 +197,7 @@ def ingredients(extraction: Extraction, images: ImageSet, kind: str) -> dict[str
         "constructor": row["constructor"],
         "kwargs": row["kwargs"],
         "code": row.get("code", ""),
-        "directions": _directions_digest(row),
+        "directions": directions_digest(row),
         "taps": row["taps"],
         "n_extremes": settings.n_extremes,
         "batch_size": settings.batch_size,
@@ -220,13 +226,6 @@ def sees_pack(extraction: Extraction) -> bool:
 
     view = Preprocessing.parse(extraction.row["preprocessing"], extraction.name)
     return fits(view, extraction.params.activations.pack)
-
-
-def _directions_digest(row: RosterRow) -> str:
-    if not row["directions"]:
-        return ""
-    layer, path = parse_directions(row["directions"])
-    return f"{layer} {sha256_file(path)}"
 
 
 def is_stored(extraction: Extraction, images: ImageSet, store: WorkStore) -> bool:

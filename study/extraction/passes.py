@@ -14,7 +14,6 @@ import gc
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,7 @@ from study.images.packs import Pack, pack_files_here
 from study.log import Progress, logger
 from study.networks import unit_lists
 from study.networks.building import load_network
-from study.networks.directions import directed
+from study.networks.readout import read_units
 from study.workers.device import Failure, device, exact, guarded
 from study.workers.placement import device_kind
 
@@ -179,29 +178,29 @@ def _shares(running: Iterable[Running], feed: Feed, passed: float) -> str:
 
 def _seat(extraction: Extraction, images: ImageRows, key: dict[str, Any]) -> Seat:
     """A network that is loaded, and its units."""
-    import torch
-
-    from interpretability.networks import capture
     from interpretability.networks.clusters import layer_clusters
-    from interpretability.networks.layers import survey
-    from interpretability.networks.taps import find_taps
     from interpretability.randomness import unit_keys
 
     row, params, name = extraction.row, extraction.params, extraction.name
     network = load_network(row, extraction.models, extraction.code, params.seed)
     model, view = network.model.to(device()), network.preprocessing
     first = view.batch([images.pixels(index) for index in range(min(4, len(images)))], device())
-    taps = find_taps([path for path, _ in model.named_modules()], row["taps"])
-    found = survey(model, first[:3], taps=taps, **asdict(params.units))
-    capture.check_independence(model, found.layers, first)
-    layers, directions = directed(row, model, first, found.layers, params.units)
-    left_out = [each for each in found.left_out if each.name not in {layer.name for layer in layers}]
-    clusters = layer_clusters(model, first, layers)
-    width = {layer.name: layer.width if directions is None else directions.shape[1] for layer in layers}
+    settings = params.activations
+    read = read_units(
+        row,
+        model,
+        view,
+        first,
+        images,
+        rules=params.units,
+        seed=params.seed,
+        batch_size=settings.batch_size,
+        precision=settings.precision,
+    )
+    clusters, width = layer_clusters(model, first, read.layers), read.width
     keys = np.concatenate([unit_keys(params.seed, name, layer, np.arange(n)) for layer, n in width.items()])
     owners = [(layer, unit) for layer, n in width.items() for unit in range(n)]
-    kept = unit_lists.indices_of(name, owners, params.activations.keep, extraction.listed)
+    kept = unit_lists.indices_of(name, owners, settings.keep, extraction.listed)
     known = set(kept)
     explained = [index for index in extraction.explained.indices(name, owners) if index not in known]
-    matrix = None if directions is None else torch.from_numpy(directions).to(device())
-    return Seat(name, model, view, layers, left_out, width, clusters, keys, owners, kept, explained, matrix, key)
+    return Seat(name, model, view, read, clusters, keys, owners, kept, explained, key)

@@ -7,12 +7,22 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from interpretability.schema import FACTS, UNIT
 from study.extraction import forecast, left_out
 from study.extraction.extract import extract_all
-from study.extraction.job import Extraction, LabelRow, LayerRow, NetworkFacts, Timing
+from study.extraction.job import (
+    NEAR_COSINES,
+    NEAR_UNITS,
+    DirectionRow,
+    Extraction,
+    LabelRow,
+    LayerRow,
+    NetworkFacts,
+    Timing,
+)
 from study.extraction.left_out import LeftOutFacts
 from study.files.tables import read_csv, write_csv, write_json, write_parquet
 from study.images.manifest import ImageSet
@@ -25,6 +35,12 @@ from study.workers.device import Failure
 
 log = logger("activations")
 
+DIRECTION_COLUMNS = [
+    *("model", "layer", "kind", "activation", "pooling", "tokens"),
+    *("input_width", "n_latents", "k", "sparse", "digest"),
+]
+_NEAREST = {"model": "str", "layer": "str", "unit": "int64", "rank": "int64", "near_unit": "int64", "cosine": "float32"}
+
 # of a roster row, and the layers of the network that it permutes
 ExtractionOf = Callable[[RosterRow, Sequence[LayerRow]], Extraction]
 
@@ -36,6 +52,7 @@ class Results:
     layers: list[LayerRow] = field(default_factory=list)
     left_out: dict[str, list[LeftOutFacts]] = field(default_factory=dict)
     labels: list[LabelRow] = field(default_factory=list)
+    directions: list[DirectionRow] = field(default_factory=list)
     failures: list[Failed] = field(default_factory=list)
     timings: dict[str, Timing] = field(default_factory=dict)
     device_kinds: set[str] = field(default_factory=set)
@@ -51,6 +68,7 @@ class Results:
         if said := left_out.words(result["left_out"], len(result["layers"])):
             log.warning("%s: %s", name, said)
         self.labels += result["labels"]
+        self.directions += result["directions"]
         self.device_kinds.add(result["device"])
         self.timings[name] = result["timing"]
         if result["pieces"] > 1:
@@ -65,6 +83,10 @@ class Results:
         )
         write_parquet(out / "layers.parquet", layers)
         write_csv(out / "clusters.csv", layers[["model", "layer", "cluster"]])
+        directions = pd.DataFrame(self.directions, columns=DIRECTION_COLUMNS)
+        order = directions["model"].map(rank).argsort(kind="stable")
+        write_csv(out / "directions.csv", directions.iloc[order])
+        write_parquet(out / "nearest.parquet", nearest_table(layers[layers["model"].isin(directions["model"])], out))
         write_csv(out / left_out.FILE, left_out.table(self.left_out, names))
         write_csv(
             out / "control_labels.csv",
@@ -81,6 +103,32 @@ class Results:
                 "batches_in_parts": self.pieces,
             },
         )
+
+
+def nearest_table(layers: pd.DataFrame, out: Path) -> pd.DataFrame:
+    """Units nearest to each direction or latent of which that is known, by rank; `layers` of networks that have some."""
+    from safetensors import safe_open
+
+    parts = []
+    for model, rows in layers.groupby("model", sort=False):
+        with safe_open(out / f"{model}.safetensors", "numpy") as file:
+            if NEAR_UNITS not in list(file.keys()):
+                continue
+            units, cosines = file.get_tensor(NEAR_UNITS), file.get_tensor(NEAR_COSINES)
+        rank, n = units.shape[1], rows["width"].to_numpy()
+        table = pd.DataFrame(
+            {
+                "model": model,
+                "layer": np.repeat(rows["layer"].to_numpy(), n * rank),
+                "unit": np.concatenate([np.repeat(np.arange(width), rank) for width in n]),
+                "rank": np.tile(np.arange(1, rank + 1), len(units)),
+                "near_unit": units.ravel(),
+                "cosine": cosines.ravel(),
+            }
+        )
+        parts.append(table[table["near_unit"] >= 0])
+    empty = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in _NEAREST.items()})
+    return pd.concat([empty, *parts], ignore_index=True).astype(_NEAREST)
 
 
 def listed_units(params: Activations, roster: pd.DataFrame, path: Path, folder: Path) -> list[unit_lists.Unit]:

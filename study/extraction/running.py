@@ -17,6 +17,8 @@ import pyarrow as pa
 from study.errors import StudyError
 from study.extraction.job import (
     KEPT,
+    NEAR_COSINES,
+    NEAR_UNITS,
     SUFFIX,
     Extracted,
     Extraction,
@@ -116,11 +118,12 @@ class Running:
             log.info("%s: %d of %d images found in the store", seat.name, self.seen, len(images))
         self._capture = capture.Capture(
             seat.model,
-            seat.layers,
+            seat.read.layers,
             batch_size,
             torch.device(there),
             precision=seat.shared["precision"],
             pieces=self.pieces,
+            readers=seat.read.readers,
         )
         self._capture.__enter__()
 
@@ -136,7 +139,6 @@ class Running:
         seat = self.seat
         with self.clock("forward"):
             outputs = self._capture(batch)[: len(rows)]
-            outputs = outputs if seat.matrix is None else outputs @ seat.matrix
         if self._capture.pieces > self.pieces:
             self.pieces = self._capture.pieces
             log.warning("%s: the device ran out of memory; a batch now runs in %d parts", seat.name, self.pieces)
@@ -224,19 +226,21 @@ def finish(running: Running, extraction: Extraction, store: WorkStore, seconds: 
             "layer_type": layer.layer_type,
             "layer_index": layer.layer_index,
             "depth": layer.depth,
-            "width": seat.width[layer.name],
+            "width": seat.read.width[layer.name],
             "cluster": seat.clusters[layer.name],
         }
-        for layer in seat.layers
+        for layer in seat.read.layers
     ]
     facts: FileFacts = {
         "layers": described,
-        "left_out": facts_of(seat.left_out),
+        "left_out": facts_of(seat.read.left_out),
+        "directions": seat.read.directions,
         "n_kept": n_kept,
         "pieces": running.pieces,
         "device": device_kind(device()),
     }
     content = extremes_and_moments(state, seat.keys, extraction.params.activations.n_extremes, running.seen)
+    content |= _nearest(seat)
     # one entry of metadata: the library writes several in any order
     path = store.write(
         "extremes", seat.shared, SUFFIX, partial(save_file, content, metadata={"facts": json.dumps(facts)})
@@ -244,6 +248,23 @@ def finish(running: Running, extraction: Extraction, store: WorkStore, seconds: 
     forget(store, seat.shared)
     timing: Timing = {"computed": True, "seconds": seconds, "forward": running.clock["forward"]}
     return Extracted(**facts, path=path, kept=kept, explained=explained, timing=timing)
+
+
+def _nearest(seat: Seat) -> State:
+    """Units nearest to each direction, -1 where none is known; nothing for a network whose units are read as they are."""
+    from interpretability.directions.nearest import N_NEAREST, nearest_units
+
+    if not seat.read.axes:
+        return {}
+    units = np.full((len(seat.keys), N_NEAREST), -1, dtype=np.int32)
+    cosines = np.full((len(seat.keys), N_NEAREST), np.nan, dtype=np.float32)
+    start = 0
+    for layer, width in seat.read.width.items():
+        if layer in seat.read.axes:
+            part = slice(start, start + width)
+            units[part], cosines[part] = nearest_units(seat.read.axes[layer])
+        start += width
+    return {NEAR_UNITS: units, NEAR_COSINES: cosines}
 
 
 def _columns(store: WorkStore, phase: str, seat: Seat, indices: Sequence[int], columns: np.ndarray) -> Path:

@@ -15,7 +15,8 @@ from study.errors import StudyError
 from study.files.store import WorkStore
 from study.files.tables import write_json
 from study.inputs.digests import Digests
-from study.networks import activation_tables, directions, files, own_code
+from study.networks import activation_tables, files, own_code
+from study.networks.direction_cells import taken_apart
 from study.networks.roster import NO_FILE, RosterRow, is_table
 
 MISSING = "missing"
@@ -38,8 +39,8 @@ def network_files(
         named: dict[str, Callable[[], Path]] = {}
         if row["weights"] not in NO_FILE:
             named[row["weights"]] = lambda row=row: files.weights_file(row, Path())[0]
-        if row["directions"]:
-            named[row["directions"]] = lambda row=row: directions.parse_directions(row["directions"])[1]
+        if row["directions"] and (file := taken_apart(row["directions"]).file):
+            named[row["directions"]] = lambda file=file: files.user_file(file)
         if is_table(row):
             for name in activation_tables.named_files(row):
                 named[name] = partial(activation_tables.table_file, name)

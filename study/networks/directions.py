@@ -1,11 +1,8 @@
-"""Units that are directions: linear combinations of the units of one layer, from a file of the user."""
+"""Directions that a row of a roster names: their files, and what tells them from all others."""
 
 from __future__ import annotations
 
-import difflib
 import zipfile
-from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,48 +10,55 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interpretability.casts import fits
-from study.errors import StudyError
+from interpretability.errors import InputError
+from interpretability.files import sha256_file
+from study.errors import StudyError, message_of
+from study.networks.direction_cells import Directions, taken_apart
 from study.networks.files import user_file
 from study.networks.roster import RosterRow
-from study.params.units import Units
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from interpretability.networks.layers import Layer
-
-_LISTED = 20  # layers in a message
+    from interpretability.directions.codes import Code
 
 
-def directed(
-    row: RosterRow, model: nn.Module, batch: Tensor, layers: list[Layer], rules: Units
-) -> tuple[list[Layer], NDArray[np.float32] | None]:
-    """The layer and matrix of a row with `directions`: units are then linear combinations of the layer's units.
+def parse_directions(text: str) -> tuple[Directions, Path | None]:
+    """A cell of the column `directions`, and its file if it names one. Raises StudyError for another form and a missing file."""
+    cell = taken_apart(text)
+    return cell, user_file(cell.file) if cell.file else None
 
-    Without, the given layers and None. Raises StudyError for a layer that is not there or a matrix that does not fit it.
-    """
+
+def directions_digest(row: RosterRow) -> str:
+    """What the directions of a row hang on, but for images and network; empty where it has none."""
     if not row["directions"]:
-        return layers, None
-    from interpretability.networks.layers import find_layers
-    from interpretability.networks.taps import find_taps
+        return ""
+    from interpretability.directions import built_in, encoding
 
-    name, path = parse_directions(row["directions"])
-    taps = find_taps([path for path, _ in model.named_modules()], row["taps"])
-    everything = find_layers(model, batch[:3], taps=taps, **asdict(replace(rules, drop_first_last=False)))
-    chosen = [layer for layer in everything if layer.name == name]
-    if not chosen:
-        known = [layer.name for layer in everything]
-        near = difflib.get_close_matches(name, known, 3)
+    cell, path = parse_directions(row["directions"])
+    version = f"versions {encoding.VERSION} {built_in.VERSION}"
+    if path is None:
+        return f"{row['directions']} {version}"
+    return f"{cell.called(cell.layer)} {cell.kind} {sha256_file(path)} {version}"
+
+
+def load_code(path: Path, layer: str, width: int, *, tokens: bool) -> Code:
+    """The code of a file for a layer of this width; `tokens`: whether its positions are tokens."""
+    from interpretability.directions.files import read_code
+
+    try:
+        code = read_code(path)
+    except InputError as error:
+        raise StudyError(message_of(error)) from None
+    if code.encoder.shape[1] != width:
         raise StudyError(
-            f"{row['name']}: directions name layer {name!r}, which is none of {_listed(known)}"
-            f"{(near and '; did you mean ' + ' or '.join(near) + '?') or ''}. Correct the column directions of its row"
+            f"{path.name} holds a code over a width of {code.encoder.shape[1]}; layer {layer} is {width} wide"
+            + (f". The code was made for a layer called {code.layer}" if code.layer else "")
         )
-    return chosen, load_directions(path, name, chosen[0].width)
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more
+    if code.tokens != "all" and not tokens:
+        raise StudyError(
+            f"{path.name} holds a code of {code.tokens} tokens, but the positions of layer {layer} are no row of tokens; name a "
+            "layer of a transformer, or a code of all positions"
+        )
+    return code
 
 
 def load_directions(path: Path, layer: str, width: int) -> NDArray[np.float32]:
@@ -84,11 +88,3 @@ def load_directions(path: Path, layer: str, width: int) -> NDArray[np.float32]:
             f"{path.name} holds {matrix[row, column]} at row {row}, column {column}{large}; all numbers must be finite"
         )
     return matrix.astype(np.float32)
-
-
-def parse_directions(text: str) -> tuple[str, Path]:
-    """Layer and matrix file of a `directions` entry LAYER=FILE.npy."""
-    layer, mark, name = text.partition("=")
-    if not mark or not layer or not name.endswith(".npy"):
-        raise StudyError(f"directions is {text!r}, it must read LAYER=FILE.npy")
-    return layer, user_file(name)

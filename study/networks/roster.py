@@ -15,6 +15,7 @@ import pandas as pd
 
 from study.errors import StudyError
 from study.files.tables import read_csv, rows_shown
+from study.networks.direction_cells import taken_apart
 
 
 class RosterRow(TypedDict):
@@ -120,7 +121,10 @@ def read_roster(path: str | os.PathLike[str]) -> pd.DataFrame:
         except (ValueError, RecursionError):
             problems.append(f'{where}: kwargs {row["kwargs"][:200]!r} is no JSON object such as {{"num_classes": 10}}')
         problems += [f"{where}: {problem}" for problem in _problems_of_weights(row)]
-        problems += [f"{where}: {problem}" for problem in (*_problems_of_table(row), *_problems_of_directions(row))]
+        problems += [
+            f"{where}: {problem}"
+            for problem in (*_problems_of_table(row), *_problems_of_directions(row), *_problems_of_cell(row))
+        ]
         problems += [
             f"{where}: {column} is {row[column]!r}, it must be a number or empty"
             for column in NUMBERS
@@ -199,6 +203,16 @@ def _problems_of_table(row: Mapping[Any, str]) -> list[str]:
     if row["role"] != "study":
         problems.append(f"role is {row['role']!r}, but the units of {row['constructor']} can only have role study")
     return problems
+
+
+def _problems_of_cell(row: Mapping[Any, str]) -> list[str]:
+    """What is wrong with the form of the column directions; its file is looked at later."""
+    try:
+        if row["directions"]:
+            taken_apart(row["directions"])
+    except StudyError as error:
+        return [str(error)]
+    return []
 
 
 def _problems_of_directions(row: Mapping[Any, str]) -> list[str]:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from interpretability.errors import InputError
-from interpretability.files import sha256_file
 from interpretability.randomness import generator
 from study.errors import StudyError, message_of
 from study.files.store import WorkStore
 from study.files.tables import write_json
 from study.networks import own_code
 from study.networks.building import forward_failure
-from study.networks.directions import directed, parse_directions
+from study.networks.directions import directions_digest
+from study.networks.readout import check_directions
 from study.networks.roster import RosterRow
 from study.params.units import Units
 from study.workers.device import device
@@ -56,12 +56,11 @@ def _ingredients(row: RosterRow, network: Network, rules: Units, seed: int) -> d
     """What the outcome of a trial hangs on."""
     from interpretability.networks.layers import UNITS_VERSION
 
-    directions = row["directions"] and parse_directions(row["directions"])
     return {
         **{column: row[column] for column in ("name", "constructor", "kwargs", "taps")},
         "weights": network.digest,
         "preprocessing": network.preprocessing.dumps(),
-        "directions": f"{directions[0]} {sha256_file(directions[1])}" if directions else "",
+        "directions": directions_digest(row),
         "units": asdict(rules),
         "seed": seed,
         "device": device().split(":")[0],
@@ -83,7 +82,7 @@ def _try(row: RosterRow, network: Network, rules: Units, seed: int) -> None:
         taps = find_taps([path for path, _ in model.named_modules()], row["taps"])
         layers = find_layers(model, batch, taps=taps, **asdict(rules))
         values = check_independence(model, layers, batch)
-        directed(row, model, batch, layers, rules)
+        check_directions(row, model, batch, rules, layers)
     except InputError as error:
         raise StudyError(f"{name}: {message_of(error).removeprefix(f'{name}: ')}") from None
     except Exception as error:

@@ -19,6 +19,7 @@ from study.files.unit_tables import Margins, Scored
 from study.log import logger
 from study.params.whole import Params
 from study.tabulating import scored_units
+from study.tabulating.bases import bases_table
 from study.tabulating.facts import Facts, Tables
 from study.tabulating.inputs import read_facts, side_tables
 from study.tabulating.judged_pairs import judged_pairs_table
@@ -77,6 +78,7 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     ceilings = read_parquet(args.ceiling / "ceiling.parquet")
     noise = noise_within_tasks(responses)
     shares = ceiling_shares.share_table(annotated.merge(noise, on=KEY, how="left"), *facts.bootstrap)
+    tables["units_or_directions"] = bases_table(scored, backends, facts.nets.directions, args.activations, facts)
     tables["noise_ceiling"] = ceiling_shares.ceiling_and_shares(ceilings, shares)
     tables |= label_free_tables(others, scored, facts)
     tables |= texts_tables(args.explanations, args.crowd, args.simulation, facts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,20 @@ from safetensors.numpy import load_file
 from interpretability.extremes.selection import rank_images
 from interpretability.randomness import unit_keys
 from interpretability.synthetic.factors import factor_vectors
-from stages import calibration, ceiling, crowd, explanations, human, inputs, mis, report, scores, sensitivity, stats
+from stages import (
+    calibration,
+    ceiling,
+    crowd,
+    explanations,
+    human,
+    inputs,
+    label_free,
+    mis,
+    report,
+    scores,
+    sensitivity,
+    stats,
+)
 from study.errors import StudyError
 from study.files.tables import read_csv, read_json, read_parquet, write_csv, write_parquet
 from study.networks import activation_tables
@@ -39,6 +51,9 @@ PARAMS = {
     "calibration__n_bootstrap": 20,
     "calibration__n_splits": 5,
     "ceiling__n_simulations": 20,
+    "label_free__models": ["sae", "sae-permuted"],
+    "label_free__n_images": 300,
+    "label_free__n_range": 150,
     "stats__n_bootstrap": 100,
     "stats__n_extreme": 3,
     "report__n_exemplars": 1,
@@ -121,6 +136,7 @@ class Archive:
         calibration.main(self.flags("scores", "human", out="calibration"))
         mis.main(self.flags("scores", "calibration", out="mis"))
         ceiling.main(self.flags("human", "mis", out="ceiling"))
+        label_free.main(self.flags("activations", "tasks", "images", "models", "code", out="label_free"))
         sensitivity.main(self.flags("activations", "images", "models", "code", out="sensitivity"))
         known = {"presence": "texts", "guide": "texts", "gold": "texts", "texts": "inputs/explanations"}
         explanations.main(self.flags("images", "models", "activations", **known, out="explanations"))
@@ -129,7 +145,9 @@ class Archive:
             write_parquet(self.folder / f"simulation/{name}.parquet", pd.DataFrame(columns=columns.split()))
         folders = ("images", "activations", "tasks", "scores", "human", "calibration", "mis", "ceiling", "sensitivity")
         out = {"metrics": "metrics.json", "provenance": "provenance.json"}
-        stats.main(self.flags(*folders, "explanations", "crowd", "simulation", "tables", roster="models", **out))
+        stats.main(
+            self.flags(*folders, "explanations", "crowd", "simulation", "label_free", "tables", roster="models", **out)
+        )
         write_csv(self.folder / "seeds.csv", seeds_rows(self.folder, ["sae"], seeds=0))
         shown = ("images", "activations", "tasks", "scores", "human", "calibration", "mis", "explanations", "crowd")
         places = {**out, "seeds": "seeds.csv", "plots": "plots", "figures": "figures", "out": "report.html"}
@@ -181,9 +199,19 @@ def test_scores_rise_with_what_units_see(archive):
     assert set(archive.table("layers")["model"]) == {"sae"}
 
 
+def test_the_whole_range_is_read_from_the_table(archive):
+    means = archive.table("label_free")
+    whole = means[means["layer"] == ""].set_index(["backend", "model"])["rho_mean"]
+    assert whole["oracle", "sae"] > 0.3
+    assert abs(whole["oracle", "sae-permuted"]) < 0.05
+    assert abs(whole["null", "sae"]) < 0.05
+
+
 def test_pairs_agree_with_what_is_known(archive):
     pairs = archive.table("judged_pairs").set_index(["score", "backend"])
-    assert set(pairs.index) == {("mis", "oracle"), ("mis", "null"), ("MS_dino", ""), ("MS_clip", "")}
+    ours = {(score, name) for score in ("mis", "rho", "spearman", "ms", "ms_z", "index", "firing") for name in BACKENDS}
+    assert set(pairs.index) == {*ours, ("MS_dino", ""), ("MS_clip", "")}  # no maps, so nothing of places
+    assert pairs.loc[("rho", "oracle"), "low"] > 0.75
     n = len(pd.read_csv(archive.external / "pairs.csv"))
     assert (pairs["n_pairs"] == n).all()
     assert pairs.loc[("MS_dino", ""), "share"] == 1
@@ -237,7 +265,7 @@ def test_pairs_of_an_unknown_network_are_refused(archive):
 
 
 def test_a_table_has_no_maps(archive):
-    settings = json.loads(json.dumps(PARAMS)) | {"sensitivity__map_models": ["sae"]}
+    settings = PARAMS | {"sensitivity__map_models": ["sae"]}
     archive.study.params(models__roster=str(archive.folder / "roster.csv"), **settings)
     with pytest.raises(StudyError, match="names the table 'sae', which has no feature maps"):
         sensitivity.main(archive.flags("activations", "images", "models", "code", out="maps"))

@@ -108,7 +108,11 @@ def test_directions_need_their_file_already_here(drawn_study):
     [
         (np.zeros((5, 2)), "middle", r"holds float64 of shape \(5, 2\); layer middle needs .* of shape \(6, number of"),
         (np.full((6, 2), np.inf), "middle", "holds inf at row 0, column 0"),
-        (np.zeros((6, 2)), "act", "directions name layer 'act', which is none of first, norm, middle, last"),
+        (
+            np.zeros((6, 2)),
+            "acts",
+            "directions name layer 'acts', which is none of first, norm, middle, last; did you mean act",
+        ),
     ],
 )
 def test_directions_that_do_not_fit_are_told(drawn_study, matrix, layer, told):

@@ -66,7 +66,8 @@ def test_counts_are_those_of_a_network_made_by_hand(study):
         "                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4))\n"
     )
     preprocessing = json.dumps({"crop": 32, "resize": 32, "mean": [0.5] * 3, "std": [0.5] * 3})
-    row = {"name": "hand", "constructor": "hand:make", "kwargs": "", "taps": "", "preprocessing": preprocessing}
+    row = {"name": "hand", "constructor": "hand:make", "kwargs": "", "taps": "", "directions": ""}
+    row |= {"preprocessing": preprocessing}
     found = counting.CountJob(row, load_params(study.folder / "params.yaml").units, study.code).count()
     assert found["layers"] == [("BatchNorm", 1, 4), ("Conv", 1, 6)], "the first and the last layer are left out"
     assert found["n_units"] == 10

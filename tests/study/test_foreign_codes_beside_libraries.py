@@ -1,25 +1,27 @@
 """Converted codes beside the libraries that made them, where these are installed; they are not, because none is light."""
 
+import importlib
 import json
 
 import pytest
 import torch
 
+from interpretability.directions.encoding import encode
 from study.networks.foreign_codes import dictionary_learning, overcomplete, saelens
 from study.networks.foreign_codes.options import Options
-from tests.helpers.slow_codes import slow_values
 
 D, M = 16, 48
 POSITIONS = torch.randn(100, D, generator=torch.Generator().manual_seed(0)) * 1.5 + 0.3
 
 
-def library(name, module=None):
-    """A module of a library, or a skip. overcomplete 0.3.0 does not import beside matplotlib 3.11, nor dictionary_learning
+def library(name, part, reason):
+    """A part of a library, or a skip. overcomplete 0.3.0 does not import beside matplotlib 3.11, nor dictionary_learning
     without nnsight: both count as not installed."""
     try:
-        return pytest.importorskip(module or name, reason=f"the library {name} is not installed", exc_type=ImportError)
+        pytest.importorskip(name, reason=reason, exc_type=ImportError)
     except AttributeError:
-        pytest.skip(f"the library {name} is not installed")
+        pytest.skip(reason)
+    return importlib.import_module(f"{name}.{part}")
 
 
 def moved(model):
@@ -32,7 +34,7 @@ def moved(model):
 
 
 def agree(convert, path, options, wanted):
-    values = slow_values(convert(path, Options(options)).code, POSITIONS)
+    values = encode(convert(path, Options(options)).code, POSITIONS).double()
     wanted = wanted.detach().double()
     assert torch.equal(values > 0, wanted > 0)
     torch.testing.assert_close(values, wanted, rtol=1e-6, atol=1e-6 * float(wanted.abs().max()))
@@ -41,8 +43,7 @@ def agree(convert, path, options, wanted):
 @pytest.mark.parametrize("norm", ["none", "layer_norm", "constant_norm_rescale"])
 @pytest.mark.parametrize("kind", ["StandardSAE", "TopKSAE", "JumpReLUSAE", "GatedSAE"])
 def test_saelens(kind, norm, tmp_path):
-    library("sae_lens")
-    saes = library("sae_lens", "sae_lens.saes")
+    saes = library("sae_lens", "saes", "the library sae_lens is not installed")
     extra = {"k": 10, "rescale_acts_by_decoder_norm": True} if kind == "TopKSAE" else {}
     config = getattr(saes, f"{kind}Config")(d_in=D, d_sae=M, normalize_activations=norm, **extra)
     model = moved(getattr(saes, kind)(config))
@@ -53,8 +54,7 @@ def test_saelens(kind, norm, tmp_path):
 @pytest.mark.parametrize("encoder", ["linear", "mlp_bn_1"])
 @pytest.mark.parametrize("kind", ["SAE", "TopKSAE", "BatchTopKSAE", "JumpSAE"])
 def test_overcomplete(kind, encoder, tmp_path):
-    library("overcomplete")
-    sae = library("overcomplete", "overcomplete.sae")
+    sae = library("overcomplete", "sae", "the library overcomplete is not installed")
     extra = {"TopKSAE": {"top_k": 7}, "BatchTopKSAE": {"top_k": 700}}.get(kind, {})
     model = moved(getattr(sae, kind)(D, M, encoder_module=encoder, **extra)).train()
     for shift in (0.0, 0.1, 0.2):
@@ -71,8 +71,7 @@ def test_overcomplete(kind, encoder, tmp_path):
 
 @pytest.mark.parametrize("kind", ["AutoEncoder", "AutoEncoderNew", "GatedAutoEncoder", "JumpReluAutoEncoder"])
 def test_dictionary_learning(kind, tmp_path):
-    library("dictionary_learning")
-    classes = library("dictionary_learning", "dictionary_learning.dictionary")
+    classes = library("dictionary_learning", "dictionary", "the library dictionary_learning is not installed")
     model = moved(getattr(classes, kind)(D, M))
     torch.save(model.state_dict(), tmp_path / "ae.pt")
     (tmp_path / "config.json").write_text(json.dumps({"trainer": {"dict_class": kind}}))

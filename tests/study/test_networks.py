@@ -19,6 +19,7 @@ from interpretability.files import sha256_file
 from interpretability.weights import load_state
 from study.networks import building, described, files, resolving, roster
 from study.networks.building import load_network
+from study.networks.direction_cells import taken_apart
 from study.networks.directions import load_directions, parse_directions
 from study.networks.roster import read_roster
 from study.params.whole import load_params
@@ -591,15 +592,55 @@ def test_family_is_the_given_one_or_the_module_that_builds_the_network(construct
 
 def test_directions_are_a_layer_and_a_file(tmp_path):
     np.save(tmp_path / "a=b.npy", np.eye(2, dtype=np.float32))
-    assert parse_directions(f"blocks.0.norm={tmp_path}/a=b.npy") == ("blocks.0.norm", tmp_path / "a=b.npy")
+    cell, path = parse_directions(f"blocks.0.norm={tmp_path}/a=b.npy")
+    assert (cell.layer, cell.pooling, cell.kind, path) == ("blocks.0.norm", "mean", "matrix", tmp_path / "a=b.npy")
     with pytest.raises(InputError, match=r"file lost\.npy does not exist"):
         parse_directions("norm=lost.npy")
 
 
-@pytest.mark.parametrize("text", ["norm", "=a.npy", "norm=", "norm=a.npz", "a.npy"])
-def test_directions_of_another_form_are_told(text):
-    with pytest.raises(InputError, match=f"directions is '{text}', it must read LAYER=FILE.npy"):
-        parse_directions(text)
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("norm=a.safetensors", ("norm", "mean", "code", "a.safetensors", 0, 0)),
+        ("a.b#2@max=x=y.npy", ("a.b#2", "max", "matrix", "x=y.npy", 0, 0)),
+        ("*=rotation:7", ("*", "mean", "rotation", "", 7, 0)),
+        ("layer*.conv1@max=random:0:64", ("layer*.conv1", "max", "random", "", 0, 64)),
+        ("norm=random:12", ("norm", "mean", "random", "", 12, 0)),
+        ("norm=pca", ("norm", "mean", "pca", "", 0, 0)),
+        ("*@max=units", ("*", "max", "units", "", 0, 0)),
+    ],
+)
+def test_directions_are_taken_apart(text, expected):
+    cell = taken_apart(text)
+    assert (cell.layer, cell.pooling, cell.kind, cell.file, cell.seed, cell.n) == expected
+    assert cell.called("norm") == ("norm@max" if cell.pooling == "max" else "norm")
+
+
+def test_a_pattern_of_layers_takes_only_the_star_as_a_sign():
+    cell = taken_apart("layer*[0]?.a=pca")
+    assert cell.names("layer12[0]?.a")
+    assert not any(map(cell.names, ["layer120x.a", "layer[0]xxa", "xlayer[0]?.a"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        *(
+            (text, "it must read LAYER=SOURCE")
+            for text in ["norm", "=a.npy", "norm=", "norm=a.npz", "a.npy", "@max=pca"]
+        ),
+        *(
+            (f"norm={text}", "it must read LAYER=SOURCE")
+            for text in ["rotation", "rotation:-1", "rotation:1:2", "pca:3"]
+        ),
+        ("norm=random:1:0", "needs at least one direction"),
+        ("norm@sum=pca", "behind @ only max is allowed"),
+        ("layer*=codes.safetensors", "A file fits one layer"),
+    ],
+)
+def test_directions_of_another_form_are_told(text, told):
+    with pytest.raises(InputError, match=f"directions is {re.escape(repr(text))}; .*{told}"):
+        taken_apart(text)
 
 
 def test_directions_become_float32(tmp_path):
