@@ -75,8 +75,17 @@ class Source:
         if fits(view, settings.pack):
             seen = Pack(images, pack_files_here(images, settings.pack))
         first = view.batch([seen.pixels(index) for index in range(min(4, len(images)))], device())
-        how = {"rules": self.params.units, "seed": self.params.seed, "batch_size": settings.batch_size}
-        read = read_units(self.row, model, view, first, seen, **how, precision=settings.precision)
+        read = read_units(
+            self.row,
+            model,
+            view,
+            first,
+            seen,
+            rules=self.params.units,
+            seed=self.params.seed,
+            batch_size=settings.batch_size,
+            precision=settings.precision,
+        )
         feed = Feed(Chosen(seen, sample), [view], settings.batch_size, device(), threads=decoders(device()))
         there = torch.device(device())
         if there.type == "cuda":
