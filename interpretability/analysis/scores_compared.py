@@ -2,8 +2,8 @@
 
 Levels
 unit    every unit is a point
-layer   differences between layers are taken out: with people by centring on the mean of each layer of a network, between scores as
-        the mean over layers of the rank correlation within one
+layer   differences between layers are taken out: with people by centring on the mean of each layer of a network, between scores
+        as the mean over layers of the rank correlation within one
 """
 
 from __future__ import annotations
@@ -48,12 +48,14 @@ def with_people(units: pd.DataFrame, backend: str, seed: int, n_bootstrap: int, 
     `units`: model, layer, unit, his and any of SCORES under one similarity, one row a unit that people answered and on which no
     slope was fitted. A score is compared with MIS over the units that have both.
 
-    value, low, high             correlation with his; the interval is symmetric in Fisher's z, its width the t quantile times the
-                                 standard deviation of z over resamples
-    difference, its ends and p   value less that of MIS on the same units: t quantile times its standard deviation over the same
-                                 resamples, as for `agreement_differences`
+    value, low, high             correlation with his; the interval is symmetric in Fisher's z, its width the t quantile times
+                                 the standard deviation of z over resamples
+    difference, its ends and p   value less that of MIS on the same units: t quantile times its standard deviation over the
+                                 same resamples, as for `agreement_differences`
     p_holm                       p adjusted over the scores of one level and coefficient (Holm)
-    Units are resampled within their network; for the level `layer` within their layer, of layers with two units or more.
+    Units are resampled within their network; for the level `layer` within their layer, of layers with two units or more. In
+    simulated studies of 60 to 390 units in 20 to 98 layers, 3 to 10 a layer, the intervals of that level hold the truth in 92 to
+    99 %, those of differences in 96 to 99 %, at a nominal 95 %.
     """
     rows = []
     for level in LEVELS:
@@ -140,7 +142,7 @@ def with_each_other(units: pd.DataFrame, backend: str) -> pd.DataFrame:
 
 
 def _within_layers(units: pd.DataFrame, scores: list[str]) -> NDArray[np.float64]:
-    """Of each layer (layers, scores, scores): above the diagonal the rank correlation of two scores, below it the units with both."""
+    """Of each layer (layers, scores, scores): above the diagonal rank correlations of scores, below it the units with both."""
     found = []
     for _, part in units.groupby(["model", "layer"], sort=False, observed=True):
         values = part[scores].to_numpy(np.float64)

@@ -14,10 +14,10 @@ from interpretability.randomness import combine, key64
 class Dealt:
     """How values of units are dealt to images anew, so that a stream of batches never needs all values at once.
 
-    The control's extremes are known: the images that its units' most and least extreme values went to. An image among them gets the
-    value that it has there; all others of a batch get, in a keyed order of each unit, the values that the batch holds of images
-    which are not extreme in the network. So values have nothing to do with pictures, and an image that explains a unit still has the
-    value for which it does.
+    The control's extremes are known: the images that its units' most and least extreme values went to. An image among them gets
+    the value that it has there; all others of a batch get, in a keyed order of each unit, the values that the batch holds of
+    images which are not extreme in the network. So values have nothing to do with pictures, and an image that explains a unit
+    still has the value for which it does.
 
     keys     (units,) uint64 of the control's units
     before   (units, 2k) images at the ends in the network

@@ -25,8 +25,9 @@ from study.label_free.parameters import LabelFreeParams
 from study.label_free.sources import Batch, Source
 from study.label_free.summing import BLOCK, BlockSums, block_scores, bytes_a_unit
 from study.log import in_words, logger
+from study.networks.activation_tables import source_of
 from study.networks.files import identity
-from study.networks.roster import NetworkJob, RosterRow
+from study.networks.roster import NetworkJob, RosterRow, is_table
 from study.workers.device import device
 from study.workers.placement import device_kind
 
@@ -98,6 +99,7 @@ class LabelFreeJob(NetworkJob):
             "rows": [{**{name: str(value) for name, value in row.items()}, "weights": identity(row)} for row in rows],
             # the extremes of all units over all images: what the network computes, and which images explain
             "extremes": [sha256_file(self.folders.activations / f"{name}.safetensors") for name in names],
+            "tables": [sha256_file(source_of(row).file) for row in rows if is_table(row)],
             "scored": scored,
             "sample": self.sample.digest,
             "n_explaining": self.n_explaining,
@@ -127,8 +129,8 @@ class LabelFreeJob(NetworkJob):
         most = int(self.budget // each)
         if not most:
             raise StudyError(
-                f"{self.name}: the sums of {BLOCK} units take {in_words(each)}, more than the {in_words(self.budget)} of a worker; "
-                "raise MIS_MEMORY_GB, let fewer workers run (MIS_WORKERS), or name fewer similarities in scores.backends"
+                f"{self.name}: the sums of {BLOCK} units take {in_words(each)}, more than the {in_words(self.budget)} of a "
+                "worker; raise MIS_MEMORY_GB, let fewer workers run (MIS_WORKERS), or name fewer similarities in scores.backends"
             )
         return [blocks[start : start + most] for start in range(0, len(blocks), most)]
 

@@ -25,8 +25,8 @@ def plan_text(params: LabelFreeParams, folders: Folders) -> str:
     widths = [each.width for each in jobs[0].embedded]
     named = ", ".join(f"{each.backend} ({each.width})" for each in jobs[0].embedded)
     lines = [
-        f"{len(jobs[0].sample.images):,} of {len(images):,} images, predictions held against {len(jobs[0].sample.probes):,} of them; "
-        f"numbers of an embedding: {named or 'no similarity embeds'}",
+        f"{len(jobs[0].sample.images):,} of {len(images):,} images, predictions held against "
+        f"{len(jobs[0].sample.probes):,} of them; numbers of an embedding: {named or 'no similarity embeds'}",
         f"{'network':40s} {'units':>9s} {'sums':>9s} {'passes':>6s} {'time':>9s}",
     ]
     total = 0.0
@@ -37,8 +37,9 @@ def plan_text(params: LabelFreeParams, folders: Folders) -> str:
         lines.append(f"  {job.name:38s} {job.n_units:9,d} {size:>9s} {len(job.groups()):6d} {clock(seconds):>9s}")
     workers = devices()
     lines.append(
-        f"about {clock(total / len(workers))} on {len(workers)} workers ({workers[0]}), {in_words(memory_budget())} for the sums of "
-        "each, besides the embeddings of images that the stage scores has not embedded; what is in the store is not computed again"
+        f"about {clock(total / len(workers))} on {len(workers)} workers ({workers[0]}), {in_words(memory_budget())} for the sums "
+        "of each, besides the embeddings of images that the stage scores has not embedded; what is in the store is not computed "
+        "again"
     )
     return "\n".join(lines)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ from study.extraction.activation_table import table_values
 from study.extraction.controls import planted_layers
 from study.images.ahead import decoders
 from study.images.feed import Feed, ImageRows
-from study.images.manifest import ImageSet
+from study.images.manifest import ImageSet, rows_in_batches
 from study.images.packs import Pack, fits, pack_files_here
 from study.label_free.parameters import LabelFreeParams
 from study.networks.building import load_network
-from study.networks.directions import directed
+from study.networks.readout import read_units
 from study.networks.roster import RosterRow, is_computed, is_table
 from study.workers.device import device, exact
 
@@ -48,48 +48,55 @@ class Source:
 
     def batches(self, images: ImageSet, sample: NDArray[np.int32], *, local: bool = True) -> Iterator[Batch]:
         """Values of all units, in batches of activations.batch_size images of the sample; without `local` of no maps."""
-        return self._computed(images, sample) if is_computed(self.row) else self._network(images, sample, local)
+        if not is_computed(self.row):
+            return self._network(images, sample, local)
+        return self._computed(
+            table_values(self.row, images, sample) if is_table(self.row) else self._planted(images, sample)
+        )
 
-    def _computed(self, images: ImageSet, sample: NDArray[np.int32]) -> Iterator[Batch]:
-        if is_table(self.row):
-            values = table_values(self.row, images, sample)
-        else:
-            layers = planted_layers(self.row, images, self.params.seed)
-            values = np.concatenate([layer.values[sample] for layer in layers], axis=1)
-        for start in range(0, len(sample), size := self.params.activations.batch_size):
-            places = np.arange(start, min(start + size, len(sample)))
-            yield Batch(places, values[places])
+    def _planted(self, images: ImageSet, sample: NDArray[np.int32]) -> NDArray[np.float32]:
+        layers = planted_layers(self.row, images, self.params.seed)
+        return np.concatenate([layer.values[sample] for layer in layers], axis=1)
+
+    def _computed(self, values: NDArray[np.float32]) -> Iterator[Batch]:
+        for places in rows_in_batches(len(values), self.params.activations.batch_size):
+            yield Batch(places.astype(np.int64), values[places])
 
     def _network(self, images: ImageSet, sample: NDArray[np.int32], local: bool) -> Iterator[Batch]:
         import torch
 
         from interpretability.label_free.capture import LocalityCapture
         from interpretability.networks.capture import Capture
-        from interpretability.networks.layers import find_layers
-        from interpretability.networks.taps import find_taps
 
         network = load_network(self.row, self.models, self.code, self.params.seed)
         model, view = network.model.to(device()), network.preprocessing
         settings = self.params.activations
-        first = view.batch([images.pixels(index) for index in range(min(4, len(images)))], device())
-        taps = find_taps([path for path, _ in model.named_modules()], self.row["taps"])
-        found = find_layers(model, first[:3], taps=taps, **asdict(self.params.units))
-        layers, directions = directed(self.row, model, first, found, self.params.units)
-        matrix = None if directions is None else torch.from_numpy(directions).to(device())
         seen: ImageRows = images
         if fits(view, settings.pack):
             seen = Pack(images, pack_files_here(images, settings.pack))
+        first = view.batch([seen.pixels(index) for index in range(min(4, len(images)))], device())
+        read = read_units(
+            self.row,
+            model,
+            view,
+            first,
+            seen,
+            rules=self.params.units,
+            seed=self.params.seed,
+            batch_size=settings.batch_size,
+            precision=settings.precision,
+        )
         feed = Feed(Chosen(seen, sample), [view], settings.batch_size, device(), threads=decoders(device()))
-        if device().startswith("cuda"):
-            exact(device())
         there = torch.device(device())
+        if there.type == "cuda":
+            exact(device())
         kind = LocalityCapture if local else Capture
-        with kind(model, layers, settings.batch_size, there, precision=settings.precision) as capture:
+        with kind(
+            model, read.layers, settings.batch_size, there, precision=settings.precision, readers=read.readers
+        ) as capture:
             for places, batches in feed:
                 values = capture(view.normalised(batches[view]))[: len(places)]
                 measured = capture.local[:, : len(places)] if isinstance(capture, LocalityCapture) else None
-                if matrix is not None:
-                    values, measured = values @ matrix, None
                 yield Batch(places.astype(np.int64), values, measured)
 
 

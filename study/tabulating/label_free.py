@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
 from interpretability.analysis import scores_compared
-from interpretability.schema import NATURAL, UNIT
-from study.files.tables import read_parquet
+from interpretability.schema import NATURAL, ONE_SIDED, UNIT
 from study.files.unit_tables import Scored
 from study.tabulating.facts import Facts, Tables
 
-ONE_SIDED = "one_sided"
 
+def label_free_tables(units: pd.DataFrame, scored: Scored, facts: Facts) -> Tables:
+    """Means of the scores of every network of label_free.models, and scores of ranked ones beside people and each other.
 
-def label_free_tables(folder: Path, scored: Scored, facts: Facts) -> Tables:
-    """Means of the scores of every network of label_free.models, and scores of ranked ones compared with people and each other."""
-    units = read_parquet(folder / "units.parquet")
+    `units`: data/label_free/units.parquet.
+    """
     parts = [pd.DataFrame(columns=scores_compared.COLUMNS)]
     for backend, rows in units.groupby("backend", sort=False):
         beside = _beside_mis(rows[rows["model"].isin(facts.nets.ranked)], str(backend), scored)

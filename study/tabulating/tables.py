@@ -68,9 +68,8 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     tables["agreement"] = agreement.agreement_table(annotated, *facts.bootstrap)
     tables["calibration"] = similarities.with_second_mark(tables["calibration"], tables["agreement"])
     tables["agreement_differences"] = agreement_differences.agreement_differences(annotated, *facts.bootstrap)
-    tables["judged_pairs"] = judged_pairs_table(
-        args.human, scored, read_parquet(args.label_free / "units.parquet"), facts.labels, backends, facts.confidence
-    )
+    others = read_parquet(args.label_free / "units.parquet")
+    tables["judged_pairs"] = judged_pairs_table(args.human, scored, others, facts.labels, backends, facts.confidence)
     maps = read_parquet(args.sensitivity / "maps.parquet")
     tables |= point_tables(annotated, people, responses, maps, tables, facts, backends[0])
     tables["residuals"] = agreement_differences.residuals(annotated, N_RESIDUALS)
@@ -81,7 +80,7 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     shares = ceiling_shares.share_table(annotated.merge(noise, on=KEY, how="left"), *facts.bootstrap)
     tables["units_or_directions"] = bases_table(scored, backends, facts.nets.directions, args.activations, facts)
     tables["noise_ceiling"] = ceiling_shares.ceiling_and_shares(ceilings, shares)
-    tables |= label_free_tables(args.label_free, scored, facts)
+    tables |= label_free_tables(others, scored, facts)
     tables |= texts_tables(args.explanations, args.crowd, args.simulation, facts)
     for name in LEVEL_TABLES:
         status = {backend: fit["status"] for backend, fit in facts.slopes.items()}
