@@ -25,6 +25,7 @@ from interpretability.randomness import unit_keys
 from interpretability.schema import FACTS, KEY, MOST_TASKS, NATURAL, SCORED_TYPES, UNIT
 from interpretability.similarity.arrays import length_one
 from interpretability.tasks import natural, rules
+from interpretability.tasks.one_sided import one_sided_tasks
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,6 +51,7 @@ def score_units(
     seed: int = 0,
     model: str = "network",
     layer: str = "layer",
+    one_sided: bool = False,
     threads: int | None = None,
 ) -> pd.DataFrame:
     """The Machine Interpretability Score of the units of a layer, from arrays (MIS paper, section 3).
@@ -61,6 +63,9 @@ def score_units(
                     `fit_slope` finds one from answers of people
     seed, model, layer   name every random draw: equal ones give equal tasks, whatever else is scored beside it. Units are
                     0 to U - 1, so score a layer as a whole
+    one_sided       negative explanations and queries are random images outside the unit's N(K + 1) most exciting ones, in place
+                    of those that excite it least: for comparing latents of sparse codes, which have no lower end, with units
+                    that have one. A latent above zero for fewer than N(K + 1) images scores too low, at chance from N K down
     threads         all cores by default; no result depends on it
 
     Returns a row a unit, in order: model, layer, unit, mis (0 to 1, 0.5 is chance, higher is easier to understand), mis_se
@@ -96,7 +101,7 @@ def score_units(
     workers = arguments.threads(threads)
     rows = length_one(rows, workers)
     ranked = rank_images(values, rules.needed(*size), keys, threads=workers)
-    constant, tasks = _tasks(ranked, keys, size)
+    constant, tasks = _tasks(ranked, keys, size, len(values) if one_sided else None)
     margins = cosine_margins(rows, tasks, n_explanations, threads=workers)
     owners = {"model": model, "layer": layer, "unit": np.arange(values.shape[1])}
     return _table(pd.DataFrame(owners), margins, slope, constant)
@@ -291,11 +296,13 @@ def _seed(seed: object) -> int:
 
 
 def _tasks(
-    ranked: Ranked, keys: NDArray[np.uint64], size: tuple[int, int]
+    ranked: Ranked, keys: NDArray[np.uint64], size: tuple[int, int], one_sided: int | None = None
 ) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
-    """Which units are constant, and the tasks of the others."""
+    """Which units are constant, and the tasks of the others; one-sided ones among that many images, if their number is given."""
     constant, _ = rules.constant(ranked.bottom_values[:, 0], ranked.top_values[:, 0])
     live = ~constant
+    if one_sided is not None:
+        return constant, one_sided_tasks(ranked.top_images[live], keys[live], one_sided, *size)
     return constant, natural.build(ranked.top_images[live], ranked.bottom_images[live], keys[live], *size)
 
 

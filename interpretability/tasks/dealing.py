@@ -23,7 +23,7 @@ _STEP = np.uint64(6364136223846793005)  # of a 64-bit congruential generator (Kn
 
 
 @numba.njit(inline="always")
-def _mix(value):
+def mix(value):
     """`randomness.mix64` of one number."""
     z = value + GOLDEN
     z = (z ^ (z >> np.uint64(30))) * MULTIPLY_1
@@ -38,11 +38,11 @@ def _deal(ranked, keys, n_tasks, dealt):
     turn = np.empty(n_tasks, np.int64)
     taken = np.zeros(n_tasks, np.int64)
     for unit in range(len(ranked)):
-        key = _mix(keys[unit])
+        key = mix(keys[unit])
         for group in range(dealt.shape[2]):
             first = group * n_tasks
             for place in range(n_tasks):
-                number = _mix(key ^ np.uint64(ranked[unit, first + place]))
+                number = mix(key ^ np.uint64(ranked[unit, first + place]))
                 numbers[place] = number
                 at = place
                 while at > 0 and numbers[turn[at - 1]] > number:

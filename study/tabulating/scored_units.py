@@ -27,8 +27,10 @@ from interpretability.analysis import (
 )
 from interpretability.analysis.controls import controls_summary, label_controls
 from interpretability.analysis.levels import RANGE_COLUMNS, ranges
+from interpretability.analysis.superposed import superposed_summary
 from interpretability.mis import LITERAL_SLOPE, unit_scores
 from interpretability.schema import KEY, NATURAL
+from interpretability.synthetic import superposition
 from study.files.tables import read_json
 from study.files.unit_tables import Margins, Scored, matrix, near_copies
 from study.log import Progress, logger
@@ -101,6 +103,8 @@ def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> B
         progress.step(note=model)
         if model in kept_whole:
             tables["whole"].append(easy_units(facts.listed(model, units)))
+        if model in nets.planted:
+            tables["superposed"].append(units[units["layer"].isin(superposition.LAYERS)])
         if model in facts.annotated:
             tables["rated"].append(units)
         if units.empty:
@@ -118,7 +122,9 @@ def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> B
             parts.sums += [sums] if sums else []
             _add_ranked(backend, parts, model, units, easy, answered, facts)
     blank = scored.units(name, "")
-    whole, backend.rated = (pd.concat([blank, *tables.pop(key, [])], ignore_index=True) for key in ("whole", "rated"))
+    whole, backend.rated, mixed = (
+        pd.concat([blank, *tables.pop(key, [])], ignore_index=True) for key in ("whole", "rated", "superposed")
+    )
     backend.totals = pd.DataFrame(parts.totals, columns=similarities.TOTAL_COLUMNS)
     backend.means = pd.concat([group_tests.type_means(blank, "mis"), *tables.pop("means", [])], ignore_index=True)
     no_clusters = pd.DataFrame(columns=cluster_tests.MEAN_COLUMNS)
@@ -130,7 +136,7 @@ def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> B
     fitted |= pooled_ranges(parts.sums)
     columns = [*SLOPE_COLUMNS, "mis_mean", *RANGE_COLUMNS, *LITERAL_COLUMNS]
     backend.tables["calibration"] = pd.DataFrame([fitted], columns=columns)
-    backend.tables |= _tables_of_whole(whole, name, facts)
+    backend.tables |= _tables_of_whole(whole, mixed, name, facts)
     backend.tables |= compare_groups(
         lambda condition: backend.scores.get(condition, {}), backend.means, backend.clusters, "mis", name, facts
     )
@@ -170,14 +176,23 @@ def _add_ranked(
             backend.scores[condition][model] = backend.easy[model] if same else rows.to_numpy(np.float64, copy=True)
 
 
-def _tables_of_whole(whole: pd.DataFrame, name: str, facts: Facts) -> Tables:
-    """What needs all units of controls, of untrained networks and of their trained ones together."""
+def _tables_of_whole(whole: pd.DataFrame, mixed: pd.DataFrame, name: str, facts: Facts) -> Tables:
+    """What needs all units of controls, of untrained networks and of their trained ones together; `mixed`: units of features in
+    superposition under every condition.
+    """
     nets = facts.nets
-    controls = label_controls(whole, nets.planted, nets.permuted, nets.untrained, facts.labels)
+    others = whole[~whole["layer"].isin(superposition.LAYERS)]
+    controls = label_controls(others, nets.planted, nets.permuted, nets.untrained, facts.labels)
     constant = facts.constant["model"].isin(nets.planted) & (facts.constant["layer"] == "constant")
     return {
         "training_gain": training_series.training_gain(whole, nets, name, facts.confidence),
-        "controls": controls_summary(controls, int(constant.sum()), facts.confidence),
+        "controls": pd.concat(
+            [
+                controls_summary(controls, int(constant.sum()), facts.confidence).assign(condition=NATURAL),
+                superposed_summary(mixed, facts.confidence),
+            ],
+            ignore_index=True,
+        ),
     }
 
 

@@ -60,13 +60,13 @@ VALUES = (
     | st.text(max_size=6)
     | st.lists(st.integers(), max_size=2)
 )
-ENTRIES = st.dictionaries(st.sampled_from([*KEYS, "format", "new"]) | st.text(max_size=5), VALUES, max_size=6)
+ENTRIES = st.dictionaries(st.sampled_from([*KEYS, *KEYS, "format", "new", ""]), VALUES, max_size=3)
 NUMBERS = st.sampled_from([torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.bool])
 SHAPES = st.sampled_from([(M, D), (M,), (D,), (D, M), (), (0, D), (1, 1, 1)])
 CHANGES = st.dictionaries(
     st.sampled_from([*AXES, "other"]),
     st.none() | st.tuples(SHAPES, NUMBERS, st.sampled_from([0.0, 1.0, float("nan"), -float("inf"), 1e300])),
-    max_size=4,
+    max_size=2,
 )
 
 

@@ -25,6 +25,9 @@ FACTS = (
     "sees factors, not pictures",
     "this processor has no AVX2 and FMA",
     "the sampler numpyro is not installed",
+    "the library sae_lens is not installed",
+    "the library overcomplete is not installed",
+    "the library dictionary_learning is not installed",
 )
 # files of more than a minute, longest first
 LONGEST = ("test_end_to_end.py", "test_similarities.py", "test_scores.py", "test_ray.py")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from interpretability.directions.encoding import encode
 from interpretability.directions.files import read_code, write_code
 from study.networks.foreign_codes.options import Options
 from tests.helpers.foreign_codes import CASES, POSITIONS
@@ -26,12 +27,13 @@ def test_a_code_computes_what_its_library_computes(case, tmp_path):
     assert code.source.isprintable()
     write_code(code, tmp_path / "code.safetensors")
     kept = read_code(tmp_path / "code.safetensors")
+    # positions that float32 holds, so that the same numbers go in on both sides
     wanted = case.values(POSITIONS)
-    values = slow_values(kept, POSITIONS)
-    assert values.shape == wanted.shape
     assert 0 < (wanted > 0).double().mean() < 1
-    assert torch.equal(values > 0, wanted > 0)
-    torch.testing.assert_close(values, wanted, rtol=1e-6, atol=1e-6 * float(wanted.abs().max()))
+    for values in (slow_values(kept, POSITIONS), encode(kept, POSITIONS.float()).double()):
+        assert values.shape == wanted.shape
+        assert torch.equal(values > 0, wanted > 0)
+        torch.testing.assert_close(values, wanted, rtol=1e-6, atol=1e-6 * float(wanted.abs().max()))
 
 
 def test_cases_tell_what_they_are_about_apart():
