@@ -65,6 +65,7 @@ bench: $(READY)
 	python -m benchmarks.scaling $(if $(QUICK),--repeats 1 --share 20)
 	python -m benchmarks.similarities $(if $(QUICK),lpips-alex --sizes 64,$(SIMILARITIES))
 	python -m benchmarks.text_scores $(if $(QUICK),--units 40 --texts 50 --images 3000 --rounds 2 --pairs 100)
+	python -m benchmarks.label_free $(if $(QUICK),--units 64 --images 1000 --dim 32 --rounds 2 --draws 50)
 	python -m benchmarks.crowd_setting1 $(if $(QUICK),--units 24 --images 3000 --draws 2 --latent 12)
 	python -m benchmarks.experiment_load $(if $(QUICK),--people 20 --seconds 3)
 	python -m benchmarks.projection --rates benchmarks/rates/one_gpu.csv

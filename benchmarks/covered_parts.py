@@ -4,9 +4,13 @@ Layers have a depth, a mean score, and the score of their network and type in co
 units are to the four of a layer. Families of networks share a part of what their layer types differ by. Units of a layer
 are alike, correlation ALIKE: the last row shows what an interval over units does for other layers, for which it is not meant.
 Texts of two methods have scores in the same units, skewed and estimated with an error, as those of an estimator from ratings.
+Directions and units of a layer share its level and have skewed scores; each layer has a twin, the norm behind it, of the same
+true difference and of nearly the same units. The last row of them takes twins for layers of their own, and is not meant.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -15,11 +19,12 @@ from scipy.special import expit
 
 from benchmarks.covered import CONFIDENCE, FEW, N_BOOTSTRAP, Found, Interval
 from interpretability import statistics
-from interpretability.analysis import correlates, families, profiles
+from interpretability.analysis import bases, correlates, families, profiles
 from interpretability.design.drawn_studies import Design
 from interpretability.explanations import comparing
 from interpretability.mis import probabilities
 from interpretability.randomness import generator
+from interpretability.schema import NATURAL
 
 LARGE_NETWORKS = 4000
 BIN_NETWORKS = 36  # with the few of a design a bin of depth has fewer layers than an interval needs
@@ -28,6 +33,8 @@ TYPES = 5
 N_TASKS, SLOPE, CHANCE_SPREAD = 20, 6.25, 0.36  # margins of noise have the spread of the encoder's hash units
 # scores of texts: Beta times the highest, the error of an estimate, and the mean of a second method over that of the first
 TEXT_SCORES, MOST_SCORE, TEXT_ERROR, SECOND_METHOD = (1.2, 3.0), 0.7, 0.05, 0.5
+# directions less units of a layer: mean and SD over clusters of layers; what a twin of a layer shares of the noise of its units
+BASES_SHIFT, BASES_SPREAD, TWIN_SHARES = 0.02, 0.02, 0.9
 _BETWEEN, _STEEP, _TYPED = 0.03, 0.05, 0.02  # SD of networks' means, rise with depth, SD of a type within a network
 
 
@@ -50,6 +57,7 @@ def intervals(design: Design, seed: int) -> Found:
     of_layer = np.sqrt(ALIKE) * draw.standard_normal((_layers_a_network(design), 1))
     units = of_layer + np.sqrt(1 - ALIKE) * draw.standard_normal((len(of_layer), design.n_units // len(of_layer)))
     found["mean MIS, network, other layers"] = _mean(expit(units.ravel() / 2))
+    found |= _bases(design, generator(seed, "parts", "bases"))
     return found | _texts(design.n_units, generator(seed, "parts", "texts"))
 
 
@@ -63,6 +71,7 @@ def truths(design: Design) -> dict[str, float]:
     found |= dict.fromkeys(("controls at chance", f"controls at chance, {FEW} units"), 0.5)
     a, b = TEXT_SCORES
     mean = MOST_SCORE * a / (a + b)
+    found |= dict.fromkeys(("directions, over layers", "directions, twins taken for layers"), BASES_SHIFT)
     found |= {"mean score of a method": mean, "difference of methods": mean * (1 - SECOND_METHOD)}
     return found | {"mean MIS, network, other layers": 0.5}
 
@@ -121,6 +130,37 @@ def _types(n_families: int, of_family: int, seed: int, draw: np.random.Generator
     of = {name: f"family-{number // of_family}" for number, name in enumerate(names)}
     row = families.family_bootstrap(means, "mis", of, "", "natural", seed, N_BOOTSTRAP, CONFIDENCE).iloc[0]
     return row["difference"], row["low"], row["high"]
+
+
+def _bases(design: Design, draw: np.random.Generator) -> Found:
+    """Directions minus units of one network: the first layer, whose truth is its own, and over layers."""
+    n_clusters, n = _layers_a_network(design) // 2, design.n_units // 2
+    shift = BASES_SHIFT + BASES_SPREAD * draw.standard_normal((n_clusters, 1, 1))
+    level = 0.65 + 0.1 * draw.random((n_clusters, 1, 1))
+    sides = {}
+    for side, more, spread in (("units", 0.0, 0.12), ("directions", shift, 0.16)):
+        shared = draw.standard_normal((n_clusters, 1, n))
+        own = draw.standard_normal((n_clusters, 2, n))
+        noise = np.sqrt(TWIN_SHARES) * shared + np.sqrt(1 - TWIN_SHARES) * own
+        # log-normal of mean 1, turned round: a long tail of hard units
+        sides[side] = _scores(level + more + spread * (1 - np.exp(0.5 * noise - 0.125)))
+    compare = partial(bases.compare_bases, model="turned", base="net", backend="drawn", kinds={}, confidence=CONFIDENCE)
+    twins: dict[tuple[str, str], str] = {("net", f"layer-{2 * c + 1}"): f"layer-{2 * c}" for c in range(n_clusters)}
+    found: Found = {}
+    for name, clusters in (("directions, over layers", twins), ("directions, twins taken for layers", {})):
+        table = compare(sides["directions"], sides["units"], clusters=clusters)
+        over, first = table.iloc[-1], table.iloc[0]
+        found[name] = over["difference"], over["low"], over["high"]
+        found["directions, one layer"] = first["difference"], first["low"], first["high"], float(shift[0, 0, 0])
+    return found
+
+
+def _scores(values: NDArray[np.float64]) -> pd.DataFrame:
+    """Scores (clusters, layers of a cluster, units) as rows."""
+    n_layers, n = values.shape[0] * values.shape[1], values.shape[2]
+    index = np.repeat(np.arange(n_layers), n)
+    rows = pd.DataFrame({"layer_index": index, "depth": index / n_layers, "mis": values.ravel()})
+    return rows.assign(layer=[f"layer-{i}" for i in index], condition=NATURAL)
 
 
 def _texts(n_units: int, draw: np.random.Generator) -> Found:

@@ -52,6 +52,7 @@ SHOWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("psychophysics tests", ""): ("difference of groups, HIS",),
     ("training", "mis"): _MEAN_MIS[:1],
     ("training_gain", ""): ("training gain", "training gain, mean over series"),
+    ("units_or_directions", ""): ("directions, one layer", "directions, over layers"),
     ("trial_calibration", ""): tuple(f"single answers, bin {n}" for n in BINS),
     ("trials", "intercept"): ("single answers, intercept",),
     ("trials", "slope"): ("single answers, slope",),
@@ -70,6 +71,7 @@ NO_INTERVALS = {
 }
 # rows for a truth that the interval is not meant for, to show by how much it misses
 NOT_MEANT = {
+    "directions, twins taken for layers",
     "V4, true shares",
     "mean HIS, BCa, other people",
     "mean HIS, logit t, other people",

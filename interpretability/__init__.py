@@ -4,7 +4,8 @@
 
 Scores      score_units (from arrays), score_network (from a torch network and images)
 Texts       score_texts (from arrays: what a text says of a unit, by correlation)
-People      human_scores, compare_with_people, noise_ceiling, fit_slope
+No labels   whole_range, monosemanticity, interpretability_index (from arrays), MonosemanticitySums (from batches)
+People      human_scores, compare_with_people, noise_ceiling, fit_slope, judged_pairs
 Directions  Code, encode (latents of sparse codes at every position of a map)
 Steps       find_layers, Capture, rank_images, build_tasks, hard_tasks, task_margins, unit_scores
 Images      ImageFolder, similarity_names, open_similarity
@@ -27,11 +28,15 @@ if TYPE_CHECKING:
     from interpretability.explanations.text_scores import score_texts
     from interpretability.extremes.selection import rank_images
     from interpretability.images import ImageFolder
+    from interpretability.label_free.index import interpretability_index
+    from interpretability.label_free.monosemanticity import MonosemanticitySums, monosemanticity
+    from interpretability.label_free.whole_range import whole_range
     from interpretability.mis import unit_scores
     from interpretability.networks.capture import Capture
     from interpretability.networks.layers import find_layers
     from interpretability.people.calibration import fit_slope
     from interpretability.people.human_scores import human_scores
+    from interpretability.people.judged_pairs import judged_pairs
     from interpretability.similarity.arrays import task_margins
     from interpretability.similarity.registry import open_similarity, similarity_names
     from interpretability.tasks.hard import hard_tasks
@@ -42,6 +47,7 @@ __all__ = [
     "Code",
     "ImageFolder",
     "InputError",
+    "MonosemanticitySums",
     "build_tasks",
     "compare_with_people",
     "encode",
@@ -49,6 +55,9 @@ __all__ = [
     "fit_slope",
     "hard_tasks",
     "human_scores",
+    "interpretability_index",
+    "judged_pairs",
+    "monosemanticity",
     "noise_ceiling",
     "open_similarity",
     "rank_images",
@@ -58,6 +67,7 @@ __all__ = [
     "similarity_names",
     "task_margins",
     "unit_scores",
+    "whole_range",
 ]
 
 # Text, not imports: whoever imports one module of the library depends on this file, and through it on no other.
@@ -66,6 +76,7 @@ _HOMES = {
     "Code": "directions.codes",
     "ImageFolder": "images",
     "InputError": "errors",
+    "MonosemanticitySums": "label_free.monosemanticity",
     "build_tasks": "tasks.natural",
     "compare_with_people": "api",
     "encode": "directions.encoding",
@@ -73,6 +84,9 @@ _HOMES = {
     "fit_slope": "people.calibration",
     "hard_tasks": "tasks.hard",
     "human_scores": "people.human_scores",
+    "interpretability_index": "label_free.index",
+    "monosemanticity": "label_free.monosemanticity",
+    "judged_pairs": "people.judged_pairs",
     "noise_ceiling": "api",
     "open_similarity": "similarity.registry",
     "rank_images": "extremes.selection",
@@ -82,6 +96,7 @@ _HOMES = {
     "similarity_names": "similarity.registry",
     "task_margins": "similarity.arrays",
     "unit_scores": "mis",
+    "whole_range": "label_free.whole_range",
 }
 
 

@@ -14,6 +14,7 @@ HARD = {"hard99": 1, "hard95": 5, "hard85": 15}
 CONDITIONS = (NATURAL, *HARD)
 # Both negative sides, explanations and query, are images drawn at random instead of those that excite a unit least.
 ONE_SIDED = "one_sided"
+POOLED = "@"  # a layer's name up to here is that of its units; what follows says how its directions are pooled
 
 MOST_TASKS = 32_767  # of a unit: tables keep their numbers in 16 bits
 

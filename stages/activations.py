@@ -2,10 +2,9 @@
 
 Reads   data/images, data/models, files named in `directions`, data/external/human/units (activations.keep_file),
         data/inputs/explained_units.csv (units with texts)
-Writes  data/activations: NAME.safetensors (extremes and statistics of every unit), layers.parquet, clusters.csv (which
-        layers repeat which), directions.csv and nearest.parquet (what is read in place of units), left_out.csv (layers that
-        give no units, and why), control_labels.csv, kept/NAME.parquet (whole
-        columns of the units to keep), explained/NAME.parquet (those of further units with texts), run.json, failures.csv
+Writes  data/activations: NAME.safetensors (extremes and statistics of every unit), layers.parquet, clusters.csv (layers that
+        repeat others), directions.csv and nearest.parquet (what is read in place of units), left_out.csv, control_labels.csv,
+        kept/NAME.parquet (whole columns), explained/NAME.parquet (those of units with texts), run.json, failures.csv
         data/notes/activations: copies of the small tables, for stages that need no extremes
 Run     dvc repro activations          Resumes from the work store; safe to interrupt.
         python -m stages.activations --plan    what would run, how long it takes and how large it gets; computes nothing
@@ -65,11 +64,7 @@ def main(argv: list[str] | None = None) -> None:
         (out / folder).mkdir()
     extracted = results.extract_network_tables(roster, job_of, images)
     extracted.write(out, list(roster["name"]), images)
-    copy_notes(
-        out,
-        ["clusters.csv", "directions.csv", "left_out.csv", "control_labels.csv", "failures.csv", "run.json"],
-        args.notes,
-    )
+    copy_notes(out, results.NOTES, args.notes)
     refuse_failures(
         "activations",
         extracted.failures,

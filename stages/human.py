@@ -1,9 +1,10 @@
 """Answers of people to the tasks: none, recorded ones, or those of simulated observers, always called simulated.
 
-Reads   data/tasks, data/models/roster.csv, the factors in data/images (simulated), tables in data/external/human (imi and
-        table), data/external/models/imi_names.csv (imi)
-Writes  data/human: responses.parquet, units.parquet, truth.parquet (simulated only), exclusions.csv, and what became of
-        the IMI record: crosstab.csv (experiment by model by mode), verdicts.csv (checks recomputed against stored),
+Reads   data/tasks, data/models/roster.csv, the factors in data/images (simulated), tables in data/external/human (imi,
+        table and pairs), data/external/models/imi_names.csv (imi)
+Writes  data/human: responses.parquet, units.parquet, truth.parquet (simulated only), pairs.parquet and pair_scores.parquet
+        (judged pairs, and published scores of their units), exclusions.csv, and what became of the IMI record: crosstab.csv
+        (experiment by model by mode), verdicts.csv (checks recomputed against stored),
         checks.csv (values that the checks look at), unmatched.csv (networks and layers that this study does not have)
 Run     dvc repro human
         python -m stages.human --list-units FILE      writes the annotated units, for activations.keep_file

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from interpretability.analysis.networks import mis_means
 from interpretability.schema import UNIT
 from interpretability.synthetic.factors import label_factors
+from interpretability.synthetic.planted_units import DEALT_RHO, EXTREMES_EXCHANGED, MIDDLE_REDEALT
 
 CONTROL_COLUMNS = [
     "backend",
@@ -40,7 +41,9 @@ SURE = 1e-3
 POOLED = "chance_pooled"
 # A factor counts as seen beyond this many: it is asked of every factor and backend, and a false yes judges noise.
 SEEN = 5.0
-_AT_CHANCE = ("hash", "hash_rectified")
+_AT_CHANCE = ("hash", "hash_rectified", EXTREMES_EXCHANGED)
+# The extremes of these units are those of a mixture: their scores differ by the dealing of images to tasks alone.
+_SAME_EXTREMES, SAME = (MIDDLE_REDEALT, f"mixture_{DEALT_RHO:g}"), 0.01
 _COPIES = ("duplicate", "negated")
 _MIXTURE = r"^(mixture(?:_rectified)?)_(\d+(?:\.\d+)?)$"
 
@@ -77,8 +80,8 @@ def controls_summary(controls: pd.DataFrame, n_constant: int, confidence: float)
 
     `controls`: columns of `label_controls`, backend, mis, mis_se, n_tasks. `n_constant` planted units were
     set aside as constant. One row a control over all its factors (factor ''), and for factor units and
-    mixtures one a factor too. POOLED is the units of hash, hash_rectified and the mixtures with rho = 0 together, where
-    a study has two of these or more.
+    mixtures one a factor too. POOLED is the units of hash, hash_rectified, extremes_exchanged and the mixtures with rho = 0
+    together, where a study has two of these or more.
 
     z_sd is the standard deviation over units (ddof 1) of (mis - 0.5) / mis_se, for controls at chance; elsewhere it is
     missing, as a unit whose tasks are all sure has a standard error near zero. n_z units enter: those with
@@ -90,7 +93,9 @@ def controls_summary(controls: pd.DataFrame, n_constant: int, confidence: float)
     passed is 1 or 0 where something is expected, otherwise missing; missed names what did not come out as
     it should (mean, z_sd or both), empty where passed is 1:
     hash, hash_rectified, permuted,  mean at 0.5 within 3 standard errors, and z_sd within its bounds
+    extremes_exchanged,
     chance_pooled
+    middle_redealt                   mean equals that of the mixture with the same extremes within SAME, or 3 standard errors
     mixtures                         mean over the factors that the backend sees rises strictly with rho, asked only
                                      where it sees most of them; for a single factor it falls nowhere by more than 3
                                      standard errors. A backend sees a factor if its units with rho = 1 are above
@@ -106,6 +111,7 @@ def controls_summary(controls: pd.DataFrame, n_constant: int, confidence: float)
         table = _judge_mixtures(table)
         table = _judge_chance(table)
         table = _judge_copies(table, of_backend)
+        table = _judge_same_extremes(table, of_backend)
         table = _judge_constant(table, n_constant)
         table.insert(0, "backend", backend)
         rows.append(table)
@@ -261,6 +267,18 @@ def _judge_copies(table: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
         table.loc[rows, "passed"] = int(abs(difference) <= TOLERANCE * spread)
         mean = copies["mis_source"].mean()
         table.loc[rows, "expectation"] = f"{mean:.3g}, the units it copies, within {TOLERANCE:g} standard errors"
+    return table
+
+
+def _judge_same_extremes(table: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
+    first, second = (units.loc[units["control"] == name, ["unit", "mis", "mis_se"]] for name in _SAME_EXTREMES)
+    both = first.merge(second, on="unit", suffixes=("", "_other"))
+    if len(both):
+        spread = np.sqrt((both["mis_se"] ** 2 + both["mis_se_other"] ** 2).sum()) / len(both)
+        limit = max(SAME, TOLERANCE * spread)
+        rows = table["control"] == _SAME_EXTREMES[0]
+        table.loc[rows, "passed"] = int(abs((both["mis"] - both["mis_other"]).mean()) <= limit)
+        table.loc[rows, "expectation"] = f"{both['mis_other'].mean():.3g}, as {_SAME_EXTREMES[1]}, within {limit:.2g}"
     return table
 
 

@@ -32,5 +32,6 @@ def nearest_units(axes: NDArray[np.floating], n: int = N_NEAREST) -> tuple[NDArr
         known = norms[:, 0] > 0
         part = slice(start, start + len(rows))
         units[part, :some][known] = narrowed(order[known], np.int32, "units")
-        cosines[part, :some][known] = (np.take_along_axis(rows, order, axis=1)[known] / norms[known]).astype(np.float32)
+        of_rows = np.take_along_axis(rows, order, axis=1)[known] / norms[known]
+        cosines[part, :some][known] = narrowed(of_rows, np.float32, "axes")
     return units, cosines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import torch
@@ -29,6 +30,10 @@ class Reader(Protocol):
 
     def __call__(self, positions: Tensor) -> Tensor: ...
 
+    def maps(self, positions: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Before pooling: images, directions or latents, and their maps (images, positions, latents), some at a time."""
+        ...
+
 
 class UnitReader:
     """The units themselves: mean or maximum of each channel over all positions."""
@@ -41,6 +46,10 @@ class UnitReader:
         if self.pooling == "mean":
             return positions.mean(dim=1, dtype=torch.float32)
         return positions.amax(dim=1).float()
+
+    def maps(self, positions: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
+        """The maps themselves."""
+        yield slice(0, len(positions)), slice(0, self.width), positions
 
 
 class CodeReader:
@@ -68,6 +77,18 @@ class CodeReader:
                 part = slice(start, start + together)
                 self._put(chosen[part], out[part])
         return out
+
+    @torch.no_grad()
+    def maps(self, positions: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Latents at the positions that count: images, latents, and maps (images, positions, latents), a block at a time."""
+        chosen = self._chosen(positions)
+        images, n, width = chosen.shape
+        together = max(1, POSITIONS // n)
+        with torch.autocast(chosen.device.type, enabled=False):
+            for start in range(0, images, together):
+                part = slice(start, min(start + together, images))
+                for latents, values in self._encoder.parts(chosen[part].reshape(-1, width).float()):
+                    yield part, latents, values.view(part.stop - part.start, n, -1)
 
     def _chosen(self, positions: Tensor) -> Tensor:
         code = self._encoder.code

@@ -56,8 +56,8 @@ def agreement_differences(units: pd.DataFrame, seed: int, n_bootstrap: int, conf
             group = kept.groupby(["model", "condition"], observed=True).ngroup().to_numpy()
             mis, his = kept[backends].to_numpy(np.float64).T, kept["his"].to_numpy(np.float64)
             within = group if level == "unit_within" else None
-            points = _correlations(mis, his, within, np.arange(len(kept))[None])[..., 0]
-            draws = _correlations(mis, his, within, drawn)
+            points = joint_correlations(mis, his, within, np.arange(len(kept))[None])[..., 0]
+            draws = joint_correlations(mis, his, within, drawn)
             degrees, wider = max(len(kept.drop_duplicates(UNIT)) - 1, 1), widening(kept)
             for first, second in combinations(range(len(backends)), 2):
                 for index, coefficient in enumerate(("pearson", "spearman")):
@@ -70,7 +70,7 @@ def agreement_differences(units: pd.DataFrame, seed: int, n_bootstrap: int, conf
     return table.assign(p_holm=adjusted.astype(np.float64))
 
 
-def _correlations(
+def joint_correlations(
     mis: NDArray[np.float64],
     his: NDArray[np.float64],
     group: NDArray[np.integer] | None,

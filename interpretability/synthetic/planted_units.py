@@ -6,7 +6,7 @@ Permuted units are those of a real network whose activations were dealt out anew
 the same values and the same ties.
 
 A planted value depends on (seed, layer, unit, image) and the factors of that image alone, except in rectified
-mixtures, whose threshold is a percentile over the images.
+mixtures, whose threshold is a percentile over the images, and in the two layers that deal a mixture's values anew.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from interpretability.randomness import U64, combine, key64, mix64, uniforms
+from interpretability.randomness import U64, combine, key64, mix64, permutations, uniforms
 from interpretability.synthetic.factors import FACTORS, Factor
 
 # Enough hash units that the spread of their scores, and not only the mean, can be compared with its expectation.
@@ -31,6 +31,11 @@ RHOS = (0.0, 0.25, 0.5, 0.75, 1.0)
 N_MIXTURE_DRAWS = 8
 # Share of exact zeros in rectified units, as in a very sparse unit after a rectifier.
 ZERO_SHARE = 0.95
+# The mixture whose values are dealt anew in the middle, or exchanged between ends and middle.
+DEALT_RHO = 0.75
+MIDDLE_REDEALT, EXTREMES_EXCHANGED = f"middle_redealt_{DEALT_RHO:g}", f"extremes_exchanged_{DEALT_RHO:g}"
+# Images at either end: this share, or as many as the tasks of the paper's size take, but no more than a quarter.
+END_SHARE, END_IMAGES = 0.05, 200
 
 
 # Rounds of the keyed bijection; four already make a Feistel network a pseudorandom permutation for wide halves
@@ -78,6 +83,7 @@ def planted(factors: pd.DataFrame, seed: int) -> list[ControlLayer]:
         copied,
         ControlLayer("negated", copied.labels, -copied.values),
         ControlLayer("constant", ("zero", "one"), _columns([np.full(len(factors), value) for value in (0, 1)])),
+        *_dealt(mixtures[RHOS.index(DEALT_RHO)], seed),
     ]
 
 
@@ -161,6 +167,31 @@ def _mixture(
         noise = _hash(images, seed, layer, unit) if rho < 1.0 else 0.0
         columns.append(change(rho * units[unit % len(units)].standardised + np.sqrt(1.0 - rho**2) * noise))
     return ControlLayer(layer, tuple(unit.label for unit in units) * draws, _columns(columns))
+
+
+def _dealt(mixture: ControlLayer, seed: int) -> list[ControlLayer]:
+    """A mixture with its ends as they are and the values between them dealt anew, and one with ends and middle exchanged.
+
+    The first has the extremes, and so the MIS, of the mixture, but nothing of it between them: a score of the whole range must
+    see that. In the second each image at an end and a random one of the middle exchange their values.
+    """
+    n, units = mixture.values.shape
+    end = min(max(round(END_SHARE * n), END_IMAGES), n // 4)
+    redealt, exchanged = mixture.values.copy(), mixture.values.copy()
+    order = np.argsort(mixture.values, axis=0, kind="stable")
+    for unit in range(units):
+        middle, ends = order[end : n - end, unit], np.delete(order[:, unit], slice(end, n - end))
+        redealt[middle, unit] = redealt[_shuffled(middle, seed, MIDDLE_REDEALT, unit), unit]
+        others = _shuffled(middle, seed, EXTREMES_EXCHANGED, unit)[: len(ends)]
+        exchanged[ends, unit], exchanged[others, unit] = mixture.values[others, unit], mixture.values[ends, unit]
+    return [
+        ControlLayer(MIDDLE_REDEALT, mixture.labels, redealt),
+        ControlLayer(EXTREMES_EXCHANGED, mixture.labels, exchanged),
+    ]
+
+
+def _shuffled(images: NDArray[np.integer], seed: int, layer: str, unit: int) -> NDArray[np.integer]:
+    return images[permutations(np.array(key64("controls", seed, layer, unit), U64), len(images))]
 
 
 def _rectified(values: NDArray[np.float64]) -> NDArray[np.float64]:

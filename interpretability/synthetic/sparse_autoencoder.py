@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interpretability import arguments
+from interpretability.casts import narrowed
 from interpretability.directions.codes import Code
 from interpretability.errors import InputError
 from interpretability.randomness import generator
@@ -61,7 +62,7 @@ def train_autoencoder(
         raise InputError(
             "{k} is {given}, more than {n_latents} = {most} latents", "k", "n_latents", given=k, most=n_latents
         )
-    rows = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
+    rows = torch.from_numpy(np.ascontiguousarray(narrowed(x, np.float32, "values")))
     batch_size = min(batch_size, len(rows))
     start = generator(seed, "autoencoder", name, "start").standard_normal((n_latents, x.shape[1]))
     start /= np.linalg.norm(start, axis=1, keepdims=True)

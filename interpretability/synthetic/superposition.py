@@ -137,8 +137,8 @@ def latents(code: Code, values: NDArray[np.floating]) -> NDArray[np.float32]:
 
 def _nearest(code: Code, truth: Superposition) -> tuple[str, ...]:
     """For each latent the cosine of its decoder with the nearest true direction, and the label of that."""
-    assert code.decoder is not None  # a trained autoencoder has one
-    cosines = code.decoder.double().numpy() @ truth.dictionary.T
+    decoder = code.encoder if code.decoder is None else code.decoder
+    cosines = decoder.double().numpy() @ truth.dictionary.T
     return tuple(f"{row.max():.2f}/{truth.labels[row.argmax()]}" for row in cosines)
 
 

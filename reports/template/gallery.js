@@ -34,6 +34,10 @@
     labelText[row] = shown.most.map((id) => data.labels[data.label[id]]).join(" ").toLowerCase();
   }
   let rowByKey; // only a link needs it
+  const rowOf = (name) => {
+    rowByKey = rowByKey || new Map(Array.from({ length: N }, (_, each) => [key(each), each]));
+    return rowByKey.get(name);
+  };
 
   // ---------------------------------------------------------------- words and elements
   const score = (value) => (value === null || value === undefined ? "–" : (value / SCORE).toFixed(3));
@@ -220,7 +224,7 @@
   const link = (row, words) => make("a", { href: address({ unit: key(row) }), "data-row": row }, words);
   const unitName = (row) => {
     const condition = data.conditions[conditionOf[row]];
-    return `${layer(row)[1]} unit ${data.unit[row]}${condition === "natural" ? "" : `, ${condition}`}`;
+    return `${layer(row)[1]} ${readOf(row) ? "direction" : "unit"} ${data.unit[row]}${condition === "natural" ? "" : `, ${condition === "one_sided" ? "one-sided" : condition}`}`;
   };
   const facts = (row) => [
     `MIS ${score(data.mis[row])}`, data.human[row] ? `HIS ${score(data.human[row][0])}` : null,
@@ -322,6 +326,24 @@
       end ? pair(`Among the ${end[0]}`, `${Math.round((100 * end[2]) / SCORE)} %`, `probability that it belongs there; shrunken MIS ${score(end[1])}`) : null,
       others.length ? pair("MIS, other similarities", make("span", { class: "minor" }, others.map(([name, values]) => `${name} ${score(values[row])}`).join(", "))) : null);
   };
+  // what a direction is, how often a latent is active, and which units its decoder lies nearest to
+  const readOf = (row) => data.directions.read[layerOf[row]];
+  const directionFacts = (row) => {
+    const read = readOf(row);
+    if (!read) return null;
+    const [kind, pooling, base, unitsLayer, dead, sparse, total] = read;
+    const firing = data.directions.firing[row], nearest = data.directions.nearest[row] || [];
+    const near = nearest.flatMap(([unit, cosine], place) => {
+      const name = [base, unitsLayer, unit, "natural"].join("/");
+      const words = `unit ${unit}`, at = `${place ? ", " : ""}`, tail = ` (${signed(cosine / 100, 2)})`;
+      return [at, base && rowOf(name) !== undefined ? make("a", { href: address({ unit: name }) }, words) : words, tail];
+    });
+    return make("dl", { class: "facts" },
+      pair("Direction", kind, `of ${unitsLayer}${base ? ` of ${base}` : ""}, pooled by ${pooling}`),
+      firing === undefined || firing === null ? null : pair("Firing rate", `${((100 * firing) / SCORE).toPrecision(2)} %`, "of all pictures"),
+      total === null ? null : pair("Latents of the layer", count(total), `${count(sparse)} too sparse for tasks, ${count(dead)} dead: neither have scores`),
+      near.length ? pair("Nearest units", make("span", { class: "minor" }, near), `of ${unitsLayer}, by the cosine with its decoder or axis`) : null);
+  };
   const taskTable = (row) => {
     const shown = data.pictures[row], near = data.near[row] || [], answers = data.answers[row];
     const heads = ["task", ...(shown ? ["queries"] : []), "p(right)", "machine", ...(answers ? [data.people] : []), "margin"];
@@ -363,6 +385,7 @@
       make("h3", { tabindex: "-1" }, unitName(row)),
       make("p", { class: "note" }, `${model(row)} · ${each[2]} · ${each[3] === null ? "" : `depth ${each[3].toFixed(2)} (0 first, 1 last layer)`}`),
       unitFacts(row),
+      directionFacts(row),
       shown ? make("div", { class: "sets" },
         make("div", {}, make("h4", {}, "Least exciting"), grid(shown.least, "Least exciting", "many"), make("p", { class: "note" }, labelWords(shown.least))),
         make("div", {}, make("h4", {}, "Most exciting"), grid(shown.most, "Most exciting", "many"), make("p", { class: "note" }, labelWords(shown.most))))
@@ -379,8 +402,7 @@
   const render = (before) => {
     let row;
     if (state.unit) {
-      rowByKey = rowByKey || new Map(Array.from({ length: N }, (_, each) => [key(each), each]));
-      row = rowByKey.get(state.unit);
+      row = rowOf(state.unit);
     }
     const opened = row !== undefined;
     form.hidden = chart.hidden = results.hidden = opened;

@@ -7,6 +7,7 @@ that the order of its rows changes nothing; the number of the file is the unit's
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -17,8 +18,9 @@ from study.extraction.controls import network_facts, save_extremes
 from study.extraction.job import Extraction, LabelRow, LayerFacts, NetworkFacts, State, extremes_and_moments
 from study.extraction.table_blocks import open_blocks
 from study.files.tables import read_csv, rows_shown
-from study.images.manifest import open_images, rows_in_batches
+from study.images.manifest import ImageSet, open_images, rows_in_batches
 from study.networks.activation_tables import TableSource, source_of
+from study.networks.roster import RosterRow
 
 _SHOWN = 80  # characters of a name that a message shows
 
@@ -58,6 +60,18 @@ def table_facts(extraction: Extraction) -> NetworkFacts:
     return {**network_facts(extraction, [layer]), "labels": labels}
 
 
+def table_values(row: RosterRow, images: ImageSet, rows: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Values (rows, units) of the units of a table over some rows of the manifest."""
+    source = source_of(row)
+    columns = columns_of_images(source, [images.path(each) for each in range(len(images))])[rows]
+    blocks = open_blocks(source.file, len(images))
+    numbers = np.sort(blocks.numbers)
+    found = np.empty((len(rows), len(numbers)), dtype=np.float32)
+    for given, values in blocks.read():
+        found[:, np.searchsorted(numbers, given)] = values[:, columns].T
+    return found
+
+
 def _selected(
     values: NDArray[np.float32], columns: NDArray[np.int64], keys: NDArray[np.uint64], k: int, batch_size: int
 ) -> State:
@@ -88,7 +102,7 @@ def columns_of_images(source: TableSource, paths: Sequence[str]) -> NDArray[np.i
 
 def _in_order_of_names(file: Path, names: Sequence[str], paths: Sequence[str]) -> NDArray[np.int64]:
     order = sorted(range(len(names)), key=names.__getitem__)
-    for first, second in zip(order, order[1:], strict=False):
+    for first, second in pairwise(order):
         if names[first] == names[second]:
             raise StudyError(
                 f"{file}: its columns are the images in the order of their file names, but {paths[first]} and {paths[second]} "

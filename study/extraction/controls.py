@@ -13,12 +13,22 @@ import pandas as pd
 
 from interpretability.files import atomic_path
 from study.errors import StudyError
-from study.extraction.job import Extraction, LabelRow, LayerFacts, LayerRow, NetworkFacts, extremes_and_moments
-from study.images.manifest import open_images, rows_in_batches
+from study.extraction.job import (
+    DirectionRow,
+    Extraction,
+    LabelRow,
+    LayerFacts,
+    LayerRow,
+    NetworkFacts,
+    extremes_and_moments,
+)
+from study.images.manifest import ImageSet, open_images, rows_in_batches
 from study.networks import roster
 
 if TYPE_CHECKING:
     from interpretability.synthetic.planted_units import ControlLayer
+
+SUPERPOSED = "superposed"  # kind of directions
 
 
 def network_facts(extraction: Extraction, layers: Sequence[LayerFacts]) -> NetworkFacts:
@@ -28,7 +38,7 @@ def network_facts(extraction: Extraction, layers: Sequence[LayerFacts]) -> Netwo
         {"model": extraction.name, **layer, "offset": int(offset)}
         for layer, offset in zip(layers, offsets, strict=False)
     ]
-    return {"layers": rows, "left_out": [], "labels": [], "directions": [], "device": "cpu", "pieces": 1, "timing": {}}
+    return {"layers": rows, "left_out": [], "labels": [], "device": "cpu", "pieces": 1, "timing": {}}
 
 
 def save_extremes(extraction: Extraction, content: dict[str, np.ndarray]) -> None:
@@ -44,34 +54,39 @@ def control_facts(extraction: Extraction) -> NetworkFacts:
     return (_permuted if extraction.row["constructor"] == "control:permuted" else _planted)(extraction)
 
 
+def planted_layers(row: roster.RosterRow, images: ImageSet, seed: int) -> list[ControlLayer]:
+    """Control units computed from factors (if there are any) and from keyed hashes: of a control that permutes no network."""
+    from interpretability.synthetic import planted_units
+
+    name, constructor = row["name"], row["constructor"]
+    if constructor == "control:planted":
+        if images.factors is None:
+            raise StudyError(
+                f"{name}: control:planted needs the factors of generated scenes; photographs allow control:chance"
+            )
+        return planted_units.planted(images.factors, seed)
+    if constructor == "control:superposed":
+        return _superposed(images.factors, name, seed)
+    if constructor == "control:chance":
+        return planted_units.chance(len(images), seed)
+    raise StudyError(
+        f"{name}: constructor {constructor!r} is no control; allowed: control:planted, control:superposed, "
+        "control:chance, control:permuted"
+    )
+
+
 def _planted(extraction: Extraction) -> NetworkFacts:
-    """Control units computed from factors (if there are any) and from keyed hashes."""
+    """Facts of a planted control."""
     from interpretability.extremes import selection
     from interpretability.extremes.moments import Moments
     from interpretability.randomness import unit_keys
-    from interpretability.synthetic import planted_units
 
     images, params, name = (
         open_images(extraction.images, extraction.params.images.root),
         extraction.params,
         extraction.name,
     )
-    constructor, seed = extraction.row["constructor"], params.seed
-    if constructor == "control:planted":
-        if images.factors is None:
-            raise StudyError(
-                f"{name}: control:planted needs the factors of generated scenes; photographs allow control:chance"
-            )
-        planted = planted_units.planted(images.factors, seed)
-    elif constructor == "control:superposed":
-        planted = _superposed(images.factors, name, seed)
-    elif constructor == "control:chance":
-        planted = planted_units.chance(len(images), seed)
-    else:
-        raise StudyError(
-            f"{name}: constructor {constructor!r} is no control; allowed: control:planted, control:superposed, "
-            "control:chance, control:permuted"
-        )
+    seed, planted = params.seed, planted_layers(extraction.row, images, params.seed)
     keys = np.concatenate([unit_keys(seed, name, layer.layer, np.arange(len(layer.labels))) for layer in planted])
     values = np.concatenate([layer.values for layer in planted], axis=1)
     extremes, moments = selection.Extremes(keys, params.activations.n_extremes), Moments(len(keys))
@@ -97,7 +112,31 @@ def _planted(extraction: Extraction) -> NetworkFacts:
         for unit, label in enumerate(layer.labels)
     ]
     save_extremes(extraction, extremes_and_moments(state, keys, params.activations.n_extremes, len(images)))
-    return {**network_facts(extraction, layers), "labels": labels}
+    return {**network_facts(extraction, layers), "labels": labels, "directions": _directions(name, planted)}
+
+
+def _directions(name: str, planted: Sequence[ControlLayer]) -> list[DirectionRow]:
+    """What is read in place of the units in which features are superposed; nothing for layers of other controls."""
+    from interpretability.synthetic.superposition import LAYERS, SPARSE
+
+    width = len(planted[0].labels)  # the units are the first layer
+    return [
+        {
+            "model": name,
+            "layer": layer.layer,
+            "kind": SUPERPOSED,
+            "activation": "relu" if layer.layer in SPARSE else "linear",
+            "pooling": "mean",
+            "tokens": "all",
+            "input_width": width,
+            "n_latents": len(layer.labels),
+            "k": 0,
+            "sparse": int(layer.layer in SPARSE),
+            "digest": "",
+        }
+        for layer in planted
+        if layer.layer in LAYERS
+    ]
 
 
 def _superposed(factors: pd.DataFrame | None, name: str, seed: int) -> list[ControlLayer]:

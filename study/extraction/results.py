@@ -35,6 +35,7 @@ from study.workers.device import Failure
 
 log = logger("activations")
 
+NOTES = ["clusters.csv", "directions.csv", "left_out.csv", "control_labels.csv", "failures.csv", "run.json"]
 DIRECTION_COLUMNS = [
     *("model", "layer", "kind", "activation", "pooling", "tokens"),
     *("input_width", "n_latents", "k", "sparse", "digest"),
@@ -147,8 +148,8 @@ def explained_units(
     entries: Sequence[str], texts: Path, roster: pd.DataFrame, path: Path
 ) -> dict[str, unit_lists.Named]:
     """Units with texts by network: those that explanations.units names in studied networks (of a training its last checkpoint),
-    and those of the file `texts`, in any network but controls and tables. Networks that an entry names must be of the roster, whose file
-    is `path`.
+    and those of the file `texts`, in any network but controls and tables. Networks that an entry names must be of the roster,
+    whose file is `path`.
     """
     networks = with_network(roster[roster["role"] == "study"])
     ends = networks.loc[networks["last"] == 1, "name"].tolist()

@@ -6,11 +6,10 @@ numbers, `unit` or `k`, and a column `values` of lists of n numbers.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import pandas as pd
@@ -26,7 +25,8 @@ from study.files.tables import opened_parquet
 
 Block = tuple[NDArray[np.int64], NDArray[np.float32]]  # numbers of units (units,), values (units, images)
 
-_VALUES = 1 << 24  # of a block: 64 MiB as float32
+_VALUES = 1 << 22  # of a block: 16 MiB as float32
+_BUFFER = 1 << 20  # bytes of a Parquet file read at once
 _LONGEST = 1 << 26  # bytes of a line: more than a million values
 _BOM = b"\xef\xbb\xbf"
 _NUMBERS = ("unit", "k")
@@ -39,7 +39,7 @@ class Blocks(Protocol):
     def numbers(self) -> NDArray[np.int64]: ...
 
     def read(self) -> Iterator[Block]:
-        """The units of the table in its order, so many at a time that 2^24 values are in memory at most."""
+        """The units of the table in its order, so many at a time that 2^22 values are in memory at most."""
         ...
 
 
@@ -52,6 +52,12 @@ def open_blocks(path: Path, n: int) -> Blocks:
     second = numbers.duplicated()
     casts.refuse(path, numbers, second, "k", "the number of one unit alone; it stands in a row above, too")
     return kind(path, n, numbers.to_numpy())
+
+
+def _right(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which values are finite, in float32 too."""
+    right = np.isfinite(values)
+    return right if values.dtype == np.float32 else right & fits(values, np.float32)
 
 
 def _units_at_once(n: int) -> int:
@@ -110,8 +116,8 @@ def _check_header(path: Path, line: bytes, n: int) -> None:
         raise StudyError(
             f"{path}: the header is no text in UTF-8; save the table as CSV UTF-8, or as Parquet"
         ) from None
-    names = [name.strip() for name in next(csv.reader([text]), [])]
-    if not names or names[0] != "k":
+    names = [name.strip().removeprefix('"').removesuffix('"') for name in text.split(",")]
+    if names[0] != "k":
         shown = ", ".join(names[:3])[:80]
         raise StudyError(
             f"{path}: the header begins with {shown!r}, it must be k,a_1,...,a_{n}, separated by commas: the number of a unit, "
@@ -143,7 +149,7 @@ def _values(path: Path, row: int, line: bytes, n: int) -> NDArray[np.float32]:
         values = np.array(cells, dtype=np.float64)
     except ValueError:
         values = np.full(n, np.nan)
-    if not (np.isfinite(values).all() and fits(values, np.float32).all()):
+    if not (_right(values).all()):
         raise _bad_cell(path, row, cells)
     return values.astype(np.float32)
 
@@ -157,7 +163,7 @@ def _bad_cell(path: Path, row: int, cells: list[bytes]) -> StudyError:
             number = np.nan if "_" in text else float(text)
         except ValueError:
             number = np.nan
-        if not (np.isfinite(number) and fits(np.float64(number), np.float32)):
+        if not (_right(np.array(number))):
             return StudyError(f"{path}: row {row}: a_{place} is {text[:80]!r}, it must be {allowed}")
     raise AssertionError("a row was refused whose cells are all right")
 
@@ -183,8 +189,8 @@ class _Parquet:
 
     def read(self) -> Iterator[Block]:
         done = 0
-        with opened_parquet(self.path) as file:
-            for batch in file.iter_batches(batch_size=_units_at_once(self.n), columns=["values"]):
+        with opened_parquet(self.path, buffer=_BUFFER) as file:
+            for batch in file.iter_batches(batch_size=_units_at_once(self.n), columns=["values"], use_threads=False):
                 yield self.numbers[done : done + len(batch)], _matrix(self.path, done, batch.column(0), self.n)
                 done += len(batch)
 
@@ -215,7 +221,7 @@ def _matrix(path: Path, first: int, lists: pa.Array, n: int) -> NDArray[np.float
             "be one for each"
         )
     values = lists.flatten().to_numpy(zero_copy_only=False).reshape(len(lists), n)
-    bad = np.argwhere(~(np.isfinite(values) & fits(values, np.float32)))
+    bad = np.argwhere(~(_right(values)))
     if len(bad):
         row, column = bad[0]
         raise StudyError(

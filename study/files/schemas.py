@@ -18,3 +18,11 @@ UNITS = pa.schema(
     [*UNIT, ("n_responses", pa.int64()), ("his", pa.float64()), ("his_se", pa.float64()), ("source", pa.string())]
 )
 TRUTH = pa.schema([*UNIT, ("p_true", pa.float64())])
+# pairs of units that people judged, and published scores of both units by the number of the pair
+PAIRS = pa.schema(
+    [
+        *(("model", pa.string()), ("layer", pa.string()), ("k_x", pa.int64()), ("k_y", pa.int64())),
+        ("first_chosen", pa.bool_()),
+    ]
+)
+PAIR_SCORES = pa.schema([("pair", pa.int64()), ("score", pa.string()), ("x", pa.float64()), ("y", pa.float64())])

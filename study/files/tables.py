@@ -105,10 +105,13 @@ def read_parquet(path: str | os.PathLike[str], columns: Sequence[str] | None = N
 
 
 @contextmanager
-def opened_parquet(path: str | os.PathLike[str]) -> Generator[pq.ParquetFile]:
-    """A Parquet file to read from; what Arrow says of a damaged one becomes a StudyError."""
+def opened_parquet(path: str | os.PathLike[str], *, buffer: int = 0) -> Generator[pq.ParquetFile]:
+    """A Parquet file to read from; what Arrow says of a damaged one becomes a StudyError.
+
+    buffer: bytes read at once, for files of which a row group does not fit into memory; 0 reads row groups whole
+    """
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, buffer_size=buffer, pre_buffer=not buffer) as file:
             yield file
     except StudyError:
         raise

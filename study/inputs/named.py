@@ -29,8 +29,8 @@ def network_files(
     """Digest of every file of the networks of a roster that DVC does not see, and what is wrong with those that are not there, by
     the name of a network that needs them. These have the digest `known` from an earlier look.
 
-    Files of weights, directions and activations go by what the roster calls them; those that its kwargs name, and code outside of the folder
-    `code`, by their paths.
+    Files of weights, directions and activations go by what the roster calls them; those that its kwargs name, and code outside
+    of the folder `code`, by their paths.
     """
     found: dict[str, str] = {}
     problems: dict[str, list[str]] = {}

@@ -42,6 +42,14 @@ class AnswerTable:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Pairs of units that people judged: the file in data/external/human, and whose units they are, NETWORK or NETWORK/LAYER."""
+
+    file: str
+    model: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Checks:
     """Sessions that count, of the IMI record and of simulated observers; bounds are inclusive."""
 
@@ -58,8 +66,9 @@ class Checks:
 class Human:
     """Human answers."""
 
-    source: str = one_of("none", "simulated", "imi", "table")
+    source: str = one_of("none", "simulated", "imi", "table", "pairs")
     simulated: Simulated
     imi: Imi
     table: AnswerTable
+    pairs: Pairs
     checks: Checks

@@ -25,6 +25,7 @@ from study.params.explanations import MAKERS, Explanations
 from study.params.fields import number, one_of
 from study.params.human import Human
 from study.params.images import Images
+from study.params.label_free import LabelFree
 from study.params.mis import Mis
 from study.params.models import Models
 from study.params.reading import build, content_of
@@ -53,6 +54,7 @@ class Params:
     activations: Activations
     tasks: Tasks
     scores: Scores
+    label_free: LabelFree
     mis: Mis
     human: Human
     calibration: Calibration
@@ -140,6 +142,7 @@ def _check_together(params: Params, problems: list[str]) -> None:
                 f"{_MAPPED_EXPLANATIONS} explanations a side, so it must be {_MAPPED_EXPLANATIONS}"
             )
     _check_texts(params, problems)
+    _check_label_free(params, problems)
     families = sorted(path.stem for path in _SIMILARITIES.glob("*.py") if path.stem != "__init__")
     problems.extend(
         f"scores.backends names {name!r}, which is no similarity; there are {', '.join(families)} (a variant follows a dash)"
@@ -153,11 +156,20 @@ def _check_together(params: Params, problems: list[str]) -> None:
     if params.human.source == "simulated" and params.images.source != "generated":
         problems.append(
             "human.source is simulated, but images.source is not generated: simulated observers see the factors from "
-            "which the scenes are drawn; allowed here: none, imi, table"
+            "which the scenes are drawn; allowed here: none, imi, table, pairs"
         )
     if params.human.source == "table" and not params.human.table.file:
         problems.append(
             "human.source is table, but human.table.file is empty; give the name of a file in data/external/human"
+        )
+    if params.human.source == "pairs":
+        problems.extend(
+            f"human.source is pairs, but human.pairs.{name} is empty; give {allowed}"
+            for name, allowed in (
+                ("file", "the name of a file in data/external/human"),
+                ("model", "the roster name of the network or table whose units were judged"),
+            )
+            if not getattr(params.human.pairs, name)
         )
     for group in ("columns", "keep", "conditions"):
         for entry in getattr(params.human.table, group):
@@ -197,6 +209,19 @@ def _check_simulations(group: CrowdSimulation, problems: list[str]) -> None:
     )
     if 0 < group.n_images < LEAST_IMAGES:
         problems.append(f"crowd_simulation.n_images is {group.n_images}, it must be 0 or at least {LEAST_IMAGES}")
+
+
+def _check_label_free(params: Params, problems: list[str]) -> None:
+    """Samples of scores without labels inside each other, and within what is kept."""
+    group = params.label_free
+    if group.n_images and group.n_range > group.n_images:
+        problems.append(
+            f"label_free.n_range is {group.n_range}, more than label_free.n_images, {group.n_images}, of which they are part"
+        )
+    if group.n_top > params.activations.n_extremes:
+        problems.append(
+            f"label_free.n_top is {group.n_top}, but activations.n_extremes keeps only {params.activations.n_extremes} images"
+        )
 
 
 def _check_texts(params: Params, problems: list[str]) -> None:

@@ -8,18 +8,21 @@ from pathlib import Path
 import pandas as pd
 
 from interpretability.people import human_scores
-from study.files.schemas import RESPONSES, TRUTH, UNITS
+from study.errors import StudyError
+from study.files.schemas import PAIR_SCORES, PAIRS, RESPONSES, TRUTH, UNITS
 from study.files.tables import write_csv, write_parquet
 from study.log import logger
 from study.networks.roster import read_roster
 from study.people import recorded_answers
 from study.people.answers_simulated import AnswerParams, simulated_answers
+from study.people.pairs import NO_PAIRS, NO_SCORES, read_pairs
 
 log = logger("human")
 
 
 def write_answers(out: Path, args: argparse.Namespace, params: AnswerParams) -> None:
-    """Write the answers, the scores of units, the true shares of simulated observers, and what became of the rest.
+    """Write the answers, the judged pairs (no answers to tasks, and apart from them), the scores of units, the true shares of
+    simulated observers, and what became of the rest.
 
     `args` names the folders and files of a source: external, tasks, images, roster, names. Every table says in `source` where
     its answers are from: imi, table, or simulated, also where they came as a table that says so.
@@ -44,5 +47,22 @@ def write_answers(out: Path, args: argparse.Namespace, params: AnswerParams) -> 
     write_parquet(out / "truth.parquet", pd.concat(truth, ignore_index=True), TRUTH)
     for name in ("exclusions", "checks", "crosstab", "verdicts", "unmatched"):
         write_csv(out / f"{name}.csv", getattr(record, name).assign(source=record.source))
+    _write_pairs(out, args, params)
     n_people = responses["participant"].nunique()
     log.info("source %s: %d answers of %d people to %d units", record.source, len(responses), n_people, len(units))
+
+
+def _write_pairs(out: Path, args: argparse.Namespace, params: AnswerParams) -> None:
+    """The pairs that people judged and what was published of their units; empty tables of any other source."""
+    pairs, scores = NO_PAIRS, NO_SCORES
+    if params.human.source == "pairs":
+        settings, known = params.human.pairs, read_roster(args.roster)["name"].tolist()
+        if (model := settings.model.partition("/")[0]) not in known:
+            raise StudyError(
+                f"human.pairs.model is {settings.model!r}, but {args.roster} has no row {model!r}; allowed: {', '.join(known)}"
+            )
+        pairs, scores = read_pairs(args.external / settings.file, settings.model)
+        published = ", ".join(dict.fromkeys(scores["score"])) or "none"
+        log.info("%d judged pairs of units of %s; published scores: %s", len(pairs), settings.model, published)
+    write_parquet(out / "pairs.parquet", pairs, PAIRS)
+    write_parquet(out / "pair_scores.parquet", scores, PAIR_SCORES)

@@ -113,7 +113,10 @@ def candidates(scores: Scores, units: Units, annotated: pd.DataFrame, clusters: 
     units that repeat one another so, one is drawn (`intervention.without_repeats`).
     """
     table = scores.table
-    kept = (table["condition"] == NATURAL) & table["layer_type"].isin(units.layer_types)
+    listed = table["layer_type"].isin(units.layer_types)
+    if not listed.any():  # a table of activations, which says nothing of the kind of its layer
+        listed = ~listed
+    kept = (table["condition"] == NATURAL) & listed
     table = table[kept & ~among(table, annotated)].dropna(subset=["mis", "even", "odd"])
     cluster = pd.Series(cluster_of(table, clusters), index=table.index, dtype=object)
     pairs = pd.MultiIndex.from_arrays([cluster, table["unit"]])

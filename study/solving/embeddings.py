@@ -96,8 +96,13 @@ def embedded_images(plan: SimilarityPlan, store: WorkStore, used: NDArray[np.int
     similarity, images = similarity_and_images(plan)
     if not similarity.embeds:
         return None
-    ingredients = embedding_ingredients(plan)
     rows, chosen = images_to_prepare(similarity.runs_network, len(images), used)
+    return Prepared(embedded_rows(plan, store, rows).path, chosen)
+
+
+def embedded_rows(plan: SimilarityPlan, store: WorkStore, rows: NDArray[np.int32]) -> Prepared:
+    """Unit rows of these images (sorted) under a similarity that embeds; chunks found in the store are not computed again."""
+    ingredients = embedding_ingredients(plan)
 
     def make(path: Path) -> None:
         parts = [rows[start : start + _EMBED_CHUNK] for start in range(0, len(rows), _EMBED_CHUNK)]
@@ -105,7 +110,7 @@ def embedded_images(plan: SimilarityPlan, store: WorkStore, used: NDArray[np.int
         join(run_all_or_stop(jobs, f"backend {plan.name}, images embedded", log, probe=True), path, len(rows))
 
     path = store.fetch("embeddings", {**ingredients, **rows_key(rows), "joined": 1}, ".npy", make)
-    return Prepared(path, chosen)
+    return Prepared(path, rows)
 
 
 def images_to_prepare(

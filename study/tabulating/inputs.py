@@ -54,7 +54,9 @@ def text_table(path: Path) -> pd.DataFrame:
 
 def side_tables(args: argparse.Namespace) -> facts.Tables:
     """Tables that other stages left beside their results."""
-    failed = [text_table(folder / "failures.csv")[COLUMNS] for folder in (args.roster, args.activations)]
+    failed = [
+        text_table(folder / "failures.csv")[COLUMNS] for folder in (args.roster, args.activations, args.label_free)
+    ]
     return {
         "constant_units": text_table(args.tasks / "constant_units.csv"),
         "failures": pd.concat(failed, ignore_index=True),

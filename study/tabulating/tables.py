@@ -19,8 +19,11 @@ from study.files.unit_tables import Margins, Scored
 from study.log import logger
 from study.params.whole import Params
 from study.tabulating import scored_units
+from study.tabulating.bases import bases_table
 from study.tabulating.facts import Facts, Tables
 from study.tabulating.inputs import read_facts, side_tables
+from study.tabulating.judged_pairs import judged_pairs_table
+from study.tabulating.label_free import label_free_tables
 from study.tabulating.people import people_tables, point_tables, trials_tables
 from study.tabulating.sparse_codes import sparse_codes_table
 from study.tabulating.texts import text_numbers, texts_tables
@@ -67,6 +70,8 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     tables["agreement"] = agreement.agreement_table(annotated, *facts.bootstrap)
     tables["calibration"] = similarities.with_second_mark(tables["calibration"], tables["agreement"])
     tables["agreement_differences"] = agreement_differences.agreement_differences(annotated, *facts.bootstrap)
+    others = read_parquet(args.label_free / "units.parquet")
+    tables["judged_pairs"] = judged_pairs_table(args.human, scored, others, facts.labels, backends, facts.confidence)
     maps = read_parquet(args.sensitivity / "maps.parquet")
     tables |= point_tables(annotated, people, responses, maps, tables, facts, backends[0])
     tables["residuals"] = agreement_differences.residuals(annotated, N_RESIDUALS)
@@ -75,7 +80,9 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     ceilings = read_parquet(args.ceiling / "ceiling.parquet")
     noise = noise_within_tasks(responses)
     shares = ceiling_shares.share_table(annotated.merge(noise, on=KEY, how="left"), *facts.bootstrap)
+    tables["units_or_directions"] = bases_table(scored, backends, facts.nets.directions, args.activations, facts)
     tables["noise_ceiling"] = ceiling_shares.ceiling_and_shares(ceilings, shares)
+    tables |= label_free_tables(others, scored, facts)
     tables |= texts_tables(args.explanations, args.crowd, args.simulation, facts)
     for name in LEVEL_TABLES:
         status = {backend: fit["status"] for backend, fit in facts.slopes.items()}

@@ -46,7 +46,17 @@ def test_make_bench_runs_every_benchmark_of_speed():
     run = set(re.findall(r"python -m benchmarks\.(\w+)", (ROOT / "Makefile").read_text()))
     there = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
     # these measure something else, for long, on data that is not there, or once
-    scores = {"coverage", "family_wise", "dealing", "session_dealing", "slopes", "seeds", "effects", "superposition"}
+    scores = {
+        "coverage",
+        "family_wise",
+        "dealing",
+        "session_dealing",
+        "slopes",
+        "seeds",
+        "effects",
+        "superposition",
+        "judged_pairs",
+    }
     others = {
         *scores,
         "covered",

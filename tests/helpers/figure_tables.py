@@ -8,6 +8,7 @@ import pandas as pd
 from interpretability.analysis import histograms, machine_beside_human, map_correlations, profiles
 from interpretability.people import sessions
 from study.files.tables import read_csv, write_csv
+from tests.helpers.direction_tables import write_direction_tables
 
 UNIT = ["model", "layer", "unit"]
 CONFIDENCE = 0.95
@@ -55,6 +56,8 @@ def write_figure_tables(folder, units, annotated, networks, n_tasks, *, human):
     measured = map_correlations.map_units(_maps(once if human else once.head(0)), once)
     write("map_units", measured)
     write("map_correlations", map_correlations.map_correlations(measured, lead))
+    if human:
+        write_direction_tables(folder, units, networks, lead=lead)
     write("checks", _checks() if human else pd.DataFrame(columns=sessions.CHECK_COLUMNS))
     write("activation_histograms", _histograms(networks[0]) if human else _histograms(networks[0]).head(0))
 

@@ -30,6 +30,7 @@ FILES = sorted(path.relative_to(ROOT).as_posix() for name in PACKAGES for path i
 FIT = {
     "interpretability/casts.py": "the cast itself, after the question",
     "interpretability/analysis/ranking.py": "means and deviations of scores between 0 and 1",
+    "interpretability/directions/nearest.py": "cosines",
     "interpretability/extremes/selection.py": "halves of 64-bit keys; values that leave float32 are refused as infinite",
     "interpretability/extremes/ties.py": "shares between 0 and 1",
     "interpretability/images.py": "pixels, clipped to 0 to 255",
@@ -43,6 +44,9 @@ FIT = {
     "interpretability/synthetic/factors.py": "unit vectors",
     "interpretability/synthetic/planted_units.py": "numbers of images below the number of images",
     "interpretability/synthetic/scenes.py": "colours and places between 0 and 1",
+    "interpretability/synthetic/sparse_autoencoder.py": "unit vectors, and means of float32",
+    "interpretability/synthetic/superposition.py": "sums of a few features of amplitude 1",
+    "study/extraction/table_blocks.py": "values that `casts.fits` has seen",
     "study/explanations/asking.py": "numbers of pairs and draws below their number, and rows of the manifest",
     "study/explanations/clip_guide.py": "cosines and probabilities",
     "study/explanations/concepts.py": "presence, 0 or 1",

@@ -26,7 +26,7 @@ LIBRARY = (
     ("directions",),
     ("columns", "extremes", "images", "margins", "mis", "networks", "synthetic"),
     ("people", "similarity", "tasks"),
-    ("analysis", "explanations"),
+    ("analysis", "explanations", "label_free"),
     ("design",),
     ("api",),
 )
@@ -38,7 +38,7 @@ STUDY = (
     ("command", "images"),
     ("networks",),
     ("crowd", "extraction", "inputs", "people", "report", "solving", "tabulating"),
-    ("explanations", "tasks"),
+    ("explanations", "label_free", "tasks"),
 )
 MOST_LINES, MOST_ENTRY_LINES = 450, 80
 CODE_IN_INIT = {"interpretability", "stages", "tools", "experiment", "benchmarks"}  # names on first use; one thread

@@ -55,6 +55,30 @@ def test_hash_units_pass_at_chance_only():
     assert judged(*planted(hash_rectified=chance(100, 0.48))).loc[("hash_rectified", ""), "passed"] == 0
 
 
+def test_units_with_ends_exchanged_pass_at_chance_only():
+    assert (
+        judged(*planted(**{"extremes_exchanged_0.75": chance(100)})).loc[("extremes_exchanged_0.75", ""), "passed"] == 1
+    )
+    row = judged(*planted(**{"extremes_exchanged_0.75": chance(100, 0.52)})).loc[("extremes_exchanged_0.75", "")]
+    assert (row["passed"], row["missed"]) == (0, "mean")
+
+
+def test_units_with_the_extremes_of_a_mixture_have_its_score():
+    def scores(mean):
+        return [("colour:cos", mean + 0.01 * (-1) ** unit) for unit in range(100)]
+
+    def row(redealt, mis_se=0.02):
+        layers = {"mixture_0.75": scores(0.7), "middle_redealt_0.75": scores(redealt)}
+        return judged(*planted(mis_se, **layers)).loc[("middle_redealt_0.75", "")]
+
+    # standard error of the difference .02 sqrt(2 / 100) = .0028, three of them .0085: .01 is more
+    assert (row(0.709)["passed"], row(0.691)["passed"], row(0.711)["passed"]) == (1, 1, 0)
+    assert row(0.709)["expectation"] == "0.7, as mixture_0.75, within 0.01"
+    # where the tasks say less: three times .05 sqrt(2 / 100)
+    assert row(0.72, mis_se=0.05)["passed"] == 1
+    assert row(0.72, mis_se=0.05)["expectation"] == "0.7, as mixture_0.75, within 0.021"
+
+
 CHANCE_CONTROLS = {"hash": 200, "hash_rectified": 200, "mixture_0": 256, "mixture_rectified_0": 256}
 
 

@@ -34,6 +34,7 @@ def test_all_layers_are_there_once_with_a_label_a_unit(layers, factors):
     rhos = ["0", "0.25", "0.5", "0.75", "1"]
     expected = {"factor", "hash", "hash_rectified", "polysemantic", "duplicate", "negated", "constant"}
     expected |= {f"mixture_{rho}" for rho in rhos} | {f"mixture_rectified_{rho}" for rho in rhos}
+    expected |= {"middle_redealt_0.75", "extremes_exchanged_0.75"}
     assert set(layers) == expected
     assert len(planted_units.planted(factors, seed=0)) == len(expected)
     for layer in layers.values():
@@ -115,6 +116,30 @@ def test_rectified_units_are_zero_on_95_percent_of_the_images(layers):
         assert layer.values.min() == 0
 
 
+@pytest.mark.parametrize(("n_images", "end"), [(2000, 200), (600, 150), (8000, 400)])
+def test_values_are_dealt_anew_between_the_ends_or_across_them(n_images, end):
+    layers = {
+        layer.layer: layer
+        for layer in planted_units.planted(draw_factors(n_images, seed=0, stream="study", n_categories=24), seed=0)
+    }
+    mixture = layers["mixture_0.75"].values
+    redealt, exchanged = layers["middle_redealt_0.75"].values, layers["extremes_exchanged_0.75"].values
+    for values in (redealt, exchanged):
+        assert np.array_equal(np.sort(values, axis=0), np.sort(mixture, axis=0))
+    for unit in (0, 100):
+        order = np.argsort(mixture[:, unit], kind="stable")
+        ends, middle = np.r_[order[:end], order[-end:]], order[end:-end]
+        assert np.array_equal(redealt[ends, unit], mixture[ends, unit])
+        assert abs(correlation(redealt[middle, unit], mixture[middle, unit])) < 4 / np.sqrt(len(middle))
+        # nobody stays at an end; who came there was in the middle, and those in between are where they were
+        now = np.argsort(exchanged[:, unit], kind="stable")
+        assert not set(np.r_[now[:end], now[-end:]]) & set(ends)
+        moved = exchanged[:, unit] != mixture[:, unit]
+        assert moved.sum() == 4 * end
+        assert moved[ends].all()
+    assert not np.array_equal(np.argsort(redealt[:, 0]), np.argsort(redealt[:, len(layers["factor"].labels)]))
+
+
 def test_hash_units_are_standard_normal_and_independent(layers):
     values = layers["hash"].values
     assert stats.kstest(values.ravel()[::7], "norm").pvalue > 1e-3
@@ -146,8 +171,8 @@ def test_chance_layers_need_no_factors_and_equal_the_planted_ones(layers):
 
 def test_values_of_an_image_do_not_depend_on_the_other_images(factors, layers):
     for layer in planted_units.planted(factors.iloc[:100], seed=0):
-        if layer.layer.startswith("mixture_rectified"):
-            continue  # its threshold is a percentile over the images
+        if layer.layer.startswith(("mixture_rectified", "middle_redealt", "extremes_exchanged")):
+            continue  # a threshold that is a percentile over the images, and values dealt among them
         assert np.array_equal(layer.values, layers[layer.layer].values[:100]), layer.layer
 
 

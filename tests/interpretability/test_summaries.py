@@ -11,6 +11,7 @@ from scipy.special import expit
 
 from interpretability import schema, statistics
 from interpretability.analysis import (
+    bases,
     conditions,
     correlates,
     families,
@@ -355,6 +356,7 @@ def test_headline_numbers_of_a_whole_study_are_at_most_25(identified, named):
 
 
 TABLES = {
+    "units_or_directions": bases.COLUMNS,
     "models": [*MODEL_COLUMNS, *RANGE_COLUMNS, "slope_status"],
     "layers": LAYER_COLUMNS,
     "layer_types": [*LAYER_TYPE_COLUMNS, "slope_status"],

@@ -25,6 +25,7 @@ from tests.helpers.rules import ROOT
 BY_NAME = {spec.name: spec for spec in FIGURES}
 # answer no figure of a paper
 OURS = {"depth", "sensitivity", "dose_response", "control_levels", "texts_known", "texts_raters", "crowd_curves"}
+OURS |= {"units_or_directions", "superposed", "scores_people", "scores_together"}
 
 
 def study_in(folder: Path, **options):
@@ -78,7 +79,19 @@ def test_a_study_without_people_has_no_figure_of_people(bare_study):
     # these need answers, controls, fits, checkpoints, feature maps or kept columns, which the bare study does not have
     of_people = {spec.name for spec in FIGURES if spec.section in ("people", "ceiling", "human")}
     of_texts = {spec.name for spec in FIGURES if spec.section == "texts"}
-    missing = {*of_people, *of_texts, "dose_response", "control_levels", "calibration", "training", "layer_change"}
+    missing = {
+        *of_people,
+        *of_texts,
+        "dose_response",
+        "control_levels",
+        "units_or_directions",
+        "superposed",
+        "scores_people",
+        "scores_together",
+        "calibration",
+        "training",
+        "layer_change",
+    }
     assert {spec.name for spec in FIGURES if spec.series(bare_study).empty} == missing
 
 

@@ -204,6 +204,12 @@ def test_simulated_observers_need_generated_scenes(study):
     assert "human.source is simulated, but images.source is not generated" in problems(study, images__source="folder")
 
 
+def test_judged_pairs_need_a_file_and_a_network(study):
+    told = problems(study, human__source="pairs")
+    assert "human.pairs.file is empty; give the name of a file in data/external/human" in told
+    assert "human.pairs.model is empty; give the roster name" in told
+
+
 def test_all_problems_are_told_at_once(study):
     text = problems(study, seed=-1, tasks__n_task=1, images__source="zip", stats__confidence="high")
     assert text.splitlines()[0].endswith("params.yaml:")

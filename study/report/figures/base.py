@@ -17,8 +17,10 @@ from study.report.figures.words import UNIDENTIFIED
 SECTIONS: tuple[tuple[str, str], ...] = (
     ("ranking", "Which networks are understandable?"),
     ("layers", "Where in a network?"),
+    ("bases", "Units or directions?"),
     ("people", "Does the score agree with people?"),
     ("ceiling", "How good could a score be?"),
+    ("scores", "What do other scores say?"),
     ("texts", "Which text says it best?"),
     ("robust", "How much hangs on the choices made?"),
     ("training", "What does training change?"),
@@ -91,6 +93,11 @@ class Study:
         frame = self.tables["models"]
         rows = frame[(frame["role"] == "study") & (frame["last"] == 1) & (frame["backend"] == (backend or self.lead))]
         return rows.sort_values(["mis_mean", "model"], ascending=[False, True], ignore_index=True)
+
+    def directions(self) -> list[str]:
+        """Networks that are read in other directions than their units, and are no networks of their own."""
+        frame = self.tables["models"]
+        return list(frame.loc[(frame["role"] == "directions") & (frame["backend"] == self.lead), "model"])
 
     def lead_and_people(self, table: str) -> pd.DataFrame:
         """Rows of a table for the leading similarity and for the answers, these by the name of those who gave them."""

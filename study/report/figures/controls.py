@@ -8,6 +8,7 @@ from matplotlib.ticker import FixedLocator
 
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
+from study.report.figures.bases import SUPERPOSED
 from study.report.figures.series import in_order, order_of, parts_of
 from study.report.figures.words import between, clean, courses, of_rows
 
@@ -16,10 +17,12 @@ _FAMILIES = {"mixture": "as they are", "mixture_rectified": "rectified: mostly e
 _CONTROLS = (
     "hash",
     "hash_rectified",
+    "extremes_exchanged",
     "chance_pooled",
     "permuted",
     "mixture",
     "mixture_rectified",
+    "middle_redealt",
     "factor",
     "duplicate",
     "negated",
@@ -38,7 +41,8 @@ def dose_response(study: Study) -> pd.DataFrame:
 def control_levels(study: Study) -> pd.DataFrame:
     """Mean MIS of every other control, one row a similarity."""
     table = study.tables["controls"]
-    rows = table[~table["control"].astype(str).str.startswith("mixture") & table["mis_mean"].notna()]
+    elsewhere = table["control"].astype(str).str.startswith(("mixture", SUPERPOSED))  # have figures of their own
+    rows = table[~elsewhere & table["mis_mean"].notna()]
     return _pooled(rows, "control", study)[["backend", "control", "n_units", *style.MIS]]
 
 

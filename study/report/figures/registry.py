@@ -13,6 +13,7 @@ import pandas as pd
 
 from study.report.figures import (
     about,
+    bases,
     ceiling,
     checklist,
     choices,
@@ -25,6 +26,7 @@ from study.report.figures import (
     histograms,
     layers,
     mis_and_his,
+    other_scores,
     ranking,
     raters,
     sessions,
@@ -37,8 +39,10 @@ from study.report.figures.base import SECTIONS, Drawing, FigureSpec, Study
 _SUBJECTS = {
     "ranking": (ranking,),
     "layers": (layers,),
+    "bases": (bases,),
     "people": (mis_and_his, feature_maps),
     "ceiling": (ceiling,),
+    "scores": (other_scores,),
     "texts": (texts, texts_known, raters, crowd_worlds, crowd_settings),
     "robust": (choices,),
     "training": (training,),

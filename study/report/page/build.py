@@ -14,6 +14,7 @@ from study.params.report import Report
 from study.report.figures import base
 from study.report.page import inputs, listed_units, unit_texts
 from study.report.page.gallery import Gallery, make_gallery
+from study.report.page.latents import Latents
 from study.report.page.text_files import TextFiles
 from study.report.page.thumbnails import make_sheets
 
@@ -77,4 +78,5 @@ def browsable_units(params: ReportParams, study: base.Study, args: argparse.Name
         slope_status=str(slope["status"]),
         drop_near=params.mis.drop_near_duplicates,
         n_each=wanted.n_exemplars,
+        latents=Latents.of_folders(args.activations, args.tasks),
     )

@@ -10,7 +10,7 @@ import pandas as pd
 from interpretability.networks.reasons import ASKED
 from interpretability.schema import UNIT
 from interpretability.statistics import FEWEST_CORRELATED
-from study.report.figures import ceiling, ranking, texts_known
+from study.report.figures import bases, ceiling, other_scores, ranking, texts_known
 from study.report.figures.base import Study
 from study.report.figures.texts import OURS
 from study.report.figures.words import differing
@@ -48,6 +48,9 @@ def make_facts(
         **_of_people(study, asked=params["human"]["source"] != "none"),
         **_of_similarities(study),
         **_of_texts(study),
+        "bases_words": bases.over_layers_words(bases.units_or_directions(study)),
+        "superposed_words": bases.turned(bases.superposed(study).query("backend == @study.lead")),
+        "scores_words": other_scores.scores_words(study),
         "seeds_words": seeds_words(study),
         "caveats": level_caveats(study, tasks["tail_share"]),
         **_of_controls(study),

@@ -17,6 +17,8 @@ from interpretability.schema import KEY
 from study.report.figures.base import Study
 from study.report.figures.words import UNIDENTIFIED
 from study.report.page.inputs import gallery_models
+from study.report.page.latents import Latents
+from study.report.page.latents import as_content as as_directions
 from study.report.page.listed_units import Key, Listed, ShownTasks, ends, residuals
 from study.report.page.packing import whole
 from study.report.page.thumbnails import Sheets
@@ -76,6 +78,7 @@ def make_gallery(
     slope_status: str,
     drop_near: bool,
     n_each: int,
+    latents: Latents,
 ) -> Gallery:
     """The gallery of a study. `manifest` has path and label of every image; the slope is the leading similarity's.
 
@@ -94,6 +97,7 @@ def make_gallery(
     }
     number = {image: index for index, image in enumerate(sheets.images)}
     content = facts | _columns(study, listed) | _human(study, listed, answers) | _images(shown, sheets, manifest)
+    content["directions"] = as_directions(study, listed, latents)
     content["texts"] = as_content(texts, number)
     strips = {
         model: {

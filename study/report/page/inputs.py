@@ -64,7 +64,21 @@ TEXT = {
         "side",
         "end",
         "method",
+        "kind",
+        "pooling",
+        "sign",
+        "part",
     ),
+}
+# tables that studies made before them lack, and the columns that the page reads of each
+LATER = {
+    "units_or_directions": "model base layer layer_index backend condition kind pooling n_directions n_units mis_directions "
+    "mis_units difference low high p_holm sign n_clusters",
+    "sparse_codes": "model layer n_latents n_dead n_too_sparse n_scored needed firing_p10 firing_median firing_p90",
+    "scores_compared": "backend part level coefficient first second n n_groups value low high difference difference_low "
+    "difference_high p_holm",
+    "label_free": "backend model layer n_units",
+    "judged_pairs": "score source backend n_pairs n_left_out n_units n_ties share low high mean_over_bins n_bins",
 }
 MOST_SHOWN_MODELS = 8  # networks with exemplar images
 UNIT_COLUMNS = [*KEY, "layer_type", "mis", "mis_se", "accuracy", "margin_mean", "in_split"]
@@ -77,6 +91,14 @@ def read_table(path: Path) -> pd.DataFrame:
     # a column of numbers that are all missing reads as empty text
     missing = {name: np.nan for name in frame.columns if (frame[name] == "").all()}
     return frame.assign(**missing | {name: written[name] for name in frame.columns if name in TEXT})
+
+
+def _table_of(folder: Path, name: str) -> pd.DataFrame:
+    """A table of results/tables; without rows where the study was made before there was one of this name."""
+    path = folder / f"{name}.csv"
+    if name in LATER and not path.is_file():
+        return pd.DataFrame(columns=LATER[name].split())
+    return read_table(path)
 
 
 def load_study(
@@ -95,7 +117,7 @@ def load_study(
     `recorded`: the parameters that the tables were computed with, as their provenance has them; `seeds`: `seeds.read_seeds`.
     """
     built = read_json(tasks / "summary.json")
-    by_name = {name: read_table(tables / f"{name}.csv") for name in sorted({*TABLES, *registry.TABLES_NEEDED})}
+    by_name = {name: _table_of(tables, name) for name in sorted({*TABLES, *LATER, *registry.TABLES_NEEDED})}
     by_name["seeds"] = seeds
     annotated = read_parquet(human / "units.parquet")
     texts = TextFiles.read(explanations, crowd)
@@ -139,7 +161,8 @@ def read_answers(path: Path) -> pd.DataFrame:
 
 
 def gallery_models(study: Study) -> list[str]:
-    """Networks shown with images: all of few, else the most and the least understandable ones."""
-    names = list(study.models()["model"])
+    """Networks shown with images: all of few, else the most and the least understandable ones; then those read otherwise."""
+    names, turned = list(study.models()["model"]), study.directions()
     half = MOST_SHOWN_MODELS // 2
-    return names if len(names) <= MOST_SHOWN_MODELS else names[:half] + names[-half:]
+    shown = names if len(names) <= MOST_SHOWN_MODELS else names[:half] + names[-half:]
+    return shown + turned[:MOST_SHOWN_MODELS]

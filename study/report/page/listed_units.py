@@ -47,7 +47,7 @@ def list_units(study: Study, mis: Path, scores: Path, most: int) -> Listed:
     """
     scored = Scored(mis / "units.parquet")
     margins = Margins(scores / f"{study.lead}.parquet")
-    names = list(study.models()["model"])
+    names = [*study.models()["model"], *study.directions()]
     wanted = _wanted(study)
     sizes = [len(scored.units(study.lead, name, ["unit", "mis"])) for name in names]
     quota = water_level(sizes, most)

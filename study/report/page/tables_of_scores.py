@@ -9,6 +9,7 @@ import pandas as pd
 from interpretability.schema import NATURAL
 from study.report.figures import controls, training
 from study.report.figures.base import Study
+from study.report.figures.bases import SUPERPOSED
 from study.report.figures.series import in_order
 from study.report.figures.words import UNIDENTIFIED
 from study.report.page.cells import Table, TableSpec, count, make_table, number, p_value, short, text, with_interval
@@ -140,8 +141,12 @@ def _types_compared(study: Study) -> Table | None:
 
 
 def _controls_table(study: Study, which: str) -> Table | None:
-    """Controls under the leading similarity (`pooled` over factors, or by `factor`), or under all `other` ones."""
+    """Controls under the leading similarity (`pooled` over factors, or by `factor`), or under all `other` ones.
+
+    Those of the superposed layer have a table of their own.
+    """
     rows = study.tables["controls"]
+    rows = rows[~rows["control"].astype(str).str.startswith(SUPERPOSED)]
     order = controls.control_order(rows["control"])
     rows = rows.assign(order=order).sort_values("order", kind="stable")
     lead, pooled = rows["backend"] == study.lead, rows["factor"] == ""

@@ -1,0 +1,1 @@
+"""Scores of units from their values over random images, beside those from tasks."""

@@ -1,0 +1,117 @@
+"""Values of units over a sample of images, batch by batch: of a network, of a table or planted units, or dealt anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.extraction.activation_table import table_values
+from study.extraction.controls import planted_layers
+from study.images.ahead import decoders
+from study.images.feed import Feed, ImageRows
+from study.images.manifest import ImageSet, rows_in_batches
+from study.images.packs import Pack, fits, pack_files_here
+from study.label_free.parameters import LabelFreeParams
+from study.networks.building import load_network
+from study.networks.readout import read_units
+from study.networks.roster import RosterRow, is_computed, is_table
+from study.workers.device import device, exact
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some images of the sample: their places in it, values (images, units), and `peak_energy` and `participation` of the maps
+    (2, images, units) where there are maps. Tensors of the device, or arrays.
+    """
+
+    places: NDArray[np.int64]
+    values: Any
+    local: Any | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the values of one row of the roster come from.
+
+    row   its own, or that of the network whose values are dealt anew
+    """
+
+    row: RosterRow
+    params: LabelFreeParams
+    models: Path
+    code: Path
+
+    def batches(self, images: ImageSet, sample: NDArray[np.int32], *, local: bool = True) -> Iterator[Batch]:
+        """Values of all units, in batches of activations.batch_size images of the sample; without `local` of no maps."""
+        if not is_computed(self.row):
+            return self._network(images, sample, local)
+        return self._computed(
+            table_values(self.row, images, sample) if is_table(self.row) else self._planted(images, sample)
+        )
+
+    def _planted(self, images: ImageSet, sample: NDArray[np.int32]) -> NDArray[np.float32]:
+        layers = planted_layers(self.row, images, self.params.seed)
+        return np.concatenate([layer.values[sample] for layer in layers], axis=1)
+
+    def _computed(self, values: NDArray[np.float32]) -> Iterator[Batch]:
+        for places in rows_in_batches(len(values), self.params.activations.batch_size):
+            yield Batch(places.astype(np.int64), values[places])
+
+    def _network(self, images: ImageSet, sample: NDArray[np.int32], local: bool) -> Iterator[Batch]:
+        import torch
+
+        from interpretability.label_free.capture import LocalityCapture
+        from interpretability.networks.capture import Capture
+
+        network = load_network(self.row, self.models, self.code, self.params.seed)
+        model, view = network.model.to(device()), network.preprocessing
+        settings = self.params.activations
+        seen: ImageRows = images
+        if fits(view, settings.pack):
+            seen = Pack(images, pack_files_here(images, settings.pack))
+        first = view.batch([seen.pixels(index) for index in range(min(4, len(images)))], device())
+        read = read_units(
+            self.row,
+            model,
+            view,
+            first,
+            seen,
+            rules=self.params.units,
+            seed=self.params.seed,
+            batch_size=settings.batch_size,
+            precision=settings.precision,
+        )
+        feed = Feed(Chosen(seen, sample), [view], settings.batch_size, device(), threads=decoders(device()))
+        there = torch.device(device())
+        if there.type == "cuda":
+            exact(device())
+        kind = LocalityCapture if local else Capture
+        with kind(
+            model, read.layers, settings.batch_size, there, precision=settings.precision, readers=read.readers
+        ) as capture:
+            for places, batches in feed:
+                values = capture(view.normalised(batches[view]))[: len(places)]
+                measured = capture.local[:, : len(places)] if isinstance(capture, LocalityCapture) else None
+                yield Batch(places.astype(np.int64), values, measured)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some of the images, numbered anew."""
+
+    images: ImageRows
+    rows: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def pixels(self, row: int) -> NDArray[np.uint8]:
+        return self.images.pixels(int(self.rows[row]))
+
+    def path(self, row: int) -> str:
+        return self.images.path(int(self.rows[row]))

@@ -1,0 +1,142 @@
+"""What other scores say of the same units: over their whole range, by one meaning, by where they respond."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from study.report.figures import style
+from study.report.figures.base import Drawing, Study
+from study.report.figures.series import in_order, rows_of
+from study.report.figures.words import between, of_rows, signed
+
+SCORES = {
+    "mis": "MIS",
+    "mis_one_sided": "MIS, one-sided",
+    "accuracy": "tasks right",
+    "rho": "whole range, Pearson",
+    "spearman": "whole range, ranks",
+    "ms_z": "monosemanticity, z",
+    "ms": "monosemanticity, raw",
+    "index": "index of top pictures",
+    "peak_energy": "energy at the peak",
+    "participation": "participation",
+    "firing": "firing rate",
+}
+LEVELS = {"unit": "units", "layer": "units within layers"}
+VALUE = ("value", "low", "high")
+NEARLY = 0.8  # rank correlation from which two scores are said to say nearly the same
+
+
+def scores_people(study: Study) -> pd.DataFrame:
+    """Rank correlation of each score with the answers, over units and within layers, under the leading similarity."""
+    table = study.tables["scores_compared"]
+    part, of_lead = table["part"] == "people", table["backend"] == study.lead
+    rows = table[part & of_lead & (table["coefficient"] == "spearman") & table["value"].notna()]
+    columns = ["level", "first", "n", "n_groups", *VALUE, "difference", "difference_low", "difference_high"]
+    return in_order(rows, level=LEVELS, first=SCORES)[columns].rename(columns={"first": "score"})
+
+
+def draw_scores_people(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
+    scores = [name for name in SCORES if name in set(frame["score"])]
+    figure, ((axes,),) = style.canvas(narrow, 1.1 + 0.36 * len(scores))
+    heights = style.row_heights(axes, scores, narrow, [SCORES[name] for name in scores])
+    for index, (level, words) in enumerate(LEVELS.items()):
+        part = frame[frame["level"] == level]
+        rows = part["score"].map(heights).to_numpy(float) + 0.15 - 0.3 * index
+        style.points_across(
+            axes, part, rows, VALUE, fmt=style.MARKERS[index], color=style.colour_of(index), label=words
+        )
+    style.rules_between(axes, heights.values())
+    axes.axvline(0, color=style.MUTED, linewidth=1, linestyle=style.DASHED, zorder=1)
+    axes.set_xlabel(f"rank correlation with answers of {study.people}")
+    return style.with_key(figure, axes, narrow)
+
+
+def alt_scores_people(frame: pd.DataFrame, study: Study) -> str:
+    def words(row: Any) -> str:
+        return f"{SCORES.get(row.score, row.score)} {signed(row.value)}{between(row.low, row.high)}"
+
+    levels = "; ".join(
+        f"over {LEVELS[level]}: {of_rows(part, words, ', ')}"
+        for level in LEVELS
+        if len(part := frame[frame["level"] == level])
+    )
+    return f"Rank correlation of each score with the answers of {study.people}, {levels}."
+
+
+SCORES_PEOPLE = Drawing("scores_people", scores_people, draw_scores_people, alt_scores_people)
+
+
+def scores_together(study: Study) -> pd.DataFrame:
+    """Rank correlations of every two scores, over units and within layers, under the leading similarity."""
+    table = study.tables["scores_compared"]
+    rows = table[(table["part"] == "scores") & (table["backend"] == study.lead) & table["value"].notna()]
+    return in_order(rows, level=LEVELS, first=SCORES, second=SCORES)[
+        ["level", "first", "second", "n", "n_groups", "value"]
+    ]
+
+
+def draw_scores_together(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
+    names = [name for name in SCORES if name in {*frame["first"], *frame["second"]}]
+    shown = {name: SCORES[name] for name in names}
+    figure, ((axes,),) = style.canvas(narrow, 1.3 + 0.34 * len(names))
+    cells: dict[tuple[str, str], float] = {}
+    for row in rows_of(frame):
+        # over units above the diagonal, within layers below it
+        first, second = sorted((row.first, row.second), key=names.index)
+        pair = (first, second) if row.level == "unit" else (second, first)
+        cells[shown[pair[0]], shown[pair[1]]] = row.value
+    words = {pair: signed(value).replace("0.", ".") for pair, value in cells.items()}
+    strengths = {pair: 0.55 * min(abs(value), 1.0) for pair, value in cells.items()}
+    tints = {pair: style.COLOURS[0] if value > 0 else style.COLOURS[1] for pair, value in cells.items()}
+    size = style.FONT_SIZE - (2.5 if narrow else 1)
+    short = style.shaded_cells(axes, list(shown.values()), strengths, tints, words, narrow, size)
+    axes.set_xticks(range(len(names)), short, color=style.INK, rotation=35, ha="right", rotation_mode="anchor")
+    return figure
+
+
+def alt_scores_together(frame: pd.DataFrame, study: Study) -> str:
+    with_mis = frame[(frame["first"] == "mis") | (frame["second"] == "mis")]
+    words = []
+    for level, called in LEVELS.items():
+        part = with_mis[with_mis["level"] == level]
+        others = [(row.second if row.first == "mis" else row.first, row.value) for row in rows_of(part)]
+        if others:
+            words.append(f"over {called} {', '.join(f'{SCORES.get(n, n)} {signed(v)}' for n, v in others)}")
+    return f"Rank correlations of every two scores; with MIS {'; '.join(words)}."
+
+
+SCORES_TOGETHER = Drawing("scores_together", scores_together, draw_scores_together, alt_scores_together)
+
+FIGURES = (SCORES_PEOPLE, SCORES_TOGETHER)
+
+
+def _shared(frame: pd.DataFrame, level: str, one: str, other: str) -> float:
+    pair = {one, other}
+    found = [row.value for row in rows_of(frame[frame["level"] == level]) if {row.first, row.second} == pair]
+    return float(found[0]) if found else float("nan")
+
+
+def scores_words(study: Study) -> list[str]:
+    """What the other scores add, in sentences with their numbers; none where no score but MIS was computed."""
+    frame = scores_together(study)
+    found = []
+    whole, within = (_shared(frame, level, "mis", "rho") for level in LEVELS)
+    if np.isfinite(whole) and np.isfinite(within):
+        same = "nearly the same as MIS" if whole >= NEARLY else "not the same as MIS"
+        found.append(
+            f"Over all units the whole-range score says {same} (rank correlation {signed(whole)}); what it adds, it adds "
+            f"within layers, where the two share {signed(within)}"
+        )
+    spread = _shared(frame, "unit", "ms", "firing")
+    if np.isfinite(_shared(frame, "unit", "mis", "ms_z")):
+        extent = f" (rank correlation with the firing rate {signed(spread)})" if np.isfinite(spread) else ""
+        found.append(
+            "Monosemanticity compares between units only as z, in spreads of its own null: the raw score is mostly a "
+            f"measure of how sparse the values of a unit are{extent}, and units whose values are dense hardly leave the null"
+        )
+    return found
