@@ -28,7 +28,7 @@ def base_of(condition: str) -> str:
 
 
 def is_level(condition: str) -> bool:
-    """Whether a condition is a level of difficulty. One-sided tasks are not: they ask something else, not the same more finely."""
+    """Whether a condition is a level of difficulty. One-sided tasks are none: they ask something else."""
     return condition != base_of(condition) and not condition.startswith(ONE_SIDED)
 
 

@@ -125,7 +125,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Built:
-    """What tables say of a network: its constant units, its units of the map, and how often latents of sparse codes are active."""
+    """What tables say of a network: constant units, units of the map, and how often latents of sparse codes are active."""
 
     constant: pd.DataFrame
     mapped: pd.DataFrame
@@ -151,7 +151,7 @@ def build(
     n_images: int,
     seen: imi_tasks.MappedUnits | None,
 ) -> Built:
-    """Write the tasks of one network. Constant units have none, nor have latents that are active on fewer than N(K + 1) images."""
+    """Write the tasks of one network. Constant units have none, nor have latents active on fewer than N(K + 1) images."""
     from safetensors.numpy import load_file
 
     model, layers = network.name, network.layers
