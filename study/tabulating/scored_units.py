@@ -90,7 +90,7 @@ class _Parts:
 
 
 def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> Backend:
-    """All tables of one backend. Rankings and tests concern ranked networks alone; layers those under study, and in other directions.
+    """All tables of one backend. Rankings and tests concern ranked networks alone; layers those studied or read in directions.
 
     Levels are those of `easy_units`: conditions are compared, never pooled.
     """
