@@ -40,6 +40,7 @@ SMALL = {
     "activations.batch_size": 16,
     "activations.keep": [],
     "tasks.conditions": ["natural"],
+    "tasks.one_sided": [],
     "tasks.n_tasks": 2,
     "tasks.n_explanations": 4,
     "sensitivity.n_tasks": [2],
