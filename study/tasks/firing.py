@@ -57,6 +57,6 @@ def log_firing(model: str, firing: pd.DataFrame, needed: int) -> None:
     if len(firing):
         counts = firing["status"].value_counts()
         log.info(
-            "%s: of %d latents of sparse codes %d are too sparse (active on fewer than %d images) and %d dead; they have no tasks",
+            "%s: of %d latents of sparse codes %d are too sparse (active on fewer than %d images), %d dead; they have no tasks",
             *(model, len(firing), counts.get(TOO_SPARSE, 0), needed, counts.get(DEAD, 0)),
         )

@@ -112,7 +112,7 @@ def test_latents_below_the_cliff_have_no_tasks_and_are_counted(two, caplog):
         rows = table[(table["condition"] == condition) & (table["layer"] == "middle")]
         assert rows["unit"].tolist() == [0, 1, 5], condition
     assert len(np.load(out / "net.npy")) == len(table)
-    assert "of 6 latents of sparse codes 2 are too sparse (active on fewer than 10 images) and 1 dead" in caplog.text
+    assert "of 6 latents of sparse codes 2 are too sparse (active on fewer than 10 images), 1 dead" in caplog.text
 
 
 def test_the_permuted_control_of_a_code_leaves_out_the_same_latents(drawn_study):

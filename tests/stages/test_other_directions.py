@@ -1,4 +1,4 @@
-"""Networks of other rows read in other directions: how their rows are resolved, and that their weights are those of the other row."""
+"""Networks of other rows read in other directions: how their rows are resolved, and that they have the weights of those rows."""
 
 from __future__ import annotations
 
