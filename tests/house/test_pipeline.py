@@ -144,6 +144,7 @@ EARLY = {
         "scores.encoder.layer",
         "sensitivity.models",
         "sensitivity.map_models",
+        "tasks.one_sided",
     },
 }
 

@@ -60,7 +60,7 @@ def test_latents_are_encoded_at_every_position_and_pooled_then(coded, pooling):
     from interpretability.directions.files import read_code
 
     name = "middle" if pooling == "mean" else "middle@max"
-    coded.roster({"name": "net", "directions": f"{name}={coded.folder / 'code.safetensors'}"})
+    coded.roster({"name": "net", "directions": f"{name}={coded.folder}/code.safetensors"})
     coded.run_models()
     out = coded.run_activations()
     values = encode(read_code(coded.folder / "code.safetensors"), maps_of(coded, "net"))
