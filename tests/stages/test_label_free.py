@@ -16,6 +16,7 @@ from interpretability.networks.capture import Capture
 from interpretability.networks.layers import find_layers
 from interpretability.synthetic import planted_units
 from stages import label_free
+from study.errors import StudyError
 from study.files.tables import read_json, read_parquet
 from study.images.manifest import open_images
 from study.label_free import job, run
@@ -256,6 +257,19 @@ def test_a_similarity_that_does_not_embed_has_no_rows(made, monkeypatch, caplog)
     )
     table = read_parquet(scored(made) / "units.parquet")
     assert set(table["backend"]) == {"oracle"}
+
+
+def test_units_that_are_not_those_of_the_extremes_are_refused(made, monkeypatch):
+    batches = Source.batches
+
+    def fewer(self, *args, **options):
+        for batch in batches(self, *args, **options):
+            yield type(batch)(batch.places, batch.values[:, :5])
+
+    monkeypatch.setattr(Source, "batches", fewer)
+    made.params(**{**CHOSEN, "label_free__models": ["tiny", "chance"]})
+    with pytest.raises(StudyError, match="it has 5 units"):
+        scored(made)
 
 
 def test_the_plan_computes_no_score(made, capsys):
