@@ -23,7 +23,7 @@ from study.errors import StudyError
 from study.files.tables import read_json, read_parquet, write_csv, write_json, write_parquet
 from study.log import logger
 from study.networks import imi_naming
-from study.networks.roster import read_roster
+from study.networks.roster import base_network, is_control, read_roster, rows_of
 from study.params.tasks import Tasks
 from study.people import imi_tasks
 from study.tasks.firing import COLUMNS, SCHEMA, SCORED, firing_table, log_firing, sparse_layers
@@ -70,8 +70,13 @@ def build_all(args: argparse.Namespace, params: TaskParams, out: Path) -> None:
     size = params.tasks.n_tasks, params.tasks.n_explanations
     if warning := rules.check_images(note["n_images"], *size):
         log.warning("%s", warning)
-    layers, sparse = read_parquet(args.activations / "layers.parquet"), sparse_layers(args.activations)
-    models = [name for name in read_roster(args.roster)["name"] if (layers["model"] == name).any()]
+    layers, rows = read_parquet(args.activations / "layers.parquet"), rows_of(read_roster(args.roster))
+    sparse, models = (
+        sparse_layers(args.activations),
+        [row["name"] for row in rows if (layers["model"] == row["name"]).any()],
+    )
+    # a permuted control has the values of its network, and so its latents
+    sparse |= {row["name"]: sparse[base] for row in rows if is_control(row) and (base := base_network(row)) in sparse}
     one_sided_of = one_sided_networks(args.roster, params.tasks.one_sided)
     seen = read_map(args, params) if params.tasks.source == "imi" else None
     constant, mapped, firing = [pd.DataFrame(columns=CONSTANT_COLUMNS)], [], [pd.DataFrame(columns=COLUMNS)]
