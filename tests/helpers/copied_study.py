@@ -49,6 +49,7 @@ SMALL = {
         "map_models": ["net"],
         "map_images": 60,
     },
+    "label_free": {"models": ["net", "net-permuted"], "n_images": 100, "n_range": 50},
     "stats": {"n_bootstrap": 100},
     "report": {"n_exemplars": 1},
 }
