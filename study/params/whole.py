@@ -214,11 +214,13 @@ def _check_simulations(group: CrowdSimulation, problems: list[str]) -> None:
 def _check_label_free(params: Params, problems: list[str]) -> None:
     """Samples of scores without labels inside each other, and within what is kept."""
     group = params.label_free
+    if not group.models:
+        return
     if group.n_images and group.n_range > group.n_images:
         problems.append(
             f"label_free.n_range is {group.n_range}, more than label_free.n_images, {group.n_images}, of which they are part"
         )
-    if group.n_top > params.activations.n_extremes:
+    if group.models and group.n_top > params.activations.n_extremes:
         problems.append(
             f"label_free.n_top is {group.n_top}, but activations.n_extremes keeps only {params.activations.n_extremes} images"
         )

@@ -49,6 +49,7 @@ SMALL = {
         "map_models": ["net"],
         "map_images": 60,
     },
+    "label_free": {"models": ["net", "controls", "net-permuted"], "n_images": 100, "n_range": 50, "n_top": 5},
     "stats": {"n_bootstrap": 100},
     "report": {"n_exemplars": 1},
 }

@@ -51,6 +51,7 @@ PARAMS = {
     "sensitivity.n_tasks": [2],
     "sensitivity.n_explanations": [1],
     "sensitivity.map_models": [],
+    "label_free.models": [],
     "human.source": "simulated",
     "human.simulated.n_units": 12,
     "human.simulated.n_responses": 20,
