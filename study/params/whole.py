@@ -220,7 +220,7 @@ def _check_label_free(params: Params, problems: list[str]) -> None:
         problems.append(
             f"label_free.n_range is {group.n_range}, more than label_free.n_images, {group.n_images}, of which they are part"
         )
-    if group.models and group.n_top > params.activations.n_extremes:
+    if group.n_top > params.activations.n_extremes:
         problems.append(
             f"label_free.n_top is {group.n_top}, but activations.n_extremes keeps only {params.activations.n_extremes} images"
         )
