@@ -2,8 +2,8 @@
 
 Reads   data/activations, data/models/roster.csv; with tasks.source imi also the map of images in
         data/external/human/image_data, data/images/manifest.parquet, data/external/models/imi_names.csv
-Writes  data/tasks: NAME.npy (tasks), NAME.parquet (whose they are), constant_units.csv, summary.json, mapped.csv (units of
-        the map: used, or why not)
+Writes  data/tasks: NAME.npy (tasks), NAME.parquet (whose they are), constant_units.csv, firing.parquet (how often latents of
+        sparse codes are active), summary.json, mapped.csv (units of the map: used, or why not)
         data/notes/tasks: copies of the small tables
 Run     dvc repro tasks
         python -m stages.tasks --export FILE.parquet --model NAME [--layer L]      one row an image of a task
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     params = load(args.params, TaskParams)
     out = fresh_folder(args.out)
     build_all(args, params, out)
-    copy_notes(out, ["constant_units.csv", "summary.json", "mapped.csv"], args.notes)
+    copy_notes(out, ["constant_units.csv", "firing.parquet", "summary.json", "mapped.csv"], args.notes)
 
 
 if __name__ == "__main__":

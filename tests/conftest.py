@@ -40,11 +40,13 @@ SMALL = {
     "activations.batch_size": 16,
     "activations.keep": [],
     "tasks.conditions": ["natural"],
+    "tasks.one_sided": [],
     "tasks.n_tasks": 2,
     "tasks.n_explanations": 4,
     "sensitivity.n_tasks": [2],
     "sensitivity.n_explanations": [4],
     "sensitivity.map_models": [],
+    "label_free.models": [],
     **WITHOUT_TEXTS,
 }
 PREPROCESSING = json.dumps({"crop": 32, "resize": 32, "mean": [0.5] * 3, "std": [0.25] * 3})

@@ -11,7 +11,7 @@ from scipy import stats
 
 from interpretability import statistics
 from interpretability.people import two_way
-from interpretability.schema import NATURAL, SYNTHETIC, UNIT
+from interpretability.schema import NATURAL, ONE_SIDED, SYNTHETIC, UNIT
 from interpretability.statistics import FEWEST_SCORES, mean_interval, pearson
 
 PAIR_COLUMNS = [
@@ -25,6 +25,11 @@ CONFIDENCES = (1, 2, 3)  # of confidence, 3 is the highest
 def base_of(condition: str) -> str:
     """The easy condition that a difficulty level belongs to: hard95 -> natural, hard95_synthetic -> synthetic."""
     return SYNTHETIC if SYNTHETIC in condition else NATURAL
+
+
+def is_level(condition: str) -> bool:
+    """Whether a condition is a level of difficulty. One-sided tasks are none: they ask something else."""
+    return condition != base_of(condition) and not condition.startswith(ONE_SIDED)
 
 
 def paired(
@@ -60,7 +65,7 @@ def paired(
 def difficulty(scores: pd.DataFrame, value: str, backend: str, confidence: float) -> pd.DataFrame:
     """`paired` for every difficulty level against its easy condition."""
     present = sorted(map(str, scores["condition"].unique()))
-    levels = [(name, base_of(name)) for name in present if name != base_of(name)]
+    levels = [(name, base_of(name)) for name in present if is_level(name)]
     return paired(scores, value, backend, levels, confidence)
 
 
@@ -103,9 +108,9 @@ def by_condition(units: pd.DataFrame, people: pd.DataFrame, confidence: float) -
     """Scores of one backend by network and condition, for networks with more conditions than natural: COLUMNS.
 
     `units`: key, backend, mis, in_split; `people`: key, his. mis_mean is over the n_units units with such tasks, mis_drop
-    the mean of natural minus this condition over those that have both, unit by unit, with the interval of normal theory;
-    his_drop likewise over units that people answered under both. The n_annotated units have mis and his; pearson is the
-    correlation of the two outside the calibration split. Missing for natural: the drops.
+    the mean of natural minus this condition (a harder one, or one-sided) over those that have both, unit by unit, with the
+    interval of normal theory; his_drop likewise over units that people answered under both. The n_annotated units have mis
+    and his; pearson is the correlation of the two outside the calibration split. Missing for natural: the drops.
     """
     text = dict.fromkeys(["model", "layer", "condition", "backend"], object)
     hard = units.loc[units["condition"] != NATURAL, "model"].unique()

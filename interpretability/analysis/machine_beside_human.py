@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from interpretability import statistics
-from interpretability.analysis.conditions import base_of
+from interpretability.analysis.conditions import base_of, is_level
 from interpretability.analysis.group_tests import conover
 from interpretability.analysis.pairs import PAPER_COLUMNS, beside_papers
 from interpretability.people import two_way
@@ -170,9 +170,9 @@ def unit_pairs(people: pd.DataFrame, annotated: pd.DataFrame) -> pd.DataFrame:
     present = sorted(map(str, people["condition"].unique()))
     parts = [pd.DataFrame(columns=PAIR_COLUMNS)]
     for condition in present:
-        base = NATURAL if condition == SYNTHETIC else base_of(condition)
-        if base == condition:
+        if condition != SYNTHETIC and not is_level(condition):
             continue
+        base = NATURAL if condition == SYNTHETIC else base_of(condition)
         sides = (people.loc[people["condition"] == name, [*UNIT, "his"]] for name in (base, condition))
         both = next(sides).merge(next(sides), on=UNIT, suffixes=("_base", "")).merge(facts, on=UNIT, how="left")
         parts.append(both.assign(base=base, condition=condition).sort_values(UNIT, kind="stable")[PAIR_COLUMNS])

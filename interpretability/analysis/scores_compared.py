@@ -22,7 +22,7 @@ from interpretability.people.resampling import resample_units, widening
 from interpretability.randomness import generator
 from interpretability.schema import UNIT
 
-LEVELS = ("unit", "layer")
+POOLED = ("unit", "layer")
 COEFFICIENTS = ("pearson", "spearman")
 SCORES = [
     *("mis", "mis_one_sided", "accuracy", "rho", "spearman"),
@@ -58,14 +58,14 @@ def with_people(units: pd.DataFrame, backend: str, seed: int, n_bootstrap: int, 
     99 %, those of differences in 96 to 99 %, at a nominal 95 %.
     """
     rows = []
-    for level in LEVELS:
+    for level in POOLED:
         for scores, kept in _alike(units, level):
             rows += _agreement(kept, scores, level, generator(seed, "scores compared", level), n_bootstrap, confidence)
     table = pd.DataFrame(rows, columns=[*COLUMNS[2:-1]]).assign(backend=backend, part="people")
     adjusted = table.groupby(["level", "coefficient"], sort=False)["p"].transform(statistics.holm)
     table = table.assign(p_holm=adjusted.astype(np.float64))
     order = [
-        table["level"].map(LEVELS.index),
+        table["level"].map(POOLED.index),
         table["coefficient"].map(COEFFICIENTS.index),
         table["first"].map(SCORES.index),
     ]

@@ -126,10 +126,18 @@ class _Ranks:
     """Ranks of rows (units, n) as shares less their mean, 1/2, and sums over what is above each."""
 
     def __init__(self, values: NDArray[np.float64]) -> None:
-        self.order = np.argsort(values, axis=1, kind="stable")
-        self.first = stats.rankdata(values, method="min", axis=1).astype(np.int64) - 1
-        self.last = stats.rankdata(values, method="max", axis=1).astype(np.int64)
-        self.n = values.shape[1]
+        self.order, self.n = np.argsort(values, axis=1, kind="stable"), values.shape[1]
+        ordered = np.take_along_axis(values, self.order, axis=1)
+        edge = np.ones(
+            (len(values), self.n + 1), dtype=bool
+        )  # where a run of equals begins, and the one before it ends
+        np.not_equal(ordered[:, 1:], ordered[:, :-1], out=edge[:, 1:-1])
+        place = np.arange(self.n)
+        begins = np.maximum.accumulate(np.where(edge[:, :-1], place, 0), axis=1)
+        ends = np.minimum.accumulate(np.where(edge[:, 1:], place + 1, self.n)[:, ::-1], axis=1)[:, ::-1]
+        self.first, self.last = np.empty_like(self.order), np.empty_like(self.order)
+        np.put_along_axis(self.first, self.order, begins, axis=1)
+        np.put_along_axis(self.last, self.order, ends, axis=1)
         self.shares = (self.first + self.last) / (2 * self.n) - 0.5
 
     def above(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -134,9 +134,16 @@ class LabelFreeJob(NetworkJob):
             )
         return [blocks[start : start + most] for start in range(0, len(blocks), most)]
 
-    def source(self) -> Source:
-        """Where the values of its units come from."""
-        return Source(self.base or self.row, self.params, self.folders.models, self.folders.code)
+    def batches(self, images: ImageSet, sample: NDArray[np.int32]) -> Iterator[Batch]:
+        """Values of its units, or of those that it deals anew. Raises StudyError where they are not those of the extremes."""
+        source = Source(self.base or self.row, self.params, self.folders.models, self.folders.code)
+        for batch in source.batches(images, sample, local=not self.base):
+            if batch.values.shape[1] != self.n_units:
+                raise StudyError(
+                    f"{self.name}: it has {batch.values.shape[1]} units, and {self.folders.activations} holds extremes of "
+                    f"{self.n_units}, found by other code or of another network; run `dvc repro`"
+                )
+            yield batch
 
     def _write(self, images: ImageSet, path: Path) -> None:
         ends, groups = self._ends(self.name), self.groups()
@@ -155,7 +162,7 @@ class LabelFreeJob(NetworkJob):
         blocks = [BlockSums(units, sample.probes, len(self.embedded)) for units in group]
         of_images = [EmbeddingSums() for _ in self.embedded]
         dealt = [self._dealt(units) for units in group] if self.base else [None] * len(group)
-        for batch in self.source().batches(images, sample.images, local=not self.base):
+        for batch in self.batches(images, sample.images):
             shown = sample.images[batch.places]
             rows = [each.rows(shown) for each in self.embedded]
             for sums, part in zip(of_images, rows, strict=True):

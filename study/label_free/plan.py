@@ -49,7 +49,7 @@ def _seconds(job: LabelFreeJob, images: ImageSet) -> float:
     sample, size = job.sample, job.params.activations.batch_size
     rng = np.random.default_rng(0)
     began = time.perf_counter()
-    source = job.source().batches(images, sample.images[: 2 * size])
+    source = job.batches(images, sample.images[: 2 * size])
     batch = next(source)
     ready = time.perf_counter()
     batch = next(source, batch)

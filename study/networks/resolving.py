@@ -131,6 +131,7 @@ def warn_of_strangers(rows: list[RosterRow], params: NetworkParams, path: Path) 
     for key, names in {
         "sensitivity.models": params.sensitivity.models,
         "sensitivity.map_models": params.sensitivity.map_models,
+        "tasks.one_sided": params.tasks.one_sided,
         "activations.keep": [entry.split("/")[0] for entry in params.activations.keep],
     }.items():
         for name in names:

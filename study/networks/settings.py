@@ -60,8 +60,15 @@ class Rebuilt:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OneSided:
+    """Networks that get one-sided tasks, of `tasks`."""
+
+    one_sided: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class NetworkParams:
-    """What the networks depend on; the last three groups only name some of them."""
+    """What the networks depend on; the last four groups only name some of them."""
 
     seed: int
     processor: str
@@ -71,3 +78,4 @@ class NetworkParams:
     activations: KeptUnits
     scores: Similarities
     sensitivity: Rebuilt
+    tasks: OneSided

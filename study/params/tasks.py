@@ -10,9 +10,10 @@ from study.params.fields import number, one_of
 
 @dataclass(frozen=True, kw_only=True)
 class Tasks:
-    """Two-alternative tasks of a unit."""
+    """Two-alternative tasks of a unit; `one_sided` names the networks that get one-sided tasks beside those of `conditions`."""
 
     n_tasks: int = number(2, MOST_TASKS)
     n_explanations: int = number(1)
     conditions: tuple[str, ...] = one_of("natural", "hard99", "hard95", "hard85")
+    one_sided: tuple[str, ...]
     source: str = one_of("rebuilt", "imi")

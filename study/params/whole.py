@@ -214,6 +214,8 @@ def _check_simulations(group: CrowdSimulation, problems: list[str]) -> None:
 def _check_label_free(params: Params, problems: list[str]) -> None:
     """Samples of scores without labels inside each other, and within what is kept."""
     group = params.label_free
+    if not group.models:
+        return
     if group.n_images and group.n_range > group.n_images:
         problems.append(
             f"label_free.n_range is {group.n_range}, more than label_free.n_images, {group.n_images}, of which they are part"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from interpretability.margins import cosine_margins
 from interpretability.people.sessions import CHECKS, REPEATED, SESSION, Bounds, check_histogram, exclusions, judge
-from interpretability.schema import KEY
+from interpretability.schema import KEY, ONE_SIDED
 from interpretability.synthetic import observers
 from interpretability.synthetic.factors import factor_vectors
 from interpretability.synthetic.sessions import (
@@ -76,7 +76,9 @@ def simulated_answers(params: AnswerParams, tasks: Path, images: Path, roster: P
 
 
 def _experiments(params: AnswerParams, tasks: Path, images: Path, roster: Path) -> Iterator[_Experiment]:
-    """All experiments; the units of harder conditions are those of the natural one that have such tasks."""
+    """All experiments; the units of harder conditions are those of the natural one that have such tasks. Nobody is asked
+    one-sided tasks, which stand for comparisons of directions.
+    """
     settings, factors = params.human.simulated, images / "factors.parquet"
     if not factors.is_file():
         raise StudyError(
@@ -96,7 +98,7 @@ def _experiments(params: AnswerParams, tasks: Path, images: Path, roster: Path) 
         natural = units[units["condition"] == "natural"]
         chosen = natural.iloc[observers.choose_units(natural["layer"], settings.n_units, params.seed, model)]
         arrays = np.load(tasks / f"{model}.npy", mmap_mode="r")
-        for condition in units["condition"].unique():
+        for condition in (name for name in units["condition"].unique() if name != ONE_SIDED):
             asked = units.reset_index().merge(chosen[_OF_UNIT], on=_OF_UNIT).query("condition == @condition")
             if asked.empty:
                 log.info("%s: none of the annotated units has tasks of condition %s", model, condition)

@@ -90,7 +90,7 @@ class _Parts:
 
 
 def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> Backend:
-    """All tables of one backend. Rankings and tests concern ranked networks alone; layers those under study.
+    """All tables of one backend. Rankings and tests concern ranked networks alone; layers those studied or read in directions.
 
     Levels are those of `easy_units`: conditions are compared, never pooled.
     """
@@ -116,7 +116,7 @@ def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> B
         answered = _summarised(margins, model, facts)
         sums = level_sums(answered, allowed, facts.drop_near) if allowed else None
         tables["models"].append(_model_row(model, easy, sums, facts))
-        if model in nets.study:
+        if model in nets.study or model in nets.directions:
             tables["layers"].append(networks.layer_summary(easy, facts.confidence))
         if model in nets.ranked:
             parts.sums += [sums] if sums else []

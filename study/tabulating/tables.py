@@ -25,6 +25,7 @@ from study.tabulating.inputs import read_facts, side_tables
 from study.tabulating.judged_pairs import judged_pairs_table
 from study.tabulating.label_free import label_free_tables
 from study.tabulating.people import people_tables, point_tables, trials_tables
+from study.tabulating.sparse_codes import sparse_codes_table
 from study.tabulating.texts import text_numbers, texts_tables
 
 log = logger("stats")
@@ -53,6 +54,7 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     facts = read_facts(args, params, tables["constant_units"], people, splits)
     scored = Scored(args.mis / "units.parquet")
     solved = _solved(args, backends, scored, responses, facts)
+    tables["sparse_codes"] = sparse_codes_table(args)
     tables["backend_agreement"] = scored_units.pairs_table(scored, backends, facts)
 
     if missing := unscored(solved.rated, people):

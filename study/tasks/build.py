@@ -1,26 +1,32 @@
-"""Tasks of every unit of one network from its extremes, its kept columns and the map of images."""
+"""Tasks of every unit of one network from its extremes, its kept columns and the map of images.
+
+Units have no tasks where they are constant, or latents of a sparse code that are active on too few images.
+"""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from interpretability import randomness, schema
+from interpretability import randomness
 from interpretability.extremes.ties import tie_share
 from interpretability.files import atomic_path
-from interpretability.schema import FACTS, KEY
-from interpretability.tasks import hard, natural, rules
+from interpretability.schema import FACTS, HARD, KEY, NATURAL, ONE_SIDED
+from interpretability.tasks import hard, natural, one_sided, rules
 from study.errors import StudyError
 from study.files.tables import read_json, read_parquet, write_csv, write_json, write_parquet
 from study.log import logger
 from study.networks import imi_naming
-from study.networks.roster import read_roster
+from study.networks.roster import base_network, is_control, read_roster, rows_of
 from study.params.tasks import Tasks
 from study.people import imi_tasks
+from study.tasks.firing import COLUMNS, SCHEMA, SCORED, firing_table, log_firing, sparse_layers
 
 log = logger("tasks")
 
@@ -64,17 +70,26 @@ def build_all(args: argparse.Namespace, params: TaskParams, out: Path) -> None:
     size = params.tasks.n_tasks, params.tasks.n_explanations
     if warning := rules.check_images(note["n_images"], *size):
         log.warning("%s", warning)
-    layers = read_parquet(args.activations / "layers.parquet")
-    models = [name for name in read_roster(args.roster)["name"] if (layers["model"] == name).any()]
+    layers, rows = read_parquet(args.activations / "layers.parquet"), rows_of(read_roster(args.roster))
+    sparse, models = (
+        sparse_layers(args.activations),
+        [row["name"] for row in rows if (layers["model"] == row["name"]).any()],
+    )
+    # a permuted control has the values of its network, and so its latents
+    sparse |= {row["name"]: sparse[base] for row in rows if is_control(row) and (base := base_network(row)) in sparse}
+    one_sided_of = one_sided_networks(args.roster, params.tasks.one_sided)
     seen = read_map(args, params) if params.tasks.source == "imi" else None
-    constant, mapped = [pd.DataFrame(columns=CONSTANT_COLUMNS)], []
+    constant, mapped, firing = [pd.DataFrame(columns=CONSTANT_COLUMNS)], [], [pd.DataFrame(columns=COLUMNS)]
     for name in models:
         of_network = layers[layers["model"] == name]
-        left_out, status = build(name, of_network, args.activations, params, out, note["n_images"], seen)
-        constant += [left_out] if len(left_out) else []
-        mapped.append(status)
+        network = Network(name, of_network, sparse.get(name, set()), name in one_sided_of)
+        built = build(network, args.activations, params, out, note["n_images"], seen)
+        constant += [built.constant] if len(built.constant) else []
+        firing += [built.firing] if len(built.firing) else []
+        mapped.append(built.mapped)
     write_csv(out / "mapped.csv", mapped_table(seen, mapped, models))
     write_csv(out / "constant_units.csv", pd.concat(constant))
+    write_parquet(out / "firing.parquet", pd.concat(firing, ignore_index=True), schema=SCHEMA)
     summary = {
         "n_images": note["n_images"],
         "n_tasks": params.tasks.n_tasks,
@@ -103,18 +118,48 @@ def mapped_table(seen: imi_tasks.MappedUnits | None, mapped: list[pd.DataFrame],
     return table[imi_tasks.STATUS_COLUMNS].sort_values(imi_tasks.STATUS_COLUMNS[:4], kind="stable", ignore_index=True)
 
 
+@dataclass(frozen=True)
+class Network:
+    """A network whose tasks are built: its layers, those that are sparse codes, and whether it gets one-sided tasks, too."""
+
+    name: str
+    layers: pd.DataFrame
+    sparse: set[str]
+    one_sided: bool
+
+
+@dataclass(frozen=True)
+class Built:
+    """What tables say of a network: constant units, units of the map, and how often latents of sparse codes are active."""
+
+    constant: pd.DataFrame
+    mapped: pd.DataFrame
+    firing: pd.DataFrame
+
+
+def one_sided_networks(roster: Path, wanted: Sequence[str]) -> set[str]:
+    """Networks and controls of a resolved roster that tasks.one_sided names."""
+    names = read_roster(roster)["name"].tolist()
+    if unknown := [text for text in wanted if not any(fnmatchcase(name, text) for name in names)]:
+        raise StudyError(
+            f"tasks.one_sided names {unknown[0]!r}, which is no network of {roster}; * stands for any text. Allowed: "
+            f"{', '.join(names)}"
+        )
+    return {name for name in names if any(fnmatchcase(name, text) for text in wanted)}
+
+
 def build(
-    model: str,
-    layers: pd.DataFrame,
+    network: Network,
     activations: Path,
     params: TaskParams,
     out: Path,
     n_images: int,
     seen: imi_tasks.MappedUnits | None,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Write the tasks of one network; return its constant units, which have none, and its units of the map."""
+) -> Built:
+    """Write the tasks of one network. Constant units have none, nor have latents active on fewer than N(K + 1) images."""
     from safetensors.numpy import load_file
 
+    model, layers = network.name, network.layers
     state = load_file(activations / f"{model}.safetensors")
     units = layers.loc[layers.index.repeat(layers["width"])].reset_index(drop=True)
     units["unit"] = np.concatenate([np.arange(width) for width in layers["width"]])
@@ -127,15 +172,22 @@ def build(
         units[f"tie_share_{'pos' if side == 'top' else 'neg'}"] = tie_share(
             state[f"{side}_values"], state[f"tied_beyond_{side}"], rules.needed(*size)
         )
+    firing = firing_table(units, state["nonpositive"], network.sparse, n_images, rules.needed(*size))
+    log_firing(model, firing, rules.needed(*size))
     live = ~constant
+    live[firing.index[firing["status"] != SCORED]] = False
     built = natural.build(state["top_images"][live], state["bottom_images"][live], keys[live], *size)
-    tables, arrays = [units[live].assign(condition="natural")], [built]
+    tables, arrays = [units[live].assign(condition=NATURAL)], [built]
     rows, values = _kept(activations, model, units, live)
-    for condition in (name for name in params.tasks.conditions if name != "natural" and len(rows)):
+    for condition in (name for name in params.tasks.conditions if name != NATURAL and len(rows)):
         start = rules.window_start(n_images, condition, *size)
         built, *ties = hard.tasks_from_rank(values, keys[rows], start, *size)
         tables.append(units.iloc[rows].assign(condition=condition, tie_share_pos=ties[0], tie_share_neg=ties[1]))
         arrays.append(built)
+    if network.one_sided:
+        # its negative images are drawn, whatever their values, so that none of them ties with an image left out
+        tables.append(units[live].assign(condition=ONE_SIDED, tie_share_neg=np.float32(np.nan)))
+        arrays.append(one_sided.one_sided_tasks(state["top_images"][live], keys[live], n_images, *size))
     table, built = pd.concat(tables, ignore_index=True), np.concatenate(arrays)
     status = pd.DataFrame(columns=imi_tasks.STATUS_COLUMNS)
     if seen is not None:
@@ -153,7 +205,7 @@ def build(
         absolute=constant[marked].astype(int),
         relative=relative[marked].astype(int),
     )
-    return table, status
+    return Built(table, status, firing)
 
 
 def _with_mapped(
@@ -174,7 +226,7 @@ def _with_mapped(
     # natural tasks first, each condition in the order of its units
     rank = {owner: number for number, owner in enumerate(zip(units["layer"], units["unit"], strict=True))}
     order = [rank[owner] for owner in zip(table["layer"], table["unit"], strict=True)]
-    order = np.lexsort((order, table["condition"].map(["natural", *schema.HARD].index).to_numpy()))
+    order = np.lexsort((order, table["condition"].map([NATURAL, *HARD, ONE_SIDED].index).to_numpy()))
     return table.iloc[order].reset_index(drop=True), built[order]
 
 

@@ -35,7 +35,7 @@ SMALL = {
         "raters": [1, 3],
         "latent_budgets": [90],
     },
-    "tasks": {"n_tasks": 5, "n_explanations": 3, "conditions": ["natural", "hard85"]},
+    "tasks": {"n_tasks": 5, "n_explanations": 3, "conditions": ["natural", "hard85"], "one_sided": ["net"]},
     "scores": {"backends": ["encoder", "oracle", "null"]},
     "human": {"simulated": {"n_units": 12, "n_responses": 10, "n_trials": 12}},
     "calibration": {"fraction": 0.3, "allow_few": True, "n_bootstrap": 20},
@@ -49,6 +49,7 @@ SMALL = {
         "map_models": ["net"],
         "map_images": 60,
     },
+    "label_free": {"models": ["net", "controls", "net-permuted"], "n_images": 100, "n_range": 50, "n_top": 5},
     "stats": {"n_bootstrap": 100},
     "report": {"n_exemplars": 1},
 }

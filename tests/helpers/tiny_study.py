@@ -24,6 +24,7 @@ from interpretability.tasks.hard import tasks_from_rank
 from study.crowd.results import CrowdParams, Folders, write_crowd
 from study.files.tables import write_csv, write_json, write_parquet
 from study.networks.roster import RESOLVED
+from study.tasks import firing
 from tests.helpers import explained
 from tests.helpers.crowd_params import crowd_params
 
@@ -46,9 +47,11 @@ PARAMS = {
     "scores.backends": list(BACKENDS),
     "activations.keep": [],
     "tasks.conditions": ["natural"],
+    "tasks.one_sided": [],
     "sensitivity.n_tasks": [2],
     "sensitivity.n_explanations": [1],
     "sensitivity.map_models": [],
+    "label_free.models": [],
     "human.source": "simulated",
     "human.simulated.n_units": 12,
     "human.simulated.n_responses": 20,
@@ -211,6 +214,7 @@ def _write_tasks(folder, built, constant):
         write_parquet(folder / f"{name}.parquet", table)
         np.save(folder / f"{name}.npy", task)
     write_csv(folder / "constant_units.csv", pd.DataFrame(constant))
+    write_parquet(folder / "firing.parquet", pd.DataFrame(columns=firing.COLUMNS), schema=firing.SCHEMA)
     share = N_TASKS * (N_EXPLANATIONS + 1) / N_IMAGES
     summary = {"n_images": N_IMAGES, "n_tasks": N_TASKS, "n_explanations": N_EXPLANATIONS, "tail_share": share}
     write_json(folder / "summary.json", summary)

@@ -135,7 +135,7 @@ def test_p8_every_key_is_consumed_and_every_entry_is_a_key():
 # Of `images` these only refuse a study early: they change no byte of its outs, and a change of them must not find or draw
 # all images once more.
 EARLY = {
-    "images": {"tasks.n_tasks", "tasks.n_explanations", "tasks.conditions", "tasks.source"},
+    "images": {"tasks.n_tasks", "tasks.n_explanations", "tasks.conditions", "tasks.one_sided", "tasks.source"},
     # `models` warns of names that its roster lacks, and tries the layer of the encoder
     "models": {
         "activations.keep",
@@ -144,6 +144,7 @@ EARLY = {
         "scores.encoder.layer",
         "sensitivity.models",
         "sensitivity.map_models",
+        "tasks.one_sided",
     },
 }
 

@@ -43,6 +43,7 @@ def test_every_difficulty_level_is_held_against_its_easy_condition():
             ("hard95", 0.7),
             ("synthetic", 0.6),
             ("hard95_synthetic", 0.5),
+            ("one_sided", 0.4),
         )
     ]
     table = conditions.difficulty(pd.concat([*parts, units("n", "natural", {0: 0.5})]), "his", "human", 0.95)

@@ -33,8 +33,14 @@ def test_every_result_is_there(study):
     assert set(zip(conditions["model"], conditions["condition"], strict=True)) == {
         ("net", "natural"),
         ("net", "hard85"),
+        ("net", "one_sided"),
     }
-    assert (conditions["n_annotated"] == 12).all()
+    # nobody is asked one-sided tasks
+    asked = conditions["condition"] != "one_sided"
+    assert (conditions["n_annotated"] == 12 * asked).all()
+    assert set(pd.read_parquet(study.folder / "data/human/units.parquet")["condition"]) == {"natural", "hard85"}
+    difficulty = pd.read_csv(study.folder / "results/tables/difficulty.csv")
+    assert set(difficulty["condition"]) == {"hard85"}
     models = pd.read_csv(study.folder / "results/tables/models.csv")
     assert set(models["model"]) == {"net-step0", "net", "controls", "net-permuted"}
     page = (study.folder / "reports/report.html").read_text()

@@ -16,8 +16,9 @@ from tools.dependencies import chains
 ROSTER = "data/external/models/the lab's roster.csv"
 SMALL = {
     "models": {"roster": ROSTER},
-    "tasks": {"n_tasks": 2, "n_explanations": 2},
+    "tasks": {"n_tasks": 2, "n_explanations": 2, "one_sided": []},
     "activations": {"n_extremes": 6, "batch_size": 8},
+    "label_free": {"models": []},
     "scores": {"backends": ["encoder", "pixel"], "encoder": {"model": "plain", "layer": "1"}},
     "sensitivity": {"n_tasks": [2], "n_explanations": [2], "models": ["plain"], "n_units": 4, "map_models": ["plain"]},
     "stats": {"n_bootstrap": 100},

@@ -41,6 +41,7 @@ PARAMS = {
     "activations__n_extremes": 50,
     "tasks__n_tasks": 5,
     "tasks__n_explanations": 4,
+    "tasks__one_sided": [],
     "sensitivity__n_tasks": [3],
     "sensitivity__n_explanations": [4],
     "sensitivity__models": [],

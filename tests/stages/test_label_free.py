@@ -16,6 +16,7 @@ from interpretability.networks.capture import Capture
 from interpretability.networks.layers import find_layers
 from interpretability.synthetic import planted_units
 from stages import label_free
+from study.errors import StudyError
 from study.files.tables import read_json, read_parquet
 from study.images.manifest import open_images
 from study.label_free import job, run
@@ -106,14 +107,15 @@ def test_locality_is_that_of_the_maps_of_units_and_directions(made):
     table = read_parquet(scored(made) / "units.parquet")
     images = open_images(made.folder / "images")
     sample = probe_rows(np.arange(len(images)), 60, 0)
-    row = next(row for row in rows_of(read_roster(made.folder / "models/roster.csv")) if row["name"] == "tiny")
-    network = load_network(row, made.folder / "models", made.code, 0)
-    batch, maps = network.preprocessing.batch([images.pixels(int(image)) for image in sample], "cpu"), []
-    network.model.middle.register_forward_hook(lambda *given: maps.append(given[-1].detach().double()))
-    with torch.no_grad():
-        network.model(batch)
+    rows = {row["name"]: row for row in rows_of(read_roster(made.folder / "models/roster.csv"))}
     matrix = torch.from_numpy(np.load(made.folder / "directions.npy")).double()
-    for model, shown in (("tiny", maps[0]), ("probed", torch.einsum("bchw,cm->bmhw", maps[0], matrix))):
+    for model in ("tiny", "probed"):
+        network, maps = load_network(rows[model], made.folder / "models", made.code, 0), []
+        batch = network.preprocessing.batch([images.pixels(int(image)) for image in sample], "cpu")
+        network.model.middle.register_forward_hook(lambda *given, maps=maps: maps.append(given[-1].detach().double()))
+        with torch.no_grad():
+            network.model(batch)
+        shown = maps[0] if model == "tiny" else torch.einsum("bchw,cm->bmhw", maps[0], matrix)
         energy = shown.flatten(2) ** 2
         peak = (energy.amax(2) / energy.sum(2)).nanmean(0)
         spread = (energy.sum(2) ** 2 / (energy**2).sum(2) / energy.shape[2]).nanmean(0)
@@ -146,6 +148,9 @@ def test_other_batches_change_last_bits_alone(made, monkeypatch):
     first = read_parquet(scored(made, "first") / "units.parquet")
     made.params(**{**CHOSEN, "activations__batch_size": 17})
     second = read_parquet(scored(made, "second") / "units.parquet")
+    first, second = (
+        table[table["model"] != "shuffled"] for table in (first, second)
+    )  # whose values are dealt by batch
     for name in ("rho", "ms", "index", "firing"):
         np.testing.assert_allclose(first[name], second[name], atol=2e-5, err_msg=name)
 
@@ -252,6 +257,19 @@ def test_a_similarity_that_does_not_embed_has_no_rows(made, monkeypatch, caplog)
     )
     table = read_parquet(scored(made) / "units.parquet")
     assert set(table["backend"]) == {"oracle"}
+
+
+def test_units_that_are_not_those_of_the_extremes_are_refused(made, monkeypatch):
+    batches = Source.batches
+
+    def fewer(self, *args, **options):
+        for batch in batches(self, *args, **options):
+            yield type(batch)(batch.places, batch.values[:, :5])
+
+    monkeypatch.setattr(Source, "batches", fewer)
+    made.params(**{**CHOSEN, "label_free__models": ["tiny", "chance"]})
+    with pytest.raises(StudyError, match="it has 5 units"):
+        scored(made)
 
 
 def test_the_plan_computes_no_score(made, capsys):

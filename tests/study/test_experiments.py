@@ -7,7 +7,7 @@ import pytest
 from study.errors import StudyError
 from study.people.experiments import Experiment, experiment_of, name_of
 
-CONDITIONS = ["natural", "synthetic", "hard99", "hard95", "hard85", "hard95_synthetic", "mixed"]
+CONDITIONS = ["natural", "synthetic", "hard99", "hard95", "hard85", "hard95_synthetic", "mixed", "one_sided"]
 MODELS = ["resnet", "clip-vit_b32", "net_k3"]
 
 
@@ -19,6 +19,7 @@ MODELS = ["resnet", "clip-vit_b32", "net_k3"]
         ("synthetic", 9, "resnet_optimized"),
         ("hard95_synthetic", 9, "resnet_hard95_optimized"),
         ("mixed", 9, "resnet_mixed"),
+        ("one_sided", 9, "resnet_one_sided"),
         ("natural", 3, "resnet_natural_k3"),
         ("natural", 0, "resnet_natural_k0"),
         ("hard95", 1, "resnet_hard95_natural_k1"),

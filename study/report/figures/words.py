@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from interpretability.schema import HARD, NATURAL, SYNTHETIC
+from interpretability.schema import HARD, NATURAL, ONE_SIDED, SYNTHETIC
 from interpretability.statistics import FEWEST_CORRELATED
 
 # easy, medium, hard, very hard in the words of the IMI paper; then the same with synthetic explanations
-LEVELS = (NATURAL, *HARD, SYNTHETIC, *(f"{name}_{SYNTHETIC}" for name in HARD))
+LEVELS = (NATURAL, *HARD, SYNTHETIC, *(f"{name}_{SYNTHETIC}" for name in HARD), ONE_SIDED)
 _IN_THE_PAPER = dict(zip(HARD, ("medium", "hard", "very hard"), strict=True))
 UNIDENTIFIED = "slope not identified"  # beside a level of MIS that compares with no other
 HIS = ("his_mean", "his_low", "his_high")
@@ -24,8 +24,8 @@ def task_words(condition: str) -> str:
 
 
 def condition_words(condition: str) -> str:
-    """`hard95_synthetic` -> `hard95, synthetic`."""
-    return condition.replace("_", ", ")
+    """`hard95_synthetic` -> `hard95, synthetic`; `one_sided` -> `one-sided`."""
+    return condition.replace(ONE_SIDED, "one-sided").replace("_", ", ")
 
 
 def condition_order(condition: str) -> tuple[int, str]:
