@@ -45,7 +45,7 @@ def read_ends(activations: Path, tasks: Path, name: str, layers: pd.DataFrame, n
     from safetensors.numpy import load_file
 
     state = load_file(activations / f"{name}.safetensors")
-    owners = pd.DataFrame({"layer": layers["layer"].repeat(layers["width"])})
+    owners = pd.DataFrame({"layer": layers["layer"].repeat(layers["width"].tolist())})
     owners["unit"] = np.concatenate([np.arange(width) for width in layers["width"]])
     solved = read_parquet(tasks / f"{name}.parquet", ["layer", "unit", "condition"])
     solved = pd.MultiIndex.from_frame(solved.loc[solved["condition"] == "natural", ["layer", "unit"]])

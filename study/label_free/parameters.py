@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from study.params.label_free import LabelFree
 from study.params.parts import Confidence, SeedAndImages
-from study.params.scores import DreamSim, Encoder
 from study.params.units import Units
+from study.solving.opening import Similarities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,16 +20,10 @@ class Pass:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Similar:
+class Similar(Similarities):
     """The similarities of the study, of `scores`."""
 
     backends: tuple[str, ...]
-    aggregation: str
-    softmax_temperature: float
-    precision: str
-    feature_size: int
-    dreamsim: DreamSim
-    encoder: Encoder
 
 
 @dataclass(frozen=True, kw_only=True)
