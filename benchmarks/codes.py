@@ -61,7 +61,11 @@ def measure(args: argparse.Namespace) -> list[dict[str, object]]:
     batch = pictures(args.network, 0, args.batch, size, device)
     (layer,) = [one for one in layers if one.name == args.layer]
     positions: list[torch.Tensor] = []
-    hook = model.get_submodule(layer.module).register_forward_hook(lambda _, __, out: positions.append(out))
+
+    def note(_: torch.nn.Module, __: object, out: torch.Tensor) -> None:
+        positions.append(out)
+
+    hook = model.get_submodule(layer.module).register_forward_hook(note)
     with torch.no_grad():
         model(batch[:1])
     hook.remove()

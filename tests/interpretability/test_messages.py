@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import interpretability as it
+from interpretability.directions.readers import UnitReader
 from interpretability.networks.taps import Tap
 from interpretability.people.calibration import draw_split
 from interpretability.schema import KEY
