@@ -34,16 +34,20 @@ TOLERANCE = 1e-4  # of pooled latents, relative to the largest
 
 
 def drawn_code(width: int, latents: int, activation: str, tokens: str) -> Code:
-    """A code with random rows, whose biases leave few latents active."""
+    """A code with random rows over standardised positions, of whose latents ReLU leaves a sixth active."""
     draw = generator(SEED, "benchmark", "code", latents)
     rows = torch.from_numpy(draw.standard_normal((latents, width), dtype="float32")) / width**0.5
     k = K if activation == "topk" else 0
-    return Code(encoder=rows, bias=torch.full((latents,), -1.0), activation=activation, k=k, tokens=tokens)
+    return Code(
+        encoder=rows, bias=torch.full((latents,), -1.0), activation=activation, k=k, tokens=tokens, scaling="layer_norm"
+    )
 
 
 def checked(code: Code, maps: torch.Tensor) -> float:
     """Largest relative error of pooled latents; raises where it is too large."""
     found, expected = CodeReader(code)(maps), encode(code, maps[:, :1] if code.tokens == "class" else maps).mean(dim=1)
+    if not float((expected > 0).float().mean()) > 0:
+        raise AssertionError(f"no latent of a code of {len(code.encoder)} is active, so nothing is compared")
     error = float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-6))
     if not error <= TOLERANCE:
         raise AssertionError(f"pooled latents of a code of {len(code.encoder)} are off by {error:.1e}")
@@ -57,7 +61,11 @@ def measure(args: argparse.Namespace) -> list[dict[str, object]]:
     batch = pictures(args.network, 0, args.batch, size, device)
     (layer,) = [one for one in layers if one.name == args.layer]
     positions: list[torch.Tensor] = []
-    hook = model.get_submodule(layer.module).register_forward_hook(lambda _, __, out: positions.append(out))
+
+    def note(_: torch.nn.Module, __: object, out: torch.Tensor) -> None:
+        positions.append(out)
+
+    hook = model.get_submodule(layer.module).register_forward_hook(note)
     with torch.no_grad():
         model(batch[:1])
     hook.remove()

@@ -19,7 +19,7 @@ _BESIDE = {
     ROTATION: (MIXTURE, True),
     TRAINED: (MIXTURE, False),
     INFERENCE: (FEATURES, True),
-    FEATURES: (TRAINED, False),
+    FEATURES: (MIXTURE, False),
 }
 _NO_ORDER = "none: mixtures win by their negative side; judged one-sided"
 
@@ -33,7 +33,8 @@ def superposed_summary(units: pd.DataFrame, confidence: float) -> pd.DataFrame:
     superposed_rotation   equals superposed_mixture within TOLERANCE standard errors: both are sums of many features
     superposed_trained    above superposed_mixture by more than that: an autoencoder finds some of the features
     superposed_inference  equals superposed_features within TOLERANCE standard errors: all of them are found
-    superposed_features   above superposed_trained by more than that
+    superposed_features   above superposed_mixture by more than that. How far above superposed_trained is not held against it:
+                          latents that are too sparse, the worst of a trained code, have no tasks and no part in its mean
 
     Standard errors are those of means over units, taken as independent between layers. The other two expect nothing.
     """

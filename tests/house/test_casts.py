@@ -30,7 +30,6 @@ FILES = sorted(path.relative_to(ROOT).as_posix() for name in PACKAGES for path i
 FIT = {
     "interpretability/casts.py": "the cast itself, after the question",
     "interpretability/analysis/ranking.py": "means and deviations of scores between 0 and 1",
-    "interpretability/directions/nearest.py": "cosines",
     "interpretability/extremes/selection.py": "halves of 64-bit keys; values that leave float32 are refused as infinite",
     "interpretability/extremes/ties.py": "shares between 0 and 1",
     "interpretability/images.py": "pixels, clipped to 0 to 255",

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import interpretability as it
+from interpretability.directions.readers import UnitReader
 from interpretability.networks.taps import Tap
 from interpretability.people.calibration import draw_split
 from interpretability.schema import KEY
@@ -438,6 +439,18 @@ CASES = {
     "unknown norm_act": (
         lambda: it.find_layers(NETWORK, IMAGES, norm_act="inside"),
         "norm_act is 'inside', allowed: before, after",
+    ),
+    "a code that does not fit": (
+        lambda: it.encode(it.Code(encoder=torch.ones(2, 3), activation="topk"), torch.ones(3)),
+        "k is 0; topk needs one from 1 to 2, the number of latents",
+    ),
+    "maps of another width": (
+        lambda: it.encode(it.Code(encoder=torch.ones(2, 3)), torch.ones(4)),
+        "maps has shape (4,); its last of at most three axes must be 3, the width of the layer that the code reads",
+    ),
+    "a reader of no layer": (
+        lambda: it.Capture(NETWORK, layers(), 3, "cpu", readers={"nowhere": UnitReader(4, "mean")}),
+        "readers name 'nowhere', which is none of the layers",
     ),
     "names for layers": (
         lambda: it.Capture(NETWORK, ["0"], 3, "cpu"),
