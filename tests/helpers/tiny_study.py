@@ -21,8 +21,11 @@ from interpretability.synthetic.draws import draw_factors
 from interpretability.synthetic.factors import factor_vectors
 from interpretability.tasks import natural, rules
 from interpretability.tasks.hard import tasks_from_rank
+from interpretability.tasks.one_sided import one_sided_tasks
 from study.crowd.results import CrowdParams, Folders, write_crowd
+from study.extraction.results import DIRECTION_COLUMNS
 from study.files.tables import write_csv, write_json, write_parquet
+from study.label_free import run as label_free
 from study.networks.roster import RESOLVED
 from study.tasks import firing
 from tests.helpers import explained
@@ -80,11 +83,11 @@ def write_params(path, root, **changes):
         YAML().dump(content, file)
 
 
-def write_study(data, hard=()):
+def write_study(data, hard=(), one_sided=()):
     """data/images, models, activations, tasks, scores, sensitivity, explanations, crowd (with nobody asked) and simulation, as
     far as later stages read them.
 
-    Units of the networks `hard` have tasks of condition hard85 too.
+    Units of the networks `hard` have tasks of condition hard85 too, those of `one_sided` of condition one_sided.
     """
     rng = np.random.default_rng(0)
     factors = draw_factors(N_IMAGES, seed=0, stream="study", n_categories=6)
@@ -104,7 +107,7 @@ def write_study(data, hard=()):
             seen = {"net-step0": 0.2, "net": 2.0, "other": 3.0, "shuffled": 0.0}[name]
             kinds = [("0.10", "Conv"), ("0.2", "Conv"), ("head", "Linear")]
             layers = [(layer, kind, _activations(rng, vectors, seen)) for layer, kind in kinds]
-        built[name] = _tasks(name, layers, name in hard)
+        built[name] = _tasks(name, layers, name in hard, name in one_sided)
         constant += built[name][2]
     _activations_side(data / "activations", labels)
     _write_tasks(data / "tasks", built, constant)
@@ -124,6 +127,9 @@ def write_study(data, hard=()):
     maps = pd.DataFrame({"model": "net", "layer": "0.2", "unit": np.arange(WIDTH), "contrast": np.nan})
     maps = maps.assign(pixel_sparseness=maps["unit"] / WIDTH, channel_sparseness=0.0, n_images=10)
     _texts(data)
+    # no network of label_free.models
+    write_parquet(data / "label_free" / "units.parquet", pd.DataFrame(columns=label_free.COLUMNS))
+    write_csv(data / "label_free" / "failures.csv", pd.DataFrame(columns=["model", "stage", "reason"]))
     write_parquet(data / "sensitivity" / "maps.parquet", maps)
     histogram = histograms.activation_histogram(np.arange(10.0)).assign(model="net", layer="0.2", unit=0)
     write_parquet(data / "sensitivity" / "histograms.parquet", histogram)
@@ -148,7 +154,7 @@ def _activations(rng, vectors, seen):
     return values.astype(np.float32)
 
 
-def _tasks(name, layers, hard):
+def _tasks(name, layers, hard, one_sided):
     """Table of the units that vary, their tasks, and rows of those that do not."""
     values = np.concatenate([values for *_, values in layers], axis=1)
     owners = [
@@ -172,6 +178,10 @@ def _tasks(name, layers, hard):
         harder, *_ = tasks_from_rank(values.T[live], keys[live], start, N_TASKS, N_EXPLANATIONS)
         built = np.concatenate([built, harder])
         table = pd.concat([table, table.assign(condition="hard85")], ignore_index=True)
+    if one_sided:
+        top, size = ranked.top_images[live], (N_TASKS, N_EXPLANATIONS)
+        built = np.concatenate([built, one_sided_tasks(top, keys[live], N_IMAGES, *size)])
+        table = pd.concat([table, table.head(len(top)).assign(condition="one_sided")], ignore_index=True)
     return table, built, constant.to_dict("records")
 
 
@@ -203,6 +213,7 @@ def _roster(folder):
 
 def _activations_side(folder, labels):
     write_csv(folder / "control_labels.csv", pd.DataFrame(labels))
+    write_csv(folder / "directions.csv", pd.DataFrame(columns=DIRECTION_COLUMNS))
     write_csv(folder / "clusters.csv", pd.DataFrame(columns=["model", "layer", "cluster"]))
     write_csv(folder / "left_out.csv", pd.DataFrame(columns=["model", "layer", "layer_type", "width", "reason"]))
     write_csv(folder / "failures.csv", pd.DataFrame(columns=["model", "stage", "reason"]))

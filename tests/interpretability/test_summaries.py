@@ -362,7 +362,7 @@ TABLES = {
     "layer_types": [*LAYER_TYPE_COLUMNS, "slope_status"],
     "backends": [*similarities.BACKEND_COLUMNS, *RANGE_COLUMNS],
     "backend_agreement": similarities.AGREEMENT_COLUMNS,
-    "controls": [*CONTROL_COLUMNS, "slope_status"],
+    "controls": [*CONTROL_COLUMNS, "condition", "slope_status"],
     "training": [*training_series.TRAINING_COLUMNS, "slope_status"],
     "training_gain": [*training_series.GAIN_COLUMNS, "slope_status"],
     "his_models": machine_beside_human.HIS_COLUMNS,
@@ -421,6 +421,10 @@ OTHERS = {
         "crowd_curves",
         "crowd_pareto",
         "crowd_costs",
+        "sparse_codes",
+        "scores_compared",
+        "label_free",
+        "judged_pairs",
     ),
 }
 
@@ -513,6 +517,24 @@ def test_a_similarity_may_lack_networks(tmp_path, names):
     # pairs of similarities hold what both have scored
     pairs = [table_of(folder, "backend_agreement")["n_units"].tolist() for folder in (whole, kept)]
     assert pairs == [[48], [24 if "net" in names else 0]]
+
+
+def test_one_sided_tasks_enter_no_table_but_that_of_conditions(tmp_path):
+    both, plain = tmp_path / "both", tmp_path / "plain"
+    tiny_study.write_study(both / "data", one_sided=("net", "controls"))
+    tiny_study.write_study(plain / "data")
+    for folder in (both, plain):
+        run_all(folder)
+    for path in (plain / "results" / "tables").iterdir():
+        if path.stem != "conditions":
+            assert path.read_bytes() == (both / "results" / "tables" / path.name).read_bytes(), path.stem
+    for name in ("metrics.json",):
+        assert (plain / "results" / name).read_bytes() == (both / "results" / name).read_bytes()
+    rows = table_of(both, "conditions").query("backend == 'oracle' and model == 'net'").set_index("condition")
+    assert rows["n_units"].tolist() == [24, 24]
+    assert rows.loc["one_sided", "n_annotated"] == 0
+    means = rows["mis_mean"]
+    assert rows.loc["one_sided", "mis_drop"] == pytest.approx(means["natural"] - means["one_sided"], abs=1e-5)
 
 
 def test_layers_of_other_types_enter_agreement_alone(finished, tmp_path):
