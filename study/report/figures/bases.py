@@ -76,7 +76,7 @@ def over_layers_words(frame: pd.DataFrame) -> list[str]:
         for row in rows_of(whole):
             way = {"above": "above", "below": "below"}.get(row.sign, "")
             claim = f"lies {way} the units" if way else "has no sign that can be told"
-            between_layers = between(row.low, row.high)
+            between_layers = between(row.low, row.high, 3)
             clusters = f"over {row.n_clusters:g} clusters of layers"
             mean = f"{signed(row.difference, 3)}{between_layers} {clusters}, which {claim}"
             found.append(

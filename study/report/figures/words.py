@@ -45,9 +45,9 @@ def signed(value: float, digits: int = 2) -> str:
     return "–" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
-def between(low: float, high: float) -> str:
+def between(low: float, high: float, digits: int = 2) -> str:
     """An interval in words, or nothing where there is none."""
-    return "" if np.isnan(low) or np.isnan(high) else f" (interval {signed(low)} to {signed(high)})"
+    return "" if np.isnan(low) or np.isnan(high) else f" (interval {signed(low, digits)} to {signed(high, digits)})"
 
 
 def of_rows(frame: pd.DataFrame, words: Callable[[Any], str], joint: str = "; ") -> str:
