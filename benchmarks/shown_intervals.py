@@ -52,12 +52,19 @@ SHOWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("psychophysics tests", ""): ("difference of groups, HIS",),
     ("training", "mis"): _MEAN_MIS[:1],
     ("training_gain", ""): ("training gain", "training gain, mean over series"),
+    # by the functions that make those of agreement; centred by layer where these are centred by network
+    ("scores_compared", ""): tuple(f"{r}, {of}" for r in ("pearson", "spearman") for of in _LEVELS),
+    ("scores_compared", "difference"): tuple(
+        f"difference of {r}, {of}" for r in ("pearson", "spearman") for of in _LEVELS
+    ),
     ("units_or_directions", ""): ("directions, one layer", "directions, over layers"),
     ("trial_calibration", ""): tuple(f"single answers, bin {n}" for n in BINS),
     ("trials", "intercept"): ("single answers, intercept",),
     ("trials", "slope"): ("single answers, slope",),
     ("trials", "lapse"): ("single answers, lapse",),
 }
+# measured by a script and table of their own in benchmarks/results: its columns of coverage
+ELSEWHERE = {("judged_pairs", ""): ("judged_pairs.csv", "covered_ours")}
 _OF_LEVELS = ("backends", "calibration", "models")
 # columns low and high that are no interval of anything unknown
 NO_INTERVALS = {

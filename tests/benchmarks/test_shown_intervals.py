@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import coverage
 from benchmarks.harness import COMMITTED
-from benchmarks.shown_intervals import LIMITS, MARKED, NO_INTERVALS, NOT_MEANT, SHOWN
+from benchmarks.shown_intervals import ELSEWHERE, LIMITS, MARKED, NO_INTERVALS, NOT_MEANT, SHOWN
 from interpretability.design import intervention
 from tests.helpers.rules import ROOT
 from tests.interpretability.test_summaries import OTHERS, TABLES
@@ -34,8 +34,13 @@ def test_every_interval_of_the_tables_is_listed():
     columns |= {"psychophysics groups": intervention.GROUP_COLUMNS, "psychophysics tests": intervention.TEST_COLUMNS}
     found = {(name, stem) for name, of_table in columns.items() for stem in stems(list(of_table))}
     # the figure of layers computes its intervals from layers.csv, which has none
-    assert found == (set(SHOWN) | set(NO_INTERVALS)) - {("depth", "mis")}
+    assert found == (set(SHOWN) | set(ELSEWHERE) | set(NO_INTERVALS)) - {("depth", "mis")}
     assert not set(SHOWN) & set(NO_INTERVALS)
+
+
+def test_intervals_with_a_script_of_their_own_cover_too():
+    for name, column in ELSEWHERE.values():
+        assert pd.read_csv(COMMITTED / name)[column].between(*LIMITS).all()
 
 
 def test_every_interval_has_a_row_in_both_settings_for_the_truth_it_is_meant_for(table):
