@@ -59,6 +59,11 @@ def judged_pairs(
     1.2 to 1.7 times as wide: it counts the noise of single pairs three times.
 
     Raises InputError for shapes that do not fit, a pair of a unit with itself, infinite scores, and a confidence outside (0, 1).
+
+    >>> from interpretability import judged_pairs
+    >>> pairs = [["a", "b"], ["b", "c"], ["c", "d"], ["d", "a"]]
+    >>> judged_pairs(pairs, [[2, 1], [1, 3], [3, 0], [0, 2]], [True, False, True, True]).share
+    0.75
     """
     given = arguments.array(scores, "scores", ("pairs", "2"), empty=True)
     names = np.asarray(units)

@@ -96,7 +96,7 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 import numpy as np
 import interpretability as it
-needs_torch = {{"Capture", "ImageFolder", "find_layers", "open_similarity", "similarity_names"}}
+needs_torch = {{"Capture", "Code", "ImageFolder", "encode", "find_layers", "open_similarity", "similarity_names"}}
 opened = [name for name in it.__all__ if name not in needs_torch and getattr(it, name)]
 draw = np.random.default_rng(0)
 units = it.score_units(draw.standard_normal((60, 5)), draw.standard_normal((60, 4)), n_tasks=3, n_explanations=2)
@@ -114,7 +114,7 @@ except ModuleNotFoundError as error:
 print(json.dumps([len(opened), len(units), failed, said]))
 """
     *counts, said = run(code)
-    assert counts == [len(interpretability.__all__) - 5, 5, 0]
+    assert counts == [len(interpretability.__all__) - 7, 5, 0]
     assert said.startswith("find_layers needs the package torch, which is not installed; the extras networks and")
 
 

@@ -444,6 +444,26 @@ CASES = {
         lambda: it.encode(it.Code(encoder=torch.ones(2, 3), activation="topk"), torch.ones(3)),
         "k is 0; topk needs one from 1 to 2, the number of latents",
     ),
+    "values and embeddings of other images": (
+        lambda: it.whole_range(VALUES, ROWS[:30], n_explanations=2),
+        "activations has 40 images and embeddings has 30; they must be of the same images",
+    ),
+    "sums of other images": (
+        lambda: it.monosemanticity(VALUES, ROWS[:30]),
+        "activations has 40 images and embeddings has 30; they must be of the same images",
+    ),
+    "too few images for an index": (
+        lambda: it.interpretability_index(ROWS, np.array([[0, 99]])),
+        "images must name at least two rows of 40 a unit",
+    ),
+    "sums of another precision": (
+        lambda: it.MonosemanticitySums("float16"),
+        "precision is 'float16', allowed: float32, float64",
+    ),
+    "pairs of no two units": (
+        lambda: it.judged_pairs([1.0, 2.0], [[0, 0]], [True]),
+        "units has shape (2,); it must be (1, 2)",
+    ),
     "maps of another width": (
         lambda: it.encode(it.Code(encoder=torch.ones(2, 3)), torch.ones(4)),
         "maps has shape (4,); its last of at most three axes must be 3, the width of the layer that the code reads",

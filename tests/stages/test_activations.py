@@ -592,7 +592,10 @@ def test_a_permuted_control_of_a_failed_or_unknown_network_fails(drawn_study):
     for name, base in (("shuffled", "'broken'"), ("lost", "''")):
         assert 'kwargs must name a network of the roster that succeeded, as {"of": "NAME"}' in reasons[name]
         assert reasons[name].endswith(base)
-    assert "constructor 'control:odd' is no control; allowed: control:planted, control:chance" in reasons["odd"]
+    assert (
+        "constructor 'control:odd' is no control; allowed: control:planted, control:superposed, control:chance"
+        in reasons["odd"]
+    )
 
 
 def test_planted_controls_need_factors(study, photographs):

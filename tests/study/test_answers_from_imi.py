@@ -580,7 +580,7 @@ def test_stage_writes_the_same_bytes_again(tmp_path, natural, synthetic):
     run_human(tmp_path / "a", natural, synthetic)
     run_human(tmp_path / "b", natural, synthetic)
     files = sorted(path.name for path in (tmp_path / "a" / "human").iterdir())
-    assert len(files) == 8
+    assert len(files) == 10
     for name in files:
         assert (tmp_path / "a" / "human" / name).read_bytes() == (tmp_path / "b" / "human" / name).read_bytes()
 

@@ -62,7 +62,7 @@ def test_weights_that_will_be_fetched_are_named(custom, capsys):
         ({"rows": "net,made:make,w.pth,abc,\n"}, ["row 2 (net)", "3 of the 64", "sha256sum"]),
         ({"rows": f"net,made:make,w.pth,{'a' * 64},\n"}, ["my roster.csv: net", "w.pth", "data/external/weights"]),
         ({"rows": "net,test_vit,none,,norm=d.npy\n"}, ["my roster.csv: net", "d.npy"]),
-        ({"rows": "net,test_vit,none,,norm\n"}, ["my roster.csv: net", "LAYER=FILE.npy"]),
+        ({"rows": "net,test_vit,none,,norm\n"}, ["row 2 (net): directions is 'norm'", "LAYER=SOURCE"]),
         (
             {"human": {"source": "table", "table": {"file": "answers.csv"}}},
             ["human.table.file is 'answers.csv'", "data/external/human"],
