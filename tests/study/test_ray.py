@@ -324,7 +324,7 @@ def test_a_study_that_loses_a_machine_gives_the_same_bytes(two_machines, drawn_s
     monkeypatch.setenv("MIS_EXECUTOR", "local")
     monkeypatch.setenv("MIS_STORE", str(tmp_path / "store of one machine"))
     assert found == contents(drawn_study.run_activations("here"))
-    assert len(found) == len(names) + 1 + 7
+    assert len(found) == len(names) + 1 + 9
 
 
 def test_the_command_that_installs_ray_is_that_of_the_package():
