@@ -39,7 +39,7 @@ DEFAULTS = {
     "images": "data/images",
     "models": "data/models",
     "code": "data/external/code",
-    "made": "data/visualisations",
+    "visualisations": "data/visualisations",
     "roster": "data/models/roster.csv",
     "names": "data/external/models/imi_names.csv",
     "out": "data/human",
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
         units = annotated_units(params.human, args.external, args.names)
         log.info("%s: %d units", args.list_units, unit_lists.write_list(args.list_units, units))
         return
-    places = Places(args.images, args.models, args.code, args.made)
+    places = Places(args.images, args.models, args.code, args.visualisations)
     write_answers(fresh_folder(args.out), args, params, partial(see_made, params, places))
 
 

@@ -18,7 +18,7 @@ from study.images.made import open_made
 from study.images.manifest import open_images
 from study.log import logger
 from study.networks.roster import read_roster
-from study.solving.embeddings import embedded_rows
+from study.solving.embeddings import embedded_images, embedded_made
 from study.solving.opening import SimilarityParams, SimilarityPlan
 
 log = logger("human")
@@ -58,12 +58,10 @@ def see_made(
             f"scores.encoder.model reads, but that is {params.scores.encoder.model!r}, which is no network of the roster that "
             f"could be loaded: {', '.join(known)}. Name one of them, or take {SYNTHETIC} out of tasks.conditions"
         )
-    plan = SimilarityPlan.from_params(BACKEND, params, places.images, places.models, places.code, made=places.made)
-    store, n_natural = WorkStore.open(), made.n_natural
-    scenes, pictures = (
-        embedded_rows(plan, store, np.arange(first, last, dtype=np.int32)).open()
-        for first, last in ((0, n_natural), (n_natural, n_natural + len(made)))
-    )
+    plan = SimilarityPlan.from_params(BACKEND, params, places.images, places.models, places.code, places.made)
+    store = WorkStore.open()
+    prepared = embedded_images(plan, store), embedded_made(plan, store)
+    scenes, pictures = (each.open() for each in prepared if each is not None)  # an encoder embeds whatever there is
     reading = fit_reading(scenes, vectors, params.seed)
     log.info(
         "made images are seen through %s: held-out cosine of factors %.3f (mean vector alone %.3f)",
