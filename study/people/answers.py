@@ -17,6 +17,7 @@ from study.networks.roster import read_roster
 from study.people import recorded_answers
 from study.people.answers_simulated import AnswerParams, simulated_answers
 from study.people.pairs import NO_PAIRS, NO_SCORES, read_pairs
+from study.people.seen_made import Places
 
 log = logger("human")
 
@@ -38,7 +39,9 @@ def write_answers(out: Path, args: argparse.Namespace, params: AnswerParams) -> 
     if source == "table":
         record = recorded_answers.from_table(params.human, args.external)
     if source == "simulated":
-        record, true = simulated_answers(params, args.tasks, args.images, args.roster)
+        record, true = simulated_answers(
+            params, args.tasks, args.roster, Places(args.images, args.models, args.code, args.made)
+        )
         truth.append(true)
     # only observers of this stage are known to have answered the tasks that are scored here
     answers = record.answers.assign(own_tasks=source == "simulated")
