@@ -55,7 +55,8 @@ def text_table(path: Path) -> pd.DataFrame:
 def side_tables(args: argparse.Namespace) -> facts.Tables:
     """Tables that other stages left beside their results."""
     failed = [
-        text_table(folder / "failures.csv")[COLUMNS] for folder in (args.roster, args.activations, args.label_free, args.visualisations)
+        text_table(folder / "failures.csv")[COLUMNS]
+        for folder in (args.roster, args.activations, args.label_free, args.visualisations)
     ]
     return {
         "constant_units": text_table(args.tasks / "constant_units.csv"),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 import pandas as pd
 
+from interpretability.schema import MIXED, SYNTHETIC
 from study.report.figures import about, checklist_of_texts
 from study.report.figures.base import Study
 from study.report.figures.ceiling import leading_ceiling
@@ -23,7 +24,7 @@ _NO_PICTURES = "the page shows no units with pictures"
 
 def _model_points(study: Study) -> float:
     rows = study.tables["model_points"]
-    natural = ~rows["condition"].str.contains("synthetic")
+    natural = ~rows["condition"].str.contains(SYNTHETIC) & (rows["condition"] != MIXED)
     return agreed(rows[(rows["backend"] == study.lead) & natural])
 
 

@@ -51,7 +51,9 @@ def explanation_kinds(study: Study) -> pd.DataFrame:
     rows = rows[(rows["backend"] == study.lead) & (rows["kind"] != CHOSEN)].reset_index(drop=True)
     if not (rows["kind"] != NATURAL).any():
         rows = rows.head(0)
-    return rows[["model", "kind", "n_images", "n_units", "mean", "base_mean", *DIFFERENCE, "share", "between_sd", "n_sets"]]
+    return rows[
+        ["model", "kind", "n_images", "n_units", "mean", "base_mean", *DIFFERENCE, "share", "between_sd", "n_sets"]
+    ]
 
 
 def draw_explanation_kinds(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
@@ -86,8 +88,10 @@ def alt_explanation_kinds(frame: pd.DataFrame, study: Study) -> str:
         others = part[part["kind"] != NATURAL]
         words = of_rows(
             others,
-            lambda row: f"{kind_words(row.kind)} {signed(row.difference, 3)}{between(row.low, row.high, 3)}, chosen for "
-            f"{row.share:.0%} of units",
+            lambda row: (
+                f"{kind_words(row.kind)} {signed(row.difference, 3)}{between(row.low, row.high, 3)}, chosen for "
+                f"{row.share:.0%} of units"
+            ),
         )
         return f"{network_words(model)}, {part['n_units'].max():.0f} units: {words}"
 
@@ -131,8 +135,10 @@ def _called(study: Study, row: object) -> str:
 def alt_choosing_gain(frame: pd.DataFrame, study: Study) -> str:
     words = of_rows(
         frame,
-        lambda row: f"{_called(study, row)} {signed(row.difference, 3)}{between(row.low, row.high, 3)}, naive "
-        f"{signed(row.naive, 3)}",
+        lambda row: (
+            f"{_called(study, row)} {signed(row.difference, 3)}{between(row.low, row.high, 3)}, naive "
+            f"{signed(row.naive, 3)}"
+        ),
     )
     note = study.footnote(frame["backend"])
     return f"Gain in MIS of choosing a kind of explanation for each unit, over natural explanations: {words}.{note}"

@@ -60,11 +60,15 @@ def draw_made_images(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
         style.row_note(axes, height, f"{(rows['status'] == BEATS).mean():.0%}")
     axes.axvline(1, color=style.MUTED, linewidth=1, linestyle=style.DASHED, zorder=1)
     axes.axvline(0, color=style.RULE, linewidth=1, zorder=1)
-    numbers = frame.assign(**{name: frame[name].clip(-_MOST_RATIO, _MOST_RATIO) for name in ("ratio_best", "ratio_weakest")})
+    numbers = frame.assign(
+        **{name: frame[name].clip(-_MOST_RATIO, _MOST_RATIO) for name in ("ratio_best", "ratio_weakest")}
+    )
     axes.set_xlim(*style.around(numbers, "ratio_best", "ratio_weakest", low=0.0, high=1.2))
     if marked:
         axes.plot([], [], linestyle="none", label=f"* {NOT_IN_IMI}")
-    axes.set_xlabel("0: middling picture, 1: natural extreme" if narrow else "0: a middling natural picture, 1: the natural extreme")
+    axes.set_xlabel(
+        "0: middling picture, 1: natural extreme" if narrow else "0: a middling natural picture, 1: the natural extreme"
+    )
     return style.with_key(figure, axes, narrow)
 
 
@@ -164,5 +168,3 @@ def made_words(study: Study) -> list[str]:
     if marked := sorted(outside_imi(study)):
         found.append(f"{' and '.join(marked)}: {NOT_IN_IMI}, which leaves networks with attention out")
     return found
-
-
