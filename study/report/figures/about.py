@@ -77,7 +77,7 @@ _NO_MAPS = "no feature maps of annotated units were measured (sensitivity.map_mo
 _NO_TEXTS = "no texts of units were judged (explanations)"
 _NO_RATINGS = "nobody rated pictures for texts (crowd)"
 _NO_WORLDS = "no worlds of known truth were tried (crowd_simulation)"
-_NO_MADE = "no images were made (visualisations.units)"
+NO_MADE = "no images were made (visualisations.units)"
 _NO_KINDS = "no unit was explained in more than one way (explanation_kinds.units)"
 _NO_RANKING = "fewer than two networks were scored, and one alone has no rank"
 # what a study lacks that has no such figure
@@ -130,7 +130,7 @@ ABSENT = {
     "scores_together": "no other scores were computed (label_free.models)",
     "explanation_kinds": _NO_KINDS,
     "choosing_gain": _NO_KINDS,
-    "made_images": _NO_MADE,
+    "made_images": NO_MADE,
     "mis_natural_synthetic": "no tasks are explained by made images (tasks.conditions)",
     "texts_automatic": _NO_TEXTS,
     "texts_crowd": _NO_RATINGS,
