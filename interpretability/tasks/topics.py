@@ -27,6 +27,7 @@ FOUND_AGAIN = 0.8
 # even spread that is cut in the middle reaches .75, a normal one .637 (2 / pi).
 EVEN_SPREAD = 0.75
 _ROUNDS = 50  # of moving centres; they settle in a handful
+CLUSTERS = "clusters"  # the kind of explanation
 _DEALING = "task of an image of a topic"  # keeps these numbers apart from those of natural tasks
 
 
