@@ -39,6 +39,7 @@ SMALL = {
     "activations.n_extremes": 20,
     "activations.batch_size": 16,
     "activations.keep": [],
+    "visualisations.units": [],
     "tasks.conditions": ["natural"],
     "tasks.one_sided": [],
     "tasks.n_tasks": 2,

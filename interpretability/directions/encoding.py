@@ -56,6 +56,34 @@ class Encoder:
                 values *= self._norms[chosen]
             yield chosen, values
 
+    def one(self, x: Tensor, latent: int) -> Tensor:
+        """Values (n,) of one latent at positions (n, d), as `parts` gives them but for rounding, with gradients by x.
+
+        Where latents compete, which of them are taken is found first, and held to be fixed.
+        """
+        code, taken = self.code, None
+        if code.activation == "topk":
+            with torch.no_grad():
+                taken = torch.cat([values[:, latent] > 0 for _, values in self.parts(x)])
+        x = self._scaled(x)
+        if self._pre_bias is not None:
+            x = x - self._pre_bias
+        h = g = x @ self._turned[:, latent]
+        if self._magnitude is not None:
+            h = h * self._magnitude[latent]
+        if self._bias is not None:
+            h = h + self._bias[latent]
+        if code.activation != "linear":
+            h = h.relu()
+        if self._gate_bias is not None:  # gated
+            taken = g + self._gate_bias[latent] > 0
+        elif self._threshold is not None:  # jumprelu
+            bound = self._threshold[latent]
+            taken = (h > bound) if code.comparison == ">" else (h >= bound)
+        if taken is not None:
+            h = h * taken
+        return h * self._norms[latent] if self._norms is not None else h
+
     def _scaled(self, x: Tensor) -> Tensor:
         scaling = self.code.scaling
         if scaling == "layer_norm":

@@ -34,6 +34,15 @@ class Reader(Protocol):
         """Before pooling: images, directions or latents, and their maps (images, positions, latents), some at a time."""
         ...
 
+    def one(self, positions: Tensor, latent: int) -> Tensor:
+        """Values (images,) of one direction or latent, through which gradients flow back to the maps."""
+        ...
+
+
+def _pooled(maps: Tensor, pooling: str) -> Tensor:
+    """Mean or maximum over positions of maps (images, positions)."""
+    return maps.mean(dim=1) if pooling == "mean" else maps.amax(dim=1)
+
 
 class UnitReader:
     """The units themselves: mean or maximum of each channel over all positions."""
@@ -50,6 +59,10 @@ class UnitReader:
     def maps(self, positions: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
         """The maps themselves."""
         yield slice(0, len(positions)), slice(0, self.width), positions
+
+    def one(self, positions: Tensor, latent: int) -> Tensor:
+        """Values (images,) of one unit, with gradients."""
+        return _pooled(positions[:, :, latent].float(), self.pooling)
 
 
 class CodeReader:
@@ -89,6 +102,17 @@ class CodeReader:
                 part = slice(start, min(start + together, images))
                 for latents, values in self._encoder.parts(chosen[part].reshape(-1, width).float()):
                     yield part, latents, values.view(part.stop - part.start, n, -1)
+
+    def one(self, positions: Tensor, latent: int) -> Tensor:
+        """Values (images,) of one latent, with gradients; those of latents that lose in topk are 0, and have none."""
+        chosen = self._chosen(positions)
+        images, n, width = chosen.shape
+        rows = chosen.reshape(-1, width).float()
+        with torch.autocast(chosen.device.type, enabled=False):
+            blocks = [
+                self._encoder.one(rows[start : start + POSITIONS], latent) for start in range(0, images * n, POSITIONS)
+            ]
+        return _pooled(torch.cat(blocks).view(images, n), self.pooling)
 
     def _chosen(self, positions: Tensor) -> Tensor:
         code = self._encoder.code

@@ -36,6 +36,7 @@ from study.params.sensitivity import Sensitivity
 from study.params.stats import Stats
 from study.params.tasks import Tasks
 from study.params.units import Units
+from study.params.visualisations import ADAPTIVE, Visualisations, diversity_of
 
 _SIMILARITIES = (
     Path(__file__).resolve().parents[2] / "interpretability" / "similarity" / "backends"
@@ -53,6 +54,7 @@ class Params:
     models: Models
     units: Units
     activations: Activations
+    visualisations: Visualisations
     tasks: Tasks
     scores: Scores
     label_free: LabelFree
@@ -143,6 +145,7 @@ def _check_together(params: Params, problems: list[str]) -> None:
                 f"tasks.source is imi, but tasks.n_explanations is {n_explanations}; the map holds tasks of "
                 f"{_MAPPED_EXPLANATIONS} explanations a side, so it must be {_MAPPED_EXPLANATIONS}"
             )
+    _check_visualisations(params.visualisations, problems)
     _check_texts(params, problems)
     _check_label_free(params, problems)
     _check_kinds(params, problems)
@@ -212,6 +215,21 @@ def _check_simulations(group: CrowdSimulation, problems: list[str]) -> None:
     )
     if 0 < group.n_images < LEAST_IMAGES:
         problems.append(f"crowd_simulation.n_images is {group.n_images}, it must be 0 or at least {LEAST_IMAGES}")
+
+
+def _check_visualisations(group: Visualisations, problems: list[str]) -> None:
+    """Units in the form of entries, and a diversity that is one."""
+    problems.extend(
+        f"visualisations.units names {entry!r}, it must have the form model/layer/unit, where * stands for any text"
+        for entry in group.units
+        if entry.count("/") != 2
+    )
+    try:
+        diversity_of(group.diversity)
+    except ValueError:
+        problems.append(
+            f"visualisations.diversity is {group.diversity!r}, it must be {ADAPTIVE}, or a number from 0 on in quotes: '0' is off"
+        )
 
 
 def _check_label_free(params: Params, problems: list[str]) -> None:

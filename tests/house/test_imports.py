@@ -26,7 +26,7 @@ LIBRARY = (
     ("directions",),
     ("columns", "extremes", "images", "margins", "mis", "networks", "synthetic"),
     ("people", "similarity", "tasks"),
-    ("analysis", "explanations", "label_free"),
+    ("analysis", "explanations", "label_free", "visualisations"),
     ("design",),
     ("api",),
 )
