@@ -11,7 +11,7 @@ from scipy import stats
 
 from interpretability import statistics
 from interpretability.people import two_way
-from interpretability.schema import NATURAL, ONE_SIDED, SYNTHETIC, UNIT
+from interpretability.schema import MIXED, NATURAL, ONE_SIDED, SYNTHETIC, UNIT
 from interpretability.statistics import FEWEST_SCORES, mean_interval, pearson
 
 PAIR_COLUMNS = [
@@ -28,8 +28,10 @@ def base_of(condition: str) -> str:
 
 
 def is_level(condition: str) -> bool:
-    """Whether a condition is a level of difficulty. One-sided tasks are none: they ask something else."""
-    return condition != base_of(condition) and not condition.startswith(ONE_SIDED)
+    """Whether a condition is a level of difficulty. One-sided tasks are none: they ask something else. Nor are tasks that natural
+    and made images explain together: their queries are the natural ones.
+    """
+    return condition != base_of(condition) and not condition.startswith((ONE_SIDED, MIXED))
 
 
 def paired(

@@ -13,6 +13,7 @@ import typing
 from dataclasses import dataclass
 from pathlib import Path
 
+from interpretability.schema import HARD
 from interpretability.synthetic.crowd_settings import GUIDES, LEAST_IMAGES, SETTINGS
 from study.errors import StudyError
 from study.params.activations import Activations
@@ -127,7 +128,7 @@ def _check_together(params: Params, problems: list[str]) -> None:
             f"tasks.conditions is {', '.join(params.tasks.conditions) or 'empty'}, it must name natural: summaries and "
             "rankings are of natural tasks, and harder ones share their explanations"
         )
-    hard = [name for name in params.tasks.conditions if name != "natural"]
+    hard = [name for name in params.tasks.conditions if name in HARD]
     if hard and params.tasks.source == "rebuilt" and not (params.activations.keep or params.activations.keep_file):
         problems.append(
             f"tasks.conditions names {hard[0]}, whose queries come from whole columns of values, but "
