@@ -17,13 +17,14 @@ from interpretability.tasks.synthetic import mixed_tasks, synthetic_tasks
 from interpretability.tasks.topics import CLUSTERS, find_topics, topic_tasks
 from study.errors import StudyError
 from study.files.tables import read_parquet
+from study.images.made import MADE_SIDES
 from study.networks.unit_lists import is_wild, matches
 from study.params.explanation_kinds import ExplanationKinds
 
 NO_SET = -1  # seed set of a kind that shows no made image
 USED, NOT_MADE, FEW, NO_TASKS = "used", "no images were made", "fewer images than tasks show", "no natural tasks"
 UNIT_COLUMNS = [*UNIT, "topics_pos", "topics_neg", "n_sets", "made", "tasks"]
-TOPIC_COLUMNS = [*UNIT, "side", "image", "topic"]
+SHOWN_COLUMNS = [*UNIT, "kind", "seed_set", "side", "position", "image", "topic"]
 
 Owner = tuple[str, int]  # layer and unit
 Sides = tuple[NDArray[np.int32], NDArray[np.int32]]
@@ -104,15 +105,15 @@ def made_sets(images: pd.DataFrame) -> dict[Owner, dict[int, Sides]]:
     found: dict[Owner, dict[int, Sides]] = {}
     ordered = images.sort_values("position", kind="stable")
     for (layer, unit, number), rows in ordered.groupby(["layer", "unit", "seed_set"], sort=True, observed=True):
-        sides = tuple(rows.loc[rows["side"] == side, "image"].to_numpy(np.int32) for side in ("max", "min"))
+        sides = tuple(rows.loc[rows["side"] == side, "image"].to_numpy(np.int32) for side in MADE_SIDES)
         found.setdefault((str(layer), int(unit)), {})[int(number)] = sides[0], sides[1]
     return found
 
 
 def kinds_of(
     named: NamedUnits, wanted: ExplanationKinds, rows: NDArray[np.floating] | None, seed: int
-) -> tuple[list[KindTasks], pd.DataFrame, pd.DataFrame]:
-    """Tasks of every kind, what became of each unit (UNIT_COLUMNS), and topics of the images of those that have some.
+) -> tuple[list[KindTasks], pd.DataFrame]:
+    """Tasks of every kind, and what became of each unit: UNIT_COLUMNS.
 
     rows    unit rows of the study's images by which topics are found, by image; None: there are no topics
     """
@@ -139,7 +140,7 @@ def kinds_of(
     units = named.units[UNIT].assign(
         topics_pos=counts[:, 0], topics_neg=counts[:, 1], n_sets=[len(of_unit) for of_unit in sets], made=status, tasks=USED
     )
-    return tasks, units[UNIT_COLUMNS], _topic_table(named, topics, several)
+    return tasks, units[UNIT_COLUMNS]
 
 
 def without_tasks(model: str, made: Mapping[Owner, Mapping[int, Sides]], named: NamedUnits) -> pd.DataFrame:
@@ -182,17 +183,22 @@ def _topics(named: NamedUnits, most: int, rows: NDArray[np.floating] | None) -> 
     return topics
 
 
-def _topic_table(named: NamedUnits, topics: NDArray[np.int64], units: NDArray[np.int64]) -> pd.DataFrame:
-    """Topic of each image that explains a unit of several topics, task by task: TOPIC_COLUMNS."""
-    parts = [pd.DataFrame(columns=TOPIC_COLUMNS)]
-    size = named.n_images
-    for row in units:
-        owner = named.units.iloc[row]
-        for number, side in enumerate(("max", "min")):
-            places = slice(number * size, (number + 1) * size)
-            images, of = named.natural[row, :, places].reshape(-1), topics[row, :, places].reshape(-1)
-            part = pd.DataFrame({"side": side, "image": images, "topic": of})
-            parts.append(part.assign(**{name: owner[name] for name in UNIT})[TOPIC_COLUMNS])
+def shown_table(named: NamedUnits, kinds: Sequence[KindTasks]) -> pd.DataFrame:
+    """What an observer sees of the first task of each unit and kind: SHOWN_COLUMNS, a row an explanation.
+
+    topic is -1 where explanations are not grouped.
+    """
+    parts = [pd.DataFrame(columns=SHOWN_COLUMNS)]
+    for kind in kinds:
+        size = kind.n_images
+        side = np.repeat(np.array(MADE_SIDES, dtype=object), size)
+        position = np.tile(np.arange(size), len(MADE_SIDES))
+        for place, row in enumerate(kind.rows.tolist()):
+            owner = {name: named.units[name].iloc[row] for name in UNIT}
+            topic = -1 if kind.topics is None else kind.topics[place, 0]
+            of = {"kind": kind.kind, "seed_set": kind.seed_set, "side": side, "position": position}
+            shown = pd.DataFrame({**of, "image": kind.tasks[place, 0, : 2 * size], "topic": topic})
+            parts.append(shown.assign(**owner)[SHOWN_COLUMNS])
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
