@@ -7,7 +7,7 @@ Run     dvc repro calibration
 
 slope.json says of every slope whether the answers tell it (`identified`, with a reason). Without human answers every
 backend gets calibration.default_slope and says so. Annotated units that this study does not score take no part, nor do
-tasks that mis.drop_near_duplicates leaves out.
+tasks that mis.drop_near_duplicates leaves out, nor answers that observers gave through the encoder.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 from interpretability.people.noise import noise_within_tasks
 from interpretability.schema import KEY
 from study.command import arguments, run
+from study.files import sources
 from study.files.tables import fresh_folder, read_parquet, write_json, write_parquet
 from study.params.reading import load
 from study.people.fitting import CalibrationParams, fit_slopes, scored_units
@@ -23,7 +24,7 @@ from study.people.fitting import CalibrationParams, fit_slopes, scored_units
 def main(argv: list[str] | None = None) -> None:
     args = arguments(__doc__, argv, folders=("params", "scores", "human", "out"))
     params = load(args.params, CalibrationParams)
-    people = read_parquet(args.human / "units.parquet")
+    people = sources.counted(read_parquet(args.human / "units.parquet"))
     people = people.merge(noise_within_tasks(read_parquet(args.human / "responses.parquet")), on=KEY, how="left")
     people = scored_units(people, args.scores / f"{params.scores.backends[0]}.parquet")
     fit = fit_slopes(params, args.scores, people)

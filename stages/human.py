@@ -1,11 +1,13 @@
 """Answers of people to the tasks: none, recorded ones, or those of simulated observers, always called simulated.
 
-Reads   data/tasks, data/models/roster.csv, the factors in data/images (simulated), tables in data/external/human (imi,
-        table and pairs), data/external/models/imi_names.csv (imi)
+Reads   data/tasks, data/models/roster.csv, the factors in data/images (simulated), data/visualisations and the encoder in
+        data/models (simulated, where tasks show made images), tables in data/external/human (imi, table and pairs),
+        data/external/models/imi_names.csv (imi)
 Writes  data/human: responses.parquet, units.parquet, truth.parquet (simulated only), pairs.parquet and pair_scores.parquet
         (judged pairs, and published scores of their units), exclusions.csv, and what became of the IMI record: crosstab.csv
         (experiment by model by mode), verdicts.csv (checks recomputed against stored),
-        checks.csv (values that the checks look at), unmatched.csv (networks and layers that this study does not have)
+        checks.csv (values that the checks look at), unmatched.csv (networks and layers that this study does not have);
+        reading.json (only where made images are seen): how well the encoder tells what simulated observers see in them
 Run     dvc repro human
         python -m stages.human --list-units FILE      writes the annotated units, for activations.keep_file
 """
@@ -30,6 +32,9 @@ DEFAULTS = {
     "external": "data/external/human",
     "tasks": "data/tasks",
     "images": "data/images",
+    "models": "data/models",
+    "code": "data/external/code",
+    "made": "data/visualisations",
     "roster": "data/models/roster.csv",
     "names": "data/external/models/imi_names.csv",
     "out": "data/human",

@@ -24,7 +24,7 @@ from study.tabulating.facts import Facts, Tables
 from study.tabulating.inputs import read_facts, side_tables
 from study.tabulating.judged_pairs import judged_pairs_table
 from study.tabulating.label_free import label_free_tables
-from study.tabulating.people import people_tables, point_tables, trials_tables
+from study.tabulating.people import People, people_tables, point_tables, trials_tables
 from study.tabulating.sparse_codes import sparse_codes_table
 from study.tabulating.texts import text_numbers, texts_tables
 
@@ -49,19 +49,20 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     """Every table by its name, and the headline numbers. `args` names the folders of the stages before."""
     backends = params.scores.backends
     tables = side_tables(args)
-    people, responses = (read_parquet(args.human / f"{name}.parquet") for name in ("units", "responses"))
+    people = People(*(read_parquet(args.human / f"{name}.parquet") for name in ("units", "responses")))
     splits = read_parquet(args.calibration / "splits.parquet")
-    facts = read_facts(args, params, tables["constant_units"], people, splits)
+    facts = read_facts(args, params, tables["constant_units"], people.counted().units, splits)
     scored = Scored(args.mis / "units.parquet")
-    solved = _solved(args, backends, scored, responses, facts)
+    solved = _solved(args, backends, scored, people.responses, facts)
     tables["sparse_codes"] = sparse_codes_table(args)
     tables["backend_agreement"] = scored_units.pairs_table(scored, backends, facts)
 
-    if missing := unscored(solved.rated, people):
+    if missing := unscored(solved.rated, people.units):
         log.warning("%s", missing)
-    annotated = with_people(solved.rated, people, backends)
+    every = with_people(solved.rated, people.units, backends)
+    annotated = people.counted().among(every)
     once = annotated[annotated["backend"] == backends[0]]
-    for table, rows in people_tables(once, people, responses, facts).items():
+    for table, rows in people_tables(every[every["backend"] == backends[0]], people, facts).items():
         solved.parts[table].append(rows)
     tables |= {name: pd.concat(parts, ignore_index=True) for name, parts in solved.parts.items()}
     tables["models"] = scored_units.in_order(tables["models"], facts.roster["name"])
@@ -73,12 +74,12 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     others = read_parquet(args.label_free / "units.parquet")
     tables["judged_pairs"] = judged_pairs_table(args.human, scored, others, facts.labels, backends, facts.confidence)
     maps = read_parquet(args.sensitivity / "maps.parquet")
-    tables |= point_tables(annotated, people, responses, maps, tables, facts, backends[0])
+    tables |= point_tables(every, people, maps, tables, facts, backends[0])
     tables["residuals"] = agreement_differences.residuals(annotated, N_RESIDUALS)
     tables["backends"] = scored_units.backends_table(args.scores, solved.totals, tables, facts)
     tables["correlations"] = scored_units.correlations_table(tables, once, facts)
     ceilings = read_parquet(args.ceiling / "ceiling.parquet")
-    noise = noise_within_tasks(responses)
+    noise = noise_within_tasks(people.responses)
     shares = ceiling_shares.share_table(annotated.merge(noise, on=KEY, how="left"), *facts.bootstrap)
     tables["units_or_directions"] = bases_table(scored, backends, facts.nets.directions, args.activations, facts)
     tables["noise_ceiling"] = ceiling_shares.ceiling_and_shares(ceilings, shares)

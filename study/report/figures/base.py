@@ -38,7 +38,8 @@ class Study:
     """What the figures draw: the study's tables, and unit-level values of the networks shown.
 
     `units` holds the leading backend's units of some study networks (key, layer_type, mis, mis_se, accuracy,
-    margin_mean, in_split); `human` the annotated units; `curve` the calibration losses; `simulated`: nobody gave the answers.
+    margin_mean, in_split); `human` the annotated units, with the source of their answers; `curve` the calibration losses;
+    `simulated`: nobody gave the answers; `human_through`: conditions whose made images simulated observers saw through it.
     `texts` holds every score of every text of a unit (TEXT_SCORES), `raters` who rated pictures for texts (RATERS), without
     their names; `rated_by_program`: their ratings are simulated; `shown_by`: what says which concepts pictures show, in words,
     of the automatic score (presence) and of the guide.
@@ -53,6 +54,7 @@ class Study:
     human: pd.DataFrame
     curve: pd.DataFrame
     simulated: bool = False
+    human_through: frozenset[str] = frozenset()
     seed: int = 0
     texts: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(TEXT_SCORES)))
     raters: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(RATERS)))
@@ -68,6 +70,10 @@ class Study:
     def people(self) -> str:
         """What those who gave the answers are called wherever they are shown."""
         return "simulated observers" if self.simulated else "people"
+
+    def people_of(self, condition: str) -> str:
+        """The same of one condition: what simulated observers see in made images, the encoder told them."""
+        return f"{self.people}, through the encoder" if condition in self.human_through else self.people
 
     @property
     def lead(self) -> str:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from interpretability.schema import GROUPS, KEY, NATURAL, SYNTHETIC
 from interpretability.statistics import FEWEST_CORRELATED
+from study.files import sources
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
 from study.report.figures.series import MOST_POINTS, in_order, parts_of, rows_of, thinned
@@ -110,7 +111,7 @@ MODELS_MIS_HIS = Drawing(
 
 def mis_against_his(study: Study) -> pd.DataFrame:
     """MIS of the leading similarity beside the share of right answers, annotated units only."""
-    human = study.human[[*KEY, "his", "his_se", "n_responses"]]
+    human = sources.counted(study.human)[[*KEY, "his", "his_se", "n_responses"]]
     joined = human.merge(study.units[[*KEY, "mis", "in_split"]], on=KEY, how="inner")
     columns = [*KEY, "mis", "his", "his_se", "n_responses", "in_split"]
     joined = joined.sort_values(KEY, kind="stable", ignore_index=True)[columns].astype({"in_split": int})

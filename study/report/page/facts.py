@@ -10,6 +10,7 @@ import pandas as pd
 from interpretability.networks.reasons import ASKED
 from interpretability.schema import UNIT
 from interpretability.statistics import FEWEST_CORRELATED
+from study.files import sources
 from study.report.figures import bases, ceiling, other_scores, ranking, texts_known
 from study.report.figures.base import Study
 from study.report.figures.texts import OURS
@@ -100,7 +101,7 @@ def _of_people(study: Study, *, asked: bool) -> dict[str, object]:
         "simulated": study.simulated,
         "truth_known": "true" in set(study.tables["noise_ceiling"]["variant"]),
         "has_human": asked and n_compared > 0,
-        "n_annotated": len(study.human.drop_duplicates(UNIT)),
+        "n_annotated": len(sources.counted(study.human).drop_duplicates(UNIT)),
         "n_compared": n_compared,
         "people": study.people,
         "agreement": first_row(of_units[(of_units["backend"] == study.lead) & (of_units["units"] == "outside_split")]),

@@ -17,7 +17,7 @@ import pyarrow.dataset as ds
 
 from interpretability.schema import KEY
 from study.errors import StudyError
-from study.files.sources import SIMULATED
+from study.files import sources
 from study.files.tables import read_csv, read_json, read_parquet
 from study.report.figures import ranking, registry
 from study.report.figures.base import Study
@@ -131,7 +131,8 @@ def load_study(
         units=empty,
         human=annotated,
         curve=read_parquet(calibration / "curve.parquet"),
-        simulated=bool((annotated["source"] == SIMULATED).any()),
+        simulated=sources.simulated(annotated),
+        human_through=sources.through_encoder(annotated),
         seed=recorded["seed"],
         texts=texts.scores(),
         raters=texts.raters,
