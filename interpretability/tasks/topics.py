@@ -127,9 +127,7 @@ def _clusters(rows: NDArray[np.float64], n_topics: int) -> tuple[NDArray[np.int6
     return found, centres
 
 
-def _centres(
-    rows: NDArray[np.float64], found: NDArray[np.int64], before: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _centres(rows: NDArray[np.float64], found: NDArray[np.int64], before: NDArray[np.float64]) -> NDArray[np.float64]:
     """Directions of the means of clusters; an empty one stays where it was."""
     centres = before.copy()
     for topic in range(len(before)):

@@ -138,7 +138,11 @@ def kinds_of(
         shown, of_shown = (np.stack(parts) for parts in zip(*dealt, strict=True))
         tasks.append(KindTasks(CLUSTERS, NO_SET, several, shown, of_shown))
     units = named.units[UNIT].assign(
-        topics_pos=counts[:, 0], topics_neg=counts[:, 1], n_sets=[len(of_unit) for of_unit in sets], made=status, tasks=USED
+        topics_pos=counts[:, 0],
+        topics_neg=counts[:, 1],
+        n_sets=[len(of_unit) for of_unit in sets],
+        made=status,
+        tasks=USED,
     )
     return tasks, units[UNIT_COLUMNS]
 

@@ -236,7 +236,9 @@ def _margins(
         for start in range(0, len(each.named.units), size):
             rows = np.arange(start, min(start + size, len(each.named.units)))
             parts = tuple(part for kind in kinds if len((part := kind.of(rows)).rows))
-            jobs.append(KindJob(plan, store, ingredients, each.named.model, parts, params.scores.near_duplicate, prepared))
+            jobs.append(
+                KindJob(plan, store, ingredients, each.named.model, parts, params.scores.near_duplicate, prepared)
+            )
             owners.append(each.named)
     simple = prepared is not None
     solved = run_all_or_stop(jobs, f"backend {plan.name}, kinds of explanation", log, probe=simple, on_cpu=simple)
