@@ -84,7 +84,11 @@ def choose(scores: NDArray[np.floating]) -> Choice:
 
 
 def kinds_table(
-    scores: NDArray[np.floating], kinds: Sequence[str], n_images: Sequence[int], is_made: Sequence[bool], confidence: float
+    scores: NDArray[np.floating],
+    kinds: Sequence[str],
+    n_images: Sequence[int],
+    is_made: Sequence[bool],
+    confidence: float,
 ) -> pd.DataFrame:
     """Kinds of explanation over some units, and what choosing among them gives: COLUMNS, a row a kind, then CHOSEN.
 

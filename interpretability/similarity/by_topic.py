@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from interpretability.errors import InputError
 from interpretability.margins import aggregated
 
+VERSION = 1
+
 
 def topic_margins(
     values: NDArray[np.floating], topics: NDArray[np.integer], aggregation: str = "mean", temperature: float = 1.0

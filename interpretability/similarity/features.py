@@ -180,7 +180,8 @@ class FeatureSimilarity(Similarity):
 
     def tensors(self, images: NDArray[np.int32]) -> Tensor:
         """Images (n, 3, size, size) as the network sees them."""
-        return self._view.batch([self.images.pixels(int(image)) for image in images], self._device)
+        shown, uncut = zip(*((self.images.pixels(row), self.is_uncut(row)) for row in images.tolist()), strict=True)
+        return self._view.batch(shown, self._device, uncut.__getitem__)
 
     @torch.no_grad()
     def _extract(self, images: NDArray[np.int32]) -> Tensor:

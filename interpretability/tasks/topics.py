@@ -27,6 +27,7 @@ FOUND_AGAIN = 0.8
 # even spread that is cut in the middle reaches .75, a normal one .637 (2 / pi).
 EVEN_SPREAD = 0.75
 _ROUNDS = 50  # of moving centres; they settle in a handful
+CLUSTERS = "clusters"  # the kind of explanation
 _DEALING = "task of an image of a topic"  # keeps these numbers apart from those of natural tasks
 
 
@@ -126,9 +127,7 @@ def _clusters(rows: NDArray[np.float64], n_topics: int) -> tuple[NDArray[np.int6
     return found, centres
 
 
-def _centres(
-    rows: NDArray[np.float64], found: NDArray[np.int64], before: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _centres(rows: NDArray[np.float64], found: NDArray[np.int64], before: NDArray[np.float64]) -> NDArray[np.float64]:
     """Directions of the means of clusters; an empty one stays where it was."""
     centres = before.copy()
     for topic in range(len(before)):

@@ -17,7 +17,7 @@ import pandas as pd
 from interpretability import randomness
 from interpretability.extremes.ties import tie_share
 from interpretability.files import atomic_path
-from interpretability.schema import FACTS, HARD, KEY, MADE, NATURAL, ONE_SIDED
+from interpretability.schema import FACTS, HARD, KEY, NATURAL, ONE_SIDED
 from interpretability.tasks import hard, natural, one_sided, rules
 from study.errors import StudyError
 from study.files.tables import read_json, read_parquet, write_csv, write_json, write_parquet

@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from interpretability.schema import MADE, MIXED, NATURAL, SYNTHETIC, UNIT
 from interpretability.tasks.synthetic import mixed_tasks, synthetic_tasks
 from study.errors import StudyError
-from study.files.tables import read_json, read_parquet
+from study.images.made import MADE_SIDES, MAX, MIN, MadeImages
 from study.log import logger
 
 log = logger("tasks")
 
 TABLE = "made_units.csv"  # what became of the units that images were made for
 SEED_SET = 0  # whose images stand in tasks; other sets tell how much scores hang on the noise that images start from
-SIDES = ("max", "min")  # of made images, in the order of the sides of a task
 USED, NO_TASKS = "used", "no natural tasks, so no queries"
 COLUMNS = [*UNIT, "status"]
 _BUILDERS = {SYNTHETIC: synthetic_tasks, MIXED: mixed_tasks}
@@ -52,10 +51,10 @@ def read(folder: Path, note: Mapping[str, Any], conditions: Sequence[str]) -> Ma
     wanted = tuple(name for name in conditions if name in MADE)
     if not wanted:
         return None
-    run = read_json(folder / "run.json")
-    if (run["n_natural"], run["manifest"]) != (note["n_images"], note["images"]):
+    made = MadeImages(folder)
+    if (made.n_natural, made.manifest) != (note["n_images"], note["images"]):
         raise StudyError(f"{folder} was made beside other pictures than the study has now; run `dvc repro`")
-    images, units = (read_parquet(folder / name) for name in ("images.parquet", "units.parquet"))
+    images, units = made.table, made.units
     return MadeUnits(images[images["seed_set"] == SEED_SET], units[units["seed_set"] == SEED_SET], wanted)
 
 
@@ -65,11 +64,17 @@ def sides_of(images: pd.DataFrame) -> dict[Owner, tuple[NDArray[np.int32], NDArr
     A side without images, which could not be reached, is empty.
     """
     ordered = images.sort_values("position", kind="stable")
-    found = {}
-    for (layer, unit), rows in ordered.groupby(["layer", "unit"], sort=False, observed=True):
-        positive, negative = (rows.loc[rows["side"] == side, "image"].to_numpy(np.int32) for side in SIDES)
-        found[str(layer), int(unit)] = positive, negative
-    return found
+    found: dict[Owner, dict[str, list[int]]] = {}
+    for owner, side, image in zip(_owners(ordered), ordered["side"], ordered["image"], strict=True):
+        found.setdefault(owner, {name: [] for name in MADE_SIDES})[side].append(image)
+    return {
+        owner: (np.array(sides[MAX], dtype=np.int32), np.array(sides[MIN], dtype=np.int32))
+        for owner, sides in found.items()
+    }
+
+
+def _owners(table: pd.DataFrame) -> list[Owner]:
+    return list(zip(table["layer"].astype(str), table["unit"].tolist(), strict=True))
 
 
 def with_made(
@@ -85,19 +90,20 @@ def with_made(
     """
     count, sides = built.shape[2] // 2 - 1, sides_of(made.images)
     natural = np.flatnonzero(table["condition"] == NATURAL)
-    owners = list(zip(table["layer"].astype(str), table["unit"].astype(int), strict=True))
+    owners = _owners(table)
     row_of = {owners[row]: row for row in natural.tolist()}
-    statuses = {}
-    for (layer, unit), of_unit in made.units.groupby(["layer", "unit"], sort=False, observed=True):
-        owner = str(layer), int(unit)
-        said = dict(zip(of_unit["side"], of_unit["status"], strict=True))
-        statuses[owner] = _status(owner, said, sides, count, owner in row_of)
+    said: dict[Owner, dict[str, str]] = {}
+    for owner, side, status in zip(_owners(made.units), made.units["side"], made.units["status"], strict=True):
+        said.setdefault(owner, {})[side] = status
+    statuses = {
+        owner: _status(owner, of_unit, sides.get(owner, ()), count, owner in row_of) for owner, of_unit in said.items()
+    }
     rows = sorted(row_of[owner] for owner, status in statuses.items() if status == USED)
     status = pd.DataFrame([(*owner, said) for owner, said in statuses.items()], columns=COLUMNS[1:])
     status.insert(0, COLUMNS[0], made.units["model"].iloc[0] if len(made.units) else "")
     if not rows:
         return table, built, status
-    shown = [np.stack([sides[owners[row]][side][:count] for row in rows]) for side in range(len(SIDES))]
+    shown = [np.stack([sides[owners[row]][side][:count] for row in rows]) for side in range(len(MADE_SIDES))]
     untold = np.float32(np.nan)
     tables = [
         table.iloc[rows].assign(condition=name, tie_share_pos=untold, tie_share_neg=untold) for name in made.conditions
@@ -109,18 +115,20 @@ def with_made(
 def _status(
     owner: Owner,
     said: Mapping[str, str],
-    sides: Mapping[Owner, Sequence[NDArray[np.int32]]],
+    sides: Sequence[NDArray[np.int32]],
     count: int,
     has_tasks: bool,
 ) -> str:
     """USED, or why a unit has no tasks with made images; `said`: the status of each of its sides."""
-    numbers = [len(images) for images in sides.get(owner, ())] or [0] * len(SIDES)
+    numbers = [len(images) for images in sides] or [0] * len(MADE_SIDES)
     if few := [number for number in numbers if 0 < number < count]:
         raise StudyError(
             f"{few[0]} images a side were made for unit {owner[1]} of {owner[0]}, but tasks show tasks.n_explanations = "
             f"{count}; raise visualisations.n_images to that or more"
         )
-    if lacking := [f"side {side} is {said[side]}" for side, number in zip(SIDES, numbers, strict=True) if not number]:
+    if lacking := [
+        f"side {side} is {said[side]}" for side, number in zip(MADE_SIDES, numbers, strict=True) if not number
+    ]:
         return ", ".join(lacking)
     return USED if has_tasks else NO_TASKS
 
