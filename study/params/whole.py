@@ -22,6 +22,7 @@ from study.params.ceiling import Ceiling
 from study.params.checking import check
 from study.params.crowd import Crowd
 from study.params.crowd_simulation import CrowdSimulation
+from study.params.explanation_kinds import ExplanationKinds
 from study.params.explanations import MAKERS, Explanations
 from study.params.fields import number, one_of
 from study.params.human import Human
@@ -58,6 +59,7 @@ class Params:
     tasks: Tasks
     scores: Scores
     label_free: LabelFree
+    explanation_kinds: ExplanationKinds
     mis: Mis
     human: Human
     calibration: Calibration
@@ -148,6 +150,7 @@ def _check_together(params: Params, problems: list[str]) -> None:
     _check_made_tasks(params, problems)
     _check_texts(params, problems)
     _check_label_free(params, problems)
+    _check_kinds(params, problems)
     families = sorted(path.stem for path in _SIMILARITIES.glob("*.py") if path.stem != "__init__")
     problems.extend(
         f"scores.backends names {name!r}, which is no similarity; there are {', '.join(families)} (a variant follows a dash)"
@@ -261,6 +264,15 @@ def _check_label_free(params: Params, problems: list[str]) -> None:
         problems.append(
             f"label_free.n_top is {group.n_top}, but activations.n_extremes keeps only {params.activations.n_extremes} images"
         )
+
+
+def _check_kinds(params: Params, problems: list[str]) -> None:
+    """Units written as elsewhere."""
+    problems.extend(
+        f"explanation_kinds.units names {entry!r}, it must have the form model/layer/unit, where * stands for any text"
+        for entry in params.explanation_kinds.units
+        if entry.count("/") != 2
+    )
 
 
 def _check_texts(params: Params, problems: list[str]) -> None:
