@@ -246,8 +246,8 @@ def _check_made_tasks(params: Params, problems: list[str]) -> None:
         )
     elif params.visualisations.n_images < params.tasks.n_explanations:
         problems.append(
-            f"visualisations.n_images is {params.visualisations.n_images}, but tasks.conditions names {named[0]} and a task shows "
-            f"tasks.n_explanations = {params.tasks.n_explanations} images a side; raise visualisations.n_images to that or more"
+            f"visualisations.n_images is {params.visualisations.n_images}, but tasks.conditions names {named[0]}, whose tasks "
+            f"show tasks.n_explanations = {params.tasks.n_explanations} images a side; raise visualisations.n_images to that"
         )
 
 
