@@ -29,7 +29,7 @@ class Similarity(ABC):
     that ran through its network so far. `embed` and `margins` are what one calls.
 
     An embedding similarity sets `embeds` and gives `embed`: each image then is embedded once and margins come from cosines.
-    Any other overrides `margins` (and `nearest`, if it can say); one that sets `pairs` and gives `pair_stripe` can have the
+    Any other overrides `margins` and `similarities` (and `nearest`, if it can say); one that sets `pairs` and gives `pair_stripe` can have the
     similarities of all pairs of images computed once, where that is the shorter way. `runs_network` says whether an image
     costs a forward pass, `needs_factors` whether it compares the factors that scenes were drawn from: images made for a unit
     have none, and cannot be compared.
@@ -103,6 +103,17 @@ class Similarity(ABC):
         if self.aggregation == "mean":
             return cosine_margins(prepared, tasks, n_explanations)
         return self._aggregated(cosine_values(prepared, tasks, n_explanations))
+
+    def similarities(
+        self, tasks: NDArray[np.integer], n_explanations: int, prepared: NDArray[np.floating] | None = None
+    ) -> NDArray[np.float32]:
+        """Similarities (U, N, 2, 2K) of both queries of tasks (positive first) with all explanations (positive ones first).
+
+        `prepared` as for `margins`.
+        """
+        if prepared is None:
+            prepared, tasks = self._embedded(tasks, n_explanations)
+        return cosine_values(prepared, tasks, n_explanations)
 
     def _checked(self, tasks: NDArray[np.integer], n_explanations: int) -> NDArray[np.int32]:
         """Tasks of so many explanations a side and of images that there are."""

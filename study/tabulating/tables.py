@@ -23,6 +23,7 @@ from study.tabulating.bases import bases_table
 from study.tabulating.facts import Facts, Tables
 from study.tabulating.inputs import read_facts, side_tables
 from study.tabulating.judged_pairs import judged_pairs_table
+from study.tabulating.kinds import kinds_tables
 from study.tabulating.label_free import label_free_tables
 from study.tabulating.people import People, people_tables, point_tables, trials_tables
 from study.tabulating.sparse_codes import sparse_codes_table
@@ -31,7 +32,10 @@ from study.tabulating.texts import text_numbers, texts_tables
 log = logger("stats")
 
 # tables with levels of MIS under several similarities: their rows say where the slope of theirs comes from
-LEVEL_TABLES = ("models", "layer_types", "training", "training_gain", "sensitivity", "controls")
+LEVEL_TABLES = (
+    *("models", "layer_types", "training", "training_gain", "sensitivity", "controls"),
+    *("explanation_kinds", "explanation_kinds_units"),
+)
 N_RESIDUALS = 20  # units that a similarity misses most, on either side: as in figures 20 and 21 of the MIS paper
 
 
@@ -88,6 +92,7 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     tables["units_or_directions"] = bases_table(scored, backends, facts.nets.directions, args.activations, facts)
     tables["noise_ceiling"] = ceiling_shares.ceiling_and_shares(ceilings, shares)
     tables |= label_free_tables(others, scored, facts)
+    tables |= kinds_tables(args.explanation_kinds, backends, facts)
     tables |= texts_tables(args.explanations, args.crowd, args.simulation, facts)
     for name in LEVEL_TABLES:
         status = {backend: fit["status"] for backend, fit in facts.slopes.items()}
