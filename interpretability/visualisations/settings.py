@@ -133,6 +133,8 @@ class Made:
     kept_after_shift   the best picture's ratio after a shift by 3 pixels / its ratio, mean over the four directions; NaN
                 where its ratio is not above 0
     alike       mean cosine of pairs of pictures (see `diversity.cosines`): 1 for copies; NaN for one picture
+    position_bound   the side is below nature because the unit asks for a pattern at one place: a picture made without
+                transforms beats nature, and after some shift by 3 pixels no longer does
     """
 
     pixels: NDArray[np.uint8]
@@ -148,3 +150,4 @@ class Made:
     ratio_weakest: float
     kept_after_shift: float
     alike: float
+    position_bound: bool
