@@ -24,6 +24,7 @@ WEIGHTS = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)  # of diversity, tried in turn
 HALVINGS = 6
 VERSION = 1
 _SHIFT = 3  # pixels
+_MOST_LOST = 0.5  # of a ratio that a shift may take before a picture counts as bound to its place
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,8 @@ class _Making:
         ratios = self._ratios(found.values[order])
         best = float(ratios[0])
         beats = self._all_beat(found)
-        kept = self._ratios(self._shifted(found.pixels[int(order[0])])).mean() / best if best > 0 else np.nan
-        bound = self.settings.transforms and not beats and self._is_position_bound()
+        kept = self._kept(found.pixels[int(order[0])], best)
+        bound = self._is_bound(best, kept) if beats or not self.settings.transforms else self._is_bound_when_still()
         return Made(
             pixels=np.ascontiguousarray(found.pixels.permute(0, 2, 3, 1).cpu().numpy()),
             values=found.values,
@@ -170,29 +171,33 @@ class _Making:
             stop_ratio=stop_ratio(plain.climbed.lengths),
             ratio_best=best,
             ratio_weakest=float(ratios[-1]),
-            kept_after_shift=float(kept),
+            kept_after_shift=float(kept.mean()),
             alike=alike(self.target.of_bytes(found.pixels)[1]),
             position_bound=bound,
         )
 
-    def _shifted(self, picture: Tensor) -> NDArray[np.float32]:
-        """Values of a picture (3, crop, crop) shifted by some pixels up, left, down and right; its last rows are repeated."""
+    def _kept(self, picture: Tensor, ratio: float) -> NDArray[np.float64]:
+        """Ratios of a picture (3, crop, crop) shifted by some pixels up, left, down and right, by that where it is (4,)."""
+        if not ratio > 0:
+            return np.full(4, np.nan)
+        # what comes in repeats the last row
         padded = pad(picture[None].float(), (_SHIFT,) * 4, mode="replicate")[0].to(torch.uint8)
         crop = picture.shape[-1]
         places = (0, _SHIFT), (_SHIFT, 0), (2 * _SHIFT, _SHIFT), (_SHIFT, 2 * _SHIFT)
-        return self._values(
-            torch.stack([padded[:, row : row + crop, column : column + crop] for row, column in places])
-        )
+        shifted = [padded[:, row : row + crop, column : column + crop] for row, column in places]
+        return self._ratios(self._values(torch.stack(shifted))) / ratio
 
-    def _is_position_bound(self) -> bool:
-        """Whether a picture made without transforms beats nature, and after some shift no longer does."""
-        still = self._climbed(
-            self.settings.n_images, 0.0, draw(replace(self.settings, transforms=False), self.target.crop, 0)
-        )
-        best = int(self._order(still.values)[0])
-        if not self.natural.beats(still.values[best : best + 1], self.side).all():
-            return False
-        return not self.natural.beats(self._shifted(still.pixels[best]), self.side).all()
+    def _is_bound(self, ratio: float, kept: NDArray[np.float64]) -> bool:
+        """Whether a picture that beats nature where it is loses that, and most of its ratio, by some shift."""
+        return ratio > 1 and bool(kept.min() < min(_MOST_LOST, 1 / ratio))
+
+    def _is_bound_when_still(self) -> bool:
+        """The same of the best picture that is made without transforms."""
+        still = draw(replace(self.settings, transforms=False), self.target.crop, self.seed)
+        found = self._climbed(self.settings.n_images, 0.0, still)
+        best = int(self._order(found.values)[0])
+        ratio = float(self._ratios(found.values[best : best + 1])[0])
+        return self._is_bound(ratio, self._kept(found.pixels[best], ratio))
 
     def _unreachable(self) -> Made:
         crop, none = self.target.crop, float("nan")
