@@ -44,7 +44,7 @@ UNIT_SCHEMA = pa.schema(
         *(("seed_set", pa.int16()), ("side", pa.string()), ("status", pa.string())),
         *((name, pa.float64()) for name in ("median", "extreme", "best", "weakest", "ratio_best", "ratio_weakest")),
         *((name, pa.float64()) for name in ("kept_after_shift", "start", "gradient", "weight")),
-        *(("passes", pa.int64()), ("stop_ratio", pa.float64()), ("in_imi", pa.int64())),
+        *(("passes", pa.int64()), ("stop_ratio", pa.float64()), ("alike", pa.float64()), ("in_imi", pa.int64())),
     ]
 )
 

@@ -59,6 +59,7 @@ def fabricate(
                         "weight": 0.0,
                         "passes": 1,
                         "stop_ratio": np.nan,
+                        "alike": 0.1,
                         "in_imi": 1,
                     }
                 )
