@@ -119,7 +119,7 @@ class MakingJob(NetworkJob):
         tensors = {
             "pixels": made.pixels,
             "values": made.values,
-            "diverse": made.diverse.astype(np.uint8),
+            "diverse": made.diverse,
             "numbers": np.array([numbers[name] for name in NUMBERS]),
         }
         instructions = torch.backends.cpu.get_cpu_capability()
@@ -153,8 +153,7 @@ class Result:
             note = file.metadata()
             tensors = {name: file.get_tensor(name) for name in ("pixels", "values", "diverse", "numbers")}
         numbers = dict(zip(NUMBERS, tensors["numbers"].tolist(), strict=True))
-        diverse = tensors["diverse"].astype(bool)
-        return cls(tensors["pixels"], tensors["values"], diverse, numbers, note["status"], note["made_on"])
+        return cls(tensors["pixels"], tensors["values"], tensors["diverse"], numbers, note["status"], note["made_on"])
 
     def best_and_weakest(self, side: Side) -> tuple[float, float]:
         """Values of the best and the weakest image; NaN where there are none."""
