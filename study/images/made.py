@@ -15,11 +15,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from interpretability.schema import MADE_SIDES
 from study.errors import StudyError
 from study.files.tables import read_json, read_parquet
 from study.images.manifest import ImageSet
 
 IMAGES, UNITS, PIXELS, NOTE = "images.parquet", "units.parquet", "pixels", "run.json"
+MAX, MIN = MADE_SIDES
 IMAGE_SCHEMA = pa.schema(
     [
         ("image", pa.int32()),
