@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from interpretability.errors import InputError
-from interpretability.schema import KEY
+from interpretability.schema import KEY, MADE
 
 _MOST_NAMED = 8  # networks and conditions that a message names
 
@@ -18,13 +18,14 @@ def with_people(scores: pd.DataFrame, people: pd.DataFrame, backends: Sequence[s
     """Scores of the annotated units beside the answers of people: one row a unit, condition and backend.
 
     `scores`: key, backend and any scores; `people`: key, n_responses, his. Units that people answered and no backend has
-    scored are left out, see `unscored`; one that only some backends have scored is an error that names it. A unit whose
-    tasks were all left out (mis NaN) is dropped.
+    scored are left out, see `unscored`; one that only some backends have scored is an error that names it, but for made images:
+    a backend that scores no such task cannot compare them, and has no row of them. A unit whose tasks were all left out (mis
+    NaN) is dropped.
     """
     scored = people[_scored(scores, people)]
     every = scored[[*KEY, "n_responses", "his"]].merge(pd.DataFrame({"backend": list(backends)}), how="cross")
     joined = every.merge(scores, on=[*KEY, "backend"], how="left", indicator=True)
-    missing = joined[joined.pop("_merge") == "left_only"]
+    missing = joined[(joined.pop("_merge") == "left_only") & ~_beyond(joined, scores)]
     if len(missing):
         first = ", ".join(f"{name} {value}" for name, value in missing.iloc[0][[*KEY, "backend"]].items())
         raise InputError(f"{len(missing)} units with human answers have no score; the first one: {first}")
@@ -44,6 +45,22 @@ def unscored(scores: pd.DataFrame, people: pd.DataFrame) -> str:
     shown = ", ".join(f"{model} {condition} {n}" for model, condition, n in named)
     more = ", ..." if len(counts) > _MOST_NAMED else ""
     return f"{len(missing)} of {len(people)} units with human answers have no score and are left out: {shown}{more}"
+
+
+def scored_by_all(units: pd.DataFrame, backends: Sequence[str]) -> pd.DataFrame:
+    """The rows of `with_people` without those of conditions with made images that some backend cannot score: only over the same
+    units do backends compare.
+    """
+    count = units.groupby(KEY, sort=False, observed=True)["backend"].transform("size")
+    kept = ~units["condition"].isin(MADE) | (count == len(backends))
+    return units if kept.all() else units[kept].reset_index(drop=True)
+
+
+def _beyond(units: pd.DataFrame, scores: pd.DataFrame) -> NDArray[np.bool_]:
+    """Rows of a condition with made images that their backend scores in no unit at all."""
+    scored = scores[["backend", "condition"]].drop_duplicates().astype(str)
+    pairs = pd.MultiIndex.from_frame(units[["backend", "condition"]].astype(str))
+    return units["condition"].isin(MADE).to_numpy() & ~pairs.isin(pd.MultiIndex.from_frame(scored))
 
 
 def _scored(scores: pd.DataFrame, people: pd.DataFrame) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from interpretability.analysis import headline, similarities, training_series
 from interpretability.people import agreement, agreement_differences, calibration_splits, ceiling_shares
-from interpretability.people.annotated import unscored, with_people
+from interpretability.people.annotated import scored_by_all, unscored, with_people
 from interpretability.people.noise import noise_within_tasks
 from interpretability.schema import KEY
 from study.files.tables import read_json, read_parquet
@@ -25,6 +25,7 @@ from study.tabulating.inputs import read_facts, side_tables
 from study.tabulating.judged_pairs import judged_pairs_table
 from study.tabulating.kinds import kinds_tables
 from study.tabulating.label_free import label_free_tables
+from study.tabulating.made_slopes import made_slopes_table
 from study.tabulating.people import People, people_tables, point_tables, trials_tables
 from study.tabulating.sparse_codes import sparse_codes_table
 from study.tabulating.texts import text_numbers, texts_tables
@@ -64,7 +65,7 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     if missing := unscored(solved.rated, people.units):
         log.warning("%s", missing)
     every = with_people(solved.rated, people.units, backends)
-    annotated = people.counted().among(every)
+    annotated = scored_by_all(people.counted().among(every), backends)
     once = annotated[annotated["backend"] == backends[0]]
     for table, rows in people_tables(every[every["backend"] == backends[0]], people, facts).items():
         solved.parts[table].append(rows)
@@ -89,6 +90,7 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     tables["noise_ceiling"] = ceiling_shares.ceiling_and_shares(ceilings, shares)
     tables |= label_free_tables(others, scored, facts)
     tables |= kinds_tables(args.explanation_kinds, backends, facts)
+    tables["made_slopes"] = made_slopes_table(args.calibration)
     tables |= texts_tables(args.explanations, args.crowd, args.simulation, facts)
     for name in LEVEL_TABLES:
         status = {backend: fit["status"] for backend, fit in facts.slopes.items()}
