@@ -6,6 +6,7 @@ Scores      score_units (from arrays), score_network (from a torch network and i
 Texts       score_texts (from arrays: what a text says of a unit, by correlation)
 No labels   whole_range, monosemanticity, interpretability_index (from arrays), MonosemanticitySums (from batches)
 People      human_scores, compare_with_people, noise_ceiling, fit_slope, judged_pairs
+Pictures    visualise (pictures made to excite units of a torch network, and to keep them quiet)
 Directions  Code, encode (latents of sparse codes at every position of a map)
 Steps       find_layers, Capture, rank_images, build_tasks, hard_tasks, task_margins, unit_scores
 Images      ImageFolder, similarity_names, open_similarity
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from interpretability.similarity.registry import open_similarity, similarity_names
     from interpretability.tasks.hard import hard_tasks
     from interpretability.tasks.natural import build_tasks
+    from interpretability.visualisations.visualise import visualise
 
 __all__ = [
     "Capture",
@@ -67,6 +69,7 @@ __all__ = [
     "similarity_names",
     "task_margins",
     "unit_scores",
+    "visualise",
     "whole_range",
 ]
 
@@ -96,6 +99,7 @@ _HOMES = {
     "similarity_names": "similarity.registry",
     "task_margins": "similarity.arrays",
     "unit_scores": "mis",
+    "visualise": "visualisations.visualise",
     "whole_range": "label_free.whole_range",
 }
 

@@ -1,7 +1,8 @@
 """Every table and number of the study. This stage alone writes results/tables, metrics.json and provenance.json.
 
 Reads   data/mis, data/human, data/calibration, data/ceiling, data/sensitivity, data/explanations, data/crowd,
-        data/crowd_simulation, data/label_free, data/explanation_kinds, and the side tables of the stages before
+        data/crowd_simulation, data/label_free, data/visualisations, data/explanation_kinds, and the side tables of the
+        stages before
 Writes  results/tables/*.csv, results/metrics.json, results/provenance.json
 Run     dvc repro stats
 
@@ -21,7 +22,8 @@ from study.tabulating.tables import study_tables
 FOLDERS = (
     *("images", "roster", "activations", "tasks", "scores", "human"),
     *("calibration", "mis", "ceiling", "sensitivity"),
-    *("explanations", "crowd", "simulation", "label_free", "explanation_kinds"),
+    *("explanations", "crowd", "simulation", "label_free"),
+    *("visualisations", "explanation_kinds"),
 )
 
 

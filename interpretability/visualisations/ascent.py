@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from interpretability.errors import InputError
 from interpretability.similarity.roots import root
 from interpretability.visualisations.canvas import Canvas, largest, lengths
 from interpretability.visualisations.diversity import penalty
@@ -67,11 +68,10 @@ class Objective:
         if not objective.requires_grad:
             return torch.zeros_like(batch)
         self.target.backwards += 1
-        (found,) = torch.autograd.grad(objective * self._scale, batch, allow_unused=True)
-        if found is None:
-            return torch.zeros_like(batch)
-        # beyond what half precision can hold there is no direction to follow
-        return torch.nan_to_num(found / self._scale, nan=0.0, posinf=0.0, neginf=0.0)
+        (found,) = torch.autograd.grad(objective * self._scale, batch)
+        found = found / self._scale
+        # beyond what half precision can hold there is no direction to follow; in float32 it is an error, and told
+        return found if self._scale == 1 else torch.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 @torch.no_grad()
@@ -85,6 +85,11 @@ def climb(objective: Objective, start: Tensor, transforms: Sequence[Transform], 
         resampling = Resampling(transform, canvas.crop, canvas.side, target.device)
         by_colours = objective.gradient(colours, resampling)
         found.append(largest(by_colours))
+        if not np.isfinite(found[-1]).all():
+            raise InputError(
+                f"the gradient of unit {target.unit} of layer {target.layer.name} is not finite at step {step}; nothing can be "
+                "made of it"
+            )
         longest.append(lengths(by_colours))
         _adam(parameters, mean, square, canvas.gradient(colours, by_colours), step, rate)
         colours = canvas.colours(parameters)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from interpretability import arguments
+from interpretability.errors import InputError
 from interpretability.visualisations.ascent import Climbed, Objective, climb, stop_ratio
 from interpretability.visualisations.canvas import Canvas, largest, margin_of
 from interpretability.visualisations.diversity import alike
@@ -21,9 +21,10 @@ from interpretability.visualisations.transforms import Resampling, Transform, dr
 
 STARTS = (0.01, 0.1, 1.0)  # standard deviations of the noise; the first is Lucent's
 WEIGHTS = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)  # of diversity, tried in turn
-_HALVINGS = 6
-_SHIFT = 3  # pixels
+HALVINGS = 6
 VERSION = 1
+_SHIFT = 3  # pixels
+_MOST_LOST = 0.5  # of a ratio that a shift may take before a picture counts as bound to its place
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,14 @@ def make_images(target: Target, natural: Natural, side: Side, settings: Settings
     side       "max" for pictures that excite, "min" for pictures that do not
     seed_key   names every random draw: a whole number of at least 0, such as `key64(seed, network, layer, unit, side, set)`
 
-    All pictures run in one batch. Equal arguments give equal bytes with one thread on one kind of processor. A gradient of zero at the
-    first step calls for larger noise to start from; where none wakes the unit there are no pictures, and the status says
-    unreachable. Under adaptive diversity the weight grows tenfold from 1 for as long as the weakest of K - 1 pictures beats nature,
-    is then halved in six times, and the strongest picture without diversity comes last.
-    Departure: objective and weight are in units of (natural extreme - median), so that one bracket of weights fits all units; IMI
-    compares what is unrounded, here it is the stored bytes.
+    All pictures run in one batch; equal arguments give equal bytes, with one thread on one kind of processor. Where a
+    picture feels no gradient at the first step, larger noise is tried; where none wakes the unit there are no pictures, and the
+    status says unreachable. Under adaptive diversity the weight grows tenfold from 1 for as long as the weakest of K - 1
+    pictures beats nature, the last interval is halved six times, and the strongest picture without diversity comes last.
+    Raises InputError where gradients or values are not finite.
+
+    Departure: objective and weight are in units of (natural extreme - median), so that one bracket of weights fits all
+    units. IMI compares pictures before they are rounded; here it is what is stored.
     """
     arguments.choice(side, "side", SIDES)
     arguments.count(seed_key, "seed_key", 0)
@@ -57,7 +60,8 @@ def make_images(target: Target, natural: Natural, side: Side, settings: Settings
 
 class _Making:
     def __init__(self, target: Target, natural: Natural, side: Side, settings: Settings, seed: int) -> None:
-        self.target, self.natural, self.side, self.settings, self.seed = target, natural, side, settings, seed
+        self.target, self.natural, self.settings, self.seed = target, natural, settings, seed
+        self.side: Side = side
         self.canvas = Canvas(target.crop, margin_of(target.crop, settings.margin), target.device)
         self.transforms = draw(settings, target.crop, seed)
         self.n_passes, self.start = 0, STARTS[0]
@@ -68,11 +72,11 @@ class _Making:
         if start is None:
             return self._unreachable()
         self.start = start
-        if not self.settings.is_adaptive:
-            weight = float(cast("float", self.settings.diversity)) if n > 1 else 0.0
-            only = self._climbed(n, weight)
+        if self.settings.diversity != "adaptive":
+            weight = float(self.settings.diversity) if n > 1 else 0.0
+            only = self._climbed(n, weight, self.transforms)
             return self._finished(only, only, weight, np.full(n, weight > 0))
-        plain = self._climbed(n, 0.0)
+        plain = self._climbed(n, 0.0, self.transforms)
         weight, diverse = self._most_diverse(n - 1) if n > 2 and self._all_beat(plain) else (0.0, None)
         if diverse is None:
             return self._finished(plain, plain, 0.0, np.zeros(n, dtype=bool))
@@ -87,34 +91,36 @@ class _Making:
     def _start(self, n: int) -> float | None:
         """The smallest noise from which most pictures feel a gradient at the first step; None where none does."""
         objective = self._objective(0.0)
-        first = self.transforms[0]
-        awake = {}
+        resampling = Resampling(self.transforms[0], self.canvas.crop, self.canvas.side, self.target.device)
+        awake: dict[float, int] = {}
         for deviation in STARTS:
             colours = self.canvas.colours(self.canvas.noise(self.seed, range(n), deviation))
-            with torch.no_grad():
-                gradient = objective.gradient(colours, self._resampling(first))
-            awake[deviation] = int((largest(gradient) > 0).sum())
+            awake[deviation] = int((largest(objective.gradient(colours, resampling)) > 0).sum())
             if awake[deviation] == n:
                 break
         best = max(awake, key=lambda deviation: awake[deviation])
         return best if awake[best] else None
 
-    def _resampling(self, transform: Transform) -> Resampling:
-        return Resampling(transform, self.canvas.crop, self.canvas.side, self.target.device)
-
     def _objective(self, weight: float) -> Objective:
         return Objective(self.target, self.canvas, self.natural.span(self.side), weight)
 
-    def _climbed(self, n: int, weight: float) -> _Pass:
+    def _climbed(self, n: int, weight: float, transforms: list[Transform]) -> _Pass:
         """One optimisation: every weight starts from the same noise and sees the same transforms, as in IMI's code."""
         self.n_passes += 1
         noise = self.canvas.noise(self.seed, range(n), self.start)
-        climbed = climb(self._objective(weight), noise, self.transforms, self.settings.rate)
+        climbed = climb(self._objective(weight), noise, transforms, self.settings.rate)
         pixels = self.canvas.stored(climbed.colours)
         return _Pass(pixels, self._values(pixels), climbed)
 
     def _values(self, pixels: Tensor) -> NDArray[np.float32]:
-        return self.target.of_bytes(pixels)[0].cpu().numpy()
+        values = self.target.of_bytes(pixels)[0].cpu().numpy()
+        if not np.isfinite(values).all():
+            bad = values[~np.isfinite(values)][0]
+            raise InputError(
+                f"unit {self.target.unit} of layer {self.target.layer.name} has the value {bad} for a picture made for it; all "
+                "values must be finite"
+            )
+        return values
 
     def _all_beat(self, found: _Pass) -> bool:
         return bool(self.natural.beats(found.values, self.side).all())
@@ -123,16 +129,16 @@ class _Making:
         """The largest weight with which the weakest of n pictures beats nature, and these pictures; 0 and None for none."""
         low, high, best = 0.0, None, None
         for weight in WEIGHTS:
-            tried = self._climbed(n, weight)
+            tried = self._climbed(n, weight, self.transforms)
             if not self._all_beat(tried):
                 high = weight
                 break
             low, best = weight, tried
         if high is None:
             return low, best
-        for _ in range(_HALVINGS):
+        for _ in range(HALVINGS):
             middle = (low + high) / 2
-            tried = self._climbed(n, middle)
+            tried = self._climbed(n, middle, self.transforms)
             if self._all_beat(tried):
                 low, best = middle, tried
             else:
@@ -143,38 +149,55 @@ class _Making:
         """Pictures from the best to the weakest."""
         return np.argsort(-values if self.side == "max" else values, kind="stable")
 
+    def _ratios(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+        return np.array([self.natural.ratio(float(value), self.side) for value in values])
+
     def _finished(self, found: _Pass, plain: _Pass, weight: float, diverse: NDArray[np.bool_]) -> Made:
         order = self._order(found.values)
-        best, weakest = (self.natural.ratio(float(found.values[place]), self.side) for place in (order[0], order[-1]))
-        _, maps = self.target.of_bytes(found.pixels)
+        ratios = self._ratios(found.values[order])
+        best = float(ratios[0])
+        beats = self._all_beat(found)
+        kept = self._kept(found.pixels[int(order[0])], best)
+        bound = self._is_bound(best, kept) if beats or not self.settings.transforms else self._is_bound_when_still()
         return Made(
             pixels=np.ascontiguousarray(found.pixels.permute(0, 2, 3, 1).cpu().numpy()),
             values=found.values,
             diverse=diverse,
-            status=BEATS if self._all_beat(found) else BELOW,
+            status=BEATS if beats else BELOW,
             weight=weight,
             passes=self.n_passes,
             start=self.start,
             gradient=float(plain.climbed.largest.max()),
             stop_ratio=stop_ratio(plain.climbed.lengths),
             ratio_best=best,
-            ratio_weakest=weakest,
-            kept_after_shift=self._kept(found.pixels[int(order[0])], best),
-            alike=alike(maps),
+            ratio_weakest=float(ratios[-1]),
+            kept_after_shift=float(kept.mean()),
+            alike=alike(self.target.of_bytes(found.pixels)[1]),
+            position_bound=bound,
         )
 
-    def _kept(self, picture: Tensor, ratio: float) -> float:
-        """What a shift by some pixels leaves of a picture's ratio, mean over four directions; the last rows are repeated."""
+    def _kept(self, picture: Tensor, ratio: float) -> NDArray[np.float64]:
+        """Ratios of a picture (3, crop, crop) shifted by some pixels up, left, down and right, by that where it is (4,)."""
         if not ratio > 0:
-            return float("nan")
-        padded = torch.nn.functional.pad(picture[None].float(), (_SHIFT,) * 4, mode="replicate")[0].to(torch.uint8)
+            return np.full(4, np.nan)
+        # what comes in repeats the last row
+        padded = pad(picture[None].float(), (_SHIFT,) * 4, mode="replicate")[0].to(torch.uint8)
         crop = picture.shape[-1]
-        shifted = [
-            padded[:, down : down + crop, right : right + crop]
-            for down, right in ((0, _SHIFT), (2 * _SHIFT, _SHIFT), (_SHIFT, 0), (_SHIFT, 2 * _SHIFT))
-        ]
-        values = self._values(torch.stack(shifted))
-        return float(np.mean([self.natural.ratio(float(value), self.side) for value in values])) / ratio
+        places = (0, _SHIFT), (_SHIFT, 0), (2 * _SHIFT, _SHIFT), (_SHIFT, 2 * _SHIFT)
+        shifted = [padded[:, row : row + crop, column : column + crop] for row, column in places]
+        return self._ratios(self._values(torch.stack(shifted))) / ratio
+
+    def _is_bound(self, ratio: float, kept: NDArray[np.float64]) -> bool:
+        """Whether a picture that beats nature where it is loses that, and most of its ratio, by some shift."""
+        return ratio > 1 and bool(kept.min() < min(_MOST_LOST, 1 / ratio))
+
+    def _is_bound_when_still(self) -> bool:
+        """The same of the best picture that is made without transforms."""
+        still = draw(replace(self.settings, transforms=False), self.target.crop, self.seed)
+        found = self._climbed(self.settings.n_images, 0.0, still)
+        best = int(self._order(found.values)[0])
+        ratio = float(self._ratios(found.values[best : best + 1])[0])
+        return self._is_bound(ratio, self._kept(found.pixels[best], ratio))
 
     def _unreachable(self) -> Made:
         crop, none = self.target.crop, float("nan")
@@ -192,31 +215,5 @@ class _Making:
             ratio_weakest=none,
             kept_after_shift=none,
             alike=none,
+            position_bound=False,
         )
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Seconds of one step of all pictures of a side, with and without diversity."""
-
-    plain: float
-    diverse: float
-
-
-def seconds_a_step(target: Target, natural: Natural, settings: Settings, n_steps: int = 4) -> Cost:
-    """How long a step takes here, from a few steps of a real climb after one to warm up; target: the unit, open."""
-    making = _Making(target, natural, "max", settings, 0)
-    noise = making.canvas.noise(0, range(settings.n_images), STARTS[1])
-    seconds = []
-    for weight in (0.0, 1.0 if settings.n_images > 1 else 0.0):
-        steps = making.transforms[:1] * (n_steps + 1)
-        climb(making._objective(weight), noise, steps[:1], settings.rate)
-        before = time.perf_counter()
-        climb(making._objective(weight), noise, steps[1:], settings.rate)
-        seconds.append((time.perf_counter() - before) / n_steps)
-    return Cost(*seconds)
-
-
-def most_passes(settings: Settings) -> int:
-    """Passes of a side at most: under adaptive diversity one without, the weights in turn, and the halvings."""
-    return 1 + len(WEIGHTS) + _HALVINGS if settings.is_adaptive and settings.n_images > 2 else 1

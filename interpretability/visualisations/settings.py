@@ -133,6 +133,9 @@ class Made:
     kept_after_shift   the best picture's ratio after a shift by 3 pixels / its ratio, mean over the four directions; NaN
                 where its ratio is not above 0
     alike       mean cosine of pairs of pictures (see `diversity.cosines`): 1 for copies; NaN for one picture
+    position_bound   the best picture beats nature only at its place: after some shift by 3 pixels it no longer does, and
+                has lost more than half of its ratio. Of a side below nature it is that picture which is made without transforms,
+                in a pass more: so a unit is told that asks for a pattern at one place
     """
 
     pixels: NDArray[np.uint8]
@@ -148,3 +151,4 @@ class Made:
     ratio_weakest: float
     kept_after_shift: float
     alike: float
+    position_bound: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, nullcontext
 
 import torch
@@ -138,7 +138,7 @@ class Target:
 
 
 @contextmanager
-def _without_weights(model: nn.Module) -> Iterator[None]:
+def _without_weights(model: nn.Module) -> Generator[None]:
     """No weight takes a gradient, which saves a third of the work, and none is left behind."""
     before = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in before:

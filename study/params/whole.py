@@ -13,7 +13,7 @@ import typing
 from dataclasses import dataclass
 from pathlib import Path
 
-from interpretability.schema import HARD
+from interpretability.schema import HARD, MADE
 from interpretability.synthetic.crowd_settings import GUIDES, LEAST_IMAGES, SETTINGS
 from study.errors import StudyError
 from study.params.activations import Activations
@@ -147,6 +147,7 @@ def _check_together(params: Params, problems: list[str]) -> None:
                 f"{_MAPPED_EXPLANATIONS} explanations a side, so it must be {_MAPPED_EXPLANATIONS}"
             )
     _check_visualisations(params.visualisations, problems)
+    _check_made_tasks(params, problems)
     _check_texts(params, problems)
     _check_label_free(params, problems)
     _check_kinds(params, problems)
@@ -230,6 +231,23 @@ def _check_visualisations(group: Visualisations, problems: list[str]) -> None:
     except ValueError:
         problems.append(
             f"visualisations.diversity is {group.diversity!r}, it must be {ADAPTIVE}, or a number from 0 on in quotes: '0' is off"
+        )
+
+
+def _check_made_tasks(params: Params, problems: list[str]) -> None:
+    """Tasks with made images need images to be made, and as many as a task shows."""
+    named = [name for name in params.tasks.conditions if name in MADE]
+    if not named:
+        return
+    if not params.visualisations.units:
+        problems.append(
+            f"tasks.conditions names {named[0]}, whose tasks show images made for units, but visualisations.units is empty; name "
+            f"units there, or take {', '.join(named)} out of tasks.conditions"
+        )
+    elif params.visualisations.n_images < params.tasks.n_explanations:
+        problems.append(
+            f"visualisations.n_images is {params.visualisations.n_images}, but tasks.conditions names {named[0]}, whose tasks "
+            f"show tasks.n_explanations = {params.tasks.n_explanations} images a side; raise visualisations.n_images to that"
         )
 
 

@@ -20,7 +20,8 @@ log = logger("tasks")
 def export(args: argparse.Namespace) -> None:
     """Long form of the tasks of one network: a row for each image of each task, with its activation.
 
-    The activation of an image that was made for the unit is that of its stored pixels. It is missing where an image is no extreme of a unit whose column was not kept.
+    The activation of an image that was made for the unit is that of its stored pixels. It is missing where an image is no
+    extreme of a unit whose column was not kept.
     """
     from safetensors.numpy import load_file
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from interpretability.people.slope_status import NOT_IDENTIFIED
 from study.report.figures.style import styled, to_pdf, to_svg
-from study.report.figures.words import UNIDENTIFIED
+from study.report.figures.words import UNIDENTIFIED, task_words
 
 # the questions that figures answer, in reading order
 SECTIONS: tuple[tuple[str, str], ...] = (
@@ -22,6 +22,7 @@ SECTIONS: tuple[tuple[str, str], ...] = (
     ("ceiling", "How good could a score be?"),
     ("scores", "What do other scores say?"),
     ("texts", "Which text says it best?"),
+    ("kinds", "Which explanation serves a unit best?"),
     ("robust", "How much hangs on the choices made?"),
     ("training", "What does training change?"),
     ("controls", "Does the measurement find what is known?"),
@@ -74,6 +75,10 @@ class Study:
     def people_of(self, condition: str) -> str:
         """The same of one condition: what simulated observers see in made images, the encoder told them."""
         return f"{self.people}, through the encoder" if condition in self.human_through else self.people
+
+    def asked(self, condition: str) -> str:
+        """The tasks of a condition in words, with the mark of answers through the encoder."""
+        return task_words(condition) + (", through the encoder" if condition in self.human_through else "")
 
     @property
     def lead(self) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from interpretability.schema import GROUPS, KEY, NATURAL, SYNTHETIC
+from interpretability.schema import GROUPS, KEY, MIXED, NATURAL, SYNTHETIC
 from interpretability.statistics import FEWEST_CORRELATED
 from study.files import sources
 from study.report.figures import style
@@ -38,7 +38,8 @@ def rated(study: Study, names: set[str]) -> list[str]:
 def models_mis_his(study: Study, *, synthetic: bool) -> pd.DataFrame:
     """Mean MIS and HIS of annotated units by similarity, network and condition; explanations natural or synthetic."""
     rows = study.tables["model_points"]
-    rows = rows[rows["condition"].str.contains(SYNTHETIC) == synthetic]
+    # tasks that show natural and made images together are in no paper
+    rows = rows[(rows["condition"].str.contains(SYNTHETIC) == synthetic) & (rows["condition"] != MIXED)]
     frame = in_order(rows, backend=study.backends, model=None, condition=None)
     for method in ("pearson", "spearman"):
         of_backend = {backend: agreed(part, method) for backend, part in parts_of(frame, "backend")}
@@ -79,6 +80,8 @@ def draw_models_mis_his(frame: pd.DataFrame, study: Study, narrow: bool) -> Figu
         axes.set_title(clean(study.called(backend)) + ("" if np.isnan(r) else f": Pearson {signed(r)}"))
     style.outer_labels(grid, "mean MIS (dashed: equal)", "mean HIS")
     style.note_slopes(grid[0], study, backends)
+    if study.human_through & set(conditions):
+        grid[0].plot([], [], linestyle="none", label="HIS through the encoder")
     return style.with_key(figure, grid[0], narrow)
 
 
@@ -96,7 +99,8 @@ def alt_models_mis_his(frame: pd.DataFrame, study: Study) -> str:
         words = NO_CORRELATION
     else:
         words = correlations(frame.assign(backend=frame["backend"].map(study.called)), "backend")
-    return f"Mean MIS against mean HIS of {study.people} for {points}: {words}.{study.footnote(frame['backend'])}"
+    people = study.people_of(frame["condition"].iloc[0])
+    return f"Mean MIS against mean HIS of {people} for {points}: {words}.{study.footnote(frame['backend'])}"
 
 
 MODELS_MIS_HIS_SYNTHETIC = Drawing(
