@@ -14,16 +14,21 @@ Run     dvc repro human
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from study.command import arguments, run
 from study.files.tables import fresh_folder
 from study.log import logger
 from study.networks import unit_lists
+from study.params.parts import ImageRoot
 from study.params.reading import load
 from study.people.answers import write_answers
 from study.people.answers_simulated import AnswerParams
 from study.people.recorded_answers import annotated_units
+from study.solving.factors_of_made import Places, see_made
+from study.solving.opening import Similarities
 
 log = logger("human")
 
@@ -34,7 +39,7 @@ DEFAULTS = {
     "images": "data/images",
     "models": "data/models",
     "code": "data/external/code",
-    "made": "data/visualisations",
+    "visualisations": "data/visualisations",
     "roster": "data/models/roster.csv",
     "names": "data/external/models/imi_names.csv",
     "out": "data/human",
@@ -42,14 +47,23 @@ DEFAULTS = {
 FLAGS = {"list-units": {"type": Path, "help": "write the annotated units, one a line, and stop"}}
 
 
+@dataclass(frozen=True, kw_only=True)
+class HumanParams(AnswerParams):
+    """What the answers depend on, and what simulated observers see made images through."""
+
+    images: ImageRoot
+    scores: Similarities
+
+
 def main(argv: list[str] | None = None) -> None:
     args = arguments(__doc__, argv, defaults=DEFAULTS, flags=FLAGS)
-    params = load(args.params, AnswerParams)
+    params = load(args.params, HumanParams)
     if args.list_units:
         units = annotated_units(params.human, args.external, args.names)
         log.info("%s: %d units", args.list_units, unit_lists.write_list(args.list_units, units))
         return
-    write_answers(fresh_folder(args.out), args, params)
+    places = Places(args.images, args.models, args.code, args.visualisations)
+    write_answers(fresh_folder(args.out), args, params, partial(see_made, params, places))
 
 
 if __name__ == "__main__":

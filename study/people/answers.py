@@ -15,20 +15,19 @@ from study.files.tables import write_csv, write_json, write_parquet
 from study.log import logger
 from study.networks.roster import read_roster
 from study.people import recorded_answers
-from study.people.answers_simulated import AnswerParams, simulated_answers
+from study.people.answers_simulated import AnswerParams, Reading, simulated_answers
 from study.people.pairs import NO_PAIRS, NO_SCORES, read_pairs
-from study.people.seen_made import Places
 
 log = logger("human")
 
 
-def write_answers(out: Path, args: argparse.Namespace, params: AnswerParams) -> None:
+def write_answers(out: Path, args: argparse.Namespace, params: AnswerParams, see_made: Reading) -> None:
     """Write the answers, the judged pairs (no answers to tasks, and apart from them), the scores of units, the true shares of
     simulated observers, and what became of the rest.
 
-    `args` names the folders and files of a source: external, tasks, images, models, code, made, roster, names. Every table says
-    in `source` where its answers are from: imi, table, or simulated, also where they came as a table that says so; answers to
-    made images, and beside them, have the words of `study.files.sources`.
+    `args` names the folders and files of a source: external, tasks, images, roster, names; `see_made` is what simulated observers
+    see made images by. Every table says in `source` where its answers are from: imi, table, or simulated, also where they came
+    as a table that says so; simulated answers to made images, and beside them, have words of their own (`study.files.sources`).
     """
     source = params.human.source
     truth = [TRUTH.empty_table().to_pandas()]
@@ -39,9 +38,7 @@ def write_answers(out: Path, args: argparse.Namespace, params: AnswerParams) -> 
     if source == "table":
         record = recorded_answers.from_table(params.human, args.external)
     if source == "simulated":
-        record, true = simulated_answers(
-            params, args.tasks, args.roster, Places(args.images, args.models, args.code, args.made)
-        )
+        record, true = simulated_answers(params, args.tasks, args.images, args.roster, see_made)
         truth.append(true)
     # only observers of this stage are known to have answered the tasks that are scored here
     answers = record.answers.assign(own_tasks=source == "simulated")

@@ -1,10 +1,14 @@
-"""Simulated observers answer the tasks of some units, in sessions that are judged as those of people are."""
+"""Simulated observers answer the tasks of some units, in sessions that are judged as those of people are.
+
+Scenes they see as they are, by their factors; made images through the encoder of the study, which marks the answers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +16,7 @@ from numpy.typing import NDArray
 
 from interpretability.margins import cosine_margins
 from interpretability.people.sessions import CHECKS, REPEATED, SESSION, Bounds, check_histogram, exclusions, judge
-from interpretability.schema import KEY, ONE_SIDED
+from interpretability.schema import KEY, MIXED, NATURAL, ONE_SIDED, SYNTHETIC
 from interpretability.synthetic import observers
 from interpretability.synthetic.factors import factor_vectors
 from interpretability.synthetic.sessions import (
@@ -23,7 +27,7 @@ from interpretability.synthetic.sessions import (
     n_careless,
 )
 from study.errors import StudyError
-from study.files.sources import SIMULATED
+from study.files.sources import BESIDE_MADE, SIMULATED, THROUGH_ENCODER
 from study.files.tables import read_json, read_parquet
 from study.log import logger
 from study.networks.roster import read_roster
@@ -33,6 +37,11 @@ from study.people.recorded_answers import ANSWER, Recorded
 log = logger("human")
 
 _OF_UNIT = ["layer", "unit"]
+# One-sided tasks stand for comparisons of directions, mixed ones for kinds of explanation: nobody is asked either.
+_NOT_ASKED = (ONE_SIDED, MIXED)
+
+# Gives the factor vectors (made images, D) that are read in made images, and what is told of the reading, from those of scenes.
+Reading = Callable[[NDArray[np.floating]], tuple[NDArray[np.float32], dict[str, Any]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,25 +55,38 @@ class AnswerParams:
 
 @dataclass(frozen=True)
 class _Experiment:
-    """One network and condition, with people of its own (IMI): the units asked about and the margins of their tasks."""
+    """One network and condition, with people of its own (IMI): the units asked about, the margins of their tasks, and the mark
+    of the answers."""
 
     name: str
     asked: pd.DataFrame
     margins: NDArray[np.floating]
     n_trials: int
+    source: str
 
 
-def simulated_answers(params: AnswerParams, tasks: Path, roster: Path, places: Places) -> tuple[Recorded, pd.DataFrame]:
+@dataclass(frozen=True)
+class _Seen:
+    """What observers see: `vectors` of all images that tasks name, those of made ones last where tasks show any; and what is told
+    of the reading that gave those."""
+
+    vectors: NDArray[np.floating]
+    reading: dict[str, Any] | None
+
+
+def simulated_answers(
+    params: AnswerParams, tasks: Path, images: Path, roster: Path, see_made: Reading
+) -> tuple[Recorded, pd.DataFrame]:
     """Answers in sessions that pass human.checks, with what became of the others; and the true share of every unit (KEY, p_true).
 
     Every studied network that has tasks is asked about, in each condition of them. Beside the observers whose answers fill the
-    design come others who do not care (`human.simulated.careless`).
+    design come others who do not care (`human.simulated.careless`). `see_made` is called where tasks show made images.
     """
     settings = params.human.simulated
     population = observers.Population(settings.slope, settings.slope_spread, settings.lapse)
     answers, sessions, truth = [], [], []
     models = _asked_networks(tasks, roster)
-    seen = _seen(params, tasks, places, models)
+    seen = _seen(params, tasks, images, models, see_made)
     for each in _experiments(params, tasks, models, seen):
         answered, attended = _asked(each, population, params)
         rows = pd.concat([each.asked.iloc[answered.pop("unit")].reset_index(drop=True), answered], axis=1)
@@ -74,7 +96,7 @@ def simulated_answers(params: AnswerParams, tasks: Path, roster: Path, places: P
     if not answers:
         return Recorded(pd.DataFrame(columns=ANSWER), SIMULATED), pd.DataFrame(columns=[*KEY, "p_true"])
     record = _judged(pd.concat(answers, ignore_index=True), pd.concat(sessions, ignore_index=True), params.human)
-    return replace(record, reading=seen.made.told if seen.made else None), pd.concat(truth, ignore_index=True)
+    return replace(record, reading=seen.reading), pd.concat(truth, ignore_index=True)
 
 
 def _asked_networks(tasks: Path, roster: Path) -> list[str]:
@@ -83,8 +105,8 @@ def _asked_networks(tasks: Path, roster: Path) -> list[str]:
     return [name for name in studied if (tasks / f"{name}.parquet").is_file()]
 
 
-def _seen(params: AnswerParams, tasks: Path, places: Places, models: list[str]) -> _Seen:
-    settings, factors = params.human.simulated, places.images / "factors.parquet"
+def _seen(params: AnswerParams, tasks: Path, images: Path, models: list[str], see_made: Reading) -> _Seen:
+    settings, factors = params.human.simulated, images / "factors.parquet"
     if not factors.is_file():
         raise StudyError(
             f"human.source is simulated, but {factors} does not exist: simulated observers see the factors of "
@@ -95,10 +117,11 @@ def _seen(params: AnswerParams, tasks: Path, places: Places, models: list[str]) 
         vectors = factor_vectors(read_parquet(factors), ignore=ignored)
     except ValueError as error:
         raise StudyError(f"human.simulated.ignored_factor is {settings.ignored_factor!r}: {error}") from None
-    if not shown_in(tasks, models):
+    conditions = (read_parquet(tasks / f"{model}.parquet", ["condition"])["condition"] for model in models)
+    if not any((each == SYNTHETIC).any() for each in conditions):
         return _Seen(vectors, None)
-    made = see_made(params, places, vectors)
-    return _Seen(np.concatenate([vectors, made.vectors]), made)
+    made, told = see_made(vectors)
+    return _Seen(np.concatenate([vectors, made]), told)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class Recorded:
     """Answers (ANSWER), whose they are, and the side tables that say what became of the rest.
 
     source   of the parameter human.source, or SIMULATED where the tables say that nobody gave the answers
-    reading  how simulated observers read made images (`seen_made.MadeSeen.told`); None where they saw none
+    reading  how simulated observers read made images (`study.solving.factors_of_made`); None where they saw none
     """
 
     answers: pd.DataFrame

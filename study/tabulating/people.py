@@ -71,6 +71,7 @@ def people_tables(every: pd.DataFrame, people: People, facts: Facts) -> Tables:
 
 
 def point_tables(
+    annotated: pd.DataFrame,
     every: pd.DataFrame,
     people: People,
     maps: pd.DataFrame,
@@ -78,14 +79,14 @@ def point_tables(
     facts: Facts,
     lead: str,
 ) -> Tables:
-    """What figures show of annotated units (`every`: a row a unit, condition and backend) and of layers.
+    """What figures show of annotated units (a row a unit, condition and backend) and of layers.
 
-    Points and groups of units are of answers that count in agreement; means of conditions, and pairs of conditions of a unit, of
-    others too. `maps`: contrast and sparseness of units; `tables` holds models, layers and extreme_units. Groups of easiest and
-    hardest units are those of the leading backend.
+    `annotated`: those whose answers count in agreement, of which points and groups of units are; `every`: others too, for means
+    of conditions and for pairs of conditions of a unit. `maps`: contrast and sparseness of units; `tables` holds models, layers
+    and extreme_units. Groups of easiest and hardest units are those of the leading backend.
     """
     seed, _, confidence = facts.bootstrap
-    units = machine_beside_human.unit_points(people.counted().among(every))
+    units = machine_beside_human.unit_points(annotated)
     once = units[units["backend"] == lead]
     shown = people.by_condition()
     means = machine_beside_human.unit_points(shown.among(every))

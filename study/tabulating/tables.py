@@ -64,10 +64,19 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
 
     if missing := unscored(solved.rated, people.units):
         log.warning("%s", missing)
+<<<<<<< HEAD
     every = with_people(solved.rated, people.units, backends)
     annotated = scored_by_all(people.counted().among(every), backends)
+=======
+    annotated, every = (
+        with_people(solved.rated, units, backends, anywhere=anywhere)
+        for units, anywhere in ((people.counted().units, False), (people.units, True))
+    )
+    if apart := sorted(set(people.counted().among(every)["condition"]) - set(annotated["condition"])):
+        log.warning("answers to %s tasks enter no agreement: not every similarity scores such tasks", ", ".join(apart))
+>>>>>>> vi-kinds
     once = annotated[annotated["backend"] == backends[0]]
-    for table, rows in people_tables(every[every["backend"] == backends[0]], people, facts).items():
+    for table, rows in people_tables(_once(every, backends), people, facts).items():
         solved.parts[table].append(rows)
     tables |= {name: pd.concat(parts, ignore_index=True) for name, parts in solved.parts.items()}
     tables["models"] = scored_units.in_order(tables["models"], facts.roster["name"])
@@ -79,7 +88,7 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     others = read_parquet(args.label_free / "units.parquet")
     tables["judged_pairs"] = judged_pairs_table(args.human, scored, others, facts.labels, backends, facts.confidence)
     maps = read_parquet(args.sensitivity / "maps.parquet")
-    tables |= point_tables(every, people, maps, tables, facts, backends[0])
+    tables |= point_tables(annotated, every, people, maps, tables, facts, backends[0])
     tables["residuals"] = agreement_differences.residuals(annotated, N_RESIDUALS)
     tables["backends"] = scored_units.backends_table(args.scores, solved.totals, tables, facts)
     tables["correlations"] = scored_units.correlations_table(tables, once, facts)
@@ -98,6 +107,12 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     n_images = read_json(args.images / "summary.json")["n"]
     texts = text_numbers(tables["explanation_methods"], facts.nets.study)
     return tables, headline.headline(tables, backends, solved.overview, n_images, texts)
+
+
+def _once(every: pd.DataFrame, backends: tuple[str, ...]) -> pd.DataFrame:
+    """Units of each condition under one similarity: the first that scores such tasks."""
+    place = every["backend"].map({name: number for number, name in enumerate(backends)})
+    return every[place == place.groupby(every["condition"], observed=True).transform("min")]
 
 
 def _solved(

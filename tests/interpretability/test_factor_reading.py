@@ -1,4 +1,4 @@
-"""Factors read from an encoder: exact where they are linear in it, honest where they are not, refusing what is not fit to read."""
+"""Factors read from an encoder: exact where they are linear in it, honest where they are not."""
 
 import numpy as np
 import pytest

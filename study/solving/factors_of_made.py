@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,11 @@ from interpretability.synthetic.factor_reading import fit_reading
 from study.errors import StudyError
 from study.files.sources import THROUGH_ENCODER
 from study.files.store import WorkStore
-from study.files.tables import read_parquet
-from study.images.made import MadeImages, open_made
+from study.images.made import open_made
 from study.images.manifest import open_images
 from study.log import logger
 from study.networks.roster import read_roster
-from study.solving.embeddings import embedded_rows
+from study.solving.embeddings import embedded_images, embedded_made
 from study.solving.opening import SimilarityParams, SimilarityPlan
 
 log = logger("human")
@@ -38,23 +36,10 @@ class Places:
     made: Path
 
 
-@dataclass(frozen=True)
-class MadeSeen:
-    """Factor vectors (made images, D) of length 1, and how good the reading is that gave them, as reading.json tells it."""
-
-    vectors: NDArray[np.float32]
-    told: dict[str, Any]
-
-
-def shown_in(tasks: Path, models: Iterable[str]) -> bool:
-    """Whether any of these networks has tasks that made images alone explain."""
-    return any(
-        (read_parquet(tasks / f"{model}.parquet", ["condition"])["condition"] == SYNTHETIC).any() for model in models
-    )
-
-
-def see_made(params: SimilarityParams, places: Places, vectors: NDArray[np.floating]) -> MadeSeen:
-    """Read the factors of all made images of a study.
+def see_made(
+    params: SimilarityParams, places: Places, vectors: NDArray[np.floating]
+) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """Factor vectors (made images, D) of length 1 of all made images of a study, and how good the reading is that gave them.
 
     vectors   (natural images, D) of the study's scenes, of the factors that the observers do not ignore
 
@@ -73,12 +58,10 @@ def see_made(params: SimilarityParams, places: Places, vectors: NDArray[np.float
             f"scores.encoder.model reads, but that is {params.scores.encoder.model!r}, which is no network of the roster that "
             f"could be loaded: {', '.join(known)}. Name one of them, or take {SYNTHETIC} out of tasks.conditions"
         )
-    plan = SimilarityPlan.from_params(BACKEND, params, places.images, places.models, places.code, made=places.made)
-    store, n_natural = WorkStore.open(), made.n_natural
-    scenes, pictures = (
-        embedded_rows(plan, store, np.arange(first, last, dtype=np.int32)).open()
-        for first, last in ((0, n_natural), (n_natural, n_natural + len(made)))
-    )
+    plan = SimilarityPlan.from_params(BACKEND, params, places.images, places.models, places.code, places.made)
+    store = WorkStore.open()
+    prepared = embedded_images(plan, store), embedded_made(plan, store)
+    scenes, pictures = (each.open() for each in prepared if each is not None)  # an encoder embeds whatever there is
     reading = fit_reading(scenes, vectors, params.seed)
     log.info(
         "made images are seen through %s: held-out cosine of factors %.3f (mean vector alone %.3f)",
@@ -97,4 +80,4 @@ def see_made(params: SimilarityParams, places: Places, vectors: NDArray[np.float
         "median_length": float(np.median(reading.lengths(scenes))),
         "median_length_made": float(np.median(reading.lengths(pictures))),
     }
-    return MadeSeen(reading.read(pictures), told)
+    return reading.read(pictures), told
