@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from interpretability.people.annotated import scored_by_all, unscored, with_people
+from interpretability.people.annotated import unscored, with_people
 from interpretability.people.ceiling import ceiling_table
 from interpretability.people.noise import noise_within_tasks
 from interpretability.schema import KEY
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     if missing := unscored(scores, people):
         log.warning("%s", missing)
-    units = scored_by_all(with_people(scores, people, params.scores.backends), params.scores.backends)
+    units = with_people(scores, people, params.scores.backends)
     answers = read_parquet(args.human / "responses.parquet")
     noise = noise_within_tasks(answers)
     for known in (noise, read_parquet(args.human / "truth.parquet")):

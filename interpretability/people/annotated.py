@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from interpretability.errors import InputError
-from interpretability.schema import KEY, MADE
+from interpretability.schema import KEY
 
 _MOST_NAMED = 8  # networks and conditions that a message names
 
@@ -20,30 +20,19 @@ def with_people(
     """Scores of the annotated units beside the answers of people: one row a unit, condition and backend.
 
     `scores`: key, backend and any scores; `people`: key, n_responses, his. Units that people answered and no backend has
-<<<<<<< HEAD
-    scored are left out, see `unscored`; one that only some backends have scored is an error that names it, but for made images:
-    a backend that scores no such task cannot compare them, and has no row of them. A unit whose tasks were all left out (mis
-    NaN) is dropped.
-=======
     scored are left out, see `unscored`; one that only some backends have scored is an error that names it. A unit whose
     tasks were all left out (mis NaN) is dropped.
 
     Backends are compared over the same units: a condition of which some backend has no score at all, as known factors have none
     of images that were made, is left out of all. With `anywhere` a unit has a row for each backend that scored it.
->>>>>>> vi-kinds
     """
     scored = people[_scored(scores, people)]
     if not anywhere:
         scored = scored[~scored["condition"].isin(_lacking(scores, scored, backends))]
     every = scored[[*KEY, "n_responses", "his"]].merge(pd.DataFrame({"backend": list(backends)}), how="cross")
     joined = every.merge(scores, on=[*KEY, "backend"], how="left", indicator=True)
-<<<<<<< HEAD
-    missing = joined[(joined.pop("_merge") == "left_only") & ~_beyond(joined, scores)]
-    if len(missing):
-=======
     missing = joined[joined.pop("_merge") == "left_only"]
     if len(missing) and not anywhere:
->>>>>>> vi-kinds
         first = ", ".join(f"{name} {value}" for name, value in missing.iloc[0][[*KEY, "backend"]].items())
         raise InputError(f"{len(missing)} units with human answers have no score; the first one: {first}")
     return joined[joined["mis"].notna()].reset_index(drop=True)
@@ -64,29 +53,12 @@ def unscored(scores: pd.DataFrame, people: pd.DataFrame) -> str:
     return f"{len(missing)} of {len(people)} units with human answers have no score and are left out: {shown}{more}"
 
 
-<<<<<<< HEAD
-def scored_by_all(units: pd.DataFrame, backends: Sequence[str]) -> pd.DataFrame:
-    """The rows of `with_people` without those of conditions with made images that some backend cannot score: only over the same
-    units do backends compare.
-    """
-    count = units.groupby(KEY, sort=False, observed=True)["backend"].transform("size")
-    kept = ~units["condition"].isin(MADE) | (count == len(backends))
-    return units if kept.all() else units[kept].reset_index(drop=True)
-
-
-def _beyond(units: pd.DataFrame, scores: pd.DataFrame) -> NDArray[np.bool_]:
-    """Rows of a condition with made images that their backend scores in no unit at all."""
-    scored = scores[["backend", "condition"]].drop_duplicates().astype(str)
-    pairs = pd.MultiIndex.from_frame(units[["backend", "condition"]].astype(str))
-    return units["condition"].isin(MADE).to_numpy() & ~pairs.isin(pd.MultiIndex.from_frame(scored))
-=======
 def _lacking(scores: pd.DataFrame, people: pd.DataFrame, backends: Sequence[str]) -> set[str]:
     """Conditions of these units of which a backend that scored others has no score; none of a backend without any score."""
     known = scores.loc[scores["backend"].isin(list(backends)), ["backend", "condition"]].drop_duplicates()
     counts = known["condition"].astype(object).value_counts()
     n_backends = known["backend"].nunique()
     return {str(name) for name in people["condition"].unique() if counts.get(name, 0) < n_backends}
->>>>>>> vi-kinds
 
 
 def _scored(scores: pd.DataFrame, people: pd.DataFrame) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from interpretability.analysis import headline, similarities, training_series
 from interpretability.people import agreement, agreement_differences, calibration_splits, ceiling_shares
-from interpretability.people.annotated import scored_by_all, unscored, with_people
+from interpretability.people.annotated import unscored, with_people
 from interpretability.people.noise import noise_within_tasks
 from interpretability.schema import KEY
 from study.files.tables import read_json, read_parquet
@@ -64,17 +64,12 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
 
     if missing := unscored(solved.rated, people.units):
         log.warning("%s", missing)
-<<<<<<< HEAD
-    every = with_people(solved.rated, people.units, backends)
-    annotated = scored_by_all(people.counted().among(every), backends)
-=======
     annotated, every = (
         with_people(solved.rated, units, backends, anywhere=anywhere)
         for units, anywhere in ((people.counted().units, False), (people.units, True))
     )
     if apart := sorted(set(people.counted().among(every)["condition"]) - set(annotated["condition"])):
         log.warning("answers to %s tasks enter no agreement: not every similarity scores such tasks", ", ".join(apart))
->>>>>>> vi-kinds
     once = annotated[annotated["backend"] == backends[0]]
     for table, rows in people_tables(_once(every, backends), people, facts).items():
         solved.parts[table].append(rows)
