@@ -82,7 +82,9 @@ def read_kinds(study: Study, listed: Listed, visualisations: Path, kinds: Path) 
     table = study.tables["explanation_kinds_units"]
     natural = listed.units[listed.units["condition"] == NATURAL]
     row_of = dict(zip(_keys(natural), natural.index.astype(int), strict=True))
-    of = {row_of[unit]: shown for unit, shown in _by_unit(pd.concat([built, left], ignore_index=True)) if unit in row_of}
+    of = {
+        row_of[unit]: shown for unit, shown in _by_unit(pd.concat([built, left], ignore_index=True)) if unit in row_of
+    }
     ordered = {row: of[row] for row in sorted(of)}
     return Kinds(
         ordered,
@@ -94,7 +96,9 @@ def read_kinds(study: Study, listed: Listed, visualisations: Path, kinds: Path) 
 
 
 def _keys(units: pd.DataFrame) -> Iterable[UnitKey]:
-    return ((str(model), str(layer), int(unit)) for model, layer, unit in units[UNIT].itertuples(index=False, name=None))
+    return (
+        (str(model), str(layer), int(unit)) for model, layer, unit in units[UNIT].itertuples(index=False, name=None)
+    )
 
 
 def _by_unit(rows: pd.DataFrame) -> Iterable[tuple[UnitKey, list[Shown]]]:
@@ -157,7 +161,9 @@ def as_content(study: Study, kinds: Kinds, number: Mapping[int, int]) -> dict[st
         "statuses": [STATUSES.get(status, status) for status in statuses],
         "of": {str(row): [content(row, shown) for shown in own] for row, own in kinds.of.items()},
         "made": made,
-        "values": {str(number[image]): float(f"{value:.4g}") for image, value in kinds.values.items() if image in number},
+        "values": {
+            str(number[image]): float(f"{value:.4g}") for image, value in kinds.values.items() if image in number
+        },
         "outside": {"models": sorted(outside_imi(study)), "words": NOT_IN_IMI},
     }
 
