@@ -18,7 +18,13 @@ from tests.helpers.made_images import fabricate
 
 FEWER = f"{NATURAL}_3"
 # difference to natural explanations, share of choices
-KINDS = {NATURAL: (0.0, 0.4), FEWER: (-0.03, 0.1), SYNTHETIC: (-0.022, 0.2), MIXED: (0.004, 0.25), CLUSTERS: (0.03, 0.05)}
+KINDS = {
+    NATURAL: (0.0, 0.4),
+    FEWER: (-0.03, 0.1),
+    SYNTHETIC: (-0.022, 0.2),
+    MIXED: (0.004, 0.25),
+    CLUSTERS: (0.03, 0.05),
+}
 N_UNITS = 6  # of each of the first two networks; of the last, one side has no images
 
 
@@ -52,7 +58,9 @@ def write_kinds(folder, units, networks, layers, *, lead, n_explanations, made):
     _with_scores(folder, tasked)
     scores = _unit_scores(units, tasked, lead, n_explanations)
     write_csv(folder / "tables/explanation_kinds_units.csv", scores)
-    write_csv(folder / "tables/explanation_kinds.csv", _kinds(tasked, networks, units["backend"].unique(), n_explanations))
+    write_csv(
+        folder / "tables/explanation_kinds.csv", _kinds(tasked, networks, units["backend"].unique(), n_explanations)
+    )
 
 
 def _with_tasks(folder, model, owners, n_explanations):
@@ -64,7 +72,12 @@ def _with_tasks(folder, model, owners, n_explanations):
     for number in (0, 1):
         of_set = images[images["seed_set"] == number]
         sides = [
-            np.stack([of_set.loc[(of_set[UNIT] == owner).all(axis=1) & (of_set["side"] == side), "image"] for owner in owners])
+            np.stack(
+                [
+                    of_set.loc[(of_set[UNIT] == owner).all(axis=1) & (of_set["side"] == side), "image"]
+                    for owner in owners
+                ]
+            )
             for side in (MAX, MIN)
         ]
         sets.append(sides)
@@ -94,13 +107,18 @@ def _shown(owners, kind, number, tasks):
 
 def _with_scores(folder, owners):
     """Append scores and margins of the synthetic tasks to those of the natural ones, a little below them."""
-    for path, loss in ((folder / "mis/units.parquet", "mis"), *((path, None) for path in (folder / "scores").glob("*"))):
+    for path, loss in (
+        (folder / "mis/units.parquet", "mis"),
+        *((path, None) for path in (folder / "scores").glob("*")),
+    ):
         frame = read_parquet(path)
         own = pd.MultiIndex.from_frame(frame[UNIT]).isin(owners) if owners else np.zeros(len(frame), bool)
         more = frame[own & (frame["condition"] == NATURAL)].assign(condition=SYNTHETIC)
         if loss:
             more[loss] = more[loss] - 0.05 * (1 + more["unit"] % 3)
-        write_parquet(path, pd.concat([frame, more], ignore_index=True).sort_values(KEY[:1], kind="stable", ignore_index=True))
+        write_parquet(
+            path, pd.concat([frame, more], ignore_index=True).sort_values(KEY[:1], kind="stable", ignore_index=True)
+        )
 
 
 def _unit_scores(units, owners, lead, n_explanations):
@@ -115,7 +133,19 @@ def _unit_scores(units, owners, lead, n_explanations):
             count = 3 if kind == FEWER else n_explanations
             spread = 0.01 if len(numbers) > 1 else np.nan
             rows += [
-                (lead, *owner, kind, n, count, mis[owner] + shift + 0.001 * n, 0.03, spread, mis[owner], mis[owner], share)
+                (
+                    lead,
+                    *owner,
+                    kind,
+                    n,
+                    count,
+                    mis[owner] + shift + 0.001 * n,
+                    0.03,
+                    spread,
+                    mis[owner],
+                    mis[owner],
+                    share,
+                )
                 for n in numbers
             ]
     return pd.DataFrame(rows, columns=LATER["explanation_kinds_units"].split())

@@ -108,4 +108,6 @@ def _names(pictures: Pictures, manifest: pd.DataFrame) -> pd.DataFrame:
     if pictures.made is None:
         return manifest
     rows = range(pictures.n_natural, len(pictures))
-    return pd.concat([manifest, pd.DataFrame({"path": [pictures.path(row) for row in rows], "label": ""})], ignore_index=True)
+    return pd.concat(
+        [manifest, pd.DataFrame({"path": [pictures.path(row) for row in rows], "label": ""})], ignore_index=True
+    )

@@ -82,7 +82,9 @@ def read_kinds(study: Study, listed: Listed, visualisations: Path, kinds: Path) 
     table = study.tables["explanation_kinds_units"]
     natural = listed.units[listed.units["condition"] == NATURAL]
     row_of = dict(zip(_keys(natural), natural.index.astype(int), strict=True))
-    of = {row_of[unit]: shown for unit, shown in _by_unit(pd.concat([built, left], ignore_index=True)) if unit in row_of}
+    of = {
+        row_of[unit]: shown for unit, shown in _by_unit(pd.concat([built, left], ignore_index=True)) if unit in row_of
+    }
     ordered = {row: of[row] for row in sorted(of)}
     return Kinds(
         ordered,
@@ -94,18 +96,20 @@ def read_kinds(study: Study, listed: Listed, visualisations: Path, kinds: Path) 
 
 
 def _keys(units: pd.DataFrame) -> Iterable[UnitKey]:
-    return ((str(model), str(layer), int(unit)) for model, layer, unit in units[UNIT].itertuples(index=False, name=None))
+    return (
+        (str(model), str(layer), int(unit)) for model, layer, unit in units[UNIT].itertuples(index=False, name=None)
+    )
 
 
 def _by_unit(rows: pd.DataFrame) -> Iterable[tuple[UnitKey, list[Shown]]]:
     """Kinds of each unit, in the order of their rows, seed sets of a kind together."""
     order = {kind: place for place, kind in enumerate(dict.fromkeys(rows["kind"].astype(str)))}
-    for (model, layer, unit), own in rows.groupby(UNIT, sort=False, observed=True):
+    for _, own in rows.groupby(UNIT, sort=False, observed=True):
         found = []
-        for (kind, number), part in own.groupby(["kind", "seed_set"], sort=False, observed=True):
+        for _, part in own.groupby(["kind", "seed_set"], sort=False, observed=True):
             sides = {side: _groups(part[part["side"] == side]) for side in SIDES}
-            found.append(Shown(str(kind), int(number), sides))
-        yield (str(model), str(layer), int(unit)), sorted(found, key=lambda shown: (order[shown.kind], shown.seed_set))
+            found.append(Shown(str(part["kind"].iloc[0]), int(part["seed_set"].iloc[0]), sides))
+        yield next(iter(_keys(own))), sorted(found, key=lambda shown: (order[shown.kind], shown.seed_set))
 
 
 def _groups(rows: pd.DataFrame) -> Groups:
@@ -117,7 +121,7 @@ def _groups(rows: pd.DataFrame) -> Groups:
 def as_content(study: Study, kinds: Kinds, number: Mapping[int, int]) -> dict[str, object]:
     """The part of the gallery's JSON that is of kinds; `number` says which thumbnail an image is.
 
-    names     kinds in words; statuses: of sides of made images
+    names     kinds in words; synthetic: which of them shows made images alone; statuses: of sides of made images
     of        by row: number of the kind, seed set (-1 where it has none), MIS and its error in millionths, share of the choices
               that fell on it (of the kind, all sets together), thumbnails of either side, group by group
     made      by row: seed set, side (0 least, 1 most exciting), number of the status, ratio of the best and of the weakest image
@@ -154,10 +158,13 @@ def as_content(study: Study, kinds: Kinds, number: Mapping[int, int]) -> dict[st
     made = {str(row): reached[kinds.keys[row]] for row in kinds.of if kinds.keys[row] in reached}
     return {
         "names": [kind_words(name) for name in names],
+        "synthetic": names.index(SYNTHETIC) if SYNTHETIC in names else None,
         "statuses": [STATUSES.get(status, status) for status in statuses],
         "of": {str(row): [content(row, shown) for shown in own] for row, own in kinds.of.items()},
         "made": made,
-        "values": {str(number[image]): float(f"{value:.4g}") for image, value in kinds.values.items() if image in number},
+        "values": {
+            str(number[image]): float(f"{value:.4g}") for image, value in kinds.values.items() if image in number
+        },
         "outside": {"models": sorted(outside_imi(study)), "words": NOT_IN_IMI},
     }
 
