@@ -21,6 +21,9 @@ POOLED = "@"  # a layer's name up to here is that of its units; what follows say
 MOST_TASKS = 32_767  # of a unit: tables keep their numbers in 16 bits
 
 SIDES = ("positive", "negative")
+MADE_SIDES = ("max", "min")  # what an image was made for: as much of a unit as can be, or as little
+# Of the images of a side: the weakest beats every natural image; it does not; there are none, for no start has a gradient.
+BEATS, BELOW, UNREACHABLE = "beats_nature", "below_nature", "unreachable"
 ROLES = ("explanation_pos", "explanation_neg", "query_pos", "query_neg")  # of an image in a task
 
 SCORE_COLUMNS = ["mis", "mis_se", "accuracy", "margin_mean", "margin_sd", "n_tasks", "n_near"]

@@ -15,14 +15,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from interpretability.schema import MADE_SIDES
 from study.errors import StudyError
 from study.files.tables import read_json, read_parquet
 from study.images.manifest import ImageSet
 
 IMAGES, UNITS, PIXELS, NOTE = "images.parquet", "units.parquet", "pixels", "run.json"
-MAX, MIN = "max", "min"
-MADE_SIDES = (MAX, MIN)  # what an image was made for: as much of the unit as can be, or as little
-BEATS, BELOW, UNREACHABLE = "beats_nature", "below_nature", "unreachable"
+MAX, MIN = MADE_SIDES
 IMAGE_SCHEMA = pa.schema(
     [
         ("image", pa.int32()),
@@ -44,7 +43,13 @@ UNIT_SCHEMA = pa.schema(
         *(("seed_set", pa.int16()), ("side", pa.string()), ("status", pa.string())),
         *((name, pa.float64()) for name in ("median", "extreme", "best", "weakest", "ratio_best", "ratio_weakest")),
         *((name, pa.float64()) for name in ("kept_after_shift", "start", "gradient", "weight")),
-        *(("passes", pa.int64()), ("stop_ratio", pa.float64()), ("alike", pa.float64()), ("in_imi", pa.int64())),
+        *(
+            ("passes", pa.int64()),
+            ("stop_ratio", pa.float64()),
+            ("alike", pa.float64()),
+            ("position_bound", pa.bool_()),
+            ("in_imi", pa.int64()),
+        ),
     ]
 )
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interpretability.randomness import key64
-from interpretability.visualisations.settings import MAX, Natural, Settings, Side
+from interpretability.visualisations.settings import Natural, Settings, Side
 from study.files.store import WorkStore
 from study.images.manifest import ImageSet, open_images
 from study.networks.roster import NetworkJob
@@ -31,7 +31,7 @@ SUFFIX = ".safetensors"
 # what a file says of its images, besides the tensors pixels, values and diverse
 NUMBERS = (
     *("median", "extreme", "ratio_best", "ratio_weakest", "kept_after_shift", "start", "gradient", "weight", "passes"),
-    *("stop_ratio", "alike", "in_imi"),
+    *("stop_ratio", "alike", "position_bound", "in_imi"),
 )
 _PHASE = "visualisations"
 
@@ -160,4 +160,4 @@ class Result:
         if not len(self.values):
             return float("nan"), float("nan")
         low, high = float(self.values.min()), float(self.values.max())
-        return (high, low) if side == MAX else (low, high)
+        return (high, low) if side == "max" else (low, high)

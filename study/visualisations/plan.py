@@ -22,8 +22,8 @@ from study.workers.jobs import ask_worker, devices
 
 log = logger("visualisations")
 
+_BESIDE = 2  # steps that a side takes besides those of its passes
 PROBED = 6  # units of a network at most whose steps are timed, spread over its depth
-USUAL_PASSES = 9  # of adaptive diversity: one without, two weights, six halvings; of at most 13
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class ProbeJob:
         return self.chosen.row["name"]
 
     def run(self) -> Rates:
-        from interpretability.visualisations.making import seconds_a_step
+        from interpretability.visualisations.cost import seconds_a_step
         from interpretability.visualisations.target import Target
 
         params, began = self.params, time.perf_counter()
@@ -122,19 +122,23 @@ def plan_text(params: VisualisationParams, folders: Folders) -> str:
             f"  {each.row['name']:38s} {len(mine):7,d} {f'{min(steps):.3g}-{max(steps):.3g}':>11s} {clock(seconds):>12s}"
         )
     workers = devices()
-    adaptive = settings_of(group).is_adaptive
-    passes = f"; adaptive diversity counted with {USUAL_PASSES} passes a side, of 1 to 13" if adaptive else ""
+    usual, most = _passes(params)
+    passes = f"; a side counted with {usual} passes, as is usual, of {most} at most" if most > usual else ""
     lines.append(f"about {clock(total / len(workers))} on {len(workers)} workers ({workers[0]}){passes}")
     return "\n".join(lines)
 
 
+def _passes(params: VisualisationParams) -> tuple[int, int]:
+    """Passes of a side, as is usual and at most."""
+    from interpretability.visualisations.cost import most_passes, typical_passes
+
+    settings = settings_of(params.visualisations)
+    return typical_passes(settings), most_passes(settings)
+
+
 def _seconds(job: MakingJob, rates: Rates) -> float:
     """Seconds of one side: its passes, and what looks for a start and reads what is stored, which is worth a few steps."""
-    group, (plain, diverse) = job.params.visualisations, rates.step(job.unit)
-    settings = settings_of(group)
-    if settings.is_adaptive:
-        return group.steps * (plain + (USUAL_PASSES - 1) * diverse)
-    return (group.steps + _BESIDE) * (diverse if settings.diversity else plain)
-
-
-_BESIDE = 2  # steps
+    settings, (plain, diverse) = settings_of(job.params.visualisations), rates.step(job.unit)
+    usual, _ = _passes(job.params)
+    first = plain if settings.is_adaptive or not settings.diversity else diverse
+    return settings.steps * (first + (usual - 1) * diverse) + _BESIDE * plain

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interpretability.visualisations.settings import SIDES
+from interpretability.schema import MADE_SIDES
 from study.errors import StudyError
 from study.images.manifest import ImageSet, check_unchanged, open_images
 from study.log import logger
@@ -65,7 +65,8 @@ class MadeUnits:
         self.pixels.setdefault(model, []).extend(result.pixels)
         best, weakest = result.best_and_weakest(job.side)
         facts = {name: getattr(unit, name) for name in ("layer_type", "layer_index", "depth")}
-        numbers = {**result.numbers, "passes": int(result.numbers["passes"]), "in_imi": int(result.numbers["in_imi"])}
+        whole = {name: int(result.numbers[name]) for name in ("passes", "in_imi")}
+        numbers = {**result.numbers, **whole, "position_bound": bool(result.numbers["position_bound"])}
         self.units.append({**key, **facts, "status": result.status, "best": best, "weakest": weakest, **numbers})
         self.made_on.add(result.made_on)
 
@@ -97,7 +98,7 @@ def jobs_of(params: VisualisationParams, folders: Folders, chosen: Sequence[Chos
         for each in chosen
         for unit in each.units
         for seed_set in range(params.visualisations.n_sets)
-        for side in SIDES
+        for side in MADE_SIDES
     ]
 
 

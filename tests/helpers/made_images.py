@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from interpretability.randomness import generator
-from study.images.made import BEATS, MADE_SIDES, MAX, UNREACHABLE
+from interpretability.schema import BEATS, MADE_SIDES, UNREACHABLE
 from study.images.manifest import open_images
 from study.visualisations.writing import write_made
 
@@ -32,7 +32,7 @@ def fabricate(
         for seed_set in range(n_sets):
             for side in MADE_SIDES:
                 key = {"model": model, "layer": layer, "unit": unit, "seed_set": seed_set, "side": side}
-                sign, there = (1.0 if side == MAX else -1.0), (model, layer, unit, side) not in set(unreachable)
+                sign, there = (1.0 if side == "max" else -1.0), (model, layer, unit, side) not in set(unreachable)
                 rng = generator(seed, "fabricated", *(str(part) for part in key.values()))
                 values = sign * (2 + rng.random(n_images)).astype(np.float32)
                 if there:
@@ -60,6 +60,7 @@ def fabricate(
                         "passes": 1,
                         "stop_ratio": np.nan,
                         "alike": 0.1,
+                        "position_bound": False,
                         "in_imi": 1,
                     }
                 )
