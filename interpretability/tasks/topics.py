@@ -77,8 +77,7 @@ def topic_tasks(
     whatever the kind of explanation. Of a topic with n images in a half of M tasks, each task shows n / M, rounded down, or one
     more for each of those that are left over. Within a side, images stand topic by topic, the most extreme rank group first.
     """
-    n_tasks, width = tasks.shape
-    size = (width - 2) // 2
+    size = (tasks.shape[1] - 2) // 2
     dealt, shown = tasks.copy(), np.array(topics, dtype=np.int64)
     keys = combine(np.array([key], dtype=np.uint64), key64(_DEALING))
     for half in (0, 1):

@@ -12,7 +12,7 @@ class ExplanationKinds:
     """Units that are explained in several ways.
 
     units     as model/layer/unit, `*` stands for any text; empty: those that images were made for
-    fewer     numbers of images a side with which natural tasks are solved again; those not below tasks.n_explanations are passed over
+    fewer     images a side with which natural tasks are solved again; numbers not below tasks.n_explanations are passed over
     n_topics  most topics that the images of a side are grouped into; 1: none
     """
 

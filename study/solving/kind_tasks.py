@@ -104,8 +104,9 @@ def made_sets(images: pd.DataFrame) -> dict[Owner, dict[int, Sides]]:
     """
     found: dict[Owner, dict[int, Sides]] = {}
     ordered = images.sort_values("position", kind="stable")
-    for (layer, unit, number), rows in ordered.groupby(["layer", "unit", "seed_set"], sort=True, observed=True):
-        sides = tuple(rows.loc[rows["side"] == side, "image"].to_numpy(np.int32) for side in MADE_SIDES)
+    for name, rows in ordered.groupby(["layer", "unit", "seed_set"], sort=True, observed=True):
+        layer, unit, number = np.array(name, dtype=object).tolist()
+        sides = [rows.loc[rows["side"] == side, "image"].to_numpy(np.int32) for side in MADE_SIDES]
         found.setdefault((str(layer), int(unit)), {})[int(number)] = sides[0], sides[1]
     return found
 

@@ -6,7 +6,6 @@ import argparse
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from interpretability.schema import FACTS, UNIT
 from study.errors import StudyError
 from study.files.store import WorkStore
-from study.files.tables import read_json, read_parquet, write_parquet
+from study.files.tables import read_json, write_parquet
 from study.images.made import Pictures
 from study.images.manifest import open_images
 from study.log import logger
@@ -251,10 +250,11 @@ def _table(named: NamedUnits, solved: Solved, backend: str) -> pd.DataFrame:
 
     found, parts = load_file(solved.path), []
     for place, kind in enumerate(solved.kinds):
-        near = [np.flatnonzero(row).astype(np.int16) for row in found[f"{place}.near"]]
+        near = pd.Series([np.flatnonzero(row).astype(np.int16) for row in found[f"{place}.near"]], dtype=object)
         of = {"backend": backend, "kind": kind.kind, "seed_set": kind.seed_set, "n_images": kind.n_images}
-        units = named.units.iloc[kind.rows][[*UNIT, *FACTS]]
-        parts.append(units.assign(**of, margins=list(found[f"{place}.margins"]), near=near))
+        units = named.units.iloc[kind.rows][[*UNIT, *FACTS]].reset_index(drop=True)
+        margins = pd.Series(list(found[f"{place}.margins"]), dtype=object)
+        parts.append(units.assign(**of, margins=margins, near=near))
     return pd.concat(parts, ignore_index=True)
 
 

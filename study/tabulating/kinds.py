@@ -68,7 +68,7 @@ def _scored(table: pa.Table, slope: float, drop: bool) -> pd.DataFrame:
 
 
 def _stacked(part: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[int], NDArray[np.float64]]:
-    """Units (UNIT), names of kinds, their numbers of images, and probabilities (units, kinds, sets, N); NaN where a unit lacks one.
+    """Units (UNIT), kinds, their numbers of images, and probabilities (units, kinds, sets, N); NaN where a unit lacks a kind.
 
     A kind without made images has the same numbers in every set.
     """
