@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 
 from interpretability.analysis.explanation_kinds import CHOSEN
-from interpretability.schema import KEY, MIXED, NATURAL, SYNTHETIC, UNIT
+from interpretability.schema import BELOW, KEY, MIXED, NATURAL, SYNTHETIC, UNIT, UNREACHABLE
 from interpretability.tasks.fewer import fewer_explanations
 from interpretability.tasks.synthetic import mixed_tasks, synthetic_tasks
 from interpretability.tasks.topics import CLUSTERS
 from study.files.tables import read_parquet, write_csv, write_parquet
-from study.images.made import BELOW, MAX, MIN, UNREACHABLE
+from study.images.made import MAX, MIN
 from study.report.page.inputs import LATER
 from study.solving.kinds import SHOWN
 from tests.helpers.made_images import fabricate

@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 
 from interpretability.analysis.explanation_kinds import CHOSEN
 from interpretability.schema import MIXED, NATURAL, SYNTHETIC
-
 from interpretability.tasks.topics import CLUSTERS
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study

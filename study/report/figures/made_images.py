@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from interpretability.schema import NATURAL, SYNTHETIC, UNIT
+from interpretability.schema import BEATS, BELOW, NATURAL, SYNTHETIC, UNIT, UNREACHABLE
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
 from study.report.figures.series import in_order, thinned
@@ -14,7 +14,6 @@ from study.report.figures.words import clean, of_parts, rank_correlations, signe
 
 SIDES = {"max": "made to excite", "min": "made not to excite"}
 NOT_IN_IMI = "not in IMI"
-BEATS, BELOW, UNREACHABLE = "beats_nature", "below_nature", "unreachable"
 STATUSES = {BEATS: "beats nature", BELOW: "below nature", UNREACHABLE: "unreachable"}
 KEPT = 0.8  # of what an image reaches: an optimiser without jitter keeps about a tenth
 _MOST_RATIO = 12.0  # ratios beyond are drawn at the rim
