@@ -1,6 +1,6 @@
 // Kinds of explanation of one unit, side by side. Called by the browser of units; everything is set as text.
 const kindsOf = (data, { make, grid, score, signed }) => {
-  const { names, synthetic, statuses, of, made, outside } = data.kinds;
+  const { names, synthetic, statuses, bound, of, made, outside } = data.kinds;
   const SIDES = ["Least exciting", "Most exciting"];
   const several = new Set(Object.values(of).flat().map((kind) => kind[1]).filter((set) => set >= 0)).size > 1;
   const hundredths = (value) => signed(value / 100, 2);
@@ -12,11 +12,12 @@ const kindsOf = (data, { make, grid, score, signed }) => {
     return make("div", { class: "topics" }, grids);
   };
   // what the images made for a side reach: 1 is the most extreme natural picture, 0 the median
-  const reached = ([, place, status, best, weakest, kept]) => [
+  const reached = ([, place, status, best, weakest, kept, atPlace]) => [
     `${place ? "+" : "−"} ${statuses[status]}`,
     best === null ? null : `ratio ${hundredths(best)}`,
     weakest === null ? null : `weakest ${hundredths(weakest)}`,
     kept === null ? null : `${kept} % kept after a shift of 3 px`,
+    atPlace ? bound : null,
   ].filter(Boolean).join(", ");
   const card = (row, [kind, set, value, error, chosen, least, most]) => {
     const title = names[kind] + (set >= 0 && several ? `, set ${set + 1}` : "");

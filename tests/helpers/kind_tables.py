@@ -47,6 +47,7 @@ def write_kinds(folder, units, networks, layers, *, lead, n_explanations, made):
         table["in_imi"] = (table["model"] == networks[0]).astype(np.int64)
         shifted = table["seed_set"] + 0.1 * (table["side"] == MIN)
         table["ratio_best"] += shifted
+    table = table.astype({"position_bound": "int64"})
     write_csv(folder / "tables/made_images.csv", table)
     tasked = [owner for owner in owners if (*owner, MAX) not in lost]
     parts = [pd.DataFrame(columns=SHOWN.names)]

@@ -14,7 +14,7 @@ from interpretability.schema import NATURAL, SYNTHETIC, UNIT
 from study.files.tables import read_parquet
 from study.report.figures.base import Study
 from study.report.figures.kinds import kind_words
-from study.report.figures.made_images import NOT_IN_IMI, STATUSES, outside_imi
+from study.report.figures.made_images import BOUND, NOT_IN_IMI, STATUSES, outside_imi
 from study.report.figures.series import rows_of
 from study.report.page.listed_units import Listed
 from study.report.page.packing import whole
@@ -125,7 +125,7 @@ def as_content(study: Study, kinds: Kinds, number: Mapping[int, int]) -> dict[st
     of        by row: number of the kind, seed set (-1 where it has none), MIS and its error in millionths, share of the choices
               that fell on it (of the kind, all sets together), thumbnails of either side, group by group
     made      by row: seed set, side (0 least, 1 most exciting), number of the status, ratio of the best and of the weakest image
-              and what the best keeps after a shift, in hundredths
+              and what the best keeps after a shift, in hundredths, 1 where it beats nature at its place alone
     values    by thumbnail of a made image: the unit's value there
     outside   networks that are not in IMI, and what is said of them
     """
@@ -141,7 +141,13 @@ def as_content(study: Study, kinds: Kinds, number: Mapping[int, int]) -> dict[st
     for unit, row in zip(_keys(kinds.made), rows_of(kinds.made), strict=True):
         if unit in wanted:
             told = [_hundredths(value) for value in (row.ratio_best, row.ratio_weakest, row.kept_after_shift)]
-            side = [int(row.seed_set), SIDES.index(row.side), statuses.index(str(row.status)), *told]
+            side = [
+                int(row.seed_set),
+                SIDES.index(row.side),
+                statuses.index(str(row.status)),
+                *told,
+                int(row.position_bound),
+            ]
             reached.setdefault(unit, []).append(side)
 
     def thumbs(groups: Groups) -> Groups:
@@ -165,6 +171,7 @@ def as_content(study: Study, kinds: Kinds, number: Mapping[int, int]) -> dict[st
         "values": {
             str(number[image]): float(f"{value:.4g}") for image, value in kinds.values.items() if image in number
         },
+        "bound": BOUND,
         "outside": {"models": sorted(outside_imi(study)), "words": NOT_IN_IMI},
     }
 

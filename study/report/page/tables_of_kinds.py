@@ -8,7 +8,7 @@ from interpretability.analysis.explanation_kinds import CHOSEN
 from interpretability.schema import UNIT
 from study.report.figures.base import Study
 from study.report.figures.kinds import kind_words, network_words, of_kinds
-from study.report.figures.made_images import NOT_IN_IMI, SIDES, STATUSES, made_images, outside_imi
+from study.report.figures.made_images import BOUND, NOT_IN_IMI, SIDES, STATUSES, made_images, outside_imi
 from study.report.page.cells import Table, TableSpec, count, make_table, number, percent, text, with_interval
 from study.report.page.columns import Columns, columns
 
@@ -59,6 +59,7 @@ def _made_table(study: Study) -> Table | None:
                 "n_units": len(part.drop_duplicates(UNIT)),
                 "n_sets": part["seed_set"].nunique(),
                 **{status: counts.get(status, 0) for status in STATUSES},
+                "position_bound": part["position_bound"].sum(),
                 **{name: part[name].median() for name in ("ratio_best", "ratio_weakest", "kept_after_shift")},
             }
         )
@@ -66,6 +67,7 @@ def _made_table(study: Study) -> Table | None:
         **columns("model side n_units", side=("images", text)),
         "n_sets": ("seed sets", count),
         **{status: (words, count) for status, words in STATUSES.items()},
+        "position_bound": (BOUND, count),
         "ratio_best": ("ratio of the best (median)", number(2)),
         "ratio_weakest": ("of the weakest", number(2)),
         "kept_after_shift": ("kept after a shift", number(2)),
