@@ -162,7 +162,7 @@ def solve_tasks(plan: SimilarityPlan, store: WorkStore, asked: Asked) -> tuple[d
     shown = {name: each.made for name, each in rows.items() if len(each.made)}
     if shown and similarity.needs_factors:
         log.warning(
-            "%s: made images have no factors, so the tasks of %d units that show some have no scores",
+            "%s: made images have no factors, so %d units have no scores under the conditions that show some",
             *(plan.name, sum(map(len, shown.values()))),
         )
     elif shown:

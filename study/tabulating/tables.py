@@ -25,6 +25,7 @@ from study.tabulating.inputs import read_facts, side_tables
 from study.tabulating.judged_pairs import judged_pairs_table
 from study.tabulating.kinds import kinds_tables
 from study.tabulating.label_free import label_free_tables
+from study.tabulating.made_slopes import made_slopes_table
 from study.tabulating.people import People, people_tables, point_tables, trials_tables
 from study.tabulating.sparse_codes import sparse_codes_table
 from study.tabulating.texts import text_numbers, texts_tables
@@ -93,6 +94,7 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     tables["noise_ceiling"] = ceiling_shares.ceiling_and_shares(ceilings, shares)
     tables |= label_free_tables(others, scored, facts)
     tables |= kinds_tables(args.explanation_kinds, backends, facts)
+    tables["made_slopes"] = made_slopes_table(args.calibration)
     tables |= texts_tables(args.explanations, args.crowd, args.simulation, facts)
     for name in LEVEL_TABLES:
         status = {backend: fit["status"] for backend, fit in facts.slopes.items()}

@@ -64,9 +64,9 @@ FIT = {
     "study/report/page/packing.py": "steps between 0 and 255",
     "study/solving/embeddings.py": "places below the number of images",
     "study/solving/margins.py": "numbers of images of tasks that are int32 already",
-    "study/visualisations/medians.py": "rows of the manifest, below the number of images",
     "study/solving/study_margins.py": "numbers of images of tasks that are int32 already",
     "study/tasks/made.py": "numbers of images that are int32 already",
+    "study/visualisations/medians.py": "rows of the manifest, below the number of images",
 }
 
 
