@@ -8,15 +8,13 @@ from matplotlib.figure import Figure
 
 from interpretability.analysis.explanation_kinds import CHOSEN
 from interpretability.schema import MIXED, NATURAL, SYNTHETIC
-
 from interpretability.tasks.topics import CLUSTERS
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
-from study.report.figures.series import in_order, order_of, parts_of, rows_of
+from study.report.figures.series import in_order, rows_of
 from study.report.figures.words import between, clean, of_parts, of_rows, signed
 
 DIFFERENCE = ("difference", "low", "high")
-CLUSTERS = "clusters"
 EVERY = ""  # stands for all networks together
 _WORDS = {
     NATURAL: "natural",
@@ -80,7 +78,7 @@ def _draw_kinds(axes: Axes, rows: pd.DataFrame, kinds: list[str], narrow: bool) 
     axes.axvline(0, color=style.MUTED, linewidth=1, linestyle=style.DASHED, zorder=1)
     at = rows["kind"].map(heights).to_numpy(dtype=float)
     style.points_across(axes, rows, at, DIFFERENCE, fmt="o", color=style.COLOURS[0])
-    for height, row in zip(at, rows_of(rows), strict=True):
+    for height, row in zip(at.tolist(), rows_of(rows), strict=True):
         style.row_note(axes, height, f"{row.share:.0%}")
 
 

@@ -85,7 +85,8 @@ def make_gallery(
     latents: Latents,
     kinds: Kinds,
 ) -> Gallery:
-    """The gallery of a study. `manifest` has path and label of every image, made ones behind the others; the slope is the leading similarity's.
+    """The gallery of a study. `manifest` has path and label of every image, made ones behind the others; the slope is that of
+    the leading similarity.
 
     `answers` (model, layer, unit, condition, task, correct) are those to the very tasks shown here. Strips are drawn of the
     `n_each` easiest and hardest units of each network that has images.
