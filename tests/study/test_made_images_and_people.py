@@ -43,7 +43,7 @@ BY_CONDITION = {
         "exclusions",
         "checks",
     ),
-    *("network_tests", "layer_type_tests", "network_clusters", "kruskal", "family_bootstrap"),
+    *("network_tests", "layer_type_tests", "network_clusters", "kruskal", "family_bootstrap", "made_slopes"),
 }
 
 
