@@ -12,6 +12,8 @@ NATURAL, SYNTHETIC = "natural", "synthetic"
 # Percent of the images that lie beyond the queries of a harder condition, on either side (IMI, section 4.4).
 HARD = {"hard99": 1, "hard95": 5, "hard85": 15}
 CONDITIONS = (NATURAL, *HARD)
+MIXED = "mixed"  # natural and made images explain together; IMI has no such tasks
+MADE = (SYNTHETIC, MIXED)  # conditions whose explanations are, or hold, images made for the unit
 # Both negative sides, explanations and query, are images drawn at random instead of those that excite a unit least.
 ONE_SIDED = "one_sided"
 POOLED = "@"  # a layer's name up to here is that of its units; what follows says how its directions are pooled
