@@ -205,7 +205,7 @@ def test_tables_and_failed_networks_are_told(made, monkeypatch):
 
 
 @pytest.mark.parametrize("diversity", ["0", "1"])
-def test_workers_and_interruptions_change_no_byte(made, monkeypatch, diversity):
+def test_an_interruption_changes_no_byte(made, monkeypatch, diversity):
     few = {**FEW, "visualisations__units": UNITS[:1], "visualisations__diversity": diversity}
     made.params(**few)
     clean = run(made, "clean")
@@ -224,11 +224,6 @@ def test_workers_and_interruptions_change_no_byte(made, monkeypatch, diversity):
         run(made, "killed")
     assert alike(run(made, "resumed"), clean)
     assert len(begun) == 3 + 2, "two of four sides were in the store"
-    monkeypatch.setattr(making, "make_images", usual)
-    if diversity == "0":
-        monkeypatch.setenv("MIS_STORE", str(made.folder / "third-store"))
-        monkeypatch.setenv("MIS_WORKERS", "2")
-        assert alike(run(made, "two"), clean)
 
 
 def test_another_unit_leaves_what_was_made(made, monkeypatch):
