@@ -163,7 +163,7 @@ def _layer_named(model: nn.Module, name: object, prepare: Preprocessing, device:
             text=" ".join(str(error).split()),
         ) from error
     if wanted not in layers:
-        near = difflib.get_close_matches(wanted, layers, n=3, cutoff=0) or list(layers)[:3]
+        near = difflib.get_close_matches(wanted, layers, cutoff=0.4) or list(layers)[:3]
         raise arguments.wrong(
             "layer",
             "is {name!r}, which the network lacks, or which gives no units; near: {near}",
