@@ -182,22 +182,25 @@ def aggregated_margins(values: NDArray[np.floating], aggregation: str, temperatu
     """
     values = np.asarray(values, dtype=np.float64)
     k = values.shape[-1] // 2
-    sides = values.reshape(*values.shape[:-1], 2, k)
-    if aggregation == "mean":
-        aggregated = sides.mean(axis=-1)
-    elif aggregation == "max":
-        aggregated = sides.max(axis=-1)
-    elif aggregation == "median":
-        aggregated = np.median(sides, axis=-1)
-    elif aggregation == "softmax":
-        weights = np.exp((sides - sides.max(axis=-1, keepdims=True)) / temperature)
-        aggregated = (weights * sides).sum(axis=-1) / weights.sum(axis=-1)
-    else:
-        raise arguments.wrong(
-            "aggregation", "is {given!r}, allowed: {words}", given=aggregation, words=", ".join(AGGREGATIONS)
-        )
-    delta = aggregated[..., 0] - aggregated[..., 1]
+    sides = aggregated(values.reshape(*values.shape[:-1], 2, k), aggregation, temperature)
+    delta = sides[..., 0] - sides[..., 1]
     return (delta[..., 0] - delta[..., 1]).astype(np.float32)
+
+
+def aggregated(values: NDArray[np.float64], aggregation: str, temperature: float) -> NDArray[np.float64]:
+    """One similarity of those along the last axis, as `aggregated_margins` says."""
+    if aggregation == "mean":
+        return values.mean(axis=-1)
+    if aggregation == "max":
+        return values.max(axis=-1)
+    if aggregation == "median":
+        return np.median(values, axis=-1)
+    if aggregation == "softmax":
+        weights = np.exp((values - values.max(axis=-1, keepdims=True)) / temperature)
+        return (weights * values).sum(axis=-1) / weights.sum(axis=-1)
+    raise arguments.wrong(
+        "aggregation", "is {given!r}, allowed: {words}", given=aggregation, words=", ".join(AGGREGATIONS)
+    )
 
 
 def _in_parts(

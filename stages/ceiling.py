@@ -3,6 +3,8 @@
 Reads   data/human (units, answers by task, true shares of simulated observers), data/mis/units.parquet
 Writes  data/ceiling/ceiling.parquet
 Run     dvc repro ceiling
+
+Answers that observers gave through the encoder take no part.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from interpretability.people.ceiling import ceiling_table
 from interpretability.people.noise import noise_within_tasks
 from interpretability.schema import KEY
 from study.command import arguments, run
+from study.files import sources
 from study.files.tables import fresh_folder, read_parquet, write_parquet
 from study.log import logger
 from study.params.ceiling import Ceiling
@@ -49,7 +52,7 @@ class CeilingParams:
 def main(argv: list[str] | None = None) -> None:
     args = arguments(__doc__, argv, folders=("params", "human", "mis", "out"))
     params = load(args.params, CeilingParams)
-    people = read_parquet(args.human / "units.parquet")
+    people = sources.counted(read_parquet(args.human / "units.parquet"))
     rows = ds.field("model").isin(pa.array(people["model"].unique(), pa.string()))
     scores = (
         ds.dataset(args.mis / "units.parquet").to_table([*KEY, "backend", "mis", "mis_se"], filter=rows).to_pandas()

@@ -1,7 +1,7 @@
 """Stage report: the study on one self-contained HTML page, its figures as SVG and PDF, the series behind them as CSV.
 
 Reads   results/tables and the two files beside them, data/{mis,scores,activations,tasks,images,calibration,human},
-        data/{explanations,crowd}, reports/template and captions, benchmarks/results/seeds.csv
+        data/{explanations,crowd,visualisations,explanation_kinds}, reports/template and captions, benchmarks/results/seeds.csv
 Writes  reports/report.html, reports/figures, results/plots
 Run     dvc repro report
         python -m stages.report --timing       how long each stage took last time; reads and writes nothing else
@@ -18,7 +18,7 @@ from study.log import logger
 from study.params.reading import load
 from study.report import timings
 from study.report.figures import registry
-from study.report.figures.items import GALLERY
+from study.report.figures.items import GALLERY, MADE_GALLERY
 from study.report.page import inputs, sections, seeds, template, views
 from study.report.page.build import ReportParams, browsable_units
 from study.report.page.facts import make_facts
@@ -27,7 +27,8 @@ log = logger("report")
 
 
 _READ = ("tables", "mis", "scores", "activations", "tasks", "images", "calibration", "human", "explanations", "crowd")
-FOLDERS = (*_READ, "template", "captions", "plots", "figures")
+_MADE = ("visualisations", "explanation_kinds")
+FOLDERS = (*_READ, *_MADE, "template", "captions", "plots", "figures")
 FILES = ("params", "metrics", "provenance", "seeds", "out")
 
 
@@ -49,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     tables = sections.make_tables(study)
     gallery = browsable_units(params, study, args)
     has_data = {name for name, view in drawn.items() if not view.absent}
-    checklist = registry.of_papers(study, has_data | ({GALLERY} if gallery.n_with_images else set()))
+    galleries = {GALLERY: gallery.n_with_images, MADE_GALLERY: gallery.n_made}
+    checklist = registry.of_papers(study, has_data | {name for name, n in galleries.items() if n})
     write_csv(plots / "figures.csv", checklist)
     content = {
         **facts,

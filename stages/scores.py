@@ -1,25 +1,32 @@
 """Solve every task with one similarity: margins before calibration.
 
-Reads   data/tasks, data/images, data/models (the encoder's network), weights of similarity packages (MIS_WEIGHTS)
+Reads   data/tasks, data/images, data/models (the encoder's network), data/visualisations (images made for units), weights of
+        similarity packages (MIS_WEIGHTS)
 Writes  data/scores/BACKEND.parquet; data/scores/BACKEND.cost.json: forward passes and pairs
 Run     dvc repro scores@encoder        Resumes from the work store; safe to interrupt.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from study.command import arguments, run
 from study.files.tables import write_json
 from study.params.reading import load
-from study.solving.margins import MarginParams, solve_study, write_margins
+from study.solving.study_margins import MarginParams, solve_study, write_margins
 
 FOLDERS = ("tasks", "images", "models", "code", "out", "cost")
+FLAGS = {
+    "backend": {"required": True, "help": "the similarity, one of scores.backends"},
+    "visualisations": {"type": Path, "help": "folder of images made for units; none if left out"},
+}
 
 
 def main(argv: list[str] | None = None) -> None:
-    flags = {"backend": {"required": True, "help": "the similarity, one of scores.backends"}}
-    args = arguments(__doc__, argv, folders=FOLDERS, defaults={"params": "params.yaml"}, flags=flags)
+    args = arguments(__doc__, argv, folders=FOLDERS, defaults={"params": "params.yaml"}, flags=FLAGS)
     params = load(args.params, MarginParams)
-    solved, cost = solve_study(args.backend, params, args.tasks, args.images, args.models, args.code)
+    places = args.tasks, args.images, args.models, args.code, args.visualisations
+    solved, cost = solve_study(args.backend, params, *places)
     write_margins(args.out, solved, args.tasks)
     write_json(args.cost, cost)
 

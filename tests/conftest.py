@@ -39,6 +39,7 @@ SMALL = {
     "activations.n_extremes": 20,
     "activations.batch_size": 16,
     "activations.keep": [],
+    "visualisations.units": [],
     "tasks.conditions": ["natural"],
     "tasks.one_sided": [],
     "tasks.n_tasks": 2,
@@ -159,7 +160,7 @@ class Study:
         return self.folder / out
 
     def run_tasks(self, out="tasks"):
-        flags = self._flags("params.yaml", "activations", "names.csv")
+        flags = self._flags("params.yaml", "activations", "names.csv", "visualisations")
         flags += ["--manifest", str(self.folder / "images/manifest.parquet"), "--image-map", str(self.folder / "map")]
         tasks.main([*flags, "--roster", str(self.folder / "models" / "roster.csv"), "--out", str(self.folder / out)])
         return self.folder / out

@@ -11,7 +11,7 @@ from scipy import stats
 
 from interpretability import statistics
 from interpretability.people import two_way
-from interpretability.schema import NATURAL, ONE_SIDED, SYNTHETIC, UNIT
+from interpretability.schema import MADE, MIXED, NATURAL, ONE_SIDED, SYNTHETIC, UNIT
 from interpretability.statistics import FEWEST_SCORES, mean_interval, pearson
 
 PAIR_COLUMNS = [
@@ -28,8 +28,10 @@ def base_of(condition: str) -> str:
 
 
 def is_level(condition: str) -> bool:
-    """Whether a condition is a level of difficulty. One-sided tasks are none: they ask something else."""
-    return condition != base_of(condition) and not condition.startswith(ONE_SIDED)
+    """Whether a condition is a level of difficulty. One-sided tasks are none: they ask something else. Nor are tasks that natural
+    and made images explain together: their queries are the natural ones.
+    """
+    return condition != base_of(condition) and not condition.startswith((ONE_SIDED, MIXED))
 
 
 def paired(
@@ -70,8 +72,24 @@ def difficulty(scores: pd.DataFrame, value: str, backend: str, confidence: float
 
 
 def natural_synthetic(scores: pd.DataFrame, value: str, backend: str, confidence: float) -> pd.DataFrame:
-    """`paired` for synthetic against natural explanations (IMI, figure 12)."""
-    return paired(scores, value, backend, [(SYNTHETIC, NATURAL)], confidence)
+    """`paired` for explanations that are made, or partly, against natural ones (IMI, figure 12; mixed ones are ours).
+
+    The interval is over units, each with made images of its own: it holds what their scores owe to the luck of these images.
+    """
+    return paired(scores, value, backend, [(condition, NATURAL) for condition in MADE], confidence)
+
+
+def of_all_networks(scores: pd.DataFrame, value: str, backend: str, confidence: float) -> pd.DataFrame:
+    """`natural_synthetic` over the units of several networks as one sample, model ''; no row of fewer than two networks."""
+    rows = []
+    for condition in MADE:
+        found = scores[scores["condition"].isin([NATURAL, condition])]
+        networks = found.loc[found["condition"] == condition, "model"].astype(str)
+        if networks.nunique() > 1:
+            layer = found["model"].astype(str) + "/" + found["layer"].astype(str)
+            pooled = found.assign(model="", layer=layer, condition=found["condition"].astype(str))
+            rows.append(paired(pooled, value, backend, [(condition, NATURAL)], confidence))
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=PAIR_COLUMNS)
 
 
 def confidence_table(responses: pd.DataFrame, confidence: float) -> pd.DataFrame:
@@ -108,7 +126,7 @@ def by_condition(units: pd.DataFrame, people: pd.DataFrame, confidence: float) -
     """Scores of one backend by network and condition, for networks with more conditions than natural: COLUMNS.
 
     `units`: key, backend, mis, in_split; `people`: key, his. mis_mean is over the n_units units with such tasks, mis_drop
-    the mean of natural minus this condition (a harder one, or one-sided) over those that have both, unit by unit, with the
+    the mean of natural minus this condition (a harder one, one-sided, or with made images) over those that have both, unit by unit, with the
     interval of normal theory; his_drop likewise over units that people answered under both. The n_annotated units have mis
     and his; pearson is the correlation of the two outside the calibration split. Missing for natural: the drops.
     """

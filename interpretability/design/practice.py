@@ -92,17 +92,21 @@ def _drawn(
     return drawn
 
 
-def caught(tasks: NDArray[np.int32]) -> NDArray[np.int32]:
+def caught(tasks: NDArray[np.int32], *, keep_queries: bool = False) -> NDArray[np.int32]:
     """Tasks (..., 2(K + 1)) whose right query is the strongest explanation on the right, and the wrong one that on the left.
 
-    A query is then among the explanations of its side, so anybody who looks is right, whatever the unit responds to.
+    A query is then among the explanations of its side, so anybody who looks is right, whatever the unit responds to. With
+    `keep_queries` the queries stay, and take the places of those explanations: where explanations are made to excite a unit,
+    queries are natural images in catch trials, too.
 
     Source: README of IMI's stimuli generation (catch queries are the images min_8 and max_8, which are explanations as well).
     Departure: IMI's code shows the units' own queries (min_9, max_9) instead; the two disagree, and the README's are plain.
     """
     k = (tasks.shape[-1] - 2) // 2
     found = tasks.copy()
-    found[..., -2], found[..., -1] = tasks[..., 0], tasks[..., k]
+    queries, strongest = [-2, -1], [0, k]
+    to, of = (strongest, queries) if keep_queries else (queries, strongest)
+    found[..., to] = tasks[..., of]
     return found
 
 

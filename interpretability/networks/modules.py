@@ -66,11 +66,16 @@ _OTHER_MLPS = re.compile(
 )  # a position bias inside an attention; a classifier
 
 
+def has_attention(model: nn.Module) -> bool:
+    """Whether any module of a network is an attention, by the name of its class."""
+    return any(_ATTENTION.search(type(module).__name__) for path, module in model.named_modules() if path)
+
+
 def outside_blocks(model: nn.Module) -> set[str]:
     """Paths of linear layers outside of attention and feed-forward blocks, if the network has attention at all."""
-    kind = {path: type(module).__name__ for path, module in model.named_modules()}
-    if not any(_ATTENTION.search(name) for path, name in kind.items() if path):
+    if not has_attention(model):
         return set()
+    kind = {path: type(module).__name__ for path, module in model.named_modules()}
 
     def inside(path: str) -> bool:
         around = [kind[path.rsplit(".", up)[0]] for up in range(1, path.count(".") + 1)]

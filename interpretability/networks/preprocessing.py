@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -55,10 +55,13 @@ class Preprocessing:
     def dumps(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
 
-    def fit(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """Pixels (height, width, 3) as a uint8 tensor (3, crop, crop)."""
+    def fit(self, pixels: NDArray[np.uint8], *, uncut: bool = False) -> Tensor:
+        """Pixels (height, width, 3) as a uint8 tensor (3, crop, crop).
+
+        uncut: the picture is what a crop leaves of one, such as an image made for a unit: it is taken whole, under any mode.
+        """
         height, width = pixels.shape[:2]
-        if self.mode == "squash":
+        if uncut or self.mode == "squash":
             size = [self.crop, self.crop]
         else:
             short = min(height, width)
@@ -106,9 +109,18 @@ class Preprocessing:
         layout = torch.channels_last if stacked.device.type == "cpu" else torch.contiguous_format
         return stacked.to(torch.float32, memory_format=layout).sub_(mean).div_(std)
 
-    def batch(self, images: Sequence[NDArray[np.uint8]], device: str | torch.device = "cpu") -> Tensor:
-        """Normalised float32 batch (images, 3, crop, crop) on the device; bytes travel, floats do not."""
-        return self.normalised(torch.stack([self.fit(pixels) for pixels in images]).contiguous().to(device))
+    def batch(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        device: str | torch.device = "cpu",
+        uncut: Callable[[int], bool] | None = None,
+    ) -> Tensor:
+        """Normalised float32 batch (images, 3, crop, crop) on the device; bytes travel, floats do not.
+
+        uncut: which of the images, by their places here, are taken whole, see `fit`; none if left out.
+        """
+        fitted = [self.fit(pixels, uncut=uncut is not None and uncut(at)) for at, pixels in enumerate(images)]
+        return self.normalised(torch.stack(fitted).contiguous().to(device))
 
 
 def _tensor(pixels: NDArray[np.uint8]) -> Tensor:

@@ -29,25 +29,35 @@ class Similarity(ABC):
     that ran through its network so far. `embed` and `margins` are what one calls.
 
     An embedding similarity sets `embeds` and gives `embed`: each image then is embedded once and margins come from cosines.
-    Any other overrides `margins` (and `nearest`, if it can say); one that sets `pairs` and gives `pair_stripe` can have the
+    Any other overrides `margins`, `similarities` (and `nearest`, if it can say); one that sets `pairs` and gives `pair_stripe` can have the
     similarities of all pairs of images computed once, where that is the shorter way. `runs_network` says whether an image
-    costs a forward pass.
+    costs a forward pass, `needs_factors` whether it compares the factors that scenes were drawn from: images made for a unit
+    have none, and cannot be compared.
 
     aggregation          makes one similarity of those to K explanations: mean, max, median or softmax
     softmax_temperature  of softmax, in units of the similarity
+    uncut                says of an image, by its row, whether it is what a crop leaves of a picture: such an image is compared
+                         whole, however a similarity crops others; no image if left out
     Further options are those of a family: the keyword arguments of its class.
     """
 
     embeds: ClassVar[bool] = True
     pairs: ClassVar[bool] = False
     runs_network: ClassVar[bool] = False
+    needs_factors: ClassVar[bool] = False
     batch_size: ClassVar[int] = 100
     published_slope: ClassVar[float | None] = None
 
     def __init__(
-        self, name: str, images: Images, *, aggregation: str = "mean", softmax_temperature: float = 1.0
+        self,
+        name: str,
+        images: Images,
+        *,
+        aggregation: str = "mean",
+        softmax_temperature: float = 1.0,
+        uncut: Callable[[int], bool] | None = None,
     ) -> None:
-        self.name, self.images, self.forwards = name, images, 0
+        self.name, self.images, self.forwards, self._uncut = name, images, 0, uncut
         self.aggregation = arguments.choice(aggregation, "aggregation", AGGREGATIONS)
         self.softmax_temperature = arguments.number(softmax_temperature, "softmax_temperature", above=0)
 
@@ -55,6 +65,10 @@ class Similarity(ABC):
     def weights_files(cls, name: str) -> tuple[WeightsFile, ...]:
         """The files of weights that the similarity of this name reads from its folder; none for most."""
         return ()
+
+    def is_uncut(self, row: int) -> bool:
+        """Whether an image is compared whole, since it has no border to cut."""
+        return self._uncut is not None and self._uncut(row)
 
     def check(self) -> None:  # noqa: B027 - most have nothing to compare with
         """Compare with the package that it stands for. Raises InputError if the two no longer agree."""
@@ -89,6 +103,17 @@ class Similarity(ABC):
         if self.aggregation == "mean":
             return cosine_margins(prepared, tasks, n_explanations)
         return self._aggregated(cosine_values(prepared, tasks, n_explanations))
+
+    def similarities(
+        self, tasks: NDArray[np.integer], n_explanations: int, prepared: NDArray[np.floating] | None = None
+    ) -> NDArray[np.float32]:
+        """Similarities (U, N, 2, 2K) of both queries of tasks (positive first) with all explanations (positive ones first).
+
+        `prepared` as for `margins`.
+        """
+        if prepared is None:
+            prepared, tasks = self._embedded(tasks, n_explanations)
+        return cosine_values(prepared, tasks, n_explanations)
 
     def _checked(self, tasks: NDArray[np.integer], n_explanations: int) -> NDArray[np.int32]:
         """Tasks of so many explanations a side and of images that there are."""

@@ -180,7 +180,8 @@ class FeatureSimilarity(Similarity):
 
     def tensors(self, images: NDArray[np.int32]) -> Tensor:
         """Images (n, 3, size, size) as the network sees them."""
-        return self._view.batch([self.images.pixels(int(image)) for image in images], self._device)
+        shown, uncut = zip(*((self.images.pixels(row), self.is_uncut(row)) for row in images.tolist()), strict=True)
+        return self._view.batch(shown, self._device, uncut.__getitem__)
 
     @torch.no_grad()
     def _extract(self, images: NDArray[np.int32]) -> Tensor:
@@ -207,19 +208,40 @@ class FeatureSimilarity(Similarity):
     ) -> NDArray[np.float32]:
         if prepared is not None:
             return looked_up(prepared, narrowed(np.asarray(tasks), np.int32, "tasks"), n_explanations, self._aggregated)
+        if self.aggregation == "mean":
+            return self._in_rounds(tasks, n_explanations, (), self.mean_margins)
+
+        def solve(rows: Tensor, slots: NDArray[np.int32], n_explanations: int) -> NDArray[np.float32]:
+            return self._aggregated(self.values(rows, slots, n_explanations, self._size))
+
+        return self._in_rounds(tasks, n_explanations, (), solve)
+
+    def similarities(
+        self, tasks: NDArray[np.integer], n_explanations: int, prepared: NDArray[np.floating] | None = None
+    ) -> NDArray[np.float32]:
+        if prepared is not None:
+            rows = narrowed(np.asarray(tasks), np.int32, "tasks")
+            return prepared[rows[..., 2 * n_explanations :, None], rows[..., None, : 2 * n_explanations]]
+        every = partial(self.values, size=self._size)
+        return self._in_rounds(tasks, n_explanations, (2, 2 * n_explanations), every)
+
+    def _in_rounds(
+        self,
+        tasks: NDArray[np.integer],
+        n_explanations: int,
+        shape: tuple[int, ...],
+        solve: Callable[[Tensor, NDArray[np.int32], int], NDArray[np.float32]],
+    ) -> NDArray[np.float32]:
+        """What `solve` says of tasks, (U, N, *shape), as many at a time as have their images in the table of features."""
         tasks = self._checked(tasks, n_explanations)
         table = self._table_for(tasks.shape[2])
         flat = np.ascontiguousarray(tasks.reshape(-1, tasks.shape[2]))
-        out = np.empty(len(flat), dtype=np.float32)
+        out = np.empty((len(flat), *shape), dtype=np.float32)
         for start, stop in _rounds(flat, table.capacity):
             images, rows = np.unique(flat[start:stop], return_inverse=True)
             slots = table.slots(images, self._extract)[rows].reshape(1, stop - start, -1)
-            if self.aggregation == "mean":
-                out[start:stop] = self.mean_margins(table.rows, slots, n_explanations)
-            else:
-                every = self.values(table.rows, slots, n_explanations, self._size)
-                out[start:stop] = self._aggregated(every)
-        return out.reshape(tasks.shape[:2])
+            out[start:stop] = solve(table.rows, slots, n_explanations)
+        return out.reshape(*tasks.shape[:2], *shape)
 
     def nearest(
         self, tasks: NDArray[np.integer], n_explanations: int, prepared: NDArray[np.floating] | None = None

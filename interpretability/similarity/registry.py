@@ -96,7 +96,8 @@ def open_similarity(
     device    where a network runs: cpu, cuda, cuda:1, ...
     weights   folder in which files of weights lie; what is missing there is fetched once and kept (or a function that gives
               the content of a `interpretability.weights.WeightsFile`)
-    options   of its family. All: aggregation, softmax_temperature. lpips, dists: size (side in pixels of the centre crop
+    options   of its family. All: aggregation, softmax_temperature, uncut (row -> whether it is what a crop
+              leaves of a picture, to be compared whole). lpips, dists: size (side in pixels of the centre crop
               that is compared, 224), whole (no border is cut off), cache_bytes (memory for kept features, 1 GiB).
               dreamsim: view (crop: the centre square; squash: the whole image), whole. encoder: network (a torch.nn.Module in
               evaluation mode), preprocessing (as for `score_network`), layer (a module's path; its pooled features if left

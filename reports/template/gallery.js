@@ -8,6 +8,7 @@
   const CARDS = 12, ROWS = 50; // of a page of results
   const N = data.unit.length, T = data.nTasks;
   const hasPictures = Object.keys(data.pictures).length > 0;
+  const MADE = ["synthetic", "mixed"]; // tasks that made images explain
   const hasHuman = Object.keys(data.human).length > 0;
   const sections = document.getElementById("units");
   const strips = document.getElementById("strips");
@@ -58,10 +59,10 @@
   const thumb = (id) => {
     const place = id % data.perSheet;
     const x = place % data.sheetColumns, y = Math.floor(place / data.sheetColumns);
-    const label = data.labels[data.label[id]];
+    const label = data.labels[data.label[id]], value = data.kinds.values[id];
     return make("i", {
       class: `t s${Math.floor(id / data.perSheet)}`, style: `--x:${x};--y:${y}`,
-      title: label ? `${label}: ${data.path[id]}` : data.path[id],
+      title: `${label ? `${label}: ` : ""}${data.path[id]}${value === undefined ? "" : `, value ${value}`}`,
     });
   };
   const labelWords = (ids) => {
@@ -79,6 +80,10 @@
   );
 
   const texts = textsOf(data, { make, thumb, score, signed, count });
+  const kinds = kindsOf(data, { make, grid, score, signed });
+  const FREE = ["", "texts", "kinds"]; // lists without an order of their own
+  const condition = (row) => data.conditions[conditionOf[row]];
+  const peopleOf = (row) => data.people + (data.through.includes(condition(row)) ? ", through the encoder" : "");
 
   // ---------------------------------------------------------------- state
   const DEFAULT = {
@@ -132,14 +137,15 @@
     const fits = data.layers.map((each, index) =>
       (!state.model || data.models[each[0]] === state.model) && (!state.layer || each[1] === state.layer) &&
       (!state.type || each[2] === state.type) && index >= 0);
-    const condition = state.condition ? data.conditions.indexOf(state.condition) : -1;
-    const listed = state.list && state.list !== "texts" ? data.missed[state.list]?.map(([row]) => row) || [] : null;
+    const tasks = state.condition ? data.conditions.indexOf(state.condition) : -1;
+    const listed = !FREE.includes(state.list) ? data.missed[state.list]?.map(([row]) => row) || [] : null;
     const rows = [];
     const consider = (row) => {
       const at = layerOf[row];
       if (!fits[at] || data.mis[row] < from || data.mis[row] > to) return;
-      if (state.condition && conditionOf[row] !== condition) return;
+      if (state.condition && conditionOf[row] !== tasks) return;
       if (state.list === "texts" && !texts.has(row)) return;
+      if (state.list === "kinds" && !kinds.has(row)) return;
       for (const word of words) {
         if (!layerText[at].includes(word) && String(data.unit[row]) !== word && !(labelText[row] || "").includes(word) &&
           !(texts.searched[row] || "").includes(word)) return;
@@ -179,6 +185,7 @@
     ...(data.missed.over.length ? [["Overestimated", { list: "over", sort: "-mis" }]] : []),
     ...(data.missed.under.length ? [["Underestimated", { list: "under", sort: "-mis" }]] : []),
     ...(texts.any ? [["Texts", { list: "texts", sort: "-text" }]] : []),
+    ...(kinds.any ? [["Explained in several ways", { list: "kinds", sort: "-mis" }]] : []),
   ];
   const buttons = quick.map(([words, changes]) =>
     [make("button", { type: "button", onclick: () => go({ ...changes, unit: "" }) }, words), changes]);
@@ -213,7 +220,7 @@
     }
     for (const [name, control] of Object.entries(controls)) if (control.value !== state[name]) control.value = state[name];
     order.value = state.sort;
-    order.disabled = Boolean(state.list) && state.list !== "texts";
+    order.disabled = !FREE.includes(state.list);
     for (const [button, changes] of buttons) {
       button.setAttribute("aria-pressed", String(changes.list === state.list && (state.list !== "" || changes.sort === state.sort)));
     }
@@ -223,8 +230,8 @@
   // ---------------------------------------------------------------- list of units
   const link = (row, words) => make("a", { href: address({ unit: key(row) }), "data-row": row }, words);
   const unitName = (row) => {
-    const condition = data.conditions[conditionOf[row]];
-    return `${layer(row)[1]} ${readOf(row) ? "direction" : "unit"} ${data.unit[row]}${condition === "natural" ? "" : `, ${condition === "one_sided" ? "one-sided" : condition}`}`;
+    const tasks = condition(row) === "one_sided" ? "one-sided" : condition(row);
+    return `${layer(row)[1]} ${readOf(row) ? "direction" : "unit"} ${data.unit[row]}${tasks === "natural" ? "" : `, ${tasks}`}`;
   };
   const facts = (row) => [
     `MIS ${score(data.mis[row])}`, data.human[row] ? `HIS ${score(data.human[row][0])}` : null,
@@ -245,17 +252,18 @@
       ...(hasHuman ? [["HIS", "his"], ["HIS − MIS", "miss"]] : []),
     ];
     const head = ([words, name], place) => {
-      const active = name && ["", "texts"].includes(state.list) && state.sort.replace(/^-/, "") === name;
+      const active = name && FREE.includes(state.list) && state.sort.replace(/^-/, "") === name;
       const falling = state.sort.startsWith("-");
       return make("th", { scope: "col", class: place > 2 ? "n" : null, "aria-sort": active ? (falling ? "descending" : "ascending") : null },
-        name ? make("button", { type: "button", onclick: () => go({ list: state.list === "texts" ? "texts" : "", sort: active && falling ? name : `-${name}` }) },
+        name ? make("button", { type: "button", onclick: () => go({ list: FREE.includes(state.list) ? state.list : "", sort: active && falling ? name : `-${name}` }) },
           words, make("span", { "aria-hidden": "true" }, active ? (falling ? " ↓" : " ↑") : " ↕")) : words);
     };
     const body = rows.map((row) => {
       const human = data.human[row];
       return make("tr", {},
         make("th", { scope: "row" }, link(row, unitName(row)), row in data.pictures ? make("span", { class: "tag" }, "pictures") : null,
-          texts.has(row) ? make("span", { class: "tag" }, "texts") : null),
+          texts.has(row) ? make("span", { class: "tag" }, "texts") : null,
+          kinds.has(row) ? make("span", { class: "tag" }, "several ways") : null),
         make("td", {}, model(row)), make("td", {}, layer(row)[2]),
         [score(data.mis[row]), score(data.se[row]), rightTasks(row),
           ...(hasHuman ? [human ? score(human[0]) : "–", human ? signed((human[0] - data.mis[row]) / SCORE, 3) : "–"] : [])]
@@ -322,7 +330,7 @@
     return make("dl", { class: "facts" },
       pair(`MIS, ${data.lead}`, `${score(data.mis[row])}`, `± ${score(data.se[row])}; ${easierThan(row)}`),
       pair("Machine", `${rightTasks(row)} of ${T} right`, `slope ${data.slope.toPrecision(3)}, ${data.status}`),
-      human ? pair(`HIS, ${data.people}`, score(human[0]), `± ${score(human[1])}; ${human[2]} answers; HIS − MIS ${signed((human[0] - data.mis[row]) / SCORE, 3)}${row in z ? `, z ${signed(z[row], 1)}` : ""}`) : null,
+      human ? pair(`HIS, ${peopleOf(row)}`, score(human[0]), `± ${score(human[1])}; ${human[2]} answers; HIS − MIS ${signed((human[0] - data.mis[row]) / SCORE, 3)}${row in z ? `, z ${signed(z[row], 1)}` : ""}`) : null,
       end ? pair(`Among the ${end[0]}`, `${Math.round((100 * end[2]) / SCORE)} %`, `probability that it belongs there; shrunken MIS ${score(end[1])}`) : null,
       others.length ? pair("MIS, other similarities", make("span", { class: "minor" }, others.map(([name, values]) => `${name} ${score(values[row])}`).join(", "))) : null);
   };
@@ -346,7 +354,7 @@
   };
   const taskTable = (row) => {
     const shown = data.pictures[row], near = data.near[row] || [], answers = data.answers[row];
-    const heads = ["task", ...(shown ? ["queries"] : []), "p(right)", "machine", ...(answers ? [data.people] : []), "margin"];
+    const heads = ["task", ...(shown ? ["queries"] : []), "p(right)", "machine", ...(answers ? [peopleOf(row)] : []), "margin"];
     const body = [];
     for (let task = 0; task < T; task++) {
       const m = margin(row, task), p = probability(m);
@@ -390,7 +398,9 @@
         make("div", {}, make("h4", {}, "Least exciting"), grid(shown.least, "Least exciting", "many"), make("p", { class: "note" }, labelWords(shown.least))),
         make("div", {}, make("h4", {}, "Most exciting"), grid(shown.most, "Most exciting", "many"), make("p", { class: "note" }, labelWords(shown.most))))
         : make("p", { class: "absent" }, "No pictures of this unit are in the report. python -m stages.tasks --export names all images of its tasks."),
-      shown ? make("p", { class: "note" }, `Each side: the ${shown.most.length} most extreme pictures of the study, ${shown.ranked ? "the most extreme first" : "in no order"}.`) : null,
+      shown ? make("p", { class: "note" }, MADE.includes(condition(row)) ? "Each side: the explanations of the first task."
+        : `Each side: the ${shown.most.length} most extreme pictures of the study, ${shown.ranked ? "the most extreme first" : "in no order"}.`) : null,
+      ...kinds.part(MADE.includes(condition(row)) ? rowOf([model(row), layer(row)[1], data.unit[row], "natural"].join("/")) : row, model(row)),
       ...texts.part(row),
       taskTable(row),
       shown && shown.full.length ? make("h4", {}, `Tasks with their ${k} explanations a side`) : null,

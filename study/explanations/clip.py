@@ -24,7 +24,7 @@ from study.errors import StudyError
 from study.files.chunks import rows_key
 from study.files.store import WorkStore
 from study.images.ahead import Ahead, decoders
-from study.images.manifest import open_images
+from study.images.manifest import ImageSet, open_images
 from study.log import logger
 from study.networks.files import user_file
 from study.params.explanations import Guide
@@ -191,7 +191,7 @@ def _network(plan: ClipPlan) -> _Opened:
 
 
 @cache
-def _shown(plan: ClipPlan) -> Ahead:
+def _shown(plan: ClipPlan) -> Ahead[ImageSet]:
     """The images of a plan, once a process."""
     return Ahead(open_images(plan.images, plan.root, quick=True), decoders(device()))
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from interpretability.images import Images
 from study.environment import Environment
-from study.images.manifest import ImageSet
 from study.workers.placement import workers_here
 
 _AHEAD = 8  # images for each thread
+
+Shown = TypeVar("Shown", bound=Images)
 
 
 def decoders(device: str) -> int:
@@ -27,10 +30,10 @@ def decoders(device: str) -> int:
     return 0 if device.startswith("cpu") else max(1, len(os.sched_getaffinity(0)) // workers_here())
 
 
-class Ahead:
+class Ahead(Generic[Shown]):
     """Images by row, those that were announced decoded by threads before they are asked for."""
 
-    def __init__(self, images: ImageSet, threads: int = 0) -> None:
+    def __init__(self, images: Shown, threads: int = 0) -> None:
         self.images = images
         self._pool = ThreadPoolExecutor(threads, "decode") if threads else None
         self._room = _AHEAD * threads
@@ -49,7 +52,7 @@ class Ahead:
             self._decoded[row] = self._pool.submit(self.images.pixels, row)
 
     def pixels(self, row: int) -> NDArray[np.uint8]:
-        """RGB pixels (height, width, 3), as `ImageSet.pixels`."""
+        """RGB pixels (height, width, 3), as the images give them."""
         decoded = self._decoded.pop(row, None)
         self._go_on()
         return self.images.pixels(row) if decoded is None else decoded.result()

@@ -29,6 +29,23 @@ class ImageRows(Protocol):
     def path(self, row: int) -> str: ...
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """Some of the images, numbered anew."""
+
+    images: ImageRows
+    rows: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def pixels(self, row: int) -> NDArray[np.uint8]:
+        return self.images.pixels(int(self.rows[row]))
+
+    def path(self, row: int) -> str:
+        return self.images.path(int(self.rows[row]))
+
+
 @dataclass
 class _Batch:
     rows: NDArray[np.int32]

@@ -24,7 +24,7 @@ from study.label_free.summing import SCORE_COLUMNS, UNIT_COLUMNS
 from study.log import logger
 from study.networks.failures import Failed
 from study.networks.roster import RosterRow, base_network, read_roster, rows_of
-from study.solving.margins import used_images
+from study.solving.study_margins import used_images
 from study.workers.device import Failure
 from study.workers.jobs import log_failure, run_all
 
@@ -102,7 +102,7 @@ def jobs_of(params: LabelFreeParams, folders: Folders, images: ImageSet, *, embe
         if embed
     ]
     wanted = np.unique(np.concatenate([sample.images, *ends])).astype(np.int32)
-    used = used_images(paths) if embed else np.zeros(1, dtype=np.int32)
+    used = used_images(paths, len(images)) if embed else np.zeros(1, dtype=np.int32)
     places = folders.images, folders.models, folders.code
     similar = embedded_images_of(params, places, used, wanted if embed else used, WorkStore.open())
     budget = memory_budget()

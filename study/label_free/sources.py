@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from study.extraction.activation_table import table_values
 from study.extraction.controls import planted_layers
 from study.images.ahead import decoders
-from study.images.feed import Feed, ImageRows
+from study.images.feed import Chosen, Feed, ImageRows
 from study.images.manifest import ImageSet, rows_in_batches
 from study.images.packs import Pack, fits, pack_files_here
 from study.label_free.parameters import LabelFreeParams
@@ -98,20 +98,3 @@ class Source:
                 values = capture(view.normalised(batches[view]))[: len(places)]
                 measured = capture.local[:, : len(places)] if isinstance(capture, LocalityCapture) else None
                 yield Batch(places.astype(np.int64), values, measured)
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Some of the images, numbered anew."""
-
-    images: ImageRows
-    rows: NDArray[np.int32]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def pixels(self, row: int) -> NDArray[np.uint8]:
-        return self.images.pixels(int(self.rows[row]))
-
-    def path(self, row: int) -> str:
-        return self.images.path(int(self.rows[row]))

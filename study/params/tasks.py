@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from interpretability.schema import MOST_TASKS
+from interpretability.schema import HARD, MADE, MOST_TASKS, NATURAL
 from study.params.fields import number, one_of
 
 
@@ -14,6 +14,6 @@ class Tasks:
 
     n_tasks: int = number(2, MOST_TASKS)
     n_explanations: int = number(1)
-    conditions: tuple[str, ...] = one_of("natural", "hard99", "hard95", "hard85")
+    conditions: tuple[str, ...] = one_of(NATURAL, *HARD, *MADE)
     one_sided: tuple[str, ...]
     source: str = one_of("rebuilt", "imi")

@@ -13,6 +13,7 @@ import typing
 from dataclasses import dataclass
 from pathlib import Path
 
+from interpretability.schema import HARD, MADE
 from interpretability.synthetic.crowd_settings import GUIDES, LEAST_IMAGES, SETTINGS
 from study.errors import StudyError
 from study.params.activations import Activations
@@ -21,6 +22,7 @@ from study.params.ceiling import Ceiling
 from study.params.checking import check
 from study.params.crowd import Crowd
 from study.params.crowd_simulation import CrowdSimulation
+from study.params.explanation_kinds import ExplanationKinds
 from study.params.explanations import MAKERS, Explanations
 from study.params.fields import number, one_of
 from study.params.human import Human
@@ -35,6 +37,7 @@ from study.params.sensitivity import Sensitivity
 from study.params.stats import Stats
 from study.params.tasks import Tasks
 from study.params.units import Units
+from study.params.visualisations import ADAPTIVE, Visualisations, diversity_of
 
 _SIMILARITIES = (
     Path(__file__).resolve().parents[2] / "interpretability" / "similarity" / "backends"
@@ -52,9 +55,11 @@ class Params:
     models: Models
     units: Units
     activations: Activations
+    visualisations: Visualisations
     tasks: Tasks
     scores: Scores
     label_free: LabelFree
+    explanation_kinds: ExplanationKinds
     mis: Mis
     human: Human
     calibration: Calibration
@@ -123,7 +128,7 @@ def _check_together(params: Params, problems: list[str]) -> None:
             f"tasks.conditions is {', '.join(params.tasks.conditions) or 'empty'}, it must name natural: summaries and "
             "rankings are of natural tasks, and harder ones share their explanations"
         )
-    hard = [name for name in params.tasks.conditions if name != "natural"]
+    hard = [name for name in params.tasks.conditions if name in HARD]
     if hard and params.tasks.source == "rebuilt" and not (params.activations.keep or params.activations.keep_file):
         problems.append(
             f"tasks.conditions names {hard[0]}, whose queries come from whole columns of values, but "
@@ -141,8 +146,11 @@ def _check_together(params: Params, problems: list[str]) -> None:
                 f"tasks.source is imi, but tasks.n_explanations is {n_explanations}; the map holds tasks of "
                 f"{_MAPPED_EXPLANATIONS} explanations a side, so it must be {_MAPPED_EXPLANATIONS}"
             )
+    _check_visualisations(params.visualisations, problems)
+    _check_made_tasks(params, problems)
     _check_texts(params, problems)
     _check_label_free(params, problems)
+    _check_kinds(params, problems)
     families = sorted(path.stem for path in _SIMILARITIES.glob("*.py") if path.stem != "__init__")
     problems.extend(
         f"scores.backends names {name!r}, which is no similarity; there are {', '.join(families)} (a variant follows a dash)"
@@ -211,6 +219,38 @@ def _check_simulations(group: CrowdSimulation, problems: list[str]) -> None:
         problems.append(f"crowd_simulation.n_images is {group.n_images}, it must be 0 or at least {LEAST_IMAGES}")
 
 
+def _check_visualisations(group: Visualisations, problems: list[str]) -> None:
+    """Units in the form of entries, and a diversity that is one."""
+    problems.extend(
+        f"visualisations.units names {entry!r}, it must have the form model/layer/unit, where * stands for any text"
+        for entry in group.units
+        if entry.count("/") != 2
+    )
+    try:
+        diversity_of(group.diversity)
+    except ValueError:
+        problems.append(
+            f"visualisations.diversity is {group.diversity!r}, it must be {ADAPTIVE}, or a number from 0 on in quotes: '0' is off"
+        )
+
+
+def _check_made_tasks(params: Params, problems: list[str]) -> None:
+    """Tasks with made images need images to be made, and as many as a task shows."""
+    named = [name for name in params.tasks.conditions if name in MADE]
+    if not named:
+        return
+    if not params.visualisations.units:
+        problems.append(
+            f"tasks.conditions names {named[0]}, whose tasks show images made for units, but visualisations.units is empty; name "
+            f"units there, or take {', '.join(named)} out of tasks.conditions"
+        )
+    elif params.visualisations.n_images < params.tasks.n_explanations:
+        problems.append(
+            f"visualisations.n_images is {params.visualisations.n_images}, but tasks.conditions names {named[0]}, whose tasks "
+            f"show tasks.n_explanations = {params.tasks.n_explanations} images a side; raise visualisations.n_images to that"
+        )
+
+
 def _check_label_free(params: Params, problems: list[str]) -> None:
     """Samples of scores without labels inside each other, and within what is kept."""
     group = params.label_free
@@ -224,6 +264,15 @@ def _check_label_free(params: Params, problems: list[str]) -> None:
         problems.append(
             f"label_free.n_top is {group.n_top}, but activations.n_extremes keeps only {params.activations.n_extremes} images"
         )
+
+
+def _check_kinds(params: Params, problems: list[str]) -> None:
+    """Units written as elsewhere."""
+    problems.extend(
+        f"explanation_kinds.units names {entry!r}, it must have the form model/layer/unit, where * stands for any text"
+        for entry in params.explanation_kinds.units
+        if entry.count("/") != 2
+    )
 
 
 def _check_texts(params: Params, problems: list[str]) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from interpretability.analysis.cluster_tests import Clusters, cluster_of
 from interpretability.design import intervention, practice
 from interpretability.randomness import generator
-from interpretability.schema import NATURAL
+from interpretability.schema import MADE, NATURAL
 from interpretability.synthetic import observers
 from study.errors import StudyError
 from study.networks.roster import read_roster
@@ -94,8 +94,19 @@ def check_conditions(wanted: Sequence[str], built: Sequence[Built]) -> None:
         if missing:
             raise StudyError(
                 f"--conditions names {', '.join(missing)}; {network.model} has tasks of {', '.join(there)}. Ask about those, or "
-                "about other networks (--models); tasks.conditions and activations.keep of params.yaml make more"
+                "about other networks (--models); tasks.conditions, activations.keep and visualisations.units of params.yaml "
+                "make more"
             )
+
+
+def check_scored(wanted: Sequence[str], model: str, scores: Scores, backend: str) -> None:
+    """Refuse kinds of task that the similarity that chooses scores for no unit, as known factors do none with made images."""
+    there = set(scores.table["condition"])
+    if missing := [name for name in wanted if name not in there]:
+        raise StudyError(
+            f"--conditions names {', '.join(missing)}, of which {backend} scores no task of {model}, so nothing says which are "
+            "easy; name another similarity (--backend)"
+        )
 
 
 @dataclass(frozen=True)
@@ -126,13 +137,22 @@ def candidates(scores: Scores, units: Units, annotated: pd.DataFrame, clusters: 
     return Candidates(table[fresh][once], len(table) - int(once.sum()))
 
 
-def groups_of(model: str, table: pd.DataFrame, design: Design) -> Groups:
-    """The groups of one network, chosen among the candidates `table` by natural tasks."""
+def with_made(table: pd.DataFrame, built: Built, conditions: Sequence[str]) -> pd.DataFrame:
+    """The candidates that have tasks of every one of the conditions that show made images; all of them where none does.
+
+    Images are made for few units. The same units are asked in every condition, so they are chosen among these.
+    """
+    kept = [built.places(table, condition) >= 0 for condition in conditions if condition in MADE]
+    return table[np.logical_and.reduce(kept)] if kept else table
+
+
+def groups_of(model: str, table: pd.DataFrame, design: Design, *, made: bool = False) -> Groups:
+    """The groups of one network, chosen among the candidates `table` by natural tasks; `made`: all of them have made images."""
     needed = 2 * design.n_units + design.n_random
     if len(table) < needed:
         raise StudyError(
-            f"{model} has {len(table)} units that nobody answered; groups of {design.n_units}, {design.n_random} and "
-            f"{design.n_units} need {needed}. Ask about fewer: --units, --random"
+            f"{model} has {len(table)} units that nobody answered{' and that have made images' if made else ''}; groups of "
+            f"{design.n_units}, {design.n_random} and {design.n_units} need {needed}. Ask about fewer: --units, --random"
         )
     if design.n_trials > needed:
         raise StudyError(

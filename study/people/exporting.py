@@ -11,10 +11,12 @@ import pandas as pd
 
 from interpretability.design import practice
 from interpretability.files import sha256_file
-from interpretability.schema import UNIT
+from interpretability.schema import MADE, UNIT
 from study.errors import StudyError
+from study.files import sources
 from study.files.tables import read_json, read_parquet
 from study.files.unit_tables import Margins
+from study.images.made import Pictures
 from study.images.manifest import open_images
 from study.log import logger
 from study.networks.clusters import read_clusters
@@ -50,7 +52,9 @@ def export(options: ExportOptions) -> None:
     asking.check_conditions(options.conditions, built)
     encoding = Encoding(options.format, options.quality or QUALITY, options.size, params.seed)
     margins = Margins(options.data / f"scores/{backend}.parquet")
-    annotated = read_parquet(options.data / "human/units.parquet", UNIT).drop_duplicates()
+    # what observers said through the encoder, or beside it, is nobody's answer
+    annotated = sources.counted(read_parquet(options.data / "human/units.parquet"))[UNIT].drop_duplicates()
+    made = any(condition in MADE for condition in options.conditions)
     clusters = read_clusters(options.data / "notes/activations/clusters.csv")
     rows: set[int] = set()  # of the pictures that are shown
     again: set[int] = set()  # of those that stand in a catch trial twice
@@ -66,11 +70,13 @@ def export(options: ExportOptions) -> None:
     networks, experiments, written = [], [], Written.none()
     for network in built:
         scores = scores_of(network.model, margins, slope["slope"], params.mis)
+        asking.check_scored(options.conditions, network.model, scores, backend)
         found = asking.candidates(scores, params.units, annotated, clusters, design.seed)
-        groups = asking.groups_of(network.model, found.table, design)
+        eligible = asking.with_made(found.table, network, options.conditions)
+        groups = asking.groups_of(network.model, eligible, design, made=made)
         rest = found.table[~among(found.table, groups.chosen)]
         n_annotated = int((annotated["model"] == network.model).sum())
-        counts = {"n_annotated": n_annotated, "n_candidates": len(found.table), "n_repeats": found.n_repeats}
+        counts = {"n_annotated": n_annotated, "n_candidates": len(eligible), "n_repeats": found.n_repeats}
         networks.append({"model": network.model, **counts})
         for condition in options.conditions:
             name = name_of(network.model, condition, design.n_explanations, tasks["n_explanations"])
@@ -87,7 +93,8 @@ def export(options: ExportOptions) -> None:
         for name, content in asdict(written).items():
             questions.write_rows(folder / f"{name}.json", name, content)
         if not options.no_pictures:
-            images = open_images(options.data / "images", params.images.root)
+            natural = open_images(options.data / "images", params.images.root)
+            images = Pictures.open(natural, options.data / "visualisations" if made else None)
             write_pictures(folder, images, rows, encoding, again=again)
         head = manifest(options, params, backend, slope, design, tasks["n_explanations"])
         questions.write_manifest(folder, {**head, "networks": networks, "experiments": experiments})
@@ -161,6 +168,8 @@ def manifest(
 ) -> dict[str, Any]:
     """study.json without what each experiment adds and the digests of the folder's files."""
     inputs = [f"scores/{backend}.parquet", "calibration/slope.json", "human/units.parquet", "tasks/summary.json"]
+    if any(condition in MADE for condition in options.conditions):
+        inputs.append("visualisations/run.json")  # with the digest of the made images
     lossy = None if options.format == "png" else options.quality or QUALITY
     pictures = {"left_out": options.no_pictures, "format": options.format, "quality": lossy, "size": options.size}
     return {

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 
 from interpretability.randomness import key64
 from study.files.tables import write_csv
+from study.images.made import Pictures
 from study.images.manifest import ImageSet
 from study.log import Progress, logger
 
@@ -55,8 +56,9 @@ class Encoding:
         """Place of an image in the folder: 16 hex digits keyed by seed and row of the manifest; another one of the file that
         holds the picture `again`.
 
-        Rows are sorted by path, so in a data set of classes a row tells the class. The key is no secret: who knows the seed
-        and this code can compute the names, so a page that hides them (as `experiment` does) names its pictures anew.
+        Rows are sorted by path, so in a data set of classes a row tells the class, and that of a made image tells its unit. The
+        key is no secret: who knows the seed and this code can compute the names, so a page that hides them (as `experiment`
+        does) names its pictures anew.
         """
         what = "picture again" if again else "picture"
         return f"images/{key64('psychophysics', what, self.seed, int(row)):016x}.{SUFFIX[self.kind]}"
@@ -83,7 +85,7 @@ class Encoding:
 
 def write_pictures(
     folder: Path,
-    images: ImageSet,
+    images: ImageSet | Pictures,
     rows: Iterable[int],
     encoding: Encoding,
     *,
@@ -91,7 +93,7 @@ def write_pictures(
     paths: bool = False,
 ) -> None:
     """Write images as files of `folder`, those of `again` once more as files of their own, and images.csv: image (row of the
-    manifest), path where `paths`, file, width, height, bytes, sha256; ordered by row.
+    manifest; made images follow its last row), path where `paths`, file, width, height, bytes, sha256; ordered by row.
 
     Files are written in the order of their names: times and places of files on the disk tell no order of rows either.
     """

@@ -10,7 +10,7 @@ import pandas as pd
 from interpretability.analysis.conditions import base_of
 from interpretability.design import intervention, practice
 from interpretability.randomness import key64, permutations
-from interpretability.schema import HARD, KEY
+from interpretability.schema import HARD, KEY, SYNTHETIC
 from study.errors import StudyError
 from study.people.studied import Built, Scores, among, keys_of
 
@@ -62,7 +62,8 @@ def _shown(
     units = units.reset_index(drop=True)
     tasks = built.tasks[units["place"].to_numpy(np.int64), drawn.tasks]
     if plain:
-        tasks = practice.caught(tasks)
+        # made images are explanations only
+        tasks = practice.caught(tasks, keep_queries=bool((table["condition"] == SYNTHETIC).all()))
     shown = intervention.present(tasks[:, None], keys_of(units, seed), drawn.tasks[:, None])
     turn = np.array([key64("psychophysics", "queries", seed, built.model, name)], dtype=np.uint64)
     on_top = (permutations(turn, len(units))[0] % 2 == 0)[:, None]

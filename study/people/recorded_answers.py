@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ from study.people import answers_from_imi, answers_from_table, imi_tasks
 
 log = logger("human")
 
-ANSWER = [*KEY, "task", "participant", "correct", "confidence"]
+ANSWER = [*KEY, "task", "participant", "correct", "confidence", "source"]
 UNMATCHED_COLUMNS = ["imi_model", "imi_layer", "model", "reason", "n_units", "n_responses"]
 NO_NETWORK, NO_LAYER = "no such network in the roster", "no such layer among the tasks"
 MISLABELLED = "task id and model disagree"
@@ -35,7 +35,8 @@ MISLABELLED = "task id and model disagree"
 class Recorded:
     """Answers (ANSWER), whose they are, and the side tables that say what became of the rest.
 
-    source: of the parameter human.source, or SIMULATED where the tables say that nobody gave the answers.
+    source   of the parameter human.source, or SIMULATED where the tables say that nobody gave the answers
+    reading  how simulated observers read made images (`study.solving.factors_of_made`); None where they saw none
     """
 
     answers: pd.DataFrame
@@ -45,6 +46,7 @@ class Recorded:
     verdicts: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=sessions.VERDICT_COLUMNS))
     checks: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=sessions.CHECK_COLUMNS))
     unmatched: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=UNMATCHED_COLUMNS))
+    reading: dict[str, Any] | None = None
 
 
 def from_table(settings: Human, external: Path) -> Recorded:
@@ -58,7 +60,8 @@ def from_table(settings: Human, external: Path) -> Recorded:
             f"{external / table.file} has no column for model: name it in human.table.columns, or the network of all rows "
             "in human.table.model"
         )
-    return Recorded(answers[ANSWER], _source(answers, settings))
+    source = _source(answers, settings)
+    return Recorded(answers.assign(source=source)[ANSWER], source)
 
 
 def _source(rows: pd.DataFrame, settings: Human) -> str:
@@ -118,8 +121,9 @@ def from_imi(settings: Human, external: Path, tasks: Path, names: Path, roster: 
         log.warning("%s, %s comes from %s: their answers are pooled", model, condition, " and ".join(experiments))
     if settings.imi.image_map:
         _check_map(kept, imi_tasks.read_image_map(external / settings.imi.image_map))
-    keyed, unmatched = _keyed(kept, imi_naming.read_names(names), tasks, roster)
-    return Recorded(keyed, _source(rows, settings), excluded, crosstab, verdicts, checks, unmatched)
+    source = _source(rows, settings)
+    keyed, unmatched = _keyed(kept.assign(source=source), imi_naming.read_names(names), tasks, roster)
+    return Recorded(keyed, source, excluded, crosstab, verdicts, checks, unmatched)
 
 
 def _judged(rows: pd.DataFrame, settings: Human) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -184,6 +188,7 @@ def _keyed(
                     "participant": rows["session"],
                     "correct": rows["correct"],
                     "confidence": rows["confidence"].astype("Int8"),
+                    "source": rows["source"],
                 }
             )
         )

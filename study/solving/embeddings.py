@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from interpretability.casts import narrowed
 from study.files.chunks import join, rows_key
 from study.files.store import WorkStore
 from study.log import logger
@@ -86,6 +89,35 @@ class Prepared:
         """Tasks that name rows of the table instead of images."""
         return tasks if self.images is None else np.searchsorted(self.images, tasks).astype(np.int32)
 
+    def shown_in(self, tasks: NDArray[np.int32]) -> tuple[NDArray[np.floating], NDArray[np.int32]]:
+        """The table, and these tasks in its rows."""
+        return self.open(), self.with_rows(tasks)
+
+
+@dataclass(frozen=True)
+class PreparedBoth:
+    """Unit rows of natural images and of made ones, whose numbers are `n_natural` and above."""
+
+    natural: Prepared
+    made: Prepared
+    n_natural: int
+
+    @property
+    def ingredients(self) -> dict[str, Any]:
+        """What they add to the ingredients of margins."""
+        return self.made.ingredients
+
+    def shown_in(self, tasks: NDArray[np.int32]) -> tuple[NDArray[np.floating], NDArray[np.int32]]:
+        """Rows of the images of these tasks alone, and the tasks in numbers of these rows: no large table is copied."""
+        shown, rows = np.unique(tasks, return_inverse=True)
+        first = int(np.searchsorted(shown, self.n_natural))
+        parts = [
+            prepared.open()[prepared.with_rows(images)]
+            for prepared, images in ((self.natural, shown[:first]), (self.made, shown[first:]))
+            if len(images)
+        ]
+        return np.concatenate(parts), narrowed(rows.reshape(tasks.shape), np.int32, "tasks")
+
 
 def embedded_images(plan: SimilarityPlan, store: WorkStore, used: NDArray[np.int32] | None = None) -> Prepared | None:
     """Unit rows of all images, or of the `used` ones (sorted) where these are much fewer and each costs a forward pass.
@@ -100,9 +132,28 @@ def embedded_images(plan: SimilarityPlan, store: WorkStore, used: NDArray[np.int
     return Prepared(embedded_rows(plan, store, rows).path, chosen)
 
 
-def embedded_rows(plan: SimilarityPlan, store: WorkStore, rows: NDArray[np.int32]) -> Prepared:
-    """Unit rows of these images (sorted) under a similarity that embeds; chunks found in the store are not computed again."""
-    ingredients = embedding_ingredients(plan)
+def embedded_made(plan: SimilarityPlan, store: WorkStore) -> Prepared | None:
+    """Unit rows of all made images of a plan that has some. None for a similarity that does not embed, or needs factors.
+
+    They are kept apart from those of the study's images, which stay what they are when other images are made.
+    """
+    similarity, pictures = similarity_and_images(plan)[0], images_ahead(plan).images
+    if not similarity.embeds or similarity.needs_factors or pictures.made is None or not len(pictures.made):
+        return None
+    added = {"made": pictures.made.digest}
+    rows = np.arange(pictures.n_natural, len(pictures), dtype=np.int32)
+    prepared = embedded_rows(plan, store, rows, added)
+    return Prepared(prepared.path, prepared.images, added)
+
+
+def embedded_rows(
+    plan: SimilarityPlan, store: WorkStore, rows: NDArray[np.int32], added: Mapping[str, Any] = MappingProxyType({})
+) -> Prepared:
+    """Unit rows of these images (sorted) under a similarity that embeds; chunks found in the store are not computed again.
+
+    added: further ingredients of them
+    """
+    ingredients = {**embedding_ingredients(plan), **added}
 
     def make(path: Path) -> None:
         parts = [rows[start : start + _EMBED_CHUNK] for start in range(0, len(rows), _EMBED_CHUNK)]

@@ -1,36 +1,26 @@
-"""Margins of all tasks of a study under one similarity, block by block in the work store."""
+"""Margins of tasks under one similarity, block by block in the work store."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from interpretability.casts import narrowed
-from interpretability.files import atomic_path
-from interpretability.schema import FACTS, KEY
 from study.errors import StudyError
 from study.files.store import WorkStore
-from study.files.tables import read_csv, read_json, read_parquet
-from study.images.manifest import open_images
 from study.log import logger
-from study.networks.roster import base_network, is_control, read_roster, rows_of
-from study.params.parts import SeedAndImages
 from study.solving import embeddings, pairs
-from study.solving.embeddings import Prepared, SimilarityJob
+from study.solving.embeddings import Prepared, PreparedBoth, SimilarityJob
 from study.solving.opening import (
-    Similarities,
     SimilarityPlan,
     copy_numbers,
+    images_ahead,
     similarity_and_images,
     unchecked_similarity,
 )
@@ -44,21 +34,6 @@ log = logger("scores")
 # Units whose tasks are solved and stored together, where every image costs a forward pass: a kill costs at most these
 # in each worker. One job takes several blocks, so that neighbours find features that they share in memory.
 _BLOCK_UNITS, _JOB_BLOCKS = 8, 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class SolvingSimilarities(Similarities):
-    """What margins of tasks depend on, of `scores`."""
-
-    near_duplicate: float
-    feature_models: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MarginParams(SeedAndImages):
-    """What the margins of a similarity depend on."""
-
-    scores: SolvingSimilarities
 
 
 @dataclass(frozen=True)
@@ -78,7 +53,7 @@ class MarginJob(SimilarityJob):
     block: int
     n_explanations: int
     near: float
-    prepared: Prepared | None
+    prepared: Prepared | PreparedBoth | None
 
     @property
     def name(self) -> str:
@@ -112,8 +87,7 @@ class MarginJob(SimilarityJob):
         from safetensors.numpy import save_file
 
         similarity = self._similarity()
-        table = self.prepared.open() if self.prepared else None
-        rows = self.prepared.with_rows(tasks) if self.prepared else tasks
+        table, rows = self.prepared.shown_in(tasks) if self.prepared else (None, tasks)
         margins = similarity.margins(rows, self.n_explanations, table)
         if not np.isfinite(margins).all():
             unit, task = np.argwhere(~np.isfinite(margins))[0]
@@ -126,41 +100,15 @@ class MarginJob(SimilarityJob):
         save_file({"margins": margins, "near": near}, path)
 
 
-def compared_networks(models: Path, wanted: Sequence[str]) -> list[str]:
-    """Networks whose units a similarity of pairs compares: those that scores.feature_models names, their permuted controls,
-    and planted units.
-    """
-    roster = read_roster(models / "roster.csv")
-    known = [*roster["name"], *read_csv(models / "failures.csv", text=["model"])["model"]]
-    if unknown := [name for name in wanted if not any(fnmatchcase(network, name) for network in known)]:
-        raise StudyError(
-            f"scores.feature_models names {unknown[0]!r}, which is no network of the roster; * stands for any text. Allowed: "
-            f"{', '.join(known)}"
-        )
-    rows = rows_of(roster)
-    named = {row["name"] for row in rows if any(fnmatchcase(row["name"], name) for name in wanted)}
-    chosen = [
-        row["name"] for row in rows if row["name"] in named or (is_control(row) and base_network(row) in named | {""})
-    ]
-    log.info("scores.feature_models: %d of %d networks are compared", len(chosen), len(rows))
-    return chosen
-
-
-def used_images(paths: Sequence[Path]) -> NDArray[np.int32]:
-    """Images that occur in any task, sorted."""
-    used = np.empty(0, dtype=np.int32)
-    for path in paths:
-        used = np.union1d(used, np.load(path, mmap_mode="r"))
-    return used.astype(np.int32)
-
-
-def units_by_job(tasks: NDArray[np.int32], prepared: bool) -> list[tuple[NDArray[np.int64], int]]:
-    """Units of each job of one network, and how many of them are solved at a time."""
-    if prepared or not len(tasks):
-        return [(np.arange(len(tasks)), max(1, len(tasks)))]
+def units_by_job(
+    tasks: NDArray[np.int32], rows: NDArray[np.int64], prepared: bool
+) -> list[tuple[NDArray[np.int64], int]]:
+    """Units of each job of one network, as places in these `rows` of its tasks, and how many of them are solved at a time."""
+    if prepared or not len(rows):
+        return [(np.arange(len(rows)), max(1, len(rows)))]
     from interpretability.similarity.features import sharing_order
 
-    order, size = sharing_order(tasks), _BLOCK_UNITS * _JOB_BLOCKS
+    order, size = sharing_order(tasks[rows]), _BLOCK_UNITS * _JOB_BLOCKS
     return [(order[start : start + size], _BLOCK_UNITS) for start in range(0, len(order), size)]
 
 
@@ -176,46 +124,108 @@ class Cost(TypedDict):
     n_pairs: int
 
 
-def solve_study(
-    backend: str, params: MarginParams, tasks: Path, images: Path, models: Path, code: Path
-) -> tuple[dict[str, list[Block]], Cost]:
-    """Blocks of margins of every network that has tasks, in the order of the roster, and what they cost: see `cost_of`."""
-    summary = read_json(tasks / "summary.json")
-    if summary["images"] != open_images(images).digest:
-        raise StudyError(f"{tasks} was built from other pictures than {images} holds; run `dvc repro`")
-    plan = SimilarityPlan.from_params(backend, params, images, models, code)
-    similarity, store = similarity_and_images(plan)[0], WorkStore.open()
-    names, chosen = list(read_roster(models / "roster.csv")["name"]), params.scores.feature_models
-    if not similarity.embeds and chosen:
-        names = compared_networks(models, chosen)
-    paths = {name: tasks / f"{name}.npy" for name in names if (tasks / f"{name}.npy").is_file()}
-    if not paths:
-        reason = ": scores.feature_models names only networks that failed" if chosen else ""
-        raise StudyError(f"no network has tasks for backend {backend}{reason}")
-    used = used_images(list(paths.values()))
-    n_tasks = sum(int(np.prod(np.load(path, mmap_mode="r").shape[:2])) for path in paths.values())
+@dataclass(frozen=True)
+class Asked:
+    """Tasks to be solved under one similarity.
+
+    paths           file of tasks by network
+    n_explanations  a side of each
+    near            cosine above which a query counts as a copy of an explanation
+    used            images of the study to embed, where they are much fewer than all (sorted): those in its tasks
+    """
+
+    paths: Mapping[str, Path]
+    n_explanations: int
+    near: float
+    used: NDArray[np.int32]
+
+
+def solve_tasks(plan: SimilarityPlan, store: WorkStore, asked: Asked) -> tuple[dict[str, list[Block]], Cost]:
+    """Blocks of margins of the tasks asked for, network by network, and what they cost: see `cost_of`.
+
+    Tasks that show made images are solved apart from all others, which stay what they are, in the store too, when other images
+    are made. A similarity that needs factors has nothing to say of made images: such tasks are in none of its blocks.
+    """
+    similarity, images = similarity_and_images(plan)
+    n_tasks = sum(int(np.prod(np.load(path, mmap_mode="r").shape[:2])) for path in asked.paths.values())
     prepared = (
-        embeddings.embedded_images(plan, store, used)
+        embeddings.embedded_images(plan, store, asked.used)
         if similarity.embeds
-        else pairs.pair_table(plan, store, used, n_tasks)
+        else pairs.pair_table(plan, store, asked.used, n_tasks)
     )
     ingredients = embeddings.embedding_ingredients(plan) | plan.aggregation()
-    ingredients |= prepared.ingredients if prepared else {}
-    size, near = summary["n_explanations"], params.scores.near_duplicate
-    jobs = [
-        MarginJob(plan, store, ingredients, path, units, block, size, near, prepared)
-        for path in paths.values()
-        for units, block in units_by_job(np.load(path, mmap_mode="r"), prepared is not None)
-    ]
+    rows = {name: _rows(path, plan, len(images)) for name, path in asked.paths.items()}
+    added = prepared.ingredients if prepared else {}
+    jobs = _jobs(plan, store, ingredients | added, asked, {name: each.natural for name, each in rows.items()}, prepared)
+    n_prepared = len(asked.used) if prepared is None or prepared.images is not None else len(images)
+    cost = cost_of(jobs, n_prepared)
+    shown = {name: each.made for name, each in rows.items() if len(each.made)}
+    if shown and similarity.needs_factors:
+        log.warning(
+            "%s: made images have no factors, so %d units have no scores under the conditions that show some",
+            *(plan.name, sum(map(len, shown.values()))),
+        )
+    elif shown:
+        made = embeddings.embedded_made(plan, store)
+        both = PreparedBoth(prepared, made, len(images)) if isinstance(prepared, Prepared) and made else None
+        pictures = images_ahead(plan).images.made
+        assert pictures is not None  # only tasks of a plan with made images are among the shown
+        more = _jobs(plan, store, ingredients | {"made": pictures.digest}, asked, shown, both)
+        cost = _added(cost, cost_of(more, len(pictures)))
+        jobs += more
     # comparing rows or looking up pairs is arithmetic of numpy and numba
-    solved = solved_blocks(backend, jobs, probe=prepared is not None, on_cpu=prepared is not None)
-    blocks: dict[str, list[Block]] = {name: [] for name in paths}
+    simple = all(job.prepared is not None for job in jobs)
+    solved = solved_blocks(plan.name, jobs, probe=simple, on_cpu=simple)
+    blocks: dict[str, list[Block]] = {name: [] for name in asked.paths}
     for job, of_job in zip(jobs, solved, strict=True):
         blocks[job.tasks.stem] += of_job
-    n_prepared = len(used) if prepared is None or prepared.images is not None else len(open_images(images))
-    cost = cost_of(jobs, n_prepared)
-    log.info("%s: %d forward passes in this process", backend, similarity.forwards)
     return blocks, cost if similarity.runs_network else {**cost, "n_forwards": 0}
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of a table of tasks that show the study's images alone, and those that show made ones."""
+
+    natural: NDArray[np.int64]
+    made: NDArray[np.int64]
+
+
+def _rows(path: Path, plan: SimilarityPlan, n_images: int) -> _Rows:
+    tasks = np.load(path, mmap_mode="r")
+    if plan.made is None:
+        return _Rows(np.arange(len(tasks)), np.empty(0, dtype=np.int64))
+    made = np.array([bool((unit >= n_images).any()) for unit in tasks], dtype=bool)
+    return _Rows(np.flatnonzero(~made), np.flatnonzero(made))
+
+
+def _jobs(
+    plan: SimilarityPlan,
+    store: WorkStore,
+    ingredients: dict[str, Any],
+    asked: Asked,
+    rows: Mapping[str, NDArray[np.int64]],
+    prepared: Prepared | PreparedBoth | None,
+) -> list[MarginJob]:
+    """Jobs of these rows of the tables of tasks."""
+    return [
+        MarginJob(
+            plan,
+            store,
+            ingredients,
+            asked.paths[name],
+            rows[name][units],
+            block,
+            asked.n_explanations,
+            asked.near,
+            prepared,
+        )
+        for name in rows
+        for units, block in units_by_job(np.load(asked.paths[name], mmap_mode="r"), rows[name], prepared is not None)
+    ]
+
+
+def _added(first: Cost, second: Cost) -> Cost:
+    return {"n_forwards": first["n_forwards"] + second["n_forwards"], "n_pairs": first["n_pairs"] + second["n_pairs"]}
 
 
 def cost_of(jobs: Sequence[MarginJob], n_embedded: int) -> Cost:
@@ -231,37 +241,12 @@ def cost_of(jobs: Sequence[MarginJob], n_embedded: int) -> Cost:
     return {"n_forwards": n_embedded if jobs and jobs[0].prepared else forwards, "n_pairs": pairs}
 
 
-def _joined(blocks: Sequence[Block]) -> dict[str, np.ndarray]:
-    """Margins and flags of a network in the order of its units."""
+def joined(blocks: Sequence[Block]) -> dict[str, np.ndarray]:
+    """Margins and flags of a network in the order of its units, and `rows`: which of its table these are."""
     from safetensors.numpy import load_file
 
-    order = np.argsort(np.concatenate([block.units for block in blocks]), kind="stable")
+    rows = np.concatenate([block.units for block in blocks])
+    order = np.argsort(rows, kind="stable")
     parts = [load_file(block.path) for block in blocks]
-    return {name: np.concatenate([part[name] for part in parts])[order] for name in ("margins", "near")}
-
-
-def write_margins(out: Path, solved: Mapping[str, Sequence[Block]], tasks: Path) -> None:
-    """Write one table of all networks in roster order, network by network."""
-    writer = None
-    with atomic_path(out) as part:
-        for name, blocks in solved.items():
-            joined, units = _joined(blocks), read_parquet(tasks / f"{name}.parquet")
-            margins, near = joined["margins"], joined["near"]
-            table = pa.Table.from_pandas(units[[*KEY, *FACTS, "tie_share_pos", "tie_share_neg"]], preserve_index=False)
-            lengths = np.full(len(units), margins.shape[1])
-            table = table.append_column("margins", _lists(margins.reshape(-1), lengths))
-            table = table.append_column(
-                "near", _lists(narrowed(np.nonzero(near)[1], np.int16, "n_tasks"), near.sum(axis=1))
-            )
-            table = table.replace_schema_metadata(None)
-            writer = writer or pq.ParquetWriter(part, table.schema, compression="zstd")
-            writer.write_table(table)
-        if writer is None:
-            raise StudyError(f"{tasks} holds no tasks of any network of the roster")
-        writer.close()
-
-
-def _lists(values: np.ndarray, lengths: np.ndarray) -> pa.Array:
-    """Lists of the given lengths, cut from one array."""
-    offsets = narrowed(np.concatenate([[0], np.cumsum(lengths)]), np.int32, "the tasks of a network")
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+    found = {name: np.concatenate([part[name] for part in parts])[order] for name in ("margins", "near")}
+    return found | {"rows": rows[order]}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from operator import le
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from study.environment import Environment
 from study.errors import StudyError
 from study.images.ahead import Ahead, decoders
+from study.images.made import Pictures
 from study.images.manifest import ImageSet, open_images
 from study.networks.building import load_network
 from study.networks.roster import read_roster, rows_of, with_network
@@ -58,7 +60,7 @@ class SimilarityParams(Protocol):
 class _Shown:
     """The pictures of a study as a similarity sees them."""
 
-    source: Ahead
+    source: Ahead[Pictures]
 
     def __len__(self) -> int:
         return len(self.source.images)
@@ -69,7 +71,7 @@ class _Shown:
 
 @dataclass(frozen=True)
 class SimilarityPlan:
-    """Everything needed to open a similarity in any process."""
+    """Everything needed to open a similarity in any process; `made`: folder of images made for units, where it knows these."""
 
     name: str
     images: Path
@@ -78,12 +80,14 @@ class SimilarityPlan:
     code: Path
     seed: int
     scores: Similarities
+    made: Path | None = None
 
-    def open(self, source: Ahead, *, check: bool = True) -> Similarity:
+    def open(self, source: Ahead[Pictures], *, check: bool = True) -> Similarity:
         """The similarity of these images, on the device of this process; `check` compares it with its package."""
         from interpretability.similarity import registry
 
-        images, scores = source.images, self.scores
+        pictures, scores = source.images, self.scores
+        images = pictures.images
 
         def network() -> Network:
             name, roster = scores.encoder.model, read_roster(self.models / "roster.csv")
@@ -108,13 +112,15 @@ class SimilarityPlan:
             "aggregation": lambda: scores.aggregation,
             "cache_bytes": cache_bytes,
             "device": device,
-            "digests": lambda: images.manifest["digest"].tolist(),
+            "digests": lambda: pictures.digests,
             "factors": factors,
             "layer": lambda: scores.encoder.layer,
             "network": lambda: network,
             "seed": lambda: self.seed,
             "size": lambda: scores.feature_size,
             "softmax_temperature": lambda: scores.softmax_temperature,
+            # an image is made in the size that networks see
+            "uncut": lambda: partial(le, pictures.n_natural) if pictures.made else None,
             "view": lambda: scores.dreamsim.view,
             "weights": lambda: Environment.read().weights,
             "whole": lambda: images.factors is not None,
@@ -124,8 +130,10 @@ class SimilarityPlan:
         return registry.create(self.name, _Shown(source), check=check, **options)
 
     @classmethod
-    def from_params(cls, name: str, params: SimilarityParams, images: Path, models: Path, code: Path) -> SimilarityPlan:
-        return cls(name, images, params.images.root, models, code, params.seed, params.scores)
+    def from_params(
+        cls, name: str, params: SimilarityParams, images: Path, models: Path, code: Path, made: Path | None = None
+    ) -> SimilarityPlan:
+        return cls(name, images, params.images.root, models, code, params.seed, params.scores, made)
 
     def aggregation(self) -> dict[str, Any]:
         """What of the aggregation determines margins, for the work store."""
@@ -146,8 +154,8 @@ def cache_bytes() -> int:
 
 
 def similarity_and_images(plan: SimilarityPlan) -> tuple[Similarity, ImageSet]:
-    """The similarity of a plan and its images, once a process and device."""
-    return _similarity(plan, device()), images_ahead(plan).images
+    """The similarity of a plan and the images of its study, once a process and device."""
+    return _similarity(plan, device()), images_ahead(plan).images.images
 
 
 @cache
@@ -165,12 +173,12 @@ def unchecked_similarity(plan: SimilarityPlan) -> Similarity:
 
 
 @cache
-def images_ahead(plan: SimilarityPlan) -> Ahead:
+def images_ahead(plan: SimilarityPlan) -> Ahead[Pictures]:
     """The images of a plan, once a process."""
-    return Ahead(open_images(plan.images, plan.root, quick=True), decoders(device()))
+    return Ahead(Pictures.open(open_images(plan.images, plan.root, quick=True), plan.made), decoders(device()))
 
 
 @cache
 def copy_numbers(plan: SimilarityPlan) -> NDArray[np.int64]:
-    """For each image a number that exact copies share."""
-    return pd.factorize(images_ahead(plan).images.manifest["digest"])[0]
+    """For each image, and each made one, a number that exact copies share."""
+    return pd.factorize(np.array(images_ahead(plan).images.digests, dtype=object))[0]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from interpretability.files import atomic_path
@@ -38,7 +40,20 @@ class MisParams:
     scores: Backends
 
 
-def write_scores(out: Path, scores: Path, slopes: Mapping[str, float], drop: bool, split: pd.DataFrame) -> None:
+@dataclass(frozen=True)
+class Slopes:
+    """The slope of a similarity, and those of the conditions that have one of their own."""
+
+    usual: float
+    by_condition: Mapping[str, float]
+
+
+def slopes_of(fitted: Mapping[str, Any], made: Mapping[str, Mapping[str, Any]]) -> Slopes:
+    """The slopes of a similarity from its entries in slope.json and in made.json."""
+    return Slopes(float(fitted["slope"]), {name: float(entry["slope"]) for name, entry in made.items()})
+
+
+def write_scores(out: Path, scores: Path, slopes: Mapping[str, Slopes], drop: bool, split: pd.DataFrame) -> None:
     """One table of all units under all similarities in the order of `slopes`, with the columns ORDER.
 
     scores: folder with a table of margins for each similarity; drop: whether tasks with a near copy are left out; split:
@@ -54,18 +69,24 @@ def write_scores(out: Path, scores: Path, slopes: Mapping[str, float], drop: boo
                     table = _scored(batch, backend, slope, drop, in_split)
                     writer = writer or pq.ParquetWriter(part, table.schema, compression="zstd")
                     writer.write_table(table)
-            log.info("%s: %d units, slope %.4g", backend, n_rows, slope)
+            log.info("%s: %d units, slope %.4g", backend, n_rows, slope.usual)
+            for condition, own in slope.by_condition.items():
+                log.info("%s: slope %.4g of %s tasks", backend, own, condition)
         if writer is None:
             raise StudyError(f"{scores} holds no scored unit of any backend")
         writer.close()
 
 
-def _scored(batch: pa.RecordBatch, backend: str, slope: float, drop: bool, split: pd.MultiIndex) -> pa.Table:
+def _scored(batch: pa.RecordBatch, backend: str, slope: Slopes, drop: bool, split: pd.MultiIndex) -> pa.Table:
     """Scores of the units of one batch, with the columns ORDER."""
     margins = batch["margins"].flatten().to_numpy().reshape(len(batch), -1)
     lengths = batch["near"].value_lengths().to_numpy()
     near = near_mask(lengths, batch["near"].flatten().to_numpy(), margins.shape[1])
-    scores = unit_scores(margins, slope, near, drop)
+    scores = unit_scores(margins, slope.usual, near, drop)
+    for condition, own in slope.by_condition.items():
+        rows = pc.equal(batch["condition"], condition).to_numpy(zero_copy_only=False)
+        if rows.any():
+            scores.loc[rows] = unit_scores(margins[rows], own, near[rows], drop).set_index(np.flatnonzero(rows))
     columns = {name: batch[name] for name in KEPT} | {name: scores[name].to_numpy() for name in scores}
     keys = pd.MultiIndex.from_arrays([batch[name].to_pandas() for name in KEY])
     columns |= {"backend": pa.array([backend] * len(batch)), "in_split": np.asarray(keys.isin(split))}

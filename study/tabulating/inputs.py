@@ -55,7 +55,8 @@ def text_table(path: Path) -> pd.DataFrame:
 def side_tables(args: argparse.Namespace) -> facts.Tables:
     """Tables that other stages left beside their results."""
     failed = [
-        text_table(folder / "failures.csv")[COLUMNS] for folder in (args.roster, args.activations, args.label_free)
+        text_table(folder / "failures.csv")[COLUMNS]
+        for folder in (args.roster, args.activations, args.label_free, args.visualisations)
     ]
     return {
         "constant_units": text_table(args.tasks / "constant_units.csv"),
@@ -66,4 +67,5 @@ def side_tables(args: argparse.Namespace) -> facts.Tables:
         "checks": text_table(args.human / "checks.csv"),
         "activation_histograms": read_parquet(args.sensitivity / "histograms.parquet"),
         "sensitivity": read_parquet(args.sensitivity / "settings.parquet"),
+        "made_images": read_parquet(args.visualisations / "units.parquet"),
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -16,16 +18,40 @@ from interpretability.analysis import (
 )
 from interpretability.people import single_answers
 from interpretability.schema import KEY
+from study.files import sources
 from study.files.unit_tables import Margins, matrix
 from study.tabulating.comparisons import compare_groups
 from study.tabulating.facts import Facts, Tables
 
 
-def people_tables(annotated: pd.DataFrame, people: pd.DataFrame, responses: pd.DataFrame, facts: Facts) -> Tables:
-    """Tables of human scores alone.
+@dataclass(frozen=True)
+class People:
+    """Units with HIS, and the answers to them, as the stage `human` wrote them: of every source."""
 
-    `annotated`: scored units with their HIS, one row a unit and condition; `people`: all units with HIS.
+    units: pd.DataFrame
+    responses: pd.DataFrame
+
+    def counted(self) -> People:
+        """Those that may enter agreement (`sources.counted`)."""
+        return People(sources.counted(self.units), sources.counted(self.responses))
+
+    def by_condition(self) -> People:
+        """Those for tables that pool no conditions (`sources.by_condition`)."""
+        return People(sources.by_condition(self.units), sources.by_condition(self.responses))
+
+    def among(self, scored: pd.DataFrame) -> pd.DataFrame:
+        """Rows of `scored` (key, ...) that are of these units."""
+        mine = pd.MultiIndex.from_frame(self.units[KEY])
+        return scored[pd.MultiIndex.from_frame(scored[KEY]).isin(mine)].reset_index(drop=True)
+
+
+def people_tables(every: pd.DataFrame, people: People, facts: Facts) -> Tables:
+    """Tables of human scores alone, condition by condition.
+
+    `every`: scored units with their HIS, one row a unit and condition; `people`: all units with HIS.
     """
+    shown = people.by_condition()
+    annotated = shown.among(every)
 
     def samples(condition: str) -> dict[str, NDArray[np.float64]]:
         rows = annotated[annotated["condition"] == condition]
@@ -33,32 +59,37 @@ def people_tables(annotated: pd.DataFrame, people: pd.DataFrame, responses: pd.D
 
     means = group_tests.type_means(annotated, "his")
     clusters = cluster_tests.cluster_means(annotated, "his", facts.clusters)
-    scored = responses.merge(annotated[KEY].astype({"model": object, "layer": object, "condition": object}), on=KEY)
+    scored = shown.responses.merge(
+        annotated[KEY].astype({"model": object, "layer": object, "condition": object}), on=KEY
+    )
     return compare_groups(samples, means, clusters, "his", "human", facts, scored) | {
-        "his_models": machine_beside_human.his_summary(people, *facts.bootstrap, responses),
-        "difficulty": conditions.difficulty(people, "his", "human", facts.confidence),
-        "natural_synthetic": conditions.natural_synthetic(people, "his", "human", facts.confidence),
-        "confidence": conditions.confidence_table(responses, facts.confidence),
+        "his_models": machine_beside_human.his_summary(shown.units, *facts.bootstrap, shown.responses),
+        "difficulty": conditions.difficulty(shown.units, "his", "human", facts.confidence),
+        "natural_synthetic": conditions.natural_synthetic(people.units, "his", "human", facts.confidence),
+        "confidence": conditions.confidence_table(shown.responses, facts.confidence),
     }
 
 
 def point_tables(
     annotated: pd.DataFrame,
-    people: pd.DataFrame,
-    responses: pd.DataFrame,
+    every: pd.DataFrame,
+    people: People,
     maps: pd.DataFrame,
     tables: Tables,
     facts: Facts,
     lead: str,
 ) -> Tables:
-    """What figures show of annotated units (`annotated`: a row a unit, condition and backend) and of layers.
+    """What figures show of annotated units (a row a unit, condition and backend) and of layers.
 
-    `responses`: answers; `maps`: contrast and sparseness of units; `tables` holds models, layers and extreme_units. Groups of
-    easiest and hardest units are those of the leading backend.
+    `annotated`: those whose answers count in agreement, of which points and groups of units are; `every`: others too, for means
+    of conditions and for pairs of conditions of a unit. `maps`: contrast and sparseness of units; `tables` holds models, layers
+    and extreme_units. Groups of easiest and hardest units are those of the leading backend.
     """
     seed, _, confidence = facts.bootstrap
     units = machine_beside_human.unit_points(annotated)
     once = units[units["backend"] == lead]
+    shown = people.by_condition()
+    means = machine_beside_human.unit_points(shown.among(every))
     ranked = tables["layers"][tables["layers"]["model"].isin(facts.nets.ranked)]
     extreme = tables["extreme_units"][tables["extreme_units"]["backend"] == lead]
     grouped = machine_beside_human.group_units(once, extreme, facts.n_extreme, seed)
@@ -67,24 +98,25 @@ def point_tables(
         "layer_bins": profiles.layer_bins(ranked, confidence),
         "layer_change": profiles.layer_change(tables["layers"], tables["models"]),
         "unit_points": units,
-        "model_points": machine_beside_human.model_points(units, responses, confidence),
+        "model_points": machine_beside_human.model_points(means, shown.responses, confidence),
         "his_bins": machine_beside_human.his_bins(units, confidence),
         "groups": machine_beside_human.groups(grouped, confidence),
         "group_tests": machine_beside_human.group_tests(grouped),
         "his_layers": layers,
         "his_depth": machine_beside_human.his_depth(layers),
-        "his_pairs": machine_beside_human.unit_pairs(people, once),
+        "his_pairs": machine_beside_human.unit_pairs(people.units, every[every["backend"] == lead]),
         "map_units": measured,
         "map_correlations": map_correlations.map_correlations(measured, lead),
     }
 
 
 def trials_tables(name: str, margins: Margins, responses: pd.DataFrame, facts: Facts) -> Tables:
-    """Answers one by one against the margins of one backend.
+    """Answers one by one, of those that count in agreement, against the margins of one backend.
 
     Only the observers of this study (`own_tasks`) are known to have answered the very tasks that are scored here; for other
     answers the margin is the mean over the unit's tasks, since recorded people saw other images, or the same in other groups.
     """
+    responses = sources.counted(responses)
     table = margins.rows(sorted(set(responses["model"])), [*KEY, "margins"])
     asked = responses.merge(table.select(KEY).to_pandas().assign(row=np.arange(len(table))), on=KEY)
     values = matrix(table["margins"])

@@ -29,7 +29,7 @@ from interpretability.analysis.controls import controls_summary, label_controls
 from interpretability.analysis.levels import RANGE_COLUMNS, ranges
 from interpretability.analysis.superposed import superposed_summary
 from interpretability.mis import LITERAL_SLOPE, unit_scores
-from interpretability.schema import KEY, NATURAL
+from interpretability.schema import KEY, MADE, NATURAL
 from interpretability.synthetic import superposition
 from study.files.tables import read_json
 from study.files.unit_tables import Margins, Scored, matrix, near_copies
@@ -129,6 +129,9 @@ def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> B
     backend.means = pd.concat([group_tests.type_means(blank, "mis"), *tables.pop("means", [])], ignore_index=True)
     no_clusters = pd.DataFrame(columns=cluster_tests.MEAN_COLUMNS)
     backend.clusters = pd.concat(tables.pop("clusters", [no_clusters]), ignore_index=True)
+    if made := tables.pop("made", []):
+        pooled = conditions.of_all_networks(pd.concat(made, ignore_index=True), "mis", name, facts.confidence)
+        tables["natural_synthetic"] += [pooled] if len(pooled) else []
     for table, columns in _COLUMNS.items():
         rows = tables.get(table)
         backend.tables[table] = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
@@ -159,6 +162,8 @@ def _add_ranked(
     tables["clusters"].append(cluster_tests.cluster_means(units, "mis", facts.clusters))
     tables["difficulty"].append(conditions.difficulty(units, "mis", name, facts.confidence))
     tables["natural_synthetic"].append(conditions.natural_synthetic(units, "mis", name, facts.confidence))
+    if units["condition"].isin(MADE).any():
+        tables["made"].append(units[units["condition"].isin([NATURAL, *MADE])])
     parts.totals.append(similarities.backend_totals(easy))
     parts.literal.append(_literal(answered))
     slope = float(facts.slopes[name]["slope"])

@@ -26,6 +26,7 @@ from study.networks import imi_naming
 from study.networks.roster import base_network, is_control, read_roster, rows_of
 from study.params.tasks import Tasks
 from study.people import imi_tasks
+from study.tasks import made
 from study.tasks.firing import COLUMNS, SCHEMA, SCORED, firing_table, log_firing, sparse_layers
 
 log = logger("tasks")
@@ -79,17 +80,22 @@ def build_all(args: argparse.Namespace, params: TaskParams, out: Path) -> None:
     sparse |= {row["name"]: sparse[base] for row in rows if is_control(row) and (base := base_network(row)) in sparse}
     one_sided_of = one_sided_networks(args.roster, params.tasks.one_sided)
     seen = read_map(args, params) if params.tasks.source == "imi" else None
+    pictures = made.read(args.visualisations, note, params.tasks.conditions)
     constant, mapped, firing = [pd.DataFrame(columns=CONSTANT_COLUMNS)], [], [pd.DataFrame(columns=COLUMNS)]
+    shown = [pd.DataFrame(columns=made.COLUMNS)]
     for name in models:
         of_network = layers[layers["model"] == name]
         network = Network(name, of_network, sparse.get(name, set()), name in one_sided_of)
-        built = build(network, args.activations, params, out, note["n_images"], seen)
+        built = build(network, args.activations, params, out, note["n_images"], seen, pictures)
         constant += [built.constant] if len(built.constant) else []
         firing += [built.firing] if len(built.firing) else []
         mapped.append(built.mapped)
+        shown.append(built.made)
     write_csv(out / "mapped.csv", mapped_table(seen, mapped, models))
     write_csv(out / "constant_units.csv", pd.concat(constant))
     write_parquet(out / "firing.parquet", pd.concat(firing, ignore_index=True), schema=SCHEMA)
+    if pictures is not None:
+        write_csv(out / made.TABLE, made.logged(pd.concat(shown, ignore_index=True)))
     summary = {
         "n_images": note["n_images"],
         "n_tasks": params.tasks.n_tasks,
@@ -130,11 +136,13 @@ class Network:
 
 @dataclass(frozen=True)
 class Built:
-    """What tables say of a network: constant units, units of the map, and how often latents of sparse codes are active."""
+    """What tables say of a network: constant units, units of the map, how often latents of sparse codes are active, and units
+    that images were made for."""
 
     constant: pd.DataFrame
     mapped: pd.DataFrame
     firing: pd.DataFrame
+    made: pd.DataFrame
 
 
 def one_sided_networks(roster: Path, wanted: Sequence[str]) -> set[str]:
@@ -155,6 +163,7 @@ def build(
     out: Path,
     n_images: int,
     seen: imi_tasks.MappedUnits | None,
+    pictures: made.MadeUnits | None,
 ) -> Built:
     """Write the tasks of one network. Constant units have none, nor have latents active on fewer than N(K + 1) images."""
     from safetensors.numpy import load_file
@@ -179,7 +188,7 @@ def build(
     built = natural.build(state["top_images"][live], state["bottom_images"][live], keys[live], *size)
     tables, arrays = [units[live].assign(condition=NATURAL)], [built]
     rows, values = _kept(activations, model, units, live)
-    for condition in (name for name in params.tasks.conditions if name != NATURAL and len(rows)):
+    for condition in (name for name in params.tasks.conditions if name in HARD and len(rows)):
         start = rules.window_start(n_images, condition, *size)
         built, *ties = hard.tasks_from_rank(values, keys[rows], start, *size)
         tables.append(units.iloc[rows].assign(condition=condition, tie_share_pos=ties[0], tie_share_neg=ties[1]))
@@ -194,6 +203,9 @@ def build(
         answered = imi_tasks.in_study(seen.of(model), units[live], params.tasks.conditions)
         status = answered.table
         table, built = _with_mapped(table, built, answered, units[live])
+    shown = pd.DataFrame(columns=made.COLUMNS)
+    if pictures is not None:
+        table, built, shown = made.with_made(table, built, pictures.of(model))
     with atomic_path(out / f"{model}.npy") as part, open(part, "wb") as file:
         np.save(file, built)
     write_parquet(out / f"{model}.parquet", table[[*KEY, *FACTS, "tie_share_pos", "tie_share_neg"]])
@@ -205,7 +217,7 @@ def build(
         absolute=constant[marked].astype(int),
         relative=relative[marked].astype(int),
     )
-    return Built(table, status, firing)
+    return Built(table, status, firing, shown)
 
 
 def _with_mapped(

@@ -9,7 +9,8 @@ import numpy as np
 from interpretability.casts import narrowed
 from interpretability.tasks import rules
 from study.errors import StudyError
-from study.files.tables import read_parquet, write_parquet
+from study.files.tables import read_json, read_parquet, write_parquet
+from study.images.made import MadeImages
 from study.log import logger
 from study.tasks.build import kept_columns
 
@@ -19,7 +20,8 @@ log = logger("tasks")
 def export(args: argparse.Namespace) -> None:
     """Long form of the tasks of one network: a row for each image of each task, with its activation.
 
-    The activation is missing where an image is no extreme of a unit whose column was not kept.
+    The activation of an image that was made for the unit is that of its stored pixels. It is missing where an image is no
+    extreme of a unit whose column was not kept.
     """
     from safetensors.numpy import load_file
 
@@ -43,15 +45,21 @@ def export(args: argparse.Namespace) -> None:
     columns = (offsets.loc[units["layer"]].to_numpy() + units["unit"].to_numpy()).astype(np.int64)
     values = np.empty(built.shape, dtype=np.float32)
     kept = kept_columns(args.activations, args.model)
+    n_images = read_json(args.activations / "run.json")["n_images"]
+    of_made = MadeImages(args.visualisations).table["value"].to_numpy() if (built >= n_images).any() else None
     for row, (column, layer, unit) in enumerate(zip(columns, units["layer"], units["unit"], strict=True)):
+        made = built[row] >= n_images
+        if of_made is not None:
+            values[row][made] = of_made[built[row][made] - n_images]
         if (layer, unit) in kept:
-            values[row] = kept[layer, unit][built[row]]
+            values[row][~made] = kept[layer, unit][built[row][~made]]
             continue
         images = np.concatenate([state["top_images"][column], state["bottom_images"][column]])
         order = np.argsort(images, kind="stable")
         ranks = order[np.searchsorted(images, built[row], sorter=order).clip(max=len(images) - 1)]
         extremes = np.concatenate([state["top_values"][column], state["bottom_values"][column]])
-        values[row] = np.where(images[ranks] == built[row], extremes[ranks], np.float32(np.nan))
+        found = np.where(images[ranks] == built[row], extremes[ranks], np.float32(np.nan))
+        values[row][~made] = found[~made]
     table = units[["layer", "unit", "condition"]].loc[units.index.repeat(n_tasks * width)].reset_index(drop=True)
     table["task"] = np.tile(np.repeat(narrowed(np.arange(n_tasks), np.int16, "n_tasks"), width), n_units)
     table["role"] = np.tile(names, n_units * n_tasks)

@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 
 from study.files.tables import read_csv, write_csv, write_json, write_parquet
 from tests.helpers.figure_tables import write_figure_tables
+from tests.helpers.kind_tables import write_kinds
 from tests.helpers.rules import ROOT
 from tests.helpers.text_tables import write_texts
 
@@ -44,6 +45,7 @@ def build(
     *,
     human: bool = True,
     texts: bool | None = None,
+    made: bool = False,
     networks=NETWORKS,
     layers=LAYERS,
     label="scene",
@@ -56,7 +58,7 @@ def build(
     """Write the study into a folder and return the command line of the report stage.
 
     `human=False` is a study of a picture folder without human answers, controls or checkpoints: header-only tables.
-    `texts` says whether units have texts, as a rule where there are answers.
+    `texts` says whether units have texts, as a rule where there are answers; `made` whether images were made for some.
     `report` overrides keys of params.report.
     """
     rng = np.random.default_rng(7)
@@ -68,6 +70,7 @@ def build(
     _scores(folder, rng, units, networks)
     annotated = _human(folder, rng, units, networks, human)
     _tables(folder, rng, units, networks, annotated, human, rejected)
+    write_kinds(folder, units, networks, layers, lead=BACKENDS[0], n_explanations=N_EXPLANATIONS, made=made)
     texts = human if texts is None else texts
     write_texts(folder, np.random.default_rng(8), networks, layers, N_IMAGES, label, texts=texts)
     write_json(folder / "metrics.json", {"agreement": 0.71, "mis_mean": 0.8})
@@ -94,6 +97,8 @@ def build(
             "human",
             "explanations",
             "crowd",
+            "visualisations",
+            "explanation_kinds",
             "plots",
             "figures",
         )

@@ -49,6 +49,7 @@ PARAMS = {
     "activations.n_extremes": N_TASKS * (N_EXPLANATIONS + 1),
     "scores.backends": list(BACKENDS),
     "activations.keep": [],
+    "visualisations.units": [],
     "tasks.conditions": ["natural"],
     "tasks.one_sided": [],
     "sensitivity.n_tasks": [2],

@@ -32,6 +32,7 @@ FIT = {
     "interpretability/analysis/ranking.py": "means and deviations of scores between 0 and 1",
     "interpretability/extremes/selection.py": "halves of 64-bit keys; values that leave float32 are refused as infinite",
     "interpretability/extremes/ties.py": "shares between 0 and 1",
+    "interpretability/synthetic/factor_reading.py": "rows of length 1",
     "interpretability/images.py": "pixels, clipped to 0 to 255",
     "interpretability/margins.py": "differences of cosines, -4 to 4",
     "interpretability/mis.py": "counts of tasks, at most MOST_TASKS by a check before",
@@ -63,6 +64,9 @@ FIT = {
     "study/report/page/packing.py": "steps between 0 and 255",
     "study/solving/embeddings.py": "places below the number of images",
     "study/solving/margins.py": "numbers of images of tasks that are int32 already",
+    "study/solving/study_margins.py": "numbers of images of tasks that are int32 already",
+    "study/tasks/made.py": "numbers of images that are int32 already",
+    "study/visualisations/medians.py": "rows of the manifest, below the number of images",
 }
 
 

@@ -37,7 +37,7 @@ STUDY = (
     ("files", "process", "timing", "workers"),
     ("command", "images"),
     ("networks",),
-    ("crowd", "extraction", "inputs", "people", "report", "solving", "tabulating"),
+    ("crowd", "extraction", "inputs", "people", "report", "solving", "tabulating", "visualisations"),
     ("explanations", "label_free", "tasks"),
 )
 MOST_LINES, MOST_ENTRY_LINES = 450, 80

@@ -203,13 +203,13 @@ RERUNS = {
     "study/params/report.py": 2,  # stats records all parameters
     "study/params/tasks.py": 3,  # images refuses early
     "interpretability/synthetic/scenes.py": 2,
-    "study/networks/building.py": 5,
+    "study/networks/building.py": 6,
     "study/images/finding.py": 1,
     "interpretability/tasks/natural.py": 2,
     "interpretability/synthetic/training.py": 1,
     "interpretability/people/agreement.py": 1,
     "study/people/answers_from_imi.py": 1,
-    "study/images/feed.py": 2,
+    "study/images/feed.py": 3,
     "interpretability/people/ceiling.py": 1,
     "interpretability/analysis/group_tests.py": 1,
 }

@@ -20,7 +20,7 @@ from interpretability.errors import InputError
 from interpretability.schema import KEY
 from study.files.tables import read_json, read_parquet, write_csv, write_json, write_parquet
 from study.networks.roster import RESOLVED, read_roster
-from study.solving import margins
+from study.solving import study_margins
 from tests.helpers import random_weights as given
 from tests.helpers.rules import ROOT
 from tests.helpers.tiny_study import write_params
@@ -208,12 +208,17 @@ def test_pairs_are_compared_for_the_networks_that_are_named(tmp_path):
     columns |= {"role": ["study"] * len(rows), "weights": ["none"] * len(rows)}
     write_csv(tmp_path / "roster.csv", pd.DataFrame(columns))
     write_csv(tmp_path / "failures.csv", pd.DataFrame({"model": ["007"], "stage": ["models"], "reason": ["none"]}))
-    assert margins.compared_networks(tmp_path, ["vit", "007"]) == ["vit", "planted", "vit-permuted"]
-    assert margins.compared_networks(tmp_path, ["resnet*"]) == ["resnet", "resnet-step0", "planted", "resnet-permuted"]
+    assert study_margins.compared_networks(tmp_path, ["vit", "007"]) == ["vit", "planted", "vit-permuted"]
+    assert study_margins.compared_networks(tmp_path, ["resnet*"]) == [
+        "resnet",
+        "resnet-step0",
+        "planted",
+        "resnet-permuted",
+    ]
     with pytest.raises(
         InputError, match=r"scores.feature_models names 'vgg', which is no network of the roster.*resnet, "
     ):
-        margins.compared_networks(tmp_path, ["resnet", "vgg"])
+        study_margins.compared_networks(tmp_path, ["resnet", "vgg"])
 
 
 def test_naming_only_networks_that_failed_is_told(study):

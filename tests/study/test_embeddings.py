@@ -7,7 +7,7 @@ import pytest
 from study.solving import embeddings, opening
 from study.workers import device
 
-PLAN = SimpleNamespace(name="encoder", scores=SimpleNamespace(precision="float32"), root="", images="")
+PLAN = SimpleNamespace(name="encoder", scores=SimpleNamespace(precision="float32"), root="", images="", made=None)
 
 
 def test_embeddings_are_stored_under_the_device_of_the_workers(monkeypatch):

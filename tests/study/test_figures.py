@@ -25,6 +25,7 @@ from tests.helpers.rules import ROOT
 BY_NAME = {spec.name: spec for spec in FIGURES}
 # answer no figure of a paper
 OURS = {"depth", "sensitivity", "dose_response", "control_levels", "texts_known", "texts_raters", "crowd_curves"}
+OURS |= {"explanation_kinds", "choosing_gain", "made_images"}
 OURS |= {"units_or_directions", "superposed", "scores_people", "scores_together"}
 
 
@@ -38,7 +39,7 @@ def study_in(folder: Path, **options):
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    return study_in(tmp_path_factory.mktemp("study"))
+    return study_in(tmp_path_factory.mktemp("study"), made=True)
 
 
 @pytest.fixture(scope="module")

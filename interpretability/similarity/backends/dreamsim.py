@@ -213,12 +213,19 @@ class DreamSim(Similarity):
 
     def tensors(self, rows: NDArray[np.integer]) -> Tensor:
         """Images (n, 3, 224, 224) in 0..1 as the networks see them."""
-        seen = np.stack([np.asarray(self.view(Image.fromarray(self.images.pixels(int(row))))) for row in rows])
+        seen = np.stack(
+            [
+                np.asarray(self.view(Image.fromarray(self.images.pixels(row)), uncut=self.is_uncut(row)))
+                for row in rows.tolist()
+            ]
+        )
         return torch.from_numpy(seen).permute(0, 3, 1, 2).to(self._device).float() / 255
 
-    def view(self, image: Image.Image) -> Image.Image:
-        """The part of an image that is compared; generated scenes have no border to cut and are taken whole."""
-        if self._view == "squash" or self._whole:
+    def view(self, image: Image.Image, *, uncut: bool = False) -> Image.Image:
+        """The part of an image that is compared; generated scenes have no border to cut and are taken whole, as is one that is
+        `uncut`.
+        """
+        if self._view == "squash" or self._whole or uncut:
             return image.resize((_SIZE, _SIZE), Image.Resampling.BICUBIC)
         short = min(image.size)
         width, height = (side * _SHORT_SIDE // short for side in image.size)

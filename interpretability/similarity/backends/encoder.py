@@ -83,7 +83,8 @@ class Encoder(Similarity):
         padded = np.resize(rows, self.batch_size) if len(rows) < self.batch_size else rows
         shown = [self.images.pixels(int(row)) for row in padded]
         self.forwards += len(rows)
-        features = self.features(network.preprocessing.batch(shown, self._device))
+        uncut = [self.is_uncut(int(row)) for row in padded]
+        features = self.features(network.preprocessing.batch(shown, self._device, uncut.__getitem__))
         return features[: len(rows)].float().cpu().numpy()
 
     @torch.no_grad()

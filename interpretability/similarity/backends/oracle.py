@@ -19,10 +19,12 @@ VARIANTS = ("oracle",)
 
 
 class Oracle(Similarity):
-    """Sees every factor, equally weighted, and nothing else.
+    """Sees every factor, equally weighted, and nothing else: images without factors cannot be compared.
 
     factors   of the scenes by row, as `interpretability.synthetic.factors.draw_factors` draws them
     """
+
+    needs_factors = True
 
     def __init__(self, name: str, images: Images, *, factors: pd.DataFrame | None = None, **options: Any) -> None:
         super().__init__(name, images, **options)

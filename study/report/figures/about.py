@@ -50,6 +50,10 @@ TABLES = {
     "activation_histograms": "activation_histograms",
     "scores_people": "scores_compared",
     "scores_together": "scores_compared",
+    "explanation_kinds": "explanation_kinds models",
+    "choosing_gain": "explanation_kinds models calibration",
+    "made_images": "made_images models",
+    "mis_natural_synthetic": "models made_images",
     "texts_automatic": "explanation_methods models",
     "texts_crowd": "explanation_methods models",
     "texts_tests": "explanation_tests explanation_methods models",
@@ -73,6 +77,8 @@ _NO_MAPS = "no feature maps of annotated units were measured (sensitivity.map_mo
 _NO_TEXTS = "no texts of units were judged (explanations)"
 _NO_RATINGS = "nobody rated pictures for texts (crowd)"
 _NO_WORLDS = "no worlds of known truth were tried (crowd_simulation)"
+NO_MADE = "no images were made (visualisations.units)"
+_NO_KINDS = "no unit was explained in more than one way (explanation_kinds.units)"
 _NO_RANKING = "fewer than two networks were scored, and one alone has no rank"
 # what a study lacks that has no such figure
 ABSENT = {
@@ -122,6 +128,10 @@ ABSENT = {
     "activation_histograms": "no network of sensitivity.models has units whose whole column is kept",
     "scores_people": "no unit has both other scores and human answers (label_free.models)",
     "scores_together": "no other scores were computed (label_free.models)",
+    "explanation_kinds": _NO_KINDS,
+    "choosing_gain": _NO_KINDS,
+    "made_images": NO_MADE,
+    "mis_natural_synthetic": "no tasks are explained by made images (tasks.conditions)",
     "texts_automatic": _NO_TEXTS,
     "texts_crowd": _NO_RATINGS,
     "texts_tests": "no two methods have texts of the same units",
@@ -175,6 +185,7 @@ PAPERS = {
     "difficulty_units": "IMI paper, figure 7",
     "difficulty_gaps": "IMI paper, figure 10",
     "natural_synthetic": "IMI paper, figure 12",
+    "mis_natural_synthetic": "MIS paper, figure 14, the machine's half",
     "confidence": "IMI paper, figure 13",
     "exclusion_checks": "IMI paper, figure 15",
     "activation_histograms": "IMI paper, figure 16",

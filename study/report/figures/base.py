@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from interpretability.people.slope_status import NOT_IDENTIFIED
 from study.report.figures.style import styled, to_pdf, to_svg
-from study.report.figures.words import UNIDENTIFIED
+from study.report.figures.words import UNIDENTIFIED, task_words
 
 # the questions that figures answer, in reading order
 SECTIONS: tuple[tuple[str, str], ...] = (
@@ -22,6 +22,7 @@ SECTIONS: tuple[tuple[str, str], ...] = (
     ("ceiling", "How good could a score be?"),
     ("scores", "What do other scores say?"),
     ("texts", "Which text says it best?"),
+    ("kinds", "Which explanation serves a unit best?"),
     ("robust", "How much hangs on the choices made?"),
     ("training", "What does training change?"),
     ("controls", "Does the measurement find what is known?"),
@@ -38,7 +39,8 @@ class Study:
     """What the figures draw: the study's tables, and unit-level values of the networks shown.
 
     `units` holds the leading backend's units of some study networks (key, layer_type, mis, mis_se, accuracy,
-    margin_mean, in_split); `human` the annotated units; `curve` the calibration losses; `simulated`: nobody gave the answers.
+    margin_mean, in_split); `human` the annotated units, with the source of their answers; `curve` the calibration losses;
+    `simulated`: nobody gave the answers; `human_through`: conditions whose made images simulated observers saw through it.
     `texts` holds every score of every text of a unit (TEXT_SCORES), `raters` who rated pictures for texts (RATERS), without
     their names; `rated_by_program`: their ratings are simulated; `shown_by`: what says which concepts pictures show, in words,
     of the automatic score (presence) and of the guide.
@@ -53,6 +55,7 @@ class Study:
     human: pd.DataFrame
     curve: pd.DataFrame
     simulated: bool = False
+    human_through: frozenset[str] = frozenset()
     seed: int = 0
     texts: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(TEXT_SCORES)))
     raters: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(RATERS)))
@@ -68,6 +71,14 @@ class Study:
     def people(self) -> str:
         """What those who gave the answers are called wherever they are shown."""
         return "simulated observers" if self.simulated else "people"
+
+    def people_of(self, condition: str) -> str:
+        """The same of one condition: what simulated observers see in made images, the encoder told them."""
+        return f"{self.people}, through the encoder" if condition in self.human_through else self.people
+
+    def asked(self, condition: str) -> str:
+        """The tasks of a condition in words, with the mark of answers through the encoder."""
+        return task_words(condition) + (", through the encoder" if condition in self.human_through else "")
 
     @property
     def lead(self) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
+from interpretability.schema import MIXED, SYNTHETIC
 from study.report.figures import about, checklist_of_texts
 from study.report.figures.base import Study
 from study.report.figures.ceiling import leading_ceiling
-from study.report.figures.items import CALLED, GALLERY, Item
+from study.report.figures.items import CALLED, GALLERY, MADE_GALLERY, Item
 from study.report.figures.mis_and_his import agreed
 from study.report.figures.paper_of_texts import CROWD
 from study.report.figures.papers import ITEMS, REPORTED
@@ -18,12 +20,14 @@ from study.report.figures.ranking import ridge_models
 
 COLUMNS = ["paper", "figure", "what", "ours", "state", "reported", "number", "ours_value"]
 BUILT, SIMULATED, HUMAN = "built", "built on simulated answers", "needs human data"
+THROUGH = "built on simulated answers through the encoder"
+HALF = "built for the machine alone, as there are no answers of people"
 _NO_PICTURES = "the page shows no units with pictures"
 
 
 def _model_points(study: Study) -> float:
     rows = study.tables["model_points"]
-    natural = ~rows["condition"].str.contains("synthetic")
+    natural = ~rows["condition"].str.contains(SYNTHETIC) & (rows["condition"] != MIXED)
     return agreed(rows[(rows["backend"] == study.lead) & natural])
 
 
@@ -107,6 +111,7 @@ _NETWORKS_IN = {
     **dict.fromkeys(("difficulty_levels", "difficulty_units", "difficulty_gaps"), ("his_pairs", "model")),
     **dict.fromkeys(("his_models", "his_model_tests", "his_against_accuracy", "confidence"), ("his_models", "model")),
     "natural_synthetic": ("natural_synthetic", "model"),
+    "mis_natural_synthetic": ("made_images", "model"),
 }
 _REBUILT = "MIS 13b"
 # parts of a figure that may be missing while the figure is there: a row that a table must have, of the leading similarity
@@ -132,8 +137,10 @@ def checklist(study: Study, drawn: Collection[str], known: Collection[str]) -> p
     """
     rows = []
     for item in ITEMS:
-        assert item.ours in {"", GALLERY, *known}, item.ours
+        assert {item.ours, item.half} <= {"", GALLERY, MADE_GALLERY, *known}, item.name
         missing = _missing(study, item, drawn)
+        if missing and item.half in drawn:
+            item, missing = replace(item, ours=item.half, people=False), ""
         state = missing or _built(study, item)
         number, of_study = NUMBERS.get(item.name, ("", None))
         value = np.nan if of_study is None or missing else of_study(study)
@@ -146,8 +153,10 @@ def _missing(study: Study, item: Item, drawn: Collection[str]) -> str:
     """Why this study has no such figure; empty where it has."""
     if item.people and study.human.empty:
         return HUMAN
+    if item.ours == MADE_GALLERY and study.tables["made_images"].empty:
+        return about.NO_MADE
     if item.ours not in drawn:
-        return item.lacks or (_NO_PICTURES if item.ours == GALLERY else about.ABSENT[item.ours])
+        return item.lacks or (_NO_PICTURES if item.ours in (GALLERY, MADE_GALLERY) else about.ABSENT[item.ours])
     if (part := _PARTS.get(item.name)) is None:
         return checklist_of_texts.lacking(study, item)
     table, wanted, reason = part
@@ -177,6 +186,10 @@ def _on_what(study: Study, item: Item) -> str:
         return checklist_of_texts.WORLDS
     if item.rated and study.rated_by_program:
         return checklist_of_texts.RATED
+    if item.half and not item.people:
+        return HALF
+    if item.people and item.made and SYNTHETIC in study.human_through:
+        return THROUGH
     return SIMULATED if item.people and study.simulated else BUILT
 
 

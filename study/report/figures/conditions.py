@@ -46,15 +46,17 @@ def draw_natural_synthetic(frame: pd.DataFrame, study: Study, narrow: bool) -> F
         style.dots(axes, rows, "his_base", "his", color=style.COLOURS[0])
         style.equal_line(axes, style.around(frame, "his_base", "his"))
         axes.set_title(f"{clean(model, 10 if narrow else 14)}: ρ {signed(rows['spearman'].iloc[0])}")
+    if SYNTHETIC in study.human_through:
+        grid[0].plot([], [], linestyle="none", label=study.people_of(SYNTHETIC))
     style.outer_labels(grid, "HIS, natural", "HIS, synthetic")
-    return figure
+    return style.with_key(figure, grid[0], narrow)
 
 
 def alt_natural_synthetic(frame: pd.DataFrame, study: Study) -> str:
     def over(part: pd.DataFrame) -> str:
         return f" over {part['n_units'].iloc[0]:.0f} units"
 
-    what = "HIS with synthetic against HIS with natural explanations, unit by unit"
+    what = f"HIS of {study.people_of(SYNTHETIC)} with synthetic against HIS with natural explanations, unit by unit"
     return f"{what}. Rank correlation: {rank_correlations(frame, over)}."
 
 

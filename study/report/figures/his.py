@@ -33,6 +33,13 @@ def his_models(study: Study) -> pd.DataFrame:
     return ordered[["model", "condition", "n_units", *HIS]]
 
 
+def _explanations(study: Study, condition: str) -> str:
+    """Explanations of a condition in words, with the mark of answers through the encoder."""
+    return f"{task_words(condition)} explanations" + (
+        ", through the encoder" if condition in study.human_through else ""
+    )
+
+
 def networks_by_his(study: Study) -> list[str]:
     """Annotated networks, the one with the highest natural HIS first."""
     return list(dict.fromkeys(his_models(study)["model"]))
@@ -54,7 +61,7 @@ def draw_his_models(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
         look = {
             "fmt": style.MARKERS[index % len(style.MARKERS)],
             "color": style.colour_of(index),
-            "label": task_words(condition),
+            "label": study.asked(condition),
         }
         style.points_across(axes, frame[own], at[own].to_numpy(), HIS, **look)
     for height, row in zip(at, rows_of(frame), strict=True):
@@ -68,7 +75,9 @@ def draw_his_models(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
 def alt_his_models(frame: pd.DataFrame, study: Study) -> str:
     words = of_rows(
         frame,
-        lambda row: f"{row.model}, {task_words(row.condition)}: {row.his_mean:.3f}{between(row.his_low, row.his_high)}",
+        lambda row: (
+            f"{row.model}, {study.asked(row.condition)}: {row.his_mean:.3f}{between(row.his_low, row.his_high)}"
+        ),
     )
     return f"Mean HIS of {study.people} by network and condition: {words}."
 
@@ -103,7 +112,7 @@ def draw_his_model_tests(frame: pd.DataFrame, study: Study, narrow: bool) -> Fig
         if len(ordered) > 2 * style.MOST_SMALL:
             ordered = [*ordered[: style.MOST_SMALL], *ordered[-style.MOST_SMALL :]]
         style.tests_matrix(axes, pairs, ordered, narrow)
-        axes.set_title(f"{task_words(condition)} explanations")
+        axes.set_title(_explanations(study, condition))
     return figure
 
 
@@ -112,7 +121,7 @@ def alt_his_model_tests(frame: pd.DataFrame, study: Study) -> str:
     for condition, pairs in parts_of(frame, "condition"):
         kept = pairs[pairs["p_holm"] < 0.05]
         words = of_pairs(kept, lambda row: row.stars, ", ")
-        parts.append(f"{task_words(condition)}: {differing(pairs)}{f' ({words})' if words else ''}")
+        parts.append(f"{study.asked(condition)}: {differing(pairs)}{f' ({words})' if words else ''}")
     return f"Differences between networks in HIS of {study.people}, tested over layers and people. {'; '.join(parts)}."
 
 
@@ -134,7 +143,7 @@ def draw_his_against_accuracy(frame: pd.DataFrame, study: Study, narrow: bool) -
         look = {
             "fmt": style.MARKERS[index],
             "color": style.colour_of(index),
-            "label": f"{task_words(condition)} explanations",
+            "label": _explanations(study, condition),
         }
         style.points_upright(axes, rows, "top1", HIS, **look)
     axes.set_ylim(*style.around(frame, *HIS))
@@ -149,7 +158,7 @@ def draw_his_against_accuracy(frame: pd.DataFrame, study: Study, narrow: bool) -
 
 def alt_his_against_accuracy(frame: pd.DataFrame, study: Study) -> str:
     words = of_rows(
-        frame, lambda row: f"{row.model}, {task_words(row.condition)}: {row.top1:.1f} %, HIS {row.his_mean:.3f}"
+        frame, lambda row: f"{row.model}, {study.asked(row.condition)}: {row.top1:.1f} %, HIS {row.his_mean:.3f}"
     )
     return f"Mean HIS of {study.people} against top-1 accuracy of networks: {words}."
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 GALLERY = "gallery"
+MADE_GALLERY = "gallery of made images"  # units that the page shows with images made for them
 ALL = 835  # networks of the MIS paper
 # networks of the IMI record, as rosters call them (data/external/models/imi_names.csv)
 NINE = (
@@ -34,7 +35,8 @@ class Item:
     similarities of its scores, empty where no score takes part. people: whether their answers to tasks do; rated: whether
     ratings of texts do; guided: whether a machine says what pictures show. worlds: pictures, units and raters of both the
     paper's figure and ours are simulated, ours without a network. lacks: why there is none, where the figure here has no
-    better reason of its own. but: what else differs from the paper's, whatever the study.
+    better reason of its own. but: what else differs from the paper's, whatever the study. half: the figure that shows the
+    machine's half where that of people is missing. made: whether its explanations are made images.
     """
 
     paper: str
@@ -49,6 +51,8 @@ class Item:
     guided: bool = False
     worlds: bool = False
     but: str = ""
+    half: str = ""
+    made: bool = False
 
     @property
     def name(self) -> str:

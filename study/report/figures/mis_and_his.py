@@ -10,8 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from interpretability.schema import GROUPS, KEY, NATURAL, SYNTHETIC
+from interpretability.schema import GROUPS, KEY, MIXED, NATURAL, SYNTHETIC
 from interpretability.statistics import FEWEST_CORRELATED
+from study.files import sources
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
 from study.report.figures.series import MOST_POINTS, in_order, parts_of, rows_of, thinned
@@ -37,7 +38,8 @@ def rated(study: Study, names: set[str]) -> list[str]:
 def models_mis_his(study: Study, *, synthetic: bool) -> pd.DataFrame:
     """Mean MIS and HIS of annotated units by similarity, network and condition; explanations natural or synthetic."""
     rows = study.tables["model_points"]
-    rows = rows[rows["condition"].str.contains(SYNTHETIC) == synthetic]
+    # tasks that show natural and made images together are in no paper
+    rows = rows[(rows["condition"].str.contains(SYNTHETIC) == synthetic) & (rows["condition"] != MIXED)]
     frame = in_order(rows, backend=study.backends, model=None, condition=None)
     for method in ("pearson", "spearman"):
         of_backend = {backend: agreed(part, method) for backend, part in parts_of(frame, "backend")}
@@ -78,6 +80,8 @@ def draw_models_mis_his(frame: pd.DataFrame, study: Study, narrow: bool) -> Figu
         axes.set_title(clean(study.called(backend)) + ("" if np.isnan(r) else f": Pearson {signed(r)}"))
     style.outer_labels(grid, "mean MIS (dashed: equal)", "mean HIS")
     style.note_slopes(grid[0], study, backends)
+    if study.human_through & set(conditions):
+        grid[0].plot([], [], linestyle="none", label="HIS through the encoder")
     return style.with_key(figure, grid[0], narrow)
 
 
@@ -95,7 +99,8 @@ def alt_models_mis_his(frame: pd.DataFrame, study: Study) -> str:
         words = NO_CORRELATION
     else:
         words = correlations(frame.assign(backend=frame["backend"].map(study.called)), "backend")
-    return f"Mean MIS against mean HIS of {study.people} for {points}: {words}.{study.footnote(frame['backend'])}"
+    people = study.people_of(frame["condition"].iloc[0])
+    return f"Mean MIS against mean HIS of {people} for {points}: {words}.{study.footnote(frame['backend'])}"
 
 
 MODELS_MIS_HIS_SYNTHETIC = Drawing(
@@ -110,7 +115,7 @@ MODELS_MIS_HIS = Drawing(
 
 def mis_against_his(study: Study) -> pd.DataFrame:
     """MIS of the leading similarity beside the share of right answers, annotated units only."""
-    human = study.human[[*KEY, "his", "his_se", "n_responses"]]
+    human = sources.counted(study.human)[[*KEY, "his", "his_se", "n_responses"]]
     joined = human.merge(study.units[[*KEY, "mis", "in_split"]], on=KEY, how="inner")
     columns = [*KEY, "mis", "his", "his_se", "n_responses", "in_split"]
     joined = joined.sort_values(KEY, kind="stable", ignore_index=True)[columns].astype({"in_split": int})

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from study.report.figures import paper_of_texts
-from study.report.figures.items import DREAMSIM, GALLERY, METHOD, NINE, NO_SCORE, SCREEN, Item, not_ours
+from study.report.figures.items import DREAMSIM, GALLERY, MADE_GALLERY, METHOD, NINE, NO_SCORE, SCREEN, Item, not_ours
 
 _CONVOLUTIONAL = tuple(name for name in NINE if not name.endswith("vit_b32"))
 _HARDER = ("resnet50", "clip_resnet50")  # those whose units were also asked about with harder tasks
@@ -19,9 +19,9 @@ def _of_people(figure: str, what: str, ours: str, similar: tuple[str, ...] = DRE
     return Item(MIS, figure, what, ours, NINE, similar, people=True)
 
 
-def _imi(figure: str, what: str, ours: str, networks: tuple[str, ...] = NINE) -> Item:
+def _imi(figure: str, what: str, ours: str, networks: tuple[str, ...] = NINE, *, made: bool = False) -> Item:
     """A figure of the IMI paper: answers of people, no similarity."""
-    return Item(IMI, figure, what, ours, networks, NO_SCORE, people=True)
+    return Item(IMI, figure, what, ours, networks, NO_SCORE, people=True, made=made)
 
 
 MIS, IMI = "MIS", "IMI"
@@ -50,7 +50,12 @@ ITEMS = (
     _of_people("12", "figure 2B for LPIPS, DISTS and DreamSim", "similarities_units", _OTHERS),
     Item(MIS, "13a", "convergence, first i of N tasks", "convergence", _GOOGLENET),
     Item(MIS, "13b", "convergence, tasks rebuilt", "convergence", _GOOGLENET),
-    _of_people("14", "figure 2A with synthetic explanations", "models_mis_his_synthetic"),
+    Item(
+        *(MIS, "14", "figure 2A with synthetic explanations", "models_mis_his_synthetic", NINE),
+        people=True,
+        half="mis_natural_synthetic",
+        made=True,
+    ),
     Item(MIS, "15", "constant units by network", "constant_share", similar=NO_SCORE),
     Item(
         MIS, "16", "tests between layer types", "layer_type_tests", lacks="needs layer types that four families share"
@@ -79,10 +84,10 @@ ITEMS = (
     _imi("6", "HIS by difficulty", "difficulty_levels", _HARDER),
     _imi("7", "HIS of units by difficulty", "difficulty_units", _HARDER),
     not_ours(IMI, "8", "one trial as seen by a worker", SCREEN),
-    not_ours(*(IMI, "9", "feature visualisations of some units"), "not ours: no feature visualisations are made here"),
+    Item(IMI, "9", "feature visualisations of some units", MADE_GALLERY, (), NO_SCORE, made=True),
     _imi("10", "gaps between difficulties", "difficulty_gaps", _HARDER),
-    _imi("11", "tests between networks, synthetic", "his_model_tests"),
-    _imi("12", "natural against synthetic by unit", "natural_synthetic"),
+    _imi("11", "tests between networks, synthetic", "his_model_tests", made=True),
+    _imi("12", "natural against synthetic by unit", "natural_synthetic", made=True),
     _imi("13", "confidence against correctness", "confidence"),
     _imi("14", "figure 6 for shared units", "difficulty_levels", _HARDER),
     _imi("15", "checks of sessions", "exclusion_checks", ()),

@@ -9,7 +9,7 @@ from study.report.figures import style
 from study.report.figures.base import Drawing, Study
 from study.report.figures.his import networks_by_his
 from study.report.figures.series import in_order, rows_of, with_levels
-from study.report.figures.words import of_parts, of_rows, task_words
+from study.report.figures.words import of_parts, of_rows
 
 _CHECKS = {
     "demo_trials": "blocks of practice trials",
@@ -31,7 +31,7 @@ def confidence(study: Study) -> pd.DataFrame:
 
 
 def draw_confidence(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
-    of = pd.Series([f"{row.model}, {task_words(row.condition)}" for row in rows_of(frame)])
+    of = pd.Series([f"{row.model}, {study.asked(row.condition)}" for row in rows_of(frame)])
     names = list(dict.fromkeys(of))[: style.MOST_NAMED]
     kept = of.isin(names)
     frame, of = frame[kept].reset_index(drop=True), of[kept].reset_index(drop=True)
@@ -58,7 +58,7 @@ def draw_confidence(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
 def alt_confidence(frame: pd.DataFrame, study: Study) -> str:
     def shares(of: tuple[str, str], part: pd.DataFrame) -> str:
         levels = of_rows(part, lambda row: f"{row.confidence:g} {row.correct:.3f}", ", ")
-        return f"{of[0]}, {task_words(of[1])}: {levels}"
+        return f"{of[0]}, {study.asked(of[1])}: {levels}"
 
     words = of_parts(frame, ["model", "condition"], shares)
     return (

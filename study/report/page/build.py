@@ -6,7 +6,11 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
+from interpretability.schema import MADE, NATURAL
 from study.files.tables import read_json, read_parquet
+from study.images.made import Pictures
 from study.images.manifest import open_images
 from study.params.mis import Mis
 from study.params.parts import ImageRoot
@@ -14,6 +18,7 @@ from study.params.report import Report
 from study.report.figures import base
 from study.report.page import inputs, listed_units, unit_texts
 from study.report.page.gallery import Gallery, make_gallery
+from study.report.page.kinds import Kinds, read_kinds
 from study.report.page.latents import Latents
 from study.report.page.text_files import TextFiles
 from study.report.page.thumbnails import make_sheets
@@ -53,12 +58,20 @@ def browsable_units(params: ReportParams, study: base.Study, args: argparse.Name
     listed = listed_units.list_units(study, args.mis, args.scores, wanted.n_units)
     texts = unit_texts.texts_of_listed(listed, TextFiles.read(args.explanations, args.crowd))
     said = unit_texts.with_pictures(texts, wanted.n_exemplars)
+    pictures = Pictures.open(open_images(args.images, params.images.root), args.visualisations)
+    kinds = read_kinds(study, listed, args.visualisations, args.explanation_kinds)
+    kinds = kinds.within(wanted.n_pictures if wanted.show_images else 0)
+    of_kinds = {image for row in kinds.of for image in kinds.images(row)}
+    several = _conditions_of(listed, kinds)
     chosen = (
-        dict.fromkeys([*listed_units.choose(study, listed, wanted.n_exemplars), *said]) if wanted.show_images else {}
+        dict.fromkeys([*several, *listed_units.choose(study, listed, wanted.n_exemplars), *said])
+        if wanted.show_images
+        else {}
     )
     ends_of = _Extremes(args.activations).ends
-    shown = listed_units.load_tasks(listed, [*chosen], args.tasks, ends_of, wanted.n_full_tasks, wanted.n_pictures)
-    images = {int(image) for row in shown.tasks for image in shown.images(row)}
+    limits = wanted.n_full_tasks, wanted.n_pictures, of_kinds
+    shown = listed_units.load_tasks(listed, [*chosen], args.tasks, ends_of, *limits)
+    images = {*of_kinds, *(int(image) for row in shown.tasks for image in shown.images(row))}
     pictured = [row for row in dict.fromkeys([*said, *shown.tasks]) if row in shown.tasks and row in texts.texts]
     rated = unit_texts.rated_pictures(texts, pictured, images, wanted.n_pictures)
     slope = read_json(args.calibration / "slope.json")[study.lead]
@@ -70,13 +83,31 @@ def browsable_units(params: ReportParams, study: base.Study, args: argparse.Name
         make_sheets(
             [*images, *unit_texts.images_of(rated)],
             wanted.thumbnail,
-            open_images(args.images, params.images.root).thumbnail,
+            pictures.thumbnail,
         ),
-        manifest=read_parquet(args.images / "manifest.parquet", ["path", "label"]),
+        manifest=_names(pictures, read_parquet(args.images / "manifest.parquet", ["path", "label"])),
         answers=inputs.read_answers(args.human / "responses.parquet"),
         slope=float(slope["slope"]),
         slope_status=str(slope["status"]),
         drop_near=params.mis.drop_near_duplicates,
         n_each=wanted.n_exemplars,
         latents=Latents.of_folders(args.activations, args.tasks),
+        kinds=kinds,
+    )
+
+
+def _conditions_of(listed: listed_units.Listed, kinds: Kinds) -> list[int]:
+    """Rows of the units that are explained in several ways: of their natural tasks, then of those that made images explain."""
+    row_of = listed.rows()
+    keys = [(*kinds.keys[row], condition) for condition in (NATURAL, *MADE) for row in kinds.of]
+    return [row_of[key] for key in keys if key in row_of]
+
+
+def _names(pictures: Pictures, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Path and label of every image; made ones have no label."""
+    if pictures.made is None:
+        return manifest
+    rows = range(pictures.n_natural, len(pictures))
+    return pd.concat(
+        [manifest, pd.DataFrame({"path": [pictures.path(row) for row in rows], "label": ""})], ignore_index=True
     )

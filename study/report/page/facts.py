@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 
 from interpretability.networks.reasons import ASKED
-from interpretability.schema import UNIT
+from interpretability.schema import SYNTHETIC, UNIT
 from interpretability.statistics import FEWEST_CORRELATED
-from study.report.figures import bases, ceiling, other_scores, ranking, texts_known
+from study.files import sources
+from study.report.figures import bases, ceiling, kinds, made_images, other_scores, ranking, texts_known
 from study.report.figures.base import Study
 from study.report.figures.texts import OURS
 from study.report.figures.words import differing
@@ -50,6 +51,8 @@ def make_facts(
         **_of_texts(study),
         "bases_words": bases.over_layers_words(bases.units_or_directions(study)),
         "superposed_words": bases.turned(bases.superposed(study).query("backend == @study.lead")),
+        "choosing_words": kinds.choosing_words(study),
+        "made_words": made_images.made_words(study),
         "scores_words": other_scores.scores_words(study),
         "seeds_words": seeds_words(study),
         "caveats": level_caveats(study, tasks["tail_share"]),
@@ -100,9 +103,11 @@ def _of_people(study: Study, *, asked: bool) -> dict[str, object]:
         "simulated": study.simulated,
         "truth_known": "true" in set(study.tables["noise_ceiling"]["variant"]),
         "has_human": asked and n_compared > 0,
-        "n_annotated": len(study.human.drop_duplicates(UNIT)),
+        "n_annotated": len(sources.counted(study.human).drop_duplicates(UNIT)),
         "n_compared": n_compared,
         "people": study.people,
+        "people_synthetic": study.people_of(SYNTHETIC),
+        "through": THROUGH if study.human_through else "",
         "agreement": first_row(of_units[(of_units["backend"] == study.lead) & (of_units["units"] == "outside_split")]),
         "ceiling": _ceiling(study),
         "share": _share(study),
@@ -134,6 +139,11 @@ def _of_texts(study: Study) -> dict[str, object]:
     }
 
 
+# ends the captions of figures with answers to tasks that made images explain
+THROUGH = (
+    " Nobody knows what made images show: simulated observers read it from the encoder, so their answers with synthetic "
+    "explanations agree with the encoder by construction."
+)
 # ends the captions of figures in which levels of several similarities stand side by side
 STAR = " A star marks similarities whose slope is not identified: their levels compare with no others."
 LARGEST_TAIL_SHARE = 0.05

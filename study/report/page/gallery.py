@@ -13,10 +13,12 @@ import pandas as pd
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from interpretability.schema import KEY
+from interpretability.schema import KEY, SYNTHETIC
 from study.report.figures.base import Study
 from study.report.figures.words import UNIDENTIFIED
 from study.report.page.inputs import gallery_models
+from study.report.page.kinds import Kinds
+from study.report.page.kinds import as_content as as_kinds
 from study.report.page.latents import Latents
 from study.report.page.latents import as_content as as_directions
 from study.report.page.listed_units import Key, Listed, ShownTasks, ends, residuals
@@ -61,6 +63,8 @@ class Gallery:
     n_with_images: int
     n_with_texts: int
     n_texts_total: int
+    n_kinds: int
+    n_made: int
     total: int
     n_conditions: int
 
@@ -79,8 +83,9 @@ def make_gallery(
     drop_near: bool,
     n_each: int,
     latents: Latents,
+    kinds: Kinds,
 ) -> Gallery:
-    """The gallery of a study. `manifest` has path and label of every image; the slope is the leading similarity's.
+    """The gallery of a study. `manifest` has path and label of every image, made ones behind the others; the slope is the leading similarity's.
 
     `answers` (model, layer, unit, condition, task, correct) are those to the very tasks shown here. Strips are drawn of the
     `n_each` easiest and hardest units of each network that has images.
@@ -99,10 +104,12 @@ def make_gallery(
     content = facts | _columns(study, listed) | _human(study, listed, answers) | _images(shown, sheets, manifest)
     content["directions"] = as_directions(study, listed, latents)
     content["texts"] = as_content(texts, number)
+    content["kinds"] = as_kinds(study, kinds, number)
+    content["through"] = sorted(study.human_through)
     strips = {
         model: {
             title: [_strip(listed, row, shown, sheets, manifest) for row in rows if row in shown.tasks]
-            for title, rows in zip(("Easiest", "Hardest"), ends(listed, model, n_each), strict=False)
+            for title, rows in _ends_and_made(listed, shown, model, n_each).items()
         }
         for model in gallery_models(study)
         if shown.tasks
@@ -115,9 +122,21 @@ def make_gallery(
         n_with_images=len(shown.tasks),
         n_with_texts=len(texts.units.texts),
         n_texts_total=texts.units.total,
+        n_kinds=len(kinds.of),
+        n_made=sum(image in number for image in kinds.values),
         total=listed.total,
         n_conditions=listed.units["condition"].nunique(),
     )
+
+
+def _ends_and_made(listed: Listed, shown: ShownTasks, model: str, n_each: int) -> dict[str, list[int]]:
+    """Rows that have a strip under each heading: both ends, and units that made images explain, where there are any."""
+    easiest, hardest, _ = ends(listed, model, n_each)
+    groups = {"Easiest units": easiest, "Hardest units": hardest}
+    units = listed.units
+    made = units.index[(units["model"] == model) & (units["condition"] == SYNTHETIC)]
+    shown_made = [int(row) for row in made if row in shown.tasks]
+    return groups | ({"Units that made images explain": shown_made} if shown_made else {})
 
 
 def _called(study: Study, backend: str) -> str:

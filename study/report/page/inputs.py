@@ -17,7 +17,7 @@ import pyarrow.dataset as ds
 
 from interpretability.schema import KEY
 from study.errors import StudyError
-from study.files.sources import SIMULATED
+from study.files import sources
 from study.files.tables import read_csv, read_json, read_parquet
 from study.report.figures import ranking, registry
 from study.report.figures.base import Study
@@ -78,6 +78,11 @@ LATER = {
     "scores_compared": "backend part level coefficient first second n n_groups value low high difference difference_low "
     "difference_high p_holm",
     "label_free": "backend model layer n_units",
+    "made_images": "model layer unit layer_type layer_index depth seed_set side status median extreme best weakest ratio_best "
+    "ratio_weakest kept_after_shift start gradient weight passes stop_ratio in_imi",
+    "explanation_kinds": "backend model kind n_units n_images mean base_mean difference low high share naive between_sd n_sets "
+    "slope",
+    "explanation_kinds_units": "backend model layer unit kind seed_set n_images score se between_sd even odd chosen",
     "judged_pairs": "score source backend n_pairs n_left_out n_units n_ties share low high mean_over_bins n_bins",
 }
 MOST_SHOWN_MODELS = 8  # networks with exemplar images
@@ -131,14 +136,16 @@ def load_study(
         units=empty,
         human=annotated,
         curve=read_parquet(calibration / "curve.parquet"),
-        simulated=bool((annotated["source"] == SIMULATED).any()),
+        simulated=sources.simulated(annotated),
+        human_through=sources.through_encoder(annotated),
         seed=recorded["seed"],
         texts=texts.scores(),
         raters=texts.raters,
         rated_by_program=texts.rated_by_program,
         shown_by=texts.shown_by(recorded["explanations"]["guide"]["model"]),
     )
-    wanted = {*ranking.ridge_models(study), *gallery_models(study), *annotated["model"].astype(str)}
+    made = study.tables["made_images"]["model"].astype(str)
+    wanted = {*ranking.ridge_models(study), *gallery_models(study), *annotated["model"].astype(str), *made}
     units = _units(mis / "units.parquet", study.lead, sorted(wanted))
     return replace(study, units=units)
 

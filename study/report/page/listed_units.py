@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from interpretability.schema import KEY, NATURAL
+from interpretability.schema import KEY, MADE, NATURAL, UNIT
 from study.files.tables import read_parquet
 from study.files.unit_tables import Margins, Scored, matrix
 from study.report.figures.base import Study
@@ -90,9 +90,13 @@ def water_level(sizes: Sequence[int], most: int) -> int:
 
 
 def _wanted(study: Study) -> dict[str, set[Key]]:
-    """Units of each network that are listed first: those that people answered, and those of two tables of ends."""
+    """Units of each network that are listed first: those that people answered, those of two tables of ends, and those that are
+    explained in several ways.
+    """
     rows = [study.tables[name] for name in ("extreme_units", "residuals")]
-    keys = pd.concat([study.human[KEY], *(table.loc[table["backend"] == study.lead, KEY] for table in rows)])
+    named = [study.tables[name][UNIT].drop_duplicates() for name in ("made_images", "explanation_kinds_units")]
+    several = [units.assign(condition=condition) for units in named for condition in (NATURAL, *MADE)]
+    keys = pd.concat([study.human[KEY], *(table.loc[table["backend"] == study.lead, KEY] for table in rows), *several])
     wanted: dict[str, set[Key]] = {}
     for key in keys.astype({"unit": np.int64}).itertuples(index=False, name=None):
         wanted.setdefault(key[0], set()).add(key)
@@ -176,7 +180,8 @@ class ShownTasks:
 
     Order in a task: K explanations of the exciting side, the most extreme rank group first, K of the other side, the
     exciting query, the other one. `extremes` are the N most extreme images of the exciting and of the other side, the most
-    extreme first but for tasks that people saw (`unranked`), where only those that hold an image are known.
+    extreme first but for tasks that people saw (`unranked`), where only those that hold an image are known; where made images explain, those
+    of the first task.
     """
 
     tasks: Mapping[int, NDArray[np.int32]]
@@ -198,8 +203,9 @@ def load_tasks(
     ends_of: Callable[[str, str, int, int], Ends],
     n_full: int,
     most: int,
+    known: Collection[int] = (),
 ) -> ShownTasks:
-    """Tasks of the chosen units in turn, as long as all together show at most `most` different images.
+    """Tasks of the chosen units in turn, as long as all together and the `known` images are at most `most` different ones.
 
     ends_of: the most extreme images of both sides in their order, from network, layer and number of a unit, and how many.
     """
@@ -211,16 +217,20 @@ def load_tasks(
         table = read_parquet(folder / f"{model}.parquet", [*KEY[1:], "tie_share_pos"])
         at = pd.MultiIndex.from_frame(table[KEY[1:]]).get_indexer(pd.MultiIndex.from_frame(of_model[KEY[1:]]))
         tasks = np.load(folder / f"{model}.npy", mmap_mode="r")
-        for row, index, layer, unit in zip(of_model.index, at, of_model["layer"], of_model["unit"], strict=True):
+        for index, (row, _, layer, unit, condition) in zip(at, of_model[KEY].itertuples(name=None), strict=True):
             every[row] = own = np.array(tasks[index])
-            if np.isnan(table["tie_share_pos"].iloc[index]):  # tasks of the record; how they were drawn is not known
+            if condition in MADE:  # the study's extremes explain nothing here
+                half = own.shape[1] // 2 - 1
+                unranked.add(row)
+                extremes[row] = own[0, :half], own[0, half:-2]
+            elif np.isnan(table["tie_share_pos"].iloc[index]):  # tasks of the record; how they were drawn is not known
                 unranked.add(row)
                 extremes[row] = own[:, 0], own[:, own.shape[1] // 2 - 1]
             else:
                 extremes[row] = ends_of(str(model), layer, unit, len(own))
     whole = ShownTasks(every, extremes, frozenset(unranked), n_full)
     kept: dict[int, NDArray[np.int32]] = {}
-    images: set[int] = set()
+    images: set[int] = set(known)
     for row in chosen:
         more = images | set(whole.images(row).tolist())
         if len(more) <= most:

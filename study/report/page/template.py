@@ -37,7 +37,7 @@ def make_environment(folder: Path) -> jinja2.Environment:
 
 def write_page(path: Path, folder: Path, environment: jinja2.Environment, content: Mapping[str, object]) -> int:
     """Fill the template and write the page; returns its size in bytes."""
-    style, *scripts = (_part(folder / name) for name in ("style.css", "texts.js", "gallery.js"))
+    style, *scripts = (_part(folder / name) for name in ("style.css", "texts.js", "kinds.js", "gallery.js"))
     script = "".join(scripts)
     # the policy of the page names this digest: no other script runs in it, wherever it may come from
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,0 +1,50 @@
+// Kinds of explanation of one unit, side by side. Called by the browser of units; everything is set as text.
+const kindsOf = (data, { make, grid, score, signed }) => {
+  const { names, statuses, of, made, outside } = data.kinds;
+  const SIDES = ["Least exciting", "Most exciting"];
+  const several = new Set(Object.values(of).flat().map((kind) => kind[1]).filter((set) => set >= 0)).size > 1;
+  const hundredths = (value) => signed(value / 100, 2);
+
+  const side = (groups, words, title) => {
+    if (groups.length === 0) return make("p", { class: "nothing" }, "no image");
+    const grids = groups.map((ids, place) =>
+      grid(ids, `${title}, ${words}${groups.length > 1 ? `, topic ${place + 1}` : ""}`, "three"));
+    return make("div", { class: "topics" }, grids);
+  };
+  // what the images made for a side reach: 1 is the most extreme natural picture, 0 the median
+  const reached = ([, place, status, best, weakest, kept]) => [
+    `${place ? "+" : "−"} ${statuses[status]}`,
+    best === null ? null : `ratio ${hundredths(best)}`,
+    weakest === null ? null : `weakest ${hundredths(weakest)}`,
+    kept === null ? null : `${kept} % kept after a shift of 3 px`,
+  ].filter(Boolean).join(", ");
+  const card = (row, [kind, set, value, error, chosen, least, most]) => {
+    const title = names[kind] + (set >= 0 && several ? `, set ${set + 1}` : "");
+    const facts = [
+      value === null ? "no score" : `MIS ${score(value)} ± ${score(error)}`,
+      chosen === null || set > 0 ? null : `chosen in ${Math.round(chosen / 1e4)} % of the choices`,
+    ].filter(Boolean).join(" · ");
+    const sides = set >= 0 ? (made[row] || []).filter((each) => each[0] === set) : [];
+    return make("li", { class: "card" },
+      make("p", {}, make("strong", {}, title)),
+      make("div", { class: "pair" }, side(least, SIDES[0].toLowerCase(), title), side(most, SIDES[1].toLowerCase(), title)),
+      make("div", { class: "sides", "aria-hidden": "true" }, make("span", {}, "least exciting"), make("span", {}, "most exciting")),
+      make("p", {}, facts),
+      sides.map((each) => make("p", { class: "reached" }, reached(each))));
+  };
+  const part = (row, model) => {
+    const kinds = of[row];
+    if (!kinds) return [];
+    const note = [
+      "Each kind shows the explanations of the unit’s first task; queries are the same natural pictures throughout.",
+      made[row] ? "Ratio of a made image: 0 is a middling natural picture, 1 the most extreme one of its side." : null,
+      made[row] && outside.models.includes(model) ? `A network with attention: ${outside.words}.` : null,
+    ].filter(Boolean).join(" ");
+    return [
+      make("h4", {}, "Explained in several ways"),
+      make("p", { class: "note" }, note),
+      make("ul", { class: "cards kinds" }, kinds.map((kind) => card(row, kind))),
+    ];
+  };
+  return { any: Object.keys(of).length > 0, has: (row) => row in of, part };
+};

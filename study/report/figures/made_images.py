@@ -1,0 +1,170 @@
+"""Images made to excite units: whether they do so more than natural ones, and what units score with them as explanations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from interpretability.schema import NATURAL, SYNTHETIC, UNIT
+from study.report.figures import style
+from study.report.figures.base import Drawing, Study
+from study.report.figures.series import in_order, rows_of, thinned
+from study.report.figures.words import clean, of_parts, of_rows, rank_correlations, signed
+
+SIDES = {"max": "made to excite", "min": "made not to excite"}
+NOT_IN_IMI = "not in IMI"
+BEATS, BELOW, UNREACHABLE = "beats_nature", "below_nature", "unreachable"
+STATUSES = {BEATS: "beats nature", BELOW: "below nature", UNREACHABLE: "unreachable"}
+_MOST_RATIO = 12.0  # ratios beyond are drawn at the rim
+
+
+def _networks(study: Study, rows: pd.DataFrame) -> list[str]:
+    """Networks of some rows, ranked ones first and in their order, then the others as they come."""
+    names = set(rows["model"])
+    ranked = [name for name in study.models()["model"] if name in names]
+    return [*ranked, *(name for name in dict.fromkeys(rows["model"]) if name not in ranked)]
+
+
+def made_images(study: Study) -> pd.DataFrame:
+    """A row a unit, side and seed set: how far beyond nature the best and the weakest of its made images go.
+
+    ratio: (value - median) / (natural extreme - median), so that 0 is a middling natural picture and 1 the natural extreme.
+    """
+    rows = study.tables["made_images"]
+    rows = in_order(rows, model=_networks(study, rows), layer_index=None, unit=None, seed_set=None, side=SIDES)
+    columns = [*UNIT, "side", "seed_set", "status", "ratio_best", "ratio_weakest", "kept_after_shift", "in_imi"]
+    return rows[columns]
+
+
+def _groups(frame: pd.DataFrame) -> list[tuple[str, str]]:
+    """Networks and sides that get a row."""
+    return list(dict.fromkeys(zip(frame["model"], frame["side"], strict=True)))
+
+
+def draw_made_images(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
+    groups = _groups(frame)[: style.MOST_NAMED]
+    figure, ((axes,),) = style.canvas(narrow, 1.3 + 0.3 * len(groups))
+    marked = set(frame.loc[frame["in_imi"] == 0, "model"])
+    names = [f"{model}{'*' if model in marked else ''} {'+' if side == 'max' else '−'}" for model, side in groups]
+    heights = style.named_rows(axes, names, narrow)
+    for number, (height, (model, side)) in enumerate(zip(heights, groups, strict=True)):
+        rows = frame[(frame["model"] == model) & (frame["side"] == side)]
+        spread = height + 0.22 * np.linspace(-1, 1, len(rows)) if len(rows) > 1 else np.array([height])
+        for (name, words), marker, colour in zip(
+            (("ratio_best", "best of the images"), ("ratio_weakest", "weakest")), "o|", style.COLOURS[:2], strict=True
+        ):
+            values = rows[name].to_numpy(dtype=float).clip(-_MOST_RATIO, _MOST_RATIO)
+            label = None if number else words
+            axes.plot(values, spread, marker, color=colour, alpha=0.75, markersize=4.5, linestyle="none", label=label)
+        style.row_note(axes, height, f"{(rows['status'] == BEATS).mean():.0%}")
+    axes.axvline(1, color=style.MUTED, linewidth=1, linestyle=style.DASHED, zorder=1)
+    axes.axvline(0, color=style.RULE, linewidth=1, zorder=1)
+    numbers = frame.assign(
+        **{name: frame[name].clip(-_MOST_RATIO, _MOST_RATIO) for name in ("ratio_best", "ratio_weakest")}
+    )
+    axes.set_xlim(*style.around(numbers, "ratio_best", "ratio_weakest", low=0.0, high=1.2))
+    if marked:
+        axes.plot([], [], linestyle="none", label=f"* {NOT_IN_IMI}")
+    axes.set_xlabel(
+        "0: middling picture, 1: natural extreme" if narrow else "0: a middling natural picture, 1: the natural extreme"
+    )
+    return style.with_key(figure, axes, narrow)
+
+
+def alt_made_images(frame: pd.DataFrame, study: Study) -> str:
+    def ratios(of: tuple[str, str], part: pd.DataFrame) -> str:
+        reached = part["status"].map(STATUSES).value_counts(sort=False)
+        counts = ", ".join(f"{n} {status}" for status, n in reached.items())
+        mark = f", {NOT_IN_IMI}" if (part["in_imi"] == 0).any() else ""
+        medians = f"median ratio {signed(part['ratio_best'].median())} (best), {signed(part['ratio_weakest'].median())} (weakest)"
+        return f"{of[0]}{mark}, {SIDES[of[1]]}: {counts}; {medians}"
+
+    words = of_parts(frame, ["model", "side"], ratios)
+    return f"How far made images go beyond the natural extreme, a mark a unit and seed set. {words}."
+
+
+MADE_IMAGES = Drawing("made_images", made_images, draw_made_images, alt_made_images)
+
+
+def mis_natural_synthetic(study: Study) -> pd.DataFrame:
+    """MIS of the same units with natural and with made explanations, leading similarity, with both means and Spearman's ρ."""
+    units = study.units.astype(dict.fromkeys(("model", "layer", "condition"), str))
+    natural, made = (units[units["condition"] == name] for name in (NATURAL, SYNTHETIC))
+    rows = made[[*UNIT, "mis", "mis_se"]].merge(natural[[*UNIT, "mis"]], on=UNIT, suffixes=("", "_base"))
+    columns = ["model", "n_units", "spearman", "base_mean", "mean", "mis_base", "mis", "n"]
+    parts = [pd.DataFrame(columns=columns)]
+    for model in _networks(study, rows):
+        own = rows[rows["model"] == model].sort_values(UNIT, kind="stable")
+        facts = {
+            "n_units": len(own),
+            "spearman": own["mis"].corr(own["mis_base"], method="spearman") if len(own) > 2 else np.nan,
+            "base_mean": own["mis_base"].mean(),
+            "mean": own["mis"].mean(),
+        }
+        parts.append(thinned(own, ["model"], "mis_base", "mis").assign(**facts)[columns])
+    return pd.concat(parts[1:] or parts, ignore_index=True)
+
+
+def draw_mis_natural_synthetic(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
+    networks = list(dict.fromkeys(frame["model"]))[: style.MOST_SMALL]
+    figure, grid = style.panels(narrow, len(networks), 2.0, columns=3, on_phone=2, share_y=True, extra=0.2)
+    marked = outside_imi(study)
+    for model, axes in zip(networks, grid, strict=True):
+        rows = frame[frame["model"] == model]
+        style.dots(axes, rows, "mis_base", "mis", color=style.COLOURS[0])
+        style.equal_line(axes, style.around(frame, "mis_base", "mis"))
+        star = "*" if model in marked else ""
+        axes.set_title(f"{clean(model, 10 if narrow else 14)}{star}: ρ {signed(rows['spearman'].iloc[0])}")
+    if marked & set(networks):
+        grid[0].plot([], [], linestyle="none", label=f"* {NOT_IN_IMI}")
+    style.outer_labels(grid, "MIS, natural", "MIS, made images")
+    return style.with_key(figure, grid[0], narrow)
+
+
+def outside_imi(study: Study) -> set[str]:
+    """Networks with made images of a kind that IMI left out: those with attention."""
+    rows = study.tables["made_images"]
+    return set(rows.loc[rows["in_imi"] == 0, "model"])
+
+
+def alt_mis_natural_synthetic(frame: pd.DataFrame, study: Study) -> str:
+    def over(part: pd.DataFrame) -> str:
+        row = part.iloc[0]
+        mark = f", {NOT_IN_IMI}" if row["model"] in outside_imi(study) else ""
+        return f" over {row['n_units']:.0f} units, mean {row['base_mean']:.3f} natural and {row['mean']:.3f} made{mark}"
+
+    what = f"MIS ({study.lead}) with made images against MIS with natural explanations, unit by unit"
+    return f"{what}. Rank correlation: {rank_correlations(frame, over)}."
+
+
+MIS_NATURAL_SYNTHETIC = Drawing(
+    "mis_natural_synthetic", mis_natural_synthetic, draw_mis_natural_synthetic, alt_mis_natural_synthetic
+)
+
+FIGURES = (MADE_IMAGES, MIS_NATURAL_SYNTHETIC)
+
+
+def made_words(study: Study) -> list[str]:
+    """How many sides of units made images exceed nature in, in sentences; none where no images were made."""
+    rows = study.tables["made_images"]
+    if rows.empty:
+        return []
+    counts = rows["status"].value_counts()
+    n, units = len(rows), len(rows.drop_duplicates(UNIT))
+    parts = [f"{counts[status]:,} {words}" for status, words in STATUSES.items() if status in counts]
+    sets = rows["seed_set"].nunique()
+    found = [
+        f"Images were made for {units:,} units, {sets} seed set{'' if sets == 1 else 's'} of either side. Of {n:,} sides "
+        f"{', '.join(parts)} (beats nature: the weakest stored image exceeds every picture of the study)"
+    ]
+    kept = rows["kept_after_shift"].median()
+    if np.isfinite(kept):
+        found.append(
+            f"Shifted by 3 pixels the best images keep {kept:.0%} of what they reach (median), so that is no accident of single pixels"
+            if kept >= 0.8
+            else f"Shifted by 3 pixels the best images keep {kept:.0%} of what they reach (median): much of it hangs on single pixels"
+        )
+    if marked := sorted(outside_imi(study)):
+        found.append(f"{' and '.join(marked)}: {NOT_IN_IMI}, which leaves networks with attention out")
+    return found

@@ -1,0 +1,1 @@
+"""Images made to excite the units of a study, and what they reach."""

@@ -1,0 +1,124 @@
+"""Medians of units over a keyed sample of the natural images."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interpretability.randomness import generator
+from study.files.store import WorkStore
+from study.images import packs as packing
+from study.images.feed import Chosen as Rows
+from study.images.feed import Feed
+from study.images.manifest import ImageSet
+from study.networks.directions import directions_digest
+from study.networks.files import identity
+from study.networks.roster import RosterRow
+from study.visualisations.naming import Chosen
+from study.visualisations.opening import Opened, opened
+from study.visualisations.parameters import Folders, VisualisationParams
+from study.workers.device import device
+from study.workers.placement import device_kind
+
+PHASE = "medians"  # of the work store
+VERSION = 1  # of its files
+
+
+def sample_of(params: VisualisationParams, n_images: int) -> NDArray[np.int32]:
+    """Rows of the manifest over which medians are taken, ascending."""
+    wanted = params.visualisations.n_natural or n_images
+    drawn = generator(params.seed, "natural images beside made ones").permutation(n_images)[:wanted]
+    return np.sort(drawn).astype(np.int32)
+
+
+def shared_ingredients(row: RosterRow, params: VisualisationParams, images: ImageSet, kind: str) -> dict[str, Any]:
+    """What determines the values of a network's units on this kind of device, besides which units they are."""
+    import torch
+
+    from interpretability.networks import preprocessing, taps
+    from interpretability.networks.layers import UNITS_VERSION
+
+    return {
+        "images": images.digest,
+        "seed": params.seed,
+        "model": row["name"],
+        "weights": identity(row),
+        "preprocessing": row["preprocessing"],
+        "constructor": row["constructor"],
+        "kwargs": row["kwargs"],
+        "code": row.get("code", ""),
+        "directions": directions_digest(row),
+        "taps": row["taps"],
+        "pass": asdict(params.activations),
+        "units": asdict(params.units),
+        "device": kind,
+        "packages": {package: version(package) for package in ("torchvision", "timm", "pillow")},
+        "torch": torch.__version__,
+        "versions": [packing.VERSION, UNITS_VERSION, taps.VERSION, preprocessing.VERSION],
+    }
+
+
+def medians(chosen: Chosen, params: VisualisationParams, folders: Folders, images: ImageSet) -> NDArray[np.float64]:
+    """Median of every chosen unit of a network, found in the work store or computed now."""
+    path = WorkStore.open().fetch(
+        PHASE,
+        median_ingredients(chosen, params, images, device_kind(device())),
+        ".npy",
+        lambda path: _write(path, chosen, params, folders),
+    )
+    return np.load(path, allow_pickle=False)
+
+
+def median_ingredients(chosen: Chosen, params: VisualisationParams, images: ImageSet, kind: str) -> dict[str, Any]:
+    """What determines the medians of the chosen units of a network."""
+    sample = sample_of(params, len(images))
+    return {
+        **shared_ingredients(chosen.row, params, images, kind),
+        "of": [[unit.layer, unit.unit] for unit in chosen.units],
+        "sample": hashlib.sha256(sample.astype("<i4").tobytes()).hexdigest(),
+        "version": VERSION,
+    }
+
+
+def _write(path: Path, chosen: Chosen, params: VisualisationParams, folders: Folders) -> None:
+    network = opened(chosen.row, params, folders)
+    values = values_of(network, chosen, params, sample_of(params, len(network.images)))
+    with open(path, "wb") as file:
+        np.save(file, np.median(values.astype(np.float64), axis=0))
+
+
+def values_of(
+    network: Opened, chosen: Chosen, params: VisualisationParams, rows: NDArray[np.int32]
+) -> NDArray[np.float32]:
+    """Values (images, units) of the chosen units on some natural images.
+
+    Every layer is read by itself, so that the values of a unit do not depend on which others are chosen.
+    """
+    from interpretability.networks.capture import Capture
+
+    settings, names = params.activations, list(dict.fromkeys(unit.layer for unit in chosen.units))
+    layers = [network.layer(name) for name in names]
+    starts = dict(zip(names, np.cumsum([0, *(network.read.width[name] for name in names)]), strict=False))
+    columns = [int(starts[unit.layer]) + unit.unit for unit in chosen.units]
+    readers = {name: reader for name, reader in network.read.readers.items() if name in names}
+    found = np.empty((len(rows), len(columns)), dtype=np.float32)
+    feed = Feed(Rows(network.images, rows), [network.view], settings.batch_size, device())
+    options: dict[str, Any] = {"precision": settings.precision, "readers": readers, "shortcut": False}
+    with Capture(network.model, layers, settings.batch_size, device(), **options) as capture:
+        for places, batches in feed:
+            values = capture(network.view.normalised(batches[network.view]))[: len(places)]
+            found[places] = values[:, columns].cpu().numpy()
+    return found
+
+
+def natural_range(low: float, median: float, high: float) -> tuple[float, float, float]:
+    """Lowest, median and highest value of a unit: the pass over all images and that over the sample may round differently, and
+    the median stays between the two.
+    """
+    return low, min(max(median, low), high), high

@@ -1,0 +1,73 @@
+"""A network opened once a process, for all of its units."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from study.images.feed import ImageRows
+from study.images.manifest import open_images
+from study.images.packs import Pack, fits, pack_files_here
+from study.networks.building import load_network
+from study.networks.readout import Readout, read_units
+from study.networks.roster import RosterRow
+from study.visualisations.parameters import Folders, VisualisationParams
+from study.workers.device import device, exact, when_moved
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from interpretability.networks.layers import Layer
+    from interpretability.networks.preprocessing import Preprocessing
+
+_FIRST = 4  # images by which it is found out what is read of a network
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A network on the device of this process, how its units are read, and the natural images as it sees them."""
+
+    model: nn.Module
+    view: Preprocessing
+    read: Readout
+    images: ImageRows
+
+    def layer(self, name: str) -> Layer:
+        """A layer by its name in tables."""
+        return next(layer for layer in self.read.layers if layer.name == name)
+
+
+def opened(row: RosterRow, params: VisualisationParams, folders: Folders) -> Opened:
+    """The network of a row of the roster; the last one stays open."""
+    return _opened(json.dumps(row, sort_keys=True), params, folders, device())
+
+
+@lru_cache(maxsize=1)
+def _opened(text: str, params: VisualisationParams, folders: Folders, there: str) -> Opened:
+    row: RosterRow = json.loads(text)
+    if there.startswith("cuda"):
+        exact(there)
+    images: ImageRows = open_images(folders.images, params.images.root, quick=True)
+    network = load_network(row, folders.models, folders.code, params.seed)
+    model, view, settings = network.model.to(there), network.preprocessing, params.activations
+    if fits(view, settings.pack):
+        whole = open_images(folders.images, params.images.root, quick=True)
+        images = Pack(whole, pack_files_here(whole, settings.pack))
+    first = view.batch([images.pixels(index) for index in range(min(_FIRST, len(images)))], there)
+    read = read_units(
+        row,
+        model,
+        view,
+        first,
+        images,
+        rules=params.units,
+        seed=params.seed,
+        batch_size=settings.batch_size,
+        precision=settings.precision,
+    )
+    return Opened(model, view, read, images)
+
+
+when_moved(_opened.cache_clear)
