@@ -14,11 +14,12 @@ from interpretability.directions.codes import Code
 from interpretability.directions.readers import CodeReader, UnitReader
 from interpretability.networks.layers import Layer
 from interpretability.networks.preprocessing import Preprocessing
+from interpretability.schema import BEATS
 from interpretability.visualisations.ascent import _adam
 from interpretability.visualisations.canvas import Canvas, margin_of
 from interpretability.visualisations.diversity import alike, cosines, penalty
 from interpretability.visualisations.making import make_images
-from interpretability.visualisations.settings import BEATS, MAX, Natural, Settings
+from interpretability.visualisations.settings import MAX, Natural, Settings
 from interpretability.visualisations.target import Target
 from interpretability.visualisations.transforms import PLAIN, Resampling, Transform, draw
 

@@ -9,7 +9,8 @@ from torch import nn
 
 from interpretability import Capture, InputError, find_layers, visualise
 from interpretability.networks.preprocessing import Preprocessing
-from interpretability.visualisations.settings import BEATS, BELOW, NOT_COMPARED, UNREACHABLE
+from interpretability.schema import BEATS, BELOW, UNREACHABLE
+from interpretability.visualisations.visualise import NOT_COMPARED
 from tests.helpers.planted_pixels import scenes
 
 SHOWN = {"crop": 32, "resize": 32, "mean": [0.5] * 3, "std": [0.25] * 3}
