@@ -70,8 +70,13 @@ class Objective:
         self.target.backwards += 1
         (found,) = torch.autograd.grad(objective * self._scale, batch)
         found = found / self._scale
-        # beyond what half precision can hold there is no direction to follow; in float32 it is an error, and told
-        return found if self._scale == 1 else torch.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
+        if self.target.precision != "float32":
+            # beyond what half precision can hold there is no direction to follow
+            return torch.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
+        if not torch.isfinite(found).all():
+            unit = f"unit {self.target.unit} of layer {self.target.layer.name}"
+            raise InputError(f"the gradient of {unit} is not finite; no picture can be made of it")
+        return found
 
 
 @torch.no_grad()
@@ -85,11 +90,6 @@ def climb(objective: Objective, start: Tensor, transforms: Sequence[Transform], 
         resampling = Resampling(transform, canvas.crop, canvas.side, target.device)
         by_colours = objective.gradient(colours, resampling)
         found.append(largest(by_colours))
-        if not np.isfinite(found[-1]).all():
-            raise InputError(
-                f"the gradient of unit {target.unit} of layer {target.layer.name} is not finite at step {step}; nothing can be "
-                "made of it"
-            )
         longest.append(lengths(by_colours))
         _adam(parameters, mean, square, canvas.gradient(colours, by_colours), step, rate)
         colours = canvas.colours(parameters)

@@ -44,8 +44,8 @@ def typical_passes(settings: Settings) -> int:
 
 
 def most_passes(settings: Settings) -> int:
-    """Optimisations of a side at most: those of the search, or a second one that tells why nature is not beaten."""
-    return 1 + len(WEIGHTS) + HALVINGS if _searches(settings) else 2
+    """Optimisations of a side at most."""
+    return 1 + len(WEIGHTS) + HALVINGS if _searches(settings) else 1
 
 
 def _searches(settings: Settings) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,12 +12,13 @@ from torch.nn.functional import pad
 
 from interpretability import arguments
 from interpretability.errors import InputError
+from interpretability.schema import BEATS, BELOW, MADE_SIDES, UNREACHABLE
 from interpretability.visualisations.ascent import Climbed, Objective, climb, stop_ratio
 from interpretability.visualisations.canvas import Canvas, largest, margin_of
 from interpretability.visualisations.diversity import alike
-from interpretability.visualisations.settings import BEATS, BELOW, SIDES, UNREACHABLE, Made, Natural, Settings, Side
+from interpretability.visualisations.settings import Made, Natural, Settings, Side
 from interpretability.visualisations.target import Target
-from interpretability.visualisations.transforms import Resampling, Transform, draw
+from interpretability.visualisations.transforms import Resampling, draw
 
 STARTS = (0.01, 0.1, 1.0)  # standard deviations of the noise; the first is Lucent's
 WEIGHTS = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)  # of diversity, tried in turn
@@ -53,7 +54,7 @@ def make_images(target: Target, natural: Natural, side: Side, settings: Settings
     Departure: objective and weight are in units of (natural extreme - median), so that one bracket of weights fits all
     units. IMI compares pictures before they are rounded; here it is what is stored.
     """
-    arguments.choice(side, "side", SIDES)
+    arguments.choice(side, "side", MADE_SIDES)
     arguments.count(seed_key, "seed_key", 0)
     return _Making(target, natural, side, settings, seed_key).made()
 
@@ -74,9 +75,9 @@ class _Making:
         self.start = start
         if self.settings.diversity != "adaptive":
             weight = float(self.settings.diversity) if n > 1 else 0.0
-            only = self._climbed(n, weight, self.transforms)
+            only = self._climbed(n, weight)
             return self._finished(only, only, weight, np.full(n, weight > 0))
-        plain = self._climbed(n, 0.0, self.transforms)
+        plain = self._climbed(n, 0.0)
         weight, diverse = self._most_diverse(n - 1) if n > 2 and self._all_beat(plain) else (0.0, None)
         if diverse is None:
             return self._finished(plain, plain, 0.0, np.zeros(n, dtype=bool))
@@ -104,11 +105,11 @@ class _Making:
     def _objective(self, weight: float) -> Objective:
         return Objective(self.target, self.canvas, self.natural.span(self.side), weight)
 
-    def _climbed(self, n: int, weight: float, transforms: list[Transform]) -> _Pass:
+    def _climbed(self, n: int, weight: float) -> _Pass:
         """One optimisation: every weight starts from the same noise and sees the same transforms, as in IMI's code."""
         self.n_passes += 1
         noise = self.canvas.noise(self.seed, range(n), self.start)
-        climbed = climb(self._objective(weight), noise, transforms, self.settings.rate)
+        climbed = climb(self._objective(weight), noise, self.transforms, self.settings.rate)
         pixels = self.canvas.stored(climbed.colours)
         return _Pass(pixels, self._values(pixels), climbed)
 
@@ -129,7 +130,7 @@ class _Making:
         """The largest weight with which the weakest of n pictures beats nature, and these pictures; 0 and None for none."""
         low, high, best = 0.0, None, None
         for weight in WEIGHTS:
-            tried = self._climbed(n, weight, self.transforms)
+            tried = self._climbed(n, weight)
             if not self._all_beat(tried):
                 high = weight
                 break
@@ -138,7 +139,7 @@ class _Making:
             return low, best
         for _ in range(HALVINGS):
             middle = (low + high) / 2
-            tried = self._climbed(n, middle, self.transforms)
+            tried = self._climbed(n, middle)
             if self._all_beat(tried):
                 low, best = middle, tried
             else:
@@ -158,7 +159,6 @@ class _Making:
         best = float(ratios[0])
         beats = self._all_beat(found)
         kept = self._kept(found.pixels[int(order[0])], best)
-        bound = self._is_bound(best, kept) if beats or not self.settings.transforms else self._is_bound_when_still()
         return Made(
             pixels=np.ascontiguousarray(found.pixels.permute(0, 2, 3, 1).cpu().numpy()),
             values=found.values,
@@ -173,7 +173,7 @@ class _Making:
             ratio_weakest=float(ratios[-1]),
             kept_after_shift=float(kept.mean()),
             alike=alike(self.target.of_bytes(found.pixels)[1]),
-            position_bound=bound,
+            position_bound=bool(kept.min() < min(_MOST_LOST, 1 / best)) if best > 0 else False,
         )
 
     def _kept(self, picture: Tensor, ratio: float) -> NDArray[np.float64]:
@@ -186,18 +186,6 @@ class _Making:
         places = (0, _SHIFT), (_SHIFT, 0), (2 * _SHIFT, _SHIFT), (_SHIFT, 2 * _SHIFT)
         shifted = [padded[:, row : row + crop, column : column + crop] for row, column in places]
         return self._ratios(self._values(torch.stack(shifted))) / ratio
-
-    def _is_bound(self, ratio: float, kept: NDArray[np.float64]) -> bool:
-        """Whether a picture that beats nature where it is loses that, and most of its ratio, by some shift."""
-        return ratio > 1 and bool(kept.min() < min(_MOST_LOST, 1 / ratio))
-
-    def _is_bound_when_still(self) -> bool:
-        """The same of the best picture that is made without transforms."""
-        still = draw(replace(self.settings, transforms=False), self.target.crop, self.seed)
-        found = self._climbed(self.settings.n_images, 0.0, still)
-        best = int(self._order(found.values)[0])
-        ratio = float(self._ratios(found.values[best : best + 1])[0])
-        return self._is_bound(ratio, self._kept(found.pixels[best], ratio))
 
     def _unreachable(self) -> Made:
         crop, none = self.target.crop, float("nan")

@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interpretability import arguments
+from interpretability.schema import MADE_SIDES
 
 ADAPTIVE = "adaptive"
-MAX, MIN = "max", "min"
-SIDES = (MAX, MIN)
-BEATS, BELOW, UNREACHABLE, NOT_COMPARED = "beats_nature", "below_nature", "unreachable", "not_compared"
-STATUSES = (BEATS, BELOW, UNREACHABLE)
+MAX, MIN = MADE_SIDES
 
 Side = Literal["max", "min"]
 
@@ -85,13 +83,13 @@ class Natural:
         if not self.low <= self.median <= self.high:
             raise arguments.wrong(
                 "median",
-                "is {median:g}, outside of the lowest and the highest value, {low:g} and {high:g}",
-                median=self.median,
-                low=self.low,
-                high=self.high,
+                "is {value:g}, outside of the lowest and the highest value, {lowest:g} and {highest:g}",
+                value=self.median,
+                lowest=self.low,
+                highest=self.high,
             )
         if self.low == self.high:
-            raise arguments.wrong("low", "is {low:g}, as is the highest value: the unit is constant", low=self.low)
+            raise arguments.wrong("low", "is {value:g}, as is the highest value: the unit is constant", value=self.low)
 
     def extreme(self, side: Side) -> float:
         """What pictures of a side have to beat."""
@@ -133,9 +131,9 @@ class Made:
     kept_after_shift   the best picture's ratio after a shift by 3 pixels / its ratio, mean over the four directions; NaN
                 where its ratio is not above 0
     alike       mean cosine of pairs of pictures (see `diversity.cosines`): 1 for copies; NaN for one picture
-    position_bound   the best picture beats nature only at its place: after some shift by 3 pixels it no longer does, and
-                has lost more than half of its ratio. Of a side below nature it is that picture which is made without transforms,
-                in a pass more: so a unit is told that asks for a pattern at one place
+    position_bound   the best picture does what it does at its place alone: some shift by 3 pixels takes more than half of its
+                ratio, after which it does not beat nature. Tells a unit that asks for a pattern at one place, and a picture
+                made without transforms
     """
 
     pixels: NDArray[np.uint8]

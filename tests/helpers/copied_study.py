@@ -24,6 +24,13 @@ SMALL = {
     "images": {"generated": {"n": 200, "size": 32, "n_categories": 4}},
     "models": {"training": {"epochs": 1, "n_validation": 50, "n_encoder": 100}},
     "activations": {"n_extremes": 25, "batch_size": 50, "keep": ["net/*/*"]},
+    "visualisations": {
+        "units": ["net/layer1.0.conv2/1", "net/layer3.0.conv2/3"],
+        "n_images": 3,
+        "n_sets": 2,
+        "steps": 4,
+        "n_natural": 50,
+    },
     "explanations": {"units": ["net/*/5"], "n_known": 3, "n_top": 20},
     "crowd": {"n_images": 40, "n_gold": 5, "n_check": 0, "simulated": {"n_raters": 9}},
     "crowd_simulation": {

@@ -74,6 +74,7 @@ def test_killed_and_resumed_with_other_workers_gives_the_same_bytes(study):
     study.forget()
     study.repro_killed_in("models", after=4, workers=1)
     study.repro_killed_in("activations", after=3, workers=2)
+    study.repro_killed_in("visualisations", after=6, workers=1)
     study.repro_killed_in("scores", after=1.5, workers=1)
     leftovers = list((study.folder / "data").rglob("*.parquet")) + list((study.folder / "data/store").rglob("*.json"))
     assert leftovers, "finished work survives a kill"

@@ -205,7 +205,7 @@ def test_tables_and_failed_networks_are_told(made, monkeypatch):
 
 
 @pytest.mark.parametrize("diversity", ["0", "1"])
-def test_workers_and_interruptions_change_no_byte(made, monkeypatch, diversity):
+def test_an_interruption_changes_no_byte(made, monkeypatch, diversity):
     few = {**FEW, "visualisations__units": UNITS[:1], "visualisations__diversity": diversity}
     made.params(**few)
     clean = run(made, "clean")
@@ -224,11 +224,28 @@ def test_workers_and_interruptions_change_no_byte(made, monkeypatch, diversity):
         run(made, "killed")
     assert alike(run(made, "resumed"), clean)
     assert len(begun) == 3 + 2, "two of four sides were in the store"
-    monkeypatch.setattr(making, "make_images", usual)
-    if diversity == "0":
-        monkeypatch.setenv("MIS_STORE", str(made.folder / "third-store"))
-        monkeypatch.setenv("MIS_WORKERS", "2")
-        assert alike(run(made, "two"), clean)
+
+
+def test_adaptive_diversity_is_told_image_by_image(made):
+    made.params(
+        **{
+            **FEW,
+            "visualisations__units": ["tiny/middle/0"],
+            "visualisations__diversity": "adaptive",
+            "visualisations__steps": 16,
+            "visualisations__rate": 0.2,
+            "visualisations__n_sets": 1,
+        }
+    )
+    there = MadeImages(run(made))
+    diverse = there.table.groupby(["layer", "side"])["diverse"].agg(list)
+    for _, row in there.units.iterrows():
+        expected = [True, True, False] if row["weight"] > 0 else [False] * 3
+        assert diverse[row["layer"], row["side"]] == expected, (
+            "the last image of a diverse side is the strongest without"
+        )
+        assert row["weight"] == 0 or (row["status"] == BEATS and 8 <= row["passes"] <= 13)
+    assert (there.units["weight"] > 0).any()
 
 
 def test_another_unit_leaves_what_was_made(made, monkeypatch):
