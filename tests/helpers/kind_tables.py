@@ -69,19 +69,8 @@ def _with_tasks(folder, model, owners, n_explanations):
     table, tasks = read_parquet(folder / f"tasks/{model}.parquet"), np.load(folder / f"tasks/{model}.npy")
     images = read_parquet(folder / "visualisations/images.parquet")
     rows = [int(np.flatnonzero((table["layer"] == layer) & (table["unit"] == unit))[0]) for _, layer, unit in owners]
-    sets = []
-    for number in (0, 1):
-        of_set = images[images["seed_set"] == number]
-        sides = [
-            np.stack(
-                [
-                    of_set.loc[(of_set[UNIT] == owner).all(axis=1) & (of_set["side"] == side), "image"]
-                    for owner in owners
-                ]
-            )
-            for side in (MAX, MIN)
-        ]
-        sets.append(sides)
+    of = {key: rows["image"].to_numpy() for key, rows in images.groupby([*UNIT, "seed_set", "side"])}
+    sets = [[np.stack([of[(*owner, number, side)] for owner in owners]) for side in (MAX, MIN)] for number in (0, 1)]
     natural = tasks[rows]
     built = synthetic_tasks(natural, *sets[0])
     np.save(folder / f"tasks/{model}.npy", np.concatenate([tasks, built]))

@@ -17,6 +17,7 @@ NOT_IN_IMI = "not in IMI"
 BOUND = "bound to their place"  # beyond nature there alone: a shift by 3 pixels takes it away
 STATUSES = {BEATS: "beats nature", BELOW: "below nature", UNREACHABLE: "unreachable"}
 KEPT = 0.8  # of what an image reaches: an optimiser without jitter keeps about a tenth
+_COUNTED = {BEATS: "beat nature", BELOW: "lie below nature", UNREACHABLE: "are unreachable"}
 _MOST_RATIO = 12.0  # ratios beyond are drawn at the rim
 
 
@@ -59,7 +60,7 @@ def draw_made_images(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
             values = rows[name].to_numpy(dtype=float).clip(-_MOST_RATIO, _MOST_RATIO)
             label = None if number else words
             axes.plot(values, spread, marker, color=colour, alpha=0.75, markersize=4.5, linestyle="none", label=label)
-        style.row_note(axes, height, f"{(rows['status'] == BEATS).mean():.0%}")
+        style.row_note(axes, height, f"{100 * (rows['status'] == BEATS).mean():.0f} %")
     axes.axvline(1, color=style.MUTED, linewidth=1, linestyle=style.DASHED, zorder=1)
     axes.axvline(0, color=style.RULE, linewidth=1, zorder=1)
     numbers = frame.assign(
@@ -76,7 +77,7 @@ def draw_made_images(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
 
 def alt_made_images(frame: pd.DataFrame, study: Study) -> str:
     def ratios(of: tuple[str, str], part: pd.DataFrame) -> str:
-        reached = part["status"].map(STATUSES).value_counts(sort=False)
+        reached = part["status"].map(_COUNTED).value_counts(sort=False)
         counts = ", ".join(f"{n} {status}" for status, n in reached.items())
         mark = f", {NOT_IN_IMI}" if (part["in_imi"] == 0).any() else ""
         bound = part["position_bound"].sum()
@@ -156,11 +157,11 @@ def made_words(study: Study) -> list[str]:
         return []
     counts = rows["status"].value_counts()
     n, units = len(rows), len(rows.drop_duplicates(UNIT))
-    parts = [f"{counts[status]:,} {words}" for status, words in STATUSES.items() if status in counts]
+    parts = [f"{counts[status]:,} {words}" for status, words in _COUNTED.items() if status in counts]
     sets = rows["seed_set"].nunique()
     found = [
         f"Images were made for {units:,} units, {sets} seed set{'' if sets == 1 else 's'} of either side. Of {n:,} sides "
-        f"{', '.join(parts)} (beats nature: the weakest stored image exceeds every picture of the study)"
+        f"{', '.join(parts)} (to beat nature, the weakest stored image must exceed every picture of the study)"
     ]
     kept = rows["kept_after_shift"].median()
     if np.isfinite(kept):
@@ -169,7 +170,7 @@ def made_words(study: Study) -> list[str]:
             if kept >= KEPT
             else ": much of it hangs on single pixels"
         )
-        found.append(f"Shifted by 3 pixels the best images keep {kept:.0%} of what they reach (median){tail}")
+        found.append(f"Shifted by 3 pixels the best images keep {100 * kept:.0f} % of what they reach (median){tail}")
     if bound := int(rows["position_bound"].sum()):
         found.append(
             f"{bound} of the sides are {BOUND}: their images beat nature there alone, and some shift by 3 pixels takes it away"

@@ -83,6 +83,7 @@ LATER = {
     "explanation_kinds": "backend model kind n_units n_images mean base_mean difference low high share naive between_sd n_sets "
     "slope",
     "explanation_kinds_units": "backend model layer unit kind seed_set n_images score se between_sd even odd chosen",
+    "made_slopes": "backend condition slope temperature low high status n_units source answers reason",
     "judged_pairs": "score source backend n_pairs n_left_out n_units n_ties share low high mean_over_bins n_bins",
 }
 MOST_SHOWN_MODELS = 8  # networks with exemplar images

@@ -9,7 +9,8 @@ from interpretability.schema import UNIT
 from study.report.figures.base import Study
 from study.report.figures.kinds import kind_words, network_words, of_kinds
 from study.report.figures.made_images import BOUND, NOT_IN_IMI, SIDES, STATUSES, made_images, outside_imi
-from study.report.page.cells import Table, TableSpec, count, make_table, number, percent, text, with_interval
+from study.report.figures.series import in_order
+from study.report.page.cells import Table, TableSpec, count, make_table, number, percent, text, with_interval, words
 from study.report.page.columns import Columns, columns
 
 
@@ -75,8 +76,22 @@ def _made_table(study: Study) -> Table | None:
     return make_table(pd.DataFrame(rows), "Images made for units", shown, file="made_images.csv")
 
 
+def _slopes_table(study: Study) -> Table | None:
+    """Slopes behind scores of tasks with made images, the leading similarity first."""
+    rows = in_order(study.tables["made_slopes"], backend=study.backends, condition=None)
+    shown: Columns = {
+        **columns("backend condition slope", condition=("tasks", words)),
+        "source": ("fitted to", text),
+        "answers": ("answers of", text),
+        "n_units": ("units", count),
+        "reason": ("why not to their own answers", text),
+    }
+    return make_table(rows, "Slopes of tasks that made images explain", shown, file="made_slopes.csv")
+
+
 SPECS = (
     TableSpec("explanation_kinds", "kinds", _kinds_table, after="explanation_kinds"),
     TableSpec("choosing_gain", "kinds", _choosing_table, after="choosing_gain", open=False),
     TableSpec("made_images", "kinds", _made_table, after="made_images"),
+    TableSpec("made_slopes", "kinds", _slopes_table, after="mis_natural_synthetic", open=False),
 )
