@@ -1,12 +1,11 @@
 """Pictures that are what a crop leaves: networks and similarities that crop others take them whole."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from interpretability.networks.network import Network
 from interpretability.networks.preprocessing import Preprocessing
 from interpretability.similarity import registry
 from interpretability.similarity.backends.dreamsim import DreamSim
@@ -58,9 +57,18 @@ def test_of_an_uncut_picture_of_another_size_nothing_is_cut_off(pictures):
     assert np.abs(prepare.fit(large).permute(1, 2, 0).numpy().astype(float) - pictures[1][1]).mean() > 5
 
 
+class Blurred(torch.nn.Module):
+    """Pictures at an eighth of their size, in the form of a timm network."""
+
+    def forward_features(self, batch):
+        return torch.nn.functional.avg_pool2d(batch, 8)
+
+    def forward_head(self, features, pre_logits):
+        return features
+
+
 def encoder(images, **options):
-    prepare = Preprocessing(CROP, FULL, (0.5,) * 3, (0.25,) * 3)
-    network = replace(given.encoder_network(), preprocessing=prepare)
+    network = Network("net", Blurred(), Preprocessing(CROP, FULL, (0.5,) * 3, (0.25,) * 3), "0")
     return registry.create("encoder", images, network=network, **options)
 
 
