@@ -35,8 +35,9 @@ from interpretability.networks.capture import Capture
 from interpretability.networks.layers import Layer, find_layers
 from interpretability.networks.preprocessing import Preprocessing
 from interpretability.randomness import generator, key64
+from interpretability.schema import MADE_SIDES, UNREACHABLE
 from interpretability.visualisations.making import make_images
-from interpretability.visualisations.settings import ADAPTIVE, SIDES, UNREACHABLE, Made, Natural, Settings
+from interpretability.visualisations.settings import ADAPTIVE, Made, Natural, Settings
 from interpretability.visualisations.target import Target
 from study.networks.building import load_network
 from study.networks.roster import read_roster, rows_of
@@ -91,11 +92,11 @@ def drawn(layers: Sequence[Layer], n: int) -> list[Layer]:
 
 
 def made_of(
-    model: nn.Module, prepare: Preprocessing, units: Picked, settings: Settings, sides: Sequence[str] = SIDES
+    model: nn.Module, prepare: Preprocessing, units: Picked, settings: Settings, sides: Sequence[str] = MADE_SIDES
 ) -> Iterator[tuple[str, Made, float]]:
     """Pictures of every unit and side, and the seconds they took."""
     for layer, unit, natural in units:
-        for side in SIDES:
+        for side in MADE_SIDES:
             if side not in sides:
                 continue
             before = time.perf_counter()
@@ -110,7 +111,7 @@ def rows_from(
     """A row a side."""
     all_made = list(found)
     rows: list[dict[str, object]] = []
-    for side in SIDES:
+    for side in MADE_SIDES:
         chosen = [(made, seconds) for each, made, seconds in all_made if each == side]
         if not chosen:
             continue

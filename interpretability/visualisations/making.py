@@ -12,10 +12,11 @@ from torch.nn.functional import pad
 
 from interpretability import arguments
 from interpretability.errors import InputError
+from interpretability.schema import BEATS, BELOW, MADE_SIDES, UNREACHABLE
 from interpretability.visualisations.ascent import Climbed, Objective, climb, stop_ratio
 from interpretability.visualisations.canvas import Canvas, largest, margin_of
 from interpretability.visualisations.diversity import alike
-from interpretability.visualisations.settings import BEATS, BELOW, SIDES, UNREACHABLE, Made, Natural, Settings, Side
+from interpretability.visualisations.settings import Made, Natural, Settings, Side
 from interpretability.visualisations.target import Target
 from interpretability.visualisations.transforms import Resampling, draw
 
@@ -53,7 +54,7 @@ def make_images(target: Target, natural: Natural, side: Side, settings: Settings
     Departure: objective and weight are in units of (natural extreme - median), so that one bracket of weights fits all
     units. IMI compares pictures before they are rounded; here it is what is stored.
     """
-    arguments.choice(side, "side", SIDES)
+    arguments.choice(side, "side", MADE_SIDES)
     arguments.count(seed_key, "seed_key", 0)
     return _Making(target, natural, side, settings, seed_key).made()
 

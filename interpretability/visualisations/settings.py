@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interpretability import arguments
+from interpretability.schema import MADE_SIDES
 
 ADAPTIVE = "adaptive"
-MAX, MIN = "max", "min"
-SIDES = (MAX, MIN)
-BEATS, BELOW, UNREACHABLE, NOT_COMPARED = "beats_nature", "below_nature", "unreachable", "not_compared"
-STATUSES = (BEATS, BELOW, UNREACHABLE)
+MAX, MIN = MADE_SIDES
 
 Side = Literal["max", "min"]
 

@@ -19,24 +19,18 @@ from interpretability.networks.capture import PRECISIONS, Capture
 from interpretability.networks.layers import Layer, check_network, checked_device, find_layers
 from interpretability.networks.preprocessing import Preprocessing, preprocessing_of
 from interpretability.randomness import key64
-from interpretability.schema import LAYER_TYPES
+from interpretability.schema import LAYER_TYPES, MADE_SIDES, UNREACHABLE
 from interpretability.similarity.registry import check_images_object
 from interpretability.tasks.network_extremes import at_work
 from interpretability.visualisations.canvas import Canvas, margin_of
 from interpretability.visualisations.making import make_images
-from interpretability.visualisations.settings import (
-    NOT_COMPARED,
-    SIDES,
-    UNREACHABLE,
-    Made,
-    Natural,
-    Settings,
-)
+from interpretability.visualisations.settings import Made, Natural, Settings
 from interpretability.visualisations.target import Target
 
 if TYPE_CHECKING:
     from torch import nn
 
+NOT_COMPARED = "not_compared"  # status of a side without natural images
 _NOISE = 16  # pictures of noise that stand in for natural images
 _ARRAYS = ("pixels", "values", "diverse")
 
@@ -142,7 +136,7 @@ def _made(target: Target, natural: Natural, settings: Settings, ids: tuple[int, 
     with target:
         return [
             make_images(target, natural, side, settings, key64(*ids, target.layer.name, target.unit, side))
-            for side in SIDES
+            for side in MADE_SIDES
         ]
 
 
@@ -163,7 +157,7 @@ def _layer_named(model: nn.Module, name: object, prepare: Preprocessing, device:
             text=" ".join(str(error).split()),
         ) from error
     if wanted not in layers:
-        near = difflib.get_close_matches(wanted, layers, n=3, cutoff=0) or list(layers)[:3]
+        near = difflib.get_close_matches(wanted, layers, cutoff=0.4) or list(layers)[:3]
         raise arguments.wrong(
             "layer",
             "is {name!r}, which the network lacks, or which gives no units; near: {near}",
@@ -232,12 +226,12 @@ def _joined(
     *,
     compared: bool,
 ) -> Visualised:
-    shape = len(units), len(SIDES), settings.n_images
+    shape = len(units), len(MADE_SIDES), settings.n_images
     images = np.zeros((*shape, crop, crop, 3), dtype=np.uint8)
     values = np.full(shape, np.nan, dtype=np.float32)
     rows: list[dict[str, object]] = []
     for place, (unit, known, both) in enumerate(zip(units, natural, made, strict=True)):
-        for number, (side, found) in enumerate(zip(SIDES, both, strict=True)):
+        for number, (side, found) in enumerate(zip(MADE_SIDES, both, strict=True)):
             if found.status != UNREACHABLE:
                 images[place, number], values[place, number] = found.pixels, found.values
             extreme = known.extreme(side)

@@ -16,11 +16,13 @@ from study.files.store import WorkStore
 from study.images.manifest import ImageSet, open_images
 from study.networks.roster import NetworkJob
 from study.params.visualisations import Visualisations, diversity_of
+from study.visualisations.medians import PHASE as MEDIANS
 from study.visualisations.medians import median_ingredients, medians, natural_range, shared_ingredients
 from study.visualisations.naming import Chosen, Unit
 from study.visualisations.opening import opened
 from study.visualisations.parameters import Folders, VisualisationParams
 from study.workers.device import device
+from study.workers.jobs import kind_of_workers
 from study.workers.placement import device_kind
 
 if TYPE_CHECKING:
@@ -61,16 +63,17 @@ class MakingJob(NetworkJob):
         images = open_images(self.folders.images, self.params.images.root, quick=True)
         natural = self.natural(medians(self.chosen, self.params, self.folders, images))
         make = partial(self._write, natural=natural)
-        return WorkStore.open().fetch(_PHASE, self._ingredients(images, natural), SUFFIX, make)
+        ingredients = self._ingredients(images, natural, device_kind(device()))
+        return WorkStore.open().fetch(_PHASE, ingredients, SUFFIX, make)
 
     def is_stored(self, images: ImageSet) -> bool:
         """Whether its file lies in the work store; its bytes are not looked at. Computes nothing."""
-        store = WorkStore.open()
-        found = store.find("medians", median_ingredients(self.chosen, self.params, images), ".npy")
+        store, kind = WorkStore.open(), kind_of_workers()
+        found = store.find(MEDIANS, median_ingredients(self.chosen, self.params, images, kind), ".npy")
         if found is None:
             return False
         natural = self.natural(np.load(found, allow_pickle=False))
-        return store.path(_PHASE, self._ingredients(images, natural), SUFFIX).is_file()
+        return store.path(_PHASE, self._ingredients(images, natural, kind), SUFFIX).is_file()
 
     def natural(self, medians: NDArray[np.float64]) -> Natural:
         """What there is to beat; medians of all chosen units of the network."""
@@ -78,10 +81,10 @@ class MakingJob(NetworkJob):
         low, median, high = natural_range(unit.low, float(medians[self.chosen.units.index(unit)]), unit.high)
         return Natural(median, low, high)
 
-    def _ingredients(self, images: ImageSet, natural: Natural) -> dict[str, Any]:
+    def _ingredients(self, images: ImageSet, natural: Natural, kind: str) -> dict[str, Any]:
         from interpretability.visualisations import making
 
-        shared = shared_ingredients(self.row, self.params, images)
+        shared = shared_ingredients(self.row, self.params, images, kind)
         return {
             **shared,
             "layer": self.unit.layer,

@@ -24,9 +24,10 @@ from study.visualisations.naming import Chosen
 from study.visualisations.opening import Opened, opened
 from study.visualisations.parameters import Folders, VisualisationParams
 from study.workers.device import device
-from study.workers.jobs import kind_of_workers
+from study.workers.placement import device_kind
 
-VERSION = 1  # of the files in the work store
+PHASE = "medians"  # of the work store
+VERSION = 1  # of its files
 
 
 def sample_of(params: VisualisationParams, n_images: int) -> NDArray[np.int32]:
@@ -36,8 +37,8 @@ def sample_of(params: VisualisationParams, n_images: int) -> NDArray[np.int32]:
     return np.sort(drawn).astype(np.int32)
 
 
-def shared_ingredients(row: RosterRow, params: VisualisationParams, images: ImageSet) -> dict[str, Any]:
-    """What determines the values of a network's units, besides which units they are."""
+def shared_ingredients(row: RosterRow, params: VisualisationParams, images: ImageSet, kind: str) -> dict[str, Any]:
+    """What determines the values of a network's units on this kind of device, besides which units they are."""
     import torch
 
     from interpretability.networks import preprocessing, taps
@@ -56,7 +57,7 @@ def shared_ingredients(row: RosterRow, params: VisualisationParams, images: Imag
         "taps": row["taps"],
         "pass": asdict(params.activations),
         "units": asdict(params.units),
-        "device": kind_of_workers(),
+        "device": kind,
         "packages": {package: version(package) for package in ("torchvision", "timm", "pillow")},
         "torch": torch.__version__,
         "versions": [packing.VERSION, UNITS_VERSION, taps.VERSION, preprocessing.VERSION],
@@ -66,18 +67,19 @@ def shared_ingredients(row: RosterRow, params: VisualisationParams, images: Imag
 def medians(chosen: Chosen, params: VisualisationParams, folders: Folders, images: ImageSet) -> NDArray[np.float64]:
     """Median of every chosen unit of a network, found in the work store or computed now."""
     path = WorkStore.open().fetch(
-        "medians",
-        median_ingredients(chosen, params, images),
+        PHASE,
+        median_ingredients(chosen, params, images, device_kind(device())),
         ".npy",
         lambda path: _write(path, chosen, params, folders),
     )
     return np.load(path, allow_pickle=False)
 
 
-def median_ingredients(chosen: Chosen, params: VisualisationParams, images: ImageSet) -> dict[str, Any]:
+def median_ingredients(chosen: Chosen, params: VisualisationParams, images: ImageSet, kind: str) -> dict[str, Any]:
+    """What determines the medians of the chosen units of a network."""
     sample = sample_of(params, len(images))
     return {
-        **shared_ingredients(chosen.row, params, images),
+        **shared_ingredients(chosen.row, params, images, kind),
         "of": [[unit.layer, unit.unit] for unit in chosen.units],
         "sample": hashlib.sha256(sample.astype("<i4").tobytes()).hexdigest(),
         "version": VERSION,

@@ -87,6 +87,7 @@ def basic() -> Iterator[tuple[str, str]]:
     for kernel in (*kernels, margins.distance_values):
         yield f"numba {kernel.__name__}", digest(kernel(rows, tasks, 9))
     yield "one step", step_of_small_network()
+    yield "made pictures", digest(*made_pictures())
 
 
 def step_of_small_network() -> str:
@@ -101,6 +102,30 @@ def step_of_small_network() -> str:
         *(nn.Linear(24, 32), nn.GELU(), nn.Flatten(), nn.Linear(32 * (SIZE // 4) ** 2, N_CLASSES)),
     )
     return trained(body, training.train, "small", steps=1)
+
+
+def made_pictures() -> Iterator[Any]:
+    """Bytes and values of pictures made for a unit, by all that takes part: FFT, resampling, Adam, diversity, values."""
+    from interpretability.networks.layers import Layer
+    from interpretability.networks.preprocessing import Preprocessing
+    from interpretability.visualisations.making import make_images
+    from interpretability.visualisations.settings import MAX, MIN, Natural, Settings
+    from interpretability.visualisations.target import Target
+
+    torch.manual_seed(1)
+    body = nn.Sequential(
+        *(nn.Conv2d(3, 16, 3, stride=2, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 24, 1)),
+        *(nn.Conv2d(24, 24, 7, padding=3, groups=24), nn.GELU(), nn.Conv2d(24, 40, 3, stride=2)),
+    ).eval()
+    layer = Layer("6", "Conv", 0, 0.0, 40, "6", 0, "output", 0, 1)
+    prepare = Preprocessing(SIZE, SIZE, (0.48, 0.45, 0.4), (0.22, 0.22, 0.22))
+    with Target(body, layer, 3, prepare) as target:
+        for side, diversity in ((MAX, 0.0), (MIN, 1.0)):
+            settings = Settings(n_images=4, steps=4, rate=0.1, diversity=diversity)
+            made = make_images(target, Natural(0.0, -0.1, 0.1), side, settings, 3)
+            yield made.pixels
+            yield made.values
+            yield np.array([made.kept_after_shift, made.alike, made.stop_ratio, made.gradient])
 
 
 class Turned(nn.Module):

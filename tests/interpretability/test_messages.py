@@ -70,6 +70,10 @@ def network(model=NETWORK, images=None, **changes):
     return it.score_network(model, images or Shown(), **options)
 
 
+def visualise(model=NETWORK, layer="2", units=(0,), **changes):
+    return it.visualise(model, layer, list(units), **({"preprocessing": SHOWN, "n_images": 2, "steps": 2} | changes))
+
+
 def layers():
     return it.find_layers(NETWORK, IMAGES, drop_first_last=False)
 
@@ -400,6 +404,62 @@ CASES = {
     "no simulation": (
         lambda: it.noise_ceiling(UNITS, ANSWERS, n_simulations=0),
         "n_simulations is 0; it must be a whole number of at least 2",
+    ),
+    # ---- pictures of units
+    "pictures of no network": (
+        lambda: visualise("resnet50"),
+        "model is of type str; it must be a torch.nn.Module",
+    ),
+    "pictures of an unknown layer": (
+        lambda: visualise(layer="1x"),
+        "layer is '1x', which the network lacks, or which gives no units; near: 0, 2",
+    ),
+    "pictures of a layer by number": (lambda: visualise(layer=2), "layer is 2 of type int; it must be text"),
+    "pictures of a channel that is not there": (lambda: visualise(units=[5]), "units is 5; it must be at most 4"),
+    "pictures of no unit": (
+        lambda: visualise(units=[]),
+        "units names none; it must be one or more channels of the layer",
+    ),
+    "pictures of half a unit": (
+        lambda: visualise(units=[0.5]),
+        "units is 0.5; it must be a whole number of at least 0",
+    ),
+    "no picture": (lambda: visualise(n_images=0), "n_images is 0; it must be a whole number of at least 1"),
+    "no step": (lambda: visualise(steps=0), "steps is 0; it must be a whole number of at least 1"),
+    "no rate": (lambda: visualise(rate=0), "rate is 0; it must be a finite number above 0"),
+    "diversity below zero": (
+        lambda: visualise(diversity=-1),
+        "diversity is -1; it must be a finite number of at least 0",
+    ),
+    "diversity by another word": (
+        lambda: visualise(diversity="much"),
+        "diversity is 'much'; it must be adaptive or a number of at least 0",
+    ),
+    "adaptive without nature": (
+        lambda: visualise(diversity="adaptive"),
+        "diversity is adaptive, which asks whether natural images are beaten, and images is None; pass some, or a number",
+    ),
+    "a path for natural images": (
+        lambda: visualise(images="photos"),
+        "images is of type str; it must be an ImageFolder, or an object with len() and pixels(row) -> (H, W, 3) uint8",
+    ),
+    "one natural image for all": (
+        lambda: visualise(images=Shown()),
+        re.compile("units names 0, which has the value .* for all images"),
+    ),
+    "pictures in whole numbers": (
+        lambda: visualise(precision="int8"),
+        "precision is 'int8', allowed: float32, float16, bfloat16",
+    ),
+    "pictures on no device": (
+        lambda: visualise(device="gpu"),
+        re.compile(r"device is 'gpu', which torch cannot use \(.*\); cpu and cuda are usual"),
+    ),
+    "pictures of a network of grey": (
+        lambda: visualise(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3)).eval(), "0"),
+        re.compile(
+            r"model does not take pictures of shape \(n, 3, 8, 8\), red, green and blue in the size of its crop: .*"
+        ),
     ),
     # ---- layers and capture
     "no network": (lambda: it.find_layers("resnet50", IMAGES), "model is of type str; it must be a torch.nn.Module"),

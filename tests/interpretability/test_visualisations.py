@@ -14,11 +14,12 @@ from interpretability.errors import InputError
 from interpretability.networks.capture import Capture
 from interpretability.networks.layers import Layer, find_layers
 from interpretability.networks.preprocessing import Preprocessing
+from interpretability.schema import BEATS, BELOW, UNREACHABLE
 from interpretability.visualisations.ascent import stop_ratio
 from interpretability.visualisations.canvas import Canvas, margin_of
 from interpretability.visualisations.cost import most_passes, seconds_a_step, typical_passes
 from interpretability.visualisations.making import STARTS, make_images
-from interpretability.visualisations.settings import BEATS, BELOW, MAX, MIN, UNREACHABLE, Natural, Settings
+from interpretability.visualisations.settings import MAX, MIN, Natural, Settings
 from interpretability.visualisations.target import Target
 from tests.helpers.planted_pixels import (
     DEGREES,

@@ -226,6 +226,28 @@ def test_an_interruption_changes_no_byte(made, monkeypatch, diversity):
     assert len(begun) == 3 + 2, "two of four sides were in the store"
 
 
+def test_adaptive_diversity_is_told_image_by_image(made):
+    made.params(
+        **{
+            **FEW,
+            "visualisations__units": ["tiny/middle/0"],
+            "visualisations__diversity": "adaptive",
+            "visualisations__steps": 16,
+            "visualisations__rate": 0.2,
+            "visualisations__n_sets": 1,
+        }
+    )
+    there = MadeImages(run(made))
+    diverse = there.table.groupby(["layer", "side"])["diverse"].agg(list)
+    for _, row in there.units.iterrows():
+        expected = [True, True, False] if row["weight"] > 0 else [False] * 3
+        assert diverse[row["layer"], row["side"]] == expected, (
+            "the last image of a diverse side is the strongest without"
+        )
+        assert row["weight"] == 0 or (row["status"] == BEATS and 8 <= row["passes"] <= 13)
+    assert (there.units["weight"] > 0).any()
+
+
 def test_another_unit_leaves_what_was_made(made, monkeypatch):
     made.params(**{**FEW, "visualisations__units": UNITS[:1]})
     first = MadeImages(run(made, "first"))
