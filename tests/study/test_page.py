@@ -21,6 +21,7 @@ from stages import report
 from study.files.tables import write_csv, write_parquet
 from study.report.figures import base
 from study.report.figures.base import SECTIONS
+from study.report.figures.items import GALLERY, MADE_GALLERY
 from study.report.figures.registry import FIGURES
 from study.report.page import cells, sections, template, views
 from study.report.page.inputs import read_table
@@ -441,7 +442,7 @@ def test_the_list_of_the_papers_figures_leads_to_them(synthetic):
     built = listed[listed["state"].str.startswith("built")]
     assert len(built) > 10
     for name in built["ours"]:
-        assert f'href="#{"units" if name == "gallery" else f"figure-{name}"}"' in block
+        assert f'href="#{"units" if name in (GALLERY, MADE_GALLERY) else f"figure-{name}"}"' in block
 
 
 def test_a_paper_stands_beside_a_figure_that_names_one(tmp_path, undrawn, monkeypatch):
