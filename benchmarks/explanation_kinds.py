@@ -25,11 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness import report
-from interpretability.analysis.explanation_kinds import CHOSEN, Choice, choose, kinds_table
+from interpretability.analysis.explanation_kinds import Choice, choose
 from interpretability.margins import cosine_values, unit_rows
 from interpretability.mis import probabilities
 from interpretability.randomness import generator
 from interpretability.similarity.by_topic import topic_margins
+from interpretability.statistics import mean_interval
 from interpretability.tasks.dealing import deal
 from interpretability.tasks.topics import find_topics, topic_tasks
 
@@ -41,6 +42,7 @@ SETTINGS = (
     *((5, sd, 0.03, n_sets) for sd, n_sets in product((0.0, 0.03), (1, 2))),
 )
 COVERED = tuple(product((12, 40, 400), (0.0, 0.03, 0.06), (0.0, 0.03)))  # units, sd of true differences, sd of luck
+_TOGETHER = 60_000  # units drawn at a time
 # images of simulated topics: dimensions, tasks, explanations of a task, and the slope that scores are read with
 DIMENSIONS, EXPLANATIONS, SLOPE = 64, 9, 6.25
 FAMILIES = ("unordered", "stretched", "even spread", "two alike", "two", "two opposed", "two, one small", "three")
@@ -90,27 +92,30 @@ def true_of(true: NDArray[np.float64], choice: Choice) -> NDArray[np.float64]:
 
 
 def coverage_row(n_units: int, true_sd: float, seed_sd: float, n_studies: int) -> dict[str, float]:
-    """How often the intervals of studies of five kinds and two seed sets hold the truth of very many units."""
-    n_kinds, names = 5, ["natural", *(f"kind {number}" for number in range(1, 5))]
-    ids = n_units, int(1000 * true_sd), int(1000 * seed_sd)
+    """How often the intervals of studies of five kinds and two seed sets hold the truth of very many units.
+
+    Intervals are those of `mean_interval`, which the table of kinds gives.
+    """
+    n_kinds, ids = 5, (n_units, int(1000 * true_sd), int(1000 * seed_sd))
     true, scores = draw_units(generator(0, "truth of kinds", *ids), 200_000, n_kinds, true_sd, seed_sd, 2)
-    truth = float((true_of(true, choose(scores)) - true[:, :1]).mean())
-    draw, held, widths = generator(0, "coverage of kinds", *ids), np.zeros((n_studies, 2)), np.zeros(n_studies)
-    for study in range(n_studies):
-        _, scores = draw_units(draw, n_units, n_kinds, true_sd, seed_sd, 2)
-        table = kinds_table(scores, names, [9] * n_kinds, [False] + [True] * (n_kinds - 1), CONFIDENCE).set_index(
-            "kind"
-        )
-        for column, (kind, meant) in enumerate(((CHOSEN, truth), (names[1], -AHEAD))):
-            held[study, column] = table.loc[kind, "low"] <= meant <= table.loc[kind, "high"]
-        widths[study] = table.loc[CHOSEN, "high"] - table.loc[CHOSEN, "low"]
-    of_gain, of_difference = held.mean(axis=0)
+    truths = np.array([(true_of(true, choose(scores)) - true[:, :1]).mean(), -AHEAD])
+    draw, held, widths = generator(0, "coverage of kinds", *ids), [], []
+    for start in range(0, n_studies, _TOGETHER // n_units):
+        count = min(_TOGETHER // n_units, n_studies - start)
+        _, scores = draw_units(draw, count * n_units, n_kinds, true_sd, seed_sd, 2)
+        whole = scores.mean(axis=(2, 3))
+        values = np.stack([choose(scores).gain, whole[:, 1] - whole[:, 0]]).reshape(2, count, n_units)
+        low, high = mean_interval(values.mean(axis=2), values.std(axis=2, ddof=1), n_units, CONFIDENCE)
+        held.append((low <= truths[:, None]) & (truths[:, None] <= high))
+        widths.append((high - low)[0])
+    truth = float(truths[0])
+    of_gain, of_difference = np.concatenate(held, axis=1).mean(axis=1)
     return {
         "n_units": n_units,
         "true_sd": true_sd,
         "seed_sd": seed_sd,
         "gain": truth,
-        "width": float(widths.mean()),
+        "width": float(np.concatenate(widths).mean()),
         "covered_gain": float(of_gain),
         "covered_difference": float(of_difference),
         "covered": float(min(of_gain, of_difference)),
@@ -202,7 +207,7 @@ def _agreement(planted: NDArray[np.int64], found: NDArray[np.int64]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=2000, help="simulated studies a row of the coverage")
+    parser.add_argument("--studies", type=int, default=8000, help="simulated studies a row of the coverage")
     parser.add_argument("--units", type=int, default=200, help="simulated units a family of images")
     args = parser.parse_args()
     report("explanation_kinds", "20,000 simulated units a row", [bias_row(*setting) for setting in SETTINGS])

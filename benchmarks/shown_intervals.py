@@ -64,7 +64,10 @@ SHOWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("trials", "lapse"): ("single answers, lapse",),
 }
 # measured by a script and table of their own in benchmarks/results: its columns of coverage
-ELSEWHERE = {("judged_pairs", ""): ("judged_pairs.csv", "covered_ours")}
+ELSEWHERE = {
+    ("explanation_kinds", ""): ("explanation_kinds_coverage.csv", "covered"),
+    ("judged_pairs", ""): ("judged_pairs.csv", "covered_ours"),
+}
 _OF_LEVELS = ("backends", "calibration", "models")
 # columns low and high that are no interval of anything unknown
 NO_INTERVALS = {

@@ -23,7 +23,8 @@
   const packed = Uint8Array.from(atob(data.margins), (c) => c.charCodeAt(0));
   const steps = new DataView(packed.buffer);
   const margin = (row, task) => steps.getInt16(2 * (row * T + task), true) * data.marginStep;
-  const probability = (m) => 1 / (1 + Math.exp(-data.slope * m)); // as the score: sigmoid(slope * margin)
+  const slopeOf = (row) => data.slopes[data.conditions[conditionOf[row]]] || [data.slope, data.status];
+  const probability = (row, m) => 1 / (1 + Math.exp(-slopeOf(row)[0] * m)); // as the score: sigmoid(slope * margin)
   const layer = (row) => data.layers[layerOf[row]];
   const model = (row) => data.models[layer(row)[0]];
   const key = (row) => [model(row), layer(row)[1], data.unit[row], data.conditions[conditionOf[row]]].join("/");
@@ -329,7 +330,7 @@
     const others = data.others.filter(([, values]) => values[row] !== null);
     return make("dl", { class: "facts" },
       pair(`MIS, ${data.lead}`, `${score(data.mis[row])}`, `± ${score(data.se[row])}; ${easierThan(row)}`),
-      pair("Machine", `${rightTasks(row)} of ${T} right`, `slope ${data.slope.toPrecision(3)}, ${data.status}`),
+      pair("Machine", `${rightTasks(row)} of ${T} right`, `slope ${slopeOf(row)[0].toPrecision(3)}, ${slopeOf(row)[1]}`),
       human ? pair(`HIS, ${peopleOf(row)}`, score(human[0]), `± ${score(human[1])}; ${human[2]} answers; HIS − MIS ${signed((human[0] - data.mis[row]) / SCORE, 3)}${row in z ? `, z ${signed(z[row], 1)}` : ""}`) : null,
       end ? pair(`Among the ${end[0]}`, `${Math.round((100 * end[2]) / SCORE)} %`, `probability that it belongs there; shrunken MIS ${score(end[1])}`) : null,
       others.length ? pair("MIS, other similarities", make("span", { class: "minor" }, others.map(([name, values]) => `${name} ${score(values[row])}`).join(", "))) : null);
@@ -357,7 +358,7 @@
     const heads = ["task", ...(shown ? ["queries"] : []), "p(right)", "machine", ...(answers ? [peopleOf(row)] : []), "margin"];
     const body = [];
     for (let task = 0; task < T; task++) {
-      const m = margin(row, task), p = probability(m);
+      const m = margin(row, task), p = probability(row, m);
       const left = near.includes(task) ? (data.dropNear ? "left out: near copy" : "near copy of an explanation") : "";
       const outcome = m > 0 ? "✓ right" : m < 0 ? "✗ wrong" : "tie";
       body.push(make("tr", { class: data.dropNear && left ? "left" : null },

@@ -1,6 +1,6 @@
 // Kinds of explanation of one unit, side by side. Called by the browser of units; everything is set as text.
 const kindsOf = (data, { make, grid, score, signed }) => {
-  const { names, statuses, of, made, outside } = data.kinds;
+  const { names, synthetic, statuses, bound, of, made, outside } = data.kinds;
   const SIDES = ["Least exciting", "Most exciting"];
   const several = new Set(Object.values(of).flat().map((kind) => kind[1]).filter((set) => set >= 0)).size > 1;
   const hundredths = (value) => signed(value / 100, 2);
@@ -12,25 +12,26 @@ const kindsOf = (data, { make, grid, score, signed }) => {
     return make("div", { class: "topics" }, grids);
   };
   // what the images made for a side reach: 1 is the most extreme natural picture, 0 the median
-  const reached = ([, place, status, best, weakest, kept]) => [
+  const reached = ([, place, status, best, weakest, kept, atPlace]) => [
     `${place ? "+" : "−"} ${statuses[status]}`,
     best === null ? null : `ratio ${hundredths(best)}`,
     weakest === null ? null : `weakest ${hundredths(weakest)}`,
     kept === null ? null : `${kept} % kept after a shift of 3 px`,
+    atPlace ? bound : null,
   ].filter(Boolean).join(", ");
   const card = (row, [kind, set, value, error, chosen, least, most]) => {
     const title = names[kind] + (set >= 0 && several ? `, set ${set + 1}` : "");
     const facts = [
       value === null ? "no score" : `MIS ${score(value)} ± ${score(error)}`,
-      chosen === null || set > 0 ? null : `chosen in ${Math.round(chosen / 1e4)} % of the choices`,
+      chosen === null || set > 0 ? null : `chosen in ${Math.round(chosen / 1e4)} % of the choices${set === 0 && several ? " (sets together)" : ""}`,
     ].filter(Boolean).join(" · ");
-    const sides = set >= 0 ? (made[row] || []).filter((each) => each[0] === set) : [];
+    const sides = kind === synthetic ? (made[row] || []).filter((each) => each[0] === set) : [];
     return make("li", { class: "card" },
       make("p", {}, make("strong", {}, title)),
       make("div", { class: "pair" }, side(least, SIDES[0].toLowerCase(), title), side(most, SIDES[1].toLowerCase(), title)),
       make("div", { class: "sides", "aria-hidden": "true" }, make("span", {}, "least exciting"), make("span", {}, "most exciting")),
       make("p", {}, facts),
-      sides.map((each) => make("p", { class: "reached" }, reached(each))));
+      sides.sort((a, b) => a[1] - b[1]).map((each) => make("p", { class: "reached" }, reached(each))));
   };
   const part = (row, model) => {
     const kinds = of[row];

@@ -67,5 +67,5 @@ def side_tables(args: argparse.Namespace) -> facts.Tables:
         "checks": text_table(args.human / "checks.csv"),
         "activation_histograms": read_parquet(args.sensitivity / "histograms.parquet"),
         "sensitivity": read_parquet(args.sensitivity / "settings.parquet"),
-        "made_images": read_parquet(args.visualisations / "units.parquet"),
+        "made_images": read_parquet(args.visualisations / "units.parquet").astype({"position_bound": "int64"}),
     }

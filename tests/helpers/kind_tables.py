@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 
 from interpretability.analysis.explanation_kinds import CHOSEN
-from interpretability.schema import KEY, MIXED, NATURAL, SYNTHETIC, UNIT
+from interpretability.schema import BELOW, KEY, MIXED, NATURAL, SYNTHETIC, UNIT, UNREACHABLE
 from interpretability.tasks.fewer import fewer_explanations
 from interpretability.tasks.synthetic import mixed_tasks, synthetic_tasks
 from interpretability.tasks.topics import CLUSTERS
 from study.files.tables import read_parquet, write_csv, write_parquet
-from study.images.made import BELOW, MAX, MIN, UNREACHABLE
+from study.images.made import MAX, MIN
 from study.report.page.inputs import LATER
 from study.solving.kinds import SHOWN
 from tests.helpers.made_images import fabricate
@@ -47,6 +47,7 @@ def write_kinds(folder, units, networks, layers, *, lead, n_explanations, made):
         table["in_imi"] = (table["model"] == networks[0]).astype(np.int64)
         shifted = table["seed_set"] + 0.1 * (table["side"] == MIN)
         table["ratio_best"] += shifted
+    table = table.astype({"position_bound": "int64"})
     write_csv(folder / "tables/made_images.csv", table)
     tasked = [owner for owner in owners if (*owner, MAX) not in lost]
     parts = [pd.DataFrame(columns=SHOWN.names)]
@@ -68,19 +69,8 @@ def _with_tasks(folder, model, owners, n_explanations):
     table, tasks = read_parquet(folder / f"tasks/{model}.parquet"), np.load(folder / f"tasks/{model}.npy")
     images = read_parquet(folder / "visualisations/images.parquet")
     rows = [int(np.flatnonzero((table["layer"] == layer) & (table["unit"] == unit))[0]) for _, layer, unit in owners]
-    sets = []
-    for number in (0, 1):
-        of_set = images[images["seed_set"] == number]
-        sides = [
-            np.stack(
-                [
-                    of_set.loc[(of_set[UNIT] == owner).all(axis=1) & (of_set["side"] == side), "image"]
-                    for owner in owners
-                ]
-            )
-            for side in (MAX, MIN)
-        ]
-        sets.append(sides)
+    of = {key: rows["image"].to_numpy() for key, rows in images.groupby([*UNIT, "seed_set", "side"])}
+    sets = [[np.stack([of[(*owner, number, side)] for owner in owners]) for side in (MAX, MIN)] for number in (0, 1)]
     natural = tasks[rows]
     built = synthetic_tasks(natural, *sets[0])
     np.save(folder / f"tasks/{model}.npy", np.concatenate([tasks, built]))

@@ -27,7 +27,9 @@ from study.extraction.results import DIRECTION_COLUMNS
 from study.files.tables import write_csv, write_json, write_parquet
 from study.label_free import run as label_free
 from study.networks.roster import RESOLVED
+from study.solving import kinds
 from study.tasks import firing
+from study.visualisations.writing import write_made
 from tests.helpers import explained
 from tests.helpers.crowd_params import crowd_params
 
@@ -128,6 +130,7 @@ def write_study(data, hard=(), one_sided=()):
     maps = pd.DataFrame({"model": "net", "layer": "0.2", "unit": np.arange(WIDTH), "contrast": np.nan})
     maps = maps.assign(pixel_sparseness=maps["unit"] / WIDTH, channel_sparseness=0.0, n_images=10)
     _texts(data)
+    _made(data)
     # no network of label_free.models
     write_parquet(data / "label_free" / "units.parquet", pd.DataFrame(columns=label_free.COLUMNS))
     write_csv(data / "label_free" / "failures.csv", pd.DataFrame(columns=["model", "stage", "reason"]))
@@ -148,6 +151,16 @@ def _texts(data):
     )
     for name in ("curves", "pareto", "costs"):
         write_parquet(data / "simulation" / f"{name}.parquet", curves)
+
+
+def _made(data):
+    """No images made for units, so no kinds of explanation to compare."""
+    (data / "visualisations").mkdir()
+    nothing = {"left_out": [], "failures": [], "note": {}}
+    write_made(data / "visualisations", [], {}, [], manifest="0", n_natural=N_IMAGES, **nothing)
+    write_parquet(
+        data / "explanation_kinds" / "margins.parquet", kinds.MARGINS.empty_table().to_pandas(), kinds.MARGINS
+    )
 
 
 def _activations(rng, vectors, seen):

@@ -97,6 +97,14 @@ def test_equal_sides_or_equal_queries_tie(backend):
     assert solve(backend, task(5, 8, 6, 6), 1)[0, 0] == 0
 
 
+def test_margins_are_those_of_all_similarities(backend):
+    tasks = some_tasks()
+    every = backend.similarities(tasks, 3, embedded(backend) if backend.embeds else None)
+    assert every.shape == (2, 2, 2, 6)
+    assert every.dtype == np.float32
+    assert aggregated_margins(every, "mean") == pytest.approx(solve(backend, tasks, 3), rel=2e-4, abs=2e-5)
+
+
 def test_copies_of_a_picture_count_as_the_picture(backend):
     if backend.name == "oracle":
         pytest.skip("sees factors, not pictures")

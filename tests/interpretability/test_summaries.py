@@ -44,7 +44,7 @@ from stages import calibration, ceiling, human, mis
 from stages import stats as stats_stage
 from study.crowd.checks import AGREEMENT
 from study.files.tables import read_csv, read_json, read_parquet
-from study.tabulating import texts
+from study.tabulating import kinds, texts
 from tests.helpers import tiny_study
 from tests.helpers.rules import ROOT
 from tests.helpers.scored_units import scored
@@ -393,6 +393,8 @@ TABLES = {
     "his_pairs": machine_beside_human.PAIR_COLUMNS,
     "map_correlations": map_correlations.CORRELATION_COLUMNS,
     "explanation_methods": texts.METHODS,
+    "explanation_kinds": [*kinds.COLUMNS, "slope_status"],
+    "explanation_kinds_units": [*kinds.UNIT_COLUMNS, "slope_status"],
     "explanation_tests": texts.TESTS,
     "explanation_agreement": AGREEMENT,
     "explanation_raters": texts.RATERS,

@@ -1,6 +1,7 @@
 """Questions to people about units that images were made for: which units, what is shown, and what is never a query."""
 
 import hashlib
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -38,6 +39,7 @@ def of_made(data):
     table = read_parquet(data / "images/manifest.parquet").assign(digest=digests, path="")
     write_parquet(data / "images/manifest.parquet", table)
     write_json(data / "images/summary.json", {**read_json(data / "images/summary.json"), "source": "generated"})
+    shutil.rmtree(data / "visualisations")  # of a study without made images
     fabricate(data / "visualisations", data / "images", MADE, n_images=K, size=8)
     images = read_parquet(data / "visualisations/images.parquet")
     sides = sides_of(images[images["seed_set"] == 0])

@@ -92,6 +92,7 @@ def test_a_study_without_people_has_no_figure_of_people(bare_study):
         "calibration",
         "training",
         "layer_change",
+        *("explanation_kinds", "choosing_gain", "made_images", "mis_natural_synthetic"),
     }
     assert {spec.name for spec in FIGURES if spec.series(bare_study).empty} == missing
 

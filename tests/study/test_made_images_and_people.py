@@ -43,7 +43,7 @@ BY_CONDITION = {
         "exclusions",
         "checks",
     ),
-    *("network_tests", "layer_type_tests", "network_clusters", "kruskal", "family_bootstrap"),
+    *("network_tests", "layer_type_tests", "network_clusters", "kruskal", "family_bootstrap", "made_slopes"),
 }
 
 
@@ -253,6 +253,7 @@ def change_params(study, **changes):
     few = {"n_units": 4, "n_responses": 5, "n_trials": 4}
     study.params(
         tasks__conditions=[NATURAL, SYNTHETIC],
+        visualisations__units=["/".join(map(str, unit)) for unit in SEEN],
         human__source="simulated",
         **{f"human__simulated__{name}": value for name, value in few.items()},
         **{"scores__encoder__model": "vit", **changes},

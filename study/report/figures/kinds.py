@@ -8,15 +8,13 @@ from matplotlib.figure import Figure
 
 from interpretability.analysis.explanation_kinds import CHOSEN
 from interpretability.schema import MIXED, NATURAL, SYNTHETIC
-
 from interpretability.tasks.topics import CLUSTERS
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
-from study.report.figures.series import in_order, order_of, parts_of, rows_of
+from study.report.figures.series import in_order, rows_of
 from study.report.figures.words import between, clean, of_parts, of_rows, signed
 
 DIFFERENCE = ("difference", "low", "high")
-CLUSTERS = "clusters"
 EVERY = ""  # stands for all networks together
 _WORDS = {
     NATURAL: "natural",
@@ -70,7 +68,8 @@ def draw_explanation_kinds(frame: pd.DataFrame, study: Study, narrow: bool) -> F
         axes.set_xlim(*limits)
         base = rows["base_mean"].iloc[0] if len(rows) else float("nan")
         axes.set_title(f"{clean(network_words(model))}: natural {signed(base, 3)}")
-    style.outer_labels(grid, "MIS minus that with natural explanations (right: units choosing it)")
+    label = "MIS minus natural" if narrow else "MIS minus that with natural explanations"
+    style.outer_labels(grid, f"{label} (right: chosen for)")
     return figure
 
 
@@ -80,8 +79,8 @@ def _draw_kinds(axes: Axes, rows: pd.DataFrame, kinds: list[str], narrow: bool) 
     axes.axvline(0, color=style.MUTED, linewidth=1, linestyle=style.DASHED, zorder=1)
     at = rows["kind"].map(heights).to_numpy(dtype=float)
     style.points_across(axes, rows, at, DIFFERENCE, fmt="o", color=style.COLOURS[0])
-    for height, row in zip(at, rows_of(rows), strict=True):
-        style.row_note(axes, height, f"{row.share:.0%}")
+    for height, row in zip(at.tolist(), rows_of(rows), strict=True):
+        style.row_note(axes, height, f"{100 * row.share:.0f} %")
 
 
 def alt_explanation_kinds(frame: pd.DataFrame, study: Study) -> str:
@@ -91,7 +90,7 @@ def alt_explanation_kinds(frame: pd.DataFrame, study: Study) -> str:
             others,
             lambda row: (
                 f"{kind_words(row.kind)} {signed(row.difference, 3)}{between(row.low, row.high, 3)}, chosen for "
-                f"{row.share:.0%} of units"
+                f"{100 * row.share:.0f} % of units"
             ),
         )
         return f"{network_words(model)}, {part['n_units'].max():.0f} units: {words}"
@@ -184,5 +183,5 @@ def _shares(frame: pd.DataFrame) -> str:
     """For which share of units each kind is chosen, the commonest first."""
     whole = frame[(frame["model"] == EVERY) & frame["share"].notna()]
     ordered = whole.sort_values("share", ascending=False, kind="stable")
-    parts = [f"{kind_words(row.kind)} {row.share:.0%}" for row in rows_of(ordered)]
-    return f"Chosen are {', '.join(parts)} of the times" if parts else ""
+    parts = [f"{kind_words(row.kind)} {100 * row.share:.0f} %" for row in rows_of(ordered)]
+    return f"Chosen among a unit’s kinds: {'; '.join(parts)}" if parts else ""

@@ -9,7 +9,7 @@ import pandas as pd
 
 from interpretability.networks.reasons import ASKED
 from interpretability.schema import SYNTHETIC, UNIT
-from interpretability.statistics import FEWEST_CORRELATED
+from interpretability.statistics import FEWEST, FEWEST_CORRELATED
 from study.files import sources
 from study.report.figures import bases, ceiling, kinds, made_images, other_scores, ranking, texts_known
 from study.report.figures.base import Study
@@ -90,6 +90,7 @@ def _of_correlations(study: Study) -> dict[str, object]:
     of_networks = agreed[(agreed["level"] == "model") & agreed["pearson"].notna()]
     return {
         "fewest": FEWEST_CORRELATED,
+        "fewest_means": FEWEST,
         "correlated": {*rows.loc[rows["level"] == "model", "x"], *(["his"] if len(of_networks) else [])},
         "layers_correlated": bool((rows["level"] == "layer").any()),
     }

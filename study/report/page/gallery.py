@@ -85,7 +85,8 @@ def make_gallery(
     latents: Latents,
     kinds: Kinds,
 ) -> Gallery:
-    """The gallery of a study. `manifest` has path and label of every image, made ones behind the others; the slope is the leading similarity's.
+    """The gallery of a study. `manifest` has path and label of every image, made ones behind the others; the slope is that of
+    the leading similarity.
 
     `answers` (model, layer, unit, condition, task, correct) are those to the very tasks shown here. Strips are drawn of the
     `n_each` easiest and hardest units of each network that has images.
@@ -94,6 +95,7 @@ def make_gallery(
         "lead": study.lead,
         "slope": slope,
         "status": slope_status,
+        "slopes": _made_slopes(study),
         "people": study.people,
         "nTasks": study.n_tasks,
         "nExplanations": study.n_explanations,
@@ -127,6 +129,14 @@ def make_gallery(
         total=listed.total,
         n_conditions=listed.units["condition"].nunique(),
     )
+
+
+def _made_slopes(study: Study) -> dict[str, list[object]]:
+    """Slope of the leading similarity in each kind of tasks with made images, and where it comes from, in words."""
+    rows = study.tables["made_slopes"]
+    rows = rows[rows["backend"] == study.lead]
+    told = zip(rows["condition"], rows["slope"], rows["status"], rows["source"], strict=True)
+    return {str(name): [float(slope), f"{status}; from {source}"] for name, slope, status, source in told}
 
 
 def _ends_and_made(listed: Listed, shown: ShownTasks, model: str, n_each: int) -> dict[str, list[int]]:

@@ -79,10 +79,11 @@ LATER = {
     "difference_high p_holm",
     "label_free": "backend model layer n_units",
     "made_images": "model layer unit layer_type layer_index depth seed_set side status median extreme best weakest ratio_best "
-    "ratio_weakest kept_after_shift start gradient weight passes stop_ratio in_imi",
+    "ratio_weakest kept_after_shift start gradient weight passes stop_ratio alike position_bound in_imi",
     "explanation_kinds": "backend model kind n_units n_images mean base_mean difference low high share naive between_sd n_sets "
     "slope",
     "explanation_kinds_units": "backend model layer unit kind seed_set n_images score se between_sd even odd chosen",
+    "made_slopes": "backend condition slope temperature low high status n_units source answers reason",
     "judged_pairs": "score source backend n_pairs n_left_out n_units n_ties share low high mean_over_bins n_bins",
 }
 MOST_SHOWN_MODELS = 8  # networks with exemplar images

@@ -14,7 +14,7 @@ from interpretability.schema import NATURAL, SYNTHETIC, UNIT
 from study.files.tables import read_parquet
 from study.report.figures.base import Study
 from study.report.figures.kinds import kind_words
-from study.report.figures.made_images import NOT_IN_IMI, STATUSES, outside_imi
+from study.report.figures.made_images import BOUND, NOT_IN_IMI, STATUSES, outside_imi
 from study.report.figures.series import rows_of
 from study.report.page.listed_units import Listed
 from study.report.page.packing import whole
@@ -104,12 +104,12 @@ def _keys(units: pd.DataFrame) -> Iterable[UnitKey]:
 def _by_unit(rows: pd.DataFrame) -> Iterable[tuple[UnitKey, list[Shown]]]:
     """Kinds of each unit, in the order of their rows, seed sets of a kind together."""
     order = {kind: place for place, kind in enumerate(dict.fromkeys(rows["kind"].astype(str)))}
-    for (model, layer, unit), own in rows.groupby(UNIT, sort=False, observed=True):
+    for _, own in rows.groupby(UNIT, sort=False, observed=True):
         found = []
-        for (kind, number), part in own.groupby(["kind", "seed_set"], sort=False, observed=True):
+        for _, part in own.groupby(["kind", "seed_set"], sort=False, observed=True):
             sides = {side: _groups(part[part["side"] == side]) for side in SIDES}
-            found.append(Shown(str(kind), int(number), sides))
-        yield (str(model), str(layer), int(unit)), sorted(found, key=lambda shown: (order[shown.kind], shown.seed_set))
+            found.append(Shown(str(part["kind"].iloc[0]), int(part["seed_set"].iloc[0]), sides))
+        yield next(iter(_keys(own))), sorted(found, key=lambda shown: (order[shown.kind], shown.seed_set))
 
 
 def _groups(rows: pd.DataFrame) -> Groups:
@@ -121,11 +121,11 @@ def _groups(rows: pd.DataFrame) -> Groups:
 def as_content(study: Study, kinds: Kinds, number: Mapping[int, int]) -> dict[str, object]:
     """The part of the gallery's JSON that is of kinds; `number` says which thumbnail an image is.
 
-    names     kinds in words; statuses: of sides of made images
+    names     kinds in words; synthetic: which of them shows made images alone; statuses: of sides of made images
     of        by row: number of the kind, seed set (-1 where it has none), MIS and its error in millionths, share of the choices
               that fell on it (of the kind, all sets together), thumbnails of either side, group by group
     made      by row: seed set, side (0 least, 1 most exciting), number of the status, ratio of the best and of the weakest image
-              and what the best keeps after a shift, in hundredths
+              and what the best keeps after a shift, in hundredths, 1 where it beats nature at its place alone
     values    by thumbnail of a made image: the unit's value there
     outside   networks that are not in IMI, and what is said of them
     """
@@ -141,7 +141,13 @@ def as_content(study: Study, kinds: Kinds, number: Mapping[int, int]) -> dict[st
     for unit, row in zip(_keys(kinds.made), rows_of(kinds.made), strict=True):
         if unit in wanted:
             told = [_hundredths(value) for value in (row.ratio_best, row.ratio_weakest, row.kept_after_shift)]
-            side = [int(row.seed_set), SIDES.index(row.side), statuses.index(str(row.status)), *told]
+            side = [
+                int(row.seed_set),
+                SIDES.index(row.side),
+                statuses.index(str(row.status)),
+                *told,
+                int(row.position_bound),
+            ]
             reached.setdefault(unit, []).append(side)
 
     def thumbs(groups: Groups) -> Groups:
@@ -158,12 +164,14 @@ def as_content(study: Study, kinds: Kinds, number: Mapping[int, int]) -> dict[st
     made = {str(row): reached[kinds.keys[row]] for row in kinds.of if kinds.keys[row] in reached}
     return {
         "names": [kind_words(name) for name in names],
+        "synthetic": names.index(SYNTHETIC) if SYNTHETIC in names else None,
         "statuses": [STATUSES.get(status, status) for status in statuses],
         "of": {str(row): [content(row, shown) for shown in own] for row, own in kinds.of.items()},
         "made": made,
         "values": {
             str(number[image]): float(f"{value:.4g}") for image, value in kinds.values.items() if image in number
         },
+        "bound": BOUND,
         "outside": {"models": sorted(outside_imi(study)), "words": NOT_IN_IMI},
     }
 

@@ -180,8 +180,8 @@ class ShownTasks:
 
     Order in a task: K explanations of the exciting side, the most extreme rank group first, K of the other side, the
     exciting query, the other one. `extremes` are the N most extreme images of the exciting and of the other side, the most
-    extreme first but for tasks that people saw (`unranked`), where only those that hold an image are known; where made images explain, those
-    of the first task.
+    extreme first but for tasks that people saw (`unranked`), where only those that hold an image are known; where made
+    images explain, those of the first task.
     """
 
     tasks: Mapping[int, NDArray[np.int32]]

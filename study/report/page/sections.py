@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 from study.report.figures.base import SECTIONS, Study
 from study.report.figures.registry import FIGURES
-from study.report.page import tables_of_answers, tables_of_directions, tables_of_scores, tables_of_texts
+from study.report.page import (
+    tables_of_answers,
+    tables_of_directions,
+    tables_of_kinds,
+    tables_of_scores,
+    tables_of_texts,
+)
 from study.report.page.cells import Table, TableSpec
 from study.report.page.views import FigureView
 
@@ -16,6 +22,7 @@ TABLE_SPECS: tuple[TableSpec, ...] = (
     *tables_of_answers.SPECS,
     *tables_of_directions.SPECS,
     *tables_of_texts.SPECS,
+    *tables_of_kinds.SPECS,
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from study.report.figures.base import Study
+from study.report.figures.kinds import network_words
 from study.report.page.cells import Table, TableSpec, make_table, number, with_interval, words, yes
 from study.report.page.columns import columns
 
@@ -73,13 +74,16 @@ def _trials_table(study: Study) -> Table | None:
 
 def _synthetic_table(study: Study) -> Table | None:
     rows = with_interval(study.lead_and_people("natural_synthetic"))
+    through = [study.people_of(name) for name in rows["condition"]]
+    rows["backend"] = rows["backend"].where(rows["backend"] != study.people, through)
+    rows["model"] = rows["model"].map(network_words)
     shown = columns(
         "model condition base backend n_units mean difference interval spearman",
         condition=("condition", words),
         backend="scores",
         n_units="units with both",
     )
-    caption = "Synthetic against natural explanations, unit by unit"
+    caption = "Made images (synthetic, or mixed with natural pictures) against natural explanations, unit by unit"
     return make_table(rows, caption, shown, file="natural_synthetic.csv")
 
 
@@ -120,6 +124,7 @@ def _share_table(study: Study) -> Table | None:
 
 def _his_table(study: Study) -> Table | None:
     rows = with_interval(with_interval(study.tables["his_models"]), "these", name="these_between")
+    rows["condition"] = rows["condition"].map(study.asked)
     caption = f"Human scores of networks: mean HIS of units, {study.people}"
     people = {"interval": "other units and people", "these_between": "other units, these people"}
     shown = columns("model condition his_mean interval these_between n_units", **people)
@@ -140,7 +145,7 @@ SPECS = (
     TableSpec("share", "ceiling", _share_table),
     TableSpec("his_models", "human", _his_table, after="his_models"),
     TableSpec("conditions", "human", _conditions_table, after="difficulty_levels"),
-    TableSpec("natural_synthetic", "human", _synthetic_table, after="natural_synthetic"),
+    TableSpec("natural_synthetic", "kinds", _synthetic_table, after="mis_natural_synthetic"),
     TableSpec("confidence", "human", _confidence_table, after="confidence", open=False),
     TableSpec("exclusions", "records", _exclusions_table),
 )

@@ -1,0 +1,214 @@
+"""What the report says of kinds of explanation and made images, and marks of answers through the encoder."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from interpretability.analysis.explanation_kinds import CHOSEN
+from interpretability.schema import BEATS, BELOW, NATURAL, SYNTHETIC, UNIT, UNREACHABLE
+from study.params.whole import load_params
+from study.report.figures import base, conditions, his, kinds, made_images, mis_and_his, registry
+from study.report.figures.items import GALLERY, MADE_GALLERY
+from study.report.figures.registry import FIGURES
+from study.report.page import inputs, seeds, tables_of_answers, tables_of_kinds
+from tests.helpers.kind_tables import KINDS, N_UNITS
+from tests.helpers.report_fixture import BACKENDS, NETWORKS, STUDY, build
+
+FIRST, SECOND = NETWORKS[:2]
+THROUGH = frozenset({SYNTHETIC})
+
+
+def study_in(folder, **options):
+    build(folder, networks=NETWORKS[:2], units_a_layer=N_UNITS, texts=False, **options)
+    folders = ("tables", "mis", "human", "calibration", "tasks", "explanations", "crowd")
+    other_seeds = seeds.read_seeds(folder / "seeds.csv", STUDY)
+    params = asdict(load_params(folder / "params.yaml"))
+    return inputs.load_study(params, *(folder / name for name in folders), other_seeds)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return study_in(tmp_path_factory.mktemp("study"), made=True)
+
+
+@pytest.fixture(scope="module")
+def without_people(tmp_path_factory):
+    return study_in(tmp_path_factory.mktemp("machine"), made=True, human=False)
+
+
+def changed(study, **tables):
+    return replace(study, tables={**study.tables, **tables})
+
+
+def states(study, *more):
+    drawn = {GALLERY, *more, *(spec.name for spec in FIGURES if len(spec.series(study)))}
+    found = registry.of_papers(study, drawn).set_index(["paper", "figure"])
+    return found["state"], found["ours"]
+
+
+def test_every_kind_is_set_against_natural_explanations_of_the_same_units(study):
+    frame = kinds.explanation_kinds(study)
+    assert list(dict.fromkeys(frame["model"])) == ["", *(m for m in study.models()["model"] if m in (FIRST, SECOND))]
+    whole = frame[frame["model"] == ""].set_index("kind")
+    assert list(whole.index) == list(KINDS)
+    assert whole.loc[SYNTHETIC, "difference"] == pytest.approx(KINDS[SYNTHETIC][0])
+    words = kinds.alt_explanation_kinds(frame, study)
+    assert (
+        "all networks, 11 units: natural, 3 a side −0.030 (interval −0.040 to −0.018), chosen for 10 % of units"
+        in words
+    )
+    assert "made images −0.022" in words
+    # a study whose units have natural explanations alone has nothing to compare
+    table = study.tables["explanation_kinds"]
+    alone = changed(study, explanation_kinds=table[table["kind"].isin([NATURAL, CHOSEN])])
+    assert kinds.explanation_kinds(alone).empty
+
+
+def test_the_gain_of_choosing_stands_beside_the_naive_one(study):
+    frame = kinds.choosing_gain(study)
+    assert frame["backend"].tolist() == [*[BACKENDS[0]] * 3, *BACKENDS[1:]]
+    assert (frame["naive"] > frame["difference"]).all()
+    words = kinds.alt_choosing_gain(frame, study)
+    assert "all, encoder 0.010 (interval 0.002 to 0.018), naive 0.030" in words
+    # the slope of the last similarity is not identified
+    assert "all, null* " in words
+    assert "slope not identified" in words
+
+
+@pytest.mark.parametrize(
+    ("ends", "claim"),
+    [
+        ((0.01, 0.002, 0.018), "gains 0.010 (interval 0.002 to 0.018)"),
+        ((0.01, -0.002, 0.022), "gains nothing that can be told apart from 0: 0.010 (interval −0.002 to 0.022)"),
+        ((-0.01, -0.02, -0.001), "loses 0.010 (interval −0.020 to −0.001)"),
+        ((0.01, np.nan, np.nan), "gives 0.010, of which there is no interval"),
+    ],
+)
+def test_what_choosing_gains_is_claimed_as_far_as_its_interval_goes(study, ends, claim):
+    table = study.tables["explanation_kinds"].copy()
+    table.loc[table["kind"] == CHOSEN, ["difference", "low", "high"]] = ends
+    first = kinds.choosing_words(changed(study, explanation_kinds=table))[0]
+    assert first.startswith(
+        f"Choosing a kind for each of 11 units {claim}; the highest of the same scores would promise 0.030"
+    )
+
+
+def test_one_set_of_made_images_is_called_too_good_and_none_is_named(study):
+    table = study.tables["explanation_kinds"]
+    one, none = (kinds.choosing_words(changed(study, explanation_kinds=table.assign(n_sets=n))) for n in (1, 0))
+    assert "the gain is too high" in one[1]
+    assert none[1] == "No kind with made images takes part"
+    two = kinds.choosing_words(study)
+    assert two[1:] == [
+        "Chosen among a unit’s kinds: natural 40 %; natural and made 25 %; made images 20 %; natural, 3 a side 10 %; "
+        "grouped by topic 5 %"
+    ]
+    assert kinds.choosing_words(changed(study, explanation_kinds=table.head(0))) == []
+
+
+def test_made_images_are_counted_by_status(study):
+    frame = made_images.made_images(study)
+    assert len(frame) == 2 * N_UNITS * 2 * 2
+    counts = frame["status"].value_counts()
+    assert (counts[BELOW], counts[UNREACHABLE]) == (2, 2)
+    words = made_images.made_words(study)
+    assert words[0].startswith(
+        "Images were made for 12 units, 2 seed sets of either side. Of 48 sides 44 beat nature, 2 lie below nature"
+    )
+    assert words[1].endswith("keep 90 % of what they reach (median), which is therefore no accident of single pixels")
+    assert words[-1] == f"{SECOND}: not in IMI, which leaves networks with attention out"
+    alt = made_images.alt_made_images(frame, study)
+    assert f"{SECOND}, not in IMI, made to excite: 10 beat nature, 2 are unreachable; median ratio" in alt
+    table = study.tables["made_images"]
+    fragile = changed(study, made_images=table.assign(kept_after_shift=0.11, position_bound=1))
+    assert (
+        "keep 11 % of what they reach (median): much of it hangs on single pixels" in made_images.made_words(fragile)[1]
+    )
+    assert made_images.made_words(fragile)[2].startswith("48 of the sides are bound to their place")
+    assert made_images.made_words(changed(study, made_images=table.head(0))) == []
+
+
+def test_ratios_and_counts_of_the_table_are_those_of_the_units(study):
+    table = tables_of_kinds._made_table(study)
+    cells = {(row[0], row[1]): row for row in table.rows}
+    own = study.tables["made_images"].query("model == @FIRST and side == 'min'")
+    row = cells[FIRST, "made not to excite"]
+    assert row[2:8] == (str(N_UNITS), "2", str((own["status"] == BEATS).sum()), "2", "0", "0")
+    assert row[8] == f"{own['ratio_best'].median():.2f}"
+    assert cells[f"{SECOND} (not in IMI)", "made to excite"][6] == "2"
+
+
+def test_scores_with_made_images_are_joined_by_unit(study):
+    frame = made_images.mis_natural_synthetic(study)
+    units = study.units.set_index([*UNIT, "condition"])["mis"]
+    owners = [(FIRST, "a.conv", unit) for unit in range(N_UNITS)]
+    own = frame[frame["model"] == FIRST].sort_values("mis_base")
+    wanted = sorted((units[(*owner, NATURAL)], units[(*owner, SYNTHETIC)]) for owner in owners)
+    np.testing.assert_allclose(own[["mis_base", "mis"]], wanted)
+    assert own["mean"].iloc[0] == pytest.approx(np.mean([made for _, made in wanted]))
+    natural, made = zip(*wanted, strict=True)
+    assert own["spearman"].iloc[0] == pytest.approx(pd.Series(natural).corr(pd.Series(made), method="spearman"))
+    alt = made_images.alt_mis_natural_synthetic(frame, study)
+    assert f"{SECOND} {frame.loc[frame['model'] == SECOND, 'spearman'].iloc[0]:.2f} over 5 units" in alt
+    assert alt.count("not in IMI") == 1
+
+
+def test_figures_of_the_papers_are_built_as_far_as_the_study_has_them(study, without_people):
+    state, ours = states(study, MADE_GALLERY)
+    assert state["IMI", "9"] == "built"
+    assert ours["IMI", "9"] == MADE_GALLERY
+    assert state["IMI", "12"].startswith("built on simulated answers, with 1 network")
+    assert state["MIS", "14"].startswith("built on simulated answers, with encoder in place of DreamSim")
+    through, _ = states(replace(study, human_through=THROUGH), MADE_GALLERY)
+    assert through["IMI", "12"].startswith("built on simulated answers through the encoder")
+    assert through["MIS", "14"].startswith("built on simulated answers through the encoder")
+    assert through["IMI", "13"].startswith("built on simulated answers, ")
+    machine, ours = states(without_people, MADE_GALLERY)
+    assert machine["MIS", "14"] == (
+        "built for the machine alone, as there are no answers of people, with encoder in place of DreamSim and 2 networks "
+        "in place of 9"
+    )
+    assert ours["MIS", "14"] == "mis_natural_synthetic"
+    assert machine["IMI", "12"] == "needs human data"
+    unseen, _ = states(study)
+    assert unseen["IMI", "9"] == "the page shows no units with pictures"
+    none = changed(without_people, made_images=study.tables["made_images"].head(0))
+    none = replace(none, units=none.units[none.units["condition"] == NATURAL])
+    lacking, _ = states(none)
+    assert lacking["IMI", "9"] == "no images were made (visualisations.units)"
+    assert lacking["MIS", "14"] == "needs human data"
+
+
+def test_answers_through_the_encoder_are_marked_wherever_they_are_shown(study):
+    marked = replace(study, human_through=THROUGH)
+    words = "through the encoder"
+    for drawing, frame in (
+        (his.HIS_MODELS, his.his_models(study)),
+        (conditions.NATURAL_SYNTHETIC, conditions.natural_synthetic(study)),
+        (mis_and_his.MODELS_MIS_HIS_SYNTHETIC, mis_and_his.models_mis_his(study, synthetic=True)),
+    ):
+        assert words in drawing.alt(frame, marked)
+        assert words not in drawing.alt(frame, study)
+        for narrow in (False, True):
+            assert words in base.render(drawing, frame, marked, "title", narrow=narrow)
+            assert words not in base.render(drawing, frame, study, "title", narrow=narrow)
+    table = tables_of_answers._synthetic_table(marked)
+    assert {row[3] for row in table.rows if row[1] == SYNTHETIC} == {"simulated observers, through the encoder"}
+    assert any(words in row[1] for row in tables_of_answers._his_table(marked).rows)
+    # natural answers are the observers' own
+    assert words not in mis_and_his.alt_models_mis_his(mis_and_his.models_mis_his(study, synthetic=False), marked)
+
+
+def test_tasks_that_show_both_are_in_no_figure_of_a_paper(study):
+    points = study.tables["model_points"]
+    mixed = pd.concat([points, points[points["condition"] == NATURAL].assign(condition="mixed")], ignore_index=True)
+    found = changed(study, model_points=mixed)
+    for synthetic in (False, True):
+        pd.testing.assert_frame_equal(
+            mis_and_his.models_mis_his(found, synthetic=synthetic),
+            mis_and_his.models_mis_his(study, synthetic=synthetic),
+        )
