@@ -62,9 +62,18 @@ def test_one_explanation_a_side_leaves_nothing_to_mix(natural, made):
     ("change", "message"),
     [
         (lambda tasks, first, second: (tasks[..., :-1], first, second), r"tasks holds tasks of 11 images"),
-        (lambda tasks, first, second: (tasks, first[:, :4], second), r"positive has the shape \(3, 4\).* 5 images of each"),
-        (lambda tasks, first, second: (tasks, first, second[:2]), r"negative has the shape \(2, 7\).* 3 units of tasks"),
-        (lambda tasks, first, second: (tasks, first, second - N_NATURAL), r"negative names image \d+, but natural tasks"),
+        (
+            lambda tasks, first, second: (tasks, first[:, :4], second),
+            r"positive has the shape \(3, 4\).* 5 images of each",
+        ),
+        (
+            lambda tasks, first, second: (tasks, first, second[:2]),
+            r"negative has the shape \(2, 7\).* 3 units of tasks",
+        ),
+        (
+            lambda tasks, first, second: (tasks, first, second - N_NATURAL),
+            r"negative names image \d+, but natural tasks",
+        ),
         (lambda tasks, first, second: (tasks, first + 2.5, second), r"positive holds .*int32"),
         (lambda tasks, first, second: (tasks, first, None), r"negative is of type NoneType"),
     ],

@@ -31,7 +31,9 @@ def two(drawn_study):
     drawn_study.run_models()
     drawn_study.run_activations()
     missing = [("net", "middle", 4, "min")]
-    fabricate(drawn_study.folder / "visualisations", drawn_study.folder / "images", UNITS, n_images=5, unreachable=missing)
+    fabricate(
+        drawn_study.folder / "visualisations", drawn_study.folder / "images", UNITS, n_images=5, unreachable=missing
+    )
     return drawn_study
 
 

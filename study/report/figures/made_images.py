@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from interpretability.schema import BEATS, BELOW, NATURAL, SYNTHETIC, UNIT, UNREACHABLE
+from interpretability.statistics import FEWEST_CORRELATED
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
 from study.report.figures.series import in_order, thinned
@@ -103,7 +104,9 @@ def mis_natural_synthetic(study: Study) -> pd.DataFrame:
         own = rows[rows["model"] == model].sort_values(UNIT, kind="stable")
         facts = {
             "n_units": len(own),
-            "spearman": own["mis"].corr(own["mis_base"], method="spearman") if len(own) > 2 else np.nan,
+            "spearman": own["mis"].corr(own["mis_base"], method="spearman")
+            if len(own) >= FEWEST_CORRELATED
+            else np.nan,
             "base_mean": own["mis_base"].mean(),
             "mean": own["mis"].mean(),
         }
