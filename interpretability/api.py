@@ -84,14 +84,7 @@ def score_units(
     """
     values = arguments.array(activations, "activations", ("images", "units"))
     rows = arguments.array(embeddings, "embeddings", ("images", "dimensions"))
-    if len(values) != len(rows):
-        raise InputError(
-            "{activations} has {images} images and {embeddings} has {embedded}; they must be of the same images",
-            "activations",
-            "embeddings",
-            images=len(values),
-            embedded=len(rows),
-        )
+    arguments.same_images(len(values), len(rows), ("activations", "embeddings"))
     size = _size(n_tasks, n_explanations)
     slope = arguments.number(slope, "slope", above=0)
     rules.check_images(len(values), *size)

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from interpretability import arguments
 from interpretability.errors import InputError
-from interpretability.statistics import ROUNDING, fisher_z
+from interpretability.statistics import correlation_intervals
 
 # Standard deviation below which values are constant, as for scores of texts.
 CONSTANT = 1e-8
@@ -66,8 +65,8 @@ def range_scores(
         for start in range(0, len(first), _BLOCK)
     ]
     rho, influence_se, freedom, ranked, ranked_se, ranked_freedom = np.concatenate(parts, axis=1)
-    low, high = _interval(rho, influence_se, freedom, confidence)
-    ranked_low, ranked_high = _interval(ranked, ranked_se, ranked_freedom, confidence)
+    low, high = correlation_intervals(rho, influence_se, freedom, confidence)
+    ranked_low, ranked_high = correlation_intervals(ranked, ranked_se, ranked_freedom, confidence)
     return RangeScores(rho, influence_se, low, high, ranked, ranked_se, ranked_low, ranked_high)
 
 
@@ -146,13 +145,3 @@ class _Ranks:
         np.cumsum(np.take_along_axis(weights, self.order, axis=1), axis=1, out=sums[:, 1:])
         below = np.take_along_axis(sums, self.first, axis=1) + np.take_along_axis(sums, self.last, axis=1)
         return (sums[:, -1:] - below / 2) / self.n
-
-
-def _interval(
-    rho: NDArray[np.float64], se: NDArray[np.float64], freedom: NDArray[np.float64], confidence: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    sure = np.abs(rho) >= 1 - ROUNDING  # the error there is that of rounding
-    with np.errstate(invalid="ignore", divide="ignore"):
-        spread = np.where(sure, 0.0, se / (1 - rho**2)) * stats.t.ppf((1 + confidence) / 2, freedom)
-    low, high = np.tanh(fisher_z(rho) - spread), np.tanh(fisher_z(rho) + spread)
-    return np.where(np.isnan(rho), np.nan, low), np.where(np.isnan(rho), np.nan, high)

@@ -120,14 +120,7 @@ def same_images(values: Any, embeddings: Any, argument: str = "values") -> None:
     for given, name, axes in ((values, argument, "units"), (embeddings, "embeddings", "dimensions")):
         if len(getattr(given, "shape", ())) != 2:
             raise arguments.wrong(name, "must be an array or tensor (images, {axes})", axes=axes)
-    if len(values) != len(embeddings):
-        raise InputError(
-            "{" + argument + "} has {images} images and {embeddings} has {embedded}; they must be of the same images",
-            argument,
-            "embeddings",
-            images=len(values),
-            embedded=len(embeddings),
-        )
+    arguments.same_images(len(values), len(embeddings), (argument, "embeddings"))
 
 
 def _on_gpu(values: Any) -> bool:

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from interpretability import arguments
 from interpretability.casts import narrowed
-from interpretability.errors import InputError
 from interpretability.extremes.selection import rank_images
 from interpretability.label_free.predictions import predictions
 from interpretability.label_free.range_scores import range_scores
@@ -63,14 +62,7 @@ def whole_range(
     """
     values = arguments.array(activations, "activations", ("images", "units"))
     rows = arguments.array(embeddings, "embeddings", ("images", "dimensions"))
-    if len(values) != len(rows):
-        raise InputError(
-            "{activations} has {images} images and {embeddings} has {embedded}; they must be of the same images",
-            "activations",
-            "embeddings",
-            images=len(values),
-            embedded=len(rows),
-        )
+    arguments.same_images(len(values), len(rows), ("activations", "embeddings"))
     size = arguments.count(n_tasks, "n_tasks"), arguments.count(n_explanations, "n_explanations")
     explained = arguments.count(size[0] * size[1], "n_tasks times n_explanations", 2)
     rules.check_images(len(values), *size)
