@@ -113,6 +113,7 @@ def score_network(
     n_explanations: int = 9,
     seed: int = 0,
     name: str = "network",
+    one_sided: bool = False,
     device: str = "cpu",
     weights: Weights = "weights",
     batch_size: int = 100,
@@ -131,7 +132,7 @@ def score_network(
                     shorter side becomes `resize`, then the centre is cut; border: the same with a black border; squash: the
                     whole image becomes a square. Means and standard deviations are for RGB in 0..1
     layer_types, drop_first_last   which layers count, as for `find_layers`
-    n_tasks, n_explanations, seed, threads   as for `score_units`; `name` stands for the network in tables and draws
+    n_tasks, n_explanations, seed, one_sided, threads   as for `score_units`; `name` stands for the network in tables and draws
     device          where the network and the similarity run: cpu, cuda, ...
     weights         folder for the weights of the similarity, filled on first use; see `open_similarity`
     batch_size      images of a forward pass: part of the definition of the last bits
@@ -194,7 +195,7 @@ def score_network(
             device=device,
             threads=arguments.threads(threads),
         )
-    constant, tasks = _tasks(ranked, keys, size)
+    constant, tasks = _tasks(ranked, keys, size, len(images) if one_sided else None)
     origin = GIVEN if slope is not None else PUBLISHED if judge.published_slope is not None else UNCALIBRATED
     slope = slope or judge.published_slope or SLOPE
     units = _owners(name, layers)
