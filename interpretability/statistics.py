@@ -55,10 +55,10 @@ def correlation_intervals(
     """Ends of intervals of correlations with standard errors of their own: symmetric in Fisher's z, with quantiles of t.
 
     se, freedom   of rho itself, not of z, and its degrees of freedom, above 0. At -1 and 1 the error is that of rounding, and
-                  the interval is the point. NaN where rho is
+                  the interval is the point. NaN where rho or se is
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        error_of_z = np.where(np.abs(rho) >= 1 - ROUNDING, 0.0, se / (1 - rho**2))
+        error_of_z = np.where((np.abs(rho) >= 1 - ROUNDING) & ~np.isnan(se), 0.0, se / (1 - rho**2))
     spread = error_of_z * stats.t.ppf((1 + confidence) / 2, freedom)
     z = fisher_z(rho)
     return np.tanh(z - spread), np.tanh(z + spread)

@@ -14,6 +14,7 @@ from interpretability import arguments
 from interpretability.casts import narrowed
 from interpretability.errors import InputError
 from interpretability.label_free.kernels import add_powers
+from interpretability.label_free.range_scores import heavy_tails
 
 PRECISIONS = ("float32", "float64")
 
@@ -34,6 +35,11 @@ class Moments:
     powers: dict[int, NDArray[np.float64]]
     n_active: NDArray[np.int64]
     constant: NDArray[np.bool_]
+
+    @property
+    def heavy(self) -> NDArray[np.bool_]:
+        """Which units have values of a heavy tail, see `range_scores.heavy_tails`."""
+        return heavy_tails(self.powers[4], self.powers[2], self.n_active)
 
 
 class ValueSums:

@@ -33,7 +33,7 @@ from study.workers.placement import device_kind
 
 log = logger("label_free")
 
-VERSION = 1  # of the files in the work store
+VERSION = 2  # of the files in the work store
 
 
 @dataclass(frozen=True)
