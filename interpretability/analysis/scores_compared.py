@@ -155,7 +155,7 @@ def _mean_of_layers(
     The error is the root of the sum over clusters of the squared sums of their deviations. NaN below FEWEST clusters.
     """
     if not len(values):
-        return (float("nan"),) * 3
+        return float("nan"), float("nan"), float("nan")
     mean, n = float(values.mean()), len(np.unique(cluster))
     sums = np.bincount(cluster, values - mean)
     sd = np.sqrt((sums**2).sum() / max(n - 1, 1)) * n / len(values)

@@ -28,6 +28,7 @@ SCORES = {
 }
 LEVELS = {"unit": "units", "layer": "units within layers"}
 VALUE = ("value", "low", "high")
+_NONE = float("nan"), float("nan"), float("nan")
 NEARLY = 0.8  # rank correlation from which two scores are said to say nearly the same
 
 
@@ -119,7 +120,7 @@ def _shared(frame: pd.DataFrame, level: str, one: str, other: str) -> tuple[floa
     """Rank correlation of two scores, and the ends of its interval; NaN where there is none."""
     pair = {one, other}
     found = [row for row in rows_of(frame[frame["level"] == level]) if {row.first, row.second} == pair]
-    return (float(found[0].value), float(found[0].low), float(found[0].high)) if found else (float("nan"),) * 3
+    return (float(found[0].value), float(found[0].low), float(found[0].high)) if found else _NONE
 
 
 def sparseness_words(frame: pd.DataFrame) -> str:
