@@ -101,7 +101,7 @@ def directions() -> Iterator[tuple[str, str]]:
     values = features @ built_in.random_directions(0, "layer", 24, 48).T
     yield "rotation", digest(built_in.rotation(0, "layer", 96))
     yield "principal components", digest(built_in.principal(values))
-    code = train_autoencoder(values, 48, 4, steps=15, batch_size=64)
+    code = train_autoencoder(values, 192, 2, steps=15, batch_size=64)
     yield "trained code", digest(code.encoder, code.bias, code.pre_bias, code.decoder)
     yield "encoded", digest(encode(code, torch.from_numpy(values.astype(np.float32))))
     yield "sparse inference", digest(infer_features(values, built_in.random_directions(0, "layer", 24, 48).T, steps=50))
