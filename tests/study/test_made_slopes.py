@@ -104,7 +104,7 @@ def test_without_made_tasks_there_are_no_such_slopes(folder, tmp_path):
     found = fitted(tmp_path, answered(folder, NATURAL, 12))
     assert found.slopes == {}
     assert found.split.empty
-    table = made_slopes_table(tmp_path)
+    table = made_slopes_table(tmp_path, BACKENDS)
     assert list(table.columns) == COLUMNS
     assert table.empty
 
@@ -127,7 +127,7 @@ def test_scores_of_a_condition_have_its_slope(folder, tmp_path):
         # files of numbers hold six digits of a slope
         np.testing.assert_allclose(rows["mis"], expected["mis"], rtol=1e-5)
         assert rows["in_split"].all() == (condition == SYNTHETIC)
-    shown = made_slopes_table(calibration)
+    shown = made_slopes_table(calibration, BACKENDS)
     assert shown[["backend", "condition", "source"]].values.tolist() == [
         ["encoder", SYNTHETIC, "own answers"],
         ["encoder", MIXED, "natural tasks"],
