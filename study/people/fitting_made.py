@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
-from numpy.typing import NDArray
 
 from interpretability.people import calibration
 from interpretability.schema import KEY, MADE
@@ -77,7 +75,7 @@ def _slope(
     settings, drop = params.calibration, params.mis.drop_near_duplicates
     tasks = tasks_of(path, answered, drop_near=drop) if len(answered) else None
     if tasks is not None and tasks.used is not None:
-        kept: NDArray[np.bool_] = tasks.used.any(axis=1)
+        kept = tasks.used.sum(axis=1) > 0
         answered, tasks = answered.loc[kept].reset_index(drop=True), tasks.of(kept)
     if tasks is None or answered.empty:
         return {**natural, "reason": NO_ANSWERS, "source": OF_NATURAL, "answers": answers}, answered
