@@ -74,7 +74,7 @@ def scored(margins: pd.DataFrame, slopes: dict[str, float]) -> pd.DataFrame:
     """mis and accuracy of each row of the margins, with the slope of its similarity."""
     parts = []
     for backend, rows in margins.groupby("backend", sort=False):
-        scores = unit_scores(np.stack(rows["margins"]), slopes[str(backend)])[["mis", "accuracy"]]
+        scores = unit_scores(np.stack(rows["margins"].tolist()), slopes[str(backend)])[["mis", "accuracy"]]
         parts.append(pd.concat([rows[[*UNIT, "backend", "kind", "seed_set"]].reset_index(drop=True), scores], axis=1))
     return pd.concat(parts, ignore_index=True)
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from interpretability.files import atomic_path
@@ -84,7 +83,7 @@ def _scored(batch: pa.RecordBatch, backend: str, slope: Slopes, drop: bool, spli
     near = near_mask(lengths, batch["near"].flatten().to_numpy(), margins.shape[1])
     scores = unit_scores(margins, slope.usual, near, drop)
     for condition, own in slope.by_condition.items():
-        rows = pc.equal(batch["condition"], condition).to_numpy(zero_copy_only=False)
+        rows = batch["condition"].to_pandas().eq(condition).to_numpy()
         if rows.any():
             scores.loc[rows] = unit_scores(margins[rows], own, near[rows], drop).set_index(np.flatnonzero(rows))
     columns = {name: batch[name] for name in KEPT} | {name: scores[name].to_numpy() for name in scores}
