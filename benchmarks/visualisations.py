@@ -225,10 +225,10 @@ def photographs(args: argparse.Namespace) -> list[dict[str, object]]:
     model.eval()
     layers = drawn(find_layers(model, prepare.batch(pictures[:3])), 11)
     settings = Settings(n_images=2, steps=96, diversity=0.0)
-    chosen = picked(model, prepare, layers, pictures, 2)
+    chosen = picked(model, prepare, layers, pictures, 1)
     rows = rows_from("photographs", "squeezenet1_1, convolutions", settings, made_of(model, prepare, chosen, settings))
     pooled = Layer("features.5", "Other", 0, 0.0, 128, "features.5", 0, "output", 0, 1)
-    after = picked(model, prepare, [pooled], pictures, 4)
+    after = picked(model, prepare, [pooled], pictures, 2)
     return rows + rows_from(
         "photographs", "squeezenet1_1, after max-pool", settings, made_of(model, prepare, after, settings)
     )
