@@ -66,6 +66,7 @@ TYPICAL = {
     "pearson, model, nested, as many units": (np.arctanh, np.tanh),
     "layers in a bin of depth": (np.asarray, np.asarray),
     "layers in a bin of width": (np.asarray, np.asarray),
+    "rank correlation within layers": (np.asarray, np.asarray),
 }
 
 

@@ -5,7 +5,8 @@ units are to the four of a layer. Families of networks share a part of what thei
 are alike, correlation ALIKE: the last row shows what an interval over units does for other layers, for which it is not meant.
 Texts of two methods have scores in the same units, skewed and estimated with an error, as those of an estimator from ratings.
 Directions and units of a layer share its level and have skewed scores; each layer has a twin, the norm behind it, of the same
-true difference and of nearly the same units. The last row of them takes twins for layers of their own, and is not meant.
+true difference and of nearly the same units. The last row of them takes twins for layers of their own, and is not meant. Two
+scores of the units of a layer go together by a correlation that differs between layers, which have twins, too.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from scipy.special import expit
 
 from benchmarks.covered import CONFIDENCE, FEW, N_BOOTSTRAP, Found, Interval
 from interpretability import statistics
-from interpretability.analysis import bases, correlates, families, profiles
+from interpretability.analysis import bases, correlates, families, profiles, scores_compared
 from interpretability.design.drawn_studies import Design
 from interpretability.explanations import comparing
 from interpretability.mis import probabilities
@@ -35,6 +36,10 @@ N_TASKS, SLOPE, CHANCE_SPREAD = 20, 6.25, 0.36  # margins of noise have the spre
 TEXT_SCORES, MOST_SCORE, TEXT_ERROR, SECOND_METHOD = (1.2, 3.0), 0.7, 0.05, 0.5
 # directions less units of a layer: mean and SD over clusters of layers; what a twin of a layer shares of the noise of its units
 BASES_SHIFT, BASES_SPREAD, TWIN_SHARES = 0.02, 0.02, 0.9
+TOGETHER, TOGETHER_SPREAD = (
+    -0.4,
+    0.15,
+)  # Fisher's z of two scores of a layer's units: mean and SD over clusters of layers
 _BETWEEN, _STEEP, _TYPED = 0.03, 0.05, 0.02  # SD of networks' means, rise with depth, SD of a type within a network
 
 
@@ -58,6 +63,7 @@ def intervals(design: Design, seed: int) -> Found:
     units = of_layer + np.sqrt(1 - ALIKE) * draw.standard_normal((len(of_layer), design.n_units // len(of_layer)))
     found["mean MIS, network, other layers"] = _mean(expit(units.ravel() / 2))
     found |= _bases(design, generator(seed, "parts", "bases"))
+    found["rank correlation within layers"] = _within_layers(design, generator(seed, "parts", "within layers"))
     return found | _texts(design.n_units, generator(seed, "parts", "texts"))
 
 
@@ -153,6 +159,21 @@ def _bases(design: Design, draw: np.random.Generator) -> Found:
         found[name] = over["difference"], over["low"], over["high"]
         found["directions, one layer"] = first["difference"], first["low"], first["high"], float(shift[0, 0, 0])
     return found
+
+
+def _within_layers(design: Design, draw: np.random.Generator) -> Interval:
+    """Mean over layers of the rank correlation of two scores inside one; each layer has a twin with nearly the same units."""
+    n_clusters, n = _layers_a_network(design) // 2, design.n_units // 2
+    rho = np.tanh(TOGETHER + TOGETHER_SPREAD * draw.standard_normal((n_clusters, 1, 1)))
+    shared, own = draw.standard_normal((2, n_clusters, 1, n)), draw.standard_normal((2, n_clusters, 2, n))
+    first, second = np.sqrt(TWIN_SHARES) * shared + np.sqrt(1 - TWIN_SHARES) * own
+    second = rho * first + np.sqrt(1 - rho**2) * second
+    units = _scores(first).rename(columns={"mis": "ms"}).assign(firing=second.ravel(), model="net")
+    units["unit"] = np.tile(np.arange(n), 2 * n_clusters)
+    twins: dict[tuple[str, str], str] = {("net", f"layer-{2 * c + 1}"): f"layer-{2 * c}" for c in range(n_clusters)}
+    table = scores_compared.with_each_other(units, "drawn", twins, CONFIDENCE)
+    row = table[table["level"] == "layer"].iloc[0]
+    return row["value"], row["low"], row["high"]
 
 
 def _scores(values: NDArray[np.float64]) -> pd.DataFrame:

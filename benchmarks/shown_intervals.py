@@ -52,8 +52,11 @@ SHOWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("psychophysics tests", ""): ("difference of groups, HIS",),
     ("training", "mis"): _MEAN_MIS[:1],
     ("training_gain", ""): ("training gain", "training gain, mean over series"),
-    # by the functions that make those of agreement; centred by layer where these are centred by network
-    ("scores_compared", ""): tuple(f"{r}, {of}" for r in ("pearson", "spearman") for of in _LEVELS),
+    # with people by the functions that make those of agreement; centred by layer where these are centred by network
+    ("scores_compared", ""): (
+        *(f"{r}, {of}" for r in ("pearson", "spearman") for of in _LEVELS),
+        "rank correlation within layers",
+    ),
     ("scores_compared", "difference"): tuple(
         f"difference of {r}, {of}" for r in ("pearson", "spearman") for of in _LEVELS
     ),

@@ -26,6 +26,7 @@ from experiment.pictures import Pictures
 from experiment.session import LAPSED, Change, Event, Session, verdict_rows
 from experiment.settings import RATINGS, read_settings
 from experiment.verdicts import verdict
+from interpretability.schema import ONE_SIDED
 from study.errors import StudyError
 
 
@@ -62,6 +63,9 @@ class Run:
         self.dealers = restoring.dealers_of(self.folder, self.settings)
         self.explanations = {
             each["experiment"]: each["n_explanations"] for each in self.folder.study.get("experiments", ())
+        }
+        self.one_sided = {
+            each["experiment"] for each in self.folder.study.get("experiments", ()) if each["condition"] == ONE_SIDED
         }
         self.by_token: dict[str, Session] = {}
         self.running: dict[int, Session] = {}

@@ -78,6 +78,7 @@ def told(run: Run, session: Session) -> dict[str, Any]:
         "pay": {"amount": settings.pay.amount, "currency": settings.pay.currency},
         "contact": settings.contact,
         "n_explanations": run.explanations.get(session.experiment, 0),
+        "random_left": session.experiment in run.one_sided,
         "accepting": run.store.trouble is None,
     }
     if run.store.trouble is not None:

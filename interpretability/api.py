@@ -84,14 +84,7 @@ def score_units(
     """
     values = arguments.array(activations, "activations", ("images", "units"))
     rows = arguments.array(embeddings, "embeddings", ("images", "dimensions"))
-    if len(values) != len(rows):
-        raise InputError(
-            "{activations} has {images} images and {embeddings} has {embedded}; they must be of the same images",
-            "activations",
-            "embeddings",
-            images=len(values),
-            embedded=len(rows),
-        )
+    arguments.same_images(len(values), len(rows), ("activations", "embeddings"))
     size = _size(n_tasks, n_explanations)
     slope = arguments.number(slope, "slope", above=0)
     rules.check_images(len(values), *size)
@@ -120,6 +113,7 @@ def score_network(
     n_explanations: int = 9,
     seed: int = 0,
     name: str = "network",
+    one_sided: bool = False,
     device: str = "cpu",
     weights: Weights = "weights",
     batch_size: int = 100,
@@ -138,7 +132,7 @@ def score_network(
                     shorter side becomes `resize`, then the centre is cut; border: the same with a black border; squash: the
                     whole image becomes a square. Means and standard deviations are for RGB in 0..1
     layer_types, drop_first_last   which layers count, as for `find_layers`
-    n_tasks, n_explanations, seed, threads   as for `score_units`; `name` stands for the network in tables and draws
+    n_tasks, n_explanations, seed, one_sided, threads   as for `score_units`; `name` stands for the network in tables and draws
     device          where the network and the similarity run: cpu, cuda, ...
     weights         folder for the weights of the similarity, filled on first use; see `open_similarity`
     batch_size      images of a forward pass: part of the definition of the last bits
@@ -201,7 +195,7 @@ def score_network(
             device=device,
             threads=arguments.threads(threads),
         )
-    constant, tasks = _tasks(ranked, keys, size)
+    constant, tasks = _tasks(ranked, keys, size, len(images) if one_sided else None)
     origin = GIVEN if slope is not None else PUBLISHED if judge.published_slope is not None else UNCALIBRATED
     slope = slope or judge.published_slope or SLOPE
     units = _owners(name, layers)

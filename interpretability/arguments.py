@@ -43,6 +43,21 @@ def array(values: object, argument: str, axes: tuple[str, ...], *, empty: bool =
     return numbers
 
 
+def same_images(first: int, second: int, arguments: tuple[str, str]) -> None:
+    """Refuse two arguments of that many images each, if these are not the same."""
+    if first != second:
+        raise InputError(
+            "{"
+            + arguments[0]
+            + "} has {images} images and {"
+            + arguments[1]
+            + "} has {others}; they must be of the same images",
+            *arguments,
+            images=first,
+            others=second,
+        )
+
+
 def finite(values: NDArray[Any], argument: str, *, rows: int = 4096, first: int = 0) -> None:
     """Refuse NaN and infinite values, looking at a few rows at a time; `first` is the number of the first row."""
     for start in range(0, len(values), rows):

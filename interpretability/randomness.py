@@ -7,6 +7,7 @@ millions of units at once, in any order and on any worker, with the same result.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,3 +70,8 @@ def permutations(keys: NDArray[np.uint64], n: int) -> NDArray[np.int64]:
 def unit_keys(seed: int, model: str, layer: str, units: NDArray[np.integer]) -> NDArray[np.uint64]:
     """64-bit keys of the units of one layer: they name every draw and every tie-break of a unit."""
     return combine(np.uint64(key64(seed, model, layer)), narrowed(np.asarray(units), np.uint64, "units"))
+
+
+def network_keys(seed: int, model: str, widths: Iterable[tuple[str, int]]) -> NDArray[np.uint64]:
+    """`unit_keys` of all units of a network, by its layers and how many units each has."""
+    return np.concatenate([unit_keys(seed, model, layer, np.arange(width)) for layer, width in widths])

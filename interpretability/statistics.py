@@ -49,6 +49,21 @@ def fisher_interval(value: float, spread: float, quantile: float) -> tuple[float
     return float(np.tanh(z - quantile * spread)), float(np.tanh(z + quantile * spread))
 
 
+def correlation_intervals(
+    rho: NDArray[np.float64], se: NDArray[np.float64], freedom: NDArray[np.float64], confidence: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ends of intervals of correlations with standard errors of their own: symmetric in Fisher's z, with quantiles of t.
+
+    se, freedom   of rho itself, not of z, and its degrees of freedom, above 0. At -1 and 1 the error is that of rounding, and
+                  the interval is the point. NaN where rho or se is
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error_of_z = np.where((np.abs(rho) >= 1 - ROUNDING) & ~np.isnan(se), 0.0, se / (1 - rho**2))
+    spread = error_of_z * stats.t.ppf((1 + confidence) / 2, freedom)
+    z = fisher_z(rho)
+    return np.tanh(z - spread), np.tanh(z + spread)
+
+
 def fisher_z(value: NDArray[np.floating] | float) -> NDArray[np.float64]:
     """Fisher's z; a correlation of exactly 1 is moved inside by rounding, so that z stays finite."""
     return np.arctanh(np.clip(value, -1 + ROUNDING, 1 - ROUNDING))

@@ -128,7 +128,7 @@ const key = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) 
 async function choose(display) {
   await announce(display);
   const trial = await present(display);
-  const page = new Trial(trial, { wait: state.wait, stage: state.stage, keys: () => document.querySelector("[data-keys]").checked });
+  const page = new Trial(trial, { wait: state.wait, stage: state.stage, keys: () => document.querySelector("[data-keys]").checked, randomLeft: state.random_left });
   const answer = await page.answered(display);
   const reply = await net.post("/api/answer", { trial: trial.trial, key: key(), ...answer });
   if (!reply.conflict && reply.right !== null) await page.feedback(reply.right);

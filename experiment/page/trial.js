@@ -6,7 +6,8 @@ const PLACES = ["Upper", "Lower"];
 const LEVELS = 3;
 
 /** Shows one trial and answers {button, rt} as soon as one was chosen; `rt` in ms from the second frame that shows the
- * pictures. `task` is what the page asks for, `wait` the seconds before buttons work, `keys()` whether digits do. */
+ * pictures. `task` is what the page asks for, `wait` the seconds before buttons work, `keys()` whether digits do, `randomLeft` whether
+ * the pictures on the left were drawn at random. */
 export class Trial {
   #area;
   #status;
@@ -16,12 +17,13 @@ export class Trial {
   #open = false;
   #answer;
 
-  constructor(trial, { wait, stage, keys }) {
+  constructor(trial, { wait, stage, keys, randomLeft }) {
     this.trial = trial;
     this.wait = wait;
     this.stage = stage;
     this.keys = keys;
     const { left, right } = trial;
+    this.onLeft = randomLeft ? "Pictures drawn at random" : "The unit dislikes these";
     const images = [...trial.images];
     const sides = [this.#side("left", images.splice(0, left.length)), null];
     this.#queries = images.splice(0, 2).map((image, row) => this.#query(image, row));
@@ -69,7 +71,7 @@ export class Trial {
     grid.style.setProperty("--rows", Math.ceil(images.length / columns));
     const place = name === "left" ? "Left" : "Right";
     images.forEach((image, number) => (image.alt = `${place}, ${number + 1}`));
-    return el("div", { class: `side ${name}` }, el("h2", {}, name === "left" ? "The unit dislikes these" : "The unit likes these"), grid);
+    return el("div", { class: `side ${name}` }, el("h2", {}, name === "left" ? this.onLeft : "The unit likes these"), grid);
   }
 
   #query(image, row) {

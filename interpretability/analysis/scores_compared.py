@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from interpretability import statistics
+from interpretability.analysis.cluster_tests import Clusters
 from interpretability.analysis.similarities import rank_correlation
 from interpretability.people.agreement_differences import difference_interval, joint_correlations
 from interpretability.people.resampling import resample_units, widening
@@ -118,33 +119,55 @@ def _agreement(
     return rows
 
 
-def with_each_other(units: pd.DataFrame, backend: str) -> pd.DataFrame:
+def with_each_other(units: pd.DataFrame, backend: str, clusters: Clusters, confidence: float) -> pd.DataFrame:
     """Rank correlation of every two scores, over all units that have both and within layers: COLUMNS, part `scores`.
 
     `units`: model, layer, unit and any of SCORES under one similarity. n_groups counts networks at the level `unit`, and at the
-    level `layer` the layers in which three units or more have both scores and neither is constant. No intervals: units of a layer
-    are no independent draws of anything that a reader would want to know.
+    level `layer` the layers in which three units or more have both scores and neither is constant. `clusters`: the layer that
+    begins the cluster of a network's layer (`networks.clusters`).
+
+    low, high   of the mean over layers, for other layers like these: a norm repeats the layer before it, so layers of a cluster
+                count together. None over all units: units of a layer are no independent draws of anything that a reader would
+                want to know
     """
     scores = [name for name in SCORES if name in units and units[name].notna().any()]
     rows = []
-    inside = _within_layers(units, scores)
+    layers, inside = _within_layers(units, scores)
+    cluster = pd.factorize(pd.Series([(model, clusters.get((model, layer), layer)) for model, layer in layers]))[0]
     for first, second in combinations(range(len(scores)), 2):
         pair = [scores[first], scores[second]]
         both = units[units[pair].notna().all(axis=1)]
         value = rank_correlation(*(both[name].to_numpy(np.float64, copy=True) for name in pair))
-        rows.append(("unit", *pair, len(both), both["model"].nunique(), value))
+        rows.append(("unit", *pair, len(both), both["model"].nunique(), value, np.nan, np.nan))
         found, sizes = inside[:, first, second], inside[:, second, first]
         kept = np.isfinite(found)
-        mean = float(found[kept].mean()) if kept.any() else float("nan")
-        rows.append(("layer", *pair, int(sizes[kept].sum()), int(kept.sum()), mean))
-    table = pd.DataFrame(rows, columns=["level", "first", "second", "n", "n_groups", "value"])
+        ends = _mean_of_layers(found[kept], cluster[kept], confidence)
+        rows.append(("layer", *pair, int(sizes[kept].sum()), int(kept.sum()), *ends))
+    table = pd.DataFrame(rows, columns=["level", "first", "second", "n", "n_groups", "value", "low", "high"])
     return table.assign(backend=backend, part="scores", coefficient="spearman").reindex(columns=COLUMNS)
 
 
-def _within_layers(units: pd.DataFrame, scores: list[str]) -> NDArray[np.float64]:
-    """Of each layer (layers, scores, scores): above the diagonal rank correlations of scores, below it the units with both."""
-    found = []
-    for _, part in units.groupby(["model", "layer"], sort=False, observed=True):
+def _mean_of_layers(
+    values: NDArray[np.float64], cluster: NDArray[np.intp], confidence: float
+) -> tuple[float, float, float]:
+    """Mean of the correlations of layers, and the ends of its interval: Student's, over the clusters of layers.
+
+    The error is the root of the sum over clusters of the squared sums of their deviations. NaN below FEWEST clusters.
+    """
+    if not len(values):
+        return float("nan"), float("nan"), float("nan")
+    mean, n = float(values.mean()), len(np.unique(cluster))
+    sums = np.bincount(cluster, values - mean)
+    sd = np.sqrt((sums**2).sum() / max(n - 1, 1)) * n / len(values)
+    low, high = statistics.mean_interval(mean, sd, n, confidence)
+    return mean, float(np.maximum(low, -1.0)), float(np.minimum(high, 1.0))
+
+
+def _within_layers(units: pd.DataFrame, scores: list[str]) -> tuple[list[tuple[str, str]], NDArray[np.float64]]:
+    """Names of layers, and of each (layers, scores, scores): above the diagonal rank correlations, below it units with both."""
+    names, found = [], []
+    for (model, layer), part in units.groupby(["model", "layer"], sort=False, observed=True):
+        names.append((str(model), str(layer)))
         values = part[scores].to_numpy(np.float64)
         there = ~np.isnan(values)
         table = np.full((len(scores), len(scores)), np.nan)
@@ -154,7 +177,7 @@ def _within_layers(units: pd.DataFrame, scores: list[str]) -> NDArray[np.float64
             if both.sum() >= statistics.MIN_POINTS:
                 table[first, second] = statistics.spearman(values[both, first], values[both, second])
         found.append(table)
-    return np.array(found).reshape(-1, len(scores), len(scores))
+    return names, np.array(found).reshape(-1, len(scores), len(scores))
 
 
 def label_free_means(units: pd.DataFrame) -> pd.DataFrame:

@@ -12,11 +12,9 @@ from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from interpretability import arguments
-from interpretability.errors import InputError
-from interpretability.statistics import ROUNDING, fisher_z
+from interpretability.statistics import correlation_intervals
 
 # Standard deviation of the activations below which a unit is constant.
 CONSTANT = 1e-8
@@ -102,14 +100,7 @@ def correlations(activations: NDArray[np.floating], presence: NDArray[np.floatin
 
 def same_images(activations: NDArray[np.floating], presence: NDArray[np.floating]) -> None:
     """Refuse activations (..., n) and presence (..., n) of different numbers of images."""
-    if activations.shape[-1] != presence.shape[-1]:
-        raise InputError(
-            "{activations} has {images} images and {presence} has {others}; they must be of the same images",
-            "activations",
-            "presence",
-            images=activations.shape[-1],
-            others=presence.shape[-1],
-        )
+    arguments.same_images(activations.shape[-1], presence.shape[-1], ("activations", "presence"))
 
 
 class _Shifted:
@@ -235,13 +226,7 @@ def paired_scores(
     arguments.finite(concepts, "presence")
     found = np.array([_scored(a, c) for a, c in zip(units, concepts, strict=True)])
     rho, se, effective = found.T
-    with np.errstate(invalid="ignore", divide="ignore"):
-        # at -1 and 1 the error is that of rounding
-        spread = np.where((se > 0) & (np.abs(rho) < 1 - ROUNDING), se / (1 - rho**2), 0.0) * stats.t.ppf(
-            (1 + confidence) / 2, np.maximum(effective - 1, 1)
-        )
-    low, high = np.tanh(fisher_z(rho) - spread), np.tanh(fisher_z(rho) + spread)
-    return Scores(rho, se, np.where(np.isnan(rho), np.nan, low), np.where(np.isnan(rho), np.nan, high), effective)
+    return Scores(rho, se, *correlation_intervals(rho, se, np.maximum(effective - 1, 1), confidence), effective)
 
 
 def _scored(activations: NDArray[np.floating], presence: NDArray[np.floating]) -> tuple[float, float, float]:

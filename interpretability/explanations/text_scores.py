@@ -9,7 +9,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from interpretability import arguments
-from interpretability.errors import InputError
 from interpretability.explanations.correlation import constant, paired_scores, top_weights
 from interpretability.explanations.sampling import probabilities
 
@@ -48,14 +47,7 @@ def score_texts(
     """
     values = arguments.array(activations, "activations", ("images", "units"))
     shown = probabilities(arguments.array(presence, "presence", ("images", "texts")), "presence").T
-    if len(values) != shown.shape[1]:
-        raise InputError(
-            "{activations} has {images} images and {presence} has {others}; they must be of the same images",
-            "activations",
-            "presence",
-            images=len(values),
-            others=shown.shape[1],
-        )
+    arguments.same_images(len(values), shown.shape[1], ("activations", "presence"))
     confidence = arguments.number(confidence, "confidence", above=0, below=1)
     names = [arguments.text(name, "texts") for name in texts]
     if len(names) != len(shown):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from interpretability.directions.readers import Reader
 from interpretability.label_free.locality import locality_of
 from interpretability.networks.capture import Capture
 from interpretability.networks.layers import Layer, positions_of
@@ -16,30 +15,18 @@ VERSION = 1
 
 
 class LocalityCapture(Capture):
-    """A capture that also measures each image's map of every unit; every map is read by itself.
+    """A capture that also measures each image's map of every unit; every map is read by itself, `shortcut` or not."""
 
-    `local` (2, batch_size, units) holds `peak_energy` and `participation` of the images of the last call, NaN where a map is
-    all 0. Those of a layer with a reader are of its directions or latents, at the positions that count, before pooling.
-    """
+    _may_follow = False
 
-    def __init__(
-        self,
-        model: nn.Module,
-        layers: Sequence[Layer],
-        batch_size: int,
-        device: torch.device | str,
-        *,
-        precision: str = "float32",
-        readers: Mapping[str, Reader] | None = None,
-    ) -> None:
-        super().__init__(model, layers, batch_size, device, precision=precision, shortcut=False, readers=readers)
-        self._readers = dict(readers or {})
-        self.local = torch.empty((2, *self.buffer.shape), device=self.buffer.device)
-        self._first: dict[str, int] = {}  # unit of each layer in the buffer
-        end = 0
-        for layer in layers:
-            self._first[layer.name] = end
-            end += getattr(self._readers.get(layer.name), "width", layer.width)
+    @cached_property
+    def local(self) -> Tensor:
+        """`peak_energy` and `participation` (2, batch_size, units) of the images of the last call, NaN where a map is all 0.
+
+        Those of a layer with a reader are of its directions or latents, at the positions that count, before pooling.
+        """
+        with torch.inference_mode(False):  # to be written to by later calls in any mode
+            return torch.empty((2, *self.buffer.shape), device=self.buffer.device)
 
     def keep(self, layer: Layer, start: int, value: Tensor) -> None:
         super().keep(layer, start, value)

@@ -14,6 +14,7 @@ from interpretability import arguments
 from interpretability.casts import narrowed
 from interpretability.errors import InputError
 from interpretability.label_free.kernels import add_powers
+from interpretability.label_free.range_scores import heavy_tails
 
 PRECISIONS = ("float32", "float64")
 
@@ -34,6 +35,11 @@ class Moments:
     powers: dict[int, NDArray[np.float64]]
     n_active: NDArray[np.int64]
     constant: NDArray[np.bool_]
+
+    @property
+    def heavy(self) -> NDArray[np.bool_]:
+        """Which units have values of a heavy tail, see `range_scores.heavy_tails`."""
+        return heavy_tails(self.powers[4], self.powers[2], self.n_active)
 
 
 class ValueSums:
@@ -120,14 +126,7 @@ def same_images(values: Any, embeddings: Any, argument: str = "values") -> None:
     for given, name, axes in ((values, argument, "units"), (embeddings, "embeddings", "dimensions")):
         if len(getattr(given, "shape", ())) != 2:
             raise arguments.wrong(name, "must be an array or tensor (images, {axes})", axes=axes)
-    if len(values) != len(embeddings):
-        raise InputError(
-            "{" + argument + "} has {images} images and {embeddings} has {embedded}; they must be of the same images",
-            argument,
-            "embeddings",
-            images=len(values),
-            embedded=len(embeddings),
-        )
+    arguments.same_images(len(values), len(embeddings), (argument, "embeddings"))
 
 
 def _on_gpu(values: Any) -> bool:

@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 
 from interpretability import arguments
 from interpretability.casts import narrowed
-from interpretability.errors import InputError
 from interpretability.extremes.selection import rank_images
 from interpretability.label_free.predictions import predictions
-from interpretability.label_free.range_scores import range_scores
+from interpretability.label_free.range_scores import heavy_rows, range_scores
 from interpretability.randomness import combine, key64, unit_keys
 from interpretability.similarity.arrays import length_one
 from interpretability.tasks import rules
@@ -47,10 +46,12 @@ def whole_range(
     An image q is predicted to excite by s(q, E+) - s(q, E-), its mean cosine with the most exciting images less that with the
     least exciting ones; a random image that explains leaves itself out. Returns a row a unit, in order: model, layer, unit,
     rho (Pearson correlation of predictions and values, -1 to 1; 0 is chance), se, low, high, spearman, spearman_se, n_range,
-    constant. Errors are for the images as a sample of a population. Scores are NaN for a constant unit (`score_units`) and for
-    one that is constant over the random images. Pictures are the explanation here; of texts `score_texts` says the same. In a
-    trained network it orders units nearly as MIS does; it is there for units whose middle does not follow their ends. Raises
-    InputError for other shapes, values that are not finite and too few images.
+    heavy_tails, constant. Errors are for the images as a sample of a population. Scores are NaN for a constant unit
+    (`score_units`) and for one that is constant over the random images. A unit whose values have heavy tails over all images
+    (`range_scores.heavy_tails`) has no se, low and high, which no sample would hold; its spearman_se is right. Pictures are the
+    explanation here; of texts `score_texts` says the same. In a trained network it orders units nearly as MIS does; it is there
+    for units whose middle does not follow their ends. Raises InputError for other shapes, values that are not finite and too few
+    images.
     Departure: the papers score the ends alone; this score is ours.
 
     >>> import numpy as np
@@ -63,14 +64,7 @@ def whole_range(
     """
     values = arguments.array(activations, "activations", ("images", "units"))
     rows = arguments.array(embeddings, "embeddings", ("images", "dimensions"))
-    if len(values) != len(rows):
-        raise InputError(
-            "{activations} has {images} images and {embeddings} has {embedded}; they must be of the same images",
-            "activations",
-            "embeddings",
-            images=len(values),
-            embedded=len(rows),
-        )
+    arguments.same_images(len(values), len(rows), ("activations", "embeddings"))
     size = arguments.count(n_tasks, "n_tasks"), arguments.count(n_explanations, "n_explanations")
     explained = arguments.count(size[0] * size[1], "n_tasks times n_explanations", 2)
     rules.check_images(len(values), *size)
@@ -85,11 +79,12 @@ def whole_range(
     predicted = predictions(
         rows, probes, ranked.top_images[:, :explained], ranked.bottom_images[:, :explained], threads=workers
     )
-    found = range_scores(predicted, narrowed(values[probes].T, np.float32, "activations"), confidence)
+    heavy = heavy_rows(values.T)
+    found = range_scores(predicted, narrowed(values[probes].T, np.float32, "activations"), confidence, heavy)
     table = pd.DataFrame({"model": model, "layer": layer, "unit": units})
     for name in _SCORES:
         table[name] = np.where(constant, np.nan, getattr(found, name))
-    return table.assign(n_range=len(probes), constant=constant)
+    return table.assign(n_range=len(probes), heavy_tails=heavy & ~constant, constant=constant)
 
 
 def probe_rows(images: NDArray[np.integer], n_images: int, seed: int) -> NDArray[np.int64]:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from itertools import accumulate
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -144,6 +145,8 @@ class Capture:
     torch.Size([3, 9])
     """
 
+    _may_follow: ClassVar[bool] = True  # whether a map may stay unread whose means follow from others
+
     def __init__(
         self,
         model: nn.Module,
@@ -162,19 +165,23 @@ class Capture:
         arguments.count(batch_size, "batch_size")
         arguments.choice(precision, "precision", PRECISIONS)
         device = checked_device(device)
-        self._model, self._layers, self._shortcut, self._device = model, layers, shortcut, device
+        self._model, self._layers, self._device = model, layers, device
+        self._shortcut = shortcut and self._may_follow
         self._context: AbstractContextManager[Add] | None = None
         self._row = self._size = 0
         self._dtype = PRECISIONS[precision]
         self.pieces = pieces
-        readers = dict(readers or {})
+        self._readers = readers = dict(readers or {})
         if strangers := sorted(readers.keys() - {layer.name for layer in layers}):
             raise arguments.wrong("readers", "name {name!r}, which is none of the layers", name=strangers[0])
         # read of maps while the network runs, and of means once it has run
         self._of_maps = {name: reader for name, reader in readers.items() if not reader.of_means}
         self._of_means = {name: reader for name, reader in readers.items() if reader.of_means}
         self._kept = {layer.name: getattr(self._of_maps.get(layer.name), "width", layer.width) for layer in layers}
-        self.n_units = sum(getattr(readers.get(layer.name), "width", layer.width) for layer in layers)
+        widths = [getattr(readers.get(layer.name), "width", layer.width) for layer in layers]
+        self.n_units = sum(widths)
+        # the first unit of each layer in the buffer
+        self._first = dict(zip([layer.name for layer in layers], accumulate(widths, initial=0), strict=False))
         self.buffer = torch.empty((batch_size, self.n_units), dtype=torch.float32, device=device)
         n_kept = sum(self._kept.values())
         # what hooks fill: the buffer itself, but where means are still to be read
@@ -244,14 +251,13 @@ class Capture:
 
     def _read_means(self, rows: slice) -> None:
         """Fill the buffer from the means of some images."""
-        start = end = 0
+        start = 0
         for layer in self._layers:
             given = self._filled[rows, start : start + self._kept[layer.name]]
             start += given.shape[1]
-            reader = self._of_means.get(layer.name)
+            reader, first = self._of_means.get(layer.name), self._first[layer.name]
             values = given if reader is None else reader(given[:, None])
-            self.buffer[rows, end : end + values.shape[1]] = values
-            end += values.shape[1]
+            self.buffer[rows, first : first + values.shape[1]] = values
 
     def _slot(self, start: int, width: int) -> Tensor:
         return self._filled[self._row : self._row + self._size, start : start + width]

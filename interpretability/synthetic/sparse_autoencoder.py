@@ -40,6 +40,9 @@ def train_autoencoder(
 ) -> Code:
     """A TopK code of `n_latents` latents, k of them active a row, learnt from values (n, d): the loss is |x - decoded|^2.
 
+    The auxiliary loss acts on latents that were among the k largest of no row for ten passes over the data, so never in the first
+    ten: fewer than 10 len(values) / batch_size steps train without it, and silent latents stay silent.
+
     Adam under a one-cycle schedule with peak `rate`; start and order of rows are keyed by (seed, name) and nothing else, and one
     thread computes, so equal arguments give equal weights. Returns a `Code` with encoder, bias, pre_bias and decoder, whose
     rows have length one.

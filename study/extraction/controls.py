@@ -79,7 +79,7 @@ def _planted(extraction: Extraction) -> NetworkFacts:
     """Facts of a planted control."""
     from interpretability.extremes import selection
     from interpretability.extremes.moments import Moments
-    from interpretability.randomness import unit_keys
+    from interpretability.randomness import network_keys
 
     images, params, name = (
         open_images(extraction.images, extraction.params.images.root),
@@ -87,7 +87,7 @@ def _planted(extraction: Extraction) -> NetworkFacts:
         extraction.name,
     )
     seed, planted = params.seed, planted_layers(extraction.row, images, params.seed)
-    keys = np.concatenate([unit_keys(seed, name, layer.layer, np.arange(len(layer.labels))) for layer in planted])
+    keys = network_keys(seed, name, ((layer.layer, len(layer.labels)) for layer in planted))
     values = np.concatenate([layer.values for layer in planted], axis=1)
     extremes, moments = selection.Extremes(keys, params.activations.n_extremes), Moments(len(keys))
     for rows in rows_in_batches(len(images), params.activations.batch_size):
@@ -154,7 +154,7 @@ def _permuted(extraction: Extraction) -> NetworkFacts:
     """A network whose values are dealt to images at random, each unit on its own: same values, no content."""
     from safetensors.numpy import load_file
 
-    from interpretability.randomness import unit_keys
+    from interpretability.randomness import network_keys
     from interpretability.synthetic import planted_units
 
     name, base, seed = extraction.name, roster.base_network(extraction.row), extraction.params.seed
@@ -175,7 +175,7 @@ def _permuted(extraction: Extraction) -> NetworkFacts:
         for layer in extraction.base_layers
     ]
     content = load_file(path)
-    keys = np.concatenate([unit_keys(seed, name, layer["layer"], np.arange(layer["width"])) for layer in layers])
+    keys = network_keys(seed, name, ((layer["layer"], layer["width"]) for layer in layers))
     n = len(open_images(extraction.images, extraction.params.images.root))
     content["top_images"], content["bottom_images"] = planted_units.permuted_extremes(
         content["top_images"], content["bottom_images"], n, seed, keys

@@ -17,8 +17,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from study.extraction.job import KEPT, SUFFIX, Extracted, Extraction, Seat, ingredients, sees_pack
 from study.extraction.running import Running, finish, forget
 from study.files.store import WorkStore
@@ -179,7 +177,7 @@ def _shares(running: Iterable[Running], feed: Feed, passed: float) -> str:
 def _seat(extraction: Extraction, images: ImageRows, key: dict[str, Any]) -> Seat:
     """A network that is loaded, and its units."""
     from interpretability.networks.clusters import layer_clusters
-    from interpretability.randomness import unit_keys
+    from interpretability.randomness import network_keys
 
     row, params, name = extraction.row, extraction.params, extraction.name
     network = load_network(row, extraction.models, extraction.code, params.seed)
@@ -198,7 +196,7 @@ def _seat(extraction: Extraction, images: ImageRows, key: dict[str, Any]) -> Sea
         precision=settings.precision,
     )
     clusters, width = layer_clusters(model, first, read.layers), read.width
-    keys = np.concatenate([unit_keys(params.seed, name, layer, np.arange(n)) for layer, n in width.items()])
+    keys = network_keys(params.seed, name, width.items())
     owners = [(layer, unit) for layer, n in width.items() for unit in range(n)]
     kept = unit_lists.indices_of(name, owners, settings.keep, extraction.listed)
     known = set(kept)

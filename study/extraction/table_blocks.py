@@ -6,10 +6,11 @@ numbers, `unit` or `k`, and a column `values` of lists of n numbers.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -32,15 +33,22 @@ _BOM = b"\xef\xbb\xbf"
 _NUMBERS = ("unit", "k")
 
 
-class Blocks(Protocol):
-    """A table whose numbers of units are known and each of its own."""
+@dataclass(frozen=True)
+class Blocks(ABC):
+    """A table of values over n images, whose numbers of units are known and each of its own."""
 
-    @property
-    def numbers(self) -> NDArray[np.int64]: ...
+    path: Path
+    n: int
+    numbers: NDArray[np.int64]
 
+    @staticmethod
+    @abstractmethod
+    def numbers_of(path: Path, n: int) -> pd.Series:
+        """The numbers of the units, by row, once the table has columns for n images."""
+
+    @abstractmethod
     def read(self) -> Iterator[Block]:
         """The units of the table in its order, so many at a time that 2^22 values are in memory at most."""
-        ...
 
 
 def open_blocks(path: Path, n: int) -> Blocks:
@@ -64,12 +72,7 @@ def _units_at_once(n: int) -> int:
     return max(1, _VALUES // n)
 
 
-@dataclass(frozen=True)
-class _Csv:
-    path: Path
-    n: int
-    numbers: NDArray[np.int64]
-
+class _Csv(Blocks):
     @staticmethod
     def numbers_of(path: Path, n: int) -> pd.Series:
         with path.open("rb") as file:
@@ -168,12 +171,7 @@ def _bad_cell(path: Path, row: int, cells: list[bytes]) -> StudyError:
     raise AssertionError("a row was refused whose cells are all right")
 
 
-@dataclass(frozen=True)
-class _Parquet:
-    path: Path
-    n: int
-    numbers: NDArray[np.int64]
-
+class _Parquet(Blocks):
     @staticmethod
     def numbers_of(path: Path, n: int) -> pd.Series:
         with opened_parquet(path) as file:

@@ -33,7 +33,7 @@ from study.workers.placement import device_kind
 
 log = logger("label_free")
 
-VERSION = 1  # of the files in the work store
+VERSION = 2  # of the files in the work store
 
 
 @dataclass(frozen=True)
@@ -183,20 +183,19 @@ class LabelFreeJob(NetworkJob):
         """How the values of the control's network are dealt to its units."""
         from safetensors.numpy import load_file
 
-        from interpretability.randomness import unit_keys
+        from interpretability.randomness import network_keys
 
         assert self.base is not None
         before, after = (
             load_file(self.folders.activations / f"{row['name']}.safetensors") for row in (self.base, self.row)
         )
         widths = zip(self.layers["layer"], self.layers["width"], strict=True)
-        keys = [unit_keys(self.params.seed, self.name, layer, np.arange(width)) for layer, width in widths]
 
         def ends(state: dict[str, NDArray[Any]], what: str) -> NDArray[Any]:
             return np.concatenate([state[f"{side}_{what}"][units] for side in ("top", "bottom")], axis=1)
 
         return Dealt(
-            np.concatenate(keys)[units],
+            network_keys(self.params.seed, self.name, widths)[units],
             ends(before, "images"),
             ends(after, "images"),
             ends(after, "values"),

@@ -158,5 +158,6 @@ def _described(job: LabelFreeJob, scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _empty() -> pd.DataFrame:
-    kinds = {name: "str" if name in _TEXT else np.int64 if name in _WHOLE else np.float64 for name in COLUMNS}
+    kinds = dict.fromkeys(COLUMNS, np.float64) | dict.fromkeys(_TEXT, "str") | dict.fromkeys(_WHOLE, np.int64)
+    kinds |= {"heavy_tails": np.bool_}
     return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})

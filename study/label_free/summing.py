@@ -21,7 +21,7 @@ BLOCK = 1024  # units whose sums are added together; fixed, so that no result de
 _HELD = 10  # numbers of a unit beside its products, see `interpretability.label_free.monosemanticity.sums_bytes`
 UNIT_COLUMNS = ["firing", "peak_energy", "participation"]
 SCORE_COLUMNS = [
-    *("backend", "rho", "rho_se", "rho_low", "rho_high", "spearman", "spearman_se", "n_range"),
+    *("backend", "rho", "rho_se", "rho_low", "rho_high", "spearman", "spearman_se", "n_range", "heavy_tails"),
     *("ms", "ms_null", "ms_z", "n_ms", "n_active", "index", "index_null"),
 ]
 
@@ -97,14 +97,16 @@ def block_scores(
     images = np.unique(np.concatenate([probes, *(side.ravel() for side in (part.top, part.bottom, part.best))]))
     rows = embedded.rows(images)
     named = [np.searchsorted(images, each) for each in (probes, part.top, part.bottom, part.best)]
-    found = range_scores(predictions(rows, *named[:3]), block.probed, confidence)
-    of_one = scores(block.sums[place], of_images, np.minimum(part.least, block.least))
+    least = np.minimum(part.least, block.least)
+    heavy = block.sums[place].moments(least).heavy  # over the whole sample, of which the probes are a part
+    found = range_scores(predictions(rows, *named[:3]), block.probed, confidence, heavy)
+    of_one = scores(block.sums[place], of_images, least)
     index = interpretability_index(rows, named[3])
     table = pd.DataFrame({"backend": embedded.backend}, index=range(len(index)))
     for name in ("rho", "se", "low", "high", "spearman", "spearman_se"):
         column = name if name in ("rho", "spearman", "spearman_se") else f"rho_{name}"
         table[column] = np.where(part.scored, getattr(found, name), np.nan)
-    table["n_range"] = len(probes)
+    table = table.assign(n_range=len(probes), heavy_tails=heavy)
     table = table.assign(ms=of_one["ms"], ms_null=of_one["null"], ms_z=of_one["z"], n_ms=of_images.n_images)
     table["n_active"] = of_one["n_active"]
     table["index"] = np.where(part.told, index, np.nan)

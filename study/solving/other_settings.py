@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
 
-from interpretability import randomness
 from interpretability.analysis import histograms, other_settings
-from interpretability.randomness import generator
+from interpretability.randomness import generator, network_keys
 from interpretability.tasks import rules
 from study.errors import StudyError
 from study.files.store import WorkStore
@@ -132,12 +131,7 @@ def drawn_units(
     from safetensors.numpy import load_file
 
     state = load_file(activations / f"{model}.safetensors")
-    keys = np.concatenate(
-        [
-            randomness.unit_keys(params.seed, model, layer, np.arange(width))
-            for layer, width in zip(layers["layer"].tolist(), layers["width"].tolist(), strict=True)
-        ]
-    )
+    keys = network_keys(params.seed, model, zip(layers["layer"].tolist(), layers["width"].tolist(), strict=True))
     live = np.flatnonzero(~rules.constant(state["min"], state["max"])[0])
     count = min(params.sensitivity.n_units, len(live))
     drawn = np.sort(generator(params.seed, "sensitivity", model).choice(live, count, replace=False))

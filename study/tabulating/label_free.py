@@ -24,7 +24,7 @@ def label_free_tables(units: pd.DataFrame, scored: Scored, facts: Facts) -> Tabl
         answered = beside[~beside["in_split"].astype(bool)].merge(answered, on=UNIT)
         if len(answered):
             parts.append(scores_compared.with_people(answered, str(backend), *facts.bootstrap))
-        parts.append(scores_compared.with_each_other(beside, str(backend)))
+        parts.append(scores_compared.with_each_other(beside, str(backend), facts.clusters, facts.bootstrap.confidence))
     compared = pd.concat(parts[1:] or parts, ignore_index=True)
     return {"scores_compared": compared, "label_free": scores_compared.label_free_means(units)}
 

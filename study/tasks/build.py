@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from interpretability import randomness
 from interpretability.extremes.ties import tie_share
 from interpretability.files import atomic_path
+from interpretability.randomness import network_keys
 from interpretability.schema import FACTS, HARD, KEY, NATURAL, ONE_SIDED
 from interpretability.tasks import hard, natural, one_sided, rules
 from study.errors import StudyError
@@ -172,8 +172,7 @@ def build(
     state = load_file(activations / f"{model}.safetensors")
     units = layers.loc[layers.index.repeat(layers["width"])].reset_index(drop=True)
     units["unit"] = np.concatenate([np.arange(width) for width in layers["width"]])
-    widths = zip(layers["layer"], layers["width"], strict=True)
-    keys = np.concatenate([randomness.unit_keys(params.seed, model, layer, np.arange(n)) for layer, n in widths])
+    keys = network_keys(params.seed, model, zip(layers["layer"], layers["width"], strict=True))
     low, high = state["min"].astype(np.float64), state["max"].astype(np.float64)
     constant, relative = rules.constant(low, high)
     size = params.tasks.n_tasks, params.tasks.n_explanations

@@ -16,7 +16,7 @@ from study.files.store import WorkStore
 from study.images.manifest import ImageSet, open_images
 from study.networks.roster import NetworkJob
 from study.params.visualisations import Visualisations, diversity_of
-from study.visualisations.medians import PHASE as MEDIANS
+from study.visualisations import medians as of_medians
 from study.visualisations.medians import median_ingredients, medians, natural_range, shared_ingredients
 from study.visualisations.naming import Chosen, Unit
 from study.visualisations.opening import opened
@@ -69,7 +69,9 @@ class MakingJob(NetworkJob):
     def is_stored(self, images: ImageSet) -> bool:
         """Whether its file lies in the work store; its bytes are not looked at. Computes nothing."""
         store, kind = WorkStore.open(), kind_of_workers()
-        found = store.find(MEDIANS, median_ingredients(self.chosen, self.params, images, kind), ".npy")
+        found = store.find(
+            of_medians.PHASE, median_ingredients(self.chosen, self.params, images, kind), of_medians.SUFFIX
+        )
         if found is None:
             return False
         natural = self.natural(np.load(found, allow_pickle=False))

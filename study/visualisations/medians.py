@@ -28,6 +28,7 @@ from study.workers.placement import device_kind
 
 PHASE = "medians"  # of the work store
 VERSION = 1  # of its files
+SUFFIX = ".npy"
 
 
 def sample_of(params: VisualisationParams, n_images: int) -> NDArray[np.int32]:
@@ -66,12 +67,12 @@ def shared_ingredients(row: RosterRow, params: VisualisationParams, images: Imag
 
 def medians(chosen: Chosen, params: VisualisationParams, folders: Folders, images: ImageSet) -> NDArray[np.float64]:
     """Median of every chosen unit of a network, found in the work store or computed now."""
-    path = WorkStore.open().fetch(
-        PHASE,
-        median_ingredients(chosen, params, images, device_kind(device())),
-        ".npy",
-        lambda path: _write(path, chosen, params, folders),
-    )
+    store, ingredients = WorkStore.open(), median_ingredients(chosen, params, images, device_kind(device()))
+    if store.find(PHASE, ingredients, SUFFIX) is None:
+        opened(
+            chosen.row, params, folders
+        )  # needed next, and another worker may hold the lock of the medians meanwhile
+    path = store.fetch(PHASE, ingredients, SUFFIX, lambda path: _write(path, chosen, params, folders))
     return np.load(path, allow_pickle=False)
 
 

@@ -124,7 +124,9 @@ def plan_text(params: VisualisationParams, folders: Folders) -> str:
     workers = devices()
     usual, most = _passes(params)
     passes = f"; a side counted with {usual} passes, as is usual, of {most} at most" if most > usual else ""
-    lines.append(f"about {clock(total / len(workers))} on {len(workers)} workers ({workers[0]}){passes}")
+    lines.append(
+        f"about {clock(total / len(workers))} on {len(workers)} workers ({workers[0]}), besides their start{passes}"
+    )
     return "\n".join(lines)
 
 

@@ -29,12 +29,12 @@ log = logger("visualisations")
 
 @dataclass
 class MadeUnits:
-    """Rows of the tables and pixels by network, as they are written."""
+    """Rows of the tables, as they are written, and by network the files that hold the pixels."""
 
     images: ImageSet
     params: VisualisationParams
     rows: list[dict[str, Any]] = field(default_factory=list)
-    pixels: dict[str, list[NDArray[np.uint8]]] = field(default_factory=dict)
+    files: dict[str, list[Path]] = field(default_factory=dict)
     units: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     failures: list[Failed] = field(default_factory=list)
@@ -56,13 +56,13 @@ class MadeUnits:
         for job, path in results:
             assert not isinstance(path, Failure)
             self._add_side(model, job, Result.read(path))
+            self.files.setdefault(model, []).append(path)
 
     def _add_side(self, model: str, job: MakingJob, result: Result) -> None:
         unit = job.unit
         key = {"model": model, "layer": unit.layer, "unit": unit.unit, "seed_set": job.seed_set, "side": job.side}
         for position, (value, diverse) in enumerate(zip(result.values, result.diverse, strict=True)):
             self.rows.append({**key, "position": position, "value": value, "diverse": bool(diverse)})
-        self.pixels.setdefault(model, []).extend(result.pixels)
         best, weakest = result.best_and_weakest(job.side)
         facts = {name: getattr(unit, name) for name in ("layer_type", "layer_index", "depth")}
         whole = {name: int(result.numbers[name]) for name in ("passes", "in_imi")}
@@ -77,7 +77,7 @@ class MadeUnits:
         write_made(
             folder,
             self.rows,
-            self.pixels,
+            {model: _pixels(paths) for model, paths in self.files.items()},
             self.units,
             manifest=self.images.digest,
             n_natural=len(self.images),
@@ -89,6 +89,12 @@ class MadeUnits:
                 "made_on": sorted(self.made_on),
             },
         )
+
+
+def _pixels(paths: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:
+    """Images of files of jobs, a file in memory at a time."""
+    for path in paths:
+        yield from Result.read(path).pixels
 
 
 def jobs_of(params: VisualisationParams, folders: Folders, chosen: Sequence[Chosen]) -> list[MakingJob]:

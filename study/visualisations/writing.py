@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ LEFT_OUT_COLUMNS = [*UNIT, "reason"]
 def write_made(
     folder: Path,
     images: Sequence[Mapping[str, Any]],
-    pixels: Mapping[str, Sequence[NDArray[np.uint8]]],
+    pixels: Mapping[str, Iterable[NDArray[np.uint8]]],
     units: Sequence[Mapping[str, Any]],
     *,
     manifest: str,
@@ -35,17 +36,16 @@ def write_made(
     """Write all files into an empty folder.
 
     images    rows of IMAGE_SCHEMA without `image` and `digest`, which follow; those of one network lie together
-    pixels    of each network, of all its images in their order
+    pixels    of each network with images: those of all of them in their order, taken one by one
     units     rows of UNIT_SCHEMA
     manifest  digest of the natural images, of which there are `n_natural`
     """
     (folder / PIXELS).mkdir()
-    for model, rows in pixels.items():
-        if len(rows):
-            with atomic_path(folder / PIXELS / f"{model}.npy") as part, open(part, "wb") as file:
-                np.save(file, np.stack(list(rows)))
-    order = dict.fromkeys(row["model"] for row in images)
-    digests = [digest_of(image) for model in order for image in pixels[model]]
+    counts = Counter(str(row["model"]) for row in images)
+    digests: list[str] = []
+    for model, count in counts.items():
+        with atomic_path(folder / PIXELS / f"{model}.npy") as part:
+            digests += _write_pixels(part, pixels[model], count)
     numbers = range(n_natural, n_natural + len(images))
     numbered = [
         {**row, "image": number, "digest": digest} for row, number, digest in zip(images, numbers, digests, strict=True)
@@ -55,3 +55,18 @@ def write_made(
     write_csv(folder / LEFT_OUT, pd.DataFrame(list(left_out), columns=LEFT_OUT_COLUMNS))
     write_failures(folder / "failures.csv", failures)
     write_json(folder / NOTE, {**note, "n_natural": n_natural, "manifest": manifest, "images": made_digest(digests)})
+
+
+def _write_pixels(path: Path, pixels: Iterable[NDArray[np.uint8]], count: int) -> list[str]:
+    """One array of so many images of one size, of which one at a time is in memory; their digests."""
+    digests: list[str] = []
+    with open(path, "wb") as file:
+        for image in pixels:
+            if not digests:
+                header = {"descr": "|u1", "fortran_order": False, "shape": (count, *image.shape)}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(np.ascontiguousarray(image).data)
+            digests.append(digest_of(image))
+    if len(digests) != count:
+        raise ValueError(f"{count} images have rows in the table, and {len(digests)} pixels")
+    return digests

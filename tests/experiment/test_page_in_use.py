@@ -73,6 +73,22 @@ def test_trials_with_fewer_explanations_are_in_sight(tmp_path, tab, k):
         )
 
 
+@pytest.mark.parametrize("condition", ["natural", "one_sided"])
+def test_words_are_true_of_the_left_side(tmp_path, tab, condition):
+    questions = folders.two_alternative(tmp_path / "folder", experiments={"resnet_asked": ("resnet", condition)})
+    with served(tmp_path / "run", questions, **SETTINGS) as run:
+        walk = run.walk(tab)
+        walk.until("instructions")
+        tab.wait("!!document.querySelector('.step')")
+        told = tab.run("document.querySelector('main').innerText")
+        walk.until("main")
+        tab.wait(BUTTONS)
+        shown = tab.run("document.querySelector('.side.left h2').textContent")
+    assert ("drawn at random" in told) == (condition == "one_sided")
+    assert ("dislike" in told) == (condition == "natural")
+    assert shown == {"natural": "The unit dislikes these", "one_sided": "Pictures drawn at random"}[condition]
+
+
 @pytest.mark.parametrize(("width", "height"), [(800, 600), (1024, 768)])
 def test_small_windows_show_a_trial_with_its_feedback(tmp_path, questions, tab, width, height):
     with served(tmp_path / "run", questions, **SETTINGS) as run:

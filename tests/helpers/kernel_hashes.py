@@ -3,8 +3,8 @@
 A program of its own: `python -m tests.helpers.kernel_hashes PARTS` prints them as JSON, so that it can run with other variables
 set, or on an emulated processor.
 
-    basic     products, exponentials, solvers, roots, our compiled kernels, one step of a small network: quick to load, and
-              without sorting, in which emulators have faults
+    basic     products, exponentials, solvers, roots, our compiled kernels, one step of a small network, directions and sparse
+              codes: quick to load, and without numpy's sorting, in which emulators have faults
     networks  two training steps of each network of the embedded study, and DISTS' kernel
     chosen    what took effect: torch's instructions, OpenBLAS's processor, numpy's features, numba's target
 
@@ -91,6 +91,24 @@ def basic() -> Iterator[tuple[str, str]]:
         yield f"numba {kernel.__name__}", digest(kernel(rows, tasks, 9))
     yield "one step", step_of_small_network()
     yield "made pictures", digest(*made_pictures())
+    yield from directions()
+
+
+def directions() -> Iterator[tuple[str, str]]:
+    """What layers are read in: bases, a sparse code trained until latents have long been silent, and inference."""
+    from interpretability.directions import built_in
+    from interpretability.directions.encoding import encode
+    from interpretability.synthetic.sparse_autoencoder import train_autoencoder
+    from interpretability.synthetic.sparse_inference import infer_features
+
+    features = np.maximum(generator("features").standard_normal((64, 48)) - 1, 0)
+    values = features @ built_in.random_directions(0, "layer", 24, 48).T
+    yield "rotation", digest(built_in.rotation(0, "layer", 96))
+    yield "principal components", digest(built_in.principal(values))
+    code = train_autoencoder(values, 192, 2, steps=15, batch_size=64)
+    yield "trained code", digest(code.encoder, code.bias, code.pre_bias, code.decoder)
+    yield "encoded", digest(encode(code, torch.from_numpy(values.astype(np.float32))))
+    yield "sparse inference", digest(infer_features(values, built_in.random_directions(0, "layer", 24, 48).T, steps=50))
 
 
 def step_of_small_network() -> str:

@@ -174,6 +174,32 @@ def test_a_network_is_left_as_it_was():
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
+@pytest.mark.parametrize("one_sided", [False, True])
+def test_a_network_is_scored_as_its_units_are_in_either_kind_of_tasks(one_sided):
+    from interpretability.networks.preprocessing import preprocessing_of
+
+    model, images = network().eval(), Noise()
+    batch = preprocessing_of(model, SHOWN).batch([images.pixels(row) for row in range(len(images))], "cpu")
+    options = {"n_tasks": 5, "n_explanations": 2, "seed": 3, "one_sided": one_sided}
+    found = it.score_network(
+        model,
+        images,
+        similarity="pixel",
+        preprocessing=SHOWN,
+        drop_first_last=False,
+        name="net",
+        batch_size=60,
+        **options,
+    )
+    rows = it.open_similarity("pixel", images).embed(np.arange(len(images)))
+    layers = it.find_layers(model, batch[:3], drop_first_last=False)
+    with it.Capture(model, layers, len(images), "cpu") as capture:
+        values = np.split(capture(batch).numpy(), np.cumsum([layer.width for layer in layers])[:-1], axis=1)
+    for layer, columns in zip(layers, values, strict=True):
+        wanted = it.score_units(columns, rows, model="net", layer=layer.name, **options)
+        same_bits(found[found["layer"] == layer.name], wanted)
+
+
 def test_a_similarity_without_a_published_slope_is_not_calibrated():
     options = {"preprocessing": SHOWN, "n_tasks": 2, "n_explanations": 2, "drop_first_last": False}
     units = it.score_network(network(), Noise(), similarity="pixel", **options)

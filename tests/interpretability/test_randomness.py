@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from interpretability.randomness import combine, generator, key64, mix64, permutations, uniforms
+from interpretability.randomness import (
+    combine,
+    generator,
+    key64,
+    mix64,
+    network_keys,
+    permutations,
+    uniforms,
+    unit_keys,
+)
 
 
 def test_keys_are_the_same_on_every_machine():
@@ -56,3 +65,10 @@ def test_every_permutation_is_equally_likely():
     # six permutations, 10,000 expected each, standard deviation sqrt(60000 / 6 * 5 / 6) = 91
     assert len(counts) == 6
     assert np.abs(counts - 10_000).max() < 4 * 91
+
+
+def test_keys_of_a_network_are_those_of_its_layers_one_after_the_other():
+    keys = network_keys(3, "net", [("first", 2), ("second", 3)])
+    assert keys[:2].tolist() == unit_keys(3, "net", "first", np.arange(2)).tolist()
+    assert keys[2:].tolist() == unit_keys(3, "net", "second", np.arange(3)).tolist()
+    assert len(set(keys.tolist())) == 5

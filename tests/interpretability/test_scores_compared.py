@@ -100,7 +100,7 @@ def test_intervals_within_layers_hold_the_truth():
 
 def test_scores_with_each_other():
     table = units()
-    found = compared.with_each_other(table, "oracle")
+    found = compared.with_each_other(table, "oracle", {}, 0.95)
     assert list(found.columns) == compared.COLUMNS
     assert (found["part"] == "scores").all()
     whole = row(found, level="unit", first="mis", second="rho")
@@ -113,11 +113,39 @@ def test_scores_with_each_other():
     assert len(found) == 2 * 3
 
 
+def test_intervals_within_layers_are_over_clusters_of_layers():
+    table = units()
+    layers = [stats.spearmanr(part["mis"], part["rho"])[0] for _, part in table.groupby(["model", "layer"])]
+    found = row(compared.with_each_other(table, "oracle", {}, 0.95), level="layer", first="mis", second="rho")
+    wanted = stats.t.interval(0.95, 5, np.mean(layers), stats.sem(layers))
+    assert found[["low", "high"]].tolist() == pytest.approx(list(wanted))
+    # each layer behind itself once more, as a norm repeats its convolution: no layers of their own, so nothing is surer
+    again = pd.concat([table, table.assign(layer=table["layer"] + ".norm")])
+    owners = table[["model", "layer"]].drop_duplicates().itertuples(index=False)
+    repeats = {(model, f"{layer}.norm"): layer for model, layer in owners}
+    twice = row(compared.with_each_other(again, "oracle", repeats, 0.95), level="layer", first="mis", second="rho")
+    assert twice["n_groups"] == 12
+    assert twice[["value", "low", "high"]].tolist() == pytest.approx(found[["value", "low", "high"]].tolist())
+    naive = row(compared.with_each_other(again, "oracle", {}, 0.95), level="layer", first="mis", second="rho")
+    assert naive["high"] - naive["low"] < 0.8 * (found["high"] - found["low"])
+
+
+def test_few_layers_have_no_interval_and_none_leaves_the_scale():
+    few = row(compared.with_each_other(units(n_layers=3), "oracle", {}, 0.95), level="layer", first="mis", second="rho")
+    assert np.isfinite(few["value"])
+    assert np.isnan(few[["low", "high"]].astype(float)).all()
+    table = units().assign(accuracy=lambda rows: rows["mis"] + 0.1 * rows["firing"])
+    near = row(compared.with_each_other(table, "oracle", {}, 0.9999), level="layer", first="mis", second="accuracy")
+    assert near["high"] == 1.0
+    whole = compared.with_each_other(table, "oracle", {}, 0.95)
+    assert whole.loc[whole["level"] == "unit", ["low", "high"]].isna().all(axis=None)
+
+
 def test_layers_in_which_a_score_is_constant_or_missing_are_no_layers():
     table = units().sort_values(["layer", "unit"], ignore_index=True)
     table.loc[table["layer"] == "layer0", "firing"] = 1.0
     table.loc[table["layer"] == "layer1", "firing"] = np.nan
-    found = row(compared.with_each_other(table, "oracle"), level="layer", first="mis", second="firing")
+    found = row(compared.with_each_other(table, "oracle", {}, 0.95), level="layer", first="mis", second="firing")
     assert (found["n"], found["n_groups"]) == (80, 4)
 
 

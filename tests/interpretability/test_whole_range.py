@@ -9,7 +9,7 @@ from scipy import stats
 from interpretability import InputError, whole_range
 from interpretability.extremes.selection import rank_images
 from interpretability.label_free.predictions import predictions
-from interpretability.label_free.range_scores import range_scores
+from interpretability.label_free.range_scores import HEAVY, heavy_rows, range_scores
 from interpretability.label_free.whole_range import probe_rows
 from interpretability.margins import unit_rows
 from interpretability.randomness import generator, unit_keys
@@ -141,6 +141,42 @@ def test_constant_rows_have_no_score_and_perfect_ones_no_spread():
         range_scores(x, y * np.nan)
 
 
+def test_heavy_tails_over_all_images_leave_no_interval_of_pearsons():
+    draw = generator(4, "heavy tails")
+    x, noise = draw.standard_normal((2, 4000))
+    embeddings = np.stack([np.cos(x / 4), np.sin(x / 4)], axis=1)  # alike as far as x is
+    silent = np.maximum(x + noise - 2.5, 0)  # above 0 for 4 % of the images
+    tail = x + noise
+    asked = probe_rows(np.arange(4000), 400, 0)
+    # five images far out, none of which is asked
+    tail[np.setdiff1d(np.arange(4000), asked)[:5]] = 25
+    values = np.stack([x + noise, np.exp(x) + noise, silent, tail, np.zeros(4000)], axis=1)
+    table = whole_range(values, embeddings)
+    assert table["heavy_tails"].tolist() == [False, True, False, True, False]
+    assert table["rho"].notna().tolist() == [True] * 4 + [False]
+    for name in ("se", "low", "high"):
+        assert table[name].notna().tolist() == [True, False, True, False, False]
+    assert table["spearman_se"].notna().tolist() == [True] * 4 + [False]
+    kurtosis = stats.kurtosis(silent, fisher=False)
+    assert kurtosis > 5 * HEAVY, "a sparse unit's kurtosis is that of its silence"
+
+
+def test_heavy_tails_are_kurtosis_times_the_share_of_active_images():
+    draw = generator(5, "heavy tails")
+    rows = np.concatenate([draw.standard_t(4, (300, 500)), np.maximum(draw.standard_t(4, (300, 500)) - 1, 0)])
+    rows[:, 0] = rows[:, 1:].max(axis=1) * draw.uniform(1, 2, 600)
+    share = (rows > rows.min(axis=1, keepdims=True)).mean(axis=1)
+    wanted = stats.kurtosis(rows, axis=1, fisher=False) * share
+    assert np.array_equal(heavy_rows(rows), wanted >= HEAVY)
+    assert 50 < heavy_rows(rows[:300]).sum() < 250
+    assert 50 < heavy_rows(rows[300:]).sum() < 250
+    # neither shift nor scale nor sign of a unit that is never silent matters
+    assert np.array_equal(heavy_rows(rows[:300] * 1e3 - 7), heavy_rows(rows[:300]))
+    found = range_scores(rows[:, ::-1], rows, heavy=np.arange(600) == 3)
+    assert np.flatnonzero(np.isnan(found.se)).tolist() == [3]
+    assert np.array_equal(np.isnan(range_scores(rows[:, ::-1], rows).high), heavy_rows(rows))
+
+
 def test_random_images_are_keyed_by_their_ids():
     images = np.arange(1000)
     found = probe_rows(images, 100, seed=5)
@@ -226,7 +262,8 @@ def test_the_call_is_its_steps_and_says_what_is_constant(rows, layers):
     lonely[np.setdiff1d(np.arange(N), asked)[:2]] = 1
     table = whole_range(np.concatenate([values, lonely], axis=1), rows, model="planted", layer="layer")
     assert table.columns.tolist() == [
-        *("model", "layer", "unit", "rho", "se", "low", "high", "spearman", "spearman_se", "n_range", "constant")
+        *("model", "layer", "unit", "rho", "se", "low", "high", "spearman", "spearman_se"),
+        *("n_range", "heavy_tails", "constant"),
     ]
     assert np.array_equal(table["rho"][:20], parts(values[:, :20], rows))
     assert table["constant"].tolist() == [False] * 20 + [True, True, False]

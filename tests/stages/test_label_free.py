@@ -10,6 +10,7 @@ import torch
 from safetensors.numpy import load_file
 from scipy import stats as scipy_stats
 
+from interpretability.label_free.range_scores import HEAVY
 from interpretability.label_free.whole_range import probe_rows
 from interpretability.margins import unit_rows
 from interpretability.networks.capture import Capture
@@ -94,6 +95,9 @@ def test_numbers_follow_from_their_definitions(made):
             near, far = (np.mean([rows[image] @ rows[each] for each in side if each != image]) for side in sides)
             predicted.append(near - far)
         told = column[np.searchsorted(sample, probes)]
+        above = column > min(column.min(), float(state["min"][unit]))
+        assert found["heavy_tails"] == (scipy_stats.kurtosis(column, fisher=False) * above.mean() >= HEAVY)
+        assert np.isnan(found["rho_se"]) == (found["heavy_tails"] or np.isnan(found["rho"]))
         assert found["rho"] == pytest.approx(np.corrcoef(predicted, told)[0, 1], abs=1e-4)
         assert found["spearman"] == pytest.approx(scipy_stats.spearmanr(predicted, told)[0], abs=0.02)
         best = state["top_images"][unit, :4]

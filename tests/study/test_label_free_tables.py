@@ -43,7 +43,9 @@ def made(tmp_path):
     write_parquet(tmp_path / "units.parquet", scored)
     people = whole[[*UNIT, "clear"]].rename(columns={"clear": "his"})
     people = pd.concat([people.assign(condition="natural"), people.assign(condition="hard85", his=0.0)])
-    facts = SimpleNamespace(nets=SimpleNamespace(ranked=["net"]), people=people, bootstrap=Bootstrap(0, 50, 0.95))
+    facts = SimpleNamespace(
+        nets=SimpleNamespace(ranked=["net"]), people=people, bootstrap=Bootstrap(0, 50, 0.95), clusters={}
+    )
     return pd.concat(free, ignore_index=True), Scored(tmp_path / "units.parquet"), facts
 
 

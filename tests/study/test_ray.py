@@ -18,6 +18,7 @@ import pytest
 from interpretability.errors import InputError
 from study.environment import ONE_THREAD, Environment
 from study.errors import ChangedInput, StudyError
+from study.extraction.results import NOTES
 from study.workers import device, placement
 from study.workers import ray as cluster
 from study.workers.device import Failure
@@ -324,7 +325,8 @@ def test_a_study_that_loses_a_machine_gives_the_same_bytes(two_machines, drawn_s
     monkeypatch.setenv("MIS_EXECUTOR", "local")
     monkeypatch.setenv("MIS_STORE", str(tmp_path / "store of one machine"))
     assert found == contents(drawn_study.run_activations("here"))
-    assert len(found) == len(names) + 1 + 9
+    extremes = {f"{name}.safetensors" for name in (*names, "shuffled")}
+    assert set(found) == {*extremes, "kept/two.parquet", "layers.parquet", "nearest.parquet", *NOTES}
 
 
 def test_the_command_that_installs_ray_is_that_of_the_package():

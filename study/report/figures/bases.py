@@ -77,7 +77,7 @@ def over_layers_words(frame: pd.DataFrame) -> list[str]:
             way = {"above": "above", "below": "below"}.get(row.sign, "")
             claim = f"lies {way} the units" if way else "has no sign that can be told"
             between_layers = between(row.low, row.high, 3)
-            clusters = f"over {row.n_clusters:g} clusters of layers"
+            clusters = f"over {row.n_clusters:g} cluster{'' if row.n_clusters == 1 else 's'} of layers"
             mean = f"{signed(row.difference, 3)}{between_layers} {clusters}, which {claim}"
             found.append(
                 f"{model} minus units of {base}, {CONDITIONS.get(str(condition), condition)}: {mean}{_single(single)}"
@@ -89,7 +89,7 @@ def _single(layers: pd.DataFrame) -> str:
     counts = {sign: int((layers["sign"] == sign).sum()) for sign in ("above", "below")}
     marked = [f"{in_words(n)} {sign}" for sign, n in counts.items() if n]
     words = " and ".join(marked) if marked else "none with a sign of its own"
-    return f"; of {len(layers)} single layers {words}, after Holm over them"
+    return f"; of {len(layers)} single layer{'' if len(layers) == 1 else 's'} {words}, after Holm over them"
 
 
 def alt_units_or_directions(frame: pd.DataFrame, study: Study) -> str:

@@ -28,6 +28,7 @@ SCORES = {
 }
 LEVELS = {"unit": "units", "layer": "units within layers"}
 VALUE = ("value", "low", "high")
+_NONE = float("nan"), float("nan"), float("nan")
 NEARLY = 0.8  # rank correlation from which two scores are said to say nearly the same
 
 
@@ -115,28 +116,50 @@ SCORES_TOGETHER = Drawing("scores_together", scores_together, draw_scores_togeth
 FIGURES = (SCORES_PEOPLE, SCORES_TOGETHER)
 
 
-def _shared(frame: pd.DataFrame, level: str, one: str, other: str) -> float:
+def _shared(frame: pd.DataFrame, level: str, one: str, other: str) -> tuple[float, float, float]:
+    """Rank correlation of two scores, and the ends of its interval; NaN where there is none."""
     pair = {one, other}
-    found = [row.value for row in rows_of(frame[frame["level"] == level]) if {row.first, row.second} == pair]
-    return float(found[0]) if found else float("nan")
+    found = [row for row in rows_of(frame[frame["level"] == level]) if {row.first, row.second} == pair]
+    return (float(found[0].value), float(found[0].low), float(found[0].high)) if found else _NONE
+
+
+def sparseness_words(frame: pd.DataFrame) -> str:
+    """How far raw monosemanticity follows how often units fire, by rows of part `scores` of scores_compared under one similarity.
+
+    Within layers, where there is an interval over layers; '' where no unit has both. A score of sparseness falls as the rate
+    rises.
+    """
+    value, low, high = _shared(frame, "layer", "ms", "firing")
+    if not np.isfinite(value):
+        return ""
+    whole = _shared(frame, "unit", "ms", "firing")[0]
+    over_all = f", {signed(whole)} over all units" if np.isfinite(whole) else ""
+    said = f": rank correlation with the firing rate within layers {signed(value)}{between(low, high)}{over_all}"
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return f"whether the raw score is one of sparseness cannot be told from so few layers{said}"
+    if high < 0:
+        return f"the raw score is {'mostly' if value <= -NEARLY else 'in part'} one of sparseness{said}"
+    if low > 0:
+        return f"here the raw score is higher for units that fire more often, so it is not one of sparseness{said}"
+    return f"here the raw score is not seen to follow sparseness{said}"
 
 
 def scores_words(study: Study) -> list[str]:
     """What the other scores add, in sentences with their numbers; none where no score but MIS was computed."""
-    frame = scores_together(study)
+    table = study.tables["scores_compared"]
+    frame = table[(table["part"] == "scores") & (table["backend"] == study.lead)]
     found = []
-    whole, within = (_shared(frame, level, "mis", "rho") for level in LEVELS)
+    whole, within = (_shared(frame, level, "mis", "rho")[0] for level in LEVELS)
     if np.isfinite(whole) and np.isfinite(within):
         same = "nearly the same as MIS" if whole >= NEARLY else "not the same as MIS"
         found.append(
             f"Over all units the whole-range score says {same} (rank correlation {signed(whole)}); what it adds, it adds "
             f"within layers, where the two share {signed(within)}"
         )
-    spread = _shared(frame, "unit", "ms", "firing")
-    if np.isfinite(_shared(frame, "unit", "mis", "ms_z")):
-        extent = f" (rank correlation with the firing rate {signed(spread)})" if np.isfinite(spread) else ""
+    if np.isfinite(_shared(frame, "unit", "mis", "ms_z")[0]):
+        sparse = sparseness_words(frame)
         found.append(
-            "Monosemanticity compares between units only as z, in spreads of its own null: the raw score is mostly a "
-            f"measure of how sparse the values of a unit are{extent}, and units whose values are dense hardly leave the null"
+            "Monosemanticity compares between units only as z, in spreads of its own null, because units whose values are dense "
+            f"hardly leave the null{'; ' + sparse if sparse else ''}"
         )
     return found
