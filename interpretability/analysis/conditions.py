@@ -126,8 +126,8 @@ def by_condition(units: pd.DataFrame, people: pd.DataFrame, confidence: float) -
     """Scores of one backend by network and condition, for networks with more conditions than natural: COLUMNS.
 
     `units`: key, backend, mis, in_split; `people`: key, his. mis_mean is over the n_units units with such tasks, mis_drop
-    the mean of natural minus this condition (a harder one, one-sided, or with made images) over those that have both, unit by unit, with the
-    interval of normal theory; his_drop likewise over units that people answered under both. The n_annotated units have mis
+    the mean of natural minus this condition (a harder one, one-sided, made images) over those that have both, unit by unit, with
+    the interval of normal theory; his_drop likewise over units that people answered under both. The n_annotated units have mis
     and his; pearson is the correlation of the two outside the calibration split. Missing for natural: the drops.
     """
     text = dict.fromkeys(["model", "layer", "condition", "backend"], object)

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
+from numpy.typing import NDArray
 
 from interpretability.people import calibration
 from interpretability.schema import KEY, MADE
@@ -46,9 +48,9 @@ def fit_made(
 ) -> MadeSlopes:
     """Slopes of the conditions with made images under every similarity that scores them, beside those of `natural` tasks.
 
-    people: units with their HIS under all conditions. A slope is fitted to calibration.fraction of the answered units, or to all of
-    them where that leaves fewer than calibration.min_units; units of a fit count as its split. Where nobody answered, or the
-    answers do not tell the slope, it is that of natural tasks.
+    people: units with their HIS under all conditions. A slope is fitted to calibration.fraction of the answered units, or to all
+    of them where that leaves fewer than calibration.min_units; units of a fit count as its split. Where nobody answered, or
+    the answers do not tell the slope, it is that of natural tasks.
     """
     slopes: dict[str, dict[str, MadeSlope]] = {}
     splits = [people.iloc[:0][KEY]]
@@ -75,8 +77,8 @@ def _slope(
     settings, drop = params.calibration, params.mis.drop_near_duplicates
     tasks = tasks_of(path, answered, drop_near=drop) if len(answered) else None
     if tasks is not None and tasks.used is not None:
-        kept = tasks.used.any(axis=1)
-        answered, tasks = answered[kept].reset_index(drop=True), tasks.of(kept)
+        kept: NDArray[np.bool_] = tasks.used.any(axis=1)
+        answered, tasks = answered.loc[kept].reset_index(drop=True), tasks.of(kept)
     if tasks is None or answered.empty:
         return {**natural, "reason": NO_ANSWERS, "source": OF_NATURAL, "answers": answers}, answered
     chosen = calibration.draw_split(answered, settings.fraction, params.seed, 1, True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from interpretability.schema import MADE
 from study.files.tables import read_json
 
 COLUMNS = [
@@ -23,7 +25,7 @@ COLUMNS = [
 ]
 
 
-def made_slopes_table(calibration: Path) -> pd.DataFrame:
+def made_slopes_table(calibration: Path, backends: Sequence[str]) -> pd.DataFrame:
     """made_slopes.csv: COLUMNS, a row a similarity and condition; none where the study has no such tasks.
 
     source   own answers, or natural tasks, whose slope is taken where nobody answered or the answers do not tell a slope
@@ -33,8 +35,9 @@ def made_slopes_table(calibration: Path) -> pd.DataFrame:
     path = calibration / "made.json"
     found = read_json(path) if path.is_file() else {}
     rows = [
-        {**entry, "backend": backend, "condition": condition}
-        for backend, slopes in found.items()
-        for condition, entry in slopes.items()
+        {**found[backend][condition], "backend": backend, "condition": condition}
+        for backend in backends
+        for condition in MADE
+        if condition in found.get(backend, {})
     ]
     return pd.DataFrame(rows, columns=COLUMNS)

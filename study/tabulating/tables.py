@@ -94,7 +94,7 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     tables["noise_ceiling"] = ceiling_shares.ceiling_and_shares(ceilings, shares)
     tables |= label_free_tables(others, scored, facts)
     tables |= kinds_tables(args.explanation_kinds, backends, facts)
-    tables["made_slopes"] = made_slopes_table(args.calibration)
+    tables["made_slopes"] = made_slopes_table(args.calibration, backends)
     tables |= texts_tables(args.explanations, args.crowd, args.simulation, facts)
     for name in LEVEL_TABLES:
         status = {backend: fit["status"] for backend, fit in facts.slopes.items()}

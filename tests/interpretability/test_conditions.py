@@ -101,3 +101,31 @@ def test_answers_without_confidence_give_an_empty_table():
     table = conditions.confidence_table(responses, 0.95)
     assert list(table.columns) == conditions.CONFIDENCE_COLUMNS
     assert len(table) == 0
+
+
+def test_mixed_tasks_are_no_level_of_difficulty():
+    assert [conditions.is_level(name) for name in ("mixed", "synthetic", "natural", "hard85", "hard85_synthetic")] == [
+        *(False, False, False),
+        *(True, True),
+    ]
+
+
+def test_made_explanations_are_compared_by_network_and_over_all():
+    """Two networks have a layer and unit of the same name, which are not the same unit."""
+    shifts = {("a", "synthetic"): [-0.1, -0.2], ("a", "mixed"): [0.0, -0.1], ("b", "synthetic"): [-0.3, -0.4]}
+    rows = [(model, "x", unit, "natural", 0.8 + 0.01 * unit) for model in "ab" for unit in range(3)]
+    rows += [
+        (model, "x", unit, condition, 0.8 + 0.01 * unit + shift)
+        for (model, condition), of_units in shifts.items()
+        for unit, shift in enumerate(of_units)
+    ]
+    scores = pd.DataFrame(rows, columns=["model", "layer", "unit", "condition", "mis"])
+    own = conditions.natural_synthetic(scores, "mis", "encoder", 0.95).set_index(["model", "condition"])
+    assert own["n_units"].to_dict() == {("a", "synthetic"): 2, ("b", "synthetic"): 2, ("a", "mixed"): 2}
+    assert own.loc[("b", "synthetic"), "difference"] == pytest.approx(-0.35)
+    pooled = conditions.of_all_networks(scores, "mis", "encoder", 0.95)
+    assert pooled[["model", "condition", "base", "n_units"]].values.tolist() == [["", "synthetic", "natural", 4]]
+    assert pooled["difference"].item() == pytest.approx(-0.25)
+    low, high = pooled[["low", "high"]].iloc[0]
+    reach = 3.182446 * np.std([-0.1, -0.2, -0.3, -0.4], ddof=1) / 2  # t of 3 degrees of freedom
+    assert (low, high) == (pytest.approx(-0.25 - reach), pytest.approx(-0.25 + reach))
