@@ -43,6 +43,7 @@ SETTINGS = (
 )
 COVERED = tuple(product((12, 40, 400), (0.0, 0.03, 0.06), (0.0, 0.03)))  # units, sd of true differences, sd of luck
 _TOGETHER = 60_000  # units drawn at a time
+_MOST_UNITS, _TRUTH = 400_000, 200_000  # units of all studies of a row of the coverage, and those that tell its truth
 # images of simulated topics: dimensions, tasks, explanations of a task, and the slope that scores are read with
 DIMENSIONS, EXPLANATIONS, SLOPE = 64, 9, 6.25
 FAMILIES = ("unordered", "stretched", "even spread", "two alike", "two", "two opposed", "two, one small", "three")
@@ -97,9 +98,10 @@ def coverage_row(n_units: int, true_sd: float, seed_sd: float, n_studies: int) -
     Intervals are those of `mean_interval`, which the table of kinds gives.
     """
     n_kinds, ids = 5, (n_units, int(1000 * true_sd), int(1000 * seed_sd))
-    true, scores = draw_units(generator(0, "truth of kinds", *ids), 200_000, n_kinds, true_sd, seed_sd, 2)
+    true, scores = draw_units(generator(0, "truth of kinds", *ids), _TRUTH, n_kinds, true_sd, seed_sd, 2)
     truths = np.array([(true_of(true, choose(scores)) - true[:, :1]).mean(), -AHEAD])
     draw, held, widths = generator(0, "coverage of kinds", *ids), [], []
+    n_studies = min(n_studies, _MOST_UNITS // n_units)
     for start in range(0, n_studies, _TOGETHER // n_units):
         count = min(_TOGETHER // n_units, n_studies - start)
         _, scores = draw_units(draw, count * n_units, n_kinds, true_sd, seed_sd, 2)
@@ -112,6 +114,7 @@ def coverage_row(n_units: int, true_sd: float, seed_sd: float, n_studies: int) -
     of_gain, of_difference = np.concatenate(held, axis=1).mean(axis=1)
     return {
         "n_units": n_units,
+        "n_studies": n_studies,
         "true_sd": true_sd,
         "seed_sd": seed_sd,
         "gain": truth,
@@ -212,7 +215,7 @@ def main() -> None:
     args = parser.parse_args()
     report("explanation_kinds", "20,000 simulated units a row", [bias_row(*setting) for setting in SETTINGS])
     covered = [coverage_row(*setting, args.studies) for setting in COVERED]
-    report("explanation_kinds_coverage", f"{args.studies} simulated studies a row", covered)
+    report("explanation_kinds_coverage", f"up to {args.studies} simulated studies a row", covered)
     topics = [topic_row(family, args.units) for family in FAMILIES]
     report("explanation_topics", f"{args.units} simulated units a row", topics)
 

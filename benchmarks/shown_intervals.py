@@ -44,6 +44,7 @@ SHOWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("model_points", "mis"): _MEAN_MIS,
     ("model_points", "his"): (_MEAN_HIS,),
     ("models", "mis"): _MEAN_MIS[:1],
+    ("made_slopes", ""): _SLOPES,
     ("natural_synthetic", ""): _CONDITIONS,
     ("noise_ceiling", ""): ("V1", "V2", "V3", "V4", "V4w", "V4b", "V5", "mixed", "split_half", "true"),
     ("noise_ceiling", "share"): ("share of V4", "share of V4w"),

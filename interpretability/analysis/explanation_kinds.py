@@ -1,9 +1,9 @@
 """Which kind of explanation serves each unit best, and what choosing it gains, without the luck of the choice.
 
 The kind with the highest score is too good to be true: of five kinds that serve alike the best looks .025 better than it is
-(with 20 tasks that spread by .15). So a kind is chosen on one half of a unit's tasks and scored on the other. Tasks with made images share these images, so the luck
-of one set of them is in both halves: the choice is made with one seed set, the score is that with another. All directions are
-averaged: either half and, where there are several sets, every two of them.
+(with 20 tasks that spread by .15). So a kind is chosen on one half of a unit's tasks and scored on the other. Tasks with made
+images share these images, so the luck of one set of them is in both halves: the choice is made with one seed set, the score is
+that with another. All directions are averaged: either half and, where there are several sets, every two of them.
 
 What is estimated is the gain of choosing from half of the tasks and one set of made images. It is no estimate of how much
 better a unit's best kind is, which it falls short of: where kinds are alike, choosing costs what the base is ahead.
@@ -64,8 +64,8 @@ def choose(scores: NDArray[np.floating]) -> Choice:
     if values.shape[3] != 2:
         raise arguments.wrong("scores", "has {n} halves; there must be 2", n=values.shape[3])
     # a kind counts where it has a score in every set and half, so that whatever is chosen can be reported
-    there: NDArray[np.bool_] = np.isfinite(values).all(axis=(2, 3))
-    there = there & there[:, :1]
+    there = np.asarray(np.isfinite(values).all(axis=(2, 3)))
+    there &= there[:, :1]
     values = np.where(there[..., None, None], values, -np.inf)
     units, n_sets = np.arange(len(values)), values.shape[2]
     pairs = [(first, second) for first, second in product(range(n_sets), repeat=2) if first != second or n_sets == 1]

@@ -29,10 +29,10 @@ class Similarity(ABC):
     that ran through its network so far. `embed` and `margins` are what one calls.
 
     An embedding similarity sets `embeds` and gives `embed`: each image then is embedded once and margins come from cosines.
-    Any other overrides `margins`, `similarities` (and `nearest`, if it can say); one that sets `pairs` and gives `pair_stripe`
-    can have the similarities of all pairs of images computed once, where that is the shorter way. `runs_network` says whether
-    an image costs a forward pass, `needs_factors` whether it compares the factors that scenes were drawn from: images made for
-    a unit have none, and cannot be compared.
+    Any other overrides `margins` and `similarities` (and `nearest`, if it can say); one that sets `pairs` and gives
+    `pair_stripe` can have the similarities of all pairs of images computed once, where that is the shorter way. `runs_network`
+    says whether an image costs a forward pass, `needs_factors` whether it compares the factors that scenes were drawn from:
+    images made for a unit have none, and cannot be compared.
 
     aggregation          makes one similarity of those to K explanations: mean, max, median or softmax
     softmax_temperature  of softmax, in units of the similarity

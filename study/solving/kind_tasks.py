@@ -88,7 +88,8 @@ def named_units(
         hits = [owner for owner in owners if matches(entry, model, *owner)]
         if not hits and entry.split("/")[0] == model and not is_wild(entry.split("/")[0]):
             raise StudyError(
-                f"explanation_kinds.units names {entry}, which is no unit of {model} with natural tasks (written model/layer/unit)"
+                f"explanation_kinds.units names {entry}, which is no unit of {model} with natural tasks "
+                "(written model/layer/unit)"
             )
         wanted.update(hits)
     places = np.array([place for place, owner in enumerate(owners) if owner in wanted], dtype=np.int64)
@@ -120,9 +121,11 @@ def kinds_of(
     """
     every = np.arange(len(named.units))
     tasks = [KindTasks(NATURAL, NO_SET, every, named.natural)]
-    for count in wanted.fewer:
-        if count < named.n_images:
-            tasks.append(KindTasks(f"{NATURAL}_{count}", NO_SET, every, fewer_explanations(named.natural, count)))
+    tasks += [
+        KindTasks(f"{NATURAL}_{count}", NO_SET, every, fewer_explanations(named.natural, count))
+        for count in wanted.fewer
+        if count < named.n_images
+    ]
     sets, status = _sets(named)
     numbers = sorted({number for of_unit in sets for number in of_unit})
     for kind, build in ((SYNTHETIC, synthetic_tasks), (MIXED, mixed_tasks)):

@@ -116,6 +116,9 @@ def test_conditions_are_compared_apart():
     table = compared(both, pd.concat([scores(units), scores(units, "natural")])).set_index(["condition", "layer"])
     change = table.loc["natural", "difference"] - table.loc["one_sided", "difference"]
     assert change.to_numpy() == pytest.approx(np.full(5, 0.1))
+    assert table.loc[("one_sided", ""), ["low", "high"]].notna().all()
+    assert table.loc[("natural", ""), ["low", "high", "p"]].isna().all(), "over layers it would be too sure"
+    assert table.loc["natural", "low"].notna().sum() == 4, "single layers have theirs"
 
 
 def test_too_few_scores_or_clusters_have_no_interval():

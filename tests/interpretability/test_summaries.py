@@ -44,7 +44,8 @@ from stages import calibration, ceiling, human, mis
 from stages import stats as stats_stage
 from study.crowd.checks import AGREEMENT
 from study.files.tables import read_csv, read_json, read_parquet
-from study.tabulating import kinds, texts
+from study.images.made import UNIT_SCHEMA
+from study.tabulating import kinds, made_slopes, texts
 from tests.helpers import tiny_study
 from tests.helpers.rules import ROOT
 from tests.helpers.scored_units import scored
@@ -395,6 +396,8 @@ TABLES = {
     "explanation_methods": texts.METHODS,
     "explanation_kinds": [*kinds.COLUMNS, "slope_status"],
     "explanation_kinds_units": [*kinds.UNIT_COLUMNS, "slope_status"],
+    "made_images": UNIT_SCHEMA.names,
+    "made_slopes": made_slopes.COLUMNS,
     "explanation_tests": texts.TESTS,
     "explanation_agreement": AGREEMENT,
     "explanation_raters": texts.RATERS,

@@ -16,6 +16,7 @@ from stages import (
     calibration,
     ceiling,
     crowd,
+    explanation_kinds,
     explanations,
     human,
     inputs,
@@ -29,6 +30,7 @@ from stages import (
 from study.errors import StudyError
 from study.files.tables import read_csv, read_json, read_parquet, write_csv, write_parquet
 from study.networks import activation_tables
+from tests.helpers.made_images import fabricate
 from tests.helpers.report_fixture import seeds_rows
 from tests.helpers.rules import ROOT
 from tests.helpers.text_tables import COSTS, CURVE
@@ -137,6 +139,9 @@ class Archive:
         calibration.main(self.flags("scores", "human", out="calibration"))
         mis.main(self.flags("scores", "calibration", out="mis"))
         ceiling.main(self.flags("human", "mis", out="ceiling"))
+        fabricate(self.folder / "visualisations", self.folder / "images", [])
+        of_kinds = self.flags("tasks", "visualisations", "images", "models", "code", out="explanation_kinds")
+        explanation_kinds.main(of_kinds)
         label_free.main(self.flags("activations", "tasks", "images", "models", "code", out="label_free"))
         sensitivity.main(self.flags("activations", "images", "models", "code", out="sensitivity"))
         known = {"presence": "texts", "guide": "texts", "gold": "texts", "texts": "inputs/explanations"}
@@ -147,10 +152,16 @@ class Archive:
         folders = ("images", "activations", "tasks", "scores", "human", "calibration", "mis", "ceiling", "sensitivity")
         out = {"metrics": "metrics.json", "provenance": "provenance.json"}
         stats.main(
-            self.flags(*folders, "explanations", "crowd", "simulation", "label_free", "tables", roster="models", **out)
+            self.flags(
+                *(*folders, "explanations", "crowd", "simulation", "label_free", "visualisations", "explanation_kinds"),
+                "tables",
+                roster="models",
+                **out,
+            )
         )
         write_csv(self.folder / "seeds.csv", seeds_rows(self.folder, ["sae"], seeds=0))
         shown = ("images", "activations", "tasks", "scores", "human", "calibration", "mis", "explanations", "crowd")
+        shown += ("visualisations", "explanation_kinds")
         places = {**out, "seeds": "seeds.csv", "plots": "plots", "figures": "figures", "out": "report.html"}
         own = [f"--{name}={ROOT / 'reports' / name}" for name in ("template", "captions")]
         report.main([*self.flags(*shown, "tables", **places), *own])

@@ -21,9 +21,11 @@ from stages import report
 from study.files.tables import write_csv, write_parquet
 from study.report.figures import base
 from study.report.figures.base import SECTIONS
+from study.report.figures.items import GALLERY, MADE_GALLERY
 from study.report.figures.registry import FIGURES
 from study.report.page import cells, sections, template, views
 from study.report.page.inputs import read_table
+from tests.helpers.kind_tables import N_UNITS
 from tests.helpers.report_fixture import NETWORKS, ROOT, build
 
 EVIL = "\"><script>alert('x')</script><img src=x onerror=alert(1)>&amp;{{ 7 * 191 }}"
@@ -68,7 +70,7 @@ def synthetic(tmp_path_factory):
     folder = tmp_path_factory.mktemp("synthetic")
     with pytest.MonkeyPatch.context() as patch:
         draw_few(patch)
-        return folder, build_page(folder)
+        return folder, build_page(folder, made=True)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +120,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_two_builds_in_different_folders_give_the_same_bytes(synthetic, tmp_path, monkeypatch):
     folder, _ = synthetic
     draw_few(monkeypatch)
-    build_page(tmp_path / "elsewhere")
+    build_page(tmp_path / "elsewhere", made=True)
     first, second = files(folder), files(tmp_path / "elsewhere")
     assert len(first) == 3 * len(FIGURES) + 2  # series, SVG and PDF of each; the list of the papers' figures; the page
     assert first == second
@@ -174,7 +176,8 @@ def test_every_figure_has_words_for_those_who_do_not_see_it(synthetic):
     assert int(pictures[0]["width"]) == pytest.approx(72 * 6.7, abs=1)
     assert int(pictures[0]["height"]) > 100
     strips = [attributes for _, attributes in reader.tags if attributes.get("role") == "img"]
-    assert len(strips) == 8 * len(NETWORKS)
+    # four units at either end of each network, and those that made images explain, but for one without images of a side
+    assert len(strips) == 8 * len(NETWORKS) + 2 * N_UNITS - 1
     assert all(len(strip["aria-label"]) > 40 for strip in strips)
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", text, flags=re.DOTALL)
     assert len(captions) == len(reader.all("figure")) == len(FIGURES)
@@ -439,7 +442,7 @@ def test_the_list_of_the_papers_figures_leads_to_them(synthetic):
     built = listed[listed["state"].str.startswith("built")]
     assert len(built) > 10
     for name in built["ours"]:
-        assert f'href="#{"units" if name == "gallery" else f"figure-{name}"}"' in block
+        assert f'href="#{"units" if name in (GALLERY, MADE_GALLERY) else f"figure-{name}"}"' in block
 
 
 def test_a_paper_stands_beside_a_figure_that_names_one(tmp_path, undrawn, monkeypatch):

@@ -238,7 +238,10 @@ def _networks_here(study: Study, item: Item) -> set[str]:
         return set(rows.loc[rows["setting"] == "n_tasks", "model"])
     if not item.people and item.ours not in _NETWORKS_IN:
         return set(study.models()["model"])
-    return set(study.tables[table][column].astype(str)) - {""}
+    rows = study.tables[table]
+    if item.made and "condition" in rows:
+        rows = rows[rows["condition"].astype(str).str.contains(SYNTHETIC)]
+    return set(rows[column].astype(str)) - {""}
 
 
 def _joined(names: Sequence[str]) -> str:
