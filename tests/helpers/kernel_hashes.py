@@ -63,6 +63,7 @@ def basic() -> Iterator[tuple[str, str]]:
 
     from interpretability import margins
     from interpretability.similarity.roots import root
+    from interpretability.synthetic import factor_reading
 
     x, y = normal("x", 70, 300), normal("y", 300, 90)
     wide = generator("wide").standard_normal(20_011)
@@ -78,6 +79,8 @@ def basic() -> Iterator[tuple[str, str]]:
     yield "scipy expit", digest(expit(wide))
     design = generator("design").standard_normal((400, 60))
     yield "numpy lstsq", digest(np.linalg.lstsq(design, wide[:400], rcond=None)[0])
+    reading = factor_reading.fit_reading(margins.unit_rows(design), generator("factors").standard_normal((400, 25)), 0)
+    yield "factors read from embeddings", digest(reading.weights, reading.read(margins.unit_rows(design)))
     yield "roots", digest(root(normal("roots", 100, 3000).abs()))
     rows = margins.unit_rows(normal("rows", 60, 515).numpy())
     tasks = (

@@ -80,6 +80,15 @@ def test_the_queries_of_a_catch_trial_are_the_strongest_explanations_of_their_si
     assert tasks[0, 0].tolist() == list(range(8)), "the given tasks stay as they were"
 
 
+def test_queries_that_stay_take_the_places_of_the_strongest_explanations():
+    tasks = np.arange(2 * 3 * 8, dtype=np.int32).reshape(2, 3, 8)  # K = 3
+    found = practice.caught(tasks, keep_queries=True)
+    np.testing.assert_array_equal(found[..., -2:], tasks[..., -2:])
+    np.testing.assert_array_equal(found[..., [0, 3]], tasks[..., -2:])
+    np.testing.assert_array_equal(found[..., [1, 2, 4, 5]], tasks[..., [1, 2, 4, 5]])
+    assert tasks[0, 0].tolist() == list(range(8)), "the tasks themselves stay"
+
+
 def test_fewer_explanations_are_the_strongest_of_either_side():
     task = np.array([[10, 11, 12, 20, 21, 22, 1, 2]], dtype=np.int32)
     assert practice.fewer(task, 2).tolist() == [[10, 11, 20, 21, 1, 2]]
