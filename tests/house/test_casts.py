@@ -32,6 +32,7 @@ FIT = {
     "interpretability/analysis/ranking.py": "means and deviations of scores between 0 and 1",
     "interpretability/extremes/selection.py": "halves of 64-bit keys; values that leave float32 are refused as infinite",
     "interpretability/extremes/ties.py": "shares between 0 and 1",
+    "interpretability/visualisations/canvas.py": "colours between 0 and 1, times 255",
     "interpretability/synthetic/factor_reading.py": "rows of length 1",
     "interpretability/images.py": "pixels, clipped to 0 to 255",
     "interpretability/margins.py": "differences of cosines, -4 to 4",

@@ -96,7 +96,7 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 import numpy as np
 import interpretability as it
-needs_torch = {{"Capture", "Code", "ImageFolder", "encode", "find_layers", "open_similarity", "similarity_names"}}
+needs_torch = {{"Capture", "Code", "ImageFolder", "encode", "find_layers", "open_similarity", "similarity_names", "visualise"}}
 opened = [name for name in it.__all__ if name not in needs_torch and getattr(it, name)]
 draw = np.random.default_rng(0)
 units = it.score_units(draw.standard_normal((60, 5)), draw.standard_normal((60, 4)), n_tasks=3, n_explanations=2)
