@@ -6,8 +6,8 @@ asks about other layers like these. A norm repeats the layer before it (`network
 once, with the mean of the differences of its layers, and the interval is Student's over clusters. What both cover is in
 benchmarks/results/coverage.csv ("directions, ..."), and what an interval that takes a norm for a layer of its own would.
 
-Over layers only one-sided tasks have an interval and a sign. Where layers pass on most of what they say, that of natural tasks would
-be too sure (benchmarks/results/directions.csv: 11 % false signs), and bases are compared in one-sided tasks anyway.
+Over layers only one-sided tasks have an interval and a sign. Where layers pass on most of what they say, that of natural tasks
+would be too sure (benchmarks/results/directions.csv: 11 % false signs), and bases are compared in one-sided tasks anyway.
 
 A sign is claimed only where the interval leaves out zero and the p value, adjusted after Holm over the layers of the network
 under that similarity and condition, does too.
@@ -79,7 +79,9 @@ def compare_bases(
         beside = units[units["condition"] == condition]
         layers = _by_layer(of_condition, beside, confidence)
         both = layers[layers["n_units"] > 0]
-        ends = [layers] if both.empty else [layers, _over_layers(both, base, clusters, confidence, condition == ONE_SIDED)]
+        ends = (
+            [layers] if both.empty else [layers, _over_layers(both, base, clusters, confidence, condition == ONE_SIDED)]
+        )
         rows = pd.concat(ends, ignore_index=True)
         known = [_kind_of(layer, both["layer"], kinds) for layer in rows["layer"]]
         facts = {"model": model, "base": base, "backend": backend, "condition": str(condition)}

@@ -162,7 +162,9 @@ def test_figures_of_the_papers_are_built_as_far_as_the_study_has_them(study, wit
     assert state["IMI", "9"] == "built"
     assert ours["IMI", "9"] == MADE_GALLERY
     assert state["IMI", "12"].startswith("built on simulated answers, with 1 network")
-    assert state["MIS", "14"].startswith("built on simulated answers, with encoder in place of DreamSim and 1 network in")
+    assert state["MIS", "14"].startswith(
+        "built on simulated answers, with encoder in place of DreamSim and 1 network in"
+    )
     through, _ = states(replace(study, human_through=THROUGH), MADE_GALLERY)
     assert through["IMI", "12"].startswith("built on simulated answers through the encoder")
     assert through["MIS", "14"].startswith("built on simulated answers through the encoder")
