@@ -55,6 +55,7 @@ def test_make_bench_runs_every_benchmark_of_speed():
         "seeds",
         "effects",
         "superposition",
+        "explanation_kinds",
         "judged_pairs",
     }
     others = {

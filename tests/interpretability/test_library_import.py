@@ -114,7 +114,7 @@ except ModuleNotFoundError as error:
 print(json.dumps([len(opened), len(units), failed, said]))
 """
     *counts, said = run(code)
-    assert counts == [len(interpretability.__all__) - 7, 5, 0]
+    assert counts == [len(interpretability.__all__) - 8, 5, 0]
     assert said.startswith("find_layers needs the package torch, which is not installed; the extras networks and")
 
 
