@@ -35,8 +35,8 @@ def main(argv: list[str] | None = None) -> None:
     for name, table in tables.items():
         write_csv(folder / f"{name}.csv", table)
     write_json(args.metrics, metrics)
-    folders = {"images": args.images, "models": args.roster, "activations": args.activations, "tasks": args.tasks}
-    write_json(args.provenance, provenance.describe(**folders, params=asdict(params)))
+    folders = {name: getattr(args, name) for name in ("images", "activations", "visualisations", "tasks")}
+    write_json(args.provenance, provenance.describe(**folders, models=args.roster, params=asdict(params)))
 
 
 if __name__ == "__main__":

@@ -33,10 +33,11 @@ PACKAGES = (*COMPUTING, "dvc", "matplotlib", "scikit-posthocs", "statsmodels")
 
 
 def describe(
-    *, images: Path, models: Path, activations: Path, tasks: Path, params: Mapping[str, Any]
+    *, images: Path, models: Path, activations: Path, visualisations: Path, tasks: Path, params: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Provenance of a study from the sidecars of its stages; `params` is params.yaml as nested mappings."""
     summary, note = read_json(images / "summary.json"), read_json(activations / "run.json")
+    made = read_json(visualisations / "run.json")
     return {
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
@@ -48,6 +49,7 @@ def describe(
             "roster": sha256_file(models / "roster.csv"),
             "study": study_digest(params, models / "roster.csv"),
             "task_rule": read_json(tasks / "summary.json"),
+            **({"made_images": made["images"]} if made["made_on"] else {}),
         },
         "params": dict(params),
     }

@@ -12,7 +12,8 @@ class ExplanationKinds:
     """Units that are explained in several ways.
 
     units     as model/layer/unit, `*` stands for any text; empty: those that images were made for
-    fewer     images a side with which natural tasks are solved again; numbers not below tasks.n_explanations are passed over
+    fewer     images a side with which natural tasks are solved again; numbers not below tasks.n_explanations are left out, with
+              a warning
     n_topics  most topics that the images of a side are grouped into; 1: none
     """
 

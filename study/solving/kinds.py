@@ -173,7 +173,7 @@ def compare_kinds(args: argparse.Namespace, params: KindParams, out: Path) -> No
     built = [kind_tasks.kinds_of(each, wanted, rows, params.seed) for each in some]
     explained = [Explained(each, kinds) for each, (kinds, _) in zip(some, built, strict=True)]
     tables = [units for _, units in built] + [kind_tasks.without_tasks(each.model, each.made, each) for each in named]
-    _tell(tables, wanted, params)
+    _tell(tables, wanted, summary["n_explanations"])
     parts = [_margins(plan, params, store, explained, used, len(images)) for plan in plans]
     write_parquet(out / "margins.parquet", _joined(parts, MARGINS), MARGINS)
     write_parquet(out / "units.parquet", _joined(tables, UNITS), UNITS)
@@ -276,7 +276,7 @@ def _joined(parts: Sequence[pd.DataFrame], schema: pa.Schema) -> pd.DataFrame:
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=schema.names)
 
 
-def _tell(tables: Sequence[pd.DataFrame], wanted: ExplanationKinds, params: KindParams) -> None:
+def _tell(tables: Sequence[pd.DataFrame], wanted: ExplanationKinds, n_explanations: int) -> None:
     """What is compared, and what is not."""
     units = _joined(tables, UNITS)
     if units.empty:
@@ -284,6 +284,8 @@ def _tell(tables: Sequence[pd.DataFrame], wanted: ExplanationKinds, params: Kind
         return
     several = ((units["topics_pos"] > 1) | (units["topics_neg"] > 1)).sum()
     log.info("%d units, %d with several topics", len(units), several)
+    if dropped := [count for count in wanted.fewer if count >= n_explanations]:
+        log.warning("explanation_kinds.fewer: %s left out, tasks show %d images a side", dropped, n_explanations)
     for reason, number in units.loc[units["tasks"] != kind_tasks.USED, "tasks"].value_counts(sort=False).items():
         log.warning("%d units are left out: %s", number, reason)
     for reason, number in units.loc[units["made"] != kind_tasks.USED, "made"].value_counts(sort=False).items():

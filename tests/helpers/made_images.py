@@ -73,6 +73,6 @@ def fabricate(
         n_natural=len(images),
         left_out=[],
         failures=[],
-        note={"settings": {"n_images": n_images, "n_sets": n_sets}},
+        note={"settings": {"n_images": n_images, "n_sets": n_sets}, "made_on": ["drawn"]},
     )
     return folder

@@ -156,7 +156,7 @@ def _texts(data):
 def _made(data):
     """No images made for units, so no kinds of explanation to compare."""
     (data / "visualisations").mkdir()
-    nothing = {"left_out": [], "failures": [], "note": {}}
+    nothing = {"left_out": [], "failures": [], "note": {"made_on": []}}
     write_made(data / "visualisations", [], {}, [], manifest="0", n_natural=N_IMAGES, **nothing)
     write_parquet(
         data / "explanation_kinds" / "margins.parquet", kinds.MARGINS.empty_table().to_pandas(), kinds.MARGINS

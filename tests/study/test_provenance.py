@@ -1,0 +1,17 @@
+"""What results say of their origin."""
+
+import json
+
+from study.files import provenance
+from tests.helpers import tiny_study
+
+
+def test_made_images_have_a_digest_where_there_are_some(tmp_path):
+    data = tmp_path / "data"
+    tiny_study.write_study(data)
+    folders = {name: data / name for name in ("images", "models", "activations", "visualisations", "tasks")}
+    without = provenance.describe(**folders, params={})["digests"]
+    assert "made_images" not in without
+    note = data / "visualisations" / "run.json"
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"made_on": ["cpu"], "images": "of the pictures"}))
+    assert provenance.describe(**folders, params={})["digests"] == without | {"made_images": "of the pictures"}
