@@ -28,7 +28,13 @@ from study.params.parts import Backends, SeedAndImages
 from study.solving import embeddings, kind_tasks
 from study.solving.embeddings import Prepared, PreparedBoth, SimilarityJob
 from study.solving.kind_tasks import KindTasks, NamedUnits
-from study.solving.opening import SimilarityPlan, copy_numbers, similarity_and_images, unchecked_similarity
+from study.solving.opening import (
+    SimilarityPlan,
+    copy_numbers,
+    images_ahead,
+    similarity_and_images,
+    unchecked_similarity,
+)
 from study.solving.study_margins import SolvingSimilarities, compared_networks, used_images
 from study.workers.jobs import run_all_or_stop
 
@@ -228,6 +234,7 @@ def _margins(
     prepared = PreparedBoth(natural, made, n_images) if natural is not None and made is not None else natural
     ingredients = embeddings.embedding_ingredients(plan) | plan.aggregation()
     ingredients |= prepared.ingredients if prepared else {}
+    pictures = images_ahead(plan).images.made
     jobs, owners = [], []
     for each in explained:
         kinds = [kind for kind in each.kinds if not (similarity.needs_factors and (kind.tasks >= n_images).any())]
@@ -235,9 +242,10 @@ def _margins(
         for start in range(0, len(each.named.units), size):
             rows = np.arange(start, min(start + size, len(each.named.units)))
             parts = tuple(part for kind in kinds if len((part := kind.of(rows)).rows))
-            jobs.append(
-                KindJob(plan, store, ingredients, each.named.model, parts, params.scores.near_duplicate, prepared)
-            )
+            # tasks hold numbers alone, which stay the same when other images are made
+            shows_made = any((part.tasks >= n_images).any() for part in parts)
+            own = ingredients | ({"made": pictures.digest} if pictures and shows_made else {})
+            jobs.append(KindJob(plan, store, own, each.named.model, parts, params.scores.near_duplicate, prepared))
             owners.append(each.named)
     simple = prepared is not None
     solved = run_all_or_stop(jobs, f"backend {plan.name}, kinds of explanation", log, probe=simple, on_cpu=simple)

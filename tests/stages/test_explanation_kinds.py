@@ -108,6 +108,21 @@ def test_margins_are_those_of_the_tasks(solved):
     assert mine[f"{NATURAL}_3"] == pytest.approx(cosine_margins(embedded, fewer, 3)[0], abs=1e-6)
 
 
+def test_other_made_images_are_solved_anew_where_nothing_is_embedded_ahead(solved, monkeypatch):
+    for name in ("embedded_images", "embedded_made"):  # as under similarities of pairs, which need weights
+        monkeypatch.setattr(kinds.embeddings, name, lambda *_: None)
+    solved.params(**CHOSEN_PARAMS | {"scores__backends": ["pixel"]})
+    for seed, out in ((0, "first"), (1, "other")):
+        fabricate(solved.folder / f"made-{out}", solved.folder / "images", OWNERS[:2], n_images=4, seed=seed)
+        run(solved, f"pixels-{out}", visualisations=solved.folder / f"made-{out}")
+    solved.params(**CHOSEN_PARAMS)
+    first, other = (rows(solved, "pixel", f"pixels-{out}") for out in ("first", "other"))
+    shows = first["kind"].isin(MADE).to_numpy()
+    same = [np.array_equal(*pair) for pair in zip(first["margins"], other["margins"], strict=True)]
+    assert np.array_equal(~shows, same)
+    assert shows.any()
+
+
 def test_the_first_task_of_each_kind_is_listed_for_the_page(solved):
     shown = read_parquet(solved.folder / "kinds/shown.parquet")
     assert list(shown.columns) == kinds.SHOWN.names
