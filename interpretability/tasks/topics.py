@@ -87,7 +87,7 @@ def topic_tasks(
                 continue
             order = _by_topic(own)
             images = part.reshape(-1)[order]
-            new = deal(images[None], keys, len(part))[0]
+            new = _apart_of(deal(images[None], keys, len(part))[0], own.reshape(-1)[order].reshape(size, -1), images)
             topic_of = dict(zip(images.tolist(), own.reshape(-1)[order].tolist(), strict=True))
             place_of = {image: place for place, image in enumerate(images.tolist())}
             groups = np.array([[topic_of[image] for image in row] for row in new.tolist()])

@@ -23,6 +23,9 @@ from study.params.explanation_kinds import ExplanationKinds
 
 NO_SET = -1  # seed set of a kind that shows no made image
 USED, NOT_MADE, FEW, NO_TASKS = "used", "no images were made", "fewer images than tasks show", "no natural tasks"
+UNCHOSEN = (
+    "; kinds with made images are not among those that are chosen from"  # a choice takes one set, its score another
+)
 UNIT_COLUMNS = [*UNIT, "topics_pos", "topics_neg", "n_sets", "made", "tasks"]
 SHOWN_COLUMNS = [*UNIT, "kind", "seed_set", "side", "position", "image", "topic"]
 
@@ -56,13 +59,14 @@ class KindTasks:
 class NamedUnits:
     """Units of one network that are explained in several ways: UNIT and FACTS, their natural tasks, and images made for them.
 
-    made: by layer and unit, for every seed set, the images of both sides
+    made: by layer and unit, for every seed set, the images of both sides; with_tasks: all units that have natural tasks, named or not
     """
 
     model: str
     units: pd.DataFrame
     natural: NDArray[np.int32]
     made: Mapping[Owner, Mapping[int, Sides]]
+    with_tasks: frozenset[Owner]
 
     @property
     def owners(self) -> list[Owner]:
@@ -95,20 +99,25 @@ def named_units(
     places = np.array([place for place, owner in enumerate(owners) if owner in wanted], dtype=np.int64)
     units = table.iloc[natural[places]][[*UNIT, *FACTS]].reset_index(drop=True)
     built = np.load(tasks / f"{model}.npy", mmap_mode="r")[natural[places]]
-    return NamedUnits(model, units, np.ascontiguousarray(built), made)
+    return NamedUnits(model, units, np.ascontiguousarray(built), made, frozenset(owners))
 
 
-def made_sets(images: pd.DataFrame) -> dict[Owner, dict[int, Sides]]:
+def made_sets(images: pd.DataFrame, units: pd.DataFrame) -> dict[Owner, dict[int, Sides]]:
     """Images made for the units of one network, by seed set: numbers of those of both sides in the order of their positions.
 
-    `images`: layer, unit, seed_set, side, position, image.
+    images: layer, unit, seed_set, side, position, image. units: layer, unit, seed_set, side, also of sides of which there are no
+    images.
     """
+    keys = ["layer", "unit", "seed_set"]
+    numbers = {}
+    for key, rows in images.sort_values("position", kind="stable").groupby([*keys, "side"], sort=False, observed=True):
+        layer, unit, number, side = np.array(key, dtype=object).tolist()
+        numbers[str(layer), int(unit), int(number), str(side)] = rows["image"].to_numpy(np.int32)
     found: dict[Owner, dict[int, Sides]] = {}
-    ordered = images.sort_values("position", kind="stable")
-    for name, rows in ordered.groupby(["layer", "unit", "seed_set"], sort=True, observed=True):
-        layer, unit, number = np.array(name, dtype=object).tolist()
-        sides = [rows.loc[rows["side"] == side, "image"].to_numpy(np.int32) for side in MADE_SIDES]
-        found.setdefault((str(layer), int(unit)), {})[int(number)] = sides[0], sides[1]
+    nothing = np.empty(0, dtype=np.int32)
+    for layer, unit, number in units[keys].drop_duplicates().sort_values(keys, kind="stable").to_numpy().tolist():
+        first, second = (numbers.get((str(layer), int(unit), int(number), side), nothing) for side in MADE_SIDES)
+        found.setdefault((str(layer), int(unit)), {})[int(number)] = first, second
     return found
 
 
@@ -126,7 +135,7 @@ def kinds_of(
         for count in wanted.fewer
         if count < named.n_images
     ]
-    sets, status = _sets(named)
+    sets, status = _sets(named, named.owners)
     numbers = sorted({number for of_unit in sets for number in of_unit})
     for kind, build in ((SYNTHETIC, synthetic_tasks), (MIXED, mixed_tasks)):
         for number in numbers:
@@ -151,17 +160,20 @@ def kinds_of(
     return tasks, units[UNIT_COLUMNS]
 
 
-def without_tasks(model: str, made: Mapping[Owner, Mapping[int, Sides]], named: NamedUnits) -> pd.DataFrame:
+def without_tasks(named: NamedUnits) -> pd.DataFrame:
     """Units that images were made for although they have no natural tasks: UNIT_COLUMNS."""
-    left = [owner for owner in made if owner not in set(named.owners)]
-    rows = [(model, *owner, 0, 0, len(made[owner]), USED, NO_TASKS) for owner in left]
+    left = [owner for owner in named.made if owner not in named.with_tasks]
+    rows = [
+        (named.model, *owner, 0, 0, len(enough), told, NO_TASKS)
+        for owner, enough, told in zip(left, *_sets(named, left), strict=True)
+    ]
     return pd.DataFrame(rows, columns=UNIT_COLUMNS)
 
 
-def _sets(named: NamedUnits) -> tuple[list[dict[int, Sides]], list[str]]:
+def _sets(named: NamedUnits, owners: Sequence[Owner]) -> tuple[list[dict[int, Sides]], list[str]]:
     """Seed sets of each unit with enough images on both sides, cut to as many as tasks show, and what is to be said."""
     sets, status = [], []
-    for owner in named.owners:
+    for owner in owners:
         made = named.made.get(owner, {})
         enough = {
             number: (sides[0][: named.n_images], sides[1][: named.n_images])
@@ -170,7 +182,7 @@ def _sets(named: NamedUnits) -> tuple[list[dict[int, Sides]], list[str]]:
         }
         sets.append(enough)
         short = [number for number in made if number not in enough]
-        told = f"{FEW}: set {', '.join(map(str, short))}" if short else USED
+        told = f"{FEW}: set {', '.join(map(str, short))}{UNCHOSEN if enough else ''}" if short else USED
         status.append(told if made else NOT_MADE)
     return sets, status
 

@@ -6,6 +6,7 @@ import argparse
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 from interpretability.schema import FACTS, UNIT
 from study.errors import StudyError
 from study.files.store import WorkStore
-from study.files.tables import read_json, write_parquet
-from study.images.made import Pictures
+from study.files.tables import read_csv, read_json, write_parquet
+from study.images.made import MadeImages, Pictures
 from study.images.manifest import open_images
 from study.log import logger
 from study.networks.roster import read_roster
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 log = logger("kinds")
 
+KEY = "explanation_kinds.units"
 _TOGETHER = 8  # units of a job where every image costs a forward pass: a kill costs at most these in each worker
 MARGINS = pa.schema(
     [
@@ -163,13 +165,16 @@ class KindJob(SimilarityJob):
 def compare_kinds(args: argparse.Namespace, params: KindParams, out: Path) -> None:
     """Write margins.parquet (MARGINS), units.parquet (UNITS) and shown.parquet (SHOWN) of the units named into `out`."""
     wanted, names = params.explanation_kinds, list(read_roster(args.models / "roster.csv")["name"])
-    check_networks(wanted.units, names, args.models / "roster.csv", "explanation_kinds.units")
+    failed = list(read_csv(args.models / "failures.csv", ["model"], text=["model", "stage", "reason"])["model"])
+    check_networks(wanted.units, [*names, *failed], args.models / "roster.csv", KEY)
     summary, images = read_json(args.tasks / "summary.json"), open_images(args.images)
     if summary["images"] != images.digest:
         raise StudyError(f"{args.tasks} was built from other pictures than {args.images} holds; run `dvc repro`")
     pictures = Pictures.open(images, args.visualisations)
     with_tasks = [name for name in names if (args.tasks / f"{name}.npy").is_file()]
-    named = [_named(name, args.tasks, pictures, wanted) for name in with_tasks]
+    _tell_of_failed(wanted.units, [name for name in [*names, *failed] if name not in with_tasks])
+    reached = MadeImages(args.visualisations)
+    named = [_named(name, args.tasks, reached, wanted) for name in with_tasks]
     made = None if pictures.made is None else args.visualisations
     places = args.images, args.models, args.code, made
     used = used_images([args.tasks / f"{name}.npy" for name in with_tasks], len(images))
@@ -178,7 +183,7 @@ def compare_kinds(args: argparse.Namespace, params: KindParams, out: Path) -> No
     rows = _leading_rows(plans, store, used) if wanted.n_topics > 1 else None
     built = [kind_tasks.kinds_of(each, wanted, rows, params.seed) for each in some]
     explained = [Explained(each, kinds) for each, (kinds, _) in zip(some, built, strict=True)]
-    tables = [units for _, units in built] + [kind_tasks.without_tasks(each.model, each.made, each) for each in named]
+    tables = [units for _, units in built] + [kind_tasks.without_tasks(each) for each in named]
     _tell(tables, wanted, summary["n_explanations"])
     parts = [_margins(plan, params, store, explained, used, len(images)) for plan in plans]
     write_parquet(out / "margins.parquet", _joined(parts, MARGINS), MARGINS)
@@ -187,12 +192,9 @@ def compare_kinds(args: argparse.Namespace, params: KindParams, out: Path) -> No
     write_parquet(out / "shown.parquet", _joined(shown, SHOWN), SHOWN)
 
 
-def _named(model: str, tasks: Path, pictures: Pictures, wanted: ExplanationKinds) -> NamedUnits:
-    made = {}
-    if pictures.made is not None:
-        images = pictures.made.table
-        made = kind_tasks.made_sets(images[images["model"] == model])
-    return kind_tasks.named_units(tasks, model, wanted.units, made)
+def _named(model: str, tasks: Path, made: MadeImages, wanted: ExplanationKinds) -> NamedUnits:
+    images, units = (table[table["model"] == model] for table in (made.table, made.units))
+    return kind_tasks.named_units(tasks, model, wanted.units, kind_tasks.made_sets(images, units))
 
 
 def _leading_rows(
@@ -282,6 +284,17 @@ def _in_order(tables: Sequence[pd.DataFrame], explained: Sequence[Explained]) ->
 def _joined(parts: Sequence[pd.DataFrame], schema: pa.Schema) -> pd.DataFrame:
     filled = [part for part in parts if len(part)]
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=schema.names)
+
+
+def _tell_of_failed(entries: Sequence[str], networks: Sequence[str]) -> None:
+    """Say which of these networks, which have no tasks, are named."""
+    for name in networks:
+        if any(fnmatchcase(name, entry.split("/")[0]) for entry in entries):
+            log.warning(
+                "%s names units of %s, which has no tasks: see failures.csv of data/models and of data/activations",
+                KEY,
+                name,
+            )
 
 
 def _tell(tables: Sequence[pd.DataFrame], wanted: ExplanationKinds, n_explanations: int) -> None:

@@ -15,7 +15,7 @@ from interpretability.tasks.fewer import fewer_explanations
 from interpretability.tasks.topics import CLUSTERS
 from stages import explanation_kinds
 from study.errors import StudyError
-from study.files.tables import read_parquet, write_parquet
+from study.files.tables import read_parquet, write_csv, write_parquet
 from study.images.manifest import open_images
 from study.solving import kind_tasks, kinds
 from study.tabulating.kinds import COLUMNS, TABLE, UNIT_COLUMNS, UNIT_TABLE, kinds_tables
@@ -152,6 +152,52 @@ def test_units_can_be_named_without_made_images(solved):
         assert table.schema == schema
 
 
+def test_units_with_made_images_that_are_not_named_are_not_said_to_lack_tasks(solved):
+    solved.params(**CHOSEN_PARAMS, explanation_kinds__units=["tiny/middle/0"])
+    out = run(solved, "one")
+    solved.params(**CHOSEN_PARAMS)
+    units = read_parquet(out / "units.parquet").set_index(["layer", "unit"])["tasks"]
+    assert units.to_dict() == {("middle", 0): kind_tasks.USED, ("middle", 2): kind_tasks.NO_TASKS}
+
+
+def test_units_of_which_no_image_could_be_made_have_a_row(solved):
+    lost = [(*owner, side) for owner in OWNERS[:1] for side in ("max", "min")]
+    for name, owners in (("some", OWNERS[:2]), ("none", OWNERS[:1])):
+        fabricate(solved.folder / f"lost-{name}", solved.folder / "images", owners, 4, unreachable=lost)
+        units = read_parquet(run(solved, f"of-{name}", visualisations=solved.folder / f"lost-{name}") / "units.parquet")
+        row = units.set_index(["layer", "unit"]).loc[OWNERS[0][1:]]
+        assert (row["n_sets"], row["tasks"]) == (0, kind_tasks.USED)
+        assert row["made"] == f"{kind_tasks.FEW}: set 0, 1"
+        assert len(units) == len(owners)
+
+
+def test_a_unit_that_lacks_a_seed_set_is_said_to_have_no_choice_of_made_images(solved):
+    table = read_parquet(solved.folder / "tasks/tiny.parquet")
+    natural = np.flatnonzero(table["condition"] == NATURAL)[:2]
+    built, images = np.load(solved.folder / "tasks/tiny.npy")[natural], 1000 + np.arange(4, dtype=np.int32)
+    owners = list(table.iloc[natural][["layer", "unit"]].itertuples(index=False, name=None))
+    made = {owners[0]: {0: (images, images), 1: (images, images[:3])}, ("gone", 7): {0: (images[:1], images)}}
+    named = kind_tasks.NamedUnits("tiny", table.iloc[natural], built, made, frozenset(owners))
+    units = kind_tasks.kinds_of(named, SimpleNamespace(fewer=(), n_topics=1), None, seed=0)[1]
+    assert units["n_sets"].tolist() == [1, 0]
+    assert units["made"].tolist() == [f"{kind_tasks.FEW}: set 1{kind_tasks.UNCHOSEN}", kind_tasks.NOT_MADE]
+    gone = kind_tasks.without_tasks(named).iloc[0]
+    assert (gone["layer"], gone["n_sets"], gone["made"]) == ("gone", 0, f"{kind_tasks.FEW}: set 0")
+
+
+def test_an_entry_for_a_network_that_failed_stops_nothing_and_is_said(solved, caplog):
+    models = solved.folder / "models-with-failure"
+    shutil.copytree(solved.folder / "models", models)
+    write_csv(models / "failures.csv", pd.DataFrame({"model": ["lost"], "stage": ["models"], "reason": ["no weights"]}))
+    solved.params(**CHOSEN_PARAMS, explanation_kinds__units=["lost/layer/3", "tiny/middle/0"])
+    out = run(solved, "failed", models=models)
+    solved.params(**CHOSEN_PARAMS)
+    assert ("middle", 0) in set(
+        read_parquet(out / "units.parquet")[["layer", "unit"]].itertuples(index=False, name=None)
+    )
+    assert "explanation_kinds.units names units of lost, which has no tasks" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("entry", "told"),
     [("tony/middle/0", "names network 'tony'"), ("tiny/middle/77", "names tiny/middle/77, which is no unit")],
@@ -167,7 +213,7 @@ def test_topics_are_solved_by_topic_and_without_topics_there_is_no_such_kind(sol
     table = read_parquet(solved.folder / "tasks/tiny.parquet")
     natural = np.flatnonzero(table["condition"] == NATURAL)[:3]
     built = np.load(solved.folder / "tasks/tiny.npy")[natural]
-    named = kind_tasks.NamedUnits("tiny", table.iloc[natural].reset_index(drop=True), built, {})
+    named = kind_tasks.NamedUnits("tiny", table.iloc[natural].reset_index(drop=True), built, {}, frozenset())
     wanted = SimpleNamespace(fewer=(), n_topics=3)
     n_images = len(open_images(solved.folder / "images"))
     # rows in which every other explanation of the first unit's positive side is of another topic, of all other units none is
