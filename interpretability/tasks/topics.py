@@ -28,6 +28,7 @@ FOUND_AGAIN = 0.8
 EVEN_SPREAD = 0.75
 _ROUNDS = 50  # of moving centres; they settle in a handful
 CLUSTERS = "clusters"  # the kind of explanation
+_CHANGING = "task that changes an image of a topic"
 _DEALING = "task of an image of a topic"  # keeps these numbers apart from those of natural tasks
 
 
@@ -87,8 +88,8 @@ def topic_tasks(
                 continue
             order = _by_topic(own)
             images = part.reshape(-1)[order]
-            new = _apart_of(deal(images[None], keys, len(part))[0], own.reshape(-1)[order].reshape(size, -1), images)
             topic_of = dict(zip(images.tolist(), own.reshape(-1)[order].tolist(), strict=True))
+            new = _once_each(deal(images[None], keys, len(part))[0], topic_of, keys)
             place_of = {image: place for place, image in enumerate(images.tolist())}
             groups = np.array([[topic_of[image] for image in row] for row in new.tolist()])
             places = np.array([[place_of[image] for image in row] for row in new.tolist()])
@@ -96,6 +97,26 @@ def topic_tasks(
             dealt[half::2, side] = np.take_along_axis(new, arranged, axis=1)
             shown[half::2, side] = np.take_along_axis(groups, arranged, axis=1)
     return dealt, shown
+
+
+def _once_each(dealt: NDArray[np.int32], topic_of: dict[int, int], keys: NDArray[np.uint64]) -> NDArray[np.int32]:
+    """Dealt images (M, K) of one half, where no task takes two that are left over of one topic.
+
+    What is left over of a topic may begin in one group and end in the next. There, tasks that drew both change what they drew
+    in the second with tasks that drew neither, picked by keyed numbers, so that every assignment is as likely as every other.
+    """
+    new = dealt.copy()
+    topics = np.array([[topic_of[image] for image in row] for row in dealt.tolist()])
+    n_full = int((np.bincount(topics.reshape(-1)) // len(dealt)).sum())
+    for group in range(n_full + 1, dealt.shape[1]):
+        before, now = new[:, group - 1], new[:, group].copy()
+        for topic in np.intersect1d(topics[:, group - 1], topics[:, group]).tolist():
+            had, has = (np.array([topic_of[image] == topic for image in row.tolist()]) for row in (before, now))
+            twice, free = np.flatnonzero(had & has), np.flatnonzero(~had & ~has)
+            draws = combine(combine(keys, key64(_CHANGING)), now[free].astype(np.uint64))
+            others = free[np.argsort(draws, kind="stable")][: len(twice)]
+            new[twice, group], new[others, group] = now[others], now[twice]
+    return new
 
 
 def _by_topic(topics: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -1,5 +1,8 @@
 """Topics of a unit's images, tasks that show them, and what else natural tasks are turned into."""
 
+from collections import Counter
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -104,6 +107,33 @@ def test_tasks_by_topic_show_every_topic_in_proportion_and_mix_no_halves(n_tasks
     again = topic_tasks(tasks, topics, 7)[0]
     assert np.array_equal(again, dealt)
     assert not np.array_equal(topic_tasks(tasks, topics, 8)[0], dealt) or n_tasks == 2
+
+
+@pytest.mark.parametrize("n_topics", [2, 3, 4])
+def test_each_task_shows_its_share_of_a_topic_or_one_more_whatever_the_sizes(n_topics):
+    rng = np.random.default_rng(n_topics)
+    for trial in range(60):
+        n_tasks, size = int(rng.integers(2, 24)), int(rng.integers(2, 10))
+        tasks = natural(n_tasks, size, trial)
+        topics = rng.choice(n_topics, (n_tasks, 2 * size), p=rng.dirichlet(np.ones(n_topics)))
+        dealt, shown = topic_tasks(tasks, topics, trial)
+        for half, side in product((0, 1), (slice(0, size), slice(size, 2 * size))):
+            assert sorted(dealt[half::2, side].reshape(-1)) == sorted(tasks[half::2, side].reshape(-1))
+            for topic in range(n_topics):
+                counts = (shown[half::2, side] == topic).sum(axis=1)
+                share = (topics[half::2, side] == topic).sum() // len(counts)
+                assert set(counts - share) <= {0, 1}
+
+
+def test_every_way_to_deal_what_is_left_over_is_as_likely():
+    # halves of four tasks with two explanations: three topics of 3, 3 and 2 images; the second lies in both groups
+    topics = np.tile(np.repeat([0, 0, 0, 1, 1, 1, 2, 2], 2).reshape(2, 8).T, (1, 2))
+    tasks = np.arange(48, dtype=np.int32).reshape(8, 6)
+    ways = Counter(tuple(topic_tasks(tasks, topics, key)[0][::2, :2].reshape(-1).tolist()) for key in range(9000))
+    # 4! ways for the first group; one task has drawn the second topic, so its other 2 go to 3 tasks: 3 * 2 ways, 2 for the rest
+    assert len(ways) == 24 * 3 * 2 * 2
+    mean = 9000 / len(ways)
+    assert sum((n - mean) ** 2 / mean for n in ways.values()) < 288 + 4 * np.sqrt(2 * 288)
 
 
 def test_tasks_of_one_topic_are_dealt_by_rank():
