@@ -147,14 +147,14 @@ def solve_tasks(plan: SimilarityPlan, store: WorkStore, asked: Asked) -> tuple[d
     are made. A similarity that needs factors has nothing to say of made images: such tasks are in none of its blocks.
     """
     similarity, images = similarity_and_images(plan)
-    n_tasks = sum(int(np.prod(np.load(path, mmap_mode="r").shape[:2])) for path in asked.paths.values())
+    rows = {name: _rows(path, plan, len(images)) for name, path in asked.paths.items()}
+    n_tasks = sum(len(rows[name].natural) * np.load(path, mmap_mode="r").shape[1] for name, path in asked.paths.items())
     prepared = (
         embeddings.embedded_images(plan, store, asked.used)
         if similarity.embeds
         else pairs.pair_table(plan, store, asked.used, n_tasks)
     )
     ingredients = embeddings.embedding_ingredients(plan) | plan.aggregation()
-    rows = {name: _rows(path, plan, len(images)) for name, path in asked.paths.items()}
     added = prepared.ingredients if prepared else {}
     jobs = _jobs(plan, store, ingredients | added, asked, {name: each.natural for name, each in rows.items()}, prepared)
     n_prepared = len(asked.used) if prepared is None or prepared.images is not None else len(images)

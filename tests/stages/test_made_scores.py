@@ -8,6 +8,7 @@ import pytest
 
 from interpretability.schema import KEY, MADE, MIXED, NATURAL, SYNTHETIC
 from interpretability.similarity import registry
+from interpretability.similarity.backends.pixel import Pixel
 from stages import scores
 from study.files.store import WorkStore
 from study.files.tables import read_json, read_parquet
@@ -15,6 +16,7 @@ from study.images.made import Pictures, open_made
 from study.images.manifest import open_images
 from study.networks.building import load_network
 from study.networks.roster import read_roster, rows_of
+from study.solving import margins
 from tests.helpers.made_images import fabricate
 
 K, N_IMAGES = 4, 60
@@ -106,6 +108,17 @@ def test_other_made_images_change_no_embedding_and_no_margin_of_the_study(study)
         assert before.items() <= after.items(), "what was there is not computed again"
     # chunk and table of the made images, and margins of the units that show them
     assert [len(after) - len(before) for before, after in zip((embeddings, margins), again, strict=True)] == [2, 1]
+
+
+def test_tasks_with_made_images_do_not_decide_whether_all_pairs_are_compared(study, monkeypatch):
+    """Else naming units could have the study's own tasks solved again another way."""
+    asked = []
+    monkeypatch.setattr(Pixel, "embeds", False)
+    monkeypatch.setattr(margins.pairs, "pair_table", lambda *args: asked.append(args[3]))
+    table = solve(study, "pixel", "pairs")
+    natural = (table["condition"] == NATURAL).sum()
+    assert natural < len(table)
+    assert asked == [natural * len(table["margins"].iloc[0])]
 
 
 def test_without_made_images_everything_is_the_same_bytes(study):
