@@ -32,7 +32,7 @@ def kinds_tables(folder: Path, backends: Sequence[str], facts: Facts) -> Tables:
     """Both tables, from what the stage `explanation_kinds` solved. Scores are the mean probability of a right answer.
 
     All kinds are read with the slope of natural answers: with a slope of its own for one of them, the calibration of people's
-    answers would be compared, not the explanations. Tasks with a near copy are left out where those of the score are.
+    answers would be compared, not the explanations. Tasks with a near copy under any kind are left out of all where those of the score are.
     """
     path = folder / "margins.parquet"
     if not path.is_file():
@@ -58,12 +58,17 @@ def kinds_tables(folder: Path, backends: Sequence[str], facts: Facts) -> Tables:
 
 
 def _scored(table: pa.Table, slope: float, drop: bool) -> pd.DataFrame:
-    """Rows of one similarity with probabilities of a right answer in each task, NaN in tasks that are left out."""
+    """Rows of one similarity with probabilities of a right answer in each task, NaN in tasks that are left out.
+
+    A task with a near copy under one kind or seed set is left out of a unit's scores under all of them, so that these are of the
+    same tasks.
+    """
     margins = matrix(table.column("margins"))
     right = probabilities(margins, slope)
-    if drop:
-        right[near_copies(table.column("near"), margins.shape[1])] = np.nan
     units = table.select([*UNIT, "kind", "seed_set", "n_images"]).to_pandas()
+    if drop:
+        near = pd.DataFrame(near_copies(table.column("near"), margins.shape[1]))
+        right[near.groupby([units[name] for name in UNIT], sort=False).transform("any").to_numpy(bool)] = np.nan
     return units.assign(right=list(right))
 
 

@@ -294,6 +294,19 @@ def test_tasks_with_a_near_copy_are_left_out_with_those_of_the_score(tmp_path):
     assert of.loc[(5, NATURAL, -1), ["even", "odd"]].tolist() == pytest.approx([0.6, 0.8])
 
 
+def test_tasks_with_a_near_copy_under_one_kind_are_left_out_of_all(tmp_path):
+    folder = margins_table(tmp_path / "kinds", RIGHT)
+    table = read_parquet(folder / "margins.parquet")
+    table["near"] = [[], [], [1], []]  # of the second set of made images alone
+    write_parquet(folder / "margins.parquet", table, kinds.MARGINS)
+    of = kinds_tables(folder, ["null"], facts_of(drop=True))[UNIT_TABLE].set_index(["unit", "kind", "seed_set"])
+    for key, right in RIGHT.items():
+        left = [right[0], right[2], right[3]] if key[0] == 5 else right
+        assert of.loc[key, "score"] == pytest.approx(np.mean(left))
+    assert of.loc[(5, SYNTHETIC, -1), ["even", "odd"]].tolist() == pytest.approx([0.8, 0.9])
+    assert of.loc[(5, SYNTHETIC, -1), "score"] == pytest.approx((0.8 + 0.8 + 0.9) / 3)
+
+
 def test_scores_are_those_of_the_margins_at_the_slope(solved):
     facts = SimpleNamespace(slopes={"null": {"slope": 3.0}, "oracle": {"slope": 5.0}}, drop_near=False, confidence=0.95)
     units = kinds_tables(solved.folder / "kinds", ["null", "oracle"], facts)[UNIT_TABLE]
