@@ -97,7 +97,8 @@ def kinds_table(
 
     mean        score over the n_units that have the kind, of all tasks and sets; base_mean: of the base on the same units
     difference  mean of kind less base, unit by unit; low, high: its t interval over units. In the row CHOSEN the gain of choosing
-    share       of the units with a base for which the kind is chosen, over all directions
+    share       of the n_units for which the kind is chosen, over all directions; kinds that units lack have no part in it, so that
+                shares need not add up to 1
     naive       gain of the highest score, which is too good; in the row CHOSEN alone
     between_sd  root of the mean square, over units, of the standard deviation between sets; of kinds with made images
     n_sets      seed sets behind the row: with one, made images have the luck of their seed in both halves
@@ -111,7 +112,7 @@ def kinds_table(
     rows = []
     for number, (kind, count, made) in enumerate(zip(kinds, n_images, is_made, strict=True)):
         has = base & np.isfinite(whole[:, number])
-        shares = (choice.kinds[base] == number).mean() if base.any() else np.nan
+        shares = (choice.kinds[has] == number).mean() if has.any() else np.nan
         spread = between_sets(values[has, number]) if made and n_sets > 1 and has.any() else np.nan
         difference = _mean(whole[has, number] - whole[has, 0], confidence) if number else (np.nan,) * 3
         means = (whole[has, number].mean(), whole[has, 0].mean()) if has.any() else (np.nan, np.nan)

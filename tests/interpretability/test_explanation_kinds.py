@@ -117,12 +117,22 @@ def test_the_interval_of_the_gain_is_that_of_a_mean_over_units():
     assert row["high"] == pytest.approx(gain.mean() + reach, abs=1e-6)
 
 
+def test_a_kind_is_chosen_for_a_share_of_the_units_that_have_it():
+    scores = np.full((6, 2, 1, 2), 0.6)
+    scores[:, 1] = np.nan
+    scores[:2, 1] = 0.8
+    scores[2, 1] = 0.5
+    table = kinds_table(scores, NAMES, IMAGES, MADE, 0.95).set_index("kind")
+    assert table.loc["synthetic", ["n_units", "share"]].tolist() == pytest.approx([3, 2 / 3])
+    assert table.loc["natural", "share"] == pytest.approx(4 / 6)
+
+
 def test_a_kind_that_nobody_has_keeps_its_row():
     scores = np.full((5, 2, 1, 2), 0.6)
     scores[:, 1] = np.nan
     row = kinds_table(scores, NAMES, IMAGES, MADE, 0.95).set_index("kind").loc["synthetic"]
-    assert (row["n_units"], row["share"], row["n_sets"]) == (0, 0, 0)
-    assert np.isnan(row["mean"])
+    assert (row["n_units"], row["n_sets"]) == (0, 0)
+    assert np.isnan(row[["mean", "share"]].astype(float)).all()
     empty = kinds_table(np.zeros((0, 2, 1, 2)), NAMES, IMAGES, MADE, 0.95)
     assert empty["n_units"].tolist() == [0, 0, 0]
     assert empty["mean"].isna().all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,13 @@ from study.report.figures import base, conditions, his, kinds, made_images, mis_
 from study.report.figures.items import GALLERY, MADE_GALLERY
 from study.report.figures.registry import FIGURES
 from study.report.page import inputs, seeds, tables_of_answers, tables_of_kinds
+from study.report.page.template import make_environment
+from study.report.page.views import read_caption
 from tests.helpers.kind_tables import KINDS, N_UNITS
 from tests.helpers.report_fixture import BACKENDS, NETWORKS, STUDY, build
 
 FIRST, SECOND = NETWORKS[:2]
+REPORTS = Path(__file__).parents[2] / "reports"
 THROUGH = frozenset({SYNTHETIC})
 
 
@@ -58,7 +62,7 @@ def test_every_kind_is_set_against_natural_explanations_of_the_same_units(study)
     assert whole.loc[SYNTHETIC, "difference"] == pytest.approx(KINDS[SYNTHETIC][0])
     words = kinds.alt_explanation_kinds(frame, study)
     assert (
-        "all networks, 11 units: natural, 3 a side −0.030 (interval −0.040 to −0.018), chosen for 10 % of units"
+        "all networks, 11 units: natural, 3 a side −0.030 (interval −0.040 to −0.018), chosen for 10 % of the 11 that have it"
         in words
     )
     assert "made images −0.022" in words
@@ -104,10 +108,32 @@ def test_one_set_of_made_images_is_called_too_good_and_none_is_named(study):
     assert none[1] == "No kind with made images takes part"
     two = kinds.choosing_words(study)
     assert two[1:] == [
-        "Chosen among a unit’s kinds: natural 40 %; natural and made 25 %; made images 20 %; natural, 3 a side 10 %; "
-        "grouped by topic 5 %"
+        "Chosen, each for a share of the units that have it: natural 40 %; natural and made 25 %; made images 20 %; "
+        "natural, 3 a side 10 %; grouped by topic 5 %"
     ]
     assert kinds.choosing_words(changed(study, explanation_kinds=table.head(0))) == []
+
+
+@pytest.mark.parametrize(
+    ("n_sets", "said"), [(2, "and the other set"), (1, "is the same in both"), (0, "reported on the other half, with")]
+)
+def test_how_kinds_are_chosen_is_told_of_the_sets_there_are(study, n_sets, said):
+    table = study.tables["explanation_kinds"]
+    sets = kinds.sets_of_choice(changed(study, explanation_kinds=table.assign(n_sets=n_sets)))
+    facts = {"choosing_sets": sets, "choosing_words": ["words"], "backends": [], "confidence": "95 %", "star": ""}
+    environment = make_environment(REPORTS / "template")
+    caption = " ".join(read_caption(REPORTS / "captions/choosing_gain.md", environment, facts)[1])
+    assert said in caption
+    assert ("other set" in caption) == (n_sets == 2)
+    assert ("seed set" in caption) == (n_sets > 0)
+    prose = str(environment.get_template("notes.html.j2").make_module(facts).of_kinds())
+    assert ("other set" in prose) == (n_sets == 2)
+    assert ("seed set" in prose) == (n_sets > 0)
+
+
+def test_queries_are_said_to_be_counted_otherwise_where_topics_are_shown():
+    for path in ("captions/explanation_kinds.md", "template/notes.html.j2"):
+        assert "counts by its most similar topic" in (REPORTS / path).read_text(encoding="utf-8")
 
 
 def test_made_images_are_counted_by_status(study):

@@ -74,7 +74,7 @@ def draw_explanation_kinds(frame: pd.DataFrame, study: Study, narrow: bool) -> F
 
 
 def _draw_kinds(axes: Axes, rows: pd.DataFrame, kinds: list[str], narrow: bool) -> None:
-    """Kinds one below the other, with the share of units for which each is chosen on the right."""
+    """Kinds one below the other, with the share of units that have it for which each is chosen on the right."""
     heights = style.row_heights(axes, kinds, narrow, [kind_words(kind) for kind in kinds])
     axes.axvline(0, color=style.MUTED, linewidth=1, linestyle=style.DASHED, zorder=1)
     at = rows["kind"].map(heights).to_numpy(dtype=float)
@@ -90,7 +90,7 @@ def alt_explanation_kinds(frame: pd.DataFrame, study: Study) -> str:
             others,
             lambda row: (
                 f"{kind_words(row.kind)} {signed(row.difference, 3)}{between(row.low, row.high, 3)}, chosen for "
-                f"{100 * row.share:.0f} % of units"
+                f"{100 * row.share:.0f} % of the {row.n_units:.0f} that have it"
             ),
         )
         return f"{network_words(model)}, {part['n_units'].max():.0f} units: {words}"
@@ -149,6 +149,13 @@ CHOOSING_GAIN = Drawing("choosing_gain", choosing_gain, draw_choosing_gain, alt_
 FIGURES = (EXPLANATION_KINDS, CHOOSING_GAIN)
 
 
+def sets_of_choice(study: Study) -> int:
+    """Seed sets of made images that the choice over all networks goes through under the leading similarity; 0 without any."""
+    rows = choosing_gain(study)
+    whole = rows[(rows["backend"] == study.lead) & (rows["model"] == EVERY)]
+    return 0 if whole.empty else int(whole["n_sets"].iloc[0])
+
+
 def choosing_words(study: Study) -> list[str]:
     """What choosing a kind gains over all networks under the leading similarity, in sentences; none without the comparison."""
     rows = choosing_gain(study)
@@ -180,8 +187,8 @@ def choosing_words(study: Study) -> list[str]:
 
 
 def _shares(frame: pd.DataFrame) -> str:
-    """For which share of units each kind is chosen, the commonest first."""
+    """For which share of the units that have it each kind is chosen, the commonest first."""
     whole = frame[(frame["model"] == EVERY) & frame["share"].notna()]
     ordered = whole.sort_values("share", ascending=False, kind="stable")
     parts = [f"{kind_words(row.kind)} {100 * row.share:.0f} %" for row in rows_of(ordered)]
-    return f"Chosen among a unit’s kinds: {'; '.join(parts)}" if parts else ""
+    return f"Chosen, each for a share of the units that have it: {'; '.join(parts)}" if parts else ""

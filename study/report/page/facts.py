@@ -52,6 +52,7 @@ def make_facts(
         "bases_words": bases.over_layers_words(bases.units_or_directions(study)),
         "superposed_words": bases.turned(bases.superposed(study).query("backend == @study.lead")),
         "choosing_words": kinds.choosing_words(study),
+        "choosing_sets": kinds.sets_of_choice(study),
         "made_words": made_images.made_words(study),
         "scores_words": other_scores.scores_words(study),
         "seeds_words": seeds_words(study),
