@@ -97,8 +97,8 @@ def kinds_table(
 
     mean        score over the n_units that have the kind, of all tasks and sets; base_mean: of the base on the same units
     difference  mean of kind less base, unit by unit; low, high: its t interval over units. In the row CHOSEN the gain of choosing
-    share       of the n_units for which the kind is chosen, over all directions; kinds that units lack have no part in it, so that
-                shares need not add up to 1
+    share       of the n_units for which the kind is chosen, over all directions; where units lack kinds, shares need not add
+                up to 1
     naive       gain of the highest score, which is too good; in the row CHOSEN alone
     between_sd  root of the mean square, over units, of the standard deviation between sets; of kinds with made images
     n_sets      seed sets behind the row: with one, made images have the luck of their seed in both halves

@@ -59,7 +59,8 @@ class KindTasks:
 class NamedUnits:
     """Units of one network that are explained in several ways: UNIT and FACTS, their natural tasks, and images made for them.
 
-    made: by layer and unit, for every seed set, the images of both sides; with_tasks: all units that have natural tasks, named or not
+    made        by layer and unit, for every seed set, the images of both sides
+    with_tasks  all units that have natural tasks, named or not
     """
 
     model: str

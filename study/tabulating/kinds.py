@@ -32,7 +32,8 @@ def kinds_tables(folder: Path, backends: Sequence[str], facts: Facts) -> Tables:
     """Both tables, from what the stage `explanation_kinds` solved. Scores are the mean probability of a right answer.
 
     All kinds are read with the slope of natural answers: with a slope of its own for one of them, the calibration of people's
-    answers would be compared, not the explanations. Tasks with a near copy under any kind are left out of all where those of the score are.
+    answers would be compared, not the explanations. Tasks with a near copy under any kind are left out of all where those of the
+    score are.
     """
     path = folder / "margins.parquet"
     if not path.is_file():
