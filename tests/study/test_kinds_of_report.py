@@ -14,7 +14,7 @@ from study.params.whole import load_params
 from study.report.figures import base, conditions, his, kinds, made_images, mis_and_his, registry
 from study.report.figures.items import GALLERY, MADE_GALLERY
 from study.report.figures.registry import FIGURES
-from study.report.page import inputs, seeds, tables_of_answers, tables_of_kinds
+from study.report.page import facts, inputs, seeds, tables_of_answers, tables_of_kinds
 from tests.helpers.kind_tables import KINDS, N_UNITS
 from tests.helpers.report_fixture import BACKENDS, NETWORKS, STUDY, build
 
@@ -203,6 +203,18 @@ def test_answers_through_the_encoder_are_marked_wherever_they_are_shown(study):
     assert any(words in row[1] for row in tables_of_answers._his_table(marked).rows)
     # natural answers are the observers' own
     assert words not in mis_and_his.alt_models_mis_his(mis_and_his.models_mis_his(study, synthetic=False), marked)
+
+
+def test_captions_say_how_units_with_synthetic_explanations_came_about(study):
+    made = study.tables["made_images"][UNIT].drop_duplicates().assign(condition=SYNTHETIC)
+    assert not facts.synthetic_units(study)
+    asked = replace(study, human=pd.concat([study.human, made], ignore_index=True))
+    assert "were named (visualisations.units), not drawn" in facts.synthetic_units(asked)
+    first = study.tables["made_images"].query(f"model == '{FIRST}'")
+    told = facts.synthetic_units(changed(asked, made_images=first))
+    assert f"were in part, {N_UNITS} of {2 * N_UNITS}, named" in told
+    # answers of IMI, whose images are not those of this study
+    assert "chose (IMI drew its own)" in facts.synthetic_units(changed(asked, made_images=first.head(0)))
 
 
 def test_tasks_that_show_both_are_in_no_figure_of_a_paper(study):
