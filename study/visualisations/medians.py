@@ -67,9 +67,7 @@ def shared_ingredients(row: RosterRow, params: VisualisationParams, images: Imag
     }
 
 
-def median_of(
-    unit: Unit, chosen: Chosen, params: VisualisationParams, folders: Folders, images: ImageSet
-) -> float:
+def median_of(unit: Unit, chosen: Chosen, params: VisualisationParams, folders: Folders, images: ImageSet) -> float:
     """Median of one of the chosen units of a network, found in the work store.
 
     If it is not there, one pass computes those of all chosen units that lack theirs, and stores each by itself.
@@ -88,9 +86,7 @@ def median_of(
     return float(np.load(found, allow_pickle=False))
 
 
-def stored_median(
-    unit: Unit, chosen: Chosen, params: VisualisationParams, images: ImageSet, kind: str
-) -> float | None:
+def stored_median(unit: Unit, chosen: Chosen, params: VisualisationParams, images: ImageSet, kind: str) -> float | None:
     """The same, for a kind of device that need not be here; None where the work store lacks it. Computes nothing."""
     found = WorkStore.open().find(PHASE, _of_unit(_shared(chosen, params, images, kind), unit), SUFFIX)
     return None if found is None else float(np.load(found, allow_pickle=False))

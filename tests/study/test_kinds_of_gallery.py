@@ -172,7 +172,9 @@ def test_errors_with_made_images_hold_the_luck_of_their_set_or_are_said_not_to(p
     for condition in (NATURAL, SYNTHETIC):
         row = rows[FIRST, LAYER, 1, condition]
         of_tasks = of_unit(read_parquet(shown.parent / "mis/units.parquet"), FIRST, LAYER, 1)
-        of_tasks = of_tasks[(of_tasks["condition"] == condition) & (of_tasks["backend"] == BACKENDS[0])]["mis_se"].item()
+        of_tasks = of_tasks[(of_tasks["condition"] == condition) & (of_tasks["backend"] == BACKENDS[0])][
+            "mis_se"
+        ].item()
         wanted = of_tasks if condition == NATURAL or np.isnan(spread) else np.sqrt(of_tasks**2 + spread**2)
         assert data["se"][row] / 1e6 == pytest.approx(wanted, abs=1e-6)
         assert (row in data["tasksAlone"]) == (condition == SYNTHETIC and bool(np.isnan(spread)))

@@ -131,7 +131,9 @@ def test_made_images_are_counted_by_status(study):
     fragile = changed(study, made_images=table.assign(kept_after_shift=0.11, position_bound=1))
     words = made_images.made_words(fragile)
     assert "keep 11 % of their ratio (median over sides): the rest hangs on their place" in words[1]
-    bound = "of the sides are bound to their place: some shift by 3 pixels takes more than half of their best image’s ratio"
+    bound = (
+        "of the sides are bound to their place: some shift by 3 pixels takes more than half of their best image’s ratio"
+    )
     assert words[2] == f"48 {bound}, and takes 46 of them, which go beyond nature, back within it"
     # a side can be bound to its place below nature
     below = table[table["status"] == BELOW].assign(position_bound=1, ratio_best=0.9)

@@ -171,7 +171,9 @@ def made_words(study: Study) -> list[str]:
     kept = rows["kept_after_shift"].dropna()
     if len(kept):
         middle = kept.median()
-        tail = "as a rule little of it hangs on their exact place" if middle >= KEPT else "the rest hangs on their place"
+        tail = (
+            "as a rule little of it hangs on their exact place" if middle >= KEPT else "the rest hangs on their place"
+        )
         found.append(
             f"Shifted by 3 pixels the best images of {len(kept):,} sides keep {100 * middle:.0f} % of their ratio "
             f"(median over sides): {tail}"

@@ -26,8 +26,9 @@ class Listed:
     """Units of the gallery, a row each: networks in the order of their rank, then layer, unit, condition.
 
     `margins` (units, tasks) under the leading similarity; `near` names the tasks of a unit whose query nearly equals an
-    explanation; mis_se holds the luck of made images, or `tasks_alone` says that it does not (`with_luck`); `others` has the MIS under every other similarity, NaN where there is none; `total` counts all scored
-    units of the networks under study, listed or not.
+    explanation; mis_se holds the luck of made images, or `tasks_alone` says that it does not (`with_luck`); `others` has the
+    MIS under every other similarity, NaN where there is none; `total` counts all scored units of the networks under study,
+    listed or not.
     """
 
     units: pd.DataFrame
