@@ -25,7 +25,7 @@ from interpretability.design.drawn_studies import Design
 from interpretability.explanations import comparing
 from interpretability.mis import probabilities
 from interpretability.randomness import generator
-from interpretability.schema import NATURAL
+from interpretability.schema import ONE_SIDED
 
 LARGE_NETWORKS = 4000
 BIN_NETWORKS = 36  # with the few of a design a bin of depth has fewer layers than an interval needs
@@ -181,7 +181,7 @@ def _scores(values: NDArray[np.float64]) -> pd.DataFrame:
     n_layers, n = values.shape[0] * values.shape[1], values.shape[2]
     index = np.repeat(np.arange(n_layers), n)
     rows = pd.DataFrame({"layer_index": index, "depth": index / n_layers, "mis": values.ravel()})
-    return rows.assign(layer=[f"layer-{i}" for i in index], condition=NATURAL)
+    return rows.assign(layer=[f"layer-{i}" for i in index], condition=ONE_SIDED)
 
 
 def _texts(n_units: int, draw: np.random.Generator) -> Found:

@@ -64,13 +64,11 @@ function trialInstructions(state) {
     alt: "A drawn trial. Left: nine pictures with stripes. Right: nine with dots. In the middle: above one with stripes, below one with dots.",
   });
   const alone = state.n_explanations === 0;
-  const random = state.random_left; // of one-sided tasks: nothing is known of what the unit likes least
+  const random = state.random_left; // one-sided tasks
   return [
     el("p", { class: "lead" }, `A computer that recognises pictures has many small units. Each unit likes some pictures ${random ? "more than others" : "and dislikes others"}. You find out what a unit likes from examples.`),
-    el("figure", { class: "example" }, example, el("figcaption", {}, `Here the unit likes dots${random ? "" : " and dislikes stripes"}, so the answer is the lower picture.`)),
-    random
-      ? step(1, "Look at both sides", p(el("strong", {}, "Right"), " are pictures that one unit likes, ", el("strong", {}, "left"), " are pictures drawn at random, which it likes less. Look for what those on the right share and most of those on the left lack: a thing, a part, a shape, a colour, a pattern or a background."))
-      : step(1, "Look at both sides", p(el("strong", {}, "Left"), " are pictures that one unit dislikes, ", el("strong", {}, "right"), " are pictures that the same unit likes. Look for what those on the right share and those on the left lack: a thing, a part, a shape, a colour, a pattern or a background.")),
+    el("figure", { class: "example" }, example, el("figcaption", {}, "Here the unit likes dots, so the answer is the lower picture.")),
+    step(1, "Look at both sides", p(el("strong", {}, "Left"), ` are pictures ${random ? "drawn at random" : "that one unit dislikes"}, `, el("strong", {}, "right"), " are pictures that the unit likes. Look for what those on the right share and those on the left lack: a thing, a part, a shape, a colour, a pattern or a background.")),
     step(2, "Choose one of the two in the middle", p("One of the two pictures in the middle is liked by this unit too: it goes with the right side. ", random ? "The other one was drawn at random. " : "The other one is disliked and goes with the left side. ", el("strong", {}, "Which one goes with the right?"))),
     step(3, "Say how sure you are", p("Under each picture are three buttons: ", el("strong", {}, "1"), " for a guess, ", el("strong", {}, "2"), " for fairly sure, ", el("strong", {}, "3"), " for very sure. One press gives both, the picture and how sure you are. The buttons start to work ", seconds(state.wait), " after the pictures have appeared; from then on take the time that you need."), p("With a keyboard: ", keys(1, 2, 3), " for the upper picture, ", keys(4, 5, 6), " for the lower one.")),
     el("section", { class: "card" }, el("h2", {}, "Good to know"), el("ul", {},

@@ -6,8 +6,8 @@ const PLACES = ["Upper", "Lower"];
 const LEVELS = 3;
 
 /** Shows one trial and answers {button, rt} as soon as one was chosen; `rt` in ms from the second frame that shows the
- * pictures. `task` is what the page asks for, `wait` the seconds before buttons work, `keys()` whether digits do, `randomLeft` whether
- * the pictures on the left were drawn at random. */
+ * pictures. `task` is what the page asks for, `wait` the seconds before buttons work, `keys()` whether digits do,
+ * `randomLeft` whether the left side is random. */
 export class Trial {
   #area;
   #status;

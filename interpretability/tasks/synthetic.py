@@ -17,13 +17,23 @@ from interpretability.casts import narrowed
 from interpretability.errors import InputError
 
 
+def shown_images(made: NDArray[np.integer], count: int) -> NDArray[np.integer]:
+    """The `count` images that tasks show of those made for a side, along the last axis, of which there are at least so many.
+
+    They are the first ones and the last: adaptive diversity puts the strongest image without diversity last, and it explains
+    in every task (IMI, appendix A.4).
+    """
+    return np.concatenate([made[..., : count - 1], made[..., -1:]], axis=-1)
+
+
 def synthetic_tasks(
     tasks: NDArray[np.integer], positive: NDArray[np.integer], negative: NDArray[np.integer]
 ) -> NDArray[np.int32]:
     """Tasks (units, N, 2(K + 1)) of these natural ones with made images in place of all explanations.
 
     tasks               (units, N, 2(K + 1)), in the order of `build_tasks`; their queries stay
-    positive, negative  (units, at least K) numbers of the images made for each side; the first K are shown, in this order
+    positive, negative  (units, at least K) numbers of the images made for each side; K are shown, the first K - 1
+                        and the last, in this order
 
     The numbers of made images must not be among those of natural ones. Raises InputError for other shapes, for fewer than K made
     images a side, and where a made image has the number of a natural one.
@@ -52,7 +62,7 @@ def mixed_tasks(
 def _checked(
     tasks: NDArray[np.integer], *sides: NDArray[np.integer]
 ) -> tuple[NDArray[np.int32], list[NDArray[np.int32]]]:
-    """A copy of the natural tasks, and the first K made images of each side."""
+    """A copy of the natural tasks, and the K made images of each side that are shown."""
     given = arguments.array(tasks, "tasks", ("units", "tasks", "2 (n_explanations + 1)"), empty=True)
     width = given.shape[2]
     if width < 4 or width % 2:
@@ -76,7 +86,7 @@ def _checked(
                 count=count,
                 units=len(given),
             )
-        shown = made[:, :count]
+        shown = shown_images(made, count)
         if shown.size and int(shown.min()) <= last:
             raise arguments.wrong(
                 name,

@@ -329,7 +329,7 @@
     const human = data.human[row], end = data.ends[row];
     const others = data.others.filter(([, values]) => values[row] !== null);
     return make("dl", { class: "facts" },
-      pair(`MIS, ${data.lead}`, `${score(data.mis[row])}`, `± ${score(data.se[row])}; ${easierThan(row)}`),
+      pair(`MIS, ${data.lead}`, `${score(data.mis[row])}`, `± ${score(data.se[row])}${data.tasksAlone.includes(row) ? " (of its tasks alone)" : ""}; ${easierThan(row)}`),
       pair("Machine", `${rightTasks(row)} of ${T} right`, `slope ${slopeOf(row)[0].toPrecision(3)}, ${slopeOf(row)[1]}`),
       human ? pair(`HIS, ${peopleOf(row)}`, score(human[0]), `± ${score(human[1])}; ${human[2]} answers; HIS − MIS ${signed((human[0] - data.mis[row]) / SCORE, 3)}${row in z ? `, z ${signed(z[row], 1)}` : ""}`) : null,
       end ? pair(`Among the ${end[0]}`, `${Math.round((100 * end[2]) / SCORE)} %`, `probability that it belongs there; shrunken MIS ${score(end[1])}`) : null,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from interpretability import randomness
 from interpretability.schema import FACTS, MIXED, NATURAL, SYNTHETIC, UNIT
 from interpretability.tasks.fewer import fewer_explanations
-from interpretability.tasks.synthetic import mixed_tasks, synthetic_tasks
+from interpretability.tasks.synthetic import mixed_tasks, shown_images, synthetic_tasks
 from interpretability.tasks.topics import CLUSTERS, find_topics, topic_tasks
 from study.errors import StudyError
 from study.files.tables import read_parquet
@@ -177,7 +177,7 @@ def _sets(named: NamedUnits, owners: Sequence[Owner]) -> tuple[list[dict[int, Si
     for owner in owners:
         made = named.made.get(owner, {})
         enough = {
-            number: (sides[0][: named.n_images], sides[1][: named.n_images])
+            number: (shown_images(sides[0], named.n_images), shown_images(sides[1], named.n_images))
             for number, sides in made.items()
             if min(map(len, sides)) >= named.n_images
         }

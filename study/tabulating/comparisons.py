@@ -12,7 +12,9 @@ from interpretability.analysis.pairs import beside_papers
 from interpretability.schema import NATURAL, SYNTHETIC
 from study.tabulating.facts import Facts, Tables
 
-CONDITIONS = (NATURAL, SYNTHETIC)  # those in which groups are compared
+# Conditions in which groups are compared: by people's answers as in IMI (figures 3 and 11), by similarities in natural tasks
+# alone, for images are made for a few units by name, which stand for no network.
+OF_ANSWERS, OF_SIMILARITIES = (NATURAL, SYNTHETIC), (NATURAL,)
 Samples = Callable[[str], group_tests.Samples]
 
 
@@ -25,13 +27,13 @@ def compare_groups(
     facts: Facts,
     responses: pd.DataFrame | None = None,
 ) -> Tables:
-    """All tests between networks and layer types in each of CONDITIONS.
+    """All tests between networks and layer types in each of OF_ANSWERS, without answers of OF_SIMILARITIES.
 
     `samples` gives the scores of the networks, `means` those of layer types, `clusters` those of clusters of layers. Networks
     are compared by the answers `responses` where there are any, otherwise by the means of their clusters.
     """
     parts: dict[str, list[pd.DataFrame]] = defaultdict(list)
-    for condition in CONDITIONS:
+    for condition in OF_SIMILARITIES if responses is None else OF_ANSWERS:
         called = name if condition == NATURAL else f"{name}_{condition}", condition
         papers = group_tests.compare(samples(condition), means, value, *called)
         of_clusters = clusters[clusters["condition"] == condition]

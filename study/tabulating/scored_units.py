@@ -34,7 +34,7 @@ from interpretability.synthetic import superposition
 from study.files.tables import read_json
 from study.files.unit_tables import Margins, Scored, matrix, near_copies
 from study.log import Progress, logger
-from study.tabulating.comparisons import CONDITIONS, compare_groups
+from study.tabulating.comparisons import OF_SIMILARITIES, compare_groups
 from study.tabulating.facts import Facts, Tables, easy_units
 from study.tabulating.levels import Sums, level_sums, pooled_ranges
 
@@ -174,7 +174,7 @@ def _add_ranked(
     tables["extreme_units"].append(extreme)
     # copies: a column of a table would keep the whole table in memory
     backend.easy[model] = easy["mis"].to_numpy(np.float64, copy=True)
-    for condition in CONDITIONS:
+    for condition in OF_SIMILARITIES:
         rows = units.loc[units["condition"] == condition, "mis"]
         same = len(rows) == len(easy) and condition == easy["condition"].iloc[0]
         if len(rows):

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from interpretability.schema import MADE, MIXED, NATURAL, SYNTHETIC, UNIT
-from interpretability.tasks.synthetic import mixed_tasks, synthetic_tasks
+from interpretability.tasks.synthetic import mixed_tasks, shown_images, synthetic_tasks
 from study.errors import StudyError
 from study.images.made import MADE_SIDES, MAX, MIN, MadeImages
 from study.log import logger
@@ -103,7 +103,9 @@ def with_made(
     status.insert(0, COLUMNS[0], made.units["model"].iloc[0] if len(made.units) else "")
     if not rows:
         return table, built, status
-    shown = [np.stack([sides[owners[row]][side][:count] for row in rows]) for side in range(len(MADE_SIDES))]
+    shown = [
+        np.stack([shown_images(sides[owners[row]][side], count) for row in rows]) for side in range(len(MADE_SIDES))
+    ]
     untold = np.float32(np.nan)
     tables = [
         table.iloc[rows].assign(condition=name, tie_share_pos=untold, tie_share_neg=untold) for name in made.conditions

@@ -16,8 +16,7 @@ from study.files.store import WorkStore
 from study.images.manifest import ImageSet, open_images
 from study.networks.roster import NetworkJob
 from study.params.visualisations import Visualisations, diversity_of
-from study.visualisations import medians as of_medians
-from study.visualisations.medians import median_ingredients, medians, natural_range, shared_ingredients
+from study.visualisations.medians import median_of, natural_range, shared_ingredients, stored_median
 from study.visualisations.naming import Chosen, Unit
 from study.visualisations.opening import opened
 from study.visualisations.parameters import Folders, VisualisationParams
@@ -61,27 +60,23 @@ class MakingJob(NetworkJob):
 
     def run(self) -> Path:
         images = open_images(self.folders.images, self.params.images.root, quick=True)
-        natural = self.natural(medians(self.chosen, self.params, self.folders, images))
+        natural = self.natural(median_of(self.unit, self.chosen, self.params, self.folders, images))
         make = partial(self._write, natural=natural)
         ingredients = self._ingredients(images, natural, device_kind(device()))
         return WorkStore.open().fetch(_PHASE, ingredients, SUFFIX, make)
 
     def is_stored(self, images: ImageSet) -> bool:
         """Whether its file lies in the work store; its bytes are not looked at. Computes nothing."""
-        store, kind = WorkStore.open(), kind_of_workers()
-        found = store.find(
-            of_medians.PHASE, median_ingredients(self.chosen, self.params, images, kind), of_medians.SUFFIX
-        )
-        if found is None:
+        kind = kind_of_workers()
+        median = stored_median(self.unit, self.chosen, self.params, images, kind)
+        if median is None:
             return False
-        natural = self.natural(np.load(found, allow_pickle=False))
-        return store.path(_PHASE, self._ingredients(images, natural, kind), SUFFIX).is_file()
+        return WorkStore.open().path(_PHASE, self._ingredients(images, self.natural(median), kind), SUFFIX).is_file()
 
-    def natural(self, medians: NDArray[np.float64]) -> Natural:
-        """What there is to beat; medians of all chosen units of the network."""
-        unit = self.unit
-        low, median, high = natural_range(unit.low, float(medians[self.chosen.units.index(unit)]), unit.high)
-        return Natural(median, low, high)
+    def natural(self, median: float) -> Natural:
+        """What there is to beat."""
+        low, middle, high = natural_range(self.unit.low, median, self.unit.high)
+        return Natural(middle, low, high)
 
     def _ingredients(self, images: ImageSet, natural: Natural, kind: str) -> dict[str, Any]:
         from interpretability.visualisations import making

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from study.images.manifest import ImageSet
 from study.networks.directions import directions_digest
 from study.networks.files import identity
 from study.networks.roster import RosterRow
-from study.visualisations.naming import Chosen
+from study.visualisations.naming import Chosen, Unit
 from study.visualisations.opening import Opened, opened
 from study.visualisations.parameters import Folders, VisualisationParams
 from study.workers.device import device
@@ -65,33 +67,60 @@ def shared_ingredients(row: RosterRow, params: VisualisationParams, images: Imag
     }
 
 
-def medians(chosen: Chosen, params: VisualisationParams, folders: Folders, images: ImageSet) -> NDArray[np.float64]:
-    """Median of every chosen unit of a network, found in the work store or computed now."""
-    store, ingredients = WorkStore.open(), median_ingredients(chosen, params, images, device_kind(device()))
-    if store.find(PHASE, ingredients, SUFFIX) is None:
-        opened(
-            chosen.row, params, folders
-        )  # needed next, and another worker may hold the lock of the medians meanwhile
-    path = store.fetch(PHASE, ingredients, SUFFIX, lambda path: _write(path, chosen, params, folders))
-    return np.load(path, allow_pickle=False)
+def median_of(unit: Unit, chosen: Chosen, params: VisualisationParams, folders: Folders, images: ImageSet) -> float:
+    """Median of one of the chosen units of a network, found in the work store.
+
+    If it is not there, one pass computes those of all chosen units that lack theirs, and stores each by itself.
+    """
+    store, kind = WorkStore.open(), device_kind(device())
+    shared = _shared(chosen, params, images, kind)
+    found = store.find(PHASE, _of_unit(shared, unit), SUFFIX)
+    if found is None:
+        # needed next, and another worker may hold the lock of the medians meanwhile
+        opened(chosen.row, params, folders)
+        with store.locked(PHASE, [shared], SUFFIX):  # of the network, whichever units are chosen
+            lacking = [each for each in chosen.units if store.find(PHASE, _of_unit(shared, each), SUFFIX) is None]
+            if lacking:
+                _store(store, shared, Chosen(chosen.row, tuple(lacking)), params, folders)
+        found = store.path(PHASE, _of_unit(shared, unit), SUFFIX)
+    return float(np.load(found, allow_pickle=False))
 
 
-def median_ingredients(chosen: Chosen, params: VisualisationParams, images: ImageSet, kind: str) -> dict[str, Any]:
-    """What determines the medians of the chosen units of a network."""
+def stored_median(unit: Unit, chosen: Chosen, params: VisualisationParams, images: ImageSet, kind: str) -> float | None:
+    """The same, for a kind of device that need not be here; None where the work store lacks it. Computes nothing."""
+    found = WorkStore.open().find(PHASE, _of_unit(_shared(chosen, params, images, kind), unit), SUFFIX)
+    return None if found is None else float(np.load(found, allow_pickle=False))
+
+
+def _shared(chosen: Chosen, params: VisualisationParams, images: ImageSet, kind: str) -> dict[str, Any]:
+    """What determines the medians of a network, besides which units they are of."""
     sample = sample_of(params, len(images))
     return {
         **shared_ingredients(chosen.row, params, images, kind),
-        "of": [[unit.layer, unit.unit] for unit in chosen.units],
         "sample": hashlib.sha256(sample.astype("<i4").tobytes()).hexdigest(),
         "version": VERSION,
     }
 
 
-def _write(path: Path, chosen: Chosen, params: VisualisationParams, folders: Folders) -> None:
+def _of_unit(shared: Mapping[str, Any], unit: Unit) -> dict[str, Any]:
+    """What determines the median of a unit; the other chosen units are no part of it."""
+    return {**shared, "of": [unit.layer, unit.unit]}
+
+
+def _store(
+    store: WorkStore, shared: Mapping[str, Any], chosen: Chosen, params: VisualisationParams, folders: Folders
+) -> None:
+    """Compute the medians of the chosen units in one pass, and write a file each."""
     network = opened(chosen.row, params, folders)
     values = values_of(network, chosen, params, sample_of(params, len(network.images)))
+    found = np.median(values.astype(np.float64), axis=0)
+    for unit, median in zip(chosen.units, found.tolist(), strict=True):
+        store.write(PHASE, _of_unit(shared, unit), SUFFIX, partial(_write, median=median))
+
+
+def _write(path: Path, median: float) -> None:
     with open(path, "wb") as file:
-        np.save(file, np.median(values.astype(np.float64), axis=0))
+        np.save(file, np.float64(median))
 
 
 def values_of(

@@ -56,6 +56,8 @@ def test_make_bench_runs_every_benchmark_of_speed():
         "effects",
         "superposition",
         "explanation_kinds",
+        "directions",
+        "made_scores",
         "judged_pairs",
     }
     others = {

@@ -312,7 +312,7 @@ def test_a_broken_file_is_named(tmp_path):
 def test_every_family_takes_its_own_options_only():
     with pytest.raises(it.InputError) as caught:
         it.open_similarity("pixel", Noise(), size=64)
-    assert str(caught.value) == "similarity pixel has no option size; it has aggregation, softmax_temperature"
+    assert str(caught.value) == "similarity pixel has no option size; it has aggregation, softmax_temperature, uncut"
 
 
 def test_margins_without_prepared_rows_are_those_with_them():

@@ -590,7 +590,7 @@ CASES = {
     ),
     "option of another family": (
         lambda: it.open_similarity("pixel", Shown(), view="crop"),
-        "similarity pixel has no option view; it has aggregation, softmax_temperature",
+        "similarity pixel has no option view; it has aggregation, softmax_temperature, uncut",
     ),
     "similarity's aggregation": (
         lambda: it.open_similarity("pixel", Shown(), aggregation="sum"),

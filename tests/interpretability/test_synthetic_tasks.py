@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from interpretability.errors import InputError
-from interpretability.tasks.synthetic import mixed_tasks, synthetic_tasks
+from interpretability.tasks.synthetic import mixed_tasks, shown_images, synthetic_tasks
 
 N_NATURAL, UNITS, N, K = 500, 3, 4, 5
 
@@ -29,8 +29,16 @@ def test_all_tasks_of_a_unit_show_the_same_made_images_and_ask_the_natural_queri
     np.testing.assert_array_equal(tasks[..., -2:], natural[..., -2:])
     for unit in range(UNITS):
         for task in range(N):
-            np.testing.assert_array_equal(tasks[unit, task, :K], made[0][unit, :K])
-            np.testing.assert_array_equal(tasks[unit, task, K : 2 * K], made[1][unit, :K])
+            for side in range(2):
+                shown = tasks[unit, task, side * K : (side + 1) * K]
+                assert shown.tolist() == [*made[side][unit, : K - 1], made[side][unit, -1]], "the last is never cut off"
+
+
+def test_as_many_images_as_tasks_show_are_shown_as_they_are(natural, made):
+    assert shown_images(made[0], K + 2).tolist() == made[0].tolist()
+    assert shown_images(made[0][0], 1).tolist() == [made[0][0, -1]]
+    exact = [side[:, :K] for side in made]
+    assert (synthetic_tasks(natural, *exact)[..., :K] == exact[0][:, None]).all()
 
 
 def test_mixed_tasks_show_made_images_at_every_other_rank(natural, made):

@@ -130,6 +130,12 @@ def test_the_first_task_of_each_kind_is_listed_for_the_page(solved):
     part = part.sort_index(kind="stable")
     first = len(open_images(solved.folder / "images"))
     assert (part.loc[(SYNTHETIC, 1), "image"] >= first).all()
+    images = read_parquet(solved.folder / "made/images.parquet").query(
+        "layer == 'middle' and unit == 0 and seed_set == 1"
+    )
+    for side, own in images.sort_values("position").groupby("side"):
+        made = own["image"].tolist()
+        assert part.loc[(SYNTHETIC, 1, side), "image"].tolist() == [*made[:3], made[4]], "the last is never cut off"
     assert (part.loc[(MIXED, 0), "image"] >= first).groupby("side").sum().tolist() == [2, 2]
     assert (part.loc[(NATURAL, -1, "max"), "position"].to_numpy() == np.arange(4)).all()
     assert (part.loc[(NATURAL, -1), "topic"] == -1).all()

@@ -354,6 +354,10 @@ def test_the_plan_makes_nothing_and_knows_what_is_made(made, capsys):
     told = capsys.readouterr().out
     assert "12 of which are in the store" in told
     assert "about 0 s on 1 workers" in told
+    for units, counts in (([*UNITS, "tiny/middle/1"], "16 sides, 12 of"), (UNITS[2:], "8 sides, 8 of")):
+        made.params(**{**FEW, "visualisations__units": units})
+        run(made, "planned", "--plan")
+        assert f"{counts} which are in the store" in capsys.readouterr().out
     made.params(**{**FEW, "visualisations__units": []})
     run(made, "planned", "--plan")
     assert capsys.readouterr().out == "visualisations.units names no unit: nothing would be made\n"

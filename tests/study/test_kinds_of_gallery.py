@@ -160,6 +160,28 @@ def test_tasks_that_made_images_explain_have_their_own_slope_and_a_strip_without
     assert page.read_text().count("<h4>Units that made images explain</h4>") == 2
 
 
+@pytest.mark.parametrize("spread", [0.017, np.nan])
+def test_errors_with_made_images_hold_the_luck_of_their_set_or_are_said_not_to(page, tmp_path, spread):
+    def one_set(folder):
+        path = folder / "tables/explanation_kinds.csv"
+        write_csv(path, read_csv(path).assign(between_sd=spread))
+
+    shown = page_of(tmp_path, one_set) if np.isnan(spread) else page
+    data = data_of(shown)
+    rows, alone = rows_of(data), "(of its tasks alone)"
+    for condition in (NATURAL, SYNTHETIC):
+        row = rows[FIRST, LAYER, 1, condition]
+        of_tasks = of_unit(read_parquet(shown.parent / "mis/units.parquet"), FIRST, LAYER, 1)
+        of_tasks = of_tasks[(of_tasks["condition"] == condition) & (of_tasks["backend"] == BACKENDS[0])][
+            "mis_se"
+        ].item()
+        wanted = of_tasks if condition == NATURAL or np.isnan(spread) else np.sqrt(of_tasks**2 + spread**2)
+        assert data["se"][row] / 1e6 == pytest.approx(wanted, abs=1e-6)
+        assert (row in data["tasksAlone"]) == (condition == SYNTHETIC and bool(np.isnan(spread)))
+    written = re.sub(r"<script.*?</script>", "", shown.read_text(), flags=re.DOTALL)
+    assert (alone in written) == bool(np.isnan(spread)), "strips that need no script say it, too"
+
+
 def test_networks_come_in_turn_as_long_as_their_pictures_keep_the_limit():
     # two networks with two units each, of ten pictures; the second unit of the first shares them with the first
     pictures = {0: range(10), 1: range(10), 2: range(10, 20), 3: range(20, 30)}

@@ -15,7 +15,7 @@ from study.params.whole import load_params
 from study.report.figures import base, conditions, his, kinds, made_images, mis_and_his, registry
 from study.report.figures.items import GALLERY, MADE_GALLERY
 from study.report.figures.registry import FIGURES
-from study.report.page import inputs, seeds, tables_of_answers, tables_of_kinds
+from study.report.page import facts, inputs, seeds, tables_of_answers, tables_of_kinds
 from study.report.page.template import make_environment
 from study.report.page.views import read_caption
 from tests.helpers.kind_tables import KINDS, N_UNITS
@@ -120,13 +120,13 @@ def test_one_set_of_made_images_is_called_too_good_and_none_is_named(study):
 def test_how_kinds_are_chosen_is_told_of_the_sets_there_are(study, n_sets, said):
     table = study.tables["explanation_kinds"]
     sets = kinds.sets_of_choice(changed(study, explanation_kinds=table.assign(n_sets=n_sets)))
-    facts = {"choosing_sets": sets, "choosing_words": ["words"], "backends": [], "confidence": "95 %", "star": ""}
+    told = {"choosing_sets": sets, "choosing_words": ["words"], "backends": [], "confidence": "95 %", "star": ""}
     environment = make_environment(REPORTS / "template")
-    caption = " ".join(read_caption(REPORTS / "captions/choosing_gain.md", environment, facts)[1])
+    caption = " ".join(read_caption(REPORTS / "captions/choosing_gain.md", environment, told)[1])
     assert said in caption
     assert ("other set" in caption) == (n_sets == 2)
     assert ("seed set" in caption) == (n_sets > 0)
-    prose = str(environment.get_template("notes.html.j2").make_module(facts).of_kinds())
+    prose = str(environment.get_template("notes.html.j2").make_module(told).of_kinds())
     assert ("other set" in prose) == (n_sets == 2)
     assert ("seed set" in prose) == (n_sets > 0)
 
@@ -145,16 +145,28 @@ def test_made_images_are_counted_by_status(study):
     assert words[0].startswith(
         "Images were made for 12 units, 2 seed sets of either side. Of 48 sides 44 beat nature, 2 lie below nature"
     )
-    assert words[1].endswith("keep 90 % of what they reach (median), which is therefore no accident of single pixels")
+    assert "every picture of the study; of those below, 2 have a best image that does)" in words[0]
+    assert words[1] == (
+        "Shifted by 3 pixels the best images of 46 sides keep 90 % of their ratio (median over sides): as a rule little of it "
+        "hangs on their exact place"
+    )
     assert words[-1] == f"{SECOND}: not in IMI, which leaves networks with attention out"
     alt = made_images.alt_made_images(frame, study)
     assert f"{SECOND}, not in IMI, made to excite: 10 beat nature, 2 are unreachable; median ratio" in alt
     table = study.tables["made_images"]
     fragile = changed(study, made_images=table.assign(kept_after_shift=0.11, position_bound=1))
-    assert (
-        "keep 11 % of what they reach (median): much of it hangs on single pixels" in made_images.made_words(fragile)[1]
+    words = made_images.made_words(fragile)
+    assert "keep 11 % of their ratio (median over sides): the rest hangs on their place" in words[1]
+    bound = (
+        "of the sides are bound to their place: some shift by 3 pixels takes more than half of their best image’s ratio"
     )
-    assert made_images.made_words(fragile)[2].startswith("48 of the sides are bound to their place")
+    assert words[2] == f"48 {bound}, and takes 46 of them, which go beyond nature, back within it"
+    # a side can be bound to its place below nature
+    below = table[table["status"] == BELOW].assign(position_bound=1, ratio_best=0.9)
+    assert made_images.made_words(changed(study, made_images=below))[2] == f"2 {bound}"
+    one = made_images.made_words(changed(study, made_images=below.assign(ratio_best=[1.5, 0.5])))
+    assert "of those below, 1 have a best image that does" in one[0]
+    assert one[2] == f"2 {bound}, and takes 1 of them, which go beyond nature, back within it"
     assert made_images.made_words(changed(study, made_images=table.head(0))) == []
 
 
@@ -229,6 +241,18 @@ def test_answers_through_the_encoder_are_marked_wherever_they_are_shown(study):
     assert any(words in row[1] for row in tables_of_answers._his_table(marked).rows)
     # natural answers are the observers' own
     assert words not in mis_and_his.alt_models_mis_his(mis_and_his.models_mis_his(study, synthetic=False), marked)
+
+
+def test_captions_say_how_units_with_synthetic_explanations_came_about(study):
+    made = study.tables["made_images"][UNIT].drop_duplicates().assign(condition=SYNTHETIC)
+    assert not facts.synthetic_units(study)
+    asked = replace(study, human=pd.concat([study.human, made], ignore_index=True))
+    assert "were named (visualisations.units), not drawn" in facts.synthetic_units(asked)
+    first = study.tables["made_images"].query(f"model == '{FIRST}'")
+    told = facts.synthetic_units(changed(asked, made_images=first))
+    assert f"were in part, {N_UNITS} of {2 * N_UNITS}, named" in told
+    # answers of IMI, whose images are not those of this study
+    assert "chose (IMI drew its own)" in facts.synthetic_units(changed(asked, made_images=first.head(0)))
 
 
 def test_tasks_that_show_both_are_in_no_figure_of_a_paper(study):

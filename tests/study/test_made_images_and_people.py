@@ -180,8 +180,12 @@ def test_tables_by_condition_have_a_row_for_made_images_and_the_same_rows_beside
     beside = table(made, "natural_synthetic").query("backend == 'human'").set_index("model")
     by_hand = pairs.assign(change=pairs["his"] - pairs["his_base"]).groupby("model")["change"].mean()
     assert beside["difference"].to_numpy() == pytest.approx(by_hand.to_numpy(), abs=1e-5)
-    tested = table(made, "network_tests")
-    assert "human_synthetic" in set(tested["backend"])
+
+    # named units stand for no network under a similarity
+    for name in ("network_tests", "layer_type_tests", "network_clusters", "kruskal", "family_bootstrap"):
+        tested = table(made, name)
+        assert {each for each in tested["backend"] if each.endswith(SYNTHETIC)} <= {"human_synthetic"}, name
+    assert "human_synthetic" in set(table(made, "network_tests")["backend"])
 
 
 def test_a_study_without_made_images_tells_of_no_reading(plain, made):

@@ -110,11 +110,28 @@ def _of_people(study: Study, *, asked: bool) -> dict[str, object]:
         "people": study.people,
         "people_synthetic": study.people_of(SYNTHETIC),
         "through": THROUGH if study.human_through else "",
+        "synthetic_units": synthetic_units(study),
         "agreement": first_row(of_units[(of_units["backend"] == study.lead) & (of_units["units"] == "outside_split")]),
         "ceiling": _ceiling(study),
         "share": _share(study),
         "margins_of_units": "unit" in set(study.tables["trials"]["margin_of"]),
     }
+
+
+def synthetic_units(study: Study) -> str:
+    """How the units came about to which people answered with synthetic explanations; ends a caption, empty without any."""
+    asked = study.human.loc[study.human["condition"] == SYNTHETIC, UNIT].drop_duplicates()
+    if asked.empty:
+        return ""
+    named = study.tables["made_images"][UNIT].drop_duplicates()
+    n_named = len(asked.merge(named, on=UNIT))
+    if not n_named:
+        return " Units with synthetic explanations are those that the recorded experiment chose (IMI drew its own)."
+    which = "were" if n_named == len(asked) else f"were in part, {n_named} of {len(asked)},"
+    return (
+        f" Units with synthetic explanations {which} named (visualisations.units), not drawn: what is said of them holds for "
+        "these units, and for no network as a whole."
+    )
 
 
 def _of_similarities(study: Study) -> dict[str, object]:

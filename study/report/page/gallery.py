@@ -49,6 +49,7 @@ class Strip:
     most: tuple[Thumb, ...]
     mis: float
     mis_se: float
+    tasks_alone: bool
     accuracy: float
 
 
@@ -182,6 +183,7 @@ def _columns(study: Study, listed: Listed) -> dict[str, object]:
         "unit": units["unit"].astype(int).tolist(),
         "mis": whole(units["mis"]),
         "se": whole(units["mis_se"]),
+        "tasksAlone": np.flatnonzero(units["tasks_alone"]).tolist(),
         "accuracy": whole(units["accuracy"]),
         "others": [[_called(study, name), whole(values)] for name, values in listed.others.items()],
         "marginStep": float(f"{largest / STEPS:.6g}"),
@@ -286,6 +288,7 @@ def _strip(listed: Listed, row: int, shown: ShownTasks, sheets: Sheets, manifest
         link=f"{unit['model']}/{unit['layer']}/{unit['unit']}/{unit['condition']}",
         mis=float(unit["mis"]),
         mis_se=float(unit["mis_se"]),
+        tasks_alone=bool(unit["tasks_alone"]),
         accuracy=float(unit["accuracy"]),
         alt=f"One task of {name}. Left, least exciting: {label_words(labels[task[half:-2]])}. "
         f"Right, most exciting: {label_words(labels[task[:half]])}.",

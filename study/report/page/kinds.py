@@ -125,7 +125,7 @@ def as_content(study: Study, kinds: Kinds, number: Mapping[int, int]) -> dict[st
     of        by row: number of the kind, seed set (-1 where it has none), MIS and its error in millionths, share of the choices
               that fell on it (of the kind, all sets together), thumbnails of either side, group by group
     made      by row: seed set, side (0 least, 1 most exciting), number of the status, ratio of the best and of the weakest image
-              and what the best keeps after a shift, in hundredths, 1 where it beats nature at its place alone
+              and what the best keeps after a shift, in hundredths, 1 where it is bound to its place
     values    by thumbnail of a made image: the unit's value there
     outside   networks that are not in IMI, and what is said of them
     """

@@ -26,8 +26,9 @@ class Listed:
     """Units of the gallery, a row each: networks in the order of their rank, then layer, unit, condition.
 
     `margins` (units, tasks) under the leading similarity; `near` names the tasks of a unit whose query nearly equals an
-    explanation; `others` has the MIS under every other similarity, NaN where there is none; `total` counts all scored
-    units of the networks under study, listed or not.
+    explanation; mis_se holds the luck of made images, or `tasks_alone` says that it does not (`with_luck`); `others` has the
+    MIS under every other similarity, NaN where there is none; `total` counts all scored units of the networks under study,
+    listed or not.
     """
 
     units: pd.DataFrame
@@ -58,7 +59,7 @@ def list_units(study: Study, mis: Path, scores: Path, most: int) -> Listed:
     for name in names:
         units = scored.units(study.lead, name, COLUMNS)
         units = units[_kept(units, quota, wanted.get(name, set()))]
-        units = units.astype(dict.fromkeys((*KEY[:2], KEY[3], "layer_type"), str))
+        units = with_luck(units.astype(dict.fromkeys((*KEY[:2], KEY[3], "layer_type"), str)), study)
         units = units.sort_values(["layer_index", "layer", "unit", "condition"], kind="stable", ignore_index=True)
         rows = margins.rows([name], [*KEY[1:], "margins", "near"])
         known = pd.MultiIndex.from_frame(rows.select(KEY[1:]).to_pandas())
@@ -69,13 +70,32 @@ def list_units(study: Study, mis: Path, scores: Path, most: int) -> Listed:
         others.append([_mis_of(scored, backend, units) for backend in study.backends[1:]])
         frames.append(units)
     if not frames:
-        return Listed(pd.DataFrame(columns=COLUMNS), np.empty((0, 0), np.float32), {}, {}, 0)
+        return Listed(pd.DataFrame(columns=[*COLUMNS, "tasks_alone"]), np.empty((0, 0), np.float32), {}, {}, 0)
     return Listed(
         pd.concat(frames, ignore_index=True),
         np.concatenate(matrices),
         near,
         dict(zip(study.backends[1:], map(np.concatenate, zip(*others, strict=True)), strict=True)),
         sum(sizes),
+    )
+
+
+def with_luck(units: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Units (model, condition, mis_se, ...) whose mis_se holds, where made images explain, the luck of their seed set, too.
+
+    All tasks of a unit show images of one set, so their spread does not tell it. It is the spread between sets under the leading
+    similarity, root mean square over the units of the network (explanation_kinds.csv), added in quadrature. tasks_alone marks
+    units of which it is not known, as with one set.
+    """
+    table = study.tables["explanation_kinds"]
+    rows = table[(table["backend"] == study.lead) & table["kind"].isin(MADE)]
+    spread = dict(zip(zip(rows["model"], rows["kind"], strict=True), rows["between_sd"].astype(float), strict=True))
+    made = units["condition"].isin(MADE).to_numpy(bool)
+    keys = zip(units["model"], units["condition"], strict=True)
+    luck = np.array([spread.get(key, np.nan) for key in keys], dtype=np.float64)
+    known = made & np.isfinite(luck)
+    return units.assign(
+        mis_se=np.hypot(units["mis_se"].to_numpy(np.float64), np.where(known, luck, 0.0)), tasks_alone=made & ~known
     )
 
 
