@@ -12,7 +12,7 @@ diverse       adaptive diversity for units whose weakest picture beats nature wi
 photographs   SqueezeNet 1.1 with the weights of a file (torchvision's names), convolutions before their ReLU and what follows a
               max-pool, against 500 photographs of a folder: 96 steps, 2 pictures
 
-The parts study and still take long and are not in the committed table, whose seconds are those of a busy machine.
+The committed table joins three runs, and its seconds are those of a busy machine.
 
 A row a part, network and side. ratio: (made - median) / (natural extreme - median), of stored bytes; best_beats, weakest_beats:
 shares of units whose best and whose weakest picture lies beyond every natural one. One thread, kernels of a portable study.
