@@ -15,6 +15,9 @@ from study.files.tables import write_bytes
 from study.report.page.cells import count, interval, number, percent, short, words
 
 PAGE = "report.html.j2"
+# parts of the one style and the one script, in the order in which they stand there
+STYLES = ("base", "first", "units", "unit", "questions")
+SCRIPTS = ("texts", "kinds", "list")
 MOST_BYTES = 20_000_000  # what opens on a phone and goes through a mail server
 
 
@@ -37,8 +40,8 @@ def make_environment(folder: Path) -> jinja2.Environment:
 
 def write_page(path: Path, folder: Path, environment: jinja2.Environment, content: Mapping[str, object]) -> int:
     """Fill the template and write the page; returns its size in bytes."""
-    style, *scripts = (_part(folder / name) for name in ("style.css", "texts.js", "kinds.js", "gallery.js"))
-    script = "".join(scripts)
+    style = "".join(_part(folder / "style" / f"{name}.css") for name in STYLES)
+    script = "".join(_part(folder / "script" / f"{name}.js") for name in SCRIPTS)
     # the policy of the page names this digest: no other script runs in it, wherever it may come from
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     parts = {"style": Markup(style), "script": Markup(script), "script_digest": f"sha256-{digest}"}
