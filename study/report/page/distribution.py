@@ -65,10 +65,8 @@ class Spread:
     def as_content(self) -> dict[str, object]:
         """What the script reads: `nets` as ranked, scores in whole millionths, counts `h`; `bins` as [start, width]."""
         nets = [
-            {
-                **{"name": net.name, "n": net.n, "colour": net.colour, "h": list(net.counts)},
-                **dict(zip(("mean", "low", "high", "p5", "p95"), whole(_numbers(net)), strict=True)),
-            }
+            {"name": net.name, "n": net.n, "colour": net.colour, "h": list(net.counts)}
+            | dict(zip(("mean", "low", "high", "p5", "p95"), whole(_numbers(net)), strict=True))
             for net in self.networks
         ]
         return {"nets": nets, "bins": [self.start, WIDTH]}
