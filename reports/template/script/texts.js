@@ -1,4 +1,3 @@
-"use strict";
 // Texts of units: what they say, how well, and what raters saw. Called by the browser of units; everything is set as text.
 const textsOf = (data, { make, thumb, score, signed, count }) => {
   const SCORE = 1e6;
