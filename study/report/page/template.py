@@ -16,7 +16,7 @@ from study.report.page.cells import count, interval, number, percent, short, wor
 
 PAGE = "report.html.j2"
 # parts of the one style and the one script, in the order in which they stand there
-STYLES = ("base", "first", "units", "unit", "questions")
+STYLES = ("former", "base", "first", "units", "unit", "questions")
 SCRIPTS = ("texts", "kinds", "list")
 MOST_BYTES = 20_000_000  # what opens on a phone and goes through a mail server
 
