@@ -33,9 +33,10 @@ const chartsOf = (page) => {
     return listed.get(name);
   };
   const within = (value) => Math.max(binsFrom, Math.min(binsTo(nBins), value));
+  const across = (value) => (within(value) - binsFrom) / (binWidth * nBins); // where a score stands in a histogram, from 0 to 1
   // Where a unit stands among the others of its network; what it says is said in words beside it.
   const strip = (row, w, h) => {
-    const x = (value) => (w * (value - binsFrom)) / (binWidth * nBins), at = x(within(data.mis[row] / SCORE)).toFixed(1);
+    const x = (value) => w * across(value), at = x(data.mis[row] / SCORE).toFixed(1);
     return draw("svg", { class: "strip", viewBox: `0 0 ${w} ${h}`, width: w, height: h, "aria-hidden": "true" },
       draw("path", { d: area(beside(row), x, h - 1, h - 8), fill: page.colour(page.modelIndex(row)), "fill-opacity": 0.45 }),
       draw("path", { d: `M0 ${h - 0.5}H${w}`, class: "base" }), draw("path", { d: `M${at} 2V${h}`, class: "mark" }));
@@ -109,5 +110,5 @@ const chartsOf = (page) => {
         ];
       }));
   };
-  return { area, beside, strip, scores, scoresOf, ends, ranks };
+  return { area, across, beside, strip, scores, scoresOf, ranks };
 };

@@ -4,6 +4,8 @@ const factsOf = (page) => {
   const SCORE = 1e6;
   const MADE = ["synthetic", "mixed"]; // tasks that made images explain
   const isMade = (row) => MADE.includes(page.condition(row));
+  // what the other side of a task shows: one-sided tasks have pictures drawn at random in its place
+  const leastWords = (row) => (page.condition(row) === "one_sided" ? "drawn at random" : "least exciting");
 
   // ---------------------------------------------------------------- tasks
   const nearOf = (row) => data.near[row] || []; // tasks whose query nearly equals one of their explanations
@@ -80,6 +82,6 @@ const factsOf = (page) => {
     .filter((other) => other !== undefined && other !== row);
 
   return {
-    isMade, naturalOf, otherTasks, outcome, rightOf, rightWords, nearWords, errorWords, peopleWords, shortWords, endWords, slopeWords, besideWords, placeWords,
+    isMade, leastWords, naturalOf, otherTasks, outcome, rightOf, rightWords, nearWords, errorWords, peopleWords, shortWords, endWords, slopeWords, besideWords, placeWords,
   };
 };

@@ -1,6 +1,6 @@
 // A task of a unit as a picture for slides, 1600 x 900, in the page's colours. The page's policy allows it as it is: sheets of
 // pictures are data: addresses, which img-src names; a canvas, the clipboard and a download of a blob ask the policy for nothing.
-const pictureOf = (page, { charts, task }) => {
+const pictureOf = (page, { facts, charts, task }) => {
   const { data, make } = page;
   const W = 1600, H = 900, SIDE = 80, GRID = 447, QUERY = 224, GAP = 20, TOP = 250;
   const SQUARE = TOP + (GRID - QUERY) / 2; // where queries begin: in the middle of the grids
@@ -95,7 +95,7 @@ const pictureOf = (page, { charts, task }) => {
     context.globalAlpha = 1;
     pen.box(x0, y, width, 1.5, "var(--edge)");
     pen.box(x(data.mis[row] / 1e6) - 2.5, y - height - 6, 5, height + 6, "var(--ink)");
-    pen.say(page.besideWords(row), x0, y + 32, { size: 22, ink: "var(--soft)", most: width });
+    pen.say(facts.besideWords(row), x0, y + 32, { size: 22, ink: "var(--soft)", most: width });
   };
   // The picture of task number `at` of a unit. `answered`: it shows which query is right and what the machine says; else it asks.
   const drawn = async (row, at, answered) => {
@@ -109,14 +109,14 @@ const pictureOf = (page, { charts, task }) => {
     pen.context.fillStyle = pen.colour(page.colour(page.modelIndex(row)));
     pen.context.fill();
     pen.say(`${page.model(row)} ${page.unitName(row)}, task ${at + 1} of ${page.T}`, SIDE + 34, 161, { ink: "var(--soft)" });
-    pen.say("− least exciting", SIDE, TOP - 16, { weight: 600, size: 26 });
+    pen.say(`− ${facts.leastWords(row)}`, SIDE, TOP - 16, { weight: 600, size: 26 });
     pen.say("most exciting +", W - SIDE, TOP - 16, { weight: 600, size: 26, align: "right" });
     grid(pen, shown.least, SIDE);
     grid(pen, shown.most, W - SIDE - GRID);
     queries(pen, row, at, shown, answered);
     const wide = pen.say(page.score(data.mis[row]), SIDE, 800, { weight: 700, size: 56 });
     pen.say(`MIS ± ${page.score(data.se[row])}, guessing scores 0.5`, SIDE + wide + 18, 800, { ink: "var(--soft)", most: left - wide });
-    pen.say(page.rightWords(row), SIDE, 846, { size: 26, ink: "var(--soft)", most: left });
+    pen.say(facts.shortWords(row), SIDE, 846, { size: 26, ink: "var(--soft)", most: left });
     return canvas;
   };
   const picture = async (row, at, answered) => {
