@@ -51,12 +51,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     gallery = browsable_units(params, study, args)
     has_data = {name for name, view in drawn.items() if not view.absent}
     galleries = {GALLERY: gallery.n_with_images, MADE_GALLERY: gallery.n_made}
+    shown, lacking = sections.make_sections(study, drawn, tables)
     checklist = registry.of_papers(study, has_data | {name for name, n in galleries.items() if n})
     write_csv(plots / "figures.csv", checklist)
     content = {
         **facts,
         "first": first.make_first(study, facts, gallery.spread),
-        "sections": sections.make_sections(drawn, tables),
+        "sections": shown,
+        "lacking": lacking,
         "tables": tables,
         "gallery": gallery,
         "papers": checklist.to_dict("records"),
