@@ -71,4 +71,5 @@
     }
   });
   show();
+  if (study) questionsOf().start(); // after the listener above: a place inside is looked for once the study shows again
 })();
