@@ -19,7 +19,7 @@ from study.params.reading import load
 from study.report import timings
 from study.report.figures import registry
 from study.report.figures.items import GALLERY, MADE_GALLERY
-from study.report.page import inputs, sections, seeds, template, views
+from study.report.page import first, inputs, sections, seeds, template, views
 from study.report.page.build import ReportParams, browsable_units
 from study.report.page.facts import make_facts
 
@@ -56,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_csv(plots / "figures.csv", checklist)
     content = {
         **facts,
+        "first": first.make_first(study, facts, gallery.spread),
         "sections": shown,
         "lacking": lacking,
         "tables": tables,

@@ -7,7 +7,9 @@
   const texts = textsOf(page.data, page), kinds = kindsOf(page.data, page);
   const find = findOf(page, { texts, kinds });
   const list = listOf(page, { texts, kinds, find });
-  const unit = unitOf(page, { texts, kinds });
+  const facts = factsOf(page), charts = chartsOf(page), task = taskOf(page);
+  const bars = barsOf(page, { facts }), picture = pictureOf(page, { facts, charts, task });
+  const unit = unitOf(page, { facts, charts, task, bars, picture, texts, kinds });
 
   // ---------------------------------------------------------------- address
   let before = page.state(), inside = false; // whether the address before named units

@@ -1,89 +1,159 @@
 // The page of one unit, shown instead of the study. Called by main.js; everything is set as text.
-const unitOf = (page, { texts, kinds }) => {
-  const { data, T, SCORE, make, grid, score, signed, count, labelWords } = page;
-  const MADE = ["synthetic", "mixed"]; // tasks that made images explain
-  const pair = (words, value, more) => make("div", {}, make("dt", {}, words), make("dd", {}, value, more ? make("small", {}, more) : null));
-  const unitFacts = (row) => {
-    const human = page.human(row), end = data.ends[row];
-    const others = data.others.filter(([, values]) => values[row] !== null);
-    return make("dl", { class: "facts" },
-      pair(`MIS, ${data.lead}`, score(data.mis[row]), `± ${score(data.se[row])}${data.tasksAlone.includes(row) ? " (of its tasks alone)" : ""}; ${page.easier(row)} of its network`),
-      pair("Machine", `${page.rightTasks(row)} of ${T} right`, `slope ${page.slopeOf(row)[0].toPrecision(3)}, ${page.slopeOf(row)[1]}`),
-      human ? pair(`HIS, ${page.peopleOf(row)}`, score(human.his), `± ${score(human.se)}; ${human.n} answers; HIS − MIS ${signed((human.his - data.mis[row]) / SCORE, 3)}${row in page.missed ? `, z ${signed(page.missed[row], 1)}` : ""}`) : null,
-      end ? pair(`Among the ${end[0]}`, `${Math.round((100 * end[2]) / SCORE)} %`, `probability that it belongs there; shrunken MIS ${score(end[1])}`) : null,
-      others.length ? pair("MIS, other similarities", make("span", { class: "minor" }, others.map(([name, values]) => `${name} ${score(values[row])}`).join(", "))) : null);
+const unitOf = (page, { facts, charts, task, bars, picture, texts, kinds }) => {
+  const { data, K, SCORE, make, score, signed, count } = page;
+  const MOST_LINKS = 6; // twins named in the line of facts; the others open
+  const EXPORT = "python -m stages.tasks --export FILE.parquet --model";
+
+  const linkTo = (row, words) => make("a", { href: page.address({ unit: page.key(row) }) }, words);
+  const commas = (links) => links.flatMap((link, at) => (at ? [", ", link] : [link]));
+  const headed = (words, ...children) => make("section", {}, make("h2", { class: "h" }, words), children);
+  const small = (...words) => make("p", { class: "small soft" }, words);
+  const pair = (words, ...value) => make("div", {}, make("dt", {}, words), make("dd", {}, value));
+
+  // ---------------------------------------------------------------- its name, and what can be done with it
+  const places = (row, rows) => {
+    const at = rows.indexOf(row);
+    return at < 0 ? [undefined, undefined] : [rows[at - 1], rows[at + 1]];
+  };
+  const copyLink = (said) => {
+    const refused = () => said.replaceChildren(`The clipboard refuses; the link is in the address line of the browser`);
+    if (!navigator.clipboard) return refused();
+    return navigator.clipboard.writeText(location.href).then(() => said.replaceChildren("Link copied"), refused);
+  };
+  const copyPicture = (row, shown, said) => {
+    said.replaceChildren("Drawing …");
+    return picture.copy(row, shown.at, shown.answered()).then((words) => said.replaceChildren(words),
+      (error) => said.replaceChildren(`No picture: ${error.message}`));
+  };
+  const crumb = (row, rows, shown) => {
+    const [before, after] = places(row, rows), said = make("span", { class: "soft", role: "status" });
+    const step = (to, rel, words) => (to === undefined ? null : make("a", { class: "btn", href: page.address({ unit: page.key(to) }), rel }, words));
+    const button = (words, onclick) => make("button", { class: "btn", type: "button", onclick }, words);
+    return make("nav", { class: "crumb", "aria-label": "Unit" },
+      make("a", { href: page.address({ unit: "" }), class: "back" }, "← All units"),
+      make("span", { class: "does" }, said, step(before, "prev", "← Previous"), step(after, "next", "Next →"), button("Copy link", () => copyLink(said)),
+        shown ? button("Copy as PNG", () => copyPicture(row, shown, said)) : null));
+  };
+  const twinWords = (row) => {
+    const twins = page.twins(row);
+    if (!twins.length) return null;
+    const links = twins.map((other) => linkTo(other, page.unitName(other)));
+    const more = links.length > MOST_LINKS ? make("details", { class: "inline" },
+      make("summary", {}, `and ${links.length - MOST_LINKS} more`), commas(links.slice(MOST_LINKS))) : null;
+    return [" Same pictures: ", commas(links.slice(0, MOST_LINKS)), more ? " " : ".", more];
+  };
+  const head = (row) => {
+    const [, , type, depth] = page.layer(row), others = facts.otherTasks(row);
+    return make("div", { class: "named" },
+      make("h1", { tabindex: "-1" }, make("span", { class: "dot", style: `--c:${page.colour(page.modelIndex(row))}` }), ` ${page.model(row)} ${page.unitName(row)}`),
+      make("p", { class: "soft" }, `${type}${depth === null ? "" : `, depth ${depth.toFixed(2)}`}. ${facts.placeWords(row)}`, twinWords(row),
+        others.length ? [" Its other tasks: ", commas(others.map((other) => linkTo(other, page.condition(other) === "natural" ? "natural" : page.unitName(other).split(", ").at(-1)))), "."] : null));
+  };
+
+  // ---------------------------------------------------------------- its tasks
+  // Box of the task that is shown, its bars, and which one it is. `answered`: whether its reader has answered.
+  const tasks = (row) => {
+    const numbers = page.tasksOf(row), box = make("section", { class: "task", "aria-label": "A task of this unit" });
+    const shown = { at: numbers[0], answered: () => box.classList.contains("done") };
+    const pick = (at) => {
+      shown.at = at;
+      own.mark(at);
+      const next = numbers.length > 1 ? () => {
+        pick(numbers[(numbers.indexOf(at) + 1) % numbers.length]);
+        box.querySelector("button").focus({ preventScroll: true });
+      } : null;
+      task.play(box, { row, task: at, note: `task ${at + 1} of ${count(page.T)}`, next });
+    };
+    const own = bars.bars(row, pick), any = numbers.length > 0;
+    const asked = data.play.find(([other, at]) => other === row && numbers.includes(at));
+    if (any) pick(asked ? asked[1] : numbers[0]);
+    return [make("div", { class: "left" }, any ? box : absent(row), own.box, bars.table(row)), any ? shown : null];
+  };
+  const absent = (row) => make("p", { class: "without" }, "No pictures of this unit are in the page. ",
+    make("code", {}, `${EXPORT} ${page.model(row)}`), " names all images of its tasks.");
+
+  // ---------------------------------------------------------------- its score
+  const scores = (row) => {
+    const every = charts.scoresOf(row), confidence = `${Math.round(100 * data.confidence)} %`;
+    const note = [`Intervals: ± ${data.z.toFixed(2)} standard errors ${facts.errorWords(row)}.`,
+      every.some((each) => each.human) ? "Open square: answers." : null,
+      every.some((each) => each.unclear) ? "*: the slope is not identified, so this level compares with no other." : null].filter(Boolean).join(" ");
+    return make("div", { class: "scores" },
+      make("p", { class: "big" }, make("b", {}, score(data.mis[row])), make("span", { class: "soft" }, `MIS, ± ${score(data.se[row])} ${facts.errorWords(row)}`)),
+      headed(`Score by each similarity, ${confidence} interval`, charts.scores(row), small(note)),
+      headed("Easier than", charts.ranks(row)),
+      facts.peopleWords(row) ? make("p", { class: "soft" }, facts.peopleWords(row)) : null,
+      facts.endWords(row) ? make("p", { class: "soft" }, facts.endWords(row)) : null,
+      small(facts.slopeWords(row)),
+      direction(row));
   };
   // what a direction is, how often a latent is active, and which units its decoder lies nearest to
-  const directionFacts = (row) => {
+  const direction = (row) => {
     const read = page.readOf(row);
     if (!read) return null;
-    const [kind, pooling, base, unitsLayer, dead, sparse, total] = read;
+    const [kind, pooling, base, layer, dead, sparse, total] = read;
     const firing = data.directions.firing[row], nearest = data.directions.nearest[row] || [];
-    const near = nearest.flatMap(([unit, cosine], place) => {
-      const name = [base, unitsLayer, unit, "natural"].join("/");
-      const words = `unit ${unit}`, at = `${place ? ", " : ""}`, tail = ` (${signed(cosine / 100, 2)})`;
-      return [at, base && page.rowOf(name) !== undefined ? make("a", { href: page.address({ unit: name }) }, words) : words, tail];
+    const near = nearest.map(([unit, cosine]) => {
+      const other = base ? page.rowOf([base, layer, unit, "natural"].join("/")) : undefined, words = `${layer} · ${unit}`;
+      return make("li", {}, other === undefined ? words : linkTo(other, words), ` ${signed(cosine / 100, 2)}`);
     });
-    return make("dl", { class: "facts" },
-      pair("Direction", kind, `of ${unitsLayer}${base ? ` of ${base}` : ""}, pooled by ${pooling}`),
-      firing === undefined || firing === null ? null : pair("Firing rate", `${((100 * firing) / SCORE).toPrecision(2)} %`, "of all pictures"),
-      total === null ? null : pair("Latents of the layer", count(total), `${count(sparse)} too sparse for tasks, ${count(dead)} dead: neither have scores`),
-      near.length ? pair("Nearest units", make("span", { class: "minor" }, near), `of ${unitsLayer}, by the cosine with its decoder or axis`) : null);
+    return headed("The direction", make("dl", { class: "about" },
+      pair("What", `${kind} of ${layer}${base ? ` of ${base}` : ""}, pooled by ${pooling}`),
+      firing === undefined || firing === null ? null : pair("Firing rate", `${((100 * firing) / SCORE).toPrecision(2)} % of all pictures`),
+      total === null ? null : pair("Latents of the layer", `${count(total)}; ${count(sparse)} too sparse for tasks, ${count(dead)} dead: neither have scores`),
+      near.length ? pair("Nearest units", make("ul", {}, near), small("by the cosine with its decoder or axis")) : null));
   };
-  const taskTable = (row) => {
-    const near = data.near[row] || [], answers = data.answers[row], shown = row in data.pictures;
-    const heads = ["task", ...(shown ? ["queries"] : []), "p(right)", "machine", ...(answers ? [page.peopleOf(row)] : []), "margin"];
-    const body = [];
-    for (let task = 0; task < T; task++) {
-      const m = page.margin(row, task), p = page.probability(row, m);
-      const left = near.includes(task) ? (data.dropNear ? "left out: near copy" : "near copy of an explanation") : "";
-      const outcome = m > 0 ? "✓ right" : m < 0 ? "✗ wrong" : "tie";
-      body.push(make("tr", { class: data.dropNear && left ? "left" : null },
-        make("th", { scope: "row" }, String(task + 1)),
-        shown ? make("td", {}, grid([...page.queriesOf(row, task)].reverse(), "Less exciting and more exciting query", "two")) : null,
-        make("td", {}, make("span", { class: "bar", "aria-hidden": "true" }, make("i", { style: `width:${(100 * p).toFixed(1)}%`, class: m > 0 ? null : "wrong" })), ` ${p.toFixed(3)}`),
-        make("td", { class: m < 0 ? "bad" : null }, outcome, left ? make("small", {}, left) : null),
-        answers ? make("td", {}, answers[2 * task] ? `${answers[2 * task + 1]} of ${answers[2 * task]} right` : "–") : null,
-        make("td", { class: "n" }, signed(m, 3))));
-    }
-    return make("div", { class: "scroll tasks", role: "region", tabindex: "0", "aria-label": "Table: tasks of the unit" },
-      make("table", {}, make("caption", {}, `Its ${T} tasks and the machine’s answers`),
-        make("thead", {}, make("tr", {}, heads.map((words) => make("th", { scope: "col", class: words === "margin" ? "n" : null }, words)))),
-        make("tbody", {}, body)));
+
+  // ---------------------------------------------------------------- its pictures
+  // Pictures in their order; the rank shows where the mouse or the focus is, and arrows go from one to the next.
+  const ranked = (ids, words, isRanked) => {
+    const cells = ids.map((id, at) => {
+      const name = page.nameOf(id), place = isRanked ? `rank ${at + 1} of ${ids.length}` : `picture ${at + 1} of ${ids.length}`;
+      const cell = make("span", { role: "img", tabindex: at ? "-1" : "0", "aria-label": `${place}${name ? `: ${name}` : ""}`, "data-rank": isRanked ? String(at + 1) : null }, page.thumb(id));
+      cell.firstChild.title = `${place}, ${cell.firstChild.title}`;
+      return cell;
+    });
+    const STEPS = { ArrowLeft: -1, ArrowRight: 1, Home: -ids.length, End: ids.length };
+    const onkeydown = (event) => {
+      const step = STEPS[event.key], from = cells.indexOf(event.target);
+      if (!step || from < 0 || event.ctrlKey || event.altKey || event.metaKey) return;
+      event.preventDefault();
+      const to = cells[Math.max(0, Math.min(cells.length - 1, from + step))];
+      event.target.tabIndex = -1;
+      to.tabIndex = 0;
+      to.focus();
+    };
+    return make("div", { class: "many", role: "group", "aria-label": `${words}: ${page.labelWords(ids) || `${ids.length} pictures`}`, onkeydown }, cells);
   };
-  const strip = (row, task) => {
-    const { most, least, queries } = page.taskOf(row, task);
-    return make("li", {},
-      make("div", { class: "strip" },
-        grid(least, "Least exciting explanations", "grid"),
-        grid([...queries].reverse(), "Queries, the less exciting one first", "queries"),
-        grid(most, "Most exciting explanations", "grid")),
-      make("div", { class: "sides", "aria-hidden": "true" }, make("span", {}, "least exciting"), make("span", {}, `task ${task + 1}`), make("span", {}, "most exciting")));
+  const extremes = (row) => {
+    const ends = page.extremes(row);
+    if (!ends) return null;
+    const made = facts.isMade(row);
+    const side = (ids, which) => {
+      const words = made ? `Explanations of its first task: ${which}` : `The ${count(ids.length)} ${which} pictures`;
+      const order = made ? "" : ends.ranked ? `In order of rank, the ${which} first. ` : "In no order. ", labels = page.labelWords(ids);
+      return headed(words, ranked(ids, words, ends.ranked && !made), small(order, labels ? `${labels}.` : ""));
+    };
+    return make("div", { class: "lower" }, side(ends.least, "least exciting"), side(ends.most, "most exciting"));
   };
-  // `rows`: the list that this unit was opened from, in its order
+  const neighbours = (row) => {
+    const near = page.near(row);
+    if (!near.length) return null;
+    return headed("Neighbours: units whose explanations share the most pictures", make("ul", { class: "near" }, near.map(([other, share]) => {
+      const number = page.tasksOf(other)[0], shown = number === undefined ? null : page.taskOf(other, number).most.slice(0, 6);
+      return make("li", {}, shown ? make("div", { class: "six", "aria-hidden": "true" }, shown.map(page.thumb)) : null,
+        make("p", {}, linkTo(other, page.unitName(other))),
+        make("p", { class: "soft num" }, `${page.model(other)} · shares ${Math.round((100 * share) / SCORE)} % · MIS ${score(data.mis[other])}`));
+    })));
+  };
+
+  // ---------------------------------------------------------------- together
+  // Fill the box with the page of a unit. `rows`: the list that it was opened from, in its order. Keys press its links: .back,
+  // and those whose rel is prev or next.
   const show = (box, row, rows) => {
-    const at = rows.indexOf(row), ends = page.extremes(row), tasks = page.tasksOf(row);
-    const step = (to, rel, words) => (at >= 0 && rows[to] !== undefined ? make("a", { href: page.address({ unit: page.key(rows[to]) }), rel }, words) : null);
-    const each = page.layer(row);
-    box.replaceChildren(...[
-      make("nav", { class: "pager", "aria-label": "Units" },
-        make("a", { href: page.address({ unit: "" }), class: "back" }, "← All units"), step(at - 1, "prev", "Previous unit"), step(at + 1, "next", "Next unit")),
-      make("h1", { tabindex: "-1" }, page.unitName(row)),
-      make("p", { class: "note" }, `${page.model(row)} · ${each[2]} · ${each[3] === null ? "" : `depth ${each[3].toFixed(2)} (0 first, 1 last layer)`}`),
-      unitFacts(row),
-      directionFacts(row),
-      ends ? make("div", { class: "sets" },
-        make("div", {}, make("h4", {}, "Least exciting"), grid(ends.least, "Least exciting", "many"), make("p", { class: "note" }, labelWords(ends.least))),
-        make("div", {}, make("h4", {}, "Most exciting"), grid(ends.most, "Most exciting", "many"), make("p", { class: "note" }, labelWords(ends.most)))) : null,
-      ends ? make("p", { class: "note" }, MADE.includes(page.condition(row)) ? "Each side: the explanations of the first task."
-        : `Each side: the ${ends.most.length} most extreme pictures of the study, ${ends.ranked ? "the most extreme first" : "in no order"}.`) : null,
-      page.hasPictures(row) ? null : make("p", { class: "absent" }, "No pictures of this unit are in the report. python -m stages.tasks --export names all images of its tasks."),
-      ...kinds.part(MADE.includes(page.condition(row)) ? page.rowOf([page.model(row), each[1], data.unit[row], "natural"].join("/")) : row, page.model(row)),
-      ...texts.part(row),
-      taskTable(row),
-      tasks.length ? make("h4", {}, `Tasks with their ${page.K} explanations a side`) : null,
-      tasks.length ? make("ul", { class: "strips" }, tasks.map((task) => strip(row, task))) : null,
-    ].filter((part) => part !== null));
+    const [left, shown] = tasks(row), top = crumb(row, rows, shown), own = facts.isMade(row) ? facts.naturalOf(row) : row;
+    box.replaceChildren(top, head(row), make("div", { class: "unit" }, left, scores(row)),
+      ...[extremes(row), neighbours(row), ...kinds.part(own, page.model(row)), ...texts.part(row)].filter(Boolean));
   };
   return { show };
 };

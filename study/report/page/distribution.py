@@ -21,6 +21,7 @@ GUESSING = 0.5  # what answers without looking score
 WIDTH = 0.0125  # of a bin
 LOWEST = 0.4  # where the axis begins, unless a unit lies below
 STEP = 0.1  # between the lines of the axis
+FILLED = 90  # percent of a row's height
 MOST_COLOURS = 8  # networks with a colour of their own
 MOST_ROWS = 7  # of more networks than that, so many are drawn
 FIRST, LAST, OTHERS = "var(--n0)", "var(--n3)", "var(--c6)"
@@ -88,12 +89,22 @@ class Spread:
         values = [round(step * STEP, 6) for step in range(first, round(1 / STEP) + 1)]
         return [(number(1)(value), self.place(value), value == GUESSING) for value in values]
 
-    def path(self, index: int) -> str:
-        """The outline of a network's scores in a box of 100 x 100, as an SVG path; the tallest bin drawn fills nine tenths."""
+    def height(self, index: int, score: float) -> float:
+        """How high the outline of a network is where a unit lies, in percent of its row."""
         net = self.networks[index]
-        top = max(max(self.networks[i].counts, default=0) / self.networks[i].n for i in self.shown())
+        at = math.floor((score - self.start) / WIDTH)
+        return round(self._high(net, net.counts[min(max(at, 0), len(net.counts) - 1)]), 2)
+
+    def _high(self, net: Network, n: int) -> float:
+        """Height of n units of a network in percent: the tallest bin of all that are drawn fills FILLED."""
+        top = max(max(self.networks[i].counts) / self.networks[i].n for i in self.shown())
+        return FILLED * n / net.n / top
+
+    def path(self, index: int) -> str:
+        """The outline of a network's scores in a box of 100 x 100, as an SVG path."""
+        net = self.networks[index]
         step = 100 / len(net.counts)
-        points = [(step * (i + 0.5), 100 - 90 * (n / net.n) / top) for i, n in enumerate(net.counts)]
+        points = [(step * (i + 0.5), 100 - self._high(net, n)) for i, n in enumerate(net.counts)]
         return "M0 100" + "".join(f"L{_short(x)} {_short(y)}" for x, y in points) + "L100 100Z"
 
     def words(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,11 +29,10 @@ Turn = tuple[int, int]  # row of the list, task
 class Still:
     """The first task as the page shows it before, or without, its script; it does not say where the answer is.
 
-    Pictures as numbers of thumbnails: least, most: those that explain either side; queries: A and B. row: of the list;
-    unit: network/layer/unit/condition.
+    Pictures as numbers of thumbnails: least, most: those that explain either side; queries: A and B. unit:
+    network/layer/unit/condition; number: of the unit in its layer; *_words: the commonest labels of a side.
     """
 
-    row: int
     unit: str
     model: str
     layer: str
@@ -42,6 +41,8 @@ class Still:
     least: tuple[int, ...]
     most: tuple[int, ...]
     queries: tuple[int, int]
+    least_words: str
+    most_words: str
 
 
 def choose_play(study: Study, listed: Listed) -> list[Turn]:
@@ -80,8 +81,16 @@ def side(key: str, task: int) -> int:
     return mixed >> 31
 
 
-def still_task(listed: Listed, turn: Turn, images: NDArray[np.int32], number: Mapping[int, int]) -> Still:
-    """A task as a picture: `images` are its 2 K + 2 rows of the manifest (`ShownTasks`), `number` gives the thumbnail of each."""
+def still_task(
+    listed: Listed,
+    turn: Turn,
+    images: NDArray[np.int32],
+    number: Mapping[int, int],
+    words: Callable[[NDArray[np.int32]], str],
+) -> Still:
+    """A task as a picture. `images`: its 2 K + 2 rows of the manifest (as in `ShownTasks`); `number`: the thumbnail of each;
+    `words`: what the labels of such rows say.
+    """
     row, task = turn
     unit = listed.units.loc[row]
     key = f"{unit['model']}/{unit['layer']}/{unit['unit']}/{unit['condition']}"
@@ -90,7 +99,8 @@ def still_task(listed: Listed, turn: Turn, images: NDArray[np.int32], number: Ma
     exciting, other = ids[-2:]
     queries = (exciting, other) if side(key, task) == 0 else (other, exciting)
     names = str(unit["model"]), str(unit["layer"]), int(unit["unit"]), float(unit["mis"])
-    return Still(row, key, *names, tuple(ids[half:-2]), tuple(ids[:half]), queries)
+    told = words(images[half:-2]), words(images[:half])
+    return Still(key, *names, tuple(ids[half:-2]), tuple(ids[:half]), queries, *told)
 
 
 def _candidates(study: Study, listed: Listed) -> dict[str, NDArray[np.int64]]:
