@@ -17,7 +17,10 @@ from study.report.page.cells import count, interval, number, percent, short, wor
 PAGE = "report.html.j2"
 # parts of the one style and the one script, in the order in which they stand there
 STYLES = ("former", "base", "figures", "first", "units", "unit", "questions")
-SCRIPTS = ("texts", "kinds", "list")
+SCRIPTS = (
+    *("page", "facts", "charts", "task", "first", "texts", "kinds", "find", "rows", "cards", "list", "bars", "picture", "unit"),
+    *("questions", "main"),
+)
 MOST_BYTES = 20_000_000  # what opens on a phone and goes through a mail server
 
 
