@@ -156,8 +156,9 @@ def _his_depth(frame: pd.DataFrame, study: Study) -> str:
 
 def _confidence(frame: pd.DataFrame, study: Study) -> str:
     right = {
-        float(level): np.average(part["correct"], weights=part["n_responses"])
-        for level, part in frame[frame["correct"].notna()].groupby("confidence")
+        level: np.average(part["correct"], weights=part["n_responses"])
+        for level in sorted(set(frame["confidence"].astype(float)))
+        if len(part := frame[(frame["confidence"] == level) & frame["correct"].notna()])
     }
     if len(right) < 2:
         return ""
