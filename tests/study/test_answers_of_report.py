@@ -229,7 +229,7 @@ def test_training_gains_what_its_interval_says(study, ends, tail):
     assert words.startswith(
         f"+{whole['difference']:.3f} ({ends[0]:.3f} to {ends[1]:.3f}) MIS, {tail}".replace("-", "−")
     )
-    assert f"mean over four networks, {whole['n_units']:,} units, trained minus untrained." in words
+    assert f"mean over four networks, {whole['n_units']:,.0f} units, trained minus untrained." in words
     # a table without the mean names its networks
     alone = study.tables["training_gain"].loc[lambda rows: rows["series"] != ALL_SERIES]
     words = answers(replace(study, tables={**study.tables, "training_gain": alone}))["training"]

@@ -294,10 +294,9 @@ def _training(study: Study) -> str:
         return f"Trained minus untrained, unit by unit: {_gains(series)} MIS."
     row = whole.iloc[0]
     tail = "" if _told(row["low"], row["high"]) else ", which tells no change"
-    return (
-        f"{with_range(row['difference'], row['low'], row['high'], plus=True)} MIS, unit by unit{tail}: mean over "
-        f"{in_words(len(series))} network{'' if len(series) == 1 else 's'}, {count(row['n_units'])} units, trained minus untrained."
-    )
+    gain = with_range(row["difference"], row["low"], row["high"], plus=True)
+    networks = f"{in_words(len(series))} network{'' if len(series) == 1 else 's'}, {count(row['n_units'])} units"
+    return f"{gain} MIS, unit by unit{tail}: mean over {networks}, trained minus untrained."
 
 
 def _gains(series: pd.DataFrame) -> str:
