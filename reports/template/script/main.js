@@ -7,7 +7,7 @@
   const texts = textsOf(page.data, page), kinds = kindsOf(page.data, page);
   const find = findOf(page, { texts, kinds });
   const list = listOf(page, { texts, kinds, find });
-  const facts = factsOf(page), charts = chartsOf(page), task = taskOf(page);
+  const facts = factsOf(page), charts = chartsOf(page), task = taskOf(page, facts);
   const bars = barsOf(page, { facts }), picture = pictureOf(page, { facts, charts, task });
   const unit = unitOf(page, { facts, charts, task, bars, picture, texts, kinds });
 
@@ -71,5 +71,6 @@
     }
   });
   show();
+  firstOf(page, task).start();
   if (study) questionsOf().start(); // after the listener above: a place inside is looked for once the study shows again
 })();
