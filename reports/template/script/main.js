@@ -8,8 +8,9 @@
   const find = findOf(page, { texts, kinds });
   const list = listOf(page, { texts, kinds, find });
   const facts = factsOf(page), charts = chartsOf(page), task = taskOf(page, facts);
+  const questions = questionsOf();
   const bars = barsOf(page, { facts }), picture = pictureOf(page, { facts, charts, task });
-  const unit = unitOf(page, { facts, charts, task, bars, picture, texts, kinds });
+  const unit = unitOf(page, { facts, charts, task, bars, picture, texts, kinds, watch: questions.watch });
 
   // ---------------------------------------------------------------- address
   let before = page.state(), inside = false; // whether the address before named units
@@ -72,5 +73,5 @@
   });
   show();
   firstOf(page, task).start();
-  if (study) questionsOf().start(); // after the listener above: a place inside is looked for once the study shows again
+  questions.start(); // after the listener above: a place inside is looked for once the study shows again
 })();
