@@ -9,7 +9,7 @@
   const find = findOf(page, { texts, kinds });
   const list = listOf(page, { facts, charts, texts, kinds, find });
   const bars = barsOf(page, { facts }), picture = pictureOf(page, { facts, charts, task });
-  const unit = unitOf(page, { facts, charts, task, bars, picture, texts, kinds });
+  const unit = unitOf(page, { facts, charts, task, bars, picture, texts, kinds, watch: questions.watch });
 
   // ---------------------------------------------------------------- address
   let before = page.state(), inside = false; // whether the address before named units
@@ -72,5 +72,5 @@
   });
   show();
   firstOf(page, task).start();
-  if (study) questionsOf().start(); // after the listener above: a place inside is looked for once the study shows again
+  questions.start(); // after the listener above: a place inside is looked for once the study shows again
 })();

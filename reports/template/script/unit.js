@@ -1,5 +1,5 @@
 // The page of one unit, shown instead of the study. Called by main.js; everything is set as text.
-const unitOf = (page, { facts, charts, task, bars, picture, texts, kinds }) => {
+const unitOf = (page, { facts, charts, task, bars, picture, texts, kinds, watch }) => {
   const { data, K, SCORE, make, score, signed, count } = page;
   const MOST_LINKS = 6; // twins named in the line of facts; the others open
   const EXPORT = "python -m stages.tasks --export FILE.parquet --model";
@@ -53,7 +53,7 @@ const unitOf = (page, { facts, charts, task, bars, picture, texts, kinds }) => {
   // ---------------------------------------------------------------- its tasks
   // Box of the task that is shown, its bars, and which one it is. `answered`: whether its reader has answered.
   const tasks = (row) => {
-    const numbers = page.tasksOf(row), box = make("section", { class: "task", "aria-label": "A task of this unit" });
+    const numbers = page.tasksOf(row), box = make("section", { class: "task", id: "one" });
     const shown = { at: numbers[0], answered: () => box.classList.contains("done") };
     const pick = (at) => {
       shown.at = at;
@@ -154,6 +154,7 @@ const unitOf = (page, { facts, charts, task, bars, picture, texts, kinds }) => {
     const [left, shown] = tasks(row), top = crumb(row, rows, shown), own = facts.isMade(row) ? facts.naturalOf(row) : row;
     box.replaceChildren(top, head(row), make("div", { class: "unit" }, left, scores(row)),
       ...[extremes(row), neighbours(row), ...kinds.part(own, page.model(row)), ...texts.part(row)].filter(Boolean));
+    watch(box);
   };
   return { show };
 };
