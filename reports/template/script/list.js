@@ -1,11 +1,11 @@
 // The gallery: controls, and the units that fit them as cards or as a table. Called by main.js.
-const listOf = (page, { texts, kinds, find, strip }) => {
+const listOf = (page, { facts, charts, texts, kinds, find }) => {
   const { data, N, make, count } = page;
   const FIRST = { pictures: 12, table: 20, phone: 6 }; // items before all are asked for
   const MOST_CHIPS = 8, MOST_LAYERS = 400;
   const root = document.getElementById("browser"), status = document.getElementById("units-status");
   if (!root) return { show: () => {}, focus: () => false, search: () => {} }; // no unit is listed
-  const cards = cardsOf(page, { texts, kinds, strip }), rows = rowsOf();
+  const cards = cardsOf(page, { facts, charts, texts, kinds }), rows = rowsOf();
   const { hasHuman } = cards;
 
   // ---------------------------------------------------------------- controls

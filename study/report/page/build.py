@@ -18,10 +18,11 @@ from study.params.parts import ImageRoot
 from study.params.report import Report
 from study.report.figures import base
 from study.report.page import inputs, listed_units, unit_texts
-from study.report.page.alike import find_alike
+from study.report.page.alike import find_alike, twin_share
 from study.report.page.cards import Tasks, first_rows
 from study.report.page.distribution import read_spread
 from study.report.page.gallery import Gallery, Pictured, make_gallery
+from study.report.page.inputs import gallery_models
 from study.report.page.kinds import Kinds, read_kinds
 from study.report.page.latents import Latents
 from study.report.page.play import Turn, choose_play
@@ -83,6 +84,7 @@ def browsable_units(params: ReportParams, study: base.Study, args: argparse.Name
         listed,
         pictured,
         alike,
+        twin_share([name for name in gallery_models(study) if name not in study.directions()], args.tasks),
         read_spread(study, args.mis / "units.parquet"),
         unit_texts.ShownTexts(texts, [*said, *detailed], rated, study.shown_by["presence"], study.rating_people),
         make_sheets(pictured.leading(), images, wanted.thumbnail, pictures.thumbnail),

@@ -88,6 +88,8 @@ def make_cards(
     sheets: Sheets,
     spread: Spread,
     labels: NDArray[np.object_],
+    *,
+    drop_near: bool,
 ) -> list[Card]:
     """Cards of some units; `labels` by row of the manifest."""
     number = {image: index for index, image in enumerate(sheets.images)}
@@ -99,7 +101,7 @@ def make_cards(
         most, least = images[: len(images) // 2], images[len(images) // 2 :]
         model = str(unit["model"])
         link = f"{model}/{unit['layer']}/{unit['unit']}/{unit['condition']}"
-        right = f"machine right in {unit['accuracy'] * study.n_tasks:g} of {study.n_tasks} tasks"
+        right = f"machine right in {_right(listed, row, drop_near)} tasks"
         pictures = [[number[int(image)] for image in side] for side in (least, most)]
         names = [label_words(labels[side]) for side in (least, most)]
         scores = float(unit["mis"]), float(unit["mis_se"])
@@ -109,6 +111,14 @@ def make_cards(
     return cards
 
 
+def _right(listed: Listed, row: int, drop_near: bool) -> str:
+    """How many of a unit's scored tasks the machine has right; a tie is half a task."""
+    kept = np.ones(listed.margins.shape[1], dtype=bool)
+    kept[listed.near.get(row, []) if drop_near else []] = False
+    margins = listed.margins[row][kept]
+    return f"{(margins > 0).sum() + (margins == 0).sum() / 2:g} of {kept.sum()}"
+
+
 def easier_words(share: int) -> str:
     """Place of a unit among those of its network; the script says the same."""
     return f"easier than {min(share, 99)} %" if share >= 50 else f"harder than {min(100 - share, 99)} %"
@@ -116,7 +126,9 @@ def easier_words(share: int) -> str:
 
 def _answers(study: Study, listed: Listed) -> Mapping[int, str]:
     row_of = listed.rows()
-    facts = study.human[["model", "layer", "unit", "condition", "his", "n_responses"]].itertuples(index=False, name=None)
+    facts = study.human[["model", "layer", "unit", "condition", "his", "n_responses"]].itertuples(
+        index=False, name=None
+    )
     return {
         row_of[key]: f"{study.people} right in {round(his * n)} of {n}"
         for *names, his, n in facts

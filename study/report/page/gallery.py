@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from interpretability.schema import KEY, NATURAL
 from study.report.figures.base import Study
 from study.report.page.alike import Alike
-from study.report.page.cards import Card, Tasks, make_cards
+from study.report.page.cards import Card, Tasks, label_words, make_cards
 from study.report.page.distribution import Spread
 from study.report.page.kinds import Kinds
 from study.report.page.kinds import as_content as as_kinds
@@ -38,7 +38,8 @@ class Gallery:
     """Everything the page shows of single units.
 
     total, total_natural: scored units, once for each kind of their tasks and once each; n_listed, n_natural: the same of
-    those listed; n_different: of the latter, units with the same pictures counted once.
+    those listed; n_different: of the latter, units with the same pictures counted once; twin_share: share of the units of the
+    networks shown with pictures that share their explanations with another one.
     """
 
     data: Markup
@@ -49,6 +50,7 @@ class Gallery:
     n_listed: int
     n_natural: int
     n_different: int
+    twin_share: float
     n_with_images: int
     n_with_texts: int
     n_texts_total: int
@@ -85,6 +87,7 @@ def make_gallery(
     listed: Listed,
     pictured: Pictured,
     alike: Alike,
+    twin_share: float,
     spread: Spread,
     texts: ShownTexts,
     sheets: Sheets,
@@ -131,11 +134,12 @@ def make_gallery(
         data=as_json(content),
         sheets=sheets,
         spread=spread,
-        still=_still(listed, pictured, number),
-        cards=make_cards(study, listed, pictured.first, pictured.tasks(), sheets, spread, labels),
+        still=_still(listed, pictured, number, labels),
+        cards=make_cards(study, listed, pictured.first, pictured.tasks(), sheets, spread, labels, drop_near=drop_near),
         n_listed=len(listed.units),
         n_natural=natural,
         n_different=natural - sum(len(rows) - 1 for rows in alike.twins),
+        twin_share=twin_share,
         n_with_images=len(pictured.tasks().rows()),
         n_with_texts=len(texts.units.texts),
         n_texts_total=texts.units.total,
@@ -147,11 +151,12 @@ def make_gallery(
     )
 
 
-def _still(listed: Listed, pictured: Pictured, number: Mapping[int, int]) -> Still | None:
+def _still(listed: Listed, pictured: Pictured, number: Mapping[int, int], labels: NDArray[np.object_]) -> Still | None:
     if not pictured.played:
         return None
     row, task = pictured.played[0]
-    return still_task(listed, (row, task), pictured.shown.tasks[row][task], number)
+    images = pictured.shown.tasks[row][task]
+    return still_task(listed, (row, task), images, number, lambda rows: label_words(labels[rows]))
 
 
 def _made_slopes(study: Study) -> dict[str, list[object]]:
@@ -270,9 +275,7 @@ def _alike(alike: Alike) -> dict[str, object]:
     return {"twins": [list(rows) for rows in alike.twins], "neighbours": near}
 
 
-def _images(
-    pictured: Pictured, number: Mapping[int, int], sheets: Sheets, manifest: pd.DataFrame
-) -> dict[str, object]:
+def _images(pictured: Pictured, number: Mapping[int, int], sheets: Sheets, manifest: pd.DataFrame) -> dict[str, object]:
     """Images of units as numbers of thumbnails, and what each thumbnail is called."""
     shown, single = pictured.shown, pictured.single
 

@@ -18,7 +18,22 @@ PAGE = "report.html.j2"
 # parts of the one style and the one script, in the order in which they stand there
 STYLES = ("base", "figures", "first", "units", "unit", "questions")
 SCRIPTS = (
-    *("page", "facts", "charts", "task", "first", "texts", "kinds", "find", "rows", "cards", "list", "bars", "picture", "unit"),
+    *(
+        "page",
+        "facts",
+        "charts",
+        "task",
+        "first",
+        "texts",
+        "kinds",
+        "find",
+        "rows",
+        "cards",
+        "list",
+        "bars",
+        "picture",
+        "unit",
+    ),
     *("questions", "main"),
 )
 MOST_BYTES = 20_000_000  # what opens on a phone and goes through a mail server
