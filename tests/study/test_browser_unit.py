@@ -18,7 +18,7 @@ from stages import report
 from study.report.figures import base
 from tests.helpers.browser import Browser
 from tests.helpers.programs import needs
-from tests.helpers.report_fixture import BACKENDS, KEY, N_EXPLANATIONS, N_TASKS, build
+from tests.helpers.report_fixture import BACKENDS, KEY, LAYERS, N_EXPLANATIONS, N_TASKS, build
 
 pytestmark = needs("Chromium")
 EMPTY = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"></svg>'
@@ -27,17 +27,21 @@ SLOPE = 6.25  # of the fixture
 Z = NormalDist().inv_cdf(0.975)
 
 
-def built(folder: Path, **options) -> Path:
+def built(folder: Path, change=None, **options) -> Path:
+    """The page of a fabricated study; `change` alters its files before."""
+    arguments = build(folder, **options)
+    if change:
+        change(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(base, "render", lambda *_, **__: EMPTY)
         patch.setattr(base, "render_files", lambda *_, **__: (EMPTY, b"%PDF"))
-        report.main(build(folder, **options))
+        report.main(arguments)
     return folder / "report.html"
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    return built(tmp_path_factory.mktemp("unit"), n_full_tasks=5)
+    return built(tmp_path_factory.mktemp("unit"), layers=LAYERS[:6], n_full_tasks=5)
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +173,9 @@ def test_facts_and_scores_are_those_of_the_tables(browser, page, units, lead):
     assert f"{row['layer_type']}, depth {row['depth']:.2f}" in named
     own = lead[lead["model"] == row["model"]]
     below = math.floor(100 * (own["mis"] < row["mis"]).sum() / (len(own) - 1))
-    assert re.search(rf"Easier than ({below - 1}|{below}|{below + 1}) % of the {len(own)} units of {row['model']}", named)
+    assert re.search(
+        rf"Easier than ({below - 1}|{below}|{below + 1}) % of the {len(own)} units of {row['model']}", named
+    )
     assert text(browser, "#unit .big b") == f"{row['mis']:.3f}"
     assert f"± {row['mis_se']:.3f} over its {N_TASKS} tasks" in text(browser, "#unit .big")
     chart = browser.run("document.querySelector('#unit .scores-chart').getAttribute('aria-label')").split("; ")
@@ -195,7 +201,10 @@ def test_answers_of_observers_stand_beside_the_scores_where_there_are_any(browse
     right = round(row["his"] * row["n_responses"])
     mis = lead.set_index(KEY).loc[tuple(row[KEY]), "mis"]
     said = text(browser, "#unit .scores")
-    assert f"Simulated observers were right in {right} of {row['n_responses']} answers: HIS {row['his']:.3f} ± 0.070" in said
+    assert (
+        f"Simulated observers were right in {right} of {row['n_responses']} answers: HIS {row['his']:.3f} ± 0.070"
+        in said
+    )
     assert f"MIS {'above' if mis > row['his'] else 'below'} it by {abs(mis - row['his']):.3f}" in said
     assert browser.run("document.querySelectorAll('#unit .scores-chart rect.people').length") == 1
     without = next(unit for unit in addresses(lead) if unit not in set(addresses(human)))
@@ -216,11 +225,15 @@ def test_bars_are_as_high_as_the_machine_is_sure_and_arrows_go_along_them(browse
     unit = addresses(lead)[0]
     show(browser, page, unit)
     own = margins.loc[tuple(lead.iloc[0][KEY])]
-    heights = browser.run("[...document.querySelectorAll('#unit .bars i')].map(e => parseFloat(e.style.getPropertyValue('--p')))")
+    heights = browser.run(
+        "[...document.querySelectorAll('#unit .bars i')].map(e => parseFloat(e.style.getPropertyValue('--p')))"
+    )
     assert heights == pytest.approx([100 / (1 + math.exp(-SLOPE * margin)) for margin in own], abs=0.2)
     wrong = browser.run("[...document.querySelectorAll('#unit .bars button')].map(e => e.classList.contains('wrong'))")
     assert wrong == [bool(margin < 0) for margin in own]
-    assert f"the machine is right in {sum(margin > 0 for margin in own)} of {N_TASKS}" in text(browser, "#unit .its-tasks h2")
+    assert f"the machine is right in {sum(margin > 0 for margin in own)} of {N_TASKS}" in text(
+        browser, "#unit .its-tasks h2"
+    )
     current = "[...document.querySelectorAll('#unit .bars button')].findIndex(e => e.getAttribute('aria-current'))"
     tab_stops = "[...document.querySelectorAll('#unit .bars button')].filter(e => e.tabIndex === 0).length"
     first = browser.run(current)
@@ -266,20 +279,25 @@ def test_the_table_of_tasks_is_closed_and_has_their_numbers(browser, page, margi
     assert "1 of 2 right" in texts(browser, "#unit .tasks tbody tr")[0]
 
 
-def test_a_near_copy_is_said_and_where_it_is_left_out_it_does_not_count(browser, page, margins, tmp_path):
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A page without pictures, of a study that leaves tasks with a near copy out."""
+
+    def drop(folder):
+        path = folder / "params.yaml"
+        path.write_text(path.read_text().replace("drop_near_duplicates: false", "drop_near_duplicates: true"))
+
+    few = {"networks": ("resnet", "vit"), "layers": LAYERS[:3], "texts": False}
+    return built(tmp_path_factory.mktemp("plain"), drop, show_images=False, **few)
+
+
+def test_a_near_copy_is_said_and_where_it_is_left_out_it_does_not_count(browser, page, plain):
     unit = ("resnet", "a.conv", 1, "natural")
     show(browser, page, "/".join(map(str, unit)))
     assert "Task 3: a query is a near copy of an explanation." in text(browser, "#unit .its-tasks")
     assert f"of {N_TASKS}" in text(browser, "#unit .its-tasks h2")
-    arguments = build(tmp_path, networks=("resnet", "vit"), texts=False)
-    path = tmp_path / "params.yaml"
-    path.write_text(path.read_text().replace("drop_near_duplicates: false", "drop_near_duplicates: true"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base, "render", lambda *_, **__: EMPTY)
-        patch.setattr(base, "render_files", lambda *_, **__: (EMPTY, b"%PDF"))
-        report.main(arguments)
-    show(browser, tmp_path / "report.html", "/".join(map(str, unit)))
-    own = pd.read_parquet(tmp_path / "scores/encoder.parquet").set_index(KEY).loc[unit, "margins"]
+    show(browser, plain, "/".join(map(str, unit)))
+    own = pd.read_parquet(plain.parent / "scores/encoder.parquet").set_index(KEY).loc[unit, "margins"]
     right = sum(margin > 0 for place, margin in enumerate(own) if place != 2)
     assert f"right in {right} of {N_TASKS - 1}" in text(browser, "#unit .its-tasks h2")
     assert "Task 3 is left out of the score" in text(browser, "#unit .its-tasks")
@@ -287,9 +305,8 @@ def test_a_near_copy_is_said_and_where_it_is_left_out_it_does_not_count(browser,
     assert browser.run("document.querySelectorAll('#unit .bars .out').length") == 1
 
 
-def test_a_unit_without_pictures_has_everything_else_and_says_how_to_get_them(browser, tmp_path):
-    page = built(tmp_path, networks=("resnet", "vit"), texts=False, show_images=False)
-    show(browser, page, "resnet/a.conv/3/natural")
+def test_a_unit_without_pictures_has_everything_else_and_says_how_to_get_them(browser, plain):
+    show(browser, plain, "resnet/a.conv/3/natural")
     assert heading(browser) == "resnet a.conv · 3"
     said = text(browser, "#unit .left")
     assert "No pictures of this unit are in the page." in said
@@ -306,7 +323,9 @@ def test_a_unit_without_pictures_has_everything_else_and_says_how_to_get_them(br
 def test_extremes_stand_in_order_and_focus_shows_the_rank(browser, page, lead):
     unit = lead[lead["unit"] != 1].iloc[0]
     show(browser, page, addresses(lead[lead["unit"] != 1])[0])
-    assert texts(browser, "#unit .lower h2") == [f"The {N_TASKS} {which} exciting pictures" for which in ("least", "most")]
+    assert texts(browser, "#unit .lower h2") == [
+        f"The {N_TASKS} {which} exciting pictures" for which in ("least", "most")
+    ]
     assert "In order of rank, the most exciting first." in text(browser, "#unit .lower")
     tasks = np.load(page.parent / f"tasks/{unit['model']}.npy")
     table = pd.read_parquet(page.parent / f"tasks/{unit['model']}.parquet")
@@ -402,7 +421,9 @@ def test_where_the_clipboard_refuses_a_file_is_saved(browser, page, lead, tmp_pa
 def test_a_unit_shows_its_texts_with_scores_scatter_and_ratings(browser, page):
     unit = ("vit", "a.conv", 5)
     show(browser, page, f"{'/'.join(map(str, unit))}/natural")
-    rows = browser.run("[...document.querySelectorAll('#unit .said tbody tr')].map(r => [...r.cells].map(c => c.textContent))")
+    rows = browser.run(
+        "[...document.querySelectorAll('#unit .said tbody tr')].map(r => [...r.cells].map(c => c.textContent))"
+    )
     scores = ["automatic", "of other units", "top pictures alone", "from ratings", "guide alone", "known", "ratings"]
     assert texts(browser, "#unit .said thead th") == ["text", "method", *scores]
     crowd = pd.read_parquet(page.parent / "crowd/scores.parquet").query("raters == 'kept' and estimator == 'latent'")
@@ -433,10 +454,8 @@ def test_a_unit_shows_its_texts_with_scores_scatter_and_ratings(browser, page):
 # ---------------------------------------------------------------- every screen, every reader
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 360, 390, 768, 1024, 1440, 1920])
-def test_nothing_is_wider_than_the_screen_before_and_after_an_answer(browser, page, width, scheme):
-    browser.media(prefers_color_scheme=scheme)
+def test_nothing_is_wider_than_the_screen_before_and_after_an_answer(browser, page, width):
     show(browser, page, "vit/a.conv/5/natural", width=width, height=844)
     browser.run("document.querySelectorAll('#unit details').forEach(each => each.open = true)")
     browser.settle()
@@ -448,8 +467,6 @@ def test_nothing_is_wider_than_the_screen_before_and_after_an_answer(browser, pa
         ".map(e => `${e.tagName}.${e.className}`)"
     )
     assert sticking == []
-    ground = browser.run("getComputedStyle(document.body).backgroundColor")
-    assert ground == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(16, 19, 23)")
     if browser.run("document.querySelector('#unit .task .q')"):
         browser.run("document.querySelector('#unit .task .q').click()")
         browser.settle()
@@ -462,7 +479,9 @@ def test_on_a_phone_task_tasks_score_ranks_and_extremes_follow_each_other(browse
     tops = [browser.run(f"document.querySelector({css!r}).getBoundingClientRect().top") for css in parts]
     assert tops == sorted(tops)
     assert tops[0] < 300  # the task begins on the first screen
-    widths = browser.run("[...document.querySelectorAll('#unit .bars button')].map(e => e.getBoundingClientRect().width)")
+    widths = browser.run(
+        "[...document.querySelectorAll('#unit .bars button')].map(e => e.getBoundingClientRect().width)"
+    )
     assert min(widths) >= 24
 
 
@@ -476,7 +495,9 @@ def test_forced_colours_tell_right_from_wrong_and_print_hides_what_is_pressed(br
     }
     assert kinds[".right"] != kinds[".wrong"]
     browser.send("Emulation.setEmulatedMedia", media="print")
-    hidden = browser.run("['.crumb', '.numbers'].map(css => getComputedStyle(document.querySelector(`#unit ${css}`)).display)")
+    hidden = browser.run(
+        "['.crumb', '.numbers'].map(css => getComputedStyle(document.querySelector(`#unit ${css}`)).display)"
+    )
     assert hidden == ["none", "none"]
     assert browser.run("document.documentElement.scrollWidth <= innerWidth")
     browser.send("Emulation.setEmulatedMedia", media="")

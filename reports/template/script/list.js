@@ -175,9 +175,11 @@ const listOf = (page, { facts, charts, texts, kinds, find }) => {
     document.getElementById("units").scrollIntoView({ block: "start", behavior: "instant" });
   };
 
-  root.append(...[make("div", { class: "tools", role: "search", "aria-label": "Units" },
+  root.append(...[
+    make("div", { class: "seek" }, make("label", { class: "find" }, box, make("kbd", { "aria-hidden": "true" }, "/")), more),
     orderChips, networkChips, few ? null : chooser("model", "Network", [["", `all ${data.models.length}`], ...data.models.map((name) => [name, name])]),
-    make("label", { class: "find" }, box, make("kbd", { "aria-hidden": "true" }, "/")), more, further)].flat());
+    further,
+  ].filter(Boolean));
   (listing || root).after(region, nothing, end);
   listing?.addEventListener("keydown", move);
   region.addEventListener("keydown", move);

@@ -67,10 +67,14 @@ const unitOf = (page, { facts, charts, task, bars, picture, texts, kinds, watch 
     const own = bars.bars(row, pick), any = numbers.length > 0;
     const asked = data.play.find(([other, at]) => other === row && numbers.includes(at));
     if (any) pick(asked ? asked[1] : numbers[0]);
-    return [make("div", { class: "left" }, any ? box : absent(row), own.box, bars.table(row)), any ? shown : null];
+    return [make("div", { class: "left" }, any ? box : absent(row), own.box, page.extremes(row) || !any ? null : absent(row), bars.table(row)), any ? shown : null];
   };
-  const absent = (row) => make("p", { class: "without" }, "No pictures of this unit are in the page. ",
-    make("code", {}, `${EXPORT} ${page.model(row)}`), " names all images of its tasks.");
+  const absent = (row) => {
+    const n = page.tasksOf(row).length;
+    return make("p", { class: n ? "without small soft" : "without" },
+      n ? `Of this unit the page has the pictures of ${n === 1 ? "one task" : `${count(n)} tasks`}, and not its extremes. ` : "No pictures of this unit are in the page. ",
+      make("code", {}, `${EXPORT} ${page.model(row)}`), " names all images of its tasks.");
+  };
 
   // ---------------------------------------------------------------- its score
   const scores = (row) => {
