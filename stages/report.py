@@ -20,6 +20,7 @@ from study.report import timings
 from study.report.figures import registry
 from study.report.figures.items import GALLERY, MADE_GALLERY
 from study.report.page import first, inputs, sections, seeds, template, views
+from study.report.page.alike import TWIN
 from study.report.page.build import ReportParams, browsable_units
 from study.report.page.facts import make_facts
 
@@ -61,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "lacking": lacking,
         "tables": tables,
         "gallery": gallery,
+        "twin": TWIN,
+        "twin_share": gallery.twin_share,
         "papers": checklist.to_dict("records"),
         "exemplar_caption": views.read_caption(args.captions / "exemplars.md", environment, facts),
     }

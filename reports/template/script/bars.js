@@ -66,10 +66,10 @@ const barsOf = (page, { facts }) => {
         make("td", { class: "n" }, signed(m, 3)));
     });
     return make("details", { class: "numbers" }, make("summary", {}, `Table of its ${count(T)} tasks`),
-      make("div", { class: "scroll tasks", role: "region", tabindex: "0", "aria-label": "Table: tasks of the unit" },
-        make("table", {}, make("caption", {}, `Its ${count(T)} tasks and the machine’s answers`),
+      make("div", { class: "part beside" }, make("div", { class: "scroll tasks", role: "region", tabindex: "0", "aria-label": "Table: tasks of the unit" },
+        make("table", {}, make("caption", {}, make("span", {}, `Its ${count(T)} tasks and the machine’s answers`)),
           make("thead", {}, make("tr", {}, heads.map((words) => make("th", { scope: "col", class: ["margin", "p(right)"].includes(words) ? "n" : null }, words)))),
-          make("tbody", {}, lines))));
+          make("tbody", {}, lines)))));
   };
   return { bars, table };
 };

@@ -1,5 +1,5 @@
 // A unit as a card and as a row of the table. Called by the list.
-const cardsOf = (page, { texts, kinds, strip }) => {
+const cardsOf = (page, { facts, charts, texts, kinds }) => {
   const { data, T, SCORE, make, nine, score, signed } = page;
   const hasHuman = Object.keys(data.human).length > 0;
   const playedOf = new Map(data.play.map(([row, task]) => [row, task]));
@@ -7,21 +7,22 @@ const cardsOf = (page, { texts, kinds, strip }) => {
   const dot = (row) => make("span", { class: "dot", style: `--c:${page.colour(page.modelIndex(row))}` });
   const observed = (row) => {
     const human = page.human(row);
-    return human ? `${page.peopleOf(row)} right in ${human.right} of ${human.n}` : `machine right in ${page.rightTasks(row)} of ${T} tasks`;
+    return human ? `${page.peopleOf(row)} right in ${human.right} of ${human.n}` : `machine right in ${facts.rightWords(row)} tasks`;
   };
   const same = (row) => { // units with the same pictures, which this card stands for, too
     const names = page.twins(row).map((other) => (page.layer(other)[1] === page.layer(row)[1] ? String(data.unit[other]) : page.unitName(other)));
-    return names.length ? `Same pictures: ${names.slice(0, 2).join(", ")}${names.length > 2 ? `, ${names.length - 2} more` : ""}` : "";
+    return names.length ? `Same pictures: ${names[0]}${names.length > 1 ? ` and ${names.length - 1} more` : ""}` : "";
   };
+  const sides = (row) => facts.leastWords(row).replace(/^./, (first) => first.toUpperCase());
   // every card has the same lines, so that all are equally high; a line without words stays empty
   const line = (words, kind) => make("p", { class: kind, title: words || null }, words);
   const card = (withTwins, withTexts) => (row, at, size) => {
     const tasks = page.tasksOf(row), { most, least } = page.taskOf(row, playedOf.get(row) ?? tasks[0]);
     return make("li", { class: "card", "aria-posinset": at + 1, "aria-setsize": size },
-      make("div", { class: "pics" }, nine(least, "Least exciting"), nine(most, "Most exciting")),
-      make("div", { class: "lr", "aria-hidden": "true" }, make("span", {}, "− least"), make("span", {}, "most +")),
+      make("div", { class: "pics" }, nine(least, sides(row)), nine(most, "Most exciting")),
+      make("div", { class: "lr", "aria-hidden": "true" }, make("span", {}, `− ${facts.leastWords(row)}`), make("span", {}, "most exciting +")),
       make("div", { class: "body" },
-        make("p", { class: "mis" }, score(data.mis[row]), make("small", {}, `± ${score(data.se[row])}`)), strip(row, 104, 32),
+        make("p", { class: "mis" }, score(data.mis[row]), make("small", {}, `± ${score(data.se[row])}`)), charts.strip(row, 104, 32),
         make("p", { class: "who", title: page.unitName(row) }, link(row)),
         make("p", { class: "more" }, dot(row), ` ${page.model(row)}, ${page.easier(row)}`),
         line(observed(row), "more"),
@@ -32,7 +33,7 @@ const cardsOf = (page, { texts, kinds, strip }) => {
   // ---------------------------------------------------------------- the table: heading, order it sorts by, cell
   const human = (row) => data.human[row];
   const COLUMNS = [
-    ["unit", "", (row) => [link(row), row in data.pictures || page.hasPictures(row) ? make("span", { class: "tag" }, "pictures") : null,
+    ["unit", "", (row) => [link(row), page.anyPictures && !page.hasPictures(row) ? make("span", { class: "tag" }, "no pictures") : null,
       texts.has(row) ? make("span", { class: "tag" }, "texts") : null, kinds.has(row) ? make("span", { class: "tag" }, "several ways") : null]],
     ["network", "", (row) => [dot(row), ` ${page.model(row)}`]],
     ["type", "", (row) => page.layer(row)[2]],

@@ -77,18 +77,18 @@ const chartsOf = (page) => {
     const lowest = Math.min(0.4, ...all.flatMap((each) => ends(each) || [each.value ?? 1]));
     const from = Math.max(0, Math.floor(10 * lowest) / 10), bottom = all.length * LINE;
     const x = (value) => LEFT + ((W - LEFT - RIGHT) * (value - from)) / (1 - from);
-    const ticks = [0, 0.25, GUESSING, 0.75, 1].filter((value) => value >= from).map((value) => [
+    const ticks = (from < 0.25 ? [0, GUESSING, 1] : [GUESSING, 0.75, 1]).map((value) => [ // as many as have room for their words
       draw("path", { d: `M${x(value).toFixed(1)} 0V${bottom}`, class: value === GUESSING ? "guess" : "tick" }),
       label(x(value).toFixed(1), bottom + 16, value === GUESSING ? "0.5 guessing" : String(value), { "text-anchor": "middle", class: "s" }),
     ]);
     const lines = all.map((each, at) => {
       const y = at * LINE + LINE / 2, span = ends(each), colour = each.leads ? page.colour(page.modelIndex(row)) : "var(--ink)";
-      return [
+      return draw("g", {}, draw("title", {}, told(each)), [
         name(y, each.name + (each.unclear ? "*" : ""), each.leads),
         span ? draw("path", { d: `M${x(span[0]).toFixed(1)} ${y}H${x(span[1]).toFixed(1)}`, class: "span", stroke: colour }) : null,
         each.value === null ? null : mark(each, x(each.value), y, colour),
         label(W, y + 5, each.value === null ? "–" : number(each.value), { "text-anchor": "end", class: each.leads ? "name lead" : "name" }),
-      ];
+      ]);
     });
     return draw("svg", { class: "scores-chart", viewBox: `0 0 ${W} ${bottom + 22}`, role: "img", "aria-label": all.map(told).join("; ") }, ticks, lines);
   };

@@ -8,6 +8,7 @@ const factsOf = (page) => {
   const leastWords = (row) => (page.condition(row) === "one_sided" ? "drawn at random" : "least exciting");
 
   // ---------------------------------------------------------------- tasks
+  const percent = (p) => (p > 0.995 ? "> 99" : p < 0.005 ? "< 1" : String(Math.round(100 * p))); // nothing is certain
   const nearOf = (row) => data.near[row] || []; // tasks whose query nearly equals one of their explanations
   const leftOut = (row) => (data.dropNear ? nearOf(row) : []);
   const outcome = (row, at) => {
@@ -82,6 +83,6 @@ const factsOf = (page) => {
     .filter((other) => other !== undefined && other !== row);
 
   return {
-    isMade, leastWords, naturalOf, otherTasks, outcome, rightOf, rightWords, nearWords, errorWords, peopleWords, shortWords, endWords, slopeWords, besideWords, placeWords,
+    percent, isMade, leastWords, naturalOf, otherTasks, outcome, rightOf, rightWords, nearWords, errorWords, peopleWords, shortWords, endWords, slopeWords, besideWords, placeWords,
   };
 };

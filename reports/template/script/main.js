@@ -4,12 +4,12 @@
   if (!block) return;
   const page = pageOf(JSON.parse(block.textContent));
   const study = document.getElementById("study"), opened = document.getElementById("unit"), units = document.getElementById("units");
+  const facts = factsOf(page), charts = chartsOf(page), task = taskOf(page, facts), questions = questionsOf();
   const texts = textsOf(page.data, page), kinds = kindsOf(page.data, page);
   const find = findOf(page, { texts, kinds });
-  const list = listOf(page, { texts, kinds, find });
-  const facts = factsOf(page), charts = chartsOf(page), task = taskOf(page);
+  const list = listOf(page, { facts, charts, texts, kinds, find });
   const bars = barsOf(page, { facts }), picture = pictureOf(page, { facts, charts, task });
-  const unit = unitOf(page, { facts, charts, task, bars, picture, texts, kinds });
+  const unit = unitOf(page, { facts, charts, task, bars, picture, texts, kinds, watch: questions.watch });
 
   // ---------------------------------------------------------------- address
   let before = page.state(), inside = false; // whether the address before named units
@@ -31,8 +31,7 @@
       opened.replaceChildren();
       if (here || was || !listed) list.show(state);
       listed = true;
-      if (was && !here) document.getElementById(decodeURIComponent(hash.slice(1)))?.scrollIntoView({ behavior: "instant" });
-      else if (was) { // back to its card
+      if (was && here) { // back to its card; another place of the page is shown by the listener of the questions
         if (!list.focus(page.rowOf(was))) units.scrollIntoView({ behavior: "instant" });
       } else if (linked && !inside) units.scrollIntoView({ behavior: "instant" }); // no element has such a name, so nothing else scrolls
     }
@@ -71,5 +70,6 @@
     }
   });
   show();
-  if (study) questionsOf().start(); // after the listener above: a place inside is looked for once the study shows again
+  firstOf(page, task).start();
+  questions.start(); // after the listener above: a place inside is looked for once the study shows again
 })();

@@ -53,7 +53,7 @@ const pageOf = (data) => {
   for (const side of ["over", "under"]) for (const [row, z] of data.missed[side]) missed[row] = z;
 
   // ---------------------------------------------------------------- its place, its twins, its neighbours
-  const percent = { network: bytesOf(data.place.network), layer: bytesOf(data.place.layer) };
+  const percent = { network: unpack(data.place.network), layer: unpack(data.place.layer) };
   const place = (row) => ({
     network: percent.network[row], nNetwork: data.place.nNetwork[conditionOf[row]][modelIndex(row)],
     layer: percent.layer[row], nLayer: data.place.nLayer[conditionOf[row]][layerOf[row]],
@@ -140,7 +140,8 @@ const pageOf = (data) => {
   const grid = (ids, words, kind) => make("div",
     { class: kind, role: "img", "aria-label": `${words}: ${labelWords(ids) || `${ids.length} pictures`}` }, Array.from(ids, thumb));
   const nine = (ids, words) => grid(ids, words, "nine");
-  const colour = (index) => (data.models.length > 8 ? "var(--n0)" : `var(--n${index})`);
+  const colours = new Map(data.nets.map((net) => [net.name, net.colour]));
+  const colour = (index) => colours.get(data.models[index]) ?? "var(--soft)"; // those read as directions have none
   const easier = (row) => { // its place among all scored units of its network, in words
     const share = place(row).network;
     return share >= 50 ? `easier than ${Math.min(share, 99)} %` : `harder than ${Math.min(100 - share, 99)} %`;

@@ -80,7 +80,7 @@ const pictureOf = (page, { facts, charts, task }) => {
     });
     if (!answered) return;
     const p = page.probability(row, page.margin(row, at)), shares = right ? [1 - p, p] : [p, 1 - p], width = 2 * QUERY + GAP;
-    const percent = shares.map((share) => `${Math.round(100 * share)} %`), y = SQUARE + QUERY + 100;
+    const percent = shares.map((share) => `${facts.percent(share)} %`), y = SQUARE + QUERY + 100;
     pen.say(`machine: A ${percent[0]}`, from, y - 12, { size: 22, ink: "var(--soft)" });
     pen.say(`${percent[1]} B`, from + width, y - 12, { size: 22, ink: "var(--soft)", align: "right" });
     pen.box(from, y, width, 12, "var(--line)");

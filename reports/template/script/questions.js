@@ -10,6 +10,7 @@ const questionsOf = () => {
   };
   // a table that is shown anew, or whose place changes its width, is looked at again
   const sizes = new ResizeObserver((entries) => entries.forEach((entry) => markTable(entry.target)));
+  // tables of a part of the page that has just been made
   const watch = (part) => part.querySelectorAll(".beside > .scroll").forEach((box) => sizes.observe(box));
 
   const fill = (details) => {
@@ -50,7 +51,7 @@ const questionsOf = () => {
 
   const start = () => {
     study.addEventListener("toggle", (event) => { if (event.target.open) fill(event.target); }, true);
-    study.addEventListener("scroll", (event) => { if (event.target.matches?.(".beside > .scroll")) markTable(event.target); }, true);
+    document.addEventListener("scroll", (event) => { if (event.target.matches?.(".beside > .scroll")) markTable(event.target); }, true);
     // a link to the place that the address names already changes no address
     study.addEventListener("click", (event) => {
       const link = event.target.closest('a[href^="#"]');
@@ -61,5 +62,5 @@ const questionsOf = () => {
     watch(study);
     follow();
   };
-  return { start, reveal };
+  return { start, reveal, watch };
 };

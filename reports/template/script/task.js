@@ -10,7 +10,6 @@ const taskOf = (page, facts) => {
     for (const byte of new TextEncoder().encode(`${page.key(row)}/${task}`)) mixed = Math.imul(mixed ^ byte, 0x01000193);
     return Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b) >>> 31;
   };
-  const percent = (p) => (p > 0.995 ? "> 99" : p < 0.005 ? "< 1" : String(Math.round(100 * p)));
 
   // row, task: what is asked. note: stands in the heading. next: what "Next task" does; without it there is no such button.
   // after(won, machine): called once answered, with whether the reader was right, and the machine: true, false, null for a tie.
@@ -55,7 +54,7 @@ const taskOf = (page, facts) => {
       if (box.classList.contains("done")) return;
       box.classList.add("done");
       for (const { reveal } of both) reveal();
-      showSure(chance.map(percent), chance.map((share, which) =>
+      showSure(chance.map(facts.percent), chance.map((share, which) =>
         make("i", { style: `--w:${100 * share}%;--a:${which === right ? "var(--accent)" : "var(--edge)"}` })));
       const his = page.human(row);
       said.replaceChildren(make("ul", {}, line("You", mine === right), line("Machine", machine),

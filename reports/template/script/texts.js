@@ -36,12 +36,12 @@ const textsOf = (data, { make, draw, thumb, score, signed, count }) => {
   ];
   const table = (texts) => {
     const shown = COLUMNS.filter(([, name]) => texts.some((t) => t[name] !== null));
-    return make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Table: texts of the unit" },
-      make("table", { class: "said" }, make("caption", {}, "Correlation of the unit with what each text predicts"),
+    return make("div", { class: "part beside" }, make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Table: texts of the unit" },
+      make("table", { class: "said" }, make("caption", {}, make("span", {}, "Correlation of the unit with what each text predicts")),
         make("thead", {}, make("tr", {}, ["text", "method"].map((words) => make("th", { scope: "col" }, words)),
           shown.map(([words]) => make("th", { scope: "col", class: "n" }, words)))),
         make("tbody", {}, texts.map((t) => make("tr", {}, make("th", { scope: "row" }, t.words), make("td", {}, t.method),
-          shown.map(([, , words]) => make("td", { class: "n" }, words(t))))))));
+          shown.map(([, , words]) => make("td", { class: "n" }, words(t)))))))));
   };
 
   // ---------------------------------------------------------------- one text

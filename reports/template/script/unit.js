@@ -1,5 +1,5 @@
 // The page of one unit, shown instead of the study. Called by main.js; everything is set as text.
-const unitOf = (page, { facts, charts, task, bars, picture, texts, kinds }) => {
+const unitOf = (page, { facts, charts, task, bars, picture, texts, kinds, watch }) => {
   const { data, K, SCORE, make, score, signed, count } = page;
   const MOST_LINKS = 6; // twins named in the line of facts; the others open
   const EXPORT = "python -m stages.tasks --export FILE.parquet --model";
@@ -53,7 +53,7 @@ const unitOf = (page, { facts, charts, task, bars, picture, texts, kinds }) => {
   // ---------------------------------------------------------------- its tasks
   // Box of the task that is shown, its bars, and which one it is. `answered`: whether its reader has answered.
   const tasks = (row) => {
-    const numbers = page.tasksOf(row), box = make("section", { class: "task", "aria-label": "A task of this unit" });
+    const numbers = page.tasksOf(row), box = make("section", { class: "task", id: "one" });
     const shown = { at: numbers[0], answered: () => box.classList.contains("done") };
     const pick = (at) => {
       shown.at = at;
@@ -67,10 +67,14 @@ const unitOf = (page, { facts, charts, task, bars, picture, texts, kinds }) => {
     const own = bars.bars(row, pick), any = numbers.length > 0;
     const asked = data.play.find(([other, at]) => other === row && numbers.includes(at));
     if (any) pick(asked ? asked[1] : numbers[0]);
-    return [make("div", { class: "left" }, any ? box : absent(row), own.box, bars.table(row)), any ? shown : null];
+    return [make("div", { class: "left" }, any ? box : absent(row), own.box, page.extremes(row) || !any ? null : absent(row), bars.table(row)), any ? shown : null];
   };
-  const absent = (row) => make("p", { class: "without" }, "No pictures of this unit are in the page. ",
-    make("code", {}, `${EXPORT} ${page.model(row)}`), " names all images of its tasks.");
+  const absent = (row) => {
+    const n = page.tasksOf(row).length;
+    return make("p", { class: n ? "without small soft" : "without" },
+      n ? `Of this unit the page has the pictures of ${n === 1 ? "one task" : `${count(n)} tasks`}, and not its extremes. ` : "No pictures of this unit are in the page. ",
+      make("code", {}, `${EXPORT} ${page.model(row)}`), " names all images of its tasks.");
+  };
 
   // ---------------------------------------------------------------- its score
   const scores = (row) => {
@@ -154,6 +158,7 @@ const unitOf = (page, { facts, charts, task, bars, picture, texts, kinds }) => {
     const [left, shown] = tasks(row), top = crumb(row, rows, shown), own = facts.isMade(row) ? facts.naturalOf(row) : row;
     box.replaceChildren(top, head(row), make("div", { class: "unit" }, left, scores(row)),
       ...[extremes(row), neighbours(row), ...kinds.part(own, page.model(row)), ...texts.part(row)].filter(Boolean));
+    watch(box);
   };
   return { show };
 };

@@ -84,8 +84,8 @@ class Spread:
         return round(100 * (score - self.start) / (1 - self.start), 2)
 
     def axis(self) -> list[tuple[str, float, bool]]:
-        """Lines of the axis: number in words, place in percent, whether guessing scores that much."""
-        first = math.ceil(round(self.start / STEP, 6))
+        """Lines of the axis behind its start: number in words, place in percent, whether guessing scores that much."""
+        first = math.floor(round(self.start / STEP, 6)) + 1
         values = [round(step * STEP, 6) for step in range(first, round(1 / STEP) + 1)]
         return [(number(1)(value), self.place(value), value == GUESSING) for value in values]
 

@@ -55,13 +55,13 @@ class First:
 def make_first(study: Study, facts: Mapping[str, Any], spread: Spread) -> First:
     """The words of the first screen; `facts` as `make_facts` gives them."""
     models = study.models()
-    subjects, narrow = _limits(study, facts)
+    subjects, narrow = limits(study, facts)
     return First(
         headline=headline(study),
         limits=subjects,
         limits_narrow=narrow,
         failed=bool(facts["failed_controls"]),
-        untested=_untested(study) if len(models) > 1 else "",
+        untested=untested(study) if len(models) > 1 else "",
         numbers=tuple(four_numbers(study, facts, spread)),
     )
 
@@ -207,7 +207,7 @@ def _easier(study: Study, one: str, other: str) -> bool:
     return gain > 0 if rows["first"].iloc[0] == one else gain < 0
 
 
-def _untested(study: Study) -> str:
+def untested(study: Study) -> str:
     """Why the first and the last network by rank are not tested against each other; empty where they are."""
     names = [str(name) for name in study.models()["model"]]
     rows = _pair(study, names[0], names[-1])
@@ -217,7 +217,7 @@ def _untested(study: Study) -> str:
 
 
 # ---------------------------------------------------------------- limits
-def _limits(study: Study, facts: Mapping[str, Any]) -> tuple[str, str]:
+def limits(study: Study, facts: Mapping[str, Any]) -> tuple[str, str]:
     """The subjects of the line below the headline, for wide and for narrow screens."""
     n, generated = facts["n_models"], facts["generated"]
     networks = f"{in_words(n)} {'small ' if generated else ''}network{'' if n == 1 else 's'}"

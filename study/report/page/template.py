@@ -16,7 +16,7 @@ from study.report.page.cells import count, interval, number, percent, short, wor
 
 PAGE = "report.html.j2"
 # parts of the one style and the one script, in the order in which they stand there
-STYLES = ("former", "base", "figures", "first", "units", "unit", "questions")
+STYLES = ("base", "figures", "first", "units", "unit", "questions")
 SCRIPTS = (
     *(
         "page",
