@@ -96,7 +96,10 @@ def test_before_the_answer_nothing_tells_it(opened, turns):
     assert said["sure"].strip() == "machine: A ? % ? % B"
     assert said["verdict"] == "Choose A or B. Then the machine’s answer shows."
     # both queries are alike but for letter, label and place in the sheet
-    alike = [re.sub(r"--x: ?\d+; ?--y: ?\d+;?| s\d+|Picture [AB](, [\w ]+)?|>[AB]<", "", button) for button in said["buttons"]]
+    alike = [
+        re.sub(r"--x: ?\d+; ?--y: ?\d+;?| s\d+|Picture [AB](, [\w ]+)?|>[AB]<", "", button)
+        for button in said["buttons"]
+    ]
     assert alike[0] == alike[1]
     assert {side for _, _, side, _ in turns} == {0, 1}
 
