@@ -206,7 +206,7 @@ def test_the_start_is_light_and_opens_piece_by_piece(tab, page):
     # a figure that leads is there; the tables of its question are not, until its line is opened
     assert tab.run("document.querySelectorAll('#ranking svg.figure').length") == 1
     assert tab.run("document.querySelectorAll('#results table').length") == 0
-    tab.run("document.querySelector('#ranking .more > summary').click()")
+    tab.run("document.querySelector('#ranking .held > summary').click()")
     tab.wait("document.querySelectorAll('#ranking table').length")
     assert tab.run("document.querySelectorAll('#layers table').length") == 0
     open_all(tab)
@@ -224,15 +224,15 @@ def test_a_link_leads_into_what_is_closed(tab, page):
     tab.open(page, width=1440, height=900)
     assert tab.run(shown) is None
     tab.run("location.hash = '#papers'")
-    tab.run("document.querySelector('#papers .more > summary').click()")
+    tab.run("document.querySelector('#papers .held > summary').click()")
     tab.wait("document.querySelector('#papers a[href=\"#figure-layer_types\"]')")
     tab.run("document.querySelector('#papers a[href=\"#figure-layer_types\"]').click()")
     tab.wait("document.getElementById('figure-layer_types')?.getBoundingClientRect().top >= -5")
-    assert tab.run("document.querySelector('#layers .more').open")
+    assert tab.run("document.querySelector('#layers .held').open")
     # followed again after the line was closed, though the address stays
-    tab.run("document.querySelector('#layers .more').open = false")
+    tab.run("document.querySelector('#layers .held').open = false")
     tab.run("document.querySelector('#papers a[href=\"#figure-layer_types\"]').click()")
-    assert tab.run("document.querySelector('#layers .more').open")
+    assert tab.run("document.querySelector('#layers .held').open")
     # from the page of a unit too
     tab.open(page, UNIT, width=1440, height=900)
     tab.settle()
@@ -257,7 +257,7 @@ def test_without_a_script_the_first_screen_stands(page):
             node = tab.send("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
             return tab.send("DOM.getBoxModel", nodeId=node)["model"]["border"]
 
-        for selector in ("h1", "#limits summary", "#hero .nine", "#hero .q:last-child", "#spread .plot", ".four"):
+        for selector in ("h1", "#limits summary", "#hero .nine", "#hero .q", "#spread .plot", ".four"):
             corners = box(selector)
             assert 0 <= min(corners[1::2]) < max(corners[1::2]) <= 900, selector
             assert 0 <= min(corners[::2]) < max(corners[::2]) <= 1440, selector
@@ -292,7 +292,7 @@ def test_paper_holds_answers_and_no_tools(tab, page):
 
 def test_paper_holds_nothing_that_is_closed(tab, page):
     tab.open(page, width=718, height=1000)
-    tab.run("document.querySelector('#ranking .more > summary').click()")
+    tab.run("document.querySelector('#ranking .held > summary').click()")
     tab.settle()
     tab.send("Emulation.setEmulatedMedia", media="print", features=[])
     tab.settle()
