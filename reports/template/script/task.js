@@ -34,7 +34,7 @@ const taskOf = (page, facts) => {
         if (title) picture.setAttribute("title", title);
         button.classList.toggle("yes", which === right);
         button.setAttribute("aria-disabled", "true");
-        button.setAttribute("aria-label", `Picture ${LETTERS[which]}${label ? `, ${label}` : ""}: excites the unit ${which === right ? "more" : "less"}`);
+        button.setAttribute("aria-label", `Picture ${LETTERS[which]}${label ? `, ${label}` : ""}: excites it ${which === right ? "more" : "less"}`);
         words.replaceChildren(which === right ? make("b", {}, "✓ ", make("span", { class: "wide" }, "excites it "), "more") : "less");
       };
       return { button, reveal };
