@@ -16,6 +16,7 @@ from PIL import Image
 
 from stages import report
 from study.report.figures import base
+from tests.helpers.axe import violations
 from tests.helpers.browser import Browser
 from tests.helpers.programs import needs
 from tests.helpers.report_fixture import BACKENDS, KEY, LAYERS, N_EXPLANATIONS, N_TASKS, build
@@ -501,6 +502,19 @@ def test_forced_colours_tell_right_from_wrong_and_print_hides_what_is_pressed(br
     assert hidden == ["none", "none"]
     assert browser.run("document.documentElement.scrollWidth <= innerWidth")
     browser.send("Emulation.setEmulatedMedia", media="")
+
+
+@needs("npm packages")
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(browser, page, width, scheme):
+    browser.media(prefers_color_scheme=scheme)
+    show(browser, page, "vit/a.conv/5/natural", width=width, height=844)
+    assert violations(browser) == []
+    browser.run("document.querySelectorAll('#unit details').forEach(each => each.open = true)")
+    follow(browser, "A", "#unit .task button")
+    browser.rest(0.6)  # the bar of the answer has grown
+    assert violations(browser) == []
 
 
 def test_names_and_labels_from_data_do_nothing(browser, tmp_path):
