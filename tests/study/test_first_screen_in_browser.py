@@ -56,7 +56,7 @@ PICTURES = """
     [t.className, t.style.getPropertyValue("--x"), t.style.getPropertyValue("--y")])
 """
 MARKS = """
-  [...document.querySelectorAll("#spread .mark:not([hidden])")].map((mark) => {
+  [...document.querySelectorAll("#spread .here:not([hidden])")].map((mark) => {
     const row = mark.closest("[data-net]"), area = mark.parentElement;
     return [row.dataset.net, mark.style.getPropertyValue("--at"), mark.textContent,
       mark.getBoundingClientRect().x + mark.offsetWidth / 2, area.getBoundingClientRect().x, area.clientWidth];
@@ -275,7 +275,7 @@ def test_without_a_script_the_first_screen_stands_and_keeps_the_answer(tab, page
         places = tab.run(PLACES)
         told = tab.run("document.querySelectorAll('#hero .yes, #hero button, #hero .ask [title]').length")
         pictures = tab.run("document.querySelectorAll('#hero .t').length")
-        marks = tab.run("document.querySelectorAll('#spread .mark:not([hidden])').length")
+        marks = tab.run("document.querySelectorAll('#spread .here:not([hidden])').length")
     finally:
         tab.send("Emulation.setScriptExecutionDisabled", value=False)
     for part in (
