@@ -38,7 +38,7 @@
     before = state;
     inside = here && hash !== "";
   };
-  page.onChange(() => { inside = true; show(); });
+  page.onChange(show, () => { inside = true; }); // who presses something in the list is there already
   addEventListener("hashchange", show);
 
   // ---------------------------------------------------------------- keys
