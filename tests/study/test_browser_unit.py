@@ -369,7 +369,8 @@ def pixels(browser, words):
     browser.wait("window.given")
     browser.wait(f"document.querySelector('#unit .crumb [role=status]').textContent === {words!r}")
     encoded = browser.run(
-        "new Promise(done => { const reader = new FileReader(); reader.onload = () => done(reader.result); reader.readAsDataURL(window.given); })"
+        "new Promise(done => { const reader = new FileReader(); reader.onload = () => done(reader.result);"
+        "reader.readAsDataURL(window.given); })"
     )
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded.partition(",")[2]))).convert("RGB"))
 
