@@ -67,7 +67,7 @@ def test_directions_stand_behind_the_networks_and_are_not_ranked(page):
     data = data_of(page)
     assert data["models"] == [name for name in data["models"] if name != CODE] + [CODE]
     assert set(data["models"]) == set(NETWORKS)
-    models = re.search(r"<caption>Networks, similarity.*?</table>", page.read_text(), re.DOTALL)[0]
+    models = re.search(r"<caption><span>Networks, similarity.*?</table>", page.read_text(), re.DOTALL)[0]
     assert CODE not in models
     assert data["pictures"]
 
@@ -97,14 +97,18 @@ def test_a_study_without_directions_has_none_of_it(tmp_path):
 def test_a_latent_opens_and_its_nearest_unit_is_a_link(page, width, height):
     with Browser() as tab:
         tab.open(page, f"#units?unit={CODE}/{LAYER}/3/natural", width=width, height=height)
-        assert tab.run("document.querySelector('#browser h3').textContent") == f"{LAYER} direction 3"
-        facts = tab.run("[...document.querySelectorAll('#browser dl.facts')].map(e => e.textContent).join(' ')")
+        assert tab.run("document.querySelector('#unit h1').textContent").endswith(f"{LAYER} · direction 3")
+        facts = tab.run("[...document.querySelectorAll('#unit dl.about')].map(e => e.textContent).join(' ')")
         assert f"of {LAYER} of {UNITS}, pooled by max" in facts
         assert "Firing rate3.1 %" in facts
-        assert "152 too sparse for tasks, 1 dead" in facts
-        tab.run("[...document.querySelectorAll('#browser dl.facts a')].find(e => e.textContent === 'unit 1').click()")
+        assert "15; 2 too sparse for tasks, 1 dead" in facts
+        link = f"[...document.querySelectorAll('#unit dl.about a')].find(e => e.textContent === '{LAYER} · 1')"
+        tab.run(f"({link}).click()")
         tab.settle()
-        assert tab.run("document.querySelector('#browser h3').textContent") == f"{LAYER} unit 1"
+        assert tab.run("document.querySelector('#unit h1').textContent").endswith(f"{LAYER} · 1")
+        # on the list a direction counts as none of the units, and is no unit of a network with a colour of its own
+        tab.open(page, "#units", width=width, height=height)
+        assert "and 12 directions" in tab.run("document.getElementById('units-status').textContent")
         assert tab.run("document.documentElement.scrollWidth") <= width
         assert tab.problems == []
 
@@ -114,5 +118,5 @@ def test_words_of_a_direction_are_never_markup(tmp_path):
     page = made(tmp_path, kind=EVIL)
     with Browser() as tab:
         tab.open(page, f"#units?unit={CODE}/{LAYER}/3/natural")
-        assert EVIL in tab.run("document.querySelector('#browser').textContent")
+        assert EVIL in tab.run("document.querySelector('#unit').textContent")
         assert tab.run("typeof window.hit") == "undefined"
