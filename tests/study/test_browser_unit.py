@@ -131,10 +131,13 @@ def test_a_unit_stands_in_place_of_the_study_and_the_way_back_leads_to_its_card(
     show(browser, page, unit)
     assert heading(browser) == name_of(unit)
     assert browser.run("document.getElementById('study').hidden")
+    title = browser.run("document.title")
+    assert title.startswith(f"{name_of(unit)} | ")
     assert browser.run("document.activeElement === document.querySelector('#unit h1')")
     follow(browser, "← All units")
     assert heading(browser) == ""
     assert not browser.run("document.getElementById('study').hidden")
+    assert browser.run("document.title") == title.partition(" | ")[2]
     assert browser.run("new URLSearchParams(document.activeElement.hash?.slice(7)).get('unit')") == unit
     browser.run("history.back()")
     browser.settle()
@@ -211,6 +214,13 @@ def test_facts_and_scores_are_those_of_the_tables(browser, page, units, lead):
     assert "95 % interval" in scores
     assert f"± 1.96 standard errors over its {N_TASKS} tasks" in scores
     assert "*: the slope is not identified" in scores
+
+
+def test_the_ends_of_a_network_are_called_so(browser, page, lead):
+    own = lead[lead["model"] == "vit"]
+    for place, word in ((0, "Easiest"), (-1, "Hardest")):
+        show(browser, page, addresses(own)[place])
+        assert f"{word} of the {len(own)} units of vit." in text(browser, "#unit .named p")
 
 
 def test_answers_of_observers_stand_beside_the_scores_where_there_are_any(browser, page, lead):

@@ -550,7 +550,7 @@ def test_slopes_that_answers_do_not_tell_are_named_with_their_reason(synthetic, 
     assert (
         "null: why null. Correlation with simulated observers 0.00 (−0.06 to 0.05), which does not exclude 0" in words
     )
-    assert "A star marks similarities whose slope is not identified" in words
+    assert "*: slope not identified, so levels compare with no others" in words
     assert "null (slope not identified)" in words
     assert "not identified" not in bare
 
