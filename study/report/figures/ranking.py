@@ -101,7 +101,8 @@ def draw_models_ranked(frame: pd.DataFrame, study: Study, narrow: bool) -> Figur
         )
         for low, high, look in looks:
             axes.plot([], [], color=style.MUTED, **look)
-            axes.hlines(heights, frame[low], frame[high], color=_colours(study, frame), **{**look, "label": ""})
+            own: dict[str, Any] = {**look, "label": None, "color": _colours(study, frame)}
+            axes.hlines(heights, frame[low], frame[high], **own)
         style.points_across(axes, frame, heights, fmt="o", color=style.INK, label="mean and its interval")
 
     limits = style.around(frame, "p5", "p95", "mis_low", "mis_high", low=style.CHANCE, high=1.0)
