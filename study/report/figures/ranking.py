@@ -97,7 +97,7 @@ def draw_models_ranked(frame: pd.DataFrame, study: Study, narrow: bool) -> Figur
     def draw(axes: Axes, heights: np.ndarray) -> None:
         looks: tuple[tuple[str, str, dict[str, Any]], ...] = (
             ("p5", "p95", {"linewidth": 1.5, "label": "5th to 95th percentile"}),
-            ("p25", "p75", {"linewidth": 8, "alpha": 0.5, "label": "middle half"}),
+            ("p25", "p75", {"linewidth": 8, "alpha": style.PALE, "label": "middle half"}),
         )
         for low, high, look in looks:
             axes.plot([], [], color=style.MUTED, **look)
@@ -223,7 +223,7 @@ def _draw_against(frame: pd.DataFrame, study: Study, narrow: bool, x: str, label
     figure, ((axes,),) = style.canvas(narrow, height)
     many = len(frame) > MOST_LABELLED
     if many:
-        style.points_upright(axes, frame, x, fmt="o", color=style.COLOURS[0], alpha=0.5)
+        style.points_upright(axes, frame, x, fmt="o", color=style.COLOURS[0], alpha=style.PALE)
     for index, colour in enumerate([] if many else _colours(study, frame)):
         style.points_upright(axes, frame.iloc[index : index + 1], x, fmt="o", color=colour)
     axes.set_ylim(*style.around(frame, *style.MIS))
