@@ -38,7 +38,11 @@ FRAMES, STEP = 120, 700  # frames of the scroll, pixels of each
 # in the page: an action, and the time until what it changes is laid out
 ACTIONS = """
 const laid = () => document.body.offsetHeight;
-const type = (words) => { const box = document.querySelector('.find input'); box.value = words; box.dispatchEvent(new Event('input')); };
+const type = (words) => {
+  const box = document.querySelector('.find input');
+  box.value = words;
+  box.dispatchEvent(new Event('input'));
+};
 const press = (words) => new Promise((done) => {
   const button = [...document.querySelectorAll('#units button')].find((each) => each.textContent.startsWith(words));
   const before = location.hash;
