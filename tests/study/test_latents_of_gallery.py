@@ -67,7 +67,7 @@ def test_directions_stand_behind_the_networks_and_are_not_ranked(page):
     data = data_of(page)
     assert data["models"] == [name for name in data["models"] if name != CODE] + [CODE]
     assert set(data["models"]) == set(NETWORKS)
-    models = re.search(r"<caption>Networks, similarity.*?</table>", page.read_text(), re.DOTALL)[0]
+    models = re.search(r"<caption><span>Networks, similarity.*?</table>", page.read_text(), re.DOTALL)[0]
     assert CODE not in models
     assert data["pictures"]
 
@@ -92,27 +92,36 @@ def test_a_study_without_directions_has_none_of_it(tmp_path):
     assert "Latents of sparse codes" not in text
 
 
+@pytest.fixture(scope="module")
+def tab():
+    with Browser() as tab:
+        yield tab
+
+
 @needs("Chromium")
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (768, 1024), (390, 844)])
-def test_a_latent_opens_and_its_nearest_unit_is_a_link(page, width, height):
-    with Browser() as tab:
-        tab.open(page, f"#units?unit={CODE}/{LAYER}/3/natural", width=width, height=height)
-        assert tab.run("document.querySelector('#browser h3').textContent") == f"{LAYER} direction 3"
-        facts = tab.run("[...document.querySelectorAll('#browser dl.facts')].map(e => e.textContent).join(' ')")
-        assert f"of {LAYER} of {UNITS}, pooled by max" in facts
-        assert "Firing rate3.1 %" in facts
-        assert "152 too sparse for tasks, 1 dead" in facts
-        tab.run("[...document.querySelectorAll('#browser dl.facts a')].find(e => e.textContent === 'unit 1').click()")
-        tab.settle()
-        assert tab.run("document.querySelector('#browser h3').textContent") == f"{LAYER} unit 1"
-        assert tab.run("document.documentElement.scrollWidth") <= width
-        assert tab.problems == []
+def test_a_latent_opens_and_its_nearest_unit_is_a_link(page, tab, width, height):
+    heading = "document.querySelector('#unit h1').textContent.trim()"
+    tab.problems.clear()
+    tab.open(page, f"#units?unit={CODE}/{LAYER}/3/natural", width=width, height=height)
+    assert tab.run(heading) == f"{CODE} {LAYER} · direction 3"
+    facts = tab.run("document.querySelector('#unit .about').textContent")
+    assert f"code of {LAYER} of {UNITS}, pooled by max" in facts
+    assert "Firing rate3.1 % of all pictures" in facts
+    assert "15; 2 too sparse for tasks, 1 dead" in facts
+    near = tab.run("[...document.querySelectorAll('#unit .about li')].map(e => e.textContent)")
+    assert near == [f"{LAYER} · 1 0.80", f"{LAYER} · 2 0.70"]
+    assert tab.run("document.documentElement.scrollWidth") <= width
+    tab.run("document.querySelector('#unit .about a').click()")
+    tab.settle()
+    assert tab.run(heading) == f"{UNITS} {LAYER} · 1"
+    assert tab.run("document.querySelector('#unit .about')") is None
+    assert tab.problems == []
 
 
 @needs("Chromium")
-def test_words_of_a_direction_are_never_markup(tmp_path):
+def test_words_of_a_direction_are_never_markup(tmp_path, tab):
     page = made(tmp_path, kind=EVIL)
-    with Browser() as tab:
-        tab.open(page, f"#units?unit={CODE}/{LAYER}/3/natural")
-        assert EVIL in tab.run("document.querySelector('#browser').textContent")
-        assert tab.run("typeof window.hit") == "undefined"
+    tab.open(page, f"#units?unit={CODE}/{LAYER}/3/natural")
+    assert EVIL in tab.run("document.querySelector('#unit').textContent")
+    assert tab.run("typeof window.hit") == "undefined"

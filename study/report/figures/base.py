@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import pandas as pd
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 
 from interpretability.people.slope_status import NOT_IDENTIFIED
 from study.report.figures.style import styled, to_pdf, to_svg
-from study.report.figures.words import UNIDENTIFIED, task_words
+from study.report.figures.words import THROUGH, UNIDENTIFIED, task_words
 
 # the questions that figures answer, in reading order
 SECTIONS: tuple[tuple[str, str], ...] = (
@@ -74,18 +75,18 @@ class Study:
 
     def people_of(self, condition: str) -> str:
         """The same of one condition: what simulated observers see in made images, the encoder told them."""
-        return f"{self.people}, through the encoder" if condition in self.human_through else self.people
+        return f"{self.people}, {THROUGH}" if condition in self.human_through else self.people
 
     def asked(self, condition: str) -> str:
         """The tasks of a condition in words, with the mark of answers through the encoder."""
-        return task_words(condition) + (", through the encoder" if condition in self.human_through else "")
+        return task_words(condition) + (f", {THROUGH}" if condition in self.human_through else "")
 
     @property
     def lead(self) -> str:
         """The backend that leads the report."""
         return self.backends[0]
 
-    @property
+    @cached_property
     def unidentified(self) -> tuple[str, ...]:
         """Similarities whose slope was fitted but is not identified: their levels compare with no others."""
         status = self.tables["calibration"].set_index("backend")["status"]

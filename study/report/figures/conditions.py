@@ -45,7 +45,7 @@ def draw_natural_synthetic(frame: pd.DataFrame, study: Study, narrow: bool) -> F
         rows = frame[frame["model"] == model]
         style.dots(axes, rows, "his_base", "his", color=style.COLOURS[0])
         style.equal_line(axes, style.around(frame, "his_base", "his"))
-        axes.set_title(f"{clean(model, 10 if narrow else 14)}: ρ {signed(rows['spearman'].iloc[0])}")
+        axes.set_title(f"{clean(model, 12 if narrow else 14)}: ρ {signed(rows['spearman'].iloc[0])}")
     if SYNTHETIC in study.human_through:
         grid[0].plot([], [], linestyle="none", label=study.people_of(SYNTHETIC))
     style.outer_labels(grid, "HIS, natural", "HIS, synthetic")
@@ -179,7 +179,9 @@ def draw_difficulty_gaps(frame: pd.DataFrame, study: Study, narrow: bool) -> Fig
         model, condition = shown[panel // 2]
         rows = frame[(frame["model"] == model) & (frame["condition"] == condition)]
         x, words = (("depth", "relative depth of the layer"), ("his_base", "HIS in easy tasks"))[panel % 2]
-        axes.plot(rows[x], rows["gap"], "o", color=style.COLOURS[0], alpha=0.6, markersize=3.5, markeredgewidth=0)
+        axes.plot(
+            rows[x], rows["gap"], "o", color=style.COLOURS[0], alpha=style.PALE, markersize=3.5, markeredgewidth=0
+        )
         axes.axhline(0, color=style.MUTED, linewidth=1)
         axes.set_ylim(*style.around(frame, "gap", low=0.0))
         axes.set_title(f"{clean(model, 16)}, {task_words(condition)}")

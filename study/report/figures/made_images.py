@@ -60,7 +60,9 @@ def draw_made_images(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
         ):
             values = rows[name].to_numpy(dtype=float).clip(-_MOST_RATIO, _MOST_RATIO)
             label = None if number else words
-            axes.plot(values, spread, marker, color=colour, alpha=0.75, markersize=4.5, linestyle="none", label=label)
+            axes.plot(
+                values, spread, marker, color=colour, alpha=style.PALE, markersize=4.5, linestyle="none", label=label
+            )
         style.row_note(axes, height, f"{100 * (rows['status'] == BEATS).mean():.0f} %")
     axes.axvline(1, color=style.MUTED, linewidth=1, linestyle=style.DASHED, zorder=1)
     axes.axvline(0, color=style.RULE, linewidth=1, zorder=1)
@@ -123,7 +125,7 @@ def draw_mis_natural_synthetic(frame: pd.DataFrame, study: Study, narrow: bool) 
         style.dots(axes, rows, "mis_base", "mis", color=style.COLOURS[0])
         style.equal_line(axes, style.around(frame, "mis_base", "mis"))
         star = "*" if model in marked else ""
-        axes.set_title(f"{clean(model, 10 if narrow else 14)}{star}: ρ {signed(rows['spearman'].iloc[0])}")
+        axes.set_title(f"{clean(model, 12 if narrow else 14)}{star}: ρ {signed(rows['spearman'].iloc[0])}")
     if marked & set(networks):
         grid[0].plot([], [], linestyle="none", label=f"* {NOT_IN_IMI}")
     style.outer_labels(grid, "MIS, natural", "MIS, made images")

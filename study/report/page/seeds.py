@@ -53,7 +53,7 @@ def seeds_table(study: Study) -> Table | None:
     shown.append(_row(f"slope of {study.lead}", slopes[0], 2))
     for words, ends in (("lower end", slopes[1]), ("upper end", slopes[2])):
         shown.append(_row(f"{words} of its interval", ends, 2))
-    head = ("", *(f"seed {seed}" for seed in mis.columns), "sd over seeds")
+    head = ("of", *(f"seed {seed}" for seed in mis.columns), "sd over seeds")
     numeric = (False, *(True for _ in head[1:]))
     return Table(f"The study under {mis.shape[1]} seeds, similarity {study.lead}", head, numeric, tuple(shown))
 
