@@ -4,7 +4,7 @@ A program of its own: `python -m tests.helpers.kernel_hashes PARTS` prints them 
 set, or on an emulated processor.
 
     basic     products, exponentials, solvers, roots, our compiled kernels, one step of a small network, directions and sparse
-              codes: quick to load, and without numpy's sorting, in which emulators have faults
+              codes, small pictures: quick to load, and without numpy's sorting, in which emulators have faults
     networks  two training steps of each network of the embedded study, and DISTS' kernel
     chosen    what took effect: torch's instructions, OpenBLAS's processor, numpy's features, numba's target
 
@@ -36,7 +36,7 @@ from torch import nn  # noqa: E402
 from tests.helpers.rules import ROOT  # noqa: E402
 
 RECORDED = Path(__file__).with_suffix(".json")
-PACKAGES = ("numba", "numpy", "scipy", "timm", "torch")
+PACKAGES = ("numba", "numpy", "pillow", "scipy", "timm", "torch")
 SIZE, BATCH, N_CLASSES = 64, 8, 24
 
 
@@ -91,7 +91,19 @@ def basic() -> Iterator[tuple[str, str]]:
         yield f"numba {kernel.__name__}", digest(kernel(rows, tasks, 9))
     yield "one step", step_of_small_network()
     yield "made pictures", digest(*made_pictures())
+    yield "pictures of the page", digest(np.frombuffer(sheet_of_page(), np.uint8))
     yield from directions()
+
+
+def sheet_of_page() -> bytes:
+    """A sheet of small pictures as the report embeds it: Pillow and libwebp choose their kernels by processor, too."""
+    from PIL import Image
+
+    from study.report.page.thumbnails import encoded
+
+    rng = generator("sheet")
+    blocks = rng.integers(20, 236, (20, 32, 3)).repeat(16, axis=0).repeat(16, axis=1)
+    return encoded(Image.fromarray((blocks + rng.integers(-20, 20, blocks.shape)).astype(np.uint8)))
 
 
 def directions() -> Iterator[tuple[str, str]]:

@@ -44,7 +44,10 @@ def sets(tasks):
     ]
 
 
-def test_shares_are_those_of_sets(tmp_path):
+@pytest.mark.parametrize("dense", [alike.DENSE, 0])
+def test_shares_are_those_of_sets(tmp_path, monkeypatch, dense):
+    monkeypatch.setattr(alike, "DENSE", dense)
+    monkeypatch.setattr(alike, "_BLOCK", 7)
     rng = np.random.default_rng(3)
     tasks = tasks_of(rng, 30)
     tasks[20:, :2] = tasks[:10, :2]  # half of their tasks are shared
@@ -88,9 +91,9 @@ def test_twins_share_more_than_four_fifths_and_are_no_neighbours(tmp_path):
 
 def test_any_two_of_a_group_are_alike():
     # 1 is like 0 and like 2, which are not alike: a chain is no group
-    pairs = {0: [0, 1], 1: [0, 1, 2], 2: [1, 2, 3], 3: [2, 3]}
-    assert alike.grouped({place: np.array(own) for place, own in pairs.items()}, 4) == [[0, 1], [2, 3]]
-    assert alike.grouped({0: np.array([0]), 1: np.array([1])}, 2) == []
+    pairs = [[0, 1], [0, 1, 2], [1, 2, 3], [2, 3]]
+    assert alike.grouped([np.array(own) for own in pairs], 4) == [[0, 1], [2, 3]]
+    assert alike.grouped([np.array([0]), np.array([1])], 2) == []
 
 
 def test_harder_tasks_and_other_networks_are_left_out(tmp_path):

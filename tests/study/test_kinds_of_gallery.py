@@ -144,7 +144,7 @@ def test_networks_with_attention_are_marked(page):
     assert f"{FIRST} (not in IMI)" not in text
 
 
-def test_tasks_that_made_images_explain_have_their_own_slope(tmp_path):
+def test_tasks_that_made_images_explain_have_their_own_slope_and_show_these_images(tmp_path):
     def own_slope(folder):
         row = {
             "backend": BACKENDS[0],
@@ -163,6 +163,7 @@ def test_tasks_that_made_images_explain_have_their_own_slope(tmp_path):
     row = rows_of(data)[FIRST, LAYER, 0, SYNTHETIC]
     most = [data["path"][thumb] for thumb in data["pictures"][str(row)]["most"]]
     assert most == [f"made/{FIRST}/{LAYER}/0/max/0/{place}" for place in range(N_EXPLANATIONS)]
+    assert data["pictures"][str(row)]["full"]["0"][:N_EXPLANATIONS] == data["pictures"][str(row)]["most"]
 
 
 @pytest.mark.parametrize("spread", [0.017, np.nan])
@@ -222,6 +223,8 @@ def test_a_study_without_made_images_says_what_it_lacks_and_shows_nothing(tmp_pa
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (768, 1024), (390, 844)])
 def test_kinds_stand_side_by_side_on_every_screen(page, tab, width, height):
     tab.problems.clear()
+    tab.open(page, "#units?list=kinds&view=table", width=width, height=height)
+    assert tab.run("document.getElementById('units-status').textContent").startswith(f"{2 * N_UNITS} units")
     tab.open(page, f"#units?unit={FIRST}/{LAYER}/1/natural", width=width, height=height)
     cards = tab.run("[...document.querySelectorAll('#unit .kinds > li')].map(e => e.textContent)")
     assert [card.partition("− least")[0] for card in cards] == [

@@ -32,16 +32,16 @@ def test_without_explanations_the_question_is_one_line_that_says_what_is_lacking
     text, data = built(tmp_path, texts=False, **SMALL)
     assert data["texts"]["of"] == data["texts"]["points"] == data["texts"]["rated"] == {}
     assert 'id="figure-texts' not in text
-    assert '<section id="texts"' not in text
-    lines = re.findall(r"<dt>Which text says it best\?</dt><dd>(.*?)</dd>", text)
-    assert len(lines) == 1
-    assert "no texts of units were judged (explanations)" in lines[0]
+    assert 'id="texts"' not in text
+    [line] = re.findall(r"<dt>texts of units</dt><dd>(.*?)</dd>", text)
+    assert "no texts of units were judged (explanations)" in line
+    assert "Which text says it best?" in line
     assert "have texts that say" not in text
 
 
 def test_the_section_says_what_is_simulated_and_where_the_error_comes_from(gallery):
     _, text, _ = gallery
-    block = text[text.index('<section id="texts"') :]
+    block = text[text.index('<section class="question" id="texts"') :]
     block = block[: block.index("</section>")]
     assert "All ratings in this section are simulated." in block
     assert "comes mostly from the guide" in block
@@ -175,7 +175,7 @@ def test_what_is_left_out_of_the_page_is_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(unit_texts, "MOST_UNITS", 5)
     text, data = built(tmp_path, **SMALL)
     assert len(data["texts"]["of"]) == 5
-    assert f"5 have texts that say what they respond to (of {N_UNITS} such units of the study" in text
+    assert f"5 units have texts that say what they respond to (of {N_UNITS} such units of the study" in text
     # a unit has four texts in the fixture, the best three stay
     assert all(len(of_unit) == 3 for of_unit in data["texts"]["of"].values())
     assert set(data["texts"]["left"].values()) == {1}

@@ -5,8 +5,10 @@ const cardsOf = (page, { facts, charts, texts, kinds }) => {
   const playedOf = new Map(data.play.map(([row, task]) => [row, task]));
   const link = (row) => make("a", { href: page.address({ unit: page.key(row) }), "data-row": row }, page.unitName(row));
   const dot = (row) => make("span", { class: "dot", style: `--c:${page.colour(page.modelIndex(row))}` });
+  const tasksAlone = new Set(data.tasksAlone);
   const observed = (row) => {
     const human = page.human(row);
+    if (tasksAlone.has(row)) return `± of its tasks alone, not of the luck of made images`;
     return human ? `${page.peopleOf(row)} right in ${human.right} of ${human.n}` : `machine right in ${facts.rightWords(row)} tasks`;
   };
   const same = (row) => { // units with the same pictures, which this card stands for, too

@@ -5,7 +5,7 @@ A convolution and the normalisation after it order pictures alike, so most of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +22,7 @@ from study.report.page.listed_units import Listed
 TWIN = 0.8  # twins share more of their explanations
 N_NEAR = 4  # neighbours told of a unit
 ASKED = 2_500  # units of a network that are looked at for the share with a twin
+DENSE = 1_500  # columns, twice the pictures, up to which rows are multiplied in full
 _BLOCK = 512  # units compared at once: a block holds their shares with all others
 THOUSAND = 1_000
 
@@ -78,7 +79,9 @@ def shared(some: sparse.csr_array, every: sparse.csr_array) -> NDArray[np.float3
 
     Both are rows of one matrix of `indicators`.
     """
-    common = (some @ every.T).toarray()
+    # counts are exact either way; few pictures make full rows, which are multiplied faster as such
+    dense = some.shape[1] <= DENSE
+    common = some.toarray() @ every.toarray().T if dense else (some @ every.T).toarray()
     sizes = np.maximum(some.sum(axis=1)[:, None], every.sum(axis=1)[None, :])
     return (common / np.maximum(sizes, 1)).astype(np.float32)
 
@@ -92,37 +95,37 @@ def find_alike(listed: Listed, folder: Path) -> Alike:
     for model, own in units[units["condition"] == NATURAL].groupby("model", sort=False):
         rows = own.index.to_numpy(np.int64)
         tasks = _Tasks(folder, str(model))
-        explained = tasks.explained(tasks.places(own))
-        pairs = _pairs(explained)
-        groups = grouped(pairs, len(rows))
-        group_of = {place: number for number, group in enumerate(groups) for place in group}
+        found = _compared(tasks.explained(tasks.places(own)))
+        groups = grouped([pairs for pairs, _ in found], len(rows))
+        group_of = {place: group for group in groups for place in group}
         twins += [[int(rows[place]) for place in group] for group in groups]
-        for start, block in _blocks(explained):
-            for place, of_unit in enumerate(block, start):
-                kept = of_unit.copy()
-                kept[groups[group_of[place]] if place in group_of else [place]] = 0
-                order = np.argsort(-kept, kind="stable")[:N_NEAR]
-                near[rows[place], : len(order)] = rows[order]
-                shares[rows[place], : len(order)] = np.rint(THOUSAND * kept[order]).astype(np.int64)
+        for place, (_, nearest) in enumerate(found):
+            kept = [(other, share) for other, share in nearest if other not in group_of.get(place, ())][:N_NEAR]
+            for at, (other, share) in enumerate(kept):
+                near[rows[place], at], shares[rows[place], at] = rows[other], round(THOUSAND * share)
     return Alike(twins, np.where(shares > 0, near, 0), shares)
 
 
-def _blocks(explained: sparse.csr_array) -> list[tuple[int, NDArray[np.float32]]]:
+_Found = tuple[NDArray[np.int64], list[tuple[int, float]]]
+
+
+def _compared(explained: sparse.csr_array) -> list[_Found]:
+    """Of each unit the places of all, itself included, that share more than TWIN with it; and with their shares these and the
+    N_NEAR next ones, without itself, those that share most first.
+    """
+    found: list[_Found] = []
     n = explained.shape[0]
-    edges = [*range(0, n, _BLOCK), n]
-    return [(start, shared(explained[start:end], explained)) for start, end in pairwise(edges)]
+    for start, end in pairwise([*range(0, n, _BLOCK), n]):
+        for place, of_unit in enumerate(shared(explained[start:end], explained), start):
+            pairs = np.flatnonzero(of_unit > TWIN)
+            least = min(n, len(pairs) + N_NEAR)
+            some = np.flatnonzero(of_unit >= np.partition(of_unit, n - least)[n - least])
+            order = some[np.argsort(-of_unit[some], kind="stable")]
+            found.append((pairs, [(int(other), float(of_unit[other])) for other in order if other != place]))
+    return found
 
 
-def _pairs(explained: sparse.csr_array) -> Mapping[int, NDArray[np.int64]]:
-    """By place of a unit the places of all, itself included, that share more than TWIN with it."""
-    return {
-        start + place: np.flatnonzero(of_unit > TWIN)
-        for start, block in _blocks(explained)
-        for place, of_unit in enumerate(block)
-    }
-
-
-def grouped(pairs: Mapping[int, NDArray[np.int64]], n: int) -> list[list[int]]:
+def grouped(pairs: Sequence[NDArray[np.int64]], n: int) -> list[list[int]]:
     """Groups of two or more any two of which are pairs: each unit in turn joins the first group whose every member it pairs with."""
     groups: list[list[int]] = []
     joined: dict[int, int] = {}
