@@ -17,10 +17,12 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 import pyarrow.parquet as pq
+from markupsafe import Markup
 
 from interpretability import schema
 from interpretability.analysis import conditions
 from study.command import arguments, run
+from study.errors import StudyError
 from study.files.tables import write_text
 from study.files.unit_tables import UNIT_COLUMNS, Scored
 from study.log import logger
@@ -28,9 +30,11 @@ from tools.versions import comparison, reading, revisions
 
 log = logger("compare")
 
+STYLES = ("base", "questions")  # parts of the report's style: colours and type, and tables
 DEFAULTS = {
     "repository": (".", "folder of the study"),
     "template": "reports/compare.html.j2",
+    "style": ("reports/template/style", "folder of the report's style, which the page shares"),
     "out": ("reports/compare.html", "page to write"),
 }
 
@@ -49,8 +53,17 @@ def main(argv: list[str] | None = None) -> None:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    write_text(args.out, environment.get_template(args.template.name).render(content))
+    style = Markup("".join(_part(args.style / f"{name}.css") for name in STYLES))
+    write_text(args.out, environment.get_template(args.template.name).render(content, style=style))
     log.info("%s: %s", args.out, ", ".join(version.name for version in versions))
+
+
+def _part(path: Path) -> str:
+    if not path.is_file():
+        raise StudyError(
+            f"{path}: no such file. The page shares it with the report; restore it with git, or name its folder"
+        )
+    return path.read_text(encoding="utf-8")
 
 
 def changes(first: reading.Results, other: reading.Results) -> pd.DataFrame | None:

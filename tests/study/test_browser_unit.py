@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from stages import report
+from study.files.tables import read_parquet, write_parquet
 from study.report.figures import base
 from tests.helpers.axe import violations
 from tests.helpers.browser import Browser
@@ -40,9 +41,25 @@ def built(folder: Path, change=None, **options) -> Path:
     return folder / "report.html"
 
 
+ONE_SIDED = "mixer", "stem.norm"  # whose tasks are one-sided
+
+
+def with_one_side(folder):
+    """One layer that nobody was asked about has one-sided tasks in place of natural ones."""
+    for path in (
+        folder / "mis/units.parquet",
+        folder / f"scores/{BACKENDS[0]}.parquet",
+        folder / "tasks/mixer.parquet",
+    ):
+        table = read_parquet(path)
+        own = (table["model"] == ONE_SIDED[0]) & (table["layer"] == ONE_SIDED[1])
+        assert own.any()
+        write_parquet(path, table.assign(condition=table["condition"].mask(own, "one_sided")))
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    return built(tmp_path_factory.mktemp("unit"), layers=LAYERS[:6], n_full_tasks=5)
+    return built(tmp_path_factory.mktemp("unit"), with_one_side, layers=LAYERS[:6], n_full_tasks=5)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +88,8 @@ def units(page):
 @pytest.fixture(scope="module")
 def lead(units):
     """Units under the leading similarity, most understandable first."""
-    return units[units["backend"] == BACKENDS[0]].sort_values("mis", ascending=False, ignore_index=True)
+    natural = units[(units["backend"] == BACKENDS[0]) & (units["condition"] == "natural")]
+    return natural.sort_values("mis", ascending=False, ignore_index=True)
 
 
 def addresses(rows):
@@ -113,10 +131,13 @@ def test_a_unit_stands_in_place_of_the_study_and_the_way_back_leads_to_its_card(
     show(browser, page, unit)
     assert heading(browser) == name_of(unit)
     assert browser.run("document.getElementById('study').hidden")
+    title = browser.run("document.title")
+    assert title.startswith(f"{name_of(unit)} | ")
     assert browser.run("document.activeElement === document.querySelector('#unit h1')")
     follow(browser, "← All units")
     assert heading(browser) == ""
     assert not browser.run("document.getElementById('study').hidden")
+    assert browser.run("document.title") == title.partition(" | ")[2]
     assert browser.run("new URLSearchParams(document.activeElement.hash?.slice(7)).get('unit')") == unit
     browser.run("history.back()")
     browser.settle()
@@ -193,6 +214,13 @@ def test_facts_and_scores_are_those_of_the_tables(browser, page, units, lead):
     assert "95 % interval" in scores
     assert f"± 1.96 standard errors over its {N_TASKS} tasks" in scores
     assert "*: the slope is not identified" in scores
+
+
+def test_the_ends_of_a_network_are_called_so(browser, page, lead):
+    own = lead[lead["model"] == "vit"]
+    for place, word in ((0, "Easiest"), (-1, "Hardest")):
+        show(browser, page, addresses(own)[place])
+        assert f"{word} of the {len(own)} units of vit." in text(browser, "#unit .named p")
 
 
 def test_answers_of_observers_stand_beside_the_scores_where_there_are_any(browser, page, lead):
@@ -278,6 +306,25 @@ def test_the_table_of_tasks_is_closed_and_has_their_numbers(browser, page, margi
     answers = pd.read_parquet(page.parent / "human/responses.parquet").iloc[0]
     show(browser, page, "/".join(str(answers[name]) for name in KEY))
     assert "1 of 2 right" in texts(browser, "#unit .tasks tbody tr")[0]
+
+
+def test_keys_answer_only_while_the_task_has_the_focus(browser, page, lead):
+    show(browser, page, addresses(lead)[0])
+    done = "document.querySelector('#unit .task').classList.contains('done')"
+    browser.press("KeyA")
+    assert not browser.run(done)
+    browser.run("document.querySelector('#unit .task .q').focus()")
+    browser.press("KeyB")
+    assert browser.run(done)
+
+
+def test_one_sided_tasks_say_that_the_other_side_is_drawn_at_random(browser, page):
+    show(browser, page, f"{'/'.join(ONE_SIDED)}/3/one_sided")
+    assert heading(browser) == f"{' '.join(ONE_SIDED)} · 3, one-sided tasks"
+    assert "12 units of mixer, one-sided tasks" in text(browser, "#unit .named p")
+    assert "− drawn at random" in text(browser, "#unit .task")
+    assert "least" not in text(browser, "#unit .task")
+    assert pixels(browser, "Picture copied").shape == (900, 1600, 3)
 
 
 @pytest.fixture(scope="module")
@@ -369,7 +416,8 @@ def pixels(browser, words):
     browser.wait("window.given")
     browser.wait(f"document.querySelector('#unit .crumb [role=status]').textContent === {words!r}")
     encoded = browser.run(
-        "new Promise(done => { const reader = new FileReader(); reader.onload = () => done(reader.result); reader.readAsDataURL(window.given); })"
+        "new Promise(done => { const reader = new FileReader(); reader.onload = () => done(reader.result);"
+        "reader.readAsDataURL(window.given); })"
     )
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded.partition(",")[2]))).convert("RGB"))
 

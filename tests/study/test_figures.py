@@ -26,6 +26,7 @@ from study.report.figures import (
     registry,
     style,
 )
+from study.report.figures.findings import finding
 from study.report.figures.inline import inline
 from study.report.figures.registry import FIGURES
 from study.report.figures.series import thinned
@@ -60,19 +61,21 @@ def bare_study(tmp_path_factory):
     return study_in(tmp_path_factory.mktemp("bare"), human=False)
 
 
-@pytest.mark.parametrize("narrow", [False, True])
 @pytest.mark.parametrize("spec", FIGURES, ids=lambda spec: spec.name)
-def test_every_figure_is_valid_svg_without_date_or_outside_reference(spec, narrow, study):
+def test_every_figure_is_one_drawing_for_light_dark_and_paper(spec, study):
     frame = spec.series(study)
     assert len(frame) > 0
-    svg = base.render(spec.drawing, frame, study, "A title", narrow=narrow)
+    svg = base.render(spec.drawing, frame, study, "A title", narrow=True)
+    on_the_page(inline(svg, spec.name, spec.drawing.alt(frame, study)), svg)
+
+
+def for_papers(svg):
+    """Valid, and without date, maker or address."""
     assert ElementTree.fromstring(svg).tag.endswith("svg")
     # name spaces are names, not addresses; nothing else may point outside
     assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"|rdf:\w+="[^"]*"', "", svg)
     assert "<dc:date>" not in svg
     assert "Matplotlib" not in svg
-    if narrow:
-        on_the_page(inline(svg, spec.name, spec.drawing.alt(frame, study)), svg)
 
 
 MOST_ELEMENTS = 200  # of a figure of the page, which has dozens
@@ -425,12 +428,12 @@ def test_names_are_short_and_printable():
     assert clean("short") == "short"
 
 
-def test_markup_and_dollar_signs_in_names_stay_text(tmp_path):
+def test_every_file_for_papers_is_valid_and_markup_and_dollar_signs_in_names_stay_text(tmp_path):
     name = "<script>alert(1)</script>$\\frac$"
     study = study_in(tmp_path, networks=("plain", "a$b$", "<i>x"), layers=(("a", "Conv"), ("b", "Linear")), made=True)
     for spec in FIGURES:
         svg = base.render(spec.drawing, spec.series(study), study, name, narrow=False)
-        ElementTree.fromstring(svg)
+        for_papers(svg)
         assert "<script" not in svg
         assert "<i>" not in svg
     svg = base.render(BY_NAME["models_ranked"].drawing, ranking.models_ranked(study), study, "t", narrow=False)
@@ -503,7 +506,7 @@ def test_caveats_stand_where_a_level_is_that_of_a_small_study(study):
 
 def test_seeds_by_hand(study):
     table = seeds.seeds_table(study)
-    assert table.head == ("", "seed 0", "seed 1", "seed 2", "sd over seeds")
+    assert table.head == ("of", "seed 0", "seed 1", "seed 2", "sd over seeds")
     means = study.models().set_index("model")["mis_mean"]
     first, second = NETWORKS[:2]
     rows = {row[0]: row[1:] for row in table.rows}
@@ -538,3 +541,62 @@ def test_seeds_that_differ_from_this_study_are_named(study):
     models = study.tables["models"].assign(mis_mean=study.tables["models"]["mis_mean"] + 0.01)
     changed = replace(study, tables={**study.tables, "models": models})
     assert seeds.seeds_words(changed)[-1].startswith("The column of seed 0 differs from this study")
+
+
+# figures whose series say no finding in a sentence
+WITHOUT_FINDING = {"relative_depth", "relative_width", "models_mis_his", "models_mis_his_synthetic", "scores_together"}
+WITHOUT_FINDING |= {"crowd_curves", "crowd_sampling", "crowd_aggregation", "crowd_raters", "crowd_settings"}
+WITHOUT_FINDING |= {"his_against_accuracy", "exclusion_checks"}
+
+
+def test_every_other_figure_says_what_it_shows(study):
+    said = {spec.name: finding(spec.name, spec.series(study), study) for spec in FIGURES}
+    # four networks have no correlation
+    few = {"mis_against_accuracy", "mis_against_resolution"}
+    assert {name for name, sentence in said.items() if not sentence} == WITHOUT_FINDING | few
+    for sentence in filter(None, said.values()):
+        assert re.fullmatch(r"[A-Z\d].*[^.]\.", sentence)
+        assert "nan" not in sentence
+        assert len(sentence.split()) <= 25
+
+
+def test_findings_by_hand(study):
+    def said(name, frame):
+        return finding(name, frame, study)
+
+    ranked = pd.DataFrame({"mis_mean": [0.8, 0.75, 0.6], "p25": [0.7, 0.6, 0.5], "p75": [0.8, 0.8, 0.65]})
+    assert said("models_ranked", ranked) == (
+        "Means of 3 networks span 0.200, while the middle half of the units of one network spans 0.150 on average."
+    )
+    depths = pd.DataFrame({"model": list("aabc"), "spearman": [0.5, 0.5, -0.25, np.nan]})
+    assert said("his_depth", depths) == "Rank correlation runs from −0.25 (b) to 0.50 (a)."
+    assert said("his_depth", depths.head(2)) == "Rank correlation 0.50 (a)."
+    assert said("his_depth", depths.tail(1)) == ""
+    errors = pd.DataFrame({"world": ["w", "w", "v"], "method": ["latent", "mg_is+majority", "mg_is+majority"]})
+    assert said("crowd_guides", errors.assign(rce=[0.1, 0.2, 0.3])) == "Ours errs least in 1 of 2 worlds."
+    known = pd.DataFrame({"score": ["a"] * 3, "method": ["true", "broad", "wrong"], "true_mean": [0.9, 0.5, 0.0]})
+    right = known.assign(rho_mean=[0.8, 0.4, 0.1], recall_mean=[0.7, 0.9, 0.1])
+    assert said("texts_known", right) == "Mean scores keep the known order, top pictures put “broad” first."
+    wrong = right.assign(rho_mean=[0.8, 0.1, 0.4])
+    assert said("texts_known", wrong).startswith("Mean scores do not all keep the known order")
+    halves = pd.DataFrame({"panel": "first", "model": list("abab"), "n_tasks": [5, 5, 10, 10]})
+    n = study.n_tasks
+    near = halves.assign(n_tasks=[1, 1, n // 2, n // 2], mean_abs_diff=[0.3, 0.4, 0.01, 0.02])
+    assert said("convergence", near) == f"The first {n // 2} tasks are 0.010 to 0.020 away from all {n}."
+    split = pd.DataFrame({"his": [0.5, 0.6, 0.7, 0.0], "mis": [0.6, 0.6, 0.5, 1.0], "in_split": [0, 0, 0, 1], "n": 1})
+    assert said("mis_against_his", split) == "For half of 3 units HIS lies within 0.10 of MIS."
+    # cells of many units have no median of units
+    assert said("mis_against_his", split.assign(n=3)) == ""
+
+
+def test_networks_have_one_colour_all_over_the_page(study):
+    ranked = list(study.models()["model"])
+    colours = style.network_colours(study)
+    assert [colours[name] for name in ranked] == list(style.NETWORKS[: len(ranked)])
+    table = study.tables["models"]
+    own = table[(table["model"] == ranked[0]) & (table["backend"] == study.lead)]
+    many = pd.concat([own.assign(model=f"net{i}", mis_mean=0.9 - 0.01 * i) for i in range(9)])
+    colours = style.network_colours(replace(study, tables={**study.tables, "models": many}))
+    assert colours.pop("net0") == style.NETWORKS[0]
+    assert colours.pop("net8") == style.NETWORKS[3]
+    assert set(colours.values()) == {style.COLOURS[6]}

@@ -47,6 +47,12 @@ def page(tmp_path_factory):
     return page_of(tmp_path_factory.mktemp("kinds"))
 
 
+@pytest.fixture(scope="module")
+def tab():
+    with Browser() as tab:
+        yield tab
+
+
 def data_of(page):
     found = re.search(r'<script id="unit-data" type="application/json">(.*?)</script>', page.read_text(), re.DOTALL)
     return json.loads(found[1])
@@ -161,7 +167,8 @@ def test_tasks_that_made_images_explain_have_their_own_slope_and_show_these_imag
 
 
 @pytest.mark.parametrize("spread", [0.017, np.nan])
-def test_errors_with_made_images_hold_the_luck_of_their_set_or_are_said_not_to(page, tmp_path, spread):
+@needs("Chromium")
+def test_errors_with_made_images_hold_the_luck_of_their_set_or_are_said_not_to(page, tab, tmp_path, spread):
     def one_set(folder):
         path = folder / "tables/explanation_kinds.csv"
         write_csv(path, read_csv(path).assign(between_sd=spread))
@@ -178,6 +185,10 @@ def test_errors_with_made_images_hold_the_luck_of_their_set_or_are_said_not_to(p
         wanted = of_tasks if condition == NATURAL or np.isnan(spread) else np.sqrt(of_tasks**2 + spread**2)
         assert data["se"][row] / 1e6 == pytest.approx(wanted, abs=1e-6)
         assert (row in data["tasksAlone"]) == (condition == SYNTHETIC and bool(np.isnan(spread)))
+    tab.open(shown, f"#units?unit={FIRST}/{LAYER}/1/{SYNTHETIC}")
+    said = tab.run("document.querySelector('#unit .big').textContent")
+    assert ("and the luck of made images" in said) == (not np.isnan(spread))
+    assert ("the luck of made images changes it is not known" in said) == bool(np.isnan(spread))
 
 
 def test_networks_come_in_turn_as_long_as_their_pictures_keep_the_limit():
@@ -204,41 +215,57 @@ def test_a_study_without_made_images_says_what_it_lacks_and_shows_nothing(tmp_pa
     assert (data["kinds"]["of"], data["kinds"]["made"], data["slopes"]) == ({}, {}, {})
     text = (tmp_path / "report.html").read_text()
     assert "no unit was explained in more than one way (explanation_kinds.units)" in text
-    assert "no images were made" in text
+    assert "no images were made (visualisations.units)" in text
     assert 'id="kinds"' not in text
 
 
 @needs("Chromium")
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (768, 1024), (390, 844)])
-def test_kinds_stand_side_by_side_on_every_screen(page, width, height):
-    with Browser() as tab:
-        tab.open(page, "#units?list=kinds&view=table", width=width, height=height)
-        assert tab.run("document.getElementById('units-status').textContent").startswith(f"{2 * N_UNITS} units")
-        tab.open(page, f"#units?unit={FIRST}/{LAYER}/1/natural", width=width, height=height)
-        cards = tab.run("[...document.querySelectorAll('#unit .kinds > li')].map(e => e.textContent)")
-        assert [card.partition("− least")[0] for card in cards] == [
-            *("natural", "natural, 3 a side", "made images, set 1", "made images, set 2"),
-            *("natural and made, set 1", "natural and made, set 2"),
-        ]
-        assert "− below nature, ratio " in cards[2]
-        assert "kept after a shift of 3 px" in cards[2]
-        assert "ratio" not in cards[4]
-        title = tab.run("document.querySelectorAll('#unit .kinds > li')[2].querySelector('.t').title")
-        assert re.fullmatch(rf"made/{FIRST}/{LAYER}/1/min/0/0, value -\d.*", title)
-        assert tab.run("document.documentElement.scrollWidth") <= width
-        assert tab.problems == []
+def test_kinds_stand_side_by_side_on_every_screen(page, tab, width, height):
+    tab.problems.clear()
+    tab.open(page, "#units?list=kinds&view=table", width=width, height=height)
+    assert tab.run("document.getElementById('units-status').textContent").startswith(f"{2 * N_UNITS} units")
+    tab.open(page, f"#units?unit={FIRST}/{LAYER}/1/natural", width=width, height=height)
+    cards = tab.run("[...document.querySelectorAll('#unit .kinds > li')].map(e => e.textContent)")
+    assert [card.partition("− least")[0] for card in cards] == [
+        *("natural", "natural, 3 a side", "made images, set 1", "made images, set 2"),
+        *("natural and made, set 1", "natural and made, set 2"),
+    ]
+    assert "− below nature, ratio " in cards[2]
+    assert "kept after a shift of 3 px" in cards[2]
+    assert "ratio" not in cards[4]
+    title = tab.run("document.querySelectorAll('#unit .kinds > li')[2].querySelector('.t').title")
+    assert re.fullmatch(rf"made/{FIRST}/{LAYER}/1/min/0/0, value -\d.*", title)
+    assert tab.run("document.documentElement.scrollWidth") <= width
+    assert tab.problems == []
 
 
 @needs("Chromium")
-def test_words_of_kinds_are_never_markup(tmp_path):
+def test_a_unit_with_made_images_says_what_it_shows_and_what_its_errors_hold(page, tab):
+    tab.open(page, f"#units?unit={FIRST}/{LAYER}/1/{SYNTHETIC}")
+    assert tab.run("document.querySelector('#unit h1').textContent").endswith(f"{LAYER} · 1, made images tasks")
+    extremes = tab.run("[...document.querySelectorAll('#unit .lower h2')].map(e => e.textContent)")
+    assert extremes == [f"Explanations of its first task: {which} exciting" for which in ("least", "most")]
+    titles = tab.run("[...document.querySelectorAll('#unit .lower section:last-child .t')].map(e => e.title)")
+    assert len(titles) == N_EXPLANATIONS
+    assert f"made/{FIRST}/{LAYER}/1/max/0/0" in titles[0]
+    assert "and the luck of made images" in tab.run("document.querySelector('#unit .big').textContent")
+    links = tab.run("[...document.querySelectorAll('#unit .named a')].map(e => e.textContent)")
+    assert "natural" in links
+    # kinds are those of the unit, whichever of its tasks is shown
+    assert tab.run("document.querySelectorAll('#unit .kinds > li').length") == 6
+
+
+@needs("Chromium")
+def test_words_of_kinds_are_never_markup(tmp_path, tab):
     def evil(folder):
         path = folder / "explanation_kinds/shown.parquet"
         shown = read_parquet(path)
         write_parquet(path, shown.assign(kind=shown["kind"].replace(CLUSTERS, EVIL)), SHOWN)
 
     page = page_of(tmp_path, evil)
-    with Browser() as tab:
-        tab.open(page, f"#units?unit={FIRST}/{LAYER}/0/natural")
-        assert EVIL in tab.run("document.querySelector('#unit .kinds').textContent")
-        assert tab.run("typeof window.hit") == "undefined"
-        assert tab.problems == []
+    tab.problems.clear()
+    tab.open(page, f"#units?unit={FIRST}/{LAYER}/0/natural")
+    assert EVIL in tab.run("document.querySelector('#unit .kinds').textContent")
+    assert tab.run("typeof window.hit") == "undefined"
+    assert tab.problems == []

@@ -120,7 +120,14 @@ def test_one_set_of_made_images_is_called_too_good_and_none_is_named(study):
 def test_how_kinds_are_chosen_is_told_of_the_sets_there_are(study, n_sets, said):
     table = study.tables["explanation_kinds"]
     sets = kinds.sets_of_choice(changed(study, explanation_kinds=table.assign(n_sets=n_sets)))
-    told = {"choosing_sets": sets, "choosing_words": ["words"], "backends": [], "confidence": "95 %", "star": ""}
+    told = {
+        "choosing_sets": sets,
+        "choosing_words": ["words"],
+        "backends": [],
+        "confidence": "95 %",
+        "star": "",
+        "finding": "",
+    }
     environment = make_environment(REPORTS / "template")
     caption = " ".join(read_caption(REPORTS / "captions/choosing_gain.md", environment, told)[1])
     assert said in caption

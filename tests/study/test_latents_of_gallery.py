@@ -92,31 +92,36 @@ def test_a_study_without_directions_has_none_of_it(tmp_path):
     assert "Latents of sparse codes" not in text
 
 
+@pytest.fixture(scope="module")
+def tab():
+    with Browser() as tab:
+        yield tab
+
+
 @needs("Chromium")
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (768, 1024), (390, 844)])
-def test_a_latent_opens_and_its_nearest_unit_is_a_link(page, width, height):
-    with Browser() as tab:
-        tab.open(page, f"#units?unit={CODE}/{LAYER}/3/natural", width=width, height=height)
-        assert tab.run("document.querySelector('#unit h1').textContent").endswith(f"{LAYER} · direction 3")
-        facts = tab.run("[...document.querySelectorAll('#unit dl.about')].map(e => e.textContent).join(' ')")
-        assert f"of {LAYER} of {UNITS}, pooled by max" in facts
-        assert "Firing rate3.1 %" in facts
-        assert "15; 2 too sparse for tasks, 1 dead" in facts
-        link = f"[...document.querySelectorAll('#unit dl.about a')].find(e => e.textContent === '{LAYER} · 1')"
-        tab.run(f"({link}).click()")
-        tab.settle()
-        assert tab.run("document.querySelector('#unit h1').textContent").endswith(f"{LAYER} · 1")
-        # on the list a direction counts as none of the units, and is no unit of a network with a colour of its own
-        tab.open(page, "#units", width=width, height=height)
-        assert "and 12 directions" in tab.run("document.getElementById('units-status').textContent")
-        assert tab.run("document.documentElement.scrollWidth") <= width
-        assert tab.problems == []
+def test_a_latent_opens_and_its_nearest_unit_is_a_link(page, tab, width, height):
+    heading = "document.querySelector('#unit h1').textContent.trim()"
+    tab.problems.clear()
+    tab.open(page, f"#units?unit={CODE}/{LAYER}/3/natural", width=width, height=height)
+    assert tab.run(heading) == f"{CODE} {LAYER} · direction 3"
+    facts = tab.run("document.querySelector('#unit .about').textContent")
+    assert f"code of {LAYER} of {UNITS}, pooled by max" in facts
+    assert "Firing rate3.1 % of all pictures" in facts
+    assert "15; 2 too sparse for tasks, 1 dead" in facts
+    near = tab.run("[...document.querySelectorAll('#unit .about li')].map(e => e.textContent)")
+    assert near == [f"{LAYER} · 1 0.80", f"{LAYER} · 2 0.70"]
+    assert tab.run("document.documentElement.scrollWidth") <= width
+    tab.run("document.querySelector('#unit .about a').click()")
+    tab.settle()
+    assert tab.run(heading) == f"{UNITS} {LAYER} · 1"
+    assert tab.run("document.querySelector('#unit .about')") is None
+    assert tab.problems == []
 
 
 @needs("Chromium")
-def test_words_of_a_direction_are_never_markup(tmp_path):
+def test_words_of_a_direction_are_never_markup(tmp_path, tab):
     page = made(tmp_path, kind=EVIL)
-    with Browser() as tab:
-        tab.open(page, f"#units?unit={CODE}/{LAYER}/3/natural")
-        assert EVIL in tab.run("document.querySelector('#unit').textContent")
-        assert tab.run("typeof window.hit") == "undefined"
+    tab.open(page, f"#units?unit={CODE}/{LAYER}/3/natural")
+    assert EVIL in tab.run("document.querySelector('#unit').textContent")
+    assert tab.run("typeof window.hit") == "undefined"

@@ -11,11 +11,15 @@ import pytest
 from scipy import stats
 
 from interpretability.errors import InputError
+from tests.helpers.axe import violations
+from tests.helpers.browser import Browser
+from tests.helpers.programs import needs
 from tests.helpers.rules import ROOT
 from tools import compare
 from tools.versions import comparison, reading, revisions
 
 TEMPLATE = str(ROOT / "reports/compare.html.j2")
+STYLE = str(ROOT / "reports/template/style")
 HOSTILE = '<script>alert("x")</script>'
 
 
@@ -116,7 +120,8 @@ def experiment(folder, name, **changes):
 
 def page(folder, *names):
     out = folder.parent / "compare.html"
-    compare.main([*names, "--repository", str(folder), "--template", TEMPLATE, "--out", str(out)])
+    made = ["--template", TEMPLATE, "--style", STYLE, "--out", str(out)]
+    compare.main([*names, "--repository", str(folder), *made])
     return out.read_text()
 
 
@@ -262,6 +267,47 @@ def test_page_is_whole_and_fetches_nothing(repository):
     rows = re.findall(r"<tr>(.*?)</tr>", text, flags=re.DOTALL)
     assert len({len(re.findall(r"<t[hd]", row)) for row in rows if "tasks.n_explanations" in row}) == 1
     assert text.count('scope="col"') > 10
+
+
+WIDE = ("a_version_of_the_study_with_a_long_name", "another_version_of_the_study_with_a_long_name", "a_third_one")
+
+
+@needs("Chromium")
+def test_page_never_scrolls_sideways_follows_dark_and_keeps_its_first_column(repository):
+    for name in WIDE:
+        experiment(repository, name, mis=0.7123, models=("net", "x" * 60))
+    page(repository, *WIDE, "k5", "old")
+    with Browser() as tab:
+        for width in (320, 390, 768, 1440):
+            tab.open(repository.parent / "compare.html", width=width)
+            assert tab.run("document.documentElement.scrollWidth") <= width
+        tab.open(repository.parent / "compare.html", width=390)
+        table = "[...document.querySelectorAll('.scroll')].find(e => e.scrollWidth > e.clientWidth)"
+        names = f"{table}.querySelector('tbody th').getBoundingClientRect().left"
+        before = tab.run(names)
+        tab.run(f"{table}.scrollLeft = 200")
+        assert tab.run(f"{table}.scrollLeft") == 200
+        assert tab.run(names) == before
+        page_colour = "getComputedStyle(document.body).backgroundColor"
+        light = tab.run(page_colour)
+        tab.media(**{"prefers-color-scheme": "dark"})
+        assert tab.run(page_colour) == "rgb(16, 19, 23)" != light
+        assert tab.problems == []
+
+
+@needs("Chromium", "npm packages")
+def test_axe_finds_nothing_in_light_and_dark(repository):
+    page(repository, "k5", "old", "workspace")
+    with Browser() as tab:
+        for scheme in ("light", "dark"):
+            tab.media(**{"prefers-color-scheme": scheme})
+            tab.open(repository.parent / "compare.html", width=390)
+            assert violations(tab) == []
+
+
+def test_a_missing_style_is_named(repository, tmp_path):
+    with pytest.raises(InputError, match=r"base\.css: no such file"):
+        compare.main(["k5", "--repository", str(repository), "--template", TEMPLATE, "--style", str(tmp_path)])
 
 
 def test_marks_lie_on_the_axis_that_holds_all_numbers(repository):

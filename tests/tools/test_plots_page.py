@@ -12,6 +12,8 @@ import vl_convert
 from ruamel.yaml import YAML
 
 from interpretability.errors import InputError
+from tests.helpers.browser import Browser
+from tests.helpers.programs import needs
 from tests.helpers.rules import ROOT
 from tools import plots_page
 
@@ -116,15 +118,19 @@ def specs(page):
     }
 
 
-def test_pages_say_what_to_run_until_the_library_is_there_and_then_carry_it(repository):
-    (repository / "results/tables/agreement.csv").write_text(
-        "backend,level,units,n,pearson\n"
-    )  # a study without people
+@pytest.fixture(scope="module")
+def pages(repository):
+    """What `dvc plots show` writes without and with the library, of a study without people."""
+    (repository / "results/tables/agreement.csv").write_text("backend,level,units,n,pearson\n")
     before = drawn(repository)
+    plots_page.main(["--dvc", str(repository / ".dvc")])
+    return before, drawn(repository)
+
+
+def test_pages_say_what_to_run_until_the_library_is_there_and_then_carry_it(pages):
+    before, after = pages
     assert "make plots" in before
     assert len(before) < 2_000_000
-    plots_page.main(["--dvc", str(repository / ".dvc")])
-    after = drawn(repository)
     assert "window.drawPlot=" in after.replace(" ", "")
     for page in (before, after):
         assert not re.search(r"<script[^>]* src|<link", page), "nothing is fetched"
@@ -143,3 +149,38 @@ def test_pages_say_what_to_run_until_the_library_is_there_and_then_carry_it(repo
         assert "undefined" not in drawing
     models = pd.read_csv(ROOT / "results/tables/models.csv").query("role == 'study' and last == 1")
     assert vl_convert.vegalite_to_svg(found["models"]).count('aria-roledescription="point"') == len(models)
+
+
+def variables(text, dark):
+    """Colours of a scheme by the name of the variable."""
+    media = r"@media (?:screen and )?\(prefers-color-scheme: dark\) \{ " if dark else ""
+    block = re.search(rf"^{media}:root \{{([^}}]*)\}}", text, re.MULTILINE)
+    assert block
+    return dict(re.findall(r"(--\w+): (#[0-9a-f]{3,6})", block[1]))
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_colours_are_those_of_the_report(dark):
+    of_report = variables((ROOT / "reports/template/style/base.css").read_text(), dark)
+    found = variables(PAGE, dark)
+    assert {"--page", "--ink", "--soft", "--c0", "--c6"} <= set(found)
+    assert found == {name: of_report[name] for name in found}
+
+
+@needs("Chromium")
+@pytest.mark.usefixtures("pages")
+def test_plots_follow_light_and_dark(repository):
+    with Browser() as tab:
+        for dark in (False, True):
+            tab.media(**{"prefers-color-scheme": "dark" if dark else "light"})
+            if not dark:  # plots that are drawn already are drawn anew
+                tab.open(repository / "dvc_plots/index.html", width=390)
+            scheme = variables(PAGE, dark)
+            marks = "[...document.querySelectorAll('#models svg [stroke], #models svg [fill]')]"
+            colours = f"{marks}.flatMap(e => [e.getAttribute('stroke'), e.getAttribute('fill')])"
+            tab.wait(f"{colours}.includes('{scheme['--c0']}') || null")
+            assert {scheme["--line"], scheme["--soft"], scheme["--ink"]} <= set(tab.run(colours))
+            paper = "getComputedStyle(document.querySelector('#models svg')).backgroundColor"
+            assert tab.run(f"{paper} === getComputedStyle(document.body).backgroundColor")
+            assert tab.run("document.documentElement.scrollWidth") <= 390
+            assert tab.problems == []

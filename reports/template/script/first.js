@@ -11,7 +11,7 @@ const firstOf = (page, task) => {
     const net = page.modelIndex(row), mis = data.mis[row] / page.SCORE;
     const top = Math.max(...rows.map((each) => Math.max(...data.nets[each.dataset.net].h) / data.nets[each.dataset.net].n));
     for (const each of rows) {
-      const own = each.querySelector(".mark"), counts = data.nets[each.dataset.net];
+      const own = each.querySelector(".here"), counts = data.nets[each.dataset.net];
       own.hidden = Number(each.dataset.net) !== net;
       if (own.hidden) continue;
       const bin = Math.min(counts.h.length - 1, Math.max(0, Math.floor((mis - start) / width)));

@@ -12,6 +12,7 @@
   const unit = unitOf(page, { facts, charts, task, bars, picture, texts, kinds, watch: questions.watch });
 
   // ---------------------------------------------------------------- address
+  const { title } = document; // of the study
   let before = page.state(), inside = false; // whether the address before named units
   let listed = false;
   const show = () => {
@@ -21,6 +22,7 @@
     const was = opened.hidden ? "" : before.unit;
     opened.hidden = row === undefined;
     study.hidden = row !== undefined;
+    document.title = row === undefined ? title : `${page.model(row)} ${page.unitName(row)} | ${title}`;
     if (row !== undefined) {
       unit.show(opened, row, find.select(state));
       if (was !== state.unit) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import pandas as pd
@@ -85,7 +86,7 @@ class Study:
         """The backend that leads the report."""
         return self.backends[0]
 
-    @property
+    @cached_property
     def unidentified(self) -> tuple[str, ...]:
         """Similarities whose slope was fitted but is not identified: their levels compare with no others."""
         status = self.tables["calibration"].set_index("backend")["status"]

@@ -129,8 +129,8 @@ def synthetic_units(study: Study) -> str:
         return " Units with synthetic explanations are those that the recorded experiment chose (IMI drew its own)."
     which = "were" if n_named == len(asked) else f"were in part, {n_named} of {len(asked)},"
     return (
-        f" Units with synthetic explanations {which} named (visualisations.units), not drawn: what is said of them holds for "
-        "these units, and for no network as a whole."
+        f" Units with synthetic explanations {which} named (visualisations.units), not drawn: they stand "
+        "for themselves, not for a network as a whole."
     )
 
 
@@ -160,11 +160,11 @@ def _of_texts(study: Study) -> dict[str, object]:
 
 # ends the captions of figures with answers to tasks that made images explain
 THROUGH = (
-    " Nobody knows what made images show: simulated observers read it from the encoder, so their answers with synthetic "
-    "explanations agree with the encoder by construction."
+    " Nobody knows what made images show: simulated observers read it from the encoder, with which these answers agree by "
+    "construction."
 )
 # ends the captions of figures in which levels of several similarities stand side by side
-STAR = " A star marks similarities whose slope is not identified: their levels compare with no others."
+STAR = " *: slope not identified, so levels compare with no others."
 LARGEST_TAIL_SHARE = 0.05
 
 
