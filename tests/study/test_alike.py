@@ -92,8 +92,8 @@ def test_twins_share_more_than_four_fifths_and_are_no_neighbours(tmp_path):
 def test_any_two_of_a_group_are_alike():
     # 1 is like 0 and like 2, which are not alike: a chain is no group
     pairs = [[0, 1], [0, 1, 2], [1, 2, 3], [2, 3]]
-    assert alike.grouped([np.array(own) for own in pairs], 4) == [[0, 1], [2, 3]]
-    assert alike.grouped([np.array([0]), np.array([1])], 2) == []
+    assert alike.grouped([np.array(own) for own in pairs]) == [[0, 1], [2, 3]]
+    assert alike.grouped([np.array([0]), np.array([1])]) == []
 
 
 def test_harder_tasks_and_other_networks_are_left_out(tmp_path):

@@ -25,7 +25,6 @@ from study.report.figures.items import GALLERY, MADE_GALLERY
 from study.report.figures.registry import FIGURES
 from study.report.page import cells, sections, template, views
 from study.report.page.inputs import read_table
-from tests.helpers.kind_tables import N_UNITS
 from tests.helpers.report_fixture import NETWORKS, ROOT, build
 
 EVIL = "\"><script>alert('x')</script><img src=x onerror=alert(1)>&amp;{{ 7 * 191 }}"
@@ -103,6 +102,27 @@ def draw_few(patch):
     patch.setattr(base, "render_files", lambda spec, *rest: (files if spec.name in DRAWN else blank_files)(spec, *rest))
 
 
+@pytest.fixture(scope="module")
+def altered(tmp_path_factory):
+    """No pictures, V4 leads, margins are of units, a control failed; a figure of another study is left."""
+    folder = tmp_path_factory.mktemp("altered")
+    arguments = build(folder, show_images=False)
+    ceilings, trials, controls = (folder / f"tables/{name}.csv" for name in ("noise_ceiling", "trials", "controls"))
+    table = read_table(ceilings)
+    table = table[table["variant"] != "V4w"]
+    write_csv(ceilings, table.assign(leads=(table["variant"] == "V4").astype(int)))
+    trials.write_text(trials.read_text().replace(",task,", ",unit,"))
+    table = read_table(controls)
+    table.loc[(table["control"] == "hash") & (table["backend"] == "pixel"), "passed"] = 0
+    table.to_csv(controls, index=False)
+    (folder / "figures").mkdir()
+    (folder / "figures/old.svg").write_text("old")
+    with pytest.MonkeyPatch.context() as patch:
+        leave_undrawn(patch)
+        report.main(arguments)
+    return folder, (folder / "report.html").read_text()
+
+
 @pytest.fixture
 def undrawn(monkeypatch):
     leave_undrawn(monkeypatch)
@@ -172,19 +192,18 @@ def test_every_figure_has_words_for_those_who_do_not_see_it(synthetic):
     reader = Reader(text)
     assert reader.open == []
     assert reader.all("html") == [{"lang": "en"}]
-    pictures = reader.all("img")
-    assert len(pictures) == len(FIGURES)
-    assert all(len(picture["alt"]) > 40 for picture in pictures)
-    # drawn for the width of the column; the height is known before the drawing is decoded
-    assert int(pictures[0]["width"]) == pytest.approx(72 * 6.7, abs=1)
-    assert int(pictures[0]["height"]) > 100
-    strips = [attributes for _, attributes in reader.tags if attributes.get("role") == "img"]
-    # four units at either end of each network, and those that made images explain, but for one without images of a side
-    assert len(strips) == 8 * len(NETWORKS) + 2 * N_UNITS - 1
-    assert all(len(strip["aria-label"]) > 40 for strip in strips)
+    assert reader.all("img") == []
+    drawings = [a for tag, a in reader.tags if tag == "svg" and a.get("class") == "figure"]
+    assert len(drawings) == len(FIGURES)
+    assert all(len(each["aria-label"]) > 40 and each["role"] == "img" for each in drawings)
+    others = [attributes for _, attributes in reader.tags if attributes.get("role") == "img"][: -len(drawings)]
+    assert others  # grids of the first task and of the cards
+    assert all(len(each["aria-label"]) > 15 for each in others)
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", text, flags=re.DOTALL)
-    assert len(captions) == len(reader.all("figure")) == len(FIGURES)
-    assert all(len(caption) > 120 for caption in captions)
+    of_figures = [caption for caption in captions if "Series: results/plots/" in caption]
+    assert len(of_figures) == len(FIGURES)
+    assert len(captions) == len(reader.all("figure")) == len(FIGURES) + 1  # the distribution of the first screen
+    assert all(len(caption) > 120 for caption in of_figures)
     written = sorted(path.name for path in (folder / "figures").iterdir())
     assert written == sorted(f"{spec.name}.{kind}" for spec in FIGURES for kind in ("pdf", "svg"))
 
@@ -248,7 +267,7 @@ def test_synthetic_study_says_what_it_cannot_show_before_any_result(synthetic):
 def test_layers_without_units_are_counted_with_their_reasons(synthetic, custom):
     text = Reader(synthetic[1]).text
     assert "2 more layers of these types, in 2 networks, give no units: never called in a pass (2)." in text
-    assert "Layers that give no units, by reason (3 rows)" in text
+    assert "Layers that give no units, by reason 3 rows" in text
     assert "vit.qkv" in text
     assert "Every other layer of these types gives units." in Reader(custom[1]).text
 
@@ -258,8 +277,8 @@ def test_answers_are_called_simulated_wherever_they_are_shown(synthetic):
     about_people = [caption for caption in captions if "HIS" in caption]
     assert len(about_people) >= 3
     assert all("simulated" in caption for caption in about_people)
-    assert "Agreement with simulated observers" in synthetic[1]
-    assert "Agreement with people" not in synthetic[1]
+    assert "the answers of simulated observers: r = " in synthetic[1]
+    assert "the answers of people" not in synthetic[1]
     # rows of answers in the tests of pairs, which the table calls human
     assert "<td>simulated observers</td>" in synthetic[1]
     assert "<td>human</td>" not in synthetic[1]
@@ -271,16 +290,25 @@ def test_study_without_people_says_so_instead_of_empty_plots(custom):
     assert "No human answers in this study" in words
     assert "Four networks, 400 pictures, no human answers, level of scores by convention." in words
     assert "drawn by a program" not in words
-    assert "simulated" not in words[: words.index("Methods in plain words")]
+    assert "simulated" not in words[: words.index("Not in this study:")]
     assert "not calibrated" in words
     assert "mean margin" in words
-    # questions without data stand together, with the reason
-    unanswered = words[words.index("Questions for which this study has no data") :]
-    unanswered = unanswered[: unanswered.index("Browse the units")]
-    assert "Does the measurement find what is known?" in unanswered
-    assert "this study has no planted mixtures; this study has no control units" in unanswered
-    assert "Which networks are understandable?" not in unanswered
-    assert "Does the score agree with people? this study has no human answers How good" in unanswered
+    # what there is no data for stands in one line at the end, with reasons, and the questions that stay open
+    lacking = words[words.index("Not in this study:") : words.index("Methods For each unit")]
+    assert {"human answers", "control units", "checkpoints"} <= set(
+        lacking.removeprefix("Not in this study: ").split(", ")
+    )
+    assert (
+        "planted mixtures this study has no planted mixtures. So there is no answer to: Does the measurement find"
+        in lacking
+    )
+    assert (
+        "human answers this study has no human answers. So there is no answer to: Does the score agree with people? How"
+        in lacking
+    )
+    assert "Which networks are understandable?" not in lacking
+    assert '<section class="question" id="ranking"' in text
+    assert '<section class="question" id="people"' not in text
     drawn = {path.stem for path in (folder / "figures").iterdir()}
     assert "agreement" not in drawn
     # the series exists all the same, with its header
@@ -313,17 +341,32 @@ def test_the_ceiling_stands_beside_its_caveat(synthetic):
     assert "0.84 to 0.89 (not calibrated)" not in words
 
 
-def test_without_tasks_v4_leads_as_a_lower_bound(tmp_path, undrawn):
-    arguments = build(tmp_path)
-    path = tmp_path / "tables/noise_ceiling.csv"
-    table = read_table(path)
-    table = table[table["variant"] != "V4w"]
-    write_csv(path, table.assign(leads=(table["variant"] == "V4").astype(int)))
-    report.main(arguments)
-    words = Reader((tmp_path / "report.html").read_text()).text
+def test_without_tasks_v4_leads_as_a_lower_bound(altered):
+    words = Reader(altered[1]).text
     assert "V4 leads here, as a lower bound" in words
     assert "lower bound of the highest Pearson that the noise in HIS allows" in words
+    assert "lets a perfect score reach at least r = " in words
     assert "the true score against recorded answers (V4), not the wording" in words
+
+
+def test_margins_that_are_not_of_the_very_task_are_named_so(altered):
+    assert "the mean margin of its unit (the very tasks that people saw are not scored here)" in altered[1]
+
+
+def test_old_figures_do_not_outlive_their_data(altered):
+    assert not (altered[0] / "figures/old.svg").exists()
+
+
+def test_failed_controls_are_named_before_anything_is_opened(altered):
+    folder, text = altered
+    words = Reader(text).text
+    judged = int(pd.to_numeric(read_table(folder / "tables/controls.csv")["passed"], errors="coerce").notna().sum())
+    assert f"1 of {judged} controls failed, four small networks, generated pictures, simulated observers." in words
+    assert "came out as they should" not in words
+    assert f"1 of {judged} checks with an answer known beforehand failed" in words
+    # beside that line, and not among what lies closed
+    block = text.split('<section class="question" id="controls"')[1].split("<template>")[0]
+    assert '<ul class="failed">\n<li>hash, similarity pixel' in block
 
 
 def test_human_scores_have_an_interval_for_other_people(synthetic):
@@ -355,7 +398,7 @@ def test_scores_of_few_networks_are_correlated_with_nothing(synthetic, tmp_path,
         "No correlation is given, as these are fewer than 5 networks, or all have the same value.",
         "No correlation is given, as these are fewer than 5 networks.",
         "Scores of layers are not correlated with depth or width here",
-        "Marks alone, without band or line",
+        "Marks alone",
     )
     for caption in tables:
         assert caption in five
@@ -364,16 +407,7 @@ def test_scores_of_few_networks_are_correlated_with_nothing(synthetic, tmp_path,
         assert reason in four
     for reason in reasons[1:]:
         assert reason not in five
-    assert "The correlation in a title is over the marks" in five
-
-
-def test_margins_that_are_not_of_the_very_task_are_named_so(tmp_path, undrawn):
-    arguments = build(tmp_path)
-    path = tmp_path / "tables" / "trials.csv"
-    path.write_text(path.read_text().replace(",task,", ",unit,"))
-    report.main(arguments)
-    text = "the mean margin of its unit (the very tasks that people saw are not scored here)"
-    assert text in (tmp_path / "report.html").read_text()
+    assert "Correlations are over few marks" in five
 
 
 def test_a_page_that_is_too_large_is_refused_with_the_keys_to_lower(tmp_path, undrawn, monkeypatch):
@@ -381,29 +415,6 @@ def test_a_page_that_is_too_large_is_refused_with_the_keys_to_lower(tmp_path, un
     with pytest.raises(InputError, match=r"report\.html would have .* MB, at most 0 are allowed.*report\.n_pictures"):
         build_page(tmp_path)
     assert not (tmp_path / "report.html").exists()
-
-
-def test_old_figures_do_not_outlive_their_data(tmp_path, undrawn):
-    arguments = build(tmp_path)
-    (tmp_path / "figures").mkdir()
-    (tmp_path / "figures/old.svg").write_text("old")
-    report.main(arguments)
-    assert not (tmp_path / "figures/old.svg").exists()
-
-
-def test_failed_controls_are_named_in_the_summary(tmp_path, undrawn):
-    arguments = build(tmp_path, show_images=False)
-    path = tmp_path / "tables/controls.csv"
-    table = read_table(path)
-    table.loc[(table["control"] == "hash") & (table["backend"] == "pixel"), "passed"] = 0
-    table.to_csv(path, index=False)
-    report.main(arguments)
-    words = Reader((tmp_path / "report.html").read_text()).text
-    judged = int(pd.to_numeric(table["passed"], errors="coerce").notna().sum())
-    assert f"1 of {judged} controls failed" in words
-    assert "hash, similarity pixel" in words
-    assert f"1 of {judged} controls failed, four small networks, generated pictures, simulated observers." in words
-    assert "came out as they should" not in words
 
 
 def test_headline_numbers_come_from_the_tables(synthetic):
@@ -437,8 +448,13 @@ def test_every_question_has_its_figures_and_tables(synthetic):
     assert len(set(names)) == len(names)
     assert {spec.after for spec in sections.TABLE_SPECS} - {""} <= {spec.name for spec in FIGURES}
     for spec in FIGURES:
-        block = text[text.index(f'<section id="{spec.section}"') :]
+        block = text[text.index(f'<section class="question" id="{spec.section}"') :]
         assert f'id="figure-{spec.name}"' in block[: block.index("</section>")]
+    for key, question in SECTIONS:
+        start = text[text.index(f'<section class="question" id="{key}"') :].split('<details class="held">')[0]
+        assert f">{question}</h3>" in start
+        # its answer and one figure stand outside of what lies closed
+        assert start.count('<p class="answer">') == start.count('<figure class="drawn"') == 1
 
 
 def test_the_list_of_the_papers_figures_leads_to_them(synthetic):

@@ -90,6 +90,11 @@ const listOf = (page, { facts, charts, texts, kinds, find }) => {
     const gap = 1.5 * rem(), columns = Math.max(1, Math.floor((width + gap) / (17 * rem() + gap)));
     return { columns, gap, width: (width - gap * (columns - 1)) / columns };
   };
+  const sized = (width) => { // pictures of a card lie six to its width, with a gap between the sides
+    const layout = ofCards(width);
+    listing.style.setProperty("--side", `${(layout.width - 6) / 6}px`);
+    return layout;
+  };
   const ofTable = (width) => ({ columns: 1, gap: 0, width });
   const first = () => (view === "table" ? FIRST.table : ofCards(listing.clientWidth || root.clientWidth).columns === 1 ? FIRST.phone : FIRST.pictures);
   const place = () => {
@@ -102,8 +107,9 @@ const listOf = (page, { facts, charts, texts, kinds, find }) => {
         make("div", { role: "rowgroup" }, cards.tableHead(page.state().sort)), body));
       rows.fill(body, part, cards.tableRow, ofTable, !expanded);
     } else {
+      listing.classList.add("live");
       const card = cards.card(data.twins.length > 0, part.some(texts.has));
-      rows.fill(listing, part, (row, at) => card(row, at, shown.length), ofCards, !expanded);
+      rows.fill(listing, part, (row, at) => card(row, at, shown.length), sized, !expanded);
     }
     end.classList.toggle("open", expanded);
     all.hidden = expanded || part.length === shown.length;

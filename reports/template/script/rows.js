@@ -55,7 +55,7 @@ const rowsOf = () => {
   // items in `into`, one element each from `element(item, at)`; `measured(width)` gives columns, width of one and gap;
   // `all`: a short list, which is there as a whole, so that it is found and printed
   const fill = (into, list, element, measured, all) => {
-    if (box && box !== into) box.style.cssText = "";
+    if (box && box !== into) box.style.height = "";
     [box, items, make, whole, shown] = [into, list, element, all, new Map()];
     layout = { measure: measured };
     box.replaceChildren();

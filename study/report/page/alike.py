@@ -61,7 +61,7 @@ class _Tasks:
 
 
 def indicators(tasks: NDArray[np.int32]) -> sparse.csr_array:
-    """Which pictures explain which unit: (units, 2 x pictures) of 0 and 1, the exciting side first. `tasks`: (units, N, 2 K + 2)."""
+    """Which pictures explain which unit: 0 and 1, (units, 2 x pictures), the exciting side first; tasks (units, N, 2 K + 2)."""
     half = tasks.shape[2] // 2 - 1
     n, width = len(tasks), int(tasks.max(initial=-1)) + 1
     sides = [tasks[:, :, :half].reshape(n, -1), tasks[:, :, half:-2].reshape(n, -1) + width]
@@ -96,7 +96,7 @@ def find_alike(listed: Listed, folder: Path) -> Alike:
         rows = own.index.to_numpy(np.int64)
         tasks = _Tasks(folder, str(model))
         found = _compared(tasks.explained(tasks.places(own)))
-        groups = grouped([pairs for pairs, _ in found], len(rows))
+        groups = grouped([pairs for pairs, _ in found])
         group_of = {place: group for group in groups for place in group}
         twins += [[int(rows[place]) for place in group] for group in groups]
         for place, (_, nearest) in enumerate(found):
@@ -125,12 +125,15 @@ def _compared(explained: sparse.csr_array) -> list[_Found]:
     return found
 
 
-def grouped(pairs: Sequence[NDArray[np.int64]], n: int) -> list[list[int]]:
-    """Groups of two or more any two of which are pairs: each unit in turn joins the first group whose every member it pairs with."""
+def grouped(pairs: Sequence[NDArray[np.int64]]) -> list[list[int]]:
+    """Groups of two or more any two of which are pairs; `pairs`: of each unit the units it pairs with.
+
+    Each in turn joins the first group whose every member it pairs with.
+    """
     groups: list[list[int]] = []
     joined: dict[int, int] = {}
-    for place in range(n):
-        with_it = set(pairs[place].tolist())
+    for place, alike in enumerate(pairs):
+        with_it = set(alike.tolist())
         tried = sorted({joined[other] for other in with_it if other < place})
         number = next((number for number in tried if with_it.issuperset(groups[number])), len(groups))
         if number == len(groups):

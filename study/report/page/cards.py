@@ -22,7 +22,7 @@ MOST = 12
 
 
 class Tasks:
-    """Explanations of the one task that the card of a unit shows: the one that the first screen asks, else its first in the page."""
+    """Explanations of the task that the card of a unit shows: that which the first screen asks, else its first in the page."""
 
     def __init__(self, shown: ShownTasks, single: SingleTasks, played: Iterable[Turn]) -> None:
         self._shown, self._single = shown, single
@@ -97,17 +97,24 @@ def make_cards(
     answers = _answers(study, listed)
     cards = []
     for row in rows:
-        unit, images = listed.units.loc[row], tasks.images(row)
+        unit, images = listed.units.loc[row].to_dict(), tasks.images(row)
         most, least = images[: len(images) // 2], images[len(images) // 2 :]
         model = str(unit["model"])
-        link = f"{model}/{unit['layer']}/{unit['unit']}/{unit['condition']}"
-        right = f"machine right in {_right(listed, row, drop_near)} tasks"
-        pictures = [[number[int(image)] for image in side] for side in (least, most)]
-        names = [label_words(labels[side]) for side in (least, most)]
-        scores = float(unit["mis"]), float(unit["mis_se"])
-        said = easier_words(int(unit["easier_network"])), answers.get(row, right)
-        name = f"{unit['layer']} · {unit['unit']}"
-        cards.append(Card(name, link, model, colours.get(model, "var(--soft)"), *scores, *said, *pictures, *names))
+        card = Card(
+            unit=f"{unit['layer']} · {unit['unit']}",
+            link=f"{model}/{unit['layer']}/{unit['unit']}/{unit['condition']}",
+            model=model,
+            colour=colours.get(model, "var(--soft)"),
+            mis=float(unit["mis"]),
+            mis_se=float(unit["mis_se"]),
+            easier=easier_words(int(unit["easier_network"])),
+            observed=answers.get(row) or f"machine right in {_right(listed, row, drop_near)} tasks",
+            least=[number[int(image)] for image in least],
+            most=[number[int(image)] for image in most],
+            least_words=label_words(labels[least]),
+            most_words=label_words(labels[most]),
+        )
+        cards.append(card)
     return cards
 
 

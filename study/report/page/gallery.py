@@ -269,7 +269,7 @@ def _places(
         "network": packed(units["easier_network"].to_numpy(np.int64)),
         "layer": packed(units["easier_layer"].to_numpy(np.int64)),
         "nNetwork": sizes(units, "n_network", of_model, len(models), conditions),
-        "nLayer": sizes(units, "n_layer", codes, len(layers), conditions),
+        "nLayer": sizes(units, "n_layer", np.asarray(codes, dtype=np.int64), len(layers), conditions),
     }
 
 

@@ -130,10 +130,10 @@ def _first_known(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
     known = np.zeros(max(int(tasks.max(initial=0)), max(images, default=0)) + 1, dtype=bool)
     known[list(images)] = True
-    whole = known[tasks].all(axis=2)
+    whole: NDArray[np.bool_] = np.all(known[tasks], axis=2)
     rank = np.where(whole, np.arange(tasks.shape[1]), 2 * tasks.shape[1])
     for place, row in enumerate(rows.tolist()):
         rank[place, [task for task in listed.near.get(row, []) if whole[place, task]]] += tasks.shape[1]
     first = rank.argmin(axis=1)
-    kept = np.flatnonzero(whole.any(axis=1))
+    kept = np.flatnonzero(np.any(whole, axis=1))
     return rows[kept], first[kept], tasks[kept, first[kept]]
