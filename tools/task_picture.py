@@ -29,7 +29,7 @@ from study.files.tables import read_csv, read_json, read_parquet, write_bytes
 from study.files.unit_tables import Margins, Scored, matrix
 from study.images.manifest import open_images
 from study.log import logger
-from tools.task_drawing import SIDE, Told, draw_task
+from tools.pictures.task import SIDE, Told, draw_task
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -70,11 +70,13 @@ def tell(params: Mapping[str, Any], tables: Path, data: Path, unit: str = "", ta
     points = points[(points["backend"] == lead) & (points["condition"] == NATURAL)].astype({"mis": float, "his": float})
     model, layer, number = _named(unit) if unit else _chosen(points, tables)
     scored = Scored(data / "mis/units.parquet").units(lead, model).astype({"layer": str, "condition": str})
-    row = _only(scored, layer, number, f"{model}/{layer}/{number} is no scored unit of natural tasks under {lead}")
+    scores = scored.iloc[
+        _place(scored, layer, number, f"{model}/{layer}/{number} is no scored unit of natural tasks under {lead}")
+    ]
     margins = Margins(data / f"scores/{lead}.parquet").rows([model], [*KEY[1:], "margins"])
-    at = _only(margins.select(KEY[1:]).to_pandas(), layer, number, f"{model}/{layer}/{number} has no margins").name
+    at = _place(margins.select(KEY[1:]).to_pandas(), layer, number, f"{model}/{layer}/{number} has no margins")
     slope = float(read_json(data / "calibration/slope.json")[lead]["slope"])
-    p = probabilities(matrix(margins["margins"].slice(int(at), 1))[0], slope)
+    p = probabilities(matrix(margins["margins"].slice(at, 1))[0], slope)
     if not 0 <= task <= len(p):
         raise StudyError(f"--task {task}: {model}/{layer}/{number} has tasks 1 to {len(p)}")
     index = task - 1 if task else int(np.argsort(p, kind="stable")[(len(p) - 1) // 2])
@@ -85,10 +87,10 @@ def tell(params: Mapping[str, Any], tables: Path, data: Path, unit: str = "", ta
         layer=layer,
         unit=number,
         task=index + 1,
-        n_tasks=int(row["n_tasks"]),
+        n_tasks=int(scores["n_tasks"]),
         similarity=lead,
-        mis=float(row["mis"]),
-        mis_se=float(row["mis_se"]),
+        mis=float(scores["mis"]),
+        mis_se=float(scores["mis_se"]),
         p=float(p[index]),
         observers="simulated observers" if params["human"]["source"] == "simulated" else "people",
         answers=n,
@@ -99,9 +101,9 @@ def tell(params: Mapping[str, Any], tables: Path, data: Path, unit: str = "", ta
 def images_of(data: Path, told: Told) -> list[int]:
     """The images of a task by row of the manifest: K that excite, K that do not, the exciting query, the other one."""
     table = read_parquet(data / "tasks" / f"{told.model}.parquet", KEY[1:])
-    at = _only(table, told.layer, told.unit, f"{told.model}/{told.layer}/{told.unit} has no natural tasks").name
+    at = _place(table, told.layer, told.unit, f"{told.model}/{told.layer}/{told.unit} has no natural tasks")
     tasks = np.load(data / "tasks" / f"{told.model}.npy", mmap_mode="r")
-    return [int(row) for row in tasks[int(at), told.task - 1]]
+    return [int(row) for row in tasks[at, told.task - 1]]
 
 
 def encoded(picture: Image.Image, told: Told) -> bytes:
@@ -140,12 +142,13 @@ def _chosen(points: pd.DataFrame, tables: Path) -> tuple[str, str, int]:
     return str(row["model"]), str(row["layer"]), int(row["unit"])
 
 
-def _only(table: pd.DataFrame, layer: str, unit: int, otherwise: str) -> pd.Series:
-    """The one row of a unit's natural tasks."""
-    rows = table[(table["layer"] == layer) & (table["unit"] == unit) & (table["condition"] == NATURAL)]
-    if len(rows) != 1:
+def _place(table: pd.DataFrame, layer: str, unit: int, otherwise: str) -> int:
+    """Where in a table the one row of a unit's natural tasks stands."""
+    rows = (table["layer"] == layer) & (table["unit"] == unit) & (table["condition"] == NATURAL)
+    (places,) = np.nonzero(rows.to_numpy(bool))
+    if len(places) != 1:
         raise StudyError(f"{otherwise}. results/tables/extreme_units.csv has some")
-    return rows.iloc[0]
+    return int(places[0])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from study.files.tables import read_csv, read_json, write_csv
 from tests.helpers import report_fixture
 from tests.helpers.rules import ROOT
 from tools import task_picture
-from tools.task_drawing import SIDE, Told, draw_task
+from tools.pictures.task import SIDE, Told, draw_task
 
 COMMITTED = ROOT / "docs/images/task.webp"
 TOLD = Told(
