@@ -92,9 +92,9 @@ def draw_scores_together(frame: pd.DataFrame, study: Study, narrow: bool) -> Fig
         pair = (first, second) if row.level == "unit" else (second, first)
         cells[shown[pair[0]], shown[pair[1]]] = row.value
     words = {pair: signed(value).replace("0.", ".") for pair, value in cells.items()}
-    strengths = {pair: 0.55 * min(abs(value), 1.0) for pair, value in cells.items()}
+    strengths = {pair: min(abs(value), 1.0) for pair, value in cells.items()}
     tints = {pair: style.COLOURS[0] if value > 0 else style.COLOURS[1] for pair, value in cells.items()}
-    size = style.FONT_SIZE - (2.5 if narrow else 1)
+    size = style.FONT_SIZE
     short = style.shaded_cells(axes, list(shown.values()), strengths, tints, words, narrow, size)
     axes.set_xticks(range(len(names)), short, color=style.INK, rotation=35, ha="right", rotation_mode="anchor")
     return figure
