@@ -11,7 +11,7 @@ const cardsOf = (page, { facts, charts, texts, kinds }) => {
   };
   const same = (row) => { // units with the same pictures, which this card stands for, too
     const names = page.twins(row).map((other) => (page.layer(other)[1] === page.layer(row)[1] ? String(data.unit[other]) : page.unitName(other)));
-    return names.length ? `Same pictures: ${names.slice(0, 2).join(", ")}${names.length > 2 ? `, ${names.length - 2} more` : ""}` : "";
+    return names.length ? `Same pictures: ${names[0]}${names.length > 1 ? ` and ${names.length - 1} more` : ""}` : "";
   };
   const sides = (row) => facts.leastWords(row).replace(/^./, (first) => first.toUpperCase());
   // every card has the same lines, so that all are equally high; a line without words stays empty

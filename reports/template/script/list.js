@@ -79,7 +79,7 @@ const listOf = (page, { facts, charts, texts, kinds, find }) => {
 
   // ---------------------------------------------------------------- the list
   const listing = document.getElementById("cards");
-  const region = make("div", { class: "scroll units-table", role: "region", tabindex: "0", "aria-label": "Table: units", hidden: true });
+  const region = make("div", { class: "units-table", role: "region", tabindex: "0", "aria-label": "Table: units", hidden: true });
   const nothing = make("p", { class: "absent", hidden: true });
   const all = make("button", { type: "button", class: "btn", onclick: () => expand(true, true) });
   const fewer = make("button", { type: "button", class: "btn", onclick: () => expand(false) }, "Show the first ones alone");
@@ -98,7 +98,7 @@ const listOf = (page, { facts, charts, texts, kinds, find }) => {
     region.hidden = view !== "table" || shown.length === 0;
     if (view === "table") {
       const body = make("div", { role: "rowgroup", class: "rows" });
-      region.replaceChildren(make("div", { role: "table", "aria-label": "Units", "aria-rowcount": shown.length + 1, "aria-colcount": cards.columns, class: hasHuman ? "wide-table" : "narrow-table" },
+      region.replaceChildren(make("div", { role: "table", "aria-label": "Units", "aria-rowcount": shown.length + 1, "aria-colcount": cards.columns, class: hasHuman ? "with-people" : null },
         make("div", { role: "rowgroup" }, cards.tableHead(page.state().sort)), body));
       rows.fill(body, part, cards.tableRow, ofTable);
     } else {
@@ -121,8 +121,9 @@ const listOf = (page, { facts, charts, texts, kinds, find }) => {
   // ---------------------------------------------------------------- what is said of it
   const kindOfTasks = (state) => (state.condition === "" || state.condition === "natural" ? "" : state.condition === "all" ? ", once for each kind of its tasks" : ` under ${named[state.condition] || state.condition} tasks`);
   const say = (state, selected, pictured, cardsShown) => {
-    const word = (n) => (n === 1 ? "unit" : "units");
-    const told = [selected.length === 0 ? "No unit fits." : `${count(selected.length)} ${word(selected.length)}${kindOfTasks(state)}`];
+    const turned = selected.filter(page.readOf).length, own = selected.length - turned;
+    const named = [[own, "unit"], [turned, "direction"]].filter(([n]) => n).map(([n, word]) => `${count(n)} ${word}${n === 1 ? "" : "s"}`);
+    const told = [selected.length === 0 ? "No unit fits." : `${named.join(" and ")}${kindOfTasks(state)}`];
     if (selected.length) {
       const different = find.distinct(selected).length;
       told.push(different < selected.length ? `, ${count(different)} different ones` : "", ".");

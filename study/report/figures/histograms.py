@@ -26,9 +26,9 @@ def activation_histograms(study: Study) -> pd.DataFrame:
 
 def draw_activation_histograms(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     owners = list(dict.fromkeys(zip(frame["layer"], frame["unit"], strict=True)))
-    columns = 3 if narrow else 5
+    columns = 2 if narrow else 5
     rows = -(-len(owners) // columns)
-    figure, grid = style.canvas(narrow, 0.95 * rows + 0.5, rows, columns)
+    figure, grid = style.canvas(narrow, (1.05 if narrow else 0.95) * rows + 0.5, rows, columns)
     for axes in grid.flat[len(owners) :]:
         axes.set_visible(False)
     for (layer, unit), axes in zip(owners, grid.flat, strict=False):
@@ -41,7 +41,7 @@ def draw_activation_histograms(frame: pd.DataFrame, study: Study, narrow: bool) 
         axes.grid(visible=False)
         axes.spines["left"].set_visible(False)
         axes.locator_params(axis="x", nbins=3)
-        axes.set_title(f"{clean(layer, 16)}, {unit}")
+        axes.set_title(f"{clean(layer, 18 if narrow else 15)}, {unit}")
     return style.with_key(figure, grid.flat[0], narrow)
 
 

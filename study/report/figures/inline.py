@@ -8,6 +8,7 @@ are no clip paths, and no ids that could meet those of another figure. Words kee
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from xml.etree import ElementTree
@@ -23,6 +24,7 @@ _SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}hre
 _VARIABLES = {colour: name for name, colour in PALETTE.items()}
 _DECLARATION = re.compile(r"([\w-]+):\s*([^;]+)")
 _MARK = 16.0  # points: a smaller shape is a mark, which shows whole where its middle lies in the panel
+_MANY = 8  # round marks of one size from which they are points of a thick line
 _SMALLEST = 12 * 259.2 / 356  # points: what is 12 px high where the drawing of 259.2 points is shown 356 px wide
 
 
@@ -61,6 +63,7 @@ class _Reader:
         self.texts: list[_Text] = []
         self._name = name
         self._marks = {each.get("id", ""): each for each in root.iter(f"{_SVG}path") if each.get("id")}
+        self._uses = Counter(each.get(_LINK, "")[1:] for each in root.iter(f"{_SVG}use"))
         self._panels = {clip.get("id", ""): _panel(clip[0]) for clip in root.iter(f"{_SVG}clipPath")}
         for element in root:
             self._read(element, None)
@@ -96,7 +99,7 @@ class _Reader:
         if kept is None:
             return
         if kept.circle:
-            self.items += _dots(kept, look)
+            self.items += (_dots if self._uses[mark] >= _MANY and look.fill != "none" else _discs)(kept, look)
         else:
             self.items.append(Item(look, kept.written(), _grown(kept.box, look), mark))
 
@@ -159,7 +162,7 @@ def _inside(shape: Shape, panel: Box | None, *, filled: bool) -> Shape | None:
     if panel is None or within(box, panel, 0.01):
         return shape
     middle = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    if not shape.straight or max(box[2] - box[0], box[3] - box[1]) <= _MARK and filled:
+    if not shape.straight or (max(box[2] - box[0], box[3] - box[1]) <= _MARK and filled):
         return shape if within((*middle, *middle), panel, 0.1) else None
     kept = cut(shape, panel, filled=filled)
     return kept if kept.steps else None
@@ -172,24 +175,31 @@ def _grown(box: Box, look: Look) -> Box:
 
 
 def _dots(circle: Shape, look: Look) -> Iterator[Item]:
-    """A round mark as a point of a thick line, which takes a tenth of the letters; a ring as a circle."""
+    """A round mark as points of thick lines, which take a fifth of the letters of a circle but a path for each size."""
     left, top, right, bottom = circle.box
-    x, y, radius = (left + right) / 2, (top + bottom) / 2, (right - left) / 2
-    if look.fill == "none":
-        d = f"M{short(x - radius)} {short(y)}a{short(radius)} {short(radius)} 0 1 0 {short(2 * radius)} 0"
-        d += f"a{short(radius)} {short(radius)} 0 1 0 {short(-2 * radius)} 0z"
-        yield Item(look, d, _grown(circle.box, look), "ring")
-        return
+    x, y, size = (left + right) / 2, (top + bottom) / 2, right - left
+    for colour, opacity, by in _painted(look):
+        width = size + by
+        dot = Look("none", 1.0, colour, opacity, width, (), "round")
+        box = x - width / 2, y - width / 2, x + width / 2, y + width / 2
+        yield Item(dot, f"M{short(x)} {short(y)}h0", box, "dot")
+
+
+def _painted(look: Look) -> list[tuple[str, float, float]]:
+    """Colour, opacity and growth of the discs that a round mark is made of, the lowest first."""
     edge = look.width if look.stroke != "none" else 0.0
-    sizes = [(look.fill, look.fill_opacity, 2 * radius + edge)]
-    if edge and look.stroke != look.fill:
-        sizes = [
-            (look.stroke, look.stroke_opacity, 2 * radius + edge),
-            (look.fill, look.fill_opacity, 2 * radius - edge),
-        ]
-    for colour, opacity, size in sizes:
-        dot = Look("none", 1.0, colour, opacity, size, (), "round")
-        yield Item(dot, f"M{short(x)} {short(y)}h0", (x - size / 2, y - size / 2, x + size / 2, y + size / 2), "dot")
+    if not edge or look.stroke == look.fill:
+        return [(look.fill, look.fill_opacity, edge)]
+    return [(look.stroke, look.stroke_opacity, edge), (look.fill, look.fill_opacity, -edge)]
+
+
+def _discs(circle: Shape, look: Look) -> Iterator[Item]:
+    """A round mark as a circle of two arcs."""
+    left, top, right, bottom = circle.box
+    across, radius = right - left, short((right - left) / 2)
+    arc = f"a{radius} {radius} 0 1 0 "
+    d = f"M{short(left)} {short((top + bottom) / 2)}{arc}{short(across)} 0{arc}{short(-across)} 0z"
+    yield Item(look, d, _grown(circle.box, look), "disc")
 
 
 def _place(element: ElementTree.Element) -> tuple[float, float, float]:

@@ -19,6 +19,7 @@ from study.report.figures.series import MOST_POINTS, in_order, parts_of, rows_of
 from study.report.figures.words import (
     HIS,
     NO_CORRELATION,
+    THROUGH,
     between,
     clean,
     condition_words,
@@ -58,7 +59,6 @@ def draw_models_mis_his(frame: pd.DataFrame, study: Study, narrow: bool) -> Figu
     backends = list(dict.fromkeys(frame["backend"]))
     height = 2.4 if narrow else 2.6
     figure, grid = style.panels(narrow, len(backends), height)
-    networks = rated(study, set(frame["model"]))
     colours = style.network_colours(study)
     conditions = list(dict.fromkeys(frame["condition"]))
     for backend, axes in zip(backends, grid, strict=True):
@@ -69,7 +69,8 @@ def draw_models_mis_his(frame: pd.DataFrame, study: Study, narrow: bool) -> Figu
             _draw_cross(axes, pd.DataFrame([row._asdict()]), colour, marker)
         style.equal_line(axes, style.around(rows, *style.MIS, *HIS))
         axes.set_xlim(*style.around(rows, *style.MIS))
-        axes.set_ylim(*style.around(frame, *HIS))
+        low, high = style.around(frame, *HIS)
+        axes.set_ylim(low, high + 0.12 * (high - low))  # names of the highest points stand above them
         if len(rows) <= 8:
             one = len(conditions) == 1
             shown = [
@@ -82,7 +83,7 @@ def draw_models_mis_his(frame: pd.DataFrame, study: Study, narrow: bool) -> Figu
     style.outer_labels(grid, "mean MIS (dashed: equal)", "mean HIS")
     style.note_slopes(grid[0], study, backends)
     if study.human_through & set(conditions):
-        grid[0].plot([], [], linestyle="none", label="HIS through the encoder")
+        grid[0].plot([], [], linestyle="none", label=f"HIS {THROUGH}")
     return style.with_key(figure, grid[0], narrow)
 
 

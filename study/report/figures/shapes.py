@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]  # left, top, right, bottom
@@ -64,7 +65,7 @@ class Shape:
         parts, before = [], ""
         for letter, points in self.steps:
             numbers = " ".join(f"{short(x)} {short(y)}" for x, y in points)
-            implied = letter == before and letter != "M" or (before == "M" and letter == "L")
+            implied = (letter == before and letter != "M") or (before == "M" and letter == "L")
             parts.append(f"{' ' if implied else letter}{numbers}")
             before = letter
         return "".join(parts)
@@ -124,7 +125,7 @@ def cut(shape: Shape, box: Box, *, filled: bool) -> Shape:
 def _cut_line(points: list[Point], box: Box) -> list[list[Point]]:
     """Parts of a line in a box, after Liang and Barsky."""
     parts: list[list[Point]] = []
-    for start, end in zip(points, points[1:], strict=False):
+    for start, end in pairwise(points):
         kept = _cut_segment(start, end, box)
         if kept is None:
             continue

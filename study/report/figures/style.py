@@ -25,19 +25,27 @@ if TYPE_CHECKING:
 
 # variables of the page's style and their values on paper, which figures are drawn in; light and dark ones stand in style/*.css
 PALETTE = {
-    **{"--ink": "#15181c", "--soft": "#545b65", "--edge": "#7d8691", "--line": "#d9dde2"},
-    **{"--panel": "#f4f5f7", "--page": "#ffffff"},
-    **{
-        "--c0": "#0a5a9c",
-        "--c1": "#b5440a",
-        "--c2": "#47740c",
-        "--c3": "#a8327e",
-        "--c4": "#00747c",
-        "--c5": "#7c6200",
-    },
-    **{"--c6": "#5f6772"},
-    **{"--n0": "#1f6fb4", "--n1": "#0f7a64", "--n2": "#8a4a9f", "--n3": "#9a5f00"},
-    **{"--n4": "#b3345a", "--n5": "#55700a", "--n6": "#5a55c9", "--n7": "#79573f"},
+    "--ink": "#15181c",
+    "--soft": "#545b65",
+    "--edge": "#7d8691",
+    "--line": "#d9dde2",
+    "--panel": "#f4f5f7",
+    "--page": "#ffffff",
+    "--c0": "#0a5a9c",
+    "--c1": "#b5440a",
+    "--c2": "#47740c",
+    "--c3": "#a8327e",
+    "--c4": "#00747c",
+    "--c5": "#7c6200",
+    "--c6": "#5f6772",
+    "--n0": "#1f6fb4",
+    "--n1": "#0f7a64",
+    "--n2": "#8a4a9f",
+    "--n3": "#9a5f00",
+    "--n4": "#b3345a",
+    "--n5": "#55700a",
+    "--n6": "#5a55c9",
+    "--n7": "#79573f",
 }
 INK, MUTED, EDGE, RULE, PANEL, PAGE = (PALETTE[f"--{key}"] for key in ("ink", "soft", "edge", "line", "panel", "page"))
 COLOURS = tuple(PALETTE[f"--c{index}"] for index in range(7))  # of series; markers differ too
@@ -202,14 +210,12 @@ def name_points(
     low, high = axes.get_ylim()
     gap = (high - low) * FONT_SIZE * 1.15 / (height * 72 * 0.7)
     middle = float(np.mean(axes.get_xlim()))
-    for on_left in (False, True):
-        part = rows[(rows[x] > middle) == on_left]
-        raised = spread(part[y].to_numpy(float), gap)
-        side = "right" if on_left else "left"
-        for at, px, py, name in zip(raised, part[x], part[y], part[names], strict=True):
-            offset = (-5 if on_left else 5, lift if at >= py - 1e-9 else -lift)
-            words = clean(name, 18)
-            axes.annotate(words, (px, at), offset, textcoords="offset points", ha=side, va="center", color=INK)
+    raised = spread(rows[y].to_numpy(float), gap)
+    for at, px, py, name in zip(raised, rows[x], rows[y], rows[names], strict=True):
+        on_left = px > middle
+        offset = (-5 if on_left else 5, lift if at >= py - 1e-9 else -lift)
+        look = {"textcoords": "offset points", "ha": "right" if on_left else "left", "va": "center", "color": INK}
+        axes.annotate(clean(name, 18), (px, at), offset, **look)
 
 
 def room_for_names(axes: Axes, frame: pd.DataFrame, x: str) -> None:

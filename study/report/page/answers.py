@@ -91,7 +91,7 @@ def _of_slope(study: Study) -> str:
     """What must be said beside a level whose slope no answers tell."""
     fits = study.tables["calibration"].set_index("backend")["status"]
     status = str(fits.get(study.lead, ""))
-    return f" The slope is {status}: take the order, not the level." if status.startswith("not ") else ""
+    return f" The slope is {status}, so the level is a convention." if status.startswith("not ") else ""
 
 
 def _layers(study: Study) -> str:
@@ -183,10 +183,11 @@ def _scores(study: Study) -> str:
     level = with_range(*own.iloc[0][["value", "low", "high"]].tolist(), 2)
     differ = others[others["p_holm"] < _SURE]
     better, worse = int((differ["difference"] > 0).sum()), int((differ["difference"] < 0).sum())
+    rest = len(others) - better - worse
     return (
         f"MIS has a rank correlation of {level} with {study.people} over {count(own.iloc[0]['n'])} units; of "
-        f"{in_words(len(others))} other scores {_how_many(better)} agree{'s' if better < 2 else ''} better, "
-        f"{_how_many(worse)} worse, and for {_how_many(len(others) - better - worse)} no difference is found (p after Holm)."
+        f"{in_words(len(others))} other scores {_how_many(better)} agree{'s' if better < 2 else ''} better and "
+        f"{_how_many(worse)} worse{f', and for {in_words(rest)} no difference is found' if rest else ''} (p after Holm)."
     )
 
 
@@ -207,10 +208,13 @@ def _best_texts(study: Study, rows: pd.DataFrame, words: str) -> str:
     said = [f"{row.method} in {row.model} {with_range(row.rho_mean, row.low, row.high)}" for row in rows_of(best)]
     if len(said) > MOST_NAMED:
         commonest = best["method"].value_counts()
-        ends = f"{number(_DIGITS)(best['rho_mean'].min())} to {number(_DIGITS)(best['rho_mean'].max())}"
-        said = [f"{commonest.index[0]} in {commonest.iloc[0]} of {count(len(best))} networks (the highest are {ends})"]
+        ends = interval(best["rho_mean"].min(), best["rho_mean"].max())
+        said = [
+            f"{commonest.index[0]} in {commonest.iloc[0]} of {count(len(best))} networks, whose highest means are {ends}"
+        ]
     control = rows["control_mean"].dropna()
-    others = f"; texts of other units score {interval(control.min(), control.max(), 2)}" if len(control) else ""
+    ends = dict.fromkeys(number(2)(end) for end in (control.min(), control.max()))
+    others = f"; texts of other units score {' to '.join(ends)}" if len(control) else ""
     return f"Highest by {words}: {_joined(said)}{others}"
 
 
@@ -286,11 +290,18 @@ def _training(study: Study) -> str:
     if rows.empty:
         steps = training.training(study)
         return _course(steps) if len(steps) else ""
-    row = (whole if len(whole) else series).iloc[0]
-    gain = with_range(row["difference"], row["low"], row["high"], plus=True)
+    if whole.empty:
+        return f"Trained minus untrained, unit by unit: {_gains(series)} MIS."
+    row = whole.iloc[0]
     tail = "" if _told(row["low"], row["high"]) else ", which tells no change"
-    many = f"mean over {in_words(len(series))} networks" if len(series) > 1 else str(series.iloc[0]["series"])
-    return f"{gain} MIS, unit by unit{tail}: {many}, {count(row['n_units'])} units, trained minus untrained."
+    gain = with_range(row["difference"], row["low"], row["high"], plus=True)
+    networks = f"{in_words(len(series))} network{'' if len(series) == 1 else 's'}, {count(row['n_units'])} units"
+    return f"{gain} MIS, unit by unit{tail}: mean over {networks}, trained minus untrained."
+
+
+def _gains(series: pd.DataFrame) -> str:
+    said = [f"{row.series} {with_range(row.difference, row.low, row.high, plus=True)}" for row in rows_of(series)]
+    return ", ".join(said[:MOST_NAMED]) + (f", {count(len(said) - MOST_NAMED)} more" if len(said) > MOST_NAMED else "")
 
 
 def _course(steps: pd.DataFrame) -> str:
@@ -308,10 +319,10 @@ def _controls(study: Study) -> str:
     if passed.empty:
         return ""
     failed = int((passed != 1).sum())
-    what = "whose answer is known beforehand, over all similarities"
+    checks = f"{count(len(passed))} checks with an answer known beforehand"
     if failed:
-        return f"{count(failed)} of {count(len(passed))} checks {what}, failed."
-    return f"All {count(len(passed))} checks {what}, came out as they should."
+        return f"{count(failed)} of {checks} failed, over all similarities."
+    return f"All {checks} came out as they should, over all similarities."
 
 
 def _human(study: Study) -> str:

@@ -38,7 +38,8 @@ class Gallery:
     """Everything the page shows of single units.
 
     total, total_natural: scored units, once for each kind of their tasks and once each; n_listed, n_natural: the same of
-    those listed; n_different: of the latter, units with the same pictures counted once; twin_share: share of the units of the
+    those listed, n_directions of the latter are none of a network's own; n_different: of the latter, units with the same
+    pictures counted once; twin_share: share of the units of the
     networks shown with pictures that share their explanations with another one.
     """
 
@@ -49,6 +50,7 @@ class Gallery:
     cards: Sequence[Card]
     n_listed: int
     n_natural: int
+    n_directions: int
     n_different: int
     twin_share: float
     n_with_images: int
@@ -129,7 +131,8 @@ def make_gallery(
     content["texts"] = as_content(texts, number)
     content["kinds"] = as_kinds(study, kinds, number)
     labels = manifest["label"].astype(str).to_numpy()
-    natural = int((listed.units["condition"] == NATURAL).sum())
+    once = listed.units.loc[listed.units["condition"] == NATURAL, "model"]
+    natural = len(once)
     return Gallery(
         data=as_json(content),
         sheets=sheets,
@@ -138,6 +141,7 @@ def make_gallery(
         cards=make_cards(study, listed, pictured.first, pictured.tasks(), sheets, spread, labels, drop_near=drop_near),
         n_listed=len(listed.units),
         n_natural=natural,
+        n_directions=int(once.isin(study.directions()).sum()),
         n_different=natural - sum(len(rows) - 1 for rows in alike.twins),
         twin_share=twin_share,
         n_with_images=len(pictured.tasks().rows()),

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup
 
 from study.errors import StudyError
 from study.files.tables import write_bytes, write_csv, write_text
@@ -27,7 +26,7 @@ class FigureView:
     title: str = ""
     paragraphs: tuple[str, ...] = ()
     alt: str = ""
-    svg: Markup = Markup()
+    svg: str = ""
     absent: str = ""
     paper: str = ""
     reported: str = ""
