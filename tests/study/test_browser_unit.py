@@ -169,7 +169,9 @@ def test_facts_and_scores_are_those_of_the_tables(browser, page, units, lead):
     assert f"{row['layer_type']}, depth {row['depth']:.2f}" in named
     own = lead[lead["model"] == row["model"]]
     below = math.floor(100 * (own["mis"] < row["mis"]).sum() / (len(own) - 1))
-    assert re.search(rf"Easier than ({below - 1}|{below}|{below + 1}) % of the {len(own)} units of {row['model']}", named)
+    assert re.search(
+        rf"Easier than ({below - 1}|{below}|{below + 1}) % of the {len(own)} units of {row['model']}", named
+    )
     assert text(browser, "#unit .big b") == f"{row['mis']:.3f}"
     assert f"± {row['mis_se']:.3f} over its {N_TASKS} tasks" in text(browser, "#unit .big")
     chart = browser.run("document.querySelector('#unit .scores-chart').getAttribute('aria-label')").split("; ")
@@ -195,7 +197,10 @@ def test_answers_of_observers_stand_beside_the_scores_where_there_are_any(browse
     right = round(row["his"] * row["n_responses"])
     mis = lead.set_index(KEY).loc[tuple(row[KEY]), "mis"]
     said = text(browser, "#unit .scores")
-    assert f"Simulated observers were right in {right} of {row['n_responses']} answers: HIS {row['his']:.3f} ± 0.070" in said
+    assert (
+        f"Simulated observers were right in {right} of {row['n_responses']} answers: HIS {row['his']:.3f} ± 0.070"
+        in said
+    )
     assert f"MIS {'above' if mis > row['his'] else 'below'} it by {abs(mis - row['his']):.3f}" in said
     assert browser.run("document.querySelectorAll('#unit .scores-chart rect.people').length") == 1
     without = next(unit for unit in addresses(lead) if unit not in set(addresses(human)))
@@ -216,11 +221,15 @@ def test_bars_are_as_high_as_the_machine_is_sure_and_arrows_go_along_them(browse
     unit = addresses(lead)[0]
     show(browser, page, unit)
     own = margins.loc[tuple(lead.iloc[0][KEY])]
-    heights = browser.run("[...document.querySelectorAll('#unit .bars i')].map(e => parseFloat(e.style.getPropertyValue('--p')))")
+    heights = browser.run(
+        "[...document.querySelectorAll('#unit .bars i')].map(e => parseFloat(e.style.getPropertyValue('--p')))"
+    )
     assert heights == pytest.approx([100 / (1 + math.exp(-SLOPE * margin)) for margin in own], abs=0.2)
     wrong = browser.run("[...document.querySelectorAll('#unit .bars button')].map(e => e.classList.contains('wrong'))")
     assert wrong == [bool(margin < 0) for margin in own]
-    assert f"the machine is right in {sum(margin > 0 for margin in own)} of {N_TASKS}" in text(browser, "#unit .its-tasks h2")
+    assert f"the machine is right in {sum(margin > 0 for margin in own)} of {N_TASKS}" in text(
+        browser, "#unit .its-tasks h2"
+    )
     current = "[...document.querySelectorAll('#unit .bars button')].findIndex(e => e.getAttribute('aria-current'))"
     tab_stops = "[...document.querySelectorAll('#unit .bars button')].filter(e => e.tabIndex === 0).length"
     first = browser.run(current)
@@ -306,7 +315,9 @@ def test_a_unit_without_pictures_has_everything_else_and_says_how_to_get_them(br
 def test_extremes_stand_in_order_and_focus_shows_the_rank(browser, page, lead):
     unit = lead[lead["unit"] != 1].iloc[0]
     show(browser, page, addresses(lead[lead["unit"] != 1])[0])
-    assert texts(browser, "#unit .lower h2") == [f"The {N_TASKS} {which} exciting pictures" for which in ("least", "most")]
+    assert texts(browser, "#unit .lower h2") == [
+        f"The {N_TASKS} {which} exciting pictures" for which in ("least", "most")
+    ]
     assert "In order of rank, the most exciting first." in text(browser, "#unit .lower")
     tasks = np.load(page.parent / f"tasks/{unit['model']}.npy")
     table = pd.read_parquet(page.parent / f"tasks/{unit['model']}.parquet")
@@ -402,7 +413,9 @@ def test_where_the_clipboard_refuses_a_file_is_saved(browser, page, lead, tmp_pa
 def test_a_unit_shows_its_texts_with_scores_scatter_and_ratings(browser, page):
     unit = ("vit", "a.conv", 5)
     show(browser, page, f"{'/'.join(map(str, unit))}/natural")
-    rows = browser.run("[...document.querySelectorAll('#unit .said tbody tr')].map(r => [...r.cells].map(c => c.textContent))")
+    rows = browser.run(
+        "[...document.querySelectorAll('#unit .said tbody tr')].map(r => [...r.cells].map(c => c.textContent))"
+    )
     scores = ["automatic", "of other units", "top pictures alone", "from ratings", "guide alone", "known", "ratings"]
     assert texts(browser, "#unit .said thead th") == ["text", "method", *scores]
     crowd = pd.read_parquet(page.parent / "crowd/scores.parquet").query("raters == 'kept' and estimator == 'latent'")
@@ -462,7 +475,9 @@ def test_on_a_phone_task_tasks_score_ranks_and_extremes_follow_each_other(browse
     tops = [browser.run(f"document.querySelector({css!r}).getBoundingClientRect().top") for css in parts]
     assert tops == sorted(tops)
     assert tops[0] < 300  # the task begins on the first screen
-    widths = browser.run("[...document.querySelectorAll('#unit .bars button')].map(e => e.getBoundingClientRect().width)")
+    widths = browser.run(
+        "[...document.querySelectorAll('#unit .bars button')].map(e => e.getBoundingClientRect().width)"
+    )
     assert min(widths) >= 24
 
 
@@ -476,7 +491,9 @@ def test_forced_colours_tell_right_from_wrong_and_print_hides_what_is_pressed(br
     }
     assert kinds[".right"] != kinds[".wrong"]
     browser.send("Emulation.setEmulatedMedia", media="print")
-    hidden = browser.run("['.crumb', '.numbers'].map(css => getComputedStyle(document.querySelector(`#unit ${css}`)).display)")
+    hidden = browser.run(
+        "['.crumb', '.numbers'].map(css => getComputedStyle(document.querySelector(`#unit ${css}`)).display)"
+    )
     assert hidden == ["none", "none"]
     assert browser.run("document.documentElement.scrollWidth <= innerWidth")
     browser.send("Emulation.setEmulatedMedia", media="")

@@ -179,7 +179,7 @@ def _dots(circle: Shape, look: Look) -> Iterator[Item]:
     left, top, right, bottom = circle.box
     x, y, size = (left + right) / 2, (top + bottom) / 2, right - left
     for colour, opacity, by in _painted(look):
-        width = size + by
+        width = round(size + by, 2)
         dot = Look("none", 1.0, colour, opacity, width, (), "round")
         box = x - width / 2, y - width / 2, x + width / 2, y + width / 2
         yield Item(dot, f"M{short(x)} {short(y)}h0", box, "dot")

@@ -9,7 +9,7 @@ from itertools import pairwise
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
-_COMMAND = re.compile(r"([MLCQz])([^MLCQz]*)")
+_COMMAND = re.compile(r"([MLCQz])([-+.\de\s]*)")
 _N_POINTS = {"M": 1, "L": 1, "Q": 2, "C": 3, "z": 0}
 _N_CURVES = 8  # of which matplotlib makes a circle
 
