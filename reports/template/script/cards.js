@@ -33,7 +33,7 @@ const cardsOf = (page, { facts, charts, texts, kinds }) => {
   // ---------------------------------------------------------------- the table: heading, order it sorts by, cell
   const human = (row) => data.human[row];
   const COLUMNS = [
-    ["unit", "", (row) => [link(row), row in data.pictures || page.hasPictures(row) ? make("span", { class: "tag" }, "pictures") : null,
+    ["unit", "", (row) => [link(row), page.anyPictures && !page.hasPictures(row) ? make("span", { class: "tag" }, "no pictures") : null,
       texts.has(row) ? make("span", { class: "tag" }, "texts") : null, kinds.has(row) ? make("span", { class: "tag" }, "several ways") : null]],
     ["network", "", (row) => [dot(row), ` ${page.model(row)}`]],
     ["type", "", (row) => page.layer(row)[2]],

@@ -100,10 +100,10 @@ const listOf = (page, { facts, charts, texts, kinds, find }) => {
       const body = make("div", { role: "rowgroup", class: "rows" });
       region.replaceChildren(make("div", { role: "table", "aria-label": "Units", "aria-rowcount": shown.length + 1, "aria-colcount": cards.columns, class: hasHuman ? "with-people" : null },
         make("div", { role: "rowgroup" }, cards.tableHead(page.state().sort)), body));
-      rows.fill(body, part, cards.tableRow, ofTable);
+      rows.fill(body, part, cards.tableRow, ofTable, !expanded);
     } else {
-      const anyTexts = part.some(texts.has);
-      rows.fill(listing, part, ((element) => (row, at) => element(row, at, shown.length))(cards.card(data.twins.length > 0, anyTexts)), ofCards);
+      const card = cards.card(data.twins.length > 0, part.some(texts.has));
+      rows.fill(listing, part, (row, at) => card(row, at, shown.length), ofCards, !expanded);
     }
     end.classList.toggle("open", expanded);
     all.hidden = expanded || part.length === shown.length;
@@ -175,9 +175,11 @@ const listOf = (page, { facts, charts, texts, kinds, find }) => {
     document.getElementById("units").scrollIntoView({ block: "start", behavior: "instant" });
   };
 
-  root.append(...[make("div", { class: "tools", role: "search", "aria-label": "Units" },
+  root.append(...[
+    make("div", { class: "seek" }, make("label", { class: "find" }, box, make("kbd", { "aria-hidden": "true" }, "/")), more),
     orderChips, networkChips, few ? null : chooser("model", "Network", [["", `all ${data.models.length}`], ...data.models.map((name) => [name, name])]),
-    make("label", { class: "find" }, box, make("kbd", { "aria-hidden": "true" }, "/")), more, further)].flat());
+    further,
+  ].filter(Boolean));
   (listing || root).after(region, nothing, end);
   listing?.addEventListener("keydown", move);
   region.addEventListener("keydown", move);

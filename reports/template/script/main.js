@@ -31,15 +31,14 @@
       opened.replaceChildren();
       if (here || was || !listed) list.show(state);
       listed = true;
-      if (was && !here) questions.reveal(decodeURIComponent(hash.slice(1)));
-      else if (was) { // back to its card
+      if (was && here) { // back to its card; another place of the page is shown by the listener of the questions
         if (!list.focus(page.rowOf(was))) units.scrollIntoView({ behavior: "instant" });
       } else if (linked && !inside) units.scrollIntoView({ behavior: "instant" }); // no element has such a name, so nothing else scrolls
     }
     before = state;
     inside = here && hash !== "";
   };
-  page.onChange(() => { inside = true; show(); });
+  page.onChange(show, () => { inside = true; }); // who presses something in the list is there already
   addEventListener("hashchange", show);
 
   // ---------------------------------------------------------------- keys

@@ -152,7 +152,7 @@ const pageOf = (data) => {
     view: anyPictures ? "pictures" : "table", q: "", model: "", layer: "", type: "", condition: "", from: "", to: "",
     list: "", sort: "", unit: "",
   };
-  let state = { ...START }, follow = () => {};
+  let state = { ...START }, follow = () => {}, begin = () => {};
   const address = (changes) => {
     const next = new URLSearchParams();
     for (const [name, value] of Object.entries({ ...state, ...changes })) {
@@ -162,6 +162,7 @@ const pageOf = (data) => {
   };
   const go = (changes, typing) => {
     const target = address(changes);
+    begin();
     if (typing) {
       history.replaceState(null, "", target);
       follow();
@@ -186,6 +187,6 @@ const pageOf = (data) => {
     margin, probability, slopeOf, rightTasks, human, peopleOf, missed,
     place, twins, near, groupOf: (row) => groupOf[row],
     anyPictures, hasPictures, tasksOf, taskOf, queriesOf, extremes, mostOf,
-    address, go, read, close, state: () => state, onChange: (listener) => { follow = listener; },
+    address, go, read, close, state: () => state, onChange: (listener, first) => { [follow, begin] = [listener, first]; },
   };
 };

@@ -2,13 +2,13 @@
 // Called by the list. All items are equally high.
 const rowsOf = () => {
   const MOST = 12e6; // pixels: what every browser scrolls through
-  let box, items = [], make, layout, shown = new Map(), wait = 0;
+  let box, items = [], make, layout, whole = false, shown = new Map(), wait = 0;
 
   // how many stand beside each other, how far apart, how high: of the first, as it is drawn
   const measure = () => {
     const { columns, width, gap } = layout.measure(box.clientWidth);
     layout = { ...layout, columns, width, gap };
-    const probe = shown.get(0) || box.appendChild(make(items[0], 0, items.length));
+    const probe = shown.get(0) || box.appendChild(make(items[0], 0));
     probe.style.cssText = `position:absolute;width:${width}px`;
     layout.height = probe.getBoundingClientRect().height + gap;
     if (!shown.has(0)) probe.remove();
@@ -24,8 +24,8 @@ const rowsOf = () => {
     wait = 0;
     if (!box || items.length === 0) return;
     const { columns, height, most } = layout, top = box.getBoundingClientRect().top, more = innerHeight / 2;
-    const from = Math.max(0, Math.floor((-top - more) / height)) * columns;
-    const to = Math.min(most, Math.max(0, Math.ceil((innerHeight - top + more) / height)) * columns);
+    const from = whole ? 0 : Math.max(0, Math.floor((-top - more) / height)) * columns;
+    const to = whole ? most : Math.min(most, Math.max(0, Math.ceil((innerHeight - top + more) / height)) * columns);
     const focused = box.contains(document.activeElement) ? Number(document.activeElement.closest("[data-at]").dataset.at) : -1;
     for (const [at, element] of shown) {
       if ((at < from || at >= to) && at !== focused) {
@@ -35,7 +35,7 @@ const rowsOf = () => {
     }
     for (let at = from; at < to; at++) {
       if (shown.has(at)) continue;
-      const element = make(items[at], at, items.length);
+      const element = make(items[at], at);
       element.dataset.at = at;
       stand(element, at);
       let after = at + 1; // the order in the document is that on the page
@@ -52,10 +52,11 @@ const rowsOf = () => {
     for (const [at, element] of shown) stand(element, at);
     draw();
   };
-  // items in `into`, one element each from `element(item, at, n)`; `measured(width)` gives columns, width of one and gap
-  const fill = (into, list, element, measured) => {
+  // items in `into`, one element each from `element(item, at)`; `measured(width)` gives columns, width of one and gap;
+  // `all`: a short list, which is there as a whole, so that it is found and printed
+  const fill = (into, list, element, measured, all) => {
     if (box && box !== into) box.style.cssText = "";
-    [box, items, make, shown] = [into, list, element, new Map()];
+    [box, items, make, whole, shown] = [into, list, element, all, new Map()];
     layout = { measure: measured };
     box.replaceChildren();
     if (items.length === 0) box.style.height = "";
