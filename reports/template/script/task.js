@@ -4,11 +4,12 @@ const taskOf = (page, facts) => {
   const { make } = page;
   const LETTERS = ["A", "B"];
 
-  // on which side the more exciting query stands: FNV-1a (32 bits) of "key/task", one round of mixing, the highest bit
+  // on which side the more exciting query stands: FNV-1a (32 bits) of "key/task", mixed as MurmurHash3 ends, the highest bit
   const side = (row, task) => {
     let mixed = 0x811c9dc5;
     for (const byte of new TextEncoder().encode(`${page.key(row)}/${task}`)) mixed = Math.imul(mixed ^ byte, 0x01000193);
-    return Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b) >>> 31;
+    mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);
+    return Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35) >>> 31;
   };
 
   // row, task: what is asked. note: stands in the heading. next: what "Next task" does; without it there is no such button.

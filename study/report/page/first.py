@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from interpretability.analysis.training_series import ALL_SERIES
 from interpretability.people.slope_status import CALIBRATED, PUBLISHED
 from study.report.figures.base import Study
 from study.report.figures.words import in_words
@@ -259,11 +260,11 @@ def _level(study: Study, facts: Mapping[str, Any], spread: Spread) -> Number | N
 
 def _gain(study: Study, facts: Mapping[str, Any], spread: Spread) -> Number | None:
     rows = study.tables["training_gain"]
-    rows = rows[(rows["backend"] == study.lead) & rows["difference"].notna()]
+    rows = rows[(rows["backend"] == study.lead) & (rows["series"] == ALL_SERIES) & rows["difference"].notna()]
     if rows.empty or not level_means_something(study):
         return None
-    mean, low, high = _pooled(rows["difference"], rows["low"], rows["high"], rows["n_units"])
-    return Number(_signed(mean), _between(low, high, 3), "gained by training, unit by unit")
+    row = rows.iloc[0]
+    return Number(_signed(row["difference"]), _between(row["low"], row["high"], 3), "gained by training, unit by unit")
 
 
 def _agreement(study: Study, facts: Mapping[str, Any], spread: Spread) -> Number | None:

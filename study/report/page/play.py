@@ -72,12 +72,13 @@ def choose_play(study: Study, listed: Listed) -> list[Turn]:
 def side(key: str, task: int) -> int:
     """Whether the more exciting query stands as A (0) or as B (1): a hash of unit and task, the same in page and script.
 
-    FNV-1a (32 bits) of `key/task`, then one round of mixing, of which the highest bit counts.
+    FNV-1a (32 bits) of `key/task`, mixed as MurmurHash3 ends, of which the highest bit counts.
     """
     mixed = 0x811C9DC5
     for byte in f"{key}/{task}".encode():
         mixed = (mixed ^ byte) * 0x01000193 & 0xFFFFFFFF
     mixed = (mixed ^ mixed >> 16) * 0x85EBCA6B & 0xFFFFFFFF
+    mixed = (mixed ^ mixed >> 13) * 0xC2B2AE35 & 0xFFFFFFFF
     return mixed >> 31
 
 
