@@ -16,9 +16,10 @@ from PIL import Image
 
 from stages import report
 from study.report.figures import base
+from tests.helpers.axe import violations
 from tests.helpers.browser import Browser
 from tests.helpers.programs import needs
-from tests.helpers.report_fixture import BACKENDS, KEY, N_EXPLANATIONS, N_TASKS, build
+from tests.helpers.report_fixture import BACKENDS, KEY, LAYERS, N_EXPLANATIONS, N_TASKS, build
 
 pytestmark = needs("Chromium")
 EMPTY = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"></svg>'
@@ -27,17 +28,21 @@ SLOPE = 6.25  # of the fixture
 Z = NormalDist().inv_cdf(0.975)
 
 
-def built(folder: Path, **options) -> Path:
+def built(folder: Path, change=None, **options) -> Path:
+    """The page of a fabricated study; `change` alters its files before."""
+    arguments = build(folder, **options)
+    if change:
+        change(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(base, "render", lambda *_, **__: EMPTY)
         patch.setattr(base, "render_files", lambda *_, **__: (EMPTY, b"%PDF"))
-        report.main(build(folder, **options))
+        report.main(arguments)
     return folder / "report.html"
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    return built(tmp_path_factory.mktemp("unit"), n_full_tasks=5)
+    return built(tmp_path_factory.mktemp("unit"), layers=LAYERS[:6], n_full_tasks=5)
 
 
 @pytest.fixture(scope="module")
@@ -275,20 +280,25 @@ def test_the_table_of_tasks_is_closed_and_has_their_numbers(browser, page, margi
     assert "1 of 2 right" in texts(browser, "#unit .tasks tbody tr")[0]
 
 
-def test_a_near_copy_is_said_and_where_it_is_left_out_it_does_not_count(browser, page, margins, tmp_path):
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A page without pictures, of a study that leaves tasks with a near copy out."""
+
+    def drop(folder):
+        path = folder / "params.yaml"
+        path.write_text(path.read_text().replace("drop_near_duplicates: false", "drop_near_duplicates: true"))
+
+    few = {"networks": ("resnet", "vit"), "layers": LAYERS[:3], "texts": False}
+    return built(tmp_path_factory.mktemp("plain"), drop, show_images=False, **few)
+
+
+def test_a_near_copy_is_said_and_where_it_is_left_out_it_does_not_count(browser, page, plain):
     unit = ("resnet", "a.conv", 1, "natural")
     show(browser, page, "/".join(map(str, unit)))
     assert "Task 3: a query is a near copy of an explanation." in text(browser, "#unit .its-tasks")
     assert f"of {N_TASKS}" in text(browser, "#unit .its-tasks h2")
-    arguments = build(tmp_path, networks=("resnet", "vit"), texts=False)
-    path = tmp_path / "params.yaml"
-    path.write_text(path.read_text().replace("drop_near_duplicates: false", "drop_near_duplicates: true"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base, "render", lambda *_, **__: EMPTY)
-        patch.setattr(base, "render_files", lambda *_, **__: (EMPTY, b"%PDF"))
-        report.main(arguments)
-    show(browser, tmp_path / "report.html", "/".join(map(str, unit)))
-    own = pd.read_parquet(tmp_path / "scores/encoder.parquet").set_index(KEY).loc[unit, "margins"]
+    show(browser, plain, "/".join(map(str, unit)))
+    own = pd.read_parquet(plain.parent / "scores/encoder.parquet").set_index(KEY).loc[unit, "margins"]
     right = sum(margin > 0 for place, margin in enumerate(own) if place != 2)
     assert f"right in {right} of {N_TASKS - 1}" in text(browser, "#unit .its-tasks h2")
     assert "Task 3 is left out of the score" in text(browser, "#unit .its-tasks")
@@ -296,9 +306,8 @@ def test_a_near_copy_is_said_and_where_it_is_left_out_it_does_not_count(browser,
     assert browser.run("document.querySelectorAll('#unit .bars .out').length") == 1
 
 
-def test_a_unit_without_pictures_has_everything_else_and_says_how_to_get_them(browser, tmp_path):
-    page = built(tmp_path, networks=("resnet", "vit"), texts=False, show_images=False)
-    show(browser, page, "resnet/a.conv/3/natural")
+def test_a_unit_without_pictures_has_everything_else_and_says_how_to_get_them(browser, plain):
+    show(browser, plain, "resnet/a.conv/3/natural")
     assert heading(browser) == "resnet a.conv · 3"
     said = text(browser, "#unit .left")
     assert "No pictures of this unit are in the page." in said
@@ -446,10 +455,8 @@ def test_a_unit_shows_its_texts_with_scores_scatter_and_ratings(browser, page):
 # ---------------------------------------------------------------- every screen, every reader
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 360, 390, 768, 1024, 1440, 1920])
-def test_nothing_is_wider_than_the_screen_before_and_after_an_answer(browser, page, width, scheme):
-    browser.media(prefers_color_scheme=scheme)
+def test_nothing_is_wider_than_the_screen_before_and_after_an_answer(browser, page, width):
     show(browser, page, "vit/a.conv/5/natural", width=width, height=844)
     browser.run("document.querySelectorAll('#unit details').forEach(each => each.open = true)")
     browser.settle()
@@ -461,8 +468,6 @@ def test_nothing_is_wider_than_the_screen_before_and_after_an_answer(browser, pa
         ".map(e => `${e.tagName}.${e.className}`)"
     )
     assert sticking == []
-    ground = browser.run("getComputedStyle(document.body).backgroundColor")
-    assert ground == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(16, 19, 23)")
     if browser.run("document.querySelector('#unit .task .q')"):
         browser.run("document.querySelector('#unit .task .q').click()")
         browser.settle()
@@ -497,6 +502,19 @@ def test_forced_colours_tell_right_from_wrong_and_print_hides_what_is_pressed(br
     assert hidden == ["none", "none"]
     assert browser.run("document.documentElement.scrollWidth <= innerWidth")
     browser.send("Emulation.setEmulatedMedia", media="")
+
+
+@needs("npm packages")
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(browser, page, width, scheme):
+    browser.media(prefers_color_scheme=scheme)
+    show(browser, page, "vit/a.conv/5/natural", width=width, height=844)
+    assert violations(browser) == []
+    browser.run("document.querySelectorAll('#unit details').forEach(each => each.open = true)")
+    follow(browser, "A", "#unit .task button")
+    browser.rest(0.6)  # the bar of the answer has grown
+    assert violations(browser) == []
 
 
 def test_names_and_labels_from_data_do_nothing(browser, tmp_path):

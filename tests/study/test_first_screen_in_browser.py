@@ -120,8 +120,8 @@ def test_the_machine_answers_after_the_reader(opened, turns, data, right):
     assert re.search(r"\d+ of \d+ answers of simulated observers to this unit are right", said["verdict"])
     assert said["tally"] == f"you {int(right)} of 1, machine {int(solved)}"
     assert said["focus"] == "Next task →"
-    assert said["names"][side].endswith("excites the unit more")
-    assert said["names"][1 - side].endswith("excites the unit less")
+    assert said["names"][side].endswith("excites it more")
+    assert said["names"][1 - side].endswith("excites it less")
     shares = [int(share) for share in re.findall(r"(\d+) %", said["sure"])]
     assert abs(sum(shares) - 100) <= 1
     assert (shares[side] > 50) == solved

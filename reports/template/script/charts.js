@@ -54,7 +54,7 @@ const chartsOf = (page) => {
       ...data.others.map(([name, values], at) => ({
         name, value: plain(values[row]), se: plain(data.othersSe[at][row]), unclear: unclear.has(name),
       })),
-      ...(human ? [{ name: page.peopleOf(row), value: plain(human.his), se: plain(human.se), human: true }] : []),
+      ...(human ? [{ name: data.people, value: plain(human.his), se: plain(human.se), human: true }] : []),
     ];
   };
   const ends = ({ value, se }) => (value === null || se === null ? null : [Math.max(0, value - data.z * se), Math.min(1, value + data.z * se)]);
@@ -77,18 +77,18 @@ const chartsOf = (page) => {
     const lowest = Math.min(0.4, ...all.flatMap((each) => ends(each) || [each.value ?? 1]));
     const from = Math.max(0, Math.floor(10 * lowest) / 10), bottom = all.length * LINE;
     const x = (value) => LEFT + ((W - LEFT - RIGHT) * (value - from)) / (1 - from);
-    const ticks = [0, 0.25, GUESSING, 0.75, 1].filter((value) => value >= from).map((value) => [
+    const ticks = (from < 0.25 ? [0, GUESSING, 1] : [GUESSING, 0.75, 1]).map((value) => [ // as many as have room for their words
       draw("path", { d: `M${x(value).toFixed(1)} 0V${bottom}`, class: value === GUESSING ? "guess" : "tick" }),
       label(x(value).toFixed(1), bottom + 16, value === GUESSING ? "0.5 guessing" : String(value), { "text-anchor": "middle", class: "s" }),
     ]);
     const lines = all.map((each, at) => {
       const y = at * LINE + LINE / 2, span = ends(each), colour = each.leads ? page.colour(page.modelIndex(row)) : "var(--ink)";
-      return [
+      return draw("g", {}, draw("title", {}, told(each)), [
         name(y, each.name + (each.unclear ? "*" : ""), each.leads),
         span ? draw("path", { d: `M${x(span[0]).toFixed(1)} ${y}H${x(span[1]).toFixed(1)}`, class: "span", stroke: colour }) : null,
         each.value === null ? null : mark(each, x(each.value), y, colour),
         label(W, y + 5, each.value === null ? "–" : number(each.value), { "text-anchor": "end", class: each.leads ? "name lead" : "name" }),
-      ];
+      ]);
     });
     return draw("svg", { class: "scores-chart", viewBox: `0 0 ${W} ${bottom + 22}`, role: "img", "aria-label": all.map(told).join("; ") }, ticks, lines);
   };
@@ -96,19 +96,19 @@ const chartsOf = (page) => {
   // ---------------------------------------------------------------- ranks
   const ranks = (row) => {
     const { network, nNetwork, layer, nLayer } = page.place(row);
-    const lines = [[`its layer (${page.count(nLayer)})`, layer], [`${page.model(row)} (${page.count(nNetwork)})`, network]];
+    const lines = [["its layer", layer, nLayer], ["its network", network, nNetwork]];
     const x = (percent) => LEFT + 6 + ((W - LEFT - RIGHT - 12) * percent) / 100;
-    const words = `Easier than ${layer} % of the ${page.count(nLayer)} units of its layer and ${network} % of the ${page.count(nNetwork)} of its network`;
+    const words = lines.map(([place, percent, n]) => (n > 1 ? `easier than ${percent} % of the ${page.count(n)} units of ${place}` : `the only unit of ${place}`)).join(", ");
     return draw("svg", { class: "ranks-chart", viewBox: `0 0 ${W} ${lines.length * LINE}`, role: "img", "aria-label": words },
-      lines.map(([words, percent], at) => {
+      lines.map(([place, percent, n], at) => {
         const y = at * LINE + LINE / 2;
         return [
-          name(y, words, false),
+          name(y, `${place} (${page.count(n)})`, false),
           draw("path", { d: `M${x(0)} ${y}H${x(100)}`, class: "track" }),
-          draw("circle", { cx: x(percent).toFixed(1), cy: y, r: 6, fill: page.colour(page.modelIndex(row)) }),
-          label(W, y + 5, `${percent} %`, { "text-anchor": "end", class: "name" }),
+          n > 1 ? draw("circle", { cx: x(percent).toFixed(1), cy: y, r: 6, fill: page.colour(page.modelIndex(row)) }) : null,
+          label(W, y + 5, n > 1 ? `${percent} %` : "alone", { "text-anchor": "end", class: "name" }),
         ];
       }));
   };
-  return { area, across, beside, strip, scores, scoresOf, ranks };
+  return { ends: [binsFrom, binsTo(nBins)], area, across, beside, strip, scores, scoresOf, ranks };
 };

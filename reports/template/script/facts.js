@@ -45,6 +45,12 @@ const factsOf = (page) => {
   };
 
   // ---------------------------------------------------------------- score and people
+  // what intervals of all similarities are over
+  const intervalWords = (row) => {
+    const tasks = `over its ${count(rightOf(row).of)} tasks`;
+    if (!isMade(row)) return tasks;
+    return data.tasksAlone.includes(row) ? `${tasks} alone` : `${tasks}, of ${data.lead} over the luck of made images, too`;
+  };
   // what ± is over: tasks, and the luck of the images that were made where it is known
   const errorWords = (row) => {
     const over = `over its ${count(rightOf(row).of)} tasks`;
@@ -75,7 +81,14 @@ const factsOf = (page) => {
   // ---------------------------------------------------------------- the units beside it
   const tasksOf = (row) => (page.condition(row) === "natural" ? "" : `, ${page.unitName(row).split(", ").at(-1)}`);
   const besideWords = (row) => `${count(page.place(row).nNetwork)} units of ${page.model(row)}${tasksOf(row)}`;
-  const placeWords = (row) => capital(`${page.easier(row)} of the ${besideWords(row)}.`);
+  const placeWords = (row) => {
+    const { network, nNetwork } = page.place(row), units = besideWords(row);
+    if (nNetwork === 1) return `The only one of ${units.replace(/^1 units/, "1 unit")}.`;
+    if (network === 100) return `Easiest of the ${units}.`;
+    // shares are rounded down: in so small a network, 0 % is no other unit
+    if (network === 0 && nNetwork <= 100) return `Hardest of the ${units}.`;
+    return capital(`${page.easier(row)} of the ${units}.`);
+  };
   const naturalOf = (row) => page.rowOf([page.model(row), page.layer(row)[1], data.unit[row], "natural"].join("/"));
   // the same unit in its other tasks, as far as they are listed
   const otherTasks = (row) => data.conditions
@@ -83,6 +96,6 @@ const factsOf = (page) => {
     .filter((other) => other !== undefined && other !== row);
 
   return {
-    percent, isMade, leastWords, naturalOf, otherTasks, outcome, rightOf, rightWords, nearWords, errorWords, peopleWords, shortWords, endWords, slopeWords, besideWords, placeWords,
+    percent, isMade, leastWords, naturalOf, otherTasks, outcome, rightOf, rightWords, nearWords, errorWords, intervalWords, peopleWords, shortWords, endWords, slopeWords, besideWords, placeWords,
   };
 };

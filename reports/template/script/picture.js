@@ -95,7 +95,9 @@ const pictureOf = (page, { facts, charts, task }) => {
     context.globalAlpha = 1;
     pen.box(x0, y, width, 1.5, "var(--edge)");
     pen.box(x(data.mis[row] / 1e6) - 2.5, y - height - 6, 5, height + 6, "var(--ink)");
-    pen.say(facts.besideWords(row), x0, y + 32, { size: 22, ink: "var(--soft)", most: width });
+    const ends = charts.ends.map((value) => String(Number(value.toFixed(4)))).join(" to ");
+    const wide = pen.say(`MIS ${ends}`, W - SIDE, y + 32, { size: 22, ink: "var(--soft)", align: "right" });
+    pen.say(facts.besideWords(row), x0, y + 32, { size: 22, ink: "var(--soft)", most: width - wide - GAP });
   };
   // The picture of task number `at` of a unit. `answered`: it shows which query is right and what the machine says; else it asks.
   const drawn = async (row, at, answered) => {

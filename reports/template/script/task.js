@@ -12,9 +12,10 @@ const taskOf = (page, facts) => {
     return Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35) >>> 31;
   };
 
-  // row, task: what is asked. note: stands in the heading. next: what "Next task" does; without it there is no such button.
+  // row, task: what is asked. note: stands in the heading. next: what "Next task" does, a button that says `other`
+  // before the answer; without it there is no such button.
   // after(won, machine): called once answered, with whether the reader was right, and the machine: true, false, null for a tie.
-  const play = (box, { row, task, note, next, after }) => {
+  const play = (box, { row, task, note, next, after, other = "Another unit" }) => {
     const { most, least, queries } = page.taskOf(row, task);
     const right = side(row, task), { m, p, near } = facts.outcome(row, task);
     const shown = right === 0 ? queries : [queries[1], queries[0]];
@@ -34,7 +35,7 @@ const taskOf = (page, facts) => {
         if (title) picture.setAttribute("title", title);
         button.classList.toggle("yes", which === right);
         button.setAttribute("aria-disabled", "true");
-        button.setAttribute("aria-label", `Picture ${LETTERS[which]}${label ? `, ${label}` : ""}: excites the unit ${which === right ? "more" : "less"}`);
+        button.setAttribute("aria-label", `Picture ${LETTERS[which]}${label ? `, ${label}` : ""}: excites it ${which === right ? "more" : "less"}`);
         words.replaceChildren(which === right ? make("b", {}, "✓ ", make("span", { class: "wide" }, "excites it "), "more") : "less");
       };
       return { button, reveal };
@@ -47,7 +48,7 @@ const taskOf = (page, facts) => {
     showSure(["?", "?"], []);
 
     const said = make("div", { role: "status" }, make("p", { class: "soft" }, "Choose A or B. Then the machine’s answer shows."));
-    const go = next ? make("button", { class: "btn", type: "button", onclick: () => next() }, "Another unit") : null;
+    const go = next ? make("button", { class: "btn", type: "button", onclick: () => next() }, other) : null;
     const verdict = make("div", { class: "verdict" }, said, go);
     const line = (who, won) => make("li", {},
       make("b", { class: won === null ? null : won ? "ok" : "no" }, won === null ? who : `${won ? "✓" : "✗"} ${who}`), won === null ? " undecided" : won ? " right" : " wrong");
@@ -69,13 +70,13 @@ const taskOf = (page, facts) => {
       }
     };
 
-    const title = `${box.id || "task"}-title`, other = facts.leastWords(row);
+    const title = `${box.id || "task"}-title`, leastWords = facts.leastWords(row);
     box.className = "task";
     box.setAttribute("aria-labelledby", title);
     box.replaceChildren(
       make("header", {}, make("h2", { id: title }, "Which picture excites this unit more: A or B?"), make("p", { class: "asked" }, note)),
       make("div", { class: "play" },
-        make("div", { class: "side least" }, make("p", { "aria-hidden": "true" }, `− ${other}`), page.nine(least, `${other[0].toUpperCase()}${other.slice(1)}`)),
+        make("div", { class: "side least" }, make("p", { "aria-hidden": "true" }, `− ${leastWords}`), page.nine(least, `${leastWords[0].toUpperCase()}${leastWords.slice(1)}`)),
         make("div", { class: "ask", role: "group", "aria-label": "Two new pictures" }, both.map(({ button }) => button), sure),
         make("div", { class: "side most" }, make("p", { "aria-hidden": "true" }, "most exciting +"), page.nine(most, "Most exciting"))),
       verdict);

@@ -27,12 +27,13 @@ const unitOf = (page, { facts, charts, task, bars, picture, texts, kinds, watch 
   };
   const crumb = (row, rows, shown) => {
     const [before, after] = places(row, rows), said = make("span", { class: "soft", role: "status" });
-    const step = (to, rel, words) => (to === undefined ? null : make("a", { class: "btn", href: page.address({ unit: page.key(to) }), rel }, words));
-    const button = (words, onclick) => make("button", { class: "btn", type: "button", onclick }, words);
+    const wide = (words) => make("span", { class: "wide" }, words); // phones have room for the rest alone
+    const step = (to, rel, name, ...words) => (to === undefined ? null : make("a", { class: "btn", href: page.address({ unit: page.key(to) }), rel, "aria-label": name }, words));
+    const button = (what, onclick) => make("button", { class: "btn", type: "button", "aria-label": `Copy ${what}`, onclick }, wide(`Copy ${what.startsWith("as") ? "as " : ""}`), what.replace(/^as /, ""));
     return make("nav", { class: "crumb", "aria-label": "Unit" },
       make("a", { href: page.address({ unit: "" }), class: "back" }, "← All units"),
-      make("span", { class: "does" }, said, step(before, "prev", "← Previous"), step(after, "next", "Next →"), button("Copy link", () => copyLink(said)),
-        shown ? button("Copy as PNG", () => copyPicture(row, shown, said)) : null));
+      make("span", { class: "does" }, said, step(before, "prev", "Previous unit", "←", wide(" Previous")), step(after, "next", "Next unit", wide("Next "), "→"), button("link", () => copyLink(said)),
+        shown ? button("as PNG", () => copyPicture(row, shown, said)) : null));
   };
   const twinWords = (row) => {
     const twins = page.twins(row);
@@ -62,21 +63,26 @@ const unitOf = (page, { facts, charts, task, bars, picture, texts, kinds, watch 
         pick(numbers[(numbers.indexOf(at) + 1) % numbers.length]);
         box.querySelector("button").focus({ preventScroll: true });
       } : null;
-      task.play(box, { row, task: at, note: `task ${at + 1} of ${count(page.T)}`, next });
+      task.play(box, { row, task: at, note: `task ${at + 1} of ${count(page.T)}`, next, other: "Another task" });
     };
     const own = bars.bars(row, pick), any = numbers.length > 0;
     const asked = data.play.find(([other, at]) => other === row && numbers.includes(at));
     if (any) pick(asked ? asked[1] : numbers[0]);
-    return [make("div", { class: "left" }, any ? box : absent(row), own.box, bars.table(row)), any ? shown : null];
+    return [make("div", { class: "left" }, any ? box : absent(row), own.box, page.extremes(row) || !any ? null : absent(row), bars.table(row)), any ? shown : null];
   };
-  const absent = (row) => make("p", { class: "without" }, "No pictures of this unit are in the page. ",
-    make("code", {}, `${EXPORT} ${page.model(row)}`), " names all images of its tasks.");
+  const absent = (row) => {
+    const n = page.tasksOf(row).length;
+    return make("p", { class: n ? "without small soft" : "without" },
+      n ? `Of this unit the page has the pictures of ${n === 1 ? "one task" : `${count(n)} tasks`}, and not its extremes. ` : "No pictures of this unit are in the page. ",
+      make("code", {}, `${EXPORT} ${page.model(row)}`), " names all images of its tasks.");
+  };
 
   // ---------------------------------------------------------------- its score
   const scores = (row) => {
     const every = charts.scoresOf(row), confidence = `${Math.round(100 * data.confidence)} %`;
-    const note = [`Intervals: ± ${data.z.toFixed(2)} standard errors ${facts.errorWords(row)}.`,
-      every.some((each) => each.human) ? "Open square: answers." : null,
+    const note = [`Intervals: ± ${data.z.toFixed(2)} standard errors ${facts.intervalWords(row)}.`,
+      every.some((each) => each.human) ? `Open square: answers of ${page.peopleOf(row)}.` : null,
+      every.some((each) => each.value === null) ? "–: not scored in these tasks." : null,
       every.some((each) => each.unclear) ? "*: the slope is not identified, so this level compares with no other." : null].filter(Boolean).join(" ");
     return make("div", { class: "scores" },
       make("p", { class: "big" }, make("b", {}, score(data.mis[row])), make("span", { class: "soft" }, `MIS, ± ${score(data.se[row])} ${facts.errorWords(row)}`)),
