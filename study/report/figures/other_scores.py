@@ -109,10 +109,10 @@ def draw_scores_together(frame: pd.DataFrame, study: Study, narrow: bool) -> Fig
 def _draw_discs(axes: Axes, names: list[str], cells: dict[tuple[str, str], float]) -> None:
     """Correlations as discs where numbers do not fit: the area is their size, hollow ones are negative."""
     for way, face, label in ((1, style.COLOURS[0], "positive"), (-1, style.PAGE, "negative")):
-        pairs = [(row, column, way * value) for (row, column), value in cells.items() if way * value > 0]
-        look = {"facecolors": face, "edgecolors": style.COLOURS[0], "linewidths": 1}
-        at = [[names.index(pair[place]) for pair in pairs] for place in (1, 0)]
-        axes.scatter(*at, s=[_DISC * size for *_, size in pairs], **look)
+        kept = {pair: way * value for pair, value in cells.items() if way * value > 0}
+        look: dict[str, Any] = {"facecolors": face, "edgecolors": style.COLOURS[0], "linewidths": 1}
+        columns, rows = ([names.index(pair[place]) for pair in kept] for place in (1, 0))
+        axes.scatter(columns, rows, s=[_DISC * size for size in kept.values()], **look)
         axes.scatter([], [], s=_DISC / 2, label=label, **look)
     axes.set_xlim(-0.5, len(names) - 0.5)
     axes.set_ylim(len(names) - 0.5, -0.5)

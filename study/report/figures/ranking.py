@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -94,13 +95,13 @@ def draw_models_ranked(frame: pd.DataFrame, study: Study, narrow: bool) -> Figur
         return _draw_models_curve(frame, narrow, "mis_mean", "mean")
 
     def draw(axes: Axes, heights: np.ndarray) -> None:
-        whole = "5th to 95th percentile"
-        for low, high, look, label in (
-            ("p5", "p95", {"linewidth": 1.5}, whole),
-            ("p25", "p75", {"linewidth": 8, "alpha": 0.5}, "middle half"),
-        ):
-            axes.hlines(heights, frame[low], frame[high], color=_colours(study, frame), **look)
-            axes.plot([], [], color=style.MUTED, label=label, **look)
+        looks: tuple[tuple[str, str, dict[str, Any]], ...] = (
+            ("p5", "p95", {"linewidth": 1.5, "label": "5th to 95th percentile"}),
+            ("p25", "p75", {"linewidth": 8, "alpha": 0.5, "label": "middle half"}),
+        )
+        for low, high, look in looks:
+            axes.plot([], [], color=style.MUTED, **look)
+            axes.hlines(heights, frame[low], frame[high], color=_colours(study, frame), **{**look, "label": ""})
         style.points_across(axes, frame, heights, fmt="o", color=style.INK, label="mean and its interval")
 
     limits = style.around(frame, "p5", "p95", "mis_low", "mis_high", low=style.CHANCE, high=1.0)

@@ -214,7 +214,12 @@ def name_points(
     for at, px, py, name in zip(raised, rows[x], rows[y], rows[names], strict=True):
         on_left = px > middle
         offset = (-5 if on_left else 5, lift if at >= py - 1e-9 else -lift)
-        look = {"textcoords": "offset points", "ha": "right" if on_left else "left", "va": "center", "color": INK}
+        look: dict[str, Any] = {
+            "textcoords": "offset points",
+            "ha": "right" if on_left else "left",
+            "va": "center",
+            "color": INK,
+        }
         axes.annotate(clean(name, 18), (px, at), offset, **look)
 
 

@@ -13,6 +13,7 @@ from study.errors import StudyError
 from study.files.tables import write_bytes, write_csv, write_text
 from study.report.figures import base
 from study.report.figures.base import Study
+from study.report.figures.findings import finding
 from study.report.figures.inline import inline
 from study.report.figures.registry import FIGURES
 from study.report.page.inputs import read_table
@@ -49,7 +50,8 @@ def make_figures(
         path = plots / f"{spec.name}.csv"
         write_csv(path, spec.series(study))
         frame = read_table(path)
-        title, paragraphs = read_caption(captions / f"{spec.name}.md", environment, facts)
+        found = "" if frame.empty else finding(spec.name, frame, study)
+        title, paragraphs = read_caption(captions / f"{spec.name}.md", environment, {**facts, "finding": found})
         if frame.empty:
             views[spec.name] = FigureView(spec.name, absent=spec.absent)
             continue
@@ -72,7 +74,8 @@ def make_figures(
 def read_caption(
     path: Path, environment: jinja2.Environment, facts: Mapping[str, object]
 ) -> tuple[str, tuple[str, ...]]:
-    """Title (first line, after `# `) and paragraphs of a caption file; `{{ }}` in it is filled from the study.
+    """Title (first line, after `# `) and paragraphs of a caption file; `{{ }}` in it is filled from the study, `finding`
+    from the series of the figure.
 
     Both are plain text, which the page escapes.
     """
