@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import ratios, report, take_turns
-from study.inputs.listing import ImagePlace, image_facts
+from study.inputs.listing import ImagePlace, look_at_images
 
 
 def write_files(root: Path, n_files: int, n_folders: int) -> None:
@@ -53,9 +53,9 @@ def main() -> None:
         root = Path(place)
         write_files(root, args.files, args.folders)
         images = ImagePlace(source="folder", root=place, reader="", split="")
-        forms = {"ours": lambda: image_facts(images), "os_walk": lambda: os_walk(root)}
+        forms = {"ours": lambda: look_at_images(images), "os_walk": lambda: os_walk(root)}
         times = [take_turns(forms, turn) for turn in range(args.rounds)]
-        found = image_facts(images)["files"]
+        found = look_at_images(images).facts["files"]
     assert found == args.files
     rows = [
         {"form": name, "files": found, "seconds": float(np.median([took[name][0] for took in times]))}

@@ -52,6 +52,9 @@ def main(argv: list[str] | None = None) -> None:
         schema = pa.schema([(column, TYPES.get(column, pa.float64())) for column in table.columns])
         write_parquet(out / f"{name}.parquet", table, schema)
     costs = found["costs"]
+    if not params.crowd_simulation.worlds:
+        log.info("no worlds: crowd_simulation.worlds is empty")
+        return
     reached = (costs["part"] == "setting_1") & costs["method"].isin(LOGGED) & costs["ratings"].notna()
     for row in costs[reached].to_dict("records"):
         log.info("%(world)s, %(method)s: at most %(ratings).0f ratings a unit for an error of %(level)g", row)

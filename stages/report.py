@@ -3,6 +3,7 @@
 Reads   results/tables and the two files beside them, data/{mis,scores,activations,tasks,images,calibration,human},
         data/{explanations,crowd,visualisations,explanation_kinds}, reports/template and captions, benchmarks/results/seeds.csv
 Writes  reports/report.html, reports/figures, results/plots
+Prints  what differs from the committed metrics, and how to keep it or go back
 Run     dvc repro report
         python -m stages.report --timing       how long each stage took last time; reads and writes nothing else
 """
@@ -16,7 +17,7 @@ from study.command import arguments, run
 from study.files.tables import fresh_folder, read_json, write_csv
 from study.log import logger
 from study.params.reading import load
-from study.report import timings
+from study.report import changes, timings
 from study.report.figures import registry
 from study.report.figures.items import GALLERY, MADE_GALLERY
 from study.report.page import first, inputs, sections, seeds, template, views
@@ -74,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "%d of %d units listed, %d with pictures (%d pictures)",
         *(gallery.n_listed, gallery.total, gallery.n_with_images, len(gallery.sheets.images)),
     )
+    changes.tell(args.metrics, metrics)
 
 
 if __name__ == "__main__":

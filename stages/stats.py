@@ -16,6 +16,7 @@ from dataclasses import asdict
 from study.command import arguments, run
 from study.files import provenance
 from study.files.tables import fresh_folder, write_csv, write_json
+from study.networks.similarity import chosen_encoder
 from study.params.whole import load_params
 from study.tabulating.tables import study_tables
 
@@ -36,7 +37,10 @@ def main(argv: list[str] | None = None) -> None:
         write_csv(folder / f"{name}.csv", table)
     write_json(args.metrics, metrics)
     folders = {name: getattr(args, name) for name in ("images", "activations", "visualisations", "tasks")}
-    write_json(args.provenance, provenance.describe(**folders, models=args.roster, params=asdict(params)))
+    encoder = chosen_encoder(params.scores.backends, params.scores.encoder.model, args.roster / "roster.csv")
+    write_json(
+        args.provenance, provenance.describe(**folders, models=args.roster, params=asdict(params), encoder=encoder)
+    )
 
 
 if __name__ == "__main__":

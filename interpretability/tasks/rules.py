@@ -13,6 +13,7 @@ from interpretability.schema import HARD, NATURAL, ROLES
 
 CONSTANT_BELOW = 1e-8  # range of a unit's values under which it has no tasks (paper, section 4 and appendix E)
 CONSTANT_RELATIVE = 1e-6  # the same relative to its largest value; reported beside it
+LEAST_TASKS = 2  # fewer give no standard error
 
 
 def needed(n_tasks: int, n_explanations: int) -> int:
@@ -32,7 +33,7 @@ def check_images(n_images: int, n_tasks: int, n_explanations: int, conditions: S
     if n_images < least:
         raise InputError(
             "{images} images are too few: {n_tasks} = {tasks} and {n_explanations} = {explanations} need at least "
-            "2 * {tasks} * {of_a_side} = {least}. Add images or lower one of the two",
+            f"2 * {{tasks}} * {{of_a_side}} = {{least}}. {_what_to_do(n_images, n_tasks, n_explanations)}",
             "n_tasks",
             "n_explanations",
             images=n_images,
@@ -56,6 +57,20 @@ def check_images(n_images: int, n_tasks: int, n_explanations: int, conditions: S
         if start < least // 2 + n_tasks
     ]
     return "; ".join(warnings)
+
+
+def _what_to_do(n_images: int, n_tasks: int, n_explanations: int) -> str:
+    """What is to be added or lowered, and to what, where images are too few; names of the arguments in braces."""
+    side = n_images // 2
+    fewer, shorter = side // (n_explanations + 1), side // n_tasks - 1
+    ways = [f"Add at least {2 * needed(n_tasks, n_explanations) - n_images}"]
+    if fewer >= LEAST_TASKS:
+        ways.append(f"lower {{n_tasks}} to {fewer}")
+    if shorter >= 1:
+        ways.append(f"lower {{n_explanations}} to {shorter}")
+    if len(ways) == 1 and (both := side // LEAST_TASKS - 1) >= 1:
+        ways.append(f"lower {{n_tasks}} to {LEAST_TASKS} and {{n_explanations}} to {both}")
+    return ", or ".join(ways)
 
 
 def window_start(n_images: int, condition: str, n_tasks: int, n_explanations: int) -> int:

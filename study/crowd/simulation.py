@@ -38,6 +38,16 @@ ASKED = 3  # ratings of an image where their number does not vary: the paper's l
 MOST_VARIED = 2_000  # largest budget at which gamma, alpha, beta and eta are varied
 MOST_EXACT = 6_000  # most images with exact labels
 BLOCK = 32  # units held at a time
+# columns of the tables, which they have without a world, too
+CURVES = (
+    *("world", "part", "method", "sampler", "gamma", "alpha", "aggregation", "estimator", "beta", "eta", "eta_assumed"),
+    *("errors_assumed", "budget", "raters", "images", "ratings", "rce", "rce_se", "bias", "undefined_share", "n_units"),
+    *("n_draws", "errors", "simulated"),
+)
+COSTS = (
+    *("world", "part", "method", "level", "ratings", "at_most", "least_rce", "money", "ratio", "ratio_to_ours"),
+    *("published_ratings", "published_ratio", "simulated"),
+)
 _GUIDED = Aggregation("bragg", "guide")
 
 
@@ -53,8 +63,11 @@ class Part:
 def tables(params: CrowdSimulation, price: float, seed: int) -> dict[str, pd.DataFrame]:
     """curves (a row a point of a curve), pareto (best number of raters a budget), costs (ratings for each level): by name.
 
-    price: money a rating. All with the columns world and simulated.
+    price: money a rating. All with the columns world and simulated; without worlds they have no rows.
     """
+    if not params.worlds:
+        empty = {"curves": CURVES, "pareto": (*CURVES, "front"), "costs": COSTS}
+        return {name: pd.DataFrame(columns=list(columns)) for name, columns in empty.items()}
     progress = Progress(log, len(params.worlds), "worlds")
     found: list[pd.DataFrame] = []
     for name in params.worlds:

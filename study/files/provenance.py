@@ -33,9 +33,19 @@ PACKAGES = (*COMPUTING, "dvc", "matplotlib", "scikit-posthocs", "statsmodels")
 
 
 def describe(
-    *, images: Path, models: Path, activations: Path, visualisations: Path, tasks: Path, params: Mapping[str, Any]
+    *,
+    images: Path,
+    models: Path,
+    activations: Path,
+    visualisations: Path,
+    tasks: Path,
+    params: Mapping[str, Any],
+    encoder: str = "",
 ) -> dict[str, Any]:
-    """Provenance of a study from the sidecars of its stages; `params` is params.yaml as nested mappings."""
+    """Provenance of a study from the sidecars of its stages; `params` is params.yaml as nested mappings.
+
+    encoder: the network behind the similarity of that name, where the parameters leave its choice to the roster
+    """
     summary, note = read_json(images / "summary.json"), read_json(activations / "run.json")
     made = read_json(visualisations / "run.json")
     return {
@@ -51,6 +61,7 @@ def describe(
             "task_rule": read_json(tasks / "summary.json"),
             **({"made_images": made["images"]} if made["made_on"] else {}),
         },
+        **({"encoder": encoder} if encoder else {}),
         "params": dict(params),
     }
 

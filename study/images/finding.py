@@ -23,7 +23,7 @@ from study.files.tables import write_parquet
 from study.images import sources
 from study.images.manifest import MEMBERS, set_digest
 from study.images.members import Member
-from study.images.sources import Source
+from study.images.sources import PUT_PICTURES, Source
 from study.log import logger
 from study.params.images import Images
 from study.params.tasks import Tasks
@@ -33,7 +33,6 @@ log = logger("images")
 
 _CHUNK = 200  # files inspected by one job
 _COLUMNS = ["path", "label", "width", "height", "digest"]
-_NAME_ANOTHER = f"Put pictures ({', '.join(SUFFIXES)}) there, or name another folder in MIS_IMAGES or images.root"
 NO_IMAGE = "not a picture file"  # the beginning of a reason that counts nothing as broken
 
 
@@ -210,7 +209,7 @@ def read_images(params: ImageParams, out: Path) -> tuple[pd.DataFrame, pd.DataFr
     root = source.root or settings.reader
     members = source.members()
     if not members:
-        raise StudyError(f"the image folder {root} holds no files. {_NAME_ANOTHER}")
+        raise StudyError(f"the image folder {root} holds no files. {PUT_PICTURES}")
     jobs = [InspectJob(source, members[i : i + _CHUNK], settings.colour) for i in range(0, len(members), _CHUNK)]
     files = [file for part in run_all_or_stop(jobs, "files read", log, on_cpu=True) for file in part]
     images = pd.DataFrame([asdict(file) for file in files if not file.reason], columns=_COLUMNS)
@@ -218,7 +217,7 @@ def read_images(params: ImageParams, out: Path) -> tuple[pd.DataFrame, pd.DataFr
     _check_rejected(images, rejected, settings.max_rejected, root)
     if images.empty:
         raise StudyError(
-            f"the image folder {root} holds {len(members)} files, but no picture that can be read. {_NAME_ANOTHER}"
+            f"the image folder {root} holds {len(members)} files, but no picture that can be read. {PUT_PICTURES}"
         )
     if source.kind != "folder":
         kept = [member for member, file in zip(members, files, strict=True) if not file.reason]

@@ -21,6 +21,7 @@ from study.log import logger
 
 log = logger("images")
 
+PUT_PICTURES = f"Put pictures ({', '.join(SUFFIXES)}) there, or name another folder in MIS_IMAGES or images.root"
 _PACKED = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
@@ -40,7 +41,8 @@ def open_source(kind: str, root: str, reader: str = "", split: str = "") -> Sour
     if not path.exists():
         what = "the image folder " if kind == "folder" else ""
         broken = ": it is a link to a place that is not there" if path.is_symlink() else ""
-        raise StudyError(f"{what}{location} does not exist{broken}; correct {setting}")
+        other = "" if named else ", or name the place in this run alone: MIS_IMAGES=/path/to/pictures dvc repro"
+        raise StudyError(f"{what}{location} does not exist{broken}; correct {setting}{other}")
     if kind == "folder" and not path.is_dir():
         instead = (
             "is an archive: set images.source to tar, which reads it as it is"

@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from interpretability.errors import InputError
+from interpretability.tasks import rules
 from study.environment import Environment
-from study.errors import StudyError
+from study.errors import StudyError, message_of
 from study.files.tables import fresh_folder, read_json, write_json
+from study.images.sources import PUT_PICTURES
+from study.inputs import reaching
 from study.inputs.digests import Digests
 from study.inputs.explained import Explained, read_explained
-from study.inputs.listing import Facts, ImagePlace, image_facts
+from study.inputs.listing import Facts, ImagePlace, Listing, look_at_images
 from study.inputs.named import network_files, similarity_files
 from study.log import clock, in_words, logger
 from study.networks.files import user_file
 from study.networks.roster import read_roster, rows_of
-from study.params.parts import Backends
+from study.networks.similarity import check_encoder
 
 log = logger("inputs")
 
@@ -46,13 +50,39 @@ class Texts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EncoderName:
+    """The network behind the similarity `encoder`, of `scores.encoder`."""
+
+    model: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Similarities:
+    """Which similarities there are, of `scores`."""
+
+    backends: tuple[str, ...]
+    encoder: EncoderName
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSizes:
+    """How many images the tasks take, of `tasks`: they refuse a study with too few of them before anything runs."""
+
+    n_tasks: int
+    n_explanations: int
+    conditions: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class InputParams:
-    """What says which files are inputs."""
+    """What says which files are inputs, and how many images there must be."""
 
     processor: str
     images: ImagePlace
     models: Roster
-    scores: Backends
+    scores: Similarities
+    tasks: TaskSizes
     explanations: Texts
 
 
@@ -76,23 +106,28 @@ class Inputs:
 
     @classmethod
     def look(cls, params: InputParams, code: Path, texts: Path, known: Path | None = None) -> Inputs:
-        """The inputs as they are now. Raises StudyError where the images or the roster cannot be read, and for a text of a unit
-        that is not in order.
+        """The inputs as they are now.
+
+        Raises StudyError where the images or the roster cannot be read, for too few images, for weights of a similarity that can
+        neither be read nor fetched, and for a text of a unit that is not in order.
 
         code: folder of the user's own code, which DVC sees
         texts: folder of texts that explain units
         known: folder of an earlier `write`. What is not on this machine counts as unchanged since then, so that who has the
-        data of a study but not its images can go on from there. A place that MIS_IMAGES names must be there all the same.
+        data of a study but not its images can go on from there. A place that MIS_IMAGES names must be there all the same. Nor
+        does it matter then whether weights of a similarity can be fetched, of which nothing says that they will be needed.
         """
         digests, began = Digests.open(), time.monotonic()
         rows = rows_of(read_roster(params.models.roster))
         try:
-            images = image_facts(params.images)
+            listing = look_at_images(params.images)
         except StudyError as error:
-            images = _known(known, "images.json")
-            if Environment.read().images or images.get("source") != params.images.source:
+            listing = Listing(_known(known, "images.json"), None)
+            if Environment.read().images or listing.facts.get("source") != params.images.source:
                 raise
             log.warning("%s. Until then they count as those that data/inputs describes", error)
+        _refuse_few(listing, params)
+        check_encoder(params.scores.backends, params.scores.encoder.model, rows, params.models.roster)
         networks, problems = network_files(rows, code, digests, _known(known, "networks.json"))
         found = {
             name: similarity_files(name, digests, _known(known, f"similarities/{name}.json"))
@@ -101,11 +136,16 @@ class Inputs:
         similarities = {name: files for name, (files, _) in found.items()}
         explained = read_explained(texts, params.explanations.concepts, rows, params.models.roster)
         guide = _guide_file(params.explanations.guide, digests, _known(known, "explanations/guide.json"))
-        to_fetch = list(dict.fromkeys(file for _, absent in found.values() for file in absent))
+        absent = {name: files for name, (_, files) in found.items() if files}
+        new = {name: files for name, files in absent.items() if not _known(known, f"similarities/{name}.json")}
+        folder = Environment.read().weights
+        if lost := reaching.out_of_reach(new, folder):
+            raise StudyError("\n  ".join(lost))
+        to_fetch = reaching.told(absent, folder)
         digests.save()
         if (took := time.monotonic() - began) > 1:
             log.info("inputs looked through in %s", clock(took))
-        return cls(images, networks, similarities, explained, guide, len(rows), problems, to_fetch)
+        return cls(listing.facts, networks, similarities, explained, guide, len(rows), problems, to_fetch)
 
     def write(self, out: Path) -> None:
         """A file for the images, one for the networks, one a similarity, one for units with texts and a folder for these: a stage
@@ -135,6 +175,23 @@ class Inputs:
             *([f"texts: {texts:,} of {len(self.explained.units):,} units"] if texts else []),
             *(f"  to be fetched when it is needed: {file}" for file in self.to_fetch),
         ]
+
+
+def _refuse_few(listing: Listing, params: InputParams) -> None:
+    """Refuse a folder with too few pictures for the tasks; what is no whole picture is only found when all are read."""
+    if listing.pictures is None:
+        return
+    where = f"the image folder {Environment.read().images or params.images.root}"
+    if not listing.pictures:
+        n_files = listing.facts["files"]
+        held = f"{n_files:,} files, but none is called as a picture is" if n_files else "no files"
+        raise StudyError(f"{where} holds {held}. {PUT_PICTURES}")
+    tasks = params.tasks
+    conditions = tasks.conditions if tasks.source == "rebuilt" else ()
+    try:
+        rules.check_images(listing.pictures, tasks.n_tasks, tasks.n_explanations, conditions)
+    except InputError as error:
+        raise StudyError(f"{where}: {message_of(error)}") from None
 
 
 def _guide_file(guide: GuideWeights, digests: Digests, known: dict[str, str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from interpretability.images import SUFFIXES
 from study.images import readers, sources
 from study.log import logger
 
@@ -26,25 +27,42 @@ class ImagePlace:
     split: str
 
 
-def image_facts(images: ImagePlace) -> Facts:
-    """The source of a study and a digest of what lies there. Raises StudyError where nothing does."""
+@dataclass(frozen=True)
+class Listing:
+    """What a place of images holds.
+
+    facts     its source, and where files were listed their number, their bytes and a digest of name, size and time of each
+    pictures  files that are called as pictures are; None where they are no files of a folder, so that only reading tells
+    """
+
+    facts: Facts
+    pictures: int | None
+
+
+def look_at_images(images: ImagePlace) -> Listing:
+    """The images of a study as they lie there. Raises StudyError where none do."""
     if images.source == "generated":
-        return {"source": images.source}
+        return Listing({"source": images.source}, None)
     source = sources.open_source(images.source, images.root, images.reader, images.split)
     place = readers.place_of(images.reader, source.root) if source.kind == "timm" else source.root
-    return {"source": images.source, **(_listed(source.kind, place) if place is not None else {})}
+    if place is None:
+        return Listing({"source": images.source}, None)
+    facts, n_pictures = _listed(source.kind, place)
+    return Listing({"source": images.source, **facts}, n_pictures if source.kind == "folder" else None)
 
 
-def _listed(kind: str, root: Path) -> Facts:
-    """Number of files, their bytes, and a digest of name, size and time of each.
+def _listed(kind: str, root: Path) -> tuple[Facts, int]:
+    """Number of files, their bytes, and a digest of name, size and time of each; and how many are called as pictures are.
 
     The place itself is none of it: the same files elsewhere are the same images.
     """
-    digest, n_files, n_bytes = hashlib.sha256(), 0, 0
+    digest, n_files, n_bytes, n_pictures = hashlib.sha256(), 0, 0, 0
+    suffixes = tuple(suffix.encode() for suffix in SUFFIXES)
     for name, size, time in _files(kind, root):
         digest.update(b"%d %d %s\0" % (size, time, name))
         n_files, n_bytes = n_files + 1, n_bytes + max(size, 0)
-    return {"files": n_files, "bytes": n_bytes, "listing": digest.hexdigest()}
+        n_pictures += name.lower().endswith(suffixes)
+    return {"files": n_files, "bytes": n_bytes, "listing": digest.hexdigest()}, n_pictures
 
 
 def _files(kind: str, root: Path) -> Iterator[tuple[bytes, int, int]]:

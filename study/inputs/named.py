@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,10 +24,11 @@ _BACKENDS = Path(__file__).resolve().parents[2] / "interpretability" / "similari
 
 
 def network_files(
-    rows: Iterable[RosterRow], code: Path, digests: Digests, known: Mapping[str, str]
+    rows: Sequence[RosterRow], code: Path, digests: Digests, known: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Digest of every file of the networks of a roster that DVC does not see, and what is wrong with those that are not there, by
-    the name of a network that needs them. These have the digest `known` from an earlier look.
+    """Digest of every file of the networks of a roster that DVC does not see, and what is wrong with those that are not there or
+    are others than the roster means, by the name of a network that needs them. Those that are not there have the digest `known`
+    from an earlier look.
 
     Files of weights, directions and activations go by what the roster calls them; those that its kwargs name, and code outside
     of the folder `code`, by their paths.
@@ -54,6 +55,11 @@ def network_files(
         paths |= {name: Path(name) for name in others if _is_file(name)}
     digests.read(paths.values())
     found |= {name: digests.of(path) for name, path in paths.items()}
+    for row in rows:
+        if row["weights"] in paths and row["sha256"] and found[row["weights"]] != row["sha256"].lower():
+            problems.setdefault(row["name"], []).append(
+                files.other_digest(row, paths[row["weights"]], found[row["weights"]])
+            )
     return found, {name: "; ".join(told) for name, told in problems.items()}
 
 
@@ -72,8 +78,8 @@ def _is_file(name: str) -> bool:
         return False
 
 
-def similarity_files(name: str, digests: Digests, known: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Digest of every file of weights of a similarity, by its own name, and the names of those that have to be fetched.
+def similarity_files(name: str, digests: Digests, known: Mapping[str, str]) -> tuple[dict[str, str], list[WeightsFile]]:
+    """Digest of every file of weights of a similarity, by its own name, and those that have to be fetched.
 
     One that has to be fetched has the digest `known` from an earlier look, else the beginning of that which its hub publishes,
     else its address. The file that a hub publishes has the beginning as well, before and after it is fetched.
@@ -82,7 +88,7 @@ def similarity_files(name: str, digests: Digests, known: Mapping[str, str]) -> t
     for file in _weights_files(name):
         path, published = file.path_in(folder), file.sha256 or file.url
         if path is None:
-            absent.append(f"{folder / file.names[0]} (from {file.url})")
+            absent.append(file)
         digest = known.get(file.names[0], published) if path is None else digests.of(path)
         found[file.names[0]] = published if file.sha256 and digest.startswith(file.sha256) else digest
     return found, absent

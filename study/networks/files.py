@@ -10,9 +10,9 @@ from interpretability.checkpoints import Wanted, choose_state
 from interpretability.errors import InputError
 from interpretability.files import sha256_file
 from interpretability.weights import read_content
-from study.environment import WEIGHTS, Environment
 from study.errors import StudyError
 from study.log import logger
+from study.networks.places import found
 from study.networks.roster import RosterRow, owner
 
 if TYPE_CHECKING:
@@ -29,18 +29,18 @@ def weights_file(row: RosterRow, folder: Path) -> tuple[Path, str]:
     if row["weights"] == "trained":
         return folder / f"{owner(row)}.safetensors", ""
     whole = str(row["weights"])
-    if path := _found(whole):
+    if path := found(whole):
         return path, ""
     end = len(whole)
     while (end := whole.rfind("#", 0, end)) > 0:
-        if path := _found(whole[:end]):
+        if path := found(whole[:end]):
             return path, whole[end + 1 :]
     return user_file(whole.split("#")[0] or whole), ""
 
 
 def user_file(name: str) -> Path:
     """A file named by the user: absolute, or relative to MIS_WEIGHTS, or to the repository."""
-    if path := _found(name):
+    if path := found(name):
         return path
     raise StudyError(
         f"file {name} does not exist (looked in MIS_WEIGHTS, here and in data/external/weights); put it into one of "
@@ -54,6 +54,14 @@ def identity(row: RosterRow) -> str:
     return f"{row['sha256']}#{table}" if table else row["sha256"]
 
 
+def other_digest(row: RosterRow, path: Path, digest: str) -> str:
+    """What is said where a file of weights has another digest than its row."""
+    return (
+        f"{path.name} has sha256 {digest}, the roster says {row['sha256']}; it is another file. "
+        "Download it again, or write the new digest into the roster if you mean this one"
+    )
+
+
 def put_weights(row: RosterRow, model: nn.Module, folder: Path, outputs: str = "num_classes") -> None:
     """Load the file of weights that a row names into a network.
 
@@ -62,10 +70,7 @@ def put_weights(row: RosterRow, model: nn.Module, folder: Path, outputs: str = "
     path, table = weights_file(row, folder)
     digest = sha256_file(path)
     if row["sha256"] and digest != row["sha256"].lower():
-        raise StudyError(
-            f"{row['name']}: {path.name} has sha256 {digest}, the roster says {row['sha256']}; it is another file. "
-            "Download it again, or write the new digest into the roster if you mean this one"
-        )
+        raise StudyError(f"{row['name']}: {other_digest(row, path, digest)}")
 
     def loads(state: Mapping[str, Any]) -> bool:
         try:
@@ -90,12 +95,6 @@ def put_weights(row: RosterRow, model: nn.Module, folder: Path, outputs: str = "
         raise StudyError(f"{row['name']}: {' '.join(str(error).split())}") from None
     for note in chosen.notes:
         log.info("%s: %s: %s", row["name"], path.name, note)
-
-
-def _found(name: str) -> Path | None:
-    folder = Environment.read().weights
-    places = (*([folder / name] if folder != WEIGHTS else []), Path(name), WEIGHTS / name)
-    return next((path for path in places if path.is_file()), None)
 
 
 def _converts(model: nn.Module) -> bool:

@@ -19,6 +19,7 @@ from study.networks.described import described
 from study.networks.failures import Failed
 from study.networks.roster import NetworkJob, RosterRow
 from study.networks.settings import NetworkParams
+from study.networks.similarity import check_encoder
 from study.networks.training import Training
 from study.workers.device import Failure
 from study.workers.jobs import log_failure, run_all
@@ -37,6 +38,7 @@ class ResolveJob(NetworkJob):
     images: Path
     code: Path
     out: Path
+    encoder: bool = False  # whether it stands behind the similarity of that name
 
     def run(self) -> list[RosterRow]:
         row: RosterRow = {**self.row, "code": ""}
@@ -49,9 +51,8 @@ class ResolveJob(NetworkJob):
             return Training(row, self.params, self.images, self.code, self.out).rows()
         network = load_network(row, self.out, self.code, self.params.seed)
         trial.try_out(row, network, self.params.units, self.params.seed)
-        scores = self.params.scores
-        if "encoder" in scores.backends and scores.encoder.model == row["name"]:
-            trial.try_as_encoder(network, scores.encoder.layer, self.params.seed)
+        if self.encoder:
+            trial.try_as_encoder(network, self.params.scores.encoder.layer, self.params.seed)
         self._refuse_chance(row, network)
         code = own_code.record(row, self.code, network.model)
         own_code.note_outside(row, self.code, code)
@@ -91,7 +92,11 @@ def resolve_all(
 
     Rows that read the network of another row come after all others, whose resolved rows they need.
     """
-    own = [ResolveJob(row, params, images, code, out) for row in rows if not roster.base_of(row)]
+    scores = params.scores
+    encoder = check_encoder(scores.backends, scores.encoder.model, rows, params.models.roster)
+    own = [
+        ResolveJob(row, params, images, code, out, row["name"] == encoder) for row in rows if not roster.base_of(row)
+    ]
     results = _run(own)
     last = {
         job.name: result[-1] for job, result in zip(own, results.values(), strict=True) if not isinstance(result, str)

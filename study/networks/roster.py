@@ -13,9 +13,12 @@ from typing import Any, NotRequired, TypedDict, cast
 
 import pandas as pd
 
+from interpretability.files import sha256_file
+from study.environment import WEIGHTS
 from study.errors import StudyError
 from study.files.tables import read_csv, rows_shown
 from study.networks.direction_cells import taken_apart
+from study.networks.places import found
 
 
 class RosterRow(TypedDict):
@@ -64,7 +67,8 @@ NUMBERS = ("step", "top1", "last", "n_params", "input_size")
 TAPS = ("imi",)  # sets of rules in interpretability/networks/taps.py
 NO_FILE = ("hub", "none", "trained")  # weights that are no file
 DIRECTIONS = "directions"  # role of a network read in other directions than its units: no network of its own
-ROLES = ("study", "similarity", "control", DIRECTIONS)
+SIMILARITY = "similarity"  # role of a network that only solves tasks
+ROLES = ("study", SIMILARITY, "control", DIRECTIONS)
 TABLE, _CONTROL = "table:", "control:"  # constructors of rows without a network of their own
 _OF = "of:"  # constructor of a row that reads the network of another row
 # what such a row has from the other one, so that it leaves these cells empty
@@ -171,9 +175,8 @@ def _problems_of_weights(row: Mapping[Any, str]) -> list[str]:
     if weights not in NO_FILE and not digest:
         meant = weights.strip().casefold()
         hint = f"; did you mean {meant}?" if meant in NO_FILE else ""
-        file = weights.split("#")[0]
         return [
-            f"weights is {weights!r}, which is read as a file, so sha256 is needed (sha256sum {file}); otherwise allowed: "
+            f"weights is {weights!r}, which is read as a file, so sha256 is needed; {_digest_of(weights)}; otherwise allowed: "
             f"{', '.join(NO_FILE)}{hint}"
         ]
     if digest and not _DIGEST.fullmatch(digest):
@@ -183,8 +186,16 @@ def _problems_of_weights(row: Mapping[Any, str]) -> list[str]:
             if short
             else f"is {digest[:80]!r}, it must be 64 signs 0-9, a-f"
         )
-        return [f"sha256 {what}; sha256sum {weights.split('#')[0]} prints it whole"]
+        return [f"sha256 {what}; {_digest_of(weights)}"]
     return []
+
+
+def _digest_of(weights: str) -> str:
+    """The digest of a file of weights, to be written into a roster, and the command that gives it."""
+    path = found(weights) or found(weights.split("#")[0])
+    if path is None:
+        return f"sha256sum {WEIGHTS / weights.split('#')[0]} prints it once the file is there"
+    return f"write {sha256_file(path)} (as sha256sum {path} prints)"
 
 
 def _problems_of_table(row: Mapping[Any, str]) -> list[str]:

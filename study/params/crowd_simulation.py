@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from study.params.fields import filled, number
+from study.params.fields import number
 
 
 @dataclass(frozen=True, kw_only=True)
 class CrowdSimulation:
-    """The crowd paper's simulations, and ours beside them. Of lists that ascend the first entry is the smallest."""
+    """The crowd paper's simulations, and ours beside them. Of lists that ascend the first entry is the smallest.
 
-    worlds: tuple[str, ...] = filled()
+    worlds  setting/guide; none leaves the simulations out
+    """
+
+    worlds: tuple[str, ...]
     n_units: int = number(0)
     n_images: int = number(0)
     n_draws: int = number(1)

@@ -11,7 +11,7 @@ from study.params.fields import filled, number, one_of
 class Encoder:
     """The network behind the backend `encoder`.
 
-    model   its name in the roster
+    model   its name in the roster; empty: the first network there whose role is similarity
     layer   module path whose pooled output is compared; empty: the pooled features
     """
 

@@ -157,10 +157,6 @@ def _check_together(params: Params, problems: list[str]) -> None:
         for name in params.scores.backends
         if name.split("-")[0] not in families or not re.fullmatch(r"[\w-]+", name, re.ASCII)
     )
-    if "encoder" in params.scores.backends and not params.scores.encoder.model:
-        problems.append(
-            "scores.encoder.model is empty, but scores.backends names encoder; give the roster name of a network"
-        )
     if params.human.source == "simulated" and params.images.source != "generated":
         problems.append(
             "human.source is simulated, but images.source is not generated: simulated observers see the factors from "

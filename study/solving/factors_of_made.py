@@ -17,13 +17,12 @@ from study.files.store import WorkStore
 from study.images.made import open_made
 from study.images.manifest import open_images
 from study.log import logger
-from study.networks.roster import read_roster
+from study.networks.roster import read_roster, rows_of
+from study.networks.similarity import BACKEND, encoder_model
 from study.solving.embeddings import embedded_images, embedded_made
 from study.solving.opening import SimilarityParams, SimilarityPlan
 
 log = logger("human")
-
-BACKEND = "encoder"
 
 
 @dataclass(frozen=True)
@@ -51,13 +50,9 @@ def see_made(
         raise StudyError(
             f"tasks show made images, but {places.made} has none; run `dvc repro`, or take {SYNTHETIC} out of tasks.conditions"
         )
-    known = read_roster(places.models / "roster.csv")["name"].tolist()
-    if params.scores.encoder.model not in known:
-        raise StudyError(
-            f"human.source is simulated and tasks.conditions has {SYNTHETIC}: observers see in made images what "
-            f"scores.encoder.model reads, but that is {params.scores.encoder.model!r}, which is no network of the roster that "
-            f"could be loaded: {', '.join(known)}. Name one of them, or take {SYNTHETIC} out of tasks.conditions"
-        )
+    path = places.models / "roster.csv"
+    why = f"human.source is simulated and tasks.conditions has {SYNTHETIC}: observers see in made images what it reads"
+    encoder = encoder_model(params.scores.encoder.model, rows_of(read_roster(path)), str(path), why)
     plan = SimilarityPlan.from_params(BACKEND, params, places.images, places.models, places.code, places.made)
     store = WorkStore.open()
     prepared = embedded_images(plan, store), embedded_made(plan, store)
@@ -65,11 +60,11 @@ def see_made(
     reading = fit_reading(scenes, vectors, params.seed)
     log.info(
         "made images are seen through %s: held-out cosine of factors %.3f (mean vector alone %.3f)",
-        *(params.scores.encoder.model, reading.held_out, reading.alone),
+        *(encoder, reading.held_out, reading.alone),
     )
     told = {
         "source": THROUGH_ENCODER,
-        "encoder": params.scores.encoder.model,
+        "encoder": encoder,
         "layer": params.scores.encoder.layer,
         "held_out_cosine": reading.held_out,
         "mean_vector_cosine": reading.alone,

@@ -19,7 +19,8 @@ from study.images.ahead import Ahead, decoders
 from study.images.made import Pictures
 from study.images.manifest import ImageSet, open_images
 from study.networks.building import load_network
-from study.networks.roster import read_roster, rows_of, with_network
+from study.networks.roster import read_roster, rows_of
+from study.networks.similarity import encoder_model
 from study.params.parts import ImageRoot
 from study.params.scores import DreamSim, Encoder
 from study.workers.device import device, when_moved
@@ -90,15 +91,12 @@ class SimilarityPlan:
         images = pictures.images
 
         def network() -> Network:
-            name, roster = scores.encoder.model, read_roster(self.models / "roster.csv")
-            rows = rows_of(roster[roster["name"] == name])
-            if not rows:
-                known = ", ".join(with_network(roster)["name"])
-                raise StudyError(
-                    f"scores.encoder.model is {name!r}, which is not among the networks that could be loaded: {known} "
-                    "(see data/models/failures.csv)"
-                )
-            return load_network(rows[0], self.models, self.code, self.seed)
+            path = self.models / "roster.csv"
+            rows = rows_of(read_roster(path))
+            name = encoder_model(
+                scores.encoder.model, rows, str(path), "those that could be loaded; failures.csv has the others"
+            )
+            return load_network(next(row for row in rows if row["name"] == name), self.models, self.code, self.seed)
 
         def factors() -> pd.DataFrame:
             if images.factors is None:

@@ -1,0 +1,59 @@
+"""Which network of a roster stands behind the similarity `encoder`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from study.errors import StudyError
+from study.networks.roster import SIMILARITY, RosterRow, is_computed, read_roster, rows_of
+
+BACKEND = "encoder"
+
+
+def encoder_model(named: str, rows: Sequence[RosterRow], where: str, why: str) -> str:
+    """The name of the network that embeds images: `named` (scores.encoder.model), or where that is empty the first of a roster
+    whose role is similarity, of a training the last checkpoint.
+
+    rows    of a roster, as written or resolved
+    where   what the rows are, in words, for errors
+    why     what needs the network, in words, for errors
+
+    Raises StudyError with the names that could stand there.
+    """
+    networks = [row for row in rows if not is_computed(row)]
+    known = [row["name"] for row in networks]
+    allowed = f"name one of {', '.join(known)}" if known else "there are none; add a row, or take another similarity"
+    if named:
+        if named not in known:
+            raise StudyError(
+                f"scores.encoder.model is {named!r}, which is none of the networks of {where} ({why}); {allowed}"
+            )
+        return named
+    found = next((row["name"] for row in networks if row["role"] == SIMILARITY and row.get("last", 1) == 1), None)
+    if found is None:
+        raise StudyError(
+            f"scores.encoder.model is empty, which means the first network of role {SIMILARITY}, but {where} has none ({why}); "
+            f"give a row that role, or {allowed}"
+        )
+    return found
+
+
+def chosen_encoder(backends: Sequence[str], named: str, roster: Path) -> str:
+    """The network that a resolved roster gave the similarity `encoder`; empty where parameters name it or nothing asks for it."""
+    if BACKEND not in backends or named:
+        return ""
+    return encoder_model(named, rows_of(read_roster(roster)), str(roster), f"scores.backends names {BACKEND}")
+
+
+def check_encoder(backends: Sequence[str], named: str, rows: Sequence[RosterRow], path: str) -> str | None:
+    """The network behind the similarity `encoder`, by the rows of a roster as it is written in `path`, before any is resolved.
+
+    None where no similarity asks for one. Raises StudyError as `encoder_model`; a checkpoint, NAME-stepN, is no row yet and is
+    taken as it is named.
+    """
+    if BACKEND not in backends:
+        return None
+    if any(named.startswith(f"{row['name']}-step") for row in rows):
+        return named
+    return encoder_model(named, rows, path, f"scores.backends names {BACKEND}")
