@@ -145,6 +145,7 @@ def test_it_begins_with_the_units_that_stand_there_without_a_script(browser, pag
         root = bare.send("DOM.getDocument")["root"]["nodeId"]
         text = bare.send("DOM.getOuterHTML", nodeId=root)["outerHTML"]
         assert bare.problems == []
+        assert bare.send("DOM.querySelector", nodeId=root, selector=".foot > p[hidden]")["nodeId"], "keys do nothing"
     cards = text[text.index('id="cards"') : text.index('class="foot"')]
     static = [part.split('"')[0] for part in cards.split('href="#units?unit=')[1:]]
     assert [each.replace("%2F", "/") for each in static] == shown
