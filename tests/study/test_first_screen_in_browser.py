@@ -111,6 +111,7 @@ def data(page):
     block = re.search(
         r'<script id="unit-data" type="application/json">(.*?)</script>', page.read_text(), flags=re.DOTALL
     )
+    assert block
     return json.loads(block[1])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -87,16 +88,16 @@ def test_a_task_is_typical_of_its_unit_and_the_machine_errs_once(varied):
 def test_of_tasks_all_solved_the_unit_solved_least_shows_an_error(varied):
     _, listed = varied
     right = [(row, int(np.argmax(listed.margins[row]))) for row in range(6)]
-    changed = play._with_an_error(listed, right)
+    changed = play.with_an_error(listed, right)
     [(row, task)] = [turn for turn, before in zip(changed, right, strict=True) if turn != before]
     erring = [row for row, _ in right if (listed.margins[row] < 0).any()]
     assert row == min(erring, key=lambda each: (listed.units["accuracy"].loc[each], each))
     below = listed.margins[row][listed.margins[row] < 0]
     assert (below < listed.margins[row][task]).sum() == (len(below) - 1) // 2
     # nothing changes where one is wrong already, or where no unit has such a task
-    assert play._with_an_error(listed, changed) == changed
+    assert play.with_an_error(listed, changed) == changed
     solved = replace(listed, margins=np.abs(listed.margins))
-    assert play._with_an_error(solved, right) == right
+    assert play.with_an_error(solved, right) == right
 
 
 def test_near_copies_and_ties_are_not_asked(known):
@@ -157,7 +158,7 @@ def test_every_scored_unit_is_counted_once_in_its_network(known, tmp_path):
         at = np.minimum(((own - spread.start) / distribution.WIDTH).astype(int), len(net.counts) - 1)
         assert list(net.counts) == np.bincount(at, minlength=len(net.counts)).tolist()
     assert spread.mis == pytest.approx(tuple(natural["mis"].quantile([0.25, 0.75])))
-    content = spread.as_content()
+    content = json.loads(json.dumps(spread.as_content()))
     assert content["bins"] == [spread.start, distribution.WIDTH]
     assert content["nets"][0]["mean"] == round(1e6 * spread.networks[0].mean)
 
@@ -187,7 +188,7 @@ def test_the_axis_and_the_outlines_share_one_scale():
 
 def test_a_unit_below_the_axis_moves_its_start():
     row = {"model": "a", "mis_mean": 0.56, "mis_low": 0.5, "mis_high": 0.6, "p5": 0.1, "p95": 0.9}
-    net = distribution._network(row, pd.DataFrame({"mis": [0.13, 0.99]}), 0.1, "")
+    net = distribution.network_of(row, pd.DataFrame({"mis": [0.13, 0.99]}), 0.1, "")
     assert [at for at, n in enumerate(net.counts) if n] == [2, 71]
     assert len(net.counts) == 72
 

@@ -122,7 +122,7 @@ def read_spread(study: Study, path: Path) -> Spread:
     lowest = min((float(rows["mis"].min()) for _, rows in kept), default=LOWEST)
     start = min(LOWEST, round(math.floor(lowest / STEP) * STEP, 6))
     colours = colours_of(len(kept))
-    networks = [_network(row, rows, start, colour) for (row, rows), colour in zip(kept, colours, strict=True)]
+    networks = [network_of(row, rows, start, colour) for (row, rows), colour in zip(kept, colours, strict=True)]
     every = [np.concatenate([rows[name].to_numpy(np.float64) for _, rows in kept] or [[]]) for name in columns[:2]]
     return Spread(tuple(networks), start, _middle(every[0]), _middle(every[1]))
 
@@ -138,11 +138,21 @@ def _natural(units: pd.DataFrame) -> pd.DataFrame:
     return units[(units["condition"] == NATURAL).to_numpy(bool)]
 
 
-def _network(row: dict[Any, Any], units: pd.DataFrame, start: float, colour: str) -> Network:
+def network_of(row: dict[Any, Any], units: pd.DataFrame, start: float, colour: str) -> Network:
+    """A row of models.csv with its units (mis) counted in bins from `start` to 1."""
     n_bins = round((1 - start) / WIDTH)
     counts = np.histogram(units["mis"].to_numpy(np.float64), n_bins, (start, 1.0))[0]
-    numbers = [float(row[name]) for name in ("mis_mean", "mis_low", "mis_high", "p5", "p95")]
-    return Network(str(row["model"]), len(units), *numbers, colour, tuple(counts.tolist()))
+    return Network(
+        name=str(row["model"]),
+        n=len(units),
+        mean=float(row["mis_mean"]),
+        low=float(row["mis_low"]),
+        high=float(row["mis_high"]),
+        p5=float(row["p5"]),
+        p95=float(row["p95"]),
+        colour=colour,
+        counts=tuple(counts.tolist()),
+    )
 
 
 def _numbers(net: Network) -> NDArray[np.float64]:

@@ -42,13 +42,15 @@ class Number:
 @dataclass(frozen=True)
 class First:
     """headline: its pieces; limits and limits_narrow: the line below it, for wide and narrow screens; failed: whether it
-    names failed controls; untested: why the headline's two networks are not compared, in words; numbers: at most N_NUMBERS.
+    names failed controls; by_convention: whether the level of scores means nothing by itself; untested: why the headline's
+    two networks are not compared, in words; numbers: at most N_NUMBERS.
     """
 
     headline: tuple[Words, ...]
     limits: str
     limits_narrow: str
     failed: bool
+    by_convention: bool
     untested: str
     numbers: tuple[Number, ...]
 
@@ -62,6 +64,7 @@ def make_first(study: Study, facts: Mapping[str, Any], spread: Spread) -> First:
         limits=subjects,
         limits_narrow=narrow,
         failed=bool(facts["failed_controls"]),
+        by_convention=not level_means_something(study),
         untested=untested(study) if len(models) > 1 else "",
         numbers=tuple(four_numbers(study, facts, spread)),
     )
@@ -244,7 +247,8 @@ def _sentence(parts: Sequence[str]) -> str:
 # ---------------------------------------------------------------- four numbers
 def four_numbers(study: Study, facts: Mapping[str, Any], spread: Spread) -> list[Number]:
     """The first N_NUMBERS of what this study has to say, the most telling first."""
-    sources = (_level, _gain, _agreement, _share_of_ceiling, _middle, _solved, _controls, _constant, _scored)
+    spreading = (_middle, _solved) if level_means_something(study) else (_solved, _middle)
+    sources = (_level, _gain, _agreement, _share_of_ceiling, *spreading, _controls, _constant, _scored)
     found = [source(study, facts, spread) for source in sources] if len(study.models()) else []
     return [each for each in found if each is not None][:N_NUMBERS]
 

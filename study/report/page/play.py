@@ -66,7 +66,7 @@ def choose_play(study: Study, listed: Listed) -> list[Turn]:
             if row is not None and _askable(listed, row).any():
                 chosen[row] = None
     turns = [(row, _typical(listed, row, _askable(listed, row))) for row in [*chosen][:MOST]]
-    return _with_an_error(listed, turns)
+    return with_an_error(listed, turns)
 
 
 def side(key: str, task: int) -> int:
@@ -93,7 +93,7 @@ def still_task(
     `words`: what the labels of such rows say.
     """
     row, task = turn
-    unit = listed.units.loc[row]
+    unit = listed.units.loc[row].to_dict()
     key = f"{unit['model']}/{unit['layer']}/{unit['unit']}/{unit['condition']}"
     half = len(images) // 2 - 1
     ids = [number[int(image)] for image in images]
@@ -155,7 +155,7 @@ def _typical(listed: Listed, row: int, among: NDArray[np.bool_]) -> int:
     return int(tasks[order[(len(tasks) - 1) // 2]])
 
 
-def _with_an_error(listed: Listed, turns: Sequence[Turn]) -> list[Turn]:
+def with_an_error(listed: Listed, turns: Sequence[Turn]) -> list[Turn]:
     """The same tasks, of which the machine gets one of the FIRST wrong if any of these units has such a task."""
     if any(listed.margins[row][task] < 0 for row, task in turns[:FIRST]):
         return list(turns)
