@@ -62,6 +62,7 @@ FIT = {
     "study/networks/trial.py": "pixels, clipped to 0 to 255",
     "study/people/answers_from_table.py": "numbers that `casts.whole` or a bound has seen, and places below the number of rows",
     "study/people/recorded_answers.py": "confidence that the reader has seen, -1 to 3",
+    "study/report/page/alike.py": "shares from 0 to 1, and counts of at most the pictures of a unit",
     "study/report/page/gallery.py": "steps between -STEPS and STEPS",
     "study/report/page/packing.py": "steps between 0 and 255",
     "study/solving/embeddings.py": "places below the number of images",

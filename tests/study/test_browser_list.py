@@ -145,6 +145,7 @@ def test_it_begins_with_the_units_that_stand_there_without_a_script(browser, pag
         root = bare.send("DOM.getDocument")["root"]["nodeId"]
         text = bare.send("DOM.getOuterHTML", nodeId=root)["outerHTML"]
         assert bare.problems == []
+        assert bare.send("DOM.querySelector", nodeId=root, selector=".foot > p[hidden]")["nodeId"], "keys do nothing"
     cards = text[text.index('id="cards"') : text.index('class="foot"')]
     static = [part.split('"')[0] for part in cards.split('href="#units?unit=')[1:]]
     assert [each.replace("%2F", "/") for each in static] == shown
@@ -214,7 +215,7 @@ def test_orders_and_lists_are_one_press_away(browser, page, lead):
 def test_units_with_texts_stand_in_the_order_of_their_scores(browser, page):
     browser.open(page)
     click(browser, "Texts")
-    shown = [float(words.split("ρ ")[1].replace("−", "-")) for words in texts(browser, ".says")]
+    shown = [float(words.split()[1].replace("−", "-")) for words in texts(browser, ".says")]
     assert len(shown) == 12
     assert shown == sorted(shown, reverse=True)
     assert status(browser).startswith("16 units")

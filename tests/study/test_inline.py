@@ -204,6 +204,8 @@ def test_marks_and_words_stand_out_in_light_dark_and_print(place):
         for name in ("--ink", "--soft", *series):  # names of lines have their colour
             assert contrast(scheme[name], scheme[ground]) >= 4.5, name
         assert contrast(scheme["--edge"], scheme[ground]) >= 3
+        for name in series:
+            assert contrast(style.PALE * scheme[name] + (1 - style.PALE) * scheme[ground], scheme[ground]) >= 3, name
     for name in series:
         tint = style.MOST_TINT * scheme[name] + (1 - style.MOST_TINT) * scheme["--page"]
         assert contrast(scheme["--ink"], tint) >= 4.5, name

@@ -144,21 +144,45 @@ def test_networks_with_attention_are_marked(page):
     assert f"{FIRST} (not in IMI)" not in text
 
 
-def test_tasks_that_made_images_explain_have_their_own_slope_and_show_these_images(tmp_path):
-    def own_slope(folder):
-        row = {
-            "backend": BACKENDS[0],
-            "condition": SYNTHETIC,
-            "slope": 3.5,
-            "status": "calibrated",
-            "source": "own answers",
-        }
-        write_csv(
-            folder / "tables/made_slopes.csv", pd.DataFrame([row | dict.fromkeys(["answers", "n_units", "reason"], "")])
-        )
+def own_slope(folder):
+    """Tasks that made images explain have a slope of their own."""
+    row = {
+        "backend": BACKENDS[0],
+        "condition": SYNTHETIC,
+        "slope": 3.5,
+        "status": "calibrated",
+        "source": "own answers",
+    }
+    write_csv(
+        folder / "tables/made_slopes.csv", pd.DataFrame([row | dict.fromkeys(["answers", "n_units", "reason"], "")])
+    )
 
-    page = page_of(tmp_path, own_slope)
-    data = data_of(page)
+
+def one_set(folder):
+    """How much scores change between sets of made images is not known."""
+    path = folder / "tables/explanation_kinds.csv"
+    write_csv(path, read_csv(path).assign(between_sd=np.nan))
+
+
+def evil_kind(folder):
+    path = folder / "explanation_kinds/shown.parquet"
+    shown = read_parquet(path)
+    write_parquet(path, shown.assign(kind=shown["kind"].replace(CLUSTERS, EVIL)), SHOWN)
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory):
+    """The page of the study with all of these changes."""
+
+    def change(folder):
+        for each in (own_slope, one_set, evil_kind):
+            each(folder)
+
+    return page_of(tmp_path_factory.mktemp("changed"), change)
+
+
+def test_tasks_that_made_images_explain_have_their_own_slope_and_show_these_images(changed):
+    data = data_of(changed)
     assert data["slopes"] == {SYNTHETIC: [3.5, "calibrated; from own answers"]}
     row = rows_of(data)[FIRST, LAYER, 0, SYNTHETIC]
     most = [data["path"][thumb] for thumb in data["pictures"][str(row)]["most"]]
@@ -168,12 +192,8 @@ def test_tasks_that_made_images_explain_have_their_own_slope_and_show_these_imag
 
 @pytest.mark.parametrize("spread", [0.017, np.nan])
 @needs("Chromium")
-def test_errors_with_made_images_hold_the_luck_of_their_set_or_are_said_not_to(page, tab, tmp_path, spread):
-    def one_set(folder):
-        path = folder / "tables/explanation_kinds.csv"
-        write_csv(path, read_csv(path).assign(between_sd=spread))
-
-    shown = page_of(tmp_path, one_set) if np.isnan(spread) else page
+def test_errors_with_made_images_hold_the_luck_of_their_set_or_are_said_not_to(page, changed, tab, spread):
+    shown = changed if np.isnan(spread) else page
     data = data_of(shown)
     rows = rows_of(data)
     for condition in (NATURAL, SYNTHETIC):
@@ -257,15 +277,9 @@ def test_a_unit_with_made_images_says_what_it_shows_and_what_its_errors_hold(pag
 
 
 @needs("Chromium")
-def test_words_of_kinds_are_never_markup(tmp_path, tab):
-    def evil(folder):
-        path = folder / "explanation_kinds/shown.parquet"
-        shown = read_parquet(path)
-        write_parquet(path, shown.assign(kind=shown["kind"].replace(CLUSTERS, EVIL)), SHOWN)
-
-    page = page_of(tmp_path, evil)
+def test_words_of_kinds_are_never_markup(changed, tab):
     tab.problems.clear()
-    tab.open(page, f"#units?unit={FIRST}/{LAYER}/0/natural")
+    tab.open(changed, f"#units?unit={FIRST}/{LAYER}/0/natural")
     assert EVIL in tab.run("document.querySelector('#unit .kinds').textContent")
     assert tab.run("typeof window.hit") == "undefined"
     assert tab.problems == []

@@ -115,7 +115,7 @@ def test_one_set_of_made_images_is_called_too_good_and_none_is_named(study):
 
 
 @pytest.mark.parametrize(
-    ("n_sets", "said"), [(2, "and the other set"), (1, "is the same in both"), (0, "reported on the other half")]
+    ("n_sets", "said"), [(2, "and the other set"), (1, "is the same in both"), (0, "reported on the other half, 95")]
 )
 def test_how_kinds_are_chosen_is_told_of_the_sets_there_are(study, n_sets, said):
     table = study.tables["explanation_kinds"]

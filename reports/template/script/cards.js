@@ -12,7 +12,7 @@ const cardsOf = (page, { facts, charts, texts, kinds }) => {
     return human ? `${page.peopleOf(row)} right in ${human.right} of ${human.n}` : `machine right in ${facts.rightWords(row)} tasks`;
   };
   const same = (row) => { // units with the same pictures, which this card stands for, too
-    const names = page.twins(row).map((other) => (page.layer(other)[1] === page.layer(row)[1] ? String(data.unit[other]) : page.unitName(other)));
+    const names = page.twins(row).map((other) => (page.layer(other)[1] === page.layer(row)[1] ? `unit ${data.unit[other]}` : page.unitName(other)));
     return names.length ? `Same pictures: ${names[0]}${names.length > 1 ? ` and ${names.length - 1} more` : ""}` : "";
   };
   const sides = (row) => facts.leastWords(row).replace(/^./, (first) => first.toUpperCase());
@@ -37,10 +37,10 @@ const cardsOf = (page, { facts, charts, texts, kinds }) => {
   const COLUMNS = [
     ["unit", "", (row) => [link(row), page.anyPictures && !page.hasPictures(row) ? make("span", { class: "tag" }, "no pictures") : null,
       texts.has(row) ? make("span", { class: "tag" }, "texts") : null, kinds.has(row) ? make("span", { class: "tag" }, "several ways") : null]],
-    ["network", "", (row) => [dot(row), ` ${page.model(row)}`]],
-    ["type", "", (row) => page.layer(row)[2]],
     ["MIS", "mis", (row) => score(data.mis[row])],
     ["±", "", (row) => score(data.se[row])],
+    ["network", "", (row) => [dot(row), ` ${page.model(row)}`]],
+    ["type", "", (row) => page.layer(row)[2]],
     [`right of ${T}`, "accuracy", page.rightTasks],
     ...(hasHuman ? [
       ["HIS", "his", (row) => (human(row) ? score(human(row)[0]) : "–")],

@@ -56,6 +56,7 @@
     button.textContent = keys ? "Shortcuts on" : "Shortcuts off";
   };
   if (button) {
+    button.parentElement.hidden = false; // keys do nothing without a script
     showKeys();
     button.addEventListener("click", () => { keys = !keys; store.write(keys ? "on" : "off"); showKeys(); });
   }

@@ -18,7 +18,7 @@ const textsOf = (data, { make, draw, thumb, score, signed, count }) => {
   const short = (words, most) => (words.length > most ? `${words.slice(0, most - 1)}…` : words);
   const line = (row) => {
     const first = read(all[row][0]);
-    return `“${short(first.words, 60)}” ρ ${rho(first.rated ?? first.rho)}`;
+    return `ρ ${rho(first.rated ?? first.rho)} “${short(first.words, 60)}”`;
   };
   const searched = Object.fromEntries(Object.entries(all).map(([row, texts]) =>
     [row, texts.map(([word, method]) => `${data.texts.words[word]} ${data.texts.methods[method]}`).join(" ").toLowerCase()]));

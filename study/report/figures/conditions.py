@@ -179,7 +179,9 @@ def draw_difficulty_gaps(frame: pd.DataFrame, study: Study, narrow: bool) -> Fig
         model, condition = shown[panel // 2]
         rows = frame[(frame["model"] == model) & (frame["condition"] == condition)]
         x, words = (("depth", "relative depth of the layer"), ("his_base", "HIS in easy tasks"))[panel % 2]
-        axes.plot(rows[x], rows["gap"], "o", color=style.COLOURS[0], alpha=0.6, markersize=3.5, markeredgewidth=0)
+        axes.plot(
+            rows[x], rows["gap"], "o", color=style.COLOURS[0], alpha=style.PALE, markersize=3.5, markeredgewidth=0
+        )
         axes.axhline(0, color=style.MUTED, linewidth=1)
         axes.set_ylim(*style.around(frame, "gap", low=0.0))
         axes.set_title(f"{clean(model, 16)}, {task_words(condition)}")

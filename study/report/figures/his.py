@@ -183,7 +183,7 @@ def draw_his_depth(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     for model, axes in zip(networks, grid, strict=True):
         rows = frame[frame["model"] == model]
         size = 10 + 4 * rows["n_units"]
-        axes.scatter(rows["depth"], rows["his_mean"], s=size, color=style.COLOURS[0], alpha=0.6, linewidths=0)
+        axes.scatter(rows["depth"], rows["his_mean"], s=size, color=style.COLOURS[0], alpha=style.PALE, linewidths=0)
         axes.set_ylim(*style.around(frame, "his_mean", low=style.CHANCE))
         axes.set_xlim(-0.03, 1.03)
         style.chance_line(axes, vertical=False)

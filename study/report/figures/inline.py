@@ -18,14 +18,14 @@ from markupsafe import Markup, escape
 from study.errors import StudyError
 from study.report.figures.shapes import Box, Shape, cut, short, within
 from study.report.figures.stacking import Item, Look, stacked
-from study.report.figures.style import PALETTE
+from study.report.figures.style import NARROW, PALETTE
 
 _SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 _VARIABLES = {colour: name for name, colour in PALETTE.items()}
 _DECLARATION = re.compile(r"([\w-]+):\s*([^;]+)")
 _MARK = 16.0  # points: a smaller shape is a mark, which shows whole where its middle lies in the panel
 _MANY = 8  # round marks of one size from which they are points of a thick line
-_SMALLEST = 12 * 259.2 / 356  # points: what is 12 px high where the drawing of 259.2 points is shown 356 px wide
+_SMALLEST = 12 * 72 * NARROW / 356  # points: what is 12 px high where the narrow drawing is shown 356 px wide
 
 
 @dataclass(frozen=True)

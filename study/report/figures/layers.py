@@ -62,7 +62,7 @@ def _draw_types_ranked(frame: pd.DataFrame, models: list[str], narrow: bool) -> 
         single, mean = part[part["model"] != ""], part.loc[part["model"] == "", "mis_mean"].iloc[0]
         size = 3 if len(models) <= 100 else 2
         ranks, colour = single["model"].map(rank), style.colour_of(index)
-        axes.plot(ranks, single["mis_mean"], ".", color=colour, markersize=size, alpha=0.6)
+        axes.plot(ranks, single["mis_mean"], ".", color=colour, markersize=size, alpha=style.PALE)
         axes.axhline(mean, color=style.INK, linewidth=1)
         axes.set_ylim(*style.around(frame, "mis_mean"))
         axes.set_xlim(0, len(models) + 1)

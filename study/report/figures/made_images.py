@@ -60,7 +60,9 @@ def draw_made_images(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
         ):
             values = rows[name].to_numpy(dtype=float).clip(-_MOST_RATIO, _MOST_RATIO)
             label = None if number else words
-            axes.plot(values, spread, marker, color=colour, alpha=0.75, markersize=4.5, linestyle="none", label=label)
+            axes.plot(
+                values, spread, marker, color=colour, alpha=style.PALE, markersize=4.5, linestyle="none", label=label
+            )
         style.row_note(axes, height, f"{100 * (rows['status'] == BEATS).mean():.0f} %")
     axes.axvline(1, color=style.MUTED, linewidth=1, linestyle=style.DASHED, zorder=1)
     axes.axvline(0, color=style.RULE, linewidth=1, zorder=1)

@@ -180,7 +180,7 @@ def draw_similarities_units(frame: pd.DataFrame, study: Study, narrow: bool) -> 
     figure, grid = style.panels(narrow, len(backends), 2.1, columns=4, on_phone=2, share_y=True, extra=0.2)
     for backend, axes in zip(backends, grid, strict=True):
         rows = frame[frame["backend"] == backend]
-        style.dots(axes, rows, "mis", "his", color=style.backend_style(study, backend)[0], alpha=0.5)
+        style.dots(axes, rows, "mis", "his", color=style.backend_style(study, backend)[0])
         _equal(axes, rows)
         axes.set_xlim(*style.around(frame, "mis"))
         axes.set_ylim(*style.around(frame, "his"))
@@ -217,7 +217,7 @@ def his_by_mis_similarities(study: Study) -> pd.DataFrame:
 def draw_his_by_mis(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     figure, ((axes,),) = style.canvas(narrow, 3.2)
     axes.hlines(
-        frame["his_mean"], frame["mis_from"], frame["mis_to"], color=style.COLOURS[0], alpha=style.BAND, linewidth=3
+        frame["his_mean"], frame["mis_from"], frame["mis_to"], color=style.COLOURS[0], alpha=style.PALE, linewidth=2
     )
     style.points_upright(axes, frame, "mis_mean", HIS, fmt="o", color=style.COLOURS[0])
     x_limits = style.around(frame, "mis_from", "mis_to")

@@ -97,11 +97,12 @@ def draw_models_ranked(frame: pd.DataFrame, study: Study, narrow: bool) -> Figur
     def draw(axes: Axes, heights: np.ndarray) -> None:
         looks: tuple[tuple[str, str, dict[str, Any]], ...] = (
             ("p5", "p95", {"linewidth": 1.5, "label": "5th to 95th percentile"}),
-            ("p25", "p75", {"linewidth": 8, "alpha": 0.5, "label": "middle half"}),
+            ("p25", "p75", {"linewidth": 8, "alpha": style.PALE, "label": "middle half"}),
         )
         for low, high, look in looks:
             axes.plot([], [], color=style.MUTED, **look)
-            axes.hlines(heights, frame[low], frame[high], color=_colours(study, frame), **{**look, "label": ""})
+            own: dict[str, Any] = {**look, "label": None, "color": _colours(study, frame)}
+            axes.hlines(heights, frame[low], frame[high], **own)
         style.points_across(axes, frame, heights, fmt="o", color=style.INK, label="mean and its interval")
 
     limits = style.around(frame, "p5", "p95", "mis_low", "mis_high", low=style.CHANCE, high=1.0)
@@ -222,7 +223,7 @@ def _draw_against(frame: pd.DataFrame, study: Study, narrow: bool, x: str, label
     figure, ((axes,),) = style.canvas(narrow, height)
     many = len(frame) > MOST_LABELLED
     if many:
-        style.points_upright(axes, frame, x, fmt="o", color=style.COLOURS[0], alpha=0.5)
+        style.points_upright(axes, frame, x, fmt="o", color=style.COLOURS[0], alpha=style.PALE)
     for index, colour in enumerate([] if many else _colours(study, frame)):
         style.points_upright(axes, frame.iloc[index : index + 1], x, fmt="o", color=colour)
     axes.set_ylim(*style.around(frame, *style.MIS))

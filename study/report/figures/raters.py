@@ -67,7 +67,7 @@ def draw_texts_raters(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure
     for flagged, mark, colour, label in ((0, "o", style.COLOURS[0], "counts"), (1, "X", style.COLOURS[1], "flagged")):
         rows = frame[frame["flagged"] == flagged]
         if len(rows):
-            look = {"linestyle": "none", "alpha": 0.7, "markeredgewidth": 0, "markersize": 6}
+            look = {"linestyle": "none", "alpha": style.PALE, "markeredgewidth": 0, "markersize": 6}
             axes.plot(rows["false_yes"], rows["false_no"], mark, color=colour, label=label, **look)
     axes.set_xlim(*style.around(frame, "false_yes", low=0.0, high=0.5))
     axes.set_ylim(*style.around(frame, "false_no", low=0.0, high=0.5))

@@ -1,7 +1,8 @@
 """Figures of the report: a table of the series behind each one, and a drawing made from that table alone.
 
 Every figure is drawn from its CSV as read back from disk, so the file beside it holds exactly what is shown. Two widths
-are drawn, one for a text column and one for a phone. SVG keeps its words as text; neither SVG nor PDF holds a date.
+are drawn: a wide one in files for papers, and a narrow one that `inline` puts into the page. SVG keeps its words as text;
+neither SVG nor PDF holds a date.
 A module a subject; FIGURES at its end says what it draws.
 """
 

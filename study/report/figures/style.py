@@ -50,6 +50,7 @@ PALETTE = {
 INK, MUTED, EDGE, RULE, PANEL, PAGE = (PALETTE[f"--{key}"] for key in ("ink", "soft", "edge", "line", "panel", "page"))
 COLOURS = tuple(PALETTE[f"--c{index}"] for index in range(7))  # of series; markers differ too
 NETWORKS = tuple(PALETTE[f"--n{index}"] for index in range(8))
+PALE = 0.75  # opacity of marks that lie above each other; alone they still have a contrast of 3
 MOST_TINT = 0.5  # opacity of a colour behind words
 BAND = 0.22  # of one that says where values lie, beside a line that says the same
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -287,7 +288,7 @@ def shaded_cells(
     return short
 
 
-def dots(axes: Axes, rows: pd.DataFrame, x: str, y: str, *, alpha: float = 0.6, **look: Any) -> None:
+def dots(axes: Axes, rows: pd.DataFrame, x: str, y: str, *, alpha: float = PALE, **look: Any) -> None:
     """Points of `thinned`; the area of a cell grows with its number of points."""
     if (rows["n"] == 1).all():  # marks of one size take a third of the bytes of a scatter in SVG
         look = {"marker": "o", "markersize": 3.8, "markeredgewidth": 0, "linestyle": "none", "alpha": alpha, **look}

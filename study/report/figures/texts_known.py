@@ -123,7 +123,7 @@ def draw_texts_truth(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     for place, (score, axes) in enumerate(zip(scores, grid, strict=True)):
         rows = frame[frame["score"] == score]
         style.equal_line(axes, limits)
-        style.dots(axes, rows.assign(n=1), "rho_true", "rho", alpha=0.45, color=style.colour_of(place))
+        style.dots(axes, rows.assign(n=1), "rho_true", "rho", color=style.colour_of(place))
         axes.set_xlim(*style.around(frame, "rho_true", low=0.0))
         axes.set_ylim(*limits)
         axes.set_title(f"{clean(ESTIMATORS[score], 40)}\nrelative error {100 * rows['rce'].iloc[0]:.0f} %")
