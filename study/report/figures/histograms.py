@@ -34,7 +34,8 @@ def draw_activation_histograms(frame: pd.DataFrame, study: Study, narrow: bool) 
     for (layer, unit), axes in zip(owners, grid.flat, strict=False):
         own = frame[(frame["layer"] == layer) & (frame["unit"] == unit)]
         edges = np.append(own["low"], own["high"].iloc[-1])
-        axes.stairs(own["share"], edges, fill=True, color=style.COLOURS[0], alpha=style.PALE)
+        axes.stairs(own["share"], edges, fill=True, color=style.COLOURS[0], alpha=0.35, linewidth=0)
+        axes.stairs(own["share"], edges, color=style.COLOURS[0], linewidth=0.8)
         for name, colour, dash, label in _LINES:
             axes.axvline(own[name].iloc[0], color=colour, linewidth=1, linestyle=dash, label=label)
         axes.set_yticks([])
