@@ -126,12 +126,13 @@ def _bases(study: Study) -> str:
 def _superposed(study: Study) -> str:
     """Units that mix features beside the features themselves, in the layer in superposition."""
     rows = bases.superposed(study)
-    rows = rows[(rows["backend"] == study.lead)].drop_duplicates("layer").set_index("layer")
-    if not {"mixture", "features"} <= set(rows.index):
+    rows = rows[rows["backend"] == study.lead].drop_duplicates("layer")
+    levels = {
+        row["layer"]: with_range(row["mis_mean"], row["mis_low"], row["mis_high"]) for row in rows.to_dict("records")
+    }
+    if not {"mixture", "features"} <= set(levels):
         return ""
-    mixed, pure = (
-        with_range(*rows.loc[name, ["mis_mean", "mis_low", "mis_high"]].tolist()) for name in ("mixture", "features")
-    )
+    mixed, pure = levels["mixture"], levels["features"]
     return (
         f"In a simulated layer in superposition units that mix features score {mixed}, the features themselves {pure}."
     )
