@@ -280,7 +280,7 @@ def test_paper_holds_answers_and_no_tools(tab, page):
     for tool in ("Open everything", "Close everything", "Another unit", "Easiest\n", "Shortcuts"):
         assert tool not in text
     # nothing runs off the sheet
-    assert tab.run(BEYOND % 718) == []
+    assert tab.run((BEYOND % 718).replace(".scroll, ", "")) == []
     # black on white, whatever the screen prefers
     assert tab.run("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
     tab.send("Emulation.setEmulatedMedia", media="", features=[])

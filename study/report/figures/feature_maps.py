@@ -44,8 +44,8 @@ def draw_map_statistic(frame: pd.DataFrame, study: Study, narrow: bool, statisti
         words = []
         for of, index in (("MIS", 4), ("HIS", 1)):
             rows = frame[(frame["model"] == model) & (frame["of"] == of)]
-            look = {"color": style.COLOURS[index], "marker": style.MARKERS[index], "label": of}
-            style.dots(axes, rows, "value", "score", **look)
+            colour, marker = style.COLOURS[index], style.MARKERS[index]
+            style.dots(axes, rows, "value", "score", color=colour, marker=marker, label=of)
             row = rows.iloc[0]
             words.append(f"{of} {signed(row['spearman'])}")
         axes.set_title(f"{clean(model, 12)}: {', '.join(words[::-1])}")

@@ -6,10 +6,9 @@ the study has no data for a question its answer is ''. People are called what th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from interpretability.analysis.training_series import ALL_SERIES
@@ -127,12 +126,13 @@ def _bases(study: Study) -> str:
 def _superposed(study: Study) -> str:
     """Units that mix features beside the features themselves, in the layer in superposition."""
     rows = bases.superposed(study)
-    rows = rows[(rows["backend"] == study.lead)].drop_duplicates("layer").set_index("layer")
-    if not {"mixture", "features"} <= set(rows.index):
+    rows = rows[rows["backend"] == study.lead].drop_duplicates("layer")
+    levels = {
+        row["layer"]: with_range(row["mis_mean"], row["mis_low"], row["mis_high"]) for row in rows.to_dict("records")
+    }
+    if not {"mixture", "features"} <= set(levels):
         return ""
-    mixed, pure = (
-        with_range(*rows.loc[name, ["mis_mean", "mis_low", "mis_high"]].tolist()) for name in ("mixture", "features")
-    )
+    mixed, pure = levels["mixture"], levels["features"]
     return (
         f"In a simulated layer in superposition units that mix features score {mixed}, the features themselves {pure}."
     )
@@ -140,18 +140,19 @@ def _superposed(study: Study) -> str:
 
 def _people(study: Study) -> str:
     rows = study.tables["agreement"]
-    rows = rows[(rows["backend"] == study.lead) & (rows["units"] == "outside_split")].set_index("level")
-    if "unit" not in rows.index or np.isnan(rows.loc["unit", "pearson"]):
+    rows = rows[(rows["backend"] == study.lead) & (rows["units"] == "outside_split") & rows["pearson"].notna()]
+    found = {row["level"]: row for row in rows.to_dict("records")}
+    if "unit" not in found:
         return ""
-    unit = rows.loc["unit"]
+    unit = found["unit"]
     told = _told(unit["pearson_low"], unit["pearson_high"])
     claim = {1: "It goes with", 0: "No agreement can be told with", -1: "It goes against"}[told]
-    level = with_range(unit["pearson"], unit["pearson_low"], unit["pearson_high"], 2)
-    said = f"{claim} the answers of {study.people}: r = {level} over {count(unit['n'])} units that fitted no slope"
-    if "unit_within" in rows.index and not np.isnan(rows.loc["unit_within", "pearson"]):
-        within = rows.loc["unit_within"]
-        said += f", inside networks {with_range(within['pearson'], within['pearson_low'], within['pearson_high'], 2)}"
-    return f"{said}."
+    said = f"{claim} the answers of {study.people}: r = {_pearson(unit)} over {count(unit['n'])} units that fitted no slope"
+    return f"{said}, inside networks {_pearson(found['unit_within'])}." if "unit_within" in found else f"{said}."
+
+
+def _pearson(row: dict[Hashable, Any]) -> str:
+    return with_range(row["pearson"], row["pearson_low"], row["pearson_high"], 2)
 
 
 def _ceiling(study: Study) -> str:
@@ -180,7 +181,8 @@ def _scores(study: Study) -> str:
     if own.empty or others.empty:
         found = other_scores.scores_words(study)
         return f"{found[0]}." if found else ""
-    level = with_range(*own.iloc[0][["value", "low", "high"]].tolist(), 2)
+    first = own.iloc[0]
+    level = with_range(first["value"], first["low"], first["high"], 2)
     differ = others[others["p_holm"] < _SURE]
     better, worse = int((differ["difference"] > 0).sum()), int((differ["difference"] < 0).sum())
     rest = len(others) - better - worse

@@ -17,7 +17,6 @@ _TEXT = {
     "fact": "against",
     "first": "similarity",
     "group": "units",
-    "input_size": "input",
     "kind": "a ceiling?",
     "layer": "layer",
     "layer_type": "layer type",
@@ -52,6 +51,7 @@ _INTERVALS = {
 }
 _COUNTS = {
     "confidence": "confidence",
+    "input_size": "input",
     "k": "k",
     "n": "n",
     "n_annotated": "annotated units",
