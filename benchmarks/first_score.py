@@ -45,7 +45,7 @@ def save_weights(similarity: str, folder: Path) -> None:
         elif path.suffix == ".safetensors":
             from safetensors.torch import save_file
 
-            save_file({name: value.contiguous() for name, value in content.items()}, path)
+            save_file(dict(content), path)
         else:
             torch.save(dict(content), path)
 

@@ -8,7 +8,7 @@ from interpretability.files import sha256_file
 from study.errors import message_of
 from study.inputs import reaching
 from study.networks.roster import read_roster, rows_of
-from study.networks.similarity import encoder_model
+from study.networks.similarity import chosen_encoder, encoder_model
 from tests.helpers.copied_study import changed
 from tests.helpers.rules import ROOT
 from tools import check
@@ -146,6 +146,14 @@ def test_the_encoder_is_the_first_network_of_role_similarity(custom, tmp_path):
     rows = rows_of(read_roster(path))
     assert encoder_model("", rows, "roster", "why") == "first"
     assert encoder_model("net", rows, "roster", "why") == "net"
+    assert chosen_encoder(("pixel", "encoder"), "", path) == "first"
+    assert (
+        chosen_encoder(("pixel",), "", path) == ""
+    )  # for what is written beside the results, where parameters do not say it
+    assert chosen_encoder(("encoder",), "second", path) == ""
+    # of a training the last checkpoint, as the resolved roster has it
+    path.write_text("name,constructor,role,last\nfirst-step0,test_vit,similarity,0\nfirst,test_vit,similarity,1\n")
+    assert chosen_encoder(("encoder",), "", path) == "first"
 
 
 def test_as_many_networks_may_lack_files_as_the_study_allows(custom, capsys):
