@@ -20,7 +20,8 @@ from study.params.reading import load
 from study.report import changes, timings
 from study.report.figures import registry
 from study.report.figures.items import GALLERY, MADE_GALLERY
-from study.report.page import inputs, sections, seeds, template, views
+from study.report.page import first, inputs, sections, seeds, template, views
+from study.report.page.alike import TWIN
 from study.report.page.build import ReportParams, browsable_units
 from study.report.page.facts import make_facts
 
@@ -52,13 +53,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     gallery = browsable_units(params, study, args)
     has_data = {name for name, view in drawn.items() if not view.absent}
     galleries = {GALLERY: gallery.n_with_images, MADE_GALLERY: gallery.n_made}
+    shown, lacking = sections.make_sections(study, drawn, tables)
     checklist = registry.of_papers(study, has_data | {name for name, n in galleries.items() if n})
     write_csv(plots / "figures.csv", checklist)
     content = {
         **facts,
-        "sections": sections.make_sections(drawn, tables),
+        "first": first.make_first(study, facts, gallery.spread),
+        "sections": shown,
+        "lacking": lacking,
         "tables": tables,
         "gallery": gallery,
+        "twin": TWIN,
+        "twin_share": gallery.twin_share,
         "papers": checklist.to_dict("records"),
         "exemplar_caption": views.read_caption(args.captions / "exemplars.md", environment, facts),
     }

@@ -15,6 +15,8 @@ _NAMED = {
     "Space": (" ", " ", 32),
     "PageUp": ("PageUp", "", 33),
     "PageDown": ("PageDown", "", 34),
+    "End": ("End", "", 35),
+    "Home": ("Home", "", 36),
     "ArrowLeft": ("ArrowLeft", "", 37),
     "ArrowUp": ("ArrowUp", "", 38),
     "ArrowRight": ("ArrowRight", "", 39),
@@ -34,7 +36,8 @@ class Key:
 
 
 def key(code: str) -> Key:
-    """The key of a `KeyboardEvent.code`: Tab, Enter, Escape, Space, arrows, page keys, DigitN, NumpadN or KeyX.
+    """The key of a `KeyboardEvent.code`: Tab, Enter, Escape, Space, Home, End, arrows, page keys, DigitN, NumpadN or
+    KeyX.
 
     Errors: StudyError for another code.
     """

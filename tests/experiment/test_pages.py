@@ -8,10 +8,10 @@ import pytest
 
 from tests.experiment import folders
 from tests.experiment.pages import BUTTONS, SETTINGS, other_hosts, served
-from tests.helpers.programs import PACKAGES, needs
+from tests.helpers.axe import violations
+from tests.helpers.programs import needs
 
 pytestmark = needs("Chromium", "npm packages")
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa", "best-practice"]
 # width, height, and what the system prefers
 LOOKS = {
     "1280": (1280, 720, {}),
@@ -42,18 +42,6 @@ def silent(tab, run):
 
 
 # --------------------------------------------------------------------------- axe-core
-
-
-def violations(tab):
-    """What axe-core finds wrong on the page, with the places. It runs through the protocol, which no policy stops."""
-    if not tab.run("typeof axe === 'object'"):
-        tab.run((PACKAGES / "axe-core/axe.min.js").read_text() + "; null")
-    found = tab.run(f"axe.run({{runOnly: {{type: 'tag', values: {json.dumps(RULES)}}}}})")
-    assert len(found["passes"]) > 5
-    return [
-        (each["id"], [(node["target"], node["failureSummary"]) for node in each["nodes"]])
-        for each in found["violations"]
-    ]
 
 
 def in_all_looks(tab):

@@ -12,6 +12,7 @@ import pyarrow as pa
 from ruamel.yaml import YAML
 from safetensors.numpy import save_file
 
+from interpretability.analysis.training_series import ALL_SERIES
 from study.files.tables import read_csv, write_csv, write_json, write_parquet
 from tests.helpers.figure_tables import write_figure_tables
 from tests.helpers.kind_tables import write_kinds
@@ -578,7 +579,7 @@ def _tables(folder, rng, units, networks, annotated, human, rejected):
     write(
         "training_gain",
         "backend series n_units difference low high",
-        [(b, m, 57, SIGHT[b] * 0.1, 0.05, 0.15) for m in networks for b in BACKENDS] if human else [],
+        [(b, m, 57, SIGHT[b] * 0.1, 0.05, 0.15) for m in (*networks, ALL_SERIES) for b in BACKENDS] if human else [],
     )
     write(
         "sensitivity",

@@ -11,9 +11,22 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 
 from study.params.whole import load_params
-from study.report.figures import base, ceiling, checklist, controls, layers, mis_and_his, papers, ranking, registry
+from study.report.figures import (
+    base,
+    ceiling,
+    checklist,
+    controls,
+    layers,
+    mis_and_his,
+    papers,
+    ranking,
+    registry,
+    style,
+)
+from study.report.figures.inline import inline
 from study.report.figures.registry import FIGURES
 from study.report.figures.series import thinned
 from study.report.figures.style import spread
@@ -58,6 +71,24 @@ def test_every_figure_is_valid_svg_without_date_or_outside_reference(spec, narro
     assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"|rdf:\w+="[^"]*"', "", svg)
     assert "<dc:date>" not in svg
     assert "Matplotlib" not in svg
+    if narrow:
+        on_the_page(inline(svg, spec.name, spec.drawing.alt(frame, study)), svg)
+
+
+MOST_ELEMENTS = 200  # of a figure of the page, which has dozens
+
+
+def on_the_page(text, svg):
+    """One drawing for light, dark and paper: every colour a variable, every word of the drawing, nothing with an id."""
+    root = ElementTree.fromstring(text)
+    assert not re.search(r"#[0-9a-f]{3}|rgb|http| id=|clip|font-family", ElementTree.tostring(root, encoding="unicode"))
+    assert set(re.findall(r"var\((.*?)\)", text)) <= set(style.PALETTE)
+    assert {each.tag for each in root.iter()} <= {"svg", "g", "path", "text"}
+    assert len(list(root.iter())) <= MOST_ELEMENTS
+    words = sorted("".join(each.itertext()) for each in root.iter("text"))
+    assert words == sorted("".join(each.itertext()) for each in ElementTree.fromstring(svg).findall(".//{*}text"))
+    numbers = re.findall(r"-?\d+\.\d+", " ".join(each.get("d", "") for each in root.iter("path")))
+    assert max((len(number.partition(".")[2]) for number in numbers), default=0) <= 2
 
 
 def test_a_drawing_repeats_whatever_the_settings_of_a_user(study):
@@ -269,9 +300,9 @@ def test_effects_between_layer_types_are_tinted_from_five_networks_on(study):
     frame = drawing.series(study)
 
     def tinted(n):
-        image = drawing.draw(frame.assign(n_networks=n, effect=0.9), study, False).axes[0].images[0]
-        # cells without a tint are grey
-        return bool((np.ptp(np.asarray(image.get_array()), axis=-1) > 0.01).any())
+        cells = drawing.draw(frame.assign(n_networks=n, effect=0.9), study, False).axes[0].patches
+        # the tint of a pair without effect is not seen
+        return any(to_hex(cell.get_facecolor()) in style.COLOURS and cell.get_alpha() for cell in cells)
 
     assert tinted(5)
     assert not tinted(4)

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from stages import report
 from study.report.figures import base
-from study.report.page import listed_units, thumbnails
+from study.report.page import listed_units, packing, places, shown_tasks, thumbnails
 from study.report.page.gallery import as_json
 from tests.helpers.report_fixture import BACKENDS, KEY, N_EXPLANATIONS, N_TASKS, NETWORKS, build
 
@@ -38,6 +38,11 @@ def built(folder: Path, **options) -> tuple[str, dict]:
 def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gallery")
     return folder, *built(folder)
+
+
+def unpacked(packed):
+    width, text = packed
+    return np.frombuffer(base64.b64decode(text), f"<u{width}").tolist()
 
 
 def spread(runs):
@@ -63,11 +68,12 @@ def test_listed_units_have_the_numbers_of_the_tables(study):
     assert len(found) == len(set(found)) == len(lead) == data["total"]
     assert [value / 1e6 for value in data["mis"]] == pytest.approx(lead.loc[found, "mis"], abs=5.1e-7)
     assert [value / 1e6 for value in data["accuracy"]] == pytest.approx(lead.loc[found, "accuracy"], abs=5.1e-7)
-    marked = [name for name, _ in data["others"] if name.endswith(" (slope not identified)")]
-    assert [name.split()[0] for name in marked] == ["null"]
-    for called, values in data["others"]:
-        name = called.split()[0]
-        assert [v / 1e6 for v in values] == pytest.approx(scores(folder, name).loc[found, "mis"], abs=5.1e-7)
+    assert data["unidentified"] == ["null"]
+    assert [name for name, _ in data["others"]] == list(BACKENDS[1:])
+    for (name, values), errors in zip(data["others"], data["othersSe"], strict=True):
+        own = scores(folder, name).loc[found]
+        assert [v / 1e6 for v in values] == pytest.approx(own["mis"], abs=5.1e-7)
+        assert [v / 1e6 for v in errors] == pytest.approx(own["mis_se"], abs=5.1e-7)
     margins = np.frombuffer(base64.b64decode(data["margins"]), "<i2").reshape(-1, N_TASKS) * data["marginStep"]
     stored = pd.read_parquet(folder / "scores/encoder.parquet").set_index(KEY)
     expected = np.stack(stored.loc[found, "margins"])
@@ -113,18 +119,99 @@ def test_pictures_are_those_of_the_tasks(study):
         assert [paths[i] for i in shown["most"]] == ends[0].tolist()
         assert [paths[i] for i in shown["least"]] == ends[1].tolist()
         assert [paths[i] for i in shown["queries"]] == tasks[:, -2:].ravel().tolist()
-        assert [paths[i] for i in shown["full"][0]] == tasks[0, :-2].tolist()
+        assert list(shown["full"])[:2] == ["0", "1"]
+        for task, ids in shown["full"].items():
+            assert [paths[i] for i in ids] == tasks[int(task), :-2].tolist()
     # every picture once, in the sheets of the style
     assert len(set(paths)) == len(paths)
-    uris = re.findall(r'\.s\d+ \{ background-image: url\("data:image/jpeg;base64,([^"]+)"\)', text)
+    head, rest = text.split("</style>", 1)
+    uris = re.findall(r'\.s\d+ \{ background-image: url\("data:image/webp;base64,([^"]+)"\)', text)
     assert len(uris) == -(-len(paths) // data["perSheet"])
+    assert (".s0 {" in head, ".s1 {" in head, ".s0 {" in rest) == (True, False, False)
     pixels = np.load(folder / "images/pixels.npy")
-    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(uris[0])))).astype(float)
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(uris[0]))).convert("RGB")).astype(float)
     for number in (0, len(paths) - 1):
         row, column = divmod(number, data["sheetColumns"])
         part = sheet[row * SIZE : (row + 1) * SIZE, column * SIZE : (column + 1) * SIZE]
-        # JPEG keeps a mean to a few grey levels
+        # WebP keeps a mean to a few grey levels
         np.testing.assert_allclose(part.mean((0, 1)), pixels[paths[number]].mean((0, 1)), atol=6)
+
+
+def test_every_other_unit_shows_the_first_task_whose_pictures_are_there(study):
+    folder, _, data = study
+    found = keys(data)
+    rows, tasks, ids = (unpacked(data["packed"][name]) for name in ("rows", "tasks", "ids"))
+    # every picture of the study is in the page, so no unit goes without
+    assert sorted([*rows, *map(int, data["pictures"])]) == list(range(len(found)))
+    width = 2 * N_EXPLANATIONS + 2
+    assert len(ids) == width * len(rows)
+    paths = np.array([int(path) for path in data["path"]])
+    for place in (0, 7, len(rows) - 1):
+        model, *rest = found[rows[place]]
+        table = pd.read_parquet(folder / f"tasks/{model}.parquet")
+        [index] = np.flatnonzero((table[KEY[1:]] == rest).all(axis=1))
+        own = np.load(folder / f"tasks/{model}.npy")[index]
+        assert tasks[place] == 0
+        assert paths[ids[place * width : (place + 1) * width]].tolist() == own[0].tolist()
+
+
+def test_a_unit_without_all_pictures_of_a_task_shows_the_next_one_and_near_copies_come_last(tmp_path):
+    tasks = np.arange(3 * 2 * 4, dtype=np.int32).reshape(1, 6, 4)
+    (tmp_path / "net.npy").write_bytes(b"")
+    np.save(tmp_path / "net.npy", tasks)
+    unit = pd.DataFrame({"model": ["net"], "layer": ["a"], "unit": [0], "condition": ["natural"]})
+    unit[KEY[1:]].to_parquet(tmp_path / "net.parquet")
+
+    def shown(images, near=()):
+        listed = listed_units.Listed(unit, np.zeros((1, 6), np.float32), {0: list(near)}, {}, {}, 1, 1)
+        single = shown_tasks.single_tasks(listed, [], images, tmp_path)
+        return single.rows.tolist(), single.tasks.tolist(), single.images.tolist()
+
+    every = range(24)
+    assert shown(every) == ([0], [0], [[0, 1, 2, 3]])
+    assert shown([*range(1, 24)]) == ([0], [1], [[4, 5, 6, 7]])
+    assert shown(every, near=[0, 1]) == ([0], [2], [[8, 9, 10, 11]])
+    assert shown([0, 1, 2, 3], near=[0]) == ([0], [0], [[0, 1, 2, 3]])
+    assert shown([0, 1, 2]) == ([], [], [])
+    assert shown([]) == ([], [], [])
+
+
+def test_the_first_screen_s_pictures_come_first_and_its_tasks_are_whole(study):
+    _, text, data = study
+    assert len(data["play"]) == 16
+    seen = []
+    for row, task in data["play"]:
+        shown = data["pictures"][str(row)]
+        seen += [*shown["full"][str(task)], *shown["queries"][2 * task : 2 * task + 2]]
+    assert max(seen) < 16 * (2 * N_EXPLANATIONS + 2)
+    assert list(dict.fromkeys(seen)) == list(range(max(seen) + 1))
+    assert data["first"] == list(dict.fromkeys(row for row, _ in data["play"]))[:12]
+    assert text.count('<li class="card">') == 12
+
+
+def test_places_count_the_units_below_among_all_scored_ones(study):
+    folder, _, data = study
+    lead, found = scores(folder)["mis"], keys(data)
+    for name, by in (("network", ["model"]), ("layer", ["model", "layer"])):
+        share = unpacked(data["place"][name])
+        for row in (0, 100, 431):
+            own = found[row]
+            group = lead.xs(tuple(own[: len(by)]), level=by) if by else lead
+            assert share[row] == 100 * (group < lead[own]).sum() // (len(group) - 1)
+    condition = data["conditions"].index("natural")
+    assert data["place"]["nNetwork"][condition] == [108] * 4
+    assert set(data["place"]["nLayer"][condition]) == {12}
+
+
+def test_places_of_units_that_are_alone_and_of_equal_scores():
+    units = pd.DataFrame(
+        {"condition": ["natural"] * 5 + ["hard"], "layer": list("aaabcc"), "mis": [0.5, 0.7, 0.7, 0.9, 0.6, 0.1]}
+    )
+    placed = places.with_places(units)
+    assert placed["easier_network"].tolist() == [0, 50, 50, 100, 25, 0]
+    assert placed["n_network"].tolist() == [5, 5, 5, 5, 5, 1]
+    assert placed["easier_layer"].tolist() == [0, 50, 50, 0, 0, 0]
+    assert placed["n_layer"].tolist() == [3, 3, 3, 1, 1, 1]
 
 
 def test_easiest_hardest_and_missed_units_of_every_network_have_pictures(study):
@@ -137,22 +224,11 @@ def test_easiest_hardest_and_missed_units_of_every_network_have_pictures(study):
     assert {found[row] for side in ("over", "under") for row, _ in data["missed"][side]} <= pictured
 
 
-def test_strips_without_a_script_show_both_ends(study):
-    folder, text, _ = study
-    lead = scores(folder)
-    order = lead[lead.index.get_level_values("model") == NETWORKS[0]].sort_values("mis")
-    block = text[text.index(f"<h3>{NETWORKS[0]}</h3>") : text.index(f"<h3>{NETWORKS[1]}</h3>")]
-    easy, hard = block.split("Hardest units")
-    for side, unit in ((easy, order.iloc[-1]), (hard, order.iloc[0])):
-        assert f"{unit.name[1]} unit {unit.name[2]}: MIS {unit['mis']:.3f}" in side
-    assert block.count('<div class="strip"') == 8
-    # K pictures on either side of two queries
-    assert block.count('<i class="t') == 8 * (2 * N_EXPLANATIONS + 2)
-
-
 def test_pictures_can_be_left_out(tmp_path):
     text, data = built(tmp_path, show_images=False)
-    assert "data:image/jpeg" not in text
+    assert "data:image/webp" not in text
+    assert data["packed"]["rows"] == [1, ""]
+    assert data["play"] == data["first"] == []
     assert "report.show_images: false" in text
     assert data["pictures"] == {}
     assert len(data["unit"]) == data["total"]
@@ -163,7 +239,7 @@ def test_a_limit_on_units_keeps_both_ends_and_what_people_answered(tmp_path):
     found, lead = keys(data), scores(tmp_path)
     assert len(found) == 4 * 70
     assert data["total"] == len(lead)
-    assert "280 of 432 scored units are listed here" in text
+    assert "280 of 432 scored units are listed" in text
     human = pd.read_parquet(tmp_path / "human/units.parquet")
     assert set(human[KEY].itertuples(index=False, name=None)) <= set(found)
     for model in NETWORKS:
@@ -175,10 +251,12 @@ def test_a_limit_on_pictures_is_kept(tmp_path):
     # one unit shows up to 20 most and least exciting, 2 * 20 queries, and 2 * 18 in its two whole tasks, less shared ones
     _, data = built(tmp_path, n_pictures=200)
     assert 1 <= len(data["pictures"]) < 8
+    assert {row for row, _ in data["play"]} <= set(map(int, data["pictures"]))
     assert 60 < len(data["path"]) <= 200
     text, data = built(tmp_path / "none", n_pictures=0)
     assert data["pictures"] == {}
-    assert "none with pictures" in text
+    assert data["play"] == []
+    assert "None has pictures" in text
 
 
 def test_what_small_networks_leave_goes_to_the_large_ones():
@@ -203,15 +281,25 @@ def test_json_cannot_end_its_block_or_begin_markup():
 
 
 def test_thumbnails_share_sheets_and_none_spills_into_another():
-    # picture i is flat grey of level i; a sheet of 2048 pixels holds 12 * 12 of 160
+    # picture i is flat grey of level i; a sheet of 1536 pixels holds 9 * 9 of 160
     def grey(image, size):
         return Image.new("RGB", (size, size), (image % 251,) * 3)
 
-    sheets = thumbnails.make_sheets([*range(300), 7, 7], 160, grey)
-    assert sheets.images == tuple(range(300))
-    assert (sheets.columns, sheets.per_sheet, len(sheets.uris)) == (12, 144, 3)
-    last = np.asarray(Image.open(io.BytesIO(base64.b64decode(sheets.uris[2].split(",")[1]))))
-    assert last.shape == (160, 12 * 160, 3)  # pictures 288 to 299
-    for column in range(12):
-        part = last[:, column * 160 : (column + 1) * 160]
-        assert np.abs(part.astype(int) - (288 + column) % 251).max() <= 2
+    sheets = thumbnails.make_sheets([250, 3, 250], [*range(200), 7, 7], 160, grey)
+    assert sheets.images == (250, 3, *(i for i in range(200) if i != 3))
+    assert (sheets.columns, sheets.per_sheet, len(sheets.uris)) == (9, 81, 3)
+    last = np.asarray(Image.open(io.BytesIO(base64.b64decode(sheets.uris[2].split(",")[1]))).convert("RGB"))
+    assert last.shape == (5 * 160, 9 * 160, 3)  # places 162 to 200
+    for place in range(39):
+        row, column = divmod(place, 9)
+        part = last[row * 160 : (row + 1) * 160, column * 160 : (column + 1) * 160].astype(int)
+        # WebP smooths the edges of its blocks, of which none lies in two pictures
+        assert np.abs(part[8:-8, 8:-8] - sheets.images[162 + place]).max() <= 2
+        assert np.abs(part - sheets.images[162 + place]).max() <= 9
+
+
+def test_whole_numbers_are_packed_into_as_few_bytes_as_the_largest_needs():
+    for values, width in (([0, 255], 1), ([256, 3], 2), ([65_536], 4), ([], 1)):
+        packed = packing.packed(np.array(values, dtype=np.int64))
+        assert packed[0] == width
+        assert unpacked(packed) == values

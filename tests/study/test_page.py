@@ -414,14 +414,6 @@ def test_headline_numbers_come_from_the_tables(synthetic):
     assert "0.87 highest Pearson that the noise in HIS allows; MIS reaches 0.83 of it (0.77 to 0.88)" in words
 
 
-def test_slimmed_drawings_keep_their_words():
-    svg = '<svg><path d="M 1.23456 2\nL 3 4.5\n"/><text x="9.8765">d="1.23456" 0.00012</text><use style="opacity: 0.125"/></svg>'
-    slimmed = (
-        '<svg><path d="M 1.23 2 L 3 4.5"/><text x="9.87">d="1.23456" 0.00012</text><use style="opacity: 0.125"/></svg>'
-    )
-    assert views.slim(svg) == slimmed
-
-
 def test_every_question_has_its_figures_and_tables(synthetic):
     text = synthetic[1]
     assert {spec.section for spec in sections.TABLE_SPECS} <= {*(key for key, _ in SECTIONS), "records"}

@@ -17,7 +17,7 @@ from tools.versions.reading import MISSING, Name, Results, Row, flat, number, un
 
 MOST_ROWS = 100  # a longer table shows its largest changes
 MOST_MARKED = 40  # rows of a drawn table
-CEILINGS = ("V4", "V4w", "mixed", "split_half", "true")  # variants that estimate the same thing, see README
+CEILINGS = ("V4", "V4w", "mixed", "split_half", "true")  # variants that estimate the same thing, see docs/people.md
 LEVELS = {"unit": "units", "unit_within": "units inside a network", "model": "networks"}
 
 

@@ -1,14 +1,14 @@
-// Kinds of explanation of one unit, side by side. Called by the browser of units; everything is set as text.
-const kindsOf = (data, { make, grid, score, signed }) => {
+// Kinds of explanation of one unit, side by side. Called by main.js; everything is set as text.
+const kindsOf = (data, { make, nine, score, signed }) => {
   const { names, synthetic, statuses, bound, of, made, outside } = data.kinds;
   const SIDES = ["Least exciting", "Most exciting"];
   const several = new Set(Object.values(of).flat().map((kind) => kind[1]).filter((set) => set >= 0)).size > 1;
   const hundredths = (value) => signed(value / 100, 2);
 
   const side = (groups, words, title) => {
-    if (groups.length === 0) return make("p", { class: "nothing" }, "no image");
+    if (groups.length === 0) return make("p", { class: "nothing soft" }, "no image");
     const grids = groups.map((ids, place) =>
-      grid(ids, `${title}, ${words}${groups.length > 1 ? `, topic ${place + 1}` : ""}`, "three"));
+      nine(ids, `${title}, ${words}${groups.length > 1 ? `, topic ${place + 1}` : ""}`));
     return make("div", { class: "topics" }, grids);
   };
   // what the images made for a side reach: 1 is the most extreme natural picture, 0 the median
@@ -26,12 +26,12 @@ const kindsOf = (data, { make, grid, score, signed }) => {
       chosen === null || set > 0 ? null : `chosen in ${Math.round(chosen / 1e4)} % of the choices${set === 0 && several ? " (sets together)" : ""}`,
     ].filter(Boolean).join(" · ");
     const sides = kind === synthetic ? (made[row] || []).filter((each) => each[0] === set) : [];
-    return make("li", { class: "card" },
-      make("p", {}, make("strong", {}, title)),
+    return make("li", {},
+      make("h3", { class: "h" }, title),
+      make("div", { class: "sides", "aria-hidden": "true" }, make("span", {}, "− least exciting"), make("span", {}, "most exciting +")),
       make("div", { class: "pair" }, side(least, SIDES[0].toLowerCase(), title), side(most, SIDES[1].toLowerCase(), title)),
-      make("div", { class: "sides", "aria-hidden": "true" }, make("span", {}, "least exciting"), make("span", {}, "most exciting")),
-      make("p", {}, facts),
-      sides.sort((a, b) => a[1] - b[1]).map((each) => make("p", { class: "reached" }, reached(each))));
+      make("p", { class: "num" }, facts),
+      sides.sort((a, b) => a[1] - b[1]).map((each) => make("p", { class: "small soft num" }, reached(each))));
   };
   const part = (row, model) => {
     const kinds = of[row];
@@ -41,11 +41,8 @@ const kindsOf = (data, { make, grid, score, signed }) => {
       made[row] ? "Ratio of a made image: 0 is a middling natural picture, 1 the most extreme one of its side." : null,
       made[row] && outside.models.includes(model) ? `A network with attention: ${outside.words}.` : null,
     ].filter(Boolean).join(" ");
-    return [
-      make("h4", {}, "Explained in several ways"),
-      make("p", { class: "note" }, note),
-      make("ul", { class: "cards kinds" }, kinds.map((kind) => card(row, kind))),
-    ];
+    return [make("section", { class: "ways" }, make("h2", { class: "h" }, "Explained in several ways"), make("p", { class: "small soft" }, note),
+      make("ul", { class: "kinds" }, kinds.map((kind) => card(row, kind))))];
   };
   return { any: Object.keys(of).length > 0, has: (row) => row in of, part };
 };

@@ -1,8 +1,6 @@
-"use strict";
-// Texts of units: what they say, how well, and what raters saw. Called by the browser of units; everything is set as text.
-const textsOf = (data, { make, thumb, score, signed, count }) => {
+// Texts of units: what they say, how well, and what raters saw. Called by main.js; everything is set as text.
+const textsOf = (data, { make, draw, thumb, score, signed, count }) => {
   const SCORE = 1e6;
-  const SVG = ["http:", "", "www.w3.org", "2000", "svg"].join("/"); // the name of a kind of element: nothing is fetched
   const all = data.texts.of;
   // a text as data.texts.of holds it, by name
   const FACTS = ["rho", "se", "recall", "control", "rated", "low", "high", "guide", "known", "n"];
@@ -38,22 +36,16 @@ const textsOf = (data, { make, thumb, score, signed, count }) => {
   ];
   const table = (texts) => {
     const shown = COLUMNS.filter(([, name]) => texts.some((t) => t[name] !== null));
-    return make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Table: texts of the unit" },
-      make("table", { class: "said" }, make("caption", {}, "Correlation of the unit with what each text predicts"),
+    return make("div", { class: "part beside" }, make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Table: texts of the unit" },
+      make("table", { class: "said" }, make("caption", {}, make("span", {}, "Correlation of the unit with what each text predicts")),
         make("thead", {}, make("tr", {}, ["text", "method"].map((words) => make("th", { scope: "col" }, words)),
           shown.map(([words]) => make("th", { scope: "col", class: "n" }, words)))),
         make("tbody", {}, texts.map((t) => make("tr", {}, make("th", { scope: "row" }, t.words), make("td", {}, t.method),
-          shown.map(([, , words]) => make("td", { class: "n" }, words(t))))))));
+          shown.map(([, , words]) => make("td", { class: "n" }, words(t)))))))));
   };
 
   // ---------------------------------------------------------------- one text
   const numbers = ([low, high, steps]) => Array.from(atob(steps), (c) => low + ((high - low) * c.charCodeAt(0)) / 255);
-  const draw = (name, attributes, ...children) => {
-    const element = document.createElementNS(SVG, name);
-    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-    element.append(...children);
-    return element;
-  };
   const scatter = (points, place, words) => {
     const values = numbers(points.values), predicted = numbers(points.of[place]);
     const [left, top, width, height] = [52, 8, 240, 170];
@@ -89,11 +81,11 @@ const textsOf = (data, { make, thumb, score, signed, count }) => {
     const points = data.texts.points[row], rated = (data.texts.rated[row] || {})[place];
     const drawn = points && place in points.of;
     if (!drawn && !rated) return null;
-    return make("details", { open },
-      make("summary", {}, `“${text.words}”, ${methods.join(", ")}: ρ ${rho(text.rated ?? text.rho)}`),
+    return make("details", { open, class: "one" },
+      make("summary", {}, make("b", {}, `“${text.words}”`), `, ${methods.join(", ")}: ρ ${rho(text.rated ?? text.rho)}`),
       make("div", { class: "text" },
-        drawn ? make("figure", {}, scatter(points, place, text.words), make("figcaption", {}, sample)) : null,
-        rated ? make("div", {}, make("p", { class: "note" }, `How many ${data.texts.raters} say that a picture shows it: ${rated.shown.length === rated.of ? `all ${rated.of}` : `${rated.shown.length} of ${rated.of}`} rated pictures, the most exciting ones first. P: probability that a picture shows it, by all ratings and the guide.`), pictures(rated.shown)) : null));
+        drawn ? make("figure", {}, scatter(points, place, text.words), make("figcaption", { class: "small soft" }, sample)) : null,
+        rated ? make("div", {}, make("p", { class: "small soft" }, `How many ${data.texts.raters} say that a picture shows it: ${rated.shown.length === rated.of ? `all ${rated.of}` : `${rated.shown.length} of ${rated.of}`} rated pictures, the most exciting ones first. P: probability that a picture shows it, by all ratings and the guide.`), pictures(rated.shown)) : null));
   };
   const sample = `The ${Math.min(data.texts.nTop, data.texts.nImages)} most exciting of ${count(data.texts.nImages)} pictures, and others evenly spaced along the activation.`;
   const part = (row) => {
@@ -105,11 +97,10 @@ const textsOf = (data, { make, thumb, score, signed, count }) => {
       return one(row, place, text, methods, place === 0 || String(place) === firstRated);
     }).filter(Boolean);
     const status = [...new Set(texts.map((text) => text.status).filter(Boolean))];
-    return [
-      make("h4", {}, "What texts say of it"), table(texts),
-      make("p", { class: "note" }, [`Automatic: on pictures that no text was made from, by ${data.texts.predictedBy}.`, ...(row in data.texts.left ? [`${data.texts.left[row]} more texts of lower scores are in data/explanations/scores.parquet.`] : []), ...status.map((words) => `Scores from ratings: ${words}.`)].join(" ")),
-      ...blocks,
-    ];
+    return [make("section", { class: "says-of-it" },
+      make("h2", { class: "h" }, "What texts say of it"), table(texts),
+      make("p", { class: "small soft" }, [`Automatic: on pictures that no text was made from, by ${data.texts.predictedBy}.`, ...(row in data.texts.left ? [`${data.texts.left[row]} more texts of lower scores are in data/explanations/scores.parquet.`] : []), ...status.map((words) => `Scores from ratings: ${words}.`)].join(" ")),
+      blocks)];
   };
   return { any: Object.keys(all).length > 0, has: (row) => row in all, best, line, part, searched };
 };

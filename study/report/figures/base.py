@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from interpretability.people.slope_status import NOT_IDENTIFIED
 from study.report.figures.style import styled, to_pdf, to_svg
-from study.report.figures.words import UNIDENTIFIED, task_words
+from study.report.figures.words import THROUGH, UNIDENTIFIED, task_words
 
 # the questions that figures answer, in reading order
 SECTIONS: tuple[tuple[str, str], ...] = (
@@ -74,11 +74,11 @@ class Study:
 
     def people_of(self, condition: str) -> str:
         """The same of one condition: what simulated observers see in made images, the encoder told them."""
-        return f"{self.people}, through the encoder" if condition in self.human_through else self.people
+        return f"{self.people}, {THROUGH}" if condition in self.human_through else self.people
 
     def asked(self, condition: str) -> str:
         """The tasks of a condition in words, with the mark of answers through the encoder."""
-        return task_words(condition) + (", through the encoder" if condition in self.human_through else "")
+        return task_words(condition) + (f", {THROUGH}" if condition in self.human_through else "")
 
     @property
     def lead(self) -> str:

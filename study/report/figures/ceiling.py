@@ -73,7 +73,7 @@ def draw_agreement(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
             look = {"fmt": mark, "color": colour, "markerfacecolor": face, "label": measure.capitalize()}
             style.points_across(axes, rows, heights + shift, ("value", "low", "high"), **look)
         for row in part[part["measure"] == "ceiling"].itertuples():
-            axes.axvspan(row.low, row.high, color="#e3e7ec", linewidth=0, zorder=0)
+            axes.axvspan(row.low, row.high, color=style.RULE, alpha=0.6, linewidth=0, zorder=0)
             axes.axvline(row.value, color=style.MUTED, linewidth=1.2, zorder=1, label="noise ceiling of Pearson")
         axes.axvline(0, color=style.RULE, linewidth=1, zorder=1)
         axes.set_xlim(*limits)
@@ -107,7 +107,7 @@ def ceiling_variants(study: Study) -> pd.DataFrame:
 
 
 def draw_ceiling_variants(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
-    figure, ((axes,),) = style.canvas(narrow, 0.9 + (0.46 if narrow else 0.3) * len(frame))
+    figure, ((axes,),) = style.canvas(narrow, 0.9 + (0.5 if narrow else 0.3) * len(frame))
     heights = style.named_rows(axes, list(frame["variant"]), narrow)
     for ceiling, look in ((1, {"color": style.COLOURS[0]}), (0, {"color": style.MUTED, "markerfacecolor": "white"})):
         kept = (frame["is_ceiling"] == ceiling).to_numpy()
@@ -119,7 +119,7 @@ def draw_ceiling_variants(frame: pd.DataFrame, study: Study, narrow: bool) -> Fi
         if narrow:
             text = clean(_VARIANTS.get(row.variant, ""), 44)
             below = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
-            axes.annotate(text, (0, height), (0, -11), **below, color=style.MUTED, fontsize=style.FONT_SIZE - 1.5)
+            axes.annotate(text, (0, height), (0, -12), **below, color=style.MUTED, fontsize=style.FONT_SIZE)
     axes.set_xlim(*style.around(frame, "mean", "low", "high"))
     axes.set_xlabel("correlation")
     return style.with_key(figure, axes, narrow)

@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
-from study.report.figures.series import in_order, order_of, parts_of, rows_of
+from study.report.figures.series import in_order, parts_of, rows_of
 from study.report.figures.words import clean, of_pairs, of_parts, signed
 
 _SETTINGS = {"n_tasks": "N, tasks a unit", "n_explanations": "K, explanations", "slope": "slope"}
@@ -157,13 +157,13 @@ def draw_convergence(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     shown = [name for name in _CONVERGENCE if name in set(frame["panel"])]
     height = 2.6
     figure, grid = style.panels(narrow, len(shown), height, share_y=True)
-    ranked = order_of(study.models()["model"])
+    colours = style.network_colours(study)
     top = np.nanmax(frame[["mean_abs_diff", "high"]].to_numpy(float))
     for name, axes in zip(shown, grid, strict=True):
         rows = frame[frame["panel"] == name]
         axes.set_ylim(0, 1.06 * top)
         for model, part in parts_of(rows, "model"):
-            _draw_distances(axes, str(model), part, ranked)
+            _draw_distances(axes, str(model), part, colours)
             same = frame[(frame["panel"] == "same") & (frame["model"] == model)]
             if name == "rebuilt" and len(same):
                 label = "same units, first i tasks"
@@ -178,12 +178,12 @@ def draw_convergence(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     return figure
 
 
-def _draw_distances(axes: Axes, model: str, rows: pd.DataFrame, ranked: dict[str, int]) -> None:
+def _draw_distances(axes: Axes, model: str, rows: pd.DataFrame, colours: dict[str, str]) -> None:
     """Line of a network; without a name, that of the median network in a band of most networks."""
-    colour = style.colour_of(ranked.get(model, 0)) if model else style.COLOURS[0]
+    colour = colours[model] if model else style.COLOURS[0]
     if not model:
         band = "5th to 95th percentile of networks"
-        axes.fill_between(rows["n_tasks"], rows["low"], rows["high"], color=colour, alpha=0.2, lw=0, label=band)
+        axes.fill_between(rows["n_tasks"], rows["low"], rows["high"], color=colour, alpha=style.BAND, lw=0, label=band)
     label = clean(model, 18) if model else "median network"
     axes.plot(rows["n_tasks"], rows["mean_abs_diff"], ".-", color=colour, label=label)
 
@@ -213,7 +213,7 @@ def draw_similarities(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure
     rows = list(rows_of(frame))
     values = {pair: row.spearman for row in rows for pair in ((row.first, row.second), (row.second, row.first))}
     values = {(i, j): values.get((i, j), np.nan) for i in names for j in names if i != j}
-    strengths = {pair: 0.6 * max(float(np.nan_to_num(value)), 0.0) for pair, value in values.items()}
+    strengths = {pair: max(float(np.nan_to_num(value)), 0.0) for pair, value in values.items()}
     tints, words = dict.fromkeys(values, style.COLOURS[0]), {pair: signed(value) for pair, value in values.items()}
     short = style.shaded_cells(axes, names, strengths, tints, words, narrow)
     axes.set_xticks(range(len(names)), short, color=style.INK, rotation=20 if len(names) > 4 else 0)

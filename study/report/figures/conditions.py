@@ -45,7 +45,7 @@ def draw_natural_synthetic(frame: pd.DataFrame, study: Study, narrow: bool) -> F
         rows = frame[frame["model"] == model]
         style.dots(axes, rows, "his_base", "his", color=style.COLOURS[0])
         style.equal_line(axes, style.around(frame, "his_base", "his"))
-        axes.set_title(f"{clean(model, 10 if narrow else 14)}: ρ {signed(rows['spearman'].iloc[0])}")
+        axes.set_title(f"{clean(model, 12 if narrow else 14)}: ρ {signed(rows['spearman'].iloc[0])}")
     if SYNTHETIC in study.human_through:
         grid[0].plot([], [], linestyle="none", label=study.people_of(SYNTHETIC))
     style.outer_labels(grid, "HIS, natural", "HIS, synthetic")

@@ -48,7 +48,7 @@ def draw_map_statistic(frame: pd.DataFrame, study: Study, narrow: bool, statisti
             style.dots(axes, rows, "value", "score", alpha=0.5, **look)
             row = rows.iloc[0]
             words.append(f"{of} {signed(row['spearman'])}")
-        axes.set_title(f"{clean(model, 12)}: {', '.join(words[::-1])}", fontsize=style.FONT_SIZE - 1)
+        axes.set_title(f"{clean(model, 12)}: {', '.join(words[::-1])}")
     style.outer_labels(grid, _STATISTICS[statistic], "score of the unit")
     return style.with_key(figure, grid[0], narrow)
 

@@ -12,6 +12,7 @@ from study.report.figures.base import Drawing, Study
 from study.report.figures.series import in_order, parts_of, rows_of, with_levels
 from study.report.figures.words import (
     HIS,
+    THROUGH,
     between,
     clean,
     condition_order,
@@ -35,9 +36,7 @@ def his_models(study: Study) -> pd.DataFrame:
 
 def _explanations(study: Study, condition: str) -> str:
     """Explanations of a condition in words, with the mark of answers through the encoder."""
-    return f"{task_words(condition)} explanations" + (
-        ", through the encoder" if condition in study.human_through else ""
-    )
+    return f"{task_words(condition)} explanations" + (f", {THROUGH}" if condition in study.human_through else "")
 
 
 def networks_by_his(study: Study) -> list[str]:
@@ -112,7 +111,7 @@ def draw_his_model_tests(frame: pd.DataFrame, study: Study, narrow: bool) -> Fig
         if len(ordered) > 2 * style.MOST_SMALL:
             ordered = [*ordered[: style.MOST_SMALL], *ordered[-style.MOST_SMALL :]]
         style.tests_matrix(axes, pairs, ordered, narrow)
-        axes.set_title(_explanations(study, condition))
+        axes.set_title(study.asked(condition) if narrow else _explanations(study, condition))
     return figure
 
 
@@ -189,7 +188,7 @@ def draw_his_depth(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
         axes.set_xlim(-0.03, 1.03)
         style.chance_line(axes, vertical=False)
         row = rows.iloc[0]
-        axes.set_title(f"{clean(model, 9 if narrow else 14)}: ρ {signed(row['spearman'])}")
+        axes.set_title(f"{clean(model, 12 if narrow else 14)}: ρ {signed(row['spearman'])}")
     style.outer_labels(grid, "relative depth", "mean HIS")
     return figure
 

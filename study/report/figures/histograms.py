@@ -26,23 +26,22 @@ def activation_histograms(study: Study) -> pd.DataFrame:
 
 def draw_activation_histograms(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     owners = list(dict.fromkeys(zip(frame["layer"], frame["unit"], strict=True)))
-    columns = 3 if narrow else 5
+    columns = 2 if narrow else 5
     rows = -(-len(owners) // columns)
-    figure, grid = style.canvas(narrow, 0.95 * rows + 0.5, rows, columns)
+    figure, grid = style.canvas(narrow, (1.05 if narrow else 0.95) * rows + 0.5, rows, columns)
     for axes in grid.flat[len(owners) :]:
         axes.set_visible(False)
     for (layer, unit), axes in zip(owners, grid.flat, strict=False):
         own = frame[(frame["layer"] == layer) & (frame["unit"] == unit)]
         edges = np.append(own["low"], own["high"].iloc[-1])
-        axes.stairs(own["share"], edges, fill=True, color="#8fbadb")
+        axes.stairs(own["share"], edges, fill=True, color=style.COLOURS[0], alpha=0.55)
         for name, colour, dash, label in _LINES:
             axes.axvline(own[name].iloc[0], color=colour, linewidth=1, linestyle=dash, label=label)
         axes.set_yticks([])
         axes.grid(visible=False)
         axes.spines["left"].set_visible(False)
         axes.locator_params(axis="x", nbins=3)
-        axes.tick_params(labelsize=style.FONT_SIZE - 1.5)
-        axes.set_title(f"{clean(layer, 13 if narrow else 15)}, {unit}", fontsize=style.FONT_SIZE - 2)
+        axes.set_title(f"{clean(layer, 18 if narrow else 15)}, {unit}")
     return style.with_key(figure, grid.flat[0], narrow)
 
 

@@ -122,7 +122,8 @@ def draw_choosing_gain(frame: pd.DataFrame, study: Study, narrow: bool) -> Figur
     hollow = {"markerfacecolor": "white", "color": style.COLOURS[1], "label": "naive: the highest of the same scores"}
     axes.plot(shown["naive"], heights, style.MARKERS[3], linestyle="none", **hollow)
     axes.set_xlim(*style.around(shown, *DIFFERENCE, "naive", low=0.0))
-    axes.set_xlabel("gain of choosing over natural explanations, in MIS")
+    label = "gain over natural explanations" if narrow else "gain of choosing over natural explanations"
+    axes.set_xlabel(f"{label}, MIS")
     return style.with_key(figure, axes, narrow)
 
 

@@ -32,10 +32,11 @@ def draw_layer_types(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     kinds = list(dict.fromkeys(frame["layer_type"]))
     figure, ((axes,),) = style.canvas(narrow, 1.4 + 0.42 * len(kinds))
     heights = style.row_heights(axes, kinds, narrow)
+    colours = style.network_colours(study)
     for index, model in enumerate(models):
         part = frame[frame["model"] == model]
         shift = 0.2 - 0.4 * index / max(len(models) - 1, 1)
-        look = {"color": style.colour_of(index), "marker": style.MARKERS[index], "label": clean(model, 18)}
+        look = {"color": colours[model], "marker": style.MARKERS[index], "label": clean(model, 18)}
         axes.plot(part["mis_mean"], part["layer_type"].map(heights) + shift, linestyle="none", **look)
     mean = frame[frame["model"] == ""]
     look = {"marker": "|", "markersize": 18, "markeredgewidth": 2, "color": style.INK, "label": "mean over networks"}
@@ -156,7 +157,7 @@ def _draw_bins(frame: pd.DataFrame, narrow: bool, label: str) -> Figure:
         marker, colour = style.MARKERS[index], style.colour_of(index)
         joined = rows["type_networks"].iloc[0] >= FEWEST_CORRELATED
         if joined:
-            axes.fill_between(rows["x_mean"], rows["mis_low"], rows["mis_high"], color=colour, alpha=0.2, lw=0)
+            axes.fill_between(rows["x_mean"], rows["mis_low"], rows["mis_high"], color=colour, alpha=style.BAND, lw=0)
         line = "-" if joined else "none"
         axes.plot(rows["x_mean"], rows["mis_mean"], linestyle=line, marker=marker, color=colour, markersize=3.5)
         axes.set_xlim(-0.03, 1.03)

@@ -123,7 +123,7 @@ def draw_mis_natural_synthetic(frame: pd.DataFrame, study: Study, narrow: bool) 
         style.dots(axes, rows, "mis_base", "mis", color=style.COLOURS[0])
         style.equal_line(axes, style.around(frame, "mis_base", "mis"))
         star = "*" if model in marked else ""
-        axes.set_title(f"{clean(model, 10 if narrow else 14)}{star}: ρ {signed(rows['spearman'].iloc[0])}")
+        axes.set_title(f"{clean(model, 12 if narrow else 14)}{star}: ρ {signed(rows['spearman'].iloc[0])}")
     if marked & set(networks):
         grid[0].plot([], [], linestyle="none", label=f"* {NOT_IN_IMI}")
     style.outer_labels(grid, "MIS, natural", "MIS, made images")

@@ -19,6 +19,7 @@ from study.report.figures.series import MOST_POINTS, in_order, parts_of, rows_of
 from study.report.figures.words import (
     HIS,
     NO_CORRELATION,
+    THROUGH,
     between,
     clean,
     condition_words,
@@ -58,17 +59,18 @@ def draw_models_mis_his(frame: pd.DataFrame, study: Study, narrow: bool) -> Figu
     backends = list(dict.fromkeys(frame["backend"]))
     height = 2.4 if narrow else 2.6
     figure, grid = style.panels(narrow, len(backends), height)
-    networks = rated(study, set(frame["model"]))
+    colours = style.network_colours(study)
     conditions = list(dict.fromkeys(frame["condition"]))
     for backend, axes in zip(backends, grid, strict=True):
         rows = frame[frame["backend"] == backend]
         for row in rows_of(rows):
-            colour = style.colour_of(networks.index(row.model))
+            colour = colours.get(row.model, style.COLOURS[6])
             marker = style.MARKERS[conditions.index(row.condition) % len(style.MARKERS)]
             _draw_cross(axes, pd.DataFrame([row._asdict()]), colour, marker)
         style.equal_line(axes, style.around(rows, *style.MIS, *HIS))
         axes.set_xlim(*style.around(rows, *style.MIS))
-        axes.set_ylim(*style.around(frame, *HIS))
+        low, high = style.around(frame, *HIS)
+        axes.set_ylim(low, high + 0.12 * (high - low))  # names of the highest points stand above them
         if len(rows) <= 8:
             one = len(conditions) == 1
             shown = [
@@ -81,7 +83,7 @@ def draw_models_mis_his(frame: pd.DataFrame, study: Study, narrow: bool) -> Figu
     style.outer_labels(grid, "mean MIS (dashed: equal)", "mean HIS")
     style.note_slopes(grid[0], study, backends)
     if study.human_through & set(conditions):
-        grid[0].plot([], [], linestyle="none", label="HIS through the encoder")
+        grid[0].plot([], [], linestyle="none", label=f"HIS {THROUGH}")
     return style.with_key(figure, grid[0], narrow)
 
 
@@ -127,10 +129,12 @@ def mis_against_his(study: Study) -> pd.DataFrame:
 def draw_mis_against_his(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     figure, ((axes,),) = style.canvas(narrow, 3.9 if narrow else 4.3)
     networks = rated(study, set(frame["model"]))
-    many = len(networks) > style.MOST_PANELS
+    many, colours = len(networks) > style.MOST_PANELS, style.network_colours(study)
     for index, model in enumerate(networks):
         part = frame[(frame["model"] == model) & (frame["in_split"] == 0)]
-        colour, marker = (style.COLOURS[0], "o") if many else (style.colour_of(index), style.MARKERS[index])
+        colour, marker = (
+            (style.COLOURS[0], "o") if many else (colours.get(model, style.COLOURS[6]), style.MARKERS[index])
+        )
         label = None if many else clean(model, 18)
         style.dots(axes, part, "mis", "his", label=label, color=colour, marker=marker)
     split = frame[frame["in_split"] == 1]
@@ -212,7 +216,9 @@ def his_by_mis_similarities(study: Study) -> pd.DataFrame:
 
 def draw_his_by_mis(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     figure, ((axes,),) = style.canvas(narrow, 3.2)
-    axes.hlines(frame["his_mean"], frame["mis_from"], frame["mis_to"], color="#8fbadb", linewidth=3)
+    axes.hlines(
+        frame["his_mean"], frame["mis_from"], frame["mis_to"], color=style.COLOURS[0], alpha=style.BAND, linewidth=3
+    )
     style.points_upright(axes, frame, "mis_mean", HIS, fmt="o", color=style.COLOURS[0])
     x_limits = style.around(frame, "mis_from", "mis_to")
     y_limits = style.around(frame, "his_low", "his_high", low=frame["mis_mean"].min(), high=frame["mis_mean"].max())

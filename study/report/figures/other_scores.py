@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
 from study.report.figures.series import in_order, rows_of
-from study.report.figures.words import between, of_rows, signed
+from study.report.figures.words import between, clean, of_rows, signed
 
 SCORES = {
     "mis": "MIS",
@@ -28,6 +29,8 @@ SCORES = {
 }
 LEVELS = {"unit": "units", "layer": "units within layers"}
 VALUE = ("value", "low", "high")
+_MOST_NUMBERS = 7  # scores whose correlations fit on a phone as numbers
+_DISC = 190.0  # square points: disc of a correlation of 1
 _NONE = float("nan"), float("nan"), float("nan")
 NEARLY = 0.8  # rank correlation from which two scores are said to say nearly the same
 
@@ -53,7 +56,8 @@ def draw_scores_people(frame: pd.DataFrame, study: Study, narrow: bool) -> Figur
         )
     style.rules_between(axes, heights.values())
     axes.axvline(0, color=style.MUTED, linewidth=1, linestyle=style.DASHED, zorder=1)
-    axes.set_xlabel(f"rank correlation with answers of {study.people}")
+    answers = f"\nanswers of {study.people}" if narrow else f" answers of {study.people}"
+    axes.set_xlabel(f"rank correlation with{answers}")
     return style.with_key(figure, axes, narrow)
 
 
@@ -91,13 +95,32 @@ def draw_scores_together(frame: pd.DataFrame, study: Study, narrow: bool) -> Fig
         first, second = sorted((row.first, row.second), key=names.index)
         pair = (first, second) if row.level == "unit" else (second, first)
         cells[shown[pair[0]], shown[pair[1]]] = row.value
+    if narrow and len(names) > _MOST_NUMBERS:
+        _draw_discs(axes, list(shown.values()), cells)
+        return style.with_key(figure, axes, narrow)
     words = {pair: signed(value).replace("0.", ".") for pair, value in cells.items()}
-    strengths = {pair: 0.55 * min(abs(value), 1.0) for pair, value in cells.items()}
+    strengths = {pair: min(abs(value), 1.0) for pair, value in cells.items()}
     tints = {pair: style.COLOURS[0] if value > 0 else style.COLOURS[1] for pair, value in cells.items()}
-    size = style.FONT_SIZE - (2.5 if narrow else 1)
-    short = style.shaded_cells(axes, list(shown.values()), strengths, tints, words, narrow, size)
+    short = style.shaded_cells(axes, list(shown.values()), strengths, tints, words, narrow)
     axes.set_xticks(range(len(names)), short, color=style.INK, rotation=35, ha="right", rotation_mode="anchor")
     return figure
+
+
+def _draw_discs(axes: Axes, names: list[str], cells: dict[tuple[str, str], float]) -> None:
+    """Correlations as discs where numbers do not fit: the area is their size, hollow ones are negative."""
+    for way, face, label in ((1, style.COLOURS[0], "positive"), (-1, style.PAGE, "negative")):
+        kept = {pair: way * value for pair, value in cells.items() if way * value > 0}
+        look: dict[str, Any] = {"facecolors": face, "edgecolors": style.COLOURS[0], "linewidths": 1}
+        columns, rows = ([names.index(pair[place]) for pair in kept] for place in (1, 0))
+        axes.scatter(columns, rows, s=[_DISC * size for size in kept.values()], **look)
+        axes.scatter([], [], s=_DISC / 2, label=label, **look)
+    axes.set_xlim(-0.5, len(names) - 0.5)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    short = [clean(name, 14) for name in names]
+    axes.set_yticks(range(len(names)), short, color=style.INK)
+    axes.set_xticks(range(len(names)), short, color=style.INK, rotation=50, ha="right", rotation_mode="anchor")
+    axes.tick_params(length=0)
+    axes.spines[["left", "bottom"]].set_visible(False)
 
 
 def alt_scores_together(frame: pd.DataFrame, study: Study) -> str:

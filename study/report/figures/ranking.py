@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,11 +47,19 @@ def draw_models_by_p5(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure
         return _draw_models_curve(frame, narrow, "p5", "5th percentile")
 
     def draw(axes: Axes, heights: np.ndarray) -> None:
-        axes.hlines(heights, frame["p5"], frame["mis_mean"], color="#cfe0ee", linewidth=3)
-        axes.plot(frame["p5"], heights, "o", color=style.COLOURS[0], label="5th percentile of units")
+        colours = _colours(study, frame)
+        axes.hlines(heights, frame["p5"], frame["mis_mean"], color=colours, linewidth=1.5)
+        axes.scatter(frame["p5"], heights, s=28, color=colours, linewidths=0)
+        axes.plot([], [], "o", color=style.MUTED, label="5th percentile of units")
         axes.plot(frame["mis_mean"], heights, "|", color=style.INK, markersize=10, markeredgewidth=2, label="mean")
 
     return _draw_models(frame, narrow, draw, "p5", style.around(frame, "p5", "mis_mean", low=style.CHANCE))
+
+
+def _colours(study: Study, frame: pd.DataFrame) -> list[str]:
+    """Colour of the network of every row."""
+    colours = style.network_colours(study)
+    return [colours[model] for model in frame["model"]]
 
 
 def _draw_models(
@@ -86,9 +95,13 @@ def draw_models_ranked(frame: pd.DataFrame, study: Study, narrow: bool) -> Figur
         return _draw_models_curve(frame, narrow, "mis_mean", "mean")
 
     def draw(axes: Axes, heights: np.ndarray) -> None:
-        whole = "5th to 95th percentile"
-        axes.hlines(heights, frame["p5"], frame["p95"], color="#cfe0ee", linewidth=8, label=whole)
-        axes.hlines(heights, frame["p25"], frame["p75"], color="#8fbadb", linewidth=8, label="middle half")
+        looks: tuple[tuple[str, str, dict[str, Any]], ...] = (
+            ("p5", "p95", {"linewidth": 1.5, "label": "5th to 95th percentile"}),
+            ("p25", "p75", {"linewidth": 8, "alpha": 0.5, "label": "middle half"}),
+        )
+        for low, high, look in looks:
+            axes.plot([], [], color=style.MUTED, **look)
+            axes.hlines(heights, frame[low], frame[high], color=_colours(study, frame), **{**look, "label": ""})
         style.points_across(axes, frame, heights, fmt="o", color=style.INK, label="mean and its interval")
 
     limits = style.around(frame, "p5", "p95", "mis_low", "mis_high", low=style.CHANCE, high=1.0)
@@ -99,7 +112,9 @@ def _draw_models_curve(frame: pd.DataFrame, narrow: bool, by: str, words: str) -
     """Too many networks for names: rank on x, the best and the last named."""
     figure, ((axes,),) = style.canvas(narrow, 3.2)
     band = "5th to 95th percentile of units"
-    axes.fill_between(frame["rank"], frame["p5"], frame["p95"], color="#cfe0ee", linewidth=0, label=band)
+    axes.fill_between(
+        frame["rank"], frame["p5"], frame["p95"], color=style.COLOURS[0], alpha=style.BAND, linewidth=0, label=band
+    )
     axes.plot(frame["rank"], frame[by], color=style.COLOURS[0], label=words)
     axes.set_ylim(*style.around(frame, "p5", "p95", low=style.CHANCE, high=1.0))
     axes.margins(x=0.01)
@@ -155,12 +170,13 @@ def draw_unit_distribution(frame: pd.DataFrame, study: Study, narrow: bool) -> F
     figure, ((axes,),) = style.canvas(narrow, 0.8 + 0.52 * len(models))
     heights = style.named_rows(axes, models, narrow)
     scale = 0.85 / frame["share"].max()
+    colours = style.network_colours(study)
     for model, height in zip(models, heights, strict=True):
         part = frame[frame["model"] == model]
         x = np.append(part["low"], part["high"].iloc[-1])
         y = height + scale * np.append(part["share"], 0.0)
-        axes.fill_between(x, height, y, step="post", color=style.COLOURS[0], alpha=0.35, linewidth=0)
-        axes.step(x, y, where="post", color=style.COLOURS[0], linewidth=1)
+        axes.fill_between(x, height, y, step="post", color=colours[model], alpha=0.35, linewidth=0)
+        axes.step(x, y, where="post", color=colours[model], linewidth=1)
         axes.axhline(height, color=style.RULE, linewidth=0.8, zorder=1)
     filled = frame[frame["share"] > 0]
     axes.set_ylim(-0.15, len(models) - 0.05)
@@ -201,11 +217,14 @@ def against_resolution(study: Study) -> pd.DataFrame:
     return rows if rows["input_size"].nunique() > 1 else rows.iloc[:0]
 
 
-def _draw_against(frame: pd.DataFrame, narrow: bool, x: str, label: str) -> Figure:
+def _draw_against(frame: pd.DataFrame, study: Study, narrow: bool, x: str, label: str) -> Figure:
     height = 3.2
     figure, ((axes,),) = style.canvas(narrow, height)
     many = len(frame) > MOST_LABELLED
-    style.points_upright(axes, frame, x, fmt="o", color=style.COLOURS[0], alpha=0.5 if many else 1)
+    if many:
+        style.points_upright(axes, frame, x, fmt="o", color=style.COLOURS[0], alpha=0.5)
+    for index, colour in enumerate([] if many else _colours(study, frame)):
+        style.points_upright(axes, frame.iloc[index : index + 1], x, fmt="o", color=colour)
     axes.set_ylim(*style.around(frame, *style.MIS))
     style.room_for_names(axes, frame, x)
     if not many:
@@ -224,11 +243,11 @@ def _correlation_words(frame: pd.DataFrame) -> str:
 
 
 def draw_against_accuracy(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
-    return _draw_against(frame, narrow, "top1", "top-1 accuracy, %")
+    return _draw_against(frame, study, narrow, "top1", "top-1 accuracy, %")
 
 
 def draw_against_resolution(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
-    figure = _draw_against(frame, narrow, "input_size", "side of the input, pixels")
+    figure = _draw_against(frame, study, narrow, "input_size", "side of the input, pixels")
     sizes = np.unique(frame["input_size"])
     if len(sizes) <= 6:
         figure.axes[0].xaxis.set_major_locator(FixedLocator(sizes.tolist()))
@@ -281,7 +300,7 @@ def draw_constant_share(frame: pd.DataFrame, study: Study, narrow: bool) -> Figu
         return figure
     figure, ((axes,),) = style.canvas(narrow, 0.9 + 0.3 * len(frame))
     heights = style.named_rows(axes, list(frame["model"]), narrow)
-    axes.barh(heights, percent, height=0.6, color=style.COLOURS[0])
+    axes.barh(heights, percent, height=0.6, color=_colours(study, frame))
     for height, row in zip(heights, rows_of(frame), strict=True):
         style.row_note(axes, height, f"{row.n_constant:,} of {row.n_units + row.n_constant:,}", style.MUTED)
     axes.set_xlim(0, max(1.0, 1.05 * percent.max()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -9,7 +11,7 @@ from study.report.figures import style
 from study.report.figures.base import Drawing, Study
 from study.report.figures.his import networks_by_his
 from study.report.figures.series import in_order, rows_of, with_levels
-from study.report.figures.words import of_parts, of_rows
+from study.report.figures.words import THROUGH, clean, of_parts, of_rows, task_words
 
 _CHECKS = {
     "demo_trials": "blocks of practice trials",
@@ -30,13 +32,24 @@ def confidence(study: Study) -> pd.DataFrame:
     return in_order(rows, condition=levels, model=dict.fromkeys(networks), confidence=None)[columns]
 
 
+def _called(row: Any, study: Study, narrow: bool) -> str:
+    """Network and condition of a row; on a phone below each other, and a star for what the key says then."""
+    if not narrow:
+        return f"{row.model}, {study.asked(row.condition)}"
+    return f"{clean(row.model, 18)}\n{task_words(row.condition)}{'*' if row.condition in study.human_through else ''}"
+
+
 def draw_confidence(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
-    of = pd.Series([f"{row.model}, {study.asked(row.condition)}" for row in rows_of(frame)])
+    of = pd.Series([_called(row, study, narrow) for row in rows_of(frame)])
     names = list(dict.fromkeys(of))[: style.MOST_NAMED]
     kept = of.isin(names)
     frame, of = frame[kept].reset_index(drop=True), of[kept].reset_index(drop=True)
-    figure, grid = style.panels(narrow, 2, 0.9 + 0.3 * len(names), extra=0.4)
+    figure, grid = style.panels(narrow, 2, 0.9 + (0.4 if narrow else 0.3) * len(names), extra=0.4)
     heights = [style.row_heights(axes, names, narrow) for axes in grid][-1]
+    for axes in grid if narrow else ():
+        axes.set_yticks(list(heights.values()), names, color=style.INK)
+    if narrow and study.human_through & set(frame["condition"]):
+        grid[0].plot([], [], linestyle="none", label=f"* {THROUGH}")
     for index, level in enumerate((1, 2, 3)):
         rows = frame[(frame["confidence"] == level).to_numpy()]
         at = of[rows.index].map(heights).to_numpy()

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib import colors
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter
 from scipy.optimize import isotonic_regression
 
@@ -23,9 +23,35 @@ from study.report.figures.words import UNIDENTIFIED, clean
 if TYPE_CHECKING:
     from study.report.figures.base import Study
 
-INK, MUTED, RULE = "#1b2430", "#55606e", "#d5dbe2"
-# Okabe and Ito's colours, the pale ones darkened to a contrast of 3:1 on white; markers differ too
-COLOURS = ("#0072b2", "#d55e00", "#00845f", "#b0568d", "#3f8fc0", "#a87700", "#6b6f76")
+# variables of the page's style and their values on paper, which figures are drawn in; light and dark ones stand in style/*.css
+PALETTE = {
+    "--ink": "#15181c",
+    "--soft": "#545b65",
+    "--edge": "#7d8691",
+    "--line": "#d9dde2",
+    "--panel": "#f4f5f7",
+    "--page": "#ffffff",
+    "--c0": "#0a5a9c",
+    "--c1": "#b5440a",
+    "--c2": "#47740c",
+    "--c3": "#a8327e",
+    "--c4": "#00747c",
+    "--c5": "#7c6200",
+    "--c6": "#5f6772",
+    "--n0": "#1f6fb4",
+    "--n1": "#0f7a64",
+    "--n2": "#8a4a9f",
+    "--n3": "#9a5f00",
+    "--n4": "#b3345a",
+    "--n5": "#55700a",
+    "--n6": "#5a55c9",
+    "--n7": "#79573f",
+}
+INK, MUTED, EDGE, RULE, PANEL, PAGE = (PALETTE[f"--{key}"] for key in ("ink", "soft", "edge", "line", "panel", "page"))
+COLOURS = tuple(PALETTE[f"--c{index}"] for index in range(7))  # of series; markers differ too
+NETWORKS = tuple(PALETTE[f"--n{index}"] for index in range(8))
+MOST_TINT = 0.5  # opacity of a colour behind words
+BAND = 0.22  # of one that says where values lie, beside a line that says the same
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 FONT_SIZE = 9.0
 WIDE, NARROW = 6.7, 3.6  # inches: the text column, and a phone
@@ -34,7 +60,7 @@ DASHED = (0, (4, 3))
 MOST_NAMED = 40  # networks that still get a row of their own
 MOST_PANELS = 6
 MOST_SMALL = 12  # networks that get a small panel or a group of rows of their own
-_FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+_FONTS = "'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the layout is the same on every machine
     "font.size": FONT_SIZE,
@@ -43,12 +69,12 @@ _STYLE: dict[Any, Any] = {
     "axes.titlecolor": MUTED,
     "axes.labelsize": FONT_SIZE,
     "axes.labelcolor": MUTED,
-    "axes.edgecolor": "#9aa4af",
+    "axes.edgecolor": EDGE,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": "#e8ebef",
+    "grid.color": RULE,
     "grid.linewidth": 0.7,
     "legend.frameon": False,
     "legend.fontsize": FONT_SIZE,
@@ -56,12 +82,14 @@ _STYLE: dict[Any, Any] = {
     "legend.columnspacing": 1.2,
     "lines.linewidth": 1.5,
     "lines.markersize": 4.5,
+    "lines.solid_capstyle": "butt",
     "text.color": INK,
     "text.parse_math": False,  # a dollar sign in a name is a dollar sign
     "xtick.color": MUTED,
     "ytick.color": MUTED,
     "xtick.major.size": 3,
     "ytick.major.size": 0,
+    "axes.titlepad": 5.0,
     "svg.fonttype": "none",
     "svg.hashsalt": "machine-interpretability",
     "pdf.fonttype": 42,  # outlines of letters that stay text: the paper's reader can search them
@@ -182,14 +210,17 @@ def name_points(
     low, high = axes.get_ylim()
     gap = (high - low) * FONT_SIZE * 1.15 / (height * 72 * 0.7)
     middle = float(np.mean(axes.get_xlim()))
-    for on_left in (False, True):
-        part = rows[(rows[x] > middle) == on_left]
-        raised = spread(part[y].to_numpy(float), gap)
-        side = "right" if on_left else "left"
-        for at, px, py, name in zip(raised, part[x], part[y], part[names], strict=True):
-            offset = (-5 if on_left else 5, lift if at >= py - 1e-9 else -lift)
-            words = clean(name, 18)
-            axes.annotate(words, (px, at), offset, textcoords="offset points", ha=side, va="center", color=INK)
+    raised = spread(rows[y].to_numpy(float), gap)
+    for at, px, py, name in zip(raised, rows[x], rows[y], rows[names], strict=True):
+        on_left = px > middle
+        offset = (-5 if on_left else 5, lift if at >= py - 1e-9 else -lift)
+        look: dict[str, Any] = {
+            "textcoords": "offset points",
+            "ha": "right" if on_left else "left",
+            "va": "center",
+            "color": INK,
+        }
+        axes.annotate(clean(name, 18), (px, at), offset, **look)
 
 
 def room_for_names(axes: Axes, frame: pd.DataFrame, x: str) -> None:
@@ -212,8 +243,8 @@ def tests_matrix(axes: Axes, pairs: pd.DataFrame, names: list[str], narrow: bool
     marks = {pair: row.stars or "–" for row in rows for pair in ((row.first, row.second), (row.second, row.first))}
     effects: Pairs = {(row.first, row.second): row.effect for row in rows}
     effects |= {(row.second, row.first): -row.effect for row in rows}
-    size = FONT_SIZE if n <= 8 else FONT_SIZE - 2
-    strengths = {pair: 0.0 if np.isnan(effect) else min(abs(effect), 1.0) * 0.55 for pair, effect in effects.items()}
+    size = FONT_SIZE if n <= 8 or narrow else FONT_SIZE - 2
+    strengths = {pair: 0.0 if np.isnan(effect) else min(abs(effect), 1.0) for pair, effect in effects.items()}
     tints = {pair: COLOURS[0] if effect > 0 else COLOURS[1] for pair, effect in effects.items()}
     short = shaded_cells(axes, names, strengths, tints, marks, narrow, size)
     flat = n * max(map(len, short)) <= (28 if narrow else 84)  # letters that fit beside each other
@@ -234,18 +265,20 @@ def shaded_cells(
 ) -> list[str]:
     """Cells of all pairs of names (row, column) with words on a tint, grey where there is no pair; returns the names shown.
 
-    The caller writes the names below the columns, as they may have to be turned.
+    A tint is opaque by the pair's strength from 0 to 1, MOST_TINT at most. The caller writes the names below the columns, as
+    they may have to be turned.
     """
-    shades = np.full((len(names), len(names), 3), 1.0)
     for i, row in enumerate(names):
         for j, column in enumerate(names):
             pair = row, column
             if pair not in words:
-                shades[i, j] = 0.93
+                axes.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, color=RULE, alpha=0.6, linewidth=0))
                 continue
-            shades[i, j] = (1 - strengths[pair]) + strengths[pair] * np.array(colors.to_rgb(tints[pair]))
+            alpha = MOST_TINT * round(8 * strengths[pair]) / 8  # few steps: cells of one tint are one path
+            axes.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, color=tints[pair], alpha=alpha, linewidth=0))
             axes.text(j, i, words[pair], ha="center", va="center", fontsize=size)
-    axes.imshow(shades, aspect="auto")
+    axes.set_xlim(-0.5, len(names) - 0.5)
+    axes.set_ylim(len(names) - 0.5, -0.5)
     short = [clean(name, 14 if narrow else 20) for name in names]
     axes.set_yticks(range(len(names)), short, color=INK)
     axes.grid(visible=False)
@@ -281,7 +314,7 @@ def row_heights(axes: Axes, names: list[str], narrow: bool, shown: list[str] | N
 def rules_between(axes: Axes, heights: Collection[float]) -> None:
     """Pale lines between rows that hold several marks each."""
     for height in list(heights)[:-1]:
-        axes.axhline(height - 0.5, color="#eef1f4", linewidth=0.8, zorder=0)
+        axes.axhline(height - 0.5, color=RULE, linewidth=0.6, zorder=0)
 
 
 def score_axis(axes: Axes, limits: tuple[float, float], label: str) -> None:
@@ -311,17 +344,23 @@ def end_labels(axes: Axes, ends: list[tuple[float, str, str]], height: float) ->
     gap = (high - low) * FONT_SIZE * 1.25 / points
     moved = spread(np.array([end[0] for end in ends]), gap)
     for (_, words, colour), at in zip(ends, moved, strict=True):
-        row_note(axes, at, clean(words, 18), darker(colour))
-
-
-def darker(colour: str) -> str:
-    """The colour of words that name a line: dark enough to read."""
-    red, green, blue = (0.72 * part for part in colors.to_rgb(colour))
-    return colors.to_hex((red, green, blue))
+        row_note(axes, at, clean(words, 18), colour)
 
 
 def colour_of(index: int) -> str:
     return COLOURS[index % len(COLOURS)]
+
+
+def network_colours(study: Study) -> dict[str, str]:
+    """Colour of networks, the same all over the page: by rank, then those read in other directions, then others by name.
+
+    Where ranked ones are more than colours, only the first and the last, of which the headline speaks, have one of their own.
+    """
+    ranked = list(study.models()["model"])
+    if len(ranked) > len(NETWORKS):
+        return {**dict.fromkeys(ranked, COLOURS[6]), ranked[-1]: NETWORKS[3], ranked[0]: NETWORKS[0]}
+    names = dict.fromkeys([*ranked, *study.directions(), *sorted(set(study.tables["models"]["model"]))])
+    return {**dict.fromkeys(names, COLOURS[6]), **dict(zip(names, NETWORKS, strict=False))}
 
 
 def backend_style(study: Study, backend: str) -> tuple[str, str]:

@@ -36,9 +36,9 @@ def draw_training(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
     count = 2 if known else 1
     shape, height = ((count, 1), 2.5 * count + 0.4) if narrow else ((1, count), 3.1)
     figure, grid = style.canvas(narrow, height, *shape, share_y=True)
-    many = frame["series"].nunique() > len(style.COLOURS)
+    many, colours = frame["series"].nunique() > len(style.MARKERS), style.network_colours(study)
     for index, (series, part) in enumerate(parts_of(frame, "series")):
-        colour = style.MUTED if many else style.colour_of(index)
+        colour = style.MUTED if many else colours.get(series, style.COLOURS[6])
         marker, label = style.MARKERS[index % len(style.MARKERS)], None if many else clean(series, 18)
         for axes, x in zip(grid.flat, ("step", "top1"), strict=False):
             rows = part[part[x].notna()]

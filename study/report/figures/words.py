@@ -15,6 +15,7 @@ from interpretability.statistics import FEWEST_CORRELATED
 LEVELS = (NATURAL, *HARD, SYNTHETIC, *(f"{name}_{SYNTHETIC}" for name in HARD), ONE_SIDED)
 _IN_THE_PAPER = dict(zip(HARD, ("medium", "hard", "very hard"), strict=True))
 UNIDENTIFIED = "slope not identified"  # beside a level of MIS that compares with no other
+THROUGH = "through the encoder"  # beside answers to tasks with made images
 HIS = ("his_mean", "his_low", "his_high")
 
 

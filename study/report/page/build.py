@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,15 @@ from study.params.parts import ImageRoot
 from study.params.report import Report
 from study.report.figures import base
 from study.report.page import inputs, listed_units, unit_texts
-from study.report.page.gallery import Gallery, make_gallery
+from study.report.page.alike import find_alike, twin_share
+from study.report.page.cards import Tasks, first_rows
+from study.report.page.distribution import read_spread
+from study.report.page.gallery import Gallery, Pictured, make_gallery
+from study.report.page.inputs import gallery_models
 from study.report.page.kinds import Kinds, read_kinds
 from study.report.page.latents import Latents
+from study.report.page.play import Turn, choose_play
+from study.report.page.shown_tasks import Ends, ShownTasks, load_tasks, single_tasks
 from study.report.page.text_files import TextFiles
 from study.report.page.thumbnails import make_sheets
 
@@ -42,7 +49,7 @@ class _Extremes:
         layers = read_parquet(folder / "layers.parquet", ["model", "layer", "offset"])
         self._offset = layers.set_index(["model", "layer"])["offset"]
 
-    def ends(self, model: str, layer: str, unit: int, n: int) -> listed_units.Ends:
+    def ends(self, model: str, layer: str, unit: int, n: int) -> Ends:
         """The n most extreme images of both sides of a unit, the most extreme first."""
         from safetensors import safe_open
 
@@ -62,38 +69,52 @@ def browsable_units(params: ReportParams, study: base.Study, args: argparse.Name
     kinds = read_kinds(study, listed, args.visualisations, args.explanation_kinds)
     kinds = kinds.within(wanted.n_pictures if wanted.show_images else 0)
     of_kinds = {image for row in kinds.of for image in kinds.images(row)}
-    several = _conditions_of(listed, kinds)
-    chosen = (
-        dict.fromkeys([*several, *listed_units.choose(study, listed, wanted.n_exemplars), *said])
-        if wanted.show_images
-        else {}
-    )
-    ends_of = _Extremes(args.activations).ends
-    limits = wanted.n_full_tasks, wanted.n_pictures, of_kinds
-    shown = listed_units.load_tasks(listed, [*chosen], args.tasks, ends_of, *limits)
+    alike = find_alike(listed, args.tasks)
+    shown, played = _tasks(wanted, study, listed, args, kinds, said, of_kinds)
     images = {*of_kinds, *(int(image) for row in shown.tasks for image in shown.images(row))}
-    pictured = [row for row in dict.fromkeys([*said, *shown.tasks]) if row in shown.tasks and row in texts.texts]
-    rated = unit_texts.rated_pictures(texts, pictured, images, wanted.n_pictures)
+    detailed = [row for row in dict.fromkeys([*said, *shown.tasks]) if row in shown.tasks and row in texts.texts]
+    rated = unit_texts.rated_pictures(texts, detailed, images, wanted.n_pictures)
+    images |= unit_texts.images_of(rated)
+    single = single_tasks(listed, shown.tasks, images, args.tasks)
+    first = first_rows(listed, Tasks(shown, single, played), alike, played)
+    pictured = Pictured(shown, single, first, played)
     slope = read_json(args.calibration / "slope.json")[study.lead]
     return make_gallery(
         study,
         listed,
-        shown,
-        unit_texts.ShownTexts(texts, [*said, *pictured], rated, study.shown_by["presence"], study.rating_people),
-        make_sheets(
-            [*images, *unit_texts.images_of(rated)],
-            wanted.thumbnail,
-            pictures.thumbnail,
-        ),
+        pictured,
+        alike,
+        twin_share([name for name in gallery_models(study) if name not in study.directions()], args.tasks),
+        read_spread(study, args.mis / "units.parquet"),
+        unit_texts.ShownTexts(texts, [*said, *detailed], rated, study.shown_by["presence"], study.rating_people),
+        make_sheets(pictured.leading(), images, wanted.thumbnail, pictures.thumbnail),
         manifest=_names(pictures, read_parquet(args.images / "manifest.parquet", ["path", "label"])),
         answers=inputs.read_answers(args.human / "responses.parquet"),
         slope=float(slope["slope"]),
         slope_status=str(slope["status"]),
         drop_near=params.mis.drop_near_duplicates,
-        n_each=wanted.n_exemplars,
         latents=Latents.of_folders(args.activations, args.tasks),
         kinds=kinds,
     )
+
+
+def _tasks(
+    wanted: Report,
+    study: base.Study,
+    listed: listed_units.Listed,
+    args: argparse.Namespace,
+    kinds: Kinds,
+    said: Sequence[int],
+    known: Collection[int],
+) -> tuple[ShownTasks, list[Turn]]:
+    """Tasks of the units that show many, and which of them the first screen asks: those that fit within the limit on pictures."""
+    played = choose_play(study, listed) if wanted.show_images else []
+    several, chosen = _conditions_of(listed, kinds), listed_units.choose(study, listed, wanted.n_exemplars)
+    rows = dict.fromkeys([*(row for row, _ in played), *several, *chosen, *said]) if wanted.show_images else {}
+    ends_of = _Extremes(args.activations).ends
+    limits = wanted.n_full_tasks, wanted.n_pictures, known, played
+    shown = load_tasks(listed, [*rows], args.tasks, ends_of, *limits)
+    return shown, [turn for turn in played if turn[0] in shown.tasks]
 
 
 def _conditions_of(listed: listed_units.Listed, kinds: Kinds) -> list[int]:

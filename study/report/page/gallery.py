@@ -1,4 +1,4 @@
-"""The gallery of units: what its script reads as JSON, and the strips that stand there without a script."""
+"""The gallery of units: what its script reads as JSON, and what stands there without a script."""
 
 from __future__ import annotations
 
@@ -6,74 +6,91 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from interpretability.schema import KEY, SYNTHETIC
+from interpretability.schema import KEY, NATURAL
 from study.report.figures.base import Study
-from study.report.figures.words import UNIDENTIFIED
-from study.report.page.inputs import gallery_models
+from study.report.page.alike import Alike
+from study.report.page.cards import Card, Tasks, label_words, make_cards
+from study.report.page.distribution import Spread
 from study.report.page.kinds import Kinds
 from study.report.page.kinds import as_content as as_kinds
 from study.report.page.latents import Latents
 from study.report.page.latents import as_content as as_directions
-from study.report.page.listed_units import Key, Listed, ShownTasks, ends, residuals
-from study.report.page.packing import whole
+from study.report.page.listed_units import Key, Listed, residuals
+from study.report.page.packing import packed, whole
+from study.report.page.places import sizes
+from study.report.page.play import Still, Turn, still_task
+from study.report.page.shown_tasks import ShownTasks, SingleTasks
 from study.report.page.thumbnails import Sheets
 from study.report.page.unit_texts import ShownTexts, as_content
 
 STEPS = 32_767  # largest whole number of a margin
 
 
-class Thumb(NamedTuple):
-    """One image of a strip: in which sheet, and where in it."""
-
-    sheet: int
-    column: int
-    row: int
-
-
-@dataclass(frozen=True)
-class Strip:
-    """The first task of a unit, as an observer sees it, and what the machine made of all its tasks."""
-
-    unit: str
-    link: str
-    alt: str
-    least: tuple[Thumb, ...]
-    queries: tuple[Thumb, ...]
-    most: tuple[Thumb, ...]
-    mis: float
-    mis_se: float
-    tasks_alone: bool
-    accuracy: float
-
-
 @dataclass(frozen=True)
 class Gallery:
-    """Everything the page shows of single units."""
+    """Everything the page shows of single units.
+
+    total, total_natural: scored units, once for each kind of their tasks and once each; n_listed, n_natural: the same of
+    those listed, n_directions of the latter are none of a network's own; n_different: of the latter, units with the same
+    pictures counted once; twin_share: share of the units of the
+    networks shown with pictures that share their explanations with another one.
+    """
 
     data: Markup
     sheets: Sheets
-    strips: Mapping[str, Mapping[str, Sequence[Strip]]]
+    spread: Spread
+    still: Still | None
+    cards: Sequence[Card]
     n_listed: int
+    n_natural: int
+    n_directions: int
+    n_different: int
+    twin_share: float
     n_with_images: int
     n_with_texts: int
     n_texts_total: int
     n_kinds: int
     n_made: int
     total: int
+    total_natural: int
     n_conditions: int
+
+
+@dataclass(frozen=True)
+class Pictured:
+    """Which units show which tasks: `shown` many of them, `single` one each; `first` the units that the gallery begins with, and
+    `played` the tasks that the first screen asks.
+    """
+
+    shown: ShownTasks
+    single: SingleTasks
+    first: Sequence[int]
+    played: Sequence[Turn]
+
+    def tasks(self) -> Tasks:
+        return Tasks(self.shown, self.single, self.played)
+
+    def leading(self) -> list[int]:
+        """Images of the first screen and of the first cards, in the order in which they are seen."""
+        asked = (self.shown.tasks[row][task] for row, task in self.played)
+        cards = (self.tasks().images(row) for row in self.first)
+        return [int(image) for images in (*asked, *cards) for image in images]
 
 
 def make_gallery(
     study: Study,
     listed: Listed,
-    shown: ShownTasks,
+    pictured: Pictured,
+    alike: Alike,
+    twin_share: float,
+    spread: Spread,
     texts: ShownTexts,
     sheets: Sheets,
     manifest: pd.DataFrame,
@@ -82,18 +99,19 @@ def make_gallery(
     slope: float,
     slope_status: str,
     drop_near: bool,
-    n_each: int,
     latents: Latents,
     kinds: Kinds,
 ) -> Gallery:
     """The gallery of a study. `manifest` has path and label of every image, made ones behind the others; the slope is that of
     the leading similarity.
 
-    `answers` (model, layer, unit, condition, task, correct) are those to the very tasks shown here. Strips are drawn of the
-    `n_each` easiest and hardest units of each network that has images.
+    `answers` (model, layer, unit, condition, task, correct) are those to the very tasks shown here.
     """
     facts = {
         "lead": study.lead,
+        "unidentified": sorted(study.unidentified),
+        "confidence": study.confidence,
+        "z": round(NormalDist().inv_cdf((1 + study.confidence) / 2), 4),
         "slope": slope,
         "status": slope_status,
         "slopes": _made_slopes(study),
@@ -102,34 +120,47 @@ def make_gallery(
         "nExplanations": study.n_explanations,
         "dropNear": drop_near,
         "total": listed.total,
+        "through": sorted(study.human_through),
+        "first": list(pictured.first),
+        "play": [list(turn) for turn in pictured.played],
     }
     number = {image: index for index, image in enumerate(sheets.images)}
-    content = facts | _columns(study, listed) | _human(study, listed, answers) | _images(shown, sheets, manifest)
+    content = facts | spread.as_content() | _columns(study, listed) | _human(study, listed, answers)
+    content |= _images(pictured, number, sheets, manifest) | _alike(alike)
     content["directions"] = as_directions(study, listed, latents)
     content["texts"] = as_content(texts, number)
     content["kinds"] = as_kinds(study, kinds, number)
-    content["through"] = sorted(study.human_through)
-    strips = {
-        model: {
-            title: [_strip(listed, row, shown, sheets, manifest) for row in rows if row in shown.tasks]
-            for title, rows in _ends_and_made(listed, shown, model, n_each).items()
-        }
-        for model in gallery_models(study)
-        if shown.tasks
-    }
+    labels = manifest["label"].astype(str).to_numpy()
+    once = listed.units.loc[listed.units["condition"] == NATURAL, "model"]
+    natural = len(once)
     return Gallery(
         data=as_json(content),
         sheets=sheets,
-        strips=strips,
+        spread=spread,
+        still=_still(listed, pictured, number, labels),
+        cards=make_cards(study, listed, pictured.first, pictured.tasks(), sheets, spread, labels, drop_near=drop_near),
         n_listed=len(listed.units),
-        n_with_images=len(shown.tasks),
+        n_natural=natural,
+        n_directions=int(once.isin(study.directions()).sum()),
+        n_different=natural - sum(len(rows) - 1 for rows in alike.twins),
+        twin_share=twin_share,
+        n_with_images=len(pictured.tasks().rows()),
         n_with_texts=len(texts.units.texts),
         n_texts_total=texts.units.total,
         n_kinds=len(kinds.of),
         n_made=sum(image in number for image in kinds.values),
         total=listed.total,
+        total_natural=listed.total_natural,
         n_conditions=listed.units["condition"].nunique(),
     )
+
+
+def _still(listed: Listed, pictured: Pictured, number: Mapping[int, int], labels: NDArray[np.object_]) -> Still | None:
+    if not pictured.played:
+        return None
+    row, task = pictured.played[0]
+    images = pictured.shown.tasks[row][task]
+    return still_task(listed, (row, task), images, number, lambda rows: label_words(labels[rows]))
 
 
 def _made_slopes(study: Study) -> dict[str, list[object]]:
@@ -138,21 +169,6 @@ def _made_slopes(study: Study) -> dict[str, list[object]]:
     rows = rows[rows["backend"] == study.lead]
     told = zip(rows["condition"], rows["slope"], rows["status"], rows["source"], strict=True)
     return {str(name): [float(slope), f"{status}; from {source}"] for name, slope, status, source in told}
-
-
-def _ends_and_made(listed: Listed, shown: ShownTasks, model: str, n_each: int) -> dict[str, list[int]]:
-    """Rows that have a strip under each heading: both ends, and units that made images explain, where there are any."""
-    easiest, hardest, _ = ends(listed, model, n_each)
-    groups = {"Easiest units": easiest, "Hardest units": hardest}
-    units = listed.units
-    made = units.index[(units["model"] == model) & (units["condition"] == SYNTHETIC)]
-    shown_made = [int(row) for row in made if row in shown.tasks]
-    return groups | ({"Units that made images explain": shown_made} if shown_made else {})
-
-
-def _called(study: Study, backend: str) -> str:
-    """Name of another similarity, with a word where its level compares with no other."""
-    return f"{backend} ({UNIDENTIFIED})" if backend in study.unidentified else backend
 
 
 def as_json(content: Mapping[str, object]) -> Markup:
@@ -185,7 +201,9 @@ def _columns(study: Study, listed: Listed) -> dict[str, object]:
         "se": whole(units["mis_se"]),
         "tasksAlone": np.flatnonzero(units["tasks_alone"]).tolist(),
         "accuracy": whole(units["accuracy"]),
-        "others": [[_called(study, name), whole(values)] for name, values in listed.others.items()],
+        "others": [[name, whole(values)] for name, values in listed.others.items()],
+        "othersSe": [whole(values) for values in listed.others_se.values()],
+        "place": _places(units, layers, codes, models, conditions),
         "marginStep": float(f"{largest / STEPS:.6g}"),
         "margins": _packed(listed.margins, largest),
         "near": {str(row): tasks for row, tasks in listed.near.items()},
@@ -242,65 +260,54 @@ def _human(study: Study, listed: Listed, answers: pd.DataFrame) -> dict[str, obj
     return {"human": human, "answers": by_task, "missed": missed}
 
 
-def _images(shown: ShownTasks, sheets: Sheets, manifest: pd.DataFrame) -> dict[str, object]:
+def _places(
+    units: pd.DataFrame, layers: pd.DataFrame, codes: NDArray[np.integer], models: list[str], conditions: list[str]
+) -> dict[str, object]:
+    """Share of the units of its network and of its layer that each is easier than, in percent, and how many there are."""
+    of_model = pd.Index(models, dtype=object).get_indexer(pd.Index(units["model"], dtype=object))
+    return {
+        "network": packed(units["easier_network"].to_numpy(np.int64)),
+        "layer": packed(units["easier_layer"].to_numpy(np.int64)),
+        "nNetwork": sizes(units, "n_network", of_model, len(models), conditions),
+        "nLayer": sizes(units, "n_layer", codes, len(layers), conditions),
+    }
+
+
+def _alike(alike: Alike) -> dict[str, object]:
+    """Groups of rows with the same pictures; by row its neighbours and the shares of pictures in thousandths, 0 filling up."""
+    near = {"each": alike.near.shape[1], "rows": packed(alike.near), "shares": packed(alike.shares)}
+    return {"twins": [list(rows) for rows in alike.twins], "neighbours": near}
+
+
+def _images(pictured: Pictured, number: Mapping[int, int], sheets: Sheets, manifest: pd.DataFrame) -> dict[str, object]:
     """Images of units as numbers of thumbnails, and what each thumbnail is called."""
-    number = {image: index for index, image in enumerate(sheets.images)}
+    shown, single = pictured.shown, pictured.single
 
     def ids(images: NDArray[np.int32]) -> list[int]:
         return [number[int(image)] for image in images.ravel()]
 
     units = {}
     for row, tasks in sorted(shown.tasks.items()):
-        half = tasks.shape[1] // 2 - 1
         units[str(row)] = {
             "most": ids(shown.extremes[row][0]),
             "least": ids(shown.extremes[row][1]),
             "ranked": row not in shown.unranked,
             "queries": ids(tasks[:, -2:]),
-            "full": [ids(task[: 2 * half]) for task in tasks[: shown.n_full]],
+            "full": {str(task): ids(tasks[task][:-2]) for task in shown.full[row]},
         }
     rows = manifest.iloc[list(sheets.images)]
     labels = sorted(set(rows["label"].astype(str)))
     code = {label: index for index, label in enumerate(labels)}
     return {
         "pictures": units,
+        "packed": {
+            "rows": packed(single.rows),
+            "tasks": packed(single.tasks),
+            "ids": packed(np.array(ids(single.images), dtype=np.int64)),
+        },
         "sheetColumns": sheets.columns,
         "perSheet": sheets.per_sheet,
         "labels": labels,
         "label": [code[str(label)] for label in rows["label"]],
         "path": rows["path"].astype(str).tolist(),
     }
-
-
-def _strip(listed: Listed, row: int, shown: ShownTasks, sheets: Sheets, manifest: pd.DataFrame) -> Strip:
-    unit, task = listed.units.loc[row].to_dict(), shown.tasks[row][0]
-    half = len(task) // 2 - 1
-    number = {image: index for index, image in enumerate(sheets.images)}
-
-    def thumbs(images: NDArray[np.int32]) -> tuple[Thumb, ...]:
-        cells = [divmod(number[int(image)], sheets.per_sheet) for image in images]
-        return tuple(Thumb(sheet, cell % sheets.columns, cell // sheets.columns) for sheet, cell in cells)
-
-    name = f"{unit['layer']} unit {unit['unit']}"
-    labels = manifest["label"].astype(str).to_numpy()
-    return Strip(
-        unit=name,
-        link=f"{unit['model']}/{unit['layer']}/{unit['unit']}/{unit['condition']}",
-        mis=float(unit["mis"]),
-        mis_se=float(unit["mis_se"]),
-        tasks_alone=bool(unit["tasks_alone"]),
-        accuracy=float(unit["accuracy"]),
-        alt=f"One task of {name}. Left, least exciting: {label_words(labels[task[half:-2]])}. "
-        f"Right, most exciting: {label_words(labels[task[:half]])}.",
-        least=thumbs(task[half:-2]),
-        queries=thumbs(task[[-1, -2]]),
-        most=thumbs(task[:half]),
-    )
-
-
-def label_words(labels: NDArray[np.object_]) -> str:
-    """The commonest labels of some images in words."""
-    names, counts = np.unique(labels.astype(str), return_counts=True)
-    order = np.lexsort((names, -counts))[:3]
-    known = [f"{counts[i]} of {len(labels)} labelled {names[i]}" for i in order if names[i]]
-    return ", ".join(known) or f"{len(labels)} images"

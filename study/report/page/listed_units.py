@@ -1,9 +1,9 @@
-"""Which units the gallery lists, which of them it shows with images, and what it says of each."""
+"""Which units the gallery lists, and which of them it shows with images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
 
@@ -12,10 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from interpretability.schema import KEY, MADE, NATURAL, UNIT
-from study.files.tables import read_parquet
 from study.files.unit_tables import Margins, Scored, matrix
 from study.report.figures.base import Study
 from study.report.page.inputs import gallery_models
+from study.report.page.places import PLACES, with_places
 
 COLUMNS = [*KEY, "layer_type", "layer_index", "depth", "mis", "mis_se", "accuracy", "margin_mean"]
 Key = tuple[str, str, int, str]
@@ -27,15 +27,17 @@ class Listed:
 
     `margins` (units, tasks) under the leading similarity; `near` names the tasks of a unit whose query nearly equals an
     explanation; mis_se holds the luck of made images, or `tasks_alone` says that it does not (`with_luck`); `others` has the
-    MIS under every other similarity, NaN where there is none; `total` counts all scored units of the networks under study,
-    listed or not.
+    MIS under every other similarity, NaN where there is none, and `others_se` its standard error; `total` counts all scored
+    units of the networks under study, listed or not, once for each kind of their tasks, `total_natural` once each.
     """
 
     units: pd.DataFrame
     margins: NDArray[np.float32]
     near: Mapping[int, list[int]]
     others: Mapping[str, NDArray[np.float64]]
+    others_se: Mapping[str, NDArray[np.float64]]
     total: int
+    total_natural: int
 
     def rows(self) -> dict[Key, int]:
         """Row of each unit by its key."""
@@ -50,14 +52,15 @@ def list_units(study: Study, mis: Path, scores: Path, most: int) -> Listed:
     margins = Margins(scores / f"{study.lead}.parquet")
     names = [*study.models()["model"], *study.directions()]
     wanted = _wanted(study)
-    sizes = [len(scored.units(study.lead, name, ["unit", "mis"])) for name in names]
+    tasks_of = [scored.units(study.lead, name, ["condition", "mis"])["condition"] for name in names]
+    sizes = [len(conditions) for conditions in tasks_of]
     quota = water_level(sizes, most)
     frames: list[pd.DataFrame] = []
     matrices: list[NDArray[np.float32]] = []
-    others: list[list[NDArray[np.float64]]] = []
+    others: list[list[pd.DataFrame]] = []
     near: dict[int, list[int]] = {}
     for name in names:
-        units = scored.units(study.lead, name, COLUMNS)
+        units = with_places(scored.units(study.lead, name, COLUMNS))
         units = units[_kept(units, quota, wanted.get(name, set()))]
         units = with_luck(units.astype(dict.fromkeys((*KEY[:2], KEY[3], "layer_type"), str)), study)
         units = units.sort_values(["layer_index", "layer", "unit", "condition"], kind="stable", ignore_index=True)
@@ -67,16 +70,20 @@ def list_units(study: Study, mis: Path, scores: Path, most: int) -> Listed:
         start = sum(map(len, frames))
         near |= {start + row: tasks for row, tasks in enumerate(taken["near"].to_pylist()) if tasks}
         matrices.append(matrix(taken["margins"]))
-        others.append([_mis_of(scored, backend, units) for backend in study.backends[1:]])
+        others.append([_under(scored, backend, units) for backend in study.backends[1:]])
         frames.append(units)
     if not frames:
-        return Listed(pd.DataFrame(columns=[*COLUMNS, "tasks_alone"]), np.empty((0, 0), np.float32), {}, {}, 0)
+        none = pd.DataFrame(columns=[*COLUMNS, *PLACES, "tasks_alone"])
+        return Listed(none, np.empty((0, 0), np.float32), {}, {}, {}, 0, 0)
+    beside = dict(zip(study.backends[1:], map(pd.concat, zip(*others, strict=True)), strict=True))
     return Listed(
         pd.concat(frames, ignore_index=True),
         np.concatenate(matrices),
         near,
-        dict(zip(study.backends[1:], map(np.concatenate, zip(*others, strict=True)), strict=True)),
+        {backend: scores["mis"].to_numpy(np.float64) for backend, scores in beside.items()},
+        {backend: scores["mis_se"].to_numpy(np.float64) for backend, scores in beside.items()},
         sum(sizes),
+        sum(int((conditions == NATURAL).sum()) for conditions in tasks_of),
     )
 
 
@@ -148,13 +155,13 @@ def evenly(n: int, most: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64)) if n and most > 0 else np.arange(0)
 
 
-def _mis_of(scored: Scored, backend: str, units: pd.DataFrame) -> NDArray[np.float64]:
-    """MIS of the same units under another similarity."""
+def _under(scored: Scored, backend: str, units: pd.DataFrame) -> pd.DataFrame:
+    """MIS of the same units under another similarity, and its standard error."""
     if units.empty:
-        return np.empty(0)
-    every = scored.units(backend, units["model"].iloc[0], [*KEY, "mis"])
-    mis = every.astype(dict.fromkeys(("layer", "condition"), str)).set_index(KEY[1:])["mis"]
-    return mis.reindex(pd.MultiIndex.from_frame(units[KEY[1:]])).to_numpy(dtype=np.float64)
+        return pd.DataFrame(columns=["mis", "mis_se"])
+    every = scored.units(backend, units["model"].iloc[0], [*KEY, "mis", "mis_se"])
+    scores = every.astype(dict.fromkeys(("layer", "condition"), str)).set_index(KEY[1:])[["mis", "mis_se"]]
+    return scores.reindex(pd.MultiIndex.from_frame(units[KEY[1:]]))
 
 
 def choose(study: Study, listed: Listed, n_each: int) -> list[int]:
@@ -189,70 +196,3 @@ def residuals(study: Study, side: str) -> pd.DataFrame:
 
 def _in_turns(groups: Sequence[Sequence[int]]) -> Iterable[int]:
     return (row for turn in zip_longest(*groups) for row in turn if row is not None)
-
-
-Ends = tuple[NDArray[np.int32], NDArray[np.int32]]
-
-
-@dataclass(frozen=True)
-class ShownTasks:
-    """Tasks of the units shown with images, by row of the list: (tasks, 2K + 2) rows of the manifest.
-
-    Order in a task: K explanations of the exciting side, the most extreme rank group first, K of the other side, the
-    exciting query, the other one. `extremes` are the N most extreme images of the exciting and of the other side, the most
-    extreme first but for tasks that people saw (`unranked`), where only those that hold an image are known; where made
-    images explain, those of the first task.
-    """
-
-    tasks: Mapping[int, NDArray[np.int32]]
-    extremes: Mapping[int, Ends]
-    unranked: frozenset[int]
-    n_full: int  # tasks whose explanations are shown, too
-
-    def images(self, row: int) -> NDArray[np.int32]:
-        """Every image that is shown of a unit."""
-        tasks = self.tasks[row]
-        half = tasks.shape[1] // 2 - 1
-        return np.unique(np.concatenate([tasks[:, [0, half, -2, -1]].ravel(), tasks[: self.n_full].ravel()]))
-
-
-def load_tasks(
-    listed: Listed,
-    chosen: Sequence[int],
-    folder: Path,
-    ends_of: Callable[[str, str, int, int], Ends],
-    n_full: int,
-    most: int,
-    known: Collection[int] = (),
-) -> ShownTasks:
-    """Tasks of the chosen units in turn, as long as all together and the `known` images are at most `most` different ones.
-
-    ends_of: the most extreme images of both sides in their order, from network, layer and number of a unit, and how many.
-    """
-    units = listed.units.loc[list(chosen), KEY]
-    every: dict[int, NDArray[np.int32]] = {}
-    extremes: dict[int, Ends] = {}
-    unranked: set[int] = set()
-    for model, of_model in units.groupby("model", sort=True):
-        table = read_parquet(folder / f"{model}.parquet", [*KEY[1:], "tie_share_pos"])
-        at = pd.MultiIndex.from_frame(table[KEY[1:]]).get_indexer(pd.MultiIndex.from_frame(of_model[KEY[1:]]))
-        tasks = np.load(folder / f"{model}.npy", mmap_mode="r")
-        for index, (row, _, layer, unit, condition) in zip(at, of_model[KEY].itertuples(name=None), strict=True):
-            every[row] = own = np.array(tasks[index])
-            if condition in MADE:  # the study's extremes explain nothing here
-                half = own.shape[1] // 2 - 1
-                unranked.add(row)
-                extremes[row] = own[0, :half], own[0, half:-2]
-            elif np.isnan(table["tie_share_pos"].iloc[index]):  # tasks of the record; how they were drawn is not known
-                unranked.add(row)
-                extremes[row] = own[:, 0], own[:, own.shape[1] // 2 - 1]
-            else:
-                extremes[row] = ends_of(str(model), layer, unit, len(own))
-    whole = ShownTasks(every, extremes, frozenset(unranked), n_full)
-    kept: dict[int, NDArray[np.int32]] = {}
-    images: set[int] = set(known)
-    for row in chosen:
-        more = images | set(whole.images(row).tolist())
-        if len(more) <= most:
-            images, kept[row] = more, every[row]
-    return replace(whole, tasks=kept)

@@ -23,3 +23,10 @@ def stepped(values: npt.NDArray[np.float64]) -> list[object]:
     low, high = float(values.min()), float(values.max())
     steps = np.rint((values - low) / ((high - low) or 1.0) * _STEPS).astype(np.uint8)
     return [float(f"{low:.6g}"), float(f"{high:.6g}"), base64.b64encode(steps.tobytes()).decode()]
+
+
+def packed(values: npt.NDArray[np.integer]) -> list[object]:
+    """Whole numbers from 0 to 2 ** 32 - 1, whatever their shape, as [bytes of one, little-endian in base64]."""
+    largest = int(values.max(initial=0))
+    width = next(width for width in (1, 2, 4) if largest < 256**width)
+    return [width, base64.b64encode(values.astype(f"<u{width}").tobytes()).decode()]

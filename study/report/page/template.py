@@ -16,8 +16,26 @@ from study.report.page.cells import count, interval, number, percent, short, wor
 
 PAGE = "report.html.j2"
 # parts of the one style and the one script, in the order in which they stand there
-STYLES = ("base", "first", "units", "unit", "questions")
-SCRIPTS = ("texts", "kinds", "list")
+STYLES = ("base", "figures", "first", "units", "unit", "questions")
+SCRIPTS = (
+    *(
+        "page",
+        "facts",
+        "charts",
+        "task",
+        "first",
+        "texts",
+        "kinds",
+        "find",
+        "rows",
+        "cards",
+        "list",
+        "bars",
+        "picture",
+        "unit",
+    ),
+    *("questions", "main"),
+)
 MOST_BYTES = 20_000_000  # what opens on a phone and goes through a mail server
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,25 +13,21 @@ from study.errors import StudyError
 from study.files.tables import write_bytes, write_csv, write_text
 from study.report.figures import base
 from study.report.figures.base import Study
+from study.report.figures.findings import finding
+from study.report.figures.inline import inline
 from study.report.figures.registry import FIGURES
 from study.report.page.inputs import read_table
 
 
 @dataclass(frozen=True)
 class FigureView:
-    """A figure on the page in two widths, or the line that stands in its place; and what a paper reports beside it.
-
-    Sizes are (width, height) in points: with them a browser lays the page out before it has decoded a drawing.
-    """
+    """A figure on the page, one inline SVG, or the line that stands in its place; and what a paper reports beside it."""
 
     name: str
     title: str = ""
     paragraphs: tuple[str, ...] = ()
     alt: str = ""
-    wide: str = ""
-    narrow: str = ""
-    wide_size: tuple[int, int] = (0, 0)
-    narrow_size: tuple[int, int] = (0, 0)
+    svg: str = ""
     absent: str = ""
     paper: str = ""
     reported: str = ""
@@ -55,57 +50,32 @@ def make_figures(
         path = plots / f"{spec.name}.csv"
         write_csv(path, spec.series(study))
         frame = read_table(path)
-        title, paragraphs = read_caption(captions / f"{spec.name}.md", environment, facts)
+        found = "" if frame.empty else finding(spec.name, frame, study)
+        title, paragraphs = read_caption(captions / f"{spec.name}.md", environment, {**facts, "finding": found})
         if frame.empty:
             views[spec.name] = FigureView(spec.name, absent=spec.absent)
             continue
         wide, pdf = base.render_files(spec.drawing, frame, study, title)
-        narrow = base.render(spec.drawing, frame, study, title, narrow=True)
+        narrow, alt = base.render(spec.drawing, frame, study, title, narrow=True), spec.drawing.alt(frame, study)
         write_text(folder / f"{spec.name}.svg", wide)
         write_bytes(folder / f"{spec.name}.pdf", pdf)
         views[spec.name] = FigureView(
             name=spec.name,
             title=title,
             paragraphs=paragraphs,
-            alt=spec.drawing.alt(frame, study),
-            wide=data_uri(slim(wide).encode(), "image/svg+xml"),
-            narrow=data_uri(slim(narrow).encode(), "image/svg+xml"),
-            wide_size=size(wide),
-            narrow_size=size(narrow),
+            alt=alt,
+            svg=inline(narrow, spec.name, alt),
             paper=spec.paper,
             reported=spec.reported,
         )
     return views
 
 
-def size(svg: str) -> tuple[int, int]:
-    """Width and height of a drawing as its viewBox gives them, in whole points."""
-    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
-    return (round(float(box[1])), round(float(box[2]))) if box else (0, 0)
-
-
-_TAG = re.compile(r"<[^<>]+>")
-_NUMBERS = re.compile(r'(?<=\s)(d|x|y|points|transform)="([^"]*)"')
-_MORE_DIGITS = re.compile(r"(\.\d\d)\d+")
-
-
-def slim(svg: str) -> str:
-    """The same drawing with coordinates to a hundredth of a point and no line ends in paths: a third smaller if points are many.
-
-    Only attributes that hold coordinates change, never words.
-    """
-
-    def cut(attribute: re.Match[str]) -> str:
-        coordinates = _MORE_DIGITS.sub(r"\1", " ".join(attribute[2].split()))
-        return f'{attribute[1]}="{coordinates}"'
-
-    return _TAG.sub(lambda tag: _NUMBERS.sub(cut, tag[0]), svg)
-
-
 def read_caption(
     path: Path, environment: jinja2.Environment, facts: Mapping[str, object]
 ) -> tuple[str, tuple[str, ...]]:
-    """Title (first line, after `# `) and paragraphs of a caption file; `{{ }}` in it is filled from the study.
+    """Title (first line, after `# `) and paragraphs of a caption file; `{{ }}` in it is filled from the study, `finding`
+    from the series of the figure.
 
     Both are plain text, which the page escapes.
     """

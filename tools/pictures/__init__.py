@@ -1,0 +1,1 @@
+"""Pictures of pages for readers, drawn from data of a study."""
