@@ -2,8 +2,7 @@
 
 Reads   results/tables and the two files beside them, data/{mis,scores,activations,tasks,images,calibration,human},
         data/{explanations,crowd,visualisations,explanation_kinds}, reports/template and captions, benchmarks/results/seeds.csv
-Writes  reports/report.html, reports/figures, results/plots
-Prints  what differs from the committed metrics, and how to keep it or go back
+Writes  reports/report.html, reports/figures, results/plots; prints what differs from the committed metrics
 Run     dvc repro report
         python -m stages.report --timing       how long each stage took last time; reads and writes nothing else
 """
@@ -26,7 +25,6 @@ from study.report.page.build import ReportParams, browsable_units
 from study.report.page.facts import make_facts
 
 log = logger("report")
-
 
 _READ = ("tables", "mis", "scores", "activations", "tasks", "images", "calibration", "human", "explanations", "crowd")
 _MADE = ("visualisations", "explanation_kinds")

@@ -27,7 +27,7 @@ from study.images.packs import Pack, pack_files_here
 from study.log import Progress, logger
 from study.networks import unit_lists
 from study.networks.building import load_network
-from study.networks.readout import read_units
+from study.networks.readout import open_units
 from study.workers.device import Failure, device, exact, guarded
 from study.workers.placement import device_kind
 
@@ -181,24 +181,12 @@ def _seat(extraction: Extraction, images: ImageRows, key: dict[str, Any]) -> Sea
 
     row, params, name = extraction.row, extraction.params, extraction.name
     network = load_network(row, extraction.models, extraction.code, params.seed)
-    model, view = network.model.to(device()), network.preprocessing
-    first = view.batch([images.pixels(index) for index in range(min(4, len(images)))], device())
-    settings = params.activations
-    read = read_units(
-        row,
-        model,
-        view,
-        first,
-        images,
-        rules=params.units,
-        seed=params.seed,
-        batch_size=settings.batch_size,
-        precision=settings.precision,
-    )
-    clusters, width = layer_clusters(model, first, read.layers), read.width
+    found = open_units(network, row, images, params, device())
+    read, settings = found.read, params.activations
+    clusters, width = layer_clusters(found.model, found.first, read.layers), read.width
     keys = network_keys(params.seed, name, width.items())
     owners = [(layer, unit) for layer, n in width.items() for unit in range(n)]
     kept = unit_lists.indices_of(name, owners, settings.keep, extraction.listed)
     known = set(kept)
     explained = [index for index in extraction.explained.indices(name, owners) if index not in known]
-    return Seat(name, model, view, read, clusters, keys, owners, kept, explained, key)
+    return Seat(name, found.model, found.view, read, clusters, keys, owners, kept, explained, key)

@@ -18,7 +18,7 @@ from study.images.manifest import ImageSet, rows_in_batches
 from study.images.packs import Pack, fits, pack_files_here
 from study.label_free.parameters import LabelFreeParams
 from study.networks.building import load_network
-from study.networks.readout import read_units
+from study.networks.readout import open_units
 from study.networks.roster import RosterRow, is_computed, is_table
 from study.workers.device import device, exact
 
@@ -69,23 +69,12 @@ class Source:
         from interpretability.networks.capture import Capture
 
         network = load_network(self.row, self.models, self.code, self.params.seed)
-        model, view = network.model.to(device()), network.preprocessing
-        settings = self.params.activations
+        view, settings = network.preprocessing, self.params.activations
         seen: ImageRows = images
         if fits(view, settings.pack):
             seen = Pack(images, pack_files_here(images, settings.pack))
-        first = view.batch([seen.pixels(index) for index in range(min(4, len(images)))], device())
-        read = read_units(
-            self.row,
-            model,
-            view,
-            first,
-            seen,
-            rules=self.params.units,
-            seed=self.params.seed,
-            batch_size=settings.batch_size,
-            precision=settings.precision,
-        )
+        found = open_units(network, self.row, seen, self.params, device())
+        model, read = found.model, found.read
         feed = Feed(Chosen(seen, sample), [view], settings.batch_size, device(), threads=decoders(device()))
         there = torch.device(device())
         if there.type == "cuda":

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from interpretability.directions.codes import Code
     from interpretability.directions.readers import Reader
     from interpretability.networks.layers import Layer, LeftOut
+    from interpretability.networks.network import Network
     from interpretability.networks.preprocessing import Preprocessing
     from interpretability.networks.taps import Tap
     from study.images.feed import ImageRows
 
 log = logger("activations")
 
+_FIRST = 4  # images by which it is found out what is read
 SAMPLE = 2000  # images from which principal components are computed, or all where there are fewer
 _LISTED = 20  # layers in a message
 _Matrix = NDArray[np.float64]
@@ -112,6 +114,54 @@ def read_units(
             raise StudyError(f"{row['name']}: directions {row['directions']}: {message_of(error)}") from None
     left_out = [each for each in found.left_out if each.name not in {layer.name for layer in layers}]
     return _readout(row, cell, path, layers, left_out, components)
+
+
+class ReadingParams(Protocol):
+    """What says how units are read."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def units(self) -> Units: ...
+    @property
+    def activations(self) -> BatchParams: ...
+
+
+class BatchParams(Protocol):
+    """How images go through a network."""
+
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def precision(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A network on a device, what it is shown, its first images prepared, and what is read of it."""
+
+    model: nn.Module
+    view: Preprocessing
+    first: Tensor
+    read: Readout
+
+
+def open_units(network: Network, row: RosterRow, images: ImageRows, params: ReadingParams, there: str) -> Opened:
+    """What is read of a network on the device `there`, found out by the first of the images. Raises as `read_units`."""
+    model, view, settings = network.model.to(there), network.preprocessing, params.activations
+    first = view.batch([images.pixels(index) for index in range(min(_FIRST, len(images)))], there)
+    read = read_units(
+        row,
+        model,
+        view,
+        first,
+        images,
+        rules=params.units,
+        seed=params.seed,
+        batch_size=settings.batch_size,
+        precision=settings.precision,
+    )
+    return Opened(model, view, first, read)
 
 
 def check_directions(row: RosterRow, model: nn.Module, first: Tensor, rules: Units, layers: Sequence[Layer]) -> None:

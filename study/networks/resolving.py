@@ -19,7 +19,7 @@ from study.networks.described import described
 from study.networks.failures import Failed
 from study.networks.roster import NetworkJob, RosterRow
 from study.networks.settings import NetworkParams
-from study.networks.similarity import check_encoder
+from study.networks.similarity import BACKEND, first_similarity
 from study.networks.training import Training
 from study.workers.device import Failure
 from study.workers.jobs import log_failure, run_all
@@ -93,7 +93,7 @@ def resolve_all(
     Rows that read the network of another row come after all others, whose resolved rows they need.
     """
     scores = params.scores
-    encoder = check_encoder(scores.backends, scores.encoder.model, rows, params.models.roster)
+    encoder = (scores.encoder.model or first_similarity(rows)) if BACKEND in scores.backends else None
     own = [
         ResolveJob(row, params, images, code, out, row["name"] == encoder) for row in rows if not roster.base_of(row)
     ]

@@ -30,13 +30,21 @@ def encoder_model(named: str, rows: Sequence[RosterRow], where: str, why: str) -
                 f"scores.encoder.model is {named!r}, which is none of the networks of {where} ({why}); {allowed}"
             )
         return named
-    found = next((row["name"] for row in networks if row["role"] == SIMILARITY and row.get("last", 1) == 1), None)
+    found = first_similarity(networks)
     if found is None:
         raise StudyError(
             f"scores.encoder.model is empty, which means the first network of role {SIMILARITY}, but {where} has none ({why}); "
             f"give a row that role, or {allowed}"
         )
     return found
+
+
+def first_similarity(rows: Sequence[RosterRow]) -> str | None:
+    """The first network of role similarity, of a training its last checkpoint; None where there is none."""
+    names = (
+        row["name"] for row in rows if row["role"] == SIMILARITY and not is_computed(row) and row.get("last", 1) == 1
+    )
+    return next(names, None)
 
 
 def chosen_encoder(backends: Sequence[str], named: str, roster: Path) -> str:
@@ -46,14 +54,10 @@ def chosen_encoder(backends: Sequence[str], named: str, roster: Path) -> str:
     return encoder_model(named, rows_of(read_roster(roster)), str(roster), f"scores.backends names {BACKEND}")
 
 
-def check_encoder(backends: Sequence[str], named: str, rows: Sequence[RosterRow], path: str) -> str | None:
-    """The network behind the similarity `encoder`, by the rows of a roster as it is written in `path`, before any is resolved.
+def check_encoder(backends: Sequence[str], named: str, rows: Sequence[RosterRow], path: str) -> None:
+    """Refuse a roster, as it is written in `path`, that has no network for the similarity `encoder`, if that is wanted.
 
-    None where no similarity asks for one. Raises StudyError as `encoder_model`; a checkpoint, NAME-stepN, is no row yet and is
-    taken as it is named.
+    Raises StudyError as `encoder_model`. A checkpoint of a training, NAME-stepN, is no row yet and is not looked for.
     """
-    if BACKEND not in backends:
-        return None
-    if any(named.startswith(f"{row['name']}-step") for row in rows):
-        return named
-    return encoder_model(named, rows, path, f"scores.backends names {BACKEND}")
+    if BACKEND in backends and not any(named.startswith(f"{row['name']}-step") for row in rows):
+        encoder_model(named, rows, path, f"scores.backends names {BACKEND}")

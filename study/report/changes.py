@@ -15,8 +15,9 @@ from typing import Any
 MOST = 10  # numbers shown
 _DIGITS = 4
 
-_NEXT = """To keep it:      git add -A && git commit -m "what you changed"
-To go back:      git checkout HEAD -- params.yaml dvc.lock results reports/figures && git clean -fdq results reports/figures && dvc checkout
+_SHOWN = "results reports/figures"  # what git keeps of a run, beside parameters and the lock
+_NEXT = f"""To keep it:      git add -A && git commit -m "what you changed"
+To go back:      git checkout HEAD -- params.yaml dvc.lock {_SHOWN} && git clean -fdq {_SHOWN} && dvc checkout
 To keep both:    dvc exp save -n NAME, then go back; `dvc exp apply NAME` takes it out again
 """
 
@@ -58,10 +59,11 @@ def _table(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         (name, _number(before[name]), "->", _number(now[name]), *_difference(before[name], now[name]))
         for name in both[:MOST]
     ]
-    widths = [max((len(row[i]) for row in rows), default=0) for i in range(6)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in rows
     ]

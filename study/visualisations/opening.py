@@ -11,7 +11,7 @@ from study.images.feed import ImageRows
 from study.images.manifest import open_images
 from study.images.packs import Pack, fits, pack_files_here
 from study.networks.building import load_network
-from study.networks.readout import Readout, read_units
+from study.networks.readout import Readout, open_units
 from study.networks.roster import RosterRow
 from study.visualisations.parameters import Folders, VisualisationParams
 from study.workers.device import device, exact, when_moved
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from interpretability.networks.layers import Layer
     from interpretability.networks.preprocessing import Preprocessing
-
-_FIRST = 4  # images by which it is found out what is read of a network
 
 
 @dataclass(frozen=True)
@@ -51,23 +49,12 @@ def _opened(text: str, params: VisualisationParams, folders: Folders, there: str
         exact(there)
     images: ImageRows = open_images(folders.images, params.images.root, quick=True)
     network = load_network(row, folders.models, folders.code, params.seed)
-    model, view, settings = network.model.to(there), network.preprocessing, params.activations
-    if fits(view, settings.pack):
+    side = params.activations.pack
+    if fits(network.preprocessing, side):
         whole = open_images(folders.images, params.images.root, quick=True)
-        images = Pack(whole, pack_files_here(whole, settings.pack))
-    first = view.batch([images.pixels(index) for index in range(min(_FIRST, len(images)))], there)
-    read = read_units(
-        row,
-        model,
-        view,
-        first,
-        images,
-        rules=params.units,
-        seed=params.seed,
-        batch_size=settings.batch_size,
-        precision=settings.precision,
-    )
-    return Opened(model, view, read, images)
+        images = Pack(whole, pack_files_here(whole, side))
+    found = open_units(network, row, images, params, there)
+    return Opened(found.model, found.view, found.read, images)
 
 
 when_moved(_opened.cache_clear)

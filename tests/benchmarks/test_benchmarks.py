@@ -71,6 +71,8 @@ def test_make_bench_runs_every_benchmark_of_speed():
         "crowd_reference",
         "shown_intervals",
         "summaries",
+        "first_score",
+        "first_steps",
         "flops",
         "layers_found",
         "chaos",

@@ -173,7 +173,8 @@ CASES = {
     # ---- sizes, slopes, names
     "too few images": (
         lambda: units(VALUES[:11], ROWS[:11]),
-        "11 images are too few: n_tasks = 2 and n_explanations = 2 need at least 2 * 2 * 3 = 12. Add images or lower one of the two",
+        "11 images are too few: n_tasks = 2 and n_explanations = 2 need at least 2 * 2 * 3 = 12. Add at least 1, "
+        "or lower n_explanations to 1",
     ),
     "one task": (lambda: units(n_tasks=1), "n_tasks is 1; it must be a whole number of at least 2"),
     "no explanation": (lambda: units(n_explanations=0), "n_explanations is 0; it must be a whole number of at least 1"),
@@ -642,7 +643,8 @@ CASES = {
     ),
     "few images": (
         lambda: network(images=Shown(11)),
-        "11 images are too few: n_tasks = 2 and n_explanations = 2 need at least 2 * 2 * 3 = 12. Add images or lower one of the two",
+        "11 images are too few: n_tasks = 2 and n_explanations = 2 need at least 2 * 2 * 3 = 12. Add at least 1, "
+        "or lower n_explanations to 1",
     ),
     "float images": (
         lambda: network(images=Shown(20, np.zeros((8, 8, 3)))),
@@ -743,8 +745,8 @@ def annotated(n):
 IN_A_STUDY = {
     "images": (
         CASES["too few images"][0],
-        "11 images are too few: tasks.n_tasks = 2 and tasks.n_explanations = 2 need at least 2 * 2 * 3 = 12. Add images or lower "
-        "one of the two",
+        "11 images are too few: tasks.n_tasks = 2 and tasks.n_explanations = 2 need at least 2 * 2 * 3 = 12. Add at least 1, or lower "
+        "tasks.n_explanations to 1",
     ),
     "condition": (
         CASES["hard with few images"][0],

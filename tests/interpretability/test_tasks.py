@@ -55,6 +55,20 @@ def test_swapping_sides_swaps_roles():
 def test_too_few_images_are_refused_and_few_are_warned_about():
     with pytest.raises(InputError, match=r"399 images are too few: n_tasks = 20 and n_explanations = 9.*400"):
         rules.check_images(399, 20, 9)
+    # what is proposed is enough, and one more is not
+    for n_images, told, enough, too_much in (
+        (399, "lower n_tasks to 19", (19, 9), (20, 9)),
+        (399, "lower n_explanations to 8", (20, 8), (20, 9)),
+        (100, "lower n_tasks to 5", (5, 9), (6, 9)),
+        (30, "lower n_tasks to 2 and n_explanations to 6", (2, 6), (2, 7)),
+    ):
+        with pytest.raises(InputError, match=rf"Add at least {400 - n_images}, or .*{told}"):
+            rules.check_images(n_images, 20, 9)
+        rules.check_images(n_images, *enough)
+        with pytest.raises(InputError):
+            rules.check_images(n_images, *too_much)
+    with pytest.raises(InputError, match=r"Add at least 393$"):
+        rules.check_images(7, 20, 9)
     assert "50.0%" in rules.check_images(400, 20, 9)
     assert rules.check_images(4000, 20, 9) == ""
 

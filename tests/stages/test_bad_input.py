@@ -66,7 +66,7 @@ def test_more_tasks_than_pictures(study, told, photographs):
     told(
         study.run_images,
         "59 images are too few: tasks.n_tasks = 10 and tasks.n_explanations = 4 need at least 2 * 10 * 5 = 100",
-        "Add images or lower one of the two",
+        "Add at least 41, or lower tasks.n_tasks to 5, or lower tasks.n_explanations to 1",
     )
 
 

@@ -231,9 +231,10 @@ def test_parameters_that_name_no_network_are_told_early(drawn_study, caplog):
     ("layer", "says"),
     [("", "scores.encoder.layer is empty, but tiny"), ("norm2", "scores.encoder.layer is 'norm2'"), ("norm", "")],
 )
-def test_the_layer_of_the_encoder_is_tried(drawn_study, message, layer, says):
-    drawn_study.params(scores__backends=["encoder"], scores__encoder__model="tiny", scores__encoder__layer=layer)
-    drawn_study.roster({"name": "tiny"})
+@pytest.mark.parametrize(("model", "role"), [("tiny", "study"), ("", "similarity")])
+def test_the_layer_of_the_encoder_is_tried(drawn_study, message, layer, says, model, role):
+    drawn_study.params(scores__backends=["encoder"], scores__encoder__model=model, scores__encoder__layer=layer)
+    drawn_study.roster({"name": "other"}, {"name": "tiny", "role": role})
     if says:
         assert says in message(drawn_study.run_models)
     else:

@@ -208,7 +208,7 @@ def test_more_task_images_than_the_folder_holds_are_refused(one_network, message
     write_json(path, {**read_json(path), "n_images": 19})
     text = message(one_network.run_tasks)
     assert "19 images are too few: tasks.n_tasks = 2 and tasks.n_explanations = 4 need at least 2 * 2 * 5 = 20" in text
-    assert text.endswith("Add images or lower one of the two")
+    assert text.endswith("Add at least 1, or lower tasks.n_explanations to 3")
 
 
 def test_a_smaller_task_set_uses_the_inner_part_of_the_same_extremes(one_network):

@@ -29,7 +29,7 @@ from study.inputs.listing import ImagePlace, _files, look_at_images
 @pytest.fixture
 def folder(tmp_path):
     root = tmp_path / "pictures"
-    for name in ("a/1.png", "a/b/2.png", "c/3.png", ".hidden/4.png", "a/.5.png"):
+    for name in ("a/1.png", "a/b/2.png", "c/3.png", ".hidden/4.png", "a/.5.png", "a/note.txt"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(name.encode())
     os.symlink(root / "a", root / "c" / "link")
@@ -47,6 +47,16 @@ def test_a_listing_holds_the_files_that_the_stage_finds(folder):
     assert sorted(listed) == sorted(list_folder(folder))
     assert "c/link/b/2.png" in listed
     assert facts(folder)["files"] == len(listed)
+
+
+def test_files_that_are_called_as_pictures_are_counted_where_they_lie_in_a_folder(folder):
+    def counted(source, reader=""):
+        return look_at_images(ImagePlace(source=source, root=str(folder), reader=reader, split="")).pictures
+
+    # by a link once more: 1.png, 2.png; 3.png; and a link to nothing. note.txt is none
+    assert counted("folder") == 6
+    assert counted("timm", "folder") is None
+    assert counted("generated") is None
 
 
 def test_generated_images_and_a_data_set_of_a_hub_have_no_listing():
@@ -160,7 +170,7 @@ def look(tmp_path, monkeypatch):
             images=ImagePlace(source=source, root=root, reader="", split=""),
             models=Roster(roster=str(tmp_path / "roster.csv")),
             scores=Similarities(backends=("pixel",), encoder=EncoderName(model="")),
-            tasks=TaskSizes(n_tasks=2, n_explanations=1, conditions=("natural",), source="rebuilt"),
+            tasks=TaskSizes(n_tasks=1, n_explanations=1, conditions=("natural",), source="rebuilt"),
             explanations=Texts(guide=GuideWeights(source="none", pretrained=""), concepts=""),
         )
         inputs = Inputs.look(params, tmp_path / "code", tmp_path / "texts", tmp_path / "inputs")
@@ -303,5 +313,5 @@ def test_a_folder_that_cannot_be_read_is_passed_over_and_said(folder, monkeypatc
 
     monkeypatch.setattr("study.inputs.listing.os.scandir", refuse)
     with caplog.at_level("WARNING"):
-        assert facts(folder)["files"] == 4  # those of c, in which a link leads to the same files
+        assert facts(folder)["files"] == 5  # those of c, in which a link leads to the same files
     assert "cannot be read" in caplog.text

@@ -320,6 +320,8 @@ def test_made_images_that_are_gone_and_an_encoder_that_is_none_are_named(with_en
     with pytest.raises(StudyError, match=r"tasks show made images, but .*visualisations has none; run `dvc repro`"):
         run_with_encoder(with_encoder, tmp_path / "human", f"--visualisations={empty}")
     change_params(with_encoder, scores__encoder__model="nobody")
-    with pytest.raises(StudyError, match=r"scores.encoder.model reads, but that is 'nobody', .*: tiny, vit, 50"):
+    with pytest.raises(
+        StudyError, match=r"scores.encoder.model is 'nobody', .*what it reads\); name one of tiny, vit, 50"
+    ):
         run_with_encoder(with_encoder, tmp_path / "human")
     change_params(with_encoder)

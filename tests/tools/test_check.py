@@ -1,12 +1,14 @@
 """The check that a study can begin: parameters, roster, images, files that they name."""
 
-import numpy as np
 import pytest
-from PIL import Image
 from ruamel.yaml import YAML
 
 from interpretability.errors import InputError
+from interpretability.files import sha256_file
 from study.errors import message_of
+from study.inputs import reaching
+from study.networks.roster import read_roster, rows_of
+from study.networks.similarity import chosen_encoder, encoder_model
 from tests.helpers.copied_study import changed
 from tests.helpers.rules import ROOT
 from tools import check
@@ -20,14 +22,16 @@ def custom(tmp_path, monkeypatch):
     monkeypatch.delenv("MIS_IMAGES", raising=False)
     monkeypatch.chdir(ROOT)
     (tmp_path / "pictures").mkdir()
-    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "pictures" / "a.png")
+    for number in range(400):  # not opened here
+        (tmp_path / "pictures" / f"{number}.png").touch()
+    monkeypatch.setattr(reaching, "unreachable", lambda address: "")
 
     def run(rows="net,test_vit,none,,\n", text="", **changes):
         yaml = YAML()
         content = yaml.load(ROOT / "studies/custom.yaml")
         (tmp_path / "my roster.csv").write_text(HEADER + rows)
         places = {"images": {"root": str(tmp_path / "pictures")}, "models": {"roster": str(tmp_path / "my roster.csv")}}
-        for each in (places, changes):
+        for each in (places, {"scores": {"backends": ["pixel"]}}, changes):
             changed(content, each)
         yaml.dump(content, tmp_path / "params.yaml")
         with (tmp_path / "params.yaml").open("a") as file:
@@ -41,7 +45,7 @@ def test_a_study_that_can_begin_is_described(custom, capsys):
     custom()
     lines = capsys.readouterr().out.splitlines()
     assert "keys, all known" in lines[0]
-    assert lines[1].startswith("images: folder: 1 files")
+    assert lines[1].startswith("images: folder: 400 files")
     assert lines[2] == "roster: 1 rows"
 
 
@@ -58,6 +62,24 @@ def test_weights_that_will_be_fetched_are_named(custom, capsys):
         ({"scores": {"backends": ["lpips"]}}, ["scores.backends names 'lpips'", "lpips-alex"]),
         ({"scores": {"backends": ["pixel; rm x"]}}, ["scores.backends names 'pixel; rm x'"]),
         ({"images": {"root": "nowhere"}}, ["nowhere", "images.root"]),
+        (
+            {"tasks": {"n_tasks": 21}, "activations": {"n_extremes": 210}},
+            [
+                "400 images are too few",
+                "2 * 21 * 10 = 420. Add at least 20, or lower tasks.n_tasks to 20",
+                "tasks.n_explanations to 8",
+            ],
+        ),
+        ({"images": {"root": "stages"}}, ["the image folder stages holds", "none is called as a picture is", ".jpg"]),
+        ({"images": {"root": ""}}, ["images.source is folder, but neither", "MIS_IMAGES=/path/to/pictures dvc repro"]),
+        (
+            {"scores": {"backends": ["encoder"]}},
+            ["scores.encoder.model is empty", "role similarity", "name one of net"],
+        ),
+        (
+            {"scores": {"backends": ["encoder"], "encoder": {"model": "vit"}}},
+            ["scores.encoder.model is 'vit'", "my roster.csv", "name one of net"],
+        ),
         ({"rows": ""}, ["my roster.csv", "no rows"]),
         ({"rows": "net,made:make,w.pth,abc,\n"}, ["row 2 (net)", "3 of the 64", "sha256sum"]),
         ({"rows": f"net,made:make,w.pth,{'a' * 64},\n"}, ["my roster.csv: net", "w.pth", "data/external/weights"]),
@@ -74,6 +96,64 @@ def test_what_is_wrong_is_told_before_any_work(custom, monkeypatch, arguments, s
     with pytest.raises(InputError) as error:
         custom(**arguments)
     assert all(part in message_of(error.value) for part in says), message_of(error.value)
+
+
+def test_a_digest_that_is_missing_is_printed_and_a_wrong_one_told(custom, tmp_path, monkeypatch):
+    monkeypatch.setenv("MIS_WEIGHTS", str(tmp_path))
+    (tmp_path / "w.pth").write_bytes(b"weights")
+    digest = sha256_file(tmp_path / "w.pth")
+    with pytest.raises(
+        InputError, match=rf"row 2 \(net\): .*needed; write {digest} \(as sha256sum {tmp_path}/w.pth prints"
+    ):
+        custom("net,test_vit,w.pth,,\n")
+    with pytest.raises(InputError, match=rf"net: w.pth has sha256 {digest}, the roster says a+; it is another file"):
+        custom(f"net,test_vit,w.pth,{'a' * 64},\n")
+    custom(f"net,test_vit,w.pth,{digest},\n")
+    custom(f"net,test_vit,w.pth,{digest.upper()},\n")
+
+
+def test_weights_that_can_neither_be_read_nor_fetched_stop_a_study_before_it_begins(
+    custom, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("MIS_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setattr(reaching, "unreachable", lambda address: f"{address} does not answer: no net")
+    backends = ["dreamsim-clip_vitb32", "lpips-alex"]
+    with pytest.raises(InputError) as error:
+        custom(scores={"backends": backends})
+    first, second = str(error.value).splitlines()
+    assert "names dreamsim-clip_vitb32, whose weights are not on this machine, and https://github.com does not" in first
+    assert f".zip, unpacked, as {tmp_path}/weights/clip_vitb32_single_lora/adapter_config.json, " in first
+    assert f"alexnet-owt-7be5be79.pth as {tmp_path}/weights/alexnet-owt-7be5be79.pth; or name pixel" in second
+    for name in ("alexnet-owt-7be5be79.pth", "alexnet-owt-7be5be79.safetensors"):  # either will do
+        (tmp_path / "weights").mkdir(exist_ok=True)
+        (tmp_path / "weights" / name).touch()
+        custom(scores={"backends": ["lpips-alex"]})
+        (tmp_path / "weights" / name).unlink()
+    # who has the data of a study may never need the weights
+    known = tmp_path / "inputs"
+    (known / "similarities").mkdir(parents=True)
+    (known / "similarities/lpips-alex.json").write_text('{"alexnet-owt-7be5be79.pth": "7be5be79"}')
+    monkeypatch.setattr(check, "KNOWN", known)
+    custom(scores={"backends": ["lpips-alex"]})
+    assert "to be fetched when it is needed: " in capsys.readouterr().out
+
+
+def test_the_encoder_is_the_first_network_of_role_similarity(custom, tmp_path):
+    roles = "net,test_vit,none,study\nfirst,test_vit,none,similarity\nsecond,test_vit,none,similarity\n"
+    path = tmp_path / "roles.csv"
+    path.write_text(f"name,constructor,weights,role\n{roles}")
+    custom(models={"roster": str(path)}, scores={"backends": ["encoder"]})
+    rows = rows_of(read_roster(path))
+    assert encoder_model("", rows, "roster", "why") == "first"
+    assert encoder_model("net", rows, "roster", "why") == "net"
+    assert chosen_encoder(("pixel", "encoder"), "", path) == "first"
+    assert (
+        chosen_encoder(("pixel",), "", path) == ""
+    )  # for what is written beside the results, where parameters do not say it
+    assert chosen_encoder(("encoder",), "second", path) == ""
+    # of a training the last checkpoint, as the resolved roster has it
+    path.write_text("name,constructor,role,last\nfirst-step0,test_vit,similarity,0\nfirst,test_vit,similarity,1\n")
+    assert chosen_encoder(("encoder",), "", path) == "first"
 
 
 def test_as_many_networks_may_lack_files_as_the_study_allows(custom, capsys):
