@@ -160,7 +160,7 @@ def test_a_unit_without_all_pictures_of_a_task_shows_the_next_one_and_near_copie
     (tmp_path / "net.npy").write_bytes(b"")
     np.save(tmp_path / "net.npy", tasks)
     unit = pd.DataFrame({"model": ["net"], "layer": ["a"], "unit": [0], "condition": ["natural"]})
-    unit[KEY[1:]].to_parquet(tmp_path / "net.parquet")
+    unit[KEY[1:]].assign(tie_share_pos=0.0).to_parquet(tmp_path / "net.parquet")
 
     def shown(images, near=()):
         listed = listed_units.Listed(unit, np.zeros((1, 6), np.float32), {0: list(near)}, {}, {}, 1, 1)
@@ -174,6 +174,49 @@ def test_a_unit_without_all_pictures_of_a_task_shows_the_next_one_and_near_copie
     assert shown([0, 1, 2, 3], near=[0]) == ([0], [0], [[0, 1, 2, 3]])
     assert shown([0, 1, 2]) == ([], [], [])
     assert shown([]) == ([], [], [])
+
+
+def test_units_that_people_answered_show_all_their_tasks_and_natural_ones_their_extremes_in_order(study):
+    folder, _, data = study
+    found, n = keys(data), data["nTasks"]
+    paths = np.array([int(path) for path in data["path"]])
+    single, rows = (unpacked(data[name]["rows"]) for name in ("packed", "further"))
+    # every picture is in the page: of each answered unit that shows no more, all tasks but its first
+    answered = {int(row) for row in data["human"]} & set(single)
+    assert answered
+    assert sorted(rows) == sorted(list(answered) * (n - 1))
+    tasks = unpacked(data["further"]["tasks"])
+    assert tasks[: n - 1] == list(range(1, n))
+    ends = unpacked(data["extremes"]["rows"])
+    recorded = {
+        row for row in single if found[row][2] == 1
+    }  # whose tasks come from a record, as the fixture writes them
+    assert set(ends) == set(single) - recorded
+    row = ends[3]
+    model, layer, unit, _ = found[row]
+    offset = pd.read_parquet(folder / "activations/layers.parquet").set_index(["model", "layer"])["offset"]
+    lists = load_file(folder / f"activations/{model}.safetensors")
+    ids = unpacked(data["extremes"]["ids"])[3 * 2 * n : 4 * 2 * n]
+    of_unit = [lists[f"{side}_images"][offset[model, layer] + unit, :n] for side in ("top", "bottom")]
+    assert paths[ids].tolist() == np.concatenate(of_unit).tolist()
+
+
+def test_extremes_of_which_one_picture_is_missing_are_not_shown(tmp_path):
+    np.save(tmp_path / "net.npy", np.arange(2 * 2 * 4, dtype=np.int32).reshape(2, 2, 4))
+    units = pd.DataFrame({"model": "net", "layer": "a", "unit": [0, 1], "condition": "natural"})
+    units[KEY[1:]].assign(tie_share_pos=0.0).to_parquet(tmp_path / "net.parquet")
+    listed = listed_units.Listed(units, np.zeros((2, 2), np.float32), {}, {}, {}, 2, 2)
+    every = range(16)
+    single = shown_tasks.single_tasks(listed, [], every, tmp_path)
+    top, bottom = np.array([[0, 4], [8, 12]], np.int32), np.array([[1, 5], [9, 13]], np.int32)
+
+    def shown(images):
+        ends = shown_tasks.single_ends(listed, single, images, tmp_path, lambda *_: (top, bottom))
+        return ends.rows.tolist(), ends.images.tolist()
+
+    assert shown(every) == ([0, 1], [[0, 4, 1, 5], [8, 12, 9, 13]])
+    assert shown([image for image in every if image != 5]) == ([1], [[8, 12, 9, 13]])
+    assert shown([]) == ([], [])
 
 
 def test_the_first_screen_s_pictures_come_first_and_its_tasks_are_whole(study):

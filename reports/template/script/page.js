@@ -71,14 +71,25 @@ const pageOf = (data) => {
   };
 
   // ---------------------------------------------------------------- its pictures
-  const packed = { rows: unpack(data.packed.rows), tasks: unpack(data.packed.tasks), ids: unpack(data.packed.ids) };
-  const packedAt = new Int32Array(N).fill(-1); // units that show one task
-  packed.rows.forEach((row, at) => { packedAt[row] = at; });
-  const anyPictures = packed.rows.length > 0 || Object.keys(data.pictures).length > 0;
-  const hasPictures = (row) => row in data.pictures || packedAt[row] >= 0;
-  const tasksOf = (row) => { // tasks whose explanations and queries are in the page
+  // Units whose pictures are in the page anyway: by row what `parts` hold of it, ids of `width` pictures each.
+  const WIDTH = 2 * K + 2;
+  const spreadOut = (width, ...parts) => {
+    const out = new Map();
+    for (const part of parts) {
+      const rows = unpack(part.rows), tasks = part.tasks ? unpack(part.tasks) : null, ids = unpack(part.ids);
+      rows.forEach((row, at) => {
+        if (!out.has(row)) out.set(row, []);
+        out.get(row).push([tasks ? tasks[at] : 0, ids.subarray(at * width, (at + 1) * width)]);
+      });
+    }
+    return out;
+  };
+  const packed = spreadOut(WIDTH, data.packed, data.further), packedEnds = spreadOut(2 * T, data.extremes);
+  const anyPictures = packed.size > 0 || Object.keys(data.pictures).length > 0;
+  const hasPictures = (row) => row in data.pictures || packed.has(row);
+  const tasksOf = (row) => { // tasks whose explanations and queries are in the page, that of its card first
     if (row in data.pictures) return Object.keys(data.pictures[row].full).map(Number);
-    return packedAt[row] < 0 ? [] : [packed.tasks[packedAt[row]]];
+    return (packed.get(row) || []).map(([task]) => task);
   };
   const taskOf = (row, task) => {
     const shown = data.pictures[row];
@@ -86,9 +97,9 @@ const pageOf = (data) => {
       const ids = shown.full[task];
       return ids ? { most: ids.slice(0, K), least: ids.slice(K, 2 * K), queries: shown.queries.slice(2 * task, 2 * task + 2) } : null;
     }
-    const at = packedAt[row];
-    if (at < 0 || packed.tasks[at] !== task) return null;
-    const ids = Array.from(packed.ids.subarray(at * (2 * K + 2), (at + 1) * (2 * K + 2)));
+    const found = (packed.get(row) || []).find(([own]) => own === task);
+    if (!found) return null;
+    const ids = Array.from(found[1]);
     return { most: ids.slice(0, K), least: ids.slice(K, 2 * K), queries: ids.slice(2 * K) };
   };
   const queriesOf = (row, task) => { // the exciting one, the other one
@@ -96,12 +107,15 @@ const pageOf = (data) => {
     return shown ? shown.queries.slice(2 * task, 2 * task + 2) : taskOf(row, task)?.queries ?? null;
   };
   const extremes = (row) => {
-    const shown = data.pictures[row];
-    return shown ? { most: shown.most, least: shown.least, ranked: shown.ranked } : null;
+    const shown = data.pictures[row], found = packedEnds.get(row);
+    if (shown) return { most: shown.most, least: shown.least, ranked: shown.ranked };
+    if (!found) return null;
+    const ids = Array.from(found[0][1]);
+    return { most: ids.slice(0, T), least: ids.slice(T), ranked: true };
   };
   const mostOf = (row) => { // pictures by whose labels a unit is found
     if (row in data.pictures) return data.pictures[row].most;
-    return packedAt[row] < 0 ? [] : packed.ids.subarray(packedAt[row] * (2 * K + 2), packedAt[row] * (2 * K + 2) + K);
+    return packed.has(row) ? packed.get(row)[0][1].subarray(0, K) : [];
   };
 
   // ---------------------------------------------------------------- words and elements

@@ -7,9 +7,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from interpretability.schema import MADE, NATURAL
+from interpretability.schema import KEY, MADE, NATURAL
 from study.files.tables import read_json, read_parquet
 from study.images.made import Pictures
 from study.images.manifest import open_images
@@ -26,7 +28,7 @@ from study.report.page.inputs import gallery_models
 from study.report.page.kinds import Kinds, read_kinds
 from study.report.page.latents import Latents
 from study.report.page.play import Turn, choose_play
-from study.report.page.shown_tasks import Ends, ShownTasks, load_tasks, single_tasks
+from study.report.page.shown_tasks import Ends, ShownTasks, further_tasks, load_tasks, single_ends, single_tasks
 from study.report.page.text_files import TextFiles
 from study.report.page.thumbnails import make_sheets
 
@@ -58,6 +60,15 @@ class _Extremes:
             top, bottom = (lists.get_slice(f"{side}_images")[row, :n] for side in ("top", "bottom"))
         return top, bottom
 
+    def every(self, model: str, layers: Sequence[str], units: NDArray[np.int64], n: int) -> Ends:
+        """The same of many units of a network: (units, n) images a side."""
+        from safetensors import safe_open
+
+        rows = self._offset.loc[model].reindex(list(layers)).to_numpy(np.int64) + units
+        with safe_open(self._folder / f"{model}.safetensors", "numpy") as lists:
+            top, bottom = (lists.get_slice(f"{side}_images")[:, :n][rows] for side in ("top", "bottom"))
+        return top, bottom
+
 
 def browsable_units(params: ReportParams, study: base.Study, args: argparse.Namespace) -> Gallery:
     """The units to browse, and images of some unless the parameters leave them out."""
@@ -76,8 +87,12 @@ def browsable_units(params: ReportParams, study: base.Study, args: argparse.Name
     rated = unit_texts.rated_pictures(texts, detailed, images, wanted.n_pictures)
     images |= unit_texts.images_of(rated)
     single = single_tasks(listed, shown.tasks, images, args.tasks)
+    asked = set(study.human[KEY].itertuples(index=False, name=None))
+    answered = [row for key, row in listed.rows().items() if key in asked]
+    further = further_tasks(listed, answered, single, images, args.tasks)
+    ends = single_ends(listed, single, images, args.tasks, _Extremes(args.activations).every)
     first = first_rows(listed, Tasks(shown, single, played), alike, played)
-    pictured = Pictured(shown, single, first, played)
+    pictured = Pictured(shown, single, further, ends, first, played)
     slope = read_json(args.calibration / "slope.json")[study.lead]
     return make_gallery(
         study,

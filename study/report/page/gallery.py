@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -26,7 +26,7 @@ from study.report.page.listed_units import Key, Listed, residuals
 from study.report.page.packing import packed, whole
 from study.report.page.places import sizes
 from study.report.page.play import Still, Turn, still_task
-from study.report.page.shown_tasks import ShownTasks, SingleTasks
+from study.report.page.shown_tasks import ShownTasks, SingleEnds, SingleTasks
 from study.report.page.thumbnails import Sheets
 from study.report.page.unit_texts import ShownTexts, as_content
 
@@ -65,12 +65,14 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Pictured:
-    """Which units show which tasks: `shown` many of them, `single` one each; `first` the units that the gallery begins with, and
-    `played` the tasks that the first screen asks.
+    """Which units show which tasks: `shown` many of them, `single` one each and `further` more of some of these, `ends` their
+    extremes; `first` the units that the gallery begins with, and `played` the tasks that the first screen asks.
     """
 
     shown: ShownTasks
     single: SingleTasks
+    further: SingleTasks
+    ends: SingleEnds
     first: Sequence[int]
     played: Sequence[Turn]
 
@@ -279,9 +281,17 @@ def _alike(alike: Alike) -> dict[str, object]:
     return {"twins": [list(rows) for rows in alike.twins], "neighbours": near}
 
 
+def _tasks_packed(tasks: SingleTasks, ids: Callable[[NDArray[np.int32]], list[int]]) -> dict[str, object]:
+    return {"rows": packed(tasks.rows), "tasks": packed(tasks.tasks), "ids": packed(_numbers(ids(tasks.images)))}
+
+
+def _numbers(values: Sequence[int]) -> NDArray[np.int64]:
+    return np.array(values, dtype=np.int64)
+
+
 def _images(pictured: Pictured, number: Mapping[int, int], sheets: Sheets, manifest: pd.DataFrame) -> dict[str, object]:
     """Images of units as numbers of thumbnails, and what each thumbnail is called."""
-    shown, single = pictured.shown, pictured.single
+    shown = pictured.shown
 
     def ids(images: NDArray[np.int32]) -> list[int]:
         return [number[int(image)] for image in images.ravel()]
@@ -300,11 +310,9 @@ def _images(pictured: Pictured, number: Mapping[int, int], sheets: Sheets, manif
     code = {label: index for index, label in enumerate(labels)}
     return {
         "pictures": units,
-        "packed": {
-            "rows": packed(single.rows),
-            "tasks": packed(single.tasks),
-            "ids": packed(np.array(ids(single.images), dtype=np.int64)),
-        },
+        "packed": _tasks_packed(pictured.single, ids),
+        "further": _tasks_packed(pictured.further, ids),
+        "extremes": {"rows": packed(pictured.ends.rows), "ids": packed(_numbers(ids(pictured.ends.images)))},
         "sheetColumns": sheets.columns,
         "perSheet": sheets.per_sheet,
         "labels": labels,

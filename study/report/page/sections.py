@@ -31,7 +31,7 @@ TABLE_SPECS: tuple[TableSpec, ...] = (
 # figures that may lead a question, the best first; without data of any of them its first figure with data leads
 LEADS = {
     "ranking": ("models_ranked", "unit_distribution"),
-    "layers": ("depth", "relative_depth", "layer_types"),
+    "layers": ("relative_depth", "depth", "layer_types"),
     "bases": ("units_or_directions", "superposed"),
     "people": ("his_by_mis", "mis_against_his"),
     "ceiling": ("agreement",),

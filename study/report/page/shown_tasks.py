@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from interpretability.schema import KEY, MADE
+from interpretability.schema import KEY, MADE, NATURAL
 from study.files.tables import read_parquet
 from study.report.page.listed_units import Listed
 from study.report.page.play import Turn
 
 Ends = tuple[NDArray[np.int32], NDArray[np.int32]]
+# network, layer and number of each unit, how many -> images of both sides (units, how many), the most extreme first
+EveryEnds = Callable[[str, Sequence[str], NDArray[np.int64], int], Ends]
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,20 @@ class ShownTasks:
 
 @dataclass(frozen=True)
 class SingleTasks:
-    """One task each of units whose images are in the page anyway: rows of the list, tasks, images (units, 2K + 2)."""
+    """Tasks of units whose images are in the page anyway: rows of the list, tasks, images (tasks, 2K + 2)."""
 
     rows: NDArray[np.int64]
     tasks: NDArray[np.int64]
+    images: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class SingleEnds:
+    """The N most extreme images of units whose images are in the page anyway: rows of the list, images (units, 2N), those of the
+    exciting side first, either side from its most extreme image on.
+    """
+
+    rows: NDArray[np.int64]
     images: NDArray[np.int32]
 
 
@@ -106,30 +118,90 @@ def single_tasks(listed: Listed, shown: Collection[int], images: Collection[int]
 
     Tasks with a near copy come after all others of their unit.
     """
-    found = [_first_known(listed, rows, tasks, images) for rows, tasks in _networks(listed, shown, folder)]
-    if not images or not found:
+    return _gathered(
+        _first_known(listed, rows, tasks, _known(tasks, images)) for rows, tasks in _networks(listed, shown, folder)
+    )
+
+
+def further_tasks(
+    listed: Listed, wanted: Collection[int], single: SingleTasks, images: Collection[int], folder: Path
+) -> SingleTasks:
+    """Of the `wanted` rows among those of `single` all further tasks whose pictures are among these `images`."""
+    rest = set(listed.units.index) - (set(single.rows.tolist()) & set(wanted))
+    first = dict(zip(single.rows.tolist(), single.tasks.tolist(), strict=True))
+
+    def known(rows: NDArray[np.int64], tasks: NDArray[np.int32]) -> _Part:
+        whole = np.all(_known(tasks, images)[tasks], axis=2)
+        whole[np.arange(len(rows)), [first[row] for row in rows.tolist()]] = False
+        unit, task = np.nonzero(whole)
+        return rows[unit], task, tasks[unit, task]
+
+    return _gathered(known(rows, tasks) for rows, tasks in _networks(listed, rest, folder))
+
+
+def single_ends(
+    listed: Listed, single: SingleTasks, images: Collection[int], folder: Path, ends_of: EveryEnds
+) -> SingleEnds:
+    """Of the units of `single` with natural tasks the extremes, where all of them are among these `images`.
+
+    Units whose tasks come from a record are left out: how their images were drawn is not known.
+    """
+    rest = set(listed.units.index[listed.units["condition"] != NATURAL]) | (
+        set(listed.units.index) - set(single.rows.tolist())
+    )
+    found: list[tuple[NDArray[np.int64], NDArray[np.int32]]] = []
+    for model, own, table, at in _tables(listed, rest, folder):
+        n_tasks = np.load(folder / f"{model}.npy", mmap_mode="r").shape[1]
+        rebuilt = own[~np.isnan(table["tie_share_pos"].to_numpy(np.float64)[at])]
+        ends = np.concatenate(ends_of(model, rebuilt["layer"].tolist(), rebuilt["unit"].to_numpy(np.int64), n_tasks), 1)
+        whole = np.all(_known(ends, images)[ends], axis=1)
+        found.append((rebuilt.index.to_numpy(np.int64)[whole], ends[whole]))
+    if not found:
+        return SingleEnds(np.empty(0, np.int64), np.empty((0, 0), np.int32))
+    rows, ends = (np.concatenate(part) for part in zip(*found, strict=True))
+    order = np.argsort(rows, kind="stable")
+    return SingleEnds(rows[order], ends[order])
+
+
+_Part = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]  # rows, tasks, images
+
+
+def _gathered(parts: Iterable[_Part]) -> SingleTasks:
+    found = list(parts)
+    if not found:
         return SingleTasks(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 0), np.int32))
     rows, tasks, pictures = (np.concatenate(part) for part in zip(*found, strict=True))
     order = np.argsort(rows, kind="stable")
     return SingleTasks(rows[order], tasks[order], pictures[order])
 
 
-def _networks(
-    listed: Listed, shown: Collection[int], folder: Path
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32]]]:
-    """Rows of the list without those shown, and their tasks (units, N, 2K + 2), a network at a time."""
-    units = listed.units[~listed.units.index.isin(list(shown))]
+def _tables(
+    listed: Listed, left_out: Collection[int], folder: Path
+) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame, NDArray[np.intp]]]:
+    """A network at a time: its units of the list without those left out, its table of tasks, and their rows there."""
+    units = listed.units[~listed.units.index.isin(list(left_out))]
     for model, own in units.groupby("model", sort=False):
-        table = read_parquet(folder / f"{model}.parquet", KEY[1:])
-        at = pd.MultiIndex.from_frame(table).get_indexer(pd.MultiIndex.from_frame(own[KEY[1:]]))
+        table = read_parquet(folder / f"{model}.parquet", [*KEY[1:], "tie_share_pos"])
+        at = pd.MultiIndex.from_frame(table[KEY[1:]]).get_indexer(pd.MultiIndex.from_frame(own[KEY[1:]]))
+        yield str(model), own, table, at
+
+
+def _networks(
+    listed: Listed, left_out: Collection[int], folder: Path
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32]]]:
+    """Rows of the list without those left out, and their tasks (units, N, 2K + 2), a network at a time."""
+    for model, own, _, at in _tables(listed, left_out, folder):
         yield own.index.to_numpy(np.int64), np.asarray(np.load(folder / f"{model}.npy", mmap_mode="r")[at])
 
 
-def _first_known(
-    listed: Listed, rows: NDArray[np.int64], tasks: NDArray[np.int32], images: Collection[int]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
-    known = np.zeros(max(int(tasks.max(initial=0)), max(images, default=0)) + 1, dtype=bool)
+def _known(wanted: NDArray[np.int32], images: Collection[int]) -> NDArray[np.bool_]:
+    """By number of an image, whether it is in the page; long enough for all that are wanted."""
+    known = np.zeros(max(int(wanted.max(initial=0)), max(images, default=0)) + 1, dtype=bool)
     known[list(images)] = True
+    return known
+
+
+def _first_known(listed: Listed, rows: NDArray[np.int64], tasks: NDArray[np.int32], known: NDArray[np.bool_]) -> _Part:
     whole: NDArray[np.bool_] = np.all(known[tasks], axis=2)
     rank = np.where(whole, np.arange(tasks.shape[1]), 2 * tasks.shape[1])
     for place, row in enumerate(rows.tolist()):
