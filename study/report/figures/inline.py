@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from xml.etree import ElementTree
 
 from markupsafe import Markup, escape
 
 from study.errors import StudyError
+from study.report.figures.bands import Band, Part, Text, bands
 from study.report.figures.shapes import Box, Shape, cut, short, within
 from study.report.figures.stacking import Item, Look, stacked
 from study.report.figures.style import NARROW, PALETTE
@@ -28,45 +29,51 @@ _MANY = 8  # round marks of one size from which they are points of a thick line
 _SMALLEST = 12 * 72 * NARROW / 356  # points: what is 12 px high where the narrow drawing is shown 356 px wide
 
 
-@dataclass(frozen=True)
-class _Text:
-    """Words at a place, turned around it."""
-
-    words: str
-    x: float
-    y: float
-    turn: float
-    anchor: str
-    size: float
-    fill: str
-
-
 def inline(svg: str, name: str, label: str) -> Markup:
-    """One inline SVG of a drawing that matplotlib wrote, `label` being what it says in words.
+    """A drawing that matplotlib wrote as a part of the page, `label` being what it says in words.
 
+    One inline SVG, or, where panels stand above each other, a group of class `panels` with one SVG for each and one of class
+    `key` for what belongs to all: all of one width, so of one scale, which a wide page may set side by side.
     Raises StudyError for a colour that is no variable of the page, for words below 12 px where the drawing is shown 356 px
     wide, and for elements that matplotlib's drawings of this study do not have; it names the figure.
     """
     root = ElementTree.fromstring(svg.encode())
     reader = _Reader(name, root)
-    width, height = (short(float(value)) for value in root.get("viewBox", "0 0 0 0").split()[2:])
-    paths = "".join(f'<path d="{d}" style="{look.written()}"/>' for look, d in stacked(reader.items))
-    head = f'<svg class="figure" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">'
-    return Markup(f"{head}{paths}{_written(reader.texts)}</svg>")
+    width, height = (float(value) for value in root.get("viewBox", "0 0 0 0").split()[2:])
+    strips = bands(reader.parts, width, height)
+    says = f'role="img" aria-label="{escape(label)}"'
+    if len(strips) == 1:
+        return Markup(_svg(strips[0], "figure", says))
+    kinds = ("figure" if strip.panel else "figure key" for strip in strips)
+    inner = "".join(_svg(strip, kind, 'aria-hidden="true"') for strip, kind in zip(strips, kinds, strict=True))
+    return Markup(f'<div class="panels" {says}>{inner}</div>')
+
+
+def _svg(band: Band, kind: str, says: str) -> str:
+    paths = "".join(f'<path d="{d}" style="{look.written()}"/>' for look, d in stacked(band.items))
+    box = " ".join(short(edge) for edge in band.box)
+    return f'<svg class="{kind}" viewBox="{box}" {says}>{paths}{_written(band.texts)}</svg>'
 
 
 class _Reader:
     """Shapes and words of a drawing, in the order in which they are painted."""
 
     def __init__(self, name: str, root: ElementTree.Element) -> None:
-        self.items: list[Item] = []
-        self.texts: list[_Text] = []
+        self.parts: list[Part] = []
         self._name = name
         self._marks = {each.get("id", ""): each for each in root.iter(f"{_SVG}path") if each.get("id")}
         self._uses = Counter(each.get(_LINK, "")[1:] for each in root.iter(f"{_SVG}use"))
         self._panels = {clip.get("id", ""): _panel(clip[0]) for clip in root.iter(f"{_SVG}clipPath")}
         for element in root:
-            self._read(element, None)
+            self._begin(element)
+
+    def _begin(self, figure: ElementTree.Element) -> None:
+        """A part for every group of the figure, and for what stands beside groups."""
+        inner = list(figure) if figure.get("id", "").startswith("figure_") else [figure]
+        for child in inner:
+            if not _background(figure, child):
+                self.parts.append(Part(panel=child.get("id", "").startswith("axes_")))
+                self._read(child, None)
 
     def _read(self, element: ElementTree.Element, panel: Box | None) -> None:
         tag = element.tag.removeprefix(_SVG)
@@ -99,9 +106,9 @@ class _Reader:
         if kept is None:
             return
         if kept.circle:
-            self.items += (_dots if self._uses[mark] >= _MANY and look.fill != "none" else _discs)(kept, look)
+            self.parts[-1].items += (_dots if self._uses[mark] >= _MANY and look.fill != "none" else _discs)(kept, look)
         else:
-            self.items.append(Item(look, kept.written(), _grown(kept.box, look), mark))
+            self.parts[-1].items.append(Item(look, kept.written(), _grown(kept.box, look), mark))
 
     def _look(self, element: ElementTree.Element) -> Look:
         own = dict(_DECLARATION.findall(element.get("style", "")))
@@ -138,7 +145,7 @@ class _Reader:
             )
         x, y, turn = _place(element)
         fill, anchor = self._variable(own.get("fill", "#000000")), own.get("text-anchor", "start")
-        self.texts.append(_Text(words, x, y, turn, anchor, size, fill))
+        self.parts[-1].texts.append(Text(words, x, y, turn, anchor, size, fill))
 
 
 def _background(group: ElementTree.Element, child: ElementTree.Element) -> bool:
@@ -211,9 +218,9 @@ def _place(element: ElementTree.Element) -> tuple[float, float, float]:
     return float(x), float(y), float(turns.get("rotate", "0").split()[0])
 
 
-def _written(texts: list[_Text]) -> str:
+def _written(texts: Sequence[Text]) -> str:
     """Words in groups of one look, each group at the place of its first words."""
-    groups: dict[tuple[str, str, float], list[_Text]] = {}
+    groups: dict[tuple[str, str, float], list[Text]] = {}
     for text in texts:
         groups.setdefault((text.fill, text.anchor, text.size), []).append(text)
     parts = []
@@ -224,7 +231,7 @@ def _written(texts: list[_Text]) -> str:
     return "".join(parts)
 
 
-def _word(text: _Text) -> str:
+def _word(text: Text) -> str:
     x, y = short(text.x), short(text.y)
     turn = f' transform="rotate({short(text.turn)} {x} {y})"' if text.turn else ""
     return f'<text x="{x}" y="{y}"{turn}>{escape(text.words)}</text>'

@@ -163,10 +163,13 @@ def panels(
 
 
 def outer_labels(grid: list[Axes], x: str = "", y: str = "") -> None:
-    """Labels of shared axes: x below panels that have none below them, y left of the first panel of each row."""
+    """Labels of shared axes: x below panels that have none below them, y left of the first panel of each row.
+
+    In the narrow form every row has its x, as the page may set rows side by side.
+    """
     across = columns_of(grid)
     for index, axes in enumerate(grid):
-        if index + across >= len(grid):
+        if grid[0].figure.bbox_inches.width == NARROW or index + across >= len(grid):
             axes.set_xlabel(x)
         if index % across == 0:
             axes.set_ylabel(y)

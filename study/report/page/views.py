@@ -21,7 +21,10 @@ from study.report.page.inputs import read_table
 
 @dataclass(frozen=True)
 class FigureView:
-    """A figure on the page, one inline SVG, or the line that stands in its place; and what a paper reports beside it."""
+    """A figure on the page, or the line that stands in its place; and what a paper reports beside it.
+
+    svg: one inline SVG, or several that stand side by side where there is room, which `panels` says.
+    """
 
     name: str
     title: str = ""
@@ -31,6 +34,10 @@ class FigureView:
     absent: str = ""
     paper: str = ""
     reported: str = ""
+
+    @property
+    def panels(self) -> bool:
+        return self.svg.startswith("<div")
 
 
 def make_figures(
