@@ -78,15 +78,22 @@ def for_papers(svg):
     assert "Matplotlib" not in svg
 
 
-MOST_ELEMENTS = 200  # of a figure of the page, which has dozens
+MOST_ELEMENTS = 210  # of a figure of the page, which has dozens
 
 
 def on_the_page(text, svg):
-    """One drawing for light, dark and paper: every colour a variable, every word of the drawing, nothing with an id."""
+    """One drawing, or panels with one name, for light, dark and paper: every colour a variable, every word, no id."""
     root = ElementTree.fromstring(text)
     assert not re.search(r"#[0-9a-f]{3}|rgb|http| id=|clip|font-family", ElementTree.tostring(root, encoding="unicode"))
     assert set(re.findall(r"var\((.*?)\)", text)) <= set(style.PALETTE)
-    assert {each.tag for each in root.iter()} <= {"svg", "g", "path", "text"}
+    drawings = list(root) if root.tag == "div" else [root]
+    assert {each.tag for each in drawings} == {"svg"}
+    assert {each.tag for drawing in drawings for each in drawing.iter()} <= {"svg", "g", "path", "text"}
+    assert root.get("role") == "img"
+    assert root.get("aria-label")
+    # inside a group with a name the panels are silent
+    assert len(root.findall(".//*[@role]")) == 0
+    assert len(root.findall("svg[@aria-hidden='true']")) == len(list(root)) or root.tag == "svg"
     assert len(list(root.iter())) <= MOST_ELEMENTS
     words = sorted("".join(each.itertext()) for each in root.iter("text"))
     assert words == sorted("".join(each.itertext()) for each in ElementTree.fromstring(svg).findall(".//{*}text"))

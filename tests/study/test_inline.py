@@ -31,6 +31,55 @@ def drawn(draw):
         return inline(style.to_svg(figure, "t"), "sketch", "What it says")
 
 
+def column_of(n, *, key=False, share=False):
+    """n panels above each other with marks of their own; `share`: words at the side reach over two of them."""
+    with style.styled():
+        figure, grid = style.panels(True, n, 1.2)
+        for place, axes in enumerate(grid):
+            axes.plot([0, 1], [0, 1], "s", color=style.COLOURS[place], label="mark")
+            axes.set_title(f"panel {place}")
+        style.outer_labels(grid, "x", "y")
+        if share:
+            grid[0].set_ylabel("words that are far too long for the side of a panel of this height")
+        svg = style.to_svg(style.with_key(figure, grid[0], True) if key else figure, "t")
+        return ElementTree.fromstring(inline(svg, "sketch", "What <it> says"))
+
+
+def box(drawing):
+    return [float(edge) for edge in drawing.get("viewBox").split()]
+
+
+def test_panels_above_each_other_are_drawings_of_one_scale():
+    group = column_of(3)
+    assert (group.tag, group.get("class"), group.get("role")) == ("div", "panels", "img")
+    assert group.get("aria-label") == "What <it> says"
+    assert [(each.get("class"), each.get("aria-hidden")) for each in group] == [("figure", "true")] * 3
+    boxes = [box(each) for each in group]
+    assert len({(left, width) for left, _, width, _ in boxes}) == 1
+    for before, (_, top, _, _) in zip(boxes, boxes[1:], strict=False):
+        assert before[1] + before[3] <= top + 2  # a point of paper above and below each
+    for place, panel in enumerate(group):
+        words = ["".join(each.itertext()) for each in panel.iter("text")]
+        assert f"panel {place}" in words
+        assert {"x", "y"} <= set(words), "a panel beside others needs the names of both its axes"
+        assert [look for _, look in paths(ElementTree.tostring(panel)) if f"--c{place}" in look]
+        assert not [look for _, look in paths(ElementTree.tostring(panel)) if re.search(rf"--c(?!{place})\d", look)]
+
+
+def test_a_key_of_all_panels_is_the_first_drawing():
+    key, *panels = column_of(2, key=True)
+    assert (key.get("class"), [each.get("class") for each in panels]) == ("figure key", ["figure"] * 2)
+    assert ["".join(each.itertext()) for each in key.iter("text")] == ["mark"]
+
+
+def test_panels_whose_words_meet_stay_one_drawing():
+    first, second = column_of(3, share=True)
+    assert [sum(f"panel {place}" in text.itertext() for text in first.iter("text")) for place in range(3)] == [1, 1, 0]
+    assert "panel 2" in "".join(second.itertext())
+    assert column_of(2, share=True).tag == "svg"
+    assert column_of(1, key=True).tag == "svg"
+
+
 def paths(text):
     return [(each.get("d"), each.get("style")) for each in ElementTree.fromstring(text).iter("path")]
 

@@ -57,6 +57,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 FONT_SIZE = 9.0
 WIDE, NARROW = 6.7, 3.6  # inches: the text column, and a phone
 CHANCE = 0.5
+_LABEL = 0.18  # inches that the name of an axis takes
 DASHED = (0, (4, 3))
 MOST_NAMED = 40  # networks that still get a row of their own
 MOST_PANELS = 6
@@ -165,11 +166,15 @@ def panels(
 def outer_labels(grid: list[Axes], x: str = "", y: str = "") -> None:
     """Labels of shared axes: x below panels that have none below them, y left of the first panel of each row.
 
-    In the narrow form every row has its x, as the page may set rows side by side.
+    In the narrow form every row has its x, as the page may set rows side by side, and grows by as much.
     """
     across = columns_of(grid)
+    figure = grid[0].get_figure(root=True)
+    stands_alone = figure is not None and figure.get_figwidth() == NARROW
+    if x and stands_alone:
+        figure.set_figheight(figure.get_figheight() + _LABEL * (-(-len(grid) // across) - 1))
     for index, axes in enumerate(grid):
-        if grid[0].figure.bbox_inches.width == NARROW or index + across >= len(grid):
+        if stands_alone or index + across >= len(grid):
             axes.set_xlabel(x)
         if index % across == 0:
             axes.set_ylabel(y)
