@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import numpy as np
@@ -56,7 +57,7 @@ def test_panels_above_each_other_are_drawings_of_one_scale():
     assert [(each.get("class"), each.get("aria-hidden")) for each in group] == [("figure", "true")] * 3
     boxes = [box(each) for each in group]
     assert len({(left, width) for left, _, width, _ in boxes}) == 1
-    for before, (_, top, _, _) in zip(boxes, boxes[1:], strict=False):
+    for before, (_, top, _, _) in pairwise(boxes):
         assert before[1] + before[3] <= top + 2  # a point of paper above and below each
     for place, panel in enumerate(group):
         words = ["".join(each.itertext()) for each in panel.iter("text")]

@@ -251,7 +251,7 @@ def tests_matrix(axes: Axes, pairs: pd.DataFrame, names: list[str], narrow: bool
     rows = list(rows_of(pairs))
     marks = {pair: row.stars or "–" for row in rows for pair in ((row.first, row.second), (row.second, row.first))}
     effects: Pairs = {(row.first, row.second): row.effect if row.stars else np.nan for row in rows}
-    effects |= {(row.second, row.first): -row.effect for row in rows}
+    effects |= {(second, first): -effect for (first, second), effect in effects.items()}
     size = FONT_SIZE if n <= 8 or narrow else FONT_SIZE - 2
     strengths = {pair: 0.0 if np.isnan(effect) else min(abs(effect), 1.0) for pair, effect in effects.items()}
     tints = {pair: COLOURS[0] if effect > 0 else COLOURS[1] for pair, effect in effects.items()}
