@@ -35,7 +35,7 @@ const listOf = (page, { facts, charts, texts, kinds, find }) => {
   const [networkChips, networks] = data.models.length > 1 && few ? chips("Network", [["All networks", { model: "", layer: "" }, null],
     ...data.models.map((name, at) => [name, { model: name, layer: "" }, make("span", { class: "dot", style: `--c:${page.colour(at)}` })])]) : [null, []];
   const sorts = Object.entries(find.SORTS).filter(([name]) => (hasHuman || !["his", "miss"].includes(name)) && (texts.any || name !== "text"));
-  const named = { natural: "natural", ...Object.fromEntries(data.conditions.map((name) => [name, name.replace("_", "-")])) };
+  const named = Object.fromEntries(["natural", ...data.conditions].map((name) => [name, page.taskWords(name)]));
   const types = [...new Set(data.layers.map((each) => each[2]))].sort();
   const found = ["layer", "unit", "type", ...(page.anyPictures ? ["label"] : []), ...(texts.any ? ["text"] : [])].join(", ");
   const box = entry("q", { type: "search", placeholder: found, "aria-label": `Search units by ${found}`, autocomplete: "off", spellcheck: "false", "aria-keyshortcuts": "/" });
@@ -126,13 +126,19 @@ const listOf = (page, { facts, charts, texts, kinds, find }) => {
 
   // ---------------------------------------------------------------- what is said of it
   const kindOfTasks = (state) => (state.condition === "" || state.condition === "natural" ? "" : state.condition === "all" ? ", once for each kind of its tasks" : ` under ${named[state.condition] || state.condition} tasks`);
+  const unitOf = (row) => `${page.layerIndex(row)}/${data.unit[row]}`; // one unit under several kinds of tasks is one
+  const tasksOf = (rows) => { // kinds of tasks of some rows in words, where there are several
+    const kinds = new Set(rows.map(page.conditionIndex));
+    return kinds.size > 1 ? [...kinds].sort((a, b) => a - b).map((at) => named[data.conditions[at]]) : [];
+  };
   const say = (state, selected, pictured, cardsShown) => {
-    const turned = selected.filter(page.readOf).length, own = selected.length - turned;
-    const named = [[own, "unit"], [turned, "direction"]].filter(([n]) => n).map(([n, word]) => `${count(n)} ${word}${n === 1 ? "" : "s"}`);
-    const told = [selected.length === 0 ? "No unit fits." : `${named.join(" and ")}${kindOfTasks(state)}`];
+    const turned = selected.filter(page.readOf).length, mixed = tasksOf(selected);
+    const own = mixed.length ? new Set(selected.filter((row) => !page.readOf(row)).map(unitOf)).size : selected.length - turned;
+    const counts = [[own, "unit"], [turned, "direction"]].filter(([n]) => n).map(([n, word]) => `${count(n)} ${word}${n === 1 ? "" : "s"}`);
+    const told = [selected.length === 0 ? "No unit fits." : `${counts.join(" and ")}${mixed.length && state.condition !== "all" ? `, in ${mixed.join(" and ")} tasks` : kindOfTasks(state)}`];
     if (selected.length) {
       const different = find.distinct(selected).length;
-      told.push(different < selected.length ? `, ${count(different)} different ones` : "", ".");
+      told.push(different < selected.length && !mixed.length ? `, ${count(different)} different ones` : "", ".");
       const without = selected.length - pictured.length;
       if (view === "pictures" && without) told.push(` ${count(without)} have no pictures here: `, make("button", { type: "button", class: "plain", onclick: () => page.go({ view: "table" }) }, "show all in a table"), ".");
       const limit = rows.most?.() ?? cardsShown;

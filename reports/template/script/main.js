@@ -4,7 +4,7 @@
   if (!block) return;
   const page = pageOf(JSON.parse(block.textContent));
   const study = document.getElementById("study"), opened = document.getElementById("unit"), units = document.getElementById("units");
-  const facts = factsOf(page), charts = chartsOf(page), task = taskOf(page, facts), questions = questionsOf();
+  const facts = factsOf(page), charts = chartsOf(page, facts), task = taskOf(page, facts), questions = questionsOf();
   const texts = textsOf(page.data, page), kinds = kindsOf(page.data, page);
   const find = findOf(page, { texts, kinds });
   const list = listOf(page, { facts, charts, texts, kinds, find });
