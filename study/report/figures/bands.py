@@ -9,7 +9,7 @@ from math import cos, radians, sin
 from study.report.figures.shapes import Box
 from study.report.figures.stacking import Item
 
-_LETTER = 0.6  # widths of a letter by its height, about the widest mean of the page's fonts
+_LETTER = 0.5  # widths of a letter by its height, about the mean of the page's fonts
 _ABOVE, _BELOW = 0.95, 0.25  # heights of letters above and below their line
 _SHARE = {"start": 0.0, "middle": 0.5, "end": 1.0}  # of words, left of their place
 _EDGE = 1.0  # points of paper above and below a panel that stands alone

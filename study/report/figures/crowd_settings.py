@@ -124,6 +124,11 @@ def crowd_guides(study: Study) -> pd.DataFrame:
     return in_order(rows, world=worlds, method=METHODS)[columns]
 
 
+def guides_of(frame: pd.DataFrame) -> list[str]:
+    """Kinds of guide of the worlds that a figure draws, none where it draws no worlds: `rare-leak` has `leak`."""
+    return sorted({str(world).rpartition("-")[2] for world in frame["world"]}) if "world" in frame else []
+
+
 _COMPARED = [name for name in METHODS if not name.startswith("uniform")]
 
 

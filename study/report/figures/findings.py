@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from interpretability.schema import BEATS
+from interpretability.schema import BEATS, ONE_SIDED, SYNTHETIC
 from study.report.figures.base import Study
 from study.report.figures.finding_words import Finding, highest_lowest, row_with, run_of
 from study.report.figures.findings_of_answers import FINDINGS
 from study.report.figures.kinds import EVERY, kind_words
-from study.report.figures.series import rows_of
+from study.report.figures.series import parts_of, rows_of
 from study.report.figures.words import between, both_correlations, clean, differing, of_rows, signed
 
 
@@ -76,11 +76,11 @@ def _depth(frame: pd.DataFrame, study: Study) -> str:
 
 
 def _units_or_directions(frame: pd.DataFrame, study: Study) -> str:
-    single = frame[frame["layer"] != ""]
+    single = frame[(frame["layer"] != "") & (frame["condition"] == ONE_SIDED)]  # in natural tasks signed units win too
     if single.empty:
         return ""
     above, below = (int((single["sign"] == sign).sum()) for sign in ("above", "below"))
-    return f"Of {len(single)} comparisons of single layers {above} lie above and {below} below the units"
+    return f"Of {len(single)} comparisons of single layers in one-sided tasks {above} lie above and {below} below the units"
 
 
 def _superposed(frame: pd.DataFrame, study: Study) -> str:
@@ -96,7 +96,12 @@ def _explanation_kinds(frame: pd.DataFrame, study: Study) -> str:
         return ""
     row = rows.iloc[int(rows["difference"].abs().argmax())]
     change = f"{signed(row['difference'], 3)}{between(row['low'], row['high'], 3)}"
-    return f"Over all networks MIS changes most with {kind_words(row['kind'])}, {change}"
+    words = f"Over all networks MIS {{}} {kind_words(row['kind'])}, {change}"
+    told = rows[(rows["low"] > 0) | (rows["high"] < 0)]
+    if row["kind"] in set(told["kind"]):
+        return words.format("changes most with")
+    rest = f"; one is with {', '.join(map(kind_words, told['kind']))}" if len(told) else ""
+    return f"{words.format('lies furthest from natural with')}: no difference is told{rest}"
 
 
 def _choosing_gain(frame: pd.DataFrame, study: Study) -> str:
@@ -116,7 +121,10 @@ def _made_images(frame: pd.DataFrame, study: Study) -> str:
 def _mis_natural_synthetic(frame: pd.DataFrame, study: Study) -> str:
     rows = frame.drop_duplicates("model")
     natural, made = (np.average(rows[name], weights=rows["n_units"]) for name in ("base_mean", "mean"))
-    return f"Mean MIS {natural:.3f} natural, {made:.3f} made, over {int(rows['n_units'].sum())} units"
+    sets = study.tables["explanation_kinds"]
+    n_sets = sets.loc[sets["kind"] == SYNTHETIC, "n_sets"].max()
+    first = f" (first of {n_sets:.0f} sets)" if n_sets > 1 else ""
+    return f"Mean MIS {natural:.3f} natural, {made:.3f} made{first}, over {int(rows['n_units'].sum())} units"
 
 
 def _calibration(frame: pd.DataFrame, study: Study) -> str:
@@ -157,7 +165,21 @@ def _training(frame: pd.DataFrame, study: Study) -> str:
     if len(change) == 1:
         return f"From its first step to its last {clean(change.index[0])} changes by {signed(change.iloc[0], 3)}"
     rising, ends = int((change > 0).sum()), f"{signed(change.min(), 3)} to {signed(change.max(), 3)}"
-    return f"Mean MIS rises in {rising} of {len(change)} trainings; it changes by {ends}"
+    words = f"Mean MIS rises in {rising} of {len(change)} trainings, by {ends}"
+    falling = _falling(frame)
+    if len(falling) > 2:
+        return f"{words}; {len(falling)} are highest before the end and fall from there"
+    falls = [
+        f"{clean(name)} falls from {peak['mis_mean']:.3f} at step {peak['step']:g} to {last['mis_mean']:.3f}"
+        for name, peak, last in falling
+    ]
+    return "; ".join([words, *falls])
+
+
+def _falling(frame: pd.DataFrame) -> list[tuple[str, pd.Series, pd.Series]]:
+    """Trainings whose last interval lies wholly below that of their highest step: name, highest and last row."""
+    ends = ((name, row_with(part, "mis_mean", highest=True), part.iloc[-1]) for name, part in parts_of(frame, "series"))
+    return [(name, peak, last) for name, peak, last in ends if last["mis_high"] < peak["mis_low"]]
 
 
 def _layer_change(frame: pd.DataFrame, study: Study) -> str:

@@ -11,6 +11,7 @@ from study.report.figures.base import Study
 from study.report.figures.finding_words import Finding, highest_lowest, row_with, run_of
 from study.report.figures.other_scores import SCORES
 from study.report.figures.series import parts_of
+from study.report.figures.texts import AUTOMATIC, OURS, pairs_tested
 from study.report.figures.texts_known import ESTIMATORS
 from study.report.figures.words import between, clean, condition_words, differing, of_rows, signed, task_words
 
@@ -84,8 +85,20 @@ def _texts_crowd(frame: pd.DataFrame, study: Study) -> str:
 
 
 def _texts_tests(frame: pd.DataFrame, study: Study) -> str:
-    tested = frame[frame["p_holm"].notna()]
-    return f"{int((tested['p_holm'] < 0.05).sum())} of {len(tested)} pairs tested differ" if len(tested) else ""
+    drawn = frame["score"].iloc[0]
+    if (found := _differ(frame)) == "":
+        return ""
+    other = _differ(pairs_tested(study, AUTOMATIC)) if drawn != AUTOMATIC else ""
+    rest = f"; by {_BY[AUTOMATIC]}, not drawn, {other}" if other else ""
+    return f"By {_BY[drawn]} {found} tested pairs differ{rest}"
+
+
+_BY = {OURS: "ratings", AUTOMATIC: "the automatic score"}
+
+
+def _differ(pairs: pd.DataFrame) -> str:
+    tested = pairs["p_holm"].dropna()
+    return f"{int((tested < 0.05).sum())} of {len(tested)}" if len(tested) else ""
 
 
 def _texts_kappa(frame: pd.DataFrame, study: Study) -> str:

@@ -219,19 +219,19 @@ def _place(element: ElementTree.Element) -> tuple[float, float, float]:
 
 
 def _written(texts: Sequence[Text]) -> str:
-    """Words in groups of one look, each group at the place of its first words."""
+    """Words in groups of one look, those alone in theirs without a group, each group at the place of its first words."""
     groups: dict[tuple[str, str, float], list[Text]] = {}
     for text in texts:
         groups.setdefault((text.fill, text.anchor, text.size), []).append(text)
     parts = []
     for (fill, anchor, size), own in groups.items():
         middle = "" if anchor == "start" else f";text-anchor:{anchor}"
-        words = "".join(_word(text) for text in own)
-        parts.append(f'<g style="fill:{fill};font-size:{short(size)}px{middle}">{words}</g>')
+        look = f' style="fill:{fill};font-size:{short(size)}px{middle}"'
+        parts.append(_word(own[0], look) if len(own) == 1 else f"<g{look}>{''.join(map(_word, own))}</g>")
     return "".join(parts)
 
 
-def _word(text: Text) -> str:
+def _word(text: Text, look: str = "") -> str:
     x, y = short(text.x), short(text.y)
     turn = f' transform="rotate({short(text.turn)} {x} {y})"' if text.turn else ""
-    return f'<text x="{x}" y="{y}"{turn}>{escape(text.words)}</text>'
+    return f'<text x="{x}" y="{y}"{turn}{look}>{escape(text.words)}</text>'

@@ -239,13 +239,13 @@ Pairs = dict[tuple[str, str], float]  # first and second name -> a value
 def tests_matrix(axes: Axes, pairs: pd.DataFrame, names: list[str], narrow: bool) -> None:
     """Marks of a test of all pairs (first, second, stars, effect), the row against the column; a dash where it is not tested.
 
-    A cell is tinted by the effect, blue where the row has the higher values; the mark alone says whether it differs, so
-    colour carries nothing by itself.
+    A tested cell is tinted by the effect, blue where the row has the higher values; the mark alone says whether it differs,
+    so colour carries nothing by itself.
     """
     n = len(names)
     rows = list(rows_of(pairs))
     marks = {pair: row.stars or "–" for row in rows for pair in ((row.first, row.second), (row.second, row.first))}
-    effects: Pairs = {(row.first, row.second): row.effect for row in rows}
+    effects: Pairs = {(row.first, row.second): row.effect if row.stars else np.nan for row in rows}
     effects |= {(row.second, row.first): -row.effect for row in rows}
     size = FONT_SIZE if n <= 8 or narrow else FONT_SIZE - 2
     strengths = {pair: 0.0 if np.isnan(effect) else min(abs(effect), 1.0) for pair, effect in effects.items()}

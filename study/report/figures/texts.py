@@ -152,14 +152,18 @@ def texts_tests(study: Study) -> pd.DataFrame:
 
     effect: the difference of means as a share of the largest one, which tints a cell and says nothing else.
     """
-    rows = study.tables["explanation_tests"]
-    score = OURS if (rows["score"] == OURS).any() else AUTOMATIC
-    methods = method_rows(study, score)
-    rows = rows[(rows["score"] == score) & rows["model"].isin(methods["model"])]
-    rows = in_order(rows, model=dict.fromkeys(methods["model"]), first=None, second=None)
+    rated = (study.tables["explanation_tests"]["score"] == OURS).any()
+    rows = pairs_tested(study, OURS if rated else AUTOMATIC)
     largest = rows["difference"].abs().max()
     columns = ["model", "score", "first", "second", "n", "difference", "p_holm", "stars", "effect"]
     return rows.assign(effect=rows["difference"] / (largest or 1.0)).reindex(columns=columns)
+
+
+def pairs_tested(study: Study, score: str) -> pd.DataFrame:
+    """Tests between methods by one score, of the networks that its figure shows."""
+    rows, methods = study.tables["explanation_tests"], method_rows(study, score)
+    rows = rows[(rows["score"] == score) & rows["model"].isin(methods["model"])]
+    return in_order(rows, model=dict.fromkeys(methods["model"]), first=None, second=None)
 
 
 def draw_texts_tests(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
@@ -172,7 +176,7 @@ def draw_texts_tests(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
         own = {*pairs["first"], *pairs["second"]}
         names = [*(name for name in order if name in own), *sorted(own - set(order))]
         short = narrow or style.columns_of(grid) > 1
-        style.tests_matrix(axes, pairs.assign(stars=pairs["stars"].fillna("")), names, short)
+        style.tests_matrix(axes, pairs[pairs["p_holm"].notna()], names, short)
         axes.set_title(clean(model))
     return figure
 

@@ -42,8 +42,8 @@ def clean(value: object, most: int = 26) -> str:
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """A correlation or difference in words, with a true minus sign; a dash where it is not defined."""
-    return "–" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
+    """A correlation or difference in words, with a true minus sign and no negative zero; a dash where it is not defined."""
+    return "–" if np.isnan(value) else f"{value:z.{digits}f}".replace("-", "−")
 
 
 def between(low: float, high: float, digits: int = 2) -> str:

@@ -13,6 +13,7 @@ from study.errors import StudyError
 from study.files.tables import write_bytes, write_csv, write_text
 from study.report.figures import base
 from study.report.figures.base import Study
+from study.report.figures.crowd_settings import guides_of
 from study.report.figures.findings import finding
 from study.report.figures.inline import inline
 from study.report.figures.registry import FIGURES
@@ -58,7 +59,8 @@ def make_figures(
         write_csv(path, spec.series(study))
         frame = read_table(path)
         found = "" if frame.empty else finding(spec.name, frame, study)
-        title, paragraphs = read_caption(captions / f"{spec.name}.md", environment, {**facts, "finding": found})
+        words = {**facts, "finding": found, "guides": guides_of(frame)}
+        title, paragraphs = read_caption(captions / f"{spec.name}.md", environment, words)
         if frame.empty:
             views[spec.name] = FigureView(spec.name, absent=spec.absent)
             continue
@@ -82,7 +84,7 @@ def read_caption(
     path: Path, environment: jinja2.Environment, facts: Mapping[str, object]
 ) -> tuple[str, tuple[str, ...]]:
     """Title (first line, after `# `) and paragraphs of a caption file; `{{ }}` in it is filled from the study, `finding`
-    from the series of the figure.
+    and `guides` (kinds of guide of the worlds drawn) from the series of the figure.
 
     Both are plain text, which the page escapes.
     """
