@@ -5,7 +5,7 @@ const cardsOf = (page, { facts, charts, texts, kinds }) => {
   const playedOf = new Map(data.play.map(([row, task]) => [row, task]));
   const link = (row) => {
     const [start, end, number] = page.nameParts(row);
-    return make("a", { href: page.address({ unit: page.key(row) }), "data-row": row, title: page.unitName(row) },
+    return make("a", { href: page.address({ unit: page.key(row) }), "data-row": row, title: page.unitName(row), "aria-label": page.unitName(row) },
       make("span", {}, start), make("span", {}, end), make("span", {}, number));
   };
   const dot = (row) => make("span", { class: "dot", style: `--c:${page.colour(page.modelIndex(row))}` });

@@ -13,8 +13,8 @@ const kindsOf = (data, { make, nine, score, signed }) => {
   };
   // what the images made for a side reach: 1 is the most extreme natural picture, 0 the median
   const reached = ([, place, status, best, weakest, kept, atPlace]) => [
-    `${place ? "+" : "−"} ${status === below && best > 100 ? "not all beyond nature" : statuses[status]}`,
-    best === null ? null : `${weakest === null ? "ratio" : "best"} ${hundredths(best)}`,
+    [`${place ? "+" : "−"} ${status === below && best > 100 ? "not all beyond nature" : statuses[status]}`,
+      best === null ? null : `${weakest === null ? "ratio" : "best"} ${hundredths(best)}`].filter(Boolean).join(": "),
     weakest === null ? null : `weakest ${hundredths(weakest)}`,
     kept === null ? null : `${kept} % kept after a shift of 3 px`,
     atPlace ? bound : null,

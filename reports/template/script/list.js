@@ -1,5 +1,5 @@
 // The gallery: controls, and the units that fit them as cards or as a table. Called by main.js.
-const listOf = (page, { facts, charts, texts, kinds, find }) => {
+const listOf = (page, { facts, charts, texts, kinds, find, watch }) => {
   const { data, N, make, count } = page;
   const FIRST = { pictures: 12, table: 20, phone: 6 }; // items before all are asked for
   const MOST_CHIPS = 8, MOST_LAYERS = 400;
@@ -79,7 +79,8 @@ const listOf = (page, { facts, charts, texts, kinds, find }) => {
 
   // ---------------------------------------------------------------- the list
   const listing = document.getElementById("cards");
-  const region = make("div", { class: "units-table", role: "region", tabindex: "0", "aria-label": "Table: units", hidden: true });
+  const region = make("div", { class: "units-table scroll", role: "region", tabindex: "0", "aria-label": "Table: units" });
+  const beside = make("div", { class: "beside", hidden: true }, region); // its shade says that more lies at the right
   const nothing = make("p", { class: "absent", hidden: true });
   const all = make("button", { type: "button", class: "btn", onclick: () => expand(true, true) });
   const fewer = make("button", { type: "button", class: "btn", onclick: () => expand(false) }, "Show the first ones alone");
@@ -100,7 +101,7 @@ const listOf = (page, { facts, charts, texts, kinds, find }) => {
   const place = () => {
     const part = expanded ? shown : shown.slice(0, first());
     listing.hidden = view === "table" || shown.length === 0;
-    region.hidden = view !== "table" || shown.length === 0;
+    beside.hidden = view !== "table" || shown.length === 0;
     if (view === "table") {
       const body = make("div", { role: "rowgroup", class: "rows" });
       region.replaceChildren(make("div", { role: "table", "aria-label": "Units", "aria-rowcount": shown.length + 1, "aria-colcount": cards.columns, class: hasHuman ? "with-people" : null },
@@ -129,7 +130,7 @@ const listOf = (page, { facts, charts, texts, kinds, find }) => {
   const unitOf = (row) => `${page.layerIndex(row)}/${data.unit[row]}`; // one unit under several kinds of tasks is one
   const tasksOf = (rows) => { // kinds of tasks of some rows in words, where there are several
     const kinds = new Set(rows.map(page.conditionIndex));
-    return kinds.size > 1 ? [...kinds].sort((a, b) => a - b).map((at) => named[data.conditions[at]]) : [];
+    return kinds.size > 1 ? [...kinds].map((at) => data.conditions[at]).sort((a, b) => (b === "natural") - (a === "natural") || (a < b ? -1 : 1)).map((name) => named[name]) : [];
   };
   const say = (state, selected, pictured, cardsShown) => {
     const turned = selected.filter(page.readOf).length, mixed = tasksOf(selected);
@@ -192,7 +193,8 @@ const listOf = (page, { facts, charts, texts, kinds, find }) => {
     orderChips, networkChips, few ? null : chooser("model", "Network", [["", `all ${data.models.length}`], ...data.models.map((name) => [name, name])]),
     further,
   ].filter(Boolean));
-  (listing || root).after(region, nothing, end);
+  (listing || root).after(beside, nothing, end);
+  watch(beside.parentElement);
   listing?.addEventListener("keydown", move);
   region.addEventListener("keydown", move);
   box.addEventListener("keydown", (event) => { // from the search into what was found
