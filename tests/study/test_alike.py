@@ -89,6 +89,22 @@ def test_twins_share_more_than_four_fifths_and_are_no_neighbours(tmp_path):
     assert alike.twin_share(["net"], tmp_path) == pytest.approx(10 / 12)
 
 
+def test_a_unit_that_is_there_twice_is_one_neighbour(tmp_path, monkeypatch):
+    monkeypatch.setattr(alike, "N_NEAR", 2)
+    rng = np.random.default_rng(8)
+    tasks = tasks_of(rng, 6)
+    # 1 and 2 are twins that share 2 / 3 with 0, the third share with 3 a half
+    tasks[1, 0] = tasks[0, 0]
+    tasks[2] = tasks[1]
+    tasks[3, :, : K // 2] = tasks[0, :, : K // 2]
+    found = alike.find_alike(written(tmp_path, tasks), tmp_path)
+    assert found.twins == [[1, 2]]
+    near = [other for other, share in zip(found.near[0], found.shares[0], strict=True) if share]
+    assert near[:1] == [1]
+    assert 2 not in near
+    assert 3 in near
+
+
 def test_any_two_of_a_group_are_alike():
     # 1 is like 0 and like 2, which are not alike: a chain is no group
     pairs = [[0, 1], [0, 1, 2], [1, 2, 3], [2, 3]]

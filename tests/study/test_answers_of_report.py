@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from interpretability.analysis.training_series import ALL_SERIES
 from interpretability.schema import NATURAL
 from study.report.figures.base import SECTIONS
 from study.report.figures.registry import FIGURES
+from study.report.figures.words import method_words
 from study.report.page import lacking, sections
 from study.report.page.answers import answers, with_range
 from tests.study.test_figures import study_in
@@ -193,10 +195,11 @@ def test_texts_are_told_apart_only_by_their_test(study):
     words = answers(study)["texts"]
     for _, own in rows.groupby("model"):
         best = own.sort_values("rho_mean").iloc[-1]
-        assert f"{best['method']} in {best['model']} {told(best['rho_mean'], best['low'], best['high'])}" in words
-    assert words.endswith("a test tells it from the second best in four of four networks.")
+        assert f"{best['model']} {told(best['rho_mean'], best['low'], best['high'])}" in words
+        assert method_words(best["method"]) in words
+    assert words.endswith("; four of four differ from the second best by test.")
     unsure = changed(study, "explanation_tests", p_holm=0.2)
-    assert answers(unsure)["texts"].endswith("; no test tells it from the second best.")
+    assert answers(unsure)["texts"].endswith("; none of them differs from the second best by test.")
     untested = replace(study, tables={**study.tables, "explanation_tests": study.tables["explanation_tests"].head(0)})
     assert "test" not in answers(untested)["texts"]
     # where texts were only rated, ratings lead, and simulated raters are called so
@@ -212,9 +215,20 @@ def test_kinds_of_explanation_differ_only_where_their_interval_holds_no_zero(stu
         study, "explanation_kinds", low=table["low"].where(~kinds, -0.1), high=table["high"].where(~kinds, 0.1)
     )
     words = answers(unsure)["kinds"]
-    # made images stand there whatever came out, the rest is counted
-    assert words.startswith("Against natural explanations of the same units: made images ")
-    assert "of three other kinds no difference can be told" in words
+    # made images are named whatever came out, and counted with those that cannot be told apart
+    made = table.set_index(["backend", "model", "kind"])["difference"][LEAD, "", "synthetic"]
+    among = f"made images {made:+.3f} (-0.100 to 0.100) among them.".replace("-", "−")
+    assert words.startswith(f"Of four kinds none can be told from natural explanations of the same units, {among}")
+    mixed = table["kind"] == "mixed"
+    rows = unsure.tables["explanation_kinds"].assign(low=lambda each: each["low"].mask(mixed, 0.01))
+    some = answers(replace(unsure, tables={**unsure.tables, "explanation_kinds": rows}))["kinds"]
+    assert some.startswith("Against natural explanations of the same units: natural and made ")
+    assert f"; of three other kinds no difference can be told, {among[:-1]}, each by its own interval." in some
+    # too few units for an interval: no claim either way
+    few = rows.assign(low=rows["low"].mask(mixed), high=rows["high"].mask(mixed))
+    alone = answers(replace(unsure, tables={**unsure.tables, "explanation_kinds": few}))["kinds"]
+    assert alone.startswith("Of three kinds none can be told")
+    assert re.search(r" Without an interval: natural and made [+−]0\.\d{3} over \S+ units?\. ", alone)
     without = table[table["kind"] != "synthetic"]
     none = replace(unsure, tables={**unsure.tables, "explanation_kinds": without.assign(low=-0.1, high=0.1)})
     assert answers(none)["kinds"].startswith("Of three kinds none can be told from natural explanations")
@@ -281,3 +295,21 @@ def test_every_figure_can_be_lacking_in_words_and_reasons_stand_once():
         lacking.Lacking("human answers", ("nobody",), ("What?", "Why?")),
         lacking.Lacking("confidence of answers", ("not asked",), ()),
     ]
+
+
+def test_methods_of_texts_are_named_in_words_beside_their_code():
+    assert method_words("le_label") == "linear explanations from labels (le_label)"
+    assert method_words("le_guide_1") == "linear explanations from a guide, one concept (le_guide_1)"
+    assert method_words("mine_1") == "mine_1"
+
+
+def test_features_in_superposition_say_which_tasks_their_scores_are_of(study):
+    words = answers(study)["bases"]
+    assert "In one-sided tasks of a simulated layer in superposition units that mix features score " in words
+
+
+def test_simulated_observers_are_no_people_in_the_questions(study):
+    asked = dict(sections.questions(study))
+    assert asked["people"] == "Does the score agree with simulated observers?"
+    assert asked["human"] == "What do the answers of simulated observers look like?"
+    assert sections.questions(replace(study, simulated=False)) == list(SECTIONS)

@@ -272,6 +272,19 @@ def test_four_numbers_of_a_study_with_everything():
     ]
 
 
+def test_intervals_say_what_they_are_over_and_the_slope_comes_before_units():
+    study = replace(study_of(models_table(), gain=GAIN), simulated=True)
+    assert first.intervals_words(study, first.four_numbers(study, FACTS, SPREAD)) == "Intervals: 95 %, over units."
+    fits = study.tables["calibration"].assign(mis_slope_low=0.71, mis_slope_high=0.79)
+    fitted = replace(study, tables={**study.tables, "calibration": fits})
+    found = first.four_numbers(fitted, FACTS, SPREAD)
+    assert (found[0].value, found[0].between) == ("0.750", "0.710 to 0.790")
+    assert first.intervals_words(fitted, found) == (
+        "Intervals: 95 %, over the interval of the slope (mean MIS, 0.745 to 0.755 over units alone), the others over units."
+    )
+    assert first.intervals_words(study, []) == ""
+
+
 def test_a_share_of_a_ceiling_that_errs_low_is_called_an_upper_bound():
     study = study_of(models_table())
     [share] = [

@@ -3,13 +3,17 @@ const cardsOf = (page, { facts, charts, texts, kinds }) => {
   const { data, T, SCORE, make, nine, score, signed } = page;
   const hasHuman = Object.keys(data.human).length > 0;
   const playedOf = new Map(data.play.map(([row, task]) => [row, task]));
-  const link = (row) => make("a", { href: page.address({ unit: page.key(row) }), "data-row": row }, page.unitName(row));
+  const link = (row) => {
+    const [start, end, number] = page.nameParts(row);
+    return make("a", { href: page.address({ unit: page.key(row) }), "data-row": row, title: page.unitName(row), "aria-label": page.unitName(row) },
+      make("span", {}, start), make("span", {}, end), make("span", {}, number));
+  };
   const dot = (row) => make("span", { class: "dot", style: `--c:${page.colour(page.modelIndex(row))}` });
   const tasksAlone = new Set(data.tasksAlone);
   const observed = (row) => {
     const human = page.human(row);
     if (tasksAlone.has(row)) return `± of its tasks alone, not of the luck of made images`;
-    return human ? `${page.peopleOf(row)} right in ${human.right} of ${human.n}` : `machine right in ${facts.rightWords(row)} tasks`;
+    return human ? `${page.peopleSaid(row)} right in ${human.right} of ${human.n}` : `machine right in ${facts.rightWords(row)} tasks`;
   };
   const same = (row) => { // units with the same pictures, which this card stands for, too
     const names = page.twins(row).map((other) => (page.layer(other)[1] === page.layer(row)[1] ? `unit ${data.unit[other]}` : page.unitName(other)));
@@ -25,7 +29,7 @@ const cardsOf = (page, { facts, charts, texts, kinds }) => {
       make("div", { class: "lr", "aria-hidden": "true" }, make("span", {}, `− ${facts.leastWords(row)}`), make("span", {}, "most exciting +")),
       make("div", { class: "body" },
         make("p", { class: "mis" }, score(data.mis[row]), make("small", {}, `± ${score(data.se[row])}`)), charts.strip(row, 104, 32),
-        make("p", { class: "who", title: page.unitName(row) }, link(row)),
+        make("p", { class: "who" }, link(row)),
         make("p", { class: "more" }, dot(row), ` ${page.model(row)}, ${page.easier(row)}`),
         line(observed(row), "more"),
         withTwins ? line(same(row), "more") : null,

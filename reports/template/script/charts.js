@@ -1,5 +1,5 @@
 // Small charts of one unit: inline SVG in the page's type and colours, so that one drawing serves light, dark, print and phone.
-const chartsOf = (page) => {
+const chartsOf = (page, facts) => {
   const { data, draw } = page;
   const SCORE = 1e6, GUESSING = 0.5;
   const [binsFrom, binWidth] = data.bins;
@@ -54,10 +54,10 @@ const chartsOf = (page) => {
       ...data.others.map(([name, values], at) => ({
         name, value: plain(values[row]), se: plain(data.othersSe[at][row]), unclear: unclear.has(name),
       })),
-      ...(human ? [{ name: data.people, value: plain(human.his), se: plain(human.se), human: true }] : []),
+      ...(human ? [{ name: data.people, value: plain(human.his), span: facts.shareEnds(human), human: true }] : []),
     ];
   };
-  const ends = ({ value, se }) => (value === null || se === null ? null : [Math.max(0, value - data.z * se), Math.min(1, value + data.z * se)]);
+  const ends = ({ value, se, span = null }) => span ?? (value === null || se === null ? null : [Math.max(0, value - data.z * se), Math.min(1, value + data.z * se)]);
   const told = (each) => {
     const span = ends(each), name = each.name + (each.unclear ? " (slope not identified)" : "");
     if (each.value === null) return `${name}: not scored`;

@@ -57,7 +57,13 @@ const factsOf = (page) => {
     if (!isMade(row)) return over;
     return data.tasksAlone.includes(row) ? `${over} alone: how much the luck of made images changes it is not known` : `${over} and the luck of made images`;
   };
-  const people = (row) => page.peopleOf(row);
+  const people = (row) => page.peopleSaid(row);
+  // the interval of a share of right answers: Wilson's, which has a width where all are right, too
+  const shareEnds = ({ right, n }) => {
+    const p = right / n, z2 = data.z ** 2, middle = (p + z2 / (2 * n)) / (1 + z2 / n);
+    const reach = (data.z * Math.sqrt((p * (1 - p)) / n + z2 / (4 * n * n))) / (1 + z2 / n);
+    return [Math.max(0, middle - reach), Math.min(1, middle + reach)];
+  };
   const capital = (words) => words.charAt(0).toUpperCase() + words.slice(1);
   const peopleWords = (row) => {
     const human = page.human(row);
@@ -65,7 +71,7 @@ const factsOf = (page) => {
     const gap = (human.his - data.mis[row]) / SCORE, apart = Math.abs(gap).toFixed(3);
     const beside = Number(apart) === 0 ? "as MIS" : `MIS ${gap < 0 ? "above" : "below"} it by ${apart}`;
     const z = row in page.missed ? ` (z ${signed(page.missed[row], 1)}: among the units that MIS misses most)` : "";
-    return `${capital(people(row))} were right in ${count(human.right)} of ${count(human.n)} answers: HIS ${score(human.his)} ± ${score(human.se)}, ${beside}${z}.`;
+    return `${capital(people(row))} were right in ${count(human.right)} of ${count(human.n)} answers: HIS ${score(human.his)} (${shareEnds(human).map((end) => end.toFixed(3)).join(" to ")}), ${beside}${z}.`;
   };
   // machine and people in one line
   const shortWords = (row) => {
@@ -96,6 +102,6 @@ const factsOf = (page) => {
     .filter((other) => other !== undefined && other !== row);
 
   return {
-    percent, isMade, leastWords, naturalOf, otherTasks, outcome, rightOf, rightWords, nearWords, errorWords, intervalWords, peopleWords, shortWords, endWords, slopeWords, besideWords, placeWords,
+    percent, isMade, leastWords, naturalOf, otherTasks, outcome, rightWords, nearWords, shareEnds, errorWords, intervalWords, peopleWords, shortWords, endWords, slopeWords, besideWords, placeWords,
   };
 };

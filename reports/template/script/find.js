@@ -85,5 +85,5 @@ const findOf = (page, { texts, kinds }) => {
       return !seen.has(group) && Boolean(seen.add(group));
     });
   };
-  return { select, distinct, SORTS, hasOrder: (name) => name in LISTS };
+  return { select, distinct, SORTS };
 };

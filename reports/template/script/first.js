@@ -32,17 +32,15 @@ const firstOf = (page, task) => {
       Object.assign(tally, { n: 0, you: 0, machine: 0 });
     }
     const [row, number] = turns[at];
-    const score = make("span", { class: "tally" });
-    const showTally = () => { score.textContent = tally.n ? `you ${tally.you} of ${tally.n}, machine ${tally.machine}` : ""; };
-    showTally();
     task.play(box, {
-      row, task: number, note: [link(row), score],
+      row, task: number, note: link(row),
       next: () => ask(at + 1, true),
       after: (won, machine) => {
         tally.n += 1;
         tally.you += won ? 1 : 0;
         tally.machine += machine ? 1 : 0;
-        showTally();
+        // beside the verdict, so that the name of the unit keeps its room
+        box.querySelector(".verdict ul").append(make("li", { class: "tally soft" }, `So far: you ${tally.you} of ${tally.n}, machine ${tally.machine}`));
       },
     });
     mark(row);

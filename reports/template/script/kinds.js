@@ -1,6 +1,6 @@
 // Kinds of explanation of one unit, side by side. Called by main.js; everything is set as text.
 const kindsOf = (data, { make, nine, score, signed }) => {
-  const { names, synthetic, statuses, bound, of, made, outside } = data.kinds;
+  const { names, synthetic, statuses, below, bound, of, made, outside } = data.kinds;
   const SIDES = ["Least exciting", "Most exciting"];
   const several = new Set(Object.values(of).flat().map((kind) => kind[1]).filter((set) => set >= 0)).size > 1;
   const hundredths = (value) => signed(value / 100, 2);
@@ -13,8 +13,8 @@ const kindsOf = (data, { make, nine, score, signed }) => {
   };
   // what the images made for a side reach: 1 is the most extreme natural picture, 0 the median
   const reached = ([, place, status, best, weakest, kept, atPlace]) => [
-    `${place ? "+" : "−"} ${statuses[status]}`,
-    best === null ? null : `ratio ${hundredths(best)}`,
+    [`${place ? "+" : "−"} ${status === below && best > 100 ? "not all beyond nature" : statuses[status]}`,
+      best === null ? null : `${weakest === null ? "ratio" : "best"} ${hundredths(best)}`].filter(Boolean).join(": "),
     weakest === null ? null : `weakest ${hundredths(weakest)}`,
     kept === null ? null : `${kept} % kept after a shift of 3 px`,
     atPlace ? bound : null,

@@ -1,5 +1,5 @@
 // The gallery: controls, and the units that fit them as cards or as a table. Called by main.js.
-const listOf = (page, { facts, charts, texts, kinds, find }) => {
+const listOf = (page, { facts, charts, texts, kinds, find, watch }) => {
   const { data, N, make, count } = page;
   const FIRST = { pictures: 12, table: 20, phone: 6 }; // items before all are asked for
   const MOST_CHIPS = 8, MOST_LAYERS = 400;
@@ -35,7 +35,7 @@ const listOf = (page, { facts, charts, texts, kinds, find }) => {
   const [networkChips, networks] = data.models.length > 1 && few ? chips("Network", [["All networks", { model: "", layer: "" }, null],
     ...data.models.map((name, at) => [name, { model: name, layer: "" }, make("span", { class: "dot", style: `--c:${page.colour(at)}` })])]) : [null, []];
   const sorts = Object.entries(find.SORTS).filter(([name]) => (hasHuman || !["his", "miss"].includes(name)) && (texts.any || name !== "text"));
-  const named = { natural: "natural", ...Object.fromEntries(data.conditions.map((name) => [name, name.replace("_", "-")])) };
+  const named = Object.fromEntries(["natural", ...data.conditions].map((name) => [name, page.taskWords(name)]));
   const types = [...new Set(data.layers.map((each) => each[2]))].sort();
   const found = ["layer", "unit", "type", ...(page.anyPictures ? ["label"] : []), ...(texts.any ? ["text"] : [])].join(", ");
   const box = entry("q", { type: "search", placeholder: found, "aria-label": `Search units by ${found}`, autocomplete: "off", spellcheck: "false", "aria-keyshortcuts": "/" });
@@ -79,7 +79,8 @@ const listOf = (page, { facts, charts, texts, kinds, find }) => {
 
   // ---------------------------------------------------------------- the list
   const listing = document.getElementById("cards");
-  const region = make("div", { class: "units-table", role: "region", tabindex: "0", "aria-label": "Table: units", hidden: true });
+  const region = make("div", { class: "units-table scroll", role: "region", tabindex: "0", "aria-label": "Table: units" });
+  const beside = make("div", { class: "beside", hidden: true }, region); // its shade says that more lies at the right
   const nothing = make("p", { class: "absent", hidden: true });
   const all = make("button", { type: "button", class: "btn", onclick: () => expand(true, true) });
   const fewer = make("button", { type: "button", class: "btn", onclick: () => expand(false) }, "Show the first ones alone");
@@ -100,7 +101,7 @@ const listOf = (page, { facts, charts, texts, kinds, find }) => {
   const place = () => {
     const part = expanded ? shown : shown.slice(0, first());
     listing.hidden = view === "table" || shown.length === 0;
-    region.hidden = view !== "table" || shown.length === 0;
+    beside.hidden = view !== "table" || shown.length === 0;
     if (view === "table") {
       const body = make("div", { role: "rowgroup", class: "rows" });
       region.replaceChildren(make("div", { role: "table", "aria-label": "Units", "aria-rowcount": shown.length + 1, "aria-colcount": cards.columns, class: hasHuman ? "with-people" : null },
@@ -126,13 +127,19 @@ const listOf = (page, { facts, charts, texts, kinds, find }) => {
 
   // ---------------------------------------------------------------- what is said of it
   const kindOfTasks = (state) => (state.condition === "" || state.condition === "natural" ? "" : state.condition === "all" ? ", once for each kind of its tasks" : ` under ${named[state.condition] || state.condition} tasks`);
+  const unitOf = (row) => `${page.layerIndex(row)}/${data.unit[row]}`; // one unit under several kinds of tasks is one
+  const tasksOf = (rows) => { // kinds of tasks of some rows in words, where there are several
+    const kinds = new Set(rows.map(page.conditionIndex));
+    return kinds.size > 1 ? [...kinds].map((at) => data.conditions[at]).sort((a, b) => (b === "natural") - (a === "natural") || (a < b ? -1 : 1)).map((name) => named[name]) : [];
+  };
   const say = (state, selected, pictured, cardsShown) => {
-    const turned = selected.filter(page.readOf).length, own = selected.length - turned;
-    const named = [[own, "unit"], [turned, "direction"]].filter(([n]) => n).map(([n, word]) => `${count(n)} ${word}${n === 1 ? "" : "s"}`);
-    const told = [selected.length === 0 ? "No unit fits." : `${named.join(" and ")}${kindOfTasks(state)}`];
+    const turned = selected.filter(page.readOf).length, mixed = tasksOf(selected);
+    const own = mixed.length ? new Set(selected.filter((row) => !page.readOf(row)).map(unitOf)).size : selected.length - turned;
+    const counts = [[own, "unit"], [turned, "direction"]].filter(([n]) => n).map(([n, word]) => `${count(n)} ${word}${n === 1 ? "" : "s"}`);
+    const told = [selected.length === 0 ? "No unit fits." : `${counts.join(" and ")}${mixed.length && state.condition !== "all" ? `, in ${mixed.join(" and ")} tasks` : kindOfTasks(state)}`];
     if (selected.length) {
       const different = find.distinct(selected).length;
-      told.push(different < selected.length ? `, ${count(different)} different ones` : "", ".");
+      told.push(different < selected.length && !mixed.length ? `, ${count(different)} different ones` : "", ".");
       const without = selected.length - pictured.length;
       if (view === "pictures" && without) told.push(` ${count(without)} have no pictures here: `, make("button", { type: "button", class: "plain", onclick: () => page.go({ view: "table" }) }, "show all in a table"), ".");
       const limit = rows.most?.() ?? cardsShown;
@@ -186,7 +193,8 @@ const listOf = (page, { facts, charts, texts, kinds, find }) => {
     orderChips, networkChips, few ? null : chooser("model", "Network", [["", `all ${data.models.length}`], ...data.models.map((name) => [name, name])]),
     further,
   ].filter(Boolean));
-  (listing || root).after(region, nothing, end);
+  (listing || root).after(beside, nothing, end);
+  watch(beside.parentElement);
   listing?.addEventListener("keydown", move);
   region.addEventListener("keydown", move);
   box.addEventListener("keydown", (event) => { // from the search into what was found

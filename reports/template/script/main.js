@@ -4,10 +4,10 @@
   if (!block) return;
   const page = pageOf(JSON.parse(block.textContent));
   const study = document.getElementById("study"), opened = document.getElementById("unit"), units = document.getElementById("units");
-  const facts = factsOf(page), charts = chartsOf(page), task = taskOf(page, facts), questions = questionsOf();
+  const facts = factsOf(page), charts = chartsOf(page, facts), task = taskOf(page, facts), questions = questionsOf();
   const texts = textsOf(page.data, page), kinds = kindsOf(page.data, page);
   const find = findOf(page, { texts, kinds });
-  const list = listOf(page, { facts, charts, texts, kinds, find });
+  const list = listOf(page, { facts, charts, texts, kinds, find, watch: questions.watch });
   const bars = barsOf(page, { facts }), picture = pictureOf(page, { facts, charts, task });
   const unit = unitOf(page, { facts, charts, task, bars, picture, texts, kinds, watch: questions.watch });
 

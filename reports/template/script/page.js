@@ -36,17 +36,28 @@ const pageOf = (data) => {
     rowByKey = rowByKey || new Map(Array.from({ length: N }, (_, row) => [key(row), row]));
     return rowByKey.get(name);
   };
-  const TASKS = { one_sided: "one-sided", synthetic: "made images", mixed: "mixed" };
+  // tasks by their condition in words, wherever they are named: a direction or a level alone, or with what explains it
+  const TASKS = { natural: "natural", one_sided: "one-sided", synthetic: "made images", mixed: "natural and made images" };
+  const taskWords = (name) => {
+    if (name in TASKS) return TASKS[name];
+    const [level, ...others] = name.split("_"), rest = others.join("_");
+    return rest ? `${level}, ${TASKS[rest] || rest.replace("_", " ")}` : level;
+  };
   const readOf = (row) => data.directions.read[layerOf[row]]; // what a direction is, or nothing
+  const nameParts = (row) => { // of its layer the start and the end, then what must never be cut: its number and its tasks
+    const whole = unitName(row), own = layer(row)[1], at = Math.max(0, own.length - 8);
+    return [own.slice(0, at), own.slice(at), whole.slice(own.length)];
+  };
   const unitName = (row) => {
     const tasks = condition(row);
-    return `${layer(row)[1]} · ${readOf(row) ? "direction " : ""}${data.unit[row]}${tasks === "natural" ? "" : `, ${TASKS[tasks] || tasks} tasks`}`;
+    return `${layer(row)[1]} · ${readOf(row) ? "direction " : ""}${data.unit[row]}${tasks === "natural" ? "" : `, ${taskWords(tasks)} tasks`}`;
   };
   const human = (row) => {
     const own = data.human[row];
     return own ? { his: own[0], se: own[1], n: own[2], right: Math.round((own[0] * own[2]) / SCORE) } : null;
   };
   const peopleOf = (row) => data.people + (data.through.includes(condition(row)) ? ", through the encoder" : "");
+  const peopleSaid = (row) => peopleOf(row).replace(/, .*$/, "$&,"); // within a sentence
   const half = (value) => (Number.isInteger(value) ? String(value) : value.toFixed(1)); // a tie is half a task
   const rightTasks = (row) => half(Math.round((2 * T * data.accuracy[row]) / SCORE) / 2);
   const missed = {}; // by row: how many standard errors HIS lies from MIS, of the units that MIS misses most
@@ -158,6 +169,7 @@ const pageOf = (data) => {
   const colour = (index) => colours.get(data.models[index]) ?? "var(--soft)"; // those read as directions have none
   const easier = (row) => { // its place among all scored units of its network, in words
     const share = place(row).network;
+    if (share === 100) return "easier than all others";
     return share >= 50 ? `easier than ${Math.min(share, 99)} %` : `harder than ${Math.min(100 - share, 99)} %`;
   };
 
@@ -172,16 +184,15 @@ const pageOf = (data) => {
     for (const [name, value] of Object.entries({ ...state, ...changes })) {
       if (name in START && value !== START[name]) next.set(name, value);
     }
-    return `#units?${next}`;
+    return next.size ? `#units?${next}` : "#units";
   };
   const go = (changes, typing) => {
     const target = address(changes);
     begin();
-    if (typing) {
-      history.replaceState(null, "", target);
-      follow();
-    } else if (location.hash === target) follow();
-    else location.hash = target;
+    // not by location.hash, which would scroll to the start of the list: who presses something in it is there already
+    if (typing) history.replaceState(null, "", target);
+    else if (location.hash !== target) history.pushState(null, "", target);
+    follow();
   };
   const read = () => { // takes the state from the address; names of old addresses that mean nothing now are passed over
     const named = [...new URLSearchParams(location.hash.startsWith("#units?") ? location.hash.slice(7) : "")];
@@ -197,8 +208,8 @@ const pageOf = (data) => {
   return {
     data, N, T, K, SCORE, START,
     make, draw, thumb, grid, nine, nameOf, labelWords, score, signed, count, colour, easier,
-    key, rowOf, model, modelIndex, layer, layerIndex: (row) => layerOf[row], condition, conditionIndex: (row) => conditionOf[row], unitName, readOf,
-    margin, probability, slopeOf, rightTasks, human, peopleOf, missed,
+    key, rowOf, nameParts, taskWords, model, modelIndex, layer, layerIndex: (row) => layerOf[row], condition, conditionIndex: (row) => conditionOf[row], unitName, readOf,
+    margin, probability, slopeOf, rightTasks, human, peopleOf, peopleSaid, missed,
     place, twins, near, groupOf: (row) => groupOf[row],
     anyPictures, hasPictures, tasksOf, taskOf, queriesOf, extremes, mostOf,
     address, go, read, close, state: () => state, onChange: (listener, first) => { [follow, begin] = [listener, first]; },

@@ -37,6 +37,8 @@ const questionsOf = () => {
   const follow = () => {
     let id = location.hash.slice(1);
     try { id = decodeURIComponent(id); } catch { return; } // no place of this page is called so
+    // back from a unit to the list: it has put the focus on the card of the unit, where the reader was
+    if (id === "units" && document.activeElement?.closest("#units")) return;
     if (id && !id.includes("?")) reveal(id);
   };
 

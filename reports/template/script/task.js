@@ -60,7 +60,7 @@ const taskOf = (page, facts) => {
         make("i", { style: `--w:${100 * share}%;--a:${which === right ? "var(--accent)" : "var(--edge)"}` })));
       const his = page.human(row);
       said.replaceChildren(make("ul", {}, line("You", mine === right), line("Machine", machine),
-        his ? make("li", {}, make("b", {}, `${page.count(his.right)} of ${page.count(his.n)}`), ` answers of ${page.peopleOf(row)} to this unit are right`) : null,
+        his ? make("li", {}, make("b", {}, `${page.count(his.right)} of ${page.count(his.n)}`), ` answers of ${page.peopleSaid(row)} to this unit are right`) : null,
         near ? make("li", { class: "soft" }, near) : null));
       if (after) after(mine === right, machine);
       if (go) {

@@ -81,7 +81,7 @@ const unitOf = (page, { facts, charts, task, bars, picture, texts, kinds, watch 
   const scores = (row) => {
     const every = charts.scoresOf(row), confidence = `${Math.round(100 * data.confidence)} %`;
     const note = [`Intervals: ± ${data.z.toFixed(2)} standard errors ${facts.intervalWords(row)}.`,
-      every.some((each) => each.human) ? `Open square: answers of ${page.peopleOf(row)}.` : null,
+      every.some((each) => each.human) ? `Open square: ${page.peopleOf(row)}; Wilson’s interval over ${count(page.human(row).n)} answers.` : null,
       every.some((each) => each.value === null) ? "–: not scored in these tasks." : null,
       every.some((each) => each.unclear) ? "*: the slope is not identified, so this level compares with no other." : null].filter(Boolean).join(" ");
     return make("div", { class: "scores" },
@@ -138,7 +138,7 @@ const unitOf = (page, { facts, charts, task, bars, picture, texts, kinds, watch 
     const side = (ids, which) => {
       const words = made ? `Explanations of its first task: ${which}` : `The ${count(ids.length)} ${which} pictures`;
       const order = made ? "" : ends.ranked ? `In order of rank, the ${which} first. ` : "In no order. ", labels = page.labelWords(ids);
-      return headed(words, ranked(ids, words, ends.ranked && !made), small(order, labels ? `${labels}.` : ""));
+      return headed(words, ranked(ids, words, ends.ranked && !made), small(order, labels ? `Labels: ${labels}.` : ""));
     };
     return make("div", { class: "lower" }, side(ends.least, "least exciting"), side(ends.most, "most exciting"));
   };

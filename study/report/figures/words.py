@@ -139,3 +139,23 @@ def courses(frame: pd.DataFrame, by: str, along: str, called: str) -> str:
         return f"{name} from {start} to {end}"
 
     return of_parts(frame, by, ends)
+
+
+# methods of explanations.make; a number at the end is how many concepts a text may have
+_METHODS = {
+    "best": "the best single concept",
+    "invert": "INVERT",
+    "clip_dissect": "CLIP-Dissect",
+    "le_label": "linear explanations from labels",
+    "le_guide": "linear explanations from a guide",
+}
+
+
+def method_words(method: str) -> str:
+    """`le_label_1` -> `linear explanations from labels, one concept (le_label_1)`; names of other methods stay."""
+    name, _, most = method.rpartition("_")
+    if method in _METHODS:
+        return f"{_METHODS[method]} ({method})"
+    if name in _METHODS and most.isdigit():
+        return f"{_METHODS[name]}, {in_words(int(most))} concept{'' if most == '1' else 's'} ({method})"
+    return method

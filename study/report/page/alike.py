@@ -5,7 +5,7 @@ A convolution and the normalisation after it order pictures alike, so most of th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +21,7 @@ from study.report.page.listed_units import Listed
 
 TWIN = 0.8  # twins share more of their explanations
 N_NEAR = 4  # neighbours told of a unit
+_LOOKED = 6 * N_NEAR  # units looked at for them, as those with the same pictures count once
 ASKED = 2_500  # units of a network that are looked at for the share with a twin
 DENSE = 1_500  # columns, twice the pictures, up to which rows are multiplied in full
 _BLOCK = 512  # units compared at once: a block holds their shares with all others
@@ -32,7 +33,8 @@ class Alike:
     """Which listed units share explanations, by row of the list.
 
     twins: groups of rows of one network any two of which share more than TWIN; near: (rows, N_NEAR) rows that share the most
-    and are in no group with it, the nearest first; shares: the same in whole thousandths, 0 where there are fewer.
+    and are in no group with it, the nearest first, of each group its nearest alone; shares: the same in whole thousandths, 0
+    where there are fewer.
     """
 
     twins: Sequence[Sequence[int]]
@@ -97,13 +99,27 @@ def find_alike(listed: Listed, folder: Path) -> Alike:
         tasks = _Tasks(folder, str(model))
         found = _compared(tasks.explained(tasks.places(own)))
         groups = grouped([pairs for pairs, _ in found])
-        group_of = {place: group for group in groups for place in group}
+        group_of = {place: number for number, group in enumerate(groups) for place in group}
         twins += [[int(rows[place]) for place in group] for group in groups]
         for place, (_, nearest) in enumerate(found):
-            kept = [(other, share) for other, share in nearest if other not in group_of.get(place, ())][:N_NEAR]
+            kept = _one_of_each(nearest, group_of, place)
             for at, (other, share) in enumerate(kept):
                 near[rows[place], at], shares[rows[place], at] = rows[other], round(THOUSAND * share)
     return Alike(twins, np.where(shares > 0, near, 0), shares)
+
+
+def _one_of_each(
+    nearest: Sequence[tuple[int, float]], group_of: Mapping[int, int], place: int
+) -> list[tuple[int, float]]:
+    """The first N_NEAR of some units, of each group the first alone, and none of the group of the unit at `place`."""
+    seen = {group_of.get(place, -1)} - {-1}
+    kept: list[tuple[int, float]] = []
+    for other, share in nearest:
+        group = group_of.get(other, -1 - other)
+        if group not in seen and len(kept) < N_NEAR:
+            seen.add(group)
+            kept.append((other, share))
+    return kept
 
 
 _Found = tuple[NDArray[np.int64], list[tuple[int, float]]]
@@ -111,14 +127,14 @@ _Found = tuple[NDArray[np.int64], list[tuple[int, float]]]
 
 def _compared(explained: sparse.csr_array) -> list[_Found]:
     """Of each unit the places of all, itself included, that share more than TWIN with it; and with their shares these and the
-    N_NEAR next ones, without itself, those that share most first.
+    _LOOKED next ones, without itself, those that share most first.
     """
     found: list[_Found] = []
     n = explained.shape[0]
     for start, end in pairwise([*range(0, n, _BLOCK), n]):
         for place, of_unit in enumerate(shared(explained[start:end], explained), start):
             pairs = np.flatnonzero(of_unit > TWIN)
-            least = min(n, len(pairs) + N_NEAR)
+            least = min(n, len(pairs) + _LOOKED)
             some = np.flatnonzero(of_unit >= np.partition(of_unit, n - least)[n - least])
             order = some[np.argsort(-of_unit[some], kind="stable")]
             found.append((pairs, [(int(other), float(of_unit[other])) for other in order if other != place]))

@@ -16,7 +16,7 @@ from interpretability.schema import NATURAL, ONE_SIDED, SYNTHETIC
 from study.report.figures import bases, ceiling, kinds, other_scores, texts, training
 from study.report.figures.base import SECTIONS, Study
 from study.report.figures.series import rows_of
-from study.report.figures.words import differing, in_words
+from study.report.figures.words import differing, in_words, method_words
 from study.report.page.cells import count, interval, number, short
 from study.report.page.tables_of_answers import ceiling_rows
 
@@ -126,15 +126,18 @@ def _bases(study: Study) -> str:
 def _superposed(study: Study) -> str:
     """Units that mix features beside the features themselves, in the layer in superposition."""
     rows = bases.superposed(study)
-    rows = rows[rows["backend"] == study.lead].drop_duplicates("layer")
+    rows = rows[rows["backend"] == study.lead]
+    rows = rows[rows["condition"] == rows["condition"].head(1).squeeze()]  # tasks of one kind, one-sided ones where there are any
     levels = {
         row["layer"]: with_range(row["mis_mean"], row["mis_low"], row["mis_high"]) for row in rows.to_dict("records")
     }
     if not {"mixture", "features"} <= set(levels):
         return ""
     mixed, pure = levels["mixture"], levels["features"]
+    tasks = bases.CONDITIONS[rows["condition"].iloc[0]]
     return (
-        f"In a simulated layer in superposition units that mix features score {mixed}, the features themselves {pure}."
+        f"In {tasks} of a simulated layer in superposition units that mix features score {mixed}, the features "
+        f"themselves {pure}."
     )
 
 
@@ -147,7 +150,7 @@ def _people(study: Study) -> str:
     unit = found["unit"]
     told = _told(unit["pearson_low"], unit["pearson_high"])
     claim = {1: "It goes with", 0: "No agreement can be told with", -1: "It goes against"}[told]
-    said = f"{claim} the answers of {study.people}: r = {_pearson(unit)} over {count(unit['n'])} units that fitted no slope"
+    said = f"{claim} the answers of {study.people}: r = {_pearson(unit)} over {count(unit['n'])} units not used to fit the slope"
     return f"{said}, inside networks {_pearson(found['unit_within'])}." if "unit_within" in found else f"{said}."
 
 
@@ -169,7 +172,7 @@ def _ceiling(study: Study) -> str:
         most = "at most " if least else ""
         ends = interval(100 * share.share_low, 100 * share.share_high, 0)
         level = f"{100 * share.share:.0f} %{'' if ends == '–' else f' ({ends} %)'}"
-        said += f"; MIS reaches {most}{level} of what is possible over the units that fitted no slope"
+        said += f"; MIS reaches {most}{level} of what is possible over the units not used to fit the slope"
     return f"{said}."
 
 
@@ -207,17 +210,21 @@ def _texts(study: Study) -> str:
 def _best_texts(study: Study, rows: pd.DataFrame, words: str) -> str:
     """The method with the highest mean in each network, beside texts of other units."""
     best = _by_mean(rows).groupby("model", sort=False).head(1)
-    said = [f"{row.method} in {row.model} {with_range(row.rho_mean, row.low, row.high)}" for row in rows_of(best)]
-    if len(said) > MOST_NAMED:
+    said = [
+        f"{', '.join(f'{row.model} {with_range(row.rho_mean, row.low, row.high)}' for row in rows_of(own))} with "
+        f"{method_words(str(method))}"
+        for method, own in best.groupby("method", sort=False)
+    ]
+    if len(best) > MOST_NAMED:
         commonest = best["method"].value_counts()
         ends = interval(best["rho_mean"].min(), best["rho_mean"].max())
         said = [
-            f"{commonest.index[0]} in {commonest.iloc[0]} of {count(len(best))} networks, whose highest means are {ends}"
+            f"{method_words(str(commonest.index[0]))} in {commonest.iloc[0]} of {count(len(best))} networks, whose highest means are {ends}"
         ]
     control = rows["control_mean"].dropna()
     ends = dict.fromkeys(number(2)(end) for end in (control.min(), control.max()))
     others = f"; texts of other units score {' to '.join(ends)}" if len(control) else ""
-    return f"Highest by {words}: {_joined(said)}{others}"
+    return f"Highest by {words}: {'; '.join(said)}{others}"
 
 
 def _by_mean(rows: pd.DataFrame) -> pd.DataFrame:
@@ -236,30 +243,55 @@ def _told_best(study: Study, rows: pd.DataFrame, score: str) -> str:
         told += sum(row.p_holm < _SURE for row in found)
     if not tested:
         return ""
-    where = f" in {in_words(told)} of {in_words(tested)} networks" if told and tested > 1 else ""
-    return f"; {'a' if told else 'no'} test tells it from the second best{where}"
+    if tested == 1:
+        return f"; by test it {'differs' if told else 'does not differ'} from the second best"
+    how_many = f"{in_words(told)} of {in_words(tested)}" if told else "none of them"
+    return f"; {how_many} differ{'s' if told < 2 else ''} from the second best by test"
 
 
 def _kinds(study: Study) -> str:
     frame = kinds.explanation_kinds(study)
     frame = frame[(frame["model"] == kinds.EVERY) & (frame["kind"] != NATURAL)]
-    known = frame[frame["low"].notna() & frame["high"].notna()]
-    said = [
-        f"{kinds.kind_words(row.kind)} {with_range(row.difference, row.low, row.high, plus=True)}"
-        for row in rows_of(known)
-        if row.kind == SYNTHETIC or _told(row.low, row.high)
-    ]
-    rest = len(known) - len(said)
-    none = (
-        f"; of {in_words(rest)} other kind{'' if rest == 1 else 's'} no difference can be told, each by its own interval"
-        if said and rest
-        else ""
-    )
-    found = f"Against natural explanations of the same units: {', '.join(said)} MIS{none}." if said else ""
-    if not said and len(known):
-        found = f"Of {in_words(len(known))} kinds none can be told from natural explanations of the same units."
+    known = frame["low"].notna() & frame["high"].notna()
+    told = [row for row in rows_of(frame[known]) if _told(row.low, row.high)]
+    untold = [row for row in rows_of(frame[known]) if not _told(row.low, row.high)]
+    found = ""
+    if told:
+        found = f"Against natural explanations of the same units: {', '.join(map(_of_kind, told))} MIS{_untold(untold)}."
+    elif untold:
+        how_many = f"{in_words(len(untold))} kind{'' if len(untold) == 1 else 's'}"
+        made = [_of_kind(row) for row in untold if row.kind == SYNTHETIC]
+        found = f"Of {how_many} none can be told from natural explanations of the same units{_among(made)}."
     choosing = kinds.choosing_words(study)
-    return " ".join(part for part in (found, f"{choosing[0]}." if choosing else "") if part)
+    return " ".join(part for part in (found, _without_interval(frame[~known]), f"{choosing[0]}." if choosing else "") if part)
+
+
+def _of_kind(row: Any) -> str:
+    """A kind with its difference from natural explanations, and the interval of that."""
+    return f"{kinds.kind_words(row.kind)} {with_range(row.difference, row.low, row.high, plus=True)}"
+
+
+def _among(made: list[str]) -> str:
+    return f", {made[0]} among them" if made else ""
+
+
+def _untold(rows: list[Any]) -> str:
+    """Kinds whose own interval holds zero: their number, and the difference of made images where it is one of these."""
+    if not rows:
+        return ""
+    made = [_of_kind(row) for row in rows if row.kind == SYNTHETIC]
+    others = f"{in_words(len(rows))} other kind{'' if len(rows) == 1 else 's'}"
+    return f"; of {others} no difference can be told{_among(made)}, each by its own interval"
+
+
+def _without_interval(rows: pd.DataFrame) -> str:
+    """Kinds of which there are too few units for an interval, with their number of units."""
+    rows = rows[rows["difference"].notna()]
+    said = [
+        f"{kinds.kind_words(row.kind)} {_gain(row.difference)} over {in_words(int(row.n_units))} unit{'' if row.n_units == 1 else 's'}"
+        for row in rows_of(rows)
+    ]
+    return f"Without an interval: {_joined(said)}." if said else ""
 
 
 def _robust(study: Study) -> str:

@@ -128,6 +128,8 @@ def _right(listed: Listed, row: int, drop_near: bool) -> str:
 
 def easier_words(share: int) -> str:
     """Place of a unit among those of its network; the script says the same."""
+    if share == 100:
+        return "easier than all others"
     return f"easier than {min(share, 99)} %" if share >= 50 else f"harder than {min(100 - share, 99)} %"
 
 

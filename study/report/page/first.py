@@ -17,6 +17,7 @@ from study.report.page.cells import count, interval, number, percent
 from study.report.page.distribution import GUESSING, Spread, colours_of
 
 N_NUMBERS = 4
+UNITS = "over units"
 FEWEST_FOR_BEST = 3  # networks, so that one of them is "the easiest" and not just easier
 
 
@@ -32,18 +33,19 @@ class Words:
 
 @dataclass(frozen=True)
 class Number:
-    """A number with its interval, empty where the tables have none, and what it is of."""
+    """A number with its interval, empty where the tables have none, what it is of, and what its interval is over."""
 
     value: str
     between: str
     of: str
+    over: str = UNITS
 
 
 @dataclass(frozen=True)
 class First:
     """headline: its pieces; limits and limits_narrow: the line below it, for wide and narrow screens; failed: whether it
     names failed controls; by_convention: whether the level of scores means nothing by itself; untested: why the headline's
-    two networks are not compared, in words; numbers: at most N_NUMBERS.
+    two networks are not compared, in words; numbers: at most N_NUMBERS; intervals: what theirs are over, empty without any.
     """
 
     headline: tuple[Words, ...]
@@ -53,12 +55,14 @@ class First:
     by_convention: bool
     untested: str
     numbers: tuple[Number, ...]
+    intervals: str
 
 
 def make_first(study: Study, facts: Mapping[str, Any], spread: Spread) -> First:
     """The words of the first screen; `facts` as `make_facts` gives them."""
     models = study.models()
     subjects, narrow = limits(study, facts)
+    numbers = four_numbers(study, facts, spread)
     return First(
         headline=headline(study),
         limits=subjects,
@@ -66,7 +70,8 @@ def make_first(study: Study, facts: Mapping[str, Any], spread: Spread) -> First:
         failed=bool(facts["failed_controls"]),
         by_convention=not level_means_something(study),
         untested=untested(study) if len(models) > 1 else "",
-        numbers=tuple(four_numbers(study, facts, spread)),
+        numbers=tuple(numbers),
+        intervals=intervals_words(study, numbers),
     )
 
 
@@ -259,7 +264,24 @@ def _level(study: Study, facts: Mapping[str, Any], spread: Spread) -> Number | N
     models = study.models()
     mean, low, high = _pooled(models["mis_mean"], models["mis_low"], models["mis_high"], models["n_units"])
     of = f"mean MIS of {count(facts['n_units'])} units; guessing scores {number(3)(GUESSING)}"
-    return Number(number(3)(mean), _between(low, high, 3), of)
+    by_units, by_slope = _between(low, high, 3), _between(*_ends_of_slope(study), 3)
+    if not by_slope:
+        return Number(number(3)(mean), by_units, of)
+    alone = f", {by_units} over units alone" if by_units else ""
+    return Number(number(3)(mean), by_slope, of, f"over the interval of the slope (mean MIS{alone})")
+
+
+def _ends_of_slope(study: Study) -> tuple[float, float]:
+    """The mean at the ends of the interval of the leading slope, which is far wider than that over units."""
+    fits = study.tables["calibration"].set_index("backend")
+    low, high = (fits[f"mis_slope_{end}"].get(study.lead) if f"mis_slope_{end}" in fits else None for end in ("low", "high"))
+    return (math.nan, math.nan) if low is None or high is None else (float(low), float(high))
+
+
+def intervals_words(study: Study, numbers: Sequence[Number]) -> str:
+    """What the intervals of the four numbers are over; '' where none has one."""
+    over = list(dict.fromkeys(each.over for each in numbers if each.between))
+    return f"Intervals: {100 * study.confidence:g} %, {', the others '.join(over)}." if over else ""
 
 
 def _gain(study: Study, facts: Mapping[str, Any], spread: Spread) -> Number | None:

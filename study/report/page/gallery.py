@@ -121,7 +121,6 @@ def make_gallery(
         "nTasks": study.n_tasks,
         "nExplanations": study.n_explanations,
         "dropNear": drop_near,
-        "total": listed.total,
         "through": sorted(study.human_through),
         "first": list(pictured.first),
         "play": [list(turn) for turn in pictured.played],

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from interpretability.schema import NATURAL, SYNTHETIC, UNIT
+from interpretability.schema import BELOW, NATURAL, SYNTHETIC, UNIT
 from study.files.tables import read_parquet
 from study.report.figures.base import Study
 from study.report.figures.kinds import kind_words
@@ -121,7 +121,8 @@ def _groups(rows: pd.DataFrame) -> Groups:
 def as_content(study: Study, kinds: Kinds, number: Mapping[int, int]) -> dict[str, object]:
     """The part of the gallery's JSON that is of kinds; `number` says which thumbnail an image is.
 
-    names     kinds in words; synthetic: which of them shows made images alone; statuses: of sides of made images
+    names     kinds in words; synthetic: which of them shows made images alone; statuses: of sides of made images, `below`
+              the number of that where not every image goes beyond nature
     of        by row: number of the kind, seed set (-1 where it has none), MIS and its error in millionths, share of the choices
               that fell on it (of the kind, all sets together), thumbnails of either side, group by group
     made      by row: seed set, side (0 least, 1 most exciting), number of the status, ratio of the best and of the weakest image
@@ -165,6 +166,7 @@ def as_content(study: Study, kinds: Kinds, number: Mapping[int, int]) -> dict[st
     return {
         "names": [kind_words(name) for name in names],
         "synthetic": names.index(SYNTHETIC) if SYNTHETIC in names else None,
+        "below": statuses.index(BELOW) if BELOW in statuses else None,
         "statuses": [STATUSES.get(status, status) for status in statuses],
         "of": {str(row): [content(row, shown) for shown in own] for row, own in kinds.of.items()},
         "made": made,

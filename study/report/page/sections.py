@@ -92,6 +92,15 @@ def make_tables(study: Study) -> dict[str, Table | None]:
     return {spec.name: spec.make(study) for spec in TABLE_SPECS}
 
 
+def questions(study: Study) -> list[tuple[str, str]]:
+    """SECTIONS as they are asked of this study: simulated observers are no people."""
+    simulated = {
+        "people": f"Does the score agree with {study.people}?",
+        "human": f"What do the answers of {study.people} look like?",
+    }
+    return [(key, simulated.get(key, question) if study.simulated else question) for key, question in SECTIONS]
+
+
 def make_sections(
     study: Study, views: Mapping[str, FigureView], tables: Mapping[str, Table | None]
 ) -> tuple[list[Section], list[Lacking]]:
@@ -99,7 +108,7 @@ def make_sections(
     what the study lacks for the rest.
     """
     said = answers(study)
-    sections = [_section(key, question, said[key], views, tables) for key, question in SECTIONS]
+    sections = [_section(key, question, said[key], views, tables) for key, question in questions(study)]
     missing = (
         (name, reason, "" if section.answered else section.question)
         for section in sections
