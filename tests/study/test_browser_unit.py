@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy import stats
 
 from stages import report
 from study.files.tables import read_parquet, write_parquet
@@ -230,10 +231,10 @@ def test_answers_of_observers_stand_beside_the_scores_where_there_are_any(browse
     right = round(row["his"] * row["n_responses"])
     mis = lead.set_index(KEY).loc[tuple(row[KEY]), "mis"]
     said = text(browser, "#unit .scores")
-    assert (
-        f"Simulated observers were right in {right} of {row['n_responses']} answers: HIS {row['his']:.3f} ± 0.070"
-        in said
-    )
+    ends = stats.binomtest(right, int(row["n_responses"])).proportion_ci(method="wilson")
+    share = f"{row['his']:.3f} ({ends.low:.3f} to {ends.high:.3f})"
+    assert f"Simulated observers were right in {right} of {row['n_responses']} answers: HIS {share}" in said
+    assert f"Wilson’s interval over {row['n_responses']} answers." in said
     assert f"MIS {'above' if mis > row['his'] else 'below'} it by {abs(mis - row['his']):.3f}" in said
     assert browser.run("document.querySelectorAll('#unit .scores-chart rect.people').length") == 1
     without = next(unit for unit in addresses(lead) if unit not in set(addresses(human)))

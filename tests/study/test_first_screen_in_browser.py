@@ -156,7 +156,7 @@ def test_the_machine_answers_after_the_reader(opened, turns, data, right):
     assert ("✓ You right" if right else "✗ You wrong") in said["verdict"]
     assert ("✓ Machine right" if solved else "✗ Machine wrong") in said["verdict"]
     assert re.search(r"\d+ of \d+ answers of simulated observers to this unit are right", said["verdict"])
-    assert said["tally"] == f"you {int(right)} of 1, machine {int(solved)}"
+    assert said["tally"] == f"So far: you {int(right)} of 1, machine {int(solved)}"
     assert said["focus"] == "Next task →"
     assert said["names"][side].endswith("excites it more")
     assert said["names"][1 - side].endswith("excites it less")
@@ -184,7 +184,9 @@ def test_keys_answer_while_the_task_has_the_focus(opened, turns):
     assert opened.run("document.getElementById('hero').className") == "task"
     opened.run(f"{QUERIES}[0].focus()")
     opened.press("KeyB")
-    assert opened.run("document.querySelector('#hero .tally').textContent").startswith(f"you {turns[0][2]} of 1")
+    assert opened.run("document.querySelector('#hero .tally').textContent").startswith(
+        f"So far: you {turns[0][2]} of 1"
+    )
     # Enter on the button that has the focus asks the next one, whose first picture then has it
     opened.press("Enter")
     assert opened.run("document.activeElement === document.querySelector('#hero .q')")
@@ -203,10 +205,10 @@ def test_tasks_come_in_turn_and_the_tally_begins_anew(opened, turns):
     ] * len(turns)
     assert machine < len(turns)
     assert opened.run("document.querySelector('#hero .unit-name a').getAttribute('href')") == seen[0]
-    assert opened.run("document.querySelector('#hero .tally').textContent") == ""
+    assert opened.run("document.querySelector('#hero .tally')") is None
     answer(opened, 0)
     assert opened.run("document.querySelector('#hero .tally').textContent").startswith(
-        f"you {int(turns[0][2] == 0)} of 1"
+        f"So far: you {int(turns[0][2] == 0)} of 1"
     )
 
 

@@ -127,7 +127,9 @@ def _superposed(study: Study) -> str:
     """Units that mix features beside the features themselves, in the layer in superposition."""
     rows = bases.superposed(study)
     rows = rows[rows["backend"] == study.lead]
-    rows = rows[rows["condition"] == rows["condition"].head(1).squeeze()]  # tasks of one kind, one-sided ones where there are any
+    rows = rows[
+        rows["condition"] == rows["condition"].head(1).squeeze()
+    ]  # tasks of one kind, one-sided ones where there are any
     levels = {
         row["layer"]: with_range(row["mis_mean"], row["mis_low"], row["mis_high"]) for row in rows.to_dict("records")
     }
@@ -217,10 +219,9 @@ def _best_texts(study: Study, rows: pd.DataFrame, words: str) -> str:
     ]
     if len(best) > MOST_NAMED:
         commonest = best["method"].value_counts()
+        first = method_words(str(commonest.index[0]))
         ends = interval(best["rho_mean"].min(), best["rho_mean"].max())
-        said = [
-            f"{method_words(str(commonest.index[0]))} in {commonest.iloc[0]} of {count(len(best))} networks, whose highest means are {ends}"
-        ]
+        said = [f"{first} in {commonest.iloc[0]} of {count(len(best))} networks, whose highest means are {ends}"]
     control = rows["control_mean"].dropna()
     ends = dict.fromkeys(number(2)(end) for end in (control.min(), control.max()))
     others = f"; texts of other units score {' to '.join(ends)}" if len(control) else ""
@@ -257,13 +258,17 @@ def _kinds(study: Study) -> str:
     untold = [row for row in rows_of(frame[known]) if not _told(row.low, row.high)]
     found = ""
     if told:
-        found = f"Against natural explanations of the same units: {', '.join(map(_of_kind, told))} MIS{_untold(untold)}."
+        found = (
+            f"Against natural explanations of the same units: {', '.join(map(_of_kind, told))} MIS{_untold(untold)}."
+        )
     elif untold:
         how_many = f"{in_words(len(untold))} kind{'' if len(untold) == 1 else 's'}"
         made = [_of_kind(row) for row in untold if row.kind == SYNTHETIC]
         found = f"Of {how_many} none can be told from natural explanations of the same units{_among(made)}."
     choosing = kinds.choosing_words(study)
-    return " ".join(part for part in (found, _without_interval(frame[~known]), f"{choosing[0]}." if choosing else "") if part)
+    return " ".join(
+        part for part in (found, _without_interval(frame[~known]), f"{choosing[0]}." if choosing else "") if part
+    )
 
 
 def _of_kind(row: Any) -> str:
@@ -288,7 +293,8 @@ def _without_interval(rows: pd.DataFrame) -> str:
     """Kinds of which there are too few units for an interval, with their number of units."""
     rows = rows[rows["difference"].notna()]
     said = [
-        f"{kinds.kind_words(row.kind)} {_gain(row.difference)} over {in_words(int(row.n_units))} unit{'' if row.n_units == 1 else 's'}"
+        f"{kinds.kind_words(row.kind)} {_gain(row.difference)} over {in_words(int(row.n_units))} "
+        f"unit{'' if row.n_units == 1 else 's'}"
         for row in rows_of(rows)
     ]
     return f"Without an interval: {_joined(said)}." if said else ""

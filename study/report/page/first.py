@@ -274,7 +274,9 @@ def _level(study: Study, facts: Mapping[str, Any], spread: Spread) -> Number | N
 def _ends_of_slope(study: Study) -> tuple[float, float]:
     """The mean at the ends of the interval of the leading slope, which is far wider than that over units."""
     fits = study.tables["calibration"].set_index("backend")
-    low, high = (fits[f"mis_slope_{end}"].get(study.lead) if f"mis_slope_{end}" in fits else None for end in ("low", "high"))
+    low, high = (
+        fits[f"mis_slope_{end}"].get(study.lead) if f"mis_slope_{end}" in fits else None for end in ("low", "high")
+    )
     return (math.nan, math.nan) if low is None or high is None else (float(low), float(high))
 
 
