@@ -171,7 +171,7 @@ def outer_labels(grid: list[Axes], x: str = "", y: str = "") -> None:
     across = columns_of(grid)
     figure = grid[0].get_figure(root=True)
     stands_alone = figure is not None and figure.get_figwidth() == NARROW
-    if x and stands_alone:
+    if figure is not None and stands_alone and x:
         figure.set_figheight(figure.get_figheight() + _LABEL * (-(-len(grid) // across) - 1))
     for index, axes in enumerate(grid):
         if stands_alone or index + across >= len(grid):
