@@ -19,7 +19,7 @@ from study.networks.described import described
 from study.networks.failures import Failed
 from study.networks.roster import NetworkJob, RosterRow
 from study.networks.settings import NetworkParams
-from study.networks.similarity import BACKEND, first_similarity
+from study.networks.similarity import BACKEND, first_similarity, steps_of
 from study.networks.training import Training
 from study.workers.device import Failure
 from study.workers.jobs import log_failure, run_all
@@ -90,10 +90,13 @@ def resolve_all(
 ) -> tuple[list[RosterRow], list[Failed]]:
     """Resolved rows of a roster in its order, and its networks that failed.
 
-    Rows that read the network of another row come after all others, whose resolved rows they need.
+    Rows that read the network of another row come after all others, whose resolved rows they need. Raises StudyError where the
+    network failed that stands behind the similarity `encoder` by its place alone.
     """
     scores = params.scores
     encoder = (scores.encoder.model or first_similarity(rows)) if BACKEND in scores.backends else None
+    if encoder:
+        log.info("encoder: %s", encoder)
     own = [
         ResolveJob(row, params, images, code, out, row["name"] == encoder) for row in rows if not roster.base_of(row)
     ]
@@ -103,6 +106,12 @@ def resolve_all(
     }
     ready = [row for row in rows if roster.base_of(row) in last]
     results |= _run([ReadingJob(roster.reading(row, last[roster.base_of(row)]), params, code, out) for row in ready])
+    if encoder and not scores.encoder.model and isinstance(reason := results.get(encoder), str):
+        raise StudyError(  # else another network would stand in for it, and all scores be of another measure
+            f"{encoder} failed: {reason}. It is the first network of role {roster.SIMILARITY}, so it stands behind the "
+            f"similarity {BACKEND}, as scores.encoder.model is empty; put that right, or name another "
+            "network in scores.encoder.model"
+        )
     resolved: list[RosterRow] = []
     failures: list[Failed] = []
     for row in rows:
@@ -132,7 +141,7 @@ def warn_of_strangers(rows: list[RosterRow], params: NetworkParams, path: Path) 
     """Log the parameters that name networks which the roster lacks: later stages will refuse or miss them."""
     epochs = params.models.training.epochs
     known = [row["name"] for row in rows]
-    known += [f"{row['name']}-step{step}" for row in rows if row["series"] for step in range(epochs)]
+    known += steps_of(rows, epochs)
     for key, names in {
         "sensitivity.models": params.sensitivity.models,
         "sensitivity.map_models": params.sensitivity.map_models,

@@ -64,6 +64,7 @@ def stranger(tmp_path_factory):
     first_steps.write_pictures(study.folder / params.images.root, 2 * tasks.n_tasks * (tasks.n_explanations + 1))
     first_steps.save_checkpoint(place / "checkpoint.pth")
     first_steps.use_similarity(study.folder, "pixel")
+    study.keep("pixel")
     steps, target = first_steps.without_download(first_steps.commands(README.read_text()), place / "checkpoint.pth")
     return study, study.run(*steps), target
 
