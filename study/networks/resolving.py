@@ -90,8 +90,7 @@ def resolve_all(
 ) -> tuple[list[RosterRow], list[Failed]]:
     """Resolved rows of a roster in its order, and its networks that failed.
 
-    Rows that read the network of another row come after all others, whose resolved rows they need. Raises StudyError where the
-    network failed that stands behind the similarity `encoder` by its place alone.
+    Rows that read the network of another row come after all others, whose resolved rows they need.
     """
     scores = params.scores
     encoder = (scores.encoder.model or first_similarity(rows)) if BACKEND in scores.backends else None
@@ -106,12 +105,6 @@ def resolve_all(
     }
     ready = [row for row in rows if roster.base_of(row) in last]
     results |= _run([ReadingJob(roster.reading(row, last[roster.base_of(row)]), params, code, out) for row in ready])
-    if encoder and not scores.encoder.model and isinstance(reason := results.get(encoder), str):
-        raise StudyError(  # else another network would stand in for it, and all scores be of another measure
-            f"{encoder} failed: {reason}. It is the first network of role {roster.SIMILARITY}, so it stands behind the "
-            f"similarity {BACKEND}, as scores.encoder.model is empty; put that right, or name another "
-            "network in scores.encoder.model"
-        )
     resolved: list[RosterRow] = []
     failures: list[Failed] = []
     for row in rows:
@@ -126,6 +119,23 @@ def resolve_all(
         else:
             resolved += result
     return resolved, failures
+
+
+def refuse_other_encoder(rows: Sequence[RosterRow], failures: Sequence[Failed], params: NetworkParams) -> None:
+    """Raise StudyError if the network failed that stands behind the similarity `encoder` by its place in a roster alone: else
+    the next one would stand in for it, and all scores be of another measure.
+    """
+    scores = params.scores
+    if BACKEND not in scores.backends or scores.encoder.model:
+        return
+    first = first_similarity(rows)
+    for failed in failures:
+        if failed["model"] == first:
+            raise StudyError(
+                f"{first} failed: {failed['reason']}. scores.encoder.model is empty, so the similarity {BACKEND} takes the first "
+                f"network of role {roster.SIMILARITY}, which is {first}; put that right, remove its row, or name another "
+                "network in scores.encoder.model"
+            )
 
 
 def _run(jobs: Sequence[ResolveJob | ReadingJob]) -> dict[str, list[RosterRow] | str]:
