@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from study.command import arguments, run
 from study.inputs.fingerprint import InputParams, Inputs
-from study.inputs.refusing import NamedParams, refuse_missing
+from study.inputs.refusing import refuse_missing
 from study.log import logger
 from study.params.reading import load
 
@@ -26,8 +26,9 @@ DEFAULTS = {
 
 def main(argv: list[str] | None = None) -> None:
     args = arguments(__doc__, argv, defaults=DEFAULTS)
-    inputs = Inputs.look(load(args.params, InputParams), args.code, args.explanations, args.out, str(args.params))
-    for line in refuse_missing(inputs, load(args.params, NamedParams), str(args.params)):
+    params = load(args.params, InputParams)
+    inputs = Inputs.look(params, args.code, args.explanations, args.out, str(args.params))
+    for line in refuse_missing(inputs, params, str(args.params)):
         log.warning(line)  # where the stage `models` runs, it counts it among those that failed
     inputs.write(args.out)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from study.command import arguments, run
 from study.inputs.fingerprint import InputParams, Inputs
-from study.inputs.refusing import NamedParams, refuse_missing
+from study.inputs.refusing import refuse_missing
 from study.params.reading import build, content_of
 from study.params.whole import Params, keys, load_params
 
@@ -23,11 +23,11 @@ TEXTS = Path("data/external/explanations")
 def main(argv: list[str] | None = None) -> None:
     args = arguments(__doc__, argv, defaults={"params": "params.yaml"})
     load_params(args.params)
-    content = content_of(args.params)
     print(f"{args.params}: {len(keys(Params))} keys, all known and within their limits")
-    inputs = Inputs.look(build(InputParams, content), CODE, TEXTS, KNOWN, str(args.params))
+    params = build(InputParams, content_of(args.params))
+    inputs = Inputs.look(params, CODE, TEXTS, KNOWN, str(args.params))
     print("\n".join(inputs.in_words()))
-    for line in refuse_missing(inputs, build(NamedParams, content), str(args.params)):
+    for line in refuse_missing(inputs, params, str(args.params)):
         print(line)
 
 

@@ -35,9 +35,10 @@ class Epochs:
 
 @dataclass(frozen=True, kw_only=True)
 class Roster:
-    """Where the roster lies, of `models`."""
+    """Where the roster lies, and the largest share of its rows that may fail, of `models`."""
 
     roster: str
+    max_failed: float
     training: Epochs
 
 
@@ -83,14 +84,48 @@ class TaskSizes:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeepFile:
+    """The list of units whose columns are kept, of `activations`."""
+
+    keep_file: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImiFiles:
+    """Files of the IMI record, of `human.imi`."""
+
+    responses: tuple[str, ...]
+    image_map: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneFile:
+    """A table, of `human.table` or `human.pairs`."""
+
+    file: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class People:
+    """Where answers come from, of `human`."""
+
+    source: str
+    imi: ImiFiles
+    table: OneFile
+    pairs: OneFile
+
+
+@dataclass(frozen=True, kw_only=True)
 class InputParams:
-    """What says which files are inputs, and how many images there must be."""
+    """What says which files are inputs, how many images there must be, and how many networks may lack their files."""
 
     processor: str
     images: ImagePlace
     models: Roster
     scores: Similarities
+    activations: KeepFile
     tasks: TaskSizes
+    human: People
     explanations: Texts
 
 

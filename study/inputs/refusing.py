@@ -2,73 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from study.errors import StudyError
-from study.inputs.fingerprint import Inputs
+from study.inputs.fingerprint import InputParams, Inputs
 
 PEOPLE = Path("data/external/human")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Networks:
-    """The roster, and the largest share of its rows that may fail, of `models`."""
-
-    roster: str
-    max_failed: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class KeepFile:
-    """The list of units whose columns are kept, of `activations`."""
-
-    keep_file: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskSource:
-    """Whether tasks are those of the IMI record, of `tasks`."""
-
-    source: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImiFiles:
-    """Files of the IMI record, of `human.imi`."""
-
-    responses: tuple[str, ...]
-    image_map: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class OneFile:
-    """A table, of `human.table` or `human.pairs`."""
-
-    file: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class People:
-    """Where answers come from, of `human`."""
-
-    source: str
-    imi: ImiFiles
-    table: OneFile
-    pairs: OneFile
-
-
-@dataclass(frozen=True, kw_only=True)
-class NamedParams:
-    """What names files, or says how many networks may lack theirs."""
-
-    models: Networks
-    activations: KeepFile
-    tasks: TaskSource
-    human: People
-
-
-def refuse_missing(inputs: Inputs, params: NamedParams, where: str) -> list[str]:
+def refuse_missing(inputs: Inputs, params: InputParams, where: str) -> list[str]:
     """A line for each network that cannot be studied, where models.max_failed allows that many.
 
     where: the file of parameters, for errors
@@ -85,7 +27,7 @@ def refuse_missing(inputs: Inputs, params: NamedParams, where: str) -> list[str]
     return [f"left out, as models.max_failed allows: {problem}" for problem in networks]
 
 
-def _of_people(params: NamedParams) -> list[tuple[str, str]]:
+def _of_people(params: InputParams) -> list[tuple[str, str]]:
     """Tables of answers that parameters name and that are not there: key and file."""
     human, named = params.human, [("activations.keep_file", f"units/{params.activations.keep_file}")]
     if human.source == "table":

@@ -17,8 +17,12 @@ from study.inputs.fingerprint import (
     EncoderName,
     Epochs,
     GuideWeights,
+    ImiFiles,
     InputParams,
     Inputs,
+    KeepFile,
+    OneFile,
+    People,
     Roster,
     Similarities,
     TaskSizes,
@@ -169,7 +173,11 @@ def look(tmp_path, monkeypatch):
         params = InputParams(
             processor="native",
             images=ImagePlace(source=source, root=root, reader="", split=""),
-            models=Roster(roster=str(tmp_path / "roster.csv"), training=Epochs(epochs=4)),
+            models=Roster(roster=str(tmp_path / "roster.csv"), max_failed=0.0, training=Epochs(epochs=4)),
+            activations=KeepFile(keep_file=""),
+            human=People(
+                source="none", imi=ImiFiles(responses=(), image_map=""), table=OneFile(file=""), pairs=OneFile(file="")
+            ),
             scores=Similarities(backends=("pixel",), encoder=EncoderName(model="")),
             tasks=TaskSizes(n_tasks=1, n_explanations=1, conditions=("natural",), source="rebuilt"),
             explanations=Texts(guide=GuideWeights(source="none", pretrained=""), concepts=""),
