@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from study.command import arguments, run
 from study.inputs.fingerprint import InputParams, Inputs
+from study.inputs.refusing import refuse_missing
 from study.log import logger
 from study.params.reading import load
 
@@ -25,9 +26,10 @@ DEFAULTS = {
 
 def main(argv: list[str] | None = None) -> None:
     args = arguments(__doc__, argv, defaults=DEFAULTS)
-    inputs = Inputs.look(load(args.params, InputParams), args.code, args.explanations, args.out)
-    for name, problem in inputs.problems.items():  # where the stage `models` runs, it counts it among those that failed
-        log.warning("%s: %s", name, problem)
+    params = load(args.params, InputParams)
+    inputs = Inputs.look(params, args.code, args.explanations, args.out, str(args.params))
+    for line in refuse_missing(inputs, params, str(args.params)):
+        log.warning(line)  # where the stage `models` runs, it counts it among those that failed
     inputs.write(args.out)
 
 

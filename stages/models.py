@@ -16,7 +16,7 @@ from study.errors import StudyError
 from study.files.tables import fresh_folder, write_csv
 from study.log import logger
 from study.networks.failures import refuse_failures, write_failures
-from study.networks.resolving import resolve_all, warn_of_strangers
+from study.networks.resolving import refuse_other_encoder, resolve_all, warn_of_strangers
 from study.networks.roster import RESOLVED, read_roster, row_numbers, rows_of
 from study.networks.settings import NetworkParams
 from study.params.reading import load
@@ -42,6 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     refuse_failures(
         "models", failures, len(roster), params.models.max_failed, advice, of=str(path), rows=row_numbers(roster)
     )
+    refuse_other_encoder(rows_of(roster), failures, params)
     log.info("%d networks and training steps ready, %d failed", len(rows), len(failures))
 
 

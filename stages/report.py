@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "%d of %d units listed, %d with pictures (%d pictures)",
         *(gallery.n_listed, gallery.total, gallery.n_with_images, len(gallery.sheets.images)),
     )
-    changes.tell(args.metrics, metrics)
+    changes.tell(args.metrics, args.provenance, args.tables / "calibration.csv")
 
 
 if __name__ == "__main__":

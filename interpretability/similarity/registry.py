@@ -6,6 +6,7 @@ the class. What a family can be told beyond the images are the keyword arguments
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
 import os
@@ -47,9 +48,15 @@ def family_of(name: str, argument: str = "name") -> type[Similarity]:
     """The class behind a name. Raises InputError, listing all names, if there is none."""
     family = arguments.text(name, argument).split("-")[0]
     if family not in families() or name not in _module(family).VARIANTS:
-        known = ", ".join(similarity_names())
+        known = similarity_names()
+        close = difflib.get_close_matches(name, known, 3)
+        near = f", did you mean {' or '.join(close)}?" if close else ""
         raise arguments.wrong(
-            argument, "names {given!r}, which is no similarity; allowed: {known}", given=name, known=known
+            argument,
+            "names {given!r}, which is no similarity{near}; allowed: {known}",
+            given=name,
+            near=near,
+            known=", ".join(known),
         )
     kind: type[Similarity] = _module(family).SIMILARITY
     return kind

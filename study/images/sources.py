@@ -42,6 +42,8 @@ def open_source(kind: str, root: str, reader: str = "", split: str = "") -> Sour
         what = "the image folder " if kind == "folder" else ""
         broken = ": it is a link to a place that is not there" if path.is_symlink() else ""
         other = "" if named else ", or name the place in this run alone: MIS_IMAGES=/path/to/pictures dvc repro"
+        if kind == "folder" and not named and not path.is_absolute() and not broken:
+            other = f", or put it here: ln -s /path/to/pictures {location}{other}"
         raise StudyError(f"{what}{location} does not exist{broken}; correct {setting}{other}")
     if kind == "folder" and not path.is_dir():
         instead = (

@@ -13,24 +13,33 @@ from study.environment import Environment
 from study.errors import StudyError, message_of
 from study.files.tables import fresh_folder, read_json, write_json
 from study.images.sources import PUT_PICTURES
-from study.inputs import reaching
+from study.inputs import listed, reaching
 from study.inputs.digests import Digests
 from study.inputs.explained import Explained, read_explained
 from study.inputs.listing import Facts, ImagePlace, Listing, look_at_images
 from study.inputs.named import network_files, similarity_files
 from study.log import clock, in_words, logger
 from study.networks.files import user_file
-from study.networks.roster import read_roster, rows_of
+from study.networks.roster import RosterRow, read_roster, rows_of
 from study.networks.similarity import check_encoder
 
 log = logger("inputs")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Epochs:
+    """How long networks are trained, of `models.training`."""
+
+    epochs: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Roster:
-    """Where the roster lies, of `models`."""
+    """Where the roster lies, and the largest share of its rows that may fail, of `models`."""
 
     roster: str
+    max_failed: float
+    training: Epochs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,14 +84,48 @@ class TaskSizes:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeepFile:
+    """The list of units whose columns are kept, of `activations`."""
+
+    keep_file: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImiFiles:
+    """Files of the IMI record, of `human.imi`."""
+
+    responses: tuple[str, ...]
+    image_map: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneFile:
+    """A table, of `human.table` or `human.pairs`."""
+
+    file: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class People:
+    """Where answers come from, of `human`."""
+
+    source: str
+    imi: ImiFiles
+    table: OneFile
+    pairs: OneFile
+
+
+@dataclass(frozen=True, kw_only=True)
 class InputParams:
-    """What says which files are inputs, and how many images there must be."""
+    """What says which files are inputs, how many images there must be, and how many networks may lack their files."""
 
     processor: str
     images: ImagePlace
     models: Roster
     scores: Similarities
+    activations: KeepFile
     tasks: TaskSizes
+    human: People
     explanations: Texts
 
 
@@ -91,8 +134,8 @@ class Inputs:
     """Inputs outside of DVC's sight: what the images are, digests of files by name, and the texts of units, checked.
 
     `guide` is the digest of the weights of a guide by their name, where they are a file; `problems` says what is wrong with files
-    that networks need, by the name of the network; `to_fetch` names files of weights of similarities that are fetched when they
-    are first needed.
+    that networks need and with their constructors, by the name of the network; `to_fetch` names files of weights of similarities
+    that are fetched when they are first needed.
     """
 
     images: Facts
@@ -105,7 +148,9 @@ class Inputs:
     to_fetch: list[str]
 
     @classmethod
-    def look(cls, params: InputParams, code: Path, texts: Path, known: Path | None = None) -> Inputs:
+    def look(
+        cls, params: InputParams, code: Path, texts: Path, known: Path | None = None, where: str = "params.yaml"
+    ) -> Inputs:
         """The inputs as they are now.
 
         Raises StudyError where the images or the roster cannot be read, for too few images, for weights of a similarity that can
@@ -116,9 +161,10 @@ class Inputs:
         known: folder of an earlier `write`. What is not on this machine counts as unchanged since then, so that who has the
         data of a study but not its images can go on from there. A place that MIS_IMAGES names must be there all the same. Nor
         does it matter then whether weights of a similarity can be fetched, of which nothing says that they will be needed.
+        where: file of the parameters, for errors
         """
         digests, began = Digests.open(), time.monotonic()
-        rows = rows_of(read_roster(params.models.roster))
+        rows = _rows(params.models.roster)
         try:
             listing = look_at_images(params.images)
         except StudyError as error:
@@ -127,19 +173,26 @@ class Inputs:
                 raise
             log.warning("%s. Until then they count as those that data/inputs describes", error)
         _refuse_few(listing, params)
-        check_encoder(params.scores.backends, params.scores.encoder.model, rows, params.models.roster)
+        epochs = params.models.training.epochs
+        check_encoder(params.scores.backends, params.scores.encoder.model, rows, params.models.roster, epochs)
         networks, problems = network_files(rows, code, digests, _known(known, "networks.json"))
-        found = {
-            name: similarity_files(name, digests, _known(known, f"similarities/{name}.json"))
-            for name in params.scores.backends
-        }
+        for name, problem in listed.unlisted(rows, code).items():
+            problems[name] = "; ".join(filter(None, [problem, problems.get(name)]))
+        try:
+            found = {
+                name: similarity_files(name, digests, _known(known, f"similarities/{name}.json"))
+                for name in params.scores.backends
+            }
+        except InputError as error:
+            raise StudyError(f"{where}: {message_of(error)}") from None
         similarities = {name: files for name, (files, _) in found.items()}
         explained = read_explained(texts, params.explanations.concepts, rows, params.models.roster)
         guide = _guide_file(params.explanations.guide, digests, _known(known, "explanations/guide.json"))
         absent = {name: files for name, (_, files) in found.items() if files}
         new = {name: files for name, files in absent.items() if not _known(known, f"similarities/{name}.json")}
         folder = Environment.read().weights
-        if lost := reaching.out_of_reach(new, folder):
+        free = [name for name in params.scores.backends if name not in absent]
+        if lost := reaching.out_of_reach(new, folder, free):
             raise StudyError("\n  ".join(lost))
         to_fetch = reaching.told(absent, folder)
         digests.save()
@@ -175,6 +228,19 @@ class Inputs:
             *([f"texts: {texts:,} of {len(self.explained.units):,} units"] if texts else []),
             *(f"  to be fetched when it is needed: {file}" for file in self.to_fetch),
         ]
+
+
+def _rows(roster: str) -> list[RosterRow]:
+    """The rows of the roster of parameters; a file that is not there is told by its key."""
+    path = Path(roster)
+    if not path.exists():
+        others = sorted(each.name for each in path.parent.glob("*.csv"))
+        there = f"; there are {', '.join(others)}" if others else ""
+        raise StudyError(
+            f"models.roster is {roster!r}, but there is no such file{there}. Correct the name, or write the file: a header such "
+            "as name,constructor,weights,sha256 and a row a network (docs/networks.md)"
+        )
+    return rows_of(read_roster(path))
 
 
 def _refuse_few(listing: Listing, params: InputParams) -> None:

@@ -15,9 +15,12 @@ from study.errors import StudyError
 from study.files.store import WorkStore
 from study.files.tables import write_json
 from study.inputs.digests import Digests
+from study.log import logger
 from study.networks import activation_tables, files, own_code
 from study.networks.direction_cells import taken_apart
 from study.networks.roster import NO_FILE, RosterRow, is_table
+
+log = logger("inputs")
 
 MISSING = "missing"
 _BACKENDS = Path(__file__).resolve().parents[2] / "interpretability" / "similarity" / "backends"
@@ -28,7 +31,7 @@ def network_files(
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Digest of every file of the networks of a roster that DVC does not see, and what is wrong with those that are not there or
     are others than the roster means, by the name of a network that needs them. Those that are not there have the digest `known`
-    from an earlier look.
+    from an earlier look, if any, and count as unchanged.
 
     Files of weights, directions and activations go by what the roster calls them; those that its kwargs name, and code outside
     of the folder `code`, by their paths.
@@ -50,7 +53,10 @@ def network_files(
                 paths[name] = find()
             except StudyError as error:
                 found[name] = known.get(name, MISSING)
-                problems.setdefault(row["name"], []).append(str(error))
+                if found[name] == MISSING:
+                    problems.setdefault(row["name"], []).append(str(error))
+                else:
+                    log.warning("%s: %s. Until then it counts as that which data/inputs describes", row["name"], error)
         others = [*_texts(json.loads(row["kwargs"] or "{}")), *map(str, own_code.outside_files(row, code))]
         paths |= {name: Path(name) for name in others if _is_file(name)}
     digests.read(paths.values())

@@ -15,16 +15,19 @@ def told(absent: Mapping[str, Sequence[WeightsFile]], folder: Path) -> list[str]
     return list(dict.fromkeys(f"{folder / file.names[0]} (from {file.url})" for file in _each(absent)))
 
 
-def out_of_reach(absent: Mapping[str, Sequence[WeightsFile]], folder: Path) -> list[str]:
-    """What to do for each similarity whose weights can neither be read here nor be fetched, as `told`."""
+def out_of_reach(absent: Mapping[str, Sequence[WeightsFile]], folder: Path, free: Sequence[str]) -> list[str]:
+    """What to do for each similarity whose weights can neither be read here nor be fetched, as `told`; `free` are those of the
+    study that have nothing to fetch.
+    """
     lines = []
     for name, files in absent.items():
         silent = {file.url: why for file in files if (why := unreachable(_host(file.url)))}
         if silent:
             why = next(iter(silent.values()))
+            instead = f"take {name} out of scores.backends" if free else "name pixel, which needs none"
             lines.append(
                 f"scores.backends names {name}, whose weights are not on this machine, and {why}. Connect once, or download on "
-                f"another machine: {', '.join(_to_do(url, files, folder) for url in silent)}; or name pixel, which needs none"
+                f"another machine: {', '.join(_to_do(url, files, folder) for url in silent)}; or {instead}"
             )
     return lines
 

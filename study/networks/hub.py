@@ -114,7 +114,15 @@ def _trouble(source: Source) -> str:
     if source.hugging_face and huggingface_hub.constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
     parts = urlsplit(source.address)
-    return unreachable(f"{parts.scheme}://{parts.netloc}")
+    if trouble := unreachable(f"{parts.scheme}://{parts.netloc}"):
+        _warn(trouble)
+    return trouble
+
+
+@cache
+def _warn(trouble: str) -> None:
+    """Say once a process that a hub cannot be asked; it may go on with what is on this machine."""
+    log.warning("%s; only weights that are on this machine can be used", trouble)
 
 
 @cache
@@ -128,7 +136,6 @@ def unreachable(address: str) -> str:
         reason = getattr(error, "reason", error)
         if isinstance(reason, ssl.SSLError):
             return ""  # it answers; its library may know other certificates
-        log.warning("%s does not answer (%s); only weights that are on this machine can be used", address, reason)
         return f"{address} does not answer: {reason}"
     return ""
 

@@ -19,7 +19,7 @@ from study.networks.described import described
 from study.networks.failures import Failed
 from study.networks.roster import NetworkJob, RosterRow
 from study.networks.settings import NetworkParams
-from study.networks.similarity import BACKEND, first_similarity
+from study.networks.similarity import BACKEND, first_similarity, steps_of
 from study.networks.training import Training
 from study.workers.device import Failure
 from study.workers.jobs import log_failure, run_all
@@ -94,6 +94,8 @@ def resolve_all(
     """
     scores = params.scores
     encoder = (scores.encoder.model or first_similarity(rows)) if BACKEND in scores.backends else None
+    if encoder:
+        log.info("encoder: %s", encoder)
     own = [
         ResolveJob(row, params, images, code, out, row["name"] == encoder) for row in rows if not roster.base_of(row)
     ]
@@ -119,6 +121,23 @@ def resolve_all(
     return resolved, failures
 
 
+def refuse_other_encoder(rows: Sequence[RosterRow], failures: Sequence[Failed], params: NetworkParams) -> None:
+    """Raise StudyError if the network failed that stands behind the similarity `encoder` by its place in a roster alone: else
+    the next one would stand in for it, and all scores be of another measure.
+    """
+    scores = params.scores
+    if BACKEND not in scores.backends or scores.encoder.model:
+        return
+    first = first_similarity(rows)
+    for failed in failures:
+        if failed["model"] == first:
+            raise StudyError(
+                f"{first} failed: {failed['reason']}. scores.encoder.model is empty, so the similarity {BACKEND} takes the first "
+                f"network of role {roster.SIMILARITY}, which is {first}; put that right, remove its row, or name another "
+                "network in scores.encoder.model"
+            )
+
+
 def _run(jobs: Sequence[ResolveJob | ReadingJob]) -> dict[str, list[RosterRow] | str]:
     """The resolved rows of each job by the name of its row, or why it failed."""
     results = run_all(jobs, "networks", log, each=partial(log_failure, log)) if jobs else []
@@ -132,7 +151,7 @@ def warn_of_strangers(rows: list[RosterRow], params: NetworkParams, path: Path) 
     """Log the parameters that name networks which the roster lacks: later stages will refuse or miss them."""
     epochs = params.models.training.epochs
     known = [row["name"] for row in rows]
-    known += [f"{row['name']}-step{step}" for row in rows if row["series"] for step in range(epochs)]
+    known += steps_of(rows, epochs)
     for key, names in {
         "sensitivity.models": params.sensitivity.models,
         "sensitivity.map_models": params.sensitivity.map_models,

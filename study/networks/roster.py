@@ -115,6 +115,11 @@ def read_roster(path: str | os.PathLike[str]) -> pd.DataFrame:
             problems.append(
                 f"{where}: name may hold up to 100 letters, digits and . _ + - only, and starts with a letter or digit"
             )
+        if not str(row["constructor"]).strip():
+            problems.append(
+                f"{where}: constructor is empty; write what builds the network: a name of timm or torchvision, module:function "
+                f"of code of your own, {TABLE}FILE for a table of activations, or {_OF}NAME for another row's network"
+            )
         if row["role"] not in ROLES:
             problems.append(f"{where}: role is {row['role']!r}, allowed: {', '.join(ROLES)}")
         if row["taps"] and row["taps"] not in TAPS:

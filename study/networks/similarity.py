@@ -54,10 +54,16 @@ def chosen_encoder(backends: Sequence[str], named: str, roster: Path) -> str:
     return encoder_model(named, rows_of(read_roster(roster)), str(roster), f"scores.backends names {BACKEND}")
 
 
-def check_encoder(backends: Sequence[str], named: str, rows: Sequence[RosterRow], path: str) -> None:
+def steps_of(rows: Sequence[RosterRow], epochs: int) -> list[str]:
+    """Names of the checkpoints that the rows of a roster, as it is written, will have before the last, which has the row's."""
+    return [f"{row['name']}-step{step}" for row in rows if row["series"] for step in range(epochs)]
+
+
+def check_encoder(backends: Sequence[str], named: str, rows: Sequence[RosterRow], path: str, epochs: int) -> None:
     """Refuse a roster, as it is written in `path`, that has no network for the similarity `encoder`, if that is wanted.
 
-    Raises StudyError as `encoder_model`. A checkpoint of a training, NAME-stepN, is no row yet and is not looked for.
+    A checkpoint of a training, NAME-stepN, is no row yet: it will be one for N below `epochs`, where the row has a series.
+    Raises StudyError as `encoder_model`.
     """
-    if BACKEND in backends and not any(named.startswith(f"{row['name']}-step") for row in rows):
+    if BACKEND in backends and named not in steps_of(rows, epochs):
         encoder_model(named, rows, path, f"scores.backends names {BACKEND}")

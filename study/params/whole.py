@@ -7,9 +7,11 @@ Only what needs every parameter names it: the stage `stats`, which records them 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import os
 import re
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,7 +155,8 @@ def _check_together(params: Params, problems: list[str]) -> None:
     _check_kinds(params, problems)
     families = sorted(path.stem for path in _SIMILARITIES.glob("*.py") if path.stem != "__init__")
     problems.extend(
-        f"scores.backends names {name!r}, which is no similarity; there are {', '.join(families)} (a variant follows a dash)"
+        f"scores.backends names {name!r}, which is no similarity{_near(name.split('-')[0], families)}; there are "
+        f"{', '.join(families)} (a variant follows a dash)"
         for name in params.scores.backends
         if name.split("-")[0] not in families or not re.fullmatch(r"[\w-]+", name, re.ASCII)
     )
@@ -213,6 +216,11 @@ def _check_simulations(group: CrowdSimulation, problems: list[str]) -> None:
     )
     if 0 < group.n_images < LEAST_IMAGES:
         problems.append(f"crowd_simulation.n_images is {group.n_images}, it must be 0 or at least {LEAST_IMAGES}")
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    found = difflib.get_close_matches(name, known, 3)
+    return f", did you mean {' or '.join(found)}?" if found else ""
 
 
 def _check_visualisations(group: Visualisations, problems: list[str]) -> None:

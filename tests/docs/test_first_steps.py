@@ -18,7 +18,10 @@ from tests.helpers.copied_study import Study
 from tests.helpers.rules import ROOT
 
 README = ROOT / "README.md"
+CUSTOM = "data/external/models/custom.csv"
+REST = ("params.yaml", "dvc.lock", "results/metrics.json", "results/tables/new.csv", "reports/figures/new.svg")
 BEFORE = {"mis_mean": 0.9, "n_models": 4}
+OTHER = {"params": {"scores": {"backends": ["encoder"]}}, "digests": {"images": "of others"}}
 
 
 class Stranger(Study):
@@ -28,8 +31,10 @@ class Stranger(Study):
         super().__init__(folder, tiny=False)
         for name, text in (
             ("results/metrics.json", json.dumps(BEFORE)),
+            ("results/provenance.json", json.dumps(OTHER)),
             ("reports/figures/old.svg", "<svg/>"),
-            ("dvc.lock", "schema: '2.0'\n"),
+            # of a study whose data are in no cache here, as in a fresh clone
+            ("dvc.lock", (ROOT / "dvc.lock").read_text()),
         ):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
@@ -38,6 +43,10 @@ class Stranger(Study):
     def keep(self, message):
         self.git("add", "-A")
         self.git("-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "-qm", message)
+
+    def status(self):
+        command = ["git", "status", "--short"]
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=True).stdout
 
     def run(self, *steps):
         done = first_steps.follow(self.folder, steps, self.environment(2))
@@ -55,6 +64,7 @@ def stranger(tmp_path_factory):
     first_steps.write_pictures(study.folder / params.images.root, 2 * tasks.n_tasks * (tasks.n_explanations + 1))
     first_steps.save_checkpoint(place / "checkpoint.pth")
     first_steps.use_similarity(study.folder, "pixel")
+    study.keep("pixel")
     steps, target = first_steps.without_download(first_steps.commands(README.read_text()), place / "checkpoint.pth")
     return study, study.run(*steps), target
 
@@ -77,27 +87,37 @@ def test_the_network_has_its_score_and_the_page_its_units(stranger):
 
 def test_what_changed_is_said_and_the_commands_keep_it_and_go_back(stranger):
     study, printed, _ = stranger
-    metrics = json.loads((study.folder / "results/metrics.json").read_text())
-    assert re.search(rf"mis_mean\s+0\.9\s+->\s+{metrics['mis_mean']:.4g}\s", printed)
+    assert "another study: encoder -> pixel, other pictures; levels of MIS do not compare" in printed
+    assert not re.search(r"^ +mis_\w+ .*->", printed, re.MULTILINE)
     assert re.search(r"n_models\s+4\s+->\s+1\s+-3\s", printed)
-    keep, back = (re.search(rf"^To {what}: +(.*)$", printed, re.MULTILINE)[1] for what in ("keep it", "go back"))
-    who = 'git config user.name test; git config user.email "test@example.org"'
-    study.run(who, keep)
-    scores = (study.folder / "data/mis/units.parquet").read_bytes()
+    names = ("keep it", "go back", "keep both")
+    keep, back, both = (re.search(rf"^To {what}: +(.*)$", printed, re.MULTILINE)[1] for what in names)
+    study.run('git config user.name test; git config user.email "test@example.org"')
+    first = content(study.folder)
+    # in a fresh clone nothing of the committed study is in the cache, and its results are there again all the same
+    study.run(both.replace("NAME", "first"), back)
+    assert study.status() == ""
+    assert json.loads((study.folder / "results/metrics.json").read_text()) == BEFORE
+    assert (study.folder / CUSTOM).read_bytes() == (ROOT / CUSTOM).read_bytes()
+    study.run("dvc exp apply first")
+    assert content(study.folder) == first
+    study.run(keep)
+    assert study.status() == ""
     # what another run would leave
-    for name in (
-        "params.yaml",
-        "dvc.lock",
-        "results/metrics.json",
-        "results/tables/new.csv",
-        "reports/figures/new.svg",
-    ):
+    for name in (CUSTOM, *REST):
         (study.folder / name).write_text("other")
     (study.folder / "data/mis/units.parquet").unlink()
     study.run(back)
-    status = subprocess.run(["git", "status", "--short"], cwd=study.folder, capture_output=True, text=True, check=True)
-    assert status.stdout == ""
-    assert (study.folder / "data/mis/units.parquet").read_bytes() == scores
+    assert study.status() == ""
+    assert content(study.folder) == first
+
+
+def content(folder):
+    """The bytes of all that a run leaves for git, and of the scores that it leaves for DVC."""
+    places = [path for place in ("results", "reports/figures") for path in (folder / place).rglob("*")]
+    files = [path for path in places if path.is_file()]
+    files += [folder / name for name in ("params.yaml", "dvc.lock", CUSTOM, "data/mis/units.parquet")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def test_the_row_of_the_roster_is_complete(stranger):

@@ -135,13 +135,21 @@ def test_p8_every_key_is_consumed_and_every_entry_is_a_key():
 # Of `images` these only refuse a study early: they change no byte of its outs, and a change of them must not find or draw
 # all images once more.
 EARLY = {
-    # `inputs` runs every time; it refuses too few images and an encoder that the roster has not
+    # `inputs` runs every time; it refuses too few images, an encoder that the roster has not, and files that are not there
     "inputs": {
         "tasks.n_tasks",
         "tasks.n_explanations",
         "tasks.conditions",
         "tasks.source",
         "scores.encoder.model",
+        "models.max_failed",
+        "models.training.epochs",
+        "activations.keep_file",
+        "human.source",
+        "human.imi.responses",
+        "human.imi.image_map",
+        "human.table.file",
+        "human.pairs.file",
     },
     "images": {"tasks.n_tasks", "tasks.n_explanations", "tasks.conditions", "tasks.one_sided", "tasks.source"},
     # `models` warns of names that its roster lacks, and tries the layer of the encoder

@@ -241,6 +241,19 @@ def test_the_layer_of_the_encoder_is_tried(drawn_study, message, layer, says, mo
         drawn_study.run_models()
 
 
+def test_no_network_stands_in_for_the_first_of_role_similarity(drawn_study, message, caplog):
+    settings = {"scores__backends": ["encoder"], "scores__encoder__layer": "norm", "models__max_failed": 0.5}
+    drawn_study.params(**settings, scores__encoder__model="")
+    first = {"name": "first", "role": "similarity", "kwargs": '{"depth": 3}'}
+    drawn_study.roster({"name": "net"}, first, {"name": "second", "role": "similarity"})
+    told = message(drawn_study.run_models)
+    assert "Error: first failed: constructing it by tiny:network" in told
+    assert "scores.encoder.model is empty" in told
+    drawn_study.params(**settings, scores__encoder__model="second")
+    drawn_study.run_models()
+    assert "encoder: second" in caplog.text
+
+
 TRAINED = {"constructor": "test_resnet", "weights": "trained", "preprocessing": ""}
 
 

@@ -15,9 +15,14 @@ from study.inputs import named
 from study.inputs.digests import Digests
 from study.inputs.fingerprint import (
     EncoderName,
+    Epochs,
     GuideWeights,
+    ImiFiles,
     InputParams,
     Inputs,
+    KeepFile,
+    OneFile,
+    People,
     Roster,
     Similarities,
     TaskSizes,
@@ -168,7 +173,11 @@ def look(tmp_path, monkeypatch):
         params = InputParams(
             processor="native",
             images=ImagePlace(source=source, root=root, reader="", split=""),
-            models=Roster(roster=str(tmp_path / "roster.csv")),
+            models=Roster(roster=str(tmp_path / "roster.csv"), max_failed=0.0, training=Epochs(epochs=4)),
+            activations=KeepFile(keep_file=""),
+            human=People(
+                source="none", imi=ImiFiles(responses=(), image_map=""), table=OneFile(file=""), pairs=OneFile(file="")
+            ),
             scores=Similarities(backends=("pixel",), encoder=EncoderName(model="")),
             tasks=TaskSizes(n_tasks=1, n_explanations=1, conditions=("natural",), source="rebuilt"),
             explanations=Texts(guide=GuideWeights(source="none", pretrained=""), concepts=""),
@@ -229,9 +238,11 @@ def test_what_is_not_on_this_machine_counts_as_it_was(tmp_path, monkeypatch):
     monkeypatch.setenv("MIS_WEIGHTS", str(tmp_path))
     monkeypatch.setattr(named, "_weights_files", lambda name: [FILE])
     rows = [row(weights="gone.pth")]
-    assert named.network_files(rows, Path("data/external/code"), Digests.open(), {"gone.pth": "abc"})[0] == {
-        "gone.pth": "abc"
-    }
+    code, absent = Path("data/external/code"), {"gone.pth": named.MISSING}
+    assert named.network_files(rows, code, Digests.open(), {"gone.pth": "abc"}) == ({"gone.pth": "abc"}, {})
+    found, problems = named.network_files(rows, code, Digests.open(), absent)  # it was missing then, too
+    assert found == absent
+    assert list(problems) == ["net"]
     assert named.similarity_files("any", Digests.open(), {"w.pth": "abc"})[0] == {"w.pth": "abc"}
 
 

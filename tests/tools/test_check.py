@@ -61,7 +61,7 @@ def test_weights_that_will_be_fetched_are_named(custom, capsys):
         ({"text": "seed: 3\n"}, ["key seed stands in line", "once more"]),
         ({"scores": {"backends": ["lpips"]}}, ["scores.backends names 'lpips'", "lpips-alex"]),
         ({"scores": {"backends": ["pixel; rm x"]}}, ["scores.backends names 'pixel; rm x'"]),
-        ({"images": {"root": "nowhere"}}, ["nowhere", "images.root"]),
+        ({"images": {"root": "nowhere"}}, ["nowhere", "images.root", "put it here: ln -s /path/to/pictures nowhere,"]),
         (
             {"tasks": {"n_tasks": 21}, "activations": {"n_extremes": 210}},
             [
@@ -80,7 +80,27 @@ def test_weights_that_will_be_fetched_are_named(custom, capsys):
             {"scores": {"backends": ["encoder"], "encoder": {"model": "vit"}}},
             ["scores.encoder.model is 'vit'", "my roster.csv", "name one of net"],
         ),
+        (
+            {"scores": {"backends": ["encoder"], "encoder": {"model": "net-step1"}}},  # net is not trained here
+            ["scores.encoder.model is 'net-step1'", "name one of net"],
+        ),
+        ({"scores": {"backends": ["dreamsin"]}}, ["params.yaml: scores.backends", "did you mean dreamsim?"]),
+        (
+            {"scores": {"backends": ["dreamsim-clip_vit32"]}},
+            ["params.yaml: scores.backends", "did you mean dreamsim-clip_vitb32"],
+        ),
         ({"rows": ""}, ["my roster.csv", "no rows"]),
+        ({"rows": "net,,none,,\n"}, ["row 2 (net): constructor is empty", "timm or torchvision", "module:function"]),
+        (
+            {"rows": "net,resnet5O,none,,\nother,test_vit,none,,\n"},
+            ["my roster.csv: net: constructor 'resnet5O' is no timm name", "did you mean resnet50"],
+        ),
+        ({"rows": "net,resnet50.a1_in2k,none,,\n"}, ["my roster.csv: net: timm has resnet50, but not", "a1_in1k"]),
+        (
+            {"models": {"roster": "data/external/models/costum.csv"}},
+            ["models.roster is 'data/external/models/costum.csv'", "there are custom.csv, ", "a row a network"],
+        ),
+        ({"human": {"source": "pairs", "pairs": {"file": "p.csv", "model": "net"}}}, ["human.pairs.file is 'p.csv'"]),
         ({"rows": "net,made:make,w.pth,abc,\n"}, ["row 2 (net)", "3 of the 64", "sha256sum"]),
         ({"rows": f"net,made:make,w.pth,{'a' * 64},\n"}, ["my roster.csv: net", "w.pth", "data/external/weights"]),
         ({"rows": "net,test_vit,none,,norm=d.npy\n"}, ["my roster.csv: net", "d.npy"]),
@@ -124,6 +144,8 @@ def test_weights_that_can_neither_be_read_nor_fetched_stop_a_study_before_it_beg
     assert "names dreamsim-clip_vitb32, whose weights are not on this machine, and https://github.com does not" in first
     assert f".zip, unpacked, as {tmp_path}/weights/clip_vitb32_single_lora/adapter_config.json, " in first
     assert f"alexnet-owt-7be5be79.pth as {tmp_path}/weights/alexnet-owt-7be5be79.pth; or name pixel" in second
+    with pytest.raises(InputError, match=r"or take lpips-alex out of scores.backends"):  # pixel stands there already
+        custom(scores={"backends": ["lpips-alex", "pixel"]})
     for name in ("alexnet-owt-7be5be79.pth", "alexnet-owt-7be5be79.safetensors"):  # either will do
         (tmp_path / "weights").mkdir(exist_ok=True)
         (tmp_path / "weights" / name).touch()
@@ -160,3 +182,44 @@ def test_as_many_networks_may_lack_files_as_the_study_allows(custom, capsys):
     rows = f"net,test_vit,none,,\nother,test_vit,gone.pth,{'a' * 64},\n"
     custom(rows=rows, models={"max_failed": 0.5})
     assert "left out, as models.max_failed allows: " in capsys.readouterr().out
+
+
+def test_checkpoints_of_a_training_can_be_the_encoder(tmp_path):
+    from study.networks.similarity import check_encoder
+
+    path = tmp_path / "series.csv"
+    path.write_text("name,constructor,weights,series\nnet,test_vit,trained,net\nother,test_vit,trained,\n")
+    rows = rows_of(read_roster(path))
+    check_encoder(("encoder",), "net-step3", rows, "roster", 4)
+    for name in ("net-step4", "net-step", "net-stepx", "net-step-1", "net-step03", "other-step1"):
+        with pytest.raises(InputError, match=f"scores.encoder.model is '{name}'"):
+            check_encoder(("encoder",), name, rows, "roster", 4)
+
+
+def test_the_stage_that_looks_at_inputs_refuses_the_same(custom, tmp_path, monkeypatch, caplog):
+    from stages import inputs
+
+    custom()  # its files, changed below
+    monkeypatch.setenv("MIS_WEIGHTS", str(tmp_path))
+    roster, out = tmp_path / "my roster.csv", tmp_path / "inputs"
+    words = ["--params", str(tmp_path / "params.yaml"), "--out", str(out)]
+
+    def run(rows):
+        roster.write_text(HEADER + rows)
+        inputs.main(words)
+
+    wrong = f"net,test_vit,w.pth,{'a' * 64},\n"
+    for rows in (wrong, "net,resnet5O,none,,\n"):
+        with pytest.raises(InputError, match=r"my roster.csv: net: "):
+            run(rows)
+    assert not out.exists()
+    (tmp_path / "w.pth").write_bytes(b"weights")
+    right = wrong.replace("a" * 64, sha256_file(tmp_path / "w.pth"))
+    run(right)
+    (tmp_path / "w.pth").unlink()
+    run(right)  # who has the data may lack the file
+    assert "counts as that which data/inputs describes" in caplog.text
+    text = (tmp_path / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text.replace("keep_file: ''", "keep_file: gone.txt"))
+    with pytest.raises(InputError, match=r"activations.keep_file is 'units/gone.txt'"):
+        run(right)

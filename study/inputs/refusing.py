@@ -1,0 +1,42 @@
+"""What a study names and is not in order, refused before any work: files of networks, and tables of answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from study.errors import StudyError
+from study.inputs.fingerprint import InputParams, Inputs
+
+PEOPLE = Path("data/external/human")
+
+
+def refuse_missing(inputs: Inputs, params: InputParams, where: str) -> list[str]:
+    """A line for each network that cannot be studied, where models.max_failed allows that many.
+
+    where: the file of parameters, for errors
+
+    Raises StudyError with all networks where there are more, and with every table of answers that is not there.
+    """
+    problems = [f"{key} is {name!r}, but {PEOPLE} holds no such file" for key, name in _of_people(params)]
+    networks = [f"{params.models.roster}: {name}: {problem}" for name, problem in inputs.problems.items()]
+    allowed = len(networks) <= params.models.max_failed * inputs.n_networks
+    if not allowed:
+        problems += networks
+    if problems:
+        raise StudyError("\n  ".join([f"{where} names what is not there:", *problems]))
+    return [f"left out, as models.max_failed allows: {problem}" for problem in networks]
+
+
+def _of_people(params: InputParams) -> list[tuple[str, str]]:
+    """Tables of answers that parameters name and that are not there: key and file."""
+    human, named = params.human, [("activations.keep_file", f"units/{params.activations.keep_file}")]
+    if human.source == "table":
+        named.append(("human.table.file", human.table.file))
+    if human.source == "pairs":
+        named.append(("human.pairs.file", human.pairs.file))
+    if human.source == "imi":
+        named += [("human.imi.responses", name) for name in human.imi.responses]
+    if human.source == "imi" or params.tasks.source == "imi":
+        named.append(("human.imi.image_map", human.imi.image_map))
+    named = [(key, name) for key, name in named if name.rpartition("/")[2]]
+    return [(key, name) for key, name in named if not (PEOPLE / name).is_file()]
