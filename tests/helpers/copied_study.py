@@ -73,23 +73,22 @@ def changed(params, changes):
 
 
 def _keep_time(source: Path, copy: Path) -> None:
-    """By the time and size of its source Python and numba know what they compiled of it."""
+    """By the time and size of its source numba knows what it compiled of it."""
     known = source.stat()
     os.utime(copy, ns=(known.st_atime_ns, known.st_mtime_ns))
 
 
 def _take_compiled(folder: Path) -> None:
-    """What was compiled of the repository's code so far, so that a copy of the same code need not compile it all again."""
+    """What numba compiled of the repository's code so far: to compile it all again in a copy takes longer than a tiny study."""
     for package in PACKAGES:
         for place in (ROOT / package).rglob("__pycache__"):
             target = folder / place.relative_to(ROOT)
             for name in os.listdir(place):
-                if target.parent.is_dir() and name.endswith((".pyc", ".nbi", ".nbc")):
+                if target.parent.is_dir() and name.endswith((".nbi", ".nbc")):
                     target.mkdir(exist_ok=True)
-                    # other processes of the tests may be at work there: what is whole is renamed, and replaces what was
+                    # other processes of the tests may be at work there; numba renames what is whole
                     with contextlib.suppress(FileNotFoundError):
                         shutil.copyfile(place / name, target / name)
-                        _keep_time(place / name, target / name)
 
 
 class Study:
@@ -126,7 +125,8 @@ class Study:
         kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         return {**kept, "PATH": path, "MIS_STORE": store, "MIS_WORKERS": str(workers), "MIS_DEVICE": "cpu"}
 
-    def repro(self, *words: str, workers: int = 2) -> subprocess.CompletedProcess[str]:
+    def repro(self, *words: str, workers: int = 1) -> subprocess.CompletedProcess[str]:
+        """One worker is the stage itself; each of several imports torch anew, in every stage."""
         command = [sys.executable, "-m", "dvc", "repro", *words]
         return subprocess.run(command, cwd=self.folder, env=self.environment(workers), capture_output=True, text=True)
 

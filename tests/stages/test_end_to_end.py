@@ -78,6 +78,6 @@ def test_killed_and_resumed_with_other_workers_gives_the_same_bytes(study):
     study.repro_killed_in("scores", after=1.5, workers=1)
     leftovers = list((study.folder / "data").rglob("*.parquet")) + list((study.folder / "data/store").rglob("*.json"))
     assert leftovers, "finished work survives a kill"
-    done = study.repro(workers=3)
+    done = study.repro(workers=2)
     assert done.returncode == 0, done.stdout + done.stderr
     assert study.lock() == expected
