@@ -29,7 +29,7 @@ from benchmarks.harness import memory, timed
 from benchmarks.harness import report as keep
 from stages import report
 from tests.helpers.browser import Browser, executable
-from tests.helpers.report_fixture import BACKENDS, build
+from tests.helpers.report_fixture import BACKENDS, command_of, fabricate
 
 LAYERS = 50
 TYPES = ("Conv", "BatchNorm", "Linear", "LayerNorm")
@@ -70,14 +70,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         a_layer = args.units // args.networks // LAYERS // len(BACKENDS)
-        command = build(
+        fabricate(
             folder,
             networks=[f"network-{i:03d}" for i in range(args.networks)],
             layers=[(f"blocks.{i}", TYPES[i % len(TYPES)]) for i in range(LAYERS)],
             units_a_layer=a_layer,
             title=TITLE,
         )
-        words = [sys.executable, "-m", "benchmarks.page", "--measure", *command]
+        words = [sys.executable, "-m", "benchmarks.page", "--measure", *command_of(folder)]
         done = subprocess.run(words, check=True, capture_output=True, text=True)
         row = {
             "n_rows": len(pd.read_parquet(folder / "mis/units.parquet", columns=["unit"])),

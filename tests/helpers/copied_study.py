@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from ruamel.yaml import YAML
 
 from tests.helpers.rules import ROOT
 
+PACKAGES = ("interpretability", "study", "stages", "tools")
 ROSTER = """name,constructor,kwargs,weights,role,series
 net,test_resnet,"{""channels"": [8, 8, 16, 16]}",trained,study,net
 encoder,test_resnet,"{""channels"": [8, 8, 16, 16]}",trained,similarity,
@@ -70,6 +72,25 @@ def changed(params, changes):
             params[key] = value
 
 
+def _keep_time(source: Path, copy: Path) -> None:
+    """By the time and size of its source numba knows what it compiled of it."""
+    known = source.stat()
+    os.utime(copy, ns=(known.st_atime_ns, known.st_mtime_ns))
+
+
+def _take_compiled(folder: Path) -> None:
+    """What numba compiled of the repository's code so far: to compile it all again in a copy takes longer than a tiny study."""
+    for package in PACKAGES:
+        for place in (ROOT / package).rglob("__pycache__"):
+            target = folder / place.relative_to(ROOT)
+            for name in os.listdir(place):
+                if target.parent.is_dir() and name.endswith((".nbi", ".nbc")):
+                    target.mkdir(exist_ok=True)
+                    # other processes of the tests may be at work there; numba renames what is whole
+                    with contextlib.suppress(FileNotFoundError):
+                        shutil.copyfile(place / name, target / name)
+
+
 class Study:
     """A copy of the repository in a folder of its own, with a tiny study or the one of params.yaml."""
 
@@ -82,6 +103,8 @@ class Study:
             if (ROOT / name).is_file() and not name.startswith(("results/", "reports/figures/")) and name != "dvc.lock":
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(ROOT / name, folder / name)
+                _keep_time(ROOT / name, folder / name)
+        _take_compiled(folder)
         yaml = YAML()
         params = yaml.load(ROOT / "params.yaml")
         changed(params, {**(SMALL if tiny else {}), "seed": seed})
@@ -98,9 +121,12 @@ class Study:
     def environment(self, workers: int) -> dict[str, str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         store = str(self.folder / "data/store")
-        return {**os.environ, "PATH": path, "MIS_STORE": store, "MIS_WORKERS": str(workers), "MIS_DEVICE": "cpu"}
+        # the copy is the test's own: what its stages compile stays there for those after them
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        return {**kept, "PATH": path, "MIS_STORE": store, "MIS_WORKERS": str(workers), "MIS_DEVICE": "cpu"}
 
-    def repro(self, *words: str, workers: int = 2) -> subprocess.CompletedProcess[str]:
+    def repro(self, *words: str, workers: int = 1) -> subprocess.CompletedProcess[str]:
+        """One worker is the stage itself; each of several imports torch anew, in every stage."""
         command = [sys.executable, "-m", "dvc", "repro", *words]
         return subprocess.run(command, cwd=self.folder, env=self.environment(workers), capture_output=True, text=True)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from itertools import combinations
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -39,52 +41,26 @@ UNITS_A_LAYER = 12
 N_IMAGES, SIDE, N_TASKS, N_EXPLANATIONS = 400, 16, 20, 9
 STUDY = "digest of this study"
 KEY = ["model", "layer", "unit", "condition"]
+_KEPT = TemporaryDirectory(prefix="fabricated-")  # the studies of this process by their options, until it ends
+_FABRICATED: dict[str, Path] = {}
 
 
-def build(
-    folder: Path,
-    *,
-    human: bool = True,
-    texts: bool | None = None,
-    made: bool = False,
-    networks=NETWORKS,
-    layers=LAYERS,
-    label="scene",
-    title=None,
-    rejected=(),
-    units_a_layer=UNITS_A_LAYER,
-    prefix="",
-    **report,
-):
-    """Write the study into a folder and return the command line of the report stage.
+def build(folder: Path, **options) -> list[str]:
+    """Write the study into a folder and return the command line of the report stage; options are those of `fabricate`.
 
-    `human=False` is a study of a picture folder without human answers, controls or checkpoints: header-only tables.
-    `texts` says whether units have texts, as a rule where there are answers; `made` whether images were made for some.
-    `report` overrides keys of params.report.
+    A study is fabricated once a process and copied for all who ask for the same, so a test may change the files of its own.
     """
-    rng = np.random.default_rng(7)
-    values = _params(folder, human, title, report)
-    units = _units(rng, networks, layers, units_a_layer)
-    _images(folder, rng, label, rejected, prefix)
-    _tasks(folder, rng, units, networks)
-    write_parquet(folder / "mis/units.parquet", units)
-    _scores(folder, rng, units, networks)
-    annotated = _human(folder, rng, units, networks, human)
-    _tables(folder, rng, units, networks, annotated, human, rejected)
-    write_kinds(folder, units, networks, layers, lead=BACKENDS[0], n_explanations=N_EXPLANATIONS, made=made)
-    texts = human if texts is None else texts
-    write_texts(folder, np.random.default_rng(8), networks, layers, N_IMAGES, label, texts=texts)
-    write_json(folder / "metrics.json", {"agreement": 0.71, "mis_mean": 0.8})
-    write_json(
-        folder / "provenance.json",
-        {
-            "device_kinds": ["cpu"],
-            "digests": {"study": STUDY},
-            "versions": {"numpy": np.__version__},
-            "params": values,
-        },
-    )
-    write_csv(folder / "seeds.csv", seeds_rows(folder, networks, seeds=3 if human else 0))
+    key = json.dumps(options, sort_keys=True)
+    if key not in _FABRICATED:
+        place = Path(_KEPT.name) / str(len(_FABRICATED))
+        fabricate(place, **options)
+        _FABRICATED[key] = place
+    shutil.copytree(_FABRICATED[key], folder, dirs_exist_ok=True)
+    return command_of(folder)
+
+
+def command_of(folder: Path) -> list[str]:
+    """The command line of the report stage for a study in this folder."""
     data = {
         name: folder / name
         for name in (
@@ -114,6 +90,52 @@ def build(
         "out": folder / "report.html",
     }
     return [word for name, path in {**files, **data}.items() for word in (f"--{name}", str(path))]
+
+
+def fabricate(
+    folder: Path,
+    *,
+    human: bool = True,
+    texts: bool | None = None,
+    made: bool = False,
+    networks=NETWORKS,
+    layers=LAYERS,
+    label="scene",
+    title=None,
+    rejected=(),
+    units_a_layer=UNITS_A_LAYER,
+    prefix="",
+    **report,
+):
+    """Write the study into a folder.
+
+    `human=False` is a study of a picture folder without human answers, controls or checkpoints: header-only tables.
+    `texts` says whether units have texts, as a rule where there are answers; `made` whether images were made for some.
+    `report` overrides keys of params.report.
+    """
+    rng = np.random.default_rng(7)
+    values = _params(folder, human, title, report)
+    units = _units(rng, networks, layers, units_a_layer)
+    _images(folder, rng, label, rejected, prefix)
+    _tasks(folder, rng, units, networks)
+    write_parquet(folder / "mis/units.parquet", units)
+    _scores(folder, rng, units, networks)
+    annotated = _human(folder, rng, units, networks, human)
+    _tables(folder, rng, units, networks, annotated, human, rejected)
+    write_kinds(folder, units, networks, layers, lead=BACKENDS[0], n_explanations=N_EXPLANATIONS, made=made)
+    texts = human if texts is None else texts
+    write_texts(folder, np.random.default_rng(8), networks, layers, N_IMAGES, label, texts=texts)
+    write_json(folder / "metrics.json", {"agreement": 0.71, "mis_mean": 0.8})
+    write_json(
+        folder / "provenance.json",
+        {
+            "device_kinds": ["cpu"],
+            "digests": {"study": STUDY},
+            "versions": {"numpy": np.__version__},
+            "params": values,
+        },
+    )
+    write_csv(folder / "seeds.csv", seeds_rows(folder, networks, seeds=3 if human else 0))
 
 
 def seeds_rows(folder, networks, seeds):

@@ -111,6 +111,7 @@ class Outside(Study):
             "MIS_WEIGHTS": str(self.outside / "weights"),
             "PYTHONPATH": str(self.outside / "site"),
             "OPENED": str(self.outside / "opened"),
+            "PYTHONDONTWRITEBYTECODE": "1",  # so that every stage opens the code that it runs
             "MIS_STORE": str(self.outside / "store"),
         }
 
