@@ -1,7 +1,7 @@
 """Look at the inputs that DVC does not see, so that it sees when they change. Runs at every `dvc repro`.
 
 Reads   names, sizes and times of the images (MIS_IMAGES or images.root); files that the roster and the similarities name;
-        data/external/explanations: texts that explain units, each row checked
+        data/external/explanations: texts that explain units, each row checked; whether named tables of answers are there
 Writes  data/inputs: images.json, networks.json, similarities/BACKEND.json, explained_units.csv, explanations (texts as read)
 Run     dvc repro inputs          Files are read only if they are new or have changed.
 """
@@ -20,6 +20,7 @@ DEFAULTS = {
     "params": "params.yaml",
     "code": "data/external/code",
     "explanations": "data/external/explanations",
+    "human": "data/external/human",
     "out": "data/inputs",
 }
 
@@ -28,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     args = arguments(__doc__, argv, defaults=DEFAULTS)
     params = load(args.params, InputParams)
     inputs = Inputs.look(params, args.code, args.explanations, args.out, str(args.params))
-    for line in refuse_missing(inputs, params, str(args.params)):
+    for line in refuse_missing(inputs, params, str(args.params), args.human):
         log.warning(line)  # where the stage `models` runs, it counts it among those that failed
     inputs.write(args.out)
 

@@ -10,14 +10,14 @@ from study.inputs.fingerprint import InputParams, Inputs
 PEOPLE = Path("data/external/human")
 
 
-def refuse_missing(inputs: Inputs, params: InputParams, where: str) -> list[str]:
+def refuse_missing(inputs: Inputs, params: InputParams, where: str, people: Path = PEOPLE) -> list[str]:
     """A line for each network that cannot be studied, where models.max_failed allows that many.
 
-    where: the file of parameters, for errors
+    where: the file of parameters, for errors; people: the folder of tables of answers
 
     Raises StudyError with all networks where there are more, and with every table of answers that is not there.
     """
-    problems = [f"{key} is {name!r}, but {PEOPLE} holds no such file" for key, name in _of_people(params)]
+    problems = [f"{key} is {name!r}, but {people} holds no such file" for key, name in _of_people(params, people)]
     networks = [f"{params.models.roster}: {name}: {problem}" for name, problem in inputs.problems.items()]
     allowed = len(networks) <= params.models.max_failed * inputs.n_networks
     if not allowed:
@@ -27,7 +27,7 @@ def refuse_missing(inputs: Inputs, params: InputParams, where: str) -> list[str]
     return [f"left out, as models.max_failed allows: {problem}" for problem in networks]
 
 
-def _of_people(params: InputParams) -> list[tuple[str, str]]:
+def _of_people(params: InputParams, people: Path) -> list[tuple[str, str]]:
     """Tables of answers that parameters name and that are not there: key and file."""
     human, named = params.human, [("activations.keep_file", f"units/{params.activations.keep_file}")]
     if human.source == "table":
@@ -39,4 +39,4 @@ def _of_people(params: InputParams) -> list[tuple[str, str]]:
     if human.source == "imi" or params.tasks.source == "imi":
         named.append(("human.imi.image_map", human.imi.image_map))
     named = [(key, name) for key, name in named if name.rpartition("/")[2]]
-    return [(key, name) for key, name in named if not (PEOPLE / name).is_file()]
+    return [(key, name) for key, name in named if not (people / name).is_file()]

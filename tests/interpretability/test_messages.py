@@ -578,7 +578,7 @@ CASES = {
     ),
     "unknown branch": (
         lambda: it.open_similarity("lpips-resnet", Shown()),
-        f"name names 'lpips-resnet', which is no similarity; allowed: {SIMILARITIES}",
+        f"name names 'lpips-resnet', which is no similarity, did you mean lpips-squeeze or lpips-alex?; allowed: {SIMILARITIES}",
     ),
     "number for a similarity": (lambda: it.open_similarity(7, Shown()), "name is 7 of type int; it must be text"),
     "folder name for images": (
@@ -764,7 +764,7 @@ IN_A_STUDY = {
     ),
     "similarity": (
         CASES["unknown branch"][0],
-        f"scores.backends names 'lpips-resnet', which is no similarity; allowed: {SIMILARITIES}",
+        f"scores.backends names 'lpips-resnet', which is no similarity, did you mean lpips-squeeze or lpips-alex?; allowed: {SIMILARITIES}",
     ),
     "pooled features": (
         CASES["no pooled features"][0],

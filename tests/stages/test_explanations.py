@@ -20,6 +20,7 @@ from tests.helpers.rules import ROOT
 
 N, SEED = 60, 0
 ON = {
+    "scores__backends": ["pixel"],  # the roster of these tests has no network of the encoder
     "explanations__presence": "factors",
     "explanations__guide__source": "simulated",
     "explanations__units": ["tiny/*/1", "*/middle/2"],

@@ -114,7 +114,8 @@ class Archive:
     def look(self):
         texts = f"--explanations={self.folder / 'texts'}"
         (self.folder / "texts").mkdir(exist_ok=True)
-        inputs.main([*self.flags(out="inputs"), f"--code={self.study.code}", texts])
+        places = f"--code={self.study.code}", f"--human={self.external}"
+        inputs.main([*self.flags(out="inputs"), *places, texts])
         return read_json(self.folder / "inputs/networks.json")
 
     def extract(self, out="activations"):

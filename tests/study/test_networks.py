@@ -126,9 +126,15 @@ def test_names_that_are_one_file_on_some_disks_are_refused(tmp_path, names, told
 @pytest.mark.parametrize(
     ("digest", "told"),
     [
-        ("91c1957c6a1a", "row 2 (net): sha256 has 12 of the 64 signs of a digest; sha256sum net.pth prints it whole"),
+        (
+            "91c1957c6a1a",
+            "row 2 (net): sha256 has 12 of the 64 signs of a digest; sha256sum data/external/weights/net.pth",
+        ),
         ("91C1957C6A1A", "sha256 has 12 of the 64 signs"),
-        ("no digest", "row 2 (net): sha256 is 'no digest', it must be 64 signs 0-9, a-f; sha256sum net.pth"),
+        (
+            "no digest",
+            "row 2 (net): sha256 is 'no digest', it must be 64 signs 0-9, a-f; sha256sum data/external/weights/net.pth",
+        ),
         ("0" * 65, "it must be 64 signs"),
         ("g" * 64, "it must be 64 signs"),
     ],
