@@ -39,6 +39,7 @@ def out(tmp_path_factory):
         "images__source": "folder",
         "images__root": str(folder / "photographs"),
         "human__source": "none",
+        "scores__backends": ["pixel"],
         "models__roster": str(folder / "roster.csv"),
         "explanations__presence": "labels",
         "crowd__source": "table",
