@@ -7,6 +7,7 @@ one machine. Ray is an optional package, imported only where MIS_EXECUTOR is `ra
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib
 import multiprocessing.spawn
 import pickle
@@ -182,23 +183,37 @@ def _variables(need: str) -> dict[str, str]:
 def _home() -> Generator[dict[str, Any]]:
     """What a worker needs to know: the folder to work in, marks by which it is known again, versions, the main module.
 
-    The marks are files that exist in the repository and in the store while jobs run.
+    The marks are files that exist in the repository and in the store while jobs run, locked by this process.
     """
     folder, store = Path.cwd(), Environment.read().store.absolute()
     with contextlib.ExitStack() as stack:
         marks = []
         for marked in (folder / ".dvc" / "tmp", store):
             marked.mkdir(parents=True, exist_ok=True)
-            marks.append(stack.enter_context(tempfile.NamedTemporaryFile(dir=marked, prefix=".cluster.")).name)
+            mark = stack.enter_context(tempfile.NamedTemporaryFile(dir=marked, prefix=".cluster."))
+            try:
+                fcntl.flock(mark, fcntl.LOCK_EX)
+            except OSError as error:
+                raise _no_locks(marked, error) from None
+            marks.append(mark.name)
         main = multiprocessing.spawn.get_preparation_data("worker")
         yield {
             "folder": str(folder),
+            "host": socket.gethostname(),
             "portable": is_portable(),
             "marks": marks,
             "python": platform.python_version(),
             "packages": {name: version(name) for name in COMPUTING},
             "main": {name: value for name, value in main.items() if name.startswith("init_main_")},
         }
+
+
+def _no_locks(folder: Path, error: OSError) -> StudyError:
+    return StudyError(
+        f"files in {folder} cannot be locked ({error.strerror}), and without locks two machines of a cluster would write the "
+        "same file; mount it with file locks (NFS: without the options nolock and local_lock), or point MIS_STORE to a file "
+        "system that has them"
+    )
 
 
 def _task() -> Callable[[bytes, str, dict[str, Any]], bytes]:
@@ -208,6 +223,7 @@ def _task() -> Callable[[bytes, str, dict[str, Any]], bytes]:
     """
 
     def task(payload: bytes, need: str, home: dict[str, Any]) -> bytes:
+        import fcntl
         import os
         import pickle
         import platform
@@ -226,6 +242,19 @@ def _task() -> Callable[[bytes, str, dict[str, Any]], bytes]:
                         f"repository at {home['folder']} and the work store (MIS_STORE) at the same paths, for example over "
                         "NFS, and with file locks"
                     )
+                with open(mark, "r+") as marked:
+                    try:
+                        fcntl.flock(marked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    except BlockingIOError:
+                        continue  # as it must be: the stage holds this lock
+                    except OSError as error:
+                        told = f"cannot lock files in {os.path.dirname(mark)} ({error.strerror})"
+                    else:
+                        told = f"is granted a lock in {os.path.dirname(mark)} that the stage on {home['host']} holds"
+                return unfit(
+                    f"{told}. Its file locks do not reach the other machines, so two of them could write one file: mount the "
+                    "folder with locks that all machines share (NFS: without the options nolock and local_lock)"
+                )
             here = {}
             for name in home["packages"]:
                 try:

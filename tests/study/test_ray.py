@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 
 from interpretability.errors import InputError
-from study.environment import ONE_THREAD, Environment
+from study.environment import ONE_THREAD, SWITCHES, Environment
 from study.errors import ChangedInput, StudyError
 from study.extraction.results import NOTES
 from study.workers import device, placement
@@ -267,6 +268,33 @@ def test_a_machine_that_does_not_see_the_folders_is_named(two_machines, monkeypa
     monkeypatch.setattr(cluster, "_home", elsewhere)
     with pytest.raises(InputError, match=r"does not see the folder .*/store of this study. All machines must share"):
         list(run_jobs(where, [0], NAMES))
+
+
+def test_locks_that_do_not_reach_other_machines_are_told(two_machines, monkeypatch):
+    """A mark that nobody has locked looks to a machine as one whose lock its file system does not know of."""
+    monkeypatch.setattr(cluster.fcntl, "flock", lambda *_: None)
+    with pytest.raises(StudyError, match=r"is granted a lock in .* that the stage on .* holds"):
+        list(run_jobs(where, [3], NAMES))
+
+
+def test_folders_without_locks_are_told_before_any_job(monkeypatch, tmp_path):
+    def refused(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(cluster.fcntl, "flock", refused)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StudyError, match=r"cannot be locked \(No locks available\).*nolock"), _home():
+        pass
+
+
+def switches(_):
+    return {name: os.environ.get(name) for name in SWITCHES}
+
+
+def test_portable_kernels_travel_with_jobs(two_machines, monkeypatch):
+    for name, value in SWITCHES.items():
+        monkeypatch.setenv(name, value)
+    assert dict(run_jobs(switches, [0, 0], NAMES)) == {0: SWITCHES, 1: SWITCHES}
 
 
 def test_a_machine_with_other_packages_is_named(two_machines, monkeypatch):
