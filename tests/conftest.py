@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -99,9 +100,18 @@ def _one_worker(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="session")
+def _stores(tmp_path_factory):
+    """Numbered here: pytest would look through all folders there are for the next number, for each of thousands of tests."""
+    return tmp_path_factory.mktemp("stores"), count()
+
+
 @pytest.fixture(autouse=True)
-def _own_store(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("MIS_STORE", str(tmp_path_factory.mktemp("store")))
+def _own_store(_stores, monkeypatch):
+    folder, numbers = _stores
+    store = folder / str(next(numbers))
+    store.mkdir()
+    monkeypatch.setenv("MIS_STORE", str(store))
 
 
 @dataclass(frozen=True)
