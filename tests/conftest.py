@@ -25,7 +25,7 @@ from study import command
 from tests.helpers.rules import ROOT
 from tests.helpers.tiny_study import WITHOUT_TEXTS
 
-pytest_plugins = ["tests.helpers.programs"]
+pytest_plugins = ["tests.helpers.programs", "tests.helpers.shown_page"]
 # a test that forgets to stand in for the hub fails at once instead of downloading
 os.environ["HF_HUB_OFFLINE"] = "1"
 

@@ -9,57 +9,28 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages import report
-from study.report.figures import base
 from tests.helpers.axe import violations
 from tests.helpers.browser import Browser
 from tests.helpers.programs import needs
-from tests.helpers.report_fixture import BACKENDS, KEY, N_EXPLANATIONS, NETWORKS, build
+from tests.helpers.report_fixture import BACKENDS, KEY, N_EXPLANATIONS, NETWORKS
+from tests.helpers.shown_page import EVIL, page_of
 
 pytestmark = needs("Chromium")
-EMPTY = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"></svg>'
-EVIL = "\"><img src=x onerror=window.hit=1></script><script>window.hit=2</script><a href='javascript:window.hit=3'>'"
 TWINS = 12  # units of a.conv of resnet that a.norm repeats
 SCREENS = [(1440, 900), (768, 1024), (390, 844)]
 
 
-def built(folder: Path, *, twins: bool = False, **options) -> Path:
-    """The page without drawings; `twins`: units of a layer repeat the tasks of those of another."""
-    command = build(folder, **options)
-    if twins:
-        table = pd.read_parquet(folder / "tasks/resnet.parquet")
-        tasks = np.load(folder / "tasks/resnet.npy")
-        tasks[table["layer"] == "a.norm"] = tasks[table["layer"] == "a.conv"]
-        np.save(folder / "tasks/resnet.npy", tasks)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base, "render", lambda *_, **__: EMPTY)
-        patch.setattr(base, "render_files", lambda *_, **__: (EMPTY, b"%PDF"))
-        report.main(command)
-    return folder / "report.html"
+def with_twins(folder: Path) -> None:
+    """Units of a layer repeat the tasks of those of another."""
+    table = pd.read_parquet(folder / "tasks/resnet.parquet")
+    tasks = np.load(folder / "tasks/resnet.npy")
+    tasks[table["layer"] == "a.norm"] = tasks[table["layer"] == "a.conv"]
+    np.save(folder / "tasks/resnet.npy", tasks)
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    return built(tmp_path_factory.mktemp("list"), twins=True)
-
-
-@pytest.fixture(scope="module")
-def tab():
-    with Browser() as tab:
-        yield tab
-
-
-@pytest.fixture
-def browser(tab):
-    """The tab; whatever a test did, the browser reported no problem and asked for nothing but the file."""
-    tab.problems.clear()
-    tab.requests.clear()
-    yield tab
-    tab.media()
-    assert tab.problems == []
-    asked = {address.split("#")[0] for address in tab.requests if not address.startswith("data:")}
-    assert len(asked - {"about:blank"}) == 1
-    assert all(address.endswith("/report.html") for address in asked - {"about:blank"})
+    return page_of(tmp_path_factory.mktemp("list"), with_twins)
 
 
 @pytest.fixture(scope="module")
@@ -450,13 +421,13 @@ def test_axe_finds_nothing_in_the_gallery(browser, page, place):
 
 def test_one_network_has_no_choice_of_networks_and_thirty_have_a_field(browser, tmp_path):
     layers = (("a.conv", "Conv"), ("a.norm", "BatchNorm"))
-    page = built(tmp_path / "one", networks=("alone",), layers=layers, human=False)
+    page = page_of(tmp_path / "one", networks=("alone",), layers=layers, human=False)
     browser.open(page)
     assert pressed(browser) == ["Telling"]
     assert status(browser) == "24 units."
     assert "Missed by MIS" not in texts(browser, "#browser button")
     names = tuple(f"network-{i:02d}" for i in range(30))
-    page = built(tmp_path / "thirty", networks=names, layers=layers, human=False, units_a_layer=2)
+    page = page_of(tmp_path / "thirty", networks=names, layers=layers, human=False, units_a_layer=2)
     browser.requests.clear()
     browser.open(page)
     offered = browser.run("[...document.querySelector('#browser select').options].map(o => o.textContent)")
@@ -472,7 +443,7 @@ def test_one_network_has_no_choice_of_networks_and_thirty_have_a_field(browser, 
 
 
 def test_without_pictures_the_table_is_all_there_is(browser, tmp_path):
-    browser.open(built(tmp_path, show_images=False, human=False))
+    browser.open(page_of(tmp_path, show_images=False, human=False))
     assert len(links(browser)) == 20
     assert browser.run("document.querySelectorAll('.card').length") == 0
     click(browser, "More filters")
@@ -481,7 +452,7 @@ def test_without_pictures_the_table_is_all_there_is(browser, tmp_path):
 
 def test_names_and_labels_from_data_do_nothing(browser, tmp_path):
     networks, layers = ("plain", EVIL.replace("/", "|")), ((EVIL, "Conv"), ("b.norm", "LayerNorm"))
-    page = built(
+    page = page_of(
         tmp_path, networks=networks, layers=layers, label=EVIL, title=EVIL, rejected=[(EVIL, EVIL)], prefix=EVIL
     )
     browser.open(page)

@@ -6,7 +6,6 @@ import base64
 import io
 import math
 import re
-from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
@@ -15,31 +14,15 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from stages import report
 from study.files.tables import read_parquet, write_parquet
-from study.report.figures import base
 from tests.helpers.axe import violations
-from tests.helpers.browser import Browser
 from tests.helpers.programs import needs
-from tests.helpers.report_fixture import BACKENDS, KEY, LAYERS, N_EXPLANATIONS, N_TASKS, build
+from tests.helpers.report_fixture import BACKENDS, KEY, LAYERS, N_EXPLANATIONS, N_TASKS
+from tests.helpers.shown_page import EVIL, page_of
 
 pytestmark = needs("Chromium")
-EMPTY = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"></svg>'
-EVIL = "\"><img src=x onerror=window.hit=1></script><script>window.hit=2</script><a href='javascript:window.hit=3'>'"
 SLOPE = 6.25  # of the fixture
 Z = NormalDist().inv_cdf(0.975)
-
-
-def built(folder: Path, change=None, **options) -> Path:
-    """The page of a fabricated study; `change` alters its files before."""
-    arguments = build(folder, **options)
-    if change:
-        change(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base, "render", lambda *_, **__: EMPTY)
-        patch.setattr(base, "render_files", lambda *_, **__: (EMPTY, b"%PDF"))
-        report.main(arguments)
-    return folder / "report.html"
 
 
 ONE_SIDED = "mixer", "stem.norm"  # whose tasks are one-sided
@@ -60,25 +43,7 @@ def with_one_side(folder):
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    return built(tmp_path_factory.mktemp("unit"), with_one_side, layers=LAYERS[:6], n_full_tasks=5)
-
-
-@pytest.fixture(scope="module")
-def tab():
-    with Browser() as tab:
-        yield tab
-
-
-@pytest.fixture
-def browser(tab):
-    """The tab; whatever a test did, the browser reported no problem and asked for nothing but the file."""
-    tab.problems.clear()
-    tab.requests.clear()
-    yield tab
-    tab.media()
-    assert tab.problems == []
-    asked = {address.split("#")[0] for address in tab.requests if not address.startswith(("data:", "blob:"))}
-    assert all(address.endswith("/report.html") for address in asked - {"about:blank"})
+    return page_of(tmp_path_factory.mktemp("unit"), with_one_side, layers=LAYERS[:6], n_full_tasks=5)
 
 
 @pytest.fixture(scope="module")
@@ -337,7 +302,7 @@ def plain(tmp_path_factory):
         path.write_text(path.read_text().replace("drop_near_duplicates: false", "drop_near_duplicates: true"))
 
     few = {"networks": ("resnet", "vit"), "layers": LAYERS[:3], "texts": False}
-    return built(tmp_path_factory.mktemp("plain"), drop, show_images=False, **few)
+    return page_of(tmp_path_factory.mktemp("plain"), drop, show_images=False, **few)
 
 
 def test_a_near_copy_is_said_and_where_it_is_left_out_it_does_not_count(browser, page, plain):
@@ -568,7 +533,7 @@ def test_axe_finds_nothing(browser, page, width, scheme):
 
 def test_names_and_labels_from_data_do_nothing(browser, tmp_path):
     networks, layers = ("plain", EVIL.replace("/", "|")), ((EVIL, "Conv"), ("b.norm", "LayerNorm"))
-    page = built(tmp_path, networks=networks, layers=layers, label=EVIL, title=EVIL, prefix=EVIL)
+    page = page_of(tmp_path, networks=networks, layers=layers, label=EVIL, title=EVIL, prefix=EVIL)
     browser.open(page)
     # a unit of a network and layer with such names has a link that opens it
     browser.run("[...document.querySelectorAll('a[data-row]')].find(a => a.hash.includes('onerror')).click()")

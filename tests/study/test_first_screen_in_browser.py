@@ -5,20 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from stages import report
-from study.report.figures import base
 from study.report.page import play
-from tests.helpers.browser import Browser
 from tests.helpers.programs import needs
-from tests.helpers.report_fixture import build
+from tests.helpers.shown_page import page_of
 
 pytestmark = needs("Chromium")
-EMPTY = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"></svg>'
 WIDTHS = (320, 360, 390, 768, 1024, 1440, 1920)
 # what stands where, to the pixel
 PLACES = """
@@ -76,23 +71,9 @@ COLOURS = """
 """
 
 
-def built(folder: Path, **options) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base, "render", lambda *_, **__: EMPTY)
-        patch.setattr(base, "to_pdf", lambda *_: b"%PDF")
-        report.main(build(folder, **options))
-    return folder / "report.html"
-
-
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    return built(tmp_path_factory.mktemp("first"))
-
-
-@pytest.fixture(scope="module")
-def tab():
-    with Browser() as tab:
-        yield tab
+    return page_of(tmp_path_factory.mktemp("first"))
 
 
 @pytest.fixture
@@ -297,7 +278,7 @@ def test_without_a_script_the_first_screen_stands_and_keeps_the_answer(tab, page
 
 
 def test_a_study_without_pictures_gives_its_width_to_the_scores(tab, tmp_path):
-    page = built(tmp_path, human=False, show_images=False, networks=("resnet",))
+    page = page_of(tmp_path, human=False, show_images=False, networks=("resnet",))
     tab.problems.clear()
     tab.open(page, width=1440, height=900)
     assert tab.run("document.querySelector('#hero')") is None

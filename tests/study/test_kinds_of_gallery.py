@@ -11,18 +11,15 @@ import pytest
 
 from interpretability.schema import BELOW, MIXED, NATURAL, SYNTHETIC
 from interpretability.tasks.topics import CLUSTERS
-from stages import report
 from study.files.tables import read_csv, read_parquet, write_csv, write_parquet
-from study.report.figures import base
 from study.report.figures.kinds import kind_words
 from study.report.page.kinds import Kinds, Shown
 from study.solving.kinds import SHOWN
-from tests.helpers.browser import Browser
 from tests.helpers.kind_tables import FEWER, KINDS, N_UNITS
 from tests.helpers.programs import needs
-from tests.helpers.report_fixture import BACKENDS, N_EXPLANATIONS, N_IMAGES, NETWORKS, build
+from tests.helpers.report_fixture import BACKENDS, N_EXPLANATIONS, N_IMAGES, NETWORKS
+from tests.helpers.shown_page import page_of
 
-EMPTY = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"></svg>'
 LAYER = "a.conv"
 EVIL = "<img src=x onerror=window.hit=1>"
 FIRST, SECOND = NETWORKS[:2]
@@ -31,26 +28,13 @@ FIRST, SECOND = NETWORKS[:2]
 SMALL = {"networks": NETWORKS[:2], "units_a_layer": N_UNITS, "texts": False}
 
 
-def page_of(folder, change=None, **options):
-    arguments = build(folder, made=True, **SMALL, **options)
-    if change:
-        change(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base, "render", lambda *_, **__: EMPTY)
-        patch.setattr(base, "render_files", lambda *_, **__: (EMPTY, b"%PDF"))
-        report.main(arguments)
-    return folder / "report.html"
+def small(folder, change=None, **options):
+    return page_of(folder, change, made=True, **SMALL, **options)
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    return page_of(tmp_path_factory.mktemp("kinds"))
-
-
-@pytest.fixture(scope="module")
-def tab():
-    with Browser() as tab:
-        yield tab
+    return small(tmp_path_factory.mktemp("kinds"))
 
 
 def data_of(page):
@@ -178,7 +162,7 @@ def changed(tmp_path_factory):
         for each in (own_slope, one_set, evil_kind):
             each(folder)
 
-    return page_of(tmp_path_factory.mktemp("changed"), change)
+    return small(tmp_path_factory.mktemp("changed"), change)
 
 
 def test_tasks_that_made_images_explain_have_their_own_slope_and_show_these_images(changed):
@@ -222,16 +206,12 @@ def test_networks_come_in_turn_as_long_as_their_pictures_keep_the_limit():
 
 
 def test_a_page_without_pictures_has_none_of_kinds(tmp_path):
-    data = data_of(page_of(tmp_path, show_images=False))
+    data = data_of(small(tmp_path, show_images=False))
     assert (data["kinds"]["of"], data["kinds"]["values"], data["path"]) == ({}, {}, [])
 
 
 def test_a_study_without_made_images_says_what_it_lacks_and_shows_nothing(tmp_path):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base, "render", lambda *_, **__: EMPTY)
-        patch.setattr(base, "render_files", lambda *_, **__: (EMPTY, b"%PDF"))
-        report.main(build(tmp_path, human=False))
-    data = data_of(tmp_path / "report.html")
+    data = data_of(page_of(tmp_path, human=False))
     assert (data["kinds"]["of"], data["kinds"]["made"], data["slopes"]) == ({}, {}, {})
     text = (tmp_path / "report.html").read_text()
     assert "no unit was explained in more than one way (explanation_kinds.units)" in text

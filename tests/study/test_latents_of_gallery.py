@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,10 @@ import pytest
 
 from stages import report
 from study.files.tables import read_csv, read_parquet, write_csv, write_parquet
-from study.report.figures import base
-from tests.helpers.browser import Browser
 from tests.helpers.programs import needs
 from tests.helpers.report_fixture import BACKENDS, NETWORKS, build
+from tests.helpers.shown_page import drawing_only, page_of
 
-EMPTY = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"></svg>'
 CODE, UNITS = "vit", "resnet"  # the last network of the fixture stands for the first one read by a sparse code
 LAYER = "b.conv"
 EVIL = "<img src=x onerror=window.hit=1>"
@@ -45,10 +44,7 @@ def made(folder, kind="code", drawn=False):
     write_parquet(folder / "tasks/firing.parquet", firing.reset_index(drop=True))
     near = [scored.assign(rank=rank, near_unit=rank % 12, cosine=np.float32(0.9 - rank / 10)) for rank in (2, 1)]
     write_parquet(folder / "activations/nearest.parquet", pd.concat(near, ignore_index=True))
-    with pytest.MonkeyPatch.context() as patch:
-        if not drawn:
-            patch.setattr(base, "render", lambda *_, **__: EMPTY)
-            patch.setattr(base, "render_files", lambda *_, **__: (EMPTY, b"%PDF"))
+    with nullcontext() if drawn else drawing_only():
         report.main(arguments)
     return folder / "report.html"
 
@@ -82,20 +78,10 @@ def test_a_latent_has_its_firing_rate_neighbours_and_layer(page):
 
 
 def test_a_study_without_directions_has_none_of_it(tmp_path):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base, "render", lambda *_, **__: EMPTY)
-        patch.setattr(base, "render_files", lambda *_, **__: (EMPTY, b"%PDF"))
-        report.main(build(tmp_path, human=False))
-    assert data_of(tmp_path / "report.html")["directions"] == {"read": {}, "firing": {}, "nearest": {}}
+    assert data_of(page_of(tmp_path, human=False))["directions"] == {"read": {}, "firing": {}, "nearest": {}}
     text = (tmp_path / "report.html").read_text()
     assert "no network is read in other directions than its units" in text
     assert "Latents of sparse codes" not in text
-
-
-@pytest.fixture(scope="module")
-def tab():
-    with Browser() as tab:
-        yield tab
 
 
 @needs("Chromium")
