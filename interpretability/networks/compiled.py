@@ -22,6 +22,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from interpretability.errors import InputError
 from interpretability.networks.capture import Capture
 from interpretability.networks.layers import Layer
+from interpretability.networks.precision import arithmetic, is_depthwise
 
 # choices of kernels by formula instead of by a stopwatch, so that they and the order of their sums are those of any other run
 _OPTIONS = {"deterministic": True}
@@ -80,7 +81,8 @@ def traced(model: nn.Module, layers: Sequence[Layer], example: Tensor, precision
         *weights, batch = given
         return functional_call(reading, dict(zip(names, weights, strict=True)), (batch,))
 
-    with FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv()) as mode:
+    fixed = ShapeEnv(allow_scalar_outputs=False, allow_dynamic_output_shape_ops=False)
+    with FakeTensorMode(allow_non_fake_inputs=True, shape_env=fixed) as mode:
         shapes: list[Tensor] = [
             mode.from_tensor(value.detach(), static_shapes=True) for value in (*named.values(), example)
         ]
@@ -118,10 +120,15 @@ class Compiled:
         precision: str = "float32",
         compiler: Compiler = inductor,
     ) -> None:
-        self._shape = example.shape
+        if precision == "tf32" and any(is_depthwise(module) for module in model.modules()):
+            # one switch of a device, which is set while a compiled function runs
+            raise InputError(
+                "the network cannot be compiled: it has depthwise convolutions in float32 beside products in TF32"
+            )
+        self._shape, self._arithmetic = example.shape, arithmetic(model, precision, example.device)
         found = traced(model, layers, example, precision)
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self._arithmetic:
                 self._call = compiler(found.graph, found.arguments)
         except Exception as error:  # of a compiler of another project, and of all that it starts
             words = " ".join(str(error).split())[:200]
@@ -136,7 +143,8 @@ class Compiled:
             raise InputError(
                 f"the batch has shape {tuple(batch.shape)}; the network was compiled for {tuple(self._shape)}"
             )
-        values = self._call(*self._weights, batch)
+        with self._arithmetic:  # of products that stay torch's own
+            values = self._call(*self._weights, batch)
         return values if isinstance(values, Tensor) else values[0]
 
 

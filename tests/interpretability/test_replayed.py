@@ -37,6 +37,11 @@ def batches(n, size=8, images=4):
     return list(torch.randn((n, images, 3, size, size), generator=torch.Generator().manual_seed(1)))
 
 
+def plainly(network, layers, shown):
+    """Values of batches by captures that nobody else's hooks disturb."""
+    return [Capture(network, layers, len(batch), "cpu")(batch).clone() for batch in shown]
+
+
 def layers_of(network, size=8):
     return find_layers(network, batches(1, size)[0][:3], drop_first_last=False)
 
@@ -45,7 +50,7 @@ def layers_of(network, size=8):
 def test_replays_have_the_bytes_of_plain_batches(name):
     network = SMALL[name]().eval()
     layers, shown = layers_of(network, SIZE), batches(4, SIZE, images=2)
-    plain = [Capture(network, layers, 2, "cpu")(batch).clone() for batch in shown]
+    plain = plainly(network, layers, shown)
     recorder = WrittenDown()
     with Capture(network, layers, 2, "cpu") as capture:
         replayed = Replayed(capture, recorder)
@@ -77,7 +82,7 @@ def test_a_replay_asks_nothing_of_python_and_values_hold_until_the_next():
 def test_networks_share_a_recorder():
     networks, shown, recorder = [small(0), small(1)], batches(5), WrittenDown()
     layers = layers_of(networks[0])
-    plain = [[Capture(network, layers, 4, "cpu")(batch).clone() for batch in shown] for network in networks]
+    plain = [plainly(network, layers, shown) for network in networks]
     captures = [Capture(network, layers, 4, "cpu") for network in networks]
     with captures[0], captures[1]:
         both = [Replayed(capture, recorder) for capture in captures]
@@ -108,11 +113,12 @@ def test_values_that_are_not_finite_are_compared_too():
 def test_batches_of_another_shape_run_plainly():
     network, shown = small(), batches(4)
     layers = layers_of(network)
+    (plain,) = plainly(network, layers, [shown[3][:2]])
     with Capture(network, layers, 4, "cpu") as capture:
         replayed = Replayed(capture, WrittenDown())
         for batch in shown[:3]:
             replayed(batch)
-        assert torch.equal(replayed(shown[3][:2]), Capture(network, layers, 4, "cpu")(shown[3][:2]))
+        assert torch.equal(replayed(shown[3][:2]), plain)
         assert replayed.form == "plain"
         replayed(shown[3])
         assert replayed.form == "graph"
@@ -143,10 +149,11 @@ ASKS = {
 def test_a_network_that_waits_for_values_is_not_recorded(name):
     network, recorder, shown = Reads(ASKS[name]), WrittenDown(), batches(4)
     layers = layers_of(network)
+    plain = plainly(network, layers, shown)
     with Capture(network, layers, 4, "cpu") as capture:
         replayed = Replayed(capture, recorder)
-        for batch in shown:
-            assert torch.equal(replayed(batch), Capture(network, layers, 4, "cpu")(batch))
+        for batch, right in zip(shown, plain, strict=True):
+            assert torch.equal(replayed(batch), right)
     assert (replayed.form, recorder.replays) == ("plain", 0)
     assert replayed.reason.startswith("it waits for values of its device (")
 
@@ -182,10 +189,11 @@ def test_what_fails_in_recording_runs_plainly():
     network, recorder, shown = small(), WrittenDown(), batches(4)
     recorder.record = never
     layers = layers_of(network)
+    plain = plainly(network, layers, shown)
     with Capture(network, layers, 4, "cpu") as capture:
         replayed = Replayed(capture, recorder)
-        for batch in shown:
-            assert torch.equal(replayed(batch), Capture(network, layers, 4, "cpu")(batch))
+        for batch, right in zip(shown, plain, strict=True):
+            assert torch.equal(replayed(batch), right)
     assert replayed.reason == "recording failed (RuntimeError: operation not permitted when stream is capturing)"
 
 
@@ -196,10 +204,11 @@ def test_a_recording_that_gives_other_values_is_not_used():
     def without_activation(calls):
         return [call for call in calls if "relu" not in str(call[0])]
 
+    plain = plainly(network, layers, shown)
     with Capture(network, layers, 4, "cpu") as capture:
         replayed = Replayed(capture, WrittenDown(without_activation))
-        for batch in shown:
-            assert torch.equal(replayed(batch), Capture(network, layers, 4, "cpu")(batch))
+        for batch, right in zip(shown, plain, strict=True):
+            assert torch.equal(replayed(batch), right)
     assert replayed.reason == "a replayed batch gives other values than a plain one"
 
 
@@ -235,8 +244,9 @@ def test_a_graph_on_a_gpu_has_the_bytes_of_plain_batches():
     network = SMALL["resnet"]().eval().cuda()
     shown = [batch.cuda() for batch in batches(4, SIZE)]
     layers = find_layers(network, shown[0][:3])
+    plain = [Capture(network, layers, 4, "cuda")(batch).clone() for batch in shown]
     with Capture(network, layers, 4, "cuda") as capture:
         replayed = Replayed(capture, CudaRecorder("cuda"))
-        for batch in shown:
-            assert torch.equal(replayed(batch), Capture(network, layers, 4, "cuda")(batch))
+        for batch, right in zip(shown, plain, strict=True):
+            assert torch.equal(replayed(batch), right)
     assert replayed.form == "graph", replayed.reason
