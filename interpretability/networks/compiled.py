@@ -66,7 +66,7 @@ def _weights(reading: nn.Module) -> dict[str, Tensor]:
 def traced(model: nn.Module, layers: Sequence[Layer], example: Tensor, precision: str = "float32") -> Traced:
     """A network with the reading of its units as one graph.
 
-    model      in evaluation mode, on the device of the example
+    model      in evaluation mode, on the device of the example; hooks that lie on it become part of the graph
     layers     what `find_layers` gives for it
     example    a batch (n, C, H, W) like all that are to come; its values are not looked at
     precision  as of `Capture`
@@ -98,7 +98,8 @@ def inductor(graph: GraphModule, arguments: list[Tensor]) -> Call:
     """Compile a graph by torch's own compiler: Triton on a GPU, C++ on a CPU."""
     from torch._inductor import compile as compiled
 
-    return compiled(graph, arguments, options=dict(_OPTIONS))  # pyright: ignore[reportArgumentType]
+    call: Any = compiled(graph, list(arguments), options=dict(_OPTIONS))
+    return call
 
 
 class Compiled:
@@ -107,8 +108,8 @@ class Compiled:
     Arguments are those of `traced`; `compiler` turns its graph into a function. Takes seconds to minutes. Raises InputError
     for a network that cannot be traced or compiled.
 
-    `compiled(batch)`, of images (n, C, H, W) in the shape of the example, gives values (n, U) float32 as `Capture` does, equal but
-    for rounding: kernels keep between operations what plain ones round.
+    `compiled(batch)`, of images (n, C, H, W) in the shape of the example, gives values (n, U) float32 as `Capture` does, equal
+    but for rounding: kernels keep between operations what plain ones round.
     """
 
     def __init__(

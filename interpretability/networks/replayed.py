@@ -148,7 +148,9 @@ class Replayed:
         return values
 
     def _replayed(self, batch: Tensor) -> Tensor:
-        assert self._input is not None and self._replay is not None and self._values is not None
+        assert self._input is not None
+        assert self._replay is not None
+        assert self._values is not None
         self._input.copy_(batch)
         self._replay()
         return self._values

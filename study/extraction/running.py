@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from study.errors import StudyError
+from study.extraction.forward import PLAIN, Forward
 from study.extraction.job import (
     KEPT,
     NEAR_COSINES,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from interpretability.extremes.on_gpu import DeviceExtremes, DeviceMoments
     from interpretability.extremes.selection import Extremes, NotFinite
     from interpretability.networks.preprocessing import Preprocessing
+    from interpretability.networks.replayed import Recorder
 
 log = logger("activations")
 
@@ -84,7 +86,9 @@ class Clock:
 class Running:
     """One network in a pass: its capture and what it has selected so far. `close` takes its hooks away."""
 
-    def __init__(self, seat: Seat, images: ImageRows, store: WorkStore, batch_size: int) -> None:
+    def __init__(
+        self, seat: Seat, images: ImageRows, store: WorkStore, batch_size: int, recorder: Recorder | None = None
+    ) -> None:
         import torch
 
         from interpretability.extremes import moments, on_gpu, selection
@@ -126,9 +130,12 @@ class Running:
             readers=seat.read.readers,
         )
         self._capture.__enter__()
+        n_batches = -(-(len(images) - self.seen) // batch_size)
+        self._forward = Forward(self._capture, seat, recorder, n_batches, state)
 
     def close(self) -> Preprocessing:
         """Take the hooks away; returns the view of the network."""
+        self._forward.close()
         self._capture.__exit__(None, None, None)
         return self.seat.view
 
@@ -138,7 +145,7 @@ class Running:
 
         seat = self.seat
         with self.clock("forward"):
-            outputs = self._capture(batch)[: len(rows)]
+            outputs = self._forward(batch)[: len(rows)]
         if self._capture.pieces > self.pieces:
             self.pieces = self._capture.pieces
             log.warning("%s: the device ran out of memory; a batch now runs in %d parts", seat.name, self.pieces)
@@ -179,7 +186,13 @@ class Running:
             "bins": self.moments.bins,
             "nonpositive": self.moments.nonpositive,
             "columns": np.ascontiguousarray(self.columns[:, : self.seen]),
+            **self._forward.state(),
         }
+
+    @property
+    def form(self) -> str:
+        """How its batches ran: plain, graph, compiled."""
+        return self._forward.form
 
     def _saved(self) -> State | None:
         """The furthest of the saved states that are whole; the next one is written in place of the other."""
@@ -239,6 +252,8 @@ def finish(running: Running, extraction: Extraction, store: WorkStore, seconds: 
         "pieces": running.pieces,
         "device": device_kind(device()),
     }
+    if running.form != PLAIN:
+        facts["form"] = running.form
     content = extremes_and_moments(state, seat.keys, extraction.params.activations.n_extremes, running.seen)
     content |= _nearest(seat)
     # one entry of metadata: the library writes several in any order

@@ -24,7 +24,7 @@ class _Written(TorchDispatchMode):
 
 
 class WrittenDown:
-    """A recorder. As with a graph, a replay runs no Python of what was recorded, and knows no memory but that of the recording."""
+    """A recorder. As with a graph, a replay runs no Python of what was recorded, and knows no memory but the recording's."""
 
     def __init__(self, broken=None):
         self.broken = broken  # called with the operations that were written down, before any of them is replayed

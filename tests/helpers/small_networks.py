@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from timm.models._efficientnet_builder import decode_arch_def
 from timm.models.convnext import ConvNeXt
 from timm.models.efficientnet import EfficientNet
-from timm.models._efficientnet_builder import decode_arch_def
 from timm.models.resnet import BasicBlock, ResNet
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer

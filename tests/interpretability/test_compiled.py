@@ -108,7 +108,10 @@ class Asking(nn.Module):
 @pytest.mark.parametrize(
     ("ask", "words"),
     [
-        (lambda batch: batch if batch.mean() > 0 else -batch, r"DataDependentOutputException: aten\._local_scalar_dense"),
+        (
+            lambda batch: batch if batch.mean() > 0 else -batch,
+            r"DataDependentOutputException: aten\._local_scalar_dense",
+        ),
         (lambda batch: batch + batch.nonzero().sum(), r"DynamicOutputShapeException: aten\.nonzero"),
         (lambda batch: torch.from_numpy(batch.numpy()), "numpy"),
     ],

@@ -1,0 +1,56 @@
+"""Which networks are compiled: those whose pass over the images is long beside what compiling costs.
+
+That is decided from what a network and a study are, before anything runs, because compiled kernels round otherwise than plain
+ones: the decision is among the ingredients of a network's numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from study.extraction.counting import CountJob, count_networks
+from study.workers.device import Failure, guarded
+
+if TYPE_CHECKING:
+    from study.extraction.job import Extraction
+
+SECONDS = 60.0  # that compiling a network takes on 16 cores; by public measurements 30 to 120
+LONGER = 3.0  # than compiling is a pass that is worth it: so many times
+# Operations a second of plain passes over all networks on one H200, in the middle of what a model of public throughput of 812
+# networks gives. No card of a study is asked: its networks would be compiled or not by its mood.
+RATES = {"float32": 30e12, "tf32": 88e12, "float16": 175e12, "bfloat16": 175e12}
+
+
+def pass_seconds(flops: float, n_images: int, precision: str) -> float:
+    """Seconds that a network of so many operations an image is expected to take for all images, in plain passes."""
+    return flops * n_images / RATES[precision]
+
+
+def is_long(flops: float, n_images: int, precision: str) -> bool:
+    """Whether a pass is so long that compiling pays."""
+    return pass_seconds(flops, n_images, precision) > LONGER * SECONDS
+
+
+def is_compiled(extraction: Extraction, n_images: int, kind: str) -> bool:
+    """Whether a network is to be compiled on this kind of device.
+
+    Never on a CPU, where passes are bound by arithmetic, nor where directions or codes are read in place of units, nor a
+    network whose operations cannot be counted without its weights.
+    """
+    settings = extraction.params.activations
+    if settings.compile == "none" or kind == "cpu" or extraction.row["directions"]:
+        return False
+    count = guarded(CountJob.run, _job(extraction))
+    return not isinstance(count, Failure) and is_long(count["flops"], n_images, settings.precision)
+
+
+def count_ahead(extractions: Sequence[Extraction]) -> None:
+    """Count networks side by side where that decides which are compiled, so that each is found counted when it is asked for."""
+    chosen = [one for one in extractions if one.params.activations.compile != "none" and not one.row["directions"]]
+    if chosen:
+        count_networks([_job(extraction) for extraction in chosen])
+
+
+def _job(extraction: Extraction) -> CountJob:
+    return CountJob(extraction.row, extraction.params.units, extraction.code)
