@@ -90,7 +90,7 @@ def _run(jobs: Sequence[ExtractionJob], ended: list[Ended]) -> list[ExtractionJo
 
 
 def _lacked_memory(result: NetworkFacts | Failure) -> bool:
-    from interpretability.networks.capture import lacks_memory
+    from interpretability.networks.memory import lacks_memory
 
     return isinstance(result, Failure) and lacks_memory(result.reason)
 

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from study.errors import StudyError
+from study.extraction.columns import Columns, DeviceColumns
 from study.extraction.forward import PLAIN, Forward
 from study.extraction.job import (
     KEPT,
@@ -111,13 +112,12 @@ class Running:
         else:
             self.extremes = selection.Extremes(seat.keys, k, state=sides, n_images=self.seen)
             self.moments = moments.Moments(len(seat.keys))
-        whole = [*seat.kept, *seat.explained]
-        self.columns = np.empty((len(whole), len(images)), dtype=np.float32)
-        self._kept = torch.tensor(whole, dtype=torch.long, device=there)
+        whole, n = [*seat.kept, *seat.explained], len(images)
+        self.columns = DeviceColumns(whole, n, batch_size, there) if self._on_device else Columns(whole, n)
         self.pieces = 1
         if state:
             self.moments.add(state["bins"], state["nonpositive"], self.seen)
-            self.columns[:, : self.seen] = state["columns"]
+            self.columns.restore(state["columns"])
             self.pieces = int(state["pieces"][0])
             log.info("%s: %d of %d images found in the store", seat.name, self.seen, len(images))
         self._capture = capture.Capture(
@@ -154,8 +154,8 @@ class Running:
                 values: Any = outputs if self._on_device else outputs.numpy()  # as selections there and here take them
                 self.extremes.update(values, rows)
                 self.moments.update(values)
-                if len(self.columns):  # else a device is not waited for
-                    self.columns[:, rows] = outputs[:, self._kept].T.cpu().numpy()
+                if len(self.columns):
+                    self.columns.take(int(rows[0]), outputs)
             except selection.NotFinite as error:
                 raise self._named(error) from None
         self.seen = int(rows[-1]) + 1
@@ -185,7 +185,7 @@ class Running:
             "bottom": bottom,
             "bins": self.moments.bins,
             "nonpositive": self.moments.nonpositive,
-            "columns": np.ascontiguousarray(self.columns[:, : self.seen]),
+            "columns": self.columns.until(self.seen),
             **self._forward.state(),
         }
 
