@@ -30,6 +30,7 @@ from interpretability.networks.layers import (
     unit_values,
 )
 from interpretability.networks.modules import Add, first_tensor, fused_activation, hooks, read
+from interpretability.networks.precision import PRECISIONS, arithmetic, products_in_float32
 
 # largest difference of a unit's value alone and in a batch, relative to its layer's largest value; a GPU's libraries choose
 # other algorithms for other batches
@@ -37,7 +38,6 @@ TOLERANCES = {"cpu": 1e-5, "cuda": 3e-4}
 _MEMORY = ("outofmemory", "out of memory", "alloc_failed", "can't allocate memory", "unable to find an engine")
 
 
-PRECISIONS = {"float32": None, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _PRODUCTS = 16  # multiplications of a matrix product in the time in which one value of a map is read
 
 
@@ -52,10 +52,14 @@ def _is_plain_batch_norm(module: nn.Module, tap: str) -> bool:
     )
 
 
-def _is_pointwise(module: nn.Module, layer: Layer) -> bool:
-    """Whether a module's output at a position is a matrix times its input there: a linear layer, a plain 1 x 1 convolution."""
+def _is_pointwise(module: nn.Module, layer: Layer, half: torch.dtype | None) -> bool:
+    """Whether a module's output at a position is a matrix times its input there: a linear layer, a plain 1 x 1 convolution, with
+    weights in float32 or as autocast to `half` rounds them.
+    """
     weights = getattr(module, "weight", None), getattr(module, "bias", None)
-    if layer.tap != "output" or any(weight is not None and weight.dtype != torch.float32 for weight in weights):
+    if layer.tap != "output" or any(
+        weight is not None and weight.dtype not in (torch.float32, half) for weight in weights
+    ):
         return False
     if type(module) is nn.Conv2d:
         plain = (module.kernel_size, module.stride, module.padding, module.groups) == ((1, 1), (1, 1), (0, 0), 1)
@@ -80,17 +84,19 @@ def _autocast_type(device: torch.device) -> torch.dtype:
 def _through_pointwise(module: Any) -> Callable[[Tensor, Tensor], object]:
     """Puts the means of a pointwise module, from those of its input, into a second tensor (images, channels) float32.
 
-    Weights are rounded as autocast rounds them; it leaves products with `out` alone, so these are in float32.
+    Weights are rounded as autocast rounds them; it leaves products with `out` alone, so these are in float32. TF32, which
+    would round the means as well, is off.
     """
 
     def put(means: Tensor, out: Tensor) -> None:
         weight, bias, dtype = module.weight.flatten(1).T, module.bias, _autocast_type(out.device)
         if dtype != torch.float32:
             weight, bias = weight.to(dtype).float(), None if bias is None else bias.to(dtype).float()
-        if bias is None:
-            torch.mm(means, weight, out=out)
-        else:
-            torch.addmm(bias, means, weight, out=out)
+        with products_in_float32():
+            if bias is None:
+                torch.mm(means, weight, out=out)
+            else:
+                torch.addmm(bias, means, weight, out=out)
 
     return put
 
@@ -120,7 +126,7 @@ class Capture:
     model        in evaluation mode, on `device`
     layers       what `find_layers` gives for it
     batch_size   most images of one call
-    precision    float32, or float16 or bfloat16 for autocast of the network; means are float32 always
+    precision    of the network, one of `interpretability.networks.precision`; means are float32 always
     shortcut     read fewer maps, where nobody has hooked into a module. The means of a batch norm follow from those of the
                  convolution in front of it, those of a linear layer or a 1 x 1 convolution from the means of its input,
                  which may be known and else are read where that is narrower: equal but for rounding, at a fraction of the
@@ -169,7 +175,7 @@ class Capture:
         self._shortcut = shortcut and self._may_follow
         self._context: AbstractContextManager[Add] | None = None
         self._row = self._size = 0
-        self._dtype = PRECISIONS[precision]
+        self._arithmetic, self._half = arithmetic(model, precision, device), PRECISIONS[precision]
         self.pieces = pieces
         self._readers = readers = dict(readers or {})
         if strangers := sorted(readers.keys() - {layer.name for layer in layers}):
@@ -266,7 +272,7 @@ class Capture:
         """Let the means of a module that runs once follow from those of its input, where they do and that is cheaper."""
         if module._forward_hooks or "forward" in vars(module):  # pyright: ignore[reportPrivateUsage]
             return  # its output may be any other than its class says
-        pointwise = _is_pointwise(module, layer)
+        pointwise = _is_pointwise(module, layer, self._half)
         if pointwise:
             through = _through_pointwise(module)
         elif _is_plain_batch_norm(module, layer.tap):
@@ -353,8 +359,7 @@ class Capture:
         self._done.clear()
         self._known.clear()
         self._size = len(batch)
-        cast = nullcontext() if self._dtype is None else torch.autocast(self._device.type, dtype=self._dtype)
-        with cast, layer_by_layer(), self._acting or nullcontext():
+        with self._arithmetic, layer_by_layer(), self._acting or nullcontext():
             self._model(batch)
         if len(self._done) != len(self._layers):
             raise InputError(
