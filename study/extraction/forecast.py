@@ -15,10 +15,9 @@ from study.extraction.grouping import (
     NetworkCost,
     extremes_bytes,
     in_store,
-    indices_by_pass,
-    memory_budget,
     network_costs,
     networks_per_pass,
+    planned_passes,
 )
 from study.extraction.job import Extraction, Timing, sees_pack
 from study.files.store import WorkStore
@@ -195,12 +194,11 @@ def forecast(extractions: Sequence[Extraction], images: ImageSet) -> str:
     stored = {index for index, one in enumerate(extractions) if in_store(one, images, store)}
     missing = [index for index in range(len(extractions)) if index not in stored]
     packed = [guarded(sees_pack, extractions[index]) is True for index in missing]
-    passes = indices_by_pass(
+    passes = planned_passes(
         [extractions[index] for index in missing],
         packed,
         networks_per_pass(len(missing) or 1),
-        [costs[index].memory for index in missing],
-        memory_budget() if missing else 0.0,
+        [costs[index] for index in missing],
     )
     return Forecast(
         costs,

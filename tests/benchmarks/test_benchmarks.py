@@ -74,6 +74,7 @@ def test_make_bench_runs_every_benchmark_of_speed():
         "first_score",
         "first_steps",
         "flops",
+        "gpu",
         "layers_found",
         "chaos",
         "page",

@@ -17,7 +17,7 @@ from interpretability.networks.capture import Capture
 from interpretability.networks.layers import find_layers
 from interpretability.randomness import unit_keys
 from interpretability.synthetic import planted_units
-from study.extraction import extract, grouping, passes
+from study.extraction import extract, grouping, ordering, passes
 from study.files import tables
 from study.files.store import WorkStore
 from study.images import manifest
@@ -470,7 +470,7 @@ def test_a_pass_whose_worker_dies_runs_again_network_by_network(drawn_study, mon
     monkeypatch.setattr(extract, "run_all", ran)
     monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "3")
     out = drawn_study.run_activations()
-    assert jobs[:2] == [[["net", "other", "large"]], [["net"], ["other"], ["large"]]]
+    assert jobs[:2] == [[["large", "net", "other"]], [["large"], ["net"], ["other"]]], "the longest first"
     assert tables.read_csv(out / "failures.csv", ["model", "reason"])["model"].tolist() == ["large"]
     assert {path.stem for path in out.glob("*.safetensors")} == {"net", "other"}
 
@@ -497,8 +497,8 @@ def test_a_network_that_lacks_memory_beside_others_runs_again_alone(drawn_study,
 
 
 def test_passes_keep_views_together_and_workers_busy(monkeypatch):
-    assert grouping.grouped_by_view(list("abacb"), 2) == [[0, 2], [1, 4], [3]]
-    assert grouping.grouped_by_view([], 2) == []
+    assert ordering.grouped_by_view(list("abacb"), 2) == [[0, 2], [1, 4], [3]]
+    assert ordering.grouped_by_view([], 2) == []
     monkeypatch.setenv("MIS_WORKERS", "3")
     assert grouping.networks_per_pass(10) == 1
     monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "8")
