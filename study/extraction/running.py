@@ -116,7 +116,7 @@ class Running:
             if state:
                 self.moments.add(state["bins"], state["nonpositive"], self.seen)
         whole, n = [*seat.kept, *seat.explained], len(images)
-        self.columns = DeviceColumns(whole, n, batch_size, there) if self._on_device else Columns(whole, n)
+        self.columns = DeviceColumns(whole, n, batch_size, there) if there != "cpu" else Columns(whole, n)
         self.pieces = 1
         if state:
             self.columns.restore(state["columns"])
