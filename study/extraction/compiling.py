@@ -17,19 +17,23 @@ if TYPE_CHECKING:
 
 SECONDS = 60.0  # that compiling a network takes on 16 cores; by public measurements 30 to 120
 LONGER = 3.0  # than compiling is a pass that is worth it: so many times
-# Operations a second of plain passes over all networks on one H200, in the middle of what a model of public throughput of 812
-# networks gives. No card of a study is asked: its networks would be compiled or not by its mood.
-RATES = {"float32": 30e12, "tf32": 88e12, "float16": 175e12, "bfloat16": 175e12}
+# Operations, and numbers of maps written and read, a second of plain passes on one H200: its peaks over the constants of a fit to
+# public throughput of 812 networks, 1.8 of operations (float32: 1.6) and 6 of bytes. No card of a study is asked: the choice must
+# not hang on its mood.
+OPERATIONS = {"float32": 42e12, "tf32": 275e12, "float16": 550e12, "bfloat16": 550e12}
+NUMBERS = {"float32": 0.2e12, "tf32": 0.2e12, "float16": 0.4e12, "bfloat16": 0.4e12}
 
 
-def pass_seconds(flops: float, n_images: int, precision: str) -> float:
-    """Seconds that a network of so many operations an image is expected to take for all images, in plain passes."""
-    return flops * n_images / RATES[precision]
+def pass_seconds(flops: float, activations: float, n_images: int, precision: str) -> float:
+    """Seconds that a network is expected to take for all images in plain passes, by its operations and the numbers that it
+    writes for one image.
+    """
+    return n_images * (flops / OPERATIONS[precision] + activations / NUMBERS[precision])
 
 
-def is_long(flops: float, n_images: int, precision: str) -> bool:
+def is_long(flops: float, activations: float, n_images: int, precision: str) -> bool:
     """Whether a pass is so long that compiling pays."""
-    return pass_seconds(flops, n_images, precision) > LONGER * SECONDS
+    return pass_seconds(flops, activations, n_images, precision) > LONGER * SECONDS
 
 
 def is_compiled(extraction: Extraction, n_images: int, kind: str) -> bool:
@@ -42,7 +46,9 @@ def is_compiled(extraction: Extraction, n_images: int, kind: str) -> bool:
     if settings.compile == "none" or kind == "cpu" or extraction.row["directions"]:
         return False
     count = guarded(CountJob.run, _job(extraction))
-    return not isinstance(count, Failure) and is_long(count["flops"], n_images, settings.precision)
+    return not isinstance(count, Failure) and is_long(
+        count["flops"], count["activations"], n_images, settings.precision
+    )
 
 
 def count_ahead(extractions: Sequence[Extraction]) -> None:

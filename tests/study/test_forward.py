@@ -132,7 +132,7 @@ def extraction(**changes):
 
 def test_long_passes_are_compiled(monkeypatch):
     flops = {"net": 100e9, "short": 1e9}
-    monkeypatch.setattr(compiling.CountJob, "run", lambda job: {"flops": flops[job.row["name"]]})
+    monkeypatch.setattr(compiling.CountJob, "run", lambda job: {"flops": flops[job.row["name"]], "activations": 1e6})
     assert compiling.is_compiled(extraction(), 1_281_167, "NVIDIA H200")
     assert not compiling.is_compiled(extraction(), 1_281_167, "cpu")
     assert not compiling.is_compiled(extraction(), 50_000, "NVIDIA H200")
@@ -144,8 +144,9 @@ def test_long_passes_are_compiled(monkeypatch):
 
 
 def test_a_pass_is_longer_in_a_slower_precision():
-    seconds = [compiling.pass_seconds(10e9, 1_281_167, precision) for precision in compiling.RATES]
+    seconds = [compiling.pass_seconds(10e9, 20e6, 1_281_167, precision) for precision in compiling.OPERATIONS]
     assert seconds == sorted(seconds, reverse=True)
-    at = compiling.LONGER * compiling.SECONDS * compiling.RATES["tf32"]
-    assert compiling.is_long(at * 1.001, 1, "tf32")
-    assert not compiling.is_long(at * 0.999, 1, "tf32")
+    at = compiling.LONGER * compiling.SECONDS / 2
+    flops, activations = at * compiling.OPERATIONS["tf32"], at * compiling.NUMBERS["tf32"]
+    assert compiling.is_long(flops * 1.001, activations, 1, "tf32")
+    assert not compiling.is_long(flops, activations * 0.999, 1, "tf32")
