@@ -6,6 +6,7 @@ A small network is over sooner than Python has launched its kernels; replaying a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -109,6 +110,21 @@ def _same_bits(one: Tensor, other: Tensor) -> bool:
     return torch.equal(one.view(torch.int32), other.view(torch.int32))
 
 
+@dataclass(frozen=True)
+class _Recording:
+    """What is launched again, and the memory that it reads, which other recordings read too, and fills."""
+
+    input: Tensor
+    values: Tensor
+    replay: Callable[[], object]
+
+    def of(self, batch: Tensor) -> Tensor:
+        """Values of a batch, valid until the next one."""
+        self.input.copy_(batch)
+        self.replay()
+        return self.values
+
+
 class Replayed:
     """A capture whose batches are recorded and replayed, as soon and as long as that gives the same bytes.
 
@@ -124,58 +140,48 @@ class Replayed:
 
     def __init__(self, capture: Capture, recorder: Recorder) -> None:
         self._capture, self._recorder = capture, recorder
-        self._input: Tensor | None = None  # of the recorder, shared with other networks
         self._first: Tensor | None = None  # a batch to record on
-        self._values: Tensor | None = None  # what a replay fills
-        self._replay: Callable[[], object] | None = None
+        self._recording: _Recording | None = None
         self.form, self.reason = "plain", ""
 
     @torch.no_grad()
     def __call__(self, batch: Tensor) -> Tensor:
         """Unit values (images, units) float32 for a batch (images, C, H, W)."""
-        if self._replay is not None and self._input is not None and _alike(self._input, batch):
+        if self._recording is not None and _alike(self._recording.input, batch):
             self.form = "graph"
-            return self._replayed(batch)
+            return self._recording.of(batch)
         self.form = "plain"
         values = self._capture(batch)
-        if self._replay is None and not self.reason:
+        if self._recording is None and not self.reason:
             if self._capture.pieces > 1:
                 self._give_up("its batches run in parts for want of memory")
             elif self._first is None:
                 self._first = batch.clone()
             elif _alike(self._first, batch):
-                return self._recorded(batch, values.clone())
+                values = values.clone()
+                self._try(self._first, batch, values)
         return values
 
-    def _replayed(self, batch: Tensor) -> Tensor:
-        assert self._input is not None
-        assert self._replay is not None
-        assert self._values is not None
-        self._input.copy_(batch)
-        self._replay()
-        return self._values
-
-    def _recorded(self, batch: Tensor, right: Tensor) -> Tensor:
-        """Values of a batch, which are known, once it has been tried to record the capture."""
-        assert self._first is not None
+    def _try(self, first: Tensor, second: Tensor, right: Tensor) -> None:
+        """Record the capture on a first batch, if that gives the right values of a second one."""
+        self._first = None
         try:
-            self._record(self._first)
+            self._recording = self._recorded(first)
             if self._capture.pieces > 1:
                 self._give_up("there is no memory to record it")
-            if not self.reason and not _same_bits(self._replayed(batch), right):
+            elif self._recording is not None and not _same_bits(self._recording.of(second), right):
                 self._give_up("a replayed batch gives other values than a plain one")
         except Exception as error:  # a plain run has shown that the network works: what fails here is recording
             self._give_up(f"recording failed ({type(error).__name__}: {' '.join(str(error).split())[:200]})")
-        self._capture.pieces, self._first = 1, None  # a plain batch has fitted whole, and goes on as before
-        return right
+        self._capture.pieces = 1  # a plain batch has fitted whole, and goes on as before
 
-    def _record(self, first: Tensor) -> None:
-        self._input = self._recorder.input_like(first)
-        self._input.copy_(first)
-        fixed, waits = self._input, Waits()
+    def _recorded(self, first: Tensor) -> _Recording | None:
+        fixed, waits = self._recorder.input_like(first), Waits()
+        fixed.copy_(first)
+        values: list[Tensor] = []
 
         def run() -> None:
-            self._values = self._capture(fixed)
+            values[:] = [self._capture(fixed)]
 
         def watched() -> None:
             with waits:
@@ -184,8 +190,9 @@ class Replayed:
         self._recorder.warm(watched)
         if waits.found:
             self._give_up(f"it waits for values of its device ({waits.found})")
-            return
-        self._replay = self._recorder.record(run)
+            return None
+        replay = self._recorder.record(run)
+        return _Recording(fixed, values[0], replay)
 
     def _give_up(self, reason: str) -> None:
         self.reason = reason
@@ -193,5 +200,5 @@ class Replayed:
 
     def close(self) -> None:
         """Free the recording; batches run plainly from now on."""
-        self._replay = self._first = self._input = self._values = None
+        self._recording = self._first = None
         self.reason = self.reason or "it is closed"
