@@ -14,7 +14,7 @@ Expected: beside the network at most LIMIT_LAUNCHES launches and the bytes of LI
 from __future__ import annotations
 
 import argparse
-import sys
+import inspect
 from collections import Counter, defaultdict
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -72,8 +72,10 @@ def moved(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: obj
     written = list(_tensors(result))
     if func.overloadpacket in _PARTLY:
         read[0] = written[0]
-    elif func.overloadpacket is aten.index_copy_:  # args: self, dim, index, source
+    elif func.overloadpacket is aten.index_copy_:  # of itself, index and source
         read, written = read[1:], read[2:]
+    elif func.overloadpacket is aten.copy_:
+        read = read[1:]
     return sum(tensor.numel() * tensor.element_size() for tensor in (*read, *written))
 
 
@@ -108,11 +110,11 @@ class Counting(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func is aten._local_scalar_dense.default:  # a number that the host asks for
-            self.waits[_place(sys._getframe(1))] += 1
+            self.waits[_place(inspect.currentframe())] += 1
             return 0
         result = func(*args, **kwargs)
         if launches(func):
-            place = _place(sys._getframe(1))
+            place = _place(inspect.currentframe())
             self.waits[place] += waits(func, args, kwargs, result)
             self.launches[place] += 1
             self.bytes[place] += moved(func, args, kwargs, result)
@@ -164,7 +166,7 @@ def where(place: tuple[str, str]) -> str:
     return next((name for start, name in _PLACES.items() if file.startswith(start)), file)
 
 
-class _Event:
+class Event:
     """Stands for an event of CUDA, which has always passed."""
 
     def __init__(self, **_: object) -> None: ...
@@ -196,9 +198,9 @@ class _NoStore:
 def _laid_out(model: nn.Module, *, memory_format: torch.memory_format) -> nn.Module:
     """`Module.to` for fake parameters, which torch cannot exchange in place."""
     for part in model.modules():
-        for name, value in part._parameters.items():
-            if value is not None and value.dim() == 4:
-                part._parameters[name] = nn.Parameter(value.data.to(memory_format=memory_format), requires_grad=False)
+        for name, value in list(part.named_parameters(recurse=False)):
+            if value.dim() == 4:
+                setattr(part, name, nn.Parameter(value.data.to(memory_format=memory_format), requires_grad=False))
     return model
 
 
@@ -208,7 +210,7 @@ def fake_gpu() -> Generator[FakeTensorMode]:
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     with ExitStack() as stack:
         for name, value in {
-            "torch.cuda.Event": _Event,
+            "torch.cuda.Event": Event,
             "torch.Tensor.pin_memory": lambda self: self,
             "torch.nn.Module.to": _laid_out,
             "torch.nn.functional.scaled_dot_product_attention": _fused_attention,
@@ -219,32 +221,41 @@ def fake_gpu() -> Generator[FakeTensorMode]:
         }.items():
             stack.enter_context(mock.patch(name, value))
         stack.enter_context(fake)
-        stack.callback(preprocessing._levels.cache_clear)  # of fake ones
+        stack.callback(preprocessing._levels.cache_clear)  # of fake ones  # pyright: ignore[reportPrivateUsage]
         yield fake
 
 
 def put_on_fake_gpu(model: nn.Module) -> nn.Module:
     """Give a network fake parameters and buffers on the GPU; call it inside `fake_gpu`."""
     for part in model.modules():
-        for name, value in part._parameters.items():
-            if value is not None:
-                part._parameters[name] = nn.Parameter(
-                    torch.empty(value.shape, dtype=value.dtype, device=GPU), requires_grad=False
-                )
-        for name, value in part._buffers.items():
-            if value is not None:
-                part._buffers[name] = torch.empty(value.shape, dtype=value.dtype, device=GPU)
+        for name, value in list(part.named_parameters(recurse=False)):
+            made = torch.empty(value.shape, dtype=value.dtype, device=GPU)
+            setattr(part, name, nn.Parameter(made, requires_grad=False))
+        for name, value in list(part.named_buffers(recurse=False)):
+            setattr(part, name, torch.empty(value.shape, dtype=value.dtype, device=GPU))
     return model
 
 
-def seat_of(name: str, model: nn.Module, view: Preprocessing) -> Seat:
+def seat_of(name: str, model: nn.Module, view: Preprocessing, device: torch.device = GPU) -> Seat:
     """A network of a pass, all of whose units are read, KEPT of them kept."""
-    layers = find_layers(model, torch.empty((3, 3, view.crop, view.crop), device=GPU), layer_types=SCORED_TYPES)
+    layers = find_layers(model, torch.empty((3, 3, view.crop, view.crop), device=device), layer_types=SCORED_TYPES)
     owners = [(layer.name, unit) for layer in layers for unit in range(layer.width)]
     read = Readout(layers, [], {}, {layer.name: layer.width for layer in layers}, {}, [])
     shared = {"n_extremes": K, "precision": "float32"}
     keys = np.arange(len(owners), dtype=np.uint64)
     return Seat(name, model, view, read, {}, keys, owners, list(range(KEPT)), [], shared)
+
+
+def begun(seat: Seat, n_images: int, batch: int) -> Running:
+    """A network at the start of its way through images that nobody opens, beside a store that holds nothing."""
+    images: Any = range(n_images)
+    store: Any = _NoStore()
+    return Running(seat, images, store, batch)
+
+
+def values_of(running: Running) -> Tensor:
+    """What was read of the last batch (images, units)."""
+    return running._capture.buffer  # pyright: ignore[reportPrivateUsage]
 
 
 @dataclass(frozen=True)
@@ -288,14 +299,14 @@ def counted(network: str, batch: int, precisions: Sequence[str], batches: int = 
                 ready = view.normalised(pictures)
                 with plain:
                     model(ready)
-            running = Running(seat, range(batch * (batches + 2)), _NoStore(), batch)
+            running = begun(seat, batch * (batches + 2), batch)
             places = [np.arange(start, start + batch) for start in range(0, batch * (batches + 2), batch)]
             running.step(places[0], view.normalised(pictures))
             with whole:
                 running.step(places[1], view.normalised(pictures))
-            values = running._capture.buffer
+            values = values_of(running)
             running.close()
-            running._capture = mock.Mock(return_value=values, pieces=1)
+            running._capture = mock.Mock(return_value=values, pieces=1)  # pyright: ignore[reportPrivateUsage]
             with rest:
                 for rows in places[2:]:
                     running.step(rows, ready)
