@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from benchmarks.flops import operations
 from benchmarks.harness import ratios, report, take_turns
 from interpretability.extremes.moments import Moments
-from interpretability.extremes.on_gpu import CHUNK, DeviceExtremes, DeviceMoments
+from interpretability.extremes.on_gpu import CHUNK, DeviceSelection
 from interpretability.extremes.selection import Extremes
 from interpretability.networks import capture
 from interpretability.networks.layers import Layer, find_layers
@@ -136,7 +136,8 @@ class Forms:
         values = self.captured().cpu().numpy()
         mean, spread = values.mean(axis=0), values.std(axis=0)
         keys = unit_keys(SEED, self.network, "all", np.arange(self.n_units))
-        self.extremes, self.moments = Extremes(keys, K), Moments(self.n_units)
+        self.extremes: Extremes | DeviceSelection = Extremes(keys, K)
+        self.moments = Moments(self.n_units)
         draw = generator(SEED, "benchmark", self.network, "seen")
         for start in range(0, seen, 256):
             drawn = draw.standard_normal((min(256, seen - start), self.n_units), dtype=np.float32)
@@ -145,8 +146,7 @@ class Forms:
             self.extremes.update(drawn, np.arange(start, start + len(drawn)))
         if self.device.type != "cpu":
             state, n_images = self.extremes.keys(), self.extremes.n_images
-            self.extremes = DeviceExtremes(keys, K, self.device, state=state, n_images=n_images)
-            self.moments = DeviceMoments(self.n_units, self.device)
+            self.extremes = DeviceSelection(keys, K, self.device, state=state, n_images=n_images)
 
     def plain(self) -> torch.Tensor:
         with torch.no_grad(), autocast(self.device, self.precision):
@@ -166,10 +166,12 @@ class Forms:
     def selected(self) -> None:
         for _ in range(self.steps):
             values = self.capture(self.batch)
-            offered: Any = values.numpy() if self.device.type == "cpu" else values  # as either selection takes them
             first = self.extremes.n_images
-            self.extremes.update(offered, np.arange(first, first + len(values)))
-            self.moments.update(offered)
+            if isinstance(self.extremes, DeviceSelection):
+                self.extremes.update(values, first)
+            else:
+                self.extremes.update(values.numpy(), np.arange(first, first + len(values)))
+                self.moments.update(values.numpy())
         self.wait()
 
     def wait(self) -> None:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from torch.cuda import Event
 
     from interpretability.extremes.moments import Moments
-    from interpretability.extremes.on_gpu import DeviceExtremes, DeviceMoments
+    from interpretability.extremes.on_gpu import DeviceSelection
     from interpretability.extremes.selection import Extremes, NotFinite
     from interpretability.networks.preprocessing import Preprocessing
 
@@ -97,22 +97,24 @@ class Running:
         self.seen = int(state["seen"][0]) if state else 0
         sides = (state["top"], state["bottom"]) if state else None
         k, there = seat.shared["n_extremes"], device()
-        self._on_device = there != "cpu"
-        self.extremes: Extremes | DeviceExtremes
-        self.moments: Moments | DeviceMoments
-        if self._on_device:
-            self.extremes = on_gpu.DeviceExtremes(seat.keys, k, there, state=sides, n_images=self.seen)
-            self.moments = on_gpu.DeviceMoments(len(seat.keys), there)
+        self.extremes: Extremes | DeviceSelection
+        self.moments: Moments | DeviceSelection
+        if there != "cpu":
+            sums = (state["bins"], state["nonpositive"]) if state else None
+            self.extremes = self.moments = on_gpu.DeviceSelection(
+                seat.keys, k, there, state=sides, moments=sums, n_images=self.seen
+            )
             if seat.shared["precision"] != "float32":  # tensor cores read maps channel by channel
                 seat.model.to(memory_format=torch.channels_last)
         else:
             self.extremes = selection.Extremes(seat.keys, k, state=sides, n_images=self.seen)
             self.moments = moments.Moments(len(seat.keys))
+            if state:
+                self.moments.add(state["bins"], state["nonpositive"], self.seen)
         whole, n = [*seat.kept, *seat.explained], len(images)
-        self.columns = DeviceColumns(whole, n, batch_size, there) if self._on_device else Columns(whole, n)
+        self.columns = DeviceColumns(whole, n, batch_size, there) if there != "cpu" else Columns(whole, n)
         self.pieces = 1
         if state:
-            self.moments.add(state["bins"], state["nonpositive"], self.seen)
             self.columns.restore(state["columns"])
             self.pieces = int(state["pieces"][0])
             log.info("%s: %d of %d images found in the store", seat.name, self.seen, len(images))
@@ -144,9 +146,12 @@ class Running:
             log.warning("%s: the device ran out of memory; a batch now runs in %d parts", seat.name, self.pieces)
         with self.clock("select"):
             try:
-                values: Any = outputs if self._on_device else outputs.numpy()  # as selections there and here take them
-                self.extremes.update(values, rows)
-                self.moments.update(values)
+                if isinstance(self.extremes, selection.Extremes):
+                    values = outputs.numpy()
+                    self.extremes.update(values, rows)
+                    self.moments.update(values)
+                else:
+                    self.extremes.update(outputs, int(rows[0]))
                 if len(self.columns):
                     self.columns.take(int(rows[0]), outputs)
             except selection.NotFinite as error:
