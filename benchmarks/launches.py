@@ -4,9 +4,10 @@
 
 The networks run on torch's fake CUDA tensors, which know shapes, types and devices and hold no numbers, under a dispatch mode
 that sees every operation of torch. One that is no view and no allocation counts as one launch; its bytes are those of its
-inputs and outputs, each once. `where` names the function of the project nearest to the operation: `network` is the network's
-own work, which is compared with that of a plain pass; then come pictures (made ready), capture, selection and kept columns
-(KEPT units, the copy to the host included). What one batch in several does, such as a merge, counts by its share.
+inputs and outputs, each once. `where` names what asked for it: `network` is the network's own work, beside that of a plain pass
+(`network alone`); then come pictures (made ready), capture, selection and kept columns (KEPT units, with the copy to the host).
+What one batch in several does, such as a journey of columns, counts by its share. Selection stands after SEEN images, where
+bounds choose, and has its kernel. `waits` are copies and numbers for which the host waits for the device.
 
 Expected: beside the network at most LIMIT_LAUNCHES launches and the bytes of LIMIT_BYTES, as tests/benchmarks hold it.
 """
@@ -32,6 +33,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.harness import report
+from interpretability.extremes.held import FINITE, Held
+from interpretability.extremes.on_gpu import DeviceSelection
 from interpretability.networks import preprocessing
 from interpretability.networks.layers import find_layers
 from interpretability.networks.precision import PRECISIONS, arithmetic, prepared
@@ -44,6 +47,7 @@ from study.networks.readout import Readout
 GPU = torch.device("cuda:0")
 K = 200  # images a side
 KEPT = 64  # units whose whole column is kept
+SEEN = 640_000  # images before, half of ImageNet
 NETWORKS = ("resnet50", "vit_base_patch16_224")
 BATCHES = 40
 LIMIT_LAUNCHES = 130
@@ -70,6 +74,8 @@ def moved(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: obj
     given = [*zip(names, args, strict=False), *((name, kwargs[name.name]) for name in names if name.name in kwargs)]
     read = [tensor for name, value in given if not name.is_out for tensor in _tensors(value)]
     written = list(_tensors(result))
+    if not written:  # all that it gives, it writes in place
+        written = [tensor for name, value in given if name.is_write for tensor in _tensors(value)]
     if func.overloadpacket in _PARTLY:
         read[0] = written[0]
     elif func.overloadpacket is aten.index_copy_:  # of itself, index and source
@@ -189,6 +195,49 @@ def _fused_attention(
     return aten._scaled_dot_product_efficient_attention(query, key, value, attn_mask, False, dropout_p, **options)[0]
 
 
+@torch.library.custom_op("benchmarks::offer", mutates_args=("counts", "bins", "nonpositive", "status"))
+def _offer(
+    values: Tensor,
+    low: Tensor,
+    high: Tensor,
+    bounds: Tensor,
+    bound_keys: Tensor,
+    counts: Tensor,
+    bins: Tensor,
+    nonpositive: Tensor,
+    status: Tensor,
+) -> None:
+    """What the kernel of a selection reads and writes where bounds choose, beside the few values that it keeps."""
+    raise NotImplementedError("it is counted only")
+
+
+@_offer.register_fake
+def _(*tensors: Tensor) -> None: ...
+
+
+def _kernel(held: Held, values: Tensor, first: int) -> None:
+    touched = held.bins[:, :3]  # a sum of 53 bits lies in at most three bins
+    _offer(
+        *(
+            values,
+            held.low,
+            held.high,
+            held.bounds,
+            held.bound_keys,
+            held.counts,
+            touched,
+            held.nonpositive,
+            held.status,
+        )
+    )
+
+
+def late(seat: Seat) -> DeviceSelection:
+    """The selection of a network after SEEN images."""
+    sides = (np.zeros((len(seat.keys), K + 1), dtype=np.uint64),) * 2
+    return DeviceSelection(seat.keys, K, GPU, state=sides, n_images=SEEN)
+
+
 class _NoStore:
     """A work store that holds nothing."""
 
@@ -217,6 +266,9 @@ def fake_gpu() -> Generator[FakeTensorMode]:
             "torch.Tensor.numpy": lambda self: np.zeros(self.shape, np.float32),
             "torch.cuda.amp.common.amp_definitely_not_available": lambda: False,
             "interpretability.networks.capture.Capture._refusals": lambda _: 0,
+            "interpretability.extremes.on_gpu._kernel": lambda *_: _kernel,
+            # what a selection is told: no key waits, all values are finite
+            "torch._subclasses.fake_tensor.FakeTensor.tolist": lambda _: [0, FINITE],
             "study.workers.device._device": str(GPU),
         }.items():
             stack.enter_context(mock.patch(name, value))
@@ -300,6 +352,7 @@ def counted(network: str, batch: int, precisions: Sequence[str], batches: int = 
                 with plain:
                     model(ready)
             running = begun(seat, batch * (batches + 2), batch)
+            running.extremes = running.moments = late(seat)
             places = [np.arange(start, start + batch) for start in range(0, batch * (batches + 2), batch)]
             running.step(places[0], view.normalised(pictures))
             with whole:

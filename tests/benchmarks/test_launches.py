@@ -78,7 +78,7 @@ def test_the_host_waits_for_no_batch_with_kept_columns(gpu, precision, monkeypat
     n, batches = 256, 40
     running = launches.begun(seat, n * batches, n)
     received = []
-    monkeypatch.setattr(launches.Event, "synchronize", lambda event: received.append(running.seen))
+    monkeypatch.setattr(running.columns._arrived, "synchronize", lambda: received.append(running.seen))
     waits = []
     for start in range(0, n * batches, n):
         pictures = torch.empty((n, 3, 32, 32), dtype=torch.uint8, device=gpu)
