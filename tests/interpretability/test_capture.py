@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from interpretability.errors import InputError
-from interpretability.networks.capture import Capture, check_independence, lacks_memory
+from interpretability.networks.capture import Capture, lacks_memory
+from interpretability.networks.independence import check_independence
 from interpretability.networks.layers import find_layers, unit_values
 
 TYPES = ("Conv", "Linear", "BatchNorm", "LayerNorm", "GroupNorm")
