@@ -19,7 +19,7 @@ import inspect
 from collections import Counter, defaultdict
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import FrameType
@@ -289,13 +289,18 @@ def put_on_fake_gpu(model: nn.Module) -> nn.Module:
 
 
 def seat_of(name: str, model: nn.Module, view: Preprocessing, device: torch.device = GPU) -> Seat:
-    """A network of a pass, all of whose units are read, KEPT of them kept."""
+    """A network of a pass in float32, all of whose units are read, KEPT of them kept."""
     layers = find_layers(model, torch.empty((3, 3, view.crop, view.crop), device=device), layer_types=SCORED_TYPES)
     owners = [(layer.name, unit) for layer in layers for unit in range(layer.width)]
     read = Readout(layers, [], {}, {layer.name: layer.width for layer in layers}, {}, [])
-    shared = {"n_extremes": K, "precision": "float32"}
-    keys = np.arange(len(owners), dtype=np.uint64)
-    return Seat(name, model, view, read, {}, keys, owners, list(range(KEPT)), [], shared)
+    shared, keys = {"n_extremes": K, "precision": "float32"}, np.arange(len(owners), dtype=np.uint64)
+    return Seat(name, model, view, read, {}, keys, owners, list(range(KEPT)), [], shared, "float32")
+
+
+def in_precision(seat: Seat, precision: str) -> Seat:
+    """The same network in another precision; weights stay cast, so float32 comes first."""
+    prepared(seat.model, precision)
+    return replace(seat, precision=precision, shared={**seat.shared, "precision": precision})
 
 
 def begun(seat: Seat, n_images: int, batch: int) -> Running:
@@ -344,8 +349,7 @@ def counted(network: str, batch: int, precisions: Sequence[str], batches: int = 
         seat = seat_of(network, model, view)
         pictures = torch.empty((batch, 3, view.crop, view.crop), dtype=torch.uint8, device=GPU)
         for precision in sorted(precisions, key=lambda name: name != "float32"):
-            prepared(model, precision)
-            seat.shared["precision"] = precision
+            seat = in_precision(seat, precision)
             plain, whole, rest = Counting(), Counting(), Counting()
             with torch.no_grad(), arithmetic(model, precision, GPU):
                 ready = view.normalised(pictures)

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.launches import KEPT, LIMIT_LAUNCHES, NETWORKS, Counting, begun, seat_of, values_of
+from benchmarks.launches import KEPT, LIMIT_LAUNCHES, NETWORKS, Counting, begun, in_precision, seat_of, values_of
 from interpretability.networks.memory import refusals
-from interpretability.networks.precision import arithmetic, prepared
+from interpretability.networks.precision import arithmetic
 from interpretability.networks.preprocessing import Preprocessing, timm_preprocessing
 from study.extraction.job import Seat
 from study.workers.device import start
@@ -36,9 +36,7 @@ def checks(device: str, quick: bool) -> Iterator[Row]:
         view = Preprocessing.parse(timm_preprocessing(model), network)
         seat = seat_of(network, model, view, torch.device(device))
         for precision in ("float32", "float16"):
-            prepared(model, precision)
-            seat.shared["precision"] = precision
-            yield from _of_network(seat, *((2, 4) if quick else (256, 20)), device)
+            yield from _of_network(in_precision(seat, precision), *((2, 4) if quick else (256, 20)), device)
         del model, seat
         gc.collect()
     equal = _refusals_are_told(torch.device(device))
@@ -47,7 +45,7 @@ def checks(device: str, quick: bool) -> Iterator[Row]:
 
 def _of_network(seat: Seat, batch: int, batches: int, device: str) -> Iterator[Row]:
     """Rows of a network over so many batches with kept columns, which travel every 1,024 images."""
-    model, view, precision = seat.model, seat.view, seat.shared["precision"]
+    model, view, precision = seat.model, seat.view, seat.precision
     draw = torch.Generator(device).manual_seed(0)
     shape = batch, 3, view.crop, view.crop
     pictures = torch.randint(256, shape, dtype=torch.uint8, device=device, generator=draw)

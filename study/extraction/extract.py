@@ -114,5 +114,6 @@ def _put_out(extracted: Extracted, extraction: Extraction) -> NetworkFacts:
         "directions": [{"model": extraction.name, **each} for each in extracted.directions],
         "device": extracted.device,
         "pieces": extracted.pieces,
+        "ran_in": "" if extracted.precision == extraction.params.activations.precision else extracted.precision,
         "timing": extracted.timing,
     }

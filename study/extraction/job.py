@@ -81,7 +81,8 @@ class Timing(TypedDict, total=False):
 
 class NetworkFacts(TypedDict):
     """What the stage needs of one network or control. `left_out`: layers that give no units; `pieces`: parts in which a batch
-    ran for want of memory; `directions`: what is read in place of units, one row a layer.
+    ran for want of memory; `ran_in`: its precision where that is not the study's, else empty; `directions`: what is read in
+    place of units, one row a layer.
     """
 
     layers: list[LayerRow]
@@ -90,6 +91,7 @@ class NetworkFacts(TypedDict):
     directions: list[DirectionRow]
     device: str
     pieces: int
+    ran_in: str
     timing: Timing
 
 
@@ -111,7 +113,7 @@ class ExtractionParams(SeedAndImages):
 
 class FileFacts(TypedDict):
     """What the file of a network says of it, in this order: layers, those without units, directions, columns kept, parts a batch
-    ran in, kind of device.
+    ran in, kind of device, and the precision that it really ran in.
     """
 
     layers: list[LayerFacts]
@@ -120,6 +122,7 @@ class FileFacts(TypedDict):
     n_kept: int
     pieces: int
     device: str
+    precision: str
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,7 @@ class Extracted:
     n_kept: int
     pieces: int
     device: str
+    precision: str
     path: Path
     kept: Path | None
     explained: Path | None
@@ -165,6 +169,7 @@ class Seat:
 
     `read` says what is read of the network; `clusters` names the first layer in the cluster of each; `owners` names layer and
     number of each unit; `kept` are the indices of the units whose column is kept, `explained` those of further units with texts.
+    `precision`: the one asked for, or the one that a network falls back to.
     """
 
     name: str
@@ -177,6 +182,7 @@ class Seat:
     kept: list[int]
     explained: list[int]
     shared: dict[str, Any]
+    precision: str
 
 
 def ingredients(extraction: Extraction, images: ImageSet, kind: str) -> dict[str, Any]:

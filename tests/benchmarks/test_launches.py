@@ -73,8 +73,7 @@ def test_the_host_waits_for_no_batch_with_kept_columns(gpu, precision, monkeypat
     """Merges and journeys of columns may be waited for once in 16 batches and more."""
     with torch.device("meta"):
         model = nn.Sequential(nn.Conv2d(3, 64, 3), nn.Conv2d(64, 64, 3), nn.BatchNorm2d(64), nn.Conv2d(64, 8, 1)).eval()
-    seat = launches.seat_of("small", launches.put_on_fake_gpu(model), VIEW)
-    seat.shared["precision"] = precision
+    seat = launches.in_precision(launches.seat_of("small", launches.put_on_fake_gpu(model), VIEW), precision)
     n, batches = 256, 40
     running = launches.begun(seat, n * batches, n)
     received = []
