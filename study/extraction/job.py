@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from interpretability.networks.preprocessing import Preprocessing
 
 VERSION = 4  # of the files in the work store
+_ELSEWHERE = 2  # of what other devices than the CPU compute, and other precisions than float32
 SUFFIX, KEPT = ".safetensors", ".parquet"
 NEAR_UNITS, NEAR_COSINES = "near_units", "near_cosines"  # tensors of networks that are read in directions
 
@@ -222,6 +223,7 @@ def ingredients(extraction: Extraction, images: ImageSet, kind: str) -> dict[str
             packing.VERSION,
             UNITS_VERSION,
             *(module.VERSION for module in (clusters, taps, selection, preprocessing)),
+            *(() if (kind, settings.precision) == ("cpu", "float32") else (_ELSEWHERE,)),
         ],
     }
 
