@@ -4,9 +4,10 @@
 
 The networks run on torch's fake CUDA tensors, which know shapes, types and devices and hold no numbers, under a dispatch mode
 that sees every operation of torch. One that is no view and no allocation counts as one launch; its bytes are those of its
-inputs and outputs, each once. `where` names the function of the project nearest to the operation: `network` is the network's
-own work, which is compared with that of a plain pass; then come pictures (made ready), capture, selection and kept columns
-(KEPT units, the copy to the host included). What one batch in several does, such as a merge, counts by its share.
+inputs and outputs, each once. `where` names what asked for it: `network` is the network's own work, beside that of a plain pass
+(`network alone`); then come pictures (made ready), capture, selection and kept columns (KEPT units, with the copy to the host).
+What one batch in several does, such as a journey of columns, counts by its share. Selection stands after SEEN images, where
+bounds choose, and has its kernel. `waits` are copies and numbers for which the host waits for the device.
 
 Expected: beside the network at most LIMIT_LAUNCHES launches and the bytes of LIMIT_BYTES, as tests/benchmarks hold it.
 """
@@ -14,11 +15,11 @@ Expected: beside the network at most LIMIT_LAUNCHES launches and the bytes of LI
 from __future__ import annotations
 
 import argparse
-import sys
+import inspect
 from collections import Counter, defaultdict
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import FrameType
@@ -32,6 +33,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.harness import report
+from interpretability.extremes.held import FINITE, Held
+from interpretability.extremes.on_gpu import DeviceSelection
 from interpretability.networks import preprocessing
 from interpretability.networks.layers import find_layers
 from interpretability.networks.precision import PRECISIONS, arithmetic, prepared
@@ -44,6 +47,7 @@ from study.networks.readout import Readout
 GPU = torch.device("cuda:0")
 K = 200  # images a side
 KEPT = 64  # units whose whole column is kept
+SEEN = 640_000  # images before, half of ImageNet
 NETWORKS = ("resnet50", "vit_base_patch16_224")
 BATCHES = 40
 LIMIT_LAUNCHES = 130
@@ -70,10 +74,14 @@ def moved(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: obj
     given = [*zip(names, args, strict=False), *((name, kwargs[name.name]) for name in names if name.name in kwargs)]
     read = [tensor for name, value in given if not name.is_out for tensor in _tensors(value)]
     written = list(_tensors(result))
+    if not written:  # all that it gives, it writes in place
+        written = [tensor for name, value in given if name.is_write for tensor in _tensors(value)]
     if func.overloadpacket in _PARTLY:
         read[0] = written[0]
-    elif func.overloadpacket is aten.index_copy_:  # args: self, dim, index, source
+    elif func.overloadpacket is aten.index_copy_:  # of itself, index and source
         read, written = read[1:], read[2:]
+    elif func.overloadpacket is aten.copy_:
+        read = read[1:]
     return sum(tensor.numel() * tensor.element_size() for tensor in (*read, *written))
 
 
@@ -108,11 +116,11 @@ class Counting(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func is aten._local_scalar_dense.default:  # a number that the host asks for
-            self.waits[_place(sys._getframe(1))] += 1
+            self.waits[_place(inspect.currentframe())] += 1
             return 0
         result = func(*args, **kwargs)
         if launches(func):
-            place = _place(sys._getframe(1))
+            place = _place(inspect.currentframe())
             self.waits[place] += waits(func, args, kwargs, result)
             self.launches[place] += 1
             self.bytes[place] += moved(func, args, kwargs, result)
@@ -164,7 +172,7 @@ def where(place: tuple[str, str]) -> str:
     return next((name for start, name in _PLACES.items() if file.startswith(start)), file)
 
 
-class _Event:
+class Event:
     """Stands for an event of CUDA, which has always passed."""
 
     def __init__(self, **_: object) -> None: ...
@@ -187,6 +195,49 @@ def _fused_attention(
     return aten._scaled_dot_product_efficient_attention(query, key, value, attn_mask, False, dropout_p, **options)[0]
 
 
+@torch.library.custom_op("benchmarks::offer", mutates_args=("counts", "bins", "nonpositive", "status"))
+def _offer(
+    values: Tensor,
+    low: Tensor,
+    high: Tensor,
+    bounds: Tensor,
+    bound_keys: Tensor,
+    counts: Tensor,
+    bins: Tensor,
+    nonpositive: Tensor,
+    status: Tensor,
+) -> None:
+    """What the kernel of a selection reads and writes where bounds choose, beside the few values that it keeps."""
+    raise NotImplementedError("it is counted only")
+
+
+@_offer.register_fake
+def _(*tensors: Tensor) -> None: ...
+
+
+def _kernel(held: Held, values: Tensor, first: int) -> None:
+    touched = held.bins[:, :3]  # a sum of 53 bits lies in at most three bins
+    _offer(
+        *(
+            values,
+            held.low,
+            held.high,
+            held.bounds,
+            held.bound_keys,
+            held.counts,
+            touched,
+            held.nonpositive,
+            held.status,
+        )
+    )
+
+
+def late(seat: Seat) -> DeviceSelection:
+    """The selection of a network after SEEN images."""
+    sides = (np.zeros((len(seat.keys), K + 1), dtype=np.uint64),) * 2
+    return DeviceSelection(seat.keys, K, GPU, state=sides, n_images=SEEN)
+
+
 class _NoStore:
     """A work store that holds nothing."""
 
@@ -196,9 +247,9 @@ class _NoStore:
 def _laid_out(model: nn.Module, *, memory_format: torch.memory_format) -> nn.Module:
     """`Module.to` for fake parameters, which torch cannot exchange in place."""
     for part in model.modules():
-        for name, value in part._parameters.items():
-            if value is not None and value.dim() == 4:
-                part._parameters[name] = nn.Parameter(value.data.to(memory_format=memory_format), requires_grad=False)
+        for name, value in list(part.named_parameters(recurse=False)):
+            if value.dim() == 4:
+                setattr(part, name, nn.Parameter(value.data.to(memory_format=memory_format), requires_grad=False))
     return model
 
 
@@ -208,43 +259,60 @@ def fake_gpu() -> Generator[FakeTensorMode]:
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     with ExitStack() as stack:
         for name, value in {
-            "torch.cuda.Event": _Event,
+            "torch.cuda.Event": Event,
             "torch.Tensor.pin_memory": lambda self: self,
             "torch.nn.Module.to": _laid_out,
             "torch.nn.functional.scaled_dot_product_attention": _fused_attention,
             "torch.Tensor.numpy": lambda self: np.zeros(self.shape, np.float32),
             "torch.cuda.amp.common.amp_definitely_not_available": lambda: False,
             "interpretability.networks.capture.Capture._refusals": lambda _: 0,
+            "interpretability.extremes.on_gpu._kernel": lambda *_: _kernel,
+            # what a selection is told: no key waits, all values are finite
+            "torch._subclasses.fake_tensor.FakeTensor.tolist": lambda _: [0, FINITE],
             "study.workers.device._device": str(GPU),
         }.items():
             stack.enter_context(mock.patch(name, value))
         stack.enter_context(fake)
-        stack.callback(preprocessing._levels.cache_clear)  # of fake ones
+        stack.callback(preprocessing._levels.cache_clear)  # of fake ones  # pyright: ignore[reportPrivateUsage]
         yield fake
 
 
 def put_on_fake_gpu(model: nn.Module) -> nn.Module:
     """Give a network fake parameters and buffers on the GPU; call it inside `fake_gpu`."""
     for part in model.modules():
-        for name, value in part._parameters.items():
-            if value is not None:
-                part._parameters[name] = nn.Parameter(
-                    torch.empty(value.shape, dtype=value.dtype, device=GPU), requires_grad=False
-                )
-        for name, value in part._buffers.items():
-            if value is not None:
-                part._buffers[name] = torch.empty(value.shape, dtype=value.dtype, device=GPU)
+        for name, value in list(part.named_parameters(recurse=False)):
+            made = torch.empty(value.shape, dtype=value.dtype, device=GPU)
+            setattr(part, name, nn.Parameter(made, requires_grad=False))
+        for name, value in list(part.named_buffers(recurse=False)):
+            setattr(part, name, torch.empty(value.shape, dtype=value.dtype, device=GPU))
     return model
 
 
-def seat_of(name: str, model: nn.Module, view: Preprocessing) -> Seat:
-    """A network of a pass, all of whose units are read, KEPT of them kept."""
-    layers = find_layers(model, torch.empty((3, 3, view.crop, view.crop), device=GPU), layer_types=SCORED_TYPES)
+def seat_of(name: str, model: nn.Module, view: Preprocessing, device: torch.device = GPU) -> Seat:
+    """A network of a pass in float32, all of whose units are read, KEPT of them kept."""
+    layers = find_layers(model, torch.empty((3, 3, view.crop, view.crop), device=device), layer_types=SCORED_TYPES)
     owners = [(layer.name, unit) for layer in layers for unit in range(layer.width)]
     read = Readout(layers, [], {}, {layer.name: layer.width for layer in layers}, {}, [])
-    shared = {"n_extremes": K, "precision": "float32"}
-    keys = np.arange(len(owners), dtype=np.uint64)
-    return Seat(name, model, view, read, {}, keys, owners, list(range(KEPT)), [], shared)
+    shared, keys = {"n_extremes": K, "precision": "float32"}, np.arange(len(owners), dtype=np.uint64)
+    return Seat(name, model, view, read, {}, keys, owners, list(range(KEPT)), [], shared, "float32")
+
+
+def in_precision(seat: Seat, precision: str) -> Seat:
+    """The same network in another precision; weights stay cast, so float32 comes first."""
+    prepared(seat.model, precision)
+    return replace(seat, precision=precision, shared={**seat.shared, "precision": precision})
+
+
+def begun(seat: Seat, n_images: int, batch: int) -> Running:
+    """A network at the start of its way through images that nobody opens, beside a store that holds nothing."""
+    images: Any = range(n_images)
+    store: Any = _NoStore()
+    return Running(seat, images, store, batch)
+
+
+def values_of(running: Running) -> Tensor:
+    """What was read of the last batch (images, units)."""
+    return running._capture.buffer  # pyright: ignore[reportPrivateUsage]
 
 
 @dataclass(frozen=True)
@@ -281,21 +349,21 @@ def counted(network: str, batch: int, precisions: Sequence[str], batches: int = 
         seat = seat_of(network, model, view)
         pictures = torch.empty((batch, 3, view.crop, view.crop), dtype=torch.uint8, device=GPU)
         for precision in sorted(precisions, key=lambda name: name != "float32"):
-            prepared(model, precision)
-            seat.shared["precision"] = precision
+            seat = in_precision(seat, precision)
             plain, whole, rest = Counting(), Counting(), Counting()
             with torch.no_grad(), arithmetic(model, precision, GPU):
                 ready = view.normalised(pictures)
                 with plain:
                     model(ready)
-            running = Running(seat, range(batch * (batches + 2)), _NoStore(), batch)
+            running = begun(seat, batch * (batches + 2), batch)
+            running.extremes = running.moments = late(seat)
             places = [np.arange(start, start + batch) for start in range(0, batch * (batches + 2), batch)]
             running.step(places[0], view.normalised(pictures))
             with whole:
                 running.step(places[1], view.normalised(pictures))
-            values = running._capture.buffer
+            values = values_of(running)
             running.close()
-            running._capture = mock.Mock(return_value=values, pieces=1)
+            running._capture = mock.Mock(return_value=values, pieces=1)  # pyright: ignore[reportPrivateUsage]
             with rest:
                 for rows in places[2:]:
                     running.step(rows, ready)

@@ -34,9 +34,6 @@ from interpretability.networks.memory import lacks_memory, refusals
 from interpretability.networks.modules import Add, first_tensor, hooks, read
 from interpretability.networks.precision import PRECISIONS, arithmetic, products_in_float32
 
-# largest difference of a unit's value alone and in a batch, relative to its layer's largest value; a GPU's libraries choose
-# other algorithms for other batches
-TOLERANCES = {"cpu": 1e-5, "cuda": 3e-4}
 _PRODUCTS = 16  # multiplications of a matrix product in the time in which one value of a map is read
 
 
@@ -322,33 +319,3 @@ class Capture:
             raise InputError(
                 f"{len(self._done)} of {len(self._layers)} layers were reached; the network's path depends on its input"
             )
-
-
-def check_independence(model: nn.Module, layers: Sequence[Layer], images: Tensor) -> Tensor:
-    """Check that a unit's value of an image does not depend on the other images of its batch.
-
-    A wrong axis, a regrouping in another order or a network left in training mode shows here, and a layer whose means
-    do not follow from those of its input. Compares each of the `images` (n, C, H, W) alone, every map read by
-    itself, and in the batch, to a tolerance relative to the largest value in the layer.
-    Returns the values (n, units). Raises InputError naming the layers. Values that are not finite pass: the run itself names
-    layer and image.
-    """
-    with Capture(model, layers, len(images), images.device) as capture:
-        together = capture(images).clone()
-    with Capture(model, layers, 1, images.device, shortcut=False) as capture:
-        alone = torch.cat([capture(image[None]).clone() for image in images])
-    wrong, offset, tolerance = [], 0, TOLERANCES[images.device.type]
-    for layer in layers:
-        part = slice(offset, offset + layer.width)
-        offset += layer.width
-        scale = together[:, part].abs().max().clamp(min=1.0)
-        difference = ((together[:, part] - alone[:, part]).abs().max() / scale).item()
-        if difference > tolerance:
-            wrong.append(f"{layer.name} ({difference:.1e})")
-    if wrong:
-        raise InputError(
-            "unit values do not follow from those of the layer before, or those of an image "
-            f"differ between a batch of {len(images)} and the image alone by more than {tolerance:g} "
-            f"of the layer's largest value in {len(wrong)} layers: {', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}"
-        )
-    return together

@@ -25,7 +25,8 @@ def refusals(device: torch.device) -> int:
     if device.type != "cuda":
         return 0
     if _is_told():
-        return _refused[torch.cuda.current_device() if device.index is None else device.index]
+        number: int | None = getattr(device, "index", None)
+        return _refused[torch.cuda.current_device() if number is None else number]
     return int(torch.cuda.memory_stats_as_nested_dict(device)["num_ooms"])
 
 
@@ -34,7 +35,7 @@ def _is_told() -> bool:
     """Ask torch's own allocator, once in a process, to tell of each refusal; the one of CUDA cannot."""
     if torch.cuda.get_allocator_backend() != "native":
         return False
-    torch._C._cuda_attach_out_of_memory_observer(_note)  # pyright: ignore[reportAttributeAccessIssue]
+    torch._C._cuda_attach_out_of_memory_observer(_note)  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]
     return True
 
 

@@ -14,7 +14,8 @@ from interpretability.errors import InputError
 from interpretability.extremes import selection
 from interpretability.extremes.on_gpu import DeviceSelection
 from interpretability.images import Images, checked_pixels
-from interpretability.networks.capture import Capture, check_independence
+from interpretability.networks.capture import Capture
+from interpretability.networks.independence import check_independence
 from interpretability.networks.layers import Layer
 from interpretability.networks.preprocessing import Preprocessing
 

@@ -116,5 +116,6 @@ def _put_out(extracted: Extracted, extraction: Extraction) -> NetworkFacts:
         "device": extracted.device,
         "pieces": extracted.pieces,
         "form": extracted.form,
+        "ran_in": "" if extracted.precision == extraction.params.activations.precision else extracted.precision,
         "timing": extracted.timing,
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +57,7 @@ class SpeedJob:
     def run(self) -> Rates:
         import torch
 
-        from interpretability.networks.capture import PRECISIONS
+        from interpretability.networks.precision import arithmetic, prepared
         from interpretability.networks.preprocessing import Preprocessing
 
         row, params, there = self.extraction.row, self.extraction.params, device()
@@ -71,9 +70,8 @@ class SpeedJob:
         decode = some / (time.perf_counter() - began)
         size = _PROBE_BATCH if there == "cpu" else params.activations.batch_size
         batch = torch.zeros((size, 3, view.crop, view.crop), device=there)
-        dtype, seconds = PRECISIONS[params.activations.precision], []
-        cast = nullcontext() if dtype is None else torch.autocast(torch.device(there).type, dtype)
-        with torch.no_grad(), cast:
+        precision, seconds = params.activations.precision, []
+        with torch.no_grad(), arithmetic(prepared(network, precision), precision, there):
             for _ in range(4):
                 began = time.perf_counter()
                 network(batch)

@@ -88,7 +88,7 @@ class Forward:
 
         # what a compiler has made serves every network of the same operations, in later runs too
         set_unless_given({"TORCHINDUCTOR_CACHE_DIR": str(Environment.read().store.resolve() / _KERNELS)})
-        seat, precision = self._seat, self._seat.shared["precision"]
+        seat, precision = self._seat, self._seat.precision
         log.info("%s is being compiled", seat.name)
         try:
             compiled = self._without_hooks(partial(Compiled, seat.model, seat.read.layers, batch, precision=precision))

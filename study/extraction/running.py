@@ -36,6 +36,7 @@ from study.files.store import WorkStore
 from study.files.tables import write_parquet
 from study.images.feed import ImageRows
 from study.log import logger
+from study.networks.precisions import FALLBACK
 from study.workers.device import device
 from study.workers.placement import device_kind
 
@@ -93,7 +94,7 @@ class Running:
         import torch
 
         from interpretability.extremes import moments, on_gpu, selection
-        from interpretability.networks import capture
+        from interpretability.networks import capture, precision
 
         self.seat, self._images, self._store = seat, images, store
         self.clock = Clock()
@@ -101,6 +102,7 @@ class Running:
         self.seen = int(state["seen"][0]) if state else 0
         sides = (state["top"], state["bottom"]) if state else None
         k, there = seat.shared["n_extremes"], device()
+        self.overflowed = False
         self.extremes: Extremes | DeviceSelection
         self.moments: Moments | DeviceSelection
         if there != "cpu":
@@ -108,7 +110,7 @@ class Running:
             self.extremes = self.moments = on_gpu.DeviceSelection(
                 seat.keys, k, there, state=sides, moments=sums, n_images=self.seen
             )
-            if seat.shared["precision"] != "float32":  # tensor cores read maps channel by channel
+            if seat.precision != "float32":  # tensor cores read maps channel by channel
                 seat.model.to(memory_format=torch.channels_last)
         else:
             self.extremes = selection.Extremes(seat.keys, k, state=sides, n_images=self.seen)
@@ -123,11 +125,11 @@ class Running:
             self.pieces = int(state["pieces"][0])
             log.info("%s: %d of %d images found in the store", seat.name, self.seen, len(images))
         self._capture = capture.Capture(
-            seat.model,
+            precision.prepared(seat.model, seat.precision),
             seat.read.layers,
             batch_size,
             torch.device(there),
-            precision=seat.shared["precision"],
+            precision=seat.precision,
             pieces=self.pieces,
             readers=seat.read.readers,
         )
@@ -166,14 +168,12 @@ class Running:
         self.seen = int(rows[-1]) + 1
 
     def _named(self, error: NotFinite) -> StudyError:
-        """The error with layer and image by name."""
+        """The error with layer and image by name; noted if another precision may hold the value."""
         layer, unit = self.seat.owners[error.unit]
         image = self._images.path(error.image)
-        hint = "; float16 holds no value above 65504, try bfloat16 or float32 in activations.precision"
-        return StudyError(
-            f"{self.seat.name}: layer {layer}, unit {unit} is {error.value} for image {image}"
-            f"{hint if self.seat.shared['precision'] == 'float16' else ''}"
-        )
+        self.overflowed = self.seat.precision == "float16"
+        after = "; nor was it finite in float16" if self.seat.precision != self.seat.shared["precision"] else ""
+        return StudyError(f"{self.seat.name}: layer {layer}, unit {unit} is {error.value} for image {image}{after}")
 
     def state(self) -> State:
         """All that is needed to go on, or to end, after `seen` images."""
@@ -205,7 +205,7 @@ class Running:
 
         states: dict[int, State] = {}
         for slot in _SLOTS:
-            path = self._store.find("states", {**self.seat.shared, "slot": slot}, SUFFIX)
+            path = self._store.find("states", state_key(self.seat.shared, slot, self.seat.precision), SUFFIX)
             if path is not None:
                 states[slot] = load_file(path)
         newest = max(states, key=lambda slot: int(states[slot]["seen"][0]), default=_SLOTS[-1])
@@ -216,20 +216,33 @@ class Running:
         """Keep the state beside the one that was kept last."""
         from safetensors.numpy import save_file
 
-        slot = {**self.seat.shared, "slot": self._next_slot}
+        slot = state_key(self.seat.shared, self._next_slot, self.seat.precision)
         self._store.write("states", slot, SUFFIX, partial(save_file, self.state()))
         self._next_slot = 1 - self._next_slot
+
+
+def state_key(shared: Mapping[str, Any], slot: int, precision: str) -> dict[str, Any]:
+    """Ingredients of a saved state; `shared` name the precision that was asked for."""
+    return {**shared, "slot": slot, **({} if precision == shared["precision"] else {"ran_in": precision})}
+
+
+def has_fallen_back(store: WorkStore, shared: Mapping[str, Any]) -> bool:
+    """Whether an earlier run has left a state of this network in FALLBACK."""
+    return any(store.find("states", state_key(shared, slot, FALLBACK), SUFFIX) is not None for slot in _SLOTS)
 
 
 def forget(store: WorkStore, shared: Mapping[str, Any]) -> None:
     """Remove the states of a network, which needs them no more once it has ended."""
     for slot in _SLOTS:
-        store.remove("states", {**shared, "slot": slot}, SUFFIX)
+        for precision in (shared["precision"], FALLBACK):
+            store.remove("states", state_key(shared, slot, precision), SUFFIX)
 
 
 def finish(running: Running, extraction: Extraction, store: WorkStore, seconds: float) -> Extracted:
     """The files of a network, written from its state over all images."""
     from safetensors.numpy import save_file
+
+    from interpretability.networks.precision import used
 
     seat, state = running.seat, running.state()
     kept, n_kept = None, len(seat.kept)
@@ -256,6 +269,7 @@ def finish(running: Running, extraction: Extraction, store: WorkStore, seconds: 
         "n_kept": n_kept,
         "pieces": running.pieces,
         "device": device_kind(device()),
+        "precision": used(seat.precision, device()),
     }
     if running.form != PLAIN:
         facts["form"] = running.form

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-import timm
 import torch
+from torch import nn
 
 from benchmarks import launches
 from interpretability.networks.preprocessing import Preprocessing
-from study.extraction.running import Running
 
 VIEW = Preprocessing(32, 36, (0.5, 0.4, 0.3), (0.5, 0.4, 0.3))
 
@@ -73,13 +72,12 @@ def test_a_batch_launches_and_moves_little_beyond_the_network(network):
 def test_the_host_waits_for_no_batch_with_kept_columns(gpu, precision, monkeypatch):
     """Merges and journeys of columns may be waited for once in 16 batches and more."""
     with torch.device("meta"):
-        model = timm.create_model("test_resnet").eval()
-    seat = launches.seat_of("test_resnet", launches.put_on_fake_gpu(model), VIEW)
-    seat.shared["precision"] = precision
-    n, batches = 64, 40
-    running = Running(seat, range(n * batches), launches._NoStore(), n)
+        model = nn.Sequential(nn.Conv2d(3, 64, 3), nn.Conv2d(64, 64, 3), nn.BatchNorm2d(64), nn.Conv2d(64, 8, 1)).eval()
+    seat = launches.in_precision(launches.seat_of("small", launches.put_on_fake_gpu(model), VIEW), precision)
+    n, batches = 256, 40
+    running = launches.begun(seat, n * batches, n)
     received = []
-    monkeypatch.setattr(launches._Event, "synchronize", received.append)
+    monkeypatch.setattr(running.columns._arrived, "synchronize", lambda: received.append(running.seen))
     waits = []
     for start in range(0, n * batches, n):
         pictures = torch.empty((n, 3, 32, 32), dtype=torch.uint8, device=gpu)
@@ -89,4 +87,4 @@ def test_the_host_waits_for_no_batch_with_kept_columns(gpu, precision, monkeypat
         waits.append(total(counting)[2])
     running.close()
     assert sum(waits) <= batches / 16, waits
-    assert len(received) == 1, "of the first 1,024 images when the next ones leave"
+    assert received == list(range(2048, n * batches, 1024)), "what left 1,024 images before"

@@ -11,7 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from interpretability.errors import InputError
 from interpretability.networks import memory
-from interpretability.networks.capture import Capture, check_independence
+from interpretability.networks.capture import Capture
+from interpretability.networks.independence import check_independence
 from interpretability.networks.layers import find_layers, unit_values
 from interpretability.networks.memory import lacks_memory, refusals
 

@@ -10,7 +10,7 @@ UNITS = [5, 0, 17]
 
 
 class Stream:
-    """Stands for a stream of a GPU: copies that do not block are done when an event that was recorded behind them is waited for."""
+    """Stands for a stream of a GPU: copies that do not block are done once an event behind them is waited for."""
 
     def __init__(self, monkeypatch):
         self.pending, self.waited = [], 0

@@ -39,12 +39,12 @@ def seat(monkeypatch, tmp_path):
     )
     model = network()
     layers = find_layers(model, BATCHES[0][:3], drop_first_last=False)
-    shared = {"compiled": True, "precision": "float32"}
-    return SimpleNamespace(name="net", model=model, read=SimpleNamespace(layers=layers), shared=shared)
+    read = SimpleNamespace(layers=layers)
+    return SimpleNamespace(name="net", model=model, read=read, precision="float32", shared={"compiled": True})
 
 
 def not_compiled(seat):
-    return SimpleNamespace(**{**vars(seat), "shared": {"precision": "float32"}})
+    return SimpleNamespace(**{**vars(seat), "shared": {}})
 
 
 def run(seat, recorder=None, state=None, n_batches=100, batches=BATCHES):

@@ -11,7 +11,8 @@ import torch
 
 from interpretability import images
 from interpretability.files import sha256_file
-from interpretability.networks.capture import Capture, check_independence
+from interpretability.networks.capture import Capture
+from interpretability.networks.independence import check_independence
 from interpretability.networks.layers import find_layers
 from interpretability.schema import BEATS, MADE_SIDES
 from interpretability.visualisations.making import make_images
