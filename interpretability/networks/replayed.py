@@ -94,7 +94,7 @@ def _waits(func: Any, args: tuple[Any, ...], result: object) -> bool:
         return func is not torch.ops.aten.index.Tensor or any(
             isinstance(each, Tensor) and each.dtype in (torch.bool, torch.uint8) for each in args[1]
         )
-    if func.name() not in _COPIES and func.overloadpacket is not torch.ops.aten._to_copy:
+    if func.name() not in _COPIES:
         return False
     devices = {value.device.type for value in (*args[:2], result) if isinstance(value, Tensor)}
     return len(devices) > 1

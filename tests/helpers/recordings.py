@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from types import SimpleNamespace
+
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -23,6 +26,47 @@ class _Written(TorchDispatchMode):
         return result
 
 
+class Graphs:
+    """Stands in for what torch.cuda needs for graphs, on the CPU; `said` tells what was asked for, in order."""
+
+    def __init__(self, monkeypatch):
+        self.said = []
+        cuda = torch.cuda
+        monkeypatch.setattr(cuda, "Stream", lambda device: self._stream("side"))
+        monkeypatch.setattr(cuda, "current_stream", lambda device: self._stream("current"))
+        monkeypatch.setattr(cuda, "stream", lambda stream: self._within(f"on {stream.name}"))
+        monkeypatch.setattr(cuda, "graph_pool_handle", lambda: "pool")
+        monkeypatch.setattr(cuda, "CUDAGraph", lambda: self)
+        monkeypatch.setattr(cuda, "graph", self._graph)
+
+    def _stream(self, name):
+        return SimpleNamespace(name=name, wait_stream=lambda other: self.said.append(f"{name} waits for {other.name}"))
+
+    @contextmanager
+    def _within(self, name):
+        self.said.append(name)
+        yield
+        self.said.append(f"end {name}")
+
+    @contextmanager
+    def _graph(self, graph, **options):
+        self.said.append({**options, "stream": options["stream"].name})
+        with _Written() as written:
+            yield
+        self._again = lambda: again(written.calls)
+
+    def replay(self):
+        self._again()
+
+
+def again(calls):
+    """Run operations again on the memory that they used."""
+    for func, args, kwargs, result in calls:
+        for old, new in zip(_tensors(result), _tensors(func(*args, **kwargs)), strict=True):
+            if new.data_ptr() != old.data_ptr():
+                old.copy_(new)
+
+
 class WrittenDown:
     """A recorder. As with a graph, a replay runs no Python of what was recorded, and knows no memory but the recording's."""
 
@@ -40,11 +84,7 @@ class WrittenDown:
 
         def replay():
             self.replays += 1
-            for func, args, kwargs, result in calls:
-                again = func(*args, **kwargs)
-                for old, new in zip(_tensors(result), _tensors(again), strict=True):
-                    if new.data_ptr() != old.data_ptr():
-                        old.copy_(new)
+            again(calls)
 
         return replay
 

@@ -98,11 +98,27 @@ def test_the_compiler_of_torch_gives_the_same_values_but_for_rounding(monkeypatc
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     network, batch = nn.Sequential(nn.Linear(8, 4), nn.ReLU()).eval(), shown(size=8)
     layers = find_layers(network, batch[:3], drop_first_last=False)
-    with torch._inductor.config.patch({"cpp_cache_precompile_headers": False, "cpp.simdlen": 1}):  # one kernel only
+    # there is one kernel to compile
+    with torch._inductor.config.patch({"cpp_cache_precompile_headers": False, "cpp.simdlen": 1, "compile_threads": 1}):
         compiled = Compiled(network, layers, batch)
     plain = Capture(network, layers, 4, "cpu")(batch)
     assert largest_difference(compiled(batch), plain, layers) < 1e-6
     assert torch.equal(compiled(batch), compiled(batch))
+
+
+def test_tensors_that_a_network_has_not_registered_are_constants():
+    class Shifted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.by = small(), torch.tensor([1.0, 2.0, 3.0])[:, None, None]
+
+        def forward(self, batch):
+            return self.inner(batch + self.by)
+
+    network, batch = Shifted().eval(), shown()
+    layers = find_layers(network, batch[:3], drop_first_last=False)
+    compiled = Compiled(network, layers, batch, compiler=as_it_is)
+    assert torch.equal(compiled(2 * batch), Capture(network, layers, 4, "cpu", shortcut=False)(2 * batch))
 
 
 class Asking(nn.Module):

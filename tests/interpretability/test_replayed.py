@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from interpretability.networks.capture import Capture
 from interpretability.networks.layers import find_layers
 from interpretability.networks.replayed import CudaRecorder, Replayed, Waits
-from tests.helpers.recordings import WrittenDown
+from tests.helpers.recordings import Graphs, WrittenDown
 from tests.helpers.small_networks import SIZE, SMALL
 
 
@@ -237,6 +237,24 @@ def test_memory_that_only_recording_lacks_changes_no_plain_batch():
             replayed(batch)
         assert capture.pieces == 1
     assert replayed.reason == "there is no memory to record it"
+
+
+def test_graphs_are_recorded_on_a_stream_of_their_own_with_one_pool(monkeypatch):
+    graphs, network, shown = Graphs(monkeypatch), small(), batches(4)
+    layers = layers_of(network)
+    plain = plainly(network, layers, shown)
+    recorder = CudaRecorder("cpu")
+    with Capture(network, layers, 4, "cpu") as capture:
+        replayed = Replayed(capture, recorder)
+        for batch, right in zip(shown, plain, strict=True):
+            assert torch.equal(replayed(batch), right)
+    assert replayed.form == "graph", replayed.reason
+    # other threads go on with what a recording would forbid them
+    options = {"pool": "pool", "stream": "side", "capture_error_mode": "thread_local"}
+    warmed = ["side waits for current", "on side", "end on side", "current waits for side"]
+    assert graphs.said == [*warmed, options]
+    assert recorder.input_like(shown[0]) is recorder.input_like(shown[1])
+    assert recorder.input_like(shown[0][:2]) is not recorder.input_like(shown[0])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
