@@ -73,6 +73,7 @@ def test_make_bench_runs_every_benchmark_of_speed():
         "summaries",
         "first_score",
         "first_steps",
+        "emulated",
         "flops",
         "gpu",
         "layers_found",
