@@ -92,7 +92,7 @@ def row(case: str, args: argparse.Namespace) -> dict[str, object]:
     late, zeros = case.startswith("late"), case.endswith("zeros")
     keys = unit_keys(args.units)
     state = late_state(keys, zeros) if late else None
-    slow, fast = [], []
+    slow, fast, merges, entries = [], [], 0, 0
     for turn in range(args.rounds):
         first = SEEN if late else 0
         ours = Counted(keys, K, "cpu", state=state, n_images=first)
@@ -108,17 +108,17 @@ def row(case: str, args: argparse.Namespace) -> dict[str, object]:
             work = {"dense": partial(dense.update, batch, start), "ours": partial(ours.update, batch, start)}
             for name, taken in take_turns(work, number + turn).items():
                 times[name] += taken
-        merges, entries = ours.merges, ours.entries
+        merges = ours.merges
         for mine, theirs in zip(ours.keys(), dense.keys(), strict=True):
             if not np.array_equal(mine, theirs):
                 raise AssertionError(f"{case}: the two forms differ")
+        entries = ours.entries  # with those that the lists take at the end
         slow.append(times["dense"])
         fast.append(times["ours"])
     offered = args.batches * BATCH * args.units
     nanoseconds = {
         f"{name}_ns": 1e9 * np.median(times, axis=0)[1] / offered for name, times in (("dense", slow), ("ours", fast))
     }
-    waited = (ours.entries if late else entries) / args.units
     return {
         "case": case,
         "units": args.units,
@@ -127,7 +127,7 @@ def row(case: str, args: argparse.Namespace) -> dict[str, object]:
         **ratios(slow, fast),
         "dense_merges": -(-args.batches * BATCH // CHUNK) - 1,
         "merges": merges,
-        "entries_a_unit": waited,
+        "entries_a_unit": entries / args.units,
     }
 
 
