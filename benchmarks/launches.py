@@ -232,12 +232,6 @@ def _kernel(held: Held, values: Tensor, first: int) -> None:
     )
 
 
-def late(seat: Seat) -> DeviceSelection:
-    """The selection of a network after SEEN images."""
-    sides = (np.zeros((len(seat.keys), K + 1), dtype=np.uint64),) * 2
-    return DeviceSelection(seat.keys, K, GPU, state=sides, n_images=SEEN)
-
-
 class _NoStore:
     """A work store that holds nothing."""
 
@@ -310,6 +304,13 @@ def begun(seat: Seat, n_images: int, batch: int) -> Running:
     return Running(seat, images, store, batch)
 
 
+def have_seen_half(running: Running) -> None:
+    """Let a network have selected from SEEN images."""
+    side = np.zeros((len(running.seat.keys), K + 1), dtype=np.uint64)
+    selection = DeviceSelection(running.seat.keys, K, GPU, state=(side, side), n_images=SEEN)
+    running._offer = lambda values, rows: selection.update(values, int(rows[0]))  # pyright: ignore[reportPrivateUsage]
+
+
 def values_of(running: Running) -> Tensor:
     """What was read of the last batch (images, units)."""
     return running._capture.buffer  # pyright: ignore[reportPrivateUsage]
@@ -356,7 +357,7 @@ def counted(network: str, batch: int, precisions: Sequence[str], batches: int = 
                 with plain:
                     model(ready)
             running = begun(seat, batch * (batches + 2), batch)
-            running.extremes = running.moments = late(seat)
+            have_seen_half(running)
             places = [np.arange(start, start + batch) for start in range(0, batch * (batches + 2), batch)]
             running.step(places[0], view.normalised(pictures))
             with whole:

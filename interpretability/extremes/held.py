@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -95,7 +96,7 @@ def _halves(values: Tensor, images: int | Tensor, low: Tensor, high: Tensor) -> 
     h = images ^ low
     for shift, factor in ((16, MIX_1), (13, MIX_2)):  # shifts copy the sign, and the mask takes it away
         h ^= (h >> shift) & (_LOW >> shift)
-        h *= int(factor.astype("int32"))  # products wrap
+        h *= int(factor.view(np.int32))  # products wrap
     return h ^ ((h >> 16) & 0xFFFF) ^ high, ordered
 
 

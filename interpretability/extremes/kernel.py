@@ -5,6 +5,9 @@ times. A program owns TILE units and all images of the batch: so it numbers the 
 adds values in the order of images, and nothing depends on the grid.
 """
 
+# what is compiled here is Triton's language, not Python: pyright knows neither its ranges nor its tensors
+# pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false, reportAttributeAccessIssue=false, reportCallIssue=false
+
 from __future__ import annotations
 
 import torch
@@ -63,7 +66,7 @@ def _add_exactly(bins, sums, n_units, there):
 
 
 @triton.jit(do_not_specialize=["row_stride", "n_rows", "first", "n_units", "n_slots"])
-def _offer_tile(
+def offer_tile(
     values,
     row_stride,
     n_rows,
@@ -81,7 +84,7 @@ def _offer_tile(
     status,
     TILE: tl.constexpr,
     ROWS: tl.constexpr,
-):
+) -> None:
     """Offer values (n_rows, n_units) of images from `first` on to TILE units."""
     units = tl.program_id(0) * TILE + tl.arange(0, TILE)
     there = units < n_units
@@ -145,7 +148,7 @@ def offer(held: Held, values: Tensor, first: int) -> None:
     if not n_units:
         return
     with torch.cuda.device_of(values):  # a launch goes to the device in use, whatever the tensors say
-        _offer_tile[(triton.cdiv(n_units, TILE),)](
+        offer_tile[(triton.cdiv(n_units, TILE),)](
             values,
             values.stride(0),
             len(values),

@@ -296,9 +296,8 @@ def _runs(device: torch.device) -> bool:
 
     rng = np.random.default_rng(0)
     keys = rng.integers(2**64, size=2 * kernel.TILE + 1, dtype=np.uint64)
-    values = torch.from_numpy(np.round(rng.normal(size=(2 * kernel.ROWS + 1, len(keys))), 1).astype(np.float32)).to(
-        device
-    )
+    drawn = rng.standard_normal((2 * kernel.ROWS + 1, len(keys)), dtype=np.float32)
+    values = torch.from_numpy(np.round(drawn, 1)).to(device)
     found = []
     for wanted in (True, False):
         selection = DeviceSelection(keys, 4, device, kernel=wanted)

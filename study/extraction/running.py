@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,18 +105,25 @@ class Running:
         self.overflowed = False
         self.extremes: Extremes | DeviceSelection
         self.moments: Moments | DeviceSelection
+        self._offer: Callable[[Tensor, np.ndarray], None]
         if there != "cpu":
             sums = (state["bins"], state["nonpositive"]) if state else None
-            self.extremes = self.moments = on_gpu.DeviceSelection(
-                seat.keys, k, there, state=sides, moments=sums, n_images=self.seen
-            )
+            both = on_gpu.DeviceSelection(seat.keys, k, there, state=sides, moments=sums, n_images=self.seen)
+            self.extremes = self.moments = both
+            self._offer = lambda outputs, rows: both.update(outputs, int(rows[0]))
             if seat.precision != "float32":  # tensor cores read maps channel by channel
                 seat.model.to(memory_format=torch.channels_last)
         else:
-            self.extremes = selection.Extremes(seat.keys, k, state=sides, n_images=self.seen)
-            self.moments = moments.Moments(len(seat.keys))
+            extremes = selection.Extremes(seat.keys, k, state=sides, n_images=self.seen)
+            counted = moments.Moments(len(seat.keys))
             if state:
-                self.moments.add(state["bins"], state["nonpositive"], self.seen)
+                counted.add(state["bins"], state["nonpositive"], self.seen)
+
+            def offer(outputs: Tensor, rows: np.ndarray) -> None:
+                extremes.update(outputs.numpy(), rows)
+                counted.update(outputs.numpy())
+
+            self.extremes, self.moments, self._offer = extremes, counted, offer
         whole, n = [*seat.kept, *seat.explained], len(images)
         self.columns = DeviceColumns(whole, n, batch_size, there) if there != "cpu" else Columns(whole, n)
         self.pieces = 1
@@ -155,12 +162,7 @@ class Running:
             log.warning("%s: the device ran out of memory; a batch now runs in %d parts", seat.name, self.pieces)
         with self.clock("select"):
             try:
-                if isinstance(self.extremes, selection.Extremes):
-                    values = outputs.numpy()
-                    self.extremes.update(values, rows)
-                    self.moments.update(values)
-                else:
-                    self.extremes.update(outputs, int(rows[0]))
+                self._offer(outputs, rows)
                 if len(self.columns):
                     self.columns.take(int(rows[0]), outputs)
             except selection.NotFinite as error:

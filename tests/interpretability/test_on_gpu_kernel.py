@@ -126,8 +126,8 @@ def test_the_kernel_compiles_for_a_card(generation, monkeypatch, tmp_path):
     from interpretability.extremes import kernel
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    types = {name: TYPES[name] for name in kernel._offer_tile.arg_names}
-    source = ASTSource(kernel._offer_tile, types, {"TILE": kernel.TILE, "ROWS": kernel.ROWS})
+    types = {name: TYPES[name] for name in kernel.offer_tile.arg_names}
+    source = ASTSource(kernel.offer_tile, types, {"TILE": kernel.TILE, "ROWS": kernel.ROWS})
     made = triton.compile(source, target=GPUTarget("cuda", generation, 32), options={"num_warps": 1})
     assert len(made.asm["cubin"]) > 1000
     assert ".ftz" not in made.asm["ptx"], "a subnormal value would count as zero"
