@@ -1,17 +1,19 @@
 """What another precision of a network does to the scores of its units, by the rule that gives tasks their images.
 
-    python -m benchmarks.dealing --images FOLDER --roster FILE.csv [--n 800] [--precisions bfloat16,float16]
+    python -m benchmarks.dealing --images FOLDER --roster FILE.csv [--n 800] [--changes tf32,float16]
 
-Every network of the roster (role study) runs over the first n pictures of the folder in float32 and in half precision, with
-tasks from both selections. Their MIS compares the pictures by the pooled features of the roster's network of role
-similarity, always in float32. A row a network, precision and rule:
+Every network of the roster (role study) runs over the first n pictures of the folder in float32 and with each change of
+`benchmarks.effects.CHANGES`, with tasks from both selections. Their MIS compares the pictures by the pooled features of the
+roster's network of role similarity, always in float32. A row a network, change and rule:
 
 rank    the paper's: tasks draw the images of a rank group by their place in it (independent keyed permutations)
 image   the study's: an image's own keyed number chooses its task (interpretability/tasks/dealing.py)
 
-with the share of each list of images that is kept, the share of tasks that hold the very same images, mean and 99th
-percentile of the absolute change of MIS over units, and the correlation of both scores. The last rows of a network compare
-two draws of the same selection: what chance in the draws alone does.
+with the share of each list of images that is kept, and the rank correlation of a unit's values over all pictures (mean over
+units and the 1st percentile of units); the share of tasks that hold the very same images; mean and 99th percentile of the
+absolute change of a unit's MIS, beside the standard error that its tasks leave it; the correlation of both scores, and the
+change of the network's mean. The last rows of a network compare two draws of the same selection: what chance in the draws
+alone does.
 """
 
 from __future__ import annotations
@@ -26,12 +28,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.effects import kept, select
+from benchmarks.effects import CHANGES, kept, select
 from benchmarks.harness import report
 from interpretability import mis, statistics
 from interpretability.extremes.selection import Ranked
 from interpretability.margins import cosine_margins, unit_rows
 from interpretability.networks.layers import find_layers
+from interpretability.networks.precision import is_depthwise
 from interpretability.randomness import combine, key64, permutations, unit_keys
 from interpretability.similarity.backends.encoder import Encoder
 from interpretability.tasks.natural import build
@@ -79,6 +82,21 @@ def same_tasks(one: NDArray[np.int32], two: NDArray[np.int32], n_explanations: i
     return float((parts(one) == parts(two)).all(axis=-1).mean())
 
 
+def rank_correlations(one: NDArray[np.float32], two: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Of the values (pictures, units) of each unit, by their places; ties, which are few, in the order of the pictures."""
+    n = len(one)
+    apart = np.zeros(one.shape[1])
+    for start in range(0, one.shape[1], 1000):
+        places = [np.argsort(np.argsort(v[:, start : start + 1000], 0, kind="stable"), 0) for v in (one, two)]
+        apart[start : start + 1000] = ((places[0] - places[1]).astype(np.float64) ** 2).sum(axis=0)
+    return 1 - 6 * apart / (n * (n**2 - 1))
+
+
+def mean_and_p1(name: str, values: NDArray[np.float64]) -> dict[str, float]:
+    """Mean over units, and their 1st percentile."""
+    return {name: float(values.mean()), f"{name}_p1": float(np.quantile(values, 0.01))}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", required=True)
@@ -87,7 +105,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=800)
     parser.add_argument("--tasks", type=int, default=10)
     parser.add_argument("--explanations", type=int, default=3)
-    parser.add_argument("--precisions", default="bfloat16,float16")
+    parser.add_argument("--changes", default=",".join(name for name in CHANGES if name != "float32"))
     args = parser.parse_args()
     os.environ["MIS_IMAGES"] = args.images
     size = args.tasks, args.explanations
@@ -107,14 +125,17 @@ def main() -> None:
 
         [judge] = roster.rows_of(table[table["role"] == "similarity"])
         similarity = Encoder("encoder", images, network=load(judge))
-        parts = [similarity.embed(np.array(some[start : start + 32])) for start in range(0, len(some), 32)]
+        size_of_batch = similarity.batch_size
+        starts = range(0, len(some), size_of_batch)
+        parts = [similarity.embed(np.array(some[start : start + size_of_batch])) for start in starts]
         embedded = unit_rows(np.concatenate(parts))
 
-        def score(tasks: NDArray[np.int32]) -> NDArray[np.float64]:
-            return mis.probabilities(cosine_margins(embedded, tasks, args.explanations), SLOPE).mean(axis=1)
+        def solved(tasks: NDArray[np.int32]) -> NDArray[np.float64]:
+            return mis.probabilities(cosine_margins(embedded, tasks, args.explanations), SLOPE)
 
         def compare(change: str, rule: str, one: NDArray[np.int32], two: NDArray[np.int32]) -> dict[str, object]:
-            first, second = score(one), score(two)
+            chances = solved(one)
+            first, second = chances.mean(axis=1), solved(two).mean(axis=1)
             moved = np.abs(first - second)
             return {
                 "change": change,
@@ -122,7 +143,9 @@ def main() -> None:
                 "tasks_same": same_tasks(one, two, args.explanations),
                 "mis_change": moved.mean(),
                 "mis_change_p99": np.quantile(moved, 0.99),
+                "mis_se": (chances.std(axis=1, ddof=1) / np.sqrt(chances.shape[1])).mean(),
                 "mis_correlation": statistics.pearson(first, second),
+                "network_mean_change": abs(first.mean() - second.mean()),
             }
 
         for row in roster.rows_of(table[table["role"] == "study"]):
@@ -134,22 +157,28 @@ def main() -> None:
             facts = {"network": network.name, "n_images": len(some), "n_units": int(live.sum())}
             keys, others = (unit_keys(seed, network.name, "", np.arange(len(live)))[live] for seed in (0, 1))
             mine = of_units(usual.ranked, live)
-            for precision in filter(None, args.precisions.split(",")):
-                found = select(network, layers, images, some, precision)
-                theirs = of_units(found.ranked, live)
-                share = {
-                    f"{side}_kept": kept(
-                        *(getattr(r, f"{side}_images")[:, : needed(*size)] for r in (mine, theirs))
-                    ).mean()
-                    for side in ("top", "bottom")
-                }
+            mixed = any(is_depthwise(module) for module in network.model.modules())
+            for change in filter(None, args.changes.split(",")):
+                if change == "float16 everywhere" and not mixed:
+                    continue  # the same as float16
+                found = select(network, layers, images, some, change)
+                theirs, share = of_units(found.ranked, live), {}
+                for side in ("top", "bottom"):
+                    lists = (getattr(ranked, f"{side}_images")[:, : needed(*size)] for ranked in (mine, theirs))
+                    share |= mean_and_p1(f"{side}_kept", kept(*lists))
+                share |= mean_and_p1(
+                    "rank_correlation", rank_correlations(usual.values[:, live], found.values[:, live])
+                )
                 for rule in ("rank", "image"):
                     both = (tasks_of(ranked, keys, rule, *size) for ranked in (mine, theirs))
-                    rows.append(facts | share | compare(precision, rule, *both))
+                    rows.append(facts | share | compare(change, rule, *both))
+            same = {}
+            for name in ("top_kept", "bottom_kept", "rank_correlation"):
+                same |= mean_and_p1(name, np.ones(1))
             for rule in ("rank", "image"):
                 both = (tasks_of(mine, some_keys, rule, *size) for some_keys in (keys, others))
-                rows.append(facts | {"top_kept": 1.0, "bottom_kept": 1.0} | compare("another draw", rule, *both))
-    report("dealing", "What another precision does to scores, by the rule that gives tasks their images", rows)
+                rows.append(facts | same | compare("another draw", rule, *both))
+            report("dealing", "What other arithmetic does to scores, by the rule that gives tasks their images", rows)
 
 
 if __name__ == "__main__":

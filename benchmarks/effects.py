@@ -1,10 +1,10 @@
-"""What half precision and packed pictures do to the images that are selected.
+"""What other precisions and packed pictures do to the images that are selected.
 
     python -m benchmarks.effects --images FOLDER --roster FILE.csv [--n 2000] [--side 256] [--precisions bfloat16,float16]
 
-Every network runs over the first n pictures of the folder (in the order of a study) as the study runs it, and once with
-each change: autocast of the network in half precision (activations.precision), and pictures from a pack of squares
-(activations.pack). Weights of the roster are files, hub or none; real photographs and trained networks say most.
+Every network runs over the first n pictures of the folder (in the order of a study) in float32, and once with each change:
+other arithmetic of the network (CHANGES), and pictures from a pack of squares (activations.pack). Weights of the roster are
+files, hub or none; real photographs and trained networks say most.
 
 A row a network and change: the mean difference of pixels in levels of 255; of unit values, relative to their standard
 deviation over pictures; the share of the 200 most (least) exciting pictures of a unit that stay the same, mean over units
@@ -16,7 +16,8 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from time import process_time
@@ -26,6 +27,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks import emulated
 from benchmarks.harness import report
 from interpretability.extremes.selection import Extremes, Ranked
 from interpretability.networks.capture import Capture
@@ -45,6 +47,33 @@ log = logger("effects")
 K, BATCH = 200, 32
 
 
+class Change(NamedTuple):
+    """Other arithmetic: a precision of the study, what is around it, and whether maps lie channel by channel in memory."""
+
+    precision: str
+    around: Callable[[], AbstractContextManager[object]] = nullcontext
+    batch: int = BATCH
+    channels_last: bool = False
+
+
+@contextmanager
+def float16_everywhere() -> Generator[None]:
+    """Autocast as it is, which takes depthwise convolutions along."""
+    with torch.autocast("cpu", torch.float16), emulated.half():
+        yield
+
+
+# by name; products are emulated
+CHANGES = {
+    "float32": Change("float32"),
+    "other layout": Change("float32", batch=BATCH // 2, channels_last=True),
+    "tf32": Change("float32", emulated.tf32),
+    "float16": Change("float16", emulated.half),
+    "float16 everywhere": Change("float32", float16_everywhere),
+    "bfloat16": Change("bfloat16", emulated.half),
+}
+
+
 class Selected(NamedTuple):
     """Ranked extremes, all values (pictures, units), and processor seconds a picture."""
 
@@ -53,16 +82,20 @@ class Selected(NamedTuple):
     seconds: float
 
 
-def select(network: Network, layers: Sequence[Layer], source: ImageRows, rows: range, precision: str) -> Selected:
-    """What a network selects from the pictures of these rows."""
+def select(network: Network, layers: Sequence[Layer], source: ImageRows, rows: range, name: str) -> Selected:
+    """What a network selects from the pictures of these rows in one of CHANGES."""
+    change = CHANGES[name]
+    layout = torch.channels_last if change.channels_last else torch.contiguous_format
+    network.model.to(memory_format=layout)
     n_units = sum(layer.width for layer in layers)
     extremes, values = Extremes(np.arange(n_units, dtype=np.uint64), K), np.empty((len(rows), n_units), np.float32)
-    began, progress = process_time(), Progress(log, len(rows), f"{network.name} {precision}", every=20)
-    with Capture(network.model, layers, BATCH, torch.device("cpu"), precision=precision) as capture:
-        for start in range(0, len(rows), BATCH):
-            some = np.array(rows[start : start + BATCH], dtype=np.int32)
+    began, progress = process_time(), Progress(log, len(rows), f"{network.name} {name}", every=20)
+    capture = Capture(network.model, layers, change.batch, torch.device("cpu"), precision=change.precision)
+    with capture, change.around():
+        for start in range(0, len(rows), change.batch):
+            some = np.array(rows[start : start + change.batch], dtype=np.int32)
             batch = network.preprocessing.batch([source.pixels(int(row)) for row in some])
-            found = capture(batch).numpy()
+            found = capture(batch.contiguous(memory_format=layout)).numpy()
             values[some] = found
             extremes.update(found, some)
             progress.step(len(some))
@@ -101,7 +134,7 @@ def main() -> None:
     parser.add_argument("--code", type=Path, default=Path("data/external/code"))
     parser.add_argument("--n", type=int, default=2000)
     parser.add_argument("--side", type=int, default=256)
-    parser.add_argument("--precisions", default="bfloat16,float16")
+    parser.add_argument("--precisions", default="bfloat16,float16", help=f"of {', '.join(CHANGES)}")
     args = parser.parse_args()
     os.environ["MIS_IMAGES"] = args.images
     rules = load_params("studies/custom.yaml").units
@@ -128,7 +161,7 @@ def main() -> None:
                 moved = float(np.mean([(a - b).abs().float().mean() for a, b in pairs]))
                 other = select(network, layers, packed, some, "float32")
                 rows.append(compare(network.name, f"pack {args.side}", usual, other, moved))
-    report("effects", "What half precision and packed pictures do to the selection", rows)
+    report("effects", "What other precisions and packed pictures do to the selection", rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Operations of one forward pass of every network of the paper: what the projection of the full study needs to know.
+"""Operations and activations of one forward pass of every network of the paper: what its time is predicted from.
 
     python -m benchmarks.flops [--params studies/imagenet.yaml]      # some ten minutes of one core
 
@@ -6,8 +6,8 @@ Counts are those of study.extraction.counting, which the plan of the stage `acti
 without weights on torch's meta device and run on one picture of the size that their preprocessing makes, under torch's
 flop counter: two
 operations a multiply-add of every convolution and matrix product, attention included. Norms, activations and pooling are
-not counted; they cost time by memory traffic, not by arithmetic, and the rates that the projection divides by were measured
-with them. The table depends on the roster alone, so it is made once.
+not counted; they cost time by memory traffic, which goes with the activations: numbers that convolutions and matrix products
+write, in 1e6. The table depends on the roster alone, so it is made once.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 NAME = "forward_flops"
-COLUMNS = ["model", "input_size", "n_params", "gflop", "reason"]
+COLUMNS = ["model", "input_size", "n_params", "gflop", "mactivations", "reason"]
 
 
 def operations(model: nn.Module, shape: tuple[int, int, int]) -> int:
@@ -52,11 +52,13 @@ def table(roster: Path, code: Path, rules: Units) -> pd.DataFrame:
     """One row a network of the roster, without controls and tables; `reason` is empty, or why its operations are not counted."""
     rows = with_network(read_roster(roster))
     found = counting.count_networks([counting.CountJob(row, rules, code) for row in with_bases(rows_of(rows))])
-    counted = [
-        {"reason": each.reason} if isinstance(each, Failure) else {**each, "gflop": each["flops"] / 1e9, "reason": ""}
-        for each in found
-    ]
+    counted = [{"reason": each.reason} if isinstance(each, Failure) else _counted(each) for each in found]
     return pd.DataFrame(counted).assign(model=rows["name"].tolist()).reindex(columns=COLUMNS)
+
+
+def _counted(count: counting.NetworkCount) -> dict[str, object]:
+    scaled = {"gflop": count["flops"] / 1e9, "mactivations": count["activations"] / 1e6}
+    return {**count, **scaled, "reason": ""}
 
 
 def main() -> None:
@@ -66,7 +68,7 @@ def main() -> None:
     args = parser.parse_args()
     params = load_params(args.params)
     counted = table(Path(params.models.roster), args.code, params.units)
-    report(NAME, "Operations of a forward pass of one picture, in 1e9", counted)
+    report(NAME, "Operations of a forward pass of one picture, in 1e9, and activations, in 1e6", counted)
     if (failed := counted.loc[counted["reason"] != "", "model"]).any():
         raise StudyError(
             f"operations of {len(failed)} of {len(counted)} networks cannot be counted: {', '.join(failed)}"

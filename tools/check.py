@@ -13,6 +13,7 @@ from pathlib import Path
 from study.command import arguments, run
 from study.inputs.fingerprint import InputParams, Inputs
 from study.inputs.refusing import refuse_missing
+from study.networks.precisions import BFLOAT16
 from study.params.reading import build, content_of
 from study.params.whole import Params, keys, load_params
 
@@ -22,10 +23,12 @@ TEXTS = Path("data/external/explanations")
 
 def main(argv: list[str] | None = None) -> None:
     args = arguments(__doc__, argv, defaults={"params": "params.yaml"})
-    load_params(args.params)
+    precision = load_params(args.params).activations.precision
     print(f"{args.params}: {len(keys(Params))} keys, all known and within their limits")
     params = build(InputParams, content_of(args.params))
     inputs = Inputs.look(params, CODE, TEXTS, KNOWN, str(args.params))
+    if precision == "bfloat16":
+        print(BFLOAT16)
     print("\n".join(inputs.in_words()))
     for line in refuse_missing(inputs, params, str(args.params)):
         print(line)

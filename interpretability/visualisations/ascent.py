@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from interpretability.errors import InputError
+from interpretability.networks.precision import PRECISIONS
 from interpretability.similarity.roots import root
 from interpretability.visualisations.canvas import Canvas, largest, lengths
 from interpretability.visualisations.diversity import penalty
@@ -70,7 +71,7 @@ class Objective:
         self.target.backwards += 1
         (found,) = torch.autograd.grad(objective * self._scale, batch)
         found = found / self._scale
-        if self.target.precision != "float32":
+        if PRECISIONS[self.target.precision] is not None:
             # beyond what half precision can hold there is no direction to follow
             return torch.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
         if not torch.isfinite(found).all():

@@ -12,9 +12,9 @@ from interpretability import arguments
 from interpretability.directions.readers import Reader
 from interpretability.errors import InputError
 from interpretability.networks.acting import Acting, layer_by_layer, parameter_of, weights_of
-from interpretability.networks.capture import PRECISIONS
 from interpretability.networks.layers import Layer, check_network, checked_device, positions_of
 from interpretability.networks.modules import first_tensor, hooks, read
+from interpretability.networks.precision import PRECISIONS, arithmetic
 from interpretability.networks.preprocessing import Preprocessing
 
 
@@ -29,7 +29,7 @@ class Target:
     layer, unit    what `find_layers` gives for it, and the number of the channel
     preprocessing  what the network was trained with: its mean and standard deviation are part of what is climbed
     reader         what is read of the layer in place of its units' means, such as a code's latents; unit is then its number
-    precision      float32, or float16 or bfloat16 for autocast of the network
+    precision      of the network, one of `interpretability.networks.precision`
 
     Used as a context manager: inside it the network's weights take no gradients, and the network is watched; at the end both
     are as before. Raises InputError for a unit that the layer lacks and a reader that gives no gradients.
@@ -62,6 +62,7 @@ class Target:
             )
         self.model, self.layer, self.preprocessing, self.reader = model, layer, preprocessing, reader
         self.device, self.precision = checked_device(device), precision
+        self._arithmetic = arithmetic(model, precision, self.device)
         self.forwards = self.backwards = 0  # passes of whole batches, counted
         self._stack: ExitStack | None = None
         self._size = self._call = 0
@@ -111,11 +112,9 @@ class Target:
         if self._stack is None:
             raise InputError("the unit is not open: use it in a with statement")
         self._size, self._call, self._map = len(batch), 0, None
-        kind = PRECISIONS[self.precision]
-        cast = nullcontext() if kind is None else torch.autocast(self.device.type, dtype=kind)
         self.forwards += 1
         try:
-            with cast, layer_by_layer(), self._acting or nullcontext():
+            with self._arithmetic, layer_by_layer(), self._acting or nullcontext():
                 self.model(batch)
         except _Reached:
             pass

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from interpretability import arguments
 from interpretability.errors import InputError
 from interpretability.images import Images, checked_pixels
-from interpretability.networks.capture import PRECISIONS, Capture
+from interpretability.networks.capture import Capture
 from interpretability.networks.layers import Layer, check_network, checked_device, find_layers
+from interpretability.networks.precision import PRECISIONS
 from interpretability.networks.preprocessing import Preprocessing, preprocessing_of
 from interpretability.randomness import key64
 from interpretability.schema import LAYER_TYPES, MADE_SIDES, UNREACHABLE
@@ -83,7 +84,7 @@ def visualise(
                    which the weakest picture beats every natural one, at about nine times the cost
     transforms     whether pictures are moved, scaled and turned at each step; without, they are patterns of single pixels
     seed, name     with layer, unit and side they name every random draw
-    device, precision   where the network runs (cpu, cuda, ...), and in what: float32, or float16 or bfloat16 by autocast
+    device, precision   where the network runs (cpu, cuda, ...), and in what: float32, tf32, float16 or bfloat16
     batch_size     natural images of a forward pass
 
     Values and status are of the stored pictures, as the network sees them: of its crop, not resized again. Equal arguments

@@ -38,7 +38,17 @@ def network_facts(extraction: Extraction, layers: Sequence[LayerFacts]) -> Netwo
         {"model": extraction.name, **layer, "offset": int(offset)}
         for layer, offset in zip(layers, offsets, strict=False)
     ]
-    return {"layers": rows, "left_out": [], "labels": [], "directions": [], "device": "cpu", "pieces": 1, "timing": {}}
+    empty: NetworkFacts = {
+        "layers": [],
+        "left_out": [],
+        "labels": [],
+        "directions": [],
+        "device": "cpu",
+        "pieces": 1,
+        "ran_in": "",
+        "timing": {},
+    }
+    return {**empty, "layers": rows}
 
 
 def save_extremes(extraction: Extraction, content: dict[str, np.ndarray]) -> None:

@@ -35,12 +35,13 @@ log = logger("counting")
 
 _COPIES = 2  # of the weights of directions: encoder and decoder
 
-VERSION = 4  # of what is counted
+VERSION = 5  # of what is counted
 
 
 class NetworkCount(TypedDict):
     """Size of the input, parameters, operations of one forward pass of one image (two a multiply-add), and units.
 
+    `activations`: numbers that convolutions and matrix products write for one image, as `Written` counts them.
     `layers` holds layer type, number of layers and units; `left_out` the layers that give none; `widths` the units, directions or
     latents of each layer by its name, which `n_units` counts. Operations of directions are among `flops`; `direction_bytes` is
     the memory that they take.
@@ -49,6 +50,7 @@ class NetworkCount(TypedDict):
     input_size: int
     n_params: int
     flops: int
+    activations: int
     n_units: int
     layers: list[tuple[str, int, int]]
     left_out: list[LeftOutFacts]
@@ -92,6 +94,7 @@ class CountJob(NetworkJob):
         from interpretability.directions.encoding import POSITIONS
         from interpretability.networks.layers import survey
         from interpretability.networks.taps import find_taps
+        from study.extraction.written import Written
 
         row = self.row
         with torch.device("meta"):
@@ -108,7 +111,7 @@ class CountJob(NetworkJob):
             if row["directions"]:
                 chosen = chosen_layers(row, model, torch.empty((3, 3, size, size)), self.rules, found.layers)
                 read = [(layer, *each) for layer, each in zip(chosen, n_directions(row, chosen).items(), strict=True)]
-            with FlopCounterMode(display=False) as counter, torch.no_grad():
+            with FlopCounterMode(display=False) as counter, Written() as written, torch.no_grad():
                 model(torch.empty((1, 3, size, size)))
         by_type: dict[str, list[int]] = {}
         for layer, _, n in read:
@@ -122,6 +125,7 @@ class CountJob(NetworkJob):
             "input_size": size,
             "n_params": sum(value.numel() for value in model.parameters()),
             "flops": counter.get_total_flops() + products,
+            "activations": written.activations,
             "n_units": sum(n for _, _, n in read),
             "layers": [(kind, len(widths), sum(widths)) for kind, widths in sorted(by_type.items())],
             "left_out": facts_of(found.left_out),

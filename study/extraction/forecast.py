@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +14,9 @@ from study.extraction.grouping import (
     NetworkCost,
     extremes_bytes,
     in_store,
-    indices_by_pass,
-    memory_budget,
     network_costs,
     networks_per_pass,
+    planned_passes,
 )
 from study.extraction.job import Extraction, Timing, sees_pack
 from study.files.store import WorkStore
@@ -59,7 +57,7 @@ class SpeedJob:
     def run(self) -> Rates:
         import torch
 
-        from interpretability.networks.capture import PRECISIONS
+        from interpretability.networks.precision import arithmetic, prepared
         from interpretability.networks.preprocessing import Preprocessing
 
         row, params, there = self.extraction.row, self.extraction.params, device()
@@ -72,9 +70,8 @@ class SpeedJob:
         decode = some / (time.perf_counter() - began)
         size = _PROBE_BATCH if there == "cpu" else params.activations.batch_size
         batch = torch.zeros((size, 3, view.crop, view.crop), device=there)
-        dtype, seconds = PRECISIONS[params.activations.precision], []
-        cast = nullcontext() if dtype is None else torch.autocast(torch.device(there).type, dtype)
-        with torch.no_grad(), cast:
+        precision, seconds = params.activations.precision, []
+        with torch.no_grad(), arithmetic(prepared(network, precision), precision, there):
             for _ in range(4):
                 began = time.perf_counter()
                 network(batch)
@@ -195,12 +192,11 @@ def forecast(extractions: Sequence[Extraction], images: ImageSet) -> str:
     stored = {index for index, one in enumerate(extractions) if in_store(one, images, store)}
     missing = [index for index in range(len(extractions)) if index not in stored]
     packed = [guarded(sees_pack, extractions[index]) is True for index in missing]
-    passes = indices_by_pass(
+    passes = planned_passes(
         [extractions[index] for index in missing],
         packed,
         networks_per_pass(len(missing) or 1),
-        [costs[index].memory for index in missing],
-        memory_budget() if missing else 0.0,
+        [costs[index] for index in missing],
     )
     return Forecast(
         costs,

@@ -1,4 +1,4 @@
-"""Which networks share a pass, by the memory that their selections take."""
+"""What networks cost, and passes of as many of them as memory and other workers allow."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from study.environment import Environment
 from study.errors import StudyError
 from study.extraction.counting import CountJob, count_networks
 from study.extraction.job import Extraction, is_stored
+from study.extraction.ordering import grouped_by_view, longest_first, longest_share, work
 from study.files.store import WorkStore
 from study.images.manifest import ImageSet
 from study.log import in_words, logger
@@ -24,7 +25,11 @@ log = logger("activations")
 
 _ON_A_GPU = 8  # networks that share each image there, where decoding takes longer than most networks do
 _FOR_STATES = 0.5  # of the free memory; networks, batches and the maps of a forward pass need the rest
+_WORTH_COUNTING = (
+    10_000  # images from which a pass takes so long that networks are counted for the order of passes alone
+)
 GIB = 2**30
+UNLIMITED = float("inf")
 
 
 def networks_per_pass(n_networks: int) -> int:
@@ -44,21 +49,31 @@ def memory_budget() -> float:
     total = Environment.read().memory_gb
     if total is not None:
         return total * GIB / len(devices())
-    free = ask_worker(FreeMemoryJob())
+    return _FOR_STATES * _asked(FreeMemoryJob())
+
+
+def columns_budget() -> float:
+    """Bytes beside a GPU for the columns that one worker keeps: half of its share of what is free on its machine."""
+    return _FOR_STATES * _asked(FreeMemoryJob(beside=True))
+
+
+def _asked(job: FreeMemoryJob) -> float:
+    free = ask_worker(job)
     if isinstance(free, Failure):
         raise StudyError(f"the free memory of a worker cannot be told ({free.reason}); set MIS_MEMORY_GB")
-    return _FOR_STATES * free
+    return free
 
 
 @dataclass(frozen=True)
 class FreeMemoryJob:
-    """Bytes that a worker may have where it runs: of its GPU, or its share of the machine."""
+    """Bytes that a worker may have where it runs: of its GPU, or, without one or `beside` it, its share of the machine."""
 
     name: str = "free memory"
     size: float = 1.0
+    beside: bool = False
 
     def run(self) -> float:
-        if device().startswith("cpu"):
+        if self.beside or device().startswith("cpu"):
             return _free_memory() / workers_here()
         import torch
 
@@ -98,7 +113,8 @@ def columns_bytes(n_kept: int, n_images: int) -> int:
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """What a network will cost: units, operations of a forward pass, bytes of memory and of columns that it keeps.
+    """What a network will cost: units, operations of a forward pass and numbers that it writes, bytes of memory where it runs,
+    of columns that it keeps, and of memory `beside` its GPU, where these lie.
 
     `reason` says why it cannot be counted without its weights; it may run all the same: alone, as if it filled the memory.
     """
@@ -106,9 +122,16 @@ class NetworkCost:
     name: str
     n_units: int = 0
     flops: int = 0
+    activations: int = 0
     memory: float = float("inf")
     columns: int = 0
+    beside: int = 0
     reason: str = ""
+
+    @property
+    def work(self) -> float:
+        """How long it takes, as `ordering.work`."""
+        return work(self.flops, self.activations)
 
 
 def network_costs(extractions: Sequence[Extraction], n_images: int) -> list[NetworkCost]:
@@ -122,13 +145,27 @@ def network_costs(extractions: Sequence[Extraction], n_images: int) -> list[Netw
             continue
         n_kept = guarded(partial(_count_kept, widths=count["widths"]), extraction)
         # the run itself says what is wrong
-        columns = columns_bytes(0 if isinstance(n_kept, Failure) else n_kept, n_images)
+        kept = 0 if isinstance(n_kept, Failure) else n_kept
+        columns = columns_bytes(kept, n_images)
         settings = extraction.params.activations
         memory = state_bytes(count["n_units"], settings.n_extremes, settings.batch_size, on_device=on_device)
         memory += count["direction_bytes"]
-        memory += 0 if on_device else 2 * columns  # columns are copied once, while they are saved or written
-        costs.append(NetworkCost(extraction.name, count["n_units"], count["flops"], memory, columns))
+        held = 2 * columns  # they are copied once, while they are saved or written
+        memory += _waiting_columns(kept) if on_device else held
+        beside = held if on_device else 0
+        costs.append(
+            NetworkCost(
+                extraction.name, count["n_units"], count["flops"], count["activations"], memory, columns, beside
+            )
+        )
     return costs
+
+
+def _waiting_columns(n_kept: int) -> int:
+    """Bytes of a GPU for kept columns, which leave it once a chunk of images is there."""
+    from interpretability.extremes.on_gpu import CHUNK
+
+    return columns_bytes(n_kept, CHUNK)
 
 
 def _count_kept(extraction: Extraction, widths: dict[str, int]) -> int:
@@ -147,44 +184,35 @@ def in_store(extraction: Extraction, images: ImageSet, store: WorkStore) -> bool
 
 
 def shared_passes(extractions: Sequence[Extraction], n_images: int) -> list[list[Extraction]]:
-    """Networks that share each image, as many as memory allows."""
-    most = networks_per_pass(len(extractions) or 1)
-    sizes, budget = [], float("inf")
-    if most > 1:
-        sizes, budget = [cost.memory for cost in network_costs(extractions, n_images)], memory_budget()
-        log.info("networks share passes, up to %d and %s of states in each", most, in_words(budget))
-    passes = indices_by_pass(extractions, [bool(one.packed) for one in extractions], most, sizes, budget)
+    """Networks that share each image, as many as memory allows, in the order in which their passes begin."""
+    most, several = networks_per_pass(len(extractions) or 1), len(extractions) > len(devices()) > 1
+    costs: list[NetworkCost] = []
+    if most > 1 or (several and n_images >= _WORTH_COUNTING):
+        costs = network_costs(extractions, n_images)
+    passes = planned_passes(extractions, [bool(one.packed) for one in extractions], most, costs)
     return [[extractions[index] for index in indices] for indices in passes]
 
 
-def indices_by_pass(
-    extractions: Sequence[Extraction], packed: Sequence[bool], most: int, sizes: Sequence[float], budget: float
+def planned_passes(
+    extractions: Sequence[Extraction], packed: Sequence[bool], most: int, costs: Sequence[NetworkCost]
 ) -> list[list[int]]:
-    """Indices of networks by pass; a pass sees the images, or their pack."""
+    """Indices of networks by pass, the longest pass first where their costs are known; a pass sees the images, or their pack."""
+    if not costs:
+        loads, limits = [], []
+    else:
+        works = [cost.work for cost in costs]
+        loads = [(cost.memory, float(cost.beside), cost.work) for cost in costs]
+        memory = memory_budget() if most > 1 else UNLIMITED
+        beside = columns_budget() if most > 1 and any(cost.beside for cost in costs) else UNLIMITED
+        limits = [memory, beside, longest_share(works, len(devices()))]
+        if most > 1:
+            log.info("networks share passes, up to %d and %s of states in each", most, in_words(memory))
     passes = []
     for kind in (False, True):
         chosen = [index for index, sees_pack in enumerate(packed) if sees_pack == kind]
+        if costs:  # alike in length, so that the last passes are short
+            chosen.sort(key=lambda index: (-costs[index].work, index))
         views = [extractions[index].row["preprocessing"] for index in chosen]
-        chosen_sizes = [sizes[index] for index in chosen] if sizes else ()
-        passes += [[chosen[i] for i in part] for part in grouped_by_view(views, most, chosen_sizes, budget)]
-    return passes
-
-
-def grouped_by_view(
-    views: Sequence[str], most: int, sizes: Sequence[float] = (), budget: float = float("inf")
-) -> list[list[int]]:
-    """Indices of networks by pass: at most `most` in each, whose `sizes` stay within the budget together (one that is larger
-    runs alone); those with the same view of an image sit together.
-    """
-    first = {view: index for index, view in reversed(list(enumerate(views)))}
-    order = sorted(range(len(views)), key=lambda index: (first[views[index]], index))
-    passes: list[list[int]] = []
-    used = 0.0
-    for index in order:
-        size = sizes[index] if sizes else 0.0
-        if not passes or len(passes[-1]) == most or used + size > budget:
-            passes.append([])
-            used = 0.0
-        passes[-1].append(index)
-        used += size
-    return passes
+        chosen_loads = [loads[index] for index in chosen] if loads else []
+        passes += [[chosen[i] for i in part] for part in grouped_by_view(views, most, chosen_loads, limits)]
+    return longest_first(passes, [cost.work for cost in costs]) if costs else passes

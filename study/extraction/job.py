@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
 
+from study.extraction.compiling import is_compiled
 from study.extraction.left_out import LeftOutFacts
 from study.files.store import WorkStore
 from study.images import packs as packing
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from interpretability.networks.preprocessing import Preprocessing
 
 VERSION = 4  # of the files in the work store
+_ELSEWHERE = 2  # of what other devices than the CPU compute, and other precisions than float32
 SUFFIX, KEPT = ".safetensors", ".parquet"
 NEAR_UNITS, NEAR_COSINES = "near_units", "near_cosines"  # tensors of networks that are read in directions
 
@@ -81,7 +83,8 @@ class Timing(TypedDict, total=False):
 
 class NetworkFacts(TypedDict):
     """What the stage needs of one network or control. `left_out`: layers that give no units; `pieces`: parts in which a batch
-    ran for want of memory; `directions`: what is read in place of units, one row a layer.
+    ran for want of memory; `form`: how batches ran, if not plainly; `ran_in`: its precision where that is not the study's, else
+    empty; `directions`: what is read in place of units, one row a layer.
     """
 
     layers: list[LayerRow]
@@ -90,6 +93,8 @@ class NetworkFacts(TypedDict):
     directions: list[DirectionRow]
     device: str
     pieces: int
+    ran_in: str
+    form: NotRequired[str]
     timing: Timing
 
 
@@ -111,7 +116,7 @@ class ExtractionParams(SeedAndImages):
 
 class FileFacts(TypedDict):
     """What the file of a network says of it, in this order: layers, those without units, directions, columns kept, parts a batch
-    ran in, kind of device.
+    ran in, kind of device, the precision that it really ran in, and how batches ran unless plainly.
     """
 
     layers: list[LayerFacts]
@@ -120,6 +125,8 @@ class FileFacts(TypedDict):
     n_kept: int
     pieces: int
     device: str
+    precision: str
+    form: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -133,10 +140,12 @@ class Extracted:
     n_kept: int
     pieces: int
     device: str
+    precision: str
     path: Path
     kept: Path | None
     explained: Path | None
     timing: Timing
+    form: str = "plain"
 
 
 @dataclass(frozen=True)
@@ -165,6 +174,7 @@ class Seat:
 
     `read` says what is read of the network; `clusters` names the first layer in the cluster of each; `owners` names layer and
     number of each unit; `kept` are the indices of the units whose column is kept, `explained` those of further units with texts.
+    `precision`: the one asked for, or the one that a network falls back to.
     """
 
     name: str
@@ -177,6 +187,7 @@ class Seat:
     kept: list[int]
     explained: list[int]
     shared: dict[str, Any]
+    precision: str
 
 
 def ingredients(extraction: Extraction, images: ImageSet, kind: str) -> dict[str, Any]:
@@ -208,6 +219,8 @@ def ingredients(extraction: Extraction, images: ImageSet, kind: str) -> dict[str
         "listed": [list(unit) for unit in extraction.listed],
         # texts change the files of their own networks alone
         **({"explained": asdict(extraction.explained)} if extraction.explained else {}),
+        # compiled kernels round otherwise
+        **({"compiled": True} if is_compiled(extraction, len(images), kind) else {}),
         "device": kind,
         "packages": {package: version(package) for package in ("torchvision", "timm", "pillow")},
         "torch": torch.__version__,
@@ -216,6 +229,7 @@ def ingredients(extraction: Extraction, images: ImageSet, kind: str) -> dict[str
             packing.VERSION,
             UNITS_VERSION,
             *(module.VERSION for module in (clusters, taps, selection, preprocessing)),
+            *(() if (kind, settings.precision) == ("cpu", "float32") else (_ELSEWHERE,)),
         ],
     }
 

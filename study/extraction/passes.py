@@ -17,8 +17,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from study.extraction.forward import recorder
 from study.extraction.job import KEPT, SUFFIX, Extracted, Extraction, Seat, ingredients, sees_pack
-from study.extraction.running import Running, finish, forget
+from study.extraction.running import Running, finish, forget, has_fallen_back
 from study.files.store import WorkStore
 from study.images.ahead import decoders
 from study.images.feed import Feed, ImageRows
@@ -27,12 +28,13 @@ from study.images.packs import Pack, pack_files_here
 from study.log import Progress, logger
 from study.networks import unit_lists
 from study.networks.building import load_network
+from study.networks.precisions import FALLBACK
 from study.networks.readout import open_units
 from study.workers.device import Failure, device, exact, guarded
 from study.workers.placement import device_kind
 
 if TYPE_CHECKING:
-    pass
+    from interpretability.networks.preprocessing import Preprocessing
 
 log = logger("activations")
 
@@ -65,7 +67,10 @@ def extract(extractions: Sequence[Extraction]) -> list[Extracted | Failure]:
             results |= ended
             if keys:
                 source = _source(extractions[0], images)
-                results |= _Pass({index: extractions[index] for index in keys}, source, store).run(keys)
+                now = _Pass({index: extractions[index] for index in keys}, source, store)
+                results |= now.run(keys)
+                if again := {index: extractions[index] for index in now.overflowed}:
+                    results |= _Pass(again, source, store, FALLBACK).run(keys)
     return [results[index] for index in range(len(extractions))]
 
 
@@ -91,17 +96,25 @@ def _find(store: WorkStore, key: Mapping[str, Any]) -> Extracted | None:
     explained = store.find("explained", key, KEPT) if "explained" in key else None
     if "explained" in key and explained is None:
         return None
+    facts = {"precision": key["precision"], **facts}  # files of before it was noted are of networks that ran as asked
     return Extracted(**facts, path=path, kept=kept, explained=explained, timing={"computed": False})
 
 
 class _Pass:
-    """One pass of the networks that the store lacks. A network that fails leaves, and the others go on."""
+    """One pass of the networks that the store lacks, in their own or another precision. A network that fails leaves, and the
+    others go on; `overflowed` are those that failed because float16 does not hold their values.
+    """
 
-    def __init__(self, extractions: Mapping[int, Extraction], images: ImageRows, store: WorkStore) -> None:
+    def __init__(
+        self, extractions: Mapping[int, Extraction], images: ImageRows, store: WorkStore, precision: str = ""
+    ) -> None:
         self._extractions, self._images, self._store = extractions, images, store
+        self._precision = precision
+        self.overflowed: list[int] = []
         self._batch_size = next(iter(extractions.values())).params.activations.batch_size
         self._running: dict[int, Running] = {}
         self._results: dict[int, Extracted | Failure] = {}
+        self._recorder = recorder()
 
     def run(self, keys: Mapping[int, dict[str, Any]]) -> dict[int, Extracted | Failure]:
         """Results by index; `keys` are the ingredients of each network."""
@@ -119,7 +132,7 @@ class _Pass:
             for index in list(self._running):
                 end = partial(finish, self._running[index], store=self._store, seconds=seconds)
                 self._results[index] = guarded(end, self._extractions[index])
-                self._running.pop(index).close()
+                self._close(index)
         finally:
             for running in self._running.values():
                 running.close()
@@ -127,7 +140,9 @@ class _Pass:
 
     def _begin(self, extraction: Extraction, key: dict[str, Any]) -> Running:
         """A network ready to take in images, where an earlier run left it."""
-        return Running(_seat(extraction, self._images, key), self._images, self._store, self._batch_size)
+        precision = self._precision or (FALLBACK if has_fallen_back(self._store, key) else "")
+        seat = _seat(extraction, self._images, key, precision)
+        return Running(seat, self._images, self._store, self._batch_size, self._recorder)
 
     def _over_images(self) -> float:
         """Show all images to the networks; returns the seconds that it took."""
@@ -161,10 +176,19 @@ class _Pass:
         if result is None:
             return
         self._results[index] = result
-        view = self._running.pop(index).close()
+        view = self._close(index)
         gc.collect()  # some networks hold themselves
         if all(other.seat.view != view for other in self._running.values()):
             feed.drop(view)
+
+    def _close(self, index: int) -> Preprocessing:
+        """Let a network go; returns its view."""
+        running = self._running.pop(index)
+        if running.overflowed:
+            self.overflowed.append(index)
+            forget(self._store, running.seat.shared)
+            log.warning("%s: float16 does not hold all its values; it starts again in %s", running.seat.name, FALLBACK)
+        return running.close()
 
 
 def _shares(running: Iterable[Running], feed: Feed, passed: float) -> str:
@@ -174,14 +198,14 @@ def _shares(running: Iterable[Running], feed: Feed, passed: float) -> str:
     return ", ".join(f"{100 * seconds / max(passed, 1e-9):.0f}% {name}" for name, seconds in parts.items())
 
 
-def _seat(extraction: Extraction, images: ImageRows, key: dict[str, Any]) -> Seat:
-    """A network that is loaded, and its units."""
+def _seat(extraction: Extraction, images: ImageRows, key: dict[str, Any], precision: str) -> Seat:
+    """A network that is loaded, and its units; in the precision of the study unless one is given."""
     from interpretability.networks.clusters import layer_clusters
     from interpretability.randomness import network_keys
 
     row, params, name = extraction.row, extraction.params, extraction.name
     network = load_network(row, extraction.models, extraction.code, params.seed)
-    found = open_units(network, row, images, params, device())
+    found = open_units(network, row, images, params, device(), precision)
     read, settings = found.read, params.activations
     clusters, width = layer_clusters(found.model, found.first, read.layers), read.width
     keys = network_keys(params.seed, name, width.items())
@@ -189,4 +213,4 @@ def _seat(extraction: Extraction, images: ImageRows, key: dict[str, Any]) -> Sea
     kept = unit_lists.indices_of(name, owners, settings.keep, extraction.listed)
     known = set(kept)
     explained = [index for index in extraction.explained.indices(name, owners) if index not in known]
-    return Seat(name, found.model, found.view, read, clusters, keys, owners, kept, explained, key)
+    return Seat(name, found.model, found.view, read, clusters, keys, owners, kept, explained, key, found.precision)

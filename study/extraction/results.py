@@ -13,6 +13,7 @@ import pandas as pd
 from interpretability.schema import FACTS, UNIT
 from study.extraction import forecast, left_out
 from study.extraction.extract import extract_all
+from study.extraction.forward import PLAIN
 from study.extraction.job import (
     NEAR_COSINES,
     NEAR_UNITS,
@@ -27,7 +28,7 @@ from study.extraction.left_out import LeftOutFacts
 from study.files.tables import read_csv, write_csv, write_json, write_parquet
 from study.images.manifest import ImageSet
 from study.log import logger
-from study.networks import unit_lists
+from study.networks import precisions, unit_lists
 from study.networks.failures import Failed, write_failures
 from study.networks.roster import RosterRow, base_network, rows_of, with_network
 from study.params.activations import Activations
@@ -58,6 +59,8 @@ class Results:
     timings: dict[str, Timing] = field(default_factory=dict)
     device_kinds: set[str] = field(default_factory=set)
     pieces: dict[str, int] = field(default_factory=dict)
+    forms: dict[str, str] = field(default_factory=dict)  # of networks whose batches did not run plainly
+    ran_in: dict[str, str] = field(default_factory=dict)  # networks that ran in another precision than the study's
 
     def add(self, name: str, result: NetworkFacts | Failure) -> None:
         """The result of one network."""
@@ -74,6 +77,10 @@ class Results:
         self.timings[name] = result["timing"]
         if result["pieces"] > 1:
             self.pieces[name] = result["pieces"]
+        if (form := result.get("form", PLAIN)) != PLAIN:
+            self.forms[name] = form
+        if result["ran_in"]:
+            self.ran_in[name] = result["ran_in"]
 
     def write(self, out: Path, names: Sequence[str], images: ImageSet) -> None:
         """The tables of all networks; layers in the order of `names`."""
@@ -102,6 +109,8 @@ class Results:
                 "n_images": len(images),
                 "images": images.digest,
                 "batches_in_parts": self.pieces,
+                **({"forms": self.forms} if self.forms else {}),
+                **({"ran_in": self.ran_in} if self.ran_in else {}),
             },
         )
 
@@ -173,13 +182,19 @@ def extract_network_tables(roster: pd.DataFrame, job_of: ExtractionOf, images: I
     """Put the extremes of every network of the roster into the out, and gather what stands beside them."""
     # a permuted control starts from the finished extremes of its network, so it goes second
     permuted = roster["constructor"] == "control:permuted"
-    results = Results()
+    results, asked = Results(), ""
     for part in (roster[~permuted], roster[permuted]):
         extractions = [
             job_of(row, [layer for layer in results.layers if layer["model"] == base_network(row)])
             for row in rows_of(part)
         ]
+        if extractions and not asked:
+            asked = extractions[0].params.activations.precision
+            if asked == "bfloat16":
+                log.warning("%s", precisions.BFLOAT16)
         for name, result in extract_all(extractions, images):
             results.add(name, result)
+    if results.ran_in:
+        log.warning("%s", precisions.ran_in_words(asked, results.ran_in, len(results.timings)))
     log.info("%s", forecast.timing_table(results.timings, len(images)))
     return results

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ import pandas as pd
 import pyarrow as pa
 
 from study.errors import StudyError
+from study.extraction.columns import Columns, DeviceColumns
+from study.extraction.forward import PLAIN, Forward
 from study.extraction.job import (
     KEPT,
     NEAR_COSINES,
@@ -34,6 +36,7 @@ from study.files.store import WorkStore
 from study.files.tables import write_parquet
 from study.images.feed import ImageRows
 from study.log import logger
+from study.networks.precisions import FALLBACK
 from study.workers.device import device
 from study.workers.placement import device_kind
 
@@ -42,9 +45,10 @@ if TYPE_CHECKING:
     from torch.cuda import Event
 
     from interpretability.extremes.moments import Moments
-    from interpretability.extremes.on_gpu import DeviceExtremes, DeviceMoments
+    from interpretability.extremes.on_gpu import DeviceSelection
     from interpretability.extremes.selection import Extremes, NotFinite
     from interpretability.networks.preprocessing import Preprocessing
+    from interpretability.networks.replayed import Recorder
 
 log = logger("activations")
 
@@ -84,11 +88,13 @@ class Clock:
 class Running:
     """One network in a pass: its capture and what it has selected so far. `close` takes its hooks away."""
 
-    def __init__(self, seat: Seat, images: ImageRows, store: WorkStore, batch_size: int) -> None:
+    def __init__(
+        self, seat: Seat, images: ImageRows, store: WorkStore, batch_size: int, recorder: Recorder | None = None
+    ) -> None:
         import torch
 
         from interpretability.extremes import moments, on_gpu, selection
-        from interpretability.networks import capture
+        from interpretability.networks import capture, precision
 
         self.seat, self._images, self._store = seat, images, store
         self.clock = Clock()
@@ -96,39 +102,51 @@ class Running:
         self.seen = int(state["seen"][0]) if state else 0
         sides = (state["top"], state["bottom"]) if state else None
         k, there = seat.shared["n_extremes"], device()
-        self._on_device = there != "cpu"
-        self.extremes: Extremes | DeviceExtremes
-        self.moments: Moments | DeviceMoments
-        if self._on_device:
-            self.extremes = on_gpu.DeviceExtremes(seat.keys, k, there, state=sides, n_images=self.seen)
-            self.moments = on_gpu.DeviceMoments(len(seat.keys), there)
-            if seat.shared["precision"] != "float32":  # tensor cores read maps channel by channel
+        self.overflowed = False
+        self.extremes: Extremes | DeviceSelection
+        self.moments: Moments | DeviceSelection
+        self._offer: Callable[[Tensor, np.ndarray], None]
+        if there != "cpu":
+            sums = (state["bins"], state["nonpositive"]) if state else None
+            both = on_gpu.DeviceSelection(seat.keys, k, there, state=sides, moments=sums, n_images=self.seen)
+            self.extremes = self.moments = both
+            self._offer = lambda outputs, rows: both.update(outputs, int(rows[0]))
+            if seat.precision != "float32":  # tensor cores read maps channel by channel
                 seat.model.to(memory_format=torch.channels_last)
         else:
-            self.extremes = selection.Extremes(seat.keys, k, state=sides, n_images=self.seen)
-            self.moments = moments.Moments(len(seat.keys))
-        whole = [*seat.kept, *seat.explained]
-        self.columns = np.empty((len(whole), len(images)), dtype=np.float32)
-        self._kept = torch.tensor(whole, dtype=torch.long, device=there)
+            extremes = selection.Extremes(seat.keys, k, state=sides, n_images=self.seen)
+            counted = moments.Moments(len(seat.keys))
+            if state:
+                counted.add(state["bins"], state["nonpositive"], self.seen)
+
+            def offer(outputs: Tensor, rows: np.ndarray) -> None:
+                extremes.update(outputs.numpy(), rows)
+                counted.update(outputs.numpy())
+
+            self.extremes, self.moments, self._offer = extremes, counted, offer
+        whole, n = [*seat.kept, *seat.explained], len(images)
+        self.columns = DeviceColumns(whole, n, batch_size, there) if there != "cpu" else Columns(whole, n)
         self.pieces = 1
         if state:
-            self.moments.add(state["bins"], state["nonpositive"], self.seen)
-            self.columns[:, : self.seen] = state["columns"]
+            self.columns.restore(state["columns"])
             self.pieces = int(state["pieces"][0])
             log.info("%s: %d of %d images found in the store", seat.name, self.seen, len(images))
         self._capture = capture.Capture(
-            seat.model,
+            precision.prepared(seat.model, seat.precision),
             seat.read.layers,
             batch_size,
             torch.device(there),
-            precision=seat.shared["precision"],
+            precision=seat.precision,
             pieces=self.pieces,
             readers=seat.read.readers,
         )
         self._capture.__enter__()
+        n_batches = -(-(len(images) - self.seen) // batch_size)
+        self._forward = Forward(self._capture, seat, recorder, n_batches, state)
 
     def close(self) -> Preprocessing:
         """Take the hooks away; returns the view of the network."""
+        self._forward.close()
         self._capture.__exit__(None, None, None)
         return self.seat.view
 
@@ -138,30 +156,26 @@ class Running:
 
         seat = self.seat
         with self.clock("forward"):
-            outputs = self._capture(batch)[: len(rows)]
+            outputs = self._forward(batch)[: len(rows)]
         if self._capture.pieces > self.pieces:
             self.pieces = self._capture.pieces
             log.warning("%s: the device ran out of memory; a batch now runs in %d parts", seat.name, self.pieces)
         with self.clock("select"):
             try:
-                values: Any = outputs if self._on_device else outputs.numpy()  # as selections there and here take them
-                self.extremes.update(values, rows)
-                self.moments.update(values)
-                if len(self.columns):  # else a device is not waited for
-                    self.columns[:, rows] = outputs[:, self._kept].T.cpu().numpy()
+                self._offer(outputs, rows)
+                if len(self.columns):
+                    self.columns.take(int(rows[0]), outputs)
             except selection.NotFinite as error:
                 raise self._named(error) from None
         self.seen = int(rows[-1]) + 1
 
     def _named(self, error: NotFinite) -> StudyError:
-        """The error with layer and image by name."""
+        """The error with layer and image by name; noted if another precision may hold the value."""
         layer, unit = self.seat.owners[error.unit]
         image = self._images.path(error.image)
-        hint = "; float16 holds no value above 65504, try bfloat16 or float32 in activations.precision"
-        return StudyError(
-            f"{self.seat.name}: layer {layer}, unit {unit} is {error.value} for image {image}"
-            f"{hint if self.seat.shared['precision'] == 'float16' else ''}"
-        )
+        self.overflowed = self.seat.precision == "float16"
+        after = "; nor was it finite in float16" if self.seat.precision != self.seat.shared["precision"] else ""
+        return StudyError(f"{self.seat.name}: layer {layer}, unit {unit} is {error.value} for image {image}{after}")
 
     def state(self) -> State:
         """All that is needed to go on, or to end, after `seen` images."""
@@ -178,8 +192,14 @@ class Running:
             "bottom": bottom,
             "bins": self.moments.bins,
             "nonpositive": self.moments.nonpositive,
-            "columns": np.ascontiguousarray(self.columns[:, : self.seen]),
+            "columns": self.columns.until(self.seen),
+            **self._forward.state(),
         }
+
+    @property
+    def form(self) -> str:
+        """How its batches ran: plain, graph, compiled."""
+        return self._forward.form
 
     def _saved(self) -> State | None:
         """The furthest of the saved states that are whole; the next one is written in place of the other."""
@@ -187,7 +207,7 @@ class Running:
 
         states: dict[int, State] = {}
         for slot in _SLOTS:
-            path = self._store.find("states", {**self.seat.shared, "slot": slot}, SUFFIX)
+            path = self._store.find("states", state_key(self.seat.shared, slot, self.seat.precision), SUFFIX)
             if path is not None:
                 states[slot] = load_file(path)
         newest = max(states, key=lambda slot: int(states[slot]["seen"][0]), default=_SLOTS[-1])
@@ -198,20 +218,33 @@ class Running:
         """Keep the state beside the one that was kept last."""
         from safetensors.numpy import save_file
 
-        slot = {**self.seat.shared, "slot": self._next_slot}
+        slot = state_key(self.seat.shared, self._next_slot, self.seat.precision)
         self._store.write("states", slot, SUFFIX, partial(save_file, self.state()))
         self._next_slot = 1 - self._next_slot
+
+
+def state_key(shared: Mapping[str, Any], slot: int, precision: str) -> dict[str, Any]:
+    """Ingredients of a saved state; `shared` name the precision that was asked for."""
+    return {**shared, "slot": slot, **({} if precision == shared["precision"] else {"ran_in": precision})}
+
+
+def has_fallen_back(store: WorkStore, shared: Mapping[str, Any]) -> bool:
+    """Whether an earlier run has left a state of this network in FALLBACK."""
+    return any(store.find("states", state_key(shared, slot, FALLBACK), SUFFIX) is not None for slot in _SLOTS)
 
 
 def forget(store: WorkStore, shared: Mapping[str, Any]) -> None:
     """Remove the states of a network, which needs them no more once it has ended."""
     for slot in _SLOTS:
-        store.remove("states", {**shared, "slot": slot}, SUFFIX)
+        for precision in (shared["precision"], FALLBACK):
+            store.remove("states", state_key(shared, slot, precision), SUFFIX)
 
 
 def finish(running: Running, extraction: Extraction, store: WorkStore, seconds: float) -> Extracted:
     """The files of a network, written from its state over all images."""
     from safetensors.numpy import save_file
+
+    from interpretability.networks.precision import used
 
     seat, state = running.seat, running.state()
     kept, n_kept = None, len(seat.kept)
@@ -238,7 +271,10 @@ def finish(running: Running, extraction: Extraction, store: WorkStore, seconds: 
         "n_kept": n_kept,
         "pieces": running.pieces,
         "device": device_kind(device()),
+        "precision": used(seat.precision, device()),
     }
+    if running.form != PLAIN:
+        facts["form"] = running.form
     content = extremes_and_moments(state, seat.keys, extraction.params.activations.n_extremes, running.seen)
     content |= _nearest(seat)
     # one entry of metadata: the library writes several in any order

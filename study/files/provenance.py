@@ -52,6 +52,7 @@ def describe(
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
         "device_kinds": note["device_kinds"],
+        **({"ran_in": note["ran_in"]} if "ran_in" in note else {}),
         "images": summary,
         "digests": {
             "images": summary["digest"],

@@ -81,7 +81,7 @@ class Source:
             exact(device())
         kind = LocalityCapture if local else Capture
         with kind(
-            model, read.layers, settings.batch_size, there, precision=settings.precision, readers=read.readers
+            model, read.layers, settings.batch_size, there, precision=found.precision, readers=read.readers
         ) as capture:
             for places, batches in feed:
                 values = capture(view.normalised(batches[view]))[: len(places)]

@@ -19,6 +19,7 @@ from study.errors import StudyError, message_of
 from study.log import logger
 from study.networks.direction_cells import Directions
 from study.networks.directions import load_code, load_directions, parse_directions
+from study.networks.precisions import FALLBACK, Overflow, refuse_overflow
 from study.networks.roster import RosterRow
 from study.params.units import Units
 from study.workers.device import device
@@ -91,21 +92,22 @@ def read_units(
     """What is read of a network, on the device of its first images `first` (3 or more, prepared).
 
     `images` give the sample for principal components, which is keyed by `seed`. Raises InputError for a network whose values of
-    an image hang on other images, and StudyError, which begins with the network's name, for directions that do not fit.
+    an image hang on other images, StudyError, which begins with the network's name, for directions that do not fit, and Overflow
+    for a network of which float16 does not hold the first images.
     """
-    from interpretability.networks.capture import check_independence
+    from interpretability.networks.independence import check_independence
     from interpretability.networks.layers import survey
     from interpretability.networks.taps import find_taps
 
     taps = find_taps([path for path, _ in model.named_modules()], row["taps"])
     found = survey(model, first[:3], taps=taps, **asdict(rules))
-    check_independence(model, found.layers, first)
+    refuse_overflow(check_independence(model, found.layers, first, precision=precision), precision)
     if not row["directions"]:
         return Readout(found.layers, found.left_out, {}, {layer.name: layer.width for layer in found.layers}, {}, [])
     cell, path = parse_directions(row["directions"])
     layers = chosen_layers(row, model, first, rules, found.layers)
     if further := [layer for layer in layers if layer not in found.layers]:
-        check_independence(model, further, first)
+        refuse_overflow(check_independence(model, further, first, precision=precision), precision)
     components = None
     if cell.kind == "pca":
         try:
@@ -138,30 +140,35 @@ class BatchParams(Protocol):
 
 @dataclass(frozen=True)
 class Opened:
-    """A network on a device, what it is shown, its first images prepared, and what is read of it."""
+    """A network on a device, what it is shown, its first images prepared, what is read of it, and the precision it runs in."""
 
     model: nn.Module
     view: Preprocessing
     first: Tensor
     read: Readout
+    precision: str
 
 
-def open_units(network: Network, row: RosterRow, images: ImageRows, params: ReadingParams, there: str) -> Opened:
-    """What is read of a network on the device `there`, found out by the first of the images. Raises as `read_units`."""
+def open_units(
+    network: Network, row: RosterRow, images: ImageRows, params: ReadingParams, there: str, precision: str = ""
+) -> Opened:
+    """What is read of a network on the device `there`, found out by the first of the images, in the precision of the study or a
+    given one; in FALLBACK where float16 does not hold these images. Raises as `read_units`, but for that.
+    """
     model, view, settings = network.model.to(there), network.preprocessing, params.activations
     first = view.batch([images.pixels(index) for index in range(min(_FIRST, len(images)))], there)
-    read = read_units(
-        row,
-        model,
-        view,
-        first,
-        images,
-        rules=params.units,
-        seed=params.seed,
-        batch_size=settings.batch_size,
-        precision=settings.precision,
-    )
-    return Opened(model, view, first, read)
+    precision = precision or settings.precision
+
+    def read(precision: str) -> Opened:
+        sizes = {"seed": params.seed, "batch_size": settings.batch_size}
+        read = read_units(row, model, view, first, images, rules=params.units, precision=precision, **sizes)
+        return Opened(model, view, first, read, precision)
+
+    try:
+        return read(precision)
+    except Overflow:
+        log.warning("%s: float16 does not hold all values of its first images; it runs in %s", row["name"], FALLBACK)
+    return read(FALLBACK)
 
 
 def check_directions(row: RosterRow, model: nn.Module, first: Tensor, rules: Units, layers: Sequence[Layer]) -> None:
@@ -360,7 +367,9 @@ def _components(
     with Capture(model, layers, batch_size, device(), precision=precision) as capture:
         for start in range(0, len(sample), batch_size):
             batch = view.batch([images.pixels(int(index)) for index in sample[start : start + batch_size]], device())
-            values[start : start + len(batch)] = capture(batch).cpu().numpy()
+            means = capture(batch)
+            refuse_overflow(means, precision)
+            values[start : start + len(batch)] = means.cpu().numpy()
     ends = np.cumsum([layer.width for layer in layers])[:-1]
     parts = np.split(values, ends, axis=1)
     return {layer.name: principal(part) for layer, part in zip(layers, parts, strict=True)}

@@ -70,7 +70,7 @@ def _ingredients(row: RosterRow, network: Network, rules: Units, seed: int) -> d
 
 
 def _try(row: RosterRow, network: Network, rules: Units, seed: int) -> None:
-    from interpretability.networks.capture import check_independence
+    from interpretability.networks.independence import check_independence
     from interpretability.networks.layers import find_layers
     from interpretability.networks.taps import find_taps
 

@@ -111,7 +111,7 @@ class MakingJob(NetworkJob):
             network.view,
             network.read.readers.get(unit.layer),
             device=device(),
-            precision=self.params.activations.precision,
+            precision=network.precision,
         )
         with target:
             made = make_images(target, natural, self.side, settings, key)

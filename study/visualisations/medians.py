@@ -139,7 +139,7 @@ def values_of(
     readers = {name: reader for name, reader in network.read.readers.items() if name in names}
     found = np.empty((len(rows), len(columns)), dtype=np.float32)
     feed = Feed(Rows(network.images, rows), [network.view], settings.batch_size, device())
-    options: dict[str, Any] = {"precision": settings.precision, "readers": readers, "shortcut": False}
+    options: dict[str, Any] = {"precision": network.precision, "readers": readers, "shortcut": False}
     with Capture(network.model, layers, settings.batch_size, device(), **options) as capture:
         for places, batches in feed:
             values = capture(network.view.normalised(batches[network.view]))[: len(places)]

@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Opened:
-    """A network on the device of this process, how its units are read, and the natural images as it sees them."""
+    """A network on the device of this process, how its units are read, the natural images as it sees them, and its precision."""
 
     model: nn.Module
     view: Preprocessing
     read: Readout
     images: ImageRows
+    precision: str
 
     def layer(self, name: str) -> Layer:
         """A layer by its name in tables."""
@@ -54,7 +55,7 @@ def _opened(text: str, params: VisualisationParams, folders: Folders, there: str
         whole = open_images(folders.images, params.images.root, quick=True)
         images = Pack(whole, pack_files_here(whole, side))
     found = open_units(network, row, images, params, there)
-    return Opened(found.model, found.view, found.read, images)
+    return Opened(found.model, found.view, found.read, images, found.precision)
 
 
 when_moved(_opened.cache_clear)

@@ -75,7 +75,7 @@ class ProbeJob:
         for unit in timed:
             reader = network.read.readers.get(unit.layer)
             place = network.layer(unit.layer), unit.unit, network.view, reader
-            with Target(network.model, *place, device=device(), precision=params.activations.precision) as target:
+            with Target(network.model, *place, device=device(), precision=network.precision) as target:
                 costs.append(seconds_a_step(target, Natural((unit.low + unit.high) / 2, unit.low, unit.high), settings))
         depths = tuple(unit.layer_index for unit in timed)
         return Rates(ready, medians, depths, tuple(cost.plain for cost in costs), tuple(cost.diverse for cost in costs))

@@ -9,8 +9,9 @@ from torch.nn import functional as F
 
 from interpretability.errors import InputError
 from interpretability.networks.acting import Acting, weights_of
-from interpretability.networks.capture import Capture, check_independence
+from interpretability.networks.capture import Capture
 from interpretability.networks.clusters import layer_clusters
+from interpretability.networks.independence import check_independence
 from interpretability.networks.layers import find_layers, survey
 from interpretability.schema import SCORED_TYPES
 

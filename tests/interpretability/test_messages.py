@@ -450,7 +450,7 @@ CASES = {
     ),
     "pictures in whole numbers": (
         lambda: visualise(precision="int8"),
-        "precision is 'int8', allowed: float32, float16, bfloat16",
+        "precision is 'int8', allowed: float32, tf32, float16, bfloat16",
     ),
     "pictures on no device": (
         lambda: visualise(device="gpu"),
@@ -547,7 +547,7 @@ CASES = {
     ),
     "unknown precision": (
         lambda: it.Capture(NETWORK, layers(), 3, "cpu", precision="int8"),
-        "precision is 'int8', allowed: float32, float16, bfloat16",
+        "precision is 'int8', allowed: float32, tf32, float16, bfloat16",
     ),
     "unknown device": (
         lambda: it.Capture(NETWORK, layers(), 3, "gpu"),

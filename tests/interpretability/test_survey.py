@@ -9,8 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from interpretability.errors import InputError
-from interpretability.networks.capture import Capture, check_independence
+from interpretability.networks.capture import Capture
 from interpretability.networks.clusters import layer_clusters
+from interpretability.networks.independence import check_independence
 from interpretability.networks.layers import LeftOut, find_layers, survey, unit_values
 from interpretability.networks.modules import first_tensor
 from interpretability.networks.taps import Tap

@@ -17,7 +17,7 @@ from interpretability.networks.capture import Capture
 from interpretability.networks.layers import find_layers
 from interpretability.randomness import unit_keys
 from interpretability.synthetic import planted_units
-from study.extraction import extract, grouping, passes
+from study.extraction import extract, forward, grouping, ordering, passes
 from study.files import tables
 from study.files.store import WorkStore
 from study.images import manifest
@@ -26,6 +26,7 @@ from study.networks.roster import read_roster
 from study.workers import device
 from study.workers import jobs as workers
 from study.workers.device import Failure
+from tests.helpers.recordings import WrittenDown
 
 RULES = {"layer_types": ("Conv", "Linear", "BatchNorm", "LayerNorm", "GroupNorm"), "norm_act": "before"}
 BATCH, N_EXTREMES = 16, 20
@@ -359,6 +360,22 @@ def test_batches_that_ran_in_parts_are_recorded(small, monkeypatch):
     assert tables.read_json(small.run_activations("again") / "run.json")["batches_in_parts"] == {"net": 4, "other": 4}
 
 
+def test_recorded_batches_give_the_same_numbers_and_are_named(small, monkeypatch, tmp_path):
+    plain = small.run_activations("plain")
+    assert "forms" not in tables.read_json(plain / "run.json")
+    monkeypatch.setenv("MIS_STORE", str(tmp_path / "another"))
+    monkeypatch.setattr(forward, "_FEWEST", 1)
+    monkeypatch.setattr(passes, "recorder", WrittenDown)
+    recorded = small.run_activations("recorded")
+    assert tables.read_json(recorded / "run.json")["forms"] == {"net": "graph", "other": "graph"}
+    for name in ("net", "other"):
+        mine, theirs = (load_file(out / f"{name}.safetensors") for out in (recorded, plain))
+        assert mine.keys() == theirs.keys()
+        for key, values in theirs.items():
+            np.testing.assert_array_equal(mine[key], values)
+    assert tables.read_json(small.run_activations("again") / "run.json")["forms"] == {"net": "graph", "other": "graph"}
+
+
 # --------------------------------------------------------------------------- several networks in a pass
 
 
@@ -470,7 +487,7 @@ def test_a_pass_whose_worker_dies_runs_again_network_by_network(drawn_study, mon
     monkeypatch.setattr(extract, "run_all", ran)
     monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "3")
     out = drawn_study.run_activations()
-    assert jobs[:2] == [[["net", "other", "large"]], [["net"], ["other"], ["large"]]]
+    assert jobs[:2] == [[["large", "net", "other"]], [["large"], ["net"], ["other"]]], "the longest first"
     assert tables.read_csv(out / "failures.csv", ["model", "reason"])["model"].tolist() == ["large"]
     assert {path.stem for path in out.glob("*.safetensors")} == {"net", "other"}
 
@@ -497,8 +514,8 @@ def test_a_network_that_lacks_memory_beside_others_runs_again_alone(drawn_study,
 
 
 def test_passes_keep_views_together_and_workers_busy(monkeypatch):
-    assert grouping.grouped_by_view(list("abacb"), 2) == [[0, 2], [1, 4], [3]]
-    assert grouping.grouped_by_view([], 2) == []
+    assert ordering.grouped_by_view(list("abacb"), 2) == [[0, 2], [1, 4], [3]]
+    assert ordering.grouped_by_view([], 2) == []
     monkeypatch.setenv("MIS_WORKERS", "3")
     assert grouping.networks_per_pass(10) == 1
     monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "8")

@@ -10,6 +10,7 @@ import torch
 
 from interpretability.errors import InputError
 from interpretability.extremes.moments import Moments
+from interpretability.extremes.on_gpu import CHUNK
 from interpretability.extremes.selection import Extremes
 from stages import activations
 from study.extraction import counting, forecast, grouping
@@ -19,20 +20,12 @@ from study.networks.roster import read_roster
 from study.params.whole import load_params
 
 
-def test_networks_of_a_pass_fit_into_memory_together():
-    views, sizes = list("aabaa"), [3.0, 3.0, 1.0, 9.0, 2.0]
-    assert grouping.grouped_by_view(views, 8, sizes, 6.0) == [[0, 1], [3], [4, 2]], (
-        "the one that is too large runs alone"
-    )
-    assert grouping.grouped_by_view(views, 8, sizes, 100.0) == [[0, 1, 3, 4, 2]]
-    assert grouping.grouped_by_view(views, 2, sizes, 100.0) == [[0, 1], [3, 4], [2]]
-
-
 def test_the_budget_is_that_of_the_variable_for_all_workers(monkeypatch):
     monkeypatch.setenv("MIS_WORKERS", "2")
     monkeypatch.setattr(grouping, "ask_worker", lambda job: job.run())
     monkeypatch.setattr(grouping, "_free_memory", lambda: 80)
     assert grouping.memory_budget() == 20, "half of what is free, for two workers"
+    assert grouping.columns_budget() == 20
     monkeypatch.setenv("MIS_MEMORY_GB", "3")
     assert grouping.memory_budget() == 1.5 * 2**30
     for wrong in ("0", "-1", "much", "nan"):
@@ -73,6 +66,7 @@ def test_counts_are_those_of_a_network_made_by_hand(study):
     assert found["n_units"] == 10
     assert found["n_params"] == (27 * 4 + 4) + 8 + (4 * 6 + 6) + (6 * 4 + 4)
     assert found["flops"] == 2 * (32 * 32 * (27 * 4 + 4 * 6) + 6 * 4)
+    assert found["activations"] == 32 * 32 * (4 + 6) + 4
     assert found["input_size"] == 32
 
 
@@ -145,10 +139,11 @@ def test_columns_that_are_kept_are_planned(drawn_study, capsys, monkeypatch):
     costs = grouping.network_costs(extractions, 60)
     assert [cost.columns for cost in costs] == [7 * 60 * 4, 60 * 4]
     assert costs[0].memory - costs[1].memory == 2 * 6 * 60 * 4, "twice, while they are written"
+    assert [cost.beside for cost in costs] == [0, 0]
     monkeypatch.setattr(grouping, "devices", lambda: ["cuda:0"])
-    assert len({cost.memory for cost in grouping.network_costs(extractions, 60)}) == 1, (
-        "columns are not in the memory of a GPU"
-    )
+    there = grouping.network_costs(extractions, 60)
+    assert there[0].memory - there[1].memory == 6 * CHUNK * 4, "a GPU keeps them until a chunk of images is there"
+    assert [cost.beside for cost in there] == [2 * 7 * 60 * 4, 2 * 60 * 4], "all the others lie beside it"
 
 
 def test_the_plan_warns_of_a_disk_that_is_too_small(drawn_study, capsys, monkeypatch):

@@ -9,9 +9,12 @@ import pandas as pd
 import pytest
 import torch
 
+from benchmarks import emulated
 from interpretability import images
 from interpretability.files import sha256_file
-from interpretability.networks.capture import Capture, check_independence
+from interpretability.networks import independence
+from interpretability.networks.capture import Capture
+from interpretability.networks.independence import check_independence
 from interpretability.networks.layers import find_layers
 from interpretability.schema import BEATS, MADE_SIDES
 from interpretability.visualisations.making import make_images
@@ -83,13 +86,17 @@ def test_networks_recognise_photographs_as_published(name, photographs, tmp_path
     assert abs(top1 - expected) < 3 * np.sqrt(expected * (1 - expected) / len(classes))
 
 
+@pytest.mark.parametrize("precision", ["float32", "tf32", "float16", "bfloat16"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_units_of_real_networks_belong_to_one_image(name, photographs, tmp_path):
+def test_units_of_real_networks_belong_to_one_image(name, precision, photographs, tmp_path, monkeypatch):
     network = load_network(row(name), tmp_path, ROOT / "data/external/code", seed=0)
     batch = network.preprocessing.batch(photographs[0][:3])
     kinds = ("Conv", "Linear", "BatchNorm", "LayerNorm", "GroupNorm")
     layers = find_layers(network.model, batch, layer_types=kinds)
-    check_independence(network.model, layers, batch)
+    if precision == "tf32":  # emulated, to the bound that a GPU has
+        monkeypatch.setattr(independence, "used", lambda precision, device: precision)
+    with emulated.tf32() if precision == "tf32" else emulated.half():
+        check_independence(network.model, layers, batch, precision=precision)
     assert len(layers) == NETWORKS[name][5]
 
 

@@ -11,7 +11,8 @@ import timm
 import torch
 
 from interpretability.networks import taps
-from interpretability.networks.capture import Capture, check_independence
+from interpretability.networks.capture import Capture
+from interpretability.networks.independence import check_independence
 from interpretability.networks.layers import find_layers
 from interpretability.networks.preprocessing import Preprocessing
 from study import errors

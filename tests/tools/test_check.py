@@ -49,6 +49,13 @@ def test_a_study_that_can_begin_is_described(custom, capsys):
     assert lines[2] == "roster: 1 rows"
 
 
+def test_bfloat16_is_warned_of(custom, capsys):
+    custom(activations={"precision": "bfloat16"})
+    assert "only means over networks are safe" in capsys.readouterr().out
+    custom(activations={"precision": "float16"})
+    assert "only means over" not in capsys.readouterr().out
+
+
 def test_weights_that_will_be_fetched_are_named(custom, capsys):
     custom(scores={"backends": ["lpips-alex"]})
     assert "alexnet-owt-7be5be79.pth (from https://" in capsys.readouterr().out

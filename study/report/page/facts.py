@@ -11,6 +11,7 @@ from interpretability.networks.reasons import ASKED
 from interpretability.schema import SYNTHETIC, UNIT
 from interpretability.statistics import FEWEST, FEWEST_CORRELATED
 from study.files import sources
+from study.networks.precisions import precision_words
 from study.report.figures import bases, ceiling, kinds, made_images, other_scores, ranking, texts_known
 from study.report.figures.base import Study
 from study.report.figures.texts import OURS
@@ -62,6 +63,9 @@ def make_facts(
         "n_rejected": len(study.tables["rejected_images"]),
         "n_constant": len(study.tables["constant_units"]),
         "left_out_words": left_out_words(study.tables["left_out_layers"]),
+        "precision_words": precision_words(
+            params["activations"]["precision"], provenance.get("ran_in", {}), len(study.models())
+        ),
     }
 
 

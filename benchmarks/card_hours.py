@@ -1,0 +1,165 @@
+"""Hours of GPUs for the full study, by card, precision and form: 1.28 million images, 835 networks.
+
+    python -m benchmarks.card_hours [--images N] [--networks N] [--units N]
+
+The time of each network is that of benchmarks.throughput. To it comes what the study does beside a forward pass: reading
+every unit's map once more, the filter of selection at the bytes that it may take a value, and DreamSim's three ViT-B/16 on
+every image. A form "compiled" compiles the networks whose pass is longer than three times what compiling takes, on cores
+while the GPU works on others.
+
+Constants are those measured on the card, where gpu.csv has them; else those of public tables. Then `hours_low` is what the
+constants of the better of the two public cards give, `hours` that of the other, and `hours_high` as far above `hours` as
+`hours_low` is below: by as much as constants of one card miss the other.
+
+Writes  card_hours.csv: a row a card and form, with the hours of each part on one card, their sum, and on eight with what the
+        last of eight workers loses (schedule.csv)
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks import harness, throughput
+from benchmarks.harness import report
+from benchmarks.throughput import COMPILED, EAGER, Card, Constants
+from study.files.tables import read_csv
+
+FORMS = {
+    "float32": ("float32", EAGER),
+    "TF32": ("tf32", EAGER),
+    "TF32, compiled": ("tf32", COMPILED),
+    "float16": ("float16", EAGER),
+    "float16, compiled": ("float16", COMPILED),
+}
+CARDS = {"H100": "H100", "H200": "H200"}  # by what is said of them in the name of the device
+COMPILING, LONGER = 60.0, 3.0  # seconds of compiling a network, and how many times that its pass must take
+VALUE_BYTES = 6.0  # a value of a unit, that the filter of selection may move
+BRANCHES = 3  # of DreamSim, each a ViT-B/16 at 224 pixels
+BRANCH = "vit_base_patch16_224"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Hours of one card; `forward` low, middle and high; `compiled` networks of `networks`."""
+
+    forward: tuple[float, float, float]
+    capture: float
+    selection: float
+    embedding: float
+    compiled: float
+    source: str
+
+    def total(self, which: int) -> float:
+        """The sum with the low (0), middle (1) or high (2) hours of forward passes."""
+        return self.forward[which] + self.capture + self.selection + self.embedding
+
+
+def measured(card: str, precision: str, form: str) -> Constants | None:
+    """Constants that benchmarks.gpu measured on this card, if it did."""
+    path = harness.COMMITTED / "gpu.csv"
+    if not path.is_file():
+        return None
+    rows = read_csv(path, text=["value", "card"])
+    rows = rows[rows["card"].str.contains(CARDS[card])].set_index("value")["measured"]
+    names = [f"9 {constant}, {precision} {form}" for constant in "ab"]
+    return Constants(*(float(rows[name]) for name in names)) if set(names) <= set(rows.index) else None
+
+
+def constants(
+    card: str, precision: str, form: str, public: dict[tuple[str, str], Constants]
+) -> tuple[Constants, Constants, str]:
+    """The best and those to reckon with, and where they come from."""
+    if (found := measured(card, precision, form)) is not None:
+        return found, found, "gpu.csv"
+    return *throughput.constants_of(form, public), "throughput.csv, public tables in half precision"
+
+
+def passes(
+    networks: pd.DataFrame, images: int, card: Card, precision: str, eager: Constants, compiled: Constants | None
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Seconds of each network over all images, and which are compiled."""
+    alone = images * throughput.seconds(networks, card, precision, eager)
+    if compiled is None:
+        return alone, np.zeros(len(alone), dtype=bool)
+    long = alone > LONGER * COMPILING
+    return np.where(long, images * throughput.seconds(networks, card, precision, compiled), alone), long
+
+
+def parts(form: str, card: Card, networks: pd.DataFrame, images: int, n_networks: int, units: int) -> Parts:
+    """Hours of one card in a form of FORMS; rows of `networks` stand for `n_networks`."""
+    precision, how = FORMS[form]
+    public = throughput.public_constants(throughput.tables())
+    scale = n_networks / len(networks) / 3600
+    best, usual, source = constants(card.name, precision, EAGER, public)
+    fast = slow = None
+    if how == COMPILED:
+        fast, slow, source = constants(card.name, precision, COMPILED, public)
+    low = scale * float(passes(networks, images, card, precision, best, fast)[0].sum())
+    each, long = passes(networks, images, card, precision, usual, slow)
+    middle = scale * float(each.sum())
+    carried = throughput.costs(networks, card, precision)[:, 1]
+    branch = networks[networks["network"] == BRANCH].iloc[:1]
+    return Parts(
+        (low, middle, middle**2 / low),
+        scale * images * float(carried.sum()),
+        VALUE_BYTES * units * images / card.bandwidth / 3600,
+        BRANCHES * images * float(throughput.seconds(branch, card, precision, usual)[0]) / 3600,
+        float(long.mean()) * n_networks,
+        source,
+    )
+
+
+def lost_at_the_end(gpus: int) -> float:
+    """What uneven passes cost several GPUs: time to the end over an even share, as simulated."""
+    if gpus == 1 or not (path := harness.COMMITTED / "schedule.csv").is_file():
+        return 1.0
+    rows = read_csv(path)
+    return float(
+        rows.loc[
+            (rows["case"] == "times as predicted within their error") & (rows["executor"] == "local"), "ratio"
+        ].iloc[0]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("images", 1_281_167), ("networks", 835), ("units", 70_000_000)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    args = parser.parse_args()
+    networks, there, rows = throughput.counted(), throughput.cards(), []
+    for card in CARDS:
+        for form in FORMS:
+            found = parts(form, there[card], networks, args.images, args.networks, args.units)
+            rows.append(
+                {
+                    "card": card,
+                    "form": form,
+                    "forward": found.forward[1],
+                    "capture": found.capture,
+                    "selection": found.selection,
+                    "embedding": found.embedding,
+                    "hours": found.total(1),
+                    "hours_low": found.total(0),
+                    "hours_high": found.total(2),
+                    "hours_of_eight": found.total(1) / 8 * lost_at_the_end(8),
+                    "compiled": found.compiled,
+                    "tflop_per_s": args.networks
+                    * args.images
+                    * networks["gflop"].mean()
+                    / 1e3
+                    / found.forward[1]
+                    / 3600,
+                    "basis": found.source,
+                }
+            )
+    title = f"{args.images:,} images, {args.networks} networks, {args.units:,} units"
+    report("card_hours", f"Hours of one card: {title}", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# All that only a GPU can show, in under six minutes, with a verdict a line: see benchmarks/gpu.py.
+#
+#     benchmarks/gpu.sh                            # on cuda:0
+#     benchmarks/gpu.sh --device cpu --quick       # the dry run, anywhere
+#
+# Takes the environment of the repository, else a python3 that has torch (PYTHON names another one), else builds the pinned
+# environment, which takes minutes and a connection. Where OUT names a folder, the table is laid there too.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONUNBUFFERED=1 PYTHONHASHSEED=0
+export MIS_STORE="${MIS_STORE:-$(mktemp -d)}"
+results="${MIS_BENCHMARKS:-benchmarks/results}"
+
+has() { command -v "$1" >/dev/null && "$1" -c 'import torch' 2>/dev/null; }
+
+if has .venv/bin/python; then
+    python=.venv/bin/python
+elif has "${PYTHON:-python3}"; then
+    python="${PYTHON:-python3}"
+    echo "no environment of the repository here; using $(command -v "$python")"
+else
+    echo "no Python with torch here; building the environment of requirements.lock"
+    make .venv/.ready || { echo "It could not be built. Give a Python that has torch: PYTHON=/path/to/python3 benchmarks/gpu.sh" >&2; exit 2; }
+    python=.venv/bin/python
+fi
+"$python" - <<'SAY'
+import importlib.metadata as there
+import re
+from pathlib import Path
+
+pinned = dict(re.findall(r"^([a-z0-9_.-]+)==([^ ;]+)", Path("requirements.lock").read_text(), re.M))
+needed = ("torch", "torchvision", "timm", "numpy", "pandas", "pyarrow", "scipy", "numba", "safetensors", "pillow", "dreamsim", "lpips", "piq")
+for name in needed:
+    try:
+        found = there.version(name)
+    except there.PackageNotFoundError:
+        print(f"missing: {name} {pinned[name]}; checks that need it will fail")
+    else:
+        if found.split("+")[0] != pinned[name]:
+            print(f"{name} is {found}, the lock has {pinned[name]}")
+SAY
+# networks that are built here have no weights to fetch
+HF_HUB_OFFLINE=1 "$python" -m benchmarks.gpu "$@"
+status=$?
+if [ -n "${OUT:-}" ] && [ -f "$results/gpu.csv" ]; then
+    mkdir -p "$OUT" && cp "$results/gpu.csv" "$OUT/"
+fi
+exit $status

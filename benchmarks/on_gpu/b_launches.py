@@ -1,0 +1,135 @@
+"""Launches beyond a network as a profiler sees them, waits of the host, and whether kept columns arrive whole."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.launches import KEPT, LIMIT_LAUNCHES, NETWORKS, Counting, begun, in_precision, seat_of, values_of
+from interpretability.networks.memory import refusals
+from interpretability.networks.precision import arithmetic
+from interpretability.networks.preprocessing import Preprocessing, timm_preprocessing
+from study.extraction.job import Seat
+from study.workers.device import start
+
+SECONDS = 40
+_COUNTED = 4  # batches for the profiler
+_WARM = 2  # batches before, in which libraries choose their kernels
+
+Row = tuple[str, str, float, float | None, bool | None]
+
+
+def checks(device: str, quick: bool) -> Iterator[Row]:
+    """Rows as `benchmarks.gpu` wants them."""
+    import timm
+
+    start(device)
+    for network, small in zip(NETWORKS, ("test_resnet", "test_vit"), strict=True):
+        model = timm.create_model(small if quick else network).eval().requires_grad_(False).to(device)
+        view = Preprocessing.parse(timm_preprocessing(model), network)
+        seat = seat_of(network, model, view, torch.device(device))
+        for precision in ("float32", "float16"):
+            yield from _of_network(in_precision(seat, precision), *((2, 4) if quick else (256, 20)), device)
+        del model, seat
+        gc.collect()
+    equal = _refusals_are_told(torch.device(device))
+    yield "6 refusals of memory told", "equal", float(equal), 1.0, equal
+
+
+def _of_network(seat: Seat, batch: int, batches: int, device: str) -> Iterator[Row]:
+    """Rows of a network over so many batches with kept columns, which travel every 1,024 images."""
+    model, view, precision = seat.model, seat.view, seat.precision
+    draw = torch.Generator(device).manual_seed(0)
+    shape = batch, 3, view.crop, view.crop
+    pictures = torch.randint(256, shape, dtype=torch.uint8, device=device, generator=draw)
+    ready = view.normalised(pictures)
+
+    def plain() -> None:
+        with torch.no_grad(), arithmetic(model, precision, device):
+            model(ready)
+
+    plain()  # before anybody has hooked into it
+    alone = _launches(plain, device)
+    n = (_WARM + batches + _COUNTED) * batch
+    running, starts = begun(seat, n, batch), iter(range(0, n, batch))
+    expected: list[Tensor] = []
+
+    def step() -> None:
+        rows = np.arange(batch) + next(starts)
+        running.step(rows, view.normalised(pictures.roll(int(rows[0]), dims=3)))  # other values in every batch
+        expected.append(values_of(running)[:, :KEPT].clone())
+
+    def study() -> None:
+        running.step(np.arange(batch) + next(starts), view.normalised(pictures))
+
+    try:
+        for _ in range(_WARM):
+            step()
+        with _waits(device) as waits:
+            for _ in range(batches):
+                step()
+        equal = np.array_equal(running.columns.until(running.seen), torch.cat(expected).T.cpu().numpy())
+        beyond = sum(_launches(study, device) for _ in range(_COUNTED)) / _COUNTED - alone
+    finally:
+        running.close()
+    what, most = f"{seat.name}, {precision}", batches // 16
+    yield f"5 launches beyond {what}", "launches", beyond, LIMIT_LAUNCHES, beyond <= LIMIT_LAUNCHES
+    yield f"6 waits in {batches} batches of {what}", "waits", len(waits), most, len(waits) <= most
+    yield f"6 kept columns of {what}", "equal", float(equal), 1.0, equal
+
+
+def _launches(work: Callable[[], object], device: str) -> int:
+    """Kernels and copies that some work starts on a GPU; on a CPU operations of torch stand for them."""
+    if not device.startswith("cuda"):
+        with Counting() as counting:
+            work()
+        return sum(counting.launches.values())
+    torch.cuda.synchronize(device)
+    with profile(activities=[ProfilerActivity.CUDA]) as seen:
+        work()
+        torch.cuda.synchronize(device)
+    return sum(event.device_type.name == "CUDA" for event in seen.events() or ())
+
+
+@contextmanager
+def _waits(device: str) -> Generator[list[str]]:
+    """Messages of torch for each time at which the host waits for the GPU."""
+    messages: list[str] = []
+    if not device.startswith("cuda"):
+        yield messages
+        return
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            yield messages
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    messages += [str(warning.message) for warning in caught if "synchronizing" in str(warning.message)]
+    for message in messages:
+        print(f"the host waited: {message.splitlines()[0]}", flush=True)
+
+
+def _refusals_are_told(device: torch.device) -> bool:
+    """Whether each refusal of memory is told as it happens, as often as torch's statistics count it."""
+    before = refusals(device)
+    if device.type != "cuda":
+        return before == 0
+
+    def counted() -> int:
+        return int(torch.cuda.memory_stats_as_nested_dict(device)["num_ooms"])
+
+    in_statistics = counted()
+    for _ in range(2):
+        try:
+            torch.empty(2**45, dtype=torch.uint8, device=device)
+        except torch.OutOfMemoryError:
+            continue
+    return refusals(device) - before == counted() - in_statistics == 2

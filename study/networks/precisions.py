@@ -1,0 +1,54 @@
+"""The precision of networks in a study: what it is called in words, and what becomes of a network that it does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FALLBACK = "tf32"  # of a network of which float16, which holds nothing above 65504, does not hold every value
+_LISTED = 20  # networks in a sentence
+_WORDS = {
+    "tf32": "TF32 (inputs of products rounded to 10 bits, depthwise convolutions in float32)",
+    "float16": "float16 (depthwise convolutions in float32)",
+    "bfloat16": "bfloat16",
+}
+BFLOAT16 = (
+    "activations.precision is bfloat16: the MIS of a single unit moves by about as much as with another seed, and only means "
+    "over networks are safe; float16 and tf32 move it by a fraction of its standard error (docs/scale.md)"
+)
+
+
+class Overflow(Exception):
+    """Values of a network are not finite in float16, and may be in FALLBACK."""
+
+
+def refuse_overflow(values: Tensor, precision: str) -> None:
+    """Raise Overflow for values that are not finite in float16; those of other precisions pass."""
+    if precision == "float16" and not bool(values.isfinite().all()):
+        raise Overflow
+
+
+def ran_in_words(asked: str, ran_in: Mapping[str, str], n: int) -> str:
+    """Which of n networks ran in another precision than was asked for, and why."""
+    parts = []
+    for precision in sorted(set(ran_in.values())):
+        names = sorted(name for name, other in ran_in.items() if other == precision)
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        if asked == "float16":
+            why = "because float16 held not all of their values"
+        else:
+            why = f"because their device knows no {asked}"
+        listed = "" if len(names) == n else f": {', '.join(names[:_LISTED])}{more}"
+        parts.append(f"{len(names)} of {n} network{'' if n == 1 else 's'} ran in {precision}, {why}{listed}")
+    return "; ".join(parts)
+
+
+def precision_words(asked: str, ran_in: Mapping[str, str], n: int) -> str:
+    """What the report says of the precision of n networks; nothing where all ran in float32 as they should."""
+    if asked not in _WORDS:
+        return ""
+    other = f"; {ran_in_words(asked, ran_in, n)}" if ran_in else ""
+    return f"Networks ran in {_WORDS[asked]}, with means and order in float32{other}."

@@ -1,0 +1,150 @@
+"""What is said of the precision of networks, and what becomes of one that float16 does not hold."""
+
+import json
+import re
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from interpretability.networks.preprocessing import Preprocessing
+from study.extraction import passes
+from study.extraction.running import Running
+from study.files.store import WorkStore
+from study.files.tables import read_json
+from study.images.manifest import open_images
+from study.networks.precisions import Overflow, precision_words, ran_in_words, refuse_overflow
+from tests.conftest import PREPROCESSING
+
+
+def test_only_float16_is_refused_for_values_that_are_not_finite():
+    bad = torch.tensor([[1.0, float("inf")]])
+    for values, precision in ((bad, "tf32"), (bad, "bfloat16"), (bad, "float32"), (bad[:, :1], "float16")):
+        refuse_overflow(values, precision)
+    for number in ("inf", "nan"):
+        with pytest.raises(Overflow):
+            refuse_overflow(torch.tensor([0.0, float(number)]), "float16")
+
+
+def test_words_name_networks_and_the_reason():
+    assert (
+        ran_in_words("float16", {"b": "tf32", "a": "tf32"}, 5)
+        == "2 of 5 networks ran in tf32, because float16 held not all of their values: a, b"
+    )
+    assert (
+        ran_in_words("tf32", {"a": "float32"}, 1) == "1 of 1 network ran in float32, because their device knows no tf32"
+    )
+    many = {f"n{number:02}": "tf32" for number in range(30)}
+    assert ran_in_words("float16", many, 40).endswith(", n18, n19 and 10 more")
+    assert precision_words("float32", {}, 3) == ""
+    assert precision_words("bfloat16", {}, 3) == "Networks ran in bfloat16, with means and order in float32."
+    assert precision_words("float16", {"a": "tf32"}, 3).endswith(
+        "in float32; 1 of 3 networks ran in tf32, because float16 held not all of their values: a."
+    )
+
+
+# beyond what float16 holds for pictures that are brighter than a limit, in the middle and in nothing else
+CODE = """
+import torch
+from torch import nn
+
+class Bright(nn.Module):
+    def __init__(self, limit):
+        super().__init__()
+        self.first, self.middle, self.last = nn.Conv2d(3, 8, 3, stride=2), nn.Conv2d(8, 6, 3), nn.Linear(6, 3)
+        self.limit = limit
+
+    def forward(self, images):
+        scale = torch.where(images.mean((1, 2, 3), keepdim=True) > self.limit, 1e6, 1.0)
+        return self.last((self.middle(self.first(images).relu() * scale) / scale).mean((2, 3)))
+
+def network(limit):
+    return Bright(limit)
+"""
+
+
+@pytest.fixture
+def bright(drawn_study):
+    """Call with the share of pictures that float16 holds, the first of all among them; gives the study."""
+
+    def made(precision, late):
+        images, view = open_images(drawn_study.folder / "images"), Preprocessing.parse(PREPROCESSING, "bright")
+        means = view.batch([images.pixels(row) for row in range(len(images))]).mean((1, 2, 3))
+        limit = float(means[:4].max()) if late else -100.0
+        assert (means > limit).any()
+        drawn_study.params(activations__precision=precision)
+        drawn_study.roster(
+            {"name": "net"},
+            {"name": "bright", "constructor": "bright:network", "kwargs": json.dumps({"limit": limit})},
+        )
+        (drawn_study.code / "bright.py").write_text(CODE)
+        drawn_study.run_models()
+        return drawn_study
+
+    return made
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["its first images", "a later one"])
+def test_a_network_that_float16_does_not_hold_runs_in_tf32(bright, late, monkeypatch, caplog):
+    monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "2")
+    monkeypatch.setattr(passes, "_SAVE_EVERY", -1)
+    study = bright("float16", late)
+    out = study.run_activations("half")
+    assert (out / "failures.csv").read_text().strip() == "model,stage,reason"
+    assert read_json(out / "run.json")["ran_in"] == {"bright": "float32"}, "a processor has no TF32"
+    words = "1 of 2 networks ran in float32, because float16 held not all of their values: bright"
+    assert words in caplog.text
+    states = [path for path in WorkStore.open().folder.rglob("*") if path.parent.parent.name == "states"]
+    assert not states, "those of both precisions are gone"
+    again = study.run_activations("again")  # found under the precision that was asked for
+    assert (again / "run.json").read_bytes() == (out / "run.json").read_bytes()
+    study.params(activations__precision="tf32")
+    other = study.run_activations("tf32")
+    for name in ("bright", "net"):
+        whole, half = (load_file(folder / f"{name}.safetensors") for folder in (other, out))
+        assert all((whole[key] == half[key]).all() for key in whole) == (name == "bright")
+    assert read_json(other / "run.json")["ran_in"] == {"bright": "float32", "net": "float32"}
+
+
+def test_a_network_that_fell_back_goes_on_where_it_was(bright, monkeypatch):
+    study, steps, usual = bright("float16", True), [], Running.step
+    monkeypatch.setattr(passes, "_SAVE_EVERY", -1)
+
+    def step(self, rows, batch):
+        steps.append((self.seat.name, self.seat.precision, int(rows[0])))
+        if self.seat.precision == "tf32" and rows[0] == 32 and ending:
+            raise KeyboardInterrupt
+        return usual(self, rows, batch)
+
+    monkeypatch.setattr(Running, "step", step)
+    ending = True
+    with pytest.raises(KeyboardInterrupt):
+        study.run_activations()
+    ending = False
+    steps.clear()
+    study.run_activations()
+    assert [each for each in steps if each[0] == "bright"] == [("bright", "tf32", 32), ("bright", "tf32", 48)]
+
+
+def test_what_no_precision_holds_is_named(bright, monkeypatch):
+    study = bright("float16", False)
+    study.params(activations__precision="float16", activations__max_failed=0.5)
+    usual = Running.step
+
+    def step(self, rows, batch):
+        return usual(self, rows, batch * float("nan") if self.seat.name == "bright" else batch)
+
+    monkeypatch.setattr(Running, "step", step)
+    [row] = pd.read_csv(study.run_activations() / "failures.csv").to_dict("records")
+    assert row["model"] == "bright"
+    assert re.fullmatch(r"layer middle, unit 0 is nan for image \S+; nor was it finite in float16", row["reason"])
+
+
+def test_a_study_in_bfloat16_is_warned(drawn_study, caplog):
+    drawn_study.params(activations__precision="bfloat16")
+    drawn_study.roster({"name": "net"})
+    drawn_study.run_models()
+    out = drawn_study.run_activations()
+    assert "MIS of a single unit moves by about as much as with another seed" in caplog.text
+    assert "ran_in" not in read_json(out / "run.json")
