@@ -247,7 +247,7 @@ def roster_costs(networks: pd.DataFrame) -> tuple[list[Extraction], list[Network
             row.model,
             int(units[row.model]),
             int(1e9 * row.gflop),
-            int(1e6 * np.nan_to_num(row.mactivations)),
+            int(1e6 * row.mactivations),
             state(int(units[row.model])),
         )
         for row in networks.itertuples()
