@@ -25,7 +25,7 @@ import math
 import pickle
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,6 +41,7 @@ from benchmarks.harness import report
 from benchmarks.throughput import COMPILED, ROOT
 from interpretability.randomness import generator
 from interpretability.tasks import rules
+from study.environment import Environment
 from study.extraction import grouping
 from study.extraction.grouping import NetworkCost
 from study.extraction.job import Extraction
@@ -181,7 +182,7 @@ class _Cluster:
 
     def _begin(self) -> None:
         while self._free and self._queue:
-            worker, (ref, job) = self._free.pop(), self._queue.pop(0)
+            worker, (ref, job) = self._free.pop(0), self._queue.pop(0)
             ends, lost = self._clock.end(job, worker)
             heapq.heappush(self._running, (ends, ref, worker, job, lost))
 
@@ -216,12 +217,15 @@ def ray_cluster(clock: Clock) -> Generator[None]:
 def end_of(passes: Sequence[SimulatedPass], executor: str, clock: Clock) -> float:
     """When the last pass has ended."""
     names = [job.name for job in passes]
-    if executor == "ray":
-        with ray_cluster(clock):
-            ended = [result for _, result in ray.run_jobs(passes)]
-    else:
-        with local_workers(clock):
-            ended = [result for _, result in local.run_jobs(passes)]
+    # whatever this machine is set to
+    here = replace(Environment.read(), executor="local", device="auto", workers=None)
+    with mock.patch.object(Environment, "read", return_value=here):
+        if executor == "ray":
+            with ray_cluster(clock):
+                ended = [result for _, result in ray.run_jobs(passes)]
+        else:
+            with local_workers(clock):
+                ended = [result for _, result in local.run_jobs(passes)]
     if sorted(ended) != sorted(names):
         raise AssertionError(f"{len(ended)} of {len(names)} passes ended")
     return clock.now

@@ -89,6 +89,7 @@ def test_the_plan_tells_what_would_run_and_computes_nothing(drawn_study, capsys,
     assert "2 networks, 28 units, 60 images; 0 networks are in the store, 2 would run in 2 passes on 1 workers" in told
     assert "pictures decoded 120 times, forward passes 120" in told
     assert "time: about" in told
+    assert "forward passes in float32" in told
     assert not (store.WorkStore.open().folder / "extremes").exists()
     monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "2")
     told = run_plan(drawn_study, capsys)
@@ -113,9 +114,20 @@ def test_the_speed_is_that_of_the_precision(drawn_study, monkeypatch):
 
     monkeypatch.setattr(torch.nn.Conv2d, "forward", forward)
     [extraction] = extractions_of(drawn_study)
-    rates = forecast.SpeedJob(extraction, 1e6).run()
+    cost = grouping.NetworkCost("net", flops=1_000_000, activations=2000)
+    rates = forecast.SpeedJob(extraction, cost).run()
     assert set(seen) == {torch.bfloat16}
-    assert min(rates.decode, rates.flops) > 0
+    assert min(rates.decode, rates.forward) > 0
+
+
+def test_times_of_networks_follow_their_operations_and_on_a_gpu_their_activations(monkeypatch):
+    rates = forecast.Rates(100.0, 2.0, grouping.NetworkCost("typical", flops=10**9, activations=10**6))
+    other = grouping.NetworkCost("other", flops=3 * 10**9, activations=10**6)
+    monkeypatch.setattr(forecast, "devices", lambda: ["cpu"])
+    assert rates.seconds(other) == 6
+    monkeypatch.setattr(forecast, "devices", lambda: ["cuda:0"])
+    assert rates.seconds(other) == pytest.approx(2 * (3 + 1.4) / (1 + 1.4))
+    assert rates.seconds(grouping.NetworkCost("unknown", reason="none")) == 0
 
 
 def extractions_of(study):
