@@ -4,7 +4,8 @@
 
 The time of each network is that of benchmarks.throughput. To it comes what the study does beside a forward pass: reading
 every unit's map once more, the filter of selection at the bytes that it may take a value, and DreamSim's three ViT-B/16 on
-every image. A form "compiled" compiles the networks whose pass is longer than three times what compiling takes, on cores
+every image. Depthwise convolutions, which float16 leaves in float32, count as the others, though their maps are twice as
+large. A form "compiled" compiles the networks whose pass is longer than three times what compiling takes, on cores
 while the GPU works on others.
 
 Constants are those measured on the card, where gpu.csv has them; else those of public tables. Then `hours_low` is what the

@@ -8,6 +8,7 @@ from benchmarks import card_hours, harness, schedule, throughput
 from benchmarks.throughput import Card, Constants
 from study.extraction import ordering
 from study.files.tables import read_csv
+from tests.helpers.rules import ROOT
 
 CARD = Card("H200", {"float32": 1e12, "tf32": 2e12, "float16": 4e12}, 1e9)
 NETWORKS = pd.DataFrame({"gflop": [1.0, 4.0, 2.0], "mactivations": [2.0, 1.0, 8.0], "network": ["a", "b", "c"]})
@@ -98,6 +99,18 @@ def test_committed_hours_meet_the_goals():
     assert found["H200", "TF32, compiled"] <= 80
     eight = read_csv(COMMITTED / "card_hours.csv").set_index(["card", "form"])["hours_of_eight"]
     assert eight["H200", "float16, compiled"] <= 7
+
+
+def test_the_documented_hours_are_the_committed_ones():
+    found = read_csv(COMMITTED / "card_hours.csv").set_index(["card", "form"])
+    told = (ROOT / "docs/scale.md").read_text()
+    for form in card_hours.FORMS:
+        cells = [
+            f"{row.hours:.0f} ({row.hours_low:.0f} to {row.hours_high:.0f})"
+            for row in (found.loc["H200", form], found.loc["H100", form])
+        ]
+        cells.append(f"{found.loc[('H200', form), 'hours_of_eight']:.1f}")
+        assert f"| {form} | {' | '.join(cells)} |" in told
 
 
 # --------------------------------------------------------------------------- who ends last
