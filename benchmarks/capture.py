@@ -1,19 +1,19 @@
 """What it costs to read every unit beside a forward pass, and to select from what was read.
 
     python -m benchmarks.capture [NETWORK ...] [--batch 16] [--rounds 7] [--threads 1] [--device cpu] [--precision float32]
-    python -m benchmarks.capture --device cuda --precision float16 --batch 256 --name capture_cuda
+    python -m benchmarks.capture --device cuda --precision float16 --batch 256 --forms graph compiled --name capture_cuda
 
-Three forms take turns on the same batch, a new one every round: `plain` runs the network, `capture` also reads all units of
+Forms take turns on the same batch, a new one every round: `plain` runs the network, `capture` also reads all units of
 its convolutions, linear layers and norms, `select` also hands them to Extremes and Moments, as a worker of the stage
-`activations` does: one thread, and freed memory kept; on a GPU without TF32, and in every round so many batches that the
-selection merges once, as it does every 1,024 images. Selection starts where 8,192 images have gone before, so that a value
-enters a list as often as on average over a study of 50,000 images (1 in 20; in one of 1.28 million 1 in 300). Networks have
+`activations` does: one thread, and freed memory kept; on a GPU 1,024 images in every round. Two more where they are asked for,
+both with selection: `graph` replays a recording of the batch (on a GPU alone), `compiled` runs one compiled function. Weights
+are cast to the precision before, for the plain form as well. Selection starts where 8,192 images have gone before, so that a
+value enters a list as often as on average over a study of 50,000 images (1 in 20; in one of 1.28 million 1 in 300). Networks have
 random weights and images are noise, which changes no operation. Before the clock starts, captured values are compared with
 means taken from the outputs of all modules in double precision.
 
 `forward_share` is the share of a plain pass in one with selection. Operations are those of benchmarks.flops.
---precision float16 or bfloat16 runs networks under autocast: convolutions and matrix products take half precision, captured
-means stay float32.
+--precision is that of the network, as `activations.precision`; captured means stay float32.
 
 Expected on 1 core: `capture_ratio` and `select_ratio` as in results/capture.csv; the aims are at most 1.10 and 1.25.
 """
@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import copy
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -34,11 +33,14 @@ from numpy.typing import NDArray
 from benchmarks.flops import operations
 from benchmarks.harness import ratios, report, take_turns
 from interpretability.extremes.moments import Moments
-from interpretability.extremes.on_gpu import CHUNK, DeviceExtremes, DeviceMoments
+from interpretability.extremes.on_gpu import CHUNK, DeviceSelection
 from interpretability.extremes.selection import Extremes
 from interpretability.networks import capture
+from interpretability.networks.compiled import Compiled, Compiler, inductor, largest_difference
 from interpretability.networks.layers import Layer, find_layers
 from interpretability.networks.network import initialised
+from interpretability.networks.precision import PRECISIONS, arithmetic, prepared
+from interpretability.networks.replayed import CudaRecorder, Recorder, Replayed
 from interpretability.randomness import generator, unit_keys
 from study.workers import placement
 from study.workers.device import exact, keep_memory
@@ -51,19 +53,14 @@ SEEN = 8192  # images before the first round
 CHECKED = 16  # images whose captured values are compared before the clock starts
 # largest error of a captured mean, relative to the largest value of its layer; in half precision the outputs of a norm,
 # from which the reference is made, are rounded
-TOLERANCES = {"float32": 1e-4, "float16": 3e-3, "bfloat16": 3e-2}
+TOLERANCES = {"float32": 1e-4, "tf32": 3e-3, "float16": 3e-3, "bfloat16": 3e-2}
+MORE = ("graph", "compiled")
 
 
 def pictures(network: str, turn: int, batch: int, size: int, device: torch.device) -> torch.Tensor:
     """Normalised noise (batch, 3, size, size), another one for every turn."""
     drawn = generator(SEED, "benchmark", network, "images", turn).standard_normal((batch, 3, size, size), np.float32)
     return torch.from_numpy(drawn).to(device)
-
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """The context in which a plain pass has this precision."""
-    dtype = capture.PRECISIONS[precision]
-    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
 
 def opened(network: str, device: torch.device) -> tuple[torch.nn.Module, int, list[Layer]]:
@@ -99,7 +96,7 @@ def direct_values(
             handles.append(module.register_forward_hook(partial(keep_output, place)))
         else:
             handles.append(module.get_submodule(place[1]).register_forward_pre_hook(partial(keep_input, place)))
-    with torch.no_grad(), autocast(batch.device, precision):
+    with torch.no_grad(), arithmetic(model, precision, batch.device):
         model(batch)
     for handle in handles:
         handle.remove()
@@ -113,13 +110,16 @@ def direct_values(
 
 
 class Forms:
-    """The three forms of one network, on the batch in `self.batch`; a copy of the network carries the hooks."""
+    """The forms of one network, on the batch in `self.batch`; a copy of the network carries the hooks."""
 
     def __init__(self, network: str, batch_size: int, device: torch.device, precision: str, seen: int) -> None:
         self.network, self.device, self.precision, self.batch_size = network, device, precision, batch_size
         self.model, self.size, self.layers = opened(network, device)
         if device.type != "cpu" and precision != "float32":  # as the stage does it
             self.model.to(memory_format=torch.channels_last)
+        self.gflop = operations(self.model, (3, self.size, self.size)) / 1e9
+        prepared(self.model, precision)
+        self.arithmetic = arithmetic(self.model, precision, device)
         self.steps = 1 if device.type == "cpu" else max(1, CHUNK // batch_size)
         self.n_units = sum(layer.width for layer in self.layers)
         self.read = copy.deepcopy(self.model)
@@ -129,27 +129,40 @@ class Forms:
         self._fill(seen)
 
     def turn(self, number: int) -> None:
-        self.batch = pictures(self.network, number, self.batch_size, self.size, self.device)
+        if number and self.device.type != "cpu":  # drawing would take longer than the round
+            self.batch = self.batch.roll(1, -1)
+        else:
+            self.batch = pictures(self.network, number, self.batch_size, self.size, self.device)
 
     def _fill(self, seen: int) -> None:
         """Lists as after `seen` images, drawn with the mean and the spread that each unit has on a first batch."""
-        values = self.captured().cpu().numpy()
+        first = self.captured()
+        if self.device.type != "cpu":
+            self._fill_there(seen, first.mean(dim=0), first.std(dim=0))
+            return
+        values = first.numpy()
         mean, spread = values.mean(axis=0), values.std(axis=0)
         keys = unit_keys(SEED, self.network, "all", np.arange(self.n_units))
-        self.extremes, self.moments = Extremes(keys, K), Moments(self.n_units)
+        self.extremes: Extremes | DeviceSelection = Extremes(keys, K)
+        self.moments = Moments(self.n_units)
         draw = generator(SEED, "benchmark", self.network, "seen")
         for start in range(0, seen, 256):
             drawn = draw.standard_normal((min(256, seen - start), self.n_units), dtype=np.float32)
             drawn *= spread
             drawn += mean
             self.extremes.update(drawn, np.arange(start, start + len(drawn)))
-        if self.device.type != "cpu":
-            state, n_images = self.extremes.keys(), self.extremes.n_images
-            self.extremes = DeviceExtremes(keys, K, self.device, state=state, n_images=n_images)
-            self.moments = DeviceMoments(self.n_units, self.device)
+
+    def _fill_there(self, seen: int, mean: torch.Tensor, spread: torch.Tensor) -> None:
+        """The same on a device, which draws for itself."""
+        keys = unit_keys(SEED, self.network, "all", np.arange(self.n_units))
+        self.extremes = DeviceSelection(keys, K, self.device)
+        draw = torch.Generator(self.device).manual_seed(SEED)
+        for start in range(0, seen, 256):
+            drawn = torch.randn((min(256, seen - start), self.n_units), device=self.device, generator=draw)
+            self.extremes.update(drawn.mul_(spread).add_(mean), start)
 
     def plain(self) -> torch.Tensor:
-        with torch.no_grad(), autocast(self.device, self.precision):
+        with torch.no_grad(), self.arithmetic:
             out = self.model(self.batch)
             for _ in range(self.steps - 1):
                 out = self.model(self.batch)
@@ -164,12 +177,38 @@ class Forms:
         return values
 
     def selected(self) -> None:
+        self._selected(self.capture)
+
+    def record(self, recorder: Recorder | None = None) -> Callable[[], object]:
+        """The form `graph`. Raises AssertionError where a replay has other bytes than a plain batch, or none is made."""
+        self.replayed = Replayed(self.capture, recorder or CudaRecorder(self.device))
+        for _ in range(3):
+            self.turn(1)
+            right = self.capture(self.batch).clone()
+            if not torch.equal(self.replayed(self.batch).view(torch.int32), right.view(torch.int32)):
+                raise AssertionError(f"{self.network}: a replayed batch gives other values than a plain one")
+        if self.replayed.form != "graph":
+            raise AssertionError(f"{self.network}: its batches cannot be recorded: {self.replayed.reason}")
+        return partial(self._selected, self.replayed)
+
+    def compile(self, compiler: Compiler = inductor) -> Callable[[], object]:
+        """The form `compiled`, of a network without hooks."""
+        self.compiled = Compiled(self.model, self.layers, self.batch, precision=self.precision, compiler=compiler)
+        return partial(self._selected, self.compiled)
+
+    def compiled_difference(self) -> float:
+        """Largest difference of a compiled value from a plain one, relative to its layer's largest."""
+        return largest_difference(self.compiled(self.batch), self.capture(self.batch), self.layers)
+
+    def _selected(self, read: Callable[[torch.Tensor], torch.Tensor]) -> None:
         for _ in range(self.steps):
-            values = self.capture(self.batch)
-            offered: Any = values.numpy() if self.device.type == "cpu" else values  # as either selection takes them
+            values = read(self.batch)
             first = self.extremes.n_images
-            self.extremes.update(offered, np.arange(first, first + len(values)))
-            self.moments.update(offered)
+            if isinstance(self.extremes, DeviceSelection):
+                self.extremes.update(values, first)
+            else:
+                self.extremes.update(values.numpy(), np.arange(first, first + len(values)))
+                self.moments.update(values.numpy())
         self.wait()
 
     def wait(self) -> None:
@@ -219,6 +258,10 @@ def measure(network: str, args: argparse.Namespace) -> dict[str, object]:
         "capture": forms.captured,
         "select": forms.selected,
     }
+    if "graph" in args.forms:
+        named["graph"] = forms.record()
+    if "compiled" in args.forms:
+        named["compiled"] = forms.compile()
     for work in named.values():  # also compiles, and starts threads
         work()
     turns = []
@@ -227,7 +270,6 @@ def measure(network: str, args: argparse.Namespace) -> dict[str, object]:
         turns.append(take_turns(named, turn))
     times = {name: [turn[name] for turn in turns] for name in named}
     seconds = {name: float(np.median(times[name], axis=0)[0]) / forms.steps for name in named}
-    gflop = operations(forms.model, (3, forms.size, forms.size)) / 1e9
     row: dict[str, object] = {
         "network": network,
         "device": placement.device_kind(str(device)),
@@ -237,13 +279,13 @@ def measure(network: str, args: argparse.Namespace) -> dict[str, object]:
         "units": forms.n_units,
         **{f"{name}_s": value for name, value in seconds.items()},
     }
-    for name in ("capture", "select"):
+    for name in list(named)[1:]:
         row |= {f"{name}_{column}": value for column, value in ratios(times[name], times["plain"]).items()}
     return row | {
         "forward_share": seconds["plain"] / seconds["select"],
         "images_per_s": args.batch / seconds["plain"],
-        "gflop": gflop,
-        "gflop_per_s": gflop * args.batch / seconds["plain"],
+        "gflop": forms.gflop,
+        "gflop_per_s": forms.gflop * args.batch / seconds["plain"],
         "mean_error": error,
     }
 
@@ -254,9 +296,12 @@ def main() -> None:
     for name, default in (("batch", 16), ("rounds", 7), ("threads", 1), ("seen", SEEN)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:NUMBER")
-    parser.add_argument("--precision", choices=capture.PRECISIONS, default="float32")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
+    parser.add_argument("--forms", nargs="*", choices=MORE, default=(), help="besides plain, capture and select")
     parser.add_argument("--name", default="capture", help="name of the CSV in the folder of results")
     args = parser.parse_args()
+    if "graph" in args.forms and not args.device.startswith("cuda"):
+        parser.error("--forms graph needs --device cuda: a CPU has no graphs to record")
     torch.set_num_threads(args.threads)
     keep_memory()  # as in a worker: without it the kernel zeroes pages for as long as the arithmetic takes
     rows = []

@@ -75,6 +75,7 @@ class Environment:
     decoders            threads that decode images for one worker; None: by device
     networks_per_pass   networks that share each decoded image; None: by device
     memory_gb           for the selections of all workers; None: a share of what is free
+    cuda_graphs         whether batches are recorded and replayed on a GPU
     feature_cache_gb    for features kept by all workers of a machine; None: by device
     ray_address         of the cluster, for executor ray; empty: not set
     visible_gpus        numbers of the GPUs that this process sees; empty: all
@@ -90,6 +91,7 @@ class Environment:
     networks_per_pass: int | None
     memory_gb: float | None
     feature_cache_gb: float | None
+    cuda_graphs: bool
     ray_address: str
     visible_gpus: tuple[str, ...]
 
@@ -108,6 +110,7 @@ class Environment:
             networks_per_pass=_whole("MIS_NETWORKS_PER_PASS", 1, "it must be a whole number of at least 1"),
             memory_gb=_number("MIS_MEMORY_GB", f"{gigabytes} above 0", zero=False),
             feature_cache_gb=_number("MIS_FEATURE_CACHE_GB", f"{gigabytes} of at least 0", zero=True),
+            cuda_graphs=_one_of("MIS_CUDA_GRAPHS", "on", "off") == "on",
             ray_address=_text("RAY_ADDRESS"),
             visible_gpus=tuple(filter(None, _text("CUDA_VISIBLE_DEVICES").split(","))),
         )

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from interpretability import arguments
 from interpretability.directions.readers import Reader
 from interpretability.errors import InputError
 from interpretability.networks.acting import Acting, Weights, layer_by_layer, parameter_of, weights_of
+from interpretability.networks.following import Following, Norm, is_plain_batch_norm, is_pointwise
 from interpretability.networks.layers import (
     Layer,
     check_batch,
@@ -29,76 +30,14 @@ from interpretability.networks.layers import (
     positions_of,
     unit_values,
 )
-from interpretability.networks.modules import Add, first_tensor, fused_activation, hooks, read
+from interpretability.networks.memory import lacks_memory, refusals
+from interpretability.networks.modules import Add, first_tensor, hooks, read
 from interpretability.networks.precision import PRECISIONS, arithmetic, products_in_float32
 
 # largest difference of a unit's value alone and in a batch, relative to its layer's largest value; a GPU's libraries choose
 # other algorithms for other batches
 TOLERANCES = {"cpu": 1e-5, "cuda": 3e-4}
-_MEMORY = ("outofmemory", "out of memory", "alloc_failed", "can't allocate memory", "unable to find an engine")
-
-
 _PRODUCTS = 16  # multiplications of a matrix product in the time in which one value of a map is read
-
-
-def _is_plain_batch_norm(module: nn.Module, tap: str) -> bool:
-    """Whether what is read of a module is, in evaluation, one factor and one summand a channel of its input."""
-    act = fused_activation(module)
-    return (
-        (type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d) or type(module).__name__ == "BatchNormAct2d")
-        and isinstance(module, nn.modules.batchnorm._BatchNorm)  # pyright: ignore[reportPrivateUsage]
-        and module.running_mean is not None
-        and (tap != "output" or act is None or isinstance(act, nn.Identity))
-    )
-
-
-def _is_pointwise(module: nn.Module, layer: Layer, half: torch.dtype | None) -> bool:
-    """Whether a module's output at a position is a matrix times its input there: a linear layer, a plain 1 x 1 convolution, with
-    weights in float32 or as autocast to `half` rounds them.
-    """
-    weights = getattr(module, "weight", None), getattr(module, "bias", None)
-    if layer.tap != "output" or any(
-        weight is not None and weight.dtype not in (torch.float32, half) for weight in weights
-    ):
-        return False
-    if type(module) is nn.Conv2d:
-        plain = (module.kernel_size, module.stride, module.padding, module.groups) == ((1, 1), (1, 1), (0, 0), 1)
-        return plain and (layer.batch_axis, layer.channel_axis) == (0, 1)
-    return type(module) is nn.Linear and layer.batch_axis < layer.channel_axis
-
-
-def _through_batch_norm(norm: Any) -> Callable[[Tensor, Tensor], object]:
-    """Puts the means of a batch norm in evaluation, from those of its input, into a second tensor (images, channels)."""
-    scale = torch.rsqrt(norm.running_var.double() + norm.eps)
-    scale = scale if norm.weight is None else scale * norm.weight.double()
-    shift = -norm.running_mean.double() * scale
-    factor, summand = scale.float(), (shift if norm.bias is None else shift + norm.bias.double()).float()
-    return lambda means, out: torch.addcmul(summand, means, factor, out=out)
-
-
-def _autocast_type(device: torch.device) -> torch.dtype:
-    """To what convolutions and matrix products are rounded at this moment; float32 without autocast."""
-    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
-
-
-def _through_pointwise(module: Any) -> Callable[[Tensor, Tensor], object]:
-    """Puts the means of a pointwise module, from those of its input, into a second tensor (images, channels) float32.
-
-    Weights are rounded as autocast rounds them; it leaves products with `out` alone, so these are in float32. TF32, which
-    would round the means as well, is off.
-    """
-
-    def put(means: Tensor, out: Tensor) -> None:
-        weight, bias, dtype = module.weight.flatten(1).T, module.bias, _autocast_type(out.device)
-        if dtype != torch.float32:
-            weight, bias = weight.to(dtype).float(), None if bias is None else bias.to(dtype).float()
-        with products_in_float32():
-            if bias is None:
-                torch.mm(means, weight, out=out)
-            else:
-                torch.addmm(bias, means, weight, out=out)
-
-    return put
 
 
 @dataclass(frozen=True)
@@ -115,11 +54,6 @@ _Place = tuple[str, str]  # module and tap
 _Calls = dict[int, tuple[Layer, int]]  # by the number of the call: the layer, and its first unit
 
 
-def lacks_memory(message: str) -> bool:
-    """Whether an error says, in the words of torch or of the libraries below it, that the device has no memory left."""
-    return any(words in message.lower() for words in _MEMORY)
-
-
 class Capture:
     """Runs a network and collects every unit of the given layers in one preallocated buffer (MIS paper, section 3).
 
@@ -130,7 +64,7 @@ class Capture:
     shortcut     read fewer maps, where nobody has hooked into a module. The means of a batch norm follow from those of the
                  convolution in front of it, those of a linear layer or a 1 x 1 convolution from the means of its input,
                  which may be known and else are read where that is narrower: equal but for rounding, at a fraction of the
-                 memory traffic. (Not so the latter in float16, where values that are too large must show.)
+                 memory traffic. (Not so the latter in half precision, where values that are too large must show.)
     pieces       parts in which a batch runs; doubled whenever the device runs out of memory, and kept
     readers      by the name of a layer what is read of it in place of its units' means, such as a code's latents (see
                  `interpretability.directions.readers`); U is then the sum of what the layers give
@@ -175,7 +109,7 @@ class Capture:
         self._shortcut = shortcut and self._may_follow
         self._context: AbstractContextManager[Add] | None = None
         self._row = self._size = 0
-        self._arithmetic, self._half = arithmetic(model, precision, device), PRECISIONS[precision]
+        self._arithmetic = arithmetic(model, precision, device)
         self.pieces = pieces
         self._readers = readers = dict(readers or {})
         if strangers := sorted(readers.keys() - {layer.name for layer in layers}):
@@ -196,9 +130,13 @@ class Capture:
         self._done: set[int] = set()  # first units of the layers that this forward pass has filled
         self._acting: Acting | None = None  # of layers that are read where their weights act; else nothing is watched
         self._known: dict[int, _Known] = {}  # by the identity of a map of this forward pass
+        self._following = Following()
+        # on a CPU means get a tensor of their own, as ever: into the buffer torch may sum in another order
+        self._in_place = device.type != "cpu"
 
     def __enter__(self) -> Capture:
         context = hooks()
+        self._following = Following()
         add = context.__enter__()
         self._context = context
         offset = 0
@@ -251,9 +189,14 @@ class Capture:
     def keep(self, layer: Layer, start: int, value: Tensor) -> None:
         """Take in what is read of a layer whose first unit is number `start`; again if a piece runs again."""
         axes = self._size, layer.batch_axis, layer.channel_axis
-        reader = self._of_maps.get(layer.name)
-        values = unit_values(value, *axes) if reader is None else reader(positions_of(value, *axes))
-        self._slot(start, self._kept[layer.name]).copy_(values)
+        reader, slot = self._of_maps.get(layer.name), self._slot(start, self._kept[layer.name])
+        if reader is not None:
+            with products_in_float32():
+                slot.copy_(reader(positions_of(value, *axes)))
+        elif self._in_place:
+            unit_values(value, *axes, slot)
+        else:
+            slot.copy_(unit_values(value, *axes))
 
     def _read_means(self, rows: slice) -> None:
         """Fill the buffer from the means of some images."""
@@ -272,44 +215,59 @@ class Capture:
         """Let the means of a module that runs once follow from those of its input, where they do and that is cheaper."""
         if module._forward_hooks or "forward" in vars(module):  # pyright: ignore[reportPrivateUsage]
             return  # its output may be any other than its class says
-        pointwise = _is_pointwise(module, layer, self._half)
-        if pointwise:
-            through = _through_pointwise(module)
-        elif _is_plain_batch_norm(module, layer.tap):
-            through = _through_batch_norm(module)
+        if is_plain_batch_norm(module, layer.tap):
+            note = self._noted_norm(Norm(module), layer, start)
+        elif is_pointwise(module, layer):
+            note = self._noted_product(module, layer, start)
         else:
             return
 
         def before(_: nn.Module, args: tuple[object, ...]) -> None:
-            if self._counts.get((layer.module, layer.tap), 0) or not args or not isinstance(args[0], Tensor):
-                return
-            value = args[0]
-            means = self._means(value, layer)
-            if pointwise:
-                if _autocast_type(self._device) == torch.float16:
-                    return  # values above its range must show
-                channels = value.shape[layer.channel_axis]
-                positions = value.numel() // (channels * self._size)
-                saved = layer.width - (channels if means is None else 0)
-                if positions * saved * _PRODUCTS <= channels * layer.width:
-                    return
-                if means is None:
-                    means = unit_values(value, self._size, layer.batch_axis, layer.channel_axis)
-            if means is not None:
-                through(means, self._slot(start, layer.width))
+            first = not self._counts.get((layer.module, layer.tap), 0)
+            if first and args and isinstance(args[0], Tensor) and note(args[0]):
                 self._done.add(start)
 
         add(module.register_forward_pre_hook(before))
 
-    def _means(self, value: Tensor, layer: Layer) -> Tensor | None:
-        """Means of a map along the axes of a layer, if it is one that was read in this forward pass and has not changed."""
+    def _noted_norm(self, norm: Norm, layer: Layer, start: int) -> Callable[[Tensor], bool]:
+        """Notes a batch norm for the end of the pass, if the means of its input are known then."""
+
+        def note(value: Tensor) -> bool:
+            source = self._source(value, layer)
+            if source is not None:
+                self._following.norm(norm, source, start)
+            return source is not None
+
+        return note
+
+    def _noted_product(self, module: nn.Module, layer: Layer, start: int) -> Callable[[Tensor], bool]:
+        """Notes a pointwise module for the end of the pass, if its output is dearer to read than to compute the means of."""
+
+        def note(value: Tensor) -> bool:
+            if torch.is_autocast_enabled(self._device.type):
+                return False  # the layer rounds what it gives, and what is above the range of float16 must show
+            source, channels = self._source(value, layer), value.shape[layer.channel_axis]
+            positions = value.numel() // (channels * self._size)
+            saved = layer.width - (channels if source is None else 0)
+            if positions * saved * _PRODUCTS <= channels * layer.width:
+                return False
+            means = unit_values(value, self._size, layer.batch_axis, layer.channel_axis) if source is None else source
+            self._following.product(module, means, channels, start, layer.width)
+            return True
+
+        return note
+
+    def _source(self, value: Tensor, layer: Layer) -> int | None:
+        """First unit of the layer whose output, with axes as in `layer`, a map is, if that is read in this pass of the network
+        and the map has not changed since.
+        """
         known = self._known.get(id(value))
         if known is None or known.map() is not value or known.version != value._version:
             return None
         source = known.layer
         if (source.batch_axis, source.channel_axis) != (layer.batch_axis, layer.channel_axis):
             return None
-        return self._slot(known.start, source.width)
+        return known.start
 
     def __exit__(self, *exc: object) -> None:
         context, self._context = self._context, None
@@ -349,18 +307,17 @@ class Capture:
             self.pieces = min(2 * self.pieces, len(batch))
 
     def _refusals(self) -> int:
-        """How often this GPU had no memory to give."""
-        if self._device.type != "cuda":
-            return 0
-        return int(torch.cuda.memory_stats_as_nested_dict(self._device)["num_ooms"])
+        return refusals(self._device)
 
     def _run(self, batch: Tensor) -> None:
         self._counts.clear()
         self._done.clear()
         self._known.clear()
+        self._following.clear()
         self._size = len(batch)
         with self._arithmetic, layer_by_layer(), self._acting or nullcontext():
             self._model(batch)
+        self._following.put(self._filled[self._row : self._row + self._size])
         if len(self._done) != len(self._layers):
             raise InputError(
                 f"{len(self._done)} of {len(self._layers)} layers were reached; the network's path depends on its input"

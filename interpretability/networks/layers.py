@@ -359,12 +359,21 @@ def _nothing_left(model: nn.Module, n: int, layer_types: Sequence[str], *, drop_
     )
 
 
-def unit_values(output: Tensor, batch_size: int, batch_axis: int, channel_axis: int) -> Tensor:
+def unit_values(
+    output: Tensor, batch_size: int, batch_axis: int, channel_axis: int, out: Tensor | None = None
+) -> Tensor:
     """Mean of a module's output over everything but images and channels: (batch_size, channels) float32.
 
-    Raises InputError as `positions_of` does.
+    It is written into `out`, if that is given, a part of a buffer included. A half-precision output is read once and summed in
+    float32. Raises InputError as `positions_of` does, and for an `out` of another shape.
     """
-    return positions_of(output, batch_size, batch_axis, channel_axis).mean(dim=1, dtype=torch.float32)
+    positions = positions_of(output, batch_size, batch_axis, channel_axis)
+    if out is not None and out.shape != (batch_size, positions.shape[2]):  # torch would give `out` other memory
+        raise InputError(
+            f"an output of shape {tuple(output.shape)} gives {positions.shape[2]} values an image where its layer has "
+            f"{out.shape[1]} units; the network's path depends on its input"
+        )
+    return torch.mean(positions, dim=1, dtype=torch.float32, out=out)
 
 
 def positions_of(output: Tensor, batch_size: int, batch_axis: int, channel_axis: int) -> Tensor:

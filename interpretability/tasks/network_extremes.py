@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from interpretability.errors import InputError
 from interpretability.extremes import selection
-from interpretability.extremes.on_gpu import DeviceExtremes
+from interpretability.extremes.on_gpu import DeviceSelection
 from interpretability.images import Images, checked_pixels
 from interpretability.networks.capture import Capture, check_independence
 from interpretability.networks.layers import Layer
@@ -58,7 +58,7 @@ def rank_for_network(
     layers = find(model, few[:3])
     check_independence(model, layers, few)
     keys = np.concatenate([keys_of(layer) for layer in layers])
-    on_gpu = DeviceExtremes(keys, k, device) if device.startswith("cuda") else None
+    on_gpu = DeviceSelection(keys, k, device) if device.startswith("cuda") else None
     on_cpu = selection.Extremes(keys, k, threads=threads)
     with Capture(model, layers, batch_size, device) as capture:
         for start in range(0, len(images), batch_size):
@@ -68,7 +68,7 @@ def rank_for_network(
             values = capture(prepare.batch(batch + batch[-1:] * (batch_size - len(batch)), device))[: len(rows)]
             try:
                 if on_gpu is not None:
-                    on_gpu.update(values, rows)
+                    on_gpu.update(values, start)
                 else:
                     on_cpu.update(values.cpu().numpy(), rows)
             except selection.NotFinite as error:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from study.extraction import grouping, passes
+from study.extraction import compiling, grouping, passes
 from study.extraction.computed import computed_facts
 from study.extraction.controls import network_facts
 from study.extraction.job import Extracted, Extraction, NetworkFacts, sees_pack
@@ -59,6 +59,7 @@ def _jobs(extractions: Sequence[Extraction], images: ImageSet) -> list[Extractio
     """Networks in passes; those in the store, controls and tables each alone."""
     computed = [[extraction] for extraction in extractions if is_computed(extraction.row)]
     networks = [extraction for extraction in extractions if not is_computed(extraction.row)]
+    compiling.count_ahead(networks)
     store = WorkStore.open()
     stored = [grouping.in_store(extraction, images, store) for extraction in networks]
     if any(stored):
@@ -89,7 +90,7 @@ def _run(jobs: Sequence[ExtractionJob], ended: list[Ended]) -> list[ExtractionJo
 
 
 def _lacked_memory(result: NetworkFacts | Failure) -> bool:
-    from interpretability.networks.capture import lacks_memory
+    from interpretability.networks.memory import lacks_memory
 
     return isinstance(result, Failure) and lacks_memory(result.reason)
 
@@ -114,5 +115,6 @@ def _put_out(extracted: Extracted, extraction: Extraction) -> NetworkFacts:
         "directions": [{"model": extraction.name, **each} for each in extracted.directions],
         "device": extracted.device,
         "pieces": extracted.pieces,
+        "form": extracted.form,
         "timing": extracted.timing,
     }

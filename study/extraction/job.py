@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
 
+from study.extraction.compiling import is_compiled
 from study.extraction.left_out import LeftOutFacts
 from study.files.store import WorkStore
 from study.images import packs as packing
@@ -81,7 +82,7 @@ class Timing(TypedDict, total=False):
 
 class NetworkFacts(TypedDict):
     """What the stage needs of one network or control. `left_out`: layers that give no units; `pieces`: parts in which a batch
-    ran for want of memory; `directions`: what is read in place of units, one row a layer.
+    ran for want of memory; `form`: how batches ran, if not plainly; `directions`: what is read in place of units, a row a layer.
     """
 
     layers: list[LayerRow]
@@ -90,6 +91,7 @@ class NetworkFacts(TypedDict):
     directions: list[DirectionRow]
     device: str
     pieces: int
+    form: NotRequired[str]
     timing: Timing
 
 
@@ -111,7 +113,7 @@ class ExtractionParams(SeedAndImages):
 
 class FileFacts(TypedDict):
     """What the file of a network says of it, in this order: layers, those without units, directions, columns kept, parts a batch
-    ran in, kind of device.
+    ran in, kind of device, and how batches ran unless plainly.
     """
 
     layers: list[LayerFacts]
@@ -120,6 +122,7 @@ class FileFacts(TypedDict):
     n_kept: int
     pieces: int
     device: str
+    form: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,7 @@ class Extracted:
     kept: Path | None
     explained: Path | None
     timing: Timing
+    form: str = "plain"
 
 
 @dataclass(frozen=True)
@@ -208,6 +212,8 @@ def ingredients(extraction: Extraction, images: ImageSet, kind: str) -> dict[str
         "listed": [list(unit) for unit in extraction.listed],
         # texts change the files of their own networks alone
         **({"explained": asdict(extraction.explained)} if extraction.explained else {}),
+        # compiled kernels round otherwise
+        **({"compiled": True} if is_compiled(extraction, len(images), kind) else {}),
         "device": kind,
         "packages": {package: version(package) for package in ("torchvision", "timm", "pillow")},
         "torch": torch.__version__,

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from study.extraction.forward import recorder
 from study.extraction.job import KEPT, SUFFIX, Extracted, Extraction, Seat, ingredients, sees_pack
 from study.extraction.running import Running, finish, forget
 from study.files.store import WorkStore
@@ -102,6 +103,7 @@ class _Pass:
         self._batch_size = next(iter(extractions.values())).params.activations.batch_size
         self._running: dict[int, Running] = {}
         self._results: dict[int, Extracted | Failure] = {}
+        self._recorder = recorder()
 
     def run(self, keys: Mapping[int, dict[str, Any]]) -> dict[int, Extracted | Failure]:
         """Results by index; `keys` are the ingredients of each network."""
@@ -127,7 +129,8 @@ class _Pass:
 
     def _begin(self, extraction: Extraction, key: dict[str, Any]) -> Running:
         """A network ready to take in images, where an earlier run left it."""
-        return Running(_seat(extraction, self._images, key), self._images, self._store, self._batch_size)
+        seat = _seat(extraction, self._images, key)
+        return Running(seat, self._images, self._store, self._batch_size, self._recorder)
 
     def _over_images(self) -> float:
         """Show all images to the networks; returns the seconds that it took."""

@@ -13,6 +13,7 @@ import pandas as pd
 from interpretability.schema import FACTS, UNIT
 from study.extraction import forecast, left_out
 from study.extraction.extract import extract_all
+from study.extraction.forward import PLAIN
 from study.extraction.job import (
     NEAR_COSINES,
     NEAR_UNITS,
@@ -58,6 +59,7 @@ class Results:
     timings: dict[str, Timing] = field(default_factory=dict)
     device_kinds: set[str] = field(default_factory=set)
     pieces: dict[str, int] = field(default_factory=dict)
+    forms: dict[str, str] = field(default_factory=dict)  # of networks whose batches did not run plainly
 
     def add(self, name: str, result: NetworkFacts | Failure) -> None:
         """The result of one network."""
@@ -74,6 +76,8 @@ class Results:
         self.timings[name] = result["timing"]
         if result["pieces"] > 1:
             self.pieces[name] = result["pieces"]
+        if (form := result.get("form", PLAIN)) != PLAIN:
+            self.forms[name] = form
 
     def write(self, out: Path, names: Sequence[str], images: ImageSet) -> None:
         """The tables of all networks; layers in the order of `names`."""
@@ -102,6 +106,7 @@ class Results:
                 "n_images": len(images),
                 "images": images.digest,
                 "batches_in_parts": self.pieces,
+                **({"forms": self.forms} if self.forms else {}),
             },
         )
 

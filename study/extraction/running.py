@@ -15,6 +15,8 @@ import pandas as pd
 import pyarrow as pa
 
 from study.errors import StudyError
+from study.extraction.columns import Columns, DeviceColumns
+from study.extraction.forward import PLAIN, Forward
 from study.extraction.job import (
     KEPT,
     NEAR_COSINES,
@@ -42,9 +44,10 @@ if TYPE_CHECKING:
     from torch.cuda import Event
 
     from interpretability.extremes.moments import Moments
-    from interpretability.extremes.on_gpu import DeviceExtremes, DeviceMoments
+    from interpretability.extremes.on_gpu import DeviceSelection
     from interpretability.extremes.selection import Extremes, NotFinite
     from interpretability.networks.preprocessing import Preprocessing
+    from interpretability.networks.replayed import Recorder
 
 log = logger("activations")
 
@@ -84,7 +87,9 @@ class Clock:
 class Running:
     """One network in a pass: its capture and what it has selected so far. `close` takes its hooks away."""
 
-    def __init__(self, seat: Seat, images: ImageRows, store: WorkStore, batch_size: int) -> None:
+    def __init__(
+        self, seat: Seat, images: ImageRows, store: WorkStore, batch_size: int, recorder: Recorder | None = None
+    ) -> None:
         import torch
 
         from interpretability.extremes import moments, on_gpu, selection
@@ -96,24 +101,25 @@ class Running:
         self.seen = int(state["seen"][0]) if state else 0
         sides = (state["top"], state["bottom"]) if state else None
         k, there = seat.shared["n_extremes"], device()
-        self._on_device = there != "cpu"
-        self.extremes: Extremes | DeviceExtremes
-        self.moments: Moments | DeviceMoments
-        if self._on_device:
-            self.extremes = on_gpu.DeviceExtremes(seat.keys, k, there, state=sides, n_images=self.seen)
-            self.moments = on_gpu.DeviceMoments(len(seat.keys), there)
+        self.extremes: Extremes | DeviceSelection
+        self.moments: Moments | DeviceSelection
+        if there != "cpu":
+            sums = (state["bins"], state["nonpositive"]) if state else None
+            self.extremes = self.moments = on_gpu.DeviceSelection(
+                seat.keys, k, there, state=sides, moments=sums, n_images=self.seen
+            )
             if seat.shared["precision"] != "float32":  # tensor cores read maps channel by channel
                 seat.model.to(memory_format=torch.channels_last)
         else:
             self.extremes = selection.Extremes(seat.keys, k, state=sides, n_images=self.seen)
             self.moments = moments.Moments(len(seat.keys))
-        whole = [*seat.kept, *seat.explained]
-        self.columns = np.empty((len(whole), len(images)), dtype=np.float32)
-        self._kept = torch.tensor(whole, dtype=torch.long, device=there)
+            if state:
+                self.moments.add(state["bins"], state["nonpositive"], self.seen)
+        whole, n = [*seat.kept, *seat.explained], len(images)
+        self.columns = DeviceColumns(whole, n, batch_size, there) if there != "cpu" else Columns(whole, n)
         self.pieces = 1
         if state:
-            self.moments.add(state["bins"], state["nonpositive"], self.seen)
-            self.columns[:, : self.seen] = state["columns"]
+            self.columns.restore(state["columns"])
             self.pieces = int(state["pieces"][0])
             log.info("%s: %d of %d images found in the store", seat.name, self.seen, len(images))
         self._capture = capture.Capture(
@@ -126,9 +132,12 @@ class Running:
             readers=seat.read.readers,
         )
         self._capture.__enter__()
+        n_batches = -(-(len(images) - self.seen) // batch_size)
+        self._forward = Forward(self._capture, seat, recorder, n_batches, state)
 
     def close(self) -> Preprocessing:
         """Take the hooks away; returns the view of the network."""
+        self._forward.close()
         self._capture.__exit__(None, None, None)
         return self.seat.view
 
@@ -138,17 +147,20 @@ class Running:
 
         seat = self.seat
         with self.clock("forward"):
-            outputs = self._capture(batch)[: len(rows)]
+            outputs = self._forward(batch)[: len(rows)]
         if self._capture.pieces > self.pieces:
             self.pieces = self._capture.pieces
             log.warning("%s: the device ran out of memory; a batch now runs in %d parts", seat.name, self.pieces)
         with self.clock("select"):
             try:
-                values: Any = outputs if self._on_device else outputs.numpy()  # as selections there and here take them
-                self.extremes.update(values, rows)
-                self.moments.update(values)
-                if len(self.columns):  # else a device is not waited for
-                    self.columns[:, rows] = outputs[:, self._kept].T.cpu().numpy()
+                if isinstance(self.extremes, selection.Extremes):
+                    values = outputs.numpy()
+                    self.extremes.update(values, rows)
+                    self.moments.update(values)
+                else:
+                    self.extremes.update(outputs, int(rows[0]))
+                if len(self.columns):
+                    self.columns.take(int(rows[0]), outputs)
             except selection.NotFinite as error:
                 raise self._named(error) from None
         self.seen = int(rows[-1]) + 1
@@ -178,8 +190,14 @@ class Running:
             "bottom": bottom,
             "bins": self.moments.bins,
             "nonpositive": self.moments.nonpositive,
-            "columns": np.ascontiguousarray(self.columns[:, : self.seen]),
+            "columns": self.columns.until(self.seen),
+            **self._forward.state(),
         }
+
+    @property
+    def form(self) -> str:
+        """How its batches ran: plain, graph, compiled."""
+        return self._forward.form
 
     def _saved(self) -> State | None:
         """The furthest of the saved states that are whole; the next one is written in place of the other."""
@@ -239,6 +257,8 @@ def finish(running: Running, extraction: Extraction, store: WorkStore, seconds: 
         "pieces": running.pieces,
         "device": device_kind(device()),
     }
+    if running.form != PLAIN:
+        facts["form"] = running.form
     content = extremes_and_moments(state, seat.keys, extraction.params.activations.n_extremes, running.seen)
     content |= _nearest(seat)
     # one entry of metadata: the library writes several in any order

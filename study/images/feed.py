@@ -10,13 +10,14 @@ from time import perf_counter
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from interpretability.networks.preprocessing import Preprocessing
+from study.images.copies import OnStream, Road, Sent, Slot, room_for
 
 _AHEAD = 3  # batches under way beside the one in use
+_AT_ONCE = 4  # pictures of one task of a thread: handing over one by one would cost as much as half a resize
 
 
 class ImageRows(Protocol):
@@ -51,6 +52,8 @@ class _Batch:
     rows: NDArray[np.int32]
     stacked: dict[Preprocessing, Tensor]
     pending: list[Future[None]]
+    slot: Slot[Preprocessing] | None
+    sent: Sent | None = None
 
 
 class Feed:
@@ -59,6 +62,9 @@ class Feed:
     Iterating gives (rows, {view: uint8 tensor (batch_size, 3, crop, crop)}), the tensors on the device, channels last;
     `drop` leaves out a view that nobody wants any more. `waited` counts the seconds in which the caller had to wait for
     images, `decoded` the images.
+
+    Bytes for a GPU lie in pinned buffers, used in turn, and travel beside its arithmetic: the next batch as soon as it is
+    decoded, while the device is at the one before.
     """
 
     def __init__(
@@ -80,49 +86,78 @@ class Feed:
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.int32], dict[Preprocessing, Tensor]]]:
         pool = ThreadPoolExecutor(self._threads, "decode") if self._threads else None
+        ahead = _AHEAD if pool else 0
+        road = self._road()
+        slots = deque(Slot[Preprocessing](road, pinned=self._pinned) for _ in range(ahead + 1)) if road else None
         waiting: deque[_Batch] = deque()
         starts = iter(range(self._start, len(self._images), self._batch_size))
         try:
             while True:
-                while len(waiting) <= (_AHEAD if pool else 0) and (start := next(starts, None)) is not None:
-                    waiting.append(self._begin(start, pool))
+                while len(waiting) <= ahead and (start := next(starts, None)) is not None:
+                    waiting.append(self._begin(start, pool, slots))
                 if not waiting:
                     return
                 batch, began = waiting.popleft(), perf_counter()
                 for decoded in batch.pending:
                     decoded.result()
-                ready = {view: self._finish(stacked, len(batch.rows)) for view, stacked in batch.stacked.items()}
+                ready = self._ready(batch)
                 self.waited += perf_counter() - began
                 self.decoded += len(batch.rows)
+                if waiting and waiting[0].slot and all(decoded.done() for decoded in waiting[0].pending):
+                    self._send(waiting[0])
                 yield batch.rows, ready
         finally:
             if pool:
                 pool.shutdown(cancel_futures=True)
 
-    def _begin(self, start: int, pool: ThreadPoolExecutor | None) -> _Batch:
+    @property
+    def _pinned(self) -> bool:
+        return self._device.startswith("cuda")
+
+    def _road(self) -> Road | None:
+        """How batches travel to the device; None where they are used where they are."""
+        return OnStream(self._device) if self._pinned else None
+
+    def _begin(self, start: int, pool: ThreadPoolExecutor | None, slots: deque[Slot[Preprocessing]] | None) -> _Batch:
         rows = np.arange(start, min(start + self._batch_size, len(self._images)), dtype=np.int32)
-        pinned = self._device.startswith("cuda")  # so that bytes travel while the device computes
-        shape = {view: (self._batch_size, 3, view.crop, view.crop) for view in self._views}
-        # channels last, as images are: rows of bytes are copied as they lie, the device turns them while it normalises
-        stacked = {
-            view: torch.empty(shape[view], dtype=torch.uint8, pin_memory=pinned, memory_format=torch.channels_last)
-            for view in self._views
-        }
-        batch = _Batch(rows, stacked, [])
+        shapes = {view: (self._batch_size, 3, view.crop, view.crop) for view in self._views}
+        began, slot = perf_counter(), None
+        if slots:
+            slot = slots[0]
+            slots.rotate(-1)
+        stacked = slot.take(shapes) if slot else {view: room_for(shape) for view, shape in shapes.items()}
+        batch = _Batch(rows, stacked, [], slot)
+        parts = [range(first, min(first + _AT_ONCE, len(rows))) for first in range(0, len(rows), _AT_ONCE)]
         if pool:
-            batch.pending = [pool.submit(self._fill, batch, index) for index in range(len(rows))]
+            batch.pending = [pool.submit(self._fill, batch, part) for part in parts]
         else:
-            began = perf_counter()
-            for index in range(len(rows)):
-                self._fill(batch, index)
-            self.waited += perf_counter() - began
+            self._fill(batch, range(len(rows)))
+        self.waited += perf_counter() - began
         return batch
 
-    def _fill(self, batch: _Batch, index: int) -> None:
-        pixels = self._images.pixels(int(batch.rows[index]))
-        for view, stacked in batch.stacked.items():
-            stacked[index] = view.fit(pixels)
+    def _fill(self, batch: _Batch, places: range) -> None:
+        arrays = [(view, stacked.permute(0, 2, 3, 1).numpy()) for view, stacked in batch.stacked.items()]
+        for place in places:
+            pixels = self._images.pixels(int(batch.rows[place]))
+            for view, array in arrays:
+                array[place] = view.seen(pixels)
 
-    def _finish(self, stacked: Tensor, count: int) -> Tensor:
-        stacked[count:] = stacked[count - 1]
-        return stacked.to(self._device, non_blocking=True)
+    def _fill_up(self, batch: _Batch) -> None:
+        count = len(batch.rows)
+        for stacked in batch.stacked.values():
+            stacked[count:] = stacked[count - 1]
+
+    def _send(self, batch: _Batch) -> Sent:
+        """Start the copies of a batch that is decoded."""
+        assert batch.slot is not None
+        self._fill_up(batch)
+        batch.sent = batch.slot.send()
+        return batch.sent
+
+    def _ready(self, batch: _Batch) -> dict[Preprocessing, Tensor]:
+        """A batch that is decoded, on the device."""
+        if batch.slot is None:
+            self._fill_up(batch)
+            return batch.stacked
+        sent = batch.sent or self._send(batch)
+        return dict(zip(batch.stacked, sent.arrived(), strict=True))

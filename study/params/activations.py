@@ -14,6 +14,7 @@ class Activations:
     n_extremes: int = number(2)
     batch_size: int = number(1, 4096)
     precision: str = one_of("float32", "float16", "bfloat16")
+    compile: str = one_of("none", "long")
     pack: int = number(0, 1024)
     max_failed: float = number(0, 1)
     keep: tuple[str, ...]

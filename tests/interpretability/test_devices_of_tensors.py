@@ -14,7 +14,7 @@ import torchvision
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from interpretability.extremes.on_gpu import DeviceExtremes, DeviceMoments
+from interpretability.extremes.on_gpu import DeviceSelection
 from interpretability.networks import preprocessing
 from interpretability.networks.capture import Capture
 from interpretability.networks.layers import find_layers
@@ -90,17 +90,16 @@ def test_a_tensor_left_on_the_cpu_is_found(mode, monkeypatch):
 
 
 def test_images_are_selected_where_the_values_are(mode, monkeypatch):
-    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)  # fake tensors cannot
-    monkeypatch.setattr(torch.Tensor, "__bool__", lambda self: False)  # no value is infinite
+    monkeypatch.setattr("interpretability.extremes.late.Late.send", lambda self, numbers, rows: None)  # asks the driver
+    monkeypatch.setattr("interpretability.extremes.on_gpu.CHUNK", 64)
     with mode:
-        keys = np.arange(50, dtype=np.uint64)
-        extremes, moments = DeviceExtremes(keys, 8, GPU, chunk=32), DeviceMoments(50, GPU)
-        for first in range(0, 80, 16):
-            values = torch.empty((16, 50), device=GPU)
-            extremes.update(values, np.arange(first, first + 16))
-            moments.update(values)
-        assert [tuple(best.shape) for best in extremes._best] == [(50, 9)] * 2, "merged twice"
-        assert {best.device for best in extremes._best} == {moments._bins.device, extremes._fresh.device} == {GPU}
+        selection = DeviceSelection(np.arange(50, dtype=np.uint64), 8, GPU, kernel=False)
+        for first in range(0, 144, 16):
+            selection.update(torch.empty((16, 50), device=GPU), first)
+        assert selection.merges == 2
+        selection._bound(slice(0, 50))
+        assert [tuple(best.shape) for best in selection._best] == [(50, 9)] * 2
+        assert {one.device for one in (*selection._best, *vars(selection._held).values())} == {GPU}
 
 
 def test_pictures_are_normalised_where_they_are(mode):

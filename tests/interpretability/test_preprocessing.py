@@ -288,3 +288,32 @@ def test_on_a_cpu_batches_lie_channels_last():
     batch = view.batch([np.random.default_rng(i).integers(0, 256, (8, 8, 3), dtype=np.uint8) for i in range(2)])
     assert batch.is_contiguous(memory_format=torch.channels_last)
     assert not batch.is_contiguous()
+
+
+def test_bytes_are_those_of_torchvision():
+    for pixels, view in shapes(300):
+        for given in (pixels, np.repeat(pixels, 2, axis=1)[:, ::2], _unwriteable(pixels)):
+            image = torch.from_numpy(given.copy()).permute(2, 0, 1)
+            size = [side * view.resize // min(image.shape[1:]) for side in image.shape[1:]]
+            mode = v2.InterpolationMode(view.interpolation)
+            expected = v2.functional.center_crop(
+                v2.functional.resize(image, size, mode, antialias=True), [view.crop] * 2
+            )
+            assert torch.equal(view.fit(given), expected), (pixels.shape, view)
+            np.testing.assert_array_equal(view.seen(given), expected.permute(1, 2, 0).numpy())
+
+
+def _unwriteable(pixels):
+    pixels = pixels.copy()
+    pixels.flags.writeable = False
+    return pixels
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("size", [(1, 5), (3, 224), (7, 32), (40, 64)])
+def test_normalising_by_rows_gives_the_bits_of_the_plain_form(size, layout):
+    (n, crop), view = size, Preprocessing(size[1], size[1], (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    stacked = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (n, 3, crop, crop), dtype=np.uint8))
+    levels = [torch.tensor(shares).view(3, 1, 1) * 255 for shares in (view.mean, view.std)]
+    expected = stacked.float().sub(levels[0]).div(levels[1])
+    assert torch.equal(view.normalised(stacked.contiguous(memory_format=layout)), expected)

@@ -24,6 +24,7 @@ NAMES = {
     "MIS_NETWORKS_PER_PASS": "4",
     "MIS_MEMORY_GB": "1.5",
     "MIS_FEATURE_CACHE_GB": "0",
+    "MIS_CUDA_GRAPHS": "off",
     "RAY_ADDRESS": "head:6379",
     "CUDA_VISIBLE_DEVICES": "3,5",
 }
@@ -38,7 +39,7 @@ def test_what_is_set_is_read_at_each_call(monkeypatch):
     for name, value in NAMES.items():
         monkeypatch.setenv(name, value)
     assert Environment.read() == Environment(
-        Path("elsewhere"), "pictures", Path("files"), "cuda", 3, "ray", 0, 4, 1.5, 0.0, "head:6379", ("3", "5")
+        Path("elsewhere"), "pictures", Path("files"), "cuda", 3, "ray", 0, 4, 1.5, 0.0, False, "head:6379", ("3", "5")
     )
 
 
@@ -53,6 +54,7 @@ def test_a_variable_that_is_set_to_nothing_is_not_set(monkeypatch):
     ("name", "value", "rule"),
     [
         ("MIS_DEVICE", "gpu", "allowed: auto, cpu, cuda"),
+        ("MIS_CUDA_GRAPHS", "no", "allowed: on, off"),
         ("MIS_EXECUTOR", "slurm", "allowed: local, ray"),
         ("MIS_WORKERS", "²", "it must be a whole number of at least 1"),
         ("MIS_NETWORKS_PER_PASS", "0", "it must be a whole number of at least 1"),

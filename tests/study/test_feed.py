@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import threading
+from concurrent.futures import wait
 
 import numpy as np
 import pytest
@@ -173,6 +174,98 @@ def test_a_changed_picture_ends_the_feed_with_its_name(images, threads):
     with pytest.raises(ChangedInput, match=f"{name} has changed since the manifest"):
         list(Feed(images, [SMALL], 4, "cpu", threads=threads))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+
+
+class LateRoad:
+    """Stands in for a stream whose copies take as long as they may: a tensor is copied when its buffer must be free, or when
+    `arrive` says that all is over.
+    """
+
+    def __init__(self):
+        self.under_way, self.n_sent = [], 0
+
+    def send(self, tensors):
+        self.n_sent += 1
+        sent = LateSent([(tensor, torch.zeros_like(tensor)) for tensor in tensors])
+        self.under_way.append(sent)
+        return sent
+
+    def arrive(self):
+        for sent in self.under_way:
+            sent.left()
+
+
+class LateSent:
+    def __init__(self, pairs):
+        self.pairs, self.gone = pairs, False
+
+    def left(self):
+        if not self.gone:
+            for source, copied in self.pairs:
+                copied.copy_(source)
+        self.gone = True
+
+    def arrived(self):
+        return [copied for _, copied in self.pairs]
+
+
+class FeedOnLateRoad(Feed):
+    """The feed of a GPU, with the road above."""
+
+    def __init__(self, *given, **options):
+        super().__init__(*given, **options)
+        self.road, self.buffers, self.all_decoded = LateRoad(), set(), False
+
+    def _road(self):
+        return self.road
+
+    def _begin(self, *given):
+        batch = super()._begin(*given)
+        self.buffers |= {stacked.data_ptr() for stacked in batch.stacked.values()}
+        if self.all_decoded:
+            wait(batch.pending)
+        return batch
+
+
+@pytest.mark.parametrize("threads", [0, 1, 3])
+def test_no_buffer_is_filled_before_its_copy_has_left(images, threads):
+    """20 batches of a picture each go through at most 4 buffers a view, though copies are carried out as late as can be."""
+    feed = FeedOnLateRoad(images, [LARGE, SMALL], 1, "cpu", threads=threads)
+    found = list(feed)  # the caller asks for nothing until all are on their way
+    feed.road.arrive()
+    assert feed.road.n_sent == len(found) == 20
+    assert len(feed.buffers) == 2 * (4 if threads else 1)
+    for rows, batches in found:
+        for view in (LARGE, SMALL):
+            assert torch.equal(batches[view][0], view.fit(images.pixels(int(rows[0]))))
+
+
+def test_the_stand_in_shows_a_buffer_that_is_filled_too_early(images, monkeypatch):
+    """The test above fails where nobody waits for copies."""
+    monkeypatch.setattr(LateSent, "left", lambda self: None)
+    feed = FeedOnLateRoad(images, [SMALL], 1, "cpu", threads=1)
+    found = list(feed)
+    monkeypatch.undo()
+    feed.road.arrive()
+    equal = [torch.equal(batches[SMALL][0], SMALL.fit(images.pixels(int(rows[0])))) for rows, batches in found]
+    assert sum(equal) <= 4, "only the last batches find their own pictures"
+
+
+def test_a_batch_that_is_decoded_travels_before_it_is_asked_for(images):
+    feed = FeedOnLateRoad(images, [SMALL], 4, "cpu", threads=2)
+    feed.all_decoded = True
+    for place, _ in enumerate(feed):
+        assert feed.road.n_sent == min(place + 2, 5)
+
+
+def test_a_dropped_view_travels_no_more(images):
+    feed = FeedOnLateRoad(images, [LARGE, SMALL], 1, "cpu")
+    for place, (_, batches) in enumerate(feed):
+        assert list(batches) == ([LARGE, SMALL] if place < 3 else [SMALL])
+        if place == 2:
+            feed.drop(LARGE)
+    feed.drop(SMALL)
+    assert [batches for _, batches in feed] == [{}] * 20
 
 
 @pytest.mark.parametrize("threads", [0, 2])

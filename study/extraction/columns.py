@@ -1,0 +1,95 @@
+"""Whole columns of some units, gathered while the images pass; a GPU is not waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+IMAGES = 1024  # at least so many wait on a device for one journey to the host
+
+
+class Columns:
+    """Columns (units, images) float32 of the units with the given numbers, on the CPU."""
+
+    def __init__(self, units: Sequence[int], n_images: int) -> None:
+        self._units = list(units)
+        self._values = np.empty((len(units), n_images), dtype=np.float32)
+
+    def __len__(self) -> int:
+        return len(self._units)
+
+    def restore(self, columns: NDArray[np.float32]) -> None:
+        """Take up columns (units, n) of the first n images."""
+        self._values[:, : columns.shape[1]] = columns
+
+    def take(self, first: int, values: Tensor) -> None:
+        """Take in the values (images, all units) of the images from number `first` on, which follow those taken before."""
+        self._put(first, values[:, self._units])
+
+    def until(self, n: int) -> NDArray[np.float32]:
+        """Columns (units, n) of the first n images, which have been taken in."""
+        return np.ascontiguousarray(self._values[:, :n])
+
+    def _put(self, first: int, rows: Tensor) -> None:
+        self._values[:, first : first + len(rows)] = rows.numpy().T
+
+
+class DeviceColumns(Columns):
+    """The same on a device: rows of images gather there and travel together, while the device goes on.
+
+    batch_size: most images of one `take`. Memory: 4 max(IMAGES, 4 batch_size) bytes a unit on the device, and as much that is
+    pinned on the host.
+    """
+
+    def __init__(self, units: Sequence[int], n_images: int, batch_size: int, device: str) -> None:
+        import torch
+
+        super().__init__(units, n_images)
+        there = torch.device(device)
+        shape = max(IMAGES, 4 * batch_size), len(units)
+        self._places = torch.tensor(self._units, dtype=torch.long, device=there)
+        self._fresh = torch.empty(shape, device=there)
+        self._arriving = torch.empty(shape, pin_memory=there.type == "cuda")
+        self._arrived = torch.cuda.Event()
+        self._filled = 0  # rows of `_fresh`, of the images from number `_first` on
+        self._first = 0
+        self._under_way: tuple[int, int] | None = None  # number of the first image, and images
+
+    def take(self, first: int, values: Tensor) -> None:
+        import torch
+
+        if self._filled + len(values) > len(self._fresh):
+            self._send()
+        if not self._filled:
+            self._first = first
+        rows = self._fresh[self._filled : self._filled + len(values)]
+        torch.index_select(values, 1, self._places, out=rows)
+        self._filled += len(values)
+
+    def until(self, n: int) -> NDArray[np.float32]:
+        if self._filled:
+            self._send()
+        self._receive()
+        return super().until(n)
+
+    def _send(self) -> None:
+        """Let what has gathered travel. It is written over only by what the device does after it."""
+        self._receive()
+        self._arriving[: self._filled].copy_(self._fresh[: self._filled], non_blocking=True)
+        self._arrived.record()
+        self._under_way, self._filled = (self._first, self._filled), 0
+
+    def _receive(self) -> None:
+        """Take in what is under way, which left at least four batches ago unless the end or a save asks for it."""
+        if self._under_way is None:
+            return
+        first, n = self._under_way
+        self._arrived.synchronize()
+        self._put(first, self._arriving[:n])
+        self._under_way = None

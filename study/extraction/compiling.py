@@ -1,0 +1,62 @@
+"""Which networks are compiled: those whose pass over the images is long beside what compiling costs.
+
+That is decided from what a network and a study are, before anything runs, because compiled kernels round otherwise than plain
+ones: the decision is among the ingredients of a network's numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from study.extraction.counting import CountJob, count_networks
+from study.workers.device import Failure, guarded
+
+if TYPE_CHECKING:
+    from study.extraction.job import Extraction
+
+SECONDS = 60.0  # that compiling a network takes on 16 cores; by public measurements 30 to 120
+LONGER = 3.0  # than compiling is a pass that is worth it: so many times
+# Operations, and numbers of maps written and read, a second of plain passes on one H200: its peaks over the constants of a fit to
+# public throughput of 812 networks, 1.8 of operations (float32: 1.6) and 6 of bytes. No card of a study is asked: the choice must
+# not hang on its mood.
+OPERATIONS = {"float32": 42e12, "tf32": 275e12, "float16": 550e12, "bfloat16": 550e12}
+NUMBERS = {"float32": 0.2e12, "tf32": 0.2e12, "float16": 0.4e12, "bfloat16": 0.4e12}
+
+
+def pass_seconds(flops: float, activations: float, n_images: int, precision: str) -> float:
+    """Seconds that a network is expected to take for all images in plain passes, by its operations and the numbers that it
+    writes for one image.
+    """
+    return n_images * (flops / OPERATIONS[precision] + activations / NUMBERS[precision])
+
+
+def is_long(flops: float, activations: float, n_images: int, precision: str) -> bool:
+    """Whether a pass is so long that compiling pays."""
+    return pass_seconds(flops, activations, n_images, precision) > LONGER * SECONDS
+
+
+def is_compiled(extraction: Extraction, n_images: int, kind: str) -> bool:
+    """Whether a network is to be compiled on this kind of device.
+
+    Never on a CPU, where passes are bound by arithmetic, nor where directions or codes are read in place of units, nor a
+    network whose operations cannot be counted without its weights.
+    """
+    settings = extraction.params.activations
+    if settings.compile == "none" or kind == "cpu" or extraction.row["directions"]:
+        return False
+    count = guarded(CountJob.run, _job(extraction))
+    return not isinstance(count, Failure) and is_long(
+        count["flops"], count["activations"], n_images, settings.precision
+    )
+
+
+def count_ahead(extractions: Sequence[Extraction]) -> None:
+    """Count networks side by side where that decides which are compiled, so that each is found counted when it is asked for."""
+    chosen = [one for one in extractions if one.params.activations.compile != "none" and not one.row["directions"]]
+    if chosen:
+        count_networks([_job(extraction) for extraction in chosen])
+
+
+def _job(extraction: Extraction) -> CountJob:
+    return CountJob(extraction.row, extraction.params.units, extraction.code)
