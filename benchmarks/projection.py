@@ -41,7 +41,7 @@ from benchmarks.flops import operations
 from benchmarks.harness import report
 from benchmarks.measured_rates import HERE, Rates, given, measured, processor, table
 from interpretability.tasks import rules
-from study.extraction import forecast, grouping
+from study.extraction import compiling, forecast, grouping
 from study.files.tables import read_csv
 from study.images import packs
 from study.params.whole import load_params
@@ -188,7 +188,7 @@ def phases(
             f"{card_hours.VALUE_BYTES:g} bytes a value, which a GPU may take at most",
         )
         if card.compiled:
-            hours = card.compiled * card_hours.COMPILING / 3600
+            hours = card.compiled * compiling.SECONDS / 3600
             add(
                 "compile",
                 "cores",

@@ -10,10 +10,11 @@ import torch
 
 from interpretability.errors import InputError
 from interpretability.extremes.moments import Moments
-from interpretability.extremes.on_gpu import CHUNK
+from interpretability.extremes.on_gpu import DeviceSelection
 from interpretability.extremes.selection import Extremes
 from stages import activations
 from study.extraction import counting, forecast, grouping
+from study.extraction.columns import IMAGES
 from study.extraction.job import Extraction
 from study.files import store
 from study.networks.roster import read_roster
@@ -41,6 +42,11 @@ def test_the_planned_memory_is_that_of_the_arrays():
     held = extremes._buffers.nbytes + moments.bins.nbytes + moments.nonpositive.nbytes + 4 * batch * units
     final = 2 * (k + 1) * 8 * units
     assert grouping.state_bytes(units, k, batch, on_device=False) == held + final
+    there = DeviceSelection(np.arange(units, dtype=np.uint64), k, "cpu")
+    there.update(torch.zeros((batch, units)), 0)
+    tensors = [value for value in vars(there._held).values() if isinstance(value, torch.Tensor)]
+    on_device = sum(value.nbytes for value in tensors if len(value) > 2 or value.ndim > 1) + 4 * batch * units
+    assert grouping.state_bytes(units, k, batch, on_device=True) == on_device + final
 
 
 def test_the_planned_files_have_the_size_of_those_that_are_written(finished_study):
@@ -154,8 +160,11 @@ def test_columns_that_are_kept_are_planned(drawn_study, capsys, monkeypatch):
     assert [cost.beside for cost in costs] == [0, 0]
     monkeypatch.setattr(grouping, "devices", lambda: ["cuda:0"])
     there = grouping.network_costs(extractions, 60)
-    assert there[0].memory - there[1].memory == 6 * CHUNK * 4, "a GPU keeps them until a chunk of images is there"
-    assert [cost.beside for cost in there] == [2 * 7 * 60 * 4, 2 * 60 * 4], "all the others lie beside it"
+    waiting = 4 * IMAGES
+    assert there[0].memory - there[1].memory == 6 * waiting, "a GPU gathers them for one journey"
+    assert [cost.beside for cost in there] == [7 * (2 * 60 * 4 + waiting), 2 * 60 * 4 + waiting], (
+        "where all of them lie"
+    )
 
 
 def test_the_plan_warns_of_a_disk_that_is_too_small(drawn_study, capsys, monkeypatch):
