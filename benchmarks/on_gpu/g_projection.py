@@ -34,7 +34,7 @@ NETWORKS = (
     "efficientnet_b0",
     "mobilenetv2_100",
 )
-SMALL = ("test_resnet", "test_vit", "test_convnext", "test_efficientnet")
+SMALL = ("test_resnet", "test_vit")
 FORMS = ("float32", "tf32", "float16")  # in this order: the last casts weights
 
 
