@@ -71,7 +71,7 @@ bench: $(READY)
 	python -m benchmarks.label_free $(if $(QUICK),--units 64 --images 1000 --dim 32 --rounds 2 --draws 50)
 	python -m benchmarks.crowd_setting1 $(if $(QUICK),--units 24 --images 3000 --draws 2 --latent 12)
 	python -m benchmarks.experiment_load $(if $(QUICK),--people 20 --seconds 3)
-	python -m benchmarks.projection --rates benchmarks/rates/one_gpu.csv
+	python -m benchmarks.projection --rates benchmarks/rates/one_gpu.csv --rates benchmarks/rates/eight_gpus.csv
 	@echo "Tables are in $${MIS_BENCHMARKS:-benchmarks/results}"
 
 # A fresh environment is built beside nothing: an interrupted build leaves no .ready and starts over.

@@ -4,8 +4,9 @@
 
 The time of each network is that of benchmarks.throughput. To it comes what the study does beside a forward pass: reading
 every unit's map once more, the filter of selection at the bytes that it may take a value, and DreamSim's three ViT-B/16 on
-every image. A form "compiled" compiles the networks whose pass is longer than three times what compiling takes, on cores
-while the GPU works on others.
+every image. Depthwise convolutions, which float16 leaves in float32, count as the others, though their maps are twice as
+large. A form "compiled" compiles the networks that the study compiles, whose pass is long beside what compiling takes, on
+cores while the GPU works on others.
 
 Constants are those measured on the card, where gpu.csv has them; else those of public tables. Then `hours_low` is what the
 constants of the better of the two public cards give, `hours` that of the other, and `hours_high` as far above `hours` as
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from benchmarks import harness, throughput
 from benchmarks.harness import report
 from benchmarks.throughput import COMPILED, EAGER, Card, Constants
+from study.extraction import compiling
 from study.files.tables import read_csv
 
 FORMS = {
@@ -37,7 +39,10 @@ FORMS = {
     "float16, compiled": ("float16", COMPILED),
 }
 CARDS = {"H100": "H100", "H200": "H200"}  # by what is said of them in the name of the device
-COMPILING, LONGER = 60.0, 3.0  # seconds of compiling a network, and how many times that its pass must take
+COMPILING, LONGER = (
+    compiling.SECONDS,
+    compiling.LONGER,
+)  # seconds of compiling; so many times longer is a pass that is worth it
 VALUE_BYTES = 6.0  # a value of a unit, that the filter of selection may move
 BRANCHES = 3  # of DreamSim, each a ViT-B/16 at 224 pixels
 BRANCH = "vit_base_patch16_224"
@@ -86,7 +91,8 @@ def passes(
     alone = images * throughput.seconds(networks, card, precision, eager)
     if compiled is None:
         return alone, np.zeros(len(alone), dtype=bool)
-    long = alone > LONGER * COMPILING
+    work = zip(1e9 * networks["gflop"], 1e6 * networks["mactivations"], strict=True)
+    long = np.array([compiling.is_long(flops, written, images, precision) for flops, written in work])
     return np.where(long, images * throughput.seconds(networks, card, precision, compiled), alone), long
 
 

@@ -1,8 +1,8 @@
 """Hours, memory and disk of the full study, from what the other benchmarks measured: 1.28 million images, 835 networks.
 
     python -m benchmarks.projection                                        # this machine
-    python -m benchmarks.projection --rates benchmarks/rates/one_gpu.csv   # and other hardware
-    python -m benchmarks.projection --rate cores=64 --rate gpus=8 --rate forward_tflop_per_s=100
+    python -m benchmarks.projection --rates benchmarks/rates/one_gpu.csv   # and other hardware, as often as there are files
+    python -m benchmarks.projection --rate cores=64 --rate gpus=8 --card H100
 
 Reads   results/{forward_flops,loading,capture,scaling,similarities,summaries}.csv, those of this run where there are any, and
         capture_cuda.csv if there is one (python -m benchmarks.capture --device cuda --name capture_cuda ...): speed of a GPU
@@ -15,31 +15,33 @@ roster's, scaled to the number of networks and of units asked for. Hours of phas
 where both are there, so the study takes at least as long as the longer of the two; reading files from disk, hashing by DVC
 and waiting are not in. Run it on the machine on which the others ran.
 
+What runs on GPUs takes the hours of benchmarks.card_hours, network by network, once for each precision and form; several
+GPUs share them as evenly as schedule.csv says. With forward_tflop_per_s given it is that one speed in place of them.
+
 Rates   cores, gpus, networks_per_pass; a second and core: decode_images_per_s, fit_images_per_s; a second and GPU, or core
         where there is none: forward_tflop_per_s; a core: score_us_per_unit, nearest_us_per_unit; a GPU or core:
-        select_ns_per_value. With GPUs selection runs there, but its time is known only if given or measured on one
+        select_ns_per_value
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
-import numpy as np
 import pandas as pd
 
-from benchmarks import harness
+from benchmarks import card_hours, throughput
+from benchmarks.card_hours import Parts
 from benchmarks.flops import NAME as FLOPS
 from benchmarks.flops import operations
 from benchmarks.harness import report
+from benchmarks.measured_rates import HERE, Rates, given, measured, processor, table
 from interpretability.tasks import rules
-from study.errors import StudyError
-from study.extraction import forecast, grouping
+from study.extraction import compiling, forecast, grouping
 from study.files.tables import read_csv
 from study.images import packs
 from study.params.whole import load_params
@@ -64,19 +66,6 @@ class Study:
     compared: int
 
 
-@dataclass(frozen=True)
-class Rate:
-    """A number and where it comes from; `low` and `high` where it was measured on several networks."""
-
-    value: float
-    source: str
-    low: float = math.nan
-    high: float = math.nan
-
-
-Rates = dict[str, Rate]
-
-
 class Phase(TypedDict):
     """A row of the table of hours; the sum over phases has fewer columns."""
 
@@ -89,104 +78,6 @@ class Phase(TypedDict):
     hours_low: NotRequired[float]
     hours_high: NotRequired[float]
     basis: str
-
-
-def table(name: str, command: str) -> pd.DataFrame:
-    """A table of results: of this run, else the committed one."""
-    for folder in (harness.RESULTS, harness.COMMITTED):
-        if (folder / f"{name}.csv").is_file():
-            return read_csv(folder / f"{name}.csv")
-    raise StudyError(f"there is no {name}.csv in {harness.RESULTS}; run: python -m benchmarks.{command}")
-
-
-def processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return "unknown processor"
-
-
-def measured() -> Rates:
-    """Rates of one core of the machine on which the other benchmarks ran, and its number of cores."""
-    loading = table("loading", "loading").set_index("case")["images_per_cpu_s"]
-    capture = table("capture", "capture")
-    capture = capture[(capture["device"] == "cpu") & (capture["precision"] == "float32")]
-    if capture.empty:
-        raise StudyError("capture.csv has no row for float32 on a CPU; run: python -m benchmarks.capture")
-    scaling = table("scaling", "scaling")
-    last = scaling[scaling["series"] == "images"].sort_values("images").groupby("phase").last()
-    chosen, scored = (last.loc[phase].to_dict() for phase in ("selection", "scoring"))
-    many = f"scaling.csv, {chosen['images']:,.0f} images"
-    return {
-        "cores": Rate(len(os.sched_getaffinity(0)), "this machine"),
-        "gpus": Rate(0, "this machine"),
-        "networks_per_pass": Rate(1, "default of MIS_NETWORKS_PER_PASS on a CPU"),
-        "decode_images_per_s": Rate(loading["decoded"], "loading.csv, `decoded`"),
-        "fit_images_per_s": Rate(
-            1 / (1 / loading["ours"] - 1 / loading["decoded"]), "loading.csv, `ours` less `decoded`"
-        ),
-        "select_ns_per_value": Rate(1e9 * chosen["cpu_seconds"] / chosen["images"] / chosen["units"], many),
-        "score_us_per_unit": Rate(1e6 * scored["cpu_seconds"] / scored["units"], many),
-        "nearest_us_per_unit": Rate(scored["nearest_us"], many),
-        **_forward(capture, "capture.csv"),
-        **_gpu(),
-    }
-
-
-def _forward(capture: pd.DataFrame, name: str) -> Rates:
-    """Speed of forward passes, of a thread or of a GPU, and what capturing adds."""
-    speed = capture["gflop_per_s"] / np.where(capture["device"] == "cpu", capture["threads"], 1) / 1000
-    source = f"{name}, median of {len(capture)} networks"
-    return {
-        "forward_tflop_per_s": Rate(float(speed.median()), source, float(speed.min()), float(speed.max())),
-        "capture_ratio": Rate(float(capture["capture_ratio"].median()), source),
-    }
-
-
-def _gpu() -> Rates:
-    """Rates of a GPU in place of those of a core, if capture_cuda.csv says how fast one is."""
-    path = harness.RESULTS / "capture_cuda.csv"
-    if not path.is_file():
-        return {}
-    capture = read_csv(path)
-    selecting = 1e9 * (capture["select_s"] - capture["capture_s"]) / capture["batch"] / capture["units"]
-    return {
-        "gpus": Rate(1, f"{capture['device'].iloc[0]}, capture_cuda.csv"),
-        "networks_per_pass": Rate(8, "default of MIS_NETWORKS_PER_PASS on a GPU"),
-        "select_ns_per_value": Rate(float(selecting.median()), "capture_cuda.csv, `select` less `capture`"),
-        **_forward(capture, "capture_cuda.csv"),
-    }
-
-
-def given(path: Path | None, pairs: Sequence[str], own: Rates) -> Rates:
-    """The measured rates with those of a file (rate, value, source) and of NAME=VALUE in their place."""
-    rows = (
-        [] if path is None else read_csv(path, ["rate", "value", "source"], text=["rate", "source"]).to_dict("records")
-    )
-    for pair in pairs:
-        name, _, value = pair.partition("=")
-        rows.append({"rate": name, "value": value, "source": "given"})
-    rates = {name: rate if name == "capture_ratio" else _as_here(rate) for name, rate in own.items()}
-    for row in rows:
-        if row["rate"] not in own:
-            raise StudyError(f"rate {row['rate']!r} is unknown; allowed: {', '.join(own)}")
-        try:
-            value = float(row["value"])
-        except ValueError:
-            raise StudyError(f"rate {row['rate']} is {row['value']!r}, it must be a number") from None
-        if value < 0 or (value == 0 and row["rate"] != "gpus"):
-            raise StudyError(f"rate {row['rate']} is {value:g}, it must be positive")
-        rates[row["rate"]] = Rate(value, str(row["source"]))
-    if rates["gpus"].value and rates["forward_tflop_per_s"].source.endswith(_HERE):
-        raise StudyError("gpus are given, but not forward_tflop_per_s, operations a second of one GPU in 1e12")
-    return rates
-
-
-_HERE = "; as a core here"
-
-
-def _as_here(rate: Rate) -> Rate:
-    return Rate(rate.value, rate.source + _HERE, rate.low, rate.high)
 
 
 def vision_gflop() -> dict[str, float]:
@@ -223,8 +114,12 @@ def phases(
     gflops: dict[str, float],
     similarities: pd.DataFrame,
     statistics: pd.DataFrame,
+    card: Parts | None = None,
 ) -> list[Phase]:
-    """A row a phase: amount, rate of all cores or GPUs together, hours, and what was assumed."""
+    """A row a phase: amount, rate of all cores or GPUs together, hours, and what was assumed.
+
+    `card` has the hours of one GPU where they are known network by network; else a GPU has one speed for all.
+    """
     value = {name: rate.value for name, rate in rates.items()}
     source = {name: rate.source for name, rate in rates.items()}
     cores, gpus = value["cores"], value["gpus"]
@@ -273,35 +168,60 @@ def phases(
         cores * value["fit_images_per_s"],
         f"for every network of its own; {source['fit_images_per_s']}",
     )
-    speed = rates["forward_tflop_per_s"]
     tflop = study.networks * study.images * gflop / 1000
-    within = None if math.isnan(speed.low) else (many * speed.low, many * speed.high)
     mean = f"mean of {gflop:.1f} GFLOP a picture from {FLOPS}.csv"
-    add("forward", device, tflop, "TFLOP", many * speed.value, f"{mean}; {speed.source}", within)
-    extra = value["capture_ratio"] - 1
-    if extra > 0:
-        add(
-            "capture",
-            device,
-            tflop,
-            "TFLOP",
-            many * speed.value / extra,
-            f"{extra:.3f} of forward; {source['capture_ratio']}",
+    values = study.images * study.units
+    if card is not None:
+        speed, said = tflop / card.forward[1] / 3600, f"network by network; {card.source}"
+
+        def on_cards(phase: str, amount: float, what: str, hours: float, basis: str, *, spread: bool = False) -> None:
+            paces = [gpus * amount / 3600 / each for each in (card.forward if spread else (hours,) * 3)]
+            add(phase, "gpus", amount, what, paces[1], basis, (paces[2], paces[0]) if spread else None)
+
+        on_cards("forward", tflop, "TFLOP", card.forward[1], f"{mean}; {said}", spread=True)
+        on_cards("capture", tflop, "TFLOP", card.capture, "every map read once more, at the card's bandwidth")
+        on_cards(
+            "selection",
+            values,
+            "values",
+            card.selection,
+            f"{card_hours.VALUE_BYTES:g} bytes a value, which a GPU may take at most",
         )
-    there = gpus > 0 and not source["select_ns_per_value"].endswith(_HERE)
-    add(
-        "selection",
-        device if there else "cores",
-        study.images * study.units,
-        "values",
-        (many if there else cores) * 1e9 / value["select_ns_per_value"],
-        f"moments included; {source['select_ns_per_value']}; longer studies have fewer entrants"
-        + ("; it would run on the GPUs, where it was not measured" if gpus and not there else ""),
-    )
+        if card.compiled:
+            hours = card.compiled * compiling.SECONDS / 3600
+            add(
+                "compile",
+                "cores",
+                card.compiled,
+                "networks",
+                cores * card.compiled / hours / 3600,
+                "one core a network",
+            )
+    else:
+        flat = rates["forward_tflop_per_s"]
+        speed, said = flat.value, flat.source
+        within = None if math.isnan(flat.low) else (many * flat.low, many * flat.high)
+        add("forward", device, tflop, "TFLOP", many * speed, f"{mean}; {said}", within)
+        extra = value["capture_ratio"] - 1
+        if extra > 0:
+            basis = f"{extra:.3f} of forward; {source['capture_ratio']}"
+            add("capture", device, tflop, "TFLOP", many * speed / extra, basis)
+        there = gpus > 0 and not source["select_ns_per_value"].endswith(HERE)
+        add(
+            "selection",
+            device if there else "cores",
+            values,
+            "values",
+            (many if there else cores) * 1e9 / value["select_ns_per_value"],
+            f"moments included; {source['select_ns_per_value']}; longer studies have fewer entrants"
+            + ("; it would run on the GPUs, where it was not measured" if gpus and not there else ""),
+        )
     for backend, (picture, task) in picture_ms(similarities).items():
-        on_gpu = f"{gflops[backend]:.1f} GFLOP a picture; {speed.source}"
+        on_gpu = f"{gflops[backend]:.1f} GFLOP a picture; {said}"
         on_core = "similarities.csv, one thread"
-        rate = gpus * speed.value * 1000 / gflops[backend] if gpus else cores * 1000 / picture
+        rate = gpus * speed * 1000 / gflops[backend] if gpus else cores * 1000 / picture
+        if backend == COSINE and card is not None:
+            rate = gpus * study.images / card.embedding / 3600
         if backend == COSINE:
             add(f"embedding {backend}", device, study.images, "pictures", rate, on_gpu if gpus else on_core)
             for name, label in (("score", "scoring"), ("nearest", "near-duplicates")):
@@ -343,10 +263,14 @@ def phases(
     return rows
 
 
-def totals(rows: Sequence[Phase]) -> list[Phase]:
-    """Hours of cores and of GPUs for a study with DreamSim alone: all phases but those of LPIPS and DISTS."""
+def totals(rows: Sequence[Phase], uneven: float = 1.0) -> list[Phase]:
+    """Hours of cores and of GPUs for a study with DreamSim alone: all phases but those of LPIPS and DISTS.
+
+    `uneven`: by how much several GPUs exceed an even share.
+    """
     chosen = [row for row in rows if not any(name in row["phase"] for name in FEATURES)]
     hours = {on: sum(row["hours"] for row in chosen if row["on"] == on) for on in ("cores", "gpus", "one core")}
+    hours["gpus"] *= uneven
     both = max(hours["cores"], hours["gpus"]) + hours["one core"]
     basis = f"{COSINE} alone; {hours['cores']:.4g} h of cores beside {hours['gpus']:.4g} h of GPUs, then statistics"
     return [{"phase": "study", "on": "all", "hours": both, "basis": basis}]
@@ -414,25 +338,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("images", 1_281_167), ("networks", 835), ("units", 70_000_000)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--rates", type=Path, help="CSV of rate, value and source for other hardware")
+    parser.add_argument(
+        "--rates", type=Path, action="append", default=[], help="CSV of rate, value and source for other hardware"
+    )
     parser.add_argument("--rate", action="append", default=[], metavar="NAME=VALUE", help="one rate of other hardware")
+    parser.add_argument("--card", choices=sorted(card_hours.CARDS), default="H200", help="what the GPUs are")
     parser.add_argument("--unit-table", type=Path, default=ROOT / "data/external/models/imagenet_units.csv")
     args = parser.parse_args()
     units, named = read_csv(args.unit_table), load_params(ROOT / "studies/imagenet.yaml").scores.feature_models
     compared = int(units.loc[units["model"].isin(named), "n_units"].sum())
     study, own = Study(args.images, args.networks, args.units, compared), measured()
-    hardware = {"this machine": own}
-    if args.rates or args.rate:
-        hardware[args.rates.stem if args.rates else "given"] = given(args.rates, args.rate, own)
     flops = table(FLOPS, "flops")
     gflop = float(flops["gflop"].mean())
     similarities, statistics = table("similarities", "similarities"), table("summaries", "summaries")
-    rows = []
-    for name, rates in hardware.items():
-        machine = f"{name}: {rates['cores'].value:g} cores, {rates['gpus'].value:g} GPUs"
-        machine += f" ({processor()})" if rates is own else ""
-        found = phases(study, rates, gflop, vision_gflop(), similarities, statistics)
-        rows += [{"hardware": machine, **row} for row in [*found, *totals(found)]]
+    vision, rows = vision_gflop(), list[dict[str, object]]()
+
+    def add(name: str, rates: Rates, card: Parts | None = None, uneven: float = 1.0) -> None:
+        found = phases(study, rates, gflop, vision, similarities, statistics, card)
+        rows.extend({"hardware": name, **row} for row in [*found, *totals(found, uneven)])
+
+    add(f"this machine: {own['cores'].value:g} cores, {own['gpus'].value:g} GPUs ({processor()})", own)
+    for path in args.rates or ([None] if args.rate else []):
+        rates = given(path, args.rate, own)
+        gpus = rates["gpus"].value
+        name = f"{path.stem if path else 'given'}: {rates['cores'].value:g} cores, {gpus:g} "
+        if not gpus or not rates["forward_tflop_per_s"].source.endswith(HERE):
+            add(f"{name}GPUs", rates)
+            continue
+        networks, there = throughput.counted(), throughput.cards()[args.card]
+        for form in card_hours.FORMS:
+            card = card_hours.parts(form, there, networks, study.images, study.networks, study.units)
+            add(f"{name}{args.card}, {form}", rates, card, card_hours.lost_at_the_end(int(gpus)))
     title = f"{study.images:,} images, {study.networks} networks, {study.units:,} units"
     report("projection", f"Hours: {title}", rows)
     report("projection_space", f"Space: {title}", space(study, flops, units))

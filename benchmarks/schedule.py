@@ -25,11 +25,11 @@ import math
 import pickle
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 import numpy as np
@@ -41,12 +41,13 @@ from benchmarks.harness import report
 from benchmarks.throughput import COMPILED, ROOT
 from interpretability.randomness import generator
 from interpretability.tasks import rules
+from study.environment import Environment
 from study.extraction import grouping
 from study.extraction.grouping import NetworkCost
-from study.extraction.job import Extraction
+from study.extraction.job import Extraction, ExtractionParams
 from study.files.tables import read_csv
-from study.networks.roster import read_roster
-from study.params.whole import load_params
+from study.networks.roster import RosterRow, read_roster
+from study.params.reading import load
 from study.workers import jobs as local
 from study.workers import processes, ray
 
@@ -181,7 +182,7 @@ class _Cluster:
 
     def _begin(self) -> None:
         while self._free and self._queue:
-            worker, (ref, job) = self._free.pop(), self._queue.pop(0)
+            worker, (ref, job) = self._free.pop(0), self._queue.pop(0)
             ends, lost = self._clock.end(job, worker)
             heapq.heappush(self._running, (ends, ref, worker, job, lost))
 
@@ -216,12 +217,15 @@ def ray_cluster(clock: Clock) -> Generator[None]:
 def end_of(passes: Sequence[SimulatedPass], executor: str, clock: Clock) -> float:
     """When the last pass has ended."""
     names = [job.name for job in passes]
-    if executor == "ray":
-        with ray_cluster(clock):
-            ended = [result for _, result in ray.run_jobs(passes)]
-    else:
-        with local_workers(clock):
-            ended = [result for _, result in local.run_jobs(passes)]
+    # whatever this machine is set to
+    here = replace(Environment.read(), executor="local", device="auto", workers=None)
+    with mock.patch.object(Environment, "read", return_value=here):
+        if executor == "ray":
+            with ray_cluster(clock):
+                ended = [str(result) for _, result in ray.run_jobs(passes)]
+        else:
+            with local_workers(clock):
+                ended = [str(result) for _, result in local.run_jobs(passes)]
     if sorted(ended) != sorted(names):
         raise AssertionError(f"{len(ended)} of {len(names)} passes ended")
     return clock.now
@@ -237,21 +241,26 @@ def earliest(seconds: NDArray[np.float64], speeds: Sequence[float], lost_at: flo
 
 def roster_costs(networks: pd.DataFrame) -> tuple[list[Extraction], list[NetworkCost]]:
     """Networks as the stage sees them before it loads them."""
-    params = load_params(ROOT / "studies/imagenet.yaml")
+    params = load(ROOT / "studies/imagenet.yaml", ExtractionParams)
     rows = {row["name"]: row for row in read_roster(throughput.ROSTER).to_dict("records")}
-    units = read_csv(ROOT / "data/external/models/imagenet_units.csv").groupby("model")["n_units"].sum()
+    units = (
+        read_csv(ROOT / "data/external/models/imagenet_units.csv")
+        .groupby("model")["n_units"]
+        .sum()
+        .astype(int)
+        .to_dict()
+    )
     state = partial(grouping.state_bytes, k=rules.needed(N_TASKS, K), batch_size=BATCH, on_device=True)
-    extractions = [Extraction(rows[name], params, *([Path()] * 4)) for name in networks["model"]]
-    costs = [
-        NetworkCost(
-            row.model,
-            int(units[row.model]),
-            int(1e9 * row.gflop),
-            int(1e6 * np.nan_to_num(row.mactivations)),
-            state(int(units[row.model])),
-        )
-        for row in networks.itertuples()
+    nowhere = Path()
+    extractions = [
+        Extraction(cast(RosterRow, rows[name]), params, nowhere, nowhere, nowhere, nowhere)
+        for name in networks["model"]
     ]
+    costs = []
+    for row in networks.to_dict("records"):
+        n_units = units[row["model"]]
+        flops, written = int(1e9 * row["gflop"]), int(1e6 * row["mactivations"])
+        costs.append(NetworkCost(row["model"], n_units, flops, written, state(n_units)))
     return extractions, costs
 
 

@@ -37,20 +37,29 @@ _PROBE_IMAGES, _PROBE_BATCH = 64, 8
 
 @dataclass(frozen=True)
 class Rates:
-    """Measured on the machine at hand, for one worker: images decoded and fitted a second, and operations a second."""
+    """Measured on the machine at hand, for one worker: images decoded and fitted a second, and seconds that one network takes for
+    a picture.
+    """
 
     decode: float
-    flops: float
+    forward: float
+    typical: NetworkCost
+
+    def seconds(self, cost: NetworkCost) -> float:
+        """Of a network for a picture: by operations on a CPU, on a GPU also by the numbers that it writes."""
+        if devices()[0] == "cpu":
+            return self.forward * cost.flops / self.typical.flops
+        return self.forward * (cost.work if cost.flops else 0.0) / self.typical.work
 
 
 @dataclass(frozen=True)
 class SpeedJob:
-    """Rates of a worker: it decodes some images, and runs a few batches of one network, with any weights, that takes this
-    many operations an image.
+    """Rates of a worker: it decodes some images, and runs a few batches of one network, with any weights, in the arithmetic of
+    the study.
     """
 
     extraction: Extraction
-    flops: float
+    cost: NetworkCost
     name: str = "speed"
     size: float = 1.0
 
@@ -62,7 +71,11 @@ class SpeedJob:
 
         row, params, there = self.extraction.row, self.extraction.params, device()
         images = open_images(self.extraction.images, params.images.root, quick=True)
+        precision = params.activations.precision
         network = building.whole(Constructor.of(row, self.extraction.code)(), row).eval().to(there)
+        if there != "cpu" and precision != "float32":
+            network.to(memory_format=torch.channels_last)
+        network = prepared(network, precision)
         view = Preprocessing.parse(row["preprocessing"], row["name"])
         some = min(_PROBE_IMAGES, len(images))
         feed, began = Feed(images, [view], some, "cpu", threads=decoders(there)), time.perf_counter()
@@ -70,15 +83,15 @@ class SpeedJob:
         decode = some / (time.perf_counter() - began)
         size = _PROBE_BATCH if there == "cpu" else params.activations.batch_size
         batch = torch.zeros((size, 3, view.crop, view.crop), device=there)
-        precision, seconds = params.activations.precision, []
-        with torch.no_grad(), arithmetic(prepared(network, precision), precision, there):
+        seconds = []
+        with torch.no_grad(), arithmetic(network, precision, there):
             for _ in range(4):
                 began = time.perf_counter()
                 network(batch)
                 if there.startswith("cuda"):
                     torch.cuda.synchronize(there)
                 seconds.append(time.perf_counter() - began)
-        return Rates(decode, size * self.flops / float(np.median(seconds[1:])))
+        return Rates(decode, float(np.median(seconds[1:])) / size, self.cost)
 
 
 @dataclass(frozen=True)
@@ -94,6 +107,7 @@ class Forecast:
     n_images: int
     k: int
     side: int
+    precision: str
     rates: Rates | None
 
     @property
@@ -165,14 +179,15 @@ class Forecast:
         if self.rates is None or not self.running:
             return []
         workers, rates = devices(), self.rates
-        forward = sum(cost.flops for cost in self.running) * self.n_images / rates.flops
+        forward = sum(rates.seconds(cost) for cost in self.running) * self.n_images
+        speed = rates.typical.flops / rates.forward
         decode = self.decodes / rates.decode
         alone = decoders(workers[0]) == 0
         total = (forward + decode if alone else max(forward, decode)) / len(workers)
         return [
             f"time: about {clock(total)}, of which decoding {clock(decode / len(workers))} ({rates.decode:,.0f} pictures/s) "
-            f"and forward passes {clock(forward / len(workers))} ({rates.flops / 1e9:,.0f} GFLOP/s) a worker"
-            f"{', one after the other' if alone else ', side by side'}, as measured just now on one worker"
+            f"and forward passes in {self.precision} {clock(forward / len(workers))} ({rates.typical.name}: {speed / 1e9:,.0f} "
+            f"GFLOP/s) a worker{', one after the other' if alone else ', side by side'}, as measured just now on one worker"
         ]
 
 
@@ -206,17 +221,18 @@ def forecast(extractions: Sequence[Extraction], images: ImageSet) -> str:
         len(images),
         settings.n_extremes,
         settings.pack,
+        settings.precision,
         _rates(extractions, costs, missing),
     ).text(store.folder)
 
 
 def _rates(extractions: Sequence[Extraction], costs: Sequence[NetworkCost], missing: Sequence[int]) -> Rates | None:
-    """Rates of a worker with the network in the middle by arithmetic, which stands for all; weights do not matter."""
-    known = sorted((index for index in missing if costs[index].flops), key=lambda index: costs[index].flops)
+    """Rates of a worker with the network in the middle by its work, which stands for all; weights do not matter."""
+    known = sorted((index for index in missing if costs[index].flops), key=lambda index: costs[index].work)
     if not known:
         return None
     typical = known[len(known) // 2]
-    rates = ask_worker(SpeedJob(extractions[typical], costs[typical].flops))
+    rates = ask_worker(SpeedJob(extractions[typical], costs[typical]))
     if isinstance(rates, Failure):
         log.warning("the speed of this machine could not be measured: %s", rates.reason)
         return None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from study.environment import Environment
 from study.errors import StudyError
+from study.extraction.columns import IMAGES
 from study.extraction.counting import CountJob, count_networks
 from study.extraction.job import Extraction, is_stored
 from study.extraction.ordering import grouped_by_view, longest_first, longest_share, work
@@ -25,9 +26,7 @@ log = logger("activations")
 
 _ON_A_GPU = 8  # networks that share each image there, where decoding takes longer than most networks do
 _FOR_STATES = 0.5  # of the free memory; networks, batches and the maps of a forward pass need the rest
-_WORTH_COUNTING = (
-    10_000  # images from which a pass takes so long that networks are counted for the order of passes alone
-)
+_WORTH_COUNTING = 10_000  # images from which a pass takes so long that its networks are counted for the order alone
 GIB = 2**30
 UNLIMITED = float("inf")
 
@@ -89,16 +88,16 @@ def _free_memory() -> int:
 
 
 def state_bytes(n_units: int, k: int, batch_size: int, *, on_device: bool) -> int:
-    """Memory of the selection of one network, at its highest: buffers of candidates or a chunk of keys (on a device also
-    while it is merged and a batch becomes keys), the state while it is written, moments, and a batch of values.
+    """Memory of the selection of one network: buffers of candidates on a CPU, and the state while it is written; on a device keys
+    that wait, their bounds and numbers; lists, moments, and a batch of values.
     """
     from interpretability.extremes.moments import N_BINS
-    from interpretability.extremes.on_gpu import CHUNK
+    from interpretability.extremes.on_gpu import slots_for
 
     final = 2 * (k + 1) * 8
-    merging = 8 * (k + 1 + CHUNK) + 16 * (k + 1) + 48 * min(batch_size, CHUNK)  # joined keys, topk, keys of a batch
-    candidates = 8 * CHUNK + final + merging if on_device else 2 * final
-    return n_units * (candidates + final + 2 * N_BINS * 8 + 8 + 4 * batch_size)
+    bounds = 2 * 4 + 2 * 8 + 4 + 8  # of two sides, as values and as keys; how many keys wait; the key of the unit
+    held = 8 * slots_for(batch_size) + bounds if on_device else 2 * final
+    return n_units * (held + final + 2 * N_BINS * 8 + 8 + 4 * batch_size)
 
 
 def extremes_bytes(n_units: int, k: int) -> int:
@@ -151,8 +150,9 @@ def network_costs(extractions: Sequence[Extraction], n_images: int) -> list[Netw
         memory = state_bytes(count["n_units"], settings.n_extremes, settings.batch_size, on_device=on_device)
         memory += count["direction_bytes"]
         held = 2 * columns  # they are copied once, while they are saved or written
-        memory += _waiting_columns(kept) if on_device else held
-        beside = held if on_device else 0
+        waiting = _waiting_columns(kept, settings.batch_size) if on_device else 0
+        memory += waiting if on_device else held
+        beside = held + waiting if on_device else 0
         costs.append(
             NetworkCost(
                 extraction.name, count["n_units"], count["flops"], count["activations"], memory, columns, beside
@@ -161,11 +161,9 @@ def network_costs(extractions: Sequence[Extraction], n_images: int) -> list[Netw
     return costs
 
 
-def _waiting_columns(n_kept: int) -> int:
-    """Bytes of a GPU for kept columns, which leave it once a chunk of images is there."""
-    from interpretability.extremes.on_gpu import CHUNK
-
-    return columns_bytes(n_kept, CHUNK)
+def _waiting_columns(n_kept: int, batch_size: int) -> int:
+    """Bytes of a GPU for the kept columns of images that wait there for one journey, as `DeviceColumns` says."""
+    return columns_bytes(n_kept, max(IMAGES, 4 * batch_size))
 
 
 def _count_kept(extraction: Extraction, widths: dict[str, int]) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-WRITTEN = 1400.0  # operations of a GPU in the time in which it writes and reads one number of a map; projection_fit.csv
+WRITTEN = 1400.0  # operations of a GPU in the time in which it writes and reads one number of a map; throughput.csv
 _SHARES = 4  # passes of each worker at least, of which a pass of several networks is at most one
 UNKNOWN = float("inf")  # work of a network that cannot be counted: it begins first
 

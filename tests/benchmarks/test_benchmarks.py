@@ -12,7 +12,19 @@ import pytest
 import timm
 import torch
 
-from benchmarks import capture, end_to_end, flops, harness, layers_found, loading, projection, scaling, selection
+from benchmarks import (
+    capture,
+    end_to_end,
+    flops,
+    harness,
+    layers_found,
+    loading,
+    measured_rates,
+    projection,
+    scaling,
+    selection,
+)
+from benchmarks.card_hours import Parts
 from interpretability.errors import InputError
 from interpretability.networks import layers
 from study.images import manifest
@@ -76,6 +88,10 @@ def test_make_bench_runs_every_benchmark_of_speed():
         "emulated",
         "flops",
         "gpu",
+        "throughput",
+        "card_hours",
+        "schedule",
+        "measured_rates",
         "layers_found",
         "chaos",
         "page",
@@ -292,7 +308,7 @@ def test_a_network_that_cannot_be_counted_says_why(tmp_path):
     rules = load_params(ROOT / "params.yaml").units
     table = flops.table(roster, ROOT / "data/external/code", rules).set_index("model")
     assert list(table.index) == ["small", "odd"]
-    assert table.loc["small", "gflop"] > 0
+    assert min(table.loc["small", ["gflop", "mactivations"]]) > 0
     assert table.loc["small", "reason"] == ""
     assert "no timm name" in table.loc["odd", "reason"]
 
@@ -304,6 +320,8 @@ def test_the_committed_operations_are_of_the_whole_roster():
     assert not (counted["reason"] != "").any()
     # He et al. count 3.8e9 multiply-adds for ResNet-50, torchvision's variant has 4.1e9
     assert counted.set_index("model").loc["resnet50", "gflop"] == pytest.approx(2 * 4.09, rel=0.01)
+    # Radosavovic et al. count 11.1e6 activations of ResNet-50
+    assert counted.set_index("model").loc["resnet50", "mactivations"] == pytest.approx(11.1, rel=0.01)
 
 
 # --------------------------------------------------------------------------- layers
@@ -376,11 +394,11 @@ def results(tmp_path, monkeypatch):
         pd.DataFrame(table).to_csv(tmp_path / f"{name}.csv", index=False)
     monkeypatch.setattr(harness, "RESULTS", tmp_path)
     monkeypatch.setattr(harness, "COMMITTED", tmp_path)
-    monkeypatch.setattr(projection.os, "sched_getaffinity", lambda process: {0, 1})
+    monkeypatch.setattr(measured_rates.os, "sched_getaffinity", lambda process: {0, 1})
     return tmp_path
 
 
-def hours(rates):
+def hours(rates, card=None, uneven=1.0):
     study = projection.Study(images=7200, networks=10, units=5000, compared=500)
     rows = projection.phases(
         study,
@@ -389,8 +407,9 @@ def hours(rates):
         {"dreamsim": 100.0, "dists": 30.0},
         projection.table("similarities", "similarities"),
         projection.table("summaries", "summaries"),
+        card,
     )
-    return {row["phase"]: row for row in [*rows, *projection.totals(rows)]}
+    return {row["phase"]: row for row in [*rows, *projection.totals(rows, uneven)]}
 
 
 def test_hours_are_amounts_over_measured_rates(results):
@@ -437,10 +456,27 @@ def test_other_hardware_takes_its_own_rates_and_the_rest_from_here(results, tmp_
     assert found["study"]["hours"] == pytest.approx(max(spent["cores"], spent["gpus"]) + spent["one core"])
 
 
-def test_the_committed_rates_are_understood(results):
-    rates = projection.given(ROOT / "benchmarks/rates/one_gpu.csv", [], projection.measured())
-    assert rates["gpus"].value == 1
-    assert "not measured" in rates["forward_tflop_per_s"].source
+@pytest.mark.parametrize(("name", "gpus"), [("one_gpu", 1), ("eight_gpus", 8)])
+def test_the_committed_rates_are_understood(results, name, gpus):
+    rates = projection.given(ROOT / f"benchmarks/rates/{name}.csv", [], projection.measured())
+    assert rates["gpus"].value == gpus
+    assert rates["cores"].value == 16 * gpus
+    assert rates["forward_tflop_per_s"].source.endswith(projection.HERE), "hours of GPUs come network by network"
+
+
+def test_hours_of_a_card_are_shared_by_all_of_them(results):
+    rates = projection.given(None, ["gpus=2", "cores=4"], projection.measured())
+    card = Parts((6.0, 8.0, 11.0), 1.0, 0.5, 0.25, 30, "a source")
+    found = hours(rates, card, uneven=1.2)
+    forward = found["forward"]
+    assert [forward[name] for name in ("hours", "hours_low", "hours_high")] == pytest.approx([4, 3, 5.5])
+    assert [found[name]["hours"] for name in ("capture", "selection", "embedding dreamsim")] == pytest.approx(
+        [0.5, 0.25, 0.125]
+    )
+    assert found["compile"]["on"] == "cores"
+    assert found["compile"]["hours"] == pytest.approx(30 * 60 / 4 / 3600)
+    assert found["study"]["hours"] == pytest.approx(1.2 * 4.875 + found["statistics, tables"]["hours"])
+    assert "a source" in forward["basis"]
 
 
 def test_a_measured_gpu_takes_the_place_of_cores(results):
@@ -469,7 +505,6 @@ def test_a_measured_gpu_takes_the_place_of_cores(results):
         ("speed=3", "rate 'speed' is unknown; allowed: cores"),
         ("cores=many", "cores is 'many', it must be a number"),
         ("cores=0", "cores is 0, it must be positive"),
-        ("gpus=1", "gpus are given, but not forward_tflop_per_s"),
     ],
 )
 def test_wrong_rates_are_refused(results, pair, says):

@@ -19,7 +19,7 @@ def checks(device, quick):
 """
 MODULES = {
     "a_good": f"SECONDS = 1\n{GOOD}",
-    "b_late": f"import time\nSECONDS = 1\n{GOOD}    time.sleep(60)\n",
+    "b_late": "import time\nSECONDS = 1\ndef checks(device, quick):\n    time.sleep(600)\n    yield\n",
     "c_broken": f"SECONDS = 1\n{GOOD}    raise ValueError('no such kernel')\n",
     "d_empty": "SECONDS = 1\ndef checks(device, quick):\n    return iter(())\n",
     "e_unmet": "SECONDS = 1\ndef checks(device, quick):\n    yield 'x', 'equal', 0.0, 1.0, False\n",
@@ -34,7 +34,7 @@ def folder(tmp_path, monkeypatch):
     real = gpu.outcome
 
     def outcome(module, options, limit):
-        return real(module.rpartition(".")[2], options, 6.0 if module.endswith("b_late") else limit)
+        return real(module.rpartition(".")[2], options, 1.0 if module.endswith("b_late") else limit)
 
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(gpu, "FOLDER", tmp_path)
@@ -49,8 +49,7 @@ def test_a_module_that_fails_costs_its_own_rows_alone(folder, capsys):
     good = ["PASS 7 filter, ms late: 0.04 (limit 0.06)", "RATE rate: 12.5 GB/s"]
     assert lines == [
         *good,
-        *good,
-        "FAIL b_late: stopped after 6 s",
+        "FAIL b_late: stopped after 1 s",
         *good,
         "FAIL c_broken: ended with status 1: ValueError: no such kernel",
         "FAIL d_empty: measured nothing",
@@ -84,6 +83,16 @@ def test_all_modules_together_fit_into_the_time():
     asked = gpu.modules()
     assert sum(asked.values()) <= 300
     assert math.isclose(gpu.ALL, 345)
+
+
+def test_the_dry_run_gives_the_rows_of_a_card():
+    rows = gpu.run(["g_projection"], "cpu", True, ABOUT)
+    assert {row.verdict for row in rows} == {gpu.DRY}, rows
+    values = {row.value for row in rows}
+    for form in ("float32 eager", "tf32 eager", "float16 eager"):
+        assert {f"9 a, {form}", f"9 b, {form}", f"9 largest of predicted over measured, {form}"} <= values
+        assert f"10 forward passes of 835 networks, {form}" in values
+    assert all(row.measured >= 0 for row in rows)
 
 
 def test_a_cpu_takes_the_dry_run_alone(tmp_path):

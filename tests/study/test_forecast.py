@@ -10,10 +10,11 @@ import torch
 
 from interpretability.errors import InputError
 from interpretability.extremes.moments import Moments
-from interpretability.extremes.on_gpu import CHUNK
+from interpretability.extremes.on_gpu import DeviceSelection
 from interpretability.extremes.selection import Extremes
 from stages import activations
 from study.extraction import counting, forecast, grouping
+from study.extraction.columns import IMAGES
 from study.extraction.job import Extraction
 from study.files import store
 from study.networks.roster import read_roster
@@ -41,6 +42,11 @@ def test_the_planned_memory_is_that_of_the_arrays():
     held = extremes._buffers.nbytes + moments.bins.nbytes + moments.nonpositive.nbytes + 4 * batch * units
     final = 2 * (k + 1) * 8 * units
     assert grouping.state_bytes(units, k, batch, on_device=False) == held + final
+    there = DeviceSelection(np.arange(units, dtype=np.uint64), k, "cpu")
+    there.update(torch.zeros((batch, units)), 0)
+    tensors = [value for value in vars(there._held).values() if isinstance(value, torch.Tensor)]
+    on_device = sum(value.nbytes for value in tensors if len(value) > 2 or value.ndim > 1) + 4 * batch * units
+    assert grouping.state_bytes(units, k, batch, on_device=True) == on_device + final
 
 
 def test_the_planned_files_have_the_size_of_those_that_are_written(finished_study):
@@ -89,6 +95,7 @@ def test_the_plan_tells_what_would_run_and_computes_nothing(drawn_study, capsys,
     assert "2 networks, 28 units, 60 images; 0 networks are in the store, 2 would run in 2 passes on 1 workers" in told
     assert "pictures decoded 120 times, forward passes 120" in told
     assert "time: about" in told
+    assert "forward passes in float32" in told
     assert not (store.WorkStore.open().folder / "extremes").exists()
     monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "2")
     told = run_plan(drawn_study, capsys)
@@ -113,9 +120,20 @@ def test_the_speed_is_that_of_the_precision(drawn_study, monkeypatch):
 
     monkeypatch.setattr(torch.nn.Conv2d, "forward", forward)
     [extraction] = extractions_of(drawn_study)
-    rates = forecast.SpeedJob(extraction, 1e6).run()
+    cost = grouping.NetworkCost("net", flops=1_000_000, activations=2000)
+    rates = forecast.SpeedJob(extraction, cost).run()
     assert set(seen) == {torch.bfloat16}
-    assert min(rates.decode, rates.flops) > 0
+    assert min(rates.decode, rates.forward) > 0
+
+
+def test_times_of_networks_follow_their_operations_and_on_a_gpu_their_activations(monkeypatch):
+    rates = forecast.Rates(100.0, 2.0, grouping.NetworkCost("typical", flops=10**9, activations=10**6))
+    other = grouping.NetworkCost("other", flops=3 * 10**9, activations=10**6)
+    monkeypatch.setattr(forecast, "devices", lambda: ["cpu"])
+    assert rates.seconds(other) == 6
+    monkeypatch.setattr(forecast, "devices", lambda: ["cuda:0"])
+    assert rates.seconds(other) == pytest.approx(2 * (3 + 1.4) / (1 + 1.4))
+    assert rates.seconds(grouping.NetworkCost("unknown", reason="none")) == 0
 
 
 def extractions_of(study):
@@ -142,8 +160,11 @@ def test_columns_that_are_kept_are_planned(drawn_study, capsys, monkeypatch):
     assert [cost.beside for cost in costs] == [0, 0]
     monkeypatch.setattr(grouping, "devices", lambda: ["cuda:0"])
     there = grouping.network_costs(extractions, 60)
-    assert there[0].memory - there[1].memory == 6 * CHUNK * 4, "a GPU keeps them until a chunk of images is there"
-    assert [cost.beside for cost in there] == [2 * 7 * 60 * 4, 2 * 60 * 4], "all the others lie beside it"
+    waiting = 4 * IMAGES
+    assert there[0].memory - there[1].memory == 6 * waiting, "a GPU gathers them for one journey"
+    assert [cost.beside for cost in there] == [7 * (2 * 60 * 4 + waiting), 2 * 60 * 4 + waiting], (
+        "where all of them lie"
+    )
 
 
 def test_the_plan_warns_of_a_disk_that_is_too_small(drawn_study, capsys, monkeypatch):

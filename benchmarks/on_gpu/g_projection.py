@@ -1,0 +1,105 @@
+"""How long forward passes take on this card, and the two constants from which the hours of the full study follow."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import torch
+
+from benchmarks import card_hours, throughput
+from benchmarks.flops import operations
+from benchmarks.throughput import EAGER
+from interpretability.networks.precision import arithmetic, prepared
+from study.extraction.written import Written
+
+SECONDS = 35
+BATCH, IMAGES, STUDIED = 256, 1_281_167, 835
+LEAST, LONG = 3, 0.3  # batches between two looks at the clock, and seconds that a network is timed at least
+WARM = 2  # batches before the clock starts
+# large and small ones of five families
+NETWORKS = (
+    "resnet50",
+    "resnet152",
+    "vit_base_patch16_224",
+    "vit_large_patch16_224",
+    "convnext_base",
+    "regnety_160",
+    "xcit_small_12_p16_224",
+    "efficientnet_b0",
+    "mobilenetv2_100",
+)
+SMALL = ("test_resnet", "test_vit")
+FORMS = ("float32", "tf32", "float16")  # in this order: the last casts weights
+
+
+def pictures_per_s(model: torch.nn.Module, batch: torch.Tensor, precision: str, long: float) -> float:
+    """Of a network that runs again and again on the same batch."""
+    cuda = batch.device.type == "cuda"
+
+    def wait() -> None:
+        if cuda:
+            torch.cuda.synchronize(batch.device)
+
+    with torch.no_grad(), arithmetic(model, precision, batch.device):
+        for _ in range(WARM):
+            model(batch)
+        wait()
+        began, batches = time.perf_counter(), 0
+        while batches < LEAST or time.perf_counter() - began < long:
+            for _ in range(LEAST):
+                model(batch)
+            batches += LEAST
+            wait()
+    return batches * len(batch) / (time.perf_counter() - began)
+
+
+def measured(name: str, device: str, batch: int, long: float) -> tuple[dict[str, float], dict[str, float]]:
+    """Operations in 1e9 and activations in 1e6 of a picture, and pictures a second in each precision."""
+    import timm
+
+    with torch.device(device):
+        torch.manual_seed(0)
+        model = timm.create_model(name, pretrained=False).eval().requires_grad_(False)
+    side = int(model.pretrained_cfg["input_size"][-1])  # pyright: ignore[reportArgumentType, reportIndexIssue, reportCallIssue]
+    pictures = torch.randn((batch, 3, side, side), device=device)
+    with torch.no_grad(), Written() as written:
+        model(pictures[:1])
+    work = {"gflop": operations(model, (3, side, side)) / 1e9, "mactivations": written.activations / 1e6}
+    speeds = {}
+    for precision in FORMS:
+        if precision != "float32":
+            model.to(memory_format=torch.channels_last)
+        speeds[precision] = pictures_per_s(prepared(model, precision), pictures, precision, long)
+    return work, speeds
+
+
+def checks(device: str, quick: bool) -> Iterator[tuple[str, str, float, float | None, bool | None]]:
+    """Pictures a second of each network, the constants fitted to them, how far these miss, and hours of all networks."""
+    there = throughput.cards()
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else "none"
+    card = there[next((card for card, said in card_hours.CARDS.items() if said in name), "H200")]
+    rows, speeds = [], []
+    for network in SMALL if quick else NETWORKS:
+        work, found = measured(network, device, 2 if quick else BATCH, 0.0 if quick else LONG)
+        rows.append(work)
+        speeds.append(found)
+        for precision, speed in found.items():
+            yield f"9 {network}, {precision} {EAGER}", "pictures/s", speed, None, None
+        gc.collect()
+    networks = pd.DataFrame(rows)
+    for precision in FORMS:
+        form = f"{precision} {EAGER}"
+        times = 1 / np.array([found[precision] for found in speeds])
+        constants = throughput.fitted(throughput.costs(networks, card, precision), times)
+        missed = throughput.seconds(networks, card, precision, constants) / times
+        worst = float(np.exp(np.abs(np.log(missed)).max()))
+        yield f"9 a, {form}", "", constants.a, None, None
+        yield f"9 b, {form}", "", constants.b, None, None
+        yield f"9 largest of predicted over measured, {form}", "", worst, throughput.WITHIN, worst <= throughput.WITHIN
+        roster = throughput.counted()
+        each = IMAGES * throughput.seconds(roster, card, precision, constants)
+        yield f"10 forward passes of {STUDIED} networks, {form}", "hours", STUDIED * each.mean() / 3600, None, None
