@@ -15,14 +15,14 @@ from torch import Tensor
 _TILE = 16  # positions whose values change places together: a cache line of each channel
 
 
-def unit_maps(maps: Tensor, channels: NDArray[np.int64], scales: NDArray[np.float32], epsilon: float) -> Tensor:
+def unit_maps(maps: Tensor, channels: Tensor, scales: Tensor, epsilon: float) -> Tensor:
     """These channels of maps, each position divided by its length over all channels + epsilon, times a scale a channel.
 
     (n, channels x positions).
     """
     values = _channels_last(maps)
     out = np.empty((len(values), len(channels) * values.shape[1]), dtype=np.float32)
-    _unit(values, channels, scales, epsilon, out)
+    _unit(values, channels.numpy(), scales.numpy(), epsilon, out)
     return torch.from_numpy(out)
 
 

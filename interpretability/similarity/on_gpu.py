@@ -1,6 +1,6 @@
-"""Tasks of a whole block solved on a device, in few launches and without a wait; the caller waits once for what comes back.
+"""Features, and tasks of a whole block, on a device: few launches, and no wait until the caller asks for what was found.
 
-Nothing here depends on how tasks are spread over groups, which are as large as ROOM allows.
+No number depends on how tasks are spread over groups, which are as large as ROOM allows.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def distance_margins(rows: Tensor, tasks: NDArray[np.int32], n_explanations: int
     numbers: list[NDArray[np.int32]] = []
     for start, stop in groups:
         part, count = tasks[start:stop], np.arange(stop - start, dtype=np.int32)
-        # whole weights, so that what is on both sides cancels to 0
-        weights = [np.tile([1, -1], len(part)), np.tile(np.repeat([1, -1], k), len(part))]
-        numbers += [part[:, 2 * k :].ravel(), part[:, : 2 * k].ravel(), 2 * count, 2 * len(part) + 2 * k * count]
-        numbers.append(np.concatenate(weights).astype(np.float32).view(np.int32))
+        # both sides in turn and with whole weights, so that images on both cancel to 0
+        sides = part[:, : 2 * k].reshape(-1, 2, k).swapaxes(1, 2)
+        numbers += [part[:, 2 * k :].ravel(), sides.ravel(), 2 * count, 2 * len(part) + 2 * k * count]
+        numbers.append(np.tile(np.float32([1, -1]), len(part) * (k + 1)).view(np.int32))
     there = sent(np.concatenate(numbers), rows.device)
     out = torch.empty(len(tasks), dtype=torch.float64, device=rows.device)
     for start, stop in groups:
@@ -84,3 +84,30 @@ def _groups(count: int, each: int) -> Iterator[tuple[int, int]]:
     size = max(1, ROOM // each)
     for start in range(0, count, size):
         yield start, min(start + size, count)
+
+
+# ---- features, as in `interpretability.similarity.maps`
+
+
+def unit_maps(maps: Tensor, channels: Tensor, scales: Tensor, epsilon: float) -> Tensor:
+    """These channels of maps, each position divided by its length over all channels + epsilon, times a scale a channel."""
+    unit = maps / maps.square().sum(dim=1, keepdim=True).sqrt_().add_(epsilon)
+    kept = unit if len(channels) == maps.shape[1] else unit[:, channels]
+    return (kept * scales.view(1, -1, 1, 1)).flatten(1)
+
+
+def centred_maps(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Maps less their means over positions and divided by the root of their number; the means and variances."""
+    flat = maps.flatten(2)
+    mean = flat.mean(dim=2, keepdim=True)
+    apart = flat - mean
+    variance = apart.square().mean(dim=2)
+    return apart.div_(flat.shape[2] ** 0.5).flatten(1), mean[..., 0], variance
+
+
+def pooled_squares(maps: Tensor, window: Tensor, stride: int, padding: int, epsilon: float) -> Tensor:
+    """Roots of the squares of maps added with the weights of a moving window, plus epsilon; zeros around."""
+    channels = maps.shape[1]
+    weights = window.expand(channels, 1, *window.shape)
+    sums = functional.conv2d(maps.square(), weights, stride=stride, padding=padding, groups=channels)
+    return sums.add_(epsilon).sqrt_()

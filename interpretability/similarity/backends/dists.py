@@ -23,7 +23,6 @@ import torchvision
 from numpy.typing import NDArray
 from piq.functional import L2Pool2d, hann_filter
 from torch import Tensor
-from torch.nn import functional
 
 from interpretability.errors import InputError
 from interpretability.networks.network import state_digest
@@ -87,23 +86,18 @@ class Dists(FeatureSimilarity):
         return flat.reshape(2, -1).double().cpu().numpy()
 
     @cached_property
-    def _on_device(self) -> tuple[Tensor, Tensor]:
-        """alpha and beta (channels,) float64 there."""
+    def _on_device(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """alpha and beta (channels,), epsilon, and -1 where sums begin, float64, where rows are."""
         alpha, beta = torch.from_numpy(self._weights).to(self._device)
-        return alpha, beta
+        epsilon, start = torch.tensor([_EPSILON, -1], dtype=torch.float64).to(self._device)
+        return alpha, beta, epsilon, start
 
     def parts(self, batch: Tensor) -> Iterator[Tensor]:
         """Centred maps divided by the root of their size, then means, then variances of all channels."""
         means, variances = [], []
         for layer in self._layers(batch):
-            if layer.device.type == "cpu":
-                centred, mean, variance = maps.centred_maps(layer)
-            else:
-                flat = layer.flatten(2)
-                mean = flat.mean(dim=2)
-                apart = flat - mean[..., None]
-                variance = apart.square().mean(dim=2)
-                centred = apart.div_(flat.shape[2] ** 0.5).flatten(1)
+            here = maps if layer.device.type == "cpu" else on_gpu
+            centred, mean, variance = here.centred_maps(layer)
             means.append(mean)
             variances.append(variance)
             yield centred
@@ -168,12 +162,15 @@ class Dists(FeatureSimilarity):
 
     def _similar(self, covariance: Tensor, queries: Tensor, explanations: Tensor) -> Tensor:
         """Similarities (...) from covariances (..., channels) and the means and variances (..., 2 channels) of both, float64."""
-        alpha, beta = self._on_device
+        alpha, beta, epsilon, start = self._on_device
         n = len(alpha)
         mean_q, var_q, mean_e, var_e = (part for both in (queries, explanations) for part in both.split(n, dim=-1))
-        structure = (2 * mean_q * mean_e + _EPSILON) / (mean_q.square() + (mean_e.square() + _EPSILON))
-        texture = (2 * covariance + _EPSILON) / (var_q + (var_e + _EPSILON))
-        return (structure @ alpha + texture @ beta) - 1
+        structure = torch.addcmul(epsilon, mean_q, mean_e, value=2)
+        structure /= torch.addcmul(torch.addcmul(epsilon, mean_e, mean_e), mean_q, mean_q)
+        texture = torch.add(epsilon, covariance, alpha=2)
+        texture /= var_q + (var_e + epsilon)
+        found = torch.addmv(start, structure.view(-1, n), alpha)
+        return torch.addmv(found, texture.view(-1, n), beta).view(texture.shape[:-1])
 
     def _task_values(self, queries: Tensor, explanations: Tensor, edges: NDArray[np.int64]) -> Tensor:
         """Similarities (queries, explanations) of rows of features, one batched product a layer."""
@@ -205,19 +202,15 @@ def _mapped(edges: NDArray[np.int64]) -> list[tuple[int, int, int]]:
 
 def _pooled(pool: L2Pool2d, values: Tensor) -> Tensor:
     """Root of the squares (batch, channels, height, width) under a moving window."""
-    if values.device.type == "cpu":
-        return maps.pooled_squares(values, _window(pool.kernel_size), pool.stride, pool.padding, pool.EPS)
-    channels = values.shape[1]
-    window = _window(pool.kernel_size, channels, values.device)
-    sums = functional.conv2d(values.square(), window, stride=pool.stride, padding=pool.padding, groups=channels)
-    return sums.add_(pool.EPS).sqrt_()
+    here = maps if values.device.type == "cpu" else on_gpu
+    window = _window(pool.kernel_size, values.device)
+    return here.pooled_squares(values, window, pool.stride, pool.padding, pool.EPS)
 
 
 @cache
-def _window(side: int, channels: int | None = None, device: torch.device | None = None) -> Tensor:
-    """Weights (side, side) of a window, or those of so many channels on a device, kept: what travels there makes it wait."""
-    window = hann_filter(side)
-    return window[0] if channels is None else window.repeat((channels, 1, 1, 1)).to(device)
+def _window(side: int, device: torch.device) -> Tensor:
+    """Weights (side, side) of a moving window, kept: what travels to a GPU makes it wait."""
+    return hann_filter(side)[0].to(device)
 
 
 @cache

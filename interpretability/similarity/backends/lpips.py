@@ -84,12 +84,8 @@ class Lpips(FeatureSimilarity):
         model = self.model
         for layer, (channels, roots) in zip(model.net(model.scaling_layer(batch)), self._heads, strict=True):
             scales = roots / (layer.shape[2] * layer.shape[3]) ** 0.5
-            if layer.device.type == "cpu":
-                yield maps.unit_maps(layer, channels.numpy(), scales.numpy(), _EPSILON)
-                continue
-            unit = layer / (layer.square().sum(dim=1, keepdim=True).sqrt_() + _EPSILON)
-            kept = unit if len(channels) == layer.shape[1] else unit[:, channels]
-            yield (kept * scales.view(1, -1, 1, 1)).flatten(1)
+            here = maps if layer.device.type == "cpu" else on_gpu
+            yield here.unit_maps(layer, channels, scales, _EPSILON)
 
     def mean_margins(self, rows: Tensor, tasks: NDArray[np.int32], n_explanations: int) -> NDArray[np.float32]:
         if rows.device.type == "cpu":
