@@ -3,6 +3,9 @@
 The same numbers as `interpretability.similarity.on_gpu.covariances` up to rounding, in one launch and without copies of rows.
 """
 
+# what is compiled here is Triton's language, whose constants pyright does not know
+# pyright: reportArgumentType=false
+
 from __future__ import annotations
 
 import torch
