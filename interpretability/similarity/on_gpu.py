@@ -31,7 +31,9 @@ def distance_margins(rows: Tensor, tasks: NDArray[np.int32], n_explanations: int
         # both sides in turn and with whole weights, so that images on both cancel to 0
         sides = part[:, : 2 * k].reshape(-1, 2, k).swapaxes(1, 2)
         numbers += [part[:, 2 * k :].ravel(), sides.ravel(), 2 * count, 2 * len(part) + 2 * k * count]
-        numbers.append(np.tile(np.array([1, -1], np.float32), len(part) * (k + 1)).view(np.int32))
+        weights = np.ones(part.size, dtype=np.float32)
+        weights[1::2] = -1
+        numbers.append(weights.view(np.int32))
     there = sent(np.concatenate(numbers), rows.device)
     out = torch.empty(len(tasks), dtype=torch.float64, device=rows.device)
     for start, stop in groups:
