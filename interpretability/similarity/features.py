@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import warnings
 from abc import abstractmethod
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import cached_property, partial
 from types import MappingProxyType
@@ -33,11 +32,15 @@ from interpretability.networks.preprocessing import VERSION as PREPROCESSING_VER
 from interpretability.networks.preprocessing import Preprocessing
 from interpretability.randomness import generator
 from interpretability.similarity.base import Similarity
+from interpretability.similarity.table import FeatureTable, rounds, sent
 from interpretability.weights import Weights, WeightsFile, reader
 
-VERSION = 2
-# Part of the definition of the last bits: a short batch is filled up, so every image sees the same kernels.
-BATCH = 8
+VERSION = 3
+# Images of a forward pass, part of the definition of the last bits: a short batch is filled up, so every image sees the same
+# kernels. On a CPU fewer where their maps are large: those of a layer then stay in the cache and in memory that the
+# process holds already.
+BATCH, BATCH_ON_GPU = 8, 32
+_BATCH_BYTES = 2**26  # of features
 _CHECK_SIZE = 64  # pixels; enough for every layer of the networks in use
 # Part of the definition of the last bits as well: rows of one product when all pairs are compared.
 PAIR_BLOCK = 64
@@ -54,34 +57,6 @@ VGG16 = WeightsFile(
 )
 
 
-class FeatureTable:
-    """Rows of features of images in a table of fixed size; the least recently used make room."""
-
-    def __init__(self, capacity: int, width: int, device: str) -> None:
-        self.rows = torch.empty((capacity, width), dtype=torch.float32, device=device)
-        self._slot: OrderedDict[int, int] = OrderedDict()
-
-    @property
-    def capacity(self) -> int:
-        return len(self.rows)
-
-    def slots(self, images: NDArray[np.int32], extract: Callable[[NDArray[np.int32]], Tensor]) -> NDArray[np.int32]:
-        """Rows of the table that hold these distinct images; `extract(images)` gives those that are missing."""
-        missing = np.array([image for image in images.tolist() if image not in self._slot], dtype=np.int32)
-        for image in images.tolist():
-            if image in self._slot:
-                self._slot.move_to_end(image)
-        for start in range(0, len(missing), BATCH):
-            batch = missing[start : start + BATCH]
-            features = extract(batch)
-            for image, row in zip(batch.tolist(), features, strict=True):
-                full = len(self._slot) == self.capacity
-                slot = self._slot.popitem(last=False)[1] if full else len(self._slot)
-                self._slot[image] = slot
-                self.rows[slot] = row
-        return np.array([self._slot[image] for image in images.tolist()], dtype=np.int32)
-
-
 class FeatureSimilarity(Similarity):
     """A distance between feature maps, with a minus, so that higher means more alike; 0 for an image and itself.
 
@@ -93,7 +68,6 @@ class FeatureSimilarity(Similarity):
     embeds = False
     pairs = True
     runs_network = True
-    batch_size = BATCH
     package: ClassVar[str]
     input_range: ClassVar[tuple[float, float]]  # lowest and highest pixel value that the package's own call expects
 
@@ -123,8 +97,8 @@ class FeatureSimilarity(Similarity):
         """The package's own object, with its weights, in evaluation mode on the device."""
 
     @abstractmethod
-    def features(self, batch: Tensor) -> Tensor:
-        """Features (n, P) of images (n, 3, size, size) within `input_range`."""
+    def parts(self, batch: Tensor) -> Iterator[Tensor]:
+        """Features of images (n, 3, size, size) within `input_range`: pieces (n, p) that follow one another in a row."""
 
     @abstractmethod
     def values(self, rows: Tensor, tasks: NDArray[np.int32], n_explanations: int, size: int) -> NDArray[np.float32]:
@@ -144,6 +118,10 @@ class FeatureSimilarity(Similarity):
 
     # ---- what all share
 
+    def features(self, batch: Tensor) -> Tensor:
+        """Features (n, P) of images (n, 3, size, size) within `input_range`."""
+        return torch.cat(list(self.parts(batch)), dim=1)
+
     def ingredients(self) -> Mapping[str, object]:
         return {
             "version": VERSION,
@@ -151,7 +129,7 @@ class FeatureSimilarity(Similarity):
             "package": package_version(self.package),
             "view": self._view.dumps(),
             "preprocessing_version": PREPROCESSING_VERSION,
-            "batch_size": BATCH,
+            "batch_size": self._batch,
             "torch": torch.__version__,
             "device": torch.device(self._device).type,
         }
@@ -180,13 +158,24 @@ class FeatureSimilarity(Similarity):
 
     def tensors(self, images: NDArray[np.int32]) -> Tensor:
         """Images (n, 3, size, size) as the network sees them."""
-        shown, uncut = zip(*((self.images.pixels(row), self.is_uncut(row)) for row in images.tolist()), strict=True)
-        return self._view.batch(shown, self._device, uncut.__getitem__)
+        fitted = [self._view.fit(self.images.pixels(row), uncut=self.is_uncut(row)) for row in images.tolist()]
+        return self._view.normalised(sent(torch.stack(fitted).numpy(), torch.device(self._device)))
 
     @torch.no_grad()
-    def _extract(self, images: NDArray[np.int32]) -> Tensor:
+    def _write(self, images: NDArray[np.int32], rows: Tensor, slots: Tensor) -> None:
+        """Features of a batch of images to these rows of a table."""
         self.forwards += len(images)
-        return self.features(self.tensors(np.resize(images, BATCH)))[: len(images)]
+        first = 0
+        for part in self.parts(self.tensors(np.resize(images, self._batch))):
+            rows[:, first : first + part.shape[1]].index_copy_(0, slots, part[: len(images)])
+            first += part.shape[1]
+
+    @cached_property
+    def _batch(self) -> int:
+        if torch.device(self._device).type != "cpu":
+            return BATCH_ON_GPU
+        fitting = max(1, _BATCH_BYTES // (4 * self._width))
+        return min(BATCH, 1 << (fitting.bit_length() - 1))
 
     @cached_property
     def _width(self) -> int:
@@ -237,9 +226,9 @@ class FeatureSimilarity(Similarity):
         table = self._table_for(tasks.shape[2])
         flat = np.ascontiguousarray(tasks.reshape(-1, tasks.shape[2]))
         out = np.empty((len(flat), *shape), dtype=np.float32)
-        for start, stop in _rounds(flat, table.capacity):
+        for start, stop in rounds(flat, table.capacity):
             images, rows = np.unique(flat[start:stop], return_inverse=True)
-            slots = table.slots(images, self._extract)[rows].reshape(1, stop - start, -1)
+            slots = table.slots(images, self._batch, self._write)[rows].reshape(1, stop - start, -1)
             out[start:stop] = solve(table.rows, slots, n_explanations)
         return out.reshape(*tasks.shape[:2], *shape)
 
@@ -286,9 +275,10 @@ class FeatureSimilarity(Similarity):
 
     def _block(self, images: NDArray[np.int32], room: Tensor) -> Tensor:
         """Features of a block of images, written to `room`."""
-        for start in range(0, len(images), BATCH):
-            batch = images[start : start + BATCH]
-            room[start : start + len(batch)] = self._extract(batch)
+        places = torch.arange(len(room), device=room.device)
+        for start in range(0, len(images), self._batch):
+            batch = images[start : start + self._batch]
+            self._write(batch, room, places[start : start + len(batch)])
         room[len(images) :] = room[0]
         return room
 
@@ -356,18 +346,6 @@ def sharing_order(tasks: NDArray[np.int32], window: int = 1024) -> NDArray[np.in
             shared = columns[:, seen.indices[seen.indptr[current] : seen.indptr[current + 1]]].sum(axis=1)
             current = int(np.argmax(np.where(left, shared, -1)))
     return np.array(order, dtype=np.int64)
-
-
-def _rounds(tasks: NDArray[np.int32], capacity: int) -> Iterator[tuple[int, int]]:
-    """Runs of tasks (start, stop) whose images fit the table together."""
-    start, held = 0, set()
-    for index, task in enumerate(tasks.tolist()):
-        if len(held.union(task)) > capacity:
-            yield start, index
-            start, held = index, set()
-        held.update(task)
-    if len(tasks):
-        yield start, len(tasks)
 
 
 def package_version(package: str) -> str:

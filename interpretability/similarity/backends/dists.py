@@ -8,8 +8,10 @@ images together, so the mean over explanations cannot be taken first: all 2 x 2K
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cached_property
+import importlib.util
+import warnings
+from collections.abc import Callable, Iterator
+from functools import cache, cached_property
 from itertools import accumulate
 from typing import Any
 
@@ -21,12 +23,12 @@ import torchvision
 from numpy.typing import NDArray
 from piq.functional import L2Pool2d, hann_filter
 from torch import Tensor
-from torch.nn import functional
 
 from interpretability.errors import InputError
 from interpretability.networks.network import state_digest
+from interpretability.similarity import maps, on_gpu
 from interpretability.similarity.features import VGG16, FeatureSimilarity, package_loading
-from interpretability.similarity.roots import root
+from interpretability.similarity.table import sent
 from interpretability.weights import WeightsFile
 
 VARIANTS = ("dists",)
@@ -37,6 +39,7 @@ WEIGHTS = WeightsFile(
 # channels of the image and of the layers, and how many times the side of the maps was halved before them
 CHANNELS, HALVED = (3, 64, 128, 256, 512, 512), (0, 0, 1, 2, 3, 4)
 _EPSILON = 1e-6  # of piq.DISTS.compute_distance
+_GROUP = 512  # tasks whose similarities are made together on a device: their covariances there take 250 MB
 _CHUNK = 2048  # positions taken at a time: those of a whole task then stay in the second-level cache
 
 
@@ -82,27 +85,39 @@ class Dists(FeatureSimilarity):
         flat = torch.cat([weight.reshape(-1) for weight in self.model.weights])
         return flat.reshape(2, -1).double().cpu().numpy()
 
-    def features(self, batch: Tensor) -> Tensor:
+    @cached_property
+    def _on_device(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """alpha and beta (channels,), epsilon, and -1 where sums begin, float64, where rows are."""
+        alpha, beta = torch.from_numpy(self._weights).to(self._device)
+        epsilon, start = torch.tensor([_EPSILON, -1], dtype=torch.float64).to(self._device)
+        return alpha, beta, epsilon, start
+
+    def parts(self, batch: Tensor) -> Iterator[Tensor]:
         """Centred maps divided by the root of their size, then means, then variances of all channels."""
-        maps, means, variances = [], [], []
+        means, variances = [], []
         for layer in self._layers(batch):
-            flat = layer.flatten(2)
-            mean = flat.mean(dim=2, keepdim=True)
-            centred = flat - mean
-            means.append(mean[..., 0])
-            variances.append(centred.square().mean(dim=2))
-            maps.append((centred / flat.shape[2] ** 0.5).flatten(1))
-        return torch.cat([*maps, *means, *variances], dim=1)
+            here = maps if layer.device.type == "cpu" else on_gpu
+            centred, mean, variance = here.centred_maps(layer)
+            means.append(mean)
+            variances.append(variance)
+            yield centred
+        yield from (*means, *variances)
 
     def _layers(self, batch: Tensor) -> Iterator[Tensor]:
-        """The image and the layers of VGG16 as piq.DISTS.get_features gives them, its L2 pooling with a root of our own."""
+        """The image and the layers of VGG16 as piq.DISTS.get_features gives them, its L2 pooling in a form of our own."""
         yield batch
         network = self.model
-        values = (batch - network.mean.to(batch)) / network.std.to(batch)
+        mean, std = self._levels
+        values = (batch - mean) / std
         for name, module in network.model.named_children():
             values = _pooled(module, values) if isinstance(module, L2Pool2d) else module(values)
             if name in network.layers:
                 yield values
+
+    @cached_property
+    def _levels(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of the network's input, which piq would send to the device at every call."""
+        return self.model.mean.to(self._device), self.model.std.to(self._device)
 
     @staticmethod
     def _edges(size: int) -> NDArray[np.int64]:
@@ -123,28 +138,51 @@ class Dists(FeatureSimilarity):
         if rows.device.type == "cpu":
             _values(rows.numpy(), np.ascontiguousarray(tasks), n_explanations, edges, self._weights, out)
             return out
-        for index in np.ndindex(*tasks.shape[:2]):
-            task = rows[torch.from_numpy(tasks[index]).long().to(rows.device)]
-            out[index] = self._task_values(task[-2:], task[:-2], edges).cpu().numpy()
+        found = self._values_there(rows, tasks.reshape(-1, tasks.shape[2]), n_explanations, edges)
+        out[:] = found.float().cpu().numpy().reshape(out.shape)
         return out
+
+    def _values_there(
+        self, rows: Tensor, tasks: NDArray[np.int32], n_explanations: int, edges: NDArray[np.int64]
+    ) -> Tensor:
+        """Similarities (tasks, 2, 2K) float64 of tasks (tasks, 2(K + 1)) on the device of the rows; waits for nothing."""
+        n, k, found = sum(CHANNELS), n_explanations, []
+        there, edges_there = sent(tasks, rows.device), None
+        kernel = _kernel(rows.device)
+        for start in range(0, len(tasks), _GROUP):
+            shown = there[start : start + _GROUP]
+            if kernel is None:
+                covariance = on_gpu.covariances(rows, shown, k, _mapped(edges))
+            else:
+                edges_there = sent(edges, rows.device) if edges_there is None else edges_there
+                covariance = kernel(rows, shown, k, edges_there)
+            statistics = rows[:, -2 * n :][shown].double()
+            found.append(self._similar(covariance, statistics[:, 2 * k :, None], statistics[:, None, : 2 * k]))
+        return torch.cat(found)
+
+    def _similar(self, covariance: Tensor, queries: Tensor, explanations: Tensor) -> Tensor:
+        """Similarities (...) from covariances (..., channels) and the means and variances (..., 2 channels) of both, float64."""
+        alpha, beta, epsilon, start = self._on_device
+        n = len(alpha)
+        mean_q, var_q, mean_e, var_e = (part for both in (queries, explanations) for part in both.split(n, dim=-1))
+        structure = torch.addcmul(epsilon, mean_q, mean_e, value=2)
+        structure /= torch.addcmul(torch.addcmul(epsilon, mean_e, mean_e), mean_q, mean_q)
+        texture = torch.add(epsilon, covariance, alpha=2)
+        texture /= var_q + (var_e + epsilon)
+        found = torch.addmv(start, structure.view(-1, n), alpha)
+        return torch.addmv(found, texture.view(-1, n), beta).view(texture.shape[:-1])
 
     def _task_values(self, queries: Tensor, explanations: Tensor, edges: NDArray[np.int64]) -> Tensor:
         """Similarities (queries, explanations) of rows of features, one batched product a layer."""
-        covariances, first = [], 0
-        for channels in CHANNELS:
-            start, stop = int(edges[first]), int(edges[first + channels])
-            q, e = (part[:, start:stop].reshape(len(part), channels, -1) for part in (queries, explanations))
+        covariances, n = [], sum(CHANNELS)
+        for channels, first, positions in _mapped(edges):
+            q, e = (
+                part[:, first : first + channels * positions].reshape(len(part), channels, positions)
+                for part in (queries, explanations)
+            )
             covariances.append(torch.bmm(q.transpose(0, 1), e.permute(1, 2, 0)))
-            first += channels
-        covariance, n = torch.cat(covariances).permute(1, 2, 0).double(), sum(CHANNELS)
-        (mean_q, var_q), (mean_e, var_e) = (
-            part[:, -2 * n :].double().split(n, dim=1) for part in (queries, explanations)
-        )
-        mean_q, var_q, mean_e, var_e = mean_q[:, None], var_q[:, None], mean_e[None], var_e[None]
-        structure = (2 * mean_q * mean_e + _EPSILON) / (mean_q**2 + mean_e**2 + _EPSILON)
-        texture = (2 * covariance + _EPSILON) / (var_q + var_e + _EPSILON)
-        alpha, beta = torch.from_numpy(self._weights).to(queries.device)
-        return (structure @ alpha + texture @ beta) - 1
+        covariance = torch.cat(covariances).permute(1, 2, 0).double()
+        return self._similar(covariance, queries[:, None, -2 * n :].double(), explanations[None, :, -2 * n :].double())
 
     def compare_rows(self, first: Tensor, second: Tensor, size: int) -> Tensor:
         return self._task_values(first, second, self._edges(size))
@@ -153,12 +191,42 @@ class Dists(FeatureSimilarity):
         return -self.model(first, second).reshape(-1)
 
 
+def _mapped(edges: NDArray[np.int64]) -> list[tuple[int, int, int]]:
+    """Of each layer the channels, where the first map begins in a row, and the positions of a map."""
+    firsts = accumulate(CHANNELS, initial=0)
+    return [
+        (channels, int(edges[first]), int(edges[first + 1] - edges[first]))
+        for channels, first in zip(CHANNELS, firsts, strict=False)
+    ]
+
+
 def _pooled(pool: L2Pool2d, values: Tensor) -> Tensor:
     """Root of the squares (batch, channels, height, width) under a moving window."""
-    channels = values.shape[1]
-    window = hann_filter(pool.kernel_size).repeat((channels, 1, 1, 1)).to(values)
-    sums = functional.conv2d(values.square(), window, stride=pool.stride, padding=pool.padding, groups=channels)
-    return root(sums + pool.EPS)
+    here = maps if values.device.type == "cpu" else on_gpu
+    window = _window(pool.kernel_size, values.device)
+    return here.pooled_squares(values, window, pool.stride, pool.padding, pool.EPS)
+
+
+@cache
+def _window(side: int, device: torch.device) -> Tensor:
+    """Weights (side, side) of a moving window, kept: what travels to a GPU makes it wait."""
+    return hann_filter(side)[0].to(device)
+
+
+@cache
+def _kernel(device: torch.device) -> Callable[[Tensor, Tensor, int, Tensor], Tensor] | None:
+    """The kernel for products of maps on this device; None for products of torch, as where Triton cannot build it."""
+    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
+        return None
+    from interpretability.similarity import kernel
+
+    try:
+        tasks, edges = torch.zeros((1, 4), dtype=torch.int32, device=device), torch.arange(2, device=device)
+        kernel.covariances(torch.ones((1, 1), device=device), tasks, 1, edges)
+    except Exception as error:  # a compiler may be missing, or anything else of a strange installation
+        warnings.warn(f"dists on {device} runs without its kernel, and slower: {error}", stacklevel=2)
+        return None
+    return kernel.covariances
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)

@@ -7,6 +7,7 @@ psi(x) = concat_l sqrt(w_lc / (H_l W_l)) a_l(x) this is |psi(x) - psi(y)|^2, so 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from interpretability.errors import InputError
 from interpretability.margins import distance_margins, distance_values
+from interpretability.similarity import maps, on_gpu
 from interpretability.similarity.features import VGG16, FeatureSimilarity, package_loading
 from interpretability.similarity.roots import root
 from interpretability.weights import WeightsFile
@@ -78,35 +80,25 @@ class Lpips(FeatureSimilarity):
             heads.append((channels, root(weights[channels])))
         return heads
 
-    def features(self, batch: Tensor) -> Tensor:
+    def parts(self, batch: Tensor) -> Iterator[Tensor]:
         model = self.model
-        parts = []
         for layer, (channels, roots) in zip(model.net(model.scaling_layer(batch)), self._heads, strict=True):
-            # as lpips.normalize_tensor, with a root of our own
-            maps = (layer / (root(layer.square().sum(dim=1, keepdim=True)) + _EPSILON))[:, channels]
-            scale = (roots / (layer.shape[2] * layer.shape[3]) ** 0.5).view(1, -1, 1, 1)
-            parts.append((maps * scale).flatten(1))
-        return torch.cat(parts, dim=1)
+            scales = roots / (layer.shape[2] * layer.shape[3]) ** 0.5
+            here = maps if layer.device.type == "cpu" else on_gpu
+            yield here.unit_maps(layer, channels, scales, _EPSILON)
 
     def mean_margins(self, rows: Tensor, tasks: NDArray[np.int32], n_explanations: int) -> NDArray[np.float32]:
         if rows.device.type == "cpu":
             return distance_margins(rows.numpy(), tasks, n_explanations)
-        out = np.empty(tasks.shape[:2], dtype=np.float32)
-        for index in np.ndindex(*out.shape):
-            task = rows[torch.from_numpy(tasks[index]).long().to(rows.device)]
-            sides = task[:n_explanations].mean(0) - task[n_explanations:-2].mean(0)
-            out[index] = 2 * float((task[-2] - task[-1]) @ sides)
-        return out
+        flat = tasks.reshape(-1, tasks.shape[2])
+        return on_gpu.distance_margins(rows, flat, n_explanations).float().cpu().numpy().reshape(tasks.shape[:2])
 
     def values(self, rows: Tensor, tasks: NDArray[np.int32], n_explanations: int, size: int) -> NDArray[np.float32]:
         if rows.device.type == "cpu":
             return distance_values(rows.numpy(), tasks, n_explanations)
-        out = np.empty((*tasks.shape[:2], 2, 2 * n_explanations), dtype=np.float32)
-        for index in np.ndindex(*tasks.shape[:2]):
-            task = rows[torch.from_numpy(tasks[index]).long().to(rows.device)]
-            for query in range(2):
-                out[(*index, query)] = -(task[:-2] - task[query - 2]).square().sum(1).cpu().numpy()
-        return out
+        flat = tasks.reshape(-1, tasks.shape[2])
+        found = on_gpu.distance_values(rows, flat, n_explanations).float().cpu().numpy()
+        return found.reshape(*tasks.shape[:2], 2, 2 * n_explanations)
 
     def compare_rows(self, first: Tensor, second: Tensor, size: int) -> Tensor:
         inner = torch.zeros((len(first), len(second)), dtype=torch.float64, device=first.device)
