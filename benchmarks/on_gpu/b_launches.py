@@ -81,7 +81,7 @@ def _of_network(seat: Seat, batch: int, batches: int, device: str) -> Iterator[R
         running.close()
     what, most = f"{seat.name}, {precision}", batches // 16
     yield f"5 launches beyond {what}", "launches", beyond, LIMIT_LAUNCHES, beyond <= LIMIT_LAUNCHES
-    yield f"6 waits in {batches} batches of {what}", "waits", len(waits), most, len(waits) <= most
+    yield f"6 waits of batches of {what}", "waits", len(waits), most, len(waits) <= most
     yield f"6 kept columns of {what}", "equal", float(equal), 1.0, equal
 
 

@@ -56,7 +56,8 @@ class DeviceColumns(Columns):
         self._places = torch.tensor(self._units, dtype=torch.long, device=there)
         self._fresh = torch.empty(shape, device=there)
         self._arriving = torch.empty(shape, pin_memory=there.type == "cuda")
-        self._arrived = torch.cuda.Event()
+        # elsewhere a copy has ended when the call returns
+        self._arrived = torch.cuda.Event() if there.type == "cuda" else None
         self._filled = 0  # rows of `_fresh`, of the images from number `_first` on
         self._first = 0
         self._under_way: tuple[int, int] | None = None  # number of the first image, and images
@@ -82,7 +83,8 @@ class DeviceColumns(Columns):
         """Let what has gathered travel. It is written over only by what the device does after it."""
         self._receive()
         self._arriving[: self._filled].copy_(self._fresh[: self._filled], non_blocking=True)
-        self._arrived.record()
+        if self._arrived is not None:
+            self._arrived.record()
         self._under_way, self._filled = (self._first, self._filled), 0
 
     def _receive(self) -> None:
@@ -90,6 +92,7 @@ class DeviceColumns(Columns):
         if self._under_way is None:
             return
         first, n = self._under_way
-        self._arrived.synchronize()
+        if self._arrived is not None:
+            self._arrived.synchronize()
         self._put(first, self._arriving[:n])
         self._under_way = None

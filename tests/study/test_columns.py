@@ -33,7 +33,13 @@ class Stream:
                 stream.pending.clear()
 
         monkeypatch.setattr(torch.Tensor, "copy_", copy_)
-        monkeypatch.setattr(torch.cuda, "Event", Event)
+        self.event = Event
+
+    def columns(self, units, n, batch):
+        """Columns on a device that has this stream."""
+        columns = DeviceColumns(units, n, batch, "cpu")
+        columns._arrived = self.event()
+        return columns
 
 
 def offered(columns, values, batch, first=0):
@@ -49,7 +55,7 @@ def stream(monkeypatch):
 @pytest.mark.parametrize(("n", "batch", "waited"), [(5000, 256, 5), (4096, 256, 4), (700, 256, 1), (9000, 2000, 2)])
 def test_columns_are_those_of_the_values(stream, n, batch, waited):
     values = np.random.default_rng(0).normal(size=(n, 20)).astype(np.float32)
-    columns, usual = DeviceColumns(UNITS, n, batch, "cpu"), Columns(UNITS, n)
+    columns, usual = stream.columns(UNITS, n, batch), Columns(UNITS, n)
     offered(columns, values, batch)
     offered(usual, values, batch)
     for found in (columns.until(n), usual.until(n)):
@@ -60,12 +66,12 @@ def test_columns_are_those_of_the_values(stream, n, batch, waited):
 
 def test_a_save_in_between_takes_everything_and_changes_nothing(stream):
     values = np.random.default_rng(0).normal(size=(3000, 20)).astype(np.float32)
-    columns = DeviceColumns(UNITS, 3000, 100, "cpu")
+    columns = stream.columns(UNITS, 3000, 100)
     offered(columns, values[:1300], 100)
     saved = columns.until(1300)
     np.testing.assert_array_equal(saved, values[:1300, UNITS].T)
     np.testing.assert_array_equal(columns.until(1300), saved)
-    taken_up = DeviceColumns(UNITS, 3000, 100, "cpu")
+    taken_up = stream.columns(UNITS, 3000, 100)
     taken_up.restore(saved)
     for each in (columns, taken_up):
         offered(each, values, 100, first=1300)
@@ -73,7 +79,7 @@ def test_a_save_in_between_takes_everything_and_changes_nothing(stream):
 
 
 def test_no_columns_are_no_work(stream):
-    columns = DeviceColumns([], 3000, 100, "cpu")
+    columns = stream.columns([], 3000, 100)
     assert len(columns) == 0
     assert columns.until(2000).shape == (0, 2000)
     assert not stream.waited
