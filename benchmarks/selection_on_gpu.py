@@ -23,7 +23,7 @@ from benchmarks.selection import SEEN, K, Keys, late_state, unit_keys, values
 from interpretability.extremes.held import add_exactly
 from interpretability.extremes.moments import N_BINS
 from interpretability.extremes.on_gpu import CHUNK, DeviceSelection
-from interpretability.extremes.selection import MIX_1, MIX_2
+from interpretability.extremes.scanning import MIX_1, MIX_2
 
 BATCH = 256
 LATE = 50_000  # images after which merges are counted: 1.28 million leave most of a study behind

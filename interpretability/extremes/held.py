@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from interpretability.extremes.moments import BIN_BITS, LOWEST, N_BINS
-from interpretability.extremes.selection import MIX_1, MIX_2
+from interpretability.extremes.scanning import MIX_1, MIX_2
 
 FINITE = torch.iinfo(torch.int64).max  # the place of a value that is not finite, as long as there is none
 KINDS = (float("nan"), float("inf"), float("-inf"))  # what a place says in its remainder by 4

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from interpretability.extremes.held import FINITE, Held
 from interpretability.extremes.moments import BIN_BITS, LOWEST, N_BINS
-from interpretability.extremes.selection import MIX_1, MIX_2
+from interpretability.extremes.scanning import MIX_1, MIX_2
 
 TILE = 32  # units of a program: one warp, so that few values outside of the bounds keep few others busy
 ROWS = 16  # images whose values are under way together

@@ -6,7 +6,8 @@ for a fixed unit the mix is a bijection of the image number, so the key alone gi
 shards and merges keeps the same keys, so the result is the same to the byte.
 
 Values arrive image-major, as networks produce them. A unit keeps a buffer of candidates a side; a value that does not
-beat the unit's threshold costs one comparison in a vector, and a full buffer is cut back by quickselect.
+beat the unit's threshold costs one comparison in a vector, and a full buffer is cut back by quickselect. The first images,
+of which many enter, are taken unit by unit.
 """
 
 from __future__ import annotations
@@ -14,39 +15,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from interpretability import arguments
 from interpretability.casts import narrowed
 from interpretability.errors import InputError
+from interpretability.extremes import scanning
+from interpretability.extremes.scanning import MIX_1, MIX_2, UNMIX_1, UNMIX_2
 
 VERSION = 1
+_FILLING = 12  # images for each place of a list before one in five or so enters: by then it pays to look for them
 _OFFERED = 512  # images of an array offered together
-_RANKED_AT_ONCE = 1024  # units whose lists are sorted and unpacked together
-_BLOCK = 128  # units scanned together: thresholds and buffers of a block stay in the second-level cache
-_ROWS = 1024  # units unpacked together, so that the temporaries stay small beside the result
-MIX_1, MIX_2 = (
-    np.uint32(0x85EBCA6B),
-    np.uint32(0xC2B2AE35),
-)  # MurmurHash3 finaliser (Appleby, public domain)
-_UNMIX_1 = np.uint32(pow(0x85EBCA6B, -1, 2**32))
-_UNMIX_2 = np.uint32(pow(0xC2B2AE35, -1, 2**32))
-
-
-@numba.njit(inline="always")
-def _finalise(h):  # every step is cast because numba widens to 64 bits
-    h = np.uint32((h ^ (h >> np.uint32(16))) * MIX_1)
-    h = np.uint32((h ^ (h >> np.uint32(13))) * MIX_2)
-    return np.uint32(h ^ (h >> np.uint32(16)))
-
-
-@numba.njit(inline="always")
-def _mix(image, low, high):
-    return np.uint32(_finalise(np.uint32(image ^ low)) ^ high)
+_RANKED_AT_ONCE = 64  # units whose lists are sorted and unpacked together, in memory that is used again
 
 
 def mix32(images: NDArray[np.integer], unit_keys: NDArray[np.uint64]) -> NDArray[np.uint32]:
@@ -64,8 +46,8 @@ def unmix32(mixes: NDArray[np.uint32], unit_keys: NDArray[np.uint64]) -> NDArray
     low, high = _split(np.asarray(unit_keys, dtype=np.uint64))
     with np.errstate(over="ignore"):
         h = np.asarray(mixes, dtype=np.uint32) ^ high
-        h = (h ^ (h >> np.uint32(16))) * _UNMIX_2
-        h = (h ^ (h >> np.uint32(13)) ^ (h >> np.uint32(26))) * _UNMIX_1
+        h = (h ^ (h >> np.uint32(16))) * UNMIX_2
+        h = (h ^ (h >> np.uint32(13)) ^ (h >> np.uint32(26))) * UNMIX_1
         return (h ^ (h >> np.uint32(16)) ^ low).astype(np.int32)
 
 
@@ -85,111 +67,6 @@ def unpack(keys: NDArray[np.uint64], unit_keys: NDArray[np.uint64]) -> tuple[NDA
     ordered = (keys >> np.uint64(32)).astype(np.uint32)
     bits = np.where(ordered >> np.uint32(31), ordered & np.uint32(0x7FFFFFFF), ~ordered)
     return bits.view(np.float32), unmix32(keys.astype(np.uint32), unit_keys)
-
-
-@numba.njit(nogil=True, cache=True)
-def _cut(keys, k):
-    """Move the k largest keys to the front; return the smallest of them.
-
-    Quickselect. Its partition has no branch that depends on a key: the processor would guess half of them wrong.
-    """
-    low, high = 0, len(keys) - 1
-    while low < high:
-        middle = (low + high) >> 1
-        a, b, c = keys[low], keys[middle], keys[high]
-        pivot = max(min(a, b), min(max(a, b), c))
-        keys[low if pivot == a else middle if pivot == b else high] = c
-        position = low
-        for i in range(low, high):
-            key = keys[i]
-            keys[i] = keys[position]
-            keys[position] = key
-            position += np.int64(key > pivot)
-        keys[high] = keys[position]
-        keys[position] = pivot
-        if position < k - 1:
-            low = position + 1
-        elif position > k - 1:
-            high = position - 1
-        else:
-            break
-    return keys[k - 1]
-
-
-@numba.njit(nogil=True, cache=True)
-def _scan(values, images, low, high, buffers, counts, bounds, bound_mixes, k, first, last):
-    """Offer a batch (images, units) to the buffers of units first..last; return the flat place of a bad value or -1.
-
-    The bottom side stores inverted keys, so that both sides keep their largest. A first loop without branches, which
-    compiles to vector code, marks the values that enter a buffer; the rest touches only those.
-    """
-    scratch = np.empty(1, dtype=np.uint32)
-    as_float = scratch.view(np.float32)
-    marks = np.zeros(_BLOCK, dtype=np.uint8)
-    words = marks.view(np.uint64)
-    entrants = np.empty(_BLOCK + 1, dtype=np.int64)
-    full = buffers.shape[2]
-    for start in range(first, last, _BLOCK):
-        stop = min(start + _BLOCK, last)
-        marks[:] = 0
-        ceiling, ceiling_mix = bounds[0, start:stop], bound_mixes[0, start:stop]
-        floor, floor_mix = bounds[1, start:stop], bound_mixes[1, start:stop]
-        low_bits, high_bits = low[start:stop], high[start:stop]
-        for b in range(values.shape[0]):
-            image = np.uint32(images[b])
-            row = values[b, start:stop]
-            for j in range(len(row)):
-                v = row[j]
-                m = _mix(image, low_bits[j], high_bits[j])
-                below = (v < ceiling[j]) | ((v == ceiling[j]) & (m <= ceiling_mix[j]))
-                above = (v > floor[j]) | ((v == floor[j]) & (m >= floor_mix[j]))
-                marks[j] = np.uint8(1) - np.uint8(below & above)  # NaN fails every comparison and is marked
-            n_entrants = 0
-            for w in range((len(row) + 7) >> 3):
-                if words[w] != 0:
-                    for j in range(8 * w, 8 * w + 8):
-                        entrants[n_entrants] = j
-                        n_entrants += np.int64(marks[j])
-            for entrant in range(n_entrants):
-                j = entrants[entrant]
-                u = start + j
-                v = row[j] + np.float32(0)  # -0 becomes 0
-                if not (abs(v) < np.inf):
-                    return np.int64(b) * values.shape[1] + u
-                m = _mix(image, low_bits[j], high_bits[j])
-                as_float[0] = v
-                bits = scratch[0]
-                bits = np.uint32(~bits) if bits >> np.uint32(31) else np.uint32(bits | np.uint32(0x80000000))
-                key = (np.uint64(bits) << np.uint64(32)) | np.uint64(m)
-                # written on both sides and counted where it enters: a branch would be guessed wrong half the time
-                buffers[0, u, counts[0, u]] = key
-                counts[0, u] += np.int64((v > ceiling[j]) | ((v == ceiling[j]) & (m > ceiling_mix[j])))
-                buffers[1, u, counts[1, u]] = ~key
-                counts[1, u] += np.int64((v < floor[j]) | ((v == floor[j]) & (m < floor_mix[j])))
-                for side in range(2):
-                    if counts[side, u] == full:
-                        bound = _cut(buffers[side, u], k)
-                        bound = bound if side == 0 else ~bound
-                        counts[side, u] = k
-                        bound_mixes[side, u] = np.uint32(bound & np.uint64(0xFFFFFFFF))
-                        bits = np.uint32(bound >> np.uint64(32))
-                        scratch[0] = (
-                            np.uint32(bits & np.uint32(0x7FFFFFFF)) if bits >> np.uint32(31) else np.uint32(~bits)
-                        )
-                        bounds[side, u] = as_float[0]
-    return np.int64(-1)
-
-
-@numba.njit(nogil=True, cache=True)
-def _best(buffer, counts, first, inverted):
-    """Copy the largest keys of units from `first` on, inverted and in any order, as many as `inverted` (units, kept) takes."""
-    units, kept = inverted.shape
-    for row in range(units):
-        u = first + row
-        if counts[u] > kept:
-            _cut(buffer[u, : counts[u]], kept)
-        for i in range(kept):
-            inverted[row, i] = ~buffer[u, i]
 
 
 class NotFinite(InputError):
@@ -272,12 +149,13 @@ class Extremes:
                 expected=(len(images), len(self.unit_keys)),
             )
         units = len(self.unit_keys)
-        step = max(_BLOCK, -(-units // self._threads // _BLOCK) * _BLOCK)
+        step = max(scanning.BLOCK, -(-units // self._threads // scanning.BLOCK) * scanning.BLOCK)
 
         def scan(first: int) -> int:
             last = min(first + step, units)
             state = self._buffers, self._counts, self._bounds, self._bound_mixes
-            return int(_scan(values, images, self._low, self._high, *state, self._kept, first, last))
+            offer = scanning.fill if self.n_images < _FILLING * self._kept else scanning.scan
+            return int(offer(values, images, self._low, self._high, *state, self._kept, first, last))
 
         helped = [self._helpers.submit(scan, first) for first in range(step, units, step)] if self._helpers else []
         positions = [scan(0)] + [part.result() for part in helped]
@@ -296,23 +174,49 @@ class Extremes:
         sides = []
         for buffer, counts in zip(self._buffers, self._counts, strict=True):
             inverted = np.empty((len(chosen), kept), dtype=np.uint64)
-            _best(buffer, counts, chosen.start, inverted)
+            scanning.best(buffer, counts, chosen.start, inverted)
             inverted.sort(axis=1)
             sides.append(inverted)
         return np.invert(sides[0], out=sides[0]), sides[1]
 
     def ranked(self) -> Ranked:
         """The selection so far; works on few units at a time, so that it needs little memory beside the result."""
-        units = len(self.unit_keys)
-        none = ranked(*self.keys(0, 0), self.unit_keys[:0], self.k)
-        empty: list[Any] = [np.empty((units, *column.shape[1:]), column.dtype) for column in vars(none).values()]
-        whole = Ranked(*empty)
+        units, kept = len(self.unit_keys), min(self._kept, self.n_images)
+        result = _nothing_ranked(units, min(self.k, kept))
+        inverted = np.empty((min(units, _RANKED_AT_ONCE), kept), dtype=np.uint64)
         for first in range(0, units, _RANKED_AT_ONCE):
-            rows = slice(first, first + _RANKED_AT_ONCE)
-            part = ranked(*self.keys(rows.start, rows.stop), self.unit_keys[rows], self.k)
-            for column, values in zip(vars(whole).values(), vars(part).values(), strict=True):
-                column[rows] = values
-        return whole
+            rows = slice(first, min(first + _RANKED_AT_ONCE, units))
+            part = inverted[: rows.stop - first]
+            for side, (buffer, counts) in enumerate(zip(self._buffers, self._counts, strict=True)):
+                scanning.best(buffer, counts, first, part)
+                part.sort(axis=1)
+                _unpack_side(part, result, side, rows, self._low, self._high, inverted=side == 0)
+        return result
+
+
+def _nothing_ranked(units: int, k: int) -> Ranked:
+    """Arrays to be filled."""
+    shape = units, k
+    top, bottom = ((np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.int32)) for _ in range(2))
+    return Ranked(*top, *bottom, np.zeros(units, dtype=bool), np.zeros(units, dtype=bool))
+
+
+def _unpack_side(
+    keys: NDArray[np.uint64],
+    into: Ranked,
+    side: int,
+    rows: slice,
+    low: NDArray[np.uint32],
+    high: NDArray[np.uint32],
+    *,
+    inverted: bool,
+) -> None:
+    """Fill the rows of one side from sorted keys (rows, k or k + 1), whose bits may all be inverted."""
+    values = into.bottom_values if side else into.top_values
+    images = into.bottom_images if side else into.top_images
+    beyond = into.tied_beyond_bottom if side else into.tied_beyond_top
+    flip = np.uint64(0xFFFFFFFFFFFFFFFF if inverted else 0)
+    scanning.unpack_rows(keys, flip, low[rows], high[rows], values.view(np.uint32)[rows], images[rows], beyond[rows])
 
 
 def rank_images(
@@ -368,17 +272,8 @@ def merge_keys(
 
 def ranked(top: NDArray[np.uint64], bottom: NDArray[np.uint64], unit_keys: NDArray[np.uint64], k: int) -> Ranked:
     """Values, images and boundary ties behind the packed keys of both sides."""
-    shape = (len(unit_keys), min(k, top.shape[1]))
-    lists, tied = [], []
-    for side in (top, bottom):
-        values, images = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.int32)
-        beyond = np.zeros(len(side), dtype=bool)
-        for start in range(0, len(side), _ROWS):
-            rows = slice(start, start + _ROWS)
-            value, image = unpack(side[rows], unit_keys[rows, None])
-            values[rows], images[rows] = value[:, :k], image[:, :k]
-            if side.shape[1] > k:
-                beyond[rows] = value[:, k] == value[:, k - 1]
-        lists += [values, images]
-        tied.append(beyond)
-    return Ranked(*lists, *tied)
+    result = _nothing_ranked(len(unit_keys), min(k, top.shape[1]))
+    low, high = _split(np.asarray(unit_keys, dtype=np.uint64))
+    for side, keys in enumerate((top, bottom)):
+        _unpack_side(np.ascontiguousarray(keys), result, side, slice(None), low, high, inverted=False)
+    return result
