@@ -61,7 +61,9 @@ class _OnStream:
         for tensor in self._copied:
             stream = torch.cuda.current_stream(tensor.device)
             stream.wait_event(self._done)
-            tensor.record_stream(stream)  # its memory is of the other stream, which must not use it again before this one ends
+            tensor.record_stream(
+                stream
+            )  # its memory is of the other stream, which must not use it again before this one ends
         return self._copied
 
 

@@ -296,7 +296,9 @@ def test_bytes_are_those_of_torchvision():
             image = torch.from_numpy(given.copy()).permute(2, 0, 1)
             size = [side * view.resize // min(image.shape[1:]) for side in image.shape[1:]]
             mode = v2.InterpolationMode(view.interpolation)
-            expected = v2.functional.center_crop(v2.functional.resize(image, size, mode, antialias=True), [view.crop] * 2)
+            expected = v2.functional.center_crop(
+                v2.functional.resize(image, size, mode, antialias=True), [view.crop] * 2
+            )
             assert torch.equal(view.fit(given), expected), (pixels.shape, view)
             np.testing.assert_array_equal(view.seen(given), expected.permute(1, 2, 0).numpy())
 
