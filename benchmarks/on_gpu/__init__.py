@@ -1,0 +1,1 @@
+"""Checks of what only a GPU can show, one module a subject."""
