@@ -34,7 +34,7 @@ def _levels_of_row(shares: tuple[float, float, float], width: int) -> Tensor:
     return _levels(shares, torch.device("cpu")).flatten().repeat(width)
 
 
-_RESAMPLING = {
+RESAMPLING = {  # on bytes, with antialiasing
     "bicubic": torch.ops.aten._upsample_bicubic2d_aa.default,
     "bilinear": torch.ops.aten._upsample_bilinear2d_aa.default,
 }
@@ -113,7 +113,7 @@ class Preprocessing:
         if _on_bytes(self.interpolation):
             # what torchvision calls in the end: its own steps take a tenth of the time, in which other threads must wait
             batch = _tensor(np.ascontiguousarray(pixels).reshape(1, *pixels.shape))  # one image, channels last
-            return _RESAMPLING[self.interpolation](batch, size, False).permute(0, 2, 3, 1)[0].numpy()
+            return RESAMPLING[self.interpolation](batch, size, False).permute(0, 2, 3, 1)[0].numpy()
         # loads for more than a second, which not every process needs
         from torchvision.transforms.v2 import InterpolationMode
         from torchvision.transforms.v2 import functional as F

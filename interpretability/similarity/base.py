@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -32,7 +32,8 @@ class Similarity(ABC):
     Any other overrides `margins` and `similarities` (and `nearest`, if it can say); one that sets `pairs` and gives
     `pair_stripe` can have the similarities of all pairs of images computed once, where that is the shorter way. `runs_network`
     says whether an image costs a forward pass, `needs_factors` whether it compares the factors that scenes were drawn from:
-    images made for a unit have none, and cannot be compared.
+    images made for a unit have none, and cannot be compared. One that sets `prepares` gives `prepare`, which threads may call
+    ahead of `embed_parts`.
 
     aggregation          makes one similarity of those to K explanations: mean, max, median or softmax
     softmax_temperature  of softmax, in units of the similarity
@@ -45,7 +46,8 @@ class Similarity(ABC):
     pairs: ClassVar[bool] = False
     runs_network: ClassVar[bool] = False
     needs_factors: ClassVar[bool] = False
-    batch_size: ClassVar[int] = 100
+    prepares: ClassVar[bool] = False
+    batch_size: int = 100
     published_slope: ClassVar[float | None] = None
 
     def __init__(
@@ -80,6 +82,25 @@ class Similarity(ABC):
     def embed(self, rows: NDArray[np.integer]) -> NDArray[np.floating]:
         """Embeddings (n, E) of images by their rows; lengths of rows do not matter. Best asked for `batch_size` at a time."""
         raise NotImplementedError
+
+    @classmethod
+    def batch_on(cls, kind: str) -> int:
+        """`batch_size` on a device of a kind: "cpu", or any other for a GPU."""
+        return cls.batch_size
+
+    def prepare(self, row: int, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Bytes that the network is shown of an image of these pixels, all images of one shape; safe in several threads."""
+        raise NotImplementedError
+
+    def embed_parts(
+        self, rows: NDArray[np.integer], prepared: Callable[[int], NDArray[np.uint8]] | None = None
+    ) -> Iterator[NDArray[np.floating]]:
+        """Embeddings of images in their order, `batch_size` at a time.
+
+        `prepared` gives what `prepare` makes of an image, by its row, where threads have done so ahead; for one that prepares.
+        """
+        for start in range(0, len(rows), self.batch_size):
+            yield self.embed(rows[start : start + self.batch_size])
 
     def pair_stripe(
         self, images: NDArray[np.int32], first: int, last: int, step: Callable[[int], None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
@@ -17,6 +18,7 @@ from study.workers.placement import workers_here
 _AHEAD = 8  # images for each thread
 
 Shown = TypeVar("Shown", bound=Images)
+Prepare = Callable[[int, NDArray[np.uint8]], NDArray[np.uint8]]  # row and pixels of an image
 
 
 def decoders(device: str) -> int:
@@ -36,23 +38,40 @@ class Ahead(Generic[Shown]):
     def __init__(self, images: Shown, threads: int = 0) -> None:
         self.images = images
         self._pool = ThreadPoolExecutor(threads, "decode") if threads else None
-        self._room = _AHEAD * threads
+        self._threads, self._room = threads, 0
+        self._prepare: Prepare | None = None
         self._announced: deque[int] = deque()
-        self._decoded: dict[int, Future[NDArray[np.uint8]]] = {}
+        self._ready: dict[int, Future[NDArray[np.uint8]]] = {}
 
-    def announce(self, rows: NDArray[np.int32]) -> None:
-        """Rows that will be asked for, in this order; those of an earlier call are forgotten."""
-        self._decoded.clear()
+    def announce(self, rows: NDArray[np.int32], prepare: Prepare | None = None, room: int = 0) -> None:
+        """Rows that will be asked for, in this order; those of an earlier call are forgotten.
+
+        prepare  what is to be made of their pixels, for `prepared`; without it `pixels` will be asked for
+        room     images that may be ready at a time, if more than a few for each thread
+        """
+        self._ready.clear()
+        self._prepare, self._room = prepare, max(room, _AHEAD * self._threads)
         self._announced = deque(rows.tolist())
         self._go_on()
 
     def _go_on(self) -> None:
-        while self._pool and self._announced and len(self._decoded) < self._room:
+        while self._pool and self._announced and len(self._ready) < self._room:
             row = self._announced.popleft()
-            self._decoded[row] = self._pool.submit(self.images.pixels, row)
+            self._ready[row] = self._pool.submit(self._made, row)
+
+    def _made(self, row: int) -> NDArray[np.uint8]:
+        pixels = self.images.pixels(row)
+        return pixels if self._prepare is None else self._prepare(row, pixels)
+
+    def _asked(self, row: int) -> NDArray[np.uint8]:
+        ready = self._ready.pop(row, None)
+        self._go_on()
+        return self._made(row) if ready is None else ready.result()
 
     def pixels(self, row: int) -> NDArray[np.uint8]:
         """RGB pixels (height, width, 3), as the images give them."""
-        decoded = self._decoded.pop(row, None)
-        self._go_on()
-        return self.images.pixels(row) if decoded is None else decoded.result()
+        return self.images.pixels(row) if self._prepare else self._asked(row)
+
+    def prepared(self, row: int) -> NDArray[np.uint8]:
+        """What was announced to be made of an image."""
+        return self._asked(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,7 @@ class Member:
 
 def read_file(path: Path) -> bytes:
     """Content of a file. Raises OSError where it is gone, or larger than a picture may be."""
-    if path.stat().st_size > MOST_BYTES:
-        raise OSError(TOO_LARGE)
-    return path.read_bytes()
+    with open(path, "rb", buffering=0) as file:  # what is read at once needs no buffer
+        if os.fstat(file.fileno()).st_size > MOST_BYTES:
+            raise OSError(TOO_LARGE)
+        return file.read()

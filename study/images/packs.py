@@ -131,7 +131,7 @@ def _jobs(images: ImageSet, side: int) -> list[PackJob]:
 
 def pack_files(images: ImageSet, side: int) -> tuple[Path, ...]:
     """Files of the pack of a study, made now by all workers as far as the store lacks them."""
-    return tuple(run_all_or_stop(_jobs(images, side), "images packed", log))
+    return tuple(run_all_or_stop(_jobs(images, side), "images packed", log, on_cpu=True))
 
 
 def pack_files_here(images: ImageSet, side: int) -> tuple[Path, ...]:

@@ -22,7 +22,7 @@ from study.networks.settings import NetworkParams
 from study.networks.similarity import BACKEND, first_similarity, steps_of
 from study.networks.training import Training
 from study.workers.device import Failure
-from study.workers.jobs import log_failure, run_all
+from study.workers.jobs import devices, log_failure, run_all
 
 if TYPE_CHECKING:
     from interpretability.networks.network import Network
@@ -139,12 +139,19 @@ def refuse_other_encoder(rows: Sequence[RosterRow], failures: Sequence[Failed], 
 
 
 def _run(jobs: Sequence[ResolveJob | ReadingJob]) -> dict[str, list[RosterRow] | str]:
-    """The resolved rows of each job by the name of its row, or why it failed."""
-    results = run_all(jobs, "networks", log, each=partial(log_failure, log)) if jobs else []
-    return {
-        job.name: result.reason_without(job.name) if isinstance(result, Failure) else result
-        for job, result in zip(jobs, results, strict=True)
-    }
+    """The resolved rows of each job by the name of its row, or why it failed.
+
+    They load weights, train small networks and run two images: work for cores, not for the few workers of GPUs. Code of
+    someone's own alone may want the device that it was written for.
+    """
+    wants_gpu = [bool(own_code.module_of(job.row)) and devices()[0] != "cpu" for job in jobs]
+    found: dict[str, list[RosterRow] | str] = {}
+    for on_cpu in (True, False):
+        part = [job for job, wants in zip(jobs, wants_gpu, strict=True) if wants is not on_cpu]
+        results = run_all(part, "networks", log, on_cpu=on_cpu, each=partial(log_failure, log)) if part else []
+        for job, result in zip(part, results, strict=True):
+            found[job.name] = result.reason_without(job.name) if isinstance(result, Failure) else result
+    return {job.name: found[job.name] for job in jobs}
 
 
 def warn_of_strangers(rows: list[RosterRow], params: NetworkParams, path: Path) -> None:

@@ -20,7 +20,7 @@ from study.workers.jobs import kind_of_workers, run_all_or_stop
 
 log = logger("embedding")
 
-_EMBED_CHUNK = 500  # images embedded by one job: a kill costs at most these
+_EMBED_CHUNK, _EMBED_CHUNK_ON_GPU = 500, 5120  # images embedded by one job, seconds of work: a kill costs at most these
 _LAZY_SHARE = 0.5  # of all images; below it only those that occur in tasks are embedded
 
 
@@ -28,8 +28,9 @@ def embedding_ingredients(plan: SimilarityPlan) -> dict[str, Any]:
     """What determines the embeddings of all images, or the features of one."""
     similarity, images = similarity_and_images(plan)
     ingredients = {"backend": plan.name, "images": images.digest, **similarity.ingredients()}
-    if "device" in ingredients:
-        ingredients["device"] = kind_of_workers()  # workers may have a GPU where this process uses none
+    if "device" in ingredients:  # workers may have a GPU where this process uses none
+        kind = kind_of_workers()
+        ingredients |= {"device": kind, "batch_size": similarity.batch_on(kind)}
     return ingredients | {"precision": plan.scores.precision} if similarity.embeds else ingredients
 
 
@@ -63,11 +64,14 @@ class EmbeddingJob(SimilarityJob):
         from interpretability.margins import unit_rows
 
         similarity, _ = similarity_and_images(self.plan)
-        size = similarity.batch_size
-        images_ahead(self.plan).announce(self.rows)
-        parts = [
-            unit_rows(similarity.embed(self.rows[first : first + size])) for first in range(0, len(self.rows), size)
-        ]
+        ahead = images_ahead(self.plan)
+        if similarity.prepares:
+            ahead.announce(self.rows, similarity.prepare, 2 * similarity.batch_size)
+            found = similarity.embed_parts(self.rows, ahead.prepared)
+        else:
+            ahead.announce(self.rows)
+            found = similarity.embed_parts(self.rows)
+        parts = [unit_rows(part) for part in found]
         with open(path, "wb") as file:
             np.save(file, np.concatenate(parts).astype(self.plan.scores.precision))
 
@@ -156,7 +160,8 @@ def embedded_rows(
     ingredients = {**embedding_ingredients(plan), **added}
 
     def make(path: Path) -> None:
-        parts = [rows[start : start + _EMBED_CHUNK] for start in range(0, len(rows), _EMBED_CHUNK)]
+        chunk = _EMBED_CHUNK if kind_of_workers() == "cpu" else _EMBED_CHUNK_ON_GPU
+        parts = [rows[start : start + chunk] for start in range(0, len(rows), chunk)]
         jobs = [EmbeddingJob(plan, store, ingredients, part) for part in parts]
         join(run_all_or_stop(jobs, f"backend {plan.name}, images embedded", log, probe=True), path, len(rows))
 

@@ -27,6 +27,7 @@ from benchmarks import (
 from benchmarks.card_hours import Parts
 from interpretability.errors import InputError
 from interpretability.networks import layers
+from interpretability.networks.preprocessing import Preprocessing
 from study.images import manifest
 from study.params.whole import load_params
 from tests.helpers.rules import ROOT
@@ -237,6 +238,25 @@ def test_networks_of_one_pass_share_each_decoded_picture(photographs, tmp_path):
     found = loading.decodings(photographs / "pictures", tmp_path, ("test_resnet", "test_vit"))
     # every picture once, and the first four once more for each network that is traced on them
     assert found == {"networks": 2, "images": 20, "decodings": 20 + 4 * 2, "decoded_once": 16, "unshared": 40}
+
+
+def test_what_cores_feed_is_bound_by_their_work_or_by_python(photographs, tmp_path):
+    loading.write_photographs(tmp_path / "small", 20, (loading.SMALL, loading.SMALL))
+    for name in ("large images", "small images"):
+        (tmp_path / name).mkdir()
+    large = loading.described(photographs / "pictures", tmp_path / "large images")
+    small = loading.described(tmp_path / "small", tmp_path / "small images")
+    view = Preprocessing(12, 25, loading.MEAN, loading.STD)
+    with loading.resized_at_once():
+        assert not view.seen(small.pixels(0)).any()
+    assert view.seen(small.pixels(0)).any(), "resizing is as before"
+    rows = loading.feeding(large, small, 1)
+    assert [row["views"] for row in rows] == [1, 2, 4, 8]
+    for row in rows:
+        rate = min(16 * row["images_per_cpu_s"], 1e6 / row["python_us"])
+        assert row["fed"] == pytest.approx(rate)
+        assert row["waits"] == pytest.approx(max(0, 1 - rate / 1050))
+        assert row["core_share"] == pytest.approx(1050 / (16 * row["images_per_cpu_s"]))
 
 
 def test_a_picture_decoded_twice_is_an_error(photographs, tmp_path, monkeypatch):

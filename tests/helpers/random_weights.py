@@ -60,11 +60,10 @@ def transformer(name):
 
 
 def adapter(name):
-    count = 3 if "ensemble" in name else 1
+    count, width = 3 if "ensemble" in name else 1, transformer_width()
     found = {}
     for place in range(12 * count):
         prefix = f"base_model.model.extractor_list.{place // 12}.model.blocks.{place % 12}.attn.qkv.lora_"
-        width = transformer_width()
         shapes = {"A.weight": torch.empty(RANK, width), "B.weight": torch.empty(3 * width, RANK)}
         found |= {prefix + key: value for key, value in drawn(shapes, f"{name} {place}").items()}
     return found

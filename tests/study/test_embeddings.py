@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from interpretability.similarity.backends.dreamsim import DreamSim
 from study.solving import embeddings, opening
 from study.workers import device
 
@@ -12,11 +13,14 @@ PLAN = SimpleNamespace(name="encoder", scores=SimpleNamespace(precision="float32
 
 def test_embeddings_are_stored_under_the_device_of_the_workers(monkeypatch):
     """The stage itself opens a similarity on the CPU, to ask it what determines its embeddings."""
-    similarity = SimpleNamespace(embeds=True, ingredients=lambda: {"device": "cpu", "weights": "0"})
+    given = {"device": "cpu", "batch_size": 20, "weights": "0"}
+    similarity = SimpleNamespace(embeds=True, ingredients=lambda: given, batch_on=DreamSim.batch_on)
     monkeypatch.setattr(embeddings, "similarity_and_images", lambda plan: (similarity, SimpleNamespace(digest="1")))
-    assert embeddings.embedding_ingredients(PLAN)["device"] == "cpu"
+    found = embeddings.embedding_ingredients(PLAN)
+    assert (found["device"], found["batch_size"]) == ("cpu", 20)
     monkeypatch.setattr(embeddings, "kind_of_workers", lambda: "NVIDIA Some")
-    assert embeddings.embedding_ingredients(PLAN)["device"] == "NVIDIA Some"
+    found = embeddings.embedding_ingredients(PLAN)
+    assert (found["device"], found["batch_size"]) == ("NVIDIA Some", 256)
 
 
 def test_a_similarity_is_opened_once_for_each_device_of_a_process(monkeypatch):

@@ -6,7 +6,8 @@ beside weights; here its networks are built by the package and filled with tenso
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
@@ -65,6 +66,8 @@ ARCHIVED = {
 }
 _LORA = ("r", "lora_alpha", "lora_dropout", "bias", "target_modules")  # what the package reads of its adapter's file
 _SIZE, _SHORT_SIDE = 224, 256
+_BATCH, _BATCH_ON_GPU = 20, 256  # images at a time: what fills a GPU would only take memory on a CPU
+_UNDER_WAY = 2  # batches on a GPU of which the results are not fetched yet, so that it never waits for the next
 
 
 def _branch_of(name: str) -> str:
@@ -107,7 +110,8 @@ class DreamSim(Similarity):
     """
 
     runs_network = True
-    batch_size = 20
+    prepares = True
+    batch_size = _BATCH
     published_slope = 6.25  # 1 / 0.16
 
     def __init__(
@@ -125,6 +129,11 @@ class DreamSim(Similarity):
         self._device, self._weights_of = device, reader(weights)
         self._view, self._whole = arguments.choice(view, "view", ("crop", "squash")), whole
         self._type = _branch_of(name)
+        self.batch_size = self.batch_on(torch.device(device).type)
+
+    @classmethod
+    def batch_on(cls, kind: str) -> int:
+        return _BATCH if kind == "cpu" else _BATCH_ON_GPU
 
     @classmethod
     def weights_files(cls, name: str) -> tuple[WeightsFile, ...]:
@@ -211,15 +220,21 @@ class DreamSim(Similarity):
             "device": torch.device(self._device).type,
         }
 
+    def prepare(self, row: int, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Bytes (224, 224, 3) of the part of an image that is compared."""
+        return np.asarray(self.view(Image.fromarray(pixels), uncut=self.is_uncut(row)))
+
+    def _prepared(self, row: int) -> NDArray[np.uint8]:
+        return self.prepare(row, self.images.pixels(row))
+
     def tensors(self, rows: NDArray[np.integer]) -> Tensor:
         """Images (n, 3, 224, 224) in 0..1 as the networks see them."""
-        seen = np.stack(
-            [
-                np.asarray(self.view(Image.fromarray(self.images.pixels(row)), uncut=self.is_uncut(row)))
-                for row in rows.tolist()
-            ]
-        )
-        return torch.from_numpy(seen).permute(0, 3, 1, 2).to(self._device).float() / 255
+        seen = np.stack([self._prepared(row) for row in rows.tolist()])
+        return self._shown(torch.from_numpy(seen))
+
+    def _shown(self, seen: Tensor) -> Tensor:
+        """Bytes (n, 224, 224, 3) as `tensors`, which travel as such; from pinned memory without waiting."""
+        return seen.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
 
     def view(self, image: Image.Image, *, uncut: bool = False) -> Image.Image:
         """The part of an image that is compared; generated scenes have no border to cut and are taken whole, as is one that is
@@ -233,10 +248,33 @@ class DreamSim(Similarity):
         return image.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + _SIZE, top + _SIZE))
 
     def embed(self, rows: NDArray[np.integer]) -> NDArray[np.floating]:
-        self.forwards += len(rows)
-        # a short batch is filled up, so that every image goes through the same kernels
-        padded = np.resize(rows, self.batch_size) if len(rows) < self.batch_size else rows
-        return self.embed_images(self.tensors(padded))[: len(rows)].float().cpu().numpy()
+        return np.concatenate([*self.embed_parts(rows)])
+
+    def embed_parts(
+        self, rows: NDArray[np.integer], prepared: Callable[[int], NDArray[np.uint8]] | None = None
+    ) -> Iterator[NDArray[np.floating]]:
+        prepared = prepared or self._prepared
+        rooms, size = self._rooms(), self.batch_size
+        under_way: deque[_Room] = deque()
+        for start in range(0, len(rows), size):
+            room, part = rooms[0], rows[start : start + size]
+            rooms.rotate(-1)
+            for place, row in enumerate(part.tolist()):
+                room.seen[place] = prepared(row)
+            # a short batch is filled up, so that every image goes through the same kernels
+            room.seen[len(part) :] = room.seen[np.arange(len(part), size) % len(part)]
+            self.forwards += len(part)
+            room.start(len(part), self.embed_images(self._shown(torch.from_numpy(room.seen))).float())
+            under_way.append(room)
+            if len(under_way) == len(rooms):
+                yield under_way.popleft().embeddings()
+        while under_way:
+            yield under_way.popleft().embeddings()
+
+    def _rooms(self) -> deque[_Room]:
+        if torch.device(self._device).type == "cuda":
+            return deque(_Room(self.batch_size, pinned=True) for _ in range(_UNDER_WAY + 1))
+        return deque([_Room(self.batch_size)])
 
     @torch.no_grad()
     def embed_images(self, images: Tensor) -> Tensor:
@@ -252,6 +290,38 @@ class DreamSim(Similarity):
         ours = (rows[[0, 0]] * rows[[0, 1]]).sum(1).numpy()
         theirs = 1 - self.model(images[[0, 0]], images[[0, 1]]).cpu().double().numpy()
         compare(self.name, "dreamsim", ours, theirs)
+
+
+class _Room:
+    """Room for the bytes of a batch, and for what became of it; both are used again once `embeddings` has been asked for.
+
+    On a GPU both are pinned: bytes and embeddings travel while the caller is at the next batch.
+    """
+
+    def __init__(self, size: int, *, pinned: bool = False) -> None:
+        # the array holds the memory of the tensor
+        self.seen: NDArray[np.uint8] = torch.empty(
+            (size, _SIZE, _SIZE, 3), dtype=torch.uint8, pin_memory=pinned
+        ).numpy()
+        self._count, self._found = 0, torch.empty(0)
+        self._done = torch.cuda.Event() if pinned else None
+
+    def start(self, count: int, embeddings: Tensor) -> None:
+        """Fetch the embeddings of the first images."""
+        self._count = count
+        if self._done is None:
+            self._found = embeddings
+            return
+        if self._found.shape != embeddings.shape:
+            self._found = torch.empty(embeddings.shape, pin_memory=True)
+        self._found.copy_(embeddings, non_blocking=True)
+        self._done.record()
+
+    def embeddings(self) -> NDArray[np.float32]:
+        """Embeddings (count, D), once they are there."""
+        if self._done is not None:
+            self._done.synchronize()
+        return self._found[: self._count].numpy().copy()
 
 
 class _Unused(dict[str, Tensor]):
