@@ -81,8 +81,20 @@ def chains(file: str, root: Path = ROOT) -> dict[str, str | None]:
 
 
 def closure(file: str, root: Path = ROOT) -> list[str]:
-    """What dvc.yaml should list for an entry point: sorted files, and a folder where all files in it are reached."""
-    return folded(set(chains(file, root)), root)
+    """What dvc.yaml should list for an entry point: sorted files, and a folder where all files in it are reached.
+
+    Files that hold words alone are left out: DVC writes dvc.lock anew after every stage, in a second for 8,000 lines of it.
+    """
+    return folded({reached for reached in chains(file, root) if not words_alone(reached, root)}, root)
+
+
+@cache
+def words_alone(file: str, root: Path = ROOT) -> bool:
+    """Whether a file is the `__init__.py` of a package with no more than a docstring in it."""
+    return file.endswith("/__init__.py") and all(
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        for node in ast.parse((root / file).read_text(encoding="utf-8")).body
+    )
 
 
 def folded(files: set[str], root: Path = ROOT) -> list[str]:
@@ -90,6 +102,7 @@ def folded(files: set[str], root: Path = ROOT) -> list[str]:
     folders = sorted({parent for file in files for parent in map(str, Path(file).parents) if "/" in parent})
     for folder in sorted(folders, key=lambda path: path.count("/"), reverse=True):
         inside = {path.relative_to(root).as_posix() for path in (root / folder).rglob("*.py")}
+        inside = {file for file in inside if not words_alone(file, root)}
         covered = {file for file in inside if file in files or any(file.startswith(f"{path}/") for path in files)}
         if len(inside) > 1 and covered == inside:
             files = {file for file in files if not file.startswith(f"{folder}/")} | {folder}

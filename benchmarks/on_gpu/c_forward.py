@@ -14,7 +14,7 @@ from benchmarks.harness import ratios, take_turns
 from interpretability.networks.compiled import TOLERANCES
 from study.workers.device import exact, keep_memory
 
-SECONDS = 80
+SECONDS = 60
 LIMITS = {
     "resnet50": 1.15,
     "vit_base_patch16_224": 1.15,

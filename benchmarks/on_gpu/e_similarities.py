@@ -15,7 +15,7 @@ from interpretability.similarity.features import FeatureSimilarity
 from study.workers.device import exact
 from tests.helpers import random_weights
 
-SECONDS = 50
+SECONDS = 45
 NAMES = ("lpips-alex", "lpips-vgg", "dists")
 K, UNITS, TASKS = 9, 8, 20  # of a block
 IMAGES = 120

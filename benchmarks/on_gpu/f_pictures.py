@@ -22,7 +22,7 @@ from study.images.copies import OnStream, room_for
 from study.images.feed import Feed
 from tests.helpers import random_weights
 
-SECONDS = 50
+SECONDS = 45
 Row = tuple[str, str, float, float | None, bool | None]
 RATE = 2500.0  # pictures a second of DreamSim
 HIDDEN, WAITS = 0.8, 0.03  # shares
