@@ -252,9 +252,7 @@ def _write_people(data: Path, like: Path, every: Sequence[Network]) -> None:
         shutil.copyfile(like / "human" / name, data / "human" / name)
     for name in ("curve", "splits"):
         table = read_parquet(like / f"calibration/{name}.parquet")
-        write_parquet(
-            data / f"calibration/{name}.parquet", table[table["backend"] == LIKE].assign(backend=BACKEND)
-        )
+        write_parquet(data / f"calibration/{name}.parquet", table[table["backend"] == LIKE].assign(backend=BACKEND))
     write_slope(data, SLOPE, read_json(like / "calibration/slope.json")[LIKE])
 
 

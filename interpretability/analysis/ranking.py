@@ -33,7 +33,10 @@ EXTREME_COLUMNS = ["backend", *KEY, "end", "rank", "mis", "mis_se", "shrunken", 
 # Simulated rankings: as many as keep the work of a network near this many values, within these bounds.
 _VALUES, _FEWEST_DRAWS, _MOST_DRAWS = 20_000_000, 200, 1000
 _BLOCK_VALUES = 1 << 21
-_FILTER, _WORTH = 3, 100  # in the first ranking, so many times k values lie beyond the bound; from so many times k units on
+_FILTER, _WORTH = (
+    3,
+    100,
+)  # in the first ranking, so many times k values lie beyond the bound; from so many times k units on
 
 
 Vector = NDArray[np.float64]
