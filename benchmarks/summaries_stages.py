@@ -171,11 +171,17 @@ def listing(root: Path) -> tuple[inputs.Study, listed_units.Listed]:
     """The study as the report reads it, and the units that its page lists."""
     data = root / "data"
     recorded = read_json(root / "results/provenance.json")["params"]
-    folders = (
+    study = inputs.load_study(
+        recorded,
         root / "results/tables",
-        *(data / name for name in ("mis", "human", "calibration", "tasks", "explanations", "crowd")),
+        data / "mis",
+        data / "human",
+        data / "calibration",
+        data / "tasks",
+        data / "explanations",
+        data / "crowd",
+        seeds.read_seeds(ROOT / "benchmarks/results/seeds.csv", ""),
     )
-    study = inputs.load_study(recorded, *folders, seeds.read_seeds(ROOT / "benchmarks/results/seeds.csv", ""))
     most = load(root / "params.yaml", ReportParams).report.n_units
     return study, listed_units.list_units(study, data / "mis", data / "scores", most)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -99,8 +98,7 @@ class TaskRows:
 def rows_of(table: pa.Table, units: pd.DataFrame) -> NDArray[np.int64]:
     """Row of each of some units (layer, unit, condition) in a table of one network, -1 where it is not there."""
     text = {"layer": object, "condition": object}
-    numbers = pa.array(np.unique(units["unit"].to_numpy(np.int64)))
-    rows = np.flatnonzero(pc.is_in(table["unit"], numbers).to_numpy())  # others need no key
+    rows = np.flatnonzero(np.isin(table["unit"].to_numpy(), units["unit"].to_numpy(np.int64)))  # others need no key
     known = table.select(KEY[1:]).take(pa.array(rows)).to_pandas().astype(text)
     at = pd.MultiIndex.from_frame(known).get_indexer(pd.MultiIndex.from_frame(units[KEY[1:]].astype(text)))
     return np.where(at >= 0, np.append(rows, -1)[at], -1)

@@ -5,12 +5,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import load_file
 
 from benchmarks import made_study, summaries_stages
 from interpretability.schema import KEY
 from stages import mis
 from study.params.whole import load_params
-from study.report.page.build import _Extremes
 from tests.helpers.rules import ROOT
 
 UNITS, NETWORKS = 3000, 4
@@ -41,18 +41,15 @@ def test_a_scored_study_is_checked_against_plain_scores(tmp_path):
 def test_tasks_stand_where_their_units_do(tmp_path):
     (tmp_path / "activations").mkdir()
     network = made_study.Network("net", 400)
-    network.layer_table().to_parquet(tmp_path / "activations/layers.parquet")
     rows = np.array([3, 4, 5, 390])
     made_study.write_tasks(tmp_path, network, rows)
     tasks = np.load(tmp_path / "tasks/net.npy", mmap_mode="r")
     assert (tasks[3] == tasks[4]).all()  # twins
     assert (tasks[4] != tasks[5]).any()
-    keys = pq.read_table(tmp_path / "tasks/net.parquet").to_pandas().iloc[rows]
-    top, bottom = _Extremes(tmp_path / "activations").every(
-        "net", keys["layer"].tolist(), keys["unit"].to_numpy(), made_study.N_TASKS
-    )
-    np.testing.assert_array_equal(top, tasks[rows][..., -2])
-    np.testing.assert_array_equal(bottom, tasks[rows][..., -1])
+    extremes = load_file(tmp_path / "activations/net.safetensors")
+    for place, side in ((-2, "top"), (-1, "bottom")):
+        found = extremes[f"{side}_images"][rows, : made_study.N_TASKS]
+        np.testing.assert_array_equal(found, tasks[rows][..., place])
 
 
 def test_networks_are_uneven_and_together_as_many_units_as_asked_for():
