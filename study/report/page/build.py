@@ -69,7 +69,7 @@ class _Extremes:
             sides = [lists.get_slice(f"{side}_images") for side in ("top", "bottom")]
             # row by row: a network may have a million units, of which few are asked for
             top, bottom = (
-                np.array([side[row, :n] for row in rows.tolist()], np.int32).reshape(-1, n) for side in sides
+                np.stack([side[row, :n] for row in rows.tolist()]) if len(rows) else side[:0, :n] for side in sides
             )
         return top, bottom
 
