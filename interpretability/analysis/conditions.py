@@ -46,6 +46,8 @@ def paired(
     rows = []
     for condition, base in pairs:
         sides = [scores[scores["condition"] == name] for name in (condition, base)]
+        if sides[0].empty or sides[1].empty:
+            continue
         both = sides[0].merge(sides[1], on=UNIT, suffixes=("", "_base"))
         for model, units in both.groupby("model", sort=True, observed=True):
             of_condition = units[value].to_numpy(np.float64)

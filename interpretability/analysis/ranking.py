@@ -33,6 +33,10 @@ EXTREME_COLUMNS = ["backend", *KEY, "end", "rank", "mis", "mis_se", "shrunken", 
 # Simulated rankings: as many as keep the work of a network near this many values, within these bounds.
 _VALUES, _FEWEST_DRAWS, _MOST_DRAWS = 20_000_000, 200, 1000
 _BLOCK_VALUES = 1 << 21
+_FILTER, _WORTH = (
+    3,
+    100,
+)  # in the first ranking, so many times k values lie beyond the bound; from so many times k units on
 
 
 Vector = NDArray[np.float64]
@@ -78,13 +82,39 @@ def p_among(mean: Vector, sd: Vector, k: int, draw: np.random.Generator) -> tupl
     n_draws = int(np.clip(_VALUES // n, _FEWEST_DRAWS, _MOST_DRAWS))
     counts = np.zeros((2, n), dtype=np.int64)
     size = max(1, _BLOCK_VALUES // n)
+    bounds: list[float] = []
     for start in range(0, n_draws, size):
         rows = min(size, n_draws - start)
         values = draw.standard_normal((rows, n), dtype=np.float32) * sd.astype(np.float32) + mean.astype(np.float32)
-        edges = np.partition(values, (k - 1, n - k), axis=1)[:, [k - 1, n - k], None]
-        counts[0] += _among(values, edges[:, 1], k).sum(axis=0)
-        counts[1] += _among(-values, -edges[:, 0], k).sum(axis=0)
+        bounds = bounds or [_bound(values[0], k), _bound(-values[0], k)]
+        counts[0] += _times_among(values, k, bounds[0])
+        counts[1] += _times_among(-values, k, bounds[1])
     return counts[0] / n_draws, counts[1] / n_draws
+
+
+def _bound(values: NDArray[np.float32], k: int) -> float:
+    """A value that about _FILTER k values of a ranking exceed; -inf where units are too few for it to save time."""
+    n, wanted = len(values), _FILTER * k
+    return float(np.partition(values, n - wanted)[n - wanted]) if n >= _WORTH * k else -np.inf
+
+
+def _times_among(values: NDArray[np.float32], k: int, bound: float) -> NDArray[np.int64]:
+    """How often each column is among the k largest of a row of `values` (rows, n); of equal values the first ones count.
+
+    Rows in which at least k values exceed `bound` are ranked by these alone, which are few.
+    """
+    n = values.shape[1]
+    beyond = values > np.float32(bound)
+    whole = beyond.sum(axis=1) < k if np.isfinite(bound) else np.ones(len(values), dtype=bool)
+    counts = np.zeros(n, dtype=np.int64)
+    if whole.any():
+        few = values[whole]
+        counts += _among(few, np.partition(few, n - k, axis=1)[:, n - k, None], k).sum(axis=0)
+        beyond[whole] = False
+    row, column = np.divmod(np.flatnonzero(beyond), n)
+    order = np.lexsort((column, -values[row, column], row))
+    place = np.arange(len(row)) - np.searchsorted(row, row)  # within its row; rows are in order before and after
+    return counts + np.bincount(column[order[place < k]], minlength=n)
 
 
 def _among(values: NDArray[np.float32], edge: NDArray[np.float32], k: int) -> NDArray[np.bool_]:

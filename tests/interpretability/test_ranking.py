@@ -150,3 +150,29 @@ def test_members_of_the_ends_are_those_of_a_stable_sort_also_with_ties():
         np.put_along_axis(expected, np.argsort(-values, axis=1, kind="stable")[:, :k], True, axis=1)
         edge = np.sort(values, axis=1)[:, [12 - k]]
         np.testing.assert_array_equal(ranking._among(values, edge, k), expected)
+
+
+@pytest.mark.parametrize("steps", [0, 40, 3])  # scores as they are, and with more and more ties
+@pytest.mark.parametrize("bound", [None, -1.0, 0.72, 2.0])
+def test_units_beyond_a_bound_tell_who_is_among_the_first(monkeypatch, steps, bound):
+    rng = np.random.default_rng(steps)
+    n, k, rows = 300, 9, 40
+    values = rng.normal(0.6, 0.1, (rows, n))
+    values = (np.round(values * steps) / steps if steps else values).astype(np.float32)
+    expected = np.zeros(n, dtype=int)
+    for row in values:
+        expected[sorted(range(n), key=lambda unit: (-row[unit], unit))[:k]] += 1
+    monkeypatch.setattr(ranking, "_WORTH", 1)
+    given = ranking._bound(values[0], k) if bound is None else bound
+    assert np.isfinite(given)
+    assert ranking._times_among(values, k, given).tolist() == expected.tolist()
+    assert ranking._times_among(values, k, -np.inf).tolist() == expected.tolist()
+
+
+def test_ways_to_count_rankings_agree(monkeypatch):
+    mean = np.random.default_rng(2).normal(0.7, 0.1, 900)
+    found = []
+    for worth in (1, 10**9):
+        monkeypatch.setattr(ranking, "_WORTH", worth)
+        found.append(np.stack(ranking.p_among(mean, np.full(900, 0.05), 9, generator(0, "p"))))
+    np.testing.assert_array_equal(*found)

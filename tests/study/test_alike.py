@@ -133,3 +133,15 @@ def test_of_a_large_network_some_are_asked(tmp_path, monkeypatch):
     tasks[20:] = tasks_of(np.random.default_rng(7), 20)
     written(tmp_path, tasks)
     assert alike.twin_share(["net"], tmp_path) == 0
+
+
+@pytest.mark.parametrize("read", [1, 7, 1000])
+def test_twins_are_found_however_many_units_are_read_at_once(tmp_path, monkeypatch, read):
+    tasks = tasks_of(np.random.default_rng(9), 30)
+    tasks[24:] = tasks[3:9]
+    written(tmp_path, tasks)
+    own = sets(tasks)
+    twinned = [any(a is not b and len(a & b) / max(len(a), len(b)) > alike.TWIN for b in own) for a in own]
+    monkeypatch.setattr(alike, "_READ", read)
+    monkeypatch.setattr(alike, "_BLOCK", 4)
+    assert alike.twin_share(["net"], tmp_path) == pytest.approx(np.mean(twinned))

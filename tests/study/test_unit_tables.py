@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from interpretability.errors import InputError
-from study.files.unit_tables import UNIT_COLUMNS, Margins, Scored, matrix
+from study.errors import StudyError
+from study.files.unit_tables import UNIT_COLUMNS, Margins, Scored, TaskRows, matrix
 from study.tabulating import facts
 
 
@@ -76,3 +77,21 @@ def test_levels_are_those_of_the_easy_condition():
     assert facts.easy_units(units)["mis"].tolist() == [0.1, 0.3]
     # a network without natural explanations is summarised by what it has
     assert len(facts.easy_units(units[units["condition"] == "synthetic"])) == 1
+
+
+def test_rows_of_tasks_are_those_of_the_units(tmp_path):
+    layers, conditions = ("0.1", "0.10", "a"), ("natural", "hard95")
+    keys = [(layer, unit, condition) for condition in conditions for layer in layers for unit in range(20)]
+    table = pd.DataFrame(keys, columns=["layer", "unit", "condition"]).sample(frac=1, random_state=0, ignore_index=True)
+    table["tie_share_pos"] = np.arange(len(table), dtype=np.float32)
+    table.to_parquet(tmp_path / "net.parquet")
+    rows = TaskRows(tmp_path, "net")
+    units = table.sample(9, random_state=1).astype({"layer": "category"})
+    at, found = rows.find(units, ["tie_share_pos"])
+    assert at.tolist() == units.index.tolist()
+    assert found["tie_share_pos"].tolist() == units["tie_share_pos"].tolist()
+    assert rows.natural().tolist() == table.index[table["condition"] == "natural"].tolist()
+    with pytest.raises(StudyError, match=r"net\.parquet has no natural tasks of unit 20 of a, .* run `dvc repro`"):
+        rows.find(units.assign(layer="a", unit=20, condition="natural"))
+    with pytest.raises(StudyError, match=r"other\.parquet: no such file"):
+        TaskRows(tmp_path, "other")

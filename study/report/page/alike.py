@@ -11,12 +11,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from interpretability.schema import KEY, NATURAL
-from study.files.tables import read_parquet
+from interpretability.schema import NATURAL
+from study.files.unit_tables import TaskRows
 from study.report.page.listed_units import Listed
 
 TWIN = 0.8  # twins share more of their explanations
@@ -25,6 +24,7 @@ _LOOKED = 6 * N_NEAR  # units looked at for them, as those with the same picture
 ASKED = 2_500  # units of a network that are looked at for the share with a twin
 DENSE = 1_500  # columns, twice the pictures, up to which rows are multiplied in full
 _BLOCK = 512  # units compared at once: a block holds their shares with all others
+_READ = 1 << 14  # units that these are compared with at once
 THOUSAND = 1_000
 
 
@@ -42,35 +42,18 @@ class Alike:
     shares: NDArray[np.int64]
 
 
-class _Tasks:
-    """Natural tasks of one network in the order of their file: keys (layer, unit) and explanations."""
+def indicators(tasks: NDArray[np.int32], width: int = 0) -> sparse.csr_array:
+    """Which pictures explain which unit: 0 and 1, (units, 2 x pictures), the exciting side first; tasks (units, N, 2 K + 2).
 
-    def __init__(self, folder: Path, model: str) -> None:
-        keys = read_parquet(folder / f"{model}.parquet", KEY[1:])
-        self._natural = np.flatnonzero((keys["condition"].astype(str) == NATURAL).to_numpy(bool))
-        self._keys = pd.MultiIndex.from_frame(keys[["layer", "unit"]].iloc[self._natural].astype({"layer": str}))
-        self._tasks = np.load(folder / f"{model}.npy", mmap_mode="r")
-
-    def __len__(self) -> int:
-        return len(self._natural)
-
-    def places(self, units: pd.DataFrame) -> NDArray[np.int64]:
-        """Places of units (layer, unit) among these."""
-        return self._keys.get_indexer(pd.MultiIndex.from_frame(units[["layer", "unit"]]))
-
-    def explained(self, places: NDArray[np.int64]) -> sparse.csr_array:
-        return indicators(np.asarray(self._tasks[self._natural[places]]))
-
-
-def indicators(tasks: NDArray[np.int32]) -> sparse.csr_array:
-    """Which pictures explain which unit: 0 and 1, (units, 2 x pictures), the exciting side first; tasks (units, N, 2 K + 2)."""
+    width: number of pictures, at least as many as these tasks show; 0 for as many.
+    """
     half = tasks.shape[2] // 2 - 1
-    n, width = len(tasks), int(tasks.max(initial=-1)) + 1
+    n, width = len(tasks), width or int(tasks.max(initial=-1)) + 1
     sides = [tasks[:, :, :half].reshape(n, -1), tasks[:, :, half:-2].reshape(n, -1) + width]
     columns = np.concatenate(sides, axis=1).astype(np.int64)
-    rows = np.repeat(np.arange(n), columns.shape[1])
+    starts = np.arange(n + 1) * columns.shape[1]
     ones = np.ones(columns.size, dtype=np.float32)
-    out = sparse.csr_array((ones, (rows, columns.ravel())), shape=(n, 2 * width))
+    out = sparse.csr_array((ones, columns.ravel(), starts), shape=(n, 2 * width))
     out.sum_duplicates()
     out.data[:] = 1  # a picture that explains two tasks of a unit counts once
     return out
@@ -96,8 +79,8 @@ def find_alike(listed: Listed, folder: Path) -> Alike:
     twins: list[list[int]] = []
     for model, own in units[units["condition"] == NATURAL].groupby("model", sort=False):
         rows = own.index.to_numpy(np.int64)
-        tasks = _Tasks(folder, str(model))
-        found = _compared(tasks.explained(tasks.places(own)))
+        tasks, at = np.load(folder / f"{model}.npy", mmap_mode="r"), TaskRows(folder, str(model)).find(own)[0]
+        found = _compared(indicators(np.asarray(tasks[at])))
         groups = grouped([pairs for pairs, _ in found])
         group_of = {place: number for number, group in enumerate(groups) for place in group}
         twins += [[int(rows[place]) for place in group] for group in groups]
@@ -166,16 +149,28 @@ def twin_share(models: Sequence[str], folder: Path) -> float:
     """
     asked = twinned = 0.0
     for model in models:
-        tasks = _Tasks(folder, model)
-        n = len(tasks)
-        if n:
-            every = tasks.explained(np.arange(n))
+        rows = TaskRows(folder, model).natural()
+        if n := len(rows):
             places = np.unique(np.linspace(0, n - 1, min(n, ASKED)).round().astype(np.int64))
-            with_twin = 0
-            for start in range(0, len(places), _BLOCK):
-                own = places[start : start + _BLOCK]
-                share = shared(every[own], every)
-                share[np.arange(len(own)), own] = 0
-                with_twin += int((share.max(axis=1) > TWIN).sum())
-            asked, twinned = asked + n, twinned + n * with_twin / len(places)
+            best = _nearest(np.load(folder / f"{model}.npy", mmap_mode="r"), rows, places)
+            asked, twinned = asked + n, twinned + n * int((best > TWIN).sum()) / len(places)
     return twinned / asked if asked else float("nan")
+
+
+def _nearest(tasks: NDArray[np.int32], rows: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The largest share of explanations that the units at some places among `rows` of `tasks` have in common with another one.
+
+    The others are read _READ at a time: a network may have a million.
+    """
+    width = int(tasks.max(initial=-1)) + 1
+    parts = [places[start : start + _BLOCK] for start in range(0, len(places), _BLOCK)]
+    own = [indicators(np.asarray(tasks[rows[part]]), width) for part in parts]
+    best = [np.zeros(len(part), dtype=np.float32) for part in parts]
+    for start in range(0, len(rows), _READ):
+        every = indicators(np.asarray(tasks[rows[start : start + _READ]]), width)
+        for part, some, most in zip(parts, own, best, strict=True):
+            share = shared(some, every)
+            here = np.flatnonzero((part >= start) & (part < start + _READ))
+            share[here, part[here] - start] = 0
+            np.maximum(most, share.max(axis=1), out=most)
+    return np.concatenate(best)

@@ -66,7 +66,11 @@ class _Extremes:
 
         rows = self._offset.loc[model].reindex(list(layers)).to_numpy(np.int64) + units
         with safe_open(self._folder / f"{model}.safetensors", "numpy") as lists:
-            top, bottom = (lists.get_slice(f"{side}_images")[:, :n][rows] for side in ("top", "bottom"))
+            sides = [lists.get_slice(f"{side}_images") for side in ("top", "bottom")]
+            # row by row: a network may have a million units, of which few are asked for
+            top, bottom = (
+                np.stack([side[row, :n] for row in rows.tolist()]) if len(rows) else side[:0, :n] for side in sides
+            )
         return top, bottom
 
 

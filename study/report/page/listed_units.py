@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from interpretability.schema import KEY, MADE, NATURAL, UNIT
-from study.files.unit_tables import Margins, Scored, matrix
+from study.files.unit_tables import Margins, Scored, matrix, rows_of
 from study.report.figures.base import Study
 from study.report.page.inputs import gallery_models
 from study.report.page.places import PLACES, with_places
@@ -65,8 +65,7 @@ def list_units(study: Study, mis: Path, scores: Path, most: int) -> Listed:
         units = with_luck(units.astype(dict.fromkeys((*KEY[:2], KEY[3], "layer_type"), str)), study)
         units = units.sort_values(["layer_index", "layer", "unit", "condition"], kind="stable", ignore_index=True)
         rows = margins.rows([name], [*KEY[1:], "margins", "near"])
-        known = pd.MultiIndex.from_frame(rows.select(KEY[1:]).to_pandas())
-        taken = rows.take(known.get_indexer(pd.MultiIndex.from_frame(units[KEY[1:]])))
+        taken = rows.take(rows_of(rows, units))
         start = sum(map(len, frames))
         near |= {start + row: tasks for row, tasks in enumerate(taken["near"].to_pylist()) if tasks}
         matrices.append(matrix(taken["margins"]))
@@ -136,8 +135,10 @@ def _kept(units: pd.DataFrame, quota: int, wanted: set[Key]) -> NDArray[np.bool_
         return np.ones(len(units), dtype=bool)
     order = ranked(units).index.to_numpy()
     first = np.zeros(len(units), dtype=bool)
-    if wanted:
-        first[:] = [key in wanted for key in units[KEY].itertuples(index=False, name=None)]
+    maybe = np.flatnonzero(
+        units["unit"].isin({unit for _, _, unit, _ in wanted})
+    )  # a network may have a million others
+    first[maybe] = [key in wanted for key in units[KEY].iloc[maybe].itertuples(index=False, name=None)]
     kept = np.zeros(len(units), dtype=bool)
     kept[order[first[order]][:quota]] = True
     rest = order[~first[order]]

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from interpretability.schema import KEY, MADE, NATURAL
-from study.files.tables import read_parquet
+from study.files.unit_tables import TaskRows
 from study.report.page.listed_units import Listed
 from study.report.page.play import Turn
 
@@ -82,16 +82,17 @@ def load_tasks(
     extremes: dict[int, Ends] = {}
     unranked: set[int] = set()
     for model, of_model in units.groupby("model", sort=True):
-        table = read_parquet(folder / f"{model}.parquet", [*KEY[1:], "tie_share_pos"])
-        at = pd.MultiIndex.from_frame(table[KEY[1:]]).get_indexer(pd.MultiIndex.from_frame(of_model[KEY[1:]]))
-        tasks = np.load(folder / f"{model}.npy", mmap_mode="r")
-        for index, (row, _, layer, unit, condition) in zip(at, of_model[KEY].itertuples(name=None), strict=True):
+        at, found = TaskRows(folder, str(model)).find(of_model, ["tie_share_pos"])
+        tasks, keys = np.load(folder / f"{model}.npy", mmap_mode="r"), of_model[KEY].itertuples(name=None)
+        for index, rebuilt, (row, _, layer, unit, condition) in zip(
+            at, found["tie_share_pos"].notna(), keys, strict=True
+        ):
             every[row] = own = np.array(tasks[index])
             if condition in MADE:  # the study's extremes explain nothing here
                 half = own.shape[1] // 2 - 1
                 unranked.add(row)
                 extremes[row] = own[0, :half], own[0, half:-2]
-            elif np.isnan(table["tie_share_pos"].iloc[index]):  # tasks of the record; how they were drawn is not known
+            elif not rebuilt:  # tasks of the record; how they were drawn is not known
                 unranked.add(row)
                 extremes[row] = own[:, 0], own[:, own.shape[1] // 2 - 1]
             else:
@@ -150,9 +151,10 @@ def single_ends(
         set(listed.units.index) - set(single.rows.tolist())
     )
     found: list[tuple[NDArray[np.int64], NDArray[np.int32]]] = []
-    for model, own, table, at in _tables(listed, rest, folder):
+    for model, own in _listed(listed, rest):
         n_tasks = np.load(folder / f"{model}.npy", mmap_mode="r").shape[1]
-        rebuilt = own[~np.isnan(table["tie_share_pos"].to_numpy(np.float64)[at])]
+        found_at = TaskRows(folder, model).find(own, ["tie_share_pos"])[1]
+        rebuilt = own[found_at["tie_share_pos"].notna().to_numpy()]
         ends = np.concatenate(ends_of(model, rebuilt["layer"].tolist(), rebuilt["unit"].to_numpy(np.int64), n_tasks), 1)
         whole = np.all(_known(ends, images)[ends], axis=1)
         found.append((rebuilt.index.to_numpy(np.int64)[whole], ends[whole]))
@@ -175,22 +177,19 @@ def _gathered(parts: Iterable[_Part]) -> SingleTasks:
     return SingleTasks(rows[order], tasks[order], pictures[order])
 
 
-def _tables(
-    listed: Listed, left_out: Collection[int], folder: Path
-) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame, NDArray[np.intp]]]:
-    """A network at a time: its units of the list without those left out, its table of tasks, and their rows there."""
+def _listed(listed: Listed, left_out: Collection[int]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Units of the list without those left out, a network at a time."""
     units = listed.units[~listed.units.index.isin(list(left_out))]
     for model, own in units.groupby("model", sort=False):
-        table = read_parquet(folder / f"{model}.parquet", [*KEY[1:], "tie_share_pos"])
-        at = pd.MultiIndex.from_frame(table[KEY[1:]]).get_indexer(pd.MultiIndex.from_frame(own[KEY[1:]]))
-        yield str(model), own, table, at
+        yield str(model), own
 
 
 def _networks(
     listed: Listed, left_out: Collection[int], folder: Path
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32]]]:
     """Rows of the list without those left out, and their tasks (units, N, 2K + 2), a network at a time."""
-    for model, own, _, at in _tables(listed, left_out, folder):
+    for model, own in _listed(listed, left_out):
+        at = TaskRows(folder, model).find(own)[0]
         yield own.index.to_numpy(np.int64), np.asarray(np.load(folder / f"{model}.npy", mmap_mode="r")[at])
 
 
