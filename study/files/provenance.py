@@ -29,6 +29,8 @@ _ROSTER = (
     "of",
 )
 _FREE = ("seed", "report")  # parameters that two runs of one study may differ in
+# keys that came later, with the value under which a study is what it was without them
+_LATER: Mapping[tuple[str, str], object] = {("activations", "compile"): "none"}
 PACKAGES = (*COMPUTING, "dvc", "matplotlib", "scikit-posthocs", "statsmodels")
 
 
@@ -70,6 +72,9 @@ def describe(
 def study_digest(params: Mapping[str, Any], roster: Path) -> str:
     """Digest of what a study is, whatever its seed and its page: runs with the same one differ by chance alone."""
     chosen = {name: value for name, value in params.items() if name not in _FREE}
+    for (group, key), usual in _LATER.items():
+        if chosen.get(group, {}).get(key) == usual:
+            chosen[group] = {name: value for name, value in chosen[group].items() if name != key}
     rows = read_csv(roster, _ROSTER, _ROSTER)[list(_ROSTER)]
     content = json.dumps({"params": chosen, "roster": rows.to_dict("split")["data"]}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

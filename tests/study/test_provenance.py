@@ -15,3 +15,16 @@ def test_made_images_have_a_digest_where_there_are_some(tmp_path):
     note = data / "visualisations" / "run.json"
     note.write_text(json.dumps(json.loads(note.read_text()) | {"made_on": ["cpu"], "images": "of the pictures"}))
     assert provenance.describe(**folders, params={})["digests"] == without | {"made_images": "of the pictures"}
+
+
+def test_a_key_that_came_later_leaves_a_study_what_it_was(tmp_path):
+    data = tmp_path / "data"
+    tiny_study.write_study(data)
+    folders = {name: data / name for name in ("images", "models", "activations", "visualisations", "tasks")}
+
+    def study(**activations):
+        return provenance.describe(**folders, params={"activations": activations})["digests"]["study"]
+
+    assert study(n_extremes=5) == study(n_extremes=5, compile="none")
+    assert study(n_extremes=5) != study(n_extremes=5, compile="long")
+    assert study(n_extremes=5) != study(n_extremes=6)
