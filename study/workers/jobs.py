@@ -69,16 +69,17 @@ def run_all(
     *,
     probe: bool = False,
     on_cpu: bool = False,
+    here: bool = False,
     each: Callable[[Any, Result | Failure], object] | None = None,
 ) -> list[Result | Failure]:
     """Results of all jobs in their order, a Failure for each that ended in an error.
 
     Progress is shown in `log` as `what`: finished of all, by the size of jobs. `each(job, result)` is called as they end.
-    `probe` and `on_cpu` are those of `run_jobs`.
+    `probe`, `on_cpu` and `here` are those of `run_jobs`.
     """
     progress = Progress(log, sum(job.size for job in jobs), what)
     results: dict[int, Result | Failure] = {}
-    for index, result in run_jobs(jobs, probe=probe, on_cpu=on_cpu):
+    for index, result in run_jobs(jobs, probe=probe, on_cpu=on_cpu, here=here):
         results[index] = result
         if each is not None:
             each(jobs[index], result)
@@ -93,6 +94,7 @@ def run_all_or_stop(
     *,
     probe: bool = False,
     on_cpu: bool = False,
+    here: bool = False,
     each: Callable[[Any, Result], object] | None = None,
 ) -> list[Result]:
     """As `run_all`, but the first job that fails ends the stage with a StudyError."""
@@ -103,7 +105,7 @@ def run_all_or_stop(
         if each is not None:
             each(job, result)
 
-    return cast(list[Result], run_all(jobs, what, log, probe=probe, on_cpu=on_cpu, each=stop))
+    return cast(list[Result], run_all(jobs, what, log, probe=probe, on_cpu=on_cpu, here=here, each=stop))
 
 
 class Named(Protocol):
@@ -125,11 +127,12 @@ def ask_worker(job: Job[Result]) -> Result | Failure:
 
 
 def run_jobs(
-    jobs: Sequence[Job[Result]], *, probe: bool = False, on_cpu: bool = False
+    jobs: Sequence[Job[Result]], *, probe: bool = False, on_cpu: bool = False, here: bool = False
 ) -> Iterator[tuple[int, Result | Failure]]:
     """Yield (index of the job, its result or a Failure) as jobs end: the engine of `run_all`.
 
-    With `on_cpu`, for jobs that would not use a GPU: one worker a core, whatever devices there are.
+    With `on_cpu`, for jobs that would not use a GPU: one worker a core, whatever devices there are. With `here`, for short jobs
+    that carry much: processes of this machine, also where there is a cluster.
 
     With `probe`, for jobs of about equal length: the first runs here, and if the rest would take less time than
     starting workers does, so does the rest; else the second tells, for the first may have loaded packages and kernels.
@@ -141,7 +144,7 @@ def run_jobs(
     """
     if not jobs:
         return
-    if Environment.read().executor == "ray":
+    if Environment.read().executor == "ray" and not here:
         from study.workers import ray
 
         yield from ray.run_jobs(jobs, on_cpu=on_cpu)

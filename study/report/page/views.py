@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
+import pandas as pd
 
 from study.errors import StudyError
 from study.files.tables import write_bytes, write_csv, write_text
-from study.report.figures import base
 from study.report.figures.base import Study
 from study.report.figures.crowd_settings import guides_of
 from study.report.figures.findings import finding
 from study.report.figures.inline import inline
 from study.report.figures.registry import FIGURES
+from study.report.page.drawing import draw
 from study.report.page.inputs import read_table
 
 
@@ -53,27 +54,32 @@ def make_figures(
 
     A figure is drawn from its CSV as read back, so file and drawing never differ.
     """
-    views = {}
+    captioned: dict[str, tuple[str, tuple[str, ...]]] = {}
+    wanted: dict[str, tuple[pd.DataFrame, str]] = {}  # figures that have data
     for spec in FIGURES:
         path = plots / f"{spec.name}.csv"
         write_csv(path, spec.series(study))
         frame = read_table(path)
         found = "" if frame.empty else finding(spec.name, frame, study)
         words = {**facts, "finding": found, "guides": guides_of(frame)}
-        title, paragraphs = read_caption(captions / f"{spec.name}.md", environment, words)
-        if frame.empty:
-            views[spec.name] = FigureView(spec.name, absent=spec.absent)
+        title, _ = captioned[spec.name] = read_caption(captions / f"{spec.name}.md", environment, words)
+        if not frame.empty:
+            wanted[spec.name] = frame, title
+    drawn, views = draw(study, wanted), {}
+    for spec in FIGURES:
+        name = spec.name
+        if name not in drawn:
+            views[name] = FigureView(name, absent=spec.absent)
             continue
-        wide, pdf = base.render_files(spec.drawing, frame, study, title)
-        narrow, alt = base.render(spec.drawing, frame, study, title, narrow=True), spec.drawing.alt(frame, study)
-        write_text(folder / f"{spec.name}.svg", wide)
-        write_bytes(folder / f"{spec.name}.pdf", pdf)
-        views[spec.name] = FigureView(
-            name=spec.name,
+        figure, (title, paragraphs) = drawn[name], captioned[name]
+        write_text(folder / f"{name}.svg", figure.wide)
+        write_bytes(folder / f"{name}.pdf", figure.pdf)
+        views[name] = FigureView(
+            name=name,
             title=title,
             paragraphs=paragraphs,
-            alt=alt,
-            svg=inline(narrow, spec.name, alt),
+            alt=figure.alt,
+            svg=inline(figure.narrow, name, figure.alt),
             paper=spec.paper,
             reported=spec.reported,
         )
