@@ -7,7 +7,8 @@ share what is compiled, and no part of a graph is left to Python.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,16 +127,26 @@ class Compiled:
             raise InputError(
                 "the network cannot be compiled: it has depthwise convolutions in float32 beside products in TF32"
             )
-        self._shape, self._arithmetic = example.shape, arithmetic(model, precision, example.device)
+        self._shape, self._device = example.shape, example.device
+        self._arithmetic = arithmetic(model, precision, example.device)
         found = traced(model, layers, example, precision)
         try:
-            with torch.no_grad(), self._arithmetic:
+            with torch.no_grad(), self._lowered():
                 self._call = compiler(found.graph, found.arguments)
         except Exception as error:  # of a compiler of another project, and of all that it starts
             words = " ".join(str(error).split())[:200]
             raise InputError(f"the network cannot be compiled ({type(error).__name__}: {words})") from error
         named = _weights(_Reading(model, layers, precision))
         self._weights = [named[name].detach() for name in found.names]
+
+    @contextmanager
+    def _lowered(self) -> Generator[None]:
+        """The arithmetic of a graph whose casts are operations of its own.
+
+        Compilers trace it again, and autocast would then cast those products too that are float32 on purpose.
+        """
+        with self._arithmetic, torch.autocast(self._device.type, enabled=False):
+            yield
 
     @torch.no_grad()
     def __call__(self, batch: Tensor) -> Tensor:
@@ -144,7 +155,7 @@ class Compiled:
             raise InputError(
                 f"the batch has shape {tuple(batch.shape)}; the network was compiled for {tuple(self._shape)}"
             )
-        with self._arithmetic:  # of products that stay torch's own
+        with self._lowered():  # for products that stay torch's own
             values = self._call(*self._weights, batch)
         return values if isinstance(values, Tensor) else values[0]
 

@@ -6,12 +6,16 @@ import pytest
 import torch
 import torch._inductor.config
 from torch import nn
+from torch._inductor.compile_fx import compile_fx
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from interpretability.errors import InputError
+from interpretability.networks import compiled as compiled_module
 from interpretability.networks.capture import Capture
 from interpretability.networks.compiled import TOLERANCES, Compiled, largest_difference, traced
 from interpretability.networks.layers import find_layers
-from interpretability.networks.precision import prepared
+from interpretability.networks.precision import arithmetic, prepared
 from tests.helpers.small_networks import SIZE, SMALL
 
 
@@ -104,6 +108,41 @@ def test_the_compiler_of_torch_gives_the_same_values_but_for_rounding(monkeypatc
     plain = Capture(network, layers, 4, "cpu")(batch)
     assert largest_difference(compiled(batch), plain, layers) < 1e-6
     assert torch.equal(compiled(batch), compiled(batch))
+
+
+def test_a_compiler_that_traces_again_casts_no_product_that_is_float32_on_purpose(monkeypatch):
+    monkeypatch.setattr(
+        torch.cuda.amp.common, "amp_definitely_not_available", lambda: False
+    )  # tensors say they are there
+    network = nn.Conv2d(8, 8, 3, groups=8).eval()
+
+    def run(batch, weight, factor):
+        outputs = torch.ops.aten.convolution.default(batch, weight, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 8)
+        return torch.ops.aten.mm.default(outputs[0, 0].half(), factor)
+
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        sizes = (1, 8, 8, 8), (8, 1, 3, 3), (8, 8)
+        batch, weight, factor = (torch.empty(size, device="cuda") for size in sizes)
+        given = [batch, weight, factor.half()]
+        graph = make_fx(run)(*given)
+    monkeypatch.setattr(compiled_module, "traced", lambda *_: compiled_module.Traced(graph, (), given))
+    seen = {}
+
+    def spy(lowered, arguments, **options):
+        for node in lowered.graph.nodes:
+            if node.target in (torch.ops.aten.convolution.default, torch.ops.aten.mm.default):
+                seen[node.target] = node.meta["val"].dtype
+        return lambda *given: ()
+
+    def compiler(graph, arguments):
+        compile_fx(graph, arguments, inner_compile=spy)
+        return lambda *given: (torch.is_autocast_enabled("cuda"),)
+
+    compiled = Compiled(network, [], batch, precision="float16", compiler=compiler)
+    assert seen == {torch.ops.aten.convolution.default: torch.float32, torch.ops.aten.mm.default: torch.float16}
+    assert compiled(batch) is False
+    with arithmetic(network, "float16", "cuda"):
+        assert torch.is_autocast_enabled("cuda"), "else nothing is shown"
 
 
 def test_tensors_that_a_network_has_not_registered_are_constants():
