@@ -16,6 +16,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from interpretability.networks.capture import Capture
 
 _COPIES = ("aten::_to_copy", "aten::copy_", "aten::_pin_memory")
+_WRITES = ("aten::index_put", "aten::index_put_", "aten::_index_put_impl_")
+# solvers, which look at what they have found or leave the device; but for those that only add and multiply
+_SOLVERS = ("aten::linalg_", "aten::_linalg_")
+_SUMS = ("aten::linalg_vector_norm", "aten::linalg_cross")
+_ENDED = "not currently recording"  # what torch's allocator says of a pool whose recording has ended
 
 
 class Recorder(Protocol):
@@ -59,10 +64,34 @@ class CudaRecorder:
     def record(self, function: Callable[[], object]) -> Callable[[], object]:
         """Record a function. The graph is freed with what is returned."""
         graph = torch.cuda.CUDAGraph()
-        # other threads decode and pin memory meanwhile, which a recording forbids to all unless it is told otherwise
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
-            function()
+        try:
+            # a recording that fails may leave its stream the current one; other threads decode and pin memory meanwhile, which
+            # it forbids to all unless it is told otherwise
+            with (
+                torch.cuda.stream(self._stream),
+                torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"),
+            ):
+                function()
+        except BaseException:
+            self._end(graph)
+            raise
         return graph.replay
+
+    def _end(self, graph: torch.cuda.CUDAGraph) -> None:
+        """Let the allocator know that a recording is over that has failed.
+
+        While it takes one to be under way it keeps back all memory that other streams have used, to the end of the process.
+        A graph of newer releases of torch says so itself when it is reset, one of older ones, which also name the function
+        otherwise, leaves it.
+        """
+        graph.reset()
+        allocator: Any = torch._C  # pyright: ignore[reportPrivateUsage]
+        end = getattr(allocator, "_cuda_endAllocateToPool", None) or allocator._cuda_endAllocateCurrentStreamToPool
+        try:
+            end(self._stream.device_index, self._pool)
+        except RuntimeError as error:
+            if _ENDED not in str(error):
+                raise
 
     def input_like(self, batch: Tensor) -> Tensor:
         """The input of recordings for batches like this one."""
@@ -90,11 +119,16 @@ class Waits(TorchDispatchMode):
 
 
 def _waits(func: Any, args: tuple[Any, ...], result: object) -> bool:
+    name = func.name()
+    if func is torch.ops.aten.index.Tensor or name in _WRITES:
+        return any(isinstance(each, Tensor) and each.dtype in (torch.bool, torch.uint8) for each in args[1])
     if {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & set(func.tags):
-        return func is not torch.ops.aten.index.Tensor or any(
-            isinstance(each, Tensor) and each.dtype in (torch.bool, torch.uint8) for each in args[1]
-        )
-    if func.name() not in _COPIES:
+        return True
+    if name == "aten::lift_fresh":  # numbers of Python as a tensor, which have come from the host
+        return isinstance(result, Tensor) and result.device.type != "cpu"
+    if name.startswith(_SOLVERS):
+        return not name.startswith(_SUMS)
+    if name not in _COPIES:
         return False
     devices = {value.device.type for value in (*args[:2], result) if isinstance(value, Tensor)}
     return len(devices) > 1
@@ -143,6 +177,11 @@ class Replayed:
         self._first: Tensor | None = None  # a batch to record on
         self._recording: _Recording | None = None
         self.form, self.reason = "plain", ""
+
+    @property
+    def records_next(self) -> bool:
+        """Whether the next batch, if it is like the first, will be recorded."""
+        return self._first is not None
 
     @torch.no_grad()
     def __call__(self, batch: Tensor) -> Tensor:

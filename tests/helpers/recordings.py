@@ -40,13 +40,19 @@ class Graphs:
         monkeypatch.setattr(cuda, "graph", self._graph)
 
     def _stream(self, name):
-        return SimpleNamespace(name=name, wait_stream=lambda other: self.said.append(f"{name} waits for {other.name}"))
+        wait = lambda other: self.said.append(f"{name} waits for {other.name}")  # noqa: E731
+        return SimpleNamespace(name=name, device_index=0, wait_stream=wait)
 
     @contextmanager
     def _within(self, name):
         self.said.append(name)
-        yield
-        self.said.append(f"end {name}")
+        try:
+            yield
+        finally:
+            self.said.append(f"end {name}")
+
+    def reset(self):
+        self.said.append("reset")
 
     @contextmanager
     def _graph(self, graph, **options):

@@ -142,6 +142,9 @@ ASKS = {
     "aten.nonzero.default": lambda batch: batch.nonzero(),
     "aten.masked_select.default": lambda batch: batch.masked_select(batch > 0),
     "aten.index.Tensor": lambda batch: batch[batch > 0],
+    "aten.index_put_.default": lambda batch: batch.clone().__setitem__(batch > 0, torch.tensor(1.0)),
+    "aten.linalg_inv_ex.default": lambda batch: torch.linalg.inv(batch[0]),
+    "aten._linalg_svd.default": lambda batch: torch.linalg.svdvals(batch[0]),
 }
 
 
@@ -158,11 +161,34 @@ def test_a_network_that_waits_for_values_is_not_recorded(name):
     assert replayed.reason.startswith("it waits for values of its device (")
 
 
-def test_indices_that_are_numbers_do_not_wait():
-    network = Reads(lambda batch: batch[torch.tensor([1, 0])])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda batch: batch[torch.tensor([1, 0])],
+        lambda batch: batch.clone().__setitem__(torch.tensor([1, 0]), torch.tensor(1.0)),
+        lambda batch: torch.nn.functional.normalize(batch),
+        lambda batch: torch.tensor([1.0]),
+    ],
+)
+def test_what_stays_on_the_device_does_not_wait(ask):
+    network = Reads(ask)
     with Waits() as waits:
         network(batches(1)[0])
     assert not waits.found
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda value: torch.tensor([1.0, 2.0], device=value.device),
+        lambda value: torch.as_tensor([1.0, 2.0], device=value.device),
+        lambda value: value.new_tensor([1.0, 2.0]),
+    ],
+)
+def test_numbers_of_python_on_a_device_count_as_waits(make):
+    with Waits() as waits:
+        make(torch.empty(3, device="meta"))
+    assert waits.found == "aten.lift_fresh.default"
 
 
 @pytest.mark.parametrize(
@@ -252,9 +278,54 @@ def test_graphs_are_recorded_on_a_stream_of_their_own_with_one_pool(monkeypatch)
     # other threads go on with what a recording would forbid them
     options = {"pool": "pool", "stream": "side", "capture_error_mode": "thread_local"}
     warmed = ["side waits for current", "on side", "end on side", "current waits for side"]
-    assert graphs.said == [*warmed, options]
+    assert graphs.said == [*warmed, "on side", options, "end on side"]
     assert recorder.input_like(shown[0]) is recorder.input_like(shown[1])
     assert recorder.input_like(shown[0][:2]) is not recorder.input_like(shown[0])
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_the_allocator_learns_that_a_failed_recording_is_over(monkeypatch, ended):
+    graphs = Graphs(monkeypatch)
+
+    def end(device, pool):
+        graphs.said.append(("end", device, pool))
+        if ended:  # by the graph itself
+            raise RuntimeError("endAllocatePool: not currently recording to mempool_id")
+
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", end)
+    with pytest.raises(RuntimeError, match="capturing"):
+        CudaRecorder("cpu").record(lambda: never(None))
+    assert graphs.said[-3:] == ["end on side", "reset", ("end", 0, "pool")]
+
+
+def test_an_allocator_that_fails_otherwise_is_told(monkeypatch):
+    Graphs(monkeypatch)
+
+    def end(device, pool):
+        raise RuntimeError("an illegal memory access")
+
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", end)
+    with pytest.raises(RuntimeError, match="illegal"):
+        CudaRecorder("cpu").record(lambda: never(None))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_memory_is_freed_after_a_recording_that_failed():
+    def waits():
+        torch.ones(3, device="cuda").sum().item()
+
+    recorder, other = CudaRecorder("cuda"), torch.cuda.Stream()
+    with pytest.raises(RuntimeError):
+        recorder.record(waits)
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
+    before = torch.cuda.memory_allocated()
+    for _ in range(4):
+        block = torch.empty(2**20, device="cuda")
+        block.record_stream(other)
+        del block
+        torch.cuda.synchronize()
+    torch.empty(1, device="cuda")  # by which the allocator looks at what other streams have used
+    assert torch.cuda.memory_allocated() - before <= 2**22
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
