@@ -314,7 +314,8 @@ class Capture:
         self._size = len(batch)
         with self._arithmetic, layer_by_layer(), self._acting or nullcontext():
             self._model(batch)
-        self._following.put(self._filled[self._row : self._row + self._size])
+        with products_in_float32():
+            self._following.put(self._filled[self._row : self._row + self._size])
         if len(self._done) != len(self._layers):
             raise InputError(
                 f"{len(self._done)} of {len(self._layers)} layers were reached; the network's path depends on its input"

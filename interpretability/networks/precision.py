@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,7 @@ PRECISIONS: dict[str, torch.dtype | None] = {
 _WITH_EXACT_DEPTHWISE = ("tf32", "float16")
 # modules that do nothing with their weights but hand them to one product, by their very class: a subclass may do more
 _PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_TF32, _FLOAT32 = "tf32", "ieee"  # as torch names them
 _AMPERE = 8  # the first compute capability whose tensor cores know TF32
 
 
@@ -70,8 +71,8 @@ class _Arithmetic(AbstractContextManager[None]):
                 stack.callback(_with_forward(module, self._exact(module.forward)))
             if dtype is not None:
                 stack.enter_context(torch.autocast(self._device.type, dtype=dtype))
-            elif self._precision == "tf32":
-                stack.enter_context(_tf32(True))
+            if self._device.type == "cuda":  # where torch's own convolutions are in TF32
+                stack.enter_context(_tf32(self._precision == "tf32"))
             self._stack = stack.pop_all()
 
     def __exit__(self, *exc: object) -> None:
@@ -118,19 +119,47 @@ def products_in_float32() -> AbstractContextManager[None]:
     return _tf32(False)
 
 
+class _Switch(Protocol):
+    fp32_precision: str
+
+
+# whether torch has a switch for each kind of operation; before 2.9 there are two switches by other names alone
+_BY_OPERATION = hasattr(torch.backends, "fp32_precision")
+
+
+def _switches() -> tuple[_Switch, ...]:
+    cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
+    return cuda.matmul, cudnn.conv, cudnn.rnn  # pyright: ignore[reportReturnType]
+
+
+def _settings() -> tuple[str, ...]:
+    """Arithmetic of products, convolutions and recurrent layers. Reading it by the old names fails where others were set."""
+    if _BY_OPERATION:
+        return tuple(switch.fp32_precision for switch in _switches())
+    convolutions = _TF32 if torch.backends.cudnn.allow_tf32 else _FLOAT32
+    return _TF32 if torch.backends.cuda.matmul.allow_tf32 else _FLOAT32, convolutions, convolutions
+
+
+def _set(settings: tuple[str, ...]) -> None:
+    # the old names too, by which code of networks reads them; alone they leave convolutions to what is set for all
+    torch.backends.cuda.matmul.allow_tf32 = settings[0] == _TF32
+    torch.backends.cudnn.allow_tf32 = settings[1] == _TF32
+    if _BY_OPERATION:
+        for switch, value in zip(_switches(), settings, strict=True):
+            switch.fp32_precision = value
+
+
 @contextmanager
 def _tf32(on: bool) -> Generator[None]:
-    before = bool(torch.backends.cuda.matmul.allow_tf32), bool(torch.backends.cudnn.allow_tf32)
-    _set_tf32(on, on)
+    before, wanted = _settings(), (_TF32 if on else _FLOAT32,) * 3
+    if before == wanted:
+        yield
+        return
+    _set(wanted)
     try:
         yield
     finally:
-        _set_tf32(*before)
-
-
-def _set_tf32(products: bool, convolutions: bool) -> None:
-    torch.backends.cuda.matmul.allow_tf32 = products
-    torch.backends.cudnn.allow_tf32 = convolutions
+        _set(before)
 
 
 def prepared(model: nn.Module, precision: str) -> nn.Module:

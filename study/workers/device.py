@@ -163,6 +163,11 @@ def exact(name: str) -> None:
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     torch.backends.cudnn.allow_tf32 = False
+    if hasattr(torch.backends, "fp32_precision"):  # since torch 2.9, whose newer names outlive the older ones
+        cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
+        kinds: tuple[Any, ...] = (torch.backends, cudnn, cuda.matmul, cudnn.conv, cudnn.rnn)
+        for kind in kinds:
+            kind.fp32_precision = "ieee"
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
 

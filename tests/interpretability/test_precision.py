@@ -1,6 +1,8 @@
 """In what arithmetic networks run, and that weights that are cast once change no number."""
 
 import copy
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -125,6 +127,55 @@ def test_tf32_is_on_for_the_network_alone_but_for_its_depthwise_convolutions(mon
     with pytest.raises(RuntimeError), arithmetic(model, "tf32", "cuda"):
         raise RuntimeError
     assert settings() == before
+
+
+def test_tf32_is_switched_whatever_a_program_has_set_before():
+    # in a process for each: what some of these set cannot be taken back
+    program = """
+import os
+
+import torch
+from torch import nn
+from interpretability.networks import precision
+from study.workers.device import exact
+
+def settings():
+    backends = torch.backends
+    return [each.fp32_precision for each in (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)]
+
+def check():
+    before = settings()
+    for name, kind in (("float32", "ieee"), ("float16", "ieee"), ("tf32", "tf32")):
+        with precision.arithmetic(nn.Conv2d(3, 4, 3), name, "cuda"):
+            assert settings() == [kind] * 3, name
+            with precision.products_in_float32():
+                assert settings() == ["ieee"] * 3
+        assert settings() == before
+    exact("cuda:0")
+    assert settings() == ["ieee"] * 3
+    assert torch.backends.fp32_precision == "ieee"
+    assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
+
+precision.used = lambda precision, device: precision
+torch.cuda.is_available = lambda: False
+for words in (
+    "",
+    "torch.backends.fp32_precision = 'tf32'",
+    "torch.backends.fp32_precision = 'ieee'",
+    "torch.backends.cudnn.conv.fp32_precision = 'ieee'",
+    "torch.backends.cudnn.fp32_precision = 'tf32'",
+    "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+    "torch.set_float32_matmul_precision('high')",
+    "torch.backends.cudnn.allow_tf32 = False",
+):
+    child = os.fork()
+    if not child:
+        exec(words)
+        check()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, words
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
 
 
 def test_tf32_is_float32_where_a_device_has_none(monkeypatch):
