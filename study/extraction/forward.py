@@ -5,6 +5,7 @@ What cannot be recorded or compiled runs plainly, and the log says why.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -30,6 +31,11 @@ PLAIN, GRAPH, COMPILED, PARTLY = "plain", "graph", "compiled", "compiled in part
 _SAVED = (PLAIN, COMPILED, PARTLY)  # by the number that a state holds
 _FEWEST = 32  # batches that are still to come, for which recording pays: it takes three, and a moment
 _KERNELS = "compiled"  # folder of the work store in which compilers keep what they have made
+
+
+def written(form: str) -> str:
+    """A form as files name it: empty where it changes no number, so that these say the same whether batches were recorded."""
+    return form if form in (COMPILED, PARTLY) else ""
 
 
 def recorder() -> Recorder | None:
@@ -70,17 +76,38 @@ class Forward:
         """Unit values (images, units) float32, valid until the next call."""
         if self._to_compile:
             self._to_compile = False
-            self._compile(batch)
+            if self._capture.pieces == 1:
+                self._compile(batch)
+            else:
+                log.info("%s runs without compiling: its batches run in parts for want of memory", self._seat.name)
         if self._compiled is not None:
-            return self._compiled(batch)
+            try:
+                return self._compiled(batch)
+            except RuntimeError as error:
+                from interpretability.networks.memory import lacks_memory
+
+                if not lacks_memory(f"{type(error).__name__}: {error}"):
+                    raise
+            # plain batches may run in parts
+            log.warning("%s goes on without compiling: the device ran out of memory", self._seat.name)
+            self._compiled, self._before = None, PARTLY
         if self._replayed is None:
             return self._capture(batch)
         values = self._replayed(batch)
-        self._recorded = self._recorded or self._replayed.form == GRAPH
+        if self._replayed.form == GRAPH and not self._recorded:
+            self._recorded = True
+            log.info("%s runs as a CUDA graph", self._seat.name)
         if self._replayed.reason and not self._told:
             self._told = True
             log.info("%s runs without a CUDA graph: %s", self._seat.name, self._replayed.reason)
         return values
+
+    @property
+    def prepares(self) -> bool:
+        """Whether the next batch will be spent on compiling or recording, too."""
+        return self._to_compile or (
+            self._compiled is None and self._replayed is not None and self._replayed.records_next
+        )
 
     def _compile(self, batch: Tensor) -> None:
         """Compile the network, and compare a first batch with a plain one."""
@@ -90,6 +117,7 @@ class Forward:
         set_unless_given({"TORCHINDUCTOR_CACHE_DIR": str(Environment.read().store.resolve() / _KERNELS)})
         seat, precision = self._seat, self._seat.precision
         log.info("%s is being compiled", seat.name)
+        began = time.monotonic()
         try:
             compiled = self._without_hooks(partial(Compiled, seat.model, seat.read.layers, batch, precision=precision))
             difference = largest_difference(compiled(batch), self._capture(batch), seat.read.layers)
@@ -102,7 +130,9 @@ class Forward:
         ) as error:  # of a compiler, or of its first run; what is wrong with the network shows in a plain one
             log.warning("%s runs without compiling: %s", seat.name, " ".join(str(error).split())[:300])
         else:
+            log.info("%s is compiled; it took %.0f s", seat.name, time.monotonic() - began)
             self._compiled = compiled
+            self._capture.pieces = 1  # if a plain batch beside the compiled one had too little memory
 
     def _without_hooks(self, make: Callable[[], Compiled]) -> Compiled:
         """What is made while the capture's hooks are away, which a trace would follow."""

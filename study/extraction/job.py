@@ -83,8 +83,8 @@ class Timing(TypedDict, total=False):
 
 class NetworkFacts(TypedDict):
     """What the stage needs of one network or control. `left_out`: layers that give no units; `pieces`: parts in which a batch
-    ran for want of memory; `form`: how batches ran, if not plainly; `ran_in`: its precision where that is not the study's, else
-    empty; `directions`: what is read in place of units, one row a layer.
+    ran for want of memory; `form`: `compiled` or `compiled in part`, if so; `ran_in`: its precision where it is not the study's,
+    else empty; `directions`: what is read in place of units, one row a layer.
     """
 
     layers: list[LayerRow]
@@ -116,7 +116,7 @@ class ExtractionParams(SeedAndImages):
 
 class FileFacts(TypedDict):
     """What the file of a network says of it, in this order: layers, those without units, directions, columns kept, parts a batch
-    ran in, kind of device, the precision that it really ran in, and how batches ran unless plainly.
+    ran in, kind of device, the precision that it really ran in, and whether it ran compiled.
     """
 
     layers: list[LayerFacts]

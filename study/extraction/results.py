@@ -13,7 +13,7 @@ import pandas as pd
 from interpretability.schema import FACTS, UNIT
 from study.extraction import forecast, left_out
 from study.extraction.extract import extract_all
-from study.extraction.forward import PLAIN
+from study.extraction.forward import written
 from study.extraction.job import (
     NEAR_COSINES,
     NEAR_UNITS,
@@ -59,7 +59,7 @@ class Results:
     timings: dict[str, Timing] = field(default_factory=dict)
     device_kinds: set[str] = field(default_factory=set)
     pieces: dict[str, int] = field(default_factory=dict)
-    forms: dict[str, str] = field(default_factory=dict)  # of networks whose batches did not run plainly
+    forms: dict[str, str] = field(default_factory=dict)  # of networks that are compiled, wholly or in part
     ran_in: dict[str, str] = field(default_factory=dict)  # networks that ran in another precision than the study's
 
     def add(self, name: str, result: NetworkFacts | Failure) -> None:
@@ -77,7 +77,7 @@ class Results:
         self.timings[name] = result["timing"]
         if result["pieces"] > 1:
             self.pieces[name] = result["pieces"]
-        if (form := result.get("form", PLAIN)) != PLAIN:
+        if form := written(result.get("form", "")):
             self.forms[name] = form
         if result["ran_in"]:
             self.ran_in[name] = result["ran_in"]

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from study.errors import StudyError
 from study.extraction.columns import Columns, DeviceColumns
-from study.extraction.forward import PLAIN, Forward
+from study.extraction.forward import Forward, written
 from study.extraction.job import (
     KEPT,
     NEAR_COSINES,
@@ -57,10 +57,13 @@ _SLOTS = (0, 1)  # states are saved in turn, so that a kill while one is written
 
 
 class Clock:
-    """Seconds by what they were spent on. A GPU is not waited for: what it did is counted once it is known."""
+    """Seconds by what they were spent on. A GPU is not waited for: what it did is counted once it is known.
+
+    `prepare` is compiling and recording, with the batch in which that happens; it is no part of `forward`.
+    """
 
     def __init__(self) -> None:
-        self._seconds = {"forward": 0.0, "select": 0.0}
+        self._seconds = {"prepare": 0.0, "forward": 0.0, "select": 0.0}
         self._under_way: list[tuple[str, Event, Event]] = []
 
     def __getitem__(self, name: str) -> float:
@@ -155,7 +158,7 @@ class Running:
         from interpretability.extremes import selection
 
         seat = self.seat
-        with self.clock("forward"):
+        with self.clock("prepare" if self._forward.prepares else "forward"):
             outputs = self._forward(batch)[: len(rows)]
         if self._capture.pieces > self.pieces:
             self.pieces = self._capture.pieces
@@ -198,7 +201,7 @@ class Running:
 
     @property
     def form(self) -> str:
-        """How its batches ran: plain, graph, compiled."""
+        """How its batches ran, as `Forward` says."""
         return self._forward.form
 
     def _saved(self) -> State | None:
@@ -273,8 +276,8 @@ def finish(running: Running, extraction: Extraction, store: WorkStore, seconds: 
         "device": device_kind(device()),
         "precision": used(seat.precision, device()),
     }
-    if running.form != PLAIN:
-        facts["form"] = running.form
+    if form := written(running.form):
+        facts["form"] = form
     content = extremes_and_moments(state, seat.keys, extraction.params.activations.n_extremes, running.seen)
     content |= _nearest(seat)
     # one entry of metadata: the library writes several in any order

@@ -360,20 +360,17 @@ def test_batches_that_ran_in_parts_are_recorded(small, monkeypatch):
     assert tables.read_json(small.run_activations("again") / "run.json")["batches_in_parts"] == {"net": 4, "other": 4}
 
 
-def test_recorded_batches_give_the_same_numbers_and_are_named(small, monkeypatch, tmp_path):
+def test_recorded_batches_give_the_same_files(small, monkeypatch, tmp_path, caplog):
     plain = small.run_activations("plain")
     assert "forms" not in tables.read_json(plain / "run.json")
     monkeypatch.setenv("MIS_STORE", str(tmp_path / "another"))
     monkeypatch.setattr(forward, "_FEWEST", 1)
     monkeypatch.setattr(passes, "recorder", WrittenDown)
     recorded = small.run_activations("recorded")
-    assert tables.read_json(recorded / "run.json")["forms"] == {"net": "graph", "other": "graph"}
     for name in ("net", "other"):
-        mine, theirs = (load_file(out / f"{name}.safetensors") for out in (recorded, plain))
-        assert mine.keys() == theirs.keys()
-        for key, values in theirs.items():
-            np.testing.assert_array_equal(mine[key], values)
-    assert tables.read_json(small.run_activations("again") / "run.json")["forms"] == {"net": "graph", "other": "graph"}
+        assert f"{name} runs as a CUDA graph" in caplog.messages
+    for name in ("net.safetensors", "other.safetensors", "run.json"):
+        assert (recorded / name).read_bytes() == (plain / name).read_bytes()
 
 
 # --------------------------------------------------------------------------- several networks in a pass

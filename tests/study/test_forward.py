@@ -96,6 +96,67 @@ def test_compiled_values_that_are_wrong_are_not_used(seat, monkeypatch, caplog):
     assert any("compiled values are off by" in message for message in caplog.messages)
 
 
+def test_compiled_batches_without_memory_go_on_in_parts(seat, monkeypatch, caplog):
+    call, calls = compiled.Compiled.__call__, []
+
+    def short(self, batch):
+        calls.append(batch)
+        if len(calls) > 2:  # the comparison, and one batch
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return call(self, batch)
+
+    monkeypatch.setattr(compiled.Compiled, "__call__", short)
+    form, state = run(seat)
+    assert (form, len(calls)) == ("compiled in part", 3)
+    assert "net goes on without compiling: the device ran out of memory" in caplog.messages
+    assert run(seat, state=state)[0] == "compiled in part"
+    assert len(calls) == 3
+
+
+def test_other_errors_of_compiled_batches_are_raised(seat, monkeypatch):
+    call, calls = compiled.Compiled.__call__, []
+
+    def broken(self, batch):
+        calls.append(batch)
+        if len(calls) > 2:
+            raise RuntimeError("an illegal memory access")
+        return call(self, batch)
+
+    monkeypatch.setattr(compiled.Compiled, "__call__", broken)
+    with pytest.raises(RuntimeError, match="illegal"):
+        run(seat)
+
+
+def test_a_network_whose_batches_run_in_parts_is_not_compiled(seat, caplog):
+    with Capture(seat.model, seat.read.layers, 4, "cpu", pieces=2) as capture:
+        runs = Forward(capture, seat, None, 100)
+        runs(BATCHES[0])
+        assert runs.form == "plain"
+    assert "net runs without compiling: its batches run in parts for want of memory" in caplog.messages
+
+
+def test_batches_that_compile_or_record_are_told_apart(seat):
+    def prepares(seat, recorder):
+        with Capture(seat.model, seat.read.layers, 4, "cpu") as capture:
+            runs = Forward(capture, seat, recorder, 100)
+            found = []
+            for batch in BATCHES:
+                found.append(runs.prepares)
+                runs(batch)
+            return found
+
+    assert prepares(seat, WrittenDown()) == [True, False, False, False]
+    assert prepares(not_compiled(seat), WrittenDown()) == [False, True, False, False]
+    assert prepares(not_compiled(seat), None) == [False] * 4
+
+
+def test_files_name_a_form_that_changes_numbers_only():
+    assert [forward.written(form) for form in ("plain", "graph", "compiled", "compiled in part")] == [
+        *("", ""),
+        *("compiled", "compiled in part"),
+    ]
+
+
 def test_recording_is_told_by_form_and_leaves_no_state(seat):
     assert run(not_compiled(seat), WrittenDown()) == ("graph", {})
     assert run(not_compiled(seat), WrittenDown(), n_batches=3) == ("plain", {})
