@@ -351,6 +351,8 @@ def test_the_committed_operations_are_of_the_whole_roster():
     assert counted.set_index("model").loc["resnet50", "gflop"] == pytest.approx(2 * 4.09, rel=0.01)
     # Radosavovic et al. count 11.1e6 activations of ResNet-50
     assert counted.set_index("model").loc["resnet50", "mactivations"] == pytest.approx(11.1, rel=0.01)
+    # Sandler et al., table 2: a depthwise convolution in each of 17 bottlenecks of MobileNetV2
+    assert counted.set_index("model").loc[["resnet50", "mobilenetv2_100.ra_in1k"], "depthwise"].tolist() == [0, 17]
 
 
 # --------------------------------------------------------------------------- layers
