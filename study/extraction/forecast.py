@@ -66,16 +66,14 @@ class SpeedJob:
     def run(self) -> Rates:
         import torch
 
-        from interpretability.networks.precision import arithmetic, prepared
+        from interpretability.networks.precision import arithmetic, laid_out, prepared
         from interpretability.networks.preprocessing import Preprocessing
 
         row, params, there = self.extraction.row, self.extraction.params, device()
         images = open_images(self.extraction.images, params.images.root, quick=True)
         precision = params.activations.precision
         network = building.whole(Constructor.of(row, self.extraction.code)(), row).eval().to(there)
-        if there != "cpu" and precision != "float32":
-            network.to(memory_format=torch.channels_last)
-        network = prepared(network, precision)
+        network = prepared(laid_out(network, precision, there), precision)
         view = Preprocessing.parse(row["preprocessing"], row["name"])
         some = min(_PROBE_IMAGES, len(images))
         feed, began = Feed(images, [view], some, "cpu", threads=decoders(there)), time.perf_counter()

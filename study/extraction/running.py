@@ -111,8 +111,6 @@ class Running:
             both = on_gpu.DeviceSelection(seat.keys, k, there, state=sides, moments=sums, n_images=self.seen)
             self.extremes = self.moments = both
             self._offer = lambda outputs, rows: both.update(outputs, int(rows[0]))
-            if seat.precision != "float32":  # tensor cores read maps channel by channel
-                seat.model.to(memory_format=torch.channels_last)
         else:
             extremes = selection.Extremes(seat.keys, k, state=sides, n_images=self.seen)
             counted = moments.Moments(len(seat.keys))
@@ -132,7 +130,7 @@ class Running:
             self.pieces = int(state["pieces"][0])
             log.info("%s: %d of %d images found in the store", seat.name, self.seen, len(images))
         self._capture = capture.Capture(
-            precision.prepared(seat.model, seat.precision),
+            precision.prepared(precision.laid_out(seat.model, seat.precision, there), seat.precision),
             seat.read.layers,
             batch_size,
             torch.device(there),
