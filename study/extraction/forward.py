@@ -15,6 +15,7 @@ from interpretability.errors import InputError
 from study.environment import Environment, set_unless_given
 from study.extraction.job import Seat, State
 from study.log import logger
+from study.networks.forms import COMPILED, GRAPH, PARTLY, PLAIN
 from study.workers.device import device
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 log = logger("activations")
 
-PLAIN, GRAPH, COMPILED, PARTLY = "plain", "graph", "compiled", "compiled in part"
 _SAVED = (PLAIN, COMPILED, PARTLY)  # by the number that a state holds
 _FEWEST = 32  # batches that are still to come, for which recording pays: it takes three, and a moment
 _KERNELS = "compiled"  # folder of the work store in which compilers keep what they have made

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from study.errors import StudyError
 from study.extraction.columns import Columns, DeviceColumns
-from study.extraction.forward import PLAIN, Forward
+from study.extraction.forward import Forward
 from study.extraction.job import (
     KEPT,
     NEAR_COSINES,
@@ -36,6 +36,7 @@ from study.files.store import WorkStore
 from study.files.tables import write_parquet
 from study.images.feed import ImageRows
 from study.log import logger
+from study.networks.forms import PLAIN
 from study.networks.precisions import FALLBACK
 from study.workers.device import device
 from study.workers.placement import device_kind

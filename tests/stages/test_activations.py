@@ -367,7 +367,8 @@ def test_recorded_batches_give_the_same_numbers_and_are_named(small, monkeypatch
     monkeypatch.setattr(forward, "_FEWEST", 1)
     monkeypatch.setattr(passes, "recorder", WrittenDown)
     recorded = small.run_activations("recorded")
-    assert tables.read_json(recorded / "run.json")["forms"] == {"net": "graph", "other": "graph"}
+    note = tables.read_json(recorded / "run.json")
+    assert (note["forms"], note["n_networks"]) == ({"net": "graph", "other": "graph"}, 2)
     for name in ("net", "other"):
         mine, theirs = (load_file(out / f"{name}.safetensors") for out in (recorded, plain))
         assert mine.keys() == theirs.keys()
