@@ -39,7 +39,7 @@ from interpretability.networks import capture
 from interpretability.networks.compiled import Compiled, Compiler, inductor, largest_difference
 from interpretability.networks.layers import Layer, find_layers
 from interpretability.networks.network import initialised
-from interpretability.networks.precision import PRECISIONS, arithmetic, prepared
+from interpretability.networks.precision import PRECISIONS, arithmetic, laid_out, prepared
 from interpretability.networks.replayed import CudaRecorder, Recorder, Replayed
 from interpretability.randomness import generator, unit_keys
 from study.workers import placement
@@ -115,8 +115,7 @@ class Forms:
     def __init__(self, network: str, batch_size: int, device: torch.device, precision: str, seen: int) -> None:
         self.network, self.device, self.precision, self.batch_size = network, device, precision, batch_size
         self.model, self.size, self.layers = opened(network, device)
-        if device.type != "cpu" and precision != "float32":  # as the stage does it
-            self.model.to(memory_format=torch.channels_last)
+        laid_out(self.model, precision, device)  # as the stage does it
         self.gflop = operations(self.model, (3, self.size, self.size)) / 1e9
         prepared(self.model, precision)
         self.arithmetic = arithmetic(self.model, precision, device)

@@ -3,14 +3,21 @@
     python -m benchmarks.card_hours [--images N] [--networks N] [--units N]
 
 The time of each network is that of benchmarks.throughput. To it comes what the study does beside a forward pass: reading
-every unit's map once more, the filter of selection at the bytes that it may take a value, and DreamSim's three ViT-B/16 on
-every image. Depthwise convolutions, which float16 leaves in float32, count as the others, though their maps are twice as
-large. A form "compiled" compiles the networks that the study compiles, whose pass is long beside what compiling takes, on
-cores while the GPU works on others.
+every unit's map, the filter of selection at the bytes that it may take a value, and DreamSim's three ViT-B/16 on every image,
+which run in float32 whatever networks run in. Reading moves, for each number that a network writes, as many bytes as in the
+worse of the networks of launches.csv: in half precision more than the maps have, since pointwise layers are read there and norms
+write float32. Left out are launches, and that maps of depthwise convolutions, which float16 leaves in float32, are twice as
+large as others.
 
-Constants are those measured on the card, where gpu.csv has them; else those of public tables. Then `hours_low` is what the
-constants of the better of the two public cards give, `hours` that of the other, and `hours_high` as far above `hours` as
-`hours_low` is below: by as much as constants of one card miss the other.
+A form "compiled" compiles the networks that the study compiles: those whose pass is long beside what compiling takes, on cores
+while the GPU works on others; in TF32 not those with depthwise convolutions. It reads maps while they are made, but is charged
+for reading like the plain form. The study as it is shipped (studies/imagenet.yaml) compiles none.
+
+Constants are those measured on the card, where gpu.csv has them; else those of public tables. `hours_low` is what the constants
+of the better of the two public cards give, `hours` that of the other, and `hours_high` as far above `hours` as `hours_low` is
+below: by as much as constants of one card miss the other. Around measured constants the range is by how much they miss the
+worst single network there. Where only plain passes were measured, a compiled network takes what the measured plain constants or
+the public compiled ones say, whichever is less; `basis` names both.
 
 Writes  card_hours.csv: a row a card and form, with the hours of each part on one card, their sum, and on eight with what the
         last of eight workers loses (schedule.csv)
@@ -27,6 +34,7 @@ from numpy.typing import NDArray
 
 from benchmarks import harness, throughput
 from benchmarks.harness import report
+from benchmarks.measured_rates import table
 from benchmarks.throughput import COMPILED, EAGER, Card, Constants
 from study.extraction import compiling
 from study.files.tables import read_csv
@@ -39,13 +47,11 @@ FORMS = {
     "float16, compiled": ("float16", COMPILED),
 }
 CARDS = {"H100": "H100", "H200": "H200"}  # by what is said of them in the name of the device
-COMPILING, LONGER = (
-    compiling.SECONDS,
-    compiling.LONGER,
-)  # seconds of compiling; so many times longer is a pass that is worth it
 VALUE_BYTES = 6.0  # a value of a unit, that the filter of selection may move
 BRANCHES = 3  # of DreamSim, each a ViT-B/16 at 224 pixels
 BRANCH = "vit_base_patch16_224"
+EXACT = "float32"  # what similarities run in (study.workers.device.exact)
+PUBLIC = "throughput.csv, public tables in half precision"
 
 
 @dataclass(frozen=True)
@@ -64,36 +70,65 @@ class Parts:
         return self.forward[which] + self.capture + self.selection + self.embedding
 
 
-def measured(card: str, precision: str, form: str) -> Constants | None:
-    """Constants that benchmarks.gpu measured on this card, if it did."""
+def measured(card: str, precision: str, form: str) -> tuple[Constants, float] | None:
+    """Constants that benchmarks.gpu measured on this card, if it did, and by which factor they miss the worst network there."""
     path = harness.COMMITTED / "gpu.csv"
     if not path.is_file():
         return None
     rows = read_csv(path, text=["value", "card"])
     rows = rows[rows["card"].str.contains(CARDS[card])].set_index("value")["measured"]
-    names = [f"9 {constant}, {precision} {form}" for constant in "ab"]
-    return Constants(*(float(rows[name]) for name in names)) if set(names) <= set(rows.index) else None
+    names = [f"9 {what}, {precision} {form}" for what in ("a", "b", "largest of predicted over measured")]
+    if not set(names) <= set(rows.index):
+        return None
+    a, b, missed = (float(rows[name]) for name in names)
+    return Constants(a, b), missed
 
 
 def constants(
     card: str, precision: str, form: str, public: dict[tuple[str, str], Constants]
 ) -> tuple[Constants, Constants, str]:
     """The best and those to reckon with, and where they come from."""
-    if (found := measured(card, precision, form)) is not None:
-        return found, found, "gpu.csv"
-    return *throughput.constants_of(form, public), "throughput.csv, public tables in half precision"
+    if (there := measured(card, precision, form)) is not None:
+        found, missed = there
+        return Constants(found.a / missed, found.b / missed), found, "gpu.csv"
+    return *throughput.constants_of(form, public), PUBLIC
+
+
+def exact_constants(card: str) -> tuple[Constants, str]:
+    """Constants of what runs in float32 whatever networks run in, and where they come from."""
+    _, usual, source = constants(card, EXACT, EAGER, throughput.public_constants(throughput.tables()))
+    return usual, source
+
+
+def read_bytes(networks: pd.DataFrame, precision: str) -> float:
+    """Bytes that reading all units moves for each number that a network writes: the most of those in launches.csv."""
+    rows = table("launches", "launches")
+    counted_in = "float16" if throughput.BYTES[precision] < throughput.BYTES[EXACT] else EXACT
+    rows = rows[(rows["where"] == "capture") & (rows["precision"] == counted_in)]
+    ours = networks.drop_duplicates("network").set_index("network")["mactivations"]
+    return float((1e9 * rows["gigabytes"] / rows["batch"] / (1e6 * rows["network"].map(ours))).max())
 
 
 def passes(
-    networks: pd.DataFrame, images: int, card: Card, precision: str, eager: Constants, compiled: Constants | None
+    networks: pd.DataFrame,
+    images: int,
+    card: Card,
+    precision: str,
+    eager: Constants,
+    compiled: Constants | None,
+    *,
+    never_slower: bool = False,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Seconds of each network over all images, and which are compiled."""
+    """Seconds of each network over all images, and which are compiled, `never_slower` than they run plainly."""
     alone = images * throughput.seconds(networks, card, precision, eager)
     if compiled is None:
         return alone, np.zeros(len(alone), dtype=bool)
     work = zip(1e9 * networks["gflop"], 1e6 * networks["mactivations"], strict=True)
     long = np.array([compiling.is_long(flops, written, images, precision) for flops, written in work])
-    return np.where(long, images * throughput.seconds(networks, card, precision, compiled), alone), long
+    if precision == "tf32":  # see interpretability.networks.compiled
+        long &= networks["depthwise"].to_numpy() == 0
+    taken = images * throughput.seconds(networks, card, precision, compiled)
+    return np.where(long, np.minimum(taken, alone) if never_slower else taken, alone), long
 
 
 def parts(form: str, card: Card, networks: pd.DataFrame, images: int, n_networks: int, units: int) -> Parts:
@@ -103,18 +138,22 @@ def parts(form: str, card: Card, networks: pd.DataFrame, images: int, n_networks
     scale = n_networks / len(networks) / 3600
     best, usual, source = constants(card.name, precision, EAGER, public)
     fast = slow = None
+    mixed = False
     if how == COMPILED:
-        fast, slow, source = constants(card.name, precision, COMPILED, public)
-    low = scale * float(passes(networks, images, card, precision, best, fast)[0].sum())
-    each, long = passes(networks, images, card, precision, usual, slow)
+        fast, slow, other = constants(card.name, precision, COMPILED, public)
+        mixed = other != source
+        source = f"plain: {source}; compiled: {other}; the faster of both for each network" if mixed else source
+    low = scale * float(passes(networks, images, card, precision, best, fast, never_slower=mixed)[0].sum())
+    each, long = passes(networks, images, card, precision, usual, slow, never_slower=mixed)
     middle = scale * float(each.sum())
-    carried = throughput.costs(networks, card, precision)[:, 1]
+    read = read_bytes(networks, precision) * 1e6 * networks["mactivations"].to_numpy(np.float64) / card.bandwidth
     branch = networks[networks["network"] == BRANCH].iloc[:1]
+    exact = throughput.seconds(branch, card, EXACT, exact_constants(card.name)[0])
     return Parts(
         (low, middle, middle**2 / low),
-        scale * images * float(carried.sum()),
+        scale * images * float(read.sum()),
         VALUE_BYTES * units * images / card.bandwidth / 3600,
-        BRANCHES * images * float(throughput.seconds(branch, card, precision, usual)[0]) / 3600,
+        BRANCHES * images * float(exact[0]) / 3600,
         float(long.mean()) * n_networks,
         source,
     )

@@ -364,7 +364,7 @@ def counted(network: str, batch: int, precisions: Sequence[str], batches: int = 
                 running.step(places[1], view.normalised(pictures))
             values = values_of(running)
             running.close()
-            running._capture = mock.Mock(return_value=values, pieces=1)  # pyright: ignore[reportPrivateUsage]
+            running._forward = mock.Mock(return_value=values)  # pyright: ignore[reportPrivateUsage]
             with rest:
                 for rows in places[2:]:
                     running.step(rows, ready)

@@ -16,7 +16,8 @@ where both are there, so the study takes at least as long as the longer of the t
 and waiting are not in. Run it on the machine on which the others ran.
 
 What runs on GPUs takes the hours of benchmarks.card_hours, network by network, once for each precision and form; several
-GPUs share them as evenly as schedule.csv says. With forward_tflop_per_s given it is that one speed in place of them.
+GPUs share them as evenly as schedule.csv says. Similarities run in float32 whatever networks run in, so their hours are the
+same in all rows of a card. With forward_tflop_per_s given it is that one speed in place of them.
 
 Rates   cores, gpus, networks_per_pass; a second and core: decode_images_per_s, fit_images_per_s; a second and GPU, or core
         where there is none: forward_tflop_per_s; a core: score_us_per_unit, nearest_us_per_unit; a GPU or core:
@@ -27,7 +28,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NotRequired, TypedDict
@@ -42,6 +43,7 @@ from benchmarks.harness import report
 from benchmarks.measured_rates import HERE, Rates, given, measured, processor, table
 from interpretability.tasks import rules
 from study.extraction import compiling, forecast, grouping
+from study.extraction.written import Written
 from study.files.tables import read_csv
 from study.images import packs
 from study.params.whole import load_params
@@ -80,8 +82,10 @@ class Phase(TypedDict):
     basis: str
 
 
-def vision_gflop() -> dict[str, float]:
-    """Operations a picture in the similarities: three ViT-B/16 for DreamSim, the trunk for LPIPS and DISTS, at 224 pixels."""
+def vision() -> pd.DataFrame:
+    """Operations in 1e9 and activations in 1e6 of a picture in each similarity: three ViT-B/16 for DreamSim, the trunk for LPIPS
+    and DISTS, at 224 pixels.
+    """
     import timm
     import torch
     import torchvision
@@ -91,8 +95,18 @@ def vision_gflop() -> dict[str, float]:
         trunks = {
             name: getattr(torchvision.models, name)(weights=None).eval().features for name in set(FEATURES.values())
         }
-    counted = {name: operations(trunk, (3, 224, 224)) / 1e9 for name, trunk in trunks.items()}
-    return {COSINE: 3 * operations(branch, (3, 224, 224)) / 1e9, **{name: counted[of] for name, of in FEATURES.items()}}
+
+    def counted(model: torch.nn.Module, times: int = 1) -> dict[str, float]:
+        gflop = operations(model, (3, 224, 224)) / 1e9
+        with torch.no_grad(), Written() as written:
+            model(torch.empty((1, 3, 224, 224), device="meta"))
+        return {"gflop": times * gflop, "mactivations": times * written.activations / 1e6}
+
+    rows = {
+        COSINE: counted(branch, card_hours.BRANCHES),
+        **{name: counted(trunks[of]) for name, of in FEATURES.items()},
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def picture_ms(similarities: pd.DataFrame) -> dict[str, tuple[float, float]]:
@@ -115,10 +129,12 @@ def phases(
     similarities: pd.DataFrame,
     statistics: pd.DataFrame,
     card: Parts | None = None,
+    exact: Mapping[str, float] | None = None,
 ) -> list[Phase]:
     """A row a phase: amount, rate of all cores or GPUs together, hours, and what was assumed.
 
-    `card` has the hours of one GPU where they are known network by network; else a GPU has one speed for all.
+    `card` has the hours of one GPU where they are known network by network, and `exact` its seconds for a picture of each
+    similarity; else a GPU has one speed for all.
     """
     value = {name: rate.value for name, rate in rates.items()}
     source = {name: rate.source for name, rate in rates.items()}
@@ -179,7 +195,7 @@ def phases(
             add(phase, "gpus", amount, what, paces[1], basis, (paces[2], paces[0]) if spread else None)
 
         on_cards("forward", tflop, "TFLOP", card.forward[1], f"{mean}; {said}", spread=True)
-        on_cards("capture", tflop, "TFLOP", card.capture, "every map read once more, at the card's bandwidth")
+        on_cards("capture", tflop, "TFLOP", card.capture, "bytes of launches.csv, at the card's bandwidth")
         on_cards(
             "selection",
             values,
@@ -217,11 +233,12 @@ def phases(
             + ("; it would run on the GPUs, where it was not measured" if gpus and not there else ""),
         )
     for backend, (picture, task) in picture_ms(similarities).items():
-        on_gpu = f"{gflops[backend]:.1f} GFLOP a picture; {said}"
+        how = said if exact is None else f"{card_hours.EXACT}, with the constants of card_hours.csv"
+        on_gpu = f"{gflops[backend]:.1f} GFLOP a picture; {how}"
         on_core = "similarities.csv, one thread"
         rate = gpus * speed * 1000 / gflops[backend] if gpus else cores * 1000 / picture
-        if backend == COSINE and card is not None:
-            rate = gpus * study.images / card.embedding / 3600
+        if exact is not None:
+            rate = gpus / exact[backend]
         if backend == COSINE:
             add(f"embedding {backend}", device, study.images, "pictures", rate, on_gpu if gpus else on_core)
             for name, label in (("score", "scoring"), ("nearest", "near-duplicates")):
@@ -351,10 +368,13 @@ def main() -> None:
     flops = table(FLOPS, "flops")
     gflop = float(flops["gflop"].mean())
     similarities, statistics = table("similarities", "similarities"), table("summaries", "summaries")
-    vision, rows = vision_gflop(), list[dict[str, object]]()
+    seen, there, rows = vision(), throughput.cards()[args.card], list[dict[str, object]]()
+    gflops = dict(zip(seen.index, seen["gflop"], strict=True))
+    seconds = throughput.seconds(seen, there, card_hours.EXACT, card_hours.exact_constants(args.card)[0])
+    exact = dict(zip(seen.index, seconds, strict=True))
 
     def add(name: str, rates: Rates, card: Parts | None = None, uneven: float = 1.0) -> None:
-        found = phases(study, rates, gflop, vision, similarities, statistics, card)
+        found = phases(study, rates, gflop, gflops, similarities, statistics, card, exact if card else None)
         rows.extend({"hardware": name, **row} for row in [*found, *totals(found, uneven)])
 
     add(f"this machine: {own['cores'].value:g} cores, {own['gpus'].value:g} GPUs ({processor()})", own)
@@ -365,7 +385,7 @@ def main() -> None:
         if not gpus or not rates["forward_tflop_per_s"].source.endswith(HERE):
             add(f"{name}GPUs", rates)
             continue
-        networks, there = throughput.counted(), throughput.cards()[args.card]
+        networks = throughput.counted()
         for form in card_hours.FORMS:
             card = card_hours.parts(form, there, networks, study.images, study.networks, study.units)
             add(f"{name}{args.card}, {form}", rates, card, card_hours.lost_at_the_end(int(gpus)))

@@ -26,7 +26,7 @@ import pickle
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -38,6 +38,7 @@ from numpy.typing import NDArray
 
 from benchmarks import card_hours, throughput
 from benchmarks.harness import report
+from benchmarks.measured_rates import table
 from benchmarks.throughput import COMPILED, ROOT
 from interpretability.randomness import generator
 from interpretability.tasks import rules
@@ -57,7 +58,7 @@ IMAGES, MEMORY = 1_281_167, 141e9
 SAVED = 300.0  # seconds between saved states
 STARTED = 30.0  # seconds in which a pass loads its networks
 SLOW = 0.7
-PICTURES_PER_S = 13_200.0  # that 16 cores decode and resize once: loading.csv
+CORES = 16  # beside a GPU
 N_TASKS, K, BATCH = 20, 9, 256
 
 
@@ -276,13 +277,20 @@ def planned(networks: pd.DataFrame, workers: int, *, ordered: bool) -> list[list
         return grouping.planned_passes(extractions, [False] * len(costs), most, costs if ordered else [])
 
 
+@cache
+def decoding_seconds() -> float:
+    """That the cores beside a GPU take to decode and resize all pictures once."""
+    speeds = table("loading", "loading").set_index("case")["images_per_cpu_s"]
+    return IMAGES / (CORES * float(speeds["fed"]))
+
+
 def ratio(
     case: Case, passes: Sequence[Sequence[int]], seconds: NDArray[np.float64], spread: float, workers: int, draw: int
 ) -> float:
     """End over the earliest end, in one draw."""
     draws = generator(SEED, "schedule", case.name, case.executor, draw)
     took = seconds * np.exp(spread * draws.standard_normal(len(seconds))) if case.spread else seconds
-    decoding = IMAGES / PICTURES_PER_S
+    decoding = decoding_seconds()
     speeds = [SLOW if case.slow and worker == workers - 1 else 1.0 for worker in range(workers)]
     lost_at = float(draws.uniform()) * float(took.sum()) / workers if case.lost else math.inf
     simulated = [

@@ -11,9 +11,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from study.command import arguments, run
+from study.environment import Environment
+from study.extraction.arithmetic import used_by_workers, warning
 from study.inputs.fingerprint import InputParams, Inputs
 from study.inputs.refusing import refuse_missing
-from study.networks.precisions import BFLOAT16
 from study.params.reading import build, content_of
 from study.params.whole import Params, keys, load_params
 
@@ -27,8 +28,9 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{args.params}: {len(keys(Params))} keys, all known and within their limits")
     params = build(InputParams, content_of(args.params))
     inputs = Inputs.look(params, CODE, TEXTS, KNOWN, str(args.params))
-    if precision == "bfloat16":
-        print(BFLOAT16)
+    alone = Environment.read().executor == "local"  # a cluster is asked once the stage runs
+    if said := warning(precision, used_by_workers(precision) if alone else precision):
+        print(said)
     print("\n".join(inputs.in_words()))
     for line in refuse_missing(inputs, params, str(args.params)):
         print(line)

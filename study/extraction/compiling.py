@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 SECONDS = 60.0  # that compiling a network takes on 16 cores; by public measurements 30 to 120
 LONGER = 3.0  # than compiling is a pass that is worth it: so many times
-# Operations, and numbers of maps written and read, a second of plain passes on one H200: its peaks over the constants of a fit to
-# public throughput of 812 networks, 1.8 of operations (float32: 1.6) and 6 of bytes. No card of a study is asked: the choice must
-# not hang on its mood.
-OPERATIONS = {"float32": 42e12, "tf32": 275e12, "float16": 550e12, "bfloat16": 550e12}
-NUMBERS = {"float32": 0.2e12, "tf32": 0.2e12, "float16": 0.4e12, "bfloat16": 0.4e12}
+# Operations, and numbers of maps written and read, a second of plain passes on one H200: its peaks and its bandwidth over the
+# constants of a fit to public throughput of 120 networks, 1.551 and 11.25 (benchmarks/throughput.py). No card of a study is
+# asked: the choice must not hang on its mood.
+OPERATIONS = {"float32": 43.2e12, "tf32": 319e12, "float16": 638e12, "bfloat16": 638e12}
+NUMBERS = {"float32": 0.107e12, "tf32": 0.107e12, "float16": 0.213e12, "bfloat16": 0.213e12}
 
 
 def pass_seconds(flops: float, activations: float, n_images: int, precision: str) -> float:

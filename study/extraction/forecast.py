@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from study.extraction.arithmetic import used_by_workers, warning
 from study.extraction.grouping import (
     NetworkCost,
     extremes_bytes,
@@ -66,16 +67,14 @@ class SpeedJob:
     def run(self) -> Rates:
         import torch
 
-        from interpretability.networks.precision import arithmetic, prepared
+        from interpretability.networks.precision import arithmetic, laid_out, prepared
         from interpretability.networks.preprocessing import Preprocessing
 
         row, params, there = self.extraction.row, self.extraction.params, device()
         images = open_images(self.extraction.images, params.images.root, quick=True)
         precision = params.activations.precision
         network = building.whole(Constructor.of(row, self.extraction.code)(), row).eval().to(there)
-        if there != "cpu" and precision != "float32":
-            network.to(memory_format=torch.channels_last)
-        network = prepared(network, precision)
+        network = prepared(laid_out(network, precision, there), precision)
         view = Preprocessing.parse(row["preprocessing"], row["name"])
         some = min(_PROBE_IMAGES, len(images))
         feed, began = Feed(images, [view], some, "cpu", threads=decoders(there)), time.perf_counter()
@@ -97,7 +96,8 @@ class SpeedJob:
 @dataclass(frozen=True)
 class Forecast:
     """What would run: `passes` holds indices of `costs`, as do `stored` and `packed` (which see a pack of squares of `side`
-    pixels). `k`: images that are kept of each side of a unit.
+    pixels). `k`: images that are kept of each side of a unit. `precision`: the one that the study asks for, and the one that its
+    workers use.
     """
 
     costs: Sequence[NetworkCost]
@@ -107,7 +107,7 @@ class Forecast:
     n_images: int
     k: int
     side: int
-    precision: str
+    precision: tuple[str, str]
     rates: Rates | None
 
     @property
@@ -120,7 +120,8 @@ class Forecast:
 
     def text(self, store: Path) -> str:
         """All in words and a table."""
-        return "\n".join([*self._table(), "", *self._sizes(store), *self._time()])
+        said = warning(*self.precision)
+        return "\n".join([*self._table(), "", *self._sizes(store), *self._time(), *([said] if said else [])])
 
     def _table(self) -> list[str]:
         lines = [f"{'network':40s} {'units':>9s} {'GFLOP':>8s} {'state':>9s} {'extremes':>9s}  "]
@@ -182,11 +183,11 @@ class Forecast:
         forward = sum(rates.seconds(cost) for cost in self.running) * self.n_images
         speed = rates.typical.flops / rates.forward
         decode = self.decodes / rates.decode
-        alone = decoders(workers[0]) == 0
+        alone, used = decoders(workers[0]) == 0, self.precision[1]
         total = (forward + decode if alone else max(forward, decode)) / len(workers)
         return [
             f"time: about {clock(total)}, of which decoding {clock(decode / len(workers))} ({rates.decode:,.0f} pictures/s) "
-            f"and forward passes in {self.precision} {clock(forward / len(workers))} ({rates.typical.name}: {speed / 1e9:,.0f} "
+            f"and forward passes in {used} {clock(forward / len(workers))} ({rates.typical.name}: {speed / 1e9:,.0f} "
             f"GFLOP/s) a worker{', one after the other' if alone else ', side by side'}, as measured just now on one worker"
         ]
 
@@ -221,7 +222,7 @@ def forecast(extractions: Sequence[Extraction], images: ImageSet) -> str:
         len(images),
         settings.n_extremes,
         settings.pack,
-        settings.precision,
+        (settings.precision, used_by_workers(settings.precision)),
         _rates(extractions, costs, missing),
     ).text(store.folder)
 

@@ -16,6 +16,7 @@ from interpretability.errors import InputError
 from study.environment import Environment, set_unless_given
 from study.extraction.job import Seat, State
 from study.log import logger
+from study.networks.forms import COMPILED, GRAPH, PARTLY, PLAIN
 from study.workers.device import device
 
 if TYPE_CHECKING:
@@ -27,15 +28,9 @@ if TYPE_CHECKING:
 
 log = logger("activations")
 
-PLAIN, GRAPH, COMPILED, PARTLY = "plain", "graph", "compiled", "compiled in part"
 _SAVED = (PLAIN, COMPILED, PARTLY)  # by the number that a state holds
 _FEWEST = 32  # batches that are still to come, for which recording pays: it takes three, and a moment
 _KERNELS = "compiled"  # folder of the work store in which compilers keep what they have made
-
-
-def written(form: str) -> str:
-    """A form as files name it: empty where it changes no number, so that these say the same whether batches were recorded."""
-    return form if form in (COMPILED, PARTLY) else ""
 
 
 def recorder() -> Recorder | None:

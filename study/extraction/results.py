@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 
 from interpretability.schema import FACTS, UNIT
-from study.extraction import forecast, left_out
+from study.extraction import arithmetic, forecast, left_out
 from study.extraction.extract import extract_all
-from study.extraction.forward import written
 from study.extraction.job import (
     NEAR_COSINES,
     NEAR_UNITS,
@@ -30,6 +29,7 @@ from study.images.manifest import ImageSet
 from study.log import logger
 from study.networks import precisions, unit_lists
 from study.networks.failures import Failed, write_failures
+from study.networks.forms import written
 from study.networks.roster import RosterRow, base_network, rows_of, with_network
 from study.params.activations import Activations
 from study.workers.device import Failure
@@ -61,6 +61,7 @@ class Results:
     pieces: dict[str, int] = field(default_factory=dict)
     forms: dict[str, str] = field(default_factory=dict)  # of networks that are compiled, wholly or in part
     ran_in: dict[str, str] = field(default_factory=dict)  # networks that ran in another precision than the study's
+    n_networks: int = 0  # that ran through forward passes, now or before: no controls, no tables
 
     def add(self, name: str, result: NetworkFacts | Failure) -> None:
         """The result of one network."""
@@ -75,6 +76,7 @@ class Results:
         self.directions += result["directions"]
         self.device_kinds.add(result["device"])
         self.timings[name] = result["timing"]
+        self.n_networks += bool(result["timing"])  # empty for what no network is run for
         if result["pieces"] > 1:
             self.pieces[name] = result["pieces"]
         if form := written(result.get("form", "")):
@@ -111,6 +113,7 @@ class Results:
                 "batches_in_parts": self.pieces,
                 **({"forms": self.forms} if self.forms else {}),
                 **({"ran_in": self.ran_in} if self.ran_in else {}),
+                **({"n_networks": self.n_networks} if self.forms or self.ran_in else {}),
             },
         )
 
@@ -190,11 +193,11 @@ def extract_network_tables(roster: pd.DataFrame, job_of: ExtractionOf, images: I
         ]
         if extractions and not asked:
             asked = extractions[0].params.activations.precision
-            if asked == "bfloat16":
-                log.warning("%s", precisions.BFLOAT16)
+            if said := arithmetic.warning(asked, arithmetic.used_by_workers(asked)):
+                log.warning("%s", said)
         for name, result in extract_all(extractions, images):
             results.add(name, result)
     if results.ran_in:
-        log.warning("%s", precisions.ran_in_words(asked, results.ran_in, len(results.timings)))
+        log.warning("%s", precisions.ran_in_words(asked, results.ran_in, results.n_networks))
     log.info("%s", forecast.timing_table(results.timings, len(images)))
     return results

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from study.errors import StudyError
 from study.extraction.columns import Columns, DeviceColumns
-from study.extraction.forward import Forward, written
+from study.extraction.forward import Forward
 from study.extraction.job import (
     KEPT,
     NEAR_COSINES,
@@ -36,6 +36,7 @@ from study.files.store import WorkStore
 from study.files.tables import write_parquet
 from study.images.feed import ImageRows
 from study.log import logger
+from study.networks.forms import written
 from study.networks.precisions import FALLBACK
 from study.workers.device import device
 from study.workers.placement import device_kind
@@ -114,8 +115,6 @@ class Running:
             both = on_gpu.DeviceSelection(seat.keys, k, there, state=sides, moments=sums, n_images=self.seen)
             self.extremes = self.moments = both
             self._offer = lambda outputs, rows: both.update(outputs, int(rows[0]))
-            if seat.precision != "float32":  # tensor cores read maps channel by channel
-                seat.model.to(memory_format=torch.channels_last)
         else:
             extremes = selection.Extremes(seat.keys, k, state=sides, n_images=self.seen)
             counted = moments.Moments(len(seat.keys))
@@ -135,7 +134,7 @@ class Running:
             self.pieces = int(state["pieces"][0])
             log.info("%s: %d of %d images found in the store", seat.name, self.seen, len(images))
         self._capture = capture.Capture(
-            precision.prepared(seat.model, seat.precision),
+            precision.prepared(precision.laid_out(seat.model, seat.precision, there), seat.precision),
             seat.read.layers,
             batch_size,
             torch.device(there),

@@ -31,6 +31,7 @@ _ROSTER = (
 _FREE = ("seed", "report")  # parameters that two runs of one study may differ in
 # keys that came later, with the value under which a study is what it was without them
 _LATER: Mapping[tuple[str, str], object] = {("activations", "compile"): "none"}
+_RAN = ("ran_in", "forms", "n_networks")  # how networks ran, where it was not as asked for or not plainly
 PACKAGES = (*COMPUTING, "dvc", "matplotlib", "scikit-posthocs", "statsmodels")
 
 
@@ -54,7 +55,7 @@ def describe(
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
         "device_kinds": note["device_kinds"],
-        **({"ran_in": note["ran_in"]} if "ran_in" in note else {}),
+        **{name: note[name] for name in _RAN if name in note},
         "images": summary,
         "digests": {
             "images": summary["digest"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,24 +31,28 @@ def refuse_overflow(values: Tensor, precision: str) -> None:
         raise Overflow
 
 
+def counted(names: Sequence[str], n: int, what: str) -> str:
+    """How many of n networks did what, and which, if it were not all."""
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    listed = "" if len(names) == n else f": {', '.join(sorted(names)[:_LISTED])}{more}"
+    return f"{len(names)} of {n} network{'' if n == 1 else 's'} {what}{listed}"
+
+
 def ran_in_words(asked: str, ran_in: Mapping[str, str], n: int) -> str:
     """Which of n networks ran in another precision than was asked for, and why."""
-    parts = []
-    for precision in sorted(set(ran_in.values())):
-        names = sorted(name for name, other in ran_in.items() if other == precision)
-        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-        if asked == "float16":
-            why = "because float16 held not all of their values"
-        else:
-            why = f"because their device knows no {asked}"
-        listed = "" if len(names) == n else f": {', '.join(names[:_LISTED])}{more}"
-        parts.append(f"{len(names)} of {n} network{'' if n == 1 else 's'} ran in {precision}, {why}{listed}")
-    return "; ".join(parts)
+    why = "float16 held not all of their values" if asked == "float16" else f"their device knows no {asked}"
+    return "; ".join(
+        counted([name for name, own in ran_in.items() if own == other], n, f"ran in {other}, because {why}")
+        for other in sorted(set(ran_in.values()))
+    )
 
 
 def precision_words(asked: str, ran_in: Mapping[str, str], n: int) -> str:
     """What the report says of the precision of n networks; nothing where all ran in float32 as they should."""
     if asked not in _WORDS:
         return ""
+    in_float32 = "means and order in float32"
+    if ran_in and len(ran_in) == n:
+        return f"No network ran in {asked}, as was asked for: {ran_in_words(asked, ran_in, n)}; {in_float32}."
     other = f"; {ran_in_words(asked, ran_in, n)}" if ran_in else ""
-    return f"Networks ran in {_WORDS[asked]}, with means and order in float32{other}."
+    return f"Networks ran in {_WORDS[asked]}, with {in_float32}{other}."

@@ -323,13 +323,21 @@ def test_operations_are_two_a_multiply_add():
 
 def test_a_network_that_cannot_be_counted_says_why(tmp_path):
     roster = tmp_path / "roster.csv"
-    rows = [("name", "constructor"), ("small", "test_vit"), ("odd", "nothing_like_this"), ("noise", "control:chance")]
+    rows = [
+        ("name", "constructor"),
+        ("small", "test_vit"),
+        ("scaled", "test_convnext"),
+        ("odd", "nothing_like_this"),
+        ("noise", "control:chance"),
+    ]
     with roster.open("w", newline="") as file:
         csv.writer(file).writerows(rows)
     rules = load_params(ROOT / "params.yaml").units
     table = flops.table(roster, ROOT / "data/external/code", rules).set_index("model")
-    assert list(table.index) == ["small", "odd"]
+    assert list(table.index) == ["small", "scaled", "odd"]
     assert min(table.loc["small", ["gflop", "mactivations"]]) > 0
+    assert table.loc["small", "depthwise"] == 0
+    assert table.loc["scaled", "depthwise"] > 0
     assert table.loc["small", "reason"] == ""
     assert "no timm name" in table.loc["odd", "reason"]
 
@@ -343,6 +351,8 @@ def test_the_committed_operations_are_of_the_whole_roster():
     assert counted.set_index("model").loc["resnet50", "gflop"] == pytest.approx(2 * 4.09, rel=0.01)
     # Radosavovic et al. count 11.1e6 activations of ResNet-50
     assert counted.set_index("model").loc["resnet50", "mactivations"] == pytest.approx(11.1, rel=0.01)
+    # Sandler et al., table 2: a depthwise convolution in each of 17 bottlenecks of MobileNetV2
+    assert counted.set_index("model").loc[["resnet50", "mobilenetv2_100.ra_in1k"], "depthwise"].tolist() == [0, 17]
 
 
 # --------------------------------------------------------------------------- layers
@@ -419,7 +429,7 @@ def results(tmp_path, monkeypatch):
     return tmp_path
 
 
-def hours(rates, card=None, uneven=1.0):
+def hours(rates, card=None, uneven=1.0, exact=None):
     study = projection.Study(images=7200, networks=10, units=5000, compared=500)
     rows = projection.phases(
         study,
@@ -429,6 +439,7 @@ def hours(rates, card=None, uneven=1.0):
         projection.table("similarities", "similarities"),
         projection.table("summaries", "summaries"),
         card,
+        exact,
     )
     return {row["phase"]: row for row in [*rows, *projection.totals(rows, uneven)]}
 
@@ -488,12 +499,14 @@ def test_the_committed_rates_are_understood(results, name, gpus):
 def test_hours_of_a_card_are_shared_by_all_of_them(results):
     rates = projection.given(None, ["gpus=2", "cores=4"], projection.measured())
     card = Parts((6.0, 8.0, 11.0), 1.0, 0.5, 0.25, 30, "a source")
-    found = hours(rates, card, uneven=1.2)
+    found = hours(rates, card, uneven=1.2, exact={"dreamsim": 0.25 * 3600 / 7200, "dists": 0.01})
     forward = found["forward"]
     assert [forward[name] for name in ("hours", "hours_low", "hours_high")] == pytest.approx([4, 3, 5.5])
     assert [found[name]["hours"] for name in ("capture", "selection", "embedding dreamsim")] == pytest.approx(
         [0.5, 0.25, 0.125]
     )
+    assert found["features dists"]["hours"] == pytest.approx(400 * 5000 * 0.01 / 2 / 3600), "in float32"
+    assert "float32" in found["features dists"]["basis"]
     assert found["compile"]["on"] == "cores"
     assert found["compile"]["hours"] == pytest.approx(30 * 60 / 4 / 3600)
     assert found["study"]["hours"] == pytest.approx(1.2 * 4.875 + found["statistics, tables"]["hours"])

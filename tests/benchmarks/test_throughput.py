@@ -8,6 +8,7 @@ from benchmarks import card_hours, harness, schedule, throughput
 from benchmarks.throughput import Card, Constants
 from study.extraction import compiling, ordering
 from study.files.tables import read_csv
+from study.params.whole import load_params
 from tests.helpers.rules import ROOT
 
 CARD = Card("H200", {"float32": 1e12, "tf32": 2e12, "float16": 4e12}, 1e9)
@@ -67,6 +68,16 @@ def test_committed_constants_are_those_of_the_committed_tables_and_meet_their_bo
     assert exchange == pytest.approx(ordering.WRITTEN, rel=0.1), "passes are ordered by the same two constants"
 
 
+@pytest.mark.parametrize("precision", throughput.BYTES)
+def test_networks_are_chosen_for_compiling_by_the_committed_constants_of_plain_passes(precision):
+    public = throughput.public_constants(throughput.tables())
+    _, usual = throughput.constants_of(throughput.EAGER, public)
+    card = throughput.cards()["H200"]
+    assert compiling.OPERATIONS[precision] == pytest.approx(card.peak[precision] / usual.a, rel=0.005)
+    numbers = card.bandwidth / throughput.BYTES[precision] / usual.b
+    assert compiling.NUMBERS[precision] == pytest.approx(numbers, rel=0.005)
+
+
 def test_networks_with_a_long_pass_are_compiled(monkeypatch):
     eager, compiled = Constants(0.0, 4.0), Constants(0.0, 1.0)
     images = 30_000  # 480, 240 and 1,920 seconds eagerly
@@ -75,6 +86,14 @@ def test_networks_with_a_long_pass_are_compiled(monkeypatch):
     assert long.tolist() == [True, False, True]
     assert seconds == pytest.approx([120, 240, 480])
     assert card_hours.passes(NETWORKS, images, CARD, "float16", eager, None)[0] == pytest.approx([480, 240, 1920])
+    mixed = NETWORKS.assign(depthwise=[2, 0, 0])
+    seconds, long = card_hours.passes(mixed, images, CARD, "tf32", eager, compiled)
+    assert long.tolist() == [False, False, True], "with depthwise convolutions not in TF32"
+    assert seconds == pytest.approx([960, 480, 960])
+    slow = Constants(0.0, 5.0)
+    assert card_hours.passes(NETWORKS, images, CARD, "float16", eager, slow)[0][0] == pytest.approx(600)
+    held = card_hours.passes(NETWORKS, images, CARD, "float16", eager, slow, never_slower=True)[0]
+    assert held == pytest.approx([480, 240, 1920])
 
 
 def test_constants_measured_on_a_card_take_the_place_of_public_ones(tmp_path, monkeypatch):
@@ -82,35 +101,102 @@ def test_constants_measured_on_a_card_take_the_place_of_public_ones(tmp_path, mo
     low, usual, source = card_hours.constants("H200", "float16", throughput.EAGER, public)
     assert low.b < usual.b
     assert "public tables" in source
-    rows = [("9 a, float16 eager", 1.25), ("9 b, float16 eager", 6.5)]
+    missed = "9 largest of predicted over measured, float16 eager"
+    rows = [("9 a, float16 eager", 1.25), ("9 b, float16 eager", 6.5), (missed, 1.3)]
     table = pd.DataFrame(rows, columns=["value", "measured"]).assign(card="NVIDIA H200")
     table.to_csv(tmp_path / "gpu.csv", index=False)
     monkeypatch.setattr(harness, "COMMITTED", tmp_path)
     assert card_hours.constants("H200", "float16", throughput.EAGER, public) == (
-        *(Constants(1.25, 6.5),) * 2,
+        Constants(1.25 / 1.3, 6.5 / 1.3),
+        Constants(1.25, 6.5),
         "gpu.csv",
     )
     assert card_hours.measured("H100", "float16", throughput.EAGER) is None, "another card"
+    networks, card = throughput.counted(), throughput.cards()["H200"]
+    plain, mixed = (
+        card_hours.parts(form, card, networks, 1_281_167, 835, 70_000_000) for form in ("float16", "float16, compiled")
+    )
+    for found in (plain, mixed):
+        low, middle, high = found.forward
+        assert low < middle < high
+    assert plain.forward[1] / plain.forward[0] == pytest.approx(1.3), "by how much the worst network is missed"
+    assert mixed.forward[1] <= plain.forward[1]
+    assert "gpu.csv" in mixed.source
+    assert "public tables" in mixed.source
 
 
-def test_committed_hours_meet_the_goals():
-    found = read_csv(COMMITTED / "card_hours.csv").set_index(["card", "form"])["hours"]
-    assert found["H200", "float16, compiled"] <= 48
-    assert found["H200", "TF32, compiled"] <= 80
-    eight = read_csv(COMMITTED / "card_hours.csv").set_index(["card", "form"])["hours_of_eight"]
-    assert eight["H200", "float16, compiled"] <= 7
+def test_similarities_are_in_float32_whatever_networks_run_in():
+    found = read_csv(COMMITTED / "card_hours.csv").groupby("card")["embedding"]
+    assert (found.nunique() == 1).all()
+    networks, card = throughput.counted(), throughput.cards()["H200"]
+    branch = networks[networks["network"] == card_hours.BRANCH].iloc[:1]
+    usual, _ = card_hours.exact_constants("H200")
+    hours = 3 * 1_281_167 * throughput.seconds(branch, card, "float32", usual)[0] / 3600
+    assert found.first()["H200"] == pytest.approx(hours, rel=1e-4)
+
+
+def test_reading_moves_the_bytes_that_were_counted():
+    networks = throughput.counted()
+    bytes_of = {precision: card_hours.read_bytes(networks, precision) for precision in throughput.BYTES}
+    assert bytes_of["tf32"] == bytes_of["float32"] == pytest.approx(6.74396e9 / 256 / 11.115e6, rel=1e-3)
+    assert bytes_of["float16"] > 2, "more than the maps have"
+
+
+SHIPPED = load_params(ROOT / "studies/imagenet.yaml").activations
+FORM = next(
+    form
+    for form, key in card_hours.FORMS.items()
+    if key == (SHIPPED.precision, throughput.COMPILED if SHIPPED.compile == "long" else throughput.EAGER)
+)
+LONG = "float16, compiled"
+
+
+def test_committed_hours_meet_the_goals_where_networks_are_compiled():
+    found = read_csv(COMMITTED / "card_hours.csv").set_index(["card", "form"])
+    assert found.loc[("H200", LONG), "hours"] <= 48
+    assert found.loc[("H200", LONG), "hours_of_eight"] <= 7
+
+
+def test_goals_that_are_met_and_missed_are_documented():
+    found = read_csv(COMMITTED / "card_hours.csv").set_index(["card", "form"])
+    told = (ROOT / "docs/scale.md").read_text()
+
+    def said(hours, goal, digits):
+        missed = f"missed by {hours - goal:.{digits}f}" if hours > goal else "met"
+        return f"{hours:.{digits}f}, {missed}"
+
+    one, eight = (
+        [said(found.loc[("H200", form), name], goal, digits) for form in (FORM, LONG)]
+        for name, goal, digits in (("hours", 48, 0), ("hours_of_eight", 7, 1))
+    )
+    assert f"| 48 hours in float16 on one | {' | '.join(one)} |" in told
+    assert f"| 7 hours in float16 on eight | {' | '.join(eight)} |" in told
+    tf32 = said(found.loc[("H200", "TF32, compiled"), "hours"], 80, 0)
+    assert f"| 80 hours in TF32 on one | | {tf32} |" in told
+    n = found.loc[("H200", LONG), "compiled"]
+    assert f"{n:.0f} of 835 in\n  float16" in told
+
+
+def test_the_documented_ends_of_eight_workers_are_the_committed_ones():
+    found = read_csv(COMMITTED / "schedule.csv").set_index("case")
+    told = (ROOT / "docs/scale.md").read_text()
+    assert f"they end {100 * found.loc['roster order', 'ratio'] - 100:.0f} % later" in told
+    assert f"costs up to {100 * found.loc['a worker process is killed', 'ratio_high'] - 100:.0f} %" in told
+    others = found.drop(index=["roster order", "a worker process is killed"])
+    assert f"within {np.ceil(100 * others['ratio_high'].max() - 100):.0f} % of the earliest" in told
 
 
 def test_the_documented_hours_are_the_committed_ones():
     found = read_csv(COMMITTED / "card_hours.csv").set_index(["card", "form"])
     told = (ROOT / "docs/scale.md").read_text()
+    marks = {FORM: " (`studies/imagenet.yaml` as it is)", LONG: " (the same with `compile: long`)"}
     for form in card_hours.FORMS:
         cells = [
             f"{row.hours:.0f} ({row.hours_low:.0f} to {row.hours_high:.0f})"
             for row in (found.loc["H200", form], found.loc["H100", form])
         ]
         cells.append(f"{found.loc[('H200', form), 'hours_of_eight']:.1f}")
-        assert f"| {form} | {' | '.join(cells)} |" in told
+        assert f"| {form}{marks.get(form, '')} | {' | '.join(cells)} |" in told
 
 
 # --------------------------------------------------------------------------- who ends last

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from interpretability.errors import InputError
 from interpretability.networks import precision
 from interpretability.networks.modules import hooks, read
-from interpretability.networks.precision import arithmetic, is_depthwise, prepared, products_in_float32
+from interpretability.networks.precision import arithmetic, is_depthwise, laid_out, prepared, products_in_float32
 
 HALF = ["float16", "bfloat16"]
 # plain, depthwise, attention, standardised weights, weights that act in functions, tables of positions that layers compute
@@ -271,7 +271,24 @@ def test_depthwise_convolutions_are_those_that_see_one_channel():
         assert not is_depthwise(other)
 
 
-@pytest.mark.parametrize("call", [lambda: arithmetic(Mixed(), "int8", "cpu"), lambda: prepared(Mixed(), "int8")])
+@pytest.mark.parametrize(
+    ("precision", "device", "last"),
+    [("float16", "cuda", True), ("tf32", "cuda:1", True), ("float32", "cuda", False), ("bfloat16", "cpu", False)],
+)
+def test_channels_lie_last_where_tensor_cores_read_them(precision, device, last):
+    model = laid_out(nn.Conv2d(4, 6, 3), precision, device)
+    assert model.weight.is_contiguous(memory_format=torch.channels_last) == last
+    assert model.weight.is_contiguous() != last
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: arithmetic(Mixed(), "int8", "cpu"),
+        lambda: prepared(Mixed(), "int8"),
+        lambda: laid_out(Mixed(), "int8", "cpu"),
+    ],
+)
 def test_an_unknown_precision_is_refused(call):
     with pytest.raises(InputError, match="precision is 'int8', allowed: float32, tf32, float16, bfloat16"):
         call()

@@ -13,6 +13,7 @@ from interpretability.networks.capture import Capture
 from interpretability.networks.layers import find_layers
 from study.extraction import compiling, forward
 from study.extraction.forward import Forward
+from study.networks import forms
 from tests.helpers.recordings import WrittenDown
 
 ROW = {"name": "net", "directions": ""}
@@ -151,7 +152,7 @@ def test_batches_that_compile_or_record_are_told_apart(seat):
 
 
 def test_files_name_a_form_that_changes_numbers_only():
-    assert [forward.written(form) for form in ("plain", "graph", "compiled", "compiled in part")] == [
+    assert [forms.written(form) for form in ("plain", "graph", "compiled", "compiled in part")] == [
         *("", ""),
         *("compiled", "compiled in part"),
     ]

@@ -274,6 +274,22 @@ def test_layers_without_units_are_counted_with_their_reasons(synthetic, custom):
     assert "Every other layer of these types gives units." in Reader(custom[1]).text
 
 
+def test_how_networks_ran_is_said_of_all_that_ran(tmp_path, undrawn):
+    arguments = build(tmp_path)
+    path = tmp_path / "provenance.json"
+    content = json.loads(path.read_text())
+    n, fell_back = len(NETWORKS) + 20, [f"checkpoint{number}" for number in range(21)]  # more than the page ranks
+    content["params"]["activations"]["precision"] = "tf32"
+    content |= {"ran_in": dict.fromkeys(fell_back, "float32"), "forms": {"checkpoint0": "compiled"}, "n_networks": n}
+    path.write_text(json.dumps(content))
+    report.main(arguments)
+    text = Reader((tmp_path / "report.html").read_text()).text
+    assert f"21 of {n} networks ran in float32, because their device knows no tf32: checkpoint0, checkpoint1, " in text
+    assert f"1 of {n} networks ran compiled, which changes last bits: checkpoint0." in text
+    assert "n_networks" in text
+    assert "forms.checkpoint0" not in text, "a line a network"
+
+
 def test_answers_are_called_simulated_wherever_they_are_shown(synthetic):
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", synthetic[1], flags=re.DOTALL)
     about_people = [caption for caption in captions if "HIS" in caption]
@@ -505,6 +521,16 @@ def test_names_that_look_like_numbers_stay_names(tmp_path):
     assert frame["model"].tolist() == ["050", "1e3"]
     assert frame["backend"].tolist() == ["null", "NA"]
     assert frame["mis_mean"].isna().tolist() == [False, True]
+
+
+def test_missing_numbers_are_no_text_and_missing_names_are(tmp_path):
+    (tmp_path / "t.csv").write_text("model,reason,mis_mean\na,,\nb,,\n")
+    frame = read_table(tmp_path / "t.csv")
+    assert frame["reason"].tolist() == ["", ""]
+    assert frame["mis_mean"].dtype == float
+    assert frame["mis_mean"].isna().all()
+    (tmp_path / "t.csv").write_text("model,mis_mean\n")
+    assert read_table(tmp_path / "t.csv")["mis_mean"].dtype == float
 
 
 @pytest.mark.parametrize(("value", "shown"), [(1.0, "✓ passed"), (0, "✗ FAILED"), (float("nan"), "–"), ("", "–")])

@@ -8,13 +8,17 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from interpretability.errors import InputError
 from interpretability.networks.preprocessing import Preprocessing
-from study.extraction import passes
+from stages import activations
+from study.extraction import arithmetic, passes, results
 from study.extraction.running import Running
 from study.files.store import WorkStore
 from study.files.tables import read_json
 from study.images.manifest import open_images
+from study.networks.forms import forms_words
 from study.networks.precisions import Overflow, precision_words, ran_in_words, refuse_overflow
+from study.workers.device import Failure
 from tests.conftest import PREPROCESSING
 
 
@@ -42,6 +46,47 @@ def test_words_name_networks_and_the_reason():
     assert precision_words("float16", {"a": "tf32"}, 3).endswith(
         "in float32; 1 of 3 networks ran in tf32, because float16 held not all of their values: a."
     )
+    assert (
+        precision_words("tf32", {"b": "float32", "a": "float32"}, 2)
+        == "No network ran in tf32, as was asked for: 2 of 2 networks ran in float32, because their device knows no tf32; "
+        "means and order in float32."
+    )
+
+
+def test_words_name_the_forms_that_change_bits():
+    assert forms_words({}, 3) == ""
+    assert forms_words({"a": "compiled", "b": "compiled"}, 2) == (
+        "2 of 2 networks ran compiled, which changes last bits."
+    )
+    assert forms_words({"d": "compiled", "a": "compiled", "c": "compiled in part"}, 5) == (
+        "2 of 5 networks ran compiled, which changes last bits: a, d; 1 of 5 networks ran compiled for a part of the pictures, "
+        "which changes last bits: c."
+    )
+
+
+def test_a_precision_that_workers_lack_is_told(monkeypatch):
+    workers = ["cpu"]
+    monkeypatch.setattr(arithmetic, "devices", lambda: workers)
+    assert arithmetic.used_by_workers("tf32") == "float32"
+    said = arithmetic.warning("tf32", "float32")
+    assert (
+        "activations.precision is tf32, which the devices of the workers do not know, so networks run in float32"
+        in said
+    )
+    for precision in ("float32", "float16"):
+        assert arithmetic.used_by_workers(precision) == precision
+        assert arithmetic.warning(precision, precision) == ""
+    assert arithmetic.warning("tf32", "tf32") == ""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5) if device.index else (8, 0))
+    for first, used in (("cuda:0", "tf32"), ("cuda:1", "float32")):
+        workers[0] = first
+        assert arithmetic.used_by_workers("tf32") == used
+    workers[0] = "cuda"  # of a cluster, where a worker is asked
+    monkeypatch.setattr(arithmetic, "ask_worker", lambda job: job.run())
+    assert arithmetic.used_by_workers("tf32") == "float32", "of this process, which is no worker on a GPU"
+    monkeypatch.setattr(arithmetic, "ask_worker", lambda job: Failure("gone"))
+    with pytest.raises(InputError, match="cannot tell whether its GPU knows tf32: gone"):
+        arithmetic.used_by_workers("tf32")
 
 
 # beyond what float16 holds for pictures that are brighter than a limit, in the middle and in nothing else
@@ -77,6 +122,7 @@ def bright(drawn_study):
         drawn_study.roster(
             {"name": "net"},
             {"name": "bright", "constructor": "bright:network", "kwargs": json.dumps({"limit": limit})},
+            {"name": "chance", "constructor": "control:chance", "role": "control", "weights": "none"},
         )
         (drawn_study.code / "bright.py").write_text(CODE)
         drawn_study.run_models()
@@ -92,7 +138,9 @@ def test_a_network_that_float16_does_not_hold_runs_in_tf32(bright, late, monkeyp
     study = bright("float16", late)
     out = study.run_activations("half")
     assert (out / "failures.csv").read_text().strip() == "model,stage,reason"
-    assert read_json(out / "run.json")["ran_in"] == {"bright": "float32"}, "a processor has no TF32"
+    note = read_json(out / "run.json")
+    assert note["ran_in"] == {"bright": "float32"}, "a processor has no TF32"
+    assert note["n_networks"] == 2, "without the control"
     words = "1 of 2 networks ran in float32, because float16 held not all of their values: bright"
     assert words in caplog.text
     states = [path for path in WorkStore.open().folder.rglob("*") if path.parent.parent.name == "states"]
@@ -105,6 +153,7 @@ def test_a_network_that_float16_does_not_hold_runs_in_tf32(bright, late, monkeyp
         whole, half = (load_file(folder / f"{name}.safetensors") for folder in (other, out))
         assert all((whole[key] == half[key]).all() for key in whole) == (name == "bright")
     assert read_json(other / "run.json")["ran_in"] == {"bright": "float32", "net": "float32"}
+    assert "2 of 2 networks ran in float32" in caplog.text
 
 
 def test_a_network_that_fell_back_goes_on_where_it_was(bright, monkeypatch):
@@ -139,6 +188,25 @@ def test_what_no_precision_holds_is_named(bright, monkeypatch):
     [row] = pd.read_csv(study.run_activations() / "failures.csv").to_dict("records")
     assert row["model"] == "bright"
     assert re.fullmatch(r"layer middle, unit 0 is nan for image \S+; nor was it finite in float16", row["reason"])
+
+
+def test_a_study_in_tf32_is_told_before_any_network_runs(drawn_study, monkeypatch, caplog, capsys):
+    drawn_study.params(activations__precision="tf32")
+    drawn_study.roster({"name": "net"})
+    drawn_study.run_models()
+    words = "activations.precision is tf32, which the devices of the workers do not know"
+    activations.main([*drawn_study._flags("params.yaml", "images", "code", "models"), "--plan"])
+    told = capsys.readouterr().out
+    assert words in told
+    assert "forward passes in float32" in told
+
+    def extract_all(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(results, "extract_all", extract_all)
+    with pytest.raises(KeyboardInterrupt):
+        drawn_study.run_activations()
+    assert words in caplog.text
 
 
 def test_a_study_in_bfloat16_is_warned(drawn_study, caplog):

@@ -17,6 +17,18 @@ def test_made_images_have_a_digest_where_there_are_some(tmp_path):
     assert provenance.describe(**folders, params={})["digests"] == without | {"made_images": "of the pictures"}
 
 
+def test_how_networks_ran_is_said_where_it_was_not_plainly_and_as_asked_for(tmp_path):
+    data = tmp_path / "data"
+    tiny_study.write_study(data)
+    folders = {name: data / name for name in ("images", "models", "activations", "visualisations", "tasks")}
+    without = provenance.describe(**folders, params={})
+    ran = {"ran_in": {"a": "tf32"}, "forms": {"b": "compiled"}, "n_networks": 3}
+    assert not ran.keys() & without.keys()
+    note = data / "activations" / "run.json"
+    note.write_text(json.dumps(json.loads(note.read_text()) | ran))
+    assert provenance.describe(**folders, params={}) == without | ran
+
+
 def test_a_key_that_came_later_leaves_a_study_what_it_was(tmp_path):
     data = tmp_path / "data"
     tiny_study.write_study(data)

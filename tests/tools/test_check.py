@@ -56,6 +56,15 @@ def test_bfloat16_is_warned_of(custom, capsys):
     assert "only means over" not in capsys.readouterr().out
 
 
+def test_a_precision_that_this_machine_lacks_is_told_where_it_is_that_of_the_workers(custom, monkeypatch, capsys):
+    monkeypatch.setenv("MIS_DEVICE", "cpu")
+    custom(activations={"precision": "tf32"})
+    assert "so networks run in float32" in capsys.readouterr().out
+    monkeypatch.setenv("MIS_EXECUTOR", "ray")
+    custom(activations={"precision": "tf32"})
+    assert "so networks run in float32" not in capsys.readouterr().out
+
+
 def test_weights_that_will_be_fetched_are_named(custom, capsys):
     custom(scores={"backends": ["lpips-alex"]})
     assert "alexnet-owt-7be5be79.pth (from https://" in capsys.readouterr().out

@@ -11,6 +11,7 @@ from interpretability.networks.reasons import ASKED
 from interpretability.schema import SYNTHETIC, UNIT
 from interpretability.statistics import FEWEST, FEWEST_CORRELATED
 from study.files import sources
+from study.networks.forms import forms_words
 from study.networks.precisions import precision_words
 from study.report.figures import bases, ceiling, kinds, made_images, other_scores, ranking, texts_known
 from study.report.figures.base import Study
@@ -20,6 +21,7 @@ from study.report.page.cells import count, number, p_value, percent
 from study.report.page.seeds import seeds_words
 from study.report.page.tables_of_answers import ceiling_rows
 
+_ELSEWHERE = {"params", "ran_in", "forms"}  # in the provenance: a table of its own, and a line a network, said in words
 Row = dict[Hashable, Any]  # of a table
 Record = Mapping[str, Any]  # what a stage wrote as JSON
 
@@ -35,7 +37,7 @@ def make_facts(
     params = provenance["params"]
     return {
         "params": params,
-        "provenance": flatten({name: value for name, value in provenance.items() if name != "params"}),
+        "provenance": flatten({name: value for name, value in provenance.items() if name not in _ELSEWHERE}),
         "all_params": flatten(provenance.get("params", {})),
         "device_kinds": ", ".join(map(str, provenance.get("device_kinds", []))),
         "metrics": sorted(metrics.items()),
@@ -64,8 +66,9 @@ def make_facts(
         "n_constant": len(study.tables["constant_units"]),
         "left_out_words": left_out_words(study.tables["left_out_layers"]),
         "precision_words": precision_words(
-            params["activations"]["precision"], provenance.get("ran_in", {}), len(study.models())
+            params["activations"]["precision"], provenance.get("ran_in", {}), provenance.get("n_networks", 0)
         ),
+        "forms_words": forms_words(provenance.get("forms", {}), provenance.get("n_networks", 0)),
     }
 
 

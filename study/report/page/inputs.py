@@ -92,11 +92,10 @@ UNIT_COLUMNS = [*KEY, "layer_type", "mis", "mis_se", "accuracy", "margin_mean", 
 
 def read_table(path: Path) -> pd.DataFrame:
     """CSV table whose names stay text, also a network called 50 or null."""
-    frame = read_csv(path)
-    written = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame = read_csv(path, text=TEXT)
     # a column of numbers that are all missing reads as empty text
-    missing = {name: np.nan for name in frame.columns if (frame[name] == "").all()}
-    return frame.assign(**missing | {name: written[name] for name in frame.columns if name in TEXT})
+    missing = {name: np.nan for name in frame.columns if name not in TEXT and (frame[name] == "").all()}
+    return frame.assign(**missing)
 
 
 def _table_of(folder: Path, name: str) -> pd.DataFrame:
