@@ -7,8 +7,11 @@ import os
 import subprocess
 import sys
 import textwrap
+import warnings
 
+import numpy as np
 import pytest
+import torch
 
 triton = pytest.importorskip("triton")
 
@@ -107,6 +110,34 @@ def test_the_first_bad_value_is_named(found):
 
 def test_a_late_value_costs_less_than_six_bytes(found):
     assert 4 < found["bytes a value"] <= 6
+
+
+@pytest.mark.parametrize("batch", [None, 5, 9], ids=["right", "wrong once bounds choose", "wrong at the end"])
+def test_a_kernel_is_used_that_gives_what_plain_operations_give(batch, monkeypatch):
+    """Also where its errors begin once bounds choose, and after all units have been merged again."""
+    from interpretability.extremes import held, kernel, on_gpu
+
+    starts = []
+
+    def offer(state, values, first):
+        starts.append(bool((state.bounds[0] > -np.inf).all()))
+        if len(starts) - 1 == batch:
+            assert starts[-1], "not all values are let in any more"
+            values = values.clone()
+            values[7, 3] = 9  # would lead a list
+        held.offer(state, values, first, None)
+
+    monkeypatch.setattr(kernel, "offer", offer)
+    on_gpu._runs.cache_clear()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert on_gpu._runs(torch.device("cpu")) == (batch is None)
+    on_gpu._runs.cache_clear()
+    assert [str(one.message).rpartition(": ")[2] for one in told] == (
+        [] if batch is None else ["its results are wrong there"]
+    )
+    assert starts.count(False) == 4
+    assert starts.count(True) == 6
 
 
 TYPES = {
