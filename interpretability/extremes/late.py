@@ -41,7 +41,8 @@ class Late:
         on_host = self._free.pop() if self._free else self._new()
         on_host.copy_(numbers, non_blocking=True)
         passed = self._event()
-        passed.record()
+        with torch.cuda.device_of(numbers):  # an event joins the stream of the device in use, whatever was copied
+            passed.record()
         self._under_way.append((rows, on_host, passed))
         self.pending += rows
 

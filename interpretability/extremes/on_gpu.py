@@ -290,19 +290,25 @@ def _kernel(device: torch.device, wanted: bool | None) -> _Kernel | None:
 def _runs(device: torch.device) -> bool:
     """Whether the kernel can be built here and gives what plain operations give on a few values.
 
+    Batches, with zeros and ties, go on until bounds have chosen for as long as they had not, which has all units merged again.
+
     Triton needs a C compiler where it runs. As plain operations give the same, a machine without one is told, not refused.
     """
     from interpretability.extremes import kernel
 
     rng = np.random.default_rng(0)
     keys = rng.integers(2**64, size=2 * kernel.TILE + 1, dtype=np.uint64)
-    drawn = rng.standard_normal((2 * kernel.ROWS + 1, len(keys)), dtype=np.float32)
-    values = torch.from_numpy(np.round(drawn, 1)).to(device)
+    k, rows = 4, 4 * kernel.ROWS + 1
+    n_batches = -(-2 * _FILLING * (k + 1) // rows) + 3
+    drawn = np.round(rng.standard_normal((n_batches, rows, len(keys)), dtype=np.float32), 1)
+    drawn[..., ::3] = np.maximum(drawn[..., ::3], 0)
+    values = torch.from_numpy(drawn).to(device)
     found = []
     for wanted in (True, False):
-        selection = DeviceSelection(keys, 4, device, kernel=wanted)
+        selection = DeviceSelection(keys, k, device, kernel=wanted)
         try:
-            selection.update(values, 0)
+            for index, batch in enumerate(values):
+                selection.update(batch, index * rows)
         except Exception as error:  # whatever a compiler may say
             warnings.warn(f"selection on {device} runs without its kernel, and slower: {error}", stacklevel=2)
             return False

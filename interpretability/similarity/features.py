@@ -32,7 +32,7 @@ from interpretability.networks.preprocessing import VERSION as PREPROCESSING_VER
 from interpretability.networks.preprocessing import Preprocessing
 from interpretability.randomness import generator
 from interpretability.similarity.base import Similarity
-from interpretability.similarity.table import FeatureTable, rounds, sent
+from interpretability.similarity.table import FeatureTable, in_float32, rounds, sent
 from interpretability.weights import Weights, WeightsFile, reader
 
 VERSION = 3
@@ -120,7 +120,8 @@ class FeatureSimilarity(Similarity):
 
     def features(self, batch: Tensor) -> Tensor:
         """Features (n, P) of images (n, 3, size, size) within `input_range`."""
-        return torch.cat(list(self.parts(batch)), dim=1)
+        with in_float32(self._device):
+            return torch.cat(list(self.parts(batch)), dim=1)
 
     def ingredients(self) -> Mapping[str, object]:
         return {
@@ -166,9 +167,10 @@ class FeatureSimilarity(Similarity):
         """Features of a batch of images to these rows of a table."""
         self.forwards += len(images)
         first = 0
-        for part in self.parts(self.tensors(np.resize(images, self._batch))):
-            rows[:, first : first + part.shape[1]].index_copy_(0, slots, part[: len(images)])
-            first += part.shape[1]
+        with in_float32(self._device):
+            for part in self.parts(self.tensors(np.resize(images, self._batch))):
+                rows[:, first : first + part.shape[1]].index_copy_(0, slots, part[: len(images)])
+                first += part.shape[1]
 
     @cached_property
     def _batch(self) -> int:
@@ -229,7 +231,8 @@ class FeatureSimilarity(Similarity):
         for start, stop in rounds(flat, table.capacity):
             images, rows = np.unique(flat[start:stop], return_inverse=True)
             slots = table.slots(images, self._batch, self._write)[rows].reshape(1, stop - start, -1)
-            out[start:stop] = solve(table.rows, slots, n_explanations)
+            with in_float32(self._device):
+                out[start:stop] = solve(table.rows, slots, n_explanations)
         return out.reshape(*tasks.shape[:2], *shape)
 
     def nearest(
@@ -266,7 +269,8 @@ class FeatureSimilarity(Similarity):
             block = images[start : start + PAIR_BLOCK]
             others = own[index] if index < len(own) else self._block(block, room)
             for above, mine in enumerate(own[: index + 1]):
-                values = self.compare_rows(mine, others, self._size).float().cpu().numpy()
+                with in_float32(self._device):
+                    values = self.compare_rows(mine, others, self._size).float().cpu().numpy()
                 rows = slice(above * PAIR_BLOCK, min((above + 1) * PAIR_BLOCK, last - first))
                 columns = slice(index * PAIR_BLOCK, index * PAIR_BLOCK + len(block))
                 out[rows, columns] = values[: rows.stop - rows.start, : len(block)]
@@ -287,11 +291,12 @@ class FeatureSimilarity(Similarity):
         """Compare a few pairs with the package's own call. Raises InputError if the two no longer agree."""
         shown = check_images(_CHECK_SIZE, *self.input_range).to(self._device)
         task = np.array([[[0, 1, 2, 0]]], dtype=np.int32)  # queries 2 and 0, explanations 0 and 1
-        rows = self.features(shown)
-        ours = self.values(rows, task, 1, _CHECK_SIZE).reshape(-1)
-        theirs = self.original(shown[[2, 2, 0, 0]], shown[[0, 1, 0, 1]]).float().cpu().numpy()
+        with in_float32(self._device):
+            rows = self.features(shown)
+            ours = self.values(rows, task, 1, _CHECK_SIZE).reshape(-1)
+            theirs = self.original(shown[[2, 2, 0, 0]], shown[[0, 1, 0, 1]]).float().cpu().numpy()
+            paired = self.compare_rows(rows[[2, 0]], rows[[0, 1]], _CHECK_SIZE).reshape(-1).float().cpu().numpy()
         compare(self.name, self.package, ours, theirs)
-        paired = self.compare_rows(rows[[2, 0]], rows[[0, 1]], _CHECK_SIZE).reshape(-1).float().cpu().numpy()
         compare(self.name, self.package, paired, theirs)
 
 

@@ -1,6 +1,7 @@
 """Features, and tasks of a whole block, on a device: few launches, and no wait until the caller asks for what was found.
 
-No number depends on how tasks are spread over groups, which are as large as ROOM allows.
+Tasks are solved in groups, which are as large as ROOM allows. How tasks are spread over them changes numbers by rounding alone:
+torch may add in another order where a group has another size.
 """
 
 from __future__ import annotations

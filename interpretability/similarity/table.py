@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -10,6 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from interpretability.networks.precision import products_in_float32
 
 
 class FeatureTable:
@@ -57,6 +60,11 @@ def sent(numbers: NDArray[np.generic], device: torch.device) -> Tensor:
     """Numbers on a device; a GPU fetches them by itself while the program goes on."""
     here = torch.from_numpy(np.ascontiguousarray(numbers))
     return here.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else here.to(device)
+
+
+def in_float32(device: str) -> contextlib.AbstractContextManager[None]:
+    """A context in which a GPU computes in float32, where torch by default rounds what convolutions take in."""
+    return products_in_float32() if torch.device(device).type == "cuda" else contextlib.nullcontext()
 
 
 def rounds(tasks: NDArray[np.int32], capacity: int) -> Iterator[tuple[int, int]]:

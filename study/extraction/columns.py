@@ -81,10 +81,15 @@ class DeviceColumns(Columns):
 
     def _send(self) -> None:
         """Let what has gathered travel. It is written over only by what the device does after it."""
+        import torch
+
         self._receive()
         self._arriving[: self._filled].copy_(self._fresh[: self._filled], non_blocking=True)
         if self._arrived is not None:
-            self._arrived.record()
+            with torch.cuda.device_of(
+                self._fresh
+            ):  # an event joins the stream of the device in use, whatever was copied
+                self._arrived.record()
         self._under_way, self._filled = (self._first, self._filled), 0
 
     def _receive(self) -> None:

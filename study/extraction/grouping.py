@@ -134,7 +134,12 @@ class NetworkCost:
 
 
 def network_costs(extractions: Sequence[Extraction], n_images: int) -> list[NetworkCost]:
-    """Costs of networks in their order."""
+    """Costs of networks in their order.
+
+    Counted beside selections are the kept columns, also those that wait on a GPU and the pinned room in which they arrive.
+    Not counted, for the half of the memory that is no state: networks, batches and their pinned buffers, which a pass has once
+    whatever its networks are, and the pools of recorded batches (CUDA graphs), as large as the maps of a forward pass.
+    """
     counts = count_networks([CountJob(one.row, one.params.units, one.code) for one in extractions])
     on_device = devices()[0] != "cpu"
     costs = []

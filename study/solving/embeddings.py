@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interpretability.casts import narrowed
+from study.errors import StudyError
 from study.files.chunks import join, rows_key
 from study.files.store import WorkStore
 from study.log import logger
 from study.solving.opening import SimilarityPlan, images_ahead, similarity_and_images
-from study.workers.jobs import kind_of_workers, run_all_or_stop
+from study.workers.device import Failure
+from study.workers.jobs import ask_worker, kind_of_workers, run_all_or_stop
 
 log = logger("embedding")
 
@@ -30,8 +33,32 @@ def embedding_ingredients(plan: SimilarityPlan) -> dict[str, Any]:
     ingredients = {"backend": plan.name, "images": images.digest, **similarity.ingredients()}
     if "device" in ingredients:  # workers may have a GPU where this process uses none
         kind = kind_of_workers()
-        ingredients |= {"device": kind, "batch_size": similarity.batch_on(kind)}
+        if similarity.embeds:
+            ingredients["batch_size"] = similarity.batch_on(kind)
+        elif kind != "cpu":  # what features are made with there, such as kernels, only a worker can tell
+            ingredients |= _told_by_worker(plan)
+        ingredients["device"] = kind
     return ingredients | {"precision": plan.scores.precision} if similarity.embeds else ingredients
+
+
+@cache
+def _told_by_worker(plan: SimilarityPlan) -> Mapping[str, Any]:
+    told = ask_worker(IngredientsJob(plan))
+    if isinstance(told, Failure):
+        raise StudyError(f"backend {plan.name}: a worker cannot tell what its features are made with ({told.reason})")
+    return told
+
+
+@dataclass(frozen=True)
+class IngredientsJob:
+    """What determines a similarity where a worker opens it."""
+
+    plan: SimilarityPlan
+    name: str = "ingredients"
+    size: float = 1.0
+
+    def run(self) -> dict[str, Any]:
+        return dict(similarity_and_images(self.plan)[0].ingredients())
 
 
 @dataclass(frozen=True)

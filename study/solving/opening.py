@@ -23,7 +23,7 @@ from study.networks.roster import read_roster, rows_of
 from study.networks.similarity import encoder_model
 from study.params.parts import ImageRoot
 from study.params.scores import DreamSim, Encoder
-from study.workers.device import device, when_moved
+from study.workers.device import device, free_device, when_moved
 from study.workers.placement import workers_here
 
 if TYPE_CHECKING:
@@ -152,8 +152,17 @@ def cache_bytes() -> int:
 
 
 def similarity_and_images(plan: SimilarityPlan) -> tuple[Similarity, ImageSet]:
-    """The similarity of a plan and the images of its study, once a process and device."""
-    return _similarity(plan, device()), images_ahead(plan).images.images
+    """The similarity of a plan and the images of its study, once a process and device; on a GPU the last one alone is kept."""
+    here = device()
+    if here.startswith("cuda") and _last and _last[0] != plan:
+        # a process may stay for jobs of all similarities, whose tables and networks would fill the GPU together
+        _similarity.cache_clear()
+        free_device()
+    _last[:] = [plan]
+    return _similarity(plan, here), images_ahead(plan).images.images
+
+
+_last: list[SimilarityPlan] = []  # whose similarity was asked for last
 
 
 @cache

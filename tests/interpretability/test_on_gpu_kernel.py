@@ -7,8 +7,11 @@ import os
 import subprocess
 import sys
 import textwrap
+import warnings
 
+import numpy as np
 import pytest
+import torch
 
 triton = pytest.importorskip("triton")
 
@@ -22,11 +25,13 @@ OFFER = textwrap.dedent(
     from interpretability.extremes.moments import Moments
     from interpretability.extremes.selection import Extremes, NotFinite
 
-    kernel.TILE, kernel.ROWS = 64, 8  # a program of the interpreter takes as long for many units as for few
+    kernel.TILE, kernel.ROWS = 128, 8  # a program of the interpreter takes as long for many units as for few
     on_gpu._FILLING = 8
     units, k, batch = 70, 2, 22
     rng = np.random.default_rng(0)
-    keys = rng.integers(2**64, size=units, dtype=np.uint64)
+    kinds = {kind: slice(units * i, units * (i + 1)) for i, kind in enumerate(("normal", "rounded", "zeros"))}
+    width = units * len(kinds)
+    keys = rng.integers(2**64, size=width, dtype=np.uint64)
     found = {}
 
     def offered(values):
@@ -43,22 +48,22 @@ OFFER = textwrap.dedent(
             values = np.round(values, 1)
         return np.maximum(values - np.float32(1.645), 0) if kind == "zeros" else values
 
-    for kind in ("normal", "rounded", "zeros"):
-        values = drawn(kind, 66)
-        selection, extremes, moments = offered(values), Extremes(keys, k), Moments(units)
-        for first in range(0, len(values), batch):
-            part = values[first : first + batch]
-            extremes.update(part, np.arange(first, first + len(part)))
-            moments.update(part)
-        mine = [*selection.keys(), selection.bins, selection.nonpositive]
-        theirs = [*extremes.keys(), moments.bins, moments.nonpositive]
-        same = [bool(np.array_equal(one, other)) for one, other in zip(mine, theirs)]
+    values = np.concatenate([drawn(kind, 66) for kind in kinds], axis=1)
+    selection, extremes, moments = offered(values), Extremes(keys, k), Moments(width)
+    for first in range(0, len(values), batch):
+        part = values[first : first + batch]
+        extremes.update(part, np.arange(first, first + len(part)))
+        moments.update(part)
+    mine = [*(side.T for side in selection.keys()), selection.bins, selection.nonpositive]
+    theirs = [*(side.T for side in extremes.keys()), moments.bins, moments.nonpositive]
+    for kind, here in kinds.items():
+        same = [bool(np.array_equal(one[..., here], other[..., here])) for one, other in zip(mine, theirs)]
         found[kind] = dict(zip(("top", "bottom", "bins", "nonpositive"), same)) | {"bounds chose": bool(selection._merged_at)}
 
     for name, bad, image in (("nan", np.nan, 2), ("inf", np.inf, 40), ("-inf", -np.inf, 43)):
-        values = drawn("zeros", 44)
-        values[image, 69] = bad
-        values[43, 68 if image < 43 else 70 - 1] = values[43, 69] = np.nan if image < 43 else bad
+        values = np.tile(drawn("zeros", 44), len(kinds))
+        values[image, width - 1] = bad
+        values[43, width - (2 if image < 43 else 1) :] = np.nan if image < 43 else bad
         try:
             offered(values).check()
         except NotFinite as error:
@@ -73,12 +78,12 @@ OFFER = textwrap.dedent(
             return _usual(self, pointers, *rest)
         setattr(InterpreterBuilder, name, counted)
     kernel.ROWS = 16
-    values = rng.normal(size=(128 * 256, units)).astype(np.float32)
+    values = rng.normal(size=(128 * 256, width)).astype(np.float32)
     extremes = Extremes(keys, k)
     extremes.update(values, np.arange(len(values)))
     selection = on_gpu.DeviceSelection(keys, k, "cpu", kernel=True, state=extremes.keys(), n_images=len(values))
     selection.update(torch.from_numpy(values[:256] * np.float32(0.99)), len(values))
-    found["bytes a value"] = moved[0] / (256 * units)
+    found["bytes a value"] = moved[0] / (256 * width)
     json.dump(found, sys.stdout)
     """
 )
@@ -102,11 +107,39 @@ def test_lists_sums_and_shares_are_those_of_the_cpu(found, kind):
 
 
 def test_the_first_bad_value_is_named(found):
-    assert [found[name] for name in ("nan", "inf", "-inf")] == [[2, 69, "nan"], [40, 69, "inf"], [43, 69, "-inf"]]
+    assert [found[name] for name in ("nan", "inf", "-inf")] == [[2, 209, "nan"], [40, 209, "inf"], [43, 209, "-inf"]]
 
 
 def test_a_late_value_costs_less_than_six_bytes(found):
     assert 4 < found["bytes a value"] <= 6
+
+
+@pytest.mark.parametrize("batch", [None, 5, 9], ids=["right", "wrong once bounds choose", "wrong at the end"])
+def test_a_kernel_is_used_that_gives_what_plain_operations_give(batch, monkeypatch):
+    """Also where its errors begin once bounds choose, and after all units have been merged again."""
+    from interpretability.extremes import held, kernel, on_gpu
+
+    starts = []
+
+    def offer(state, values, first):
+        starts.append(bool((state.bounds[0] > -np.inf).all()))
+        if len(starts) - 1 == batch:
+            assert starts[-1], "not all values are let in any more"
+            values = values.clone()
+            values[7, 3] = 9  # would lead a list
+        held.offer(state, values, first, None)
+
+    monkeypatch.setattr(kernel, "offer", offer)
+    on_gpu._runs.cache_clear()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert on_gpu._runs(torch.device("cpu")) == (batch is None)
+    on_gpu._runs.cache_clear()
+    assert [str(one.message).rpartition(": ")[2] for one in told] == (
+        [] if batch is None else ["its results are wrong there"]
+    )
+    assert starts.count(False) == 4
+    assert starts.count(True) == 6
 
 
 TYPES = {

@@ -40,6 +40,7 @@ WEIGHTS = WeightsFile(
 CHANNELS, HALVED = (3, 64, 128, 256, 512, 512), (0, 0, 1, 2, 3, 4)
 _EPSILON = 1e-6  # of piq.DISTS.compute_distance
 _GROUP = 512  # tasks whose similarities are made together on a device: their covariances there take 250 MB
+_TRIED = (1, 9)  # explanations a side of which the kernel is tried out
 _CHUNK = 2048  # positions taken at a time: those of a whole task then stay in the second-level cache
 
 
@@ -77,7 +78,10 @@ class Dists(FeatureSimilarity):
 
     def ingredients(self) -> dict[str, object]:
         alpha, beta = torch.from_numpy(self._weights)
-        return {**super().ingredients(), "alpha_beta": state_digest({"alpha": alpha, "beta": beta})}
+        found = {**super().ingredients(), "alpha_beta": state_digest({"alpha": alpha, "beta": beta})}
+        there = torch.device(self._device)
+        # products of torch are the same up to rounding alone
+        return found if there.type == "cpu" else found | {"kernel": _kernel(there) is not None}
 
     @cached_property
     def _weights(self) -> NDArray[np.float64]:
@@ -215,14 +219,18 @@ def _window(side: int, device: torch.device) -> Tensor:
 
 @cache
 def _kernel(device: torch.device) -> Callable[[Tensor, Tensor, int, Tensor], Tensor] | None:
-    """The kernel for products of maps on this device; None for products of torch, as where Triton cannot build it."""
+    """The kernel for products of maps on this device; None for products of torch, as where Triton cannot build it.
+
+    Decided once for all tasks of a process, as `Dists.ingredients` says which of them it is.
+    """
     if device.type != "cuda" or importlib.util.find_spec("triton") is None:
         return None
     from interpretability.similarity import kernel
 
     try:
-        tasks, edges = torch.zeros((1, 4), dtype=torch.int32, device=device), torch.arange(2, device=device)
-        kernel.covariances(torch.ones((1, 1), device=device), tasks, 1, edges)
+        rows, edges = torch.ones((1, 1), device=device), torch.arange(2, device=device)
+        for k in _TRIED:
+            kernel.covariances(rows, torch.zeros((1, 2 * (k + 1)), dtype=torch.int32, device=device), k, edges)
     except Exception as error:  # a compiler may be missing, or anything else of a strange installation
         warnings.warn(f"dists on {device} runs without its kernel, and slower: {error}", stacklevel=2)
         return None

@@ -30,6 +30,7 @@ from interpretability.similarity.features import (
     package_loading,
     package_version,
 )
+from interpretability.similarity.table import in_float32
 from interpretability.weights import Weights, WeightsFile, reader
 
 BRANCHES = (
@@ -279,7 +280,8 @@ class DreamSim(Similarity):
     @torch.no_grad()
     def embed_images(self, images: Tensor) -> Tensor:
         """Embeddings (n, D) of images; patch variants join the class token and the mean of the others."""
-        rows = self.model.embed(images)
+        with in_float32(self._device):
+            rows = self.model.embed(images)
         return torch.cat([rows[:, 0], rows[:, 1:].mean(dim=1)], dim=1) if self.model.is_patch else rows
 
     @torch.no_grad()
@@ -288,7 +290,8 @@ class DreamSim(Similarity):
         images = check_images(_SIZE, 0, 1)[:2].to(self._device)
         rows = nn.functional.normalize(self.embed_images(images), dim=1).cpu().double()
         ours = (rows[[0, 0]] * rows[[0, 1]]).sum(1).numpy()
-        theirs = 1 - self.model(images[[0, 0]], images[[0, 1]]).cpu().double().numpy()
+        with in_float32(self._device):
+            theirs = 1 - self.model(images[[0, 0]], images[[0, 1]]).cpu().double().numpy()
         compare(self.name, "dreamsim", ours, theirs)
 
 
@@ -315,7 +318,8 @@ class _Room:
         if self._found.shape != embeddings.shape:
             self._found = torch.empty(embeddings.shape, pin_memory=True)
         self._found.copy_(embeddings, non_blocking=True)
-        self._done.record()
+        with torch.cuda.device_of(embeddings):  # an event joins the stream of the device in use, whatever was copied
+            self._done.record()
 
     def embeddings(self) -> NDArray[np.float32]:
         """Embeddings (count, D), once they are there."""

@@ -21,6 +21,7 @@ from interpretability.networks.preprocessing import VERSION as PREPROCESSING_VER
 from interpretability.networks.preprocessing import Preprocessing, preprocessing_of
 from interpretability.schema import LAYER_TYPES
 from interpretability.similarity.base import Similarity
+from interpretability.similarity.table import in_float32
 
 VARIANTS = ("encoder",)
 
@@ -84,7 +85,9 @@ class Encoder(Similarity):
         shown = [self.images.pixels(int(row)) for row in padded]
         self.forwards += len(rows)
         uncut = [self.is_uncut(int(row)) for row in padded]
-        features = self.features(network.preprocessing.batch(shown, self._device, uncut.__getitem__))
+        batch = network.preprocessing.batch(shown, self._device, uncut.__getitem__)
+        with in_float32(self._device):
+            features = self.features(batch)
         return features[: len(rows)].float().cpu().numpy()
 
     @torch.no_grad()
