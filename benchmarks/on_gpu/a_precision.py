@@ -5,6 +5,7 @@ Weights are random; the bounds are those of the real networks. Scores of units n
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -38,8 +39,9 @@ def checks(device: str, quick: bool) -> Iterator[Row]:
     n, batch, k = (24, 8, 5) if quick else (1024, 128, 40)
     for name, size in (_TINY if quick else _NETWORKS).items():
         images, whole = _pictures(n, size, device), None
+        network = _network(name, images[:batch])
         for precision in PRECISIONS:  # float32 first
-            model = _network(name, images[:batch])
+            model = copy.deepcopy(network)
             layers = find_layers(model, images[:3])
             yield _independent(name, model, layers, images[:4], precision)
             values = _values(prepared(model, precision), layers, images, batch, precision)
@@ -49,7 +51,7 @@ def checks(device: str, quick: bool) -> Iterator[Row]:
                 whole = values
                 continue
             yield from _compared(f"1 {name} {precision}", whole, values, k, judged=precision != "bfloat16")
-        yield _cast_once(name, _network(name, images[:batch]), images[:batch], device)
+        yield _cast_once(name, network, images[:batch], device)
     yield _overflow(device)
     yield from _wrong_axis(device)
 
@@ -66,9 +68,13 @@ def _network(name: str, images: Tensor) -> nn.Module:
 
 
 def _pictures(n: int, size: int, device: str) -> Tensor:
-    """Patches of colour under noise, as a network sees them (n, 3, size, size)."""
+    """Patches under noise, as a network sees them (n, 3, size, size); colour and contrast differ as those of photographs."""
     generator = torch.Generator().manual_seed(1)
-    patches = torch.randn((n, 3, _COARSE, _COARSE), generator=generator)
+    contrast, colour = (
+        torch.randn((n, 1, 1, 1), generator=generator).exp(),
+        torch.randn((n, 3, 1, 1), generator=generator),
+    )
+    patches = contrast * torch.randn((n, 3, _COARSE, _COARSE), generator=generator) + colour
     noise = torch.randn((1, 3, size, size), generator=generator).to(device)
     return nn.functional.interpolate(patches.to(device), size, mode="nearest") + 0.3 * noise
 
@@ -82,23 +88,20 @@ def _compared(what: str, one: Tensor, two: Tensor, k: int, *, judged: bool) -> I
     """What stays of lists of the k most and least exciting pictures, and of the order of all, of units whose values differ."""
     live = one.std(dim=0) > 1e-6 * one.abs().amax(dim=0).clamp(min=1e-6)
     one, two = one[:, live], two[:, live]
+
+    def row(name: str, unit: str, share: Tensor, limit: float) -> Row:
+        found = float(share)
+        return (
+            (f"{what}, {name}", unit, found, limit, found >= limit)
+            if judged
+            else (f"{what}, {name}", unit, found, None, None)
+        )
+
     for side, largest in (("top", True), ("bottom", False)):
         kept = _kept(one, two, k, largest)
-        for name, share, limit in (("mean", kept.mean(), _MEAN), ("1st percentile", _first(kept), _FIRST)):
-            found = float(share)
-            yield (
-                f"{what}, {side} lists kept, {name}",
-                "share",
-                found,
-                *((limit, found >= limit) if judged else (None, None)),
-            )
-    order = float(_first(_correlations(one, two)))
-    yield (
-        f"{what}, order, 1st percentile",
-        "correlation",
-        order,
-        *((_ORDER, order >= _ORDER) if judged else (None, None)),
-    )
+        yield row(f"{side} lists kept, mean", "share", kept.mean(), _MEAN)
+        yield row(f"{side} lists kept, 1st percentile", "share", _first(kept), _FIRST)
+    yield row("order, 1st percentile", "correlation", _first(_correlations(one, two)), _ORDER)
 
 
 def _first(values: Tensor) -> Tensor:

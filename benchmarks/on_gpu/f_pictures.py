@@ -99,20 +99,20 @@ def _bytes(images: Photographs, device: str, batch: int, threads: int) -> Iterat
     product = torch.mm(factor, factor)
     if on_gpu:
         torch.cuda.set_sync_debug_mode("error")
-    try:
-        with event_waits(device) as waits:
+    with event_waits(device) as waits:
+        try:
             for _, batches in there:
                 inputs.append(view.normalised(batches[view]))
                 for _ in range(_PRODUCTS):
                     torch.mm(factor, factor, out=product)
-    except RuntimeError as error:
-        if "synchroniz" not in str(error):
-            raise
-        print(f"a batch made the host wait: {error}")
-        quiet = False
-    finally:
-        if on_gpu:
-            torch.cuda.set_sync_debug_mode("default")
+        except RuntimeError as error:
+            if "synchroniz" not in str(error):
+                raise
+            print(f"a batch made the host wait: {error}")
+            quiet = False
+        finally:
+            if on_gpu:
+                torch.cuda.set_sync_debug_mode("default")
     equal = all(
         torch.equal(found.cpu(), view.normalised(batches[view]))
         for found, (_, batches) in zip(inputs, here, strict=quiet)
