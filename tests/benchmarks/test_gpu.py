@@ -8,10 +8,14 @@ import re
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from benchmarks import gpu
+from benchmarks.on_gpu import a_precision
+from benchmarks.on_gpu.b_launches import event_waits
 from tests.helpers.rules import ROOT
 
 ABOUT = {"card": "a card", "driver": "1", "torch": "2"}
@@ -200,6 +204,34 @@ def test_a_cpu_takes_the_dry_run_alone(tmp_path):
     done = subprocess.run(call, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2
     assert re.search(r"--device cpu goes with --quick", done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("passed", "nothing_left", "counted"), [(True, True, (0, 0)), (False, True, (1, 0)), (False, False, (0, 1))]
+)
+def test_waits_for_events_are_counted_by_what_is_left_to_do(passed, nothing_left, counted, monkeypatch):
+    waited = []
+    stream = SimpleNamespace(query=lambda: nothing_left)
+    monkeypatch.setattr(torch.cuda.Event, "query", lambda event: passed)
+    monkeypatch.setattr(torch.cuda.Event, "synchronize", waited.append)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    event = torch.cuda.Event.__new__(torch.cuda.Event)
+    with event_waits("cuda:0") as waits:
+        event.synchronize()
+    assert (waits.idle, waits.busy) == counted
+    assert len(waited) == sum(counted)
+
+
+def test_lists_and_order_are_compared():
+    one = torch.arange(100.0)[:, None].repeat(1, 3)
+    two = one.clone()
+    two[[95, 94], 1] = two[[94, 95], 1]  # across the edge of the top five
+    two[:6, 2] = 0  # a tie at the bottom, in which a list may hold any
+    rows = {row[0]: row[2:] for row in a_precision._compared("x", one, two, 5, judged=True)}
+    assert rows["x, top lists kept, mean"] == (pytest.approx(1 - 0.2 / 3), 0.997, False)
+    assert rows["x, top lists kept, 1st percentile"] == (pytest.approx(0.8), 0.97, False)
+    assert rows["x, bottom lists kept, mean"] == (1, 0.997, True)
+    assert rows["x, order, 1st percentile"] == (pytest.approx(1 - 6 * 2 / (100 * 9999)), 0.999, True)
 
 
 def test_a_device_that_is_not_there_is_told(monkeypatch):
