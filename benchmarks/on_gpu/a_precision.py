@@ -54,7 +54,7 @@ def checks(device: str, quick: bool) -> Iterator[Row]:
                 whole = values
                 continue
             judged = precision != "bfloat16" and name not in _TOLD
-            yield from _compared(f"1 {name} {precision}", whole, values, k, judged=judged)
+            yield from compared(f"1 {name} {precision}", whole, values, k, judged=judged)
         yield _cast_once(name, network, images[:batch], device)
     yield _overflow(device)
     yield from _wrong_axis(device)
@@ -88,7 +88,7 @@ def _values(model: nn.Module, layers: list[Layer], images: Tensor, batch: int, p
         return torch.cat([capture(part).clone() for part in images.split(batch)])
 
 
-def _compared(what: str, one: Tensor, two: Tensor, k: int, *, judged: bool) -> Iterator[Row]:
+def compared(what: str, one: Tensor, two: Tensor, k: int, *, judged: bool) -> Iterator[Row]:
     """What stays of lists of the k most and least exciting pictures, and of the order of all, of units whose values differ."""
     live = one.std(dim=0) > 1e-6 * one.abs().amax(dim=0).clamp(min=1e-6)
     one, two = one[:, live], two[:, live]

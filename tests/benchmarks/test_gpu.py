@@ -227,7 +227,7 @@ def test_lists_and_order_are_compared():
     two = one.clone()
     two[[95, 94], 1] = two[[94, 95], 1]  # across the edge of the top five
     two[:6, 2] = 0  # a tie at the bottom, in which a list may hold any
-    rows = {row[0]: row[2:] for row in a_precision._compared("x", one, two, 5, judged=True)}
+    rows = {row[0]: row[2:] for row in a_precision.compared("x", one, two, 5, judged=True)}
     assert rows["x, top lists kept, mean"] == (pytest.approx(1 - 0.2 / 3), 0.997, False)
     assert rows["x, top lists kept, 1st percentile"] == (pytest.approx(0.8), 0.97, False)
     assert rows["x, bottom lists kept, mean"] == (1, 0.997, True)
