@@ -5,14 +5,15 @@
 #     benchmarks/gpu.sh --device cpu --quick       # the dry run, anywhere
 #
 # Takes the environment of the repository, else a python3 that has torch (PYTHON names another one), else builds the pinned
-# environment, which takes minutes and a connection. Where OUT names a folder, the table is laid there too.
+# environment, which takes minutes and a connection. Where OUT names a folder, the table of this run is laid there too.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONUNBUFFERED=1 PYTHONHASHSEED=0
 export MIS_STORE="${MIS_STORE:-$(mktemp -d)}"
 results="${MIS_BENCHMARKS:-benchmarks/results}"
+began="$(mktemp)"
 
-has() { command -v "$1" >/dev/null && "$1" -c 'import torch' 2>/dev/null; }
+has() { command -v "$1" >/dev/null && "$1" -c 'import importlib.util as i; raise SystemExit(i.find_spec("torch") is None)' 2>/dev/null; }
 
 if has .venv/bin/python; then
     python=.venv/bin/python
@@ -23,6 +24,7 @@ else
     echo "no Python with torch here; building the environment of requirements.lock"
     make .venv/.ready || { echo "It could not be built. Give a Python that has torch: PYTHON=/path/to/python3 benchmarks/gpu.sh" >&2; exit 2; }
     python=.venv/bin/python
+    SECONDS=0 # the minutes of building are no part of the six
 fi
 "$python" - <<'SAY'
 import importlib.metadata as there
@@ -43,9 +45,13 @@ for name in needed:
             print(f"{name} is {found}, the lock has {' or '.join(pinned[name])}")
 SAY
 # networks that are built here have no weights to fetch
-HF_HUB_OFFLINE=1 "$python" -m benchmarks.gpu "$@"
+HF_HUB_OFFLINE=1 "$python" -m benchmarks.gpu --spent "$SECONDS" "$@"
 status=$?
-if [ -n "${OUT:-}" ] && [ -f "$results/gpu.csv" ]; then
-    mkdir -p "$OUT" && cp "$results/gpu.csv" "$OUT/"
-fi
+# of this run: another's would be taken for it where Python died before it wrote
+for table in "$results/gpu.csv" "${MIS_BENCHMARKS:-${TMPDIR:-/tmp}}/gpu_dry.csv"; do
+    if [ -n "${OUT:-}" ] && [ "$table" -nt "$began" ]; then
+        mkdir -p "$OUT" && cp "$table" "$OUT/"
+    fi
+done
+rm -f "$began"
 exit $status

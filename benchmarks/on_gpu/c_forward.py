@@ -14,7 +14,7 @@ from benchmarks.harness import ratios, take_turns
 from interpretability.networks.compiled import TOLERANCES
 from study.workers.device import exact, keep_memory
 
-SECONDS = 60
+SECONDS = 55
 LIMITS = {
     "resnet50": 1.15,
     "vit_base_patch16_224": 1.15,

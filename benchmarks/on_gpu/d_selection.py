@@ -14,7 +14,7 @@ from interpretability.extremes.on_gpu import DeviceSelection
 from interpretability.extremes.selection import Extremes, NotFinite
 from interpretability.randomness import generator
 
-SECONDS = 30
+SECONDS = 25
 LATE_MS, LATE_RATIO, MERGES = 0.06, 30.0, 1.0
 _TIMED = 48  # late batches timed one by one
 
