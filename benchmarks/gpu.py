@@ -25,7 +25,7 @@ is met; None for a rate that is only told. Names begin with the acceptance value
 | 7 | selection: time, merges, bytes as on a CPU | d_selection; bytes moved: selection_on_gpu.csv |
 | 8 | capture and selection over a plain pass | c_forward |
 | 9 | projection by network | g_projection, to within 1.5 times; totals of 20 networks: throughput.csv |
-| 10 | hours of the full study | g_projection, from what it measured and the public ratio of compiled passes (card_hours) |
+| 10 | hours of the full study | g_projection, measured plain passes, compiled ones by constants of public tables (card_hours) |
 | 11 | DreamSim | f_pictures, its feed and one branch; the ensemble is told |
 | 12 | LPIPS and DISTS: launches and waits | e_similarities |
 | 13 | feeding a pass of networks | f_pictures |

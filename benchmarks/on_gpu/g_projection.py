@@ -17,7 +17,7 @@ import torch
 from benchmarks import card_hours, harness, throughput
 from benchmarks.flops import operations
 from benchmarks.throughput import EAGER
-from interpretability.networks.precision import arithmetic, prepared
+from interpretability.networks.precision import arithmetic, laid_out, prepared
 from study.extraction.written import Written
 from study.workers.device import exact
 
@@ -78,8 +78,7 @@ def measured(name: str, device: str, batch: int, long: float) -> tuple[dict[str,
     work = {"gflop": operations(model, (3, side, side)) / 1e9, "mactivations": written.activations / 1e6}
     speeds = {}
     for precision in FORMS:
-        if precision != "float32":
-            model.to(memory_format=torch.channels_last)
+        laid_out(model, precision, device)
         speeds[precision] = pictures_per_s(prepared(model, precision), pictures, precision, long)
     return work, speeds
 
