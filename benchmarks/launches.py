@@ -18,7 +18,7 @@ import argparse
 import inspect
 from collections import Counter, defaultdict
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -254,6 +254,7 @@ def fake_gpu() -> Generator[FakeTensorMode]:
     with ExitStack() as stack:
         for name, value in {
             "torch.cuda.Event": Event,
+            "torch.cuda.device_of": lambda _: nullcontext(),
             "torch.Tensor.pin_memory": lambda self: self,
             "torch.nn.Module.to": _laid_out,
             "torch.nn.functional.scaled_dot_product_attention": _fused_attention,
