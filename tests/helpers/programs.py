@@ -24,6 +24,7 @@ FACTS = (
     "this system does not let a test mount a disk of its own",
     "sees factors, not pictures",
     "this processor has no AVX2 and FMA",
+    "needs a GPU",
     "the sampler numpyro is not installed",
     "the library sae_lens is not installed",
     "the library overcomplete is not installed",

@@ -116,6 +116,7 @@ def test_features_are_compared_where_they_are(mode, name):
     # what depends on the values of weights is found before they are fake
     heads, _ = getattr(backend, "_heads", []), getattr(backend, "_weights", None)
     moved(mode, backend.model)
+    backend._device = str(GPU)
     with mode:
         backend.__dict__["_heads"] = [tuple(mode.from_tensor(part).to(GPU) for part in head) for head in heads]
         rows = backend.features(torch.empty((3, 3, 64, 64), device=GPU))

@@ -96,10 +96,12 @@ def test_what_is_planted_is_found(precision, monkeypatch):
 def test_a_shortcut_that_does_not_follow_is_found_in_half_precision(monkeypatch):
     from interpretability.networks import capture
 
-    def wrong(norm):
-        return lambda means, out: out.copy_(means * 1.2)
+    class Wrong(capture.Norm):
+        def __init__(self, norm):
+            super().__init__(norm)
+            self.factor = 1.2 * self.factor
 
-    monkeypatch.setattr(capture, "_through_batch_norm", wrong)
+    monkeypatch.setattr(capture, "Norm", Wrong)
     model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 5, 3)).eval()
     batch = torch.randn(3, 3, 8, 8) + 3
     found = find_layers(model, batch, layer_types=TYPES, drop_first_last=False)
