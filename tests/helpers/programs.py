@@ -25,6 +25,7 @@ FACTS = (
     "sees factors, not pictures",
     "this processor has no AVX2 and FMA",
     "needs a GPU",
+    "needs the data of the embedded study",
     "the sampler numpyro is not installed",
     "the library sae_lens is not installed",
     "the library overcomplete is not installed",
