@@ -201,10 +201,10 @@ def test_a_file_that_is_no_regular_file_is_not_opened(tmp_path):
 def test_a_file_that_may_not_be_read_says_why(tmp_path, monkeypatch):
     (tmp_path / "a.jpg").write_bytes(b"x")
 
-    def refuse(self):
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(sources.Path, "read_bytes", refuse)
+    monkeypatch.setattr(sources, "read_file", refuse)
     assert inspect(tmp_path, "a.jpg").reason == "cannot be read (Permission denied)"
 
 
