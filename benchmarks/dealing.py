@@ -21,26 +21,31 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import fields
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.effects import CHANGES, kept, select
-from benchmarks.harness import report
+from benchmarks.harness import THREADS, report
 from interpretability import mis, statistics
 from interpretability.extremes.selection import Ranked
 from interpretability.margins import cosine_margins, unit_rows
 from interpretability.networks.layers import find_layers
+from interpretability.networks.network import Network
 from interpretability.networks.precision import is_depthwise
 from interpretability.randomness import combine, key64, permutations, unit_keys
 from interpretability.similarity.backends.encoder import Encoder
 from interpretability.tasks.natural import build
 from interpretability.tasks.rules import needed
 from stages import images as images_stage
-from study.images.manifest import open_images
+from study.images.manifest import ImageSet, open_images
 from study.networks import roster
 from study.networks.building import load_network
 from study.params.whole import load_params
@@ -97,6 +102,85 @@ def mean_and_p1(name: str, values: NDArray[np.float64]) -> dict[str, float]:
     return {name: float(values.mean()), f"{name}_p1": float(np.quantile(values, 0.01))}
 
 
+def opened(args: argparse.Namespace, folder: str) -> tuple[ImageSet, range, Callable[[Any], Network]]:
+    """The listed pictures, the rows that are compared, and what loads a network of the roster."""
+    images = open_images(f"{folder}/images", quick=True)
+
+    def load(row: Any) -> Network:
+        network = guarded(partial(load_network, models=Path(folder), code=args.code, seed=0), row)
+        if isinstance(network, Failure):
+            raise SystemExit(network.reason)
+        return network
+
+    return images, range(min(args.n, len(images))), load
+
+
+def embeddings(args: argparse.Namespace, folder: str) -> NDArray[np.float32]:
+    """Unit rows of the roster's network of role similarity."""
+    images, some, load = opened(args, folder)
+    table = roster.read_roster(args.roster)
+    [judge] = roster.rows_of(table[table["role"] == "similarity"])
+    similarity = Encoder("encoder", images, network=load(judge))
+    size_of_batch = similarity.batch_size
+    starts = range(0, len(some), size_of_batch)
+    parts = [similarity.embed(np.array(some[start : start + size_of_batch])) for start in starts]
+    return unit_rows(np.concatenate(parts))
+
+
+def rows_of(args: argparse.Namespace, folder: str, embedded: NDArray[np.float32], row: Any) -> list[dict[str, object]]:
+    """Rows of the result table of one network."""
+    size, rows = (args.tasks, args.explanations), []
+    images, some, load = opened(args, folder)
+    rules = load_params("studies/custom.yaml").units
+
+    def solved(tasks: NDArray[np.int32]) -> NDArray[np.float64]:
+        return mis.probabilities(cosine_margins(embedded, tasks, args.explanations), SLOPE)
+
+    def compare(change: str, rule: str, one: NDArray[np.int32], two: NDArray[np.int32]) -> dict[str, object]:
+        chances = solved(one)
+        first, second = chances.mean(axis=1), solved(two).mean(axis=1)
+        moved = np.abs(first - second)
+        return {
+            "change": change,
+            "rule": rule,
+            "tasks_same": same_tasks(one, two, args.explanations),
+            "mis_change": moved.mean(),
+            "mis_change_p99": np.quantile(moved, 0.99),
+            "mis_se": (chances.std(axis=1, ddof=1) / np.sqrt(chances.shape[1])).mean(),
+            "mis_correlation": statistics.pearson(first, second),
+            "network_mean_change": abs(first.mean() - second.mean()),
+        }
+
+    network = load(row)
+    batch = network.preprocessing.batch([images.pixels(i) for i in range(3)])
+    layers = find_layers(network.model, batch, layer_types=rules.layer_types, norm_act=rules.norm_act)
+    usual = select(network, layers, images, some, "float32")
+    live = usual.values.std(axis=0) > 1e-8
+    facts = {"network": network.name, "n_images": len(some), "n_units": int(live.sum())}
+    keys, others = (unit_keys(seed, network.name, "", np.arange(len(live)))[live] for seed in (0, 1))
+    mine = of_units(usual.ranked, live)
+    mixed = any(is_depthwise(module) for module in network.model.modules())
+    for change in filter(None, args.changes.split(",")):
+        if change == "float16 everywhere" and not mixed:
+            continue  # the same as float16
+        found = select(network, layers, images, some, change)
+        theirs, share = of_units(found.ranked, live), {}
+        for side in ("top", "bottom"):
+            lists = (getattr(ranked, f"{side}_images")[:, : needed(*size)] for ranked in (mine, theirs))
+            share |= mean_and_p1(f"{side}_kept", kept(*lists))
+        share |= mean_and_p1("rank_correlation", rank_correlations(usual.values[:, live], found.values[:, live]))
+        for rule in ("rank", "image"):
+            both = (tasks_of(ranked, keys, rule, *size) for ranked in (mine, theirs))
+            rows.append(facts | share | compare(change, rule, *both))
+    same = {}
+    for name in ("top_kept", "bottom_kept", "rank_correlation"):
+        same |= mean_and_p1(name, np.ones(1))
+    for rule in ("rank", "image"):
+        both = (tasks_of(mine, some_keys, rule, *size) for some_keys in (keys, others))
+        rows.append(facts | same | compare("another draw", rule, *both))
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", required=True)
@@ -106,79 +190,19 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=10)
     parser.add_argument("--explanations", type=int, default=3)
     parser.add_argument("--changes", default=",".join(name for name in CHANGES if name != "float32"))
+    parser.add_argument("--processes", type=int, default=THREADS, help="networks at once")
     args = parser.parse_args()
     os.environ["MIS_IMAGES"] = args.images
-    size = args.tasks, args.explanations
-    rules = load_params("studies/custom.yaml").units
-    table, rows = roster.read_roster(args.roster), []
+    table = roster.read_roster(args.roster)
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault("MIS_STORE", f"{folder}/store")
         images_stage.main(["--params", "studies/custom.yaml", "--out", f"{folder}/images"])
-        images = open_images(f"{folder}/images", quick=True)
-        some = range(min(args.n, len(images)))
-
-        def load(row):
-            network = guarded(partial(load_network, models=Path(folder), code=args.code, seed=0), row)
-            if isinstance(network, Failure):
-                raise SystemExit(network.reason)
-            return network
-
-        [judge] = roster.rows_of(table[table["role"] == "similarity"])
-        similarity = Encoder("encoder", images, network=load(judge))
-        size_of_batch = similarity.batch_size
-        starts = range(0, len(some), size_of_batch)
-        parts = [similarity.embed(np.array(some[start : start + size_of_batch])) for start in starts]
-        embedded = unit_rows(np.concatenate(parts))
-
-        def solved(tasks: NDArray[np.int32]) -> NDArray[np.float64]:
-            return mis.probabilities(cosine_margins(embedded, tasks, args.explanations), SLOPE)
-
-        def compare(change: str, rule: str, one: NDArray[np.int32], two: NDArray[np.int32]) -> dict[str, object]:
-            chances = solved(one)
-            first, second = chances.mean(axis=1), solved(two).mean(axis=1)
-            moved = np.abs(first - second)
-            return {
-                "change": change,
-                "rule": rule,
-                "tasks_same": same_tasks(one, two, args.explanations),
-                "mis_change": moved.mean(),
-                "mis_change_p99": np.quantile(moved, 0.99),
-                "mis_se": (chances.std(axis=1, ddof=1) / np.sqrt(chances.shape[1])).mean(),
-                "mis_correlation": statistics.pearson(first, second),
-                "network_mean_change": abs(first.mean() - second.mean()),
-            }
-
-        for row in roster.rows_of(table[table["role"] == "study"]):
-            network = load(row)
-            first = network.preprocessing.batch([images.pixels(i) for i in range(3)])
-            layers = find_layers(network.model, first, layer_types=rules.layer_types, norm_act=rules.norm_act)
-            usual = select(network, layers, images, some, "float32")
-            live = usual.values.std(axis=0) > 1e-8
-            facts = {"network": network.name, "n_images": len(some), "n_units": int(live.sum())}
-            keys, others = (unit_keys(seed, network.name, "", np.arange(len(live)))[live] for seed in (0, 1))
-            mine = of_units(usual.ranked, live)
-            mixed = any(is_depthwise(module) for module in network.model.modules())
-            for change in filter(None, args.changes.split(",")):
-                if change == "float16 everywhere" and not mixed:
-                    continue  # the same as float16
-                found = select(network, layers, images, some, change)
-                theirs, share = of_units(found.ranked, live), {}
-                for side in ("top", "bottom"):
-                    lists = (getattr(ranked, f"{side}_images")[:, : needed(*size)] for ranked in (mine, theirs))
-                    share |= mean_and_p1(f"{side}_kept", kept(*lists))
-                share |= mean_and_p1(
-                    "rank_correlation", rank_correlations(usual.values[:, live], found.values[:, live])
-                )
-                for rule in ("rank", "image"):
-                    both = (tasks_of(ranked, keys, rule, *size) for ranked in (mine, theirs))
-                    rows.append(facts | share | compare(change, rule, *both))
-            same = {}
-            for name in ("top_kept", "bottom_kept", "rank_correlation"):
-                same |= mean_and_p1(name, np.ones(1))
-            for rule in ("rank", "image"):
-                both = (tasks_of(mine, some_keys, rule, *size) for some_keys in (keys, others))
-                rows.append(facts | same | compare("another draw", rule, *both))
-            report("dealing", "What other arithmetic does to scores, by the rule that gives tasks their images", rows)
+        embedded = embeddings(args, folder)
+        studied = roster.rows_of(table[table["role"] == "study"])
+        with ProcessPoolExecutor(args.processes, mp_context=get_context("spawn")) as pool:
+            parts = pool.map(partial(rows_of, args, folder, embedded), studied)
+            rows = [row for part in parts for row in part]
+    report("dealing", "What other arithmetic does to scores, by the rule that gives tasks their images", rows)
 
 
 if __name__ == "__main__":

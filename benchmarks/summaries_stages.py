@@ -302,6 +302,8 @@ def main() -> None:
     if args.part:
         print(json.dumps(measure(args.part, args.root)))
         return
+    if args.folder is not None:
+        args.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         rows = run_parts(Path(folder) / "study", args.parts, args.units, args.networks)
     report("summaries_stages", f"Made-up study of {args.units:,} units of {args.networks} networks", rows)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-BLOCK = 128  # units scanned together: thresholds and buffers of a block stay in the second-level cache
+BLOCK = 512  # units scanned together: 2 kB of each row one after the other, which memory delivers ahead; few thresholds
+_TILE = 16  # units whose values are turned together: those of a cache line
 MIX_1, MIX_2 = (
     np.uint32(0x85EBCA6B),
     np.uint32(0xC2B2AE35),
 )  # MurmurHash3 finaliser (Appleby, public domain)
 UNMIX_1 = np.uint32(pow(0x85EBCA6B, -1, 2**32))
 UNMIX_2 = np.uint32(pow(0xC2B2AE35, -1, 2**32))
+_INFINITE = np.uint32(0x7F800000)  # bits of infinity; those of NaN are larger
 
 
 @numba.njit(inline="always")
@@ -83,46 +85,64 @@ def _key(value, mix, scratch, as_float):
 
 
 @numba.njit(nogil=True, cache=True)
+def _first_bad(values, first, last) -> np.int64:
+    """Flat place of the first value that is not finite, image by image, among units first..last; -1 if all are."""
+    for b in range(values.shape[0]):
+        for u in range(first, last):
+            if not (abs(values[b, u]) < np.inf):
+                return np.int64(b) * values.shape[1] + u
+    return np.int64(-1)
+
+
+@numba.njit(nogil=True, cache=True)
 def fill(values, images, low, high, buffers, counts, bounds, bound_mixes, k, first, last) -> np.int64:
     """What `scan` does, one unit after the other: while a good part of a batch still enters the buffers.
 
-    Every key is written where the next entrant goes and stays if it enters, so nothing is marked, looked for or guessed.
+    Values are turned a cache line of units at a time. Every key is written where the next entrant goes and stays if it
+    enters, so nothing is marked, looked for or guessed.
     """
     rows, full = values.shape[0], buffers.shape[2]
-    for b in range(rows):
-        row, bad = values[b, first:last], False
-        for j in range(len(row)):
-            bad |= not (abs(row[j]) < np.inf)
-        if bad:
-            for j in range(len(row)):
-                if not (abs(row[j]) < np.inf):
-                    return np.int64(b) * values.shape[1] + first + j
     scratch = np.empty(1, dtype=np.uint32)
     as_float = scratch.view(np.float32)
+    tile = np.empty((_TILE, rows), dtype=np.float32)
+    tile_bits = tile.view(np.uint32)
     offered = np.empty(rows, dtype=np.uint64)
-    for u in range(first, last):
-        own_low, own_high = low[u], high[u]
+    for start in range(first, last, _TILE):
+        width = min(_TILE, last - start)
         for b in range(rows):
-            offered[b] = _key(values[b, u], _mix(np.uint32(images[b]), own_low, own_high), scratch, as_float)
-        for side in range(2):
-            buffer, count, begin = buffers[side, u], counts[side, u], 0
-            flip = np.uint64(0) if side == 0 else ~np.uint64(0)
-            bound = _key(bounds[side, u], bound_mixes[side, u], scratch, as_float) ^ flip
-            while begin < rows:
-                end = min(rows, begin + full - count)
-                for b in range(begin, end):
-                    key = offered[b] ^ flip
-                    buffer[count] = key
-                    count += np.int64(key > bound)
-                begin = end
-                if count == full:
-                    bound = cut(buffer, k)
-                    count = k
-            counts[side, u] = count
-            bound ^= flip
-            bound_mixes[side, u] = np.uint32(bound & np.uint64(0xFFFFFFFF))
-            scratch[0] = _float_bits(np.uint32(bound >> np.uint64(32)))
-            bounds[side, u] = as_float[0]
+            for j in range(width):
+                tile[j, b] = values[b, start + j] + np.float32(0)  # -0 becomes 0
+        for j in range(width):
+            u = start + j
+            own_low, own_high, largest = low[u], high[u], np.uint32(0)
+            for b in range(rows):
+                bits = tile_bits[j, b]
+                largest = max(largest, np.uint32(bits & np.uint32(0x7FFFFFFF)))
+                bits = np.uint32(bits ^ (np.uint32(np.int32(bits) >> 31) | np.uint32(0x80000000)))
+                offered[b] = (np.uint64(bits) << np.uint64(32)) | np.uint64(
+                    _mix(np.uint32(images[b]), own_low, own_high)
+                )
+            if largest >= _INFINITE:
+                return _first_bad(values, first, last)
+            for side in range(2):
+                buffer, count, begin = buffers[side, u], counts[side, u], 0
+                flip = np.uint64(0) if side == 0 else ~np.uint64(0)
+                bound = _key(bounds[side, u], bound_mixes[side, u], scratch, as_float) ^ flip
+                while begin < rows:
+                    end = min(rows, begin + full - count)
+                    for b in range(begin, end):
+                        key = offered[b] ^ flip
+                        buffer[count] = key
+                        count += np.int64(key > bound)
+                    begin = end
+                    if count == full:
+                        bound = cut(buffer, k)
+                        count = k
+                counts[side, u] = count
+                bound ^= flip
+                bound_mixes[side, u] = np.uint32(bound & np.uint64(0xFFFFFFFF))
+                scratch[0] = _float_bits(np.uint32(bound >> np.uint64(32)))
+                bounds[side, u] = as_float[0]
     return np.int64(-1)
 
 
