@@ -1,6 +1,6 @@
 """What another precision of a network does to the scores of its units, by the rule that gives tasks their images.
 
-    python -m benchmarks.dealing --images FOLDER --roster FILE.csv [--n 800] [--changes tf32,float16]
+    python -m benchmarks.dealing --images FOLDER --roster FILE.csv [--n 800] [--changes tf32,float16] [--add]
 
 Every network of the roster (role study) runs over the first n pictures of the folder in float32 and with each change of
 `benchmarks.effects.CHANGES`, with tasks from both selections. Their MIS compares the pictures by the pooled features of the
@@ -30,10 +30,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.effects import CHANGES, kept, select
-from benchmarks.harness import THREADS, report
+from benchmarks.harness import RESULTS, THREADS, report
 from interpretability import mis, statistics
 from interpretability.extremes.selection import Ranked
 from interpretability.margins import cosine_margins, unit_rows
@@ -190,6 +191,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=10)
     parser.add_argument("--explanations", type=int, default=3)
     parser.add_argument("--changes", default=",".join(name for name in CHANGES if name != "float32"))
+    parser.add_argument("--add", action="store_true", help="keep the rows of other changes that the table has")
     parser.add_argument("--processes", type=int, default=THREADS, help="networks at once")
     args = parser.parse_args()
     os.environ["MIS_IMAGES"] = args.images
@@ -201,8 +203,16 @@ def main() -> None:
         studied = roster.rows_of(table[table["role"] == "study"])
         with ProcessPoolExecutor(args.processes, mp_context=get_context("spawn")) as pool:
             parts = pool.map(partial(rows_of, args, folder, embedded), studied)
-            rows = [row for part in parts for row in part]
-    report("dealing", "What other arithmetic does to scores, by the rule that gives tasks their images", rows)
+            found = pd.DataFrame([row for part in parts for row in part])
+    if args.add:
+        rest = pd.read_csv(RESULTS / "dealing.csv")
+        if set(rest["n_images"]) != set(found["n_images"]):
+            raise SystemExit("the table that rows are added to is of another number of pictures")
+        rows = pd.concat([rest, found]).drop_duplicates(["network", "change", "rule"], keep="last")
+        found = rows.sort_values(
+            "network", key=lambda names: names.map(list(dict.fromkeys(names)).index), kind="stable"
+        )
+    report("dealing", "What other arithmetic does to scores, by the rule that gives tasks their images", found)
 
 
 if __name__ == "__main__":
