@@ -25,14 +25,26 @@ FACTS = (
     "sees factors, not pictures",
     "this processor has no AVX2 and FMA",
     "needs a GPU",
-    "needs the data of the embedded study",
     "the sampler numpyro is not installed",
     "the library sae_lens is not installed",
     "the library overcomplete is not installed",
     "the library dictionary_learning is not installed",
 )
-# files of more than a minute, longest first
-LONGEST = ("test_end_to_end.py", "test_similarities.py", "test_scores.py", "test_ray.py")
+# Files of more than a minute, longest first. Before them come those in which most of our kernels are compiled, once for all
+# others: copies of the repository take along what is compiled when they are made.
+LONGEST = (
+    "stages/test_crowd.py",
+    "interpretability/test_similarities.py",
+    "stages/test_end_to_end.py",
+    "study/test_processors.py",
+    "stages/test_inputs.py",
+    "docs/test_first_steps.py",
+    "benchmarks/test_coverage.py",
+    "stages/test_scores.py",
+    "study/test_ray.py",
+    "stages/test_activations.py",
+)
+TESTS = Path(__file__).parents[1]
 PACKAGES = Path(__file__).parents[2] / "experiment/page/node_modules"
 _PROGRAMS: dict[str, tuple[Callable[[], object], str]] = {
     "Chromium": (browser.executable, "apt-get install chromium"),
@@ -92,4 +104,5 @@ def pytest_make_collect_report():
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Processes side by side begin with the files that take longest, so that they end at about the same time."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+        places = {TESTS / name: place for place, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: places.get(item.path, len(places)))
