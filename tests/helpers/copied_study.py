@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -166,12 +167,10 @@ class Study:
     def lock(self) -> str:
         return (self.folder / "dvc.lock").read_text()
 
-    def forget(self) -> None:
-        """Remove everything that was computed, and every cache of it."""
-        for place in ("results", "reports/figures", ".dvc/cache", ".dvc/tmp", "data/store"):
-            shutil.rmtree(self.folder / place, ignore_errors=True)
-        for place in (self.folder / "data").iterdir():
-            if place.is_dir() and place.name != "external":
-                shutil.rmtree(place)
-        (self.folder / "reports/report.html").unlink()
-        (self.folder / "dvc.lock").unlink()
+    def forget(self, stages: Iterable[str]) -> None:
+        """Remove what these stages wrote, the work that any keeps between runs, and what DVC knows of commands that ran."""
+        recorded = YAML(typ="safe").load(self.lock())["stages"]
+        for out in (self.folder / out["path"] for stage in stages for out in recorded[stage]["outs"]):
+            shutil.rmtree(out) if out.is_dir() else out.unlink()
+        for place in (".dvc/cache/runs", "data/store"):
+            shutil.rmtree(self.folder / place)

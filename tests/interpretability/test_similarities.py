@@ -169,7 +169,7 @@ def pairwise_margins(compare, seen, tasks, k):
 @pytest.mark.parametrize("name", FEATURES)
 def test_margins_are_those_of_pairwise_calls(name):
     backend = given.opened(name)
-    tasks = some_tasks(units=1)
+    tasks = some_tasks(units=1, n_tasks=1)  # 12 pairs, each twice through the whole network
     margins = backend.margins(tasks, 3)
     seen = backend.tensors(np.arange(given.N))
     with torch.no_grad():
