@@ -35,6 +35,7 @@ FACTS = (
 LONGEST = (
     "stages/test_crowd.py",
     "interpretability/test_similarities.py",
+    "stages/test_crowd_simulation.py",
     "stages/test_end_to_end.py",
     "study/test_processors.py",
     "stages/test_inputs.py",

@@ -11,6 +11,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from tests.helpers.copied_study import Study, changed
+from tests.helpers.shown_page import EMPTY
 from tools.dependencies import chains
 
 ROSTER = "data/external/models/the lab's roster.csv"
@@ -80,6 +81,15 @@ class Outside(Study):
         (self.outside / "site").mkdir()
         (self.outside / "site" / "sitecustomize.py").write_text(AUDIT)
         self.images = "A"
+        self.draw_nothing()
+
+    def draw_nothing(self):
+        """Figures are most of the work of a page, and drawing one opens no file of a study."""
+        place = self.folder / "study/report/page/drawing.py"
+        text, drawn = place.read_text(), "self._drawn(drawings[name], *shown)"
+        assert drawn in text
+        told = f"Drawn({EMPTY!r}, b'%PDF', {EMPTY!r}, drawings[name].alt(shown[0], self.study))"
+        place.write_text(text.replace(drawn, told))
 
     def picture(self, name, rng):
         path = self.outside / name
