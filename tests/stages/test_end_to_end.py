@@ -79,7 +79,7 @@ def test_killed_and_resumed_with_other_workers_gives_the_same_bytes(study):
     """Of all stages that keep work between runs or have workers, and those between them. What follows from their bytes does not
     run again, so that these must be the same; that it gives the same bytes twice is a test of each.
     """
-    expected = study.lock()
+    expected = study.recorded()
     study.forget(AT_WORK)
     study.repro_killed_in("models", after=4, workers=1)
     study.repro_killed_in("activations", after=3, workers=2)
@@ -90,4 +90,4 @@ def test_killed_and_resumed_with_other_workers_gives_the_same_bytes(study):
     assert done.returncode == 0, done.stdout + done.stderr
     ran = {line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")}
     assert {"inputs", "scores@null", "sensitivity", "label_free"} <= ran <= {"inputs", *AT_WORK}
-    assert study.lock() == expected
+    assert study.recorded() == expected
