@@ -95,3 +95,7 @@ def test_facts_are_reasons_of_tests():
         if isinstance(node, ast.Constant)
     }
     assert set(programs.FACTS) <= said
+
+
+def test_files_that_come_first_are_there():
+    assert [name for name in programs.LONGEST if not (programs.TESTS / name).is_file()] == []
