@@ -10,11 +10,11 @@ import os
 import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
 from tests.helpers import browser, firefox
+from tests.helpers.rules import ROOT
 
 # what no installation would change
 FACTS = (
@@ -33,20 +33,19 @@ FACTS = (
 # Files of more than a minute, longest first. Before them come those in which most of our kernels are compiled, once for all
 # others: copies of the repository take along what is compiled when they are made.
 LONGEST = (
-    "stages/test_crowd.py",
-    "interpretability/test_similarities.py",
-    "stages/test_crowd_simulation.py",
-    "stages/test_end_to_end.py",
-    "study/test_processors.py",
-    "stages/test_inputs.py",
-    "docs/test_first_steps.py",
-    "benchmarks/test_coverage.py",
-    "stages/test_scores.py",
-    "study/test_ray.py",
-    "stages/test_activations.py",
+    "tests/stages/test_crowd.py",
+    "tests/interpretability/test_similarities.py",
+    "tests/stages/test_crowd_simulation.py",
+    "tests/stages/test_end_to_end.py",
+    "tests/study/test_processors.py",
+    "tests/stages/test_inputs.py",
+    "tests/docs/test_first_steps.py",
+    "tests/benchmarks/test_coverage.py",
+    "tests/stages/test_scores.py",
+    "tests/study/test_ray.py",
+    "tests/stages/test_activations.py",
 )
-TESTS = Path(__file__).parents[1]
-PACKAGES = Path(__file__).parents[2] / "experiment/page/node_modules"
+PACKAGES = ROOT / "experiment/page/node_modules"
 _PROGRAMS: dict[str, tuple[Callable[[], object], str]] = {
     "Chromium": (browser.executable, "apt-get install chromium"),
     "Firefox": (firefox.executable, "apt-get install firefox-esr"),
@@ -105,5 +104,5 @@ def pytest_make_collect_report():
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Processes side by side begin with the files that take longest, so that they end at about the same time."""
     if hasattr(config, "workerinput"):
-        places = {TESTS / name: place for place, name in enumerate(LONGEST)}
+        places = {ROOT / name: place for place, name in enumerate(LONGEST)}
         items.sort(key=lambda item: places.get(item.path, len(places)))
