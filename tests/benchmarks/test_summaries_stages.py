@@ -9,18 +9,45 @@ from safetensors.numpy import load_file
 
 from benchmarks import made_study, summaries_stages
 from interpretability.schema import KEY
-from stages import mis
+from stages import calibration, ceiling, human, mis
 from study.params.whole import load_params
+from tests.helpers import tiny_study
 from tests.helpers.rules import ROOT
 
 UNITS, NETWORKS = 3000, 4
+NOTES = {"activations": ("clusters.csv", "left_out.csv", "run.json"), "tasks": ("constant_units.csv", "summary.json")}
 
 
-def test_a_scored_study_is_checked_against_plain_scores(tmp_path):
-    if not (ROOT / "data/human/units.parquet").is_file():
-        pytest.skip("needs the data of the embedded study")
+@pytest.fixture
+def embedded(tmp_path):
+    """data/ of a tiny study with answers of simulated people, as the embedded study's stages leave it."""
+    data = tmp_path / "embedded/data"
+    tiny_study.write_study(data)
+    tiny_study.write_params(data.parent / "params.yaml", ROOT)
+    for stage, files in NOTES.items():
+        (data / "notes" / stage).mkdir(parents=True)
+        for name in files:
+            (data / stage / name).rename(data / "notes" / stage / name)
+    (data / "tasks/summary.json").symlink_to(data / "notes/tasks/summary.json")
+    (data / "simulation").rename(data / "crowd_simulation")
+
+    def call(main, out, **others):
+        words = {"params": data.parent / "params.yaml", **others, "out": data / out}
+        main([str(word) for name, place in words.items() for word in (f"--{name}", place)])
+
+    roster = data / "models/roster.csv"
+    of_people = {"external": data.parent, "names": data.parent}
+    call(human.main, "human", tasks=data / "tasks", images=data / "images", roster=roster, **of_people)
+    call(calibration.main, "calibration", scores=data / "scores", human=data / "human")
+    call(mis.main, "mis", scores=data / "scores", calibration=data / "calibration")
+    call(ceiling.main, "ceiling", human=data / "human", mis=data / "mis")
+    return data
+
+
+def test_a_scored_study_is_checked_against_plain_scores(tmp_path, embedded, monkeypatch):
+    monkeypatch.setattr(made_study, "LIKE", "oracle")
     root = tmp_path / "study"
-    made_study.write_study(root, ROOT / "data", UNITS, NETWORKS, ROOT / "studies/imagenet.yaml")
+    made_study.write_study(root, embedded, UNITS, NETWORKS, ROOT / "studies/imagenet.yaml")
     assert load_params(root / "params.yaml").scores.backends == (made_study.BACKEND,)
     mis.main(summaries_stages.command_of("mis", root))
     chosen = summaries_stages.sample(UNITS, NETWORKS)

@@ -49,7 +49,7 @@ class Stranger(Study):
         return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=True).stdout
 
     def run(self, *steps):
-        done = first_steps.follow(self.folder, steps, self.environment(2))
+        done = first_steps.follow(self.folder, steps, self.environment(1))
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

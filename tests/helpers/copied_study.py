@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -166,12 +168,15 @@ class Study:
     def lock(self) -> str:
         return (self.folder / "dvc.lock").read_text()
 
-    def forget(self) -> None:
-        """Remove everything that was computed, and every cache of it."""
-        for place in ("results", "reports/figures", ".dvc/cache", ".dvc/tmp", "data/store"):
-            shutil.rmtree(self.folder / place, ignore_errors=True)
-        for place in (self.folder / "data").iterdir():
-            if place.is_dir() and place.name != "external":
-                shutil.rmtree(place)
-        (self.folder / "reports/report.html").unlink()
-        (self.folder / "dvc.lock").unlink()
+    def recorded(self) -> dict[str, Any]:
+        """What DVC has recorded of each stage, the digests of its outputs among it."""
+        return YAML(typ="safe").load(self.lock())["stages"]
+
+    def forget(self, stages: Iterable[str]) -> None:
+        """Remove what these stages wrote, the work that any keeps between runs, and what DVC knows of commands that ran."""
+        recorded = self.recorded()
+        for out in (self.folder / out["path"] for stage in stages for out in recorded.pop(stage)["outs"]):
+            shutil.rmtree(out) if out.is_dir() else out.unlink()
+        YAML(typ="safe").dump({"schema": "2.0", "stages": recorded}, self.folder / "dvc.lock")
+        for place in (".dvc/cache/runs", "data/store"):
+            shutil.rmtree(self.folder / place)

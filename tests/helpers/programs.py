@@ -10,11 +10,11 @@ import os
 import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
 from tests.helpers import browser, firefox
+from tests.helpers.rules import ROOT
 
 # what no installation would change
 FACTS = (
@@ -25,15 +25,27 @@ FACTS = (
     "sees factors, not pictures",
     "this processor has no AVX2 and FMA",
     "needs a GPU",
-    "needs the data of the embedded study",
     "the sampler numpyro is not installed",
     "the library sae_lens is not installed",
     "the library overcomplete is not installed",
     "the library dictionary_learning is not installed",
 )
-# files of more than a minute, longest first
-LONGEST = ("test_end_to_end.py", "test_similarities.py", "test_scores.py", "test_ray.py")
-PACKAGES = Path(__file__).parents[2] / "experiment/page/node_modules"
+# Files of more than a minute, longest first. Before them come those in which most of our kernels are compiled, once for all
+# others: copies of the repository take along what is compiled when they are made.
+LONGEST = (
+    "tests/stages/test_crowd.py",
+    "tests/interpretability/test_similarities.py",
+    "tests/stages/test_crowd_simulation.py",
+    "tests/stages/test_end_to_end.py",
+    "tests/study/test_processors.py",
+    "tests/stages/test_inputs.py",
+    "tests/docs/test_first_steps.py",
+    "tests/benchmarks/test_coverage.py",
+    "tests/stages/test_scores.py",
+    "tests/study/test_ray.py",
+    "tests/stages/test_activations.py",
+)
+PACKAGES = ROOT / "experiment/page/node_modules"
 _PROGRAMS: dict[str, tuple[Callable[[], object], str]] = {
     "Chromium": (browser.executable, "apt-get install chromium"),
     "Firefox": (firefox.executable, "apt-get install firefox-esr"),
@@ -92,4 +104,5 @@ def pytest_make_collect_report():
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Processes side by side begin with the files that take longest, so that they end at about the same time."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+        places = {ROOT / name: place for place, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: places.get(item.path, len(places)))

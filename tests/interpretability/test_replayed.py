@@ -42,6 +42,17 @@ def plainly(network, layers, shown):
     return [Capture(network, layers, len(batch), "cpu")(batch).clone() for batch in shown]
 
 
+def replayed_as_plainly(network, recorder, shown):
+    """The replayed capture after batches that all had the bytes of plain ones."""
+    layers = layers_of(network)
+    plain = plainly(network, layers, shown)
+    with Capture(network, layers, 4, "cpu") as capture:
+        replayed = Replayed(capture, recorder)
+        for batch, right in zip(shown, plain, strict=True):
+            assert torch.equal(replayed(batch), right)
+    return replayed
+
+
 def layers_of(network, size=8):
     return find_layers(network, batches(1, size)[0][:3], drop_first_last=False)
 
@@ -151,12 +162,7 @@ ASKS = {
 @pytest.mark.parametrize("name", ASKS)
 def test_a_network_that_waits_for_values_is_not_recorded(name):
     network, recorder, shown = Reads(ASKS[name]), WrittenDown(), batches(4)
-    layers = layers_of(network)
-    plain = plainly(network, layers, shown)
-    with Capture(network, layers, 4, "cpu") as capture:
-        replayed = Replayed(capture, recorder)
-        for batch, right in zip(shown, plain, strict=True):
-            assert torch.equal(replayed(batch), right)
+    replayed = replayed_as_plainly(network, recorder, shown)
     assert (replayed.form, recorder.replays) == ("plain", 0)
     assert replayed.reason.startswith("it waits for values of its device (")
 
@@ -214,12 +220,7 @@ def never(function):
 def test_what_fails_in_recording_runs_plainly():
     network, recorder, shown = small(), WrittenDown(), batches(4)
     recorder.record = never
-    layers = layers_of(network)
-    plain = plainly(network, layers, shown)
-    with Capture(network, layers, 4, "cpu") as capture:
-        replayed = Replayed(capture, recorder)
-        for batch, right in zip(shown, plain, strict=True):
-            assert torch.equal(replayed(batch), right)
+    replayed = replayed_as_plainly(network, recorder, shown)
     assert replayed.reason == "recording failed (RuntimeError: operation not permitted when stream is capturing)"
 
 
@@ -267,13 +268,8 @@ def test_memory_that_only_recording_lacks_changes_no_plain_batch():
 
 def test_graphs_are_recorded_on_a_stream_of_their_own_with_one_pool(monkeypatch):
     graphs, network, shown = Graphs(monkeypatch), small(), batches(4)
-    layers = layers_of(network)
-    plain = plainly(network, layers, shown)
     recorder = CudaRecorder("cpu")
-    with Capture(network, layers, 4, "cpu") as capture:
-        replayed = Replayed(capture, recorder)
-        for batch, right in zip(shown, plain, strict=True):
-            assert torch.equal(replayed(batch), right)
+    replayed = replayed_as_plainly(network, recorder, shown)
     assert replayed.form == "graph", replayed.reason
     # other threads go on with what a recording would forbid them
     options = {"pool": "pool", "stream": "side", "capture_error_mode": "thread_local"}

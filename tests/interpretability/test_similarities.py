@@ -169,7 +169,7 @@ def pairwise_margins(compare, seen, tasks, k):
 @pytest.mark.parametrize("name", FEATURES)
 def test_margins_are_those_of_pairwise_calls(name):
     backend = given.opened(name)
-    tasks = some_tasks(units=1)
+    tasks = some_tasks(units=1, n_tasks=1)  # 12 pairs, each twice through the whole network
     margins = backend.margins(tasks, 3)
     seen = backend.tensors(np.arange(given.N))
     with torch.no_grad():
@@ -320,13 +320,13 @@ def test_every_backend_aggregates_and_runs_each_picture_once(name, aggregation):
 
 @pytest.mark.parametrize("name", FEATURES)
 def test_memory_and_order_change_no_bit(name):
-    tasks = some_tasks(units=4)
-    roomy = given.opened(name)
+    tasks, opened = some_tasks(units=4), functools.partial(given.opened, name, size=32)
+    roomy = opened()
     expected = roomy.margins(tasks, 3)
     assert roomy.forwards == len(np.unique(tasks))
-    tight = given.opened(name, cache_bytes=0)
+    tight = opened(cache_bytes=0)
     np.testing.assert_array_equal(tight.margins(tasks[::-1], 3)[::-1], expected)
-    some = given.opened(name, cache_bytes=4 * 13 * roomy._width)
+    some = opened(cache_bytes=4 * 13 * roomy._width)
     np.testing.assert_array_equal(np.concatenate([some.margins(tasks[:1], 3), some.margins(tasks[1:], 3)]), expected)
     assert len(np.unique(tasks)) <= some.forwards <= tight.forwards
 

@@ -189,32 +189,45 @@ def test_every_figure_of_the_three_papers_is_listed_with_its_state(study, bare_s
     # every figure and table of the paper on texts says what is reported there, but for schemas
     reported = found[(found["paper"] == "Crowd") & (found["reported"] == "")]["figure"]
     assert reported.tolist() == ["1", "13"]
-    assert (found["state"] != "").all()
-    state = found.set_index(["paper", "figure"])["state"]
+    state, how = (found.set_index(["paper", "figure"])[column] for column in ("state", "how"))
     for number in (8, *range(20, 24)):
-        assert state["IMI", str(number)].startswith(
-            "a screenshot of the page, which `python -m experiment rehearse` writes"
-        )
-    assert state["IMI", "13"] == "built on simulated answers, with 4 networks in place of 9"
+        assert how["IMI", str(number)].startswith("a screenshot of the page that asks; `python -m experiment rehearse`")
+    assert how["IMI", "13"] == "on simulated answers, with 4 networks in place of 9"
     # no test on synthetic explanations in this study, though its figure is drawn
-    assert state["IMI", "11"] == "nobody was asked about synthetic explanations"
+    assert state["IMI", "11"] == "needs data"
+    assert how["IMI", "11"] == "nobody was asked about synthetic explanations"
     # similarity, networks and answers are not those of the papers
-    assert state["MIS", "3"] == "built, with encoder in place of DreamSim and 4 networks in place of 835"
-    assert state["MIS", "15"] == "built, with 4 networks in place of 835"
-    assert state["MIS", "2A"] == (
-        "built on simulated answers, with encoder in place of DreamSim and 4 networks in place of 9"
-    )
-    assert state["MIS", "10"] == (
-        "built on simulated answers, with encoder, oracle, pixel and null in place of LPIPS, DISTS and DreamSim "
+    assert state["MIS", "3"] == "built"
+    assert how["MIS", "3"] == "with encoder in place of DreamSim and 4 networks in place of 835"
+    assert how["MIS", "15"] == "with 4 networks in place of 835"
+    assert how["MIS", "2A"] == "on simulated answers, with encoder in place of DreamSim and 4 networks in place of 9"
+    assert how["MIS", "10"] == (
+        "on simulated answers, with encoder, oracle, pixel and null in place of LPIPS, DISTS and DreamSim "
         "and 4 networks in place of 9"
     )
-    assert state["MIS", "9"] == "built, with encoder in place of DreamSim"
-    assert state["IMI", "15"] == "built on simulated answers"
+    assert how["MIS", "9"] == "with encoder in place of DreamSim"
+    assert how["IMI", "15"] == "on simulated answers"
     # the encoder's correlation over all annotated units, 0.9 * 0.8 in the fabricated table
     value = found.set_index(["paper", "figure"])["ours_value"]
     assert value["MIS", "2B left"] == pytest.approx(0.72)
     bare = registry.of_papers(bare_study, drawn_of(bare_study))
-    assert set(bare.loc[bare["ours"].isin(["his_models", "agreement"]), "state"]) == {"needs human data"}
+    assert set(bare.loc[bare["ours"].isin(["his_models", "agreement"]), "how"]) == {"answers of people"}
+
+
+def test_every_figure_is_built_or_needs_data_that_are_named_or_is_a_drawing(study, bare_study):
+    drawings = {"MIS": ["1"], "IMI": ["1", "2", "8", "20", "21", "22", "23"], "Crowd": ["1", "13"]}
+    of_authors = {"IMI 4 right", "Crowd table 3", "Crowd table 6", "Crowd table 7"}
+    for of in (study, bare_study):
+        for drawn in (drawn_of(of), set()):
+            found = registry.of_papers(of, drawn)
+            assert set(found["state"]) <= set(checklist.STATES)
+            assert len(checklist.STATES) == 3
+            assert found.loc[found["state"] == "a drawing"].groupby("paper")["figure"].agg(list).to_dict() == drawings
+            assert (found.loc[found["state"] != "built", "how"] != "").all(), "what is missing is named"
+            assert found.loc[found["state"] != "built", "ours_value"].isna().all()
+            assert set(found.loc[found["state"] == "built", "ours"]) <= drawn | {item.half for item in papers.ITEMS}
+    without_home = {item.name for item in papers.ITEMS if not item.ours and not item.drawing}
+    assert without_home == of_authors
 
 
 def drawn_of(study):
@@ -229,39 +242,39 @@ def test_a_figure_is_built_only_where_the_study_has_it(study):
         found = registry.of_papers(study, drawn - set(missing))
         gone = found["ours"].isin(missing)
         assert gone.any()
-        assert not found.loc[gone, "state"].str.startswith("built").any(), missing
-        assert (found.loc[gone, "state"] != "").all()
+        assert (found.loc[gone, "state"] == "needs data").all(), missing
+        assert (found.loc[gone, "how"] != "").all()
         assert found.loc[gone, "ours_value"].isna().all()
         others = ~gone & ~whole["ours"].isin(missing)
         pd.testing.assert_frame_equal(found[others], whole[others])  # of others nothing changes
     without = registry.of_papers(study, drawn - {papers.GALLERY})
-    assert set(without.loc[without["ours"] == papers.GALLERY, "state"]) == {"the page shows no units with pictures"}
+    assert set(without.loc[without["ours"] == papers.GALLERY, "how"]) == {"the page shows no units with pictures"}
     # a figure of several parts is drawn, one of its parts has no rows
     for name, (table, *_) in checklist._PARTS.items():
         empty = replace(study, tables={**study.tables, table: study.tables[table].head(0)})
         found = registry.of_papers(empty, drawn)
         state = found.loc[found["paper"] + " " + found["figure"] == name, "state"].item()
-        assert not state.startswith("built"), name
+        assert state == "needs data", name
 
 
 def test_what_differs_from_a_paper_is_read_off_the_study(study):
-    def state(item, **changes):
+    def how(item, **changes):
         return checklist._built(replace(study, **changes), by_name[item])
 
     by_name = {item.name: item for item in papers.ITEMS}
     nine = {**study.tables, "model_points": pd.DataFrame({"model": papers.NINE})}
-    assert state("MIS 2A", backends=("dreamsim", "null"), tables=nine, simulated=False) == "built"
-    assert state("MIS 2A", backends=("dreamsim",), tables=nine) == "built on simulated answers"
+    assert how("MIS 2A", backends=("dreamsim", "null"), tables=nine, simulated=False) == ""
+    assert how("MIS 2A", backends=("dreamsim",), tables=nine) == "on simulated answers"
     # one branch of DreamSim is another similarity
-    other = state("MIS 2A", backends=("dreamsim-dino_vitb16",), tables=nine, simulated=False)
-    assert other == "built, with dreamsim-dino_vitb16 in place of DreamSim"
-    some = state("MIS 10", backends=("dreamsim", "lpips-alex"), tables=nine, simulated=False)
-    assert some == "built, without DISTS"
+    other = how("MIS 2A", backends=("dreamsim-dino_vitb16",), tables=nine, simulated=False)
+    assert other == "with dreamsim-dino_vitb16 in place of DreamSim"
+    some = how("MIS 10", backends=("dreamsim", "lpips-alex"), tables=nine, simulated=False)
+    assert some == "without DISTS"
     seven = {**study.tables, "model_points": pd.DataFrame({"model": papers.NINE[:7]})}
-    few = state("MIS 2A", backends=("dreamsim",), tables=seven, simulated=False)
-    assert few == "built, with 7 of the 9 networks"
+    few = how("MIS 2A", backends=("dreamsim",), tables=seven, simulated=False)
+    assert few == "with 7 of the 9 networks"
     alone = {**study.tables, "training": pd.DataFrame({"series": ["vit", "vit"]})}
-    assert state("MIS 8", backends=("dreamsim",), tables=alone) == "built, with vit in place of ResNet-50"
+    assert how("MIS 8", backends=("dreamsim",), tables=alone) == "with vit in place of ResNet-50"
 
 
 def test_networks_of_the_papers_are_called_as_in_the_files():
@@ -486,9 +499,9 @@ def test_one_network_has_no_ranking(tmp_path):
         assert "one alone has no rank" in BY_NAME[name].absent
     assert len(BY_NAME["unit_distribution"].series(study)) > 0
     rows = registry.of_papers(study, {spec.name for spec in FIGURES if not spec.series(study).empty})
-    states = rows[rows["ours"].isin(["models_ranked", "models_by_p5"])]["state"]
-    assert len(states) == 2
-    assert states.str.contains("one alone has no rank").all()
+    lacking = rows[rows["ours"].isin(["models_ranked", "models_by_p5"])]["how"]
+    assert len(lacking) == 2
+    assert lacking.str.contains("one alone has no rank").all()
     head = tables_of_scores.SPECS[0].make(study).head
     assert "mean MIS" in head
     assert not {"rank", "its rank"} & set(head)

@@ -51,7 +51,7 @@ def changed(study, **tables):
 def states(study, *more):
     drawn = {GALLERY, *more, *(spec.name for spec in FIGURES if len(spec.series(study)))}
     found = registry.of_papers(study, drawn).set_index(["paper", "figure"])
-    return found["state"], found["ours"]
+    return found["state"] + ": " + found["how"], found["ours"]
 
 
 def test_every_kind_is_set_against_natural_explanations_of_the_same_units(study):
@@ -204,30 +204,30 @@ def test_scores_with_made_images_are_joined_by_unit(study):
 
 def test_figures_of_the_papers_are_built_as_far_as_the_study_has_them(study, without_people):
     state, ours = states(study, MADE_GALLERY)
-    assert state["IMI", "9"] == "built"
+    assert state["IMI", "9"] == "built: "
     assert ours["IMI", "9"] == MADE_GALLERY
-    assert state["IMI", "12"].startswith("built on simulated answers, with 1 network")
+    assert state["IMI", "12"].startswith("built: on simulated answers, with 1 network")
     assert state["MIS", "14"].startswith(
-        "built on simulated answers, with encoder in place of DreamSim and 1 network in"
+        "built: on simulated answers, with encoder in place of DreamSim and 1 network in"
     )
     through, _ = states(replace(study, human_through=THROUGH), MADE_GALLERY)
-    assert through["IMI", "12"].startswith("built on simulated answers through the encoder")
-    assert through["MIS", "14"].startswith("built on simulated answers through the encoder")
-    assert through["IMI", "13"].startswith("built on simulated answers, ")
+    assert through["IMI", "12"].startswith("built: on simulated answers through the encoder")
+    assert through["MIS", "14"].startswith("built: on simulated answers through the encoder")
+    assert through["IMI", "13"].startswith("built: on simulated answers, ")
     machine, ours = states(without_people, MADE_GALLERY)
     assert machine["MIS", "14"] == (
-        "built for the machine alone, as there are no answers of people, with encoder in place of DreamSim and 2 networks "
+        "built: for the machine alone, as there are no answers of people, with encoder in place of DreamSim and 2 networks "
         "in place of 9"
     )
     assert ours["MIS", "14"] == "mis_natural_synthetic"
-    assert machine["IMI", "12"] == "needs human data"
+    assert machine["IMI", "12"] == "needs data: answers of people"
     unseen, _ = states(study)
-    assert unseen["IMI", "9"] == "the page shows no units with pictures"
+    assert unseen["IMI", "9"] == "needs data: the page shows no units with pictures"
     none = changed(without_people, made_images=study.tables["made_images"].head(0))
     none = replace(none, units=none.units[none.units["condition"] == NATURAL])
     lacking, _ = states(none)
-    assert lacking["IMI", "9"] == "no images were made (visualisations.units)"
-    assert lacking["MIS", "14"] == "needs human data"
+    assert lacking["IMI", "9"] == "needs data: no images were made (visualisations.units)"
+    assert lacking["MIS", "14"] == "needs data: answers of people"
 
 
 def test_answers_through_the_encoder_are_marked_wherever_they_are_shown(study):

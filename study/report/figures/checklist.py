@@ -18,10 +18,11 @@ from study.report.figures.paper_of_texts import CROWD
 from study.report.figures.papers import ITEMS, REPORTED
 from study.report.figures.ranking import ridge_models
 
-COLUMNS = ["paper", "figure", "what", "ours", "state", "reported", "number", "ours_value"]
-BUILT, SIMULATED, HUMAN = "built", "built on simulated answers", "needs human data"
-THROUGH = "built on simulated answers through the encoder"
-HALF = "built for the machine alone, as there are no answers of people"
+COLUMNS = ["paper", "figure", "what", "ours", "state", "how", "reported", "number", "ours_value"]
+STATES = BUILT, NEEDS, DRAWING = "built", "needs data", "a drawing"
+SIMULATED, HUMAN = "on simulated answers", "answers of people"
+THROUGH = "on simulated answers through the encoder"
+HALF = "for the machine alone, as there are no answers of people"
 _NO_PICTURES = "the page shows no units with pictures"
 
 
@@ -117,7 +118,7 @@ _REBUILT = "MIS 13b"
 # parts of a figure that may be missing while the figure is there: a row that a table must have, of the leading similarity
 # unless it says of which, and what it means if not
 _PARTS = {
-    _REBUILT: ("sensitivity", {"setting": "n_tasks"}, "needs networks in sensitivity.models"),
+    _REBUILT: ("sensitivity", {"setting": "n_tasks"}, "networks in sensitivity.models"),
     "MIS 7": ("layer_change", {"period": "first"}, "no network has checkpoints from the untrained one on"),
     "MIS 18": ("layer_change", {"period": "full"}, "no network has checkpoints from the untrained one on"),
     "MIS 20": ("residuals", {"side": "over"}, "no annotated unit outside the calibration split has HIS below MIS"),
@@ -132,25 +133,27 @@ def checklist(study: Study, drawn: Collection[str], known: Collection[str]) -> p
     """Every figure of the three papers: COLUMNS. `drawn` are the `known` figures of this study that have data, and GALLERY
     where the page shows units with their pictures.
 
-    state: built, and with what in place of the paper's similarity, networks and people; or why there is none. ours_value is
-    what `number` names, in this study.
+    state is one of STATES. how says of a built one what stands in place of the paper's similarity, networks and people (empty:
+    nothing does), of one that needs data which these are, and of a drawing what it is of. ours_value is what `number` names,
+    in this study.
     """
     rows = []
     for item in ITEMS:
         assert {item.ours, item.half} <= {"", GALLERY, MADE_GALLERY, *known}, item.name
-        missing = _missing(study, item, drawn)
+        missing = "" if item.drawing else _missing(study, item, drawn)
         if missing and item.half in drawn:
             item, missing = replace(item, ours=item.half, people=False), ""
-        state = missing or _built(study, item)
+        state = DRAWING if item.drawing else NEEDS if missing else BUILT
+        how = item.drawing or missing or _built(study, item)
         number, of_study = NUMBERS.get(item.name, ("", None))
-        value = np.nan if of_study is None or missing else of_study(study)
+        value = np.nan if of_study is None or state != BUILT else of_study(study)
         reported = REPORTED.get(item.name, "")
-        rows.append((item.paper, item.figure, item.what, item.ours, state, reported, number, value))
+        rows.append((item.paper, item.figure, item.what, item.ours, state, how, reported, number, value))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _missing(study: Study, item: Item, drawn: Collection[str]) -> str:
-    """Why this study has no such figure; empty where it has."""
+    """The data that this study lacks for such a figure; empty where it has it."""
     if item.people and study.human.empty:
         return HUMAN
     if item.ours == MADE_GALLERY and study.tables["made_images"].empty:
@@ -170,18 +173,17 @@ def _built(study: Study, item: Item) -> str:
     others = _other_similarity(study, item), _other_networks(study, item), checklist_of_texts.machine(study, item)
     replaced = [words for words in others if words]
     lacking = _without(study, item)
-    return ", ".join(
-        [
-            _on_what(study, item),
-            *([f"with {' and '.join(replaced)}"] if replaced else []),
-            *([f"without {_joined(lacking)}"] if lacking else []),
-            *([item.but] if item.but else []),
-        ]
+    parts = (
+        _on_what(study, item),
+        f"with {' and '.join(replaced)}" if replaced else "",
+        f"without {_joined(lacking)}" if lacking else "",
+        item.but,
     )
+    return ", ".join(part for part in parts if part)
 
 
 def _on_what(study: Study, item: Item) -> str:
-    """Built, and whether on what nobody answered."""
+    """What it is built on, where that is no answer of people."""
     if item.worlds:
         return checklist_of_texts.WORLDS
     if item.rated and study.rated_by_program:
@@ -190,7 +192,7 @@ def _on_what(study: Study, item: Item) -> str:
         return HALF
     if item.people and item.made and SYNTHETIC in study.human_through:
         return THROUGH
-    return SIMULATED if item.people and study.simulated else BUILT
+    return SIMULATED if item.people and study.simulated else ""
 
 
 def _has(backends: Sequence[str], wanted: str) -> bool:

@@ -16,7 +16,7 @@ from study.report.figures.items import GALLERY, Item
 from study.report.figures.raters import texts_kappa
 from study.report.figures.texts import AUTOMATIC, OURS, method_rows
 
-WORLDS, RATED = "built in simulated worlds", "built on simulated ratings"
+WORLDS, RATED = "in simulated worlds", "on simulated ratings"
 _FORMULAS = "Crowd table 2"  # its texts are formulas
 _SETTINGS = {"Crowd 6": "gamma", "Crowd 7": "beta", "Crowd 9": "error_model"}  # panels of one figure here
 SIMPLE = "simple"

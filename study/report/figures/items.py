@@ -23,8 +23,8 @@ CALLED = {
     "clip_resnet50": "Clip ResNet-50",
     "vit_b16": "ViT-B-16",
 }
-SCREEN = "a screenshot of the page, which `python -m experiment rehearse` writes outside the chain"
-METHOD = "not ours: a drawing of the method; the page shows tasks of real units instead"
+SCREEN = "a screenshot of the page that asks; `python -m experiment rehearse` writes ours, outside the chain"
+METHOD = "of the method; the page shows tasks of real units instead"
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,10 @@ class Item:
     networks: how many it shows, or which ones where they are few; empty where it is of none in particular. similar: the
     similarities of its scores, empty where no score takes part. people: whether their answers to tasks do; rated: whether
     ratings of texts do; guided: whether a machine says what pictures show. worlds: pictures, units and raters of both the
-    paper's figure and ours are simulated, ours without a network. lacks: why there is none, where the figure here has no
-    better reason of its own. but: what else differs from the paper's, whatever the study. half: the figure that shows the
-    machine's half where that of people is missing. made: whether its explanations are made images.
+    paper's figure and ours are simulated, ours without a network. lacks: which data are missing, where the figure here has
+    no better reason of its own. but: what else differs from the paper's, whatever the study. half: the figure that shows
+    the machine's half where that of people is missing. made: whether its explanations are made images. drawing: what the
+    paper drew or photographed, of no data at all.
     """
 
     paper: str
@@ -53,12 +54,18 @@ class Item:
     but: str = ""
     half: str = ""
     made: bool = False
+    drawing: str = ""
 
     @property
     def name(self) -> str:
         return f"{self.paper} {self.figure}"
 
 
-def not_ours(paper: str, figure: str, what: str, lacks: str) -> Item:
-    """A figure that no study has, and why."""
+def drawing(paper: str, figure: str, what: str, of: str) -> Item:
+    """A figure of no data."""
+    return Item(paper, figure, what, networks=(), similar=NO_SCORE, drawing=of)
+
+
+def of_authors(paper: str, figure: str, what: str, lacks: str) -> Item:
+    """A figure or table of data that only its authors have, and which those are."""
     return Item(paper, figure, what, networks=(), similar=NO_SCORE, lacks=lacks)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from study.report.figures.items import GALLERY, METHOD, NO_SCORE, SCREEN, Item, not_ours
+from study.report.figures.items import GALLERY, METHOD, NO_SCORE, SCREEN, Item, drawing, of_authors
 
 CROWD = "Crowd"
 _BOTH, _RESNET = ("resnet50", "vit_b16"), ("resnet50",)
-_TIMES = "not ours: how long the programs of other people run; dvc keeps the time of each stage here"
+_TIMES = "how long each method's own program ran; dvc keeps the time of each stage here"
+_SECOND = "what a second guide (SigLIP 2) says of the pictures that people rated; a study has one guide"
 
 
 def _texts(figure: str, what: str, ours: str, *, rated: bool = True, guided: bool = True, but: str = "") -> Item:
@@ -22,7 +23,7 @@ def _world(figure: str, what: str, ours: str, but: str = "") -> Item:
 _RATED = "simulated raters in place of 10 units rated on MTurk"
 _QUALITY = "guides of known quality in place of CLIP, SigLIP and SigLIP 2"
 ITEMS = (
-    not_ours(CROWD, "1", "overview of the evaluation", METHOD),
+    drawing(CROWD, "1", "overview of the evaluation", METHOD),
     _world("2a", "error by sampler and number of inputs, no noise", "crowd_sampling"),
     _world("2b", "error by aggregation and raters, all inputs", "crowd_aggregation"),
     _world("3a", "error by ratings, sampler and aggregation", "crowd_pareto"),
@@ -38,15 +39,15 @@ ITEMS = (
     _world("10", "people against the guide alone, by ratings", "crowd_pareto", _RATED),
     _world("11", "guides that choose the inputs", "crowd_guides", _QUALITY),
     _world("12", "guides that are the prior", "crowd_guides", _QUALITY),
-    not_ours(CROWD, "13", "the page that raters see", SCREEN),
+    drawing(CROWD, "13", "the page that raters see", SCREEN),
     *(_texts(str(number), "units with their texts and scores", GALLERY) for number in (14, 15, 16)),
     _texts("table 1", "automatic score by method, one concept", "texts_automatic", rated=False),
     _texts("table 2", "automatic score by method, formulas", "texts_automatic", rated=False),
-    not_ours(CROWD, "table 3", "scores with another guide as prior", "not ours: a study has one guide"),
+    of_authors(CROWD, "table 3", "scores with another guide as prior", _SECOND),
     _texts("table 4", "score from ratings by method and aggregation", "texts_crowd"),
     _texts("table 5", "tests between methods", "texts_tests", but="paired, all methods against each other"),
-    not_ours(CROWD, "table 6", "run time of simple methods", _TIMES),
-    not_ours(CROWD, "table 7", "run time of complex methods", _TIMES),
+    of_authors(CROWD, "table 6", "run time of simple methods", _TIMES),
+    of_authors(CROWD, "table 7", "run time of complex methods", _TIMES),
     _texts("section 4", "error of the guide alone", "texts_truth", rated=False),
     _texts("appendix C.7", "agreement of raters", "texts_kappa", guided=False),
 )

@@ -6,12 +6,23 @@
 from __future__ import annotations
 
 from study.report.figures import paper_of_texts
-from study.report.figures.items import DREAMSIM, GALLERY, MADE_GALLERY, METHOD, NINE, NO_SCORE, SCREEN, Item, not_ours
+from study.report.figures.items import (
+    DREAMSIM,
+    GALLERY,
+    MADE_GALLERY,
+    METHOD,
+    NINE,
+    NO_SCORE,
+    SCREEN,
+    Item,
+    drawing,
+    of_authors,
+)
 
 _CONVOLUTIONAL = tuple(name for name in NINE if not name.endswith("vit_b32"))
 _HARDER = ("resnet50", "clip_resnet50")  # those whose units were also asked about with harder tasks
 _OTHERS = ("lpips", "dists", "dreamsim")
-_CHECKPOINTS = "needs checkpoints of a training"
+_CHECKPOINTS = "checkpoints of a training"
 
 
 def _of_people(figure: str, what: str, ours: str, similar: tuple[str, ...] = DREAMSIM) -> Item:
@@ -28,7 +39,7 @@ MIS, IMI = "MIS", "IMI"
 _RESNET = ("resnet50",)
 _GOOGLENET = ("googlenet",)
 ITEMS = (
-    not_ours(MIS, "1", "schema of task and score", METHOD),
+    drawing(MIS, "1", "schema of task and score", METHOD),
     _of_people("2A", "mean MIS against mean HIS by network", "models_mis_his"),
     _of_people("2B left", "MIS against HIS by unit", "mis_against_his"),
     _of_people("2B right", "mean HIS in bins of MIS", "his_by_mis"),
@@ -58,11 +69,15 @@ ITEMS = (
     ),
     Item(MIS, "15", "constant units by network", "constant_share", similar=NO_SCORE),
     Item(
-        MIS, "16", "tests between layer types", "layer_type_tests", lacks="needs layer types that four families share"
+        MIS,
+        "16",
+        "tests between layer types",
+        "layer_type_tests",
+        lacks="layer types that four families of networks share",
     ),
     Item(
         *(MIS, "17", "mean MIS against input resolution", "mis_against_resolution"),
-        lacks="needs networks of several input sizes",
+        lacks="networks of several input sizes",
     ),
     Item(MIS, "18", "change by layer over the whole training", "layer_change", _RESNET, lacks=_CHECKPOINTS),
     Item(MIS, "19", "networks ranked by the 5th percentile", "models_by_p5"),
@@ -71,19 +86,19 @@ ITEMS = (
     Item(MIS, "22", "hard units of networks with a wide spread", GALLERY, ()),
     _of_people("section 3", "alpha, read as 1 / slope", "calibration"),
     _of_people("appendix B", "noise ceiling", "ceiling_variants", NO_SCORE),
-    not_ours(IMI, "1", "overview", METHOD),
-    not_ours(IMI, "2", "schema of the task", METHOD),
+    drawing(IMI, "1", "overview", METHOD),
+    drawing(IMI, "2", "schema of the task", METHOD),
     _imi("3 left", "HIS by network", "his_models"),
     _imi("3 right", "tests between networks, natural", "his_model_tests"),
     _imi("4 left", "HIS against accuracy", "his_against_accuracy"),
-    not_ours(
+    of_authors(
         *(IMI, "4 right", "HIS against likeness to human decisions"),
-        "not ours: the ranks are of the benchmark model-vs-human, which is not run here",
+        "the ranks of the nine networks in the benchmark model-vs-human",
     ),
     _imi("5", "HIS against the depth of a layer", "his_depth"),
     _imi("6", "HIS by difficulty", "difficulty_levels", _HARDER),
     _imi("7", "HIS of units by difficulty", "difficulty_units", _HARDER),
-    not_ours(IMI, "8", "one trial as seen by a worker", SCREEN),
+    drawing(IMI, "8", "one trial as seen by a worker", SCREEN),
     Item(IMI, "9", "feature visualisations of some units", MADE_GALLERY, (), NO_SCORE, made=True),
     _imi("10", "gaps between difficulties", "difficulty_gaps", _HARDER),
     _imi("11", "tests between networks, synthetic", "his_model_tests", made=True),
@@ -93,12 +108,12 @@ ITEMS = (
     _imi("15", "checks of sessions", "exclusion_checks", ()),
     Item(
         *(IMI, "16", "histograms of activations", "activation_histograms", _GOOGLENET, NO_SCORE),
-        lacks="needs units whose whole column is kept",
+        lacks="units whose whole column is kept",
     ),
     _imi("17", "local contrast against HIS", "map_contrast", _CONVOLUTIONAL),
     _imi("18", "sparseness of positions against HIS", "map_pixel_sparseness"),
     _imi("19", "sparseness of channels against HIS", "map_channel_sparseness"),
-    *(not_ours(IMI, str(number), "screenshots", SCREEN) for number in range(20, 24)),
+    *(drawing(IMI, str(number), "screenshots", SCREEN) for number in range(20, 24)),
     *paper_of_texts.ITEMS,
 )
 # what the paper reports, in a few words
