@@ -26,7 +26,7 @@ def _finalise(h):  # every step is cast because numba widens to 64 bits
 
 
 @numba.njit(inline="always")
-def _mix(image, low, high):
+def mix_of(image, low, high) -> np.uint32:
     return np.uint32(_finalise(np.uint32(image ^ low)) ^ high)
 
 
@@ -103,7 +103,7 @@ def fill(values, images, low, high, buffers, counts, bounds, bound_mixes, k, fir
     for u in range(first, last):
         own_low, own_high = low[u], high[u]
         for b in range(rows):
-            offered[b] = _key(values[b, u], _mix(np.uint32(images[b]), own_low, own_high), scratch, as_float)
+            offered[b] = _key(values[b, u], mix_of(np.uint32(images[b]), own_low, own_high), scratch, as_float)
         for side in range(2):
             buffer, count, begin = buffers[side, u], counts[side, u], 0
             flip = np.uint64(0) if side == 0 else ~np.uint64(0)
@@ -150,7 +150,7 @@ def scan(values, images, low, high, buffers, counts, bounds, bound_mixes, k, fir
             row = values[b, start:stop]
             for j in range(len(row)):
                 v = row[j]
-                m = _mix(image, low_bits[j], high_bits[j])
+                m = mix_of(image, low_bits[j], high_bits[j])
                 below = (v < ceiling[j]) | ((v == ceiling[j]) & (m <= ceiling_mix[j]))
                 above = (v > floor[j]) | ((v == floor[j]) & (m >= floor_mix[j]))
                 marks[j] = np.uint8(1) - np.uint8(below & above)  # NaN fails every comparison and is marked
@@ -166,7 +166,7 @@ def scan(values, images, low, high, buffers, counts, bounds, bound_mixes, k, fir
                 v = row[j]
                 if not (abs(v) < np.inf):
                     return np.int64(b) * values.shape[1] + u
-                m = _mix(image, low_bits[j], high_bits[j])
+                m = mix_of(image, low_bits[j], high_bits[j])
                 key = _key(v, m, scratch, as_float)
                 # written on both sides and counted where it enters: a branch would be guessed wrong half the time
                 buffers[0, u, counts[0, u]] = key
