@@ -166,7 +166,7 @@ class Running:
         sizes = seat.windows, seat.keys, n, seat.n_tasks
         if there == "cpu":
             return NetworkWindows(*sizes, state=state)
-        return DeviceWindows(*sizes, batch_size, there, threads=decoders(there), state=state)
+        return DeviceWindows(*sizes, batch_size, there, threads=max(1, decoders(there)), state=state)
 
     def close(self) -> Preprocessing:
         """Take the hooks away; returns the view of the network."""

@@ -109,7 +109,7 @@ def tensors_of_columns(
     return tensors(conditions, whole_columns(columns, keys, ranks_of(conditions, columns.shape[1], n_tasks)))
 
 
-def state_bytes(conditions: Sequence[str], n_images: int, n_tasks: int) -> int:
+def state_bytes_of_windows(conditions: Sequence[str], n_images: int, n_tasks: int) -> int:
     """Memory of the windows of a unit."""
     from interpretability.extremes.windows import room
 
