@@ -14,7 +14,7 @@ import argparse
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness import Times, ratios, report, take_turns, timed
+from benchmarks.harness import Times, ratios, report, take_turns
 from benchmarks.selection import K, unit_keys, values
 from interpretability.extremes.selection import Extremes
 from interpretability.extremes.windows import Ranks, Windows, ranks_at, whole_columns
@@ -38,9 +38,7 @@ def ranks_of(n_images: int) -> list[Ranks]:
 def compare(
     shown: NDArray[np.float32], batch: int, rounds: int
 ) -> tuple[dict[str, list[Times]], Windows, NDArray[np.bool_]]:
-    """Times of both by round, the windows of the last round, and which are exact. Raises SystemExit where one that is called exact
-    is not.
-    """
+    """Times of both by round, the windows of the last round, and which are exact. Ends where one that is called exact is not."""
     n, units = shown.shape
     keys, images = unit_keys(units), np.arange(n)
     times: dict[str, list[Times]] = {"windows": [], "extremes": []}
