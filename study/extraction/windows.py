@@ -140,7 +140,9 @@ class NetworkWindows:
         from interpretability.extremes.windows import State, Windows
 
         own = {name.removeprefix(_STATE): value for name, value in (state or {}).items() if name.startswith(_STATE)}
-        saved = State(**{**own, "seen": int(own["seen"][0])}) if state else None
+        saved = None
+        if own:
+            saved = State(int(own["seen"][0]), own["keys"], own["counts"], own["below"], own["intervals"])
         self._conditions = conditions
         self._windows = Windows(keys, ranks_of(conditions, n_images, n_tasks), n_images, threads=threads, state=saved)
 
