@@ -56,6 +56,7 @@ bench: export MIS_BENCHMARKS := $(shell mktemp -d)
 endif
 bench: $(READY)
 	python -m benchmarks.selection $(if $(QUICK),--units 512 --images 2048 --rounds 1 --late-batches 2 --wide 1024)
+	python -m benchmarks.windows $(if $(QUICK),--units 4 --images 4000 --rounds 1)
 	python -m benchmarks.selection_on_gpu $(if $(QUICK),--units 100 --batches 4 --rounds 1 --stream 12000 --stream-units 16)
 	python -m benchmarks.scoring $(if $(QUICK),--images 2000 --dim 64 --units 128 --rounds 2)
 	python -m benchmarks.end_to_end $(if $(QUICK),--images 2000 --dim 64 --units 512 --rounds 1)

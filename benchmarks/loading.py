@@ -125,7 +125,7 @@ def write_params(path: Path, images: Path) -> None:
     yaml = YAML(typ="safe")
     content = yaml.load((ROOT / "studies/custom.yaml").read_text())
     content["images"] |= {"source": "folder", "root": str(images), "max_rejected": 1.0}
-    content["activations"] |= {"keep": [], "batch_size": 16, "n_extremes": 8}
+    content["activations"] |= {"keep": [], "windows": [], "batch_size": 16, "n_extremes": 8}
     content["tasks"] |= {"n_tasks": 2, "n_explanations": 3, "conditions": ["natural"]}
     content["sensitivity"] |= {"n_tasks": [2], "n_explanations": [3]}
     with path.open("w") as file:

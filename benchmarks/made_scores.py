@@ -55,7 +55,7 @@ def solved(study: Path, units: list[str], n_sets: int, backends: list[str], fold
     params["explanation_kinds"] |= {"units": [], "fewer": []}
     params["scores"]["backends"] = backends
     params["tasks"]["conditions"] = [NATURAL]
-    params["activations"]["keep"] = []
+    params["activations"] |= {"keep": [], "windows": []}
     yaml.dump(params, folder / "params.yaml")
     shared = ["--params", str(folder / "params.yaml"), "--code", str(study / "data/external/code")]
     places = {name: ["--" + name, str(study / "data" / name)] for name in FOLDERS}

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from study.command import arguments, run
-from study.extraction import forecast, results
+from study.extraction import forecast, results, windows
 from study.extraction.job import Extraction, ExtractionParams, LayerRow
 from study.files.tables import copy_notes, fresh_folder
 from study.images.manifest import check_unchanged, open_images
@@ -49,6 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     explained = results.explained_units(params.explanations.units, args.explained, roster, args.models / "roster.csv")
     images = open_images(args.images, params.images.root)
     check_unchanged(images)
+    windows.check(params.activations.windows, roster, args.models / "roster.csv", images)
 
     def job_of(row: RosterRow, base: Sequence[LayerRow] = ()) -> Extraction:
         own = tuple(unit for unit in listed if unit[0] == row["name"])

@@ -40,6 +40,7 @@ SMALL = {
     "activations.n_extremes": 20,
     "activations.batch_size": 16,
     "activations.keep": [],
+    "activations.windows": [],
     "visualisations.units": [],
     "tasks.conditions": ["natural"],
     "tasks.one_sided": [],

@@ -11,7 +11,7 @@ from scipy import stats
 
 from interpretability import statistics
 from interpretability.people import two_way
-from interpretability.schema import MADE, MIXED, NATURAL, ONE_SIDED, SYNTHETIC, UNIT
+from interpretability.schema import HARD, MADE, MIXED, NATURAL, ONE_SIDED, SYNTHETIC, UNIT
 from interpretability.statistics import FEWEST_SCORES, mean_interval, pearson
 
 PAIR_COLUMNS = [
@@ -116,6 +116,31 @@ def confidence_table(responses: pd.DataFrame, confidence: float) -> pd.DataFrame
                 low = high = float("nan")
             rows.append((model, condition, level, len(part), len(part) / len(answers), len(units), mean, low, high))
     return pd.DataFrame(rows, columns=CONFIDENCE_COLUMNS)
+
+
+GAP_COLUMNS = ["backend", "model", "condition", "gap", "n_units", "mis_mean"]
+
+
+def by_gap(units: pd.DataFrame, backend: str, natural_start: float) -> pd.DataFrame:
+    """Mean score of the same units against the distance of their queries, easiest first: GAP_COLUMNS.
+
+    `units` of one network: layer, unit, condition, mis. gap: percentiles between where positive and negative queries begin, both
+    counted from their extreme; those of natural tasks begin at the share natural_start, right behind the explanations. The
+    n_units units have natural tasks and those of every harder level of the network. No row without a harder level.
+    Departure: the papers show this for people, and of other units at each level (IMI, figure 6).
+    """
+    levels = {NATURAL: natural_start, **{name: percent / 100 for name, percent in HARD.items()}}
+    units = units.dropna(subset="mis")
+    present = [name for name in levels if (units["condition"] == name).any()]
+    if NATURAL not in present or present == [NATURAL]:
+        return pd.DataFrame(columns=GAP_COLUMNS)
+    columns = {name: units[units["condition"] == name].set_index(["layer", "unit"])["mis"] for name in present}
+    shared = pd.concat(columns, axis=1, join="inner")
+    rows = [
+        (backend, units["model"].iloc[0], name, 100 * (1 - 2 * levels[name]), len(shared), shared[name].mean())
+        for name in sorted(present, key=levels.__getitem__)
+    ]
+    return pd.DataFrame(rows, columns=GAP_COLUMNS)
 
 
 DIFFICULTY_COLUMNS = [

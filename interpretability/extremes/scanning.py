@@ -28,7 +28,7 @@ def _finalise(h):  # every step is cast because numba widens to 64 bits
 
 
 @numba.njit(inline="always")
-def _mix(image, low, high):
+def mix_of(image, low, high) -> np.uint32:
     return np.uint32(_finalise(np.uint32(image ^ low)) ^ high)
 
 
@@ -120,7 +120,7 @@ def fill(values, images, low, high, buffers, counts, bounds, bound_mixes, k, fir
                 largest = max(largest, np.uint32(bits & np.uint32(0x7FFFFFFF)))
                 bits = np.uint32(bits ^ (np.uint32(np.int32(bits) >> 31) | np.uint32(0x80000000)))
                 offered[b] = (np.uint64(bits) << np.uint64(32)) | np.uint64(
-                    _mix(np.uint32(images[b]), own_low, own_high)
+                    mix_of(np.uint32(images[b]), own_low, own_high)
                 )
             if largest >= _INFINITE:
                 return _first_bad(values, first, last)
@@ -170,7 +170,7 @@ def scan(values, images, low, high, buffers, counts, bounds, bound_mixes, k, fir
             row = values[b, start:stop]
             for j in range(len(row)):
                 v = row[j]
-                m = _mix(image, low_bits[j], high_bits[j])
+                m = mix_of(image, low_bits[j], high_bits[j])
                 below = (v < ceiling[j]) | ((v == ceiling[j]) & (m <= ceiling_mix[j]))
                 above = (v > floor[j]) | ((v == floor[j]) & (m >= floor_mix[j]))
                 marks[j] = np.uint8(1) - np.uint8(below & above)  # NaN fails every comparison and is marked
@@ -186,7 +186,7 @@ def scan(values, images, low, high, buffers, counts, bounds, bound_mixes, k, fir
                 v = row[j]
                 if not (abs(v) < np.inf):
                     return np.int64(b) * values.shape[1] + u
-                m = _mix(image, low_bits[j], high_bits[j])
+                m = mix_of(image, low_bits[j], high_bits[j])
                 key = _key(v, m, scratch, as_float)
                 # written on both sides and counted where it enters: a branch would be guessed wrong half the time
                 buffers[0, u, counts[0, u]] = key

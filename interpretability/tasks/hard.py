@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from interpretability import arguments
 from interpretability.casts import narrowed
+from interpretability.errors import InputError
 from interpretability.extremes import selection
 from interpretability.tasks import natural, rules
 
@@ -77,3 +78,49 @@ def tasks_from_rank(
             sides[side, unit] = ranked[positions]
             ties[side, unit] = same[positions].mean()
     return natural.build(sides[0], sides[1], keys, n_tasks, n_explanations), ties[0], ties[1]
+
+
+Side = tuple[NDArray[np.int32], NDArray[np.float32]]  # images and values (units, ranks), from the extreme inwards
+
+
+def tasks_from_windows(
+    extremes: tuple[Side, Side],
+    windows: tuple[Side, Side],
+    keys: NDArray[np.uint64],
+    n_tasks: int,
+    n_explanations: int,
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+    """What `tasks_from_rank` returns, without whole columns, for the positive and the negative side.
+
+    extremes        more than N * K ranks of a side; these explain
+    windows         the ranks of the queries of a side, and one more on either end: N + 2
+    """
+    explained = n_tasks * n_explanations
+    sides, ties = [], []
+    for (images, values), (queries, beside) in zip(extremes, windows, strict=True):
+        if queries.shape[1] != n_tasks + 2 or images.shape[1] <= explained:
+            raise InputError(
+                "{windows} hold {given} ranks and {extremes} {kept}; {n_tasks} = {tasks} tasks need {expected} and more than "
+                "{explained}",
+                "windows",
+                "extremes",
+                "n_tasks",
+                given=queries.shape[1],
+                kept=images.shape[1],
+                tasks=n_tasks,
+                expected=n_tasks + 2,
+                explained=explained,
+            )
+        sides.append(np.concatenate([images[:, :explained], queries[:, 1:-1]], axis=1))
+        same = np.concatenate([_tied(values[:, : explained + 1])[:, :-1], _tied(beside)[:, 1:-1]], axis=1)
+        ties.append(narrowed(same.mean(axis=1, dtype=np.float64), np.float32, "ties"))
+    return natural.build(sides[0], sides[1], keys, n_tasks, n_explanations), ties[0], ties[1]
+
+
+def _tied(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which values of neighbouring ranks (units, ranks) their neighbours also have."""
+    same = np.zeros(values.shape, dtype=bool)
+    equal = values[:, 1:] == values[:, :-1]
+    same[:, 1:] |= equal
+    same[:, :-1] |= equal
+    return same

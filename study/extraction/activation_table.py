@@ -17,6 +17,7 @@ from study.errors import StudyError
 from study.extraction.controls import network_facts, save_extremes
 from study.extraction.job import Extraction, LabelRow, LayerFacts, NetworkFacts, State, extremes_and_moments
 from study.extraction.table_blocks import open_blocks
+from study.extraction.windows import tensors_of_columns
 from study.files.tables import read_csv, rows_shown
 from study.images.manifest import ImageSet, open_images, rows_in_batches
 from study.networks.activation_tables import TableSource, source_of
@@ -40,6 +41,7 @@ def table_facts(extraction: Extraction) -> NetworkFacts:
     for given, values in blocks.read():
         units = np.searchsorted(numbers, given)
         part = _selected(values, columns, keys[units], params.activations.n_extremes, params.activations.batch_size)
+        part |= tensors_of_columns(extraction.windows, values[:, columns], keys[units], params.tasks.n_tasks)
         for key, column in part.items():
             if key not in whole:
                 whole[key] = np.zeros((len(numbers), *column.shape[1:]), column.dtype)

@@ -40,20 +40,18 @@ class Columns:
         self._values[:, first : first + len(rows)] = rows.numpy().T
 
 
-class DeviceColumns(Columns):
-    """The same on a device: rows of images gather there and travel together, while the device goes on.
+class Travelling:
+    """Rows of values that gather on a device and travel to the host together, while the device goes on; `_put` takes them in.
 
-    batch_size: most images of one `take`. Memory: 4 max(IMAGES, 4 batch_size) bytes a unit on the device, and as much that is
-    pinned on the host.
+    width: values of a row; batch_size: most rows of one `take`. Memory: 4 max(IMAGES, 4 batch_size) bytes a value on the device,
+    and as much that is pinned on the host.
     """
 
-    def __init__(self, units: Sequence[int], n_images: int, batch_size: int, device: str) -> None:
+    def __init__(self, width: int, batch_size: int, device: str) -> None:
         import torch
 
-        super().__init__(units, n_images)
         there = torch.device(device)
-        shape = max(IMAGES, 4 * batch_size), len(units)
-        self._places = torch.tensor(self._units, dtype=torch.long, device=there)
+        shape = max(IMAGES, 4 * batch_size), width
         self._fresh = torch.empty(shape, device=there)
         self._arriving = torch.empty(shape, pin_memory=there.type == "cuda")
         # elsewhere a copy has ended when the call returns
@@ -63,21 +61,26 @@ class DeviceColumns(Columns):
         self._under_way: tuple[int, int] | None = None  # number of the first image, and images
 
     def take(self, first: int, values: Tensor) -> None:
-        import torch
-
+        """Take in the values (images, all units) of the images from number `first` on, which follow those taken before."""
         if self._filled + len(values) > len(self._fresh):
             self._send()
         if not self._filled:
             self._first = first
-        rows = self._fresh[self._filled : self._filled + len(values)]
-        torch.index_select(values, 1, self._places, out=rows)
+        self._gather(values, self._fresh[self._filled : self._filled + len(values)])
         self._filled += len(values)
 
-    def until(self, n: int) -> NDArray[np.float32]:
+    def arrived(self) -> None:
+        """Wait for all that was taken in."""
         if self._filled:
             self._send()
         self._receive()
-        return super().until(n)
+
+    def _gather(self, values: Tensor, rows: Tensor) -> None:
+        """Copy what is to travel of the values into rows, on the device."""
+        rows.copy_(values)
+
+    def _put(self, first: int, rows: Tensor) -> None:
+        raise NotImplementedError
 
     def _send(self) -> None:
         """Let what has gathered travel. It is written over only by what the device does after it."""
@@ -101,3 +104,26 @@ class DeviceColumns(Columns):
             self._arrived.synchronize()
         self._put(first, self._arriving[:n])
         self._under_way = None
+
+
+class DeviceColumns(Travelling, Columns):
+    """The same on a device, as `Travelling` says; batch_size: most images of one `take`."""
+
+    def __init__(self, units: Sequence[int], n_images: int, batch_size: int, device: str) -> None:
+        import torch
+
+        Columns.__init__(self, units, n_images)
+        Travelling.__init__(self, len(units), batch_size, device)
+        self._places = torch.tensor(self._units, dtype=torch.long, device=torch.device(device))
+
+    def _gather(self, values: Tensor, rows: Tensor) -> None:
+        import torch
+
+        torch.index_select(values, 1, self._places, out=rows)
+
+    def _put(self, first: int, rows: Tensor) -> None:
+        Columns._put(self, first, rows)
+
+    def until(self, n: int) -> NDArray[np.float32]:
+        self.arrived()
+        return super().until(n)

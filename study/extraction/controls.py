@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from interpretability.files import atomic_path
+from interpretability.schema import HARD
 from study.errors import StudyError
 from study.extraction.job import (
     DirectionRow,
@@ -22,6 +23,7 @@ from study.extraction.job import (
     NetworkFacts,
     extremes_and_moments,
 )
+from study.extraction.windows import tensors_of_columns
 from study.images.manifest import ImageSet, open_images, rows_in_batches
 from study.networks import roster
 
@@ -105,6 +107,8 @@ def _planted(extraction: Extraction) -> NetworkFacts:
         moments.update(values[rows])
     top, bottom = extremes.keys()
     state = {"top": top, "bottom": bottom, "bins": moments.bins, "nonpositive": moments.nonpositive}
+    content = extremes_and_moments(state, keys, params.activations.n_extremes, len(images))
+    content |= tensors_of_columns(extraction.windows, values.T, keys, params.tasks.n_tasks)
     layers: list[LayerFacts] = [
         {
             "layer": layer.layer,
@@ -121,7 +125,7 @@ def _planted(extraction: Extraction) -> NetworkFacts:
         for layer in planted
         for unit, label in enumerate(layer.labels)
     ]
-    save_extremes(extraction, extremes_and_moments(state, keys, params.activations.n_extremes, len(images)))
+    save_extremes(extraction, content)
     return {**network_facts(extraction, layers), "labels": labels, "directions": _directions(name, planted)}
 
 
@@ -187,8 +191,24 @@ def _permuted(extraction: Extraction) -> NetworkFacts:
     content = load_file(path)
     keys = network_keys(seed, name, ((layer["layer"], layer["width"]) for layer in layers))
     n = len(open_images(extraction.images, extraction.params.images.root))
-    content["top_images"], content["bottom_images"] = planted_units.permuted_extremes(
-        content["top_images"], content["bottom_images"], n, seed, keys
-    )
+    for prefix in _sides(extraction, content):
+        top, bottom = f"{prefix}top_images", f"{prefix}bottom_images"
+        content[top], content[bottom] = planted_units.permuted_extremes(content[top], content[bottom], n, seed, keys)
     save_extremes(extraction, content)
     return network_facts(extraction, layers)
+
+
+def _sides(extraction: Extraction, content: dict[str, np.ndarray]) -> list[str]:
+    """What the names of images of a permuted control begin with: its extremes, and its windows. Windows of the network that the
+    control has not are taken out.
+    """
+    for name in [name for name in content if name.partition("_")[0] in HARD]:
+        if name.partition("_")[0] not in extraction.windows:
+            del content[name]
+    if missing := [name for name in extraction.windows if f"{name}_top_images" not in content]:
+        base = roster.base_network(extraction.row)
+        raise StudyError(
+            f"activations.windows names {missing[0]} for {extraction.name}, but not for {base}, which it permutes; "
+            f"add {base}/{missing[0]}"
+        )
+    return ["", *(f"{name}_" for name in extraction.windows)]

@@ -147,6 +147,7 @@ class Forecast:
         pack = pack_bytes(self.n_images, self.side) if self.packed else 0
         extremes = sum(extremes_bytes(cost.n_units, self.k) for cost in self.running)
         columns = sum(cost.columns for cost in self.running)
+        windows = sum(cost.windows for cost in self.running)
         saved = max((self._state_bytes(indices) for indices in self.passes), default=0) * len(workers)
         disk = next(folder for folder in (store, *store.parents) if folder.exists())
         free = shutil.disk_usage(disk).free
@@ -162,6 +163,10 @@ class Forecast:
             lines.append(
                 f"and {in_words(columns)} of the columns that activations.keep and texts name, which also lie in memory"
             )
+        if windows:
+            lines.append(
+                f"and {in_words(windows)} of memory for the windows of activations.windows, all networks together"
+            )
         if pack:
             lines.append(f"and {in_words(pack)} of packed pictures, once")
         if extremes + saved + columns + pack > free:
@@ -174,7 +179,7 @@ class Forecast:
     def _state_bytes(self, indices: Sequence[int]) -> int:
         """Two saved states of each network of a pass."""
         costs = [self.costs[index] for index in indices]
-        return sum(2 * (state_file_bytes(cost.n_units, self.k) + cost.columns) for cost in costs)
+        return sum(2 * (state_file_bytes(cost.n_units, self.k) + cost.columns + cost.windows) for cost in costs)
 
     def _time(self) -> list[str]:
         if self.rates is None or not self.running:

@@ -14,6 +14,7 @@ from study.extraction.columns import IMAGES
 from study.extraction.counting import CountJob, count_networks
 from study.extraction.job import Extraction, is_stored
 from study.extraction.ordering import grouped_by_view, longest_first, longest_share, work
+from study.extraction.windows import state_bytes_of_windows
 from study.files.store import WorkStore
 from study.images.manifest import ImageSet
 from study.log import in_words, logger
@@ -113,7 +114,7 @@ def columns_bytes(n_kept: int, n_images: int) -> int:
 @dataclass(frozen=True)
 class NetworkCost:
     """What a network will cost: units, operations of a forward pass and numbers that it writes, bytes of memory where it runs,
-    of columns that it keeps, and of memory `beside` its GPU, where these lie.
+    of columns that it keeps, of windows of harder conditions, and of memory `beside` its GPU, where columns and windows lie.
 
     `reason` says why it cannot be counted without its weights; it may run all the same: alone, as if it filled the memory.
     """
@@ -125,6 +126,7 @@ class NetworkCost:
     memory: float = float("inf")
     columns: int = 0
     beside: int = 0
+    windows: int = 0
     reason: str = ""
 
     @property
@@ -136,31 +138,37 @@ class NetworkCost:
 def network_costs(extractions: Sequence[Extraction], n_images: int) -> list[NetworkCost]:
     """Costs of networks in their order.
 
-    Counted beside selections are the kept columns, also those that wait on a GPU and the pinned room in which they arrive.
+    Counted beside selections are the kept columns and the windows, also values for them that wait on a GPU and the pinned room in
+    which they arrive.
     Not counted, for the half of the memory that is no state: networks, batches and their pinned buffers, which a pass has once
     whatever its networks are, and the pools of recorded batches (CUDA graphs), as large as the maps of a forward pass.
     """
     counts = count_networks([CountJob(one.row, one.params.units, one.code) for one in extractions])
     on_device = devices()[0] != "cpu"
     costs = []
-    for extraction, count in zip(extractions, counts, strict=True):
+    for one, count in zip(extractions, counts, strict=True):
         if isinstance(count, Failure):
-            costs.append(NetworkCost(extraction.name, reason=count.reason))
+            costs.append(NetworkCost(one.name, reason=count.reason))
             continue
-        n_kept = guarded(partial(_count_kept, widths=count["widths"]), extraction)
+        n_kept = guarded(partial(_count_kept, widths=count["widths"]), one)
         # the run itself says what is wrong
         kept = 0 if isinstance(n_kept, Failure) else n_kept
         columns = columns_bytes(kept, n_images)
-        settings = extraction.params.activations
+        settings = one.params.activations
         memory = state_bytes(count["n_units"], settings.n_extremes, settings.batch_size, on_device=on_device)
         memory += count["direction_bytes"]
-        held = 2 * columns  # they are copied once, while they are saved or written
-        waiting = _waiting_columns(kept, settings.batch_size) if on_device else 0
+        windows = count["n_units"] * state_bytes_of_windows(one.windows, n_images, one.params.tasks.n_tasks)
+        held = 2 * (columns + windows)  # they are copied once, while they are saved or written
+        travelling = kept + (count["n_units"] if windows else 0)
+        waiting = _waiting_columns(travelling, settings.batch_size) if on_device else 0
         memory += waiting if on_device else held
         beside = held + waiting if on_device else 0
         costs.append(
             NetworkCost(
-                extraction.name, count["n_units"], count["flops"], count["activations"], memory, columns, beside
+                *(one.name, count["n_units"], count["flops"], count["activations"], memory),
+                columns=columns,
+                windows=windows,
+                beside=beside,
             )
         )
     return costs

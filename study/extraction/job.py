@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
 
+from interpretability.schema import MOST_TASKS
+from study.extraction import windows
 from study.extraction.compiling import is_compiled
 from study.extraction.left_out import LeftOutFacts
 from study.files.store import WorkStore
@@ -21,6 +24,7 @@ from study.networks.directions import directions_digest
 from study.networks.readout import DirectionFacts, Readout
 from study.networks.roster import RosterRow
 from study.params.activations import Activations
+from study.params.fields import number
 from study.params.parts import SeedAndImages
 from study.params.units import Units
 from study.workers.jobs import kind_of_workers
@@ -106,12 +110,20 @@ class ExplainedUnits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SizeOfWindows:
+    """How many queries a window holds, of `tasks`."""
+
+    n_tasks: int = number(2, MOST_TASKS)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExtractionParams(SeedAndImages):
     """What the extremes of units depend on."""
 
     units: Units
     activations: Activations
     explanations: ExplainedUnits
+    tasks: SizeOfWindows
 
 
 class FileFacts(TypedDict):
@@ -167,6 +179,11 @@ class Extraction:
     def name(self) -> str:
         return self.row["name"]
 
+    @property
+    def windows(self) -> tuple[str, ...]:
+        """Harder conditions whose images are found for all units."""
+        return windows.conditions_of(self.params.activations.windows, self.name)
+
 
 @dataclass(frozen=True)
 class Seat:
@@ -174,7 +191,9 @@ class Seat:
 
     `read` says what is read of the network; `clusters` names the first layer in the cluster of each; `owners` names layer and
     number of each unit; `kept` are the indices of the units whose column is kept, `explained` those of further units with texts.
-    `precision`: the one asked for, or the one that a network falls back to.
+    `precision`: the one asked for, or the one that a network falls back to. `windows`: harder conditions whose images are found
+    for all units, `n_tasks` a condition and side; `refused`: units of which a first pass could not, whose columns the second
+    keeps, and `first` is what that pass found of the others.
     """
 
     name: str
@@ -188,6 +207,10 @@ class Seat:
     explained: list[int]
     shared: dict[str, Any]
     precision: str
+    windows: tuple[str, ...] = ()
+    n_tasks: int = 0
+    refused: tuple[int, ...] = ()
+    first: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def ingredients(extraction: Extraction, images: ImageSet, kind: str) -> dict[str, Any]:
@@ -219,6 +242,7 @@ def ingredients(extraction: Extraction, images: ImageSet, kind: str) -> dict[str
         "listed": [list(unit) for unit in extraction.listed],
         # texts change the files of their own networks alone
         **({"explained": asdict(extraction.explained)} if extraction.explained else {}),
+        **({"windows": _windows_of(extraction)} if extraction.windows else {}),
         # compiled kernels round otherwise
         **({"compiled": True} if is_compiled(extraction, len(images), kind) else {}),
         "device": kind,
@@ -231,6 +255,17 @@ def ingredients(extraction: Extraction, images: ImageSet, kind: str) -> dict[str
             *(module.VERSION for module in (clusters, taps, selection, preprocessing)),
             *(() if (kind, settings.precision) == ("cpu", "float32") else (_ELSEWHERE,)),
         ],
+    }
+
+
+def _windows_of(extraction: Extraction) -> dict[str, Any]:
+    """What the windows of a network depend on, beside its images."""
+    from interpretability.extremes.windows import VERSION as VERSION_OF_WINDOWS
+
+    return {
+        "conditions": list(extraction.windows),
+        "n_tasks": extraction.params.tasks.n_tasks,
+        "version": VERSION_OF_WINDOWS,
     }
 
 

@@ -17,9 +17,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from study.extraction.forward import recorder
 from study.extraction.job import KEPT, SUFFIX, Extracted, Extraction, Seat, ingredients, sees_pack
-from study.extraction.running import Running, finish, forget, has_fallen_back
+from study.extraction.running import REFUSED, Refused, Running, finish, first_key, forget, has_fallen_back
 from study.files.store import WorkStore
 from study.images.ahead import decoders
 from study.images.feed import Feed, ImageRows
@@ -67,10 +69,13 @@ def extract(extractions: Sequence[Extraction]) -> list[Extracted | Failure]:
             results |= ended
             if keys:
                 source = _source(extractions[0], images)
-                now = _Pass({index: extractions[index] for index in keys}, source, store)
-                results |= now.run(keys)
-                if again := {index: extractions[index] for index in now.overflowed}:
-                    results |= _Pass(again, source, store, FALLBACK).run(keys)
+                passes = [_Pass({index: extractions[index] for index in keys}, source, store)]
+                for now in passes:  # which grow: one after another, as long as a network has something left to do
+                    results |= now.run(keys)
+                    for left, precision in ((now.overflowed, FALLBACK), (now.refused, now.precision)):
+                        if left:
+                            again = {index: extractions[index] for index in left}
+                            passes.append(_Pass(again, source, store, precision))
     return [results[index] for index in range(len(extractions))]
 
 
@@ -102,15 +107,17 @@ def _find(store: WorkStore, key: Mapping[str, Any]) -> Extracted | None:
 
 class _Pass:
     """One pass of the networks that the store lacks, in their own or another precision. A network that fails leaves, and the
-    others go on; `overflowed` are those that failed because float16 does not hold their values.
+    others go on; `overflowed` are those that failed because float16 does not hold their values, `refused` those that must see the
+    images once more, because windows of theirs are not exact.
     """
 
     def __init__(
         self, extractions: Mapping[int, Extraction], images: ImageRows, store: WorkStore, precision: str = ""
     ) -> None:
         self._extractions, self._images, self._store = extractions, images, store
-        self._precision = precision
+        self.precision = precision
         self.overflowed: list[int] = []
+        self.refused: list[int] = []
         self._batch_size = next(iter(extractions.values())).params.activations.batch_size
         self._running: dict[int, Running] = {}
         self._results: dict[int, Extracted | Failure] = {}
@@ -131,7 +138,15 @@ class _Pass:
             seconds = self._over_images()
             for index in list(self._running):
                 end = partial(finish, self._running[index], store=self._store, seconds=seconds)
-                self._results[index] = guarded(end, self._extractions[index])
+                ended = guarded(end, self._extractions[index])
+                if isinstance(ended, Refused):
+                    self.refused.append(index)
+                    log.warning(
+                        "%s: %d units have windows that are not exact; their columns are kept in a second pass",
+                        *(self._extractions[index].name, ended.n_units),
+                    )
+                else:
+                    self._results[index] = ended
                 self._close(index)
         finally:
             for running in self._running.values():
@@ -140,8 +155,8 @@ class _Pass:
 
     def _begin(self, extraction: Extraction, key: dict[str, Any]) -> Running:
         """A network ready to take in images, where an earlier run left it."""
-        precision = self._precision or (FALLBACK if has_fallen_back(self._store, key) else "")
-        seat = _seat(extraction, self._images, key, precision)
+        precision = self.precision or (FALLBACK if has_fallen_back(self._store, key) else "")
+        seat = _seat(extraction, self._images, key, precision, self._store)
         return Running(seat, self._images, self._store, self._batch_size, self._recorder)
 
     def _over_images(self) -> float:
@@ -198,8 +213,10 @@ def _shares(running: Iterable[Running], feed: Feed, passed: float) -> str:
     return ", ".join(f"{100 * seconds / max(passed, 1e-9):.0f}% {name}" for name, seconds in parts.items())
 
 
-def _seat(extraction: Extraction, images: ImageRows, key: dict[str, Any], precision: str) -> Seat:
+def _seat(extraction: Extraction, images: ImageRows, key: dict[str, Any], precision: str, store: WorkStore) -> Seat:
     """A network that is loaded, and its units; in the precision of the study unless one is given."""
+    from safetensors.numpy import load_file
+
     from interpretability.networks.clusters import layer_clusters
     from interpretability.randomness import network_keys
 
@@ -213,4 +230,12 @@ def _seat(extraction: Extraction, images: ImageRows, key: dict[str, Any], precis
     kept = unit_lists.indices_of(name, owners, settings.keep, extraction.listed)
     known = set(kept)
     explained = [index for index in extraction.explained.indices(name, owners) if index not in known]
-    return Seat(name, found.model, found.view, read, clusters, keys, owners, kept, explained, key, found.precision)
+    before = store.find("windows", first_key(key, found.precision), SUFFIX) if extraction.windows else None
+    first = load_file(before) if before else {}
+    return Seat(
+        *(name, found.model, found.view, read, clusters, keys, owners, kept, explained, key, found.precision),
+        windows=extraction.windows,
+        n_tasks=params.tasks.n_tasks,
+        refused=tuple(first.pop(REFUSED, np.empty(0, dtype=np.int64)).tolist()),
+        first=first,
+    )

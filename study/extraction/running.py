@@ -6,6 +6,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +33,10 @@ from study.extraction.job import (
     extremes_and_moments,
 )
 from study.extraction.left_out import facts_of
+from study.extraction.windows import DeviceWindows, NetworkWindows, tensors_of_columns
 from study.files.store import WorkStore
 from study.files.tables import write_parquet
+from study.images.ahead import decoders
 from study.images.feed import ImageRows
 from study.log import logger
 from study.networks.forms import written
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
 log = logger("activations")
 
 _COLUMNS = pa.schema([("layer", pa.large_string()), ("unit", pa.int64()), ("values", pa.list_(pa.float32()))])
+REFUSED = "refused"  # tensor of the file of a first pass: numbers of units
 _SLOTS = (0, 1)  # states are saved in turn, so that a kill while one is written leaves the other
 
 
@@ -87,6 +91,13 @@ class Clock:
             began = time.perf_counter()
             yield
             self._seconds[name] += time.perf_counter() - began
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A network must see the images once more: the windows of some of its units were not exact."""
+
+    n_units: int
 
 
 class Running:
@@ -126,8 +137,9 @@ class Running:
                 counted.update(outputs.numpy())
 
             self.extremes, self.moments, self._offer = extremes, counted, offer
-        whole, n = [*seat.kept, *seat.explained], len(images)
+        whole, n = [*seat.kept, *seat.explained, *seat.refused], len(images)
         self.columns = DeviceColumns(whole, n, batch_size, there) if there != "cpu" else Columns(whole, n)
+        self.windows = self._begun(n, batch_size, state)
         self.pieces = 1
         if state:
             self.columns.restore(state["columns"])
@@ -145,6 +157,16 @@ class Running:
         self._capture.__enter__()
         n_batches = -(-(len(images) - self.seen) // batch_size)
         self._forward = Forward(self._capture, seat, recorder, n_batches, state)
+
+    def _begun(self, n: int, batch_size: int, state: State | None) -> NetworkWindows | None:
+        """Windows where an earlier run left them; none where no condition needs them, or a first pass had them."""
+        seat, there = self.seat, device()
+        if not seat.windows or seat.refused:
+            return None
+        sizes = seat.windows, seat.keys, n, seat.n_tasks
+        if there == "cpu":
+            return NetworkWindows(*sizes, state=state)
+        return DeviceWindows(*sizes, batch_size, there, threads=max(1, decoders(there)), state=state)
 
     def close(self) -> Preprocessing:
         """Take the hooks away; returns the view of the network."""
@@ -167,6 +189,8 @@ class Running:
                 self._offer(outputs, rows)
                 if len(self.columns):
                     self.columns.take(int(rows[0]), outputs)
+                if self.windows is not None:
+                    self.windows.take(int(rows[0]), outputs)
             except selection.NotFinite as error:
                 raise self._named(error) from None
         self.seen = int(rows[-1]) + 1
@@ -185,6 +209,7 @@ class Running:
 
         try:
             top, bottom = self.extremes.keys()
+            windows = self.windows.state() if self.windows is not None else {}
         except selection.NotFinite as error:  # a device tells late
             raise self._named(error) from None
         return {
@@ -195,6 +220,7 @@ class Running:
             "bins": self.moments.bins,
             "nonpositive": self.moments.nonpositive,
             "columns": self.columns.until(self.seen),
+            **windows,
             **self._forward.state(),
         }
 
@@ -209,7 +235,7 @@ class Running:
 
         states: dict[int, State] = {}
         for slot in _SLOTS:
-            path = self._store.find("states", state_key(self.seat.shared, slot, self.seat.precision), SUFFIX)
+            path = self._store.find("states", self._slot(slot), SUFFIX)
             if path is not None:
                 states[slot] = load_file(path)
         newest = max(states, key=lambda slot: int(states[slot]["seen"][0]), default=_SLOTS[-1])
@@ -220,14 +246,24 @@ class Running:
         """Keep the state beside the one that was kept last."""
         from safetensors.numpy import save_file
 
-        slot = state_key(self.seat.shared, self._next_slot, self.seat.precision)
-        self._store.write("states", slot, SUFFIX, partial(save_file, self.state()))
+        self._store.write("states", self._slot(self._next_slot), SUFFIX, partial(save_file, self.state()))
         self._next_slot = 1 - self._next_slot
 
+    def _slot(self, slot: int) -> dict[str, Any]:
+        return state_key(self.seat.shared, slot, self.seat.precision, second=bool(self.seat.refused))
 
-def state_key(shared: Mapping[str, Any], slot: int, precision: str) -> dict[str, Any]:
-    """Ingredients of a saved state; `shared` name the precision that was asked for."""
-    return {**shared, "slot": slot, **({} if precision == shared["precision"] else {"ran_in": precision})}
+
+def state_key(shared: Mapping[str, Any], slot: int, precision: str, *, second: bool = False) -> dict[str, Any]:
+    """Ingredients of a saved state; `shared` name the precision that was asked for. `second`: of a pass that looks for what the
+    windows of a first one refused.
+    """
+    ran_in = {} if precision == shared["precision"] else {"ran_in": precision}
+    return {**shared, "slot": slot, **ran_in, **({"second": True} if second else {})}
+
+
+def first_key(shared: Mapping[str, Any], precision: str) -> dict[str, Any]:
+    """Ingredients of the file that says what a first pass found, where its windows refused some units."""
+    return {**shared, "pass": 1, "ran_in": precision}
 
 
 def has_fallen_back(store: WorkStore, shared: Mapping[str, Any]) -> bool:
@@ -237,24 +273,49 @@ def has_fallen_back(store: WorkStore, shared: Mapping[str, Any]) -> bool:
 
 def forget(store: WorkStore, shared: Mapping[str, Any]) -> None:
     """Remove the states of a network, which needs them no more once it has ended."""
-    for slot in _SLOTS:
-        for precision in (shared["precision"], FALLBACK):
-            store.remove("states", state_key(shared, slot, precision), SUFFIX)
+    for precision in dict.fromkeys((shared["precision"], FALLBACK)):
+        for slot in _SLOTS:
+            for second in (False, True):
+                store.remove("states", state_key(shared, slot, precision, second=second), SUFFIX)
 
 
-def finish(running: Running, extraction: Extraction, store: WorkStore, seconds: float) -> Extracted:
-    """The files of a network, written from its state over all images."""
+def _found(running: Running, columns: np.ndarray) -> tuple[State, np.ndarray]:
+    """What windows of a network hold, and the units that have not all of theirs exactly; `columns` of those that a first pass
+    refused.
+    """
+    seat = running.seat
+    if running.windows is not None:
+        return running.windows.found()
+    content = {name: np.array(value) for name, value in seat.first.items()}
+    if seat.refused:
+        units = list(seat.refused)
+        again = tensors_of_columns(seat.windows, columns, seat.keys[units], seat.n_tasks)
+        for name, part in again.items():
+            content[name][units] = part
+    return content, np.empty(0, dtype=np.int64)
+
+
+def finish(running: Running, extraction: Extraction, store: WorkStore, seconds: float) -> Extracted | Refused:
+    """The files of a network, written from its state over all images; or, where its windows refused units, a file for the pass
+    that looks for these.
+    """
     from safetensors.numpy import save_file
 
     from interpretability.networks.precision import used
 
     seat, state = running.seat, running.state()
-    kept, n_kept = None, len(seat.kept)
+    kept, n_kept, n_columns = None, len(seat.kept), len(seat.kept) + len(seat.explained)
+    harder, refused = _found(running, state["columns"][n_columns:])
+    if len(refused):
+        first = {**harder, REFUSED: refused}
+        store.write("windows", first_key(seat.shared, seat.precision), SUFFIX, partial(save_file, first))
+        forget(store, seat.shared)
+        return Refused(len(refused))
     if n_kept:
         kept = _columns(store, "kept", seat, seat.kept, state["columns"][:n_kept])
     explained = None
     if "explained" in seat.shared:
-        explained = _columns(store, "explained", seat, seat.explained, state["columns"][n_kept:])
+        explained = _columns(store, "explained", seat, seat.explained, state["columns"][n_kept:n_columns])
     described: list[LayerFacts] = [
         {
             "layer": layer.name,
@@ -278,12 +339,13 @@ def finish(running: Running, extraction: Extraction, store: WorkStore, seconds: 
     if form := written(running.form):
         facts["form"] = form
     content = extremes_and_moments(state, seat.keys, extraction.params.activations.n_extremes, running.seen)
-    content |= _nearest(seat)
+    content |= _nearest(seat) | harder
     # one entry of metadata: the library writes several in any order
     path = store.write(
         "extremes", seat.shared, SUFFIX, partial(save_file, content, metadata={"facts": json.dumps(facts)})
     )
     forget(store, seat.shared)
+    store.remove("windows", first_key(seat.shared, seat.precision), SUFFIX)
     timing: Timing = {"computed": True, "seconds": seconds, "forward": running.clock["forward"]}
     return Extracted(**facts, path=path, kept=kept, explained=explained, timing=timing)
 

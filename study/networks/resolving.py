@@ -164,6 +164,7 @@ def warn_of_strangers(rows: list[RosterRow], params: NetworkParams, path: Path) 
         "sensitivity.map_models": params.sensitivity.map_models,
         "tasks.one_sided": params.tasks.one_sided,
         "activations.keep": [entry.split("/")[0] for entry in params.activations.keep],
+        "activations.windows": [entry.split("/")[0] for entry in params.activations.windows],
     }.items():
         for name in names:
             if not any(fnmatchcase(each, name) for each in known):

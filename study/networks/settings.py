@@ -33,6 +33,7 @@ class KeptUnits:
     """Units named with their network, of `activations`."""
 
     keep: tuple[str, ...]
+    windows: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

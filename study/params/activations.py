@@ -19,3 +19,4 @@ class Activations:
     max_failed: float = number(0, 1)
     keep: tuple[str, ...]
     keep_file: str
+    windows: tuple[str, ...]

@@ -130,12 +130,7 @@ def _check_together(params: Params, problems: list[str]) -> None:
             f"tasks.conditions is {', '.join(params.tasks.conditions) or 'empty'}, it must name natural: summaries and "
             "rankings are of natural tasks, and harder ones share their explanations"
         )
-    hard = [name for name in params.tasks.conditions if name in HARD]
-    if hard and params.tasks.source == "rebuilt" and not (params.activations.keep or params.activations.keep_file):
-        problems.append(
-            f"tasks.conditions names {hard[0]}, whose queries come from whole columns of values, but "
-            "activations.keep and activations.keep_file name no unit"
-        )
+    _check_harder(params, problems)
     if params.tasks.source == "imi":
         file = Path(params.human.imi.image_map)
         if file.parts[:1] != ("image_data",) or ".." in file.parts:
@@ -194,6 +189,28 @@ def _check_together(params: Params, problems: list[str]) -> None:
         problems.append(
             f"human.checks.min_seconds is {checks.min_seconds:g}, above human.checks.max_seconds {checks.max_seconds:g}"
         )
+
+
+def _check_harder(params: Params, problems: list[str]) -> None:
+    """Windows that are network/condition, and harder conditions whose queries the extraction finds."""
+    found = set()
+    for entry in params.activations.windows:
+        network, _, condition = entry.partition("/")
+        found.add(condition)
+        if not network or condition not in HARD:
+            problems.append(
+                f"activations.windows names {entry!r}, it must have the form network/condition, where * stands for any text in "
+                f"the network and the condition is one of {', '.join(HARD)}"
+            )
+    if params.tasks.source != "rebuilt" or params.activations.keep or params.activations.keep_file:
+        return
+    problems.extend(
+        f"tasks.conditions names {name}, whose queries come from activations.windows, for all units of a network, or from whole "
+        f"columns of values; but activations.windows has no entry like */{name}, and activations.keep and activations.keep_file "
+        "name no unit"
+        for name in params.tasks.conditions
+        if name in HARD and name not in found
+    )
 
 
 def _check_simulations(group: CrowdSimulation, problems: list[str]) -> None:

@@ -38,7 +38,8 @@ class Facts:
 
     clusters: the layer that begins the cluster of a network's layer; slopes_allowed: of similarities whose slope is
     identified, the slopes that answers allow (`levels.slopes_allowed`); layer_types: those of units.layer_types; people: units
-    with HIS; drop_near: tasks with a near copy are left out; n_extreme: units among the easiest and the hardest of a network.
+    with HIS; drop_near: tasks with a near copy are left out; n_extreme: units among the easiest and the hardest of a network;
+    natural_start: share of the images that explain on a side, behind which queries of natural tasks begin.
     """
 
     roster: pd.DataFrame
@@ -47,6 +48,7 @@ class Facts:
     constant: pd.DataFrame
     clusters: cluster_tests.Clusters
     tail_share: float
+    natural_start: float
     slopes: dict[str, Fit]
     slopes_allowed: dict[str, tuple[float, ...]]
     layer_types: tuple[str, ...]

@@ -21,7 +21,7 @@ def read_facts(
     args: argparse.Namespace, params: Params, constant: pd.DataFrame, people: pd.DataFrame, splits: pd.DataFrame
 ) -> facts.Facts:
     """Facts of a study; `splits`: what other calibration splits would have given."""
-    slopes = read_json(args.calibration / "slope.json")
+    slopes, tasks = read_json(args.calibration / "slope.json"), read_json(args.tasks / "summary.json")
     roster = read_roster(args.roster / "roster.csv")
     for name in ("step", "top1", "last", "n_params", "input_size"):
         roster[name] = pd.to_numeric(roster[name], errors="coerce")
@@ -34,7 +34,8 @@ def read_facts(
         # the relative rule of the table is a remark; these are the units that were left out
         constant=constant[constant["absolute"] == "1"],
         clusters=read_clusters(args.activations / "clusters.csv"),
-        tail_share=read_json(args.tasks / "summary.json")["tail_share"],
+        tail_share=tasks["tail_share"],
+        natural_start=tasks["n_tasks"] * tasks["n_explanations"] / tasks["n_images"],
         slopes=slopes,
         slopes_allowed=levels.slopes_allowed(slopes, splits, params.stats.confidence),
         layer_types=tuple(params.units.layer_types),

@@ -71,6 +71,7 @@ _COLUMNS = {
     "layer_types": networks.LAYER_TYPE_COLUMNS,
     "conditions": conditions.DIFFICULTY_COLUMNS,
     "difficulty": conditions.PAIR_COLUMNS,
+    "difficulty_by_gap": conditions.GAP_COLUMNS,
     "natural_synthetic": conditions.PAIR_COLUMNS,
     "ranking": ranking.COLUMNS,
     "extreme_units": ranking.EXTREME_COLUMNS,
@@ -112,6 +113,7 @@ def read_backend(name: str, scored: Scored, margins: Margins, facts: Facts) -> B
         if model in facts.annotated or (units["condition"] != NATURAL).any():
             tables["conditions"].append(conditions.by_condition(units, facts.people, facts.confidence))
         units = facts.listed(model, units)
+        tables["difficulty_by_gap"].append(conditions.by_gap(units, name, facts.natural_start))
         easy = easy_units(units)
         answered = _summarised(margins, model, facts)
         sums = level_sums(answered, allowed, facts.drop_near) if allowed else None

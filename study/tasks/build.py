@@ -18,7 +18,7 @@ from interpretability.extremes.ties import tie_share
 from interpretability.files import atomic_path
 from interpretability.randomness import network_keys
 from interpretability.schema import FACTS, HARD, KEY, NATURAL, ONE_SIDED
-from interpretability.tasks import hard, natural, one_sided, rules
+from interpretability.tasks import natural, one_sided, rules
 from study.errors import StudyError
 from study.files.tables import read_json, read_parquet, write_csv, write_json, write_parquet
 from study.log import logger
@@ -28,6 +28,7 @@ from study.params.tasks import Tasks
 from study.people import imi_tasks
 from study.tasks import made
 from study.tasks.firing import COLUMNS, SCHEMA, SCORED, firing_table, log_firing, sparse_layers
+from study.tasks.harder import Found, harder_tasks
 
 log = logger("tasks")
 
@@ -186,12 +187,11 @@ def build(
     live[firing.index[firing["status"] != SCORED]] = False
     built = natural.build(state["top_images"][live], state["bottom_images"][live], keys[live], *size)
     tables, arrays = [units[live].assign(condition=NATURAL)], [built]
-    rows, values = _kept(activations, model, units, live)
-    for condition in (name for name in params.tasks.conditions if name in HARD and len(rows)):
-        start = rules.window_start(n_images, condition, *size)
-        built, *ties = hard.tasks_from_rank(values, keys[rows], start, *size)
-        tables.append(units.iloc[rows].assign(condition=condition, tie_share_pos=ties[0], tie_share_neg=ties[1]))
-        arrays.append(built)
+    for table, harder in harder_tasks(
+        activations / "kept", Found(model, units, live, keys, state), n_images, params.tasks
+    ):
+        tables.append(table)
+        arrays.append(harder)
     if network.one_sided:
         # its negative images are drawn, whatever their values, so that none of them ties with an image left out
         tables.append(units[live].assign(condition=ONE_SIDED, tie_share_neg=np.float32(np.nan)))
@@ -239,21 +239,3 @@ def _with_mapped(
     order = [rank[owner] for owner in zip(table["layer"], table["unit"], strict=True)]
     order = np.lexsort((order, table["condition"].map([NATURAL, *HARD, ONE_SIDED].index).to_numpy()))
     return table.iloc[order].reset_index(drop=True), built[order]
-
-
-def _kept(activations: Path, model: str, units: pd.DataFrame, live: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of `units` that vary and whose columns were kept, ascending, and those columns (units, images)."""
-    columns = kept_columns(activations, model)
-    owners = zip(units["layer"], units["unit"], strict=True)
-    rows = [row for row, owner in enumerate(owners) if owner in columns and live[row]]
-    chosen = [columns[units["layer"].iloc[row], units["unit"].iloc[row]] for row in rows]
-    return np.array(rows, dtype=np.int64), np.stack(chosen) if rows else np.empty((0, 0), dtype=np.float32)
-
-
-def kept_columns(activations: Path, model: str) -> dict[tuple[str, int], np.ndarray]:
-    """Whole columns of values (images,) float32 of a network by layer and unit; empty where none was kept."""
-    path = activations / "kept" / f"{model}.parquet"
-    if not path.is_file():
-        return {}
-    kept = read_parquet(path)
-    return dict(zip(zip(kept["layer"], kept["unit"], strict=True), kept["values"], strict=True))

@@ -7,21 +7,24 @@ import argparse
 import numpy as np
 
 from interpretability.casts import narrowed
+from interpretability.schema import HARD
 from interpretability.tasks import rules
 from study.errors import StudyError
 from study.files.tables import read_json, read_parquet, write_parquet
 from study.images.made import MadeImages
 from study.log import logger
-from study.tasks.build import kept_columns
+from study.tasks.harder import has_windows, kept_columns
 
 log = logger("tasks")
+
+_WHAT = ("images", "values")
 
 
 def export(args: argparse.Namespace) -> None:
     """Long form of the tasks of one network: a row for each image of each task, with its activation.
 
     The activation of an image that was made for the unit is that of its stored pixels. It is missing where an image is no
-    extreme of a unit whose column was not kept.
+    extreme of a unit whose column was not kept, nor at the ranks that the extraction found.
     """
     from safetensors.numpy import load_file
 
@@ -44,7 +47,12 @@ def export(args: argparse.Namespace) -> None:
     names, positions = rules.roles((width - 2) // 2)
     columns = (offsets.loc[units["layer"]].to_numpy() + units["unit"].to_numpy()).astype(np.int64)
     values = np.empty(built.shape, dtype=np.float32)
-    kept = kept_columns(args.activations, args.model)
+    kept = kept_columns(args.activations / "kept", args.model)
+    sides = [
+        f"{name}{side}"
+        for name in ("", *(f"{name}_" for name in HARD if has_windows(state, name)))
+        for side in ("top", "bottom")
+    ]
     n_images = read_json(args.activations / "run.json")["n_images"]
     of_made = MadeImages(args.visualisations).table["value"].to_numpy() if (built >= n_images).any() else None
     for row, (column, layer, unit) in enumerate(zip(columns, units["layer"], units["unit"], strict=True)):
@@ -54,10 +62,9 @@ def export(args: argparse.Namespace) -> None:
         if (layer, unit) in kept:
             values[row][~made] = kept[layer, unit][built[row][~made]]
             continue
-        images = np.concatenate([state["top_images"][column], state["bottom_images"][column]])
+        images, extremes = (np.concatenate([state[f"{side}_{what}"][column] for side in sides]) for what in _WHAT)
         order = np.argsort(images, kind="stable")
         ranks = order[np.searchsorted(images, built[row], sorter=order).clip(max=len(images) - 1)]
-        extremes = np.concatenate([state["top_values"][column], state["bottom_values"][column]])
         found = np.where(images[ranks] == built[row], extremes[ranks], np.float32(np.nan))
         values[row][~made] = found[~made]
     table = units[["layer", "unit", "condition"]].loc[units.index.repeat(n_tasks * width)].reset_index(drop=True)

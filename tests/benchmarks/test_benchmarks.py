@@ -23,6 +23,7 @@ from benchmarks import (
     projection,
     scaling,
     selection,
+    windows,
 )
 from benchmarks.card_hours import Parts
 from interpretability.errors import InputError
@@ -113,6 +114,14 @@ def test_both_selections_agree(case):
     times, ties = selection.compare(case, args, turn=1)
     assert set(times) == {"ours", "baseline"}
     assert (ties > 0) == case.endswith("zeros")
+
+
+@pytest.mark.parametrize("name", windows.STREAMS)
+def test_windows_are_exact_or_refused(name):
+    times, found, exact = windows.compare(windows.stream(name, 20_000, 3), 500, 1)
+    assert exact.mean() == (0 if name == "sorted" else 1)
+    assert 0 < found.nbytes < 3 * 20_000 * 8
+    assert [len(spent) for spent in times.values()] == [1, 1]
 
 
 # --------------------------------------------------------------------------- end to end

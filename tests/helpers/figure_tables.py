@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from interpretability.analysis import histograms, machine_beside_human, map_correlations, profiles
+from interpretability.analysis import conditions, histograms, machine_beside_human, map_correlations, profiles
 from interpretability.people import sessions
 from study.files.tables import read_csv, write_csv
 from tests.helpers.direction_tables import write_direction_tables
@@ -53,6 +53,13 @@ def write_figure_tables(folder, units, annotated, networks, n_tasks, *, human):
         write("his_models", his.assign(**ends))
         pairs = read_csv(tables / "difficulty.csv")
         write("natural_synthetic", pairs.assign(condition="synthetic"))
+    easy = once.assign(condition="natural") if human else once.head(0)
+    harder = [easy.assign(condition="hard85", mis=0.5 + 0.6 * (easy["mis"] - 0.5)), easy]
+    curves = [
+        conditions.by_gap(rows, lead, 0.045)
+        for _, rows in pd.concat(harder).drop_duplicates([*UNIT, "condition"]).groupby("model")
+    ]
+    write("difficulty_by_gap", pd.concat(curves) if curves else pd.DataFrame(columns=conditions.GAP_COLUMNS))
     measured = map_correlations.map_units(_maps(once if human else once.head(0)), once)
     write("map_units", measured)
     write("map_correlations", map_correlations.map_correlations(measured, lead))

@@ -51,6 +51,7 @@ PARAMS = {
     "activations.n_extremes": N_TASKS * (N_EXPLANATIONS + 1),
     "scores.backends": list(BACKENDS),
     "activations.keep": [],
+    "activations.windows": [],
     "visualisations.units": [],
     "tasks.conditions": ["natural"],
     "tasks.one_sided": [],

@@ -31,6 +31,7 @@ FIT = {
     "interpretability/casts.py": "the cast itself, after the question",
     "interpretability/analysis/ranking.py": "means and deviations of scores between 0 and 1",
     "interpretability/extremes/selection.py": "halves of 64-bit keys; values that leave float32 are refused as infinite",
+    "interpretability/extremes/windows.py": "halves of 64-bit keys; values that leave float32 are refused as infinite",
     "interpretability/extremes/ties.py": "shares between 0 and 1",
     "interpretability/visualisations/canvas.py": "colours between 0 and 1, times 255",
     "interpretability/synthetic/factor_reading.py": "rows of length 1",

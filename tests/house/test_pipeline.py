@@ -155,6 +155,7 @@ EARLY = {
     # `models` warns of names that its roster lacks, and tries the layer of the encoder
     "models": {
         "activations.keep",
+        "activations.windows",
         "scores.backends",
         "scores.encoder.model",
         "scores.encoder.layer",

@@ -21,7 +21,7 @@ from study.files.tables import read_parquet, write_json, write_parquet
 from study.images.manifest import open_images
 from study.params.whole import load_params
 from study.solving import embeddings, opening
-from study.tasks.build import kept_columns
+from study.tasks.harder import kept_columns
 from tests.conftest import PREPROCESSING, Study
 
 SCORES = ["mis", "mis_se", "accuracy", "margin_mean", "margin_sd"]
@@ -84,7 +84,7 @@ def same_bits(found, wanted):
 @pytest.mark.parametrize("raw", [True, False], ids=["as embedded", "as the study keeps them"])
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 def test_score_units_gives_the_very_bits_of_a_study(scored, similarity, raw):
-    columns, judged = kept_columns(scored.folder / "activations", "tiny"), plan(scored, similarity)
+    columns, judged = kept_columns(scored.folder / "activations" / "kept", "tiny"), plan(scored, similarity)
     opened, images = opening.similarity_and_images(judged)
     if raw:
         size = opened.batch_size

@@ -129,3 +129,27 @@ def test_made_explanations_are_compared_by_network_and_over_all():
     low, high = pooled[["low", "high"]].iloc[0]
     reach = 3.182446 * np.std([-0.1, -0.2, -0.3, -0.4], ddof=1) / 2  # t of 3 degrees of freedom
     assert (low, high) == (pytest.approx(-0.25 - reach), pytest.approx(-0.25 + reach))
+
+
+def test_the_curve_of_a_network_is_of_units_that_have_every_level():
+    rows = [
+        *(("a", 0, "natural", 0.9), ("a", 1, "natural", 0.8), ("a", 2, "natural", 0.1), ("a", 3, "natural", np.nan)),
+        *(("a", 0, "hard85", 0.6), ("a", 1, "hard85", 0.5), ("a", 3, "hard85", 0.2)),
+        *(("a", 0, "hard99", 0.8), ("a", 1, "hard99", 0.7), ("a", 3, "hard99", 0.3), ("a", 0, "one_sided", 0.99)),
+    ]
+    units = pd.DataFrame(rows, columns=["layer", "unit", "condition", "mis"]).assign(model="net")
+    found = conditions.by_gap(units, "encoder", 0.0001)
+    assert found.columns.tolist() == conditions.GAP_COLUMNS
+    assert found["condition"].tolist() == ["natural", "hard99", "hard85"], "the easiest first"
+    assert found["gap"].tolist() == pytest.approx([99.98, 98, 70])
+    assert found["mis_mean"].tolist() == pytest.approx([0.85, 0.75, 0.55])
+    assert (found["n_units"] == 2).all()
+    assert (found[["backend", "model"]] == ["encoder", "net"]).all(axis=None)
+    # where the explanations take more than 1 percent of the images, hard99 would be the easier one
+    assert conditions.by_gap(units, "encoder", 0.045)["condition"].tolist() == ["hard99", "natural", "hard85"]
+
+
+@pytest.mark.parametrize("condition", ["natural", "hard85", "one_sided"])
+def test_one_level_alone_is_no_curve(condition):
+    units = pd.DataFrame({"model": "net", "layer": "a", "unit": range(3), "condition": condition, "mis": 0.7})
+    assert conditions.by_gap(units, "encoder", 0.05).empty

@@ -17,6 +17,7 @@ from study.extraction import counting, forecast, grouping
 from study.extraction.columns import IMAGES
 from study.extraction.job import Extraction
 from study.files import store
+from study.log import in_words
 from study.networks.roster import read_roster
 from study.params.whole import load_params
 
@@ -165,6 +166,29 @@ def test_columns_that_are_kept_are_planned(drawn_study, capsys, monkeypatch):
     assert [cost.beside for cost in there] == [7 * (2 * 60 * 4 + waiting), 2 * 60 * 4 + waiting], (
         "where all of them lie"
     )
+
+
+def test_windows_are_planned(drawn_study, capsys, monkeypatch):
+    monkeypatch.setenv("MIS_WORKERS", "1")
+    monkeypatch.setenv("MIS_NETWORKS_PER_PASS", "2")
+    drawn_study.roster({"name": "net"}, {"name": "other"})
+    drawn_study.run_models()
+    assert "activations.windows" not in run_plan(drawn_study, capsys)
+    drawn_study.params(activations__windows=["net/hard85"])
+    # two windows, which keep all of 60 images, of each of 14 units
+    of_network = 14 * 2 * (61 * 8 + 32)
+    assert f"and {in_words(of_network)} of memory for the windows of activations.windows" in run_plan(
+        drawn_study, capsys
+    )
+    extractions = extractions_of(drawn_study)
+    costs = grouping.network_costs(extractions, 60)
+    assert [cost.windows for cost in costs] == [of_network, 0]
+    assert costs[0].memory - costs[1].memory == 2 * of_network, "twice, while they are saved"
+    monkeypatch.setattr(grouping, "devices", lambda: ["cuda:0"])
+    there = grouping.network_costs(extractions, 60)
+    waiting = 14 * 4 * IMAGES
+    assert there[0].memory - there[1].memory == waiting, "values of all units gather for one journey"
+    assert [cost.beside for cost in there] == [2 * of_network + waiting, 0]
 
 
 def test_the_plan_warns_of_a_disk_that_is_too_small(drawn_study, capsys, monkeypatch):

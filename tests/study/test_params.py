@@ -193,13 +193,27 @@ def test_an_unknown_backend_is_refused_before_any_work(study):
     assert "'pixels'" in problems(study, scores__backends=["pixels"])
 
 
-def test_harder_conditions_need_natural_ones_and_kept_columns(study):
+def test_harder_conditions_need_natural_ones_and_windows_or_kept_columns(study):
     told = problems(study, tasks__conditions=["hard95"], activations__keep=[])
     assert "tasks.conditions is hard95, it must name natural" in told
-    assert "tasks.conditions names hard95, whose queries come from whole columns" in told
+    assert "tasks.conditions names hard95, whose queries come from activations.windows" in told
+    assert "activations.windows has no entry like */hard95, and activations.keep and activations.keep_file" in told
     assert "hard90" in problems(study, tasks__conditions=["natural", "hard90"])
     study.params(tasks__conditions=["natural", "hard95"], activations__keep_file="imi.txt")
     load_params(study.folder / "params.yaml")
+    harder = {"tasks__conditions": ["natural", "hard95", "hard99"]}
+    told = problems(study, **harder, activations__windows=["net/hard99"])
+    assert "tasks.conditions names hard95" in told
+    assert "names hard99" not in told
+    study.params(**harder, activations__windows=["net/hard99", "*/hard95"])
+    load_params(study.folder / "params.yaml")
+
+
+@pytest.mark.parametrize("entry", ["hard99", "net/natural", "/hard85", "net/layer/hard85"])
+def test_windows_are_a_network_and_a_harder_condition(study, entry):
+    told = problems(study, activations__windows=[entry])
+    assert f"activations.windows names {entry!r}, it must have the form network/condition, where * stands" in told
+    assert "the condition is one of hard99, hard95, hard85" in told
 
 
 def test_tasks_of_the_record_need_its_map_and_its_number_of_explanations(study):

@@ -198,4 +198,37 @@ def alt_difficulty_gaps(frame: pd.DataFrame, study: Study) -> str:
 
 DIFFICULTY_GAPS = Drawing("difficulty_gaps", difficulty_units, draw_difficulty_gaps, alt_difficulty_gaps)
 
-FIGURES = (DIFFICULTY_LEVELS, DIFFICULTY_UNITS, DIFFICULTY_GAPS, NATURAL_SYNTHETIC)
+
+def difficulty_machine(study: Study) -> pd.DataFrame:
+    """Mean MIS of the same units by the distance of their queries, of networks with harder tasks."""
+    rows = study.tables["difficulty_by_gap"]
+    rows = rows[rows["backend"] == study.backends[0]]
+    columns = ["model", "condition", "gap", "n_units", "mis_mean"]
+    return in_order(rows, model=None, condition=with_levels(rows["condition"])).reindex(columns=columns)
+
+
+def draw_difficulty_machine(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
+    figure, (axes,) = style.panels(narrow, 1, 2.6)
+    for number, (model, rows) in enumerate(frame.groupby("model", sort=False)):
+        colour = style.COLOURS[number % len(style.COLOURS)]
+        axes.plot(rows["gap"], rows["mis_mean"], "o-", color=colour, linewidth=1, markersize=4, label=clean(str(model)))
+        if number + 1 == style.MOST_SMALL:
+            break
+    axes.invert_xaxis()
+    axes.set_ylim(*style.around(frame, "mis_mean", low=style.CHANCE))
+    style.chance_line(axes, vertical=False)
+    axes.set_xlabel("percentiles between positive and negative queries")
+    axes.set_ylabel("mean MIS (dashed: chance)")
+    return style.with_key(figure, axes, narrow)
+
+
+def alt_difficulty_machine(frame: pd.DataFrame, study: Study) -> str:
+    def levels(model: str, part: pd.DataFrame) -> str:
+        return f"{model}: " + of_rows(part, lambda row: f"{row.mis_mean:.3f} at {row.gap:.0f}", ", ")
+
+    return f"Mean MIS of the same units by percentiles between their queries. {of_parts(frame, 'model', levels)}."
+
+
+DIFFICULTY_MACHINE = Drawing("difficulty_machine", difficulty_machine, draw_difficulty_machine, alt_difficulty_machine)
+
+FIGURES = (DIFFICULTY_LEVELS, DIFFICULTY_UNITS, DIFFICULTY_GAPS, DIFFICULTY_MACHINE, NATURAL_SYNTHETIC)

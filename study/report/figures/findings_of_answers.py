@@ -196,6 +196,15 @@ def _difficulty_units(frame: pd.DataFrame, study: Study) -> str:
     return f"{lower:.0f} % of pairs are lower in harder tasks, by {mean} on average"
 
 
+def _difficulty_machine(frame: pd.DataFrame, study: Study) -> str:
+    rows = frame[frame["model"] == frame["model"].iloc[0]]
+    first, last = rows.iloc[0], rows.iloc[-1]
+    return (
+        f"The same {last['n_units']:.0f} units of {clean(last['model'])} score {first['mis_mean']:.3f} in natural and "
+        f"{last['mis_mean']:.3f} in {task_words(last['condition'])} tasks"
+    )
+
+
 def _natural_synthetic(frame: pd.DataFrame, study: Study) -> str:
     natural, made = (np.average(frame[name], weights=frame["n"]) for name in ("his_base", "his"))
     return f"Mean HIS {natural:.3f} natural, {made:.3f} synthetic, over {int(frame['n'].sum())} units"
@@ -226,6 +235,7 @@ FINDINGS: dict[str, Finding] = {
     "difficulty_levels": _difficulty_levels,
     "difficulty_units": _difficulty_units,
     "difficulty_gaps": _difficulty_units,
+    "difficulty_machine": _difficulty_machine,
     "natural_synthetic": _natural_synthetic,
     "map_contrast": _map_statistic,
     "map_pixel_sparseness": _map_statistic,

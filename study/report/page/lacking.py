@@ -47,6 +47,7 @@ WHAT = {
     "difficulty_levels": "answers to harder tasks",
     "difficulty_units": "answers to harder tasks",
     "difficulty_gaps": "answers to harder tasks",
+    "difficulty_machine": "harder tasks",
     "natural_synthetic": "answers to synthetic explanations",
     "confidence": "confidence of answers",
     "exclusion_checks": "checks of sessions",
