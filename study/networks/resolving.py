@@ -69,7 +69,9 @@ class ResolveJob(NetworkJob):
     @property
     def by_recipe(self) -> bool:
         """Whether its network learns the images of the study and their labels."""
-        return self.row["weights"] == "trained" and self.row["role"] == "study" and self.params.models.training.by_recipe
+        return (
+            self.row["weights"] == "trained" and self.row["role"] == "study" and self.params.models.training.by_recipe
+        )
 
     def _refuse_chance(self, row: RosterRow, network: Network) -> None:
         """Load a network of someone's own code once more: no later stage shall be the first to see that it differs."""
@@ -171,12 +173,14 @@ def _run(jobs: Sequence[ResolveJob | ReadingJob]) -> dict[str, list[RosterRow] |
     for on_cpu in (True, False):
         run([job for job, wants in zip(others, wants_gpu, strict=True) if wants is not on_cpu], on_cpu=on_cpu)
     for job in alone:
-        run([job], on_cpu=devices()[0] != "cuda")  # a worker of a cluster has GPUs; here the stage starts processes for them
+        run(
+            [job], on_cpu=devices()[0] != "cuda"
+        )  # a worker of a cluster has GPUs; here the stage starts processes for them
     return {job.name: found[job.name] for job in jobs}
 
 
 def refuse_untrainable(rows: Sequence[RosterRow], params: NetworkParams, path: Path) -> None:
-    """Raise StudyError for weights `trained` that nothing here trains: on photographs a recipe must, and studied networks alone."""
+    """Raise StudyError for weights `trained` that nothing trains: on photographs a recipe does, and studied networks alone."""
     wanted = [row for row in rows if row["weights"] == "trained"]
     if not wanted or params.images.source == "generated":
         return
@@ -188,8 +192,8 @@ def refuse_untrainable(rows: Sequence[RosterRow], params: NetworkParams, path: P
     others = [row for row in wanted if row["role"] != "study"]
     if others:
         raise StudyError(
-            f"{path}: {others[0]['name']} has weights `trained` and the role {others[0]['role']}; of photographs only networks of "
-            "role study are trained: name a file, hub or none"
+            f"{path}: {others[0]['name']} has weights `trained` and the role {others[0]['role']}; of photographs only networks "
+            "of role study are trained: name a file, hub or none"
         )
 
 

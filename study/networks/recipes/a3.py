@@ -94,7 +94,7 @@ class Recipe:
         return scheduler
 
     def loss(self) -> nn.Module:
-        """Binary cross entropy of logits (images, classes); a class counts as shown where its mixed target is above the threshold."""
+        """Binary cross entropy of logits (images, classes); a class is shown where its mixed target is above the threshold."""
         from timm.loss import BinaryCrossEntropy
 
         return BinaryCrossEntropy(smoothing=self.smoothing, target_threshold=self.target_threshold)

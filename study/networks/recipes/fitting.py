@@ -87,7 +87,9 @@ class Fitting:
         if step == 0 and 0 in task.steps:
             self._keep(model, 0)
         progress = Progress(log, last, f"{task.name}: steps", found=step, every=10.0)
-        for pictures, targets in self._loader(Altered(self._labelled, recipe.augmenting(), task.seed, task.name), batches):
+        for pictures, targets in self._loader(
+            Altered(self._labelled, recipe.augmenting(), task.seed, task.name), batches
+        ):
             scheduler.step(step // batches.steps_per_epoch)
             model.train()
             with drawing(key64("step of a recipe", task.seed, task.name, step, part.rank)):
@@ -205,8 +207,8 @@ class Fitting:
         value = float(loss.detach())
         if not np.isfinite(value):
             raise StudyError(
-                f"{self._task.name}: the loss is {value} at step {step}, in epoch {1 + (step - 1) // steps_per_epoch}, with a peak "
-                f"learning rate of {self._recipe.rate:g}; lower models.training.a3.learning_rate"
+                f"{self._task.name}: the loss is {value} at step {step}, in epoch {1 + (step - 1) // steps_per_epoch}, with a "
+                f"peak learning rate of {self._recipe.rate:g}; lower models.training.a3.learning_rate"
             )
 
     def _refuse_apart(self, model: nn.Module) -> None:
@@ -217,7 +219,9 @@ class Fitting:
         digests: list[str] = [""] * self._part.world
         torch.distributed.all_gather_object(digests, own)
         if len(set(digests)) > 1:
-            raise RuntimeError(f"{self._task.name}: the {self._part.world} processes of its training ended with other weights")
+            raise RuntimeError(
+                f"{self._task.name}: the {self._part.world} processes of its training ended with other weights"
+            )
 
 
 @contextmanager

@@ -126,7 +126,13 @@ class Batches(Sampler[list[Place]]):
     """
 
     def __init__(
-        self, rows: NDArray[np.int64], batch_size: int, epochs: int, ids: tuple[int, str], first: int, part: tuple[int, int]
+        self,
+        rows: NDArray[np.int64],
+        batch_size: int,
+        epochs: int,
+        ids: tuple[int, str],
+        first: int,
+        part: tuple[int, int],
     ) -> None:
         self._rows, self._size, self._ids, self._first = rows, batch_size, ids, first
         self._rank, self._world = part

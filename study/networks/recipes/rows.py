@@ -46,7 +46,9 @@ class FromImages:
         check_unchanged(found)
         labelled = Labelled.of(found, params.seed, recipe.held_out, recipe.batch_size)
         steps_per_epoch = len(labelled.learnt) // recipe.batch_size
-        self._kept = kept_steps(steps_per_epoch, recipe.epochs, keys.first_epoch, keys.every, series=bool(row["series"]))
+        self._kept = kept_steps(
+            steps_per_epoch, recipe.epochs, keys.first_epoch, keys.every, series=bool(row["series"])
+        )
         kwargs = {**json.loads(row["kwargs"] or "{}"), "num_classes": len(labelled.classes)}
         self._row: RosterRow = {
             **row,

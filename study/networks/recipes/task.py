@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from study.files.store import WorkStore
-from study.files.tables import write_json
 from study.networks.recipes import a3
 from study.networks.recipes.a3 import Recipe
 from study.networks.roster import RosterRow
@@ -100,7 +99,8 @@ class Task:
 
     def write(self, path: Path, begin: Path | None) -> None:
         """For other processes: this, the state that all of them begin from, and the id of this process, with which they end."""
-        write_json(path, {**asdict(self), "begin": str(begin) if begin else "", "stage": os.getpid()})
+        # not as other JSON files are written, which are for people: their numbers have six digits
+        path.write_text(json.dumps({**asdict(self), "begin": str(begin) if begin else "", "stage": os.getpid()}))
 
     @classmethod
     def read(cls, path: Path) -> tuple[Task, Path | None, int]:
