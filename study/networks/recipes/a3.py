@@ -16,7 +16,7 @@ from study.params.models import A3
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from timm.data import Mixup
+    from timm.data.mixup import Mixup
     from timm.scheduler.scheduler import Scheduler
     from torch import Tensor, nn
     from torch.optim import Optimizer
@@ -74,13 +74,13 @@ class Recipe:
 
     def optimiser(self, model: nn.Module) -> Optimizer:
         """LAMB; biases and scales of norms are not decayed, as timm's script has it."""
-        from timm.optim import create_optimizer_v2
+        from timm.optim import create_optimizer_v2  # pyright: ignore[reportPrivateImportUsage]
 
         return create_optimizer_v2(model, opt=self.optimizer, lr=self.rate, weight_decay=self.weight_decay)
 
     def scheduler(self, optimiser: Optimizer) -> Scheduler:
         """Rates by epoch: a linear warm-up, then half a cosine; `step(epoch)` sets those of an epoch, counted from 0."""
-        from timm.scheduler import create_scheduler_v2
+        from timm.scheduler.scheduler_factory import create_scheduler_v2
 
         scheduler, _ = create_scheduler_v2(
             optimiser,
@@ -95,13 +95,13 @@ class Recipe:
 
     def loss(self) -> nn.Module:
         """Binary cross entropy of logits (images, classes); a class is shown where its mixed target is above the threshold."""
-        from timm.loss import BinaryCrossEntropy
+        from timm.loss.binary_cross_entropy import BinaryCrossEntropy
 
         return BinaryCrossEntropy(smoothing=self.smoothing, target_threshold=self.target_threshold)
 
     def mixing(self, n_classes: int) -> Mixup:
         """Mixup or CutMix of a batch of images with itself in reversed order; draws from numpy's global generator."""
-        from timm.data import Mixup
+        from timm.data.mixup import Mixup
 
         return Mixup(
             mixup_alpha=self.mixup,
@@ -115,7 +115,7 @@ class Recipe:
 
     def augmenting(self) -> Callable[[Image], Tensor]:
         """From a picture to bytes (3, train_size, train_size), altered at random; draws from global generators."""
-        from timm.data import create_transform
+        from timm.data.transforms_factory import create_transform
 
         transform: Any = create_transform(
             input_size=self.train_size,

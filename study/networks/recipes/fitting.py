@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -225,7 +225,7 @@ class Fitting:
 
 
 @contextmanager
-def _repeatable(part: Part) -> Iterator[None]:
+def _repeatable(part: Part) -> Generator[None]:
     """Deterministic kernels where torch has them, on a CPU one thread; afterwards as before."""
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     warning, settings = torch.is_deterministic_algorithms_warn_only_enabled(), torch.utils.deterministic

@@ -106,8 +106,10 @@ class Task:
     def read(cls, path: Path) -> tuple[Task, Path | None, int]:
         """What `write` wrote."""
         content = json.loads(path.read_text())
-        begin, stage, recipe = (content.pop(name) for name in ("begin", "stage", "recipe"))
-        recipe = {name: tuple(value) if isinstance(value, list) else value for name, value in recipe.items()}
+        begin, stage, told = (content.pop(name) for name in ("begin", "stage", "recipe"))
+        recipe: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in told.items()
+        }
         row, steps = cast(RosterRow, content.pop("row")), tuple(content.pop("steps"))
         task = cls(row=row, steps=steps, recipe=Recipe(**recipe), **content)
         return task, Path(begin) if begin else None, stage
