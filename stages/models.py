@@ -12,11 +12,10 @@ from pathlib import Path
 import pandas as pd
 
 from study.command import arguments, run
-from study.errors import StudyError
 from study.files.tables import fresh_folder, write_csv
 from study.log import logger
 from study.networks.failures import refuse_failures, write_failures
-from study.networks.resolving import refuse_other_encoder, resolve_all, warn_of_strangers
+from study.networks.resolving import refuse_other_encoder, refuse_untrainable, resolve_all, warn_of_strangers
 from study.networks.roster import RESOLVED, read_roster, row_numbers, rows_of
 from study.networks.settings import NetworkParams
 from study.params.reading import load
@@ -30,8 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     params = load(args.params, NetworkParams)
     path = args.roster or Path(params.models.roster)
     roster = read_roster(path)
-    if (roster["weights"] == "trained").any() and params.images.source != "generated":
-        raise StudyError(f"{path}: weights `trained` needs images.source generated; name a file, hub or none")
+    refuse_untrainable(rows_of(roster), params, path)
     out = fresh_folder(args.out)
     (out / "weights").mkdir()
     warn_of_strangers(rows_of(roster), params, path)

@@ -116,6 +116,19 @@ class Environment:
         )
 
 
+@dataclass(frozen=True)
+class Rank:
+    """What torch's launcher tells each process of a training: its number, that on its machine, and how many there are."""
+
+    number: int
+    local: int
+    world: int
+
+    @classmethod
+    def read(cls) -> Rank:
+        return cls(*(int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE")))
+
+
 def _text(name: str) -> str:
     return os.environ.get(name, "")
 
@@ -227,3 +240,8 @@ def variables_of_worker(device: str) -> dict[str, str]:
     fixed = (*ONE_THREAD, "OMP_WAIT_POLICY", *SWITCHES, *_NOT_BESIDE)
     kept |= {name: os.environ[name] for name in fixed if name in os.environ}
     return kept | {"MIS_EXECUTOR": "local", "MIS_DEVICE": device}
+
+
+def variables_of_ranks() -> dict[str, str]:
+    """What the processes of a training get: all of this one, and what makes products on a GPU repeatable."""
+    return {**os.environ, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}

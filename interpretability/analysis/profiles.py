@@ -73,9 +73,9 @@ def layer_change(layers: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """Change of every layer's mean score in the first epoch, from then on, and over the whole training: CHANGE_COLUMNS.
 
     `layers`: backend, model, layer, layer_type, layer_index, depth, n_units, mis_mean, mis_se; `models`: model, backend,
-    role, series, step. period is first (step 0 to the next one), later (from there to the last) or full. Layers without
-    units at either end are left out. change_se adds the standard errors of both ends, units of which are taken for
-    independent: an upper bound, since units keep part of their score.
+    role, series, step. period is first (step 0 to 1, or where that is missing to the next one), later (from there to the last)
+    or full. Layers without units at either end are left out. change_se adds the standard errors of both ends, units of which
+    are taken for independent: an upper bound, since units keep part of their score.
     """
     steps = models[(models["role"] == "study") & (models["series"].astype(str) != "") & models["step"].notna()]
     in_series = layers.merge(steps[["model", "backend", "series", "step"]], on=["model", "backend"])
@@ -84,7 +84,9 @@ def layer_change(layers: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
         order = sorted(own["step"].unique())
         if len(order) < 2 or order[0] != 0:
             continue
-        ends = {"first": (order[0], order[1]), "later": (order[1], order[-1]), "full": (order[0], order[-1])}
+        # steps within the first epoch are fractions of it
+        first = 1 if 1 in order else order[1]
+        ends = {"first": (order[0], first), "later": (first, order[-1]), "full": (order[0], order[-1])}
         for period, (start, stop) in ends.items():
             if start == stop:
                 continue
@@ -96,14 +98,19 @@ def layer_change(layers: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
                     backend=backend,  # pyright: ignore[reportArgumentType]
                     series=series,  # pyright: ignore[reportArgumentType]
                     period=period,
-                    from_step=int(start),
-                    to_step=int(stop),
+                    from_step=_number(start),
+                    to_step=_number(stop),
                     n_units=pair[["n_units", "n_units_before"]].min(axis=1),
                     change=pair["mis_mean"] - pair["mis_mean_before"],
                     change_se=np.hypot(pair["mis_se"].astype(float), pair["mis_se_before"].astype(float)),
                 ).sort_values("layer_index", kind="stable")[CHANGE_COLUMNS]
             )
     return pd.concat(parts[1:] or parts, ignore_index=True)
+
+
+def _number(step: float) -> float:
+    """A step as it is written: whole, but within an epoch."""
+    return int(step) if float(step).is_integer() else float(step)
 
 
 _OF_LAYER = ["layer", "layer_type", "layer_index", "depth", "n_units", "mis_mean", "mis_se"]

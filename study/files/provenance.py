@@ -76,6 +76,10 @@ def study_digest(params: Mapping[str, Any], roster: Path) -> str:
     for (group, key), usual in _LATER.items():
         if chosen.get(group, {}).get(key) == usual:
             chosen[group] = {name: value for name, value in chosen[group].items() if name != key}
+    training = chosen.get("models", {}).get("training", {})
+    if training.get("recipe") == "one_cycle":  # then what a3 says is not looked at
+        kept = {name: value for name, value in training.items() if name not in ("recipe", "a3")}
+        chosen["models"] = {**chosen["models"], "training": kept}
     rows = read_csv(roster, _ROSTER, _ROSTER)[list(_ROSTER)]
     content = json.dumps({"params": chosen, "roster": rows.to_dict("split")["data"]}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

@@ -123,7 +123,7 @@ def _models(path: Path, cells: pd.Series, rows: Sequence[RosterRow], roster: str
     studied = [row["name"] for row in rows if row["role"] == "study" and not is_computed(row)]
     planted = [row["name"] for row in rows if row["constructor"] == "control:planted"]
     trained = [re.escape(row["name"]) for row in rows if row["name"] in studied and row["weights"] == "trained"]
-    steps = re.compile(rf"(?:{'|'.join(trained)})-step\d+" if trained else r"(?!)")
+    steps = re.compile(rf"(?:{'|'.join(trained)})-step\d+(?:\.\d+)?" if trained else r"(?!)")
     known = {*studied, *planted}
     wrong = [name not in known and not steps.fullmatch(name) for name in cells]
     some = ", ".join([*studied, *planted][:20]) + (", ..." if len(known) > 20 else "")

@@ -27,10 +27,19 @@ log = logger("inputs")
 
 
 @dataclass(frozen=True, kw_only=True)
+class EpochsOfRecipe:
+    """The same by a recipe, of `models.training.a3`."""
+
+    epochs: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Epochs:
     """How long networks are trained, of `models.training`."""
 
     epochs: int
+    recipe: str
+    a3: EpochsOfRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +182,8 @@ class Inputs:
                 raise
             log.warning("%s. Until then they count as those that data/inputs describes", error)
         _refuse_few(listing, params)
-        epochs = params.models.training.epochs
+        training = params.models.training
+        epochs = training.a3.epochs if training.recipe == "a3" else training.epochs
         check_encoder(params.scores.backends, params.scores.encoder.model, rows, params.models.roster, epochs)
         networks, problems = network_files(rows, code, digests, _known(known, "networks.json"))
         for name, problem in listed.unlisted(rows, code).items():

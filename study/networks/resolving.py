@@ -26,6 +26,7 @@ from study.workers.jobs import devices, log_failure, run_all
 
 if TYPE_CHECKING:
     from interpretability.networks.network import Network
+    from study.networks.recipes.rows import FromImages
 
 log = logger("models")
 
@@ -48,7 +49,7 @@ class ResolveJob(NetworkJob):
             digest = activation_tables.source_of(row).digest
             return [{**row, "sha256": digest, "last": 1, "n_params": math.nan, "input_size": ""}]
         if row["weights"] == "trained":
-            return Training(row, self.params, self.images, self.code, self.out).rows()
+            return self._training(row).rows()
         network = load_network(row, self.out, self.code, self.params.seed)
         trial.try_out(row, network, self.params.units, self.params.seed)
         if self.encoder:
@@ -57,6 +58,20 @@ class ResolveJob(NetworkJob):
         code = own_code.record(row, self.code, network.model)
         own_code.note_outside(row, self.code, code)
         return [described({**row, "code": code}, network, row["sha256"] or network.digest, last=1)]
+
+    def _training(self, row: RosterRow) -> Training | FromImages:
+        if not self.by_recipe:
+            return Training(row, self.params, self.images, self.code, self.out)
+        from study.networks.recipes.rows import FromImages  # loads what most studies do not need
+
+        return FromImages(row, self.params, self.images, self.code, self.out)
+
+    @property
+    def by_recipe(self) -> bool:
+        """Whether its network learns the images of the study and their labels."""
+        return (
+            self.row["weights"] == "trained" and self.row["role"] == "study" and self.params.models.training.by_recipe
+        )
 
     def _refuse_chance(self, row: RosterRow, network: Network) -> None:
         """Load a network of someone's own code once more: no later stage shall be the first to see that it differs."""
@@ -142,21 +157,49 @@ def _run(jobs: Sequence[ResolveJob | ReadingJob]) -> dict[str, list[RosterRow] |
     """The resolved rows of each job by the name of its row, or why it failed.
 
     They load weights, train small networks and run two images: work for cores, not for the few workers of GPUs. Code of
-    someone's own alone may want the device that it was written for.
+    someone's own alone may want the device that it was written for. A training by a recipe takes all GPUs of its machine, so
+    where there are any such trainings come one after the other.
     """
-    wants_gpu = [bool(own_code.module_of(job.row)) and devices()[0] != "cpu" for job in jobs]
     found: dict[str, list[RosterRow] | str] = {}
-    for on_cpu in (True, False):
-        part = [job for job, wants in zip(jobs, wants_gpu, strict=True) if wants is not on_cpu]
+
+    def run(part: Sequence[ResolveJob | ReadingJob], *, on_cpu: bool) -> None:
         results = run_all(part, "networks", log, on_cpu=on_cpu, each=partial(log_failure, log)) if part else []
         for job, result in zip(part, results, strict=True):
             found[job.name] = result.reason_without(job.name) if isinstance(result, Failure) else result
+
+    alone = [job for job in jobs if isinstance(job, ResolveJob) and job.by_recipe and devices()[0] != "cpu"]
+    others = [job for job in jobs if job not in alone]
+    wants_gpu = [bool(own_code.module_of(job.row)) and devices()[0] != "cpu" for job in others]
+    for on_cpu in (True, False):
+        run([job for job, wants in zip(others, wants_gpu, strict=True) if wants is not on_cpu], on_cpu=on_cpu)
+    for job in alone:
+        run(
+            [job], on_cpu=devices()[0] != "cuda"
+        )  # a worker of a cluster has GPUs; here the stage starts processes for them
     return {job.name: found[job.name] for job in jobs}
+
+
+def refuse_untrainable(rows: Sequence[RosterRow], params: NetworkParams, path: Path) -> None:
+    """Raise StudyError for weights `trained` that nothing trains: on photographs a recipe does, and studied networks alone."""
+    wanted = [row for row in rows if row["weights"] == "trained"]
+    if not wanted or params.images.source == "generated":
+        return
+    if not params.models.training.by_recipe:
+        raise StudyError(
+            f"{path}: weights `trained` needs images.source generated, or models.training.recipe a3, which learns the labels of "
+            "any images; name a file, hub or none"
+        )
+    others = [row for row in wanted if row["role"] != "study"]
+    if others:
+        raise StudyError(
+            f"{path}: {others[0]['name']} has weights `trained` and the role {others[0]['role']}; of photographs only networks "
+            "of role study are trained: name a file, hub or none"
+        )
 
 
 def warn_of_strangers(rows: list[RosterRow], params: NetworkParams, path: Path) -> None:
     """Log the parameters that name networks which the roster lacks: later stages will refuse or miss them."""
-    epochs = params.models.training.epochs
+    epochs = params.models.training.last
     known = [row["name"] for row in rows]
     known += steps_of(rows, epochs)
     for key, names in {

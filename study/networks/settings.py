@@ -25,6 +25,7 @@ class TrainingImages:
     """The images to train on, of `images`."""
 
     source: str
+    root: str
     generated: DrawnScenes
 
 

@@ -50,7 +50,7 @@ class Training:
         from safetensors.torch import load_file
 
         if own_code.module_of(self._row):
-            self._row["code"] = self._seen_code()
+            self._row["code"] = seen_code(self._row, self._code, self._params.seed, self._params.images.generated.size)
         content = load_file(WorkStore.open().fetch("trained", self._ingredients(), ".safetensors", self._train))
         epochs = self._settings.epochs
         return [self._checkpoint(step, content) for step in range(0 if self._row["series"] else epochs, epochs + 1)]
@@ -79,28 +79,6 @@ class Training:
             "versions": [VERSION, training.VERSION],
         }
 
-    def _untrained(self) -> nn.Module:
-        from interpretability.networks.network import initialised
-
-        row, seed = self._row, self._params.seed
-        return building.build_network(
-            row, self._code, None, lambda construct: initialised(construct, seed, row["name"])
-        )
-
-    def _seen_code(self) -> str:
-        """The record of the network's code, once a pass has run."""
-        import torch
-
-        model, size = self._untrained(), self._params.images.generated.size
-        try:
-            with torch.no_grad():
-                model(torch.zeros(2, 3, size, size))
-        except Exception as error:
-            raise building.forward_failure(error, self._row["name"], (2, 3, size, size)) from error
-        code = own_code.record(self._row, self._code, model)
-        own_code.note_outside(self._row, self._code, code)
-        return code
-
     def _scenes(self, stream: str, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Pixels and targets of new scenes."""
         from interpretability.synthetic import scenes
@@ -126,7 +104,7 @@ class Training:
             pixels, factors = np.load(self._pixels), self._images.factors
             assert factors is not None
             targets = factors[["category"]].to_numpy().astype(np.int64)
-        model = self._untrained()
+        model = untrained(row, self._code, self._params.seed)
         steps = training.train(
             model,
             pixels,
@@ -163,3 +141,25 @@ class Training:
         if last:  # the others differ in their numbers alone
             trial.try_out(resolved, network, self._params.units, self._params.seed)
         return described(resolved, network, sha256_file(path), int(last))
+
+
+def untrained(row: RosterRow, code: Path, seed: int) -> nn.Module:
+    """A network that is to be trained, with the initial weights that its name and the seed give."""
+    from interpretability.networks.network import initialised
+
+    return building.build_network(row, code, None, lambda construct: initialised(construct, seed, row["name"]))
+
+
+def seen_code(row: RosterRow, code: Path, seed: int, size: int) -> str:
+    """The record of the code of a network of someone's own, once a pass on pictures of this side has run."""
+    import torch
+
+    model = untrained(row, code, seed)
+    try:
+        with torch.no_grad():
+            model(torch.zeros(2, 3, size, size))
+    except Exception as error:
+        raise building.forward_failure(error, row["name"], (2, 3, size, size)) from error
+    seen = own_code.record(row, code, model)
+    own_code.note_outside(row, code, seen)
+    return seen

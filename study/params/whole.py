@@ -31,7 +31,7 @@ from study.params.human import Human
 from study.params.images import Images
 from study.params.label_free import LabelFree
 from study.params.mis import Mis
-from study.params.models import Models
+from study.params.models import Models, Training
 from study.params.reading import build, content_of
 from study.params.report import Report
 from study.params.scores import Scores
@@ -143,6 +143,7 @@ def _check_together(params: Params, problems: list[str]) -> None:
                 f"tasks.source is imi, but tasks.n_explanations is {n_explanations}; the map holds tasks of "
                 f"{_MAPPED_EXPLANATIONS} explanations a side, so it must be {_MAPPED_EXPLANATIONS}"
             )
+    _check_recipe(params.models.training, problems)
     _check_visualisations(params.visualisations, problems)
     _check_made_tasks(params, problems)
     _check_texts(params, problems)
@@ -211,6 +212,25 @@ def _check_harder(params: Params, problems: list[str]) -> None:
         for name in params.tasks.conditions
         if name in HARD and name not in found
     )
+
+
+def _check_recipe(training: Training, problems: list[str]) -> None:
+    """Epochs and batches that the recipe A3 can have."""
+    a3 = training.a3
+    if not training.by_recipe:
+        return
+    if a3.warmup_epochs >= a3.epochs:
+        problems.append(
+            f"models.training.a3.warmup_epochs is {a3.warmup_epochs}, it must be below models.training.a3.epochs, {a3.epochs}"
+        )
+    if a3.batch_size % 2:
+        problems.append(
+            f"models.training.a3.batch_size is {a3.batch_size}, it must be even: Mixup takes images in pairs"
+        )
+    if a3.first_epoch == 1:
+        problems.append(
+            "models.training.a3.first_epoch is 1, it must be 0 (no checkpoint within the first epoch) or at least 2"
+        )
 
 
 def _check_simulations(group: CrowdSimulation, problems: list[str]) -> None:

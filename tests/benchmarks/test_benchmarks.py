@@ -99,6 +99,7 @@ def test_make_bench_runs_every_benchmark_of_speed():
         "chaos",
         "page",
         "processors",
+        "training",
         "visualisations",
     }
     assert there - run == {"__init__", "harness", "made_study"} | (others & there)

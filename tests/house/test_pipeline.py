@@ -144,6 +144,8 @@ EARLY = {
         "scores.encoder.model",
         "models.max_failed",
         "models.training.epochs",
+        "models.training.recipe",
+        "models.training.a3.epochs",
         "activations.keep_file",
         "human.source",
         "human.imi.responses",

@@ -120,6 +120,16 @@ def test_changes_of_layers_in_the_first_epoch_later_and_over_all():
     np.testing.assert_allclose(found["change_se"], 0.03 * np.sqrt(2))
 
 
+def test_checkpoints_within_the_first_epoch_do_not_end_it():
+    layers, models = training_tables([0, 0.25, 1, 2], [[0.5, 0.6], [0.6, 0.6], [0.8, 0.7], [0.7, 0.9]])
+    found = profiles.layer_change(layers, models).set_index(["period", "layer"])
+    assert found.loc["first", ["from_step", "to_step"]].drop_duplicates().to_numpy().tolist() == [[0, 1]]
+    assert found.loc["later", ["from_step", "to_step"]].drop_duplicates().to_numpy().tolist() == [[1, 2]]
+    # without the end of the first epoch, the first checkpoint stands for it
+    layers, models = training_tables([0, 0.25, 2], [[0.5, 0.6], [0.6, 0.6], [0.7, 0.9]])
+    assert set(profiles.layer_change(layers, models)["to_step"]) == {0.25, 2}
+
+
 def test_a_series_without_its_untrained_network_has_no_change():
     layers, models = training_tables([1, 2], [[0.7, 0.9], [0.5, 0.6]])
     found = profiles.layer_change(layers, models)

@@ -134,12 +134,13 @@ def test_the_note_of_a_failed_network_is_one_line(drawn_study):
     assert "\n" not in reason
 
 
-def test_training_needs_generated_scenes(study, photographs):
+def test_training_needs_generated_scenes_or_a_recipe(study, photographs):
     study.params(images__source="folder", images__root=str(photographs(20)), human__source="none")
     study.run_images()
     study.roster({"name": "net", "weights": "trained"})
     with pytest.raises(
-        InputError, match=r"roster\.csv: weights `trained` needs images\.source generated; name a file, hub"
+        InputError,
+        match=r"roster\.csv: weights `trained` needs images\.source generated, or models\.training\.recipe a3, which",
     ):
         study.run_models()
 

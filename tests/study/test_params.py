@@ -58,8 +58,8 @@ def test_every_study_is_valid(path):
     load_params(path)
 
 
-def test_there_are_three_studies_and_the_default_one_is_synthetic():
-    assert [path.stem for path in STUDIES] == ["custom", "imagenet", "synthetic"]
+def test_there_are_four_studies_and_the_default_one_is_synthetic():
+    assert [path.stem for path in STUDIES] == ["custom", "imagenet", "synthetic", "training"]
     assert load_params(ROOT / "params.yaml") == load_params(ROOT / "studies/synthetic.yaml")
 
 
@@ -74,8 +74,8 @@ def test_values_arrive_with_their_types(study):
 
 @pytest.mark.parametrize(("written", "value"), [("1e-3", 0.001), ("1E-3", 0.001), ("2", 2.0), ("+.5", 0.5)])
 def test_numbers_are_read_as_yaml_1_2(study, written, value):
-    path = edited(study, "learning_rate: .*", f"learning_rate: {written}")
-    assert load_params(path).models.training.learning_rate == value
+    path = edited(study, "default_slope: .*", f"default_slope: {written}")
+    assert load_params(path).calibration.default_slope == value
 
 
 def test_a_leading_zero_is_decimal_as_in_yaml_1_2(study):

@@ -40,3 +40,16 @@ def test_a_key_that_came_later_leaves_a_study_what_it_was(tmp_path):
     assert study(n_extremes=5) == study(n_extremes=5, compile="none")
     assert study(n_extremes=5) != study(n_extremes=5, compile="long")
     assert study(n_extremes=5) != study(n_extremes=6)
+
+
+def test_a_recipe_changes_a_study_only_where_it_is_used(tmp_path):
+    data = tmp_path / "data"
+    tiny_study.write_study(data)
+    folders = {name: data / name for name in ("images", "models", "activations", "visualisations", "tasks")}
+
+    def study(**training):
+        params = {"models": {"roster": "r.csv", "training": {"epochs": 4, **training}}}
+        return provenance.describe(**folders, params=params)["digests"]["study"]
+
+    assert study() == study(recipe="one_cycle", a3={"epochs": 100}) == study(recipe="one_cycle", a3={"epochs": 7})
+    assert study() != study(recipe="a3", a3={"epochs": 100}) != study(recipe="a3", a3={"epochs": 7})

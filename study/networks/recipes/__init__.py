@@ -1,0 +1,1 @@
+"""Recipes of training on the images of a study, by their labels."""
