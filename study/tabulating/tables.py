@@ -25,6 +25,7 @@ from study.tabulating.inputs import read_facts, side_tables
 from study.tabulating.judged_pairs import judged_pairs_table
 from study.tabulating.kinds import kinds_tables
 from study.tabulating.label_free import label_free_tables
+from study.tabulating.likeness import likeness_tables
 from study.tabulating.made_slopes import made_slopes_table
 from study.tabulating.people import People, people_tables, point_tables, trials_tables
 from study.tabulating.sparse_codes import sparse_codes_table
@@ -93,6 +94,7 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     tables["units_or_directions"] = bases_table(scored, backends, facts.nets.directions, args.activations, facts)
     tables["noise_ceiling"] = ceiling_shares.ceiling_and_shares(ceilings, shares)
     tables |= label_free_tables(others, scored, facts)
+    tables |= likeness_tables(args.likeness, params.stats.likeness, tables, facts)
     tables |= kinds_tables(args.explanation_kinds, backends, facts)
     tables["made_slopes"] = made_slopes_table(args.calibration, backends)
     tables |= texts_tables(args.explanations, args.crowd, args.simulation, facts)

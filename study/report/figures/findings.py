@@ -52,6 +52,12 @@ def _against(frame: pd.DataFrame, study: Study) -> str:
     return "" if np.isnan(row["pearson"]) else f"{both_correlations(row)} over {len(frame)} networks"
 
 
+def _likeness_to_people(frame: pd.DataFrame, study: Study) -> str:
+    rows = frame[(frame["score"] == "mis") & frame["spearman"].notna()]
+    named = rows.assign(panel=rows["panel"].str.replace("_", " "))
+    return run_of(named, "panel", "spearman", "Rank correlation with mean MIS")
+
+
 def _constant_share(frame: pd.DataFrame, study: Study) -> str:
     some, first = int((frame["share"] > 0).sum()), frame.iloc[0]
     most = f"at most {100 * first['share']:.2g} % ({clean(first['model'])})"
@@ -218,6 +224,7 @@ _ALL: dict[str, Finding] = {
     "unit_distribution": _unit_distribution,
     "mis_against_accuracy": _against,
     "mis_against_resolution": _against,
+    "likeness_to_people": _likeness_to_people,
     "constant_share": _constant_share,
     "layer_types": _layer_types,
     "layer_type_tests": _differing,
