@@ -171,5 +171,7 @@ def likeness(points: pd.DataFrame, confidence: float) -> pd.DataFrame:
         known = part[part["value"].notna() & part["mean"].notna()]
         value, mean = (known[name].to_numpy(np.float64) for name in ("value", "mean"))
         n = len(known)
-        rows.append({**dict(zip(_KEY, key, strict=True)), "n_networks": n} | network_correlations(value, mean, n, confidence))
+        rows.append(
+            {**dict(zip(_KEY, key, strict=True)), "n_networks": n} | network_correlations(value, mean, n, confidence)
+        )
     return pd.DataFrame(rows, columns=COLUMNS)

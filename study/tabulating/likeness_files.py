@@ -115,7 +115,9 @@ def picture_of(name: str) -> str:
 
 def _csv_cells(path: Path, known: set[str]) -> pd.DataFrame:
     if not path.is_file():
-        raise StudyError(f"{path}: no such file. stats.likeness names files in data/external/likeness, whose README.md says more")
+        raise StudyError(
+            f"{path}: no such file. stats.likeness names files in data/external/likeness, whose README.md says more"
+        )
     cells, _ = read_cells(path, known)
     return cells
 
@@ -126,7 +128,9 @@ def _tex_cells(path: Path) -> pd.DataFrame:
     The index is that of `read_cells`: its row as an editor counts lines, less 2.
     """
     if not path.is_file():
-        raise StudyError(f"{path}: no such file. stats.likeness names files in data/external/likeness, whose README.md says more")
+        raise StudyError(
+            f"{path}: no such file. stats.likeness names files in data/external/likeness, whose README.md says more"
+        )
     rows: dict[int, list[str]] = {}
     for number, line in enumerate(utf8(path, "text").decode("utf-8").splitlines(), start=1):
         row, stop, _ = line.partition("\\\\")
@@ -135,7 +139,9 @@ def _tex_cells(path: Path) -> pd.DataFrame:
         if line.strip().startswith("\\end{tabular"):
             break
     if len(rows) < 2:
-        raise StudyError(f"{path} holds no LaTeX table with a header and rows; they end in \\\\ and & stands between cells")
+        raise StudyError(
+            f"{path} holds no LaTeX table with a header and rows; they end in \\\\ and & stands between cells"
+        )
     header = next(iter(rows.values()))
     for number, row in rows.items():
         if len(row) != len(header):

@@ -21,6 +21,8 @@ from study.inputs.fingerprint import (
     InputParams,
     Inputs,
     KeepFile,
+    LikenessFiles,
+    OfStats,
     OneFile,
     People,
     Roster,
@@ -181,6 +183,7 @@ def look(tmp_path, monkeypatch):
             scores=Similarities(backends=("pixel",), encoder=EncoderName(model="")),
             tasks=TaskSizes(n_tasks=1, n_explanations=1, conditions=("natural",), source="rebuilt"),
             explanations=Texts(guide=GuideWeights(source="none", pretrained=""), concepts=""),
+            stats=OfStats(likeness=LikenessFiles(tables=(), decisions="")),
         )
         inputs = Inputs.look(params, tmp_path / "code", tmp_path / "texts", tmp_path / "inputs")
         inputs.write(tmp_path / "inputs")

@@ -75,7 +75,11 @@ def _correlation_words(panel: pd.DataFrame) -> str:
     """Rank correlations of the natural scores; nothing where there are none."""
     rows = panel[panel["condition"] == NATURAL].drop_duplicates("score")
     rows = rows[rows["spearman"].notna()]
-    return f"Spearman: {of_rows(rows, lambda row: f'{row.score.upper()} {signed(row.spearman)}', ', ')}" if len(rows) else ""
+    return (
+        f"Spearman: {of_rows(rows, lambda row: f'{row.score.upper()} {signed(row.spearman)}', ', ')}"
+        if len(rows)
+        else ""
+    )
 
 
 def alt_likeness_to_people(frame: pd.DataFrame, study: Study) -> str:
@@ -89,9 +93,7 @@ def alt_likeness_to_people(frame: pd.DataFrame, study: Study) -> str:
     return f"Mean {scores} of {n} networks against likeness to people: {of_parts(frame, 'panel', words)}."
 
 
-LIKENESS_TO_PEOPLE = Drawing(
-    "likeness_to_people", likeness_to_people, draw_likeness_to_people, alt_likeness_to_people
-)
+LIKENESS_TO_PEOPLE = Drawing("likeness_to_people", likeness_to_people, draw_likeness_to_people, alt_likeness_to_people)
 
 
 FIGURES = (LIKENESS_TO_PEOPLE,)
