@@ -29,7 +29,7 @@ _COMMAND = re.compile(r"\\(?:textbf|textit|emph|underline)\{([^{}]*)\}")
 
 
 def taken_apart(entry: str) -> tuple[str, str, list[str]]:
-    """File, column of the networks' names and columns of values of an entry FILE|COLUMN|COLUMN|...; the form is checked before."""
+    """File, column of the networks' names and columns of values of FILE|COLUMN|COLUMN|..., whose form is checked before."""
     file, model, *values = (part.strip() for part in entry.split("|"))
     return file, model, values
 
@@ -74,7 +74,8 @@ def read_decisions(folder: Path) -> pd.DataFrame:
     parts = [_decisions(path, dataset) for dataset, paths in files.items() for path in paths]
     if not parts:
         raise StudyError(
-            f"{folder} holds no folder with CSV files; it must hold one a data set, as cue-conflict/cue-conflict_NETWORK_session-1.csv"
+            f"{folder} holds no folder with CSV files; it must hold one a data set, as "
+            "cue-conflict/cue-conflict_NETWORK_session-1.csv"
         )
     return pd.concat(parts, ignore_index=True)
 

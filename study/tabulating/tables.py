@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from interpretability.analysis import headline, similarities, training_series
+from interpretability.analysis import headline, networks, similarities, training_series
 from interpretability.people import agreement, agreement_differences, calibration_splits, ceiling_shares
 from interpretability.people.annotated import unscored, with_people
 from interpretability.people.noise import noise_within_tasks
@@ -60,6 +60,7 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     facts = read_facts(args, params, tables["constant_units"], people.counted().units, splits)
     scored = Scored(args.mis / "units.parquet")
     solved = _solved(args, backends, scored, people.responses, facts)
+    tables["input_sizes"] = networks.input_sizes(facts.roster, facts.nets)
     tables["sparse_codes"] = sparse_codes_table(args)
     tables["backend_agreement"] = scored_units.pairs_table(scored, backends, facts)
 

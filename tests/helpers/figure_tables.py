@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from interpretability.analysis import histograms, likeness, machine_beside_human, map_correlations, profiles
+from interpretability.analysis.networks import SIZE_COLUMNS
 from interpretability.people import sessions
 from study.files.tables import read_csv, write_csv
 from tests.helpers.direction_tables import write_direction_tables
@@ -58,6 +59,7 @@ def write_figure_tables(folder, units, annotated, networks, n_tasks, *, human):
     write("map_correlations", map_correlations.map_correlations(measured, lead))
     if human:
         write_direction_tables(folder, units, networks, lead=lead)
+    write("input_sizes", pd.DataFrame(columns=SIZE_COLUMNS))
     points = _likeness(read_csv(tables / "models.csv"), read_csv(tables / "his_models.csv"), lead, networks)
     points = points if human else points.head(0)
     write("likeness_networks", points)

@@ -8,7 +8,7 @@ TABLES = {
     "models_by_p5": "models",
     "unit_distribution": "models layer_types",
     "mis_against_accuracy": "models correlations",
-    "mis_against_resolution": "models correlations",
+    "mis_against_resolution": "models correlations input_sizes",
     "likeness_to_people": "likeness likeness_networks",
     "constant_share": "models",
     "layer_types": "layer_types models",

@@ -52,6 +52,20 @@ def _against(frame: pd.DataFrame, study: Study) -> str:
     return "" if np.isnan(row["pearson"]) else f"{both_correlations(row)} over {len(frame)} networks"
 
 
+def _against_resolution(frame: pd.DataFrame, study: Study) -> str:
+    several = frame[frame.duplicated("of", keep=False)]
+    if several.empty:
+        return _against(frame, study)
+    ends = several.groupby("of", sort=False)["mis_mean"].agg(["first", "last"])
+    change = ends["last"] - ends["first"]
+    if len(change) == 1:
+        return f"From its smallest input to its largest mean MIS of {clean(change.index[0])} changes by {signed(change.iloc[0], 3)}"
+    return (
+        f"From the smallest input to the largest mean MIS rises in {int((change > 0).sum())} of {len(change)} networks, by "
+        f"{signed(change.min(), 3)} to {signed(change.max(), 3)}"
+    )
+
+
 def _likeness_to_people(frame: pd.DataFrame, study: Study) -> str:
     rows = frame[(frame["score"] == "mis") & frame["spearman"].notna()]
     named = rows.assign(panel=rows["panel"].str.replace("_", " "))
@@ -223,7 +237,7 @@ _ALL: dict[str, Finding] = {
     "models_by_p5": _models_by_p5,
     "unit_distribution": _unit_distribution,
     "mis_against_accuracy": _against,
-    "mis_against_resolution": _against,
+    "mis_against_resolution": _against_resolution,
     "likeness_to_people": _likeness_to_people,
     "constant_share": _constant_share,
     "layer_types": _layer_types,
