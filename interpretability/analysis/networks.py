@@ -109,10 +109,10 @@ class Networks:
 
     study: studied networks with all their training steps; ranked: those at their last step; planted: control units;
     permuted: chance network -> the one it permutes; untrained: network at step 0 -> its series; last_of: series ->
-    its network at the last step; resized: studied network -> the one that it is at another size of input, so that it is no
-    network of its own in correlations over networks; tables: those whose values stand in a table (constructor `table:FILE`), without a
+    its network at the last step; tables: those whose values stand in a table (constructor `table:FILE`), without a
     network; directions: network read in other directions than its units -> the network whose units it stands beside, ''
-    where the roster has none. Those with the role directions are in no other list.
+    where the roster has none. Those with the role directions are in no other list. resized: studied network -> the one that
+    it is at another size of input; it is no network of its own in correlations over networks.
     """
 
     study: list[str]

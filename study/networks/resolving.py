@@ -112,7 +112,8 @@ def resolve_all(
     for row in rows:
         result = results.get(row["name"])
         if result is None:
-            result = f"it reads the network {roster.base_of(row)}, which failed itself; see the reason of that row"
+            how = "in other directions" if row["directions"] else "at another size of input"
+            result = f"it reads {roster.base_of(row)} {how}, which failed itself; see the reason of that row"
             log.warning("%s failed: %s", row["name"], result)
         if isinstance(result, str):
             failures.append({"model": row["name"], "stage": "models", "reason": result})

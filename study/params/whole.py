@@ -203,8 +203,8 @@ def _check_likeness(group: Likeness, problems: list[str]) -> None:
         parts = [part.strip() for part in entry.split("|")]
         if len(parts) < 3 or not all(parts) or len(set(parts[1:])) < len(parts[1:]):
             problems.append(
-                f"stats.likeness.tables holds {entry!r}, it must read FILE|COLUMN OF NAMES|COLUMN, with any more columns of values "
-                "behind further bars, each once"
+                f"stats.likeness.tables holds {entry!r}, it must read FILE|COLUMN OF NAMES|COLUMN, with any more columns of "
+                "values behind further bars, each once"
             )
     problems.extend(
         f"stats.likeness.names holds {entry!r}, it must read NAME THERE=NAME IN THE ROSTER"

@@ -124,8 +124,7 @@ def test_a_missing_key_is_named(study):
         ),
         (
             {"stats__likeness__tables": ["b.csv|model|V1|V1"]},
-            "holds 'b.csv|model|V1|V1', it must read FILE|COLUMN OF NAMES|COLUMN, with any more columns of values behind further bars, "
-            "each once",
+            "stats.likeness.tables holds 'b.csv|model|V1|V1', it must read FILE|COLUMN OF NAMES|COLUMN",
         ),
         (
             {"stats__likeness__names": ["a="]},

@@ -59,7 +59,8 @@ def _against_resolution(frame: pd.DataFrame, study: Study) -> str:
     ends = several.groupby("of", sort=False)["mis_mean"].agg(["first", "last"])
     change = ends["last"] - ends["first"]
     if len(change) == 1:
-        return f"From its smallest input to its largest mean MIS of {clean(change.index[0])} changes by {signed(change.iloc[0], 3)}"
+        name = clean(change.index[0])
+        return f"From its smallest input to its largest mean MIS of {name} changes by {signed(change.iloc[0], 3)}"
     return (
         f"From the smallest input to the largest mean MIS rises in {int((change > 0).sum())} of {len(change)} networks, by "
         f"{signed(change.min(), 3)} to {signed(change.max(), 3)}"
