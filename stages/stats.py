@@ -24,12 +24,13 @@ FOLDERS = (
     *("images", "roster", "activations", "tasks", "scores", "human"),
     *("calibration", "mis", "ceiling", "sensitivity"),
     *("explanations", "crowd", "simulation", "label_free"),
-    *("visualisations", "explanation_kinds", "likeness"),
+    *("visualisations", "explanation_kinds"),
 )
+DEFAULTS = {"likeness": "data/external/likeness"}
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = arguments(__doc__, argv, folders=("params", *FOLDERS, "tables", "metrics", "provenance"))
+    args = arguments(__doc__, argv, folders=("params", *FOLDERS, "tables", "metrics", "provenance"), defaults=DEFAULTS)
     params = load_params(args.params)
     tables, metrics = study_tables(args, params)
     folder = fresh_folder(args.tables)
