@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from interpretability.schema import NATURAL, SYNTHETIC
 from study.report.figures import style
@@ -66,6 +67,7 @@ def draw_likeness_to_people(frame: pd.DataFrame, study: Study, narrow: bool) -> 
         first = panel[(panel["score"] == looks[0][0]) & (panel["condition"] == looks[0][1])]
         if len(first) <= MOST_LABELLED:
             style.name_points(axes, first, "value", "mean", "model", height)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_title(clean(_panel_words(name), 40))
         axes.set_xlabel(_correlation_words(panel))
     return style.with_key(figure, grid[0], narrow)
