@@ -277,11 +277,7 @@ def _problems_of_size(row: Mapping[Any, str], base: str) -> list[str]:
     advice = 'write what differs, as {"crop": 96, "resize": 96}'
     if not row["preprocessing"]:
         return [f"{what}, but the column preprocessing is empty; {advice}, or give LAYER=SOURCE in directions"]
-    try:
-        fields = json.loads(row["preprocessing"])
-    except (ValueError, RecursionError):
-        fields = None
-    if not isinstance(fields, dict) or "crop" not in fields:
+    if "crop" not in _fields(row["preprocessing"]):
         return [f"{what}, but preprocessing is {row['preprocessing'][:200]!r}; {advice}"]
     return []
 
@@ -375,6 +371,15 @@ def owner(row: RosterRow) -> str:
     return str(row.get("of") or row["name"])
 
 
+def _fields(text: str) -> dict[str, Any]:
+    """What a cell of preprocessing says; nothing where it is no JSON object, which the row of that network is refused for."""
+    try:
+        fields = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
 def is_resized(row: Mapping[Any, Any]) -> bool:
     """Whether a row reads the network of another one at another size of input; it is resolved or not."""
     return bool(base_of(row) or row.get("of")) and not row["directions"]
@@ -386,8 +391,8 @@ def reading(row: RosterRow, base: RosterRow) -> RosterRow:
     """
     taken = {name: base[name] for name in (*_FROM_BASE, "constructor", "weights")}
     if is_resized(row):
-        known = json.loads(base["preprocessing"] or "{}")
-        taken |= {"preprocessing": json.dumps({**known, **json.loads(row["preprocessing"])}), "top1": row["top1"]}
+        fields = {**_fields(base["preprocessing"]), **_fields(row["preprocessing"])}
+        taken |= {"preprocessing": json.dumps(fields), "top1": row["top1"]}
     known = {name: value for name, value in base.items() if name in ("n_params", "input_size", "code")}
     return cast(RosterRow, {**row, **taken, **known, "last": 1, "of": base["name"]})
 

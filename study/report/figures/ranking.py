@@ -236,7 +236,8 @@ def _draw_against(
     axes.set_ylim(*style.around(frame, *style.MIS))
     style.room_for_names(axes, frame, x)
     if not many:
-        style.name_points(axes, shown, x, "mis_mean", "model", height)
+        lift = 8.0 if len(shown) < len(frame) else 0.0  # off the lines
+        style.name_points(axes, shown, x, "mis_mean", "model", height, lift=lift)
     words = _correlation_words(frame)
     axes.set_title(f"mean MIS; {words}" if words else "mean MIS")
     axes.set_xlabel(label)
