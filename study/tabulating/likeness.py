@@ -86,7 +86,7 @@ def _of_table(folder: Path, entry: str, names: Mapping[str, str], known: Collect
 def _of_decisions(folder: Path, source: str, names: Mapping[str, str], known: Collection[str]) -> pd.DataFrame:
     """Measures of decisions; ranks are among the networks of this study."""
     decisions = read_decisions(folder)
-    ours = decisions["subject"].map(lambda subject: names.get(subject, subject)).isin(set(known))
+    ours = decisions["subject"].map(lambda subject: names.get(str(subject), str(subject))).isin(set(known))
     if not (ours & ~decisions["person"]).any():
         return _here(
             pd.DataFrame({"called": decisions.loc[~decisions["person"], "subject"].unique()}), source, names, known
@@ -104,7 +104,7 @@ def _of_decisions(folder: Path, source: str, names: Mapping[str, str], known: Co
 
 def _here(table: pd.DataFrame, source: str, names: Mapping[str, str], known: Collection[str]) -> pd.DataFrame:
     """Rows of networks of this study with their names here; `table`: TABLE_COLUMNS, or called alone where none is known."""
-    model = table["called"].map(lambda there: names.get(there, there))
+    model = table["called"].map(lambda there: names.get(str(there), str(there)))
     rows = table.assign(source=source, model=model)[model.isin(set(known))]
     if rows.empty:
         called = list(map(repr, table["called"].unique()))

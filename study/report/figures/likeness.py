@@ -28,9 +28,8 @@ def likeness_to_people(study: Study) -> pd.DataFrame:
     shown = both["backend"].isin([study.lead, ""]) & both["condition"].isin([NATURAL, SYNTHETIC])
     both = both[shown & both["value"].notna() & both["mean"].notna()]
     several = both.groupby("measure")["source"].nunique().to_dict()
-    panel = [
-        f"{row.measure} ({row.source})" if several[row.measure] > 1 else str(row.measure) for row in both.itertuples()
-    ]
+    pairs = zip(both["measure"], both["source"], strict=True)
+    panel = [f"{measure} ({source})" if several[measure] > 1 else str(measure) for measure, source in pairs]
     both = both.assign(panel=panel)
     first = list(dict.fromkeys(both["panel"]))[: style.MOST_PANELS]
     return both[both["panel"].isin(first)].reset_index(drop=True)[_SERIES]

@@ -216,8 +216,9 @@ def against_resolution(study: Study) -> pd.DataFrame:
     of the side, over networks that are each counted once, at their own size.
     """
     rows = _against(study, "input_size")
-    known = study.tables["input_sizes"].set_index("model")["of"]
-    rows = rows.assign(of=rows["model"].map(known).fillna(rows["model"]).astype(object))
+    table = study.tables["input_sizes"]
+    known = dict(zip(table["model"], table["of"], strict=True))
+    rows = rows.assign(of=pd.Series([known.get(name, name) for name in rows["model"]], index=rows.index, dtype=object))
     return rows if rows["input_size"].nunique() > 1 else rows.iloc[:0]
 
 
