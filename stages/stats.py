@@ -1,8 +1,8 @@
 """Every table and number of the study. This stage alone writes results/tables, metrics.json and provenance.json.
 
 Reads   data/mis, data/human, data/calibration, data/ceiling, data/sensitivity, data/explanations, data/crowd,
-        data/crowd_simulation, data/label_free, data/visualisations, data/explanation_kinds, and the side tables of the
-        stages before
+        data/crowd_simulation, data/label_free, data/visualisations, data/explanation_kinds, the side tables of the stages
+        before, and data/external/likeness: published likeness of networks to people
 Writes  results/tables/*.csv, results/metrics.json, results/provenance.json
 Run     dvc repro stats
 
@@ -26,10 +26,11 @@ FOLDERS = (
     *("explanations", "crowd", "simulation", "label_free"),
     *("visualisations", "explanation_kinds"),
 )
+DEFAULTS = {"likeness": "data/external/likeness"}
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = arguments(__doc__, argv, folders=("params", *FOLDERS, "tables", "metrics", "provenance"))
+    args = arguments(__doc__, argv, folders=("params", *FOLDERS, "tables", "metrics", "provenance"), defaults=DEFAULTS)
     params = load_params(args.params)
     tables, metrics = study_tables(args, params)
     folder = fresh_folder(args.tables)

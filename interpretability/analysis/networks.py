@@ -111,7 +111,8 @@ class Networks:
     permuted: chance network -> the one it permutes; untrained: network at step 0 -> its series; last_of: series ->
     its network at the last step; tables: those whose values stand in a table (constructor `table:FILE`), without a
     network; directions: network read in other directions than its units -> the network whose units it stands beside, ''
-    where the roster has none. Those with the role directions are in no other list.
+    where the roster has none. Those with the role directions are in no other list. resized: studied network -> the one that
+    it is at another size of input; it is no network of its own in correlations over networks.
     """
 
     study: list[str]
@@ -122,6 +123,7 @@ class Networks:
     last_of: dict[str, str]
     tables: frozenset[str] = frozenset()
     directions: dict[str, str] = field(default_factory=dict[str, str])
+    resized: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def networks_of(roster: pd.DataFrame) -> Networks:
@@ -140,7 +142,26 @@ def networks_of(roster: pd.DataFrame) -> Networks:
         last_of=dict(zip(finished["series"], finished["name"], strict=True)),
         tables=frozenset(roster["name"][roster["constructor"].str.startswith("table:")]),
         directions=_bases(roster),
+        resized=_resized(roster),
     )
+
+
+def _resized(roster: pd.DataFrame) -> dict[str, str]:
+    """Studied networks that are that of another row at another size of input (`of`), and that row."""
+    if "of" not in roster.columns:
+        return {}
+    again = roster[(roster["role"] == "study") & roster["of"].fillna("").ne("")]
+    return dict(zip(again["name"], again["of"], strict=True))
+
+
+SIZE_COLUMNS = ["model", "of", "input_size"]
+
+
+def input_sizes(roster: pd.DataFrame, nets: Networks) -> pd.DataFrame:
+    """Networks read at several sizes of input, a row a size, in the order of the roster: SIZE_COLUMNS; empty where none is."""
+    of = {**{name: name for name in nets.resized.values()}, **nets.resized}
+    rows = roster[roster["name"].isin(of)]
+    return rows.assign(model=rows["name"], of=rows["name"].map(of))[SIZE_COLUMNS].reset_index(drop=True)
 
 
 _SAME = ["constructor", "kwargs", "weights", "sha256", "preprocessing", "taps"]  # what makes two rows one network

@@ -32,21 +32,8 @@ from interpretability.statistics import (
 
 # The rank correlation of five takes so few values that its interval would cover 98 to 99 % of the truths at a nominal 95 %.
 MIN_RANKED = 6
-COLUMNS = [
-    "backend",
-    "level",
-    "units",
-    "n",
-    "n_networks",
-    "pearson",
-    "pearson_low",
-    "pearson_high",
-    "spearman",
-    "spearman_low",
-    "spearman_high",
-    "nested_low",
-    "nested_high",
-]
+CORRELATIONS = ["pearson", "pearson_low", "pearson_high", "spearman", "spearman_low", "spearman_high"]
+COLUMNS = ["backend", "level", "units", "n", "n_networks", *CORRELATIONS, "nested_low", "nested_high"]
 
 
 def centre(values: NDArray[np.floating], group: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -117,17 +104,9 @@ def model_agreement(
     group = _condition_codes(units)
     mis, his = units["mis"].to_numpy(np.float64), units["his"].to_numpy(np.float64)
     points = group_means(mis, group), group_means(his, group)
-    n = len(points[0])
+    row = _row(len(points[0]), n_networks) | network_correlations(*points, n_networks, confidence)
     if n_networks < FEWEST_CORRELATED:
-        return _row(n, n_networks)
-    row = _row(n, n_networks, float(pearson(*points)), float(spearman(*points)))
-    quantile, free = stats.norm.ppf((1 + confidence) / 2), n_networks - 3
-    row["pearson_low"], row["pearson_high"] = fisher_interval(row["pearson"], free**-0.5, quantile)
-    # ranks that all agree would have an interval of no width; the next coefficient below 1 is 1 - 12 / (n^3 - n)
-    inside = np.clip(row["spearman"], -1 + 6 / (n**3 - n), 1 - 6 / (n**3 - n))
-    if n_networks >= MIN_RANKED:
-        low, high = fisher_interval(inside, np.sqrt((1 + inside**2 / 2) / free), quantile)
-        row["spearman_low"], row["spearman_high"] = min(low, row["spearman"]), max(high, row["spearman"])
+        return row
     answers = units["n_responses"].to_numpy(np.int64)
     drawn = resample_units(units, n_bootstrap, draw)
     values = []
@@ -135,6 +114,28 @@ def model_agreement(
         answered = draw.binomial(answers[block], his[block]) / answers[block]
         values.append(pearson(group_means(mis[block], group), group_means(answered, group)))
     row["nested_low"], row["nested_high"] = percentile_interval(np.concatenate(values), confidence)
+    return row
+
+
+def network_correlations(
+    first: NDArray[np.float64], second: NDArray[np.float64], n_networks: int, confidence: float
+) -> dict[str, float]:
+    """Pearson and Spearman of two values of networks with intervals for other networks like these, as columns of COLUMNS.
+
+    first, second   (points,), a network's conditions may be points of their own; n_networks alone counts in the intervals
+    All NaN below FEWEST_CORRELATED networks; below MIN_RANKED the interval of Spearman is. See `model_agreement`.
+    """
+    row = dict.fromkeys(CORRELATIONS, float("nan"))
+    if n_networks < FEWEST_CORRELATED:
+        return row
+    row["pearson"], row["spearman"] = float(pearson(first, second)), float(spearman(first, second))
+    n, quantile, free = len(first), stats.norm.ppf((1 + confidence) / 2), n_networks - 3
+    row["pearson_low"], row["pearson_high"] = fisher_interval(row["pearson"], free**-0.5, quantile)
+    # ranks that all agree would have an interval of no width; the next coefficient below 1 is 1 - 12 / (n^3 - n)
+    inside = np.clip(row["spearman"], -1 + 6 / (n**3 - n), 1 - 6 / (n**3 - n))
+    if n_networks >= MIN_RANKED:
+        low, high = fisher_interval(inside, np.sqrt((1 + inside**2 / 2) / free), quantile)
+        row["spearman_low"], row["spearman_high"] = min(low, row["spearman"]), max(high, row["spearman"])
     return row
 
 

@@ -125,6 +125,21 @@ class People:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LikenessFiles:
+    """Published likeness to people, of `stats.likeness`."""
+
+    tables: tuple[str, ...]
+    decisions: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfStats:
+    """What `stats` names outside of the study."""
+
+    likeness: LikenessFiles
+
+
+@dataclass(frozen=True, kw_only=True)
 class InputParams:
     """What says which files are inputs, how many images there must be, and how many networks may lack their files."""
 
@@ -136,6 +151,7 @@ class InputParams:
     tasks: TaskSizes
     human: People
     explanations: Texts
+    stats: OfStats
 
 
 @dataclass(frozen=True)

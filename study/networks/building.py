@@ -12,7 +12,7 @@ from study.log import logger
 from study.networks import hub, own_code
 from study.networks.constructors import Constructor, told
 from study.networks.files import put_weights
-from study.networks.roster import RosterRow, owner
+from study.networks.roster import RosterRow, is_resized, owner
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,10 +50,16 @@ def load_network(row: RosterRow, models: Path, code: Path, seed: int) -> Network
 
 
 def preprocessing_of(row: RosterRow, model: nn.Module) -> Preprocessing:
-    """What a network is shown: as its row says, else as the record of timm or torchvision does."""
+    """What a network is shown: as its row says, else as the record of timm or torchvision does.
+
+    A row of `of:NAME` at another size of input may say of it alone: the rest is then as the record has it.
+    """
     from interpretability.networks.preprocessing import Preprocessing
 
-    return Preprocessing.parse(row["preprocessing"] or resolve_preprocessing(row, model), str(row["name"]))
+    given = row["preprocessing"] or resolve_preprocessing(row, model)
+    if is_resized(row) and "mean" not in (fields := json.loads(row["preprocessing"])):
+        given = {**resolve_preprocessing(row, model), **fields}
+    return Preprocessing.parse(given, str(row["name"]))
 
 
 def build_network(

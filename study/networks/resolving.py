@@ -88,7 +88,7 @@ class ResolveJob(NetworkJob):
 
 @dataclass(frozen=True)
 class ReadingJob(NetworkJob):
-    """The row of a network that is read in other directions, resolved but for these: they are tried out."""
+    """The row of a network that is read in other directions or at another size, resolved but for these: they are tried out."""
 
     params: NetworkParams
     code: Path
@@ -97,6 +97,8 @@ class ReadingJob(NetworkJob):
     def run(self) -> list[RosterRow]:
         network = load_network(self.row, self.out, self.code, self.params.seed)
         trial.try_out(self.row, network, self.params.units, self.params.seed)
+        if roster.is_resized(self.row):
+            return [described(self.row, network, self.row["sha256"], last=1)]
         return [self.row]
 
 
@@ -125,9 +127,8 @@ def resolve_all(
     for row in rows:
         result = results.get(row["name"])
         if result is None:
-            result = (
-                f"it reads {roster.base_of(row)} in other directions, which failed itself; see the reason of that row"
-            )
+            how = "in other directions" if row["directions"] else "at another size of input"
+            result = f"it reads {roster.base_of(row)} {how}, which failed itself; see the reason of that row"
             log.warning("%s failed: %s", row["name"], result)
         if isinstance(result, str):
             failures.append({"model": row["name"], "stage": "models", "reason": result})

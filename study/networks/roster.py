@@ -25,7 +25,7 @@ class RosterRow(TypedDict):
     """A row of a roster: a network, or a computed control. Numbers that are missing are NaN, or "" in a row being made.
 
     The last five columns are those that the stage `models` adds; `code` records the files of a network of someone's own, `of`
-    names the row whose network this one reads in other directions.
+    names the row whose network this one reads in other directions or at another size of input.
     """
 
     name: str
@@ -71,8 +71,9 @@ SIMILARITY = "similarity"  # role of a network that only solves tasks
 ROLES = ("study", SIMILARITY, "control", DIRECTIONS)
 TABLE, _CONTROL = "table:", "control:"  # constructors of rows without a network of their own
 _OF = "of:"  # constructor of a row that reads the network of another row
-# what such a row has from the other one, so that it leaves these cells empty
+# what such a row has from the other one, so that it leaves these cells empty; of role study it has a size of input of its own
 _FROM_BASE = ("kwargs", "sha256", "preprocessing", "top1", "taps", "licence", "family")
+_OF_SIZE = ("preprocessing", "top1")
 # what columns of a roster are called elsewhere
 _MEANT = {
     "arch": "constructor",
@@ -232,9 +233,12 @@ def _problems_of_cell(row: Mapping[Any, str]) -> list[str]:
 
 
 def _problems_of_directions(row: Mapping[Any, str]) -> list[str]:
-    """What is wrong with a row that is a network read in other directions, by its role or by its constructor."""
+    """What is wrong with a row that is another row's network read in other directions or at another size of input, by its role
+    or by its constructor.
+    """
     base, problems = base_of(row), []
-    if not row["directions"] and (base or row["role"] == DIRECTIONS):
+    resized = bool(base) and row["role"] == "study" and not row["directions"]
+    if not resized and not row["directions"] and (base or row["role"] == DIRECTIONS):
         what = f"constructor {row['constructor']}" if base else f"role {DIRECTIONS}"
         problems.append(
             f"{what} is for a network that is read in other directions, but the column directions is empty; write LAYER=SOURCE "
@@ -247,7 +251,7 @@ def _problems_of_directions(row: Mapping[Any, str]) -> list[str]:
     problems += [
         f"{column} is {row[column]!r}, but a row of {row['constructor']} has that of {base}; leave it empty"
         for column in _FROM_BASE
-        if row[column]
+        if row[column] and not (resized and column in _OF_SIZE)
     ]
     problems += [
         f"{column} is {row[column]!r}, but a row of {row['constructor']} reads {base} at its last checkpoint; leave it empty"
@@ -258,11 +262,24 @@ def _problems_of_directions(row: Mapping[Any, str]) -> list[str]:
         problems.append(
             f"weights is {row['weights']!r}, but a row of {row['constructor']} has those of {base}; leave it empty"
         )
-    if row["role"] != DIRECTIONS:
+    if resized:
+        problems += _problems_of_size(row, base)
+    elif row["role"] != DIRECTIONS:
         problems.append(
             f"role is {row['role']!r}, but {row['constructor']} is no network beside {base}; write the role {DIRECTIONS}"
         )
     return problems
+
+
+def _problems_of_size(row: Mapping[Any, str], base: str) -> list[str]:
+    """What is wrong with the preprocessing of a row that reads the network of another row at another size of input."""
+    what = f"{row['constructor']} without directions is {base} at another size of input"
+    advice = 'write what differs, as {"crop": 96, "resize": 96}'
+    if not row["preprocessing"]:
+        return [f"{what}, but the column preprocessing is empty; {advice}, or give LAYER=SOURCE in directions"]
+    if "crop" not in _fields(row["preprocessing"]):
+        return [f"{what}, but preprocessing is {row['preprocessing'][:200]!r}; {advice}"]
+    return []
 
 
 def _problems_of_bases(frame: pd.DataFrame, numbers: Sequence[int]) -> list[str]:
@@ -354,9 +371,28 @@ def owner(row: RosterRow) -> str:
     return str(row.get("of") or row["name"])
 
 
+def _fields(text: str) -> dict[str, Any]:
+    """What a cell of preprocessing says; nothing where it is no JSON object, which the row of that network is refused for."""
+    try:
+        fields = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def is_resized(row: Mapping[Any, Any]) -> bool:
+    """Whether a row reads the network of another one at another size of input; it is resolved or not."""
+    return bool(base_of(row) or row.get("of")) and not row["directions"]
+
+
 def reading(row: RosterRow, base: RosterRow) -> RosterRow:
-    """A row of `of:NAME` with all that its network is from the row NAME; its name, role and directions stay."""
+    """A row of `of:NAME` with all that its network is from the row NAME; its name, role and directions stay, and of a row at
+    another size of input what its preprocessing says, and its accuracy.
+    """
     taken = {name: base[name] for name in (*_FROM_BASE, "constructor", "weights")}
+    if is_resized(row):
+        fields = {**_fields(base["preprocessing"]), **_fields(row["preprocessing"])}
+        taken |= {"preprocessing": json.dumps(fields), "top1": row["top1"]}
     known = {name: value for name, value in base.items() if name in ("n_params", "input_size", "code")}
     return cast(RosterRow, {**row, **taken, **known, "last": 1, "of": base["name"]})
 

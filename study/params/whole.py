@@ -36,7 +36,7 @@ from study.params.reading import build, content_of
 from study.params.report import Report
 from study.params.scores import Scores
 from study.params.sensitivity import Sensitivity
-from study.params.stats import Stats
+from study.params.stats import Likeness, Stats
 from study.params.tasks import Tasks
 from study.params.units import Units
 from study.params.visualisations import ADAPTIVE, Visualisations, diversity_of
@@ -179,6 +179,7 @@ def _check_together(params: Params, problems: list[str]) -> None:
             name, sign, value = entry.partition("=")
             if not (name and sign and value):
                 problems.append(f"human.table.{group} holds {entry!r}, it must have the form name=value")
+    _check_likeness(params.stats.likeness, problems)
     if params.report.thumbnail % 16:
         problems.append(
             f"report.thumbnail is {params.report.thumbnail}, it must be a multiple of 16: thumbnails share JPEG sheets, whose "
@@ -231,6 +232,22 @@ def _check_recipe(training: Training, problems: list[str]) -> None:
         problems.append(
             "models.training.a3.first_epoch is 1, it must be 0 (no checkpoint within the first epoch) or at least 2"
         )
+
+
+def _check_likeness(group: Likeness, problems: list[str]) -> None:
+    """Entries in their forms."""
+    for entry in group.tables:
+        parts = [part.strip() for part in entry.split("|")]
+        if len(parts) < 3 or not all(parts) or len(set(parts[1:])) < len(parts[1:]):
+            problems.append(
+                f"stats.likeness.tables holds {entry!r}, it must read FILE|COLUMN OF NAMES|COLUMN, with any more columns of "
+                "values behind further bars, each once"
+            )
+    problems.extend(
+        f"stats.likeness.names holds {entry!r}, it must read NAME THERE=NAME IN THE ROSTER"
+        for entry in group.names
+        if not all(part.strip() for part in entry.rpartition("="))
+    )
 
 
 def _check_simulations(group: CrowdSimulation, problems: list[str]) -> None:

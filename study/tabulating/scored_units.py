@@ -300,8 +300,12 @@ def backends_table(scores: Path, totals: dict[str, pd.DataFrame], tables: Tables
 
 
 def correlations_table(tables: Tables, annotated: pd.DataFrame, facts: Facts) -> pd.DataFrame:
-    """Facts of ranked networks and their layers against mean scores: of every backend, then of people."""
-    models, layers = (tables[name][tables[name]["model"].isin(facts.nets.ranked)] for name in ("models", "layers"))
+    """Facts of ranked networks and their layers against mean scores: of every backend, then of people.
+
+    A network at another size of input is the same network once more, and no point of a correlation over networks.
+    """
+    own = [name for name in facts.nets.ranked if name not in facts.nets.resized]
+    models, layers = (tables[name][tables[name]["model"].isin(own)] for name in ("models", "layers"))
     rows: list[pd.DataFrame] = []
     of_models, of_layers = models.head(0), layers.head(0)
     for backend in pd.unique(models["backend"]):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from interpretability.analysis import headline, similarities, training_series
+from interpretability.analysis import headline, networks, similarities, training_series
 from interpretability.people import agreement, agreement_differences, calibration_splits, ceiling_shares
 from interpretability.people.annotated import unscored, with_people
 from interpretability.people.noise import noise_within_tasks
@@ -25,6 +25,7 @@ from study.tabulating.inputs import read_facts, side_tables
 from study.tabulating.judged_pairs import judged_pairs_table
 from study.tabulating.kinds import kinds_tables
 from study.tabulating.label_free import label_free_tables
+from study.tabulating.likeness import likeness_tables
 from study.tabulating.made_slopes import made_slopes_table
 from study.tabulating.people import People, people_tables, point_tables, trials_tables
 from study.tabulating.sparse_codes import sparse_codes_table
@@ -59,6 +60,7 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     facts = read_facts(args, params, tables["constant_units"], people.counted().units, splits)
     scored = Scored(args.mis / "units.parquet")
     solved = _solved(args, backends, scored, people.responses, facts)
+    tables["input_sizes"] = networks.input_sizes(facts.roster, facts.nets)
     tables["sparse_codes"] = sparse_codes_table(args)
     tables["backend_agreement"] = scored_units.pairs_table(scored, backends, facts)
 
@@ -93,6 +95,7 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     tables["units_or_directions"] = bases_table(scored, backends, facts.nets.directions, args.activations, facts)
     tables["noise_ceiling"] = ceiling_shares.ceiling_and_shares(ceilings, shares)
     tables |= label_free_tables(others, scored, facts)
+    tables |= likeness_tables(args.likeness, params.stats.likeness, tables, facts)
     tables |= kinds_tables(args.explanation_kinds, backends, facts)
     tables["made_slopes"] = made_slopes_table(args.calibration, backends)
     tables |= texts_tables(args.explanations, args.crowd, args.simulation, facts)

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from interpretability.analysis import conditions, histograms, machine_beside_human, map_correlations, profiles
+from interpretability.analysis import (
+    conditions,
+    histograms,
+    likeness,
+    machine_beside_human,
+    map_correlations,
+    profiles,
+)
+from interpretability.analysis.networks import SIZE_COLUMNS
 from interpretability.people import sessions
 from study.files.tables import read_csv, write_csv
 from tests.helpers.direction_tables import write_direction_tables
@@ -65,6 +73,11 @@ def write_figure_tables(folder, units, annotated, networks, n_tasks, *, human):
     write("map_correlations", map_correlations.map_correlations(measured, lead))
     if human:
         write_direction_tables(folder, units, networks, lead=lead)
+    write("input_sizes", pd.DataFrame(columns=SIZE_COLUMNS))
+    points = _likeness(read_csv(tables / "models.csv"), read_csv(tables / "his_models.csv"), lead, networks)
+    points = points if human else points.head(0)
+    write("likeness_networks", points)
+    write("likeness", likeness.likeness(points, CONFIDENCE))
     write("checks", _checks() if human else pd.DataFrame(columns=sessions.CHECK_COLUMNS))
     write("activation_histograms", _histograms(networks[0]) if human else _histograms(networks[0]).head(0))
 
@@ -122,6 +135,21 @@ def _checks():
         for low in range(6)
     ]
     return pd.DataFrame(rows, columns=sessions.CHECK_COLUMNS)
+
+
+def _likeness(models, his, lead, networks):
+    """Two measures of each network, of different files, beside both scores."""
+    ours = models[(models["backend"] == lead) & models["model"].isin(networks)]
+    ours = ours.rename(columns={"mis_mean": "mean", "mis_low": "low", "mis_high": "high"}).assign(score="mis")
+    people = his.rename(columns={"his_mean": "mean"}).assign(score="his", backend="")
+    both = pd.concat([ours.assign(condition="natural"), people], ignore_index=True)
+    place = both["model"].map({name: i for i, name in enumerate(networks)})
+    measures = {"error_consistency": ("raw-data", 0.1 + 0.03 * place), "V1": ("brain-score.csv", 0.5 - 0.01 * place)}
+    parts = [
+        both.assign(source=source, measure=measure, called=both["model"].str.upper(), value=value)
+        for measure, (source, value) in measures.items()
+    ]
+    return pd.concat(parts, ignore_index=True)[likeness.NETWORK_COLUMNS]
 
 
 def _histograms(model):

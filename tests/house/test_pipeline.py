@@ -152,6 +152,8 @@ EARLY = {
         "human.imi.image_map",
         "human.table.file",
         "human.pairs.file",
+        "stats.likeness.tables",
+        "stats.likeness.decisions",
     },
     "images": {"tasks.n_tasks", "tasks.n_explanations", "tasks.conditions", "tasks.one_sided", "tasks.source"},
     # `models` warns of names that its roster lacks, and tries the layer of the encoder

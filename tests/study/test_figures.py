@@ -31,7 +31,7 @@ from study.report.figures.inline import inline
 from study.report.figures.registry import FIGURES
 from study.report.figures.series import thinned
 from study.report.figures.style import spread
-from study.report.figures.words import clean
+from study.report.figures.words import clean, signed
 from study.report.page import facts, inputs, seeds, tables_of_scores
 from tests.helpers.report_fixture import BACKENDS, NETWORKS, STUDY, build
 from tests.helpers.rules import ROOT
@@ -124,6 +124,7 @@ def test_a_study_without_people_has_no_figure_of_people(bare_study):
     missing = {
         *of_people,
         *of_texts,
+        "likeness_to_people",
         "dose_response",
         "control_levels",
         "units_or_directions",
@@ -152,6 +153,57 @@ def test_figures_stand_in_the_order_of_their_sections():
     places = [order.index(spec.section) for spec in FIGURES]
     assert places == sorted(places)
     assert len(BY_NAME) == len(FIGURES)
+
+
+def test_a_network_read_at_several_sizes_is_one_line(study):
+    spec, first = BY_NAME["mis_against_resolution"], NETWORKS[0]
+    models = study.tables["models"]
+    models = models.assign(
+        input_size=[32 * (1 + NETWORKS.index(name)) if name in NETWORKS else 64 for name in models["model"]]
+    )
+    sizes = pd.DataFrame({"model": NETWORKS[:3], "of": first, "input_size": [32, 64, 96]})
+    several = replace(study, tables={**study.tables, "models": models, "input_sizes": sizes})
+    frame = spec.series(several)
+    assert frame["input_size"].tolist() == [32, 64, 96, 128]
+    assert frame["of"].tolist() == [first] * 3 + [NETWORKS[3]]
+    figure = spec.drawing.draw(frame, several, False)
+    lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 3]
+    assert [list(line.get_xdata()) for line in lines] == [[32, 64, 96]]
+    assert list(lines[0].get_ydata()) == frame["mis_mean"].tolist()[:3]
+    named = {text.get_text() for text in figure.axes[0].texts}
+    assert named == {clean(first, 18), clean(NETWORKS[3], 18)}, "each network is named once"
+    change = frame["mis_mean"].iloc[2] - frame["mis_mean"].iloc[0]
+    assert finding(spec.name, frame, several) == (
+        f"From its smallest input to its largest mean MIS of {first} changes by {signed(change, 3)}."
+    )
+    two = frame.assign(of=[first, first, "b", "b"], mis_mean=[0.5, 0.6, 0.7, 0.68])
+    assert finding(spec.name, two, several) == (
+        "From the smallest input to the largest mean MIS rises in 1 of 2 networks, by −0.020 to 0.100."
+    )
+    assert f"The same network at several sizes: {first} from " in spec.drawing.alt(frame, several)
+
+
+def test_likeness_has_a_panel_a_measure_and_a_look_a_score(study):
+    spec = BY_NAME["likeness_to_people"]
+    frame = spec.series(study)
+    assert list(dict.fromkeys(frame["panel"])) == ["error_consistency", "V1"]
+    first = frame[(frame["panel"] == "V1") & (frame["score"] == "mis")]
+    assert first["model"].tolist() == list(study.models()["model"].loc[lambda names: names.isin(NETWORKS)])
+    assert set(zip(frame["score"], frame["condition"], strict=True)) >= {("mis", "natural"), ("his", "natural")}
+    figure = spec.drawing.draw(frame, study, True)
+    assert [axes.get_title() for axes in figure.axes] == ["error consistency", "V1"]
+    assert frame["spearman"].isna().all(), "four networks have no correlation"
+    assert figure.axes[0].get_xlabel() == ""
+    known = frame.assign(spearman=[0.25 if score == "mis" else -0.5 for score in frame["score"]])
+    assert spec.drawing.draw(known, study, True).axes[1].get_xlabel() == "Spearman: MIS 0.25, HIS −0.50"
+    assert finding(spec.name, known.assign(spearman=[0.1 if p == "V1" else -0.2 for p in known["panel"]]), study) == (
+        "Rank correlation with mean MIS runs from −0.20 (error consistency) to 0.10 (V1)."
+    )
+    # the same measure of two sources is told apart
+    rows, found = (study.tables[name] for name in spec.tables[::-1])
+    rows, found = (table.assign(measure="m") for table in (rows, found))
+    twice = replace(study, tables={**study.tables, "likeness": found, "likeness_networks": rows})
+    assert list(dict.fromkeys(spec.series(twice)["panel"])) == ["m (raw-data)", "m (brain-score.csv)"]
 
 
 def test_a_pdf_repeats_and_holds_no_date(study):
@@ -216,7 +268,7 @@ def test_every_figure_of_the_three_papers_is_listed_with_its_state(study, bare_s
 
 def test_every_figure_is_built_or_needs_data_that_are_named_or_is_a_drawing(study, bare_study):
     drawings = {"MIS": ["1"], "IMI": ["1", "2", "8", "20", "21", "22", "23"], "Crowd": ["1", "13"]}
-    of_authors = {"IMI 4 right", "Crowd table 3", "Crowd table 6", "Crowd table 7"}
+    of_authors = {"Crowd table 3", "Crowd table 6", "Crowd table 7"}
     for of in (study, bare_study):
         for drawn in (drawn_of(of), set()):
             found = registry.of_papers(of, drawn)
@@ -577,7 +629,7 @@ WITHOUT_FINDING |= {"his_against_accuracy", "exclusion_checks"}
 def test_every_other_figure_says_what_it_shows(study):
     said = {spec.name: finding(spec.name, spec.series(study), study) for spec in FIGURES}
     # four networks have no correlation
-    few = {"mis_against_accuracy", "mis_against_resolution"}
+    few = {"mis_against_accuracy", "mis_against_resolution", "likeness_to_people"}
     assert {name for name, sentence in said.items() if not sentence} == WITHOUT_FINDING | few
     for sentence in filter(None, said.values()):
         assert re.fullmatch(r"[A-Z\d].*[^.]\.", sentence)

@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from study.inputs.fingerprint import (
     InputParams,
     Inputs,
     KeepFile,
+    LikenessFiles,
+    OfStats,
     OneFile,
     People,
     Roster,
@@ -29,6 +32,7 @@ from study.inputs.fingerprint import (
     Texts,
 )
 from study.inputs.listing import ImagePlace, _files, look_at_images
+from study.inputs.refusing import refuse_missing
 
 
 @pytest.fixture
@@ -181,6 +185,7 @@ def look(tmp_path, monkeypatch):
             scores=Similarities(backends=("pixel",), encoder=EncoderName(model="")),
             tasks=TaskSizes(n_tasks=1, n_explanations=1, conditions=("natural",), source="rebuilt"),
             explanations=Texts(guide=GuideWeights(source="none", pretrained=""), concepts=""),
+            stats=OfStats(likeness=LikenessFiles(tables=(), decisions="")),
         )
         inputs = Inputs.look(params, tmp_path / "code", tmp_path / "texts", tmp_path / "inputs")
         inputs.write(tmp_path / "inputs")
@@ -326,3 +331,25 @@ def test_a_folder_that_cannot_be_read_is_passed_over_and_said(folder, monkeypatc
     with caplog.at_level("WARNING"):
         assert facts(folder)["files"] == 5  # those of c, in which a link leads to the same files
     assert "cannot be read" in caplog.text
+
+
+def test_likeness_that_is_named_and_not_there_is_refused_before_any_work(tmp_path):
+    params = SimpleNamespace(
+        human=SimpleNamespace(source="none"),
+        activations=SimpleNamespace(keep_file=""),
+        tasks=SimpleNamespace(source="rebuilt"),
+        models=SimpleNamespace(roster="r.csv", max_failed=0.0),
+        stats=OfStats(likeness=LikenessFiles(tables=("there.csv|model|V1", "gone.tex|model|V1"), decisions="raw-data")),
+    )
+    (tmp_path / "there.csv").write_text("model,V1\n")
+    inputs = SimpleNamespace(problems={}, n_networks=1)
+    with pytest.raises(StudyError) as error:
+        refuse_missing(inputs, params, "params.yaml", tmp_path, tmp_path)
+    assert str(error.value).splitlines() == [
+        "params.yaml names what is not there:",
+        f"  stats.likeness.tables names 'gone.tex', but {tmp_path} holds no such file",
+        f"  stats.likeness.decisions names 'raw-data', but {tmp_path} holds no such folder",
+    ]
+    (tmp_path / "raw-data").mkdir()
+    (tmp_path / "gone.tex").write_text("")
+    assert refuse_missing(inputs, params, "params.yaml", tmp_path, tmp_path) == []

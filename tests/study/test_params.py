@@ -118,6 +118,18 @@ def test_a_missing_key_is_named(study):
         ({"ceiling__n_simulations": None}, "ceiling.n_simulations is None (NoneType), it must be a whole number"),
         ({"stats__confidence": False}, "stats.confidence is False (bool), it must be a number"),
         ({"stats__confidence": "95%"}, "stats.confidence is '95%' (str), it must be a number"),
+        (
+            {"stats__likeness__tables": ["b.csv|model"]},
+            "stats.likeness.tables holds 'b.csv|model', it must read FILE|COLUMN OF NAMES|COLUMN, with any more",
+        ),
+        (
+            {"stats__likeness__tables": ["b.csv|model|V1|V1"]},
+            "stats.likeness.tables holds 'b.csv|model|V1|V1', it must read FILE|COLUMN OF NAMES|COLUMN",
+        ),
+        (
+            {"stats__likeness__names": ["a="]},
+            "stats.likeness.names holds 'a=', it must read NAME THERE=NAME IN THE ROSTER",
+        ),
         ({"units__drop_first_last": 1}, "units.drop_first_last is 1 (int), it must be true or false"),
         ({"images__root": 5}, "images.root is 5 (int), it must be text, write it in quotes: '5'"),
         ({"units__layer_types": "Conv"}, "units.layer_types is 'Conv', it must be a list of text"),

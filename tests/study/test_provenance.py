@@ -1,8 +1,10 @@
 """What results say of their origin."""
 
 import json
+from dataclasses import asdict
 
 from study.files import provenance
+from study.params.stats import Likeness
 from tests.helpers import tiny_study
 
 
@@ -40,6 +42,13 @@ def test_a_key_that_came_later_leaves_a_study_what_it_was(tmp_path):
     assert study(n_extremes=5) == study(n_extremes=5, compile="none")
     assert study(n_extremes=5) != study(n_extremes=5, compile="long")
     assert study(n_extremes=5) != study(n_extremes=6)
+
+    def with_likeness(**stats):
+        return provenance.describe(**folders, params={"stats": stats})["digests"]["study"]
+
+    none = asdict(Likeness(tables=(), decisions="", names=()))
+    assert with_likeness(n=1) == with_likeness(n=1, likeness=none)
+    assert with_likeness(n=1) != with_likeness(n=1, likeness={**none, "decisions": "raw-data"})
 
 
 def test_a_recipe_changes_a_study_only_where_it_is_used(tmp_path):

@@ -111,6 +111,7 @@ _NETWORKS_IN = {
     **dict.fromkeys(("map_contrast", "map_pixel_sparseness", "map_channel_sparseness"), ("map_units", "model")),
     **dict.fromkeys(("difficulty_levels", "difficulty_units", "difficulty_gaps"), ("his_pairs", "model")),
     **dict.fromkeys(("his_models", "his_model_tests", "his_against_accuracy", "confidence"), ("his_models", "model")),
+    "likeness_to_people": ("likeness_networks", "model"),
     "natural_synthetic": ("natural_synthetic", "model"),
     "mis_natural_synthetic": ("made_images", "model"),
 }
@@ -124,6 +125,11 @@ _PARTS = {
     "MIS 20": ("residuals", {"side": "over"}, "no annotated unit outside the calibration split has HIS below MIS"),
     "MIS 21": ("residuals", {"side": "under"}, "no annotated unit outside the calibration split has HIS above MIS"),
     "IMI 3 right": ("network_tests", {"backend": "human"}, "fewer than two networks have answers to natural tasks"),
+    "IMI 4 right": (
+        "likeness_networks",
+        {"backend": "", "score": "his"},
+        "no network has both human answers and a published likeness",
+    ),
     "IMI 11": ("network_tests", {"backend": "human_synthetic"}, "nobody was asked about synthetic explanations"),
     "IMI 14": ("difficulty", {"backend": "human"}, "no unit was asked about at two levels"),
 }

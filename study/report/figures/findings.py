@@ -52,6 +52,27 @@ def _against(frame: pd.DataFrame, study: Study) -> str:
     return "" if np.isnan(row["pearson"]) else f"{both_correlations(row)} over {len(frame)} networks"
 
 
+def _against_resolution(frame: pd.DataFrame, study: Study) -> str:
+    several = frame[frame.duplicated("of", keep=False)]
+    if several.empty:
+        return _against(frame, study)
+    ends = several.groupby("of", sort=False)["mis_mean"].agg(["first", "last"])
+    change = ends["last"] - ends["first"]
+    if len(change) == 1:
+        name = clean(change.index[0])
+        return f"From its smallest input to its largest mean MIS of {name} changes by {signed(change.iloc[0], 3)}"
+    return (
+        f"From the smallest input to the largest mean MIS rises in {int((change > 0).sum())} of {len(change)} networks, by "
+        f"{signed(change.min(), 3)} to {signed(change.max(), 3)}"
+    )
+
+
+def _likeness_to_people(frame: pd.DataFrame, study: Study) -> str:
+    rows = frame[(frame["score"] == "mis") & frame["spearman"].notna()]
+    named = rows.assign(panel=rows["panel"].str.replace("_", " "))
+    return run_of(named, "panel", "spearman", "Rank correlation with mean MIS")
+
+
 def _constant_share(frame: pd.DataFrame, study: Study) -> str:
     some, first = int((frame["share"] > 0).sum()), frame.iloc[0]
     most = f"at most {100 * first['share']:.2g} % ({clean(first['model'])})"
@@ -217,7 +238,8 @@ _ALL: dict[str, Finding] = {
     "models_by_p5": _models_by_p5,
     "unit_distribution": _unit_distribution,
     "mis_against_accuracy": _against,
-    "mis_against_resolution": _against,
+    "mis_against_resolution": _against_resolution,
+    "likeness_to_people": _likeness_to_people,
     "constant_share": _constant_share,
     "layer_types": _layer_types,
     "layer_type_tests": _differing,

@@ -16,7 +16,6 @@ from study.report.figures.items import (
     SCREEN,
     Item,
     drawing,
-    of_authors,
 )
 
 _CONVOLUTIONAL = tuple(name for name in NINE if not name.endswith("vit_b32"))
@@ -91,10 +90,7 @@ ITEMS = (
     _imi("3 left", "HIS by network", "his_models"),
     _imi("3 right", "tests between networks, natural", "his_model_tests"),
     _imi("4 left", "HIS against accuracy", "his_against_accuracy"),
-    of_authors(
-        *(IMI, "4 right", "HIS against likeness to human decisions"),
-        "the ranks of the nine networks in the benchmark model-vs-human",
-    ),
+    _imi("4 right", "HIS against likeness to human decisions", "likeness_to_people"),
     _imi("5", "HIS against the depth of a layer", "his_depth"),
     _imi("6", "HIS by difficulty", "difficulty_levels", _HARDER),
     _imi("7", "HIS of units by difficulty", "difficulty_units", _HARDER),
@@ -145,6 +141,7 @@ REPORTED = {
     "IMI 3 left": "natural .78 to .88, synthetic .60 to .71; mean of natural ones .831",
     "IMI 3 right": "mostly not significant",
     "IMI 4 left": "no gain with accuracy",
+    "IMI 4 right": "no gain with likeness",
     "IMI 5": "strong for two Clip networks alone",
     "IMI 6": "a large drop at medium already",
     "IMI 7": "almost all units fall",

@@ -15,7 +15,7 @@ from interpretability.schema import NATURAL
 from study.report.figures import style
 from study.report.figures.base import Drawing, Study
 from study.report.figures.series import in_order, rows_of
-from study.report.figures.words import NO_CORRELATION, both_correlations, clean, of_rows
+from study.report.figures.words import NO_CORRELATION, both_correlations, clean, courses, of_rows
 
 MOST_RIDGES = 15  # five of the narrowest, the middle and the widest spread, as in the paper
 MOST_LABELLED = 12
@@ -212,16 +212,24 @@ def against_accuracy(study: Study) -> pd.DataFrame:
 def against_resolution(study: Study) -> pd.DataFrame:
     """Mean MIS of networks beside the side of their input in pixels; none where all have one size.
 
-    The correlation is with the logarithm of the side.
+    `of` is the network itself, of one that is read at several sizes in each of its rows. The correlation is with the logarithm
+    of the side, over networks that are each counted once, at their own size.
     """
     rows = _against(study, "input_size")
+    table = study.tables["input_sizes"]
+    known = dict(zip(table["model"], table["of"], strict=True))
+    rows = rows.assign(of=pd.Series([known.get(name, name) for name in rows["model"]], index=rows.index, dtype=object))
     return rows if rows["input_size"].nunique() > 1 else rows.iloc[:0]
 
 
-def _draw_against(frame: pd.DataFrame, study: Study, narrow: bool, x: str, label: str) -> Figure:
+def _draw_against(
+    frame: pd.DataFrame, study: Study, narrow: bool, x: str, label: str, named: pd.Series | None = None
+) -> Figure:
+    """A point a network; `named` marks those whose names are drawn, all of them if it is not given."""
     height = 3.2
     figure, ((axes,),) = style.canvas(narrow, height)
-    many = len(frame) > MOST_LABELLED
+    shown = frame if named is None else frame[named]
+    many = len(shown) > MOST_LABELLED
     if many:
         style.points_upright(axes, frame, x, fmt="o", color=style.COLOURS[0], alpha=style.PALE)
     for index, colour in enumerate([] if many else _colours(study, frame)):
@@ -229,7 +237,8 @@ def _draw_against(frame: pd.DataFrame, study: Study, narrow: bool, x: str, label
     axes.set_ylim(*style.around(frame, *style.MIS))
     style.room_for_names(axes, frame, x)
     if not many:
-        style.name_points(axes, frame, x, "mis_mean", "model", height)
+        lift = 8.0 if len(shown) < len(frame) else 0.0  # off the lines
+        style.name_points(axes, shown, x, "mis_mean", "model", height, lift=lift)
     words = _correlation_words(frame)
     axes.set_title(f"mean MIS; {words}" if words else "mean MIS")
     axes.set_xlabel(label)
@@ -248,7 +257,14 @@ def draw_against_accuracy(frame: pd.DataFrame, study: Study, narrow: bool) -> Fi
 
 
 def draw_against_resolution(frame: pd.DataFrame, study: Study, narrow: bool) -> Figure:
-    figure = _draw_against(frame, study, narrow, "input_size", "side of the input, pixels")
+    once = ~frame.duplicated("of", keep=False) | ~frame.duplicated(
+        "of", keep="last"
+    )  # one name a line, at its largest size
+    coloured = frame.assign(model=frame["of"])
+    figure = _draw_against(coloured, study, narrow, "input_size", "side of the input, pixels", named=once)
+    colours = style.network_colours(study)
+    for name, rows in coloured.groupby("model", sort=False):
+        figure.axes[0].plot(rows["input_size"], rows["mis_mean"], color=colours[str(name)], linewidth=1, zorder=1)
     sizes = np.unique(frame["input_size"])
     if len(sizes) <= 6:
         figure.axes[0].xaxis.set_major_locator(FixedLocator(sizes.tolist()))
@@ -273,7 +289,14 @@ MIS_AGAINST_ACCURACY = Drawing("mis_against_accuracy", against_accuracy, draw_ag
 
 
 def alt_against_resolution(frame: pd.DataFrame, study: Study) -> str:
-    return _alt_against(frame, "input_size", "the side of their input in pixels")
+    several = frame[frame.duplicated("of", keep=False)]
+    told = _alt_against(frame, "input_size", "the side of their input in pixels")
+    return f"{told} The same network at several sizes: {size_words(several)}." if len(several) else told
+
+
+def size_words(frame: pd.DataFrame) -> str:
+    """Mean MIS of each network at its smallest and at its largest input."""
+    return courses(frame, "of", "input_size", "side")
 
 
 MIS_AGAINST_RESOLUTION = Drawing(

@@ -27,6 +27,7 @@ from study.report.figures import (
     histograms,
     kinds,
     layers,
+    likeness,
     made_images,
     mis_and_his,
     other_scores,
@@ -40,7 +41,7 @@ from study.report.figures import (
 from study.report.figures.base import SECTIONS, Drawing, FigureSpec, Study
 
 _SUBJECTS = {
-    "ranking": (ranking,),
+    "ranking": (ranking, likeness),
     "layers": (layers,),
     "bases": (bases,),
     "people": (mis_and_his, feature_maps),

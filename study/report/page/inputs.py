@@ -68,6 +68,9 @@ TEXT = {
         "pooling",
         "sign",
         "part",
+        "source",
+        "called",
+        "of",
     ),
 }
 # tables that studies made before them lack, and the columns that the page reads of each
@@ -84,6 +87,10 @@ LATER = {
     "slope",
     "explanation_kinds_units": "backend model layer unit kind seed_set n_images score se between_sd even odd chosen",
     "made_slopes": "backend condition slope temperature low high status n_units source answers reason",
+    "input_sizes": "model of input_size",
+    "likeness": "source measure score backend condition n_networks pearson pearson_low pearson_high spearman spearman_low "
+    "spearman_high",
+    "likeness_networks": "source measure score backend condition model called value mean low high",
     "judged_pairs": "score source backend n_pairs n_left_out n_units n_ties share low high mean_over_bins n_bins",
 }
 MOST_SHOWN_MODELS = 8  # networks with exemplar images

@@ -12,6 +12,7 @@ WHAT = {
     "unit_distribution": "scored units",
     "mis_against_accuracy": "accuracy of networks",
     "mis_against_resolution": "input sizes",
+    "likeness_to_people": "published likeness to people",
     "constant_share": "constant units",
     "layer_types": "scored units",
     "layer_type_tests": "tests between layer types",
