@@ -30,7 +30,7 @@ _ROSTER = (
 )
 _FREE = ("seed", "report")  # parameters that two runs of one study may differ in
 # keys that came later, with the value under which a study is what it was without them
-_LATER: Mapping[tuple[str, str], object] = {("activations", "compile"): "none"}
+_LATER: Mapping[tuple[str, str], object] = {("activations", "compile"): "none", ("label_free", "localizability"): []}
 _RAN = ("ran_in", "forms", "n_networks")  # how networks ran, where it was not as asked for or not plainly
 PACKAGES = (*COMPUTING, "dvc", "matplotlib", "scikit-posthocs", "statsmodels")
 
