@@ -25,6 +25,7 @@ from experiment import bodies, web
 from experiment.errors import Refused
 from experiment.limits import Bucket, Rate
 from experiment.people import read_token
+from experiment.settings import PICKING
 from study.errors import StudyError
 
 COOKIE = "researcher"
@@ -42,6 +43,14 @@ FORMS = {
         "codes": CODES,
     },
     "ratings": {"ratings": "one row a rating, for the stage crowd", "codes": CODES},
+    **dict.fromkeys(
+        PICKING,
+        {
+            "table": "one row a page that was answered",
+            "units": "one row a unit: right answers beside chance",
+            "codes": CODES,
+        },
+    ),
 }
 Handler = Callable[[Request], Awaitable[Response]]
 
