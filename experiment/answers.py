@@ -106,7 +106,9 @@ def table_of(recorded: Recorded, form: str, *, every: bool = False, experiments:
     if form not in FORMS_OF[kind]:
         raise StudyError(f"--form is {form}, but this run asks {kind} questions; ask for {' or '.join(FORMS_OF[kind])}")
     if kind in PICKING and (every or experiments):
-        raise StudyError(f"a run of {kind} pages has one experiment, and all its answers count; leave --all and --experiments out")
+        raise StudyError(
+            f"a run of {kind} pages has one experiment, and all its answers count; leave --all and --experiments out"
+        )
     if every and form not in EVERY:
         raise StudyError(f"--all goes with {' and '.join(EVERY)}; {form} holds all that it can anyway")
     if experiments and form in _WHOLE:

@@ -127,7 +127,9 @@ def share_interval(
     return expit(low), expit(high)
 
 
-def binomial_interval(right: ArrayLike, n: ArrayLike, confidence: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def binomial_interval(
+    right: ArrayLike, n: ArrayLike, confidence: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Ends of Wilson's score interval (1927) of shares right / n of independent answers, in [0, 1]; NaN where n is 0."""
     shares, count = np.asarray(right, np.float64), np.asarray(n, np.float64)
     count = np.where(count > 0, count, np.nan)

@@ -42,7 +42,7 @@ export async function rated(display, trial, stage) {
   const send = button("Send", { class: "main", "data-send": true, disabled: true });
   const title = el("h1", { tabindex: "-1" }, side ? "Where is what the unit likes?" : "What does the unit like?");
   const board = el("div", { class: "picking" }, el("section", { "aria-label": "Examples" }, el("h2", {}, "The unit likes these"), examples), asked);
-  const area = el("section", { class: "rating", "aria-label": "One to pick" }, title, board, el("div", { class: "sending" }, said, send));
+  const area = el("section", { class: "rating", "aria-label": "One to pick" }, title, board, el("div", { class: "sending" }, send, said));
   const place = () => boxes.findIndex((box) => box.checked);
   area.addEventListener("change", () => {
     send.disabled = false;

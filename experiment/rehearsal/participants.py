@@ -111,7 +111,7 @@ _SKILL = (0.1, 0.9)  # of units, evenly
 
 @dataclass(frozen=True)
 class Picker:
-    """A made-up person who picks one thing a page: share of guesses, and seconds a page. How often others are right is the unit's."""
+    """A made-up person who picks one thing a page: share of guesses, and seconds a page. The skill is the unit's."""
 
     seed: int
     name: str

@@ -1,4 +1,4 @@
-"""The rehearsal of pages on which one thing is picked: made-up people of known skill, and whether their shares are found again."""
+"""The rehearsal of pages on which one thing is picked: made-up people of known skill, whose shares are found again."""
 
 from __future__ import annotations
 

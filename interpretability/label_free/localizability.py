@@ -35,7 +35,10 @@ GRID, LEAST = 4, 3  # most cells along a side, and fewest
 N_OTHERS = 10  # other units whose explanations are tried
 MAPS, TOKENS = "maps", "tokens"
 COLUMNS = ["hit", "chance", "score", "others", "deranged"]
-VECTOR, DIRECTIONS = "values without a place: pooled before or by this layer", "directions and latents are not localized"
+VECTOR, DIRECTIONS = (
+    "values without a place: pooled before or by this layer",
+    "directions and latents are not localized",
+)
 NO_VARIANCE = "no unit's map varies on all of its images"
 
 

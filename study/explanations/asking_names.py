@@ -27,9 +27,9 @@ def export_names(options: PickOptions) -> None:
     """Write the folder of name pages that `options` describe; docs/psychophysics.md has its files.
 
     A unit is shown by its most exciting pictures among those that no text of the study was made from. Other texts are of units of
-    its layer, different in words and not correlated above ALIKE with its own, or with each other, in where they are present; a unit
-    of a layer with fewer than `texts` such texts has no page. Same study, same options: same bytes. Raises StudyError naming the
-    option, what it is and what is allowed.
+    its layer, different in words and not correlated above ALIKE with its own, or with each other, in where they are present; a
+    unit of a layer with fewer than `texts` such texts has no page. Same study, same options: same bytes. Raises StudyError
+    naming the option, what it is and what is allowed.
     """
     if problem := options.problem():
         raise StudyError(problem)
@@ -37,7 +37,7 @@ def export_names(options: PickOptions) -> None:
     params = load_params(options.params)
     if params.explanations.presence == "none":
         raise StudyError(
-            "explanations.presence is none, so nothing says which texts mean the same; --kind name needs factors, labels or a file"
+            "explanations.presence is none, so nothing says which texts mean the same; --kind name needs it to be another"
         )
     folder = options.data / "explanations"
     texts = read_parquet(folder / "texts.parquet")
@@ -53,7 +53,11 @@ def export_names(options: PickOptions) -> None:
             f"{', '.join(sorted(map(str, texts['model'].unique())))}"
         )
     presence = _Presence.of(options)
-    pages = [page for model in models for page in _pages(options, texts[texts["model"] == model], model, presence, params.seed)]
+    pages = [
+        page
+        for model in models
+        for page in _pages(options, texts[texts["model"] == model], model, presence, params.seed)
+    ]
     if not pages:
         raise StudyError(
             f"no unit of {', '.join(models)} has a text of {options.method} and {options.texts - 1} different ones of other units "
@@ -78,7 +82,7 @@ class _Presence:
         return cls(dict(zip(map(str, concepts), found, strict=True)))
 
     def alike(self, first: str, second: str) -> bool:
-        """Whether two texts are the same words, or are present in the same images; of texts that are no concepts words alone count."""
+        """Whether two texts are the same words, or present in the same images; of those that are no concepts words alone count."""
         if first == second:
             return True
         if first not in self._rows or second not in self._rows:
@@ -100,9 +104,7 @@ def different(own: str, others: Sequence[str], wanted: int, presence: _Presence)
     return found
 
 
-def _pages(
-    options: PickOptions, texts: pd.DataFrame, model: str, presence: _Presence, seed: int
-) -> Iterator[Page]:
+def _pages(options: PickOptions, texts: pd.DataFrame, model: str, presence: _Presence, seed: int) -> Iterator[Page]:
     """Pages about units of one network."""
     from safetensors.numpy import load_file
 
@@ -124,7 +126,9 @@ def _pages(
         if len(shown) == k and len(others) == options.texts - 1:
             able.append((row.layer, row.unit, shown, *shuffled(str(row.text), others, draw)))
     if len(able) < len(texts):
-        log.info("%s: %d of %d units with a text of %s can be asked about", model, len(able), len(texts), options.method)
+        log.info(
+            "%s: %d of %d units with a text of %s can be asked about", model, len(able), len(texts), options.method
+        )
     if not able:
         return
     table = pd.DataFrame(able, columns=["layer", "unit", "images", "texts", "answer"])

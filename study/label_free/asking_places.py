@@ -20,7 +20,7 @@ from study.params.whole import load_params
 from study.people import questions
 from study.people.asking import chosen_models
 from study.people.picking import Page, PickOptions, drawn, n_explanations, write_picks
-from study.people.studied import Built, read_built
+from study.people.studied import read_built
 
 log = logger("picking pages")
 
@@ -30,8 +30,8 @@ _FIRST = 4  # images by which it is found out which layers have places
 def export_places(options: PickOptions) -> None:
     """Write the folder of localize pages that `options` describe; docs/psychophysics.md has its files.
 
-    A unit's explanations are those of its first natural task, its new pictures the positive queries of its tasks. Same study, same
-    options: same bytes. Raises StudyError naming the option, what it is and what is allowed.
+    A unit's explanations are those of its first natural task, its new pictures the positive queries of its tasks. Same study,
+    same options: same bytes. Raises StudyError naming the option, what it is and what is allowed.
     """
     if problem := options.problem():
         raise StudyError(problem)

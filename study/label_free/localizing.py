@@ -238,7 +238,9 @@ def localized_layers(params: LabelFreeParams, folders: Folders) -> tuple[pd.Data
             parts[job.name] = read_parquet(result)
     for row in named:
         if is_computed(row):
-            rows = [_described(row["name"], layer) | {"reason": _NO_MAPS} for layer in of_layers[row["name"]].itertuples()]
+            rows = [
+                _described(row["name"], layer) | {"reason": _NO_MAPS} for layer in of_layers[row["name"]].itertuples()
+            ]
             parts[row["name"]] = pd.DataFrame(rows, columns=COLUMNS)
     found = [parts[row["name"]] for row in named if row["name"] in parts]
     return pd.concat(found, ignore_index=True) if found else _empty(), failures

@@ -78,8 +78,8 @@ class Source:
     def captured(
         self, images: ImageSet, sample: NDArray[np.int32], kind: type[Reads]
     ) -> Iterator[tuple[NDArray[np.int64], Any, Reads]]:
-        """Of a network, batch by batch: places in the sample, values (activations.batch_size, units) of which the first are theirs,
-        and the capture that has read them.
+        """Of a network, batch by batch: places in the sample, values (activations.batch_size, units) of which the first are
+        theirs, and the capture that has read them.
         """
         import torch
 

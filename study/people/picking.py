@@ -96,7 +96,9 @@ def n_explanations(options: PickOptions) -> int:
     """Pictures shown of a unit. Raises StudyError for more than the study's tasks show."""
     most = read_json(options.data / "tasks/summary.json")["n_explanations"]
     if options.explanations is not None and options.explanations > most:
-        raise StudyError(f"--explanations is {options.explanations}; allowed are 1 to {most}, those of the study's tasks")
+        raise StudyError(
+            f"--explanations is {options.explanations}; allowed are 1 to {most}, those of the study's tasks"
+        )
     return options.explanations or most
 
 
@@ -114,7 +116,9 @@ def drawn(built: Built, table: pd.DataFrame, n_units: int, seed: int, *, exact: 
         raise StudyError(
             f"--units is {n_units}, but {built.model} has {len(table)} units that can be asked about; ask about fewer"
         )
-    return table.iloc[observers.choose_units(table["layer"], min(n_units, len(table)), seed, built.model)].reset_index(drop=True)
+    return table.iloc[observers.choose_units(table["layer"], min(n_units, len(table)), seed, built.model)].reset_index(
+        drop=True
+    )
 
 
 def write_picks(options: PickOptions, params: Params, pages: Sequence[Page], more: Mapping[str, Any]) -> None:
@@ -177,7 +181,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     more("--raters", type=int, default=usual.raters, help="answers wanted to each page (%(default)s)")
     more("--format", choices=sorted(SUFFIX), default=usual.format, help="of the pictures (%(default)s)")
     more("--quality", type=int, help=f"of jpeg and webp, 1 to 100 ({QUALITY})")
-    more("--size", type=int, default=usual.size, help="centre squares of at most this side, 0: whole pictures (%(default)s)")
+    more(
+        "--size",
+        type=int,
+        default=usual.size,
+        help="centre squares of at most this side, 0: whole pictures (%(default)s)",
+    )
     more("--params", type=Path, default=usual.params)
     more("--data", type=Path, default=usual.data)
 

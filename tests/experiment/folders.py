@@ -193,7 +193,11 @@ def picking(
         examples = [pictures.new() for _ in range(9)]
         for task in range(n_queries if kind == "localize" else 1):
             where = {"side": 4, "texts": [], "pictures": [*examples, pictures.new()], "answer": int(draw.integers(16))}
-            words = {"side": 0, "texts": [f"<b>dots</b> & stripes {unit} {at}" for at in range(4)], "pictures": examples}
+            words = {
+                "side": 0,
+                "texts": [f"<b>dots</b> & stripes {unit} {at}" for at in range(4)],
+                "pictures": examples,
+            }
             asked = where if kind == "localize" else words | {"answer": int(draw.integers(4))}
             key = {"model": "resnet", "layer": f"layer{unit % 2}.conv", "unit": 10 + unit, "task": task}
             rows.append({"page": len(rows) + 1} | key | asked)

@@ -66,8 +66,10 @@ def test_answers_are_in_the_tables_with_their_kind(rehearsed):
             assert row["chance"] == pytest.approx(1 / 4)
         else:
             peak = own.groupby("task")["answer"].first()
-            met = [np.mean([choice == peak[other] for other in peak.index if other != task])
-                   for task, choice in zip(own["task"], own["choice"], strict=True)]
+            met = [
+                np.mean([choice == peak[other] for other in peak.index if other != task])
+                for task, choice in zip(own["task"], own["choice"], strict=True)
+            ]
             assert row["chance"] == pytest.approx(np.mean(met))
         assert row["score"] == pytest.approx((row["right"] - row["chance"]) / (1 - row["chance"]))
     with pytest.raises(StudyError, match=f"a run of {kind} pages has one experiment"):
