@@ -60,7 +60,7 @@ def export_names(options: PickOptions) -> None:
     ]
     if not pages:
         raise StudyError(
-            f"no unit of {', '.join(models)} has a text of {options.method} and {options.texts - 1} different ones of other units "
+            f"no unit of {', '.join(models)} has a text of {options.method} and {options.texts - 1} others of units "
             "of its layer; ask with fewer texts (--texts), another method (--method) or other networks (--models)"
         )
     write_picks(options, params, pages, {"method": options.method, "n_texts": options.texts})
@@ -82,7 +82,7 @@ class _Presence:
         return cls(dict(zip(map(str, concepts), found, strict=True)))
 
     def alike(self, first: str, second: str) -> bool:
-        """Whether two texts are the same words, or present in the same images; of those that are no concepts words alone count."""
+        """Whether two texts are the same words, or present in the same images; of no concepts words alone count."""
         if first == second:
             return True
         if first not in self._rows or second not in self._rows:

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from interpretability.errors import InputError
 from interpretability.files import sha256_file
 from interpretability.randomness import key64
-from study.errors import StudyError
+from study.errors import StudyError, message_of
 from study.extraction.grouping import memory_budget
 from study.files.store import WorkStore
 from study.files.tables import read_csv, read_json, read_parquet, write_parquet
@@ -158,7 +159,14 @@ class LocalizabilityJob(NetworkJob):
             Chosen(images, needed), [view], self.params.activations.batch_size, device(), threads=decoders(device())
         )
         for places, batches in feed:
-            for side, part in patches(model, view.normalised(batches[view]), sides).items():
+            try:
+                parts = patches(model, view.normalised(batches[view]), sides)
+            except InputError as error:
+                raise StudyError(
+                    f"{self.encoder['name']}, whose patches would be compared: {message_of(error)}; name another network as "
+                    "scores.encoder.model, or empty label_free.localizability"
+                ) from None
+            for side, part in parts.items():
                 if side not in found:
                     found[side] = np.empty((len(needed), *part.shape[1:]), dtype=np.float32)
                     self._check_memory(len(needed), sum(side**2 for side in sides) * part.shape[2])

@@ -10,6 +10,7 @@ import torch
 from safetensors.numpy import load_file
 from scipy import stats as scipy_stats
 
+from interpretability.label_free import localizability
 from interpretability.label_free.range_scores import HEAVY
 from interpretability.label_free.whole_range import probe_rows
 from interpretability.margins import unit_rows
@@ -287,6 +288,25 @@ def test_the_plan_computes_no_score(made, capsys):
 LOCALIZED = {**CHOSEN, "label_free__models": [], "scores__encoder__model": "vit"}
 
 
+@pytest.fixture
+def colours(monkeypatch):
+    """Patches that are mean colours: none of the tiny networks has a map that is large enough."""
+
+    def means(model, batch, sides):
+        pool = torch.nn.functional.adaptive_avg_pool2d
+        return {side: pool(batch, side).flatten(2).transpose(1, 2) for side in sides}
+
+    monkeypatch.setattr(localizability, "patches", means)
+
+
+def test_a_network_without_maps_to_compare_is_named(made):
+    made.params(**{**LOCALIZED, "label_free__localizability": ["tiny"]})
+    failures = pd.read_csv(scored(made) / "failures.csv")
+    assert "scores.encoder.model" in failures["reason"][0]
+    assert "vit" in failures["reason"][0]
+
+
+@pytest.mark.usefixtures("colours")
 def test_localizability_is_told_by_layer_with_reasons_where_there_is_none(made, message):
     made.params(**{**LOCALIZED, "label_free__localizability": ["tiny", "probed", "chance"]})
     out = scored(made)
@@ -308,6 +328,7 @@ def test_localizability_is_told_by_layer_with_reasons_where_there_is_none(made, 
     assert "label_free.localizability names 'tyni'" in message(lambda: scored(made))
 
 
+@pytest.mark.usefixtures("colours")
 def test_too_little_memory_for_patches_is_said(made, monkeypatch):
     monkeypatch.setattr(localizing, "memory_budget", lambda: 10.0)
     made.params(**{**LOCALIZED, "label_free__localizability": ["tiny"]})
