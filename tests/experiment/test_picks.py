@@ -155,10 +155,10 @@ def test_a_unit_of_one_picture_has_no_chance_and_an_unanswered_one_no_numbers(tm
 def test_picks_are_right_as_often_as_they_shall_be():
     draw = np.random.default_rng(0)
     for n, skill, lapse in ((16, 0.3, 0.1), (4, 0.0, 0.5), (4, 1.0, 0.0)):
-        found = [pick(2, n, skill, lapse, draw) for _ in range(20_000)]
+        found = [pick(2, n, skill, lapse, draw) for _ in range(5_000)]
         share = np.mean(np.array(found) == 2)
         p = pick_probability(n, skill, lapse)
-        assert share == pytest.approx(p, abs=4 * np.sqrt(p * (1 - p) / 20_000) + 1e-12)
+        assert share == pytest.approx(p, abs=4 * np.sqrt(p * (1 - p) / 5_000) + 1e-12)
         assert set(found) <= set(range(n))
         others = pd.Series(found)[lambda rows: rows != 2].value_counts()
         assert others.empty or (len(others) == n - 1 and others.max() < 1.5 * others.min())
