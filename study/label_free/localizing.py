@@ -100,7 +100,7 @@ class LocalizabilityJob(NetworkJob):
     def _write(self, images: ImageSet, path: Path) -> None:
         chosen, tops = self._chosen()
         needed, rows = np.unique(tops, return_inverse=True)
-        needed, rows = needed.astype(np.int32), rows.reshape(tops.shape)
+        rows = rows.reshape(tops.shape)
         places, peaks = self._peaks(images, needed, rows, chosen)
         sides = sorted({each.side for each in places.values()} - {0})
         seen = self._patches(images, needed, sides) if sides else {}
