@@ -69,7 +69,8 @@ def of_picks(found: Picked) -> Iterator[str]:
     answers, ends = int(found.units["n_answers"].sum()), Counter(each.outcome for each in found.walked)
     yield f"{len(found.walked)} simulated people came ({_counted(ends)}); {answers} picks about {len(found.units)} units"
     yield f"picks          {_word(found.n_other == 0)}: {found.n_other} in the table other than picked"
-    right, expected = (found.units["n_answers"] @ found.units[name] / answers for name in ("right", "expected"))
+    n = found.units["n_answers"].to_numpy()
+    right, expected = (float(n @ found.units[name].to_numpy()) / answers for name in ("right", "expected"))
     yield (
         f"shares         {WELL if abs(found.z) < 2 else LUCK}: {right:.3f} right, {expected:.3f} expected of these people "
         f"({found.z:+.1f} standard errors)"

@@ -172,7 +172,9 @@ def centred_rows(cells: NDArray[np.floating]) -> NDArray[np.float32]:
     mean = cells.mean(axis=(0, 1), dtype=np.float64)
     rows = narrowed(cells, np.float32, "cells") - narrowed(mean, np.float32, "cells")
     lengths = np.linalg.norm(rows, axis=2, keepdims=True)
-    return rows / np.where(lengths > 0, lengths, 1)
+    lengths[lengths == 0] = 1
+    rows /= lengths
+    return rows
 
 
 def localizability(

@@ -118,7 +118,7 @@ def _pages(options: PickOptions, texts: pd.DataFrame, model: str, presence: _Pre
     kept = summary["n_tasks"] * (summary["n_explanations"] + 1)
     able = []
     for row in texts.astype({"layer": str}).itertuples():
-        shown = top[offset[row.layer] + row.unit, :kept]
+        shown = top[int(offset.loc[str(row.layer)]) + int(row.unit), :kept]  # pyright: ignore[reportArgumentType]
         shown = shown[np.isin(shown, unseen)][:k]
         near = texts[(texts["layer"] == row.layer) & (texts["unit"] != row.unit)]["text"].tolist()
         draw = generator(seed, "names", model, str(row.layer), int(row.unit))  # pyright: ignore[reportArgumentType]

@@ -202,7 +202,7 @@ class LocalizabilityJob(NetworkJob):
         if whole.empty:
             return row | {"reason": NO_VARIANCE}
         spread = whole["score"].std(ddof=1) / np.sqrt(len(whole)) if len(whole) > 1 else np.nan
-        return row | {"n_units": len(whole), **whole[OF_UNITS].mean().to_dict(), "score_se": spread}
+        return row | {"n_units": len(whole), **{name: whole[name].mean() for name in OF_UNITS}, "score_se": spread}
 
 
 def _described(model: str, layer: Any) -> dict[str, Any]:

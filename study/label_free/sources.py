@@ -94,8 +94,7 @@ class Source:
         there = torch.device(device())
         if there.type == "cuda":
             exact(device())
-        with kind(
-            model, read.layers, settings.batch_size, there, precision=found.precision, readers=read.readers
-        ) as capture:
+        capture = kind(model, read.layers, settings.batch_size, there, precision=found.precision, readers=read.readers)
+        with capture:
             for places, batches in feed:
                 yield places.astype(np.int64), capture(view.normalised(batches[view])), capture
