@@ -6,6 +6,8 @@ questions  one row an answer to a question of the main part: question, participa
 table      the same by unit: human.source table
 imi        every trial of every session that ended, practice and catch trials included, in the 45 columns of the IMI record
            (`imi_rows`): human.source imi
+           of pages on which one thing is picked also choice and answer, every page that was sent
+units      of these pages one row a unit: share of right answers, interval, chance and score (`picks`)
 ratings    one row a picture of a rating page: the stage crowd with crowd.source table
 codes      one row a session that ended, accepted or not: what its page showed at the end, to pay people by the code that they
            bring, and their comments; docs/experiment.md says what each column is
@@ -26,10 +28,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from experiment import imi_rows, verdicts
+from experiment import imi_rows, picks, verdicts
 from experiment.flow import PAID
 from experiment.overview import judged
-from experiment.settings import RATINGS, TWO_ALTERNATIVE
+from experiment.settings import PICKING, RATINGS, TWO_ALTERNATIVE
 from interpretability.schema import KEY
 from study.errors import StudyError
 from study.files.tables import csv_text, read_csv
@@ -58,7 +60,7 @@ _QUESTIONS = (
 )
 _TABLE = (*KEY, "task", "participant", "correct", "confidence", "rt", "session", "source")
 _CODES = ("number", "platform", "code", "outcome", "paid", "accepted", "reason", "minutes", "comment", "source")
-_WHOLE = ("ratings", "codes")  # forms that are not of one experiment or another
+_WHOLE = ("ratings", "codes", "units")  # forms that are not of one experiment or another
 _RATINGS = ("rater", "text", "image", "rating", "seconds", "page", "study", "source")
 
 
@@ -103,6 +105,10 @@ def table_of(recorded: Recorded, form: str, *, every: bool = False, experiments:
     kind = recorded.folder.kind
     if form not in FORMS_OF[kind]:
         raise StudyError(f"--form is {form}, but this run asks {kind} questions; ask for {' or '.join(FORMS_OF[kind])}")
+    if kind in PICKING and (every or experiments):
+        raise StudyError(
+            f"a run of {kind} pages has one experiment, and all its answers count; leave --all and --experiments out"
+        )
     if every and form not in EVERY:
         raise StudyError(f"--all goes with {' and '.join(EVERY)}; {form} holds all that it can anyway")
     if experiments and form in _WHOLE:
@@ -147,6 +153,8 @@ def _questions(recorded: Recorded, every: bool, experiments: Collection[str]) ->
 
 
 def _table(recorded: Recorded, every: bool, experiments: Collection[str]) -> pd.DataFrame:
+    if recorded.folder.kind in PICKING:
+        return picks.answers(recorded)
     rows = _answers(Judged.of(recorded, experiments), every)
     asked = [recorded.folder.questions[name] for name in rows["question"]]
     units: list[Any] = [question.unit for question in asked]
@@ -202,6 +210,10 @@ def _ratings(recorded: Recorded, every: bool, experiments: Collection[str]) -> p
     return pd.DataFrame(rows, columns=list(_RATINGS))
 
 
+def _units(recorded: Recorded, every: bool, experiments: Collection[str]) -> pd.DataFrame:
+    return picks.units(recorded)
+
+
 def _codes(recorded: Recorded, every: bool, experiments: Collection[str]) -> pd.DataFrame:
     """Every session that ended, in order of arrival. Names of sessions and hashes of people are left out."""
     table = judged(recorded)
@@ -233,6 +245,11 @@ FORMS: dict[str, Callable[[Recorded, bool, Collection[str]], pd.DataFrame]] = {
     "imi": _imi,
     "ratings": _ratings,
     "codes": _codes,
+    "units": _units,
 }
-FORMS_OF = {TWO_ALTERNATIVE: ("questions", "table", "imi", "codes"), RATINGS: ("ratings", "codes")}
+FORMS_OF = {
+    TWO_ALTERNATIVE: ("questions", "table", "imi", "codes"),
+    RATINGS: ("ratings", "codes"),
+    **dict.fromkeys(PICKING, ("table", "units", "codes")),
+}
 EVERY = ("questions", "table")

@@ -13,7 +13,7 @@ from experiment.flow import BEFORE, CONSENT, END, Course, State
 from experiment.plan import Plan
 from experiment.run import Run
 from experiment.session import Event, Rated, Session, insert
-from experiment.settings import RATINGS
+from experiment.settings import PAGED
 
 NOT_NEEDED = "Nobody else is needed at the moment. Thank you for coming."
 _LETTERS = string.ascii_lowercase + string.digits
@@ -36,7 +36,7 @@ async def begin(
     waiting = next((each for each in before if each.state.stage == CONSENT), None)
     if waiting is not None and await _handed_over(run, waiting, token):
         return waiting
-    refused = bool(before) and run.folder.kind != RATINGS and run.settings.repeat == "refuse"
+    refused = bool(before) and run.folder.kind not in PAGED and run.settings.repeat == "refuse"
     if not refused and not wanted(run, who):
         raise Refused(409, "closed", NOT_NEEDED)
     session = Session(
@@ -115,7 +115,7 @@ def wanted(run: Run, person: str | None) -> int:
     """Trials of the main part, or pages, that a session of this person would have if it were dealt now; 0: nothing is needed."""
     seen, study = _seen(run, person), run.folder.study
     size, catch = run.settings.pages_a_session, 0
-    if run.folder.kind != RATINGS:
+    if run.folder.kind not in PAGED:
         size, catch = study["trials_a_session"], run.settings.catch_trials
     needed = (
         sum(lacking > 0 and item not in seen for item, lacking in items.items())

@@ -27,8 +27,11 @@ TYPES = {
 MAP_LINE = b"//# sourceMappingURL="
 # scripts that pages name; all others are parts of them
 ENTRIES = "app.js", "researcher.js"
+# scripts that participants' pages of one kind load by themselves (`import()`), and that give what they export
+LATER = "rating.js", "picking.js"
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's way to ask for the header of gzip
 _IMPORT = re.compile(r"import \{[^}]+\} from \"\./([a-z]+\.js)\";")
+_EXPORTED = re.compile(r"^export (?:async )?(?:function|class|const|let) (\w+)", re.MULTILINE)
 _EXPORT = re.compile(r"export (?=(?:async )?(?:function|class|const|let) )")
 _COMMENT = re.compile(r"\s*/\*.*?\*/|(?:^|\s+)// .*?$", re.MULTILINE | re.DOTALL)
 
@@ -71,6 +74,7 @@ class Assets(Mapping[str, Asset]):
         paths = (path for path in folder.iterdir() if path.suffix in TYPES and path.suffix != ".js")
         bodies = {path.name: _squeezed(path) for path in paths}
         scripts = {name: joined(folder, name).encode() for name in ENTRIES if (folder / name).is_file()}
+        scripts |= {name: later(folder, name).encode() for name in LATER if (folder / name).is_file()}
         return cls(bodies | scripts | {CORE[0]: _core(folder)})
 
 
@@ -97,6 +101,12 @@ def joined(folder: Path, entry: str) -> str:
     parts: dict[str, str] = {}
     _gather(folder, entry, parts)
     return "".join(parts.values())
+
+
+def later(folder: Path, entry: str) -> str:
+    """`joined` as a module: what the entry itself exports it still exports."""
+    names = _EXPORTED.findall(_COMMENT.sub("", (folder / entry).read_text(encoding="utf-8")))
+    return f"{joined(folder, entry)}export {{ {', '.join(names)} }};\n"
 
 
 def _gather(folder: Path, name: str, parts: dict[str, str]) -> None:

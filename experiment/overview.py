@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from experiment import progress, progress_of_ratings, verdicts
+from experiment import picks, progress, progress_of_ratings, verdicts
 from experiment.flow import OUTCOMES, PAID
-from experiment.settings import TWO_ALTERNATIVE
+from experiment.settings import PICKING, TWO_ALTERNATIVE
 from experiment.tidy import plain
 from interpretability.design import price
 from interpretability.people import sessions as rules
@@ -62,6 +62,8 @@ def overview(recorded: Recorded, now: float) -> dict[str, Any]:
             "confidence": _confidence(recorded, table),
             "experiments": progress.experiments(recorded, table, now),
         }
+    elif recorded.folder.kind in PICKING:
+        shown |= {"picks": picks.progress(recorded)}
     else:
         shown |= {"ratings": progress_of_ratings.ratings(recorded, now)}
     shown["money"] = _money(recorded, table, shown)
@@ -225,8 +227,8 @@ def _money(recorded: Recorded, table: pd.DataFrame, shown: dict[str, Any]) -> di
         "more_sessions": None,
         "forecast": None,
     }
-    if "ratings" in shown:
-        wanted = shown["ratings"]["sessions_to_come"]
+    if paged := shown.get("ratings") or shown.get("picks"):
+        wanted = paged["sessions_to_come"]
         more = price.Sessions(wanted, wanted, wanted, wanted)
     else:
         share = shown["pass_share"]

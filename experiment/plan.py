@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiment.settings import RATINGS, Settings
+from experiment.settings import PAGED, Settings
 from experiment.study_folder import CATCH, PRACTICE, Folder, Question
 from interpretability.randomness import generator
 from study.errors import StudyError
@@ -58,7 +58,7 @@ def draw(folder: Folder, settings: Settings, experiment: str, items: Sequence[st
     Each practice block is drawn anew from the folder's practice questions, obvious ones and others as the settings say, in
     random order (IMI section 3.1); catch trials are drawn likewise and shuffled among the main ones.
     """
-    if experiment == RATINGS:
+    if experiment in PAGED:
         return Plan(pages=tuple(int(item) for item in items))
     obvious, other = pools(folder, experiment)
     blocks = []
@@ -82,7 +82,7 @@ def pools(folder: Folder, experiment: str) -> tuple[list[Question], list[Questio
 
 def check(folder: Folder, settings: Settings) -> None:
     """Raise StudyError where the folder has fewer practice or catch questions than the settings ask for."""
-    if folder.kind == RATINGS:
+    if folder.kind in PAGED:
         return
     for experiment in folder.experiments():
         obvious, other = pools(folder, experiment)
@@ -100,7 +100,7 @@ def check(folder: Folder, settings: Settings) -> None:
 
 def doubt(folder: Folder, settings: Settings) -> str | None:
     """Why no session of this run can count, if that is so: a session that can be seen to be too short for the checks."""
-    if folder.kind == RATINGS:
+    if folder.kind in PAGED:
         return None
     shown, row = folder.study["trials_a_session"] + settings.catch_trials, settings.checks.min_row
     if shown >= 2 * row:

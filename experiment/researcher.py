@@ -25,6 +25,7 @@ from experiment import bodies, web
 from experiment.errors import Refused
 from experiment.limits import Bucket, Rate
 from experiment.people import read_token
+from experiment.settings import LOCALIZE, NAME
 from study.errors import StudyError
 
 COOKIE = "researcher"
@@ -34,6 +35,11 @@ TRIES = Rate(per_second=0.2, at_once=10)  # wrong tokens
 FRESH = 3.0  # seconds that an overview is shown again at least
 _BUSY = 10  # looking takes at most this part of the time
 CODES = "one row a session that ended: its code, whether it is to be paid, and the comment"
+PICKS = {
+    "table": "one row a page that was answered",
+    "units": "one row a unit: right answers beside chance",
+    "codes": CODES,
+}
 FORMS = {
     "two-alternative": {
         "questions": "one row an answer that counts, for the analysis of the questions",
@@ -42,6 +48,8 @@ FORMS = {
         "codes": CODES,
     },
     "ratings": {"ratings": "one row a rating, for the stage crowd", "codes": CODES},
+    LOCALIZE: PICKS,
+    NAME: PICKS,
 }
 Handler = Callable[[Request], Awaitable[Response]]
 

@@ -10,7 +10,7 @@ from typing import Any
 from experiment.flow import Course
 from experiment.plan import Plan
 from experiment.session import Answer, Event, Rated, Session
-from experiment.settings import RATINGS, Settings
+from experiment.settings import PAGED, Settings
 from experiment.study_folder import MAIN, Folder
 from interpretability.design.dealing import COUNTED, GIVEN_BACK, RUNNING, Dealer, Dealers, Dealt
 
@@ -20,9 +20,9 @@ Item = Hashable  # what answers are counted for: the key of a unit, or the numbe
 def dealers_of(folder: Folder, settings: Settings) -> Dealers[Item]:
     """One dealer an experiment, of its units; or one of the pages, each to be rated by as many as the export says."""
     study = folder.study
-    if folder.kind == RATINGS:
+    if folder.kind in PAGED:
         pages: dict[str, Item] = {str(page): page for page in folder.pages}
-        return Dealers([Dealer(pages, study["raters"], settings.pages_a_session, [], folder.seed, RATINGS)])
+        return Dealers([Dealer(pages, study["raters"], settings.pages_a_session, [], folder.seed, folder.kind)])
     dealers: list[Dealer[Item]] = []
     for name in folder.experiments():
         units: dict[str, Item] = {each.name: each.unit for each in folder.of(name, MAIN)}

@@ -24,7 +24,7 @@ from experiment.limits import SIMULATED, Limits
 from experiment.people import Hasher
 from experiment.pictures import Pictures
 from experiment.session import LAPSED, Change, Event, Session, verdict_rows
-from experiment.settings import RATINGS, read_settings
+from experiment.settings import PAGED, read_settings
 from experiment.verdicts import verdict
 from interpretability.schema import ONE_SIDED
 from study.errors import StudyError
@@ -133,7 +133,7 @@ class Run:
         change = Change(
             after, now, Event(event or after.outcome, now), ended=now, accepted=after.outcome == COMPLETE, **given
         )
-        if not change.accepted or self.folder.kind == RATINGS:
+        if not change.accepted or self.folder.kind in PAGED:
             return change
         row, answers, events = verdict_rows(session, change)
         return replace(change, accepted=verdict(row, answers, events, self.settings.checks).accepted)

@@ -29,7 +29,7 @@ from experiment.limits import Bucket
 from experiment.pictures import media_type
 from experiment.run import Run
 from experiment.session import Rated, Session
-from experiment.settings import RATINGS
+from experiment.settings import PAGED
 from study.log import logger
 
 log = logger("experiment")
@@ -212,7 +212,7 @@ class Api:
         not, and raters who are done may rate on."""
         if not arrivals.same_person(self.run, former, body.platform, body.person):
             return False
-        return former.running or (self.run.folder.kind != RATINGS and not former.lapsed)
+        return former.running or (self.run.folder.kind not in PAGED and not former.lapsed)
 
     # --- writing
 
@@ -291,8 +291,10 @@ class Api:
         if not pages or body.trial >= len(pages):
             raise Refused(409, "not now", f"There is no page {body.trial} in this session.")
         page = self.run.folder.pages[pages[body.trial]]
-        if any(place >= len(page.pictures) for place in body.picked):
-            raise Refused(422, "invalid", f"picked: the page has {len(page.pictures)} pictures, counted from 0.")
+        if any(place >= page.n_choices for place in body.picked):
+            raise Refused(422, "invalid", f"picked: the page has {page.n_choices} {page.choices}, counted from 0.")
+        if page.pick is not None and len(body.picked) != 1:
+            raise Refused(422, "invalid", f"picked: one of the {page.n_choices} {page.choices} must be picked.")
         given = Rated(body.key, page.page, tuple(sorted(body.picked)), body.none, body.seconds, now)
         return _again(await acts.rate(self.run, session, body.trial, given, now))
 

@@ -14,7 +14,9 @@ from study.errors import StudyError
 from study.params.reading import content_of
 
 DEFAULTS = Path(__file__).parent / "defaults"
-TWO_ALTERNATIVE, RATINGS = KINDS = ("two-alternative", "ratings")
+TWO_ALTERNATIVE, RATINGS, LOCALIZE, NAME = KINDS = ("two-alternative", "ratings", "localize", "name")
+PICKING = LOCALIZE, NAME  # one cell of a picture, or one text
+PAGED = RATINGS, *PICKING  # pages instead of trials with practice: sessions count whole or in part
 GRACE = 600.0  # seconds without a sign of life beyond the longest session that would count
 _TEXT = 200
 _LINK = re.compile(r"https?://[^\s<>\"']+")
@@ -158,7 +160,8 @@ def problems(error: ValidationError, keys: Sequence[str] = ()) -> list[str]:
 
 def template(kind: str, values: Mapping[str, Any]) -> str:
     """The text of a new settings.yaml: our comments and defaults, with `values` by dotted key."""
-    lines = (DEFAULTS / f"settings-{kind}.yaml").read_text(encoding="utf-8").splitlines()
+    kept = RATINGS if kind in PAGED else kind
+    lines = (DEFAULTS / f"settings-{kept}.yaml").read_text(encoding="utf-8").splitlines()
     path: list[str] = []
     open_values = dict(values)
     for place, line in enumerate(lines):

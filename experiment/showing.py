@@ -19,7 +19,8 @@ def trial(run: Run, session: Session, trial: int) -> dict[str, Any]:
     tell = partial(run.pictures.told, session.secret)
     if part == RATING:
         page = run.folder.pages[session.course.plan.pages[trial]]
-        return told | {"text": page.text, "pictures": [tell(file) for file in page.pictures]}
+        told |= {"text": page.text, "pictures": [tell(file) for file in page.pictures]}
+        return told | ({} if page.pick is None else {"side": page.pick.side, "texts": page.pick.texts})
     asked = run.folder.questions[session.course.name_of(trial)]
     told |= {"left": [tell(file) for file in asked.left], "right": [tell(file) for file in asked.right]}
     return told | {"top": tell(asked.top), "bottom": tell(asked.bottom)}

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from experiment.settings import RATINGS, TWO_ALTERNATIVE, problems
+from experiment.settings import LOCALIZE, PAGED, PICKING, TWO_ALTERNATIVE, problems
 from interpretability.files import sha256_file
 from study.errors import StudyError
 
@@ -57,12 +57,37 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Pick:
+    """What is picked on a page that asks about one unit: a cell of its last picture, cut into `side` x `side`, or one of `texts`.
+
+    answer   number of the right one, from 0; cells row by row
+    """
+
+    unit: Key
+    task: int
+    side: int
+    texts: tuple[str, ...]
+    answer: int
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
-    """One page of pictures, of which people pick those that show a text."""
+    """One page of pictures, of which people pick those that show a text; or, with `pick`, on which they pick one thing."""
 
     page: int
     text: str
     pictures: tuple[str, ...]
+    pick: Pick | None = None
+
+    @property
+    def n_choices(self) -> int:
+        """How many things there are to pick from."""
+        return len(self.pictures) if self.pick is None else len(self.pick.texts) or self.pick.side**2
+
+    @property
+    def choices(self) -> str:
+        """What these things are called."""
+        return "pictures" if self.pick is None else "texts" if self.pick.texts else "cells"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +137,7 @@ class Folder:
             questions = _questions(path)
             sessions, pages = _sessions(path, questions), {}
         else:
-            questions, sessions, pages = {}, [], _pages(path)
+            questions, sessions, pages = {}, [], (_picks if study["kind"] in PICKING else _pages)(path, study["kind"])
         shown = {file for question in questions.values() for file in question.files}
         shown |= {file for page in pages.values() for file in page.pictures}
         if missing := sorted(shown - pictures.keys()):
@@ -129,8 +154,8 @@ class Folder:
 
     def experiments(self) -> list[str]:
         """Names of the experiments, in the order of study.json; rating pages are one."""
-        if self.kind == RATINGS:
-            return [RATINGS]
+        if self.kind in PAGED:
+            return [self.kind]
         return [each["experiment"] for each in self.study["experiments"]]
 
     def of(self, experiment: str, kind: str) -> list[Question]:
@@ -182,6 +207,18 @@ class _PageRow(_Row):
     pictures: Annotated[list[File], Field(min_length=1, max_length=100)]
 
 
+class _PickRow(_Row):
+    page: Annotated[int, Field(ge=1)]
+    model: Name
+    layer: Name
+    unit: int
+    task: Annotated[int, Field(ge=0)]
+    pictures: Annotated[list[File], Field(min_length=1, max_length=100)]
+    side: Annotated[int, Field(ge=0, le=10)]
+    texts: Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=500)]], Field(max_length=20)]
+    answer: Annotated[int, Field(ge=0)]
+
+
 class _File(_Row):
     schema_: Literal[2] = Field(alias="schema")
 
@@ -206,6 +243,10 @@ class _Pages(_File):
     pages: list[_PageRow]
 
 
+class _Picks(_File):
+    pages: list[_PickRow]
+
+
 class _Experiment(_Row):
     experiment: Name
     model: Name
@@ -214,7 +255,7 @@ class _Experiment(_Row):
 
 
 class _Study(_File):
-    kind: Literal["two-alternative", "ratings"]
+    kind: Literal["two-alternative", "ratings", "localize", "name"]
     files: dict[str, str]
 
 
@@ -224,6 +265,10 @@ class _TwoAlternative(_Study):
     trials_a_session: Annotated[int, Field(ge=1)]
     experiments: Annotated[list[_Experiment], Field(min_length=1)]
     checks: dict[str, Any]
+
+
+class _Picking(_Study):
+    raters: Annotated[int, Field(ge=1)]
 
 
 class _Ratings(_Study):
@@ -258,7 +303,7 @@ def _study(path: Path) -> dict[str, Any]:
             "--out FOLDER` write folders that can be asked from"
         )
     head = _read(file, _Study)
-    _read(file, _TwoAlternative if head.kind == TWO_ALTERNATIVE else _Ratings)
+    _read(file, _TwoAlternative if head.kind == TWO_ALTERNATIVE else _Picking if head.kind in PICKING else _Ratings)
     needed = ("units", "practice", "catch", "sessions") if head.kind == TWO_ALTERNATIVE else ("pages",)
     for name in sorted({f"{each}.json" for each in needed} | {"images.csv"} | head.files.keys()):
         listed = path / name
@@ -309,7 +354,30 @@ def _sessions(path: Path, questions: Mapping[str, Question]) -> list[Listed]:
     return listed
 
 
-def _pages(path: Path) -> dict[int, Page]:
+def _picks(path: Path, kind: str) -> dict[int, Page]:
+    """Pages of one thing to pick: of cells where kind is localize, of texts where it is name."""
+    file = path / "pages.json"
+    pages: dict[int, Page] = {}
+    for row in _read(file, _Picks).pages:
+        where, places = f"on page {row.page}", kind == LOCALIZE
+        if row.page in pages:
+            raise _wrong(file, f"has page {row.page} twice")
+        if places and (row.side < 2 or row.texts):
+            raise _wrong(file, f"must have side of 2 or more, and no texts, {where}")
+        if not places and (row.side or len(row.texts) < 2):
+            raise _wrong(file, f"must have 2 texts or more, and side 0, {where}")
+        if len(set(row.texts)) < len(row.texts) or len(set(row.pictures)) < len(row.pictures):
+            raise _wrong(file, f"shows a text or picture twice {where}")
+        if places and len(row.pictures) < 2:
+            raise _wrong(file, f"has no picture beside examples {where}")
+        pick = Pick((row.model, row.layer, row.unit, kind), row.task, row.side, tuple(row.texts), row.answer)
+        page = pages[row.page] = Page(row.page, "", tuple(row.pictures), pick)
+        if row.answer >= page.n_choices:
+            raise _wrong(file, f"has answer {row.answer} {where}; allowed are 0 to {page.n_choices - 1}")
+    return pages
+
+
+def _pages(path: Path, kind: str) -> dict[int, Page]:
     file = path / "pages.json"
     rows = _read(file, _Pages).pages
     pages = {row.page: Page(row.page, row.text, tuple(row.pictures)) for row in rows}

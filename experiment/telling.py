@@ -22,8 +22,9 @@ from experiment.flow import (
 )
 from experiment.run import Run
 from experiment.session import CLOSED, Session
-from experiment.settings import RATINGS
+from experiment.settings import PAGED, PICKING, RATINGS
 
+_SCRIPTS = {RATINGS: "rating", **dict.fromkeys(PICKING, "picking")}  # that pages of these kinds load beside their own
 _MESSAGES = {
     FAILED: "The practice trials did not go well this time, so the main part does not follow.",
     LEFT: "You have left. Nothing more will be asked.",
@@ -66,6 +67,7 @@ def told(run: Run, session: Session) -> dict[str, Any]:
         "stage": at.stage,
         "session": session.session,
         "kind": run.folder.kind,
+        "script": _SCRIPTS.get(run.folder.kind),
         "title": settings.title,
         "language": settings.language,
         "source": run.source,
@@ -103,7 +105,7 @@ def _end(run: Run, session: Session) -> dict[str, Any]:
     outcome = session.state.outcome or ""
     paid = outcome in PAID
     link = run.settings.complete.link.replace("{code}", session.code)
-    again = run.folder.kind == RATINGS and paid and wanted(run, session.person) > 0
+    again = run.folder.kind in PAGED and paid and wanted(run, session.person) > 0
     message = _MESSAGES.get(outcome)
     if outcome == FAILED and run.settings.pay.amount > 0:
         message = f"{message} You are paid all the same."

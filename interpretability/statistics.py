@@ -125,3 +125,16 @@ def share_interval(
     middle = np.where((spread > 0) & (np.asarray(n) >= FEWEST_SCORES), middle, np.nan)
     low, high = mean_interval(np.log(middle / (1 - middle)), spread / (middle * (1 - middle)), n, confidence)
     return expit(low), expit(high)
+
+
+def binomial_interval(
+    right: ArrayLike, n: ArrayLike, confidence: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ends of Wilson's score interval (1927) of shares right / n of independent answers, in [0, 1]; NaN where n is 0."""
+    shares, count = np.asarray(right, np.float64), np.asarray(n, np.float64)
+    count = np.where(count > 0, count, np.nan)
+    z = stats.norm.ppf((1 + confidence) / 2)
+    share, more = shares / count, z * z / count
+    half = z * np.sqrt(share * (1 - share) / count + more / (4 * count))
+    middle = share + more / 2
+    return np.maximum((middle - half) / (1 + more), 0.0), np.minimum((middle + half) / (1 + more), 1.0)

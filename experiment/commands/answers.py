@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-FORMS = ("questions", "table", "imi", "ratings", "codes")
+FORMS = ("questions", "table", "imi", "ratings", "units", "codes")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=FORMS,
         required=True,
         help="questions: for `python -m tools.psychophysics analyse`; table, imi: for human.source; "
-        "ratings: for the stage crowd; codes: who is to be paid",
+        "ratings: for the stage crowd; units: of picking pages, right answers beside chance; codes: who is to be paid",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="CSV that is written, whole or not at all"

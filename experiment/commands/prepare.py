@@ -18,7 +18,7 @@ from typing import Any
 
 from experiment import recorded, store
 from experiment.people import write_secret
-from experiment.settings import DEFAULTS, RATINGS, Checks, Settings, template
+from experiment.settings import DEFAULTS, LOCALIZE, NAME, PICKING, RATINGS, Checks, Settings, template
 from experiment.study_folder import Folder
 from study.errors import StudyError
 from study.people import export_options, rating_pages
@@ -26,6 +26,8 @@ from study.people.exporting import export
 from study.people.questions import new_folder, vacant
 
 _SECONDS_A_PAGE = 15  # of raters, in the crowd paper
+_PICKS_A_SESSION = 40
+_TITLES = {LOCALIZE: "Where in the picture?", NAME: "Which words fit?"}
 _FIELDS_OF_RATINGS = frozenset(field.name for field in fields(rating_pages.RatingOptions))
 
 
@@ -34,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--simulated", action="store_true", help="for made-up participants: everything that comes out is marked so"
     )
-    parser.add_argument("--questions", type=Path, metavar="FOLDER", help="what an export wrote, of either kind")
+    parser.add_argument("--questions", type=Path, metavar="FOLDER", help="what an export wrote, of any kind")
     parser.add_argument(
         "--ratings", action="store_true", help="export rating pages instead of two-alternative questions"
     )
@@ -111,6 +113,11 @@ def prepare(run: Path, questions: Path, *, simulated: bool = False, settings: Ma
 
 def _values(folder: Folder) -> dict[str, Any]:
     """What the export says about settings."""
+    if folder.kind in PICKING:
+        pages = min(len(folder.pages), _PICKS_A_SESSION)
+        minutes, usual = pages * _SECONDS_A_PAGE / 60, Settings()
+        pay = round(usual.pay.amount * minutes / usual.minutes, 2)  # as much a minute as two-alternative trials
+        return {"title": _TITLES[folder.kind], "pages_a_session": pages, "minutes": minutes, "pay.amount": pay}
     if folder.kind == RATINGS:
         pages = min(len(folder.pages), Settings().pages_a_session)
         pictures = sum(len(page.pictures) for page in folder.pages.values()) / len(folder.pages)

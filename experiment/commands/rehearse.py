@@ -28,6 +28,7 @@ from study.errors import StudyError
 if TYPE_CHECKING:
     from experiment.rehearsal.choosing import Choices
     from experiment.rehearsal.chromium import Chromium
+    from experiment.rehearsal.picking import Picked
     from experiment.rehearsal.rating import Ticks
 
 SCREENS = "screens"
@@ -42,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("experiments/rehearsal"), help="folder (%(default)s)")
     parser.add_argument("--no-browser", action="store_true", help="everybody comes over HTTP")
     parser.add_argument("--no-ratings", action="store_true", help="leave the rating pages out")
+    parser.add_argument(
+        "--places", action="store_true", help="also ask where in a picture units are active, over HTTP alone"
+    )
     parser.add_argument("--model", default=MODEL, help="network whose units are asked about (%(default)s)")
     parser.add_argument("--units", type=int, default=UNITS, help="of each group (%(default)s)")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
@@ -69,6 +73,8 @@ def main(args: argparse.Namespace) -> None:
         if not args.no_ratings:
             n_browsers = min(n_browsers, 1)
             tell(["", *report.of_ticks(rate(args, out / "ratings", command, chromium, n_browsers), n_browsers)])
+        if args.places:
+            tell(["", *report.of_picks(place(args, out / "places", command))])
         if chromium is not None:
             tell(["", f"{picture(chromium, out, ratings=not args.no_ratings)} screenshots are in {out / SCREENS}"])
     log.info("the rehearsal took %.0f s; its files are in %s", time.monotonic() - begun, out)
@@ -151,6 +157,16 @@ def rate(
     first_pages(out / "all_pages", PAGES, out / "pages")
     people = load_params(args.params).crowd.simulated
     return rehearse(out / "pages", out, args.data, people, command, chromium, n_browsers)
+
+
+def place(args: argparse.Namespace, out: Path, command: Sequence[str]) -> Picked:
+    """Pages that ask where in a picture."""
+    from experiment.rehearsal.picking import rehearse
+    from study.label_free.asking_places import export_places
+    from study.people.picking import PickOptions
+
+    export_places(PickOptions(out=out / "pages", models=(args.model,), params=args.params, data=args.data))
+    return rehearse(out / "pages", out, command)
 
 
 def picture(chromium: Chromium, out: Path, *, ratings: bool) -> int:

@@ -6,7 +6,6 @@ import { Net, Refused, pause } from "./net.js";
 import { closed, commented, consented, ended, instructed, message } from "./pages.js";
 import { arrived, forget } from "./person.js";
 import { Pictures } from "./pictures.js";
-import { rated } from "./rating.js";
 import { Trial } from "./trial.js";
 import { wide } from "./width.js";
 
@@ -86,9 +85,13 @@ async function consent(display) {
   await tell("/api/consent", { agreed: await consented(display, state) });
 }
 
+/** The script of pages of one kind, which other kinds never load. */
+const own = () => import(`/static/${state.script}.js`);
+
 async function instructions(display) {
   pictures.first(state.first);
-  await tell("/api/instructions", { seconds: await instructed(display, state) });
+  const explained = state.script && (await own()).explained(state);
+  await tell("/api/instructions", { seconds: await instructed(display, state, explained) });
 }
 
 async function ready(display) {
@@ -137,7 +140,7 @@ async function choose(display) {
 
 async function rate(display) {
   const trial = await present(display);
-  const rating = await rated(display, trial, state.stage);
+  const rating = await (await own()).rated(display, trial, state.stage);
   await tell("/api/rating", { trial: trial.trial, key: key(), ...rating });
 }
 

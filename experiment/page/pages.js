@@ -44,11 +44,10 @@ export async function consented(display, state) {
   return (await pressed(yes, no)) === yes;
 }
 
-/** Seconds that the person spent on the instructions. */
-export async function instructed(display, state) {
-  const on = next(state.kind === "ratings" ? "Start" : "Start the practice");
-  const body = state.kind === "ratings" ? ratingInstructions(state) : trialInstructions(state);
-  show(display, sheet(heading("What you will do"), ...body, actions(on)));
+/** Seconds that the person spent on the instructions: `own`, where a kind of page brings some. */
+export async function instructed(display, state, own) {
+  const on = next(own ? "Start" : "Start the practice");
+  show(display, sheet(heading("What you will do"), ...(own || trialInstructions(state)), actions(on)));
   const start = performance.now();
   await pressed(on);
   return (performance.now() - start) / 1000;
@@ -77,18 +76,6 @@ function trialInstructions(state) {
       el("li", {}, `You begin with practice in blocks, with the right answer after each trial. The study goes on once a whole block is right; there are at most ${state.max_blocks} blocks.`),
       alone ? el("li", {}, "After the practice there are no examples: only the two pictures in the middle.") : null,
       el("li", {}, "If the page is closed by accident, open it again in the same browser: you go on where you were."))),
-  ];
-}
-
-function ratingInstructions(state) {
-  return [
-    el("p", { class: "lead" }, "Each page shows one short description and a set of pictures. You tick the pictures that show what is described."),
-    el("ul", {},
-      el("li", {}, "Read the description, then look at every picture."),
-      el("li", {}, "Tick a picture if it shows what is described, even if only small or in a corner."),
-      el("li", {}, "If no picture shows it, tick ", el("strong", {}, "None of them"), ". A page without any tick cannot be sent."),
-      el("li", {}, `There are ${state.n_trials} such pages. There is no time limit.`),
-      el("li", {}, "If the page is closed by accident, open it again in the same browser: you go on where you were.")),
   ];
 }
 

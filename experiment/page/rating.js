@@ -1,6 +1,6 @@
 /** The rating page: a description, pictures to tick, and an explicit "none of them". */
 
-import { button, drawn, el, heading, mark, pressed, show } from "./dom.js";
+import { button, drawn, el, mark, pressed, show } from "./dom.js";
 
 /** {picked, none, seconds} of one page: `picked` are places from 0, `seconds` run from the second frame on. */
 export async function rated(display, trial, stage) {
@@ -36,4 +36,17 @@ export async function rated(display, trial, stage) {
   mark(stage, trial.trial, false);
   for (const box of [...boxes, none]) box.disabled = true;
   return { picked: picked(), none: none.checked, seconds };
+}
+
+/** What raters will do. */
+export function explained(state) {
+  return [
+    el("p", { class: "lead" }, "Each page shows one short description and a set of pictures. You tick the pictures that show what is described."),
+    el("ul", {},
+      el("li", {}, "Read the description, then look at every picture."),
+      el("li", {}, "Tick a picture if it shows what is described, even if only small or in a corner."),
+      el("li", {}, "If no picture shows it, tick ", el("strong", {}, "None of them"), ". A page without any tick cannot be sent."),
+      el("li", {}, `There are ${state.n_trials} such pages. There is no time limit.`),
+      el("li", {}, "If the page is closed by accident, open it again in the same browser: you go on where you were.")),
+  ];
 }

@@ -40,7 +40,7 @@ const show = (found) => {
   $("login").hidden = true;
   $("sheet").hidden = $("tools").hidden = false;
   $("title").textContent = found.title;
-  $("kind").textContent = found.kind === "ratings" ? "Rating pages" : "Which of two pictures";
+  $("kind").textContent = { ratings: "Rating pages", localize: "Where in a picture", name: "Which words fit" }[found.kind] || "Which of two pictures";
   $("simulated").hidden = found.source !== "simulated";
   const sheet = $("sheet");
   for (const [name, data, draw] of sections(found)) {

@@ -90,6 +90,14 @@ const ratings = (of) => card("Pages and agreement", { class: "card wide" },
   el("figure", {}, el("figcaption", {}, el("strong", {}, "Raters of each page"), ` wanted ${number(of.pages.raters)}`),
     columns(of.pages.counts.map(({ raters }) => [["fill", raters]]), `Raters of each of ${of.pages.all} pages, from ${of.pages.min} to ${of.pages.max}`, of.pages.raters)));
 
+const picks = (of) => card("Pages and right answers", { class: "card wide" },
+  tiles(
+    ["Pages answered", `${number(of.pages.answered)} of ${number(of.pages.wanted)}`, `${number(of.pages.all)} pages about ${number(of.units)} units, each for ${number(of.pages.raters)} people; ${number(of.pages.min)} to ${number(of.pages.max)} so far`],
+    ["Right", percent(of.right), of.chance === null ? "" : `${percent(of.chance)} by chance`],
+    ["Time of a page", of.seconds_page === null ? "–" : `${number(of.seconds_page, 1)} s`, "at the median"]),
+  el("figure", {}, el("figcaption", {}, el("strong", {}, "Answers to each page"), ` wanted ${number(of.pages.raters)}`),
+    columns(of.pages.counts.map(({ raters }) => [["fill", raters]]), `Answers to each of ${of.pages.all} pages, from ${of.pages.min} to ${of.pages.max}`, of.pages.raters)));
+
 const raters = (found) => card("Raters", {},
   table("What each rater did", ["Rater", ["Pages", RIGHT], ["Ticked", RIGHT], ["Seconds a page", RIGHT], ["Known pictures wrong", RIGHT]],
     found.map((of) => [of.rater, number(of.pages), percent(of.yes_share), number(of.seconds_page, 1), `${number(of.gold_wrong)} of ${number(of.gold)}`])));
@@ -112,9 +120,8 @@ const downloads = ({ forms, source }) => card("Downloads", { class: "card wide" 
 
 /** What to draw for this overview, in the order of the page. */
 export const sections = (found) => {
-  const two = found.kind !== "ratings";
   const head = [["counts", { counts: found.counts, pass_share: found.pass_share, minutes: found.minutes, started: found.started }, counts]];
-  const own = two
+  const own = found.picks ? [["picks", found.picks, picks]] : !found.ratings
     ? [["scores", found.experiments, scores], ["units", found.experiments, units], ["checks", found.checks, checks],
       ["answers", { times: found.times, confidence: found.confidence, practice: found.practice, most: found.checks.find(({ check }) => check === "demo_trials")?.high }, answers]]
     : [["ratings", { ...found.ratings, raters: null }, ratings], ["raters", found.ratings.raters, raters]];

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from experiment.study_folder import CATCH, PRACTICE, Question
+from experiment.study_folder import CATCH, PRACTICE, Page, Question
 from interpretability.randomness import generator
-from interpretability.synthetic.observers import Population, draw_people
+from interpretability.synthetic.observers import Population, draw_people, pick, pick_probability
 
 # What goes wrong, and for which share of those who come. Planned is what is expected of their sessions.
 HONEST, LEAVES, CARELESS, UNPRACTISED, HASTY, SLOW, ONE_ROW = KINDS = (
@@ -104,3 +104,31 @@ class Rater:
         chance = generator(self.seed, "rehearsal rating", self.name, page).random(len(present))
         yes = np.where(present, 1 - self.false_no, self.false_yes)
         return np.flatnonzero(chance < yes).tolist()
+
+
+_SKILL = (0.1, 0.9)  # of units, evenly
+
+
+@dataclass(frozen=True)
+class Picker:
+    """A made-up person who picks one thing a page: share of guesses, and seconds a page. The skill is the unit's."""
+
+    seed: int
+    name: str
+    lapse: float
+    seconds: float
+
+    def skill(self, page: Page) -> float:
+        """Share of right picks of whoever does not guess, the same for all pages of a unit."""
+        assert page.pick is not None
+        return float(generator(self.seed, "rehearsal skill", *page.pick.unit).uniform(*_SKILL))
+
+    def probability(self, page: Page) -> float:
+        """Of a right pick."""
+        return pick_probability(page.n_choices, self.skill(page), self.lapse)
+
+    def pick(self, page: Page) -> int:
+        """What the person picks, the same every time."""
+        assert page.pick is not None
+        draw = generator(self.seed, "rehearsal pick", self.name, page.page)
+        return pick(page.pick.answer, page.n_choices, self.skill(page), self.lapse, draw)

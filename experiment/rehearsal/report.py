@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from experiment.rehearsal.choosing import Choices
+from experiment.rehearsal.picking import Picked
 from experiment.rehearsal.rating import Ticks
 
 WELL, ILL = "as it should be", "NOT AS IT SHOULD BE"
@@ -61,6 +62,19 @@ def of_ticks(found: Ticks, n_browsers: int) -> Iterator[str]:
         f"{rejected} rejected, {found.n_other} other than ticked"
     )
     yield f"agreement      Fleiss' kappa {_number(agreement['kappa'])}, Krippendorff's alpha {_number(agreement['alpha'])}"
+
+
+def of_picks(found: Picked) -> Iterator[str]:
+    """Lines about pages on which one thing is picked."""
+    answers, ends = int(found.units["n_answers"].sum()), Counter(each.outcome for each in found.walked)
+    yield f"{len(found.walked)} simulated people came ({_counted(ends)}); {answers} picks about {len(found.units)} units"
+    yield f"picks          {_word(found.n_other == 0)}: {found.n_other} in the table other than picked"
+    n = found.units["n_answers"].to_numpy()
+    right, expected = (float(n @ found.units[name].to_numpy()) / answers for name in ("right", "expected"))
+    yield (
+        f"shares         {WELL if abs(found.z) < 2 else LUCK}: {right:.3f} right, {expected:.3f} expected of these people "
+        f"({found.z:+.1f} standard errors)"
+    )
 
 
 def _word(well: bool) -> str:

@@ -41,7 +41,8 @@ Chooser = Callable[[Mapping[str, Any]], Choice]
 
 class Walk:
     """One participant in one tab, whose `choose` says what to press: a button from 0 to 5 of a trial, or the positions of
-    the pictures to tick on a rating page, none for "none of them". What is shown comes as `/api/trial` describes it."""
+    the pictures to tick on a rating page, none for "none of them", or the one place to pick on a picking page. What is shown
+    comes as `/api/trial` describes it."""
 
     def __init__(self, hands: Hands, choose: Chooser) -> None:
         self.hands = hands
@@ -90,7 +91,7 @@ class Walk:
                 self.push("[data-continue]")
         else:
             for box in [f"[data-picture='{place}']" for place in choice] or ["[data-none]"]:
-                self.push(box, "Space")
+                self.tick(box)
             self.push("[data-send]")
         self.hands.wait(f"(s => {_other(scene)})({SCENE})", PATIENCE)
         return choice
@@ -112,6 +113,17 @@ class Walk:
                 return stop
             self.hands.press("Tab")
         raise StudyError(f"{STOPS} presses of Tab never reached {css}.")
+
+    def tick(self, css: str) -> None:
+        """Tick a box by keyboard; one of several that exclude each other by arrows, which move among them."""
+        if not self.hands.run(f"document.querySelector({json.dumps(css)}).type === 'radio'"):
+            return self.push(css, "Space")
+        self.push("[type=radio]", "Space")
+        for _ in range(STOPS):
+            if self.hands.run(f"document.querySelector({json.dumps(css)}).checked"):
+                return None
+            self.hands.press("ArrowRight")
+        raise StudyError(f"{STOPS} presses of an arrow never reached {css}.")
 
     def push(self, css: str, code: str = "Enter") -> None:
         """Press what this selector selects, by keyboard."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from experiment.rehearsal.http import Client, Reply
 from experiment.rehearsal.keys_of_folder import Keys
-from experiment.rehearsal.participants import LEAVES, ONE_ROW, Participant, Rater
+from experiment.rehearsal.participants import LEAVES, ONE_ROW, Participant, Picker, Rater
 from study.errors import StudyError
 
 PLATFORM = "prolific"  # so that rehearsals take the way of people with names of a platform
@@ -231,3 +231,20 @@ class Ticker(Walker):
         rating = {"trial": shown["trial"], "key": secrets.token_hex(16), "picked": picked, "none": not picked}
         if await self.step("rating", rating | {"seconds": self.rater.seconds}):
             self.walked.ratings[page.page] = sorted(page.pictures.index(files[place]) for place in picked)
+
+
+@dataclass
+class Choosing(Walker):
+    """A person who picks one thing on each page."""
+
+    picker: Picker = field(kw_only=True)
+
+    async def trial(self) -> None:
+        shown = await self.shown()
+        page, _ = self.keys.page(shown)
+        picked = [self.picker.pick(page)]
+        await asyncio.sleep(self.pause)
+        self.passes(self.picker.seconds)
+        rating = {"trial": shown["trial"], "key": secrets.token_hex(16), "picked": picked, "none": False}
+        if await self.step("rating", rating | {"seconds": self.picker.seconds}):
+            self.walked.ratings[page.page] = picked

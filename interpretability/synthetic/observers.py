@@ -174,3 +174,21 @@ def task_probabilities(
     for node, weight in zip(nodes, weights, strict=True):
         seen += weight * expit(population.slope * np.exp(population.slope_spread * node) * margins)
     return population.lapse / 2 + (1 - population.lapse) * seen
+
+
+def pick_probability(n_choices: int, skill: float, lapse: float) -> float:
+    """Probability that somebody who picks one of n things picks the right one: lapse / n + (1 - lapse) * skill."""
+    return lapse / n_choices + (1 - lapse) * skill
+
+
+def pick(answer: int, n_choices: int, skill: float, lapse: float, draw: np.random.Generator) -> int:
+    """What a simulated person picks of n things, from 0, of which `answer` is right.
+
+    With probability lapse any of them; else with probability skill the right one, and else any of the others.
+    """
+    guesses, knows = draw.random(2)
+    other = int(draw.integers(n_choices - 1))
+    anything = int(draw.integers(n_choices))
+    if guesses < lapse:
+        return anything
+    return answer if knows < skill else other + (other >= answer)

@@ -33,6 +33,7 @@ _FREE = ("seed", "report")  # parameters that two runs of one study may differ i
 _LATER: Mapping[tuple[str, str], object] = {
     ("activations", "compile"): "none",
     ("activations", "windows"): [],
+    ("label_free", "localizability"): [],
     ("stats", "likeness"): {"tables": (), "decisions": "", "names": ()},
 }
 _RAN = ("ran_in", "forms", "n_networks")  # how networks ran, where it was not as asked for or not plainly

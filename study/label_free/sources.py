@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,11 @@ from study.networks.building import load_network
 from study.networks.readout import open_units
 from study.networks.roster import RosterRow, is_computed, is_table
 from study.workers.device import device, exact
+
+if TYPE_CHECKING:
+    from interpretability.networks.capture import Capture
+
+Reads = TypeVar("Reads", bound="Capture")
 
 
 @dataclass(frozen=True)
@@ -63,10 +68,20 @@ class Source:
             yield Batch(places.astype(np.int64), values[places])
 
     def _network(self, images: ImageSet, sample: NDArray[np.int32], local: bool) -> Iterator[Batch]:
-        import torch
-
         from interpretability.label_free.capture import LocalityCapture
-        from interpretability.networks.capture import Capture
+        from interpretability.networks.capture import Capture as Plain
+
+        for places, values, capture in self.captured(images, sample, LocalityCapture if local else Plain):
+            measured = capture.local[:, : len(places)] if isinstance(capture, LocalityCapture) else None
+            yield Batch(places, values[: len(places)], measured)
+
+    def captured(
+        self, images: ImageSet, sample: NDArray[np.int32], kind: type[Reads]
+    ) -> Iterator[tuple[NDArray[np.int64], Any, Reads]]:
+        """Of a network, batch by batch: places in the sample, values (activations.batch_size, units) of which the first are
+        theirs, and the capture that has read them.
+        """
+        import torch
 
         network = load_network(self.row, self.models, self.code, self.params.seed)
         view, settings = network.preprocessing, self.params.activations
@@ -79,11 +94,7 @@ class Source:
         there = torch.device(device())
         if there.type == "cuda":
             exact(device())
-        kind = LocalityCapture if local else Capture
-        with kind(
-            model, read.layers, settings.batch_size, there, precision=found.precision, readers=read.readers
-        ) as capture:
+        capture = kind(model, read.layers, settings.batch_size, there, precision=found.precision, readers=read.readers)
+        with capture:
             for places, batches in feed:
-                values = capture(view.normalised(batches[view]))[: len(places)]
-                measured = capture.local[:, : len(places)] if isinstance(capture, LocalityCapture) else None
-                yield Batch(places.astype(np.int64), values, measured)
+                yield places.astype(np.int64), capture(view.normalised(batches[view])), capture

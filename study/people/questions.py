@@ -32,6 +32,7 @@ log = logger("psychophysics")
 
 SCHEMA = 2
 TWO_ALTERNATIVE, RATINGS = "two-alternative", "ratings"  # kinds of folder
+LOCALIZE, NAME = PICKING = ("localize", "name")  # in which one of several things is picked on each page
 CHOICES = ("top", "bottom")
 PEOPLE, SIMULATED = sources.PEOPLE, sources.SIMULATED  # who answered
 _TEXT = ("model", "layer", "condition", "question", "participant", "choice", "correct", "confidence", "task", "source")

@@ -183,6 +183,29 @@ def ratings(folder: Path, *, n_texts: int = 4, n_pages: int = 8, raters: int = 3
     return write_study(folder, content)
 
 
+def picking(
+    folder: Path, kind: str = "localize", *, n_units: int = 4, n_queries: int = 3, raters: int = 3, side: int = 24
+) -> Path:
+    """Write a folder of pages on which one thing is picked, 9 examples each, and return it: cells of 4 x 4, or one of 4 texts."""
+    pictures, draw = Pictures(folder, side), generator(SEED, "picking", kind)
+    rows = []
+    for unit in range(n_units):
+        examples = [pictures.new() for _ in range(9)]
+        for task in range(n_queries if kind == "localize" else 1):
+            where = {"side": 4, "texts": [], "pictures": [*examples, pictures.new()], "answer": int(draw.integers(16))}
+            words = {
+                "side": 0,
+                "texts": [f"<b>dots</b> & stripes {unit} {at}" for at in range(4)],
+                "pictures": examples,
+            }
+            asked = where if kind == "localize" else words | {"answer": int(draw.integers(4))}
+            key = {"model": "resnet", "layer": f"layer{unit % 2}.conv", "unit": 10 + unit, "task": task}
+            rows.append({"page": len(rows) + 1} | key | asked)
+    write_rows(folder / "pages.json", "pages", rows)
+    pictures.write(("image", "file", "width", "height", "bytes", "sha256"))
+    return write_study(folder, {"kind": kind, "seed": SEED, "raters": raters})
+
+
 def write_rows(path: Path, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
     """JSON with the schema's number and a list of objects, one a line."""
     lines = ",\n".join(json.dumps(row, sort_keys=True) for row in rows)

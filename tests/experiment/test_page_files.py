@@ -18,11 +18,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from experiment.assets import CORE, ENTRIES, PAGE, TYPES, Assets, joined
+from experiment.assets import CORE, ENTRIES, LATER, PAGE, TYPES, Assets, joined, later
 from study.errors import StudyError
 from tests.helpers.programs import needs
 
 MOST_BYTES = 40_000
+MOST_OF_A_KIND = 4_000  # of what pages of one kind load beside that
 PARTICIPANTS = ("index.html", "style.css", "app.js", CORE[0])
 TEXTS = sorted(path for path in PAGE.iterdir() if path.suffix in TYPES)
 MODULES = [path for path in TEXTS if path.suffix == ".js"]
@@ -258,7 +259,7 @@ def test_a_script_needs_no_other(entry):
 
 def test_every_module_is_part_of_a_script():
     """Names of modules begin lines of the source only, so what each defines is looked for."""
-    scripts = "".join(joined(PAGE, entry) for entry in ENTRIES)
+    scripts = "".join(joined(PAGE, entry) for entry in (*ENTRIES, *LATER))
     for path in MODULES:
         name = re.search(
             r"^(?:export )?(?:async )?(?:function|class|const) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE
@@ -268,11 +269,11 @@ def test_every_module_is_part_of_a_script():
 
 
 @needs("npm")
-@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("entry", [*ENTRIES, *LATER])
 def test_a_script_is_javascript(entry, tmp_path):
     """Two modules that give the same name to different things would stop it."""
     file = tmp_path / "script.mjs"
-    file.write_text(joined(PAGE, entry), encoding="utf-8")
+    file.write_text((later if entry in LATER else joined)(PAGE, entry), encoding="utf-8")
     done = subprocess.run(["node", "--check", str(file)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -284,9 +285,24 @@ def test_what_a_participant_loads_is_small():
 
 
 @needs("npm packages")
+@pytest.mark.parametrize("names", [("rating.js",), ("picking.js", "picking.css")])
+def test_what_one_kind_of_page_loads_beside_it_is_small(names):
+    assets = Assets.load()
+    assert sum(len(assets[name].gzipped) for name in names) <= MOST_OF_A_KIND
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_a_script_of_one_kind_exports_what_the_page_asks_of_it(name):
+    text = later(PAGE, name)
+    assert not re.search(r"^\s*import\b", text, re.MULTILINE)
+    assert text.endswith("export { rated, explained };\n")
+    assert text.count("export") == 1
+
+
+@needs("npm packages")
 def test_assets_are_the_files_and_their_compressed_form():
     assets = Assets.load()
-    assert set(assets) == {path.name for path in TEXTS if path.suffix != ".js"} | {*ENTRIES, CORE[0]}
+    assert set(assets) == {path.name for path in TEXTS if path.suffix != ".js"} | {*ENTRIES, *LATER, CORE[0]}
     for name, asset in assets.items():
         assert gzip.decompress(asset.gzipped) == asset.body
         assert asset.media_type == TYPES["." + name.rsplit(".", 1)[1]]

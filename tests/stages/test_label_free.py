@@ -10,6 +10,7 @@ import torch
 from safetensors.numpy import load_file
 from scipy import stats as scipy_stats
 
+from interpretability.label_free import localizability
 from interpretability.label_free.range_scores import HEAVY
 from interpretability.label_free.whole_range import probe_rows
 from interpretability.margins import unit_rows
@@ -20,7 +21,7 @@ from stages import label_free
 from study.errors import StudyError
 from study.files.tables import read_json, read_parquet
 from study.images.manifest import open_images
-from study.label_free import job, run
+from study.label_free import job, localizing, run
 from study.label_free.dealing import Dealt
 from study.label_free.sources import Source
 from study.networks.building import load_network
@@ -282,3 +283,55 @@ def test_the_plan_computes_no_score(made, capsys):
     assert "tiny" in told
     assert "passes" in told
     assert not (made.folder / "planned").exists()
+
+
+LOCALIZED = {**CHOSEN, "label_free__models": [], "scores__encoder__model": "vit"}
+
+
+@pytest.fixture
+def colours(monkeypatch):
+    """Patches that are mean colours: none of the tiny networks has a map that is large enough."""
+
+    def means(model, batch, sides):
+        pool = torch.nn.functional.adaptive_avg_pool2d
+        return {side: pool(batch, side).flatten(2).transpose(1, 2) for side in sides}
+
+    monkeypatch.setattr(localizability, "patches", means)
+
+
+def test_a_network_without_maps_to_compare_is_named(made):
+    made.params(**{**LOCALIZED, "label_free__localizability": ["tiny"]})
+    failures = pd.read_csv(scored(made) / "failures.csv")
+    assert "scores.encoder.model" in failures["reason"][0]
+    assert "vit" in failures["reason"][0]
+
+
+@pytest.mark.usefixtures("colours")
+def test_localizability_is_told_by_layer_with_reasons_where_there_is_none(made, message):
+    made.params(**{**LOCALIZED, "label_free__localizability": ["tiny", "probed", "chance"]})
+    out = scored(made)
+    table = pd.read_csv(out / "localizability.csv", keep_default_na=False)
+    first = pd.read_csv(out / "localizability.csv")
+    assert table.columns.tolist() == localizing.COLUMNS
+    assert table["model"].unique().tolist() == ["tiny", "probed", "chance"]
+    assert (table.loc[table["model"] == "chance", "reason"] == "its values come with no maps").all()
+    assert (table.loc[table["model"] == "probed", "reason"] == "directions and latents are not localized").all()
+    own = table[table["model"] == "tiny"]
+    there = own[own["reason"] == ""]
+    assert len(there)
+    assert (there["n_units"].astype(int) > 0).all()
+    assert (there["grid"].astype(int) >= 3).all()
+    assert there["chance"].astype(float).between(0, 1).all()
+    made.params(**{**LOCALIZED, "label_free__localizability": ["ti*"], "activations__batch_size": 7})
+    again = pd.read_csv(scored(made) / "localizability.csv")
+    pd.testing.assert_frame_equal(again, first[first["model"] == "tiny"], check_dtype=False, rtol=1e-6)
+    made.params(**{**LOCALIZED, "label_free__localizability": ["tyni"]})
+    assert "label_free.localizability names 'tyni'" in message(lambda: scored(made))
+
+
+@pytest.mark.usefixtures("colours")
+def test_too_little_memory_for_patches_is_said(made, monkeypatch):
+    monkeypatch.setattr(localizing, "memory_budget", lambda: 10.0)
+    made.params(**{**LOCALIZED, "label_free__localizability": ["tiny"]})
+    failures = pd.read_csv(scored(made) / "failures.csv")
+    assert "MIS_MEMORY_GB" in failures["reason"][0]
