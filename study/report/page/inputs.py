@@ -84,6 +84,9 @@ LATER = {
     "slope",
     "explanation_kinds_units": "backend model layer unit kind seed_set n_images score se between_sd even odd chosen",
     "made_slopes": "backend condition slope temperature low high status n_units source answers reason",
+    "tuning": "backend family answers status reason n_answers n_units r_untuned r_untuned_low r_untuned_high r_tuned r_tuned_low "
+    "r_tuned_high gain gain_low gain_high ceiling",
+    "tuning_weights": "backend family fold name weight relative",
     "judged_pairs": "score source backend n_pairs n_left_out n_units n_ties share low high mean_over_bins n_bins",
 }
 MOST_SHOWN_MODELS = 8  # networks with exemplar images
