@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -178,13 +177,16 @@ def fitted(design: Design, answers: Answers, strength: float, start: Vector, cur
         slope = (n * expit(evidence) - right) @ features + strength * away
         return float(value / n.sum()), slope * scale / n.sum()
 
-    bounds = [(0.0, None)] + [(None if design.rank else 0.0, None)] * (len(start) - 1)
-    found = optimize.minimize(loss, start / scale, jac=True, method="L-BFGS-B", bounds=bounds, options={**_SEARCH})
+    found = optimize.minimize(
+        loss,
+        start / scale,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0.0, None)] + [(None if design.rank else 0.0, None)] * (len(start) - 1),
+        # so exact that the likelihood of ten thousand answers is right to a millionth
+        options={"ftol": 1e-10, "gtol": 1e-8, "maxiter": 2000, "maxcor": 20},
+    )
     return scale * found.x
-
-
-# so exact that a likelihood of ten thousand answers is right to a millionth
-_SEARCH: dict[str, Any] = {"ftol": 1e-10, "gtol": 1e-8, "maxiter": 2000, "maxcor": 20}
 
 
 def _curvature(design: Design, answers: Answers, weights: Vector) -> Vector:

@@ -35,6 +35,11 @@ log = logger("tuning")
 UNITS, WEIGHTS, PLAN, SUMMARY = "units.parquet", "weights.parquet", "plan.parquet", "summary.parquet"
 _WHOSE = ["backend", "family"]
 COLUMNS = [*_WHOSE, "answers", *tuned_scores.COLUMNS]
+_COLUMNS = {
+    UNITS: [*_WHOSE, *tuned_scores.UNIT_COLUMNS],
+    WEIGHTS: [*_WHOSE, *tuned_scores.WEIGHT_COLUMNS],
+    PLAN: [*_WHOSE, *tuned_scores.PLAN_COLUMNS],
+}
 _USED = "used"  # what data/tasks/mapped.csv says of a unit whose tasks are the very ones that people saw
 NO_TASKS = (
     "the answers do not tell which tasks of this study they were given to, so no weights can be fitted to them; those of "
@@ -98,12 +103,8 @@ def tune_all(params: TuningParams, places: Places, out: Path) -> None:
     plan.parquet     what fewer units would have given, where tuning.plan_draws asks for it
     BACKEND-FAMILY.safetensors       of those that are tuned: how to weight an embedding (`tensors_of`)
     """
-    tables: dict[str, list[pd.DataFrame]] = {
-        UNITS: [pd.DataFrame(columns=[*_WHOSE, *tuned_scores.UNIT_COLUMNS])],
-        WEIGHTS: [pd.DataFrame(columns=[*_WHOSE, *tuned_scores.WEIGHT_COLUMNS])],
-        PLAN: [pd.DataFrame(columns=[*_WHOSE, *tuned_scores.PLAN_COLUMNS])],
-    }
-    rows = []
+    rows: list[dict[str, object]] = []
+    tables: dict[str, list[pd.DataFrame]] = {name: [] for name in _COLUMNS}
     people = _people(places.human)
     answers = sources.SIMULATED if sources.simulated(people) else sources.PEOPLE
     for backend in params.tuning.backends if len(people) else ():
@@ -113,18 +114,19 @@ def tune_all(params: TuningParams, places: Places, out: Path) -> None:
             for name, table in ((UNITS, result.units), (WEIGHTS, result.weights), (PLAN, plan)):
                 tables[name].append(table.assign(**whose))
             if result.final is None:
-                log.warning("%s, %s: not tuned, %s", backend, family, result.row["reason"])
+                log.warning("%s: not tuned, %s", f"{backend}, {family}" if family else backend, result.row["reason"])
             else:
-                log.info(
-                    "%s, %s: r %.3f, untuned %.3f",
-                    *whose.values(),
-                    *(result.row[f"r_{n}"] for n in ("tuned", "untuned")),
-                )
-    summary = pd.DataFrame(rows, columns=COLUMNS)
-    write_parquet(out / SUMMARY, _typed(summary))
-    for name, parts in tables.items():
-        filled = [part for part in parts if len(part)] or parts
-        write_parquet(out / name, _typed(pd.concat(filled, ignore_index=True)[list(parts[0].columns)]))
+                r = (result.row[f"r_{name}"] for name in ("tuned", "untuned"))
+                log.info("%s, %s: r %.3f, untuned %.3f", backend, family, *r)
+    write_tables(out, rows, tables)
+
+
+def write_tables(out: Path, rows: list[dict[str, object]], tables: dict[str, list[pd.DataFrame]]) -> None:
+    """The tables of `tune_all`, from the rows of the first one and the parts of the others."""
+    write_parquet(out / SUMMARY, _typed(pd.DataFrame(rows, columns=COLUMNS)))
+    for name, columns in _COLUMNS.items():
+        parts = [part for part in tables.get(name, []) if len(part)]
+        write_parquet(out / name, _typed(pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)))
 
 
 _TEXT = {"backend", "family", "answers", "status", "reason", "strength_at_end", "model", "layer", "condition", "name"}
