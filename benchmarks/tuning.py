@@ -3,10 +3,10 @@
     python -m benchmarks.tuning [--studies 1000]
 
 `tuning.csv`, a row a setting: units of three networks whose evidence lies in eight blocks, of which observers see seven, or all,
-as the untuned similarity does (seen 8: nothing to find); 12 tasks a unit. Weights are fitted and judged as the stage `tuning` does
-it. The truth of a study is what the weights of its five folds give on average over 5,000 other units: how much likelier an answer
-is than under the untuned similarity (in nats), Pearson's r untuned and tuned, and the difference of the two. Beside the means stand
-the share of ranges of 95 %, over resampled units, that cover, and that of studies which the rule of the stage accepts.
+as the untuned similarity does (seen 8: nothing to find); 12 tasks a unit. Weights are fitted and judged as in the stage `tuning`.
+The truth of a study is what the weights of its five folds give on average over 5,000 other units: how much likelier an answer is
+than under the untuned similarity (in nats), Pearson's r untuned and tuned, and the difference of the two. Beside the means: the
+share of ranges of 95 %, over resampled units, that cover, and that of studies which the rule of the stage accepts.
 
 Aim: .93 to .985 of each range; where nothing is to be found, at most .025 accepted.
 """
