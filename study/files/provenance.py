@@ -28,7 +28,8 @@ _ROSTER = (
     "taps",
     "of",
 )
-_FREE = ("seed", "report")  # parameters that two runs of one study may differ in
+# parameters that two runs of one study may differ in; similarities tuned on answers have tables of their own, and change no other
+_FREE = ("seed", "report", "tuning")
 # keys that came later, with the value under which a study is what it was without them
 _LATER: Mapping[tuple[str, str], object] = {("activations", "compile"): "none"}
 _RAN = ("ran_in", "forms", "n_networks")  # how networks ran, where it was not as asked for or not plainly
