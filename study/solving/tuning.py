@@ -136,7 +136,8 @@ _WHOLE = {"n_answers", "n_units", "n_weights", "unit", "fold", "n_responses", "n
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
     """Columns of one type each, however few rows there are."""
     kinds = {name: "str" if name in _TEXT else "int64" if name in _WHOLE else "float64" for name in table.columns}
-    return table.fillna({name: "" for name in _TEXT if name in table.columns}).astype(kinds)
+    text = {name: table[name].astype(object).fillna("") for name in table.columns if name in _TEXT}
+    return table.assign(**text).astype(kinds)
 
 
 def _people(human: Path) -> pd.DataFrame:
