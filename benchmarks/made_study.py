@@ -149,6 +149,7 @@ def _write_params(path: Path, like: Path) -> None:
     yaml = YAML(typ="safe")
     params = yaml.load(like.read_text(encoding="utf-8"))
     params["scores"]["backends"] = [BACKEND]
+    params["tuning"]["backends"] = []
     params["human"]["source"] = "imi"  # simulated observers see factors, which photographs have not
     params["report"]["show_images"] = True
     params["report"]["title"] = "A made-up study of many units: no number in it means anything"
@@ -162,7 +163,7 @@ def _write_sides(data: Path, like: Path) -> None:
     of_simulation = ("crowd_simulation",)
     for folder in ("sensitivity", "explanations", "crowd", *of_simulation, "label_free", "visualisations", "ceiling"):
         _copy(like / folder, data / folder, rows=folder in of_simulation)
-    for folder in ("explanation_kinds", "human", "calibration", "notes/activations", "notes/tasks"):
+    for folder in ("explanation_kinds", "human", "calibration", "tuning", "notes/activations", "notes/tasks"):
         _copy(like / folder, data / folder, rows=False)
     ceiling = read_parquet(like / "ceiling/ceiling.parquet")
     ceiling = ceiling[ceiling["backend"].isin(["", LIKE])].replace({"backend": {LIKE: BACKEND}})

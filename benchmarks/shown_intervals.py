@@ -73,6 +73,8 @@ ELSEWHERE = {
     ("judged_pairs", ""): ("judged_pairs.csv", "covered_ours"),
 }
 _OF_LEVELS = ("backends", "calibration", "models")
+_OF_TUNING = ("r_untuned", "r_tuned", "gain", "share_tuned", "log_loss_gain")
+_TUNED = "range over resampled units with the weights as they are; benchmarks/results/tuning.csv says what it covers"
 # columns low and high that are no interval of anything unknown
 NO_INTERVALS = {
     ("activation_histograms", ""): "edges of a bin",
@@ -80,6 +82,7 @@ NO_INTERVALS = {
     ("checks", ""): "edges of a bin",
     ("checks", "bound"): "the limits that a session must keep",
     ("controls", "z"): "the limits that a spread must keep",
+    **{("tuning", stem): _TUNED for stem in _OF_TUNING},
     **{(name, "mis_slope"): "means at the ends of the interval of the slope" for name in _OF_LEVELS},
     **{(name, "mis_splits"): "central range over splits of the same units" for name in _OF_LEVELS},
 }

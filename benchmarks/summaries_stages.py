@@ -41,7 +41,7 @@ OTHER_SLOPE = 5.0
 SAMPLED = 3  # networks that are computed anew
 MOST_BYTES, ROWS = 15_000_000, 7  # of the page; networks that its first screen draws
 _SIDES = (
-    *("human", "calibration", "mis", "ceiling", "sensitivity", "explanations", "crowd", "label_free"),
+    *("human", "calibration", "tuning", "mis", "ceiling", "sensitivity", "explanations", "crowd", "label_free"),
     *("visualisations", "explanation_kinds", "scores", "images"),
 )
 

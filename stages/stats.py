@@ -1,6 +1,6 @@
 """Every table and number of the study. This stage alone writes results/tables, metrics.json and provenance.json.
 
-Reads   data/mis, data/human, data/calibration, data/ceiling, data/sensitivity, data/explanations, data/crowd,
+Reads   data/mis, data/human, data/calibration, data/tuning, data/ceiling, data/sensitivity, data/explanations, data/crowd,
         data/crowd_simulation, data/label_free, data/visualisations, data/explanation_kinds, the side tables of the stages
         before, and data/external/likeness: published likeness of networks to people
 Writes  results/tables/*.csv, results/metrics.json, results/provenance.json
@@ -22,7 +22,7 @@ from study.tabulating.tables import study_tables
 
 FOLDERS = (
     *("images", "roster", "activations", "tasks", "scores", "human"),
-    *("calibration", "mis", "ceiling", "sensitivity"),
+    *("calibration", "tuning", "mis", "ceiling", "sensitivity"),
     *("explanations", "crowd", "simulation", "label_free"),
     *("visualisations", "explanation_kinds"),
 )

@@ -110,3 +110,11 @@ def factor_block(factors: pd.DataFrame, factor: Factor) -> NDArray[np.float64]:
     angles = [turn * factor.scaled(factors[column].to_numpy()) for column in factor.columns]
     parts = [part for angle in angles for part in (np.cos(angle), np.sin(angle))]
     return np.stack(parts, axis=1) / np.sqrt(len(factor.columns))
+
+
+def factor_dimensions() -> tuple[str, ...]:
+    """Name of the factor behind each dimension of `factor_vectors`, where none is ignored."""
+    some = pd.DataFrame(
+        {column: list(factor.levels[:1]) or [factor.low] for factor in FACTORS for column in factor.columns}
+    )
+    return tuple(factor.name for factor in FACTORS for _ in range(factor_block(some, factor).shape[1]))

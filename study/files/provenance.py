@@ -28,13 +28,16 @@ _ROSTER = (
     "taps",
     "of",
 )
-_FREE = ("seed", "report")  # parameters that two runs of one study may differ in
-# keys that came later, with the value under which a study is what it was without them
-_LATER: Mapping[tuple[str, str], object] = {
-    ("activations", "compile"): "none",
-    ("activations", "windows"): [],
-    ("label_free", "localizability"): [],
-    ("stats", "likeness"): {"tables": (), "decisions": "", "names": ()},
+# parameters that two runs of one study may differ in; similarities tuned on answers have tables of their own, and change no other
+_FREE = ("seed", "report", "tuning")
+# in the embedded study: units of resnet, whose whole columns are kept anyway, and networks that nobody is asked about
+_WINDOWS = ["resnet/hard85", "resnet-step0/hard85", "resnet-permuted/hard85"]
+# keys that came later, with the values under which a study is what it was without them
+_LATER: Mapping[tuple[str, str], tuple[object, ...]] = {
+    ("activations", "compile"): ("none",),
+    ("activations", "windows"): ([], _WINDOWS),
+    ("label_free", "localizability"): ([],),
+    ("stats", "likeness"): ({"tables": (), "decisions": "", "names": ()},),
 }
 _RAN = ("ran_in", "forms", "n_networks")  # how networks ran, where it was not as asked for or not plainly
 PACKAGES = (*COMPUTING, "dvc", "matplotlib", "scikit-posthocs", "statsmodels")
@@ -79,7 +82,7 @@ def study_digest(params: Mapping[str, Any], roster: Path) -> str:
     """Digest of what a study is, whatever its seed and its page: runs with the same one differ by chance alone."""
     chosen = {name: value for name, value in params.items() if name not in _FREE}
     for (group, key), usual in _LATER.items():
-        if chosen.get(group, {}).get(key) == usual:
+        if chosen.get(group, {}).get(key) in usual:
             chosen[group] = {name: value for name, value in chosen[group].items() if name != key}
     training = chosen.get("models", {}).get("training", {})
     if training.get("recipe") == "one_cycle":  # then what a3 says is not looked at

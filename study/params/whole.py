@@ -38,6 +38,7 @@ from study.params.scores import Scores
 from study.params.sensitivity import Sensitivity
 from study.params.stats import Likeness, Stats
 from study.params.tasks import Tasks
+from study.params.tuning import Tuning
 from study.params.units import Units
 from study.params.visualisations import ADAPTIVE, Visualisations, diversity_of
 
@@ -65,6 +66,7 @@ class Params:
     mis: Mis
     human: Human
     calibration: Calibration
+    tuning: Tuning
     ceiling: Ceiling
     sensitivity: Sensitivity
     explanations: Explanations
@@ -155,6 +157,11 @@ def _check_together(params: Params, problems: list[str]) -> None:
         f"{', '.join(families)} (a variant follows a dash)"
         for name in params.scores.backends
         if name.split("-")[0] not in families or not re.fullmatch(r"[\w-]+", name, re.ASCII)
+    )
+    problems.extend(
+        f"tuning.backends names {name!r}, which is not among scores.backends: {', '.join(params.scores.backends)}"
+        for name in params.tuning.backends
+        if name not in params.scores.backends
     )
     if params.human.source == "simulated" and params.images.source != "generated":
         problems.append(

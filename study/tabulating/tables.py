@@ -30,6 +30,7 @@ from study.tabulating.made_slopes import made_slopes_table
 from study.tabulating.people import People, people_tables, point_tables, trials_tables
 from study.tabulating.sparse_codes import sparse_codes_table
 from study.tabulating.texts import text_numbers, texts_tables
+from study.tabulating.tuning import tuning_tables
 
 log = logger("stats")
 
@@ -98,6 +99,7 @@ def study_tables(args: argparse.Namespace, params: Params) -> tuple[Tables, dict
     tables |= likeness_tables(args.likeness, params.stats.likeness, tables, facts)
     tables |= kinds_tables(args.explanation_kinds, backends, facts)
     tables["made_slopes"] = made_slopes_table(args.calibration, backends)
+    tables |= tuning_tables(args.tuning)
     tables |= texts_tables(args.explanations, args.crowd, args.simulation, facts)
     for name in LEVEL_TABLES:
         status = {backend: fit["status"] for backend, fit in facts.slopes.items()}

@@ -73,6 +73,7 @@ def test_make_bench_runs_every_benchmark_of_speed():
         "directions",
         "made_scores",
         "judged_pairs",
+        "tuning",
     }
     others = {
         *scores,

@@ -71,6 +71,9 @@ def write_figure_tables(folder, units, annotated, networks, n_tasks, *, human):
     measured = map_correlations.map_units(_maps(once if human else once.head(0)), once)
     write("map_units", measured)
     write("map_correlations", map_correlations.map_correlations(measured, lead))
+    rows, weights = _tuned(lead)
+    write("tuning", rows if human else rows.head(0))
+    write("tuning_weights", weights if human else weights.head(0))
     if human:
         write_direction_tables(folder, units, networks, lead=lead)
     write("input_sizes", pd.DataFrame(columns=SIZE_COLUMNS))
@@ -82,6 +85,22 @@ def write_figure_tables(folder, units, annotated, networks, n_tasks, *, human):
     write("activation_histograms", _histograms(networks[0]) if human else _histograms(networks[0]).head(0))
 
 
+def _tuned(lead):
+    """A similarity tuned by dimensions, and one by factors, of which people do not see the second."""
+    ends = {f"{name}{end}": value + far for name, value in _TUNED.items() for end, far in _ENDS_OF_TUNED.items()}
+    facts = {"answers": "simulated", "status": "tuned", "reason": "", "n_answers": 3000, "n_units": 100, "ceiling": 0.8}
+    rows = pd.DataFrame([{"backend": lead, "family": name, **facts, **ends} for name in ("diagonal", "blocks")])
+    names = ("colour", "frequency", "shape")
+    weights = [
+        {"backend": lead, "family": "blocks", "fold": fold, "name": name, "weight": 6.0 * place, "relative": place}
+        for fold in range(-1, 5)
+        for name, place in zip(names, (1.5, 0.05 * abs(fold), 1.45), strict=True)
+    ]
+    return rows, pd.DataFrame(weights)
+
+
+_TUNED = {"r_untuned": 0.5, "r_tuned": 0.7, "gain": 0.2}
+_ENDS_OF_TUNED = {"": 0.0, "_low": -0.05, "_high": 0.05}
 _ENDS = {"low": -0.02, "high": 0.02}
 
 

@@ -27,7 +27,7 @@ from study.extraction.results import DIRECTION_COLUMNS
 from study.files.tables import write_csv, write_json, write_parquet
 from study.label_free import run as label_free
 from study.networks.roster import RESOLVED
-from study.solving import kinds
+from study.solving import kinds, tuning
 from study.tasks import firing
 from study.visualisations.writing import write_made
 from tests.helpers import explained
@@ -50,6 +50,7 @@ PARAMS = {
     "tasks.n_explanations": N_EXPLANATIONS,
     "activations.n_extremes": N_TASKS * (N_EXPLANATIONS + 1),
     "scores.backends": list(BACKENDS),
+    "tuning.backends": [],
     "activations.keep": [],
     "activations.windows": [],
     "visualisations.units": [],
@@ -132,6 +133,8 @@ def write_study(data, hard=(), one_sided=()):
     maps = maps.assign(pixel_sparseness=maps["unit"] / WIDTH, channel_sparseness=0.0, n_images=10)
     _texts(data)
     _made(data)
+    # no similarity of tuning.backends
+    tuning.write_tables(data / "tuning", [], {})
     # no network of label_free.models
     write_parquet(data / "label_free" / "units.parquet", pd.DataFrame(columns=label_free.COLUMNS))
     write_csv(data / "label_free" / "failures.csv", pd.DataFrame(columns=["model", "stage", "reason"]))

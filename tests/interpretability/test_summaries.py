@@ -435,6 +435,9 @@ OTHERS = {
         "scores_compared",
         "label_free",
         "judged_pairs",
+        "tuning",
+        "tuning_weights",
+        "tuning_plan",
     ),
 }
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from interpretability.explanations.fronts import LATENT, REFERENCE
+from interpretability.people.tuned_scores import TUNED
 from interpretability.schema import NATURAL
 from study.report.figures.base import Study
 from study.report.figures.finding_words import Finding, highest_lowest, row_with, run_of
@@ -63,6 +64,16 @@ def _agreement(frame: pd.DataFrame, study: Study) -> str:
 
 def _ceiling_variants(frame: pd.DataFrame, study: Study) -> str:
     return highest_lowest(frame[frame["is_ceiling"] == 1], "mean", "variant", 2, what=" of the ceilings")
+
+
+def _tuning(frame: pd.DataFrame, study: Study) -> str:
+    rows = study.tables["tuning"][study.tables["tuning"]["r_tuned"].notna()]
+    gains = rows[rows["status"] == TUNED]
+    if gains.empty:
+        return "No similarity is surely better when tuned"
+    best = row_with(gains, "gain", highest=True)
+    reach = between(best["gain_low"], best["gain_high"])
+    return f"{clean(best['backend'])} gains most, {signed(best['gain'])}{reach} in Pearson’s r"
 
 
 def _scores_people(frame: pd.DataFrame, study: Study) -> str:
@@ -218,6 +229,7 @@ FINDINGS: dict[str, Finding] = {
     "similarities_units": _similarities_units,
     "agreement": _agreement,
     "ceiling_variants": _ceiling_variants,
+    "tuning": _tuning,
     "scores_people": _scores_people,
     "texts_automatic": _texts,
     "texts_crowd": _texts_crowd,

@@ -37,6 +37,7 @@ from study.report.figures import (
     texts,
     texts_known,
     training,
+    tuned,
 )
 from study.report.figures.base import SECTIONS, Drawing, FigureSpec, Study
 
@@ -45,7 +46,7 @@ _SUBJECTS = {
     "layers": (layers,),
     "bases": (bases,),
     "people": (mis_and_his, feature_maps),
-    "ceiling": (ceiling,),
+    "ceiling": (ceiling, tuned),
     "scores": (other_scores,),
     "texts": (texts, texts_known, raters, crowd_worlds, crowd_settings),
     "kinds": (kinds, made_images),

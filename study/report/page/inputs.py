@@ -91,6 +91,9 @@ LATER = {
     "likeness": "source measure score backend condition n_networks pearson pearson_low pearson_high spearman spearman_low "
     "spearman_high",
     "likeness_networks": "source measure score backend condition model called value mean low high",
+    "tuning": "backend family answers status reason n_answers n_units r_untuned r_untuned_low r_untuned_high r_tuned r_tuned_low "
+    "r_tuned_high gain gain_low gain_high ceiling",
+    "tuning_weights": "backend family fold name weight relative",
     "judged_pairs": "score source backend n_pairs n_left_out n_units n_ties share low high mean_over_bins n_bins",
 }
 MOST_SHOWN_MODELS = 8  # networks with exemplar images

@@ -33,6 +33,7 @@ WHAT = {
     "map_channel_sparseness": "feature maps",
     "agreement": "human answers",
     "ceiling_variants": "human answers",
+    "tuning": "similarities tuned on answers",
     "calibration": "a fitted slope",
     "sensitivity": "other settings",
     "convergence": "several tasks a unit",
