@@ -135,6 +135,7 @@ def facts(networks: int) -> Facts:
         constant=blank,
         clusters={},
         tail_share=0.0002,
+        natural_start=0.00018,
         slopes={BACKEND: fit},
         slopes_allowed={},
         layer_types=TYPES,
