@@ -55,8 +55,8 @@ def soft_mis(
 
     Returns (U,): scores from 0 to 1, 0.5 is chance, of the dtype of `activations` (half precisions: float32). They do
     not change when a unit is shifted, scaled or negated. A unit whose values span less than 1e-8 scores 0.5, with gradient 0.
-    Memory grows with n U; the n^2 pairs of a unit are made block by block and not kept. Gradients of gradients are refused by
-    torch. Raises InputError for other shapes and types, values that are not finite and batches that are too small.
+    Memory grows with n U; the n^2 pairs of a unit are made block by block and not kept. There are no second derivatives. Raises
+    InputError for other shapes and types, values that are not finite and batches that are too small.
 
     z is the unit standardised over the batch. An image explains by e = sigmoid((z - first) / temperature) and is a query by
     sigmoid((z - second) / temperature) - e; the two thresholds make the sums n times the shares, and what changes them is in the
@@ -255,30 +255,64 @@ class _PairMean(torch.autograd.Function):
         units, n = top.shape
         scores = top.new_zeros(units)
         by_top, by_bottom, by_likeness = (torch.zeros_like(top) for _ in range(3))
-        wide = max(1, _AT_ONCE // n**2)
-        tall = max(1, min(n, _AT_ONCE // n))
-        for first in range(0, units, wide):
-            of = slice(first, first + wide)
-            for start in range(0, n, tall):
-                rows = slice(start, start + tall)
-                ahead, behind = top[of, None, rows], bottom[of, :, None]
-                right = (likeness[of, rows, None] - likeness[of, None, :]).mul_(slope).sigmoid_()
-                by_top[of, rows] = (right @ behind)[..., 0]
-                scores[of] += (top[of, rows] * by_top[of, rows]).sum(dim=1)
-                if not any(ctx.needs_input_grad):
-                    continue
-                by_bottom[of] += (ahead @ right)[:, 0]
-                steep = torch.addcmul(right, right, right, value=-1)
-                by_likeness[of, rows] += slope * top[of, rows] * (steep @ behind)[..., 0]
-                by_likeness[of] -= slope * bottom[of] * (ahead @ steep)[:, 0]
+        derived = any(ctx.needs_input_grad)
+        at_once = max(1, _AT_ONCE // n**2)
+        for first in range(0, units, at_once):
+            of = slice(first, first + at_once)
+            i, j = _weighing(top[of]), _weighing(bottom[of])
+            above, below = likeness[of].gather(1, i), likeness[of].gather(1, j)
+            pairs = _Pairs(top[of].gather(1, i), bottom[of].gather(1, j), above, below, slope)
+            scores[of] = pairs.sum(derived)
+            if derived:
+                by_top[of].scatter_(1, i, pairs.by_top)
+                by_bottom[of].scatter_(1, j, pairs.by_bottom)
+                by_likeness[of].scatter_(1, i, pairs.by_above)
+                by_likeness[of] += torch.zeros_like(top[of]).scatter_(1, j, pairs.by_below)
         ctx.save_for_backward(by_top, by_bottom, by_likeness)
         return scores
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator hides the names of arguments
-        ctx: Any, *grad_outputs: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        if torch.is_grad_enabled():  # a graph of this would lack how the derivatives change
+            raise InputError("soft_mis has no second derivatives: take its gradient without create_graph=True")
         by_top, by_bottom, by_likeness = ctx.saved_tensors
         along = grad_outputs[0][:, None]
         return along * by_top, along * by_bottom, along * by_likeness, None
+
+
+def _weighing(weights: Tensor) -> Tensor:
+    """Numbers (units, most) of the images of each unit whose weights can be seen in a sum of 1 of this precision.
+
+    A sharp band of many images leaves out most of them, and so nearly all pairs.
+    """
+    least = torch.finfo(weights.dtype).eps / weights.shape[1]
+    most = int((weights > least).sum(dim=1).max())
+    return weights.sort(dim=1, descending=True, stable=True).indices[:, :most]
+
+
+class _Pairs:
+    """Pairs of images of some units: weights and likenesses of the upper side (u, a) and of the lower one (u, b)."""
+
+    def __init__(self, top: Tensor, bottom: Tensor, above: Tensor, below: Tensor, slope: float) -> None:
+        self._top, self._bottom, self._above, self._below, self._slope = top, bottom, above, below, slope
+        self.by_top, self.by_above = torch.zeros_like(top), torch.zeros_like(top)
+        self.by_bottom, self.by_below = torch.zeros_like(bottom), torch.zeros_like(bottom)
+
+    def sum(self, derived: bool) -> Tensor:
+        """The weighted sum (u,) of all pairs; with `derived` also the derivatives by each of the four."""
+        total = self._top.new_zeros(len(self._top))
+        behind = self._bottom[:, :, None]
+        tall = max(1, _AT_ONCE // self._below.numel())
+        for start in range(0, self._top.shape[1], tall):
+            rows = slice(start, start + tall)
+            top, ahead = self._top[:, rows], self._top[:, None, rows]
+            right = (self._above[:, rows, None] - self._below[:, None, :]).mul_(self._slope).sigmoid_()
+            solved = (right @ behind)[..., 0]
+            total += (top * solved).sum(dim=1)
+            if derived:
+                steep = torch.addcmul(right, right, right, value=-1).mul_(self._slope)
+                self.by_top[:, rows] = solved
+                self.by_bottom += (ahead @ right)[:, 0]
+                self.by_above[:, rows] = top * (steep @ behind)[..., 0]
+                self.by_below -= self._bottom * (ahead @ steep)[:, 0]
+        return total
