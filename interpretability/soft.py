@@ -81,10 +81,10 @@ def soft_mis(
     >>> values.grad.shape
     torch.Size([512, 3])
     """
+    _same_device(activations, embeddings)
     values = _checked(activations, "activations", ("images", "units"))
     others = _checked(embeddings, "embeddings", ("images", "dimensions"))
     arguments.same_images(len(values), len(others), ("activations", "embeddings"))
-    _same_device(values, others)
     temperature = arguments.number(temperature, "temperature", above=0)
     slope = arguments.number(slope, "slope", above=0)
     explaining, asked = _checked_shares(shares, len(values))
@@ -156,8 +156,8 @@ def _checked(values: object, argument: str, axes: tuple[str, str]) -> Tensor:
     return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 
-def _same_device(first: Tensor, second: Tensor) -> None:
-    if first.device != second.device:
+def _same_device(first: object, second: object) -> None:
+    if isinstance(first, Tensor) and isinstance(second, Tensor) and first.device != second.device:
         raise InputError(
             "{activations} is on {device} and {embeddings} on {other}; they must be on one device",
             "activations",

@@ -72,6 +72,7 @@ def test_make_bench_runs_every_benchmark_of_speed():
         "directions",
         "made_scores",
         "judged_pairs",
+        "differentiable",
     }
     others = {
         *scores,
