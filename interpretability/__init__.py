@@ -6,6 +6,7 @@ Scores      score_units (from arrays), score_network (from a torch network and i
 Texts       score_texts (from arrays: what a text says of a unit, by correlation)
 No labels   whole_range, monosemanticity, interpretability_index (from arrays), MonosemanticitySums (from batches)
 People      human_scores, compare_with_people, noise_ceiling, fit_slope, judged_pairs
+Training    soft_mis, shares (a score with a gradient, of torch tensors), decorrelation, participation (what to watch with it)
 Pictures    visualise (pictures made to excite units of a torch network, and to keep them quiet)
 Directions  Code, encode (latents of sparse codes at every position of a map)
 Steps       find_layers, Capture, rank_images, build_tasks, hard_tasks, task_margins, unit_scores
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from interpretability.people.judged_pairs import judged_pairs
     from interpretability.similarity.arrays import task_margins
     from interpretability.similarity.registry import open_similarity, similarity_names
+    from interpretability.soft import decorrelation, participation, shares, soft_mis
     from interpretability.tasks.hard import hard_tasks
     from interpretability.tasks.natural import build_tasks
     from interpretability.visualisations.visualise import visualise
@@ -52,6 +54,7 @@ __all__ = [
     "MonosemanticitySums",
     "build_tasks",
     "compare_with_people",
+    "decorrelation",
     "encode",
     "find_layers",
     "fit_slope",
@@ -62,11 +65,14 @@ __all__ = [
     "monosemanticity",
     "noise_ceiling",
     "open_similarity",
+    "participation",
     "rank_images",
     "score_network",
     "score_texts",
     "score_units",
+    "shares",
     "similarity_names",
+    "soft_mis",
     "task_margins",
     "unit_scores",
     "visualise",
@@ -82,6 +88,7 @@ _HOMES = {
     "MonosemanticitySums": "label_free.monosemanticity",
     "build_tasks": "tasks.natural",
     "compare_with_people": "api",
+    "decorrelation": "soft",
     "encode": "directions.encoding",
     "find_layers": "networks.layers",
     "fit_slope": "people.calibration",
@@ -92,11 +99,14 @@ _HOMES = {
     "judged_pairs": "people.judged_pairs",
     "noise_ceiling": "api",
     "open_similarity": "similarity.registry",
+    "participation": "soft",
     "rank_images": "extremes.selection",
     "score_network": "api",
     "score_texts": "explanations.text_scores",
     "score_units": "api",
+    "shares": "soft",
     "similarity_names": "similarity.registry",
+    "soft_mis": "soft",
     "task_margins": "similarity.arrays",
     "unit_scores": "mis",
     "visualise": "visualisations.visualise",

@@ -45,9 +45,9 @@ LEFT_OUT: dict[str, frozenset[str]] = {
     "eidolonIII": frozenset(("1-0-10", "16-0-10", "32-0-10", "64-0-10", "128-0-10")),
     "uniform-noise": frozenset(("0", "0.6", "0.9")),
 }
-_KEY = ["source", "measure", "score", "backend", "condition"]
-COLUMNS = [*_KEY, "n_networks", *CORRELATIONS]
-NETWORK_COLUMNS = [*_KEY, "model", "called", "value", "mean", "low", "high"]
+_POINTS_BY = ["source", "measure", "score", "backend", "condition"]
+COLUMNS = [*_POINTS_BY, "n_networks", *CORRELATIONS]
+NETWORK_COLUMNS = [*_POINTS_BY, "model", "called", "value", "mean", "low", "high"]
 _PAIRED = ["accuracy_difference", "observed_consistency", "error_consistency"]
 
 
@@ -167,11 +167,12 @@ def likeness(points: pd.DataFrame, confidence: float) -> pd.DataFrame:
     but theirs, and never a test.
     """
     rows = []
-    for key, part in points.groupby(_KEY, sort=False):
+    for key, part in points.groupby(_POINTS_BY, sort=False):
         known = part[part["value"].notna() & part["mean"].notna()]
         value, mean = (known[name].to_numpy(np.float64) for name in ("value", "mean"))
         n = len(known)
         rows.append(
-            {**dict(zip(_KEY, key, strict=True)), "n_networks": n} | network_correlations(value, mean, n, confidence)
+            {**dict(zip(_POINTS_BY, key, strict=True)), "n_networks": n}
+            | network_correlations(value, mean, n, confidence)
         )
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -74,6 +74,7 @@ def test_make_bench_runs_every_benchmark_of_speed():
         "made_scores",
         "judged_pairs",
         "tuning",
+        "differentiable",
     }
     others = {
         *scores,

@@ -26,7 +26,7 @@ LIBRARY = (
     ("directions",),
     ("columns", "extremes", "images", "margins", "mis", "networks", "synthetic"),
     ("people", "similarity", "tasks"),
-    ("analysis", "explanations", "label_free", "visualisations"),
+    ("analysis", "explanations", "label_free", "soft", "visualisations"),
     ("design",),
     ("api",),
 )

@@ -88,8 +88,81 @@ def a(text):
     return f"{text} is of type str; it must be an array"
 
 
+def soft_mis(values=None, rows=None, temperature=0.3, slope=6.25, shares=(0.1, 0.05)):
+    values, rows = (torch.ones(40, 3) if each is None else each for each in (values, rows))
+    return it.soft_mis(values, rows, temperature, slope, shares)
+
+
 SIMILARITIES = ", ".join(it.similarity_names())
 CASES = {
+    # ---- the score with a gradient
+    "an array for a tensor": (
+        lambda: it.soft_mis(VALUES, torch.from_numpy(ROWS), 0.3, 6.25, (0.1, 0.05)),
+        "activations is of type ndarray; it must be a torch tensor (images, units)",
+    ),
+    "whole numbers to be differentiated": (
+        lambda: soft_mis(torch.ones(40, 3, dtype=torch.int64)),
+        "activations holds values of type torch.int64; it must hold floating-point numbers",
+    ),
+    "maps for units": (
+        lambda: it.decorrelation(torch.ones(40, 3, 2, 2)),
+        "activations has shape (40, 3, 2, 2); it must be (images, units)",
+    ),
+    "no unit to train": (
+        lambda: it.participation(torch.ones(40, 0)),
+        "activations has shape (40, 0); none of (images, units) may be empty",
+    ),
+    "NaN in a batch": (
+        lambda: soft_mis(torch.tensor(with_value(VALUES, np.nan, 7, 2))),
+        "activations holds nan at [7, 2]; all values must be finite",
+    ),
+    "infinite embedding of a batch": (
+        lambda: soft_mis(rows=torch.tensor(with_value(ROWS, np.inf, 1, 0))),
+        "embeddings holds inf at [1, 0]; all values must be finite",
+    ),
+    "embeddings of another batch": (
+        lambda: soft_mis(rows=torch.ones(39, 5)),
+        "activations has 40 images and embeddings has 39; they must be of the same images",
+    ),
+    "embeddings elsewhere": (
+        lambda: it.soft_mis(torch.ones(40, 3), torch.ones(40, 5, device="meta"), 0.3, 6.25, (0.1, 0.05)),
+        "activations is on cpu and embeddings on meta; they must be on one device",
+    ),
+    "temperature of 0": (
+        lambda: soft_mis(temperature=0),
+        "temperature is 0; it must be a finite number above 0",
+    ),
+    "slope of 0": (lambda: soft_mis(slope=0), "slope is 0; it must be a finite number above 0"),
+    "one share": (
+        lambda: soft_mis(shares=0.1),
+        "shares is 0.1; it must be two numbers, the shares of images that explain and that are asked about",
+    ),
+    "a share of 0": (
+        lambda: soft_mis(shares=(0.1, 0)),
+        "shares is 0; it must be a finite number above 0 and below 0.5",
+    ),
+    "sides that overlap": (
+        lambda: soft_mis(shares=(0.4, 0.2)),
+        "shares is (0.4, 0.2), together above 0.5; the two sides would overlap",
+    ),
+    "a batch of too few images": (
+        lambda: soft_mis(shares=(0.045, 0.005)),
+        "activations has 40 images, and shares lets a share of 0.045 explain a side: 1.8 images, but 2 are needed. Take batches of at "
+        "least 45 images",
+    ),
+    "one unit beside none": (
+        lambda: it.decorrelation(torch.ones(40, 1)),
+        "activations has 1 unit; correlations need at least 2",
+    ),
+    "shares of a small study": (
+        lambda: it.shares(20, 9, 399),
+        "399 images are too few: n_tasks = 20 and n_explanations = 9 need at least 2 * 20 * 10 = 400. Add at least 1, or lower n_tasks "
+        "to 19, or lower n_explanations to 8",
+    ),
+    "shares of half a task": (
+        lambda: it.shares(0.5, 9, 4000),
+        "n_tasks is 0.5; it must be a whole number of at least 1",
+    ),
     # ---- texts
     "presence of other images": (
         lambda: texts(presence=PRESENCE[:39]),
