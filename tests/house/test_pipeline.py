@@ -224,7 +224,7 @@ RERUNS = {
     "study/params/report.py": 2,  # stats records all parameters
     "study/params/tasks.py": 3,  # images refuses early
     "interpretability/synthetic/scenes.py": 2,
-    "study/networks/building.py": 8,
+    "study/networks/building.py": 9,
     "study/images/finding.py": 1,
     "interpretability/tasks/natural.py": 2,
     "interpretability/synthetic/training.py": 1,
