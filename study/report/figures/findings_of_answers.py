@@ -14,6 +14,7 @@ from study.report.figures.other_scores import SCORES
 from study.report.figures.series import parts_of
 from study.report.figures.texts import AUTOMATIC, OURS, pairs_tested
 from study.report.figures.texts_known import ESTIMATORS
+from study.report.figures.tuned import name_of
 from study.report.figures.words import between, clean, condition_words, differing, of_rows, signed, task_words
 
 
@@ -72,8 +73,8 @@ def _tuning(frame: pd.DataFrame, study: Study) -> str:
     if gains.empty:
         return "No similarity is surely better when tuned"
     best = row_with(gains, "gain", highest=True)
-    reach = between(best["gain_low"], best["gain_high"])
-    return f"{clean(best['backend'])} gains most, {signed(best['gain'])}{reach} in Pearson’s r"
+    reach = between(best["gain_low"], best["gain_high"]).replace("(interval", "(range")  # it covers less than it says
+    return f"{clean(name_of(best['backend'], best['family']))} gains most, {signed(best['gain'])}{reach} in Pearson’s r"
 
 
 def _scores_people(frame: pd.DataFrame, study: Study) -> str:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from study.report.figures import paper_of_texts
 from study.report.figures.items import (
     DREAMSIM,
@@ -66,7 +68,11 @@ ITEMS = (
         half="mis_natural_synthetic",
         made=True,
     ),
-    Item(MIS, "15", "constant units by network", "constant_share", similar=NO_SCORE),
+    Item(
+        *(MIS, "15", "constant units by network", "constant_share"),
+        similar=NO_SCORE,
+        lacks="a network with constant units",
+    ),
     Item(
         MIS,
         "16",
@@ -90,7 +96,10 @@ ITEMS = (
     _imi("3 left", "HIS by network", "his_models"),
     _imi("3 right", "tests between networks, natural", "his_model_tests"),
     _imi("4 left", "HIS against accuracy", "his_against_accuracy"),
-    _imi("4 right", "HIS against likeness to human decisions", "likeness_to_people"),
+    replace(
+        _imi("4 right", "HIS against likeness to human decisions", "likeness_to_people"),
+        lacks="published likeness of these networks to people (stats.likeness)",
+    ),
     _imi("5", "HIS against the depth of a layer", "his_depth"),
     _imi("6", "HIS by difficulty", "difficulty_levels", _HARDER),
     _imi("7", "HIS of units by difficulty", "difficulty_units", _HARDER),
