@@ -39,7 +39,7 @@ from tests.helpers.rules import ROOT
 BY_NAME = {spec.name: spec for spec in FIGURES}
 # answer no figure of a paper
 OURS = {"depth", "sensitivity", "dose_response", "control_levels", "texts_known", "texts_raters", "crowd_curves"}
-OURS |= {"explanation_kinds", "choosing_gain", "made_images", "tuning"}
+OURS |= {"explanation_kinds", "choosing_gain", "made_images", "tuning", "difficulty_machine"}
 OURS |= {"units_or_directions", "superposed", "scores_people", "scores_together"}
 
 

@@ -74,7 +74,8 @@ def _tuning(frame: pd.DataFrame, study: Study) -> str:
         return "No similarity is surely better when tuned"
     best = row_with(gains, "gain", highest=True)
     reach = between(best["gain_low"], best["gain_high"]).replace("(interval", "(range")  # it covers less than it says
-    return f"{clean(name_of(best['backend'], best['family']))} gains most, {signed(best['gain'])}{reach} in Pearson’s r"
+    name = clean(name_of(best["backend"], best["family"]))
+    return f"Tuning gains most with {name}: {signed(best['gain'])}{reach} in Pearson’s r"
 
 
 def _scores_people(frame: pd.DataFrame, study: Study) -> str:
