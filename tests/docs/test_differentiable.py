@@ -87,3 +87,19 @@ def test_the_table_of_temperatures_is_that_of_the_benchmark():
     assert whole.loc[0.1, "pearson"] >= 0.95
     assert whole.loc[0.003, "pearson"] >= 0.975
     assert ((whole["mean"] - whole["hard_mean"]).abs()[[0.003, 0.03, 0.1]] < 0.02).all()
+
+
+def test_what_training_does_is_as_the_page_says():
+    table = pd.read_csv(COMMITTED / "differentiable.csv").groupby("run", sort=False).mean(numeric_only=True)
+    control, with_score = table.loc["control"], table.loc["recommended"]
+    assert with_score["mis"] - control["mis"] >= 0.07
+    assert with_score["mis_oracle"] - control["mis_oracle"] >= 0.06
+    assert with_score["accuracy"] - control["accuracy"] >= -0.015
+    assert with_score["participation"] >= control["participation"]
+    assert table.loc["no decorrelation", "participation"] < 0.6 * control["participation"]
+    assert abs(table.loc["random vectors", "soft_last"] - 0.5) <= 0.01
+    for row in table.itertuples():
+        assert (
+            f" | {short(row.accuracy)} | {short(row.mis)} | {short(row.mis_tenth)} | {short(row.mis_oracle)} | "
+            f"{row.participation:.1f} | {short(row.mis_before)} / {short(row.mis_after)} |"
+        ) in TEXT, row.Index
