@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 
 from study.errors import StudyError
 from study.networks.roster import SIMILARITY, RosterRow, is_computed, read_roster, rows_of
+from study.params.models import Training
 
 BACKEND = "encoder"
+_PART = re.compile(r"0\.[0-9]*[1-9]")  # of the first epoch, as `step_name` writes it
 
 
 def encoder_model(named: str, rows: Sequence[RosterRow], where: str, why: str) -> str:
@@ -54,16 +58,53 @@ def chosen_encoder(backends: Sequence[str], named: str, roster: Path) -> str:
     return encoder_model(named, rows_of(read_roster(roster)), str(roster), f"scores.backends names {BACKEND}")
 
 
-def steps_of(rows: Sequence[RosterRow], epochs: int) -> list[str]:
-    """Names of the checkpoints that the rows of a roster, as it is written, will have before the last, which has the row's."""
-    return [f"{row['name']}-step{step}" for row in rows if row["series"] for step in range(epochs)]
+def step_name(name: str, epochs: float) -> str:
+    """The name of the checkpoint of a network after that many epochs: to six digits, and without an exponent.
+
+    >>> step_name("net", 2), step_name("net", 1 / 3), step_name("net", 5e-05)
+    ('net-step2', 'net-step0.333333', 'net-step0.00005')
+    """
+    return f"{name}-step{Decimal(f'{epochs:.6g}'):f}"
 
 
-def check_encoder(backends: Sequence[str], named: str, rows: Sequence[RosterRow], path: str, epochs: int) -> None:
+def steps_of(rows: Sequence[RosterRow], training: Training) -> list[str]:
+    """Names of the checkpoints that the rows of a roster, as it is written, will have before the last, which has the row's.
+
+    Those within the first epoch of a recipe are not among them: see `in_first_epoch`.
+    """
+    names = []
+    for row in rows:
+        if row["series"]:
+            keys = training.a3
+            recipe = sorted({0, 1, *range(0, keys.epochs, keys.every)} - {keys.epochs})
+            epochs = recipe if _by_recipe(row, training) else range(training.epochs)
+            names += [step_name(row["name"], epoch) for epoch in epochs]
+    return names
+
+
+def in_first_epoch(name: str, rows: Sequence[RosterRow], training: Training) -> bool:
+    """Whether `name` may be that of a checkpoint within the first epoch of a recipe, as NAME-step0.25.
+
+    Which of them there are hangs on the number of images, and is known once these are read.
+    """
+    of, _, part = name.rpartition("-step")
+    if not training.a3.first_epoch or not _PART.fullmatch(part):
+        return False
+    return any(row["name"] == of and row["series"] and _by_recipe(row, training) for row in rows)
+
+
+def _by_recipe(row: RosterRow, training: Training) -> bool:
+    return training.by_recipe and row["role"] == "study"
+
+
+def check_encoder(
+    backends: Sequence[str], named: str, rows: Sequence[RosterRow], path: str, training: Training
+) -> None:
     """Refuse a roster, as it is written in `path`, that has no network for the similarity `encoder`, if that is wanted.
 
-    A checkpoint of a training, NAME-stepN, is no row yet: it will be one for N below `epochs`, where the row has a series.
+    A checkpoint of a training, NAME-stepN, is no row yet: it will be one where the row has a series and `training` keeps it.
     Raises StudyError as `encoder_model`.
     """
-    if BACKEND in backends and named not in steps_of(rows, epochs):
+    trained = named in steps_of(rows, training) or in_first_epoch(named, rows, training)
+    if BACKEND in backends and not trained:
         encoder_model(named, rows, path, f"scores.backends names {BACKEND}")

@@ -24,6 +24,7 @@ from study.networks.recipes.fitting import Fitting, Part
 from study.networks.recipes.pictures import Altered, Batches, Labelled, drawing
 from study.networks.recipes.rows import refuse_shares, trained
 from study.networks.recipes.task import Task, kept_steps
+from study.networks.similarity import step_name
 
 RECIPE = Recipe(epochs=3, warmup_epochs=1, batch_size=12, learning_rate=1.0, train_size=32, test_size=32, held_out=0.2)
 STEPS = (0, 1, 2, 4, 8, 12)  # 48 images learnt from: 4 steps an epoch
@@ -202,6 +203,14 @@ def test_an_epoch_shows_each_image_at_most_once_and_processes_share_its_batches(
 def test_steps_at_which_weights_are_kept(settings, wanted):
     *numbers, series = settings
     assert kept_steps(*numbers, series=series) == wanted
+
+
+@pytest.mark.parametrize(
+    ("epochs", "name"),
+    [(0.0, "net-step0"), (5e-05, "net-step0.00005"), (1.5625e-06, "net-step0.0000015625"), (100.0, "net-step100")],
+)
+def test_checkpoints_are_called_without_an_exponent(epochs, name):
+    assert step_name("net", epochs) == name
 
 
 def test_images_held_out_are_not_learnt_from_and_keep_their_part(task):
