@@ -28,9 +28,11 @@ log = logger("inputs")
 
 @dataclass(frozen=True, kw_only=True)
 class EpochsOfRecipe:
-    """The same by a recipe, of `models.training.a3`."""
+    """The same by a recipe, of `models.training.a3`, and which weights are kept."""
 
     epochs: int
+    first_epoch: int
+    every: int
 
 
 @dataclass(frozen=True, kw_only=True)

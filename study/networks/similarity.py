@@ -6,13 +6,35 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
+from typing import Protocol
 
 from study.errors import StudyError
 from study.networks.roster import SIMILARITY, RosterRow, is_computed, read_roster, rows_of
-from study.params.models import Training
 
 BACKEND = "encoder"
 _PART = re.compile(r"0\.[0-9]*[1-9]")  # of the first epoch, as `step_name` writes it
+
+
+class KeptOfRecipe(Protocol):
+    """When weights are kept by a recipe, of `models.training.a3`."""
+
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def first_epoch(self) -> int: ...
+    @property
+    def every(self) -> int: ...
+
+
+class Kept(Protocol):
+    """When weights of trained networks are kept, of `models.training`."""
+
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def recipe(self) -> str: ...
+    @property
+    def a3(self) -> KeptOfRecipe: ...
 
 
 def encoder_model(named: str, rows: Sequence[RosterRow], where: str, why: str) -> str:
@@ -67,7 +89,7 @@ def step_name(name: str, epochs: float) -> str:
     return f"{name}-step{Decimal(f'{epochs:.6g}'):f}"
 
 
-def steps_of(rows: Sequence[RosterRow], training: Training) -> list[str]:
+def steps_of(rows: Sequence[RosterRow], training: Kept) -> list[str]:
     """Names of the checkpoints that the rows of a roster, as it is written, will have before the last, which has the row's.
 
     Those within the first epoch of a recipe are not among them: see `in_first_epoch`.
@@ -82,7 +104,7 @@ def steps_of(rows: Sequence[RosterRow], training: Training) -> list[str]:
     return names
 
 
-def in_first_epoch(name: str, rows: Sequence[RosterRow], training: Training) -> bool:
+def in_first_epoch(name: str, rows: Sequence[RosterRow], training: Kept) -> bool:
     """Whether `name` may be that of a checkpoint within the first epoch of a recipe, as NAME-step0.25.
 
     Which of them there are hangs on the number of images, and is known once these are read.
@@ -93,13 +115,11 @@ def in_first_epoch(name: str, rows: Sequence[RosterRow], training: Training) -> 
     return any(row["name"] == of and row["series"] and _by_recipe(row, training) for row in rows)
 
 
-def _by_recipe(row: RosterRow, training: Training) -> bool:
-    return training.by_recipe and row["role"] == "study"
+def _by_recipe(row: RosterRow, training: Kept) -> bool:
+    return training.recipe == "a3" and row["role"] == "study"
 
 
-def check_encoder(
-    backends: Sequence[str], named: str, rows: Sequence[RosterRow], path: str, training: Training
-) -> None:
+def check_encoder(backends: Sequence[str], named: str, rows: Sequence[RosterRow], path: str, training: Kept) -> None:
     """Refuse a roster, as it is written in `path`, that has no network for the similarity `encoder`, if that is wanted.
 
     A checkpoint of a training, NAME-stepN, is no row yet: it will be one where the row has a series and `training` keeps it.
