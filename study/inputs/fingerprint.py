@@ -28,9 +28,11 @@ log = logger("inputs")
 
 @dataclass(frozen=True, kw_only=True)
 class EpochsOfRecipe:
-    """The same by a recipe, of `models.training.a3`."""
+    """The same by a recipe, of `models.training.a3`, and which weights are kept."""
 
     epochs: int
+    first_epoch: int
+    every: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,9 +200,8 @@ class Inputs:
                 raise
             log.warning("%s. Until then they count as those that data/inputs describes", error)
         _refuse_few(listing, params)
-        training = params.models.training
-        epochs = training.a3.epochs if training.recipe == "a3" else training.epochs
-        check_encoder(params.scores.backends, params.scores.encoder.model, rows, params.models.roster, epochs)
+        models = params.models
+        check_encoder(params.scores.backends, params.scores.encoder.model, rows, models.roster, models.training)
         networks, problems = network_files(rows, code, digests, _known(known, "networks.json"))
         for name, problem in listed.unlisted(rows, code).items():
             problems[name] = "; ".join(filter(None, [problem, problems.get(name)]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -19,7 +20,7 @@ from study.networks.described import described
 from study.networks.failures import Failed
 from study.networks.roster import NetworkJob, RosterRow
 from study.networks.settings import NetworkParams
-from study.networks.similarity import BACKEND, first_similarity, steps_of
+from study.networks.similarity import BACKEND, first_similarity, in_first_epoch, steps_of
 from study.networks.training import Training
 from study.workers.device import Failure
 from study.workers.jobs import devices, log_failure, run_all
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from study.networks.recipes.rows import FromImages
 
 log = logger("models")
+
+_WILD = re.compile(r"[*?]")  # any digits, in a pattern of checkpoints
 
 
 @dataclass(frozen=True)
@@ -200,9 +203,9 @@ def refuse_untrainable(rows: Sequence[RosterRow], params: NetworkParams, path: P
 
 def warn_of_strangers(rows: list[RosterRow], params: NetworkParams, path: Path) -> None:
     """Log the parameters that name networks which the roster lacks: later stages will refuse or miss them."""
-    epochs = params.models.training.last
+    training = params.models.training
     known = [row["name"] for row in rows]
-    known += steps_of(rows, epochs)
+    known += steps_of(rows, training)
     for key, names in {
         "sensitivity.models": params.sensitivity.models,
         "sensitivity.map_models": params.sensitivity.map_models,
@@ -211,7 +214,8 @@ def warn_of_strangers(rows: list[RosterRow], params: NetworkParams, path: Path) 
         "activations.windows": [entry.split("/")[0] for entry in params.activations.windows],
     }.items():
         for name in names:
-            if not any(fnmatchcase(each, name) for each in known):
+            part = in_first_epoch(_WILD.sub("1", name), rows, training)
+            if not part and not any(fnmatchcase(each, name) for each in known):
                 near = difflib.get_close_matches(name, known, 3)
                 log.warning(
                     "%s names %r, which is no network of %s%s; a later stage will not find it",

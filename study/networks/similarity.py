@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
+from typing import Protocol
 
 from study.errors import StudyError
 from study.networks.roster import SIMILARITY, RosterRow, is_computed, read_roster, rows_of
 
 BACKEND = "encoder"
+_PART = re.compile(r"0\.[0-9]*[1-9]")  # of the first epoch, as `step_name` writes it
+
+
+class KeptOfRecipe(Protocol):
+    """When weights are kept by a recipe, of `models.training.a3`."""
+
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def first_epoch(self) -> int: ...
+    @property
+    def every(self) -> int: ...
+
+
+class Kept(Protocol):
+    """When weights of trained networks are kept, of `models.training`."""
+
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def recipe(self) -> str: ...
+    @property
+    def a3(self) -> KeptOfRecipe: ...
 
 
 def encoder_model(named: str, rows: Sequence[RosterRow], where: str, why: str) -> str:
@@ -54,16 +80,51 @@ def chosen_encoder(backends: Sequence[str], named: str, roster: Path) -> str:
     return encoder_model(named, rows_of(read_roster(roster)), str(roster), f"scores.backends names {BACKEND}")
 
 
-def steps_of(rows: Sequence[RosterRow], epochs: int) -> list[str]:
-    """Names of the checkpoints that the rows of a roster, as it is written, will have before the last, which has the row's."""
-    return [f"{row['name']}-step{step}" for row in rows if row["series"] for step in range(epochs)]
+def step_name(name: str, epochs: float) -> str:
+    """The name of the checkpoint of a network after that many epochs: to six digits, and without an exponent.
+
+    >>> step_name("net", 2), step_name("net", 1 / 3), step_name("net", 5e-05)
+    ('net-step2', 'net-step0.333333', 'net-step0.00005')
+    """
+    return f"{name}-step{Decimal(f'{epochs:.6g}'):f}"
 
 
-def check_encoder(backends: Sequence[str], named: str, rows: Sequence[RosterRow], path: str, epochs: int) -> None:
+def steps_of(rows: Sequence[RosterRow], training: Kept) -> list[str]:
+    """Names of the checkpoints that the rows of a roster, as it is written, will have before the last, which has the row's.
+
+    Those within the first epoch of a recipe are not among them: see `in_first_epoch`.
+    """
+    names = []
+    for row in rows:
+        if row["series"]:
+            keys = training.a3
+            recipe = sorted({0, 1, *range(0, keys.epochs, keys.every)} - {keys.epochs})
+            epochs = recipe if _by_recipe(row, training) else range(training.epochs)
+            names += [step_name(row["name"], epoch) for epoch in epochs]
+    return names
+
+
+def in_first_epoch(name: str, rows: Sequence[RosterRow], training: Kept) -> bool:
+    """Whether `name` may be that of a checkpoint within the first epoch of a recipe, as NAME-step0.25.
+
+    Which of them there are hangs on the number of images, and is known once these are read.
+    """
+    of, _, part = name.rpartition("-step")
+    if not training.a3.first_epoch or not _PART.fullmatch(part):
+        return False
+    return any(row["name"] == of and row["series"] and _by_recipe(row, training) for row in rows)
+
+
+def _by_recipe(row: RosterRow, training: Kept) -> bool:
+    return training.recipe == "a3" and row["role"] == "study"
+
+
+def check_encoder(backends: Sequence[str], named: str, rows: Sequence[RosterRow], path: str, training: Kept) -> None:
     """Refuse a roster, as it is written in `path`, that has no network for the similarity `encoder`, if that is wanted.
 
-    A checkpoint of a training, NAME-stepN, is no row yet: it will be one for N below `epochs`, where the row has a series.
+    A checkpoint of a training, NAME-stepN, is no row yet: it will be one where the row has a series and `training` keeps it.
     Raises StudyError as `encoder_model`.
     """
-    if BACKEND in backends and named not in steps_of(rows, epochs):
+    trained = named in steps_of(rows, training) or in_first_epoch(named, rows, training)
+    if BACKEND in backends and not trained:
         encoder_model(named, rows, path, f"scores.backends names {BACKEND}")

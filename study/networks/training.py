@@ -17,6 +17,7 @@ from study.networks.building import load_network
 from study.networks.described import described
 from study.networks.roster import RosterRow
 from study.networks.settings import NetworkParams
+from study.networks.similarity import step_name
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -130,7 +131,7 @@ class Training:
 
         row, out = self._row, self._out
         last = step == self._settings.epochs
-        name = row["name"] if last else f"{row['name']}-step{step}"
+        name = row["name"] if last else step_name(row["name"], step)
         path = out / "weights" / f"{name}.safetensors"
         state = {key.split("/", 1)[1]: value for key, value in content.items() if key.startswith(f"{step}/")}
         top1 = float(state.pop("accuracy").mean())

@@ -45,11 +45,6 @@ class Training:
         """Whether studied networks learn the images of the study by their labels."""
         return self.recipe == "a3"
 
-    @property
-    def last(self) -> int:
-        """The epoch after which a studied network is trained."""
-        return self.a3.epochs if self.by_recipe else self.epochs
-
 
 @dataclass(frozen=True, kw_only=True)
 class Models:

@@ -91,7 +91,7 @@ def _decisions(path: Path, dataset: str) -> pd.DataFrame:
     for name in ("subj", "category", "imagename"):
         casts.refuse(path, text[name], text[name] == "", name, "filled")
     named = text["condition"].mask(text["condition"].str.casefold() == "nan", "")
-    condition = "" if dataset in UNCONDITIONED else casts.spelled_alike(named)
+    condition = "" if dataset in UNCONDITIONED else named.map(_as_benchmark)
     table = {
         "dataset": dataset,
         "condition": condition,
@@ -102,6 +102,20 @@ def _decisions(path: Path, dataset: str) -> pd.DataFrame:
         "response": text["object_response"],
     }
     return pd.DataFrame(table, columns=DECISION_COLUMNS)
+
+
+def _as_benchmark(text: str) -> str:
+    """A condition as the lists of the benchmark (`LEFT_OUT`) spell it, whose own code reads numbers and truth values.
+
+    >>> [_as_benchmark(text) for text in ("0.60", "0.00", "inf", "true", "c03", "1-10-10")]
+    ['0.6', '0', 'inf', 'True', 'c03', '1-10-10']
+    """
+    if text.casefold() in ("true", "false"):
+        return text.capitalize()
+    try:
+        return f"{float(text):.15g}"  # all digits that a decimal number keeps
+    except ValueError:
+        return text
 
 
 def picture_of(name: str) -> str:

@@ -178,7 +178,7 @@ def test_a_network_read_at_several_sizes_is_one_line(study):
     )
     two = frame.assign(of=[first, first, "b", "b"], mis_mean=[0.5, 0.6, 0.7, 0.68])
     assert finding(spec.name, two, several) == (
-        "From the smallest input to the largest mean MIS rises in 1 of 2 networks, by −0.020 to 0.100."
+        "From the smallest input to the largest mean MIS rises in 1 of 2 networks; changes are −0.020 to 0.100."
     )
     assert f"The same network at several sizes: {first} from " in spec.drawing.alt(frame, several)
 

@@ -17,6 +17,7 @@ from study.inputs.digests import Digests
 from study.inputs.fingerprint import (
     EncoderName,
     Epochs,
+    EpochsOfRecipe,
     GuideWeights,
     ImiFiles,
     InputParams,
@@ -174,10 +175,11 @@ def look(tmp_path, monkeypatch):
     (tmp_path / "roster.csv").write_text("name,constructor\nnet,test_vit\n")
 
     def run(root, source="folder"):
+        trained = Epochs(epochs=4, recipe="one_cycle", a3=EpochsOfRecipe(epochs=4, first_epoch=0, every=1))
         params = InputParams(
             processor="native",
             images=ImagePlace(source=source, root=root, reader="", split=""),
-            models=Roster(roster=str(tmp_path / "roster.csv"), max_failed=0.0, training=Epochs(epochs=4)),
+            models=Roster(roster=str(tmp_path / "roster.csv"), max_failed=0.0, training=trained),
             activations=KeepFile(keep_file=""),
             human=People(
                 source="none", imi=ImiFiles(responses=(), image_map=""), table=OneFile(file=""), pairs=OneFile(file="")

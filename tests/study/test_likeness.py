@@ -122,6 +122,25 @@ def test_decisions_in_the_form_of_model_vs_human(tmp_path):
     assert found["shape_bias"].tolist() == [(8 - i) / 8 for i in range(6)]
 
 
+def test_conditions_are_those_of_the_benchmark_s_lists(tmp_path):
+    spelled = {
+        "uniform-noise": {"0.00": "0", "0.10": "0.1", "0.60": "0.6", "0.90": "0.9"},
+        "false-colour": {"true": "True", "False": "False"},
+        "high-pass": {"inf": "inf", "0.40": "0.4", "3.0": "3"},
+        "contrast": {"c03": "c03"},
+        "eidolonI": {"1-10-10": "1-10-10"},
+    }
+    for dataset, conditions in spelled.items():
+        lines = [f"subject-01,1,1,1,dog,dog,{condition},0_a_{condition}.png\n" for condition in conditions]
+        file(tmp_path, HEADER + "".join(lines), f"{dataset}/a.csv")
+    table = read_decisions(tmp_path)
+    for dataset, conditions in spelled.items():
+        found = table.loc[table["dataset"] == dataset, "condition"].tolist()
+        assert found == list(conditions.values())
+    kept = table.loc[~likeness._left_out(table), "condition"].tolist()
+    assert sorted(kept) == ["0.1", "3", "False"]
+
+
 def test_decisions_that_are_not_in_order_are_refused(tmp_path):
     folder = raw_data(tmp_path / "raw-data")
     with pytest.raises(StudyError, match=r"nothing: no such folder\. stats\.likeness\.decisions names"):

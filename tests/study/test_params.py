@@ -58,8 +58,8 @@ def test_every_study_is_valid(path):
     load_params(path)
 
 
-def test_there_are_four_studies_and_the_default_one_is_synthetic():
-    assert [path.stem for path in STUDIES] == ["custom", "imagenet", "synthetic", "training"]
+def test_the_studies_are_these_and_the_default_one_is_synthetic():
+    assert [path.stem for path in STUDIES] == ["custom", "imagenet", "resolution", "synthetic", "training"]
     assert load_params(ROOT / "params.yaml") == load_params(ROOT / "studies/synthetic.yaml")
 
 

@@ -89,23 +89,25 @@ def test_the_optimiser_is_that_of_the_script(model):
     assert own.defaults["max_grad_norm"] == 1.0
 
 
-@pytest.mark.parametrize(("batch", "rate"), [(2048, 0.008), (512, 0.002), (4096, 0.016)])
-def test_the_learning_rate_scales_with_the_batch(model, batch, rate):
+@pytest.mark.parametrize(("batch", "rate"), [(2048, 0.008), (512, 0.002), (4096, 0.016), (16, 6.25e-5)])
+def test_all_learning_rates_scale_with_the_batch(model, batch, rate):
+    first, least = 1e-4 * batch / 2048, 1e-6 * batch / 2048
     recipe = Recipe(batch_size=batch)
     optimiser = recipe.optimiser(model)
     scheduler, theirs = (
         recipe.scheduler(optimiser),
         create_optimizer_v2(model, **{**optimizer_kwargs(PUBLISHED), "lr": rate}),
     )
-    wanted, epochs = create_scheduler_v2(theirs, **scheduler_kwargs(PUBLISHED))
+    published = {**scheduler_kwargs(PUBLISHED), "warmup_lr": first, "min_lr": least}
+    wanted, epochs = create_scheduler_v2(theirs, **published)
     assert epochs == 100
     for epoch in range(100):
         scheduler.step(epoch)
         wanted.step(epoch)
         (now,) = {group["lr"] for group in optimiser.param_groups}
         warming, falling = (
-            1e-4 + epoch / 5 * (rate - 1e-4),
-            1e-6 + (rate - 1e-6) * (1 + math.cos(math.pi * epoch / 100)) / 2,
+            first + epoch / 5 * (rate - first),
+            least + (rate - least) * (1 + math.cos(math.pi * epoch / 100)) / 2,
         )
         assert now == pytest.approx(warming if epoch < 5 else falling, rel=1e-12)
         assert now == theirs.param_groups[0]["lr"]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.multiprocessing.spawn import start_processes
 
 from interpretability.errors import InputError
 from study.files.store import WorkStore
@@ -21,6 +24,7 @@ from study.networks.recipes.fitting import Fitting, Part
 from study.networks.recipes.pictures import Altered, Batches, Labelled, drawing
 from study.networks.recipes.rows import refuse_shares, trained
 from study.networks.recipes.task import Task, kept_steps
+from study.networks.similarity import step_name
 
 RECIPE = Recipe(epochs=3, warmup_epochs=1, batch_size=12, learning_rate=1.0, train_size=32, test_size=32, held_out=0.2)
 STEPS = (0, 1, 2, 4, 8, 12)  # 48 images learnt from: 4 steps an epoch
@@ -115,6 +119,32 @@ def test_two_processes_train_one_network(task):
     assert any(not torch.equal(state[name], alone[name]) for name in state)
 
 
+def share(number, world, task, store, steps):
+    """One of several processes of a training, which ends after `steps` as a killed one does."""
+    os.environ["MIS_STORE"] = str(store)
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", f"file://{store}-{steps}", rank=number, world_size=world)
+    with pytest.MonkeyPatch.context() as patch, suppress(Cut):
+        cut_after(patch, steps)
+        Fitting(task, Part(rank=number, world=world), task.newest_state(WorkStore.open()), state_seconds=0.0).run()
+    torch.distributed.destroy_process_group()
+
+
+def test_three_processes_go_on_to_the_same_bytes(task, tmp_path):
+    """Sums of three or more numbers hang on their order: torch must not change it within a training."""
+    short = Recipe(**{**vars(RECIPE), "epochs": 1, "warmup_epochs": 0, "held_out": 0.0})
+    three = changed(task, steps=(4,), recipe=short, processes=3)
+    _ = short.optimiser(torch.nn.Linear(2, 2)), short.loss(), short.mixing(4), short.augmenting()  # imported once
+    found = []
+    for name, cuts in (("whole", (99,)), ("cut", (2, 99))):
+        store = tmp_path / name
+        for steps in cuts:
+            start_processes(share, (3, three, store, steps), nprocs=3, start_method="fork")
+        found.append(contents(three.found(WorkStore(store))))
+    assert found[0]
+    assert found[0] == found[1]
+
+
 def test_processes_that_end_with_other_weights_are_refused(task, monkeypatch):
     fitting = Fitting(task, Part(rank=0, world=2), None)
 
@@ -173,6 +203,14 @@ def test_an_epoch_shows_each_image_at_most_once_and_processes_share_its_batches(
 def test_steps_at_which_weights_are_kept(settings, wanted):
     *numbers, series = settings
     assert kept_steps(*numbers, series=series) == wanted
+
+
+@pytest.mark.parametrize(
+    ("epochs", "name"),
+    [(0.0, "net-step0"), (5e-05, "net-step0.00005"), (1.5625e-06, "net-step0.0000015625"), (100.0, "net-step100")],
+)
+def test_checkpoints_are_called_without_an_exponent(epochs, name):
+    assert step_name("net", epochs) == name
 
 
 def test_images_held_out_are_not_learnt_from_and_keep_their_part(task):

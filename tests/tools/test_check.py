@@ -1,5 +1,7 @@
 """The check that a study can begin: parameters, roster, images, files that they name."""
 
+from dataclasses import replace
+
 import pytest
 from ruamel.yaml import YAML
 
@@ -9,6 +11,7 @@ from study.errors import message_of
 from study.inputs import reaching
 from study.networks.roster import read_roster, rows_of
 from study.networks.similarity import chosen_encoder, encoder_model
+from study.params.whole import load_params
 from tests.helpers.copied_study import changed
 from tests.helpers.rules import ROOT
 from tools import check
@@ -206,10 +209,24 @@ def test_checkpoints_of_a_training_can_be_the_encoder(tmp_path):
     path = tmp_path / "series.csv"
     path.write_text("name,constructor,weights,series\nnet,test_vit,trained,net\nother,test_vit,trained,\n")
     rows = rows_of(read_roster(path))
-    check_encoder(("encoder",), "net-step3", rows, "roster", 4)
-    for name in ("net-step4", "net-step", "net-stepx", "net-step-1", "net-step03", "other-step1"):
-        with pytest.raises(InputError, match=f"scores.encoder.model is '{name}'"):
-            check_encoder(("encoder",), name, rows, "roster", 4)
+    training = load_params(ROOT / "studies/synthetic.yaml").models.training
+    cycle = replace(training, epochs=4)
+    recipe = replace(training, recipe="a3", a3=replace(training.a3, epochs=11, every=5, first_epoch=2))
+    never = ("net-step", "net-stepx", "net-step-1", "net-step03", "other-step1", "net-step5e-05", "net-step0.50")
+    for settings, kept, others in (
+        (cycle, ("net-step3",), ("net-step4", "net-step0.5")),
+        (
+            recipe,
+            ("net-step0", "net-step0.00005", "net-step1", "net-step10"),
+            ("net-step4", "net-step11", "other-step0.5"),
+        ),
+        (replace(recipe, a3=replace(recipe.a3, first_epoch=0)), ("net-step1",), ("net-step0.5",)),
+    ):
+        for name in kept:
+            check_encoder(("encoder",), name, rows, "roster", settings)
+        for name in (*never, *others):
+            with pytest.raises(InputError, match=f"scores.encoder.model is '{name}'"):
+                check_encoder(("encoder",), name, rows, "roster", settings)
 
 
 def test_the_stage_that_looks_at_inputs_refuses_the_same(custom, tmp_path, monkeypatch, caplog):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
-VERSION = 1  # raised by hand whenever the weights of a network trained by a recipe change
+VERSION = 2  # raised by hand whenever the weights of a network trained by a recipe change
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,10 @@ class Recipe:
     @property
     def rate(self) -> float:
         """Peak of the learning rate for this batch."""
-        return self.learning_rate * self.batch_size / self.rate_batch
+        return self._scaled(self.learning_rate)
+
+    def _scaled(self, rate: float) -> float:
+        return rate * self.batch_size / self.rate_batch
 
     def optimiser(self, model: nn.Module) -> Optimizer:
         """LAMB; biases and scales of norms are not decayed, as timm's script has it."""
@@ -79,7 +82,10 @@ class Recipe:
         return create_optimizer_v2(model, opt=self.optimizer, lr=self.rate, weight_decay=self.weight_decay)
 
     def scheduler(self, optimiser: Optimizer) -> Scheduler:
-        """Rates by epoch: a linear warm-up, then half a cosine; `step(epoch)` sets those of an epoch, counted from 0."""
+        """Rates by epoch: a linear warm-up, then half a cosine; `step(epoch)` sets those of an epoch, counted from 0.
+
+        First and last rate scale with the batch as the peak does: in a small batch it could else be below the first.
+        """
         from timm.scheduler.scheduler_factory import create_scheduler_v2
 
         scheduler, _ = create_scheduler_v2(
@@ -87,8 +93,8 @@ class Recipe:
             sched=self.schedule,
             num_epochs=self.epochs,
             warmup_epochs=self.warmup_epochs,
-            warmup_lr=self.warmup_rate,
-            min_lr=self.least_rate,
+            warmup_lr=self._scaled(self.warmup_rate),
+            min_lr=self._scaled(self.least_rate),
         )
         assert scheduler is not None
         return scheduler

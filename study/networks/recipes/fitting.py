@@ -137,7 +137,9 @@ class Fitting:
         if self._part.world == 1:
             return model
         devices = [torch.device(self._part.device)] if self._part.on_gpu else None
-        return nn.parallel.DistributedDataParallel(model, device_ids=devices)
+        # else torch sorts gradients anew after the first step of a process, which a resumed training has elsewhere, and three
+        # processes or more add them up in another order; where it looks for unused parameters it keeps the order that it has
+        return nn.parallel.DistributedDataParallel(model, device_ids=devices, find_unused_parameters=True)
 
     def _loader(self, pictures: Any, batches: Batches | None) -> DataLoader[Any]:
         """Batches decoded by processes beside this one, which fork from it: no draw and no order hangs on them."""

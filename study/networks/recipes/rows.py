@@ -23,6 +23,7 @@ from study.networks.recipes.pictures import Labelled
 from study.networks.recipes.task import STEPS, Task, kept_steps
 from study.networks.roster import RosterRow
 from study.networks.settings import NetworkParams
+from study.networks.similarity import step_name
 from study.networks.training import seen_code
 from study.workers.placement import device_kind, local_devices
 from study.workers.ranks import run_ranks
@@ -88,7 +89,7 @@ class FromImages:
 
         row, out = self._row, self._out
         last = step == self._task.steps[-1]
-        name = row["name"] if last else f"{row['name']}-step{epochs:g}"
+        name = row["name"] if last else step_name(row["name"], epochs)
         path = out / "weights" / f"{name}.safetensors"
         link_out(stored, path)
         with safe_open(stored, "np") as content:

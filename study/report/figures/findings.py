@@ -62,8 +62,8 @@ def _against_resolution(frame: pd.DataFrame, study: Study) -> str:
         name = clean(change.index[0])
         return f"From its smallest input to its largest mean MIS of {name} changes by {signed(change.iloc[0], 3)}"
     return (
-        f"From the smallest input to the largest mean MIS rises in {int((change > 0).sum())} of {len(change)} networks, by "
-        f"{signed(change.min(), 3)} to {signed(change.max(), 3)}"
+        f"From the smallest input to the largest mean MIS rises in {int((change > 0).sum())} of {len(change)} networks; changes "
+        f"are {signed(change.min(), 3)} to {signed(change.max(), 3)}"
     )
 
 
