@@ -116,6 +116,10 @@ class SizeOfWindows:
     n_tasks: int = number(2, MOST_TASKS)
     n_explanations: int = number(1)
 
+    @property
+    def sizes(self) -> tuple[int, int]:
+        return self.n_tasks, self.n_explanations
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractionParams(SeedAndImages):
