@@ -198,7 +198,10 @@ def _standardised(values: Tensor) -> Tensor:
     """Units (U, n) of mean 0 and variance 1 over the images; zeros for constant ones, with gradient 0."""
     low, high = values.aminmax(dim=0, keepdim=True)
     varies = (high - low).detach() >= CONSTANT_BELOW
-    centred = values - values.mean(dim=0, keepdim=True)
+    # scaled first, since squares of large values overflow; by halves, since so may the range; z does not depend on it
+    size = torch.where(varies, high / 2 - low / 2, 1.0).detach()
+    scaled = (values / 2 - low.detach() / 2) / size
+    centred = scaled - scaled.mean(dim=0, keepdim=True)
     variance = torch.where(varies, centred.square().mean(dim=0, keepdim=True), 1.0)
     return torch.where(varies, centred / variance.sqrt(), 0.0).T.contiguous()
 

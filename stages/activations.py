@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     explained = results.explained_units(params.explanations.units, args.explained, roster, args.models / "roster.csv")
     images = open_images(args.images, params.images.root)
     check_unchanged(images)
-    windows.check(params.activations.windows, roster, args.models / "roster.csv", images)
+    windows.check(params.activations.windows, roster, args.models / "roster.csv", images, *params.tasks.sizes)
 
     def job_of(row: RosterRow, base: Sequence[LayerRow] = ()) -> Extraction:
         own = tuple(unit for unit in listed if unit[0] == row["name"])

@@ -179,11 +179,15 @@ def _of_run(args: argparse.Namespace) -> Plan:
     """What a run asks, with the spread and the share that its sessions show so far."""
     from experiment import progress, recorded
     from experiment.overview import judged, overview
-    from experiment.settings import PAGED
+    from experiment.settings import PAGED, RATINGS
 
     if args.units is not None or args.trials is not None or args.experiments is not None:
         raise StudyError("--units, --trials and --experiments are those of the run; leave them out, or leave out --run")
     found = recorded.read(args.run)
+    if found.folder.kind in PAGED and found.folder.kind != RATINGS:
+        raise StudyError(
+            f"{args.run} asks picking pages ({found.folder.kind}), which this planner does not know; leave --run out"
+        )
     if found.folder.kind in PAGED:
         raise StudyError(
             f"{args.run} asks rating pages, which need no checks: leave --run out, and give --pictures, --raters and --page"

@@ -177,7 +177,14 @@ class Windows:
                 expected=self._counts.shape,
             )
         self._check_number(state.seen)
-        own, plan = self.state(), self._plan
+        plan = self._plan
+        if not self.seen and (state.counts < plan[:, shrinking.ROOM]).all():
+            # the usual way holds room for both, and these have no keys; a window that goes on has room for one more
+            theirs = state.keys, state.counts, state.below, state.intervals
+            shrinking.take_up(plan, *theirs, self._kept, self._counts, self._below, self._intervals)
+            self.seen = state.seen
+            return
+        own = self.state()
         # room for the keys of both; drawn in, they fit the usual one
         wide = plan.copy()
         wide[:, shrinking.ROOM] = np.maximum(2 * plan[:, shrinking.ROOM], (own.counts + state.counts).max(0, initial=0))

@@ -12,6 +12,7 @@ Departure: no paper defines it; it is the machine's side of the trials `localize
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,11 +84,14 @@ class Places:
         return 0 if self.reason else cells_along(self.height, self.width)
 
 
-def places_of(shape: Sequence[int], n_images: int, layer: Layer, prefix: int | None) -> Places:
+def places_of(
+    shape: Sequence[int], n_images: int, layer: Layer, prefix: int | None, n_patches: int | None = None
+) -> Places:
     """Places of an output of this shape for so many images.
 
-    prefix   tokens in front of those with a place (class, registers), where the network says so; else 0 or 1, whichever leaves
-             a square
+    prefix     tokens in front of those with a place (class, registers), where the network says so, or none in layers before they
+               are added; else 0 or 1, whichever leaves a square
+    n_patches  patches of an image, where the network says so: tokens are places only if they are as many
     """
     if shape[layer.batch_axis] != n_images:
         return Places(reason="windows of images, whose order is not known")
@@ -95,12 +99,17 @@ def places_of(shape: Sequence[int], n_images: int, layer: Layer, prefix: int | N
     if len(rest) == 2:
         kind, height, width, skipped = MAPS, rest[0], rest[1], 0
     elif len(rest) == 1 and rest[0] > 1:
-        root = int(np.sqrt(rest[0]))
-        skipped = rest[0] - root * root if prefix is None else prefix
-        side = int(np.sqrt(max(rest[0] - skipped, 0)))
-        if side * side + skipped != rest[0] or (prefix is None and skipped > 1):
+        tried = (0, 1) if prefix is None else dict.fromkeys((prefix, 0))
+        ways = [(math.isqrt(rest[0] - front), front) for front in tried if front < rest[0]]
+        ways = [(side, front) for side, front in ways if side * side + front == rest[0]]
+        if not ways:
             return Places(reason=f"{rest[0]} tokens are no square of places")
-        kind, height, width = TOKENS, side, side
+        # where tokens are mixed, channels stand where tokens do elsewhere
+        ways = [(side, front) for side, front in ways if n_patches in (None, side * side)]
+        if not ways:
+            return Places(reason=f"{rest[0]} values a channel are not the {n_patches} patches of the network")
+        (side, skipped), kind = ways[0], TOKENS
+        height = width = side
     else:
         return Places(reason=VECTOR)
     if max(height, width) == 1:
@@ -132,13 +141,18 @@ class PeakCapture(Capture):
         self.cells = torch.full((batch_size, self.n_units), -1, dtype=torch.int64, device=self.buffer.device)
         self.places: dict[str, Places] = {}
         self._prefix = getattr(model, "num_prefix_tokens", None)
+        first = [getattr(model, name, None) for name in ("patch_embed", "stem")]  # as networks of timm call it
+        told = [getattr(module, "num_patches", None) for module in first]
+        self._n_patches = next((number for number in told if isinstance(number, int)), None)
 
     def keep(self, layer: Layer, start: int, value: Tensor) -> None:
         super().keep(layer, start, value)
         if layer.name in self._readers:
             self.places[layer.name] = Places(reason=DIRECTIONS)
             return
-        found = self.places[layer.name] = places_of(tuple(value.shape), self._size, layer, self._prefix)
+        found = self.places[layer.name] = places_of(
+            tuple(value.shape), self._size, layer, self._prefix, self._n_patches
+        )
         if not found.reason:
             maps = positions_of(value, self._size, layer.batch_axis, layer.channel_axis)[:, found.skipped :]
             first = self._first[layer.name]

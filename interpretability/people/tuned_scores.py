@@ -23,6 +23,9 @@ from interpretability.schema import UNIT
 from interpretability.statistics import pearson, percentile_interval
 
 FEWEST_ANSWERS, FEWEST_UNITS, FEWEST_NETWORKS = 1500, 50, 3
+_MOST_GROUPS = (
+    5  # of networks, each scored by weights from the others: one a network would take fits that grow with their square
+)
 CONFIDENCE = 0.95  # of the interval that decides whether a tuned similarity is refused, whatever tables show
 N_RESAMPLES = 2000
 TUNED, NOT_TUNED = "tuned", "not tuned"
@@ -110,8 +113,8 @@ def tuned(asked: Asked, design: Design, seed: int, n_bootstrap: int, confidence:
     gain            r_tuned less r_untuned, over the same resamples
     share_...       of the ceiling of `ceiling_shares` that r reaches
     log_loss_...    nats an answer; the gain is how much lower it is
-    ..._networks    the same correlations where each network's units are scored by weights from the other networks; with three
-                    networks or more
+    ..._networks    the same correlations where each network's units are scored by weights from other networks; with three
+                    networks or more. More than five are parted into five groups, by name
     strength        of the pull in the fit to all answers; strength_at_end: low or high where it is an end of those tried
     zero_share      of the weights fitted to all answers, of a family whose weights may not be negative
 
@@ -198,12 +201,14 @@ def _judged(
 
 
 def _over_networks(asked: Asked, design: Design) -> dict[str, object]:
-    """Correlations where the units of each network are scored by weights fitted to the other networks."""
+    """Correlations where the units of each network, or group of networks, are scored by weights fitted to the others."""
     network, known = pd.factorize(asked.units["model"], sort=True)
     names = ("r_untuned_networks", "r_tuned_networks", "gain_networks")
     if len(known) < FEWEST_NETWORKS:
         return dict.fromkeys(names, np.nan)
-    fit, his = tuning.cross_fit(design, asked.answers, network), asked.units["his"].to_numpy(np.float64)
+    # neighbours by name, such as sizes of a family, stay together: they are hardly other networks
+    group = network * min(len(known), _MOST_GROUPS) // len(known)
+    fit, his = tuning.cross_fit(design, asked.answers, group), asked.units["his"].to_numpy(np.float64)
     before, after = (float(pearson(scores(each, asked.used), his)) for each in (fit.untuned, fit.evidence))
     return dict(zip(names, (before, after, after - before), strict=True))
 
@@ -251,17 +256,3 @@ def plan_table(asked: Asked, design: Design, seed: int, n_draws: int) -> pd.Data
         worse = float(np.mean(np.array(gains) < 0))
         rows.append((size, round(float(np.mean(n_answers))), n_draws, float(np.mean(gains)), spread, worse))
     return pd.DataFrame(rows, columns=PLAN_COLUMNS)
-
-
-def enough_units(plan: pd.DataFrame, share: float = 0.8) -> float:
-    """Annotated units at which this share of the gain of the largest set is reached, between two sets by the logarithm of their
-    sizes; NaN without a plan or a gain, the smallest size where it has that share already."""
-    if plan.empty or not plan["gain"].iloc[-1] > 0:
-        return float("nan")
-    sizes, gains = plan["n_units"].to_numpy(np.float64), plan["gain"].to_numpy()
-    wanted = share * gains[-1]
-    first = int(np.argmax(gains >= wanted))
-    if first == 0:
-        return float(sizes[0])
-    part = (wanted - gains[first - 1]) / (gains[first] - gains[first - 1])
-    return float(np.exp(np.log(sizes[first - 1]) + part * np.log(sizes[first] / sizes[first - 1])))

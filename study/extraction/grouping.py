@@ -57,6 +57,24 @@ def columns_budget() -> float:
     return _FOR_STATES * _asked(FreeMemoryJob(beside=True))
 
 
+def check_columns(name: str, n_units: int, n_images: int) -> None:
+    """Refuse the second pass of a network, which keeps the whole columns of so many units, where this worker lacks memory for
+    them: nobody could plan for them, since which units a first pass refuses is known only at its end.
+    """
+    total = Environment.read().memory_gb
+    if total is not None and device().startswith("cpu"):
+        budget = total * GIB / workers_here()
+    else:
+        budget = _FOR_STATES * FreeMemoryJob(beside=True).run()
+    needed = 2 * columns_bytes(n_units, n_images)  # they are copied once, while they are saved or written
+    if needed > budget:
+        raise StudyError(
+            f"{name}: the windows of {n_units:,} units are not exact, and the whole columns of these take {in_words(needed)} of "
+            f"memory; a worker has {in_words(budget)}. Name fewer windows in activations.windows, or the units that matter in "
+            "activations.keep instead, or give workers more memory (on a CPU, MIS_MEMORY_GB says how much)"
+        )
+
+
 def _asked(job: FreeMemoryJob) -> float:
     free = ask_worker(job)
     if isinstance(free, Failure):

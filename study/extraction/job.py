@@ -111,9 +111,14 @@ class ExplainedUnits:
 
 @dataclass(frozen=True, kw_only=True)
 class SizeOfWindows:
-    """How many queries a window holds, of `tasks`."""
+    """How many queries a window holds, and how many explanations it must lie behind, of `tasks`."""
 
     n_tasks: int = number(2, MOST_TASKS)
+    n_explanations: int = number(1)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        return self.n_tasks, self.n_explanations
 
 
 @dataclass(frozen=True, kw_only=True)

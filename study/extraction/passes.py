@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from study.extraction.forward import recorder
+from study.extraction.grouping import check_columns
 from study.extraction.job import KEPT, SUFFIX, Extracted, Extraction, Seat, ingredients, sees_pack
 from study.extraction.running import REFUSED, Refused, Running, finish, first_key, forget, has_fallen_back
 from study.files.store import WorkStore
@@ -157,6 +158,8 @@ class _Pass:
         """A network ready to take in images, where an earlier run left it."""
         precision = self.precision or (FALLBACK if has_fallen_back(self._store, key) else "")
         seat = _seat(extraction, self._images, key, precision, self._store)
+        if seat.refused:  # before a pass that would end for want of memory
+            check_columns(seat.name, len(seat.refused), len(self._images))
         return Running(seat, self._images, self._store, self._batch_size, self._recorder)
 
     def _over_images(self) -> float:

@@ -39,9 +39,11 @@ def conditions_of(entries: Sequence[str], name: str) -> tuple[str, ...]:
     return tuple(condition for condition in HARD if condition in named)
 
 
-def check(entries: Sequence[str], roster: pd.DataFrame, path: Path, images: ImageSet) -> None:
-    """Refuse windows that cannot be: of networks that the roster at `path` lacks, of images not in random order, or of ranks that
-    so few images have not.
+def check(
+    entries: Sequence[str], roster: pd.DataFrame, path: Path, images: ImageSet, n_tasks: int, n_explanations: int
+) -> None:
+    """Refuse windows that cannot be: of networks that the roster at `path` lacks, of images not in random order, or so near the
+    extremes of so few images that their queries would be explanations.
     """
     names = [*with_network(roster)["name"], *roster["name"]]
     for entry in entries:
@@ -51,10 +53,12 @@ def check(entries: Sequence[str], roster: pd.DataFrame, path: Path, images: Imag
                 f"activations.windows names network {network!r}, which is not in {path}; entries are written "
                 "network/condition, and * stands for any text in the network"
             )
-        if len(images) * HARD[condition] // 100 < _BESIDE:
+        start, explained = len(images) * HARD[condition] // 100, n_tasks * n_explanations
+        if start < explained:
             raise StudyError(
-                f"activations.windows names {entry}, but {len(images)} images have no ranks {HARD[condition]} percent from "
-                "their extremes; take the entry out, or study more images"
+                f"activations.windows names {entry}, whose queries start at rank {start} of {len(images)} images, but "
+                f"tasks.n_tasks * tasks.n_explanations = {explained} ranks explain; take the entry out, or study at least "
+                f"{-(-100 * explained // HARD[condition])} images"
             )
     if entries:
         _check_order(images)
@@ -114,11 +118,6 @@ def state_bytes_of_windows(conditions: Sequence[str], n_images: int, n_tasks: in
     from interpretability.extremes.windows import room
 
     return room(ranks_of(conditions, n_images, n_tasks), n_images) if conditions else 0
-
-
-def found_bytes(conditions: Sequence[str], n_tasks: int) -> int:
-    """Bytes that windows of a unit take in the file of its network."""
-    return len(conditions) * 2 * (n_tasks + 2 * _BESIDE) * 8
 
 
 class NetworkWindows:

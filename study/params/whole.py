@@ -163,6 +163,11 @@ def _check_together(params: Params, problems: list[str]) -> None:
         for name in params.tuning.backends
         if name not in params.scores.backends
     )
+    if params.tuning.backends and not params.tuning.families:
+        problems.append(
+            "tuning.families is empty, but tuning.backends names similarities; name diagonal, low_rank or both, or empty "
+            "tuning.backends"
+        )
     if params.human.source == "simulated" and params.images.source != "generated":
         problems.append(
             "human.source is simulated, but images.source is not generated: simulated observers see the factors from "
@@ -201,7 +206,9 @@ def _check_together(params: Params, problems: list[str]) -> None:
 
 
 def _check_harder(params: Params, problems: list[str]) -> None:
-    """Windows that are network/condition, and harder conditions whose queries the extraction finds."""
+    """Windows that are network/condition and asked about, and harder conditions whose queries the extraction finds, among enough
+    images.
+    """
     found = set()
     for entry in params.activations.windows:
         network, _, condition = entry.partition("/")
@@ -211,6 +218,20 @@ def _check_harder(params: Params, problems: list[str]) -> None:
                 f"activations.windows names {entry!r}, it must have the form network/condition, where * stands for any text in "
                 f"the network and the condition is one of {', '.join(HARD)}"
             )
+        elif condition not in params.tasks.conditions:
+            problems.append(
+                f"activations.windows names {entry!r}, but tasks.conditions does not name {condition}: its images would be found "
+                "and never asked about; name it there, or take the entry out"
+            )
+    explained, n_images = params.tasks.n_tasks * params.tasks.n_explanations, params.images.generated.n
+    if params.images.source == "generated" and params.tasks.source == "rebuilt":
+        problems.extend(
+            f"tasks.conditions names {name}, whose queries start at rank {n_images * HARD[name] // 100} of images.generated.n = "
+            f"{n_images} images, but tasks.n_tasks * tasks.n_explanations = {explained} ranks explain; raise images.generated.n "
+            f"to at least {-(-100 * explained // HARD[name])}, or take {name} out"
+            for name in params.tasks.conditions
+            if name in HARD and n_images * HARD[name] // 100 < explained
+        )
     if params.tasks.source != "rebuilt" or params.activations.keep or params.activations.keep_file:
         return
     problems.extend(

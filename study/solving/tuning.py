@@ -17,12 +17,14 @@ from interpretability.people.tuned_scores import Asked, Tuned
 from interpretability.people.tuning import Answers, Design
 from interpretability.schema import KEY, MADE
 from interpretability.synthetic.factors import factor_dimensions
+from study.errors import StudyError
 from study.files import sources
 from study.files.store import WorkStore
 from study.files.tables import read_csv, read_json, read_parquet, write_bytes, write_parquet
 from study.files.unit_tables import TaskRows, near_copies, rows_of
 from study.images.manifest import open_images
 from study.log import logger
+from study.params.fields import one_of
 from study.params.mis import Mis
 from study.params.parts import Backends, Confidence, SeedAndImages
 from study.params.tuning import Tuning
@@ -62,11 +64,19 @@ class Intervals(Confidence):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Answering:
+    """Where answers come from, of `human`."""
+
+    source: str = one_of("none", "simulated", "imi", "table", "pairs")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TuningParams(SeedAndImages):
     """What tuned similarities depend on."""
 
     scores: AllSimilarities
     mis: Mis
+    human: Answering
     tuning: Tuning
     stats: Intervals
 
@@ -158,7 +168,7 @@ def _tuned(
     if params.scores.aggregation != "mean":
         yield "", tuned_scores.refused(NOT_MEAN.format(kind=params.scores.aggregation)), none
         return
-    shown = _shown(places, people, backend, drop_near=params.mis.drop_near_duplicates)
+    shown = _shown(places, people, backend, params.human.source, drop_near=params.mis.drop_near_duplicates)
     few = tuned_scores.too_few(shown.asked) if shown else NO_TASKS
     if shown is None or few:
         yield "", tuned_scores.refused(few, shown.asked if shown else None), none
@@ -212,11 +222,11 @@ def _save(path: Path, tensors: dict[str, NDArray[np.float64]]) -> None:
     write_bytes(path, save({name: np.ascontiguousarray(values) for name, values in tensors.items()}))
 
 
-def _shown(places: Places, people: pd.DataFrame, backend: str, *, drop_near: bool) -> _Shown | None:
+def _shown(places: Places, people: pd.DataFrame, backend: str, source: str, *, drop_near: bool) -> _Shown | None:
     """Annotated units and their answers by task, of answers to the very tasks of this study; None where there are none."""
     n_explanations = read_json(places.tasks / "summary.json")["n_explanations"]
     answers = sources.counted(read_parquet(places.human / "responses.parquet"))
-    answers = answers[_own(answers, places.tasks) & (answers["task"] >= 0)].reset_index(drop=True)
+    answers = answers[_own(answers, places.tasks, source) & (answers["task"] >= 0)].reset_index(drop=True)
     answered = pd.MultiIndex.from_frame(people[KEY]).isin(pd.MultiIndex.from_frame(answers[KEY].drop_duplicates()))
     units, parts = [], []
     for model, asked in people[answered].groupby("model", sort=True):
@@ -239,12 +249,15 @@ def _shown(places: Places, people: pd.DataFrame, backend: str, *, drop_near: boo
     return shown.of(kept) if len(kept) else None
 
 
-def _own(answers: pd.DataFrame, tasks: Path) -> NDArray[np.bool_]:
-    """Answers to the very tasks of this study: of its observers, and to tasks that the record's map of images gave."""
+def _own(answers: pd.DataFrame, tasks: Path, source: str) -> NDArray[np.bool_]:
+    """Answers to the very tasks of this study: of its observers, and the record's to tasks that its map of images gave."""
+    own = answers["own_tasks"].to_numpy(bool)
+    if source != "imi":  # a table numbers its tasks in its own way, whatever units they are of
+        return own
     mapped = read_csv(tasks / "mapped.csv", text=[*KEY, "status"])
     used = mapped[mapped["status"] == _USED].astype({"unit": "int64"})
     of_map = pd.MultiIndex.from_frame(answers[KEY]).isin(pd.MultiIndex.from_frame(used[KEY]))
-    return answers["own_tasks"].to_numpy(bool) | of_map
+    return own | of_map
 
 
 def _used(places: Places, backend: str, units: pd.DataFrame, n_tasks: int, drop_near: bool) -> NDArray[np.bool_]:
@@ -255,6 +268,12 @@ def _used(places: Places, backend: str, units: pd.DataFrame, n_tasks: int, drop_
         table = ds.dataset(places.scores / f"{backend}.parquet").to_table(columns=[*KEY, "near"], filter=wanted)
         known = pd.MultiIndex.from_frame(table.select(KEY).to_pandas().astype(object))
         at = known.get_indexer(pd.MultiIndex.from_frame(units[KEY].astype(object)))
+        if (at < 0).any():
+            first = "/".join(map(str, units[KEY].iloc[int(np.argmax(at < 0))]))
+            raise StudyError(
+                f"{places.scores / backend}.parquet lacks {int((at < 0).sum())} units that were answered, {first} first; "
+                "write it anew: dvc repro scores"
+            )
         used &= ~near_copies(table["near"], n_tasks)[at]
     return used
 

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from experiment.__main__ import main
+from experiment.commands.prepare import prepare
 from study.errors import StudyError
 from tests.experiment import folders
 from tests.experiment.filled_runs import filled_run
@@ -74,6 +75,15 @@ def test_from_a_run(capsys, tmp_path):
     assert "more sessions to pay: 60 on average" in more
     with pytest.raises(StudyError, match="--units, --trials and --experiments are those of the run"):
         told(capsys, "--run", str(tmp_path / "run"), "--units", "5")
+
+
+@pytest.mark.parametrize("kind", ["localize", "name"])
+def test_runs_of_picking_pages_are_no_rating_pages(capsys, tmp_path, kind):
+    folders.picking(tmp_path / "exported", kind)
+    prepare(tmp_path / "run", tmp_path / "exported", simulated=True)
+    told_of = rf"run asks picking pages \({kind}\), which this planner does not know; leave --run out"
+    with pytest.raises(StudyError, match=told_of):
+        told(capsys, "--run", str(tmp_path / "run"))
 
 
 def test_what_is_no_share_is_told(capsys):

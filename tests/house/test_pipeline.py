@@ -156,6 +156,8 @@ EARLY = {
         "stats.likeness.decisions",
     },
     "images": {"tasks.n_tasks", "tasks.n_explanations", "tasks.conditions", "tasks.one_sided", "tasks.source"},
+    # `activations` refuses windows whose queries would be explanations
+    "activations": {"tasks.n_explanations"},
     # `models` warns of names that its roster lacks, and tries the layer of the encoder
     "models": {
         "activations.keep",

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from timm.models.mlp_mixer import MlpMixer
 
 from interpretability import find_layers
 from interpretability.errors import InputError
 from interpretability.label_free import localizability as loc
+from interpretability.networks.layers import Layer
 from interpretability.randomness import generator
 from tests.helpers.small_networks import SIZE, SMALL
 
@@ -167,6 +169,39 @@ def test_peaks_of_tokens_skip_the_class_token():
     with loc.PeakCapture(network, layers, 2, "cpu") as capture:
         capture(images)
     assert (capture.cells == maps[0][:, 1:].argmax(1)).all(), "a grid of 4 x 4 of 4 x 4 tokens"
+
+
+TOKENS = Layer("fc", "Linear", 0, 0.0, 8, "fc", 0, "output", 0, -1)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "prefix", "n_patches", "found"),
+    [
+        (17, 1, 16, (4, 1)),
+        (16, 1, 16, (4, 0)),  # before the class token is added
+        (16, 1, None, (4, 0)),
+        (21, 5, None, (4, 5)),
+        (17, None, 16, (4, 1)),
+        (1024, None, 196, "1024 values a channel are not the 196 patches of the network"),
+        (1024, 0, 196, "1024 values a channel are not the 196 patches of the network"),
+        (1024, None, None, (32, 0)),
+        (18, 1, None, "18 tokens are no square of places"),
+    ],
+)
+def test_tokens_have_places_where_they_are_patches(tokens, prefix, n_patches, found):
+    place = loc.places_of((2, tokens, 8), 2, TOKENS, prefix, n_patches)
+    assert (place.reason or (place.height, place.skipped)) == found
+
+
+def test_token_mixing_has_no_places():
+    torch.manual_seed(0)
+    network = MlpMixer(img_size=SIZE, patch_size=8, embed_dim=64, num_blocks=1, num_classes=5).eval()
+    images = torch.rand(2, 3, SIZE, SIZE)
+    layers = find_layers(network, images.repeat(2, 1, 1, 1), drop_first_last=False)
+    with loc.PeakCapture(network, layers, 2, "cpu") as capture:
+        capture(images)
+    assert "not the 16 patches" in capture.places["blocks.0.mlp_tokens.fc1"].reason
+    assert capture.places["blocks.0.mlp_channels.fc1"].side == 4
 
 
 def test_patches_are_means_of_the_last_map_of_four_cells_or_more():

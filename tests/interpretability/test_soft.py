@@ -182,6 +182,19 @@ def test_shift_scale_and_sign_do_not_matter(scenes, temperature):
     assert torch.allclose(it.soft_mis(values, rows * lengths, temperature, SLOPE, OF_STUDY), scores, atol=1e-5)
 
 
+def test_values_near_the_end_of_float32_have_the_scores_of_small_ones():
+    values, rows = drawn(60, 3, 4, dtype=torch.float32)
+    expected = it.soft_mis(values, rows, 0.3, SLOPE, WIDE)
+    for scale in (1e19, 1e30, 3e38 / values.abs().max().item()):
+        large = (values * scale).requires_grad_()
+        scores = it.soft_mis(large, rows, 0.3, SLOPE, WIDE)
+        assert torch.allclose(scores, expected, rtol=0, atol=1e-5)
+        scores.sum().backward()
+        assert torch.isfinite(large.grad).all()
+        assert it.decorrelation(large).item() == pytest.approx(it.decorrelation(values).item(), abs=1e-5)
+        assert it.participation(large).item() == pytest.approx(it.participation(values).item(), abs=1e-4)
+
+
 def test_a_unit_does_not_depend_on_others_nor_on_their_order(scenes):
     values, rows = torch.from_numpy(scenes[0][:300]), torch.from_numpy(scenes[1][:300])
     scores = it.soft_mis(values, rows, 0.3, SLOPE, OF_STUDY)

@@ -283,6 +283,21 @@ def test_two_networks_have_no_correlation_across_networks(study):
     assert np.isnan(tuned_scores.tuned(asked, design, 0, 100, 0.95).row["gain_networks"])
 
 
+def test_many_networks_are_parted_into_five_groups(study, monkeypatch):
+    _, _, units, _, sides = study
+    design = tuning.block_design(*sides, factor_dimensions())
+    asked = answered(units.assign(model=np.resize([f"net{at}" for at in range(7)], len(units))), 8 * design.margins, 24)
+    parted, fit = [], tuning.cross_fit
+
+    def noted(design, answers, fold):
+        parted.append(pd.Series(fold).groupby(asked.units["model"]).unique().tolist())
+        return fit(design, answers, fold)
+
+    monkeypatch.setattr(tuning, "cross_fit", noted)
+    assert np.isfinite(tuned_scores.tuned(asked, design, 0, 100, 0.95).row["gain_networks"])
+    assert [of.tolist() for of in parted[1]] == [[0], [0], [1], [2], [2], [3], [4]]
+
+
 def test_plan_says_what_fewer_units_give(study):
     _, factors, units, tasks, sides = study
     design = tuning.block_design(*sides, factor_dimensions())
@@ -292,15 +307,6 @@ def test_plan_says_what_fewer_units_give(study):
     assert plan["n_answers"].tolist() == [1800, 3600]
     assert (plan["gain"] > 0).all()
     assert tuned_scores.plan_table(answered(units, 8 * seen, 36), design, 0, 0).empty
-
-
-def test_units_at_which_most_of_the_gain_is_there():
-    plan = pd.DataFrame({"n_units": [50, 100, 200], "gain": [0.02, 0.06, 0.10]})
-    # .08 lies halfway between 100 and 200 units on the scale of their logarithm
-    assert tuned_scores.enough_units(plan) == pytest.approx(100 * np.sqrt(2))
-    assert tuned_scores.enough_units(plan.assign(gain=[0.09, 0.09, 0.10])) == 50
-    assert np.isnan(tuned_scores.enough_units(plan.assign(gain=-1.0)))
-    assert np.isnan(tuned_scores.enough_units(plan.head(0)))
 
 
 def test_dimensions_of_factors_are_named_in_order():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -86,6 +88,27 @@ def test_parts_of_the_images_join_to_the_same(long, parts, order):
 def test_a_saved_state_goes_on_as_if_nothing_had_been(long):
     values, keys, ranks, expected = long
     before = shown(values, keys, ranks, 500, slice(0, 7500)).state()
+    later = Windows(keys, ranks, len(values), state=before)
+    for start in range(7500, len(values), 500):
+        later.update(values[start : start + 500], np.arange(start, start + 500))
+    same(later.found(), expected)
+
+
+def test_a_saved_state_takes_no_more_room_than_windows(long):
+    values, keys, ranks, _ = long
+    before, empty = shown(values, keys, ranks, 500, slice(0, 7500)).state(), Windows(keys, ranks, len(values))
+    tracemalloc.start()
+    later = Windows(keys, ranks, len(values), state=before)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert later.seen == 7500
+    assert later.nbytes == empty.nbytes
+    assert most < 1.3 * empty.nbytes
+
+
+def test_a_state_of_wider_windows_is_drawn_in(long):
+    values, keys, ranks, expected = long
+    before = shown(values, keys, ranks, 500, slice(0, 7500), z=9).state()
     later = Windows(keys, ranks, len(values), state=before)
     for start in range(7500, len(values), 500):
         later.update(values[start : start + 500], np.arange(start, start + 500))

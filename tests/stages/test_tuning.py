@@ -2,13 +2,15 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 from safetensors.numpy import load_file
 
 from interpretability.people import tuned_scores, tuning
 from interpretability.randomness import generator
 from interpretability.schema import KEY
 from interpretability.synthetic.factors import factor_dimensions
-from study.files.tables import read_parquet, write_csv
+from study.errors import StudyError
+from study.files.tables import read_parquet, write_csv, write_parquet
 from study.solving import tuning as stage
 from study.tabulating.tuning import tuning_tables
 
@@ -32,8 +34,25 @@ def test_answers_of_people_count_where_the_record_gave_the_tasks(tmp_path):
     answers = pd.DataFrame({"model": "net", "layer": "conv", "unit": [0, 1, 2], "condition": "natural"})
     mapped = answers[KEY].assign(status=["used", "the map has 3 whole tasks of 20", "used"])
     write_csv(tmp_path / "mapped.csv", mapped.head(2))
-    assert stage._own(answers.assign(own_tasks=False), tmp_path).tolist() == [True, False, False]
-    assert stage._own(answers.assign(own_tasks=[False, False, True]), tmp_path).tolist() == [True, False, True]
+    assert stage._own(answers.assign(own_tasks=False), tmp_path, "imi").tolist() == [True, False, False]
+    assert stage._own(answers.assign(own_tasks=[False, False, True]), tmp_path, "imi").tolist() == [True, False, True]
+
+
+def test_tables_of_answers_to_units_of_the_record_do_not_count(tmp_path):
+    """Their tasks have numbers of their own."""
+    answers = pd.DataFrame({"model": "net", "layer": "conv", "unit": [0, 1], "condition": "natural"})
+    write_csv(tmp_path / "mapped.csv", answers[KEY].assign(status="used"))
+    assert stage._own(answers.assign(own_tasks=False), tmp_path, "table").tolist() == [False, False]
+
+
+def test_a_unit_that_scores_lack_is_told(tmp_path):
+    scored = pd.DataFrame({"model": "net", "layer": "conv", "unit": [0, 1], "condition": "natural", "near": [[], [1]]})
+    write_parquet(tmp_path / "encoder.parquet", scored)
+    places = stage.Places(**dict.fromkeys(("tasks", "scores", "human", "images", "models", "code"), tmp_path))
+    used = stage._used(places, "encoder", scored, 3, True)
+    assert used.tolist() == [[True, True, True], [True, False, True]]
+    with pytest.raises(StudyError, match=r"encoder.parquet lacks 1 units that were answered, net/conv/7/natural first"):
+        stage._used(places, "encoder", scored.assign(unit=[0, 7]), 3, True)
 
 
 def test_written_weights_give_the_evidence_that_was_fitted(tmp_path):

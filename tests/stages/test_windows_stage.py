@@ -16,9 +16,11 @@ from interpretability.synthetic import planted_units
 from interpretability.tasks import hard
 from stages import tasks
 from study.extraction import passes
+from study.extraction import windows as of_stage
 from study.files.store import WorkStore
 from study.files.tables import read_parquet, write_parquet
 from study.images.manifest import open_images
+from study.networks.roster import read_roster
 from study.workers import device
 from study.workers import jobs as workers
 
@@ -194,7 +196,6 @@ def test_images_that_are_not_in_random_order_are_refused_before_any_work(study):
     ("windows", "told"),
     [
         (["nat/hard85"], r"activations.windows names network 'nat', which is not in .*roster.csv; entries are written"),
-        (["*/hard99"], r"names \*/hard99, but 60 images have no ranks 1 percent from their extremes"),
         (["dealt/hard85"], "names hard85 for dealt, but not for net, which it permutes; add net/hard85"),
     ],
 )
@@ -202,6 +203,28 @@ def test_windows_that_cannot_be_are_told(study, windows, told):
     study.params(activations__windows=windows, activations__keep=["net/*/*"], **HARDER)
     with pytest.raises(InputError, match=told):
         study.run_activations()
+
+
+def test_too_few_images_for_the_explanations_before_windows_are_told(study):
+    images, roster = open_images(study.folder / "images"), study.folder / "models" / "roster.csv"
+    check = partial(of_stage.check, roster=read_roster(roster), path=roster, images=images, n_tasks=N)
+    check(["*/hard85"], n_explanations=K)
+    told = "activations.windows names net/hard85, whose queries start at rank 9 of 60 images, but .* = 10 ranks explain"
+    with pytest.raises(InputError, match=f"{told}; .* at least 67 images"):
+        check(["net/hard85"], n_explanations=K + 1)
+
+
+def test_a_second_pass_without_memory_for_its_columns_is_told(study, elsewhere, monkeypatch):
+    usual = study.run_activations("usual")
+    elsewhere()
+    monkeypatch.setattr(of_library, "_SLACK", 2)
+    monkeypatch.setattr(of_library, "Windows", partial(of_library.Windows, z=0.01))
+    monkeypatch.setenv("MIS_MEMORY_GB", "0.000001")
+    told = r"the windows of \d+ units are not exact, and the whole columns of these take .* kB of memory; a worker has 1.07 kB"
+    with pytest.raises(InputError, match=f"{told}.*activations.windows.*activations.keep"):
+        study.run_activations("again")
+    monkeypatch.delenv("MIS_MEMORY_GB")
+    same(study.run_activations("again"), usual)
 
 
 def test_tasks_of_units_stand_once(study):

@@ -174,7 +174,7 @@ def test_windows_are_planned(drawn_study, capsys, monkeypatch):
     drawn_study.roster({"name": "net"}, {"name": "other"})
     drawn_study.run_models()
     assert "activations.windows" not in run_plan(drawn_study, capsys)
-    drawn_study.params(activations__windows=["net/hard85"])
+    drawn_study.params(activations__windows=["net/hard85"], tasks__conditions=["natural", "hard85"])
     # two windows, which keep all of 60 images, of each of 14 units
     of_network = 14 * 2 * (61 * 8 + 32)
     assert f"and {in_words(of_network)} of memory for the windows of activations.windows" in run_plan(

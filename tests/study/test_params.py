@@ -205,15 +205,18 @@ def test_an_unknown_backend_is_refused_before_any_work(study):
     assert "'pixels'" in problems(study, scores__backends=["pixels"])
 
 
+ENOUGH = {"images__generated__n": 800}  # of which one percent are as many as explain
+
+
 def test_harder_conditions_need_natural_ones_and_windows_or_kept_columns(study):
     told = problems(study, tasks__conditions=["hard95"], activations__keep=[])
     assert "tasks.conditions is hard95, it must name natural" in told
     assert "tasks.conditions names hard95, whose queries come from activations.windows" in told
     assert "activations.windows has no entry like */hard95, and activations.keep and activations.keep_file" in told
     assert "hard90" in problems(study, tasks__conditions=["natural", "hard90"])
-    study.params(tasks__conditions=["natural", "hard95"], activations__keep_file="imi.txt")
+    study.params(tasks__conditions=["natural", "hard95"], activations__keep_file="imi.txt", **ENOUGH)
     load_params(study.folder / "params.yaml")
-    harder = {"tasks__conditions": ["natural", "hard95", "hard99"]}
+    harder = {"tasks__conditions": ["natural", "hard95", "hard99"], **ENOUGH}
     told = problems(study, **harder, activations__windows=["net/hard99"])
     assert "tasks.conditions names hard95" in told
     assert "names hard99" not in told
@@ -226,6 +229,25 @@ def test_windows_are_a_network_and_a_harder_condition(study, entry):
     told = problems(study, activations__windows=[entry])
     assert f"activations.windows names {entry!r}, it must have the form network/condition, where * stands" in told
     assert "the condition is one of hard99, hard95, hard85" in told
+
+
+def test_windows_nobody_asks_about_are_refused(study):
+    told = problems(study, activations__windows=["*/hard85"])
+    assert "activations.windows names '*/hard85', but tasks.conditions does not name hard85" in told
+
+
+def test_harder_conditions_need_images_behind_those_that_explain(study):
+    sizes = {"tasks__n_tasks": 20, "tasks__n_explanations": 9, "activations__n_extremes": 200}
+    sizes |= {"images__generated__n": 4000, "sensitivity__n_tasks": [20], "sensitivity__n_explanations": [9]}
+    told = problems(study, **sizes, tasks__conditions=["natural", "hard99"], activations__windows=["*/hard99"])
+    assert "tasks.conditions names hard99, whose queries start at rank 40 of images.generated.n = 4000 images" in told
+    assert "= 180 ranks explain; raise images.generated.n to at least 18000" in told
+    load_params(study.params(**sizes, tasks__conditions=["natural", "hard85"], activations__windows=["*/hard85"]))
+
+
+def test_tuning_needs_families(study):
+    told = problems(study, tuning__backends=["oracle"], scores__backends=["oracle"], tuning__families=[])
+    assert "tuning.families is empty, but tuning.backends names similarities; name diagonal, low_rank or both" in told
 
 
 def test_tasks_of_the_record_need_its_map_and_its_number_of_explanations(study):

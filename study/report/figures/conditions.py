@@ -202,7 +202,7 @@ DIFFICULTY_GAPS = Drawing("difficulty_gaps", difficulty_units, draw_difficulty_g
 def difficulty_machine(study: Study) -> pd.DataFrame:
     """Mean MIS of the same units by the distance of their queries, of networks with harder tasks."""
     rows = study.tables["difficulty_by_gap"]
-    rows = rows[rows["backend"] == study.backends[0]]
+    rows = rows[rows["backend"] == study.lead]
     columns = ["model", "condition", "gap", "n_units", "mis_mean"]
     return in_order(rows, model=None, condition=with_levels(rows["condition"])).reindex(columns=columns)
 
