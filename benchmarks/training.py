@@ -4,9 +4,9 @@
 
 Takes the classes of a folder of pictures (a folder a class) that have at least `--least` of them, and runs the stages `images`
 and `models` as a study would, with `models.training.recipe: a3`, on reduced sizes: a narrow ResNet of ten layers, crops of 48
-pixels for 160, 64 shown for 224, batches of 32 for 2,048, 30 epochs for 100; eight minutes of one core. The learning rate of a batch is .006, near the
-published .008 of 2,048 images: scaled down with so small a batch, as the recipe does it, so few steps would hardly move the
-weights.
+pixels for 160, 64 shown for 224, batches of 32 for 2,048, 30 epochs for 100; eight minutes of one core. The learning rate of
+a batch is .006, near the published .008 of 2,048 images: scaled down with so small a batch, as the recipe does it, so few steps
+would hardly move the weights.
 
 Beside it stands a logistic regression on the same pictures at 32 pixels, learnt from the same images and tried on the same
 ones held out; of several strengths of its penalty the one that is best on those very images is taken, which favours it.
