@@ -161,7 +161,7 @@ def _params(folder, human, title, report):
     yaml = YAML(typ="safe")
     values = yaml.load((ROOT / "studies/synthetic.yaml").read_text())
     values["scores"]["backends"] = list(BACKENDS)
-    values["images"]["generated"]["n"] = N_IMAGES
+    values["images"]["generated"]["n"] = 3 * N_IMAGES  # hard85 is refused below; the made-up files hold fewer
     values["tasks"] |= {"n_tasks": N_TASKS, "n_explanations": N_EXPLANATIONS}
     if not human:
         values["images"]["source"] = "folder"
