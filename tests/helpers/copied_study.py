@@ -27,7 +27,7 @@ net-permuted,control:permuted,"{""of"": ""net""}",none,control,
 SMALL = {
     "images": {"generated": {"n": 200, "size": 32, "n_categories": 4}},
     "models": {"training": {"epochs": 1, "n_validation": 50, "n_encoder": 100}},
-    "activations": {"n_extremes": 25, "batch_size": 50, "keep": ["net/*/*"], "windows": []},
+    "activations": {"n_extremes": 25, "batch_size": 50, "keep": ["net/*/*"], "windows": ["net/hard85"]},
     "visualisations": {
         "units": ["net/layer1.0.conv2/1", "net/layer3.0.conv2/3"],
         "n_images": 3,
