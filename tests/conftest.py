@@ -134,6 +134,8 @@ class Study:
             for group in groups:
                 place = place[group]
             place[last] = value
+        tuned = content["tuning"]  # of similarities that the study has
+        tuned["backends"] = [name for name in tuned["backends"] if name in content["scores"]["backends"]]
         path = self.folder / "params.yaml"
         with path.open("w") as file:
             YAML().dump(content, file)

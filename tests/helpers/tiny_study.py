@@ -84,6 +84,8 @@ def write_params(path, root, **changes):
         for group in groups:
             place = place[group]
         place[last] = value
+    tuned = content["tuning"]  # of similarities that the study has
+    tuned["backends"] = [name for name in tuned["backends"] if name in content["scores"]["backends"]]
     with path.open("w") as file:
         YAML().dump(content, file)
 

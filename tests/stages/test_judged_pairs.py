@@ -26,6 +26,7 @@ from stages import (
     scores,
     sensitivity,
     stats,
+    tuning,
 )
 from study.errors import StudyError
 from study.files.tables import read_csv, read_json, read_parquet, write_csv, write_parquet
@@ -138,6 +139,7 @@ class Archive:
         names = f"--names={ROOT / 'data/external/models/imi_names.csv'}"
         human.main([*self.flags("tasks", "images", "external", roster="models/roster.csv", out="human"), names])
         calibration.main(self.flags("scores", "human", out="calibration"))
+        tuning.main(self.flags("tasks", "scores", "human", "images", "models", "code", out="tuning"))
         mis.main(self.flags("scores", "calibration", out="mis"))
         ceiling.main(self.flags("human", "mis", out="ceiling"))
         fabricate(self.folder / "visualisations", self.folder / "images", [])
@@ -150,11 +152,13 @@ class Archive:
         crowd.main(self.flags("explanations", ratings="texts", out="crowd"))
         for name, columns in {"curves": CURVE, "pareto": f"{CURVE} front", "costs": COSTS}.items():
             write_parquet(self.folder / f"simulation/{name}.parquet", pd.DataFrame(columns=columns.split()))
-        folders = ("images", "activations", "tasks", "scores", "human", "calibration", "mis", "ceiling", "sensitivity")
+        folders = ("images", "activations", "tasks", "scores", "human", "calibration", "tuning", "mis", "ceiling")
+        folders += ("sensitivity", "explanations", "crowd", "simulation", "label_free", "visualisations")
+        folders += ("explanation_kinds",)
         out = {"metrics": "metrics.json", "provenance": "provenance.json"}
         stats.main(
             self.flags(
-                *(*folders, "explanations", "crowd", "simulation", "label_free", "visualisations", "explanation_kinds"),
+                *folders,
                 "tables",
                 roster="models",
                 **out,

@@ -13,6 +13,7 @@ from interpretability.randomness import unit_keys
 from interpretability.schema import FACTS, KEY
 from interpretability.tasks.natural import build
 from stages import tasks
+from study.errors import StudyError
 from study.files.tables import read_json, read_parquet, write_json
 
 N, K = 2, 4
@@ -280,7 +281,7 @@ def test_the_long_form_knows_the_activation_of_every_image_of_a_harder_task(hard
 
 def test_too_few_images_for_a_window_are_refused(hard):
     hard.params(activations__keep=["net/middle/*"], tasks__conditions=["natural", "hard95"])
-    with pytest.raises(InputError, match=r"hard95, whose queries start at rank 3 of 60 .*needs at least 160 images"):
+    with pytest.raises(StudyError, match=r"hard95, whose queries start at rank 3 of images\.generated\.n = 60 images"):
         hard.run_tasks()
-    with pytest.raises(InputError, match="hard95"):
+    with pytest.raises(StudyError, match="hard95"):
         hard.run_images("other")
