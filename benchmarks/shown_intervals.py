@@ -67,6 +67,12 @@ SHOWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("trials", "slope"): ("single answers, slope",),
     ("trials", "lapse"): ("single answers, lapse",),
 }
+# computed by the functions that make those of another table of SHOWN
+SAME = {
+    ("likeness", "pearson"): ("agreement", "pearson"),
+    ("likeness", "spearman"): ("agreement", "spearman"),
+    ("likeness_networks", ""): ("model_points", "mis"),
+}
 # measured by a script and table of their own in benchmarks/results: its columns of coverage
 ELSEWHERE = {
     ("explanation_kinds", ""): ("explanation_kinds_coverage.csv", "covered"),

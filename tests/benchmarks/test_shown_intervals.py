@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import coverage
 from benchmarks.harness import COMMITTED
-from benchmarks.shown_intervals import ELSEWHERE, LIMITS, MARKED, NO_INTERVALS, NOT_MEANT, SHOWN
+from benchmarks.shown_intervals import ELSEWHERE, LIMITS, MARKED, NO_INTERVALS, NOT_MEANT, SAME, SHOWN
 from interpretability.design import intervention
 from tests.helpers.rules import ROOT
 from tests.interpretability.test_summaries import OTHERS, TABLES
@@ -34,8 +34,9 @@ def test_every_interval_of_the_tables_is_listed():
     columns |= {"psychophysics groups": intervention.GROUP_COLUMNS, "psychophysics tests": intervention.TEST_COLUMNS}
     found = {(name, stem) for name, of_table in columns.items() for stem in stems(list(of_table))}
     # the figure of layers computes its intervals from layers.csv, which has none
-    assert found == (set(SHOWN) | set(ELSEWHERE) | set(NO_INTERVALS)) - {("depth", "mis")}
+    assert found == (set(SHOWN) | set(SAME) | set(ELSEWHERE) | set(NO_INTERVALS)) - {("depth", "mis")}
     assert not set(SHOWN) & set(NO_INTERVALS)
+    assert set(SAME.values()) <= set(SHOWN)
 
 
 def test_intervals_with_a_script_of_their_own_cover_too():
