@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-FORMS = ("questions", "table", "imi", "ratings", "units", "codes")
+FORMS = ("questions", "table", "imi", "ratings", "codes", "units")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -139,7 +139,7 @@ def test_three_processes_go_on_to_the_same_bytes(task, tmp_path):
     for name, cuts in (("whole", (99,)), ("cut", (2, 99))):
         store = tmp_path / name
         for steps in cuts:
-            start_processes(share, (3, three, store, steps), nprocs=3, start_method="fork")
+            start_processes(share, (3, three, store, steps), nprocs=3, start_method="spawn")
         found.append(contents(three.found(WorkStore(store))))
     assert found[0]
     assert found[0] == found[1]
