@@ -24,13 +24,14 @@ import llvmlite.binding
 import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from interpretability import arguments
 from interpretability.casts import narrowed
 from interpretability.errors import InputError
+from interpretability.intrinsics import prefetch
 
 VERSION = 1
 AGGREGATIONS = ("mean", "max", "median", "softmax")
@@ -272,30 +273,11 @@ def _widen_bits(context, builder, signature, args):
     return builder.bitcast(builder.or_(builder.bitcast(scaled, word), sign), real)
 
 
-@intrinsic
-def _prefetch(_typing_context, rows, row, column):
-    """Start loading rows[row, column] into the second-level cache without waiting; changes no result."""
-
-    def generate(context, builder, _signature, arguments):
-        array = context.make_array(rows)(context, builder, arguments[0])
-        address = builder.bitcast(
-            cgutils.get_item_pointer(context, builder, rows, array, arguments[1:]), cgutils.voidptr_t
-        )
-        number = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, number, number, number])
-        instruction = builder.module.declare_intrinsic("llvm.prefetch", [cgutils.voidptr_t], kind)
-        to_read, second_level, data = number(0), number(2), number(1)
-        builder.call(instruction, [address, to_read, second_level, data])
-        return context.get_dummy_value()
-
-    return types.void(rows, types.intp, types.intp), generate
-
-
 @numba.njit(nogil=True, cache=True, inline="always")
 def _fetch(rows, plus, minus, first, last):
     for i in range(first, last, _LINE):
-        _prefetch(rows, plus, i)
-        _prefetch(rows, minus, i)
+        prefetch(rows, plus, i)
+        prefetch(rows, minus, i)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)

@@ -4,12 +4,19 @@ Arrays of both sides have the top side first, whose bound a value must exceed, a
 inverted, so that both sides keep their largest.
 """
 
+# intrinsics of numba get their first parameter from the compiler
+# pyright: reportCallIssue=false
+
 from __future__ import annotations
 
 import numba
 import numpy as np
 
+from interpretability.intrinsics import prefetch, trailing_zeros
+
 BLOCK = 512  # units scanned together: 2 kB of each row one after the other, which memory delivers ahead; few thresholds
+_AHEAD = 4  # rows of a block that are asked for while one is scanned
+_TIED = BLOCK // 8  # values that tie with a bound and do not enter, after which mixes are part of the first look
 _TILE = 16  # units whose values are turned together: those of a cache line
 MIX_1, MIX_2 = (
     np.uint32(0x85EBCA6B),
@@ -17,6 +24,7 @@ MIX_1, MIX_2 = (
 )  # MurmurHash3 finaliser (Appleby, public domain)
 UNMIX_1 = np.uint32(pow(0x85EBCA6B, -1, 2**32))
 UNMIX_2 = np.uint32(pow(0xC2B2AE35, -1, 2**32))
+_GATHER = np.uint64(0x0102040810204080)  # times eight bytes of 0 or 1 has their bits, in order, in its highest byte
 _INFINITE = np.uint32(0x7F800000)  # bits of infinity; those of NaN are larger
 
 
@@ -151,13 +159,14 @@ def scan(values, images, low, high, buffers, counts, bounds, bound_mixes, k, fir
     """Offer a batch (images, units) to the buffers of units first..last; return the flat place of a bad value or -1.
 
     The bottom side stores inverted keys, so that both sides keep their largest. A first loop without branches, which
-    compiles to vector code, marks the values that enter a buffer; the rest touches only those.
+    compiles to vector code, marks the values that may enter a buffer; the rest touches only those. Where it marks many that tie
+    with a bound and do not enter, as with rectified units, it looks at mixes, too. Both sides must have bounds.
     """
     scratch = np.empty(1, dtype=np.uint32)
     as_float = scratch.view(np.float32)
     marks = np.zeros(BLOCK, dtype=np.uint8)
     words = marks.view(np.uint64)
-    entrants = np.empty(BLOCK + 1, dtype=np.int64)
+    entrants = np.empty(BLOCK, dtype=np.int64)
     full = buffers.shape[2]
     for start in range(first, last, BLOCK):
         stop = min(start + BLOCK, last)
@@ -165,21 +174,32 @@ def scan(values, images, low, high, buffers, counts, bounds, bound_mixes, k, fir
         ceiling, ceiling_mix = bounds[0, start:stop], bound_mixes[0, start:stop]
         floor, floor_mix = bounds[1, start:stop], bound_mixes[1, start:stop]
         low_bits, high_bits = low[start:stop], high[start:stop]
+        tied = 0
         for b in range(values.shape[0]):
             image = np.uint32(images[b])
             row = values[b, start:stop]
-            for j in range(len(row)):
-                v = row[j]
-                m = mix_of(image, low_bits[j], high_bits[j])
-                below = (v < ceiling[j]) | ((v == ceiling[j]) & (m <= ceiling_mix[j]))
-                above = (v > floor[j]) | ((v == floor[j]) & (m >= floor_mix[j]))
-                marks[j] = np.uint8(1) - np.uint8(below & above)  # NaN fails every comparison and is marked
+            if b + _AHEAD < values.shape[0]:
+                for u in range(start, stop, _TILE):
+                    prefetch(values, b + _AHEAD, u)
+            if tied < _TIED:
+                for j in range(len(row)):
+                    marks[j] = np.uint8(1) - np.uint8((row[j] < ceiling[j]) & (row[j] > floor[j]))  # 1 for NaN
+            else:
+                for j in range(len(row)):
+                    v = row[j]
+                    m = mix_of(image, low_bits[j], high_bits[j])
+                    below = (v < ceiling[j]) | ((v == ceiling[j]) & (m <= ceiling_mix[j]))
+                    above = (v > floor[j]) | ((v == floor[j]) & (m >= floor_mix[j]))
+                    marks[j] = np.uint8(1) - np.uint8(below & above)
             n_entrants = 0
-            for w in range((len(row) + 7) >> 3):
-                if words[w] != 0:
-                    for j in range(8 * w, 8 * w + 8):
-                        entrants[n_entrants] = j
-                        n_entrants += np.int64(marks[j])
+            for g in range((len(row) + 63) >> 6):
+                found = np.uint64(0)
+                for w in range(8):
+                    found |= ((words[8 * g + w] * _GATHER) >> np.uint64(56)) << np.uint64(8 * w)
+                while found != 0:
+                    entrants[n_entrants] = 64 * g + trailing_zeros(found)
+                    n_entrants += 1
+                    found &= found - np.uint64(1)
             for entrant in range(n_entrants):
                 j = entrants[entrant]
                 u = start + j
@@ -188,19 +208,21 @@ def scan(values, images, low, high, buffers, counts, bounds, bound_mixes, k, fir
                     return np.int64(b) * values.shape[1] + u
                 m = mix_of(image, low_bits[j], high_bits[j])
                 key = _key(v, m, scratch, as_float)
-                # written on both sides and counted where it enters: a branch would be guessed wrong half the time
-                buffers[0, u, counts[0, u]] = key
-                counts[0, u] += np.int64((v > ceiling[j]) | ((v == ceiling[j]) & (m > ceiling_mix[j])))
-                buffers[1, u, counts[1, u]] = ~key
-                counts[1, u] += np.int64((v < floor[j]) | ((v == floor[j]) & (m < floor_mix[j])))
-                for side in range(2):
-                    if counts[side, u] == full:
-                        bound = cut(buffers[side, u], k)
-                        bound = bound if side == 0 else ~bound
-                        counts[side, u] = k
-                        bound_mixes[side, u] = np.uint32(bound & np.uint64(0xFFFFFFFF))
-                        scratch[0] = _float_bits(np.uint32(bound >> np.uint64(32)))
-                        bounds[side, u] = as_float[0]
+                above = (v > ceiling[j]) | ((v == ceiling[j]) & (m > ceiling_mix[j]))
+                below = (v < floor[j]) | ((v == floor[j]) & (m < floor_mix[j]))
+                # written to the side that it may enter and counted if it does: branches would be guessed wrong half the time
+                side, count = np.int64(below), counts[np.int64(below), u]
+                buffers[side, u, count] = key ^ (np.uint64(0) - np.uint64(below))
+                count += np.int64(above | below)
+                tied += np.int64(1) - np.int64(above | below)
+                counts[side, u] = count
+                if count == full:
+                    bound = cut(buffers[side, u], k)
+                    bound = bound if side == 0 else ~bound
+                    counts[side, u] = k
+                    bound_mixes[side, u] = np.uint32(bound & np.uint64(0xFFFFFFFF))
+                    scratch[0] = _float_bits(np.uint32(bound >> np.uint64(32)))
+                    bounds[side, u] = as_float[0]
     return np.int64(-1)
 
 

@@ -12,9 +12,10 @@ of which many enter, are taken unit by unit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +26,10 @@ from interpretability.errors import InputError
 from interpretability.extremes import scanning
 from interpretability.extremes.scanning import MIX_1, MIX_2, UNMIX_1, UNMIX_2
 
+Result = TypeVar("Result")
+
 VERSION = 1
-_FILLING = 12  # images for each place of a list before one in five or so enters: by then it pays to look for them
+_FILLING = 8  # images for each place of a list before one in four or so enters: by then it pays to look for them
 _OFFERED = 512  # images of an array offered together
 _RANKED_AT_ONCE = 64  # units whose lists are sorted and unpacked together, in memory that is used again
 
@@ -149,7 +152,7 @@ class Extremes:
                 expected=(len(images), len(self.unit_keys)),
             )
         units = len(self.unit_keys)
-        step = max(scanning.BLOCK, -(-units // self._threads // scanning.BLOCK) * scanning.BLOCK)
+        step = self._share(scanning.BLOCK)
 
         def scan(first: int) -> int:
             last = min(first + step, units)
@@ -157,9 +160,7 @@ class Extremes:
             offer = scanning.fill if self.n_images < _FILLING * self._kept else scanning.scan
             return int(offer(values, images, self._low, self._high, *state, self._kept, first, last))
 
-        helped = [self._helpers.submit(scan, first) for first in range(step, units, step)] if self._helpers else []
-        positions = [scan(0)] + [part.result() for part in helped]
-        bad = [position for position in positions if position >= 0]
+        bad = [position for position in self._together(scan, step) if position >= 0]
         if bad:
             row, unit = divmod(min(bad), units)
             raise NotFinite(int(images[row]), unit, float(values[row, unit]))
@@ -180,18 +181,35 @@ class Extremes:
         return np.invert(sides[0], out=sides[0]), sides[1]
 
     def ranked(self) -> Ranked:
-        """The selection so far; works on few units at a time, so that it needs little memory beside the result."""
+        """The selection so far; each thread works on few units at a time, so that it needs little memory beside the
+        result.
+        """
         units, kept = len(self.unit_keys), min(self._kept, self.n_images)
         result = _nothing_ranked(units, min(self.k, kept))
-        inverted = np.empty((min(units, _RANKED_AT_ONCE), kept), dtype=np.uint64)
-        for first in range(0, units, _RANKED_AT_ONCE):
-            rows = slice(first, min(first + _RANKED_AT_ONCE, units))
-            part = inverted[: rows.stop - first]
-            for side, (buffer, counts) in enumerate(zip(self._buffers, self._counts, strict=True)):
-                scanning.best(buffer, counts, first, part)
-                part.sort(axis=1)
-                _unpack_side(part, result, side, rows, self._low, self._high, inverted=side == 0)
+
+        def rank(start: int) -> None:
+            inverted = np.empty((min(step, _RANKED_AT_ONCE), kept), dtype=np.uint64)
+            for first in range(start, min(start + step, units), _RANKED_AT_ONCE):
+                rows = slice(first, min(first + _RANKED_AT_ONCE, start + step, units))
+                part = inverted[: rows.stop - first]
+                for side, (buffer, counts) in enumerate(zip(self._buffers, self._counts, strict=True)):
+                    scanning.best(buffer, counts, first, part)
+                    part.sort(axis=1)
+                    _unpack_side(part, result, side, rows, self._low, self._high, inverted=side == 0)
+
+        step = self._share(_RANKED_AT_ONCE)
+        self._together(rank, step)
         return result
+
+    def _share(self, whole: int) -> int:
+        """Units of each thread, a multiple of `whole`."""
+        return max(whole, -(-len(self.unit_keys) // self._threads // whole) * whole)
+
+    def _together(self, work: Callable[[int], Result], step: int) -> list[Result]:
+        """What `work` gives for the units from 0, `step`, 2 `step` ... on, each in a thread of its own."""
+        starts = range(step, len(self.unit_keys), step)
+        helped = [self._helpers.submit(work, start) for start in starts] if self._helpers else []
+        return [work(0)] + [part.result() for part in helped]
 
 
 def _nothing_ranked(units: int, k: int) -> Ranked:

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from study.environment import Environment, set_unless_given
 from study.extraction.counting import CountJob, count_networks
 from study.workers.device import Failure, guarded
+from study.workers.jobs import devices, kind_of_workers
 
 if TYPE_CHECKING:
     from study.extraction.job import Extraction
@@ -22,6 +24,16 @@ LONGER = 3.0  # than compiling is a pass that is worth it: so many times
 # asked: the choice must not hang on its mood.
 OPERATIONS = {"float32": 43.2e12, "tf32": 319e12, "float16": 638e12, "bfloat16": 638e12}
 NUMBERS = {"float32": 0.107e12, "tf32": 0.107e12, "float16": 0.213e12, "bfloat16": 0.213e12}
+
+
+_KERNELS = "compiled"  # folder of the work store in which compilers keep what they have made
+
+
+def keep_kernels() -> None:
+    """Let compilers of this process find what they have made, for it serves every network of the same operations, in other
+    processes and later runs too.
+    """
+    set_unless_given({"TORCHINDUCTOR_CACHE_DIR": str(Environment.read().store.resolve() / _KERNELS)})
 
 
 def pass_seconds(flops: float, activations: float, n_images: int, precision: str) -> float:
@@ -49,6 +61,17 @@ def is_compiled(extraction: Extraction, n_images: int, kind: str) -> bool:
     return not isinstance(count, Failure) and is_long(
         count["flops"], count["activations"], n_images, settings.precision
     )
+
+
+def of_later_pass(passes: Sequence[Sequence[Extraction]], index: int, n_images: int) -> tuple[Extraction, ...]:
+    """Networks to be compiled of the pass that a worker who is at pass `index` will probably take next: workers take passes in
+    their order, and all of them find what one has made.
+    """
+    workers = devices()
+    if workers[0] == "cpu" or index + len(workers) >= len(passes):
+        return ()
+    kind = kind_of_workers()
+    return tuple(one for one in passes[index + len(workers)] if is_compiled(one, n_images, kind))
 
 
 def count_ahead(extractions: Sequence[Extraction]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from study.extraction import compiling, grouping, passes
+from study.extraction.compiled_ahead import compiled_ahead
 from study.extraction.computed import computed_facts
 from study.extraction.controls import network_facts
 from study.extraction.job import Extracted, Extraction, NetworkFacts, sees_pack
@@ -25,9 +26,13 @@ Ended = tuple[str, NetworkFacts | Failure]  # with the name of a network or cont
 
 @dataclass(frozen=True)
 class ExtractionJob:
-    """Networks that share a pass, or one control or table; their extremes go into the out."""
+    """Networks that share a pass, or one control or table; their extremes go into the out.
+
+    `ahead`: networks of a later pass, to be compiled meanwhile.
+    """
 
     extractions: tuple[Extraction, ...]
+    ahead: tuple[Extraction, ...] = ()
 
     @property
     def name(self) -> str:
@@ -40,9 +45,11 @@ class ExtractionJob:
     def run(self) -> list[NetworkFacts | Failure]:
         if is_computed(self.extractions[0].row):
             return [guarded(computed_facts, extraction) for extraction in self.extractions]
+        with compiled_ahead(self.ahead):
+            found = passes.extract(self.extractions)
         return [
             extracted if isinstance(extracted, Failure) else guarded(partial(_put_out, extracted), extraction)
-            for extraction, extracted in zip(self.extractions, passes.extract(self.extractions), strict=True)
+            for extraction, extracted in zip(self.extractions, found, strict=True)
         ]
 
 
@@ -57,7 +64,7 @@ def extract_all(extractions: Sequence[Extraction], images: ImageSet) -> list[End
 
 def _jobs(extractions: Sequence[Extraction], images: ImageSet) -> list[ExtractionJob]:
     """Networks in passes; those in the store, controls and tables each alone."""
-    computed = [[extraction] for extraction in extractions if is_computed(extraction.row)]
+    computed = [extraction for extraction in extractions if is_computed(extraction.row)]
     networks = [extraction for extraction in extractions if not is_computed(extraction.row)]
     compiling.count_ahead(networks)
     store = WorkStore.open()
@@ -65,9 +72,14 @@ def _jobs(extractions: Sequence[Extraction], images: ImageSet) -> list[Extractio
     if any(stored):
         log.info("%d of %d networks are in the store", sum(stored), len(networks))
     missing = _packed([one for one, there in zip(networks, stored, strict=True) if not there], images)
-    alone = [[one] for one, there in zip(networks, stored, strict=True) if there]
-    together = [*alone, *grouping.shared_passes(missing, len(images)), *computed]
-    return [ExtractionJob(tuple(part)) for part in together]
+    alone = [one for one, there in zip(networks, stored, strict=True) if there]
+    shared = grouping.shared_passes(missing, len(images))
+    later = [compiling.of_later_pass(shared, index, len(images)) for index in range(len(shared))]
+    return [
+        *(ExtractionJob((one,)) for one in alone),
+        *(ExtractionJob(tuple(part), ahead) for part, ahead in zip(shared, later, strict=True)),
+        *(ExtractionJob((one,)) for one in computed),
+    ]
 
 
 def _run(jobs: Sequence[ExtractionJob], ended: list[Ended]) -> list[ExtractionJob]:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interpretability.errors import InputError
-from study.environment import Environment, set_unless_given
+from study.environment import Environment
+from study.extraction.compiling import keep_kernels
 from study.extraction.job import Seat, State
 from study.log import logger
 from study.networks.forms import COMPILED, GRAPH, PARTLY, PLAIN
@@ -30,7 +31,7 @@ log = logger("activations")
 
 _SAVED = (PLAIN, COMPILED, PARTLY)  # by the number that a state holds
 _FEWEST = 32  # batches that are still to come, for which recording pays: it takes three, and a moment
-_KERNELS = "compiled"  # folder of the work store in which compilers keep what they have made
+_STATE = "compiled"  # name of what a state holds
 
 
 def recorder() -> Recorder | None:
@@ -60,7 +61,7 @@ class Forward:
         from interpretability.networks.replayed import Replayed
 
         self._capture, self._seat = capture, seat
-        self._before = _SAVED[int(state[_KERNELS][0])] if state and _KERNELS in state else ""
+        self._before = _SAVED[int(state[_STATE][0])] if state and _STATE in state else ""
         # a run that has met what cannot be compiled goes on as it began
         self._to_compile = bool(seat.shared.get("compiled")) and self._before in ("", COMPILED)
         self._compiled: Compiled | None = None
@@ -108,8 +109,7 @@ class Forward:
         """Compile the network, and compare a first batch with a plain one."""
         from interpretability.networks.compiled import TOLERANCES, Compiled, largest_difference
 
-        # what a compiler has made serves every network of the same operations, in later runs too
-        set_unless_given({"TORCHINDUCTOR_CACHE_DIR": str(Environment.read().store.resolve() / _KERNELS)})
+        keep_kernels()
         seat, precision = self._seat, self._seat.precision
         log.info("%s is being compiled", seat.name)
         began = time.monotonic()
@@ -151,7 +151,7 @@ class Forward:
         if not self._seat.shared.get("compiled"):
             return {}
         kept = COMPILED if self._to_compile else PLAIN if self.form == GRAPH else self.form
-        return {_KERNELS: np.array([_SAVED.index(kept)])}
+        return {_STATE: np.array([_SAVED.index(kept)])}
 
     def close(self) -> None:
         """Give back the memory of a recording and of compiled kernels."""

@@ -20,7 +20,7 @@ HOUSE = (("interpretability",), ("study",), ("stages", "tools", "experiment"), (
 # A room imports from rooms of lower floors only. A room is a folder or a file of its package.
 LIBRARY = (
     ("errors", "files", "schema", "statistics"),
-    ("casts",),
+    ("casts", "intrinsics"),
     ("arguments", "checkpoints", "colour", "randomness"),
     ("weights",),
     ("directions",),
