@@ -13,8 +13,9 @@ from interpretability.extremes.moments import Moments
 from interpretability.extremes.on_gpu import DeviceSelection
 from interpretability.extremes.selection import Extremes, NotFinite
 from interpretability.randomness import generator
+from study.extraction.windows import DeviceWindows, NetworkWindows
 
-SECONDS = 25
+SECONDS = 27
 LATE_MS, LATE_RATIO, MERGES = 0.06, 30.0, 1.0
 _TIMED = 48  # late batches timed one by one
 
@@ -69,6 +70,25 @@ def equal(kind: str, device: str, units: int, k: int, batch: int) -> bool:
     mine = [*there.keys(), there.bins, there.nonpositive]
     theirs = [*extremes.keys(), moments.bins, moments.nonpositive]
     return all(np.array_equal(one, other) for one, other in zip(mine, theirs, strict=True))
+
+
+def windows_equal(conditions: tuple[str, ...], device: str, units: int, n_images: int, batch: int) -> bool:
+    """Whether windows at inner ranks, whose values travel to the host, are those of a CPU to the byte, saved and restored
+    on the way.
+    """
+    keys, sizes = keys_of(units), (n_images, 20)
+    here = NetworkWindows(conditions, keys, *sizes, threads=4)
+    there = DeviceWindows(conditions, keys, *sizes, batch, device, threads=4)
+    cut = n_images // 2 // batch * batch
+    for first in range(0, n_images, batch):
+        if first == cut:
+            there = DeviceWindows(conditions, keys, *sizes, batch, device, threads=4, state=there.state())
+        values = drawn("rounded", batch, units, device)[: n_images - first]
+        there.take(first, values)
+        here.take(first, values.cpu())
+    (mine, refused), (theirs, too) = there.found(), here.found()
+    same = all(np.array_equal(mine[name], theirs[name]) for name in theirs)
+    return same and mine.keys() == theirs.keys() and np.array_equal(refused, too)
 
 
 def told(device: str, units: int, k: int, batch: int) -> bool:
@@ -127,5 +147,8 @@ def checks(device: str, quick: bool) -> Iterator[Row]:
     for kind in ("normal", "rounded", "zeros"):
         same = float(equal(kind, device, *few))
         yield f"7 selection, {kind}, as on the CPU", "equal", same, 1.0, same == 1.0
+    conditions = ("hard85",) if quick else ("hard99", "hard95", "hard85")
+    same = float(windows_equal(conditions, device, few[0], 4000 if quick else 20_000, few[2]))
+    yield "7 windows at inner ranks, as on the CPU", "equal", same, 1.0, same == 1.0
     named = float(told(device, *few))
     yield "7 selection, bad values told", "equal", named, 1.0, named == 1.0
