@@ -11,6 +11,7 @@ from interpretability.extremes.scanning import cut, mix_of
 
 _TOGETHER, _AT_ONCE = 16, 512  # units and images whose values are read together: 32 KiB, in the first-level cache
 _CHUNK = 32  # images compared with a window together; a whole part of _AT_ONCE
+_HALF = np.uint64(32)  # bits of a key below its value
 
 # rows of the numbers of a window, `plan`
 FIRST, LAST, START, ROOM = range(4)
@@ -66,16 +67,15 @@ def _ordered(bits):
 
 
 @numba.njit(inline="always")
-def _compared(column, interval):
-    """How many upper halves of keys lie below those of an interval, and how many of them can lie within it.
+def _compared(column, start, least, most):
+    """How many of a chunk of numbers lie below an interval, and how many within it; its ends belong to it.
 
     No branch, and so many at once that it compiles to vector code.
     """
-    least, most = np.uint32(interval[0] >> np.uint64(32)), np.uint32(interval[1] >> np.uint64(32))
     lesser, greater = np.uint32(0), np.uint32(0)
     for i in range(_CHUNK):
-        lesser = np.uint32(lesser + np.uint32(column[i] < least))
-        greater = np.uint32(greater + np.uint32(column[i] > most))
+        lesser = np.uint32(lesser + np.uint32(column[start + i] < least))
+        greater = np.uint32(greater + np.uint32(column[start + i] > most))
     return np.int64(lesser), np.int64(_CHUNK) - np.int64(lesser) - np.int64(greater)
 
 
@@ -95,7 +95,7 @@ def offer(values, images, low, high, plan, n, z, seen, kept, counts, below, inte
             for j in range(len(row)):
                 if not (abs(row[j]) < np.inf):
                     return np.int64(b) * values.shape[1] + first + j
-    ordered = np.empty((_TOGETHER, _AT_ONCE), dtype=np.uint32)
+    ordered, keys = np.empty((_TOGETHER, _AT_ONCE), dtype=np.uint32), np.empty(_CHUNK, dtype=np.uint64)
     for row in range(0, rows, _AT_ONCE):
         many = min(_AT_ONCE, rows - row)
         ordered[:, many:] = 0
@@ -106,27 +106,37 @@ def offer(values, images, low, high, plan, n, z, seen, kept, counts, below, inte
                 for j in range(len(given)):
                     ordered[j, b] = _ordered(given[j])
             for u in range(begin, end):
-                column, numbers = ordered[u - begin], images[row : row + many]
-                for w in range(plan.shape[0]):
-                    into, interval = kept[u, plan[w, START] : plan[w, START] + plan[w, ROOM]], intervals[u, w]
-                    under = below[u, w]
-                    for start in range(0, many, _CHUNK):
-                        stop = min(start + _CHUNK, many)
-                        lesser, within = _compared(column[start : start + _CHUNK], interval)
+                column = ordered[u - begin]
+                for start in range(0, many, _CHUNK):
+                    stop = min(start + _CHUNK, many)
+                    filled, made = start + _CHUNK - stop, False  # what fills up a chunk is less than any value
+                    for w in range(plan.shape[0]):
+                        least, most = intervals[u, w, 0], intervals[u, w, 1]
+                        # upper halves first, which tell for nearly all
+                        lesser, within = _compared(column, start, np.uint32(least >> _HALF), np.uint32(most >> _HALF))
+                        if within and not made:
+                            for b in range(_CHUNK):
+                                number = images[row + start + b] if start + b < stop else 0
+                                mix = mix_of(np.uint32(number), low[u], high[u])
+                                keys[b] = (np.uint64(column[start + b]) << _HALF) | np.uint64(mix)
+                            made = True
+                        if within:  # or tied with its ends, as most values of a rectified unit are with one another
+                            lesser, within = _compared(keys, 0, least, most)
                         if not within:
-                            under += lesser - (start + _CHUNK - stop)  # what fills up a chunk is less than any value
+                            below[u, w] += lesser - filled
                             continue
+                        into, interval = kept[u, plan[w, START] : plan[w, START] + plan[w, ROOM]], intervals[u, w]
+                        count, under = counts[u, w], below[u, w]
                         for b in range(start, stop):
-                            mix = mix_of(np.uint32(numbers[b]), low[u], high[u])
-                            key = (np.uint64(column[b]) << np.uint64(32)) | np.uint64(mix)
+                            key = keys[b - start]
                             under += np.int64(key < interval[0])
                             if interval[0] <= key <= interval[1]:
-                                into[counts[u, w]] = key
-                                counts[u, w] += 1
-                                if counts[u, w] == len(into):
+                                into[count] = key
+                                count += 1
+                                if count == len(into):
                                     ranks = bounds(plan[w, FIRST], plan[w, LAST], seen + row + b + 1, n, z)
-                                    counts[u, w], under = _draw_in(into, counts[u, w], ranks, under, interval)
-                    below[u, w] = under
+                                    count, under = _draw_in(into, count, ranks, under, interval)
+                        counts[u, w], below[u, w] = count, under
     return np.int64(-1)
 
 
