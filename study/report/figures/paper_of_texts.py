@@ -6,7 +6,7 @@ from study.report.figures.items import GALLERY, METHOD, NO_SCORE, SCREEN, Item, 
 
 CROWD = "Crowd"
 _BOTH, _RESNET = ("resnet50", "vit_b16"), ("resnet50",)
-_TIMES = "how long each method's own program ran; dvc keeps the time of each stage here"
+_TIMES = "how long each method's own program ran on the authors' machine; stages here keep their times in runs.jsonl"
 _SECOND = "what a second guide (SigLIP 2) says of the pictures that people rated; a study has one guide"
 
 
