@@ -58,7 +58,8 @@ def forecast(inputs: Inputs) -> str:
 
 
 def _asked(inputs: Inputs, given: Texts) -> tuple[Presence | None, list[str], list[str]]:
-    """What says where concepts are, but for a guide; the concepts that texts are made from; and those that a guide must know."""
+    """What says where concepts are, but for a guide; the concepts that texts are made from; and those that guides must know,
+    which any of the former may be, as texts are made of them."""
     settings, images, probing = inputs.params.explanations, inputs.images, inputs.probing
     source, makes = settings.presence, bool(settings.make and settings.units)
     superclasses = read_csv(inputs.args.texts / "superclasses.csv", text=["label", "superclass"])
@@ -69,8 +70,7 @@ def _asked(inputs: Inputs, given: Texts) -> tuple[Presence | None, list[str], li
         vocabulary = concepts.vocabulary_of(presence, inputs.listed, source)
     elif makes and source == GUIDE:
         vocabulary = inputs.listed or _vocabulary_of_guide(inputs, superclasses)
-    guided = vocabulary if makes and (source == GUIDE or "le_guide" in settings.make) else []
-    return presence, vocabulary, sorted({*guided, *given.concepts()})
+    return presence, vocabulary, sorted({*(vocabulary if makes else []), *given.concepts()})
 
 
 def _vocabulary_of_guide(inputs: Inputs, superclasses: pd.DataFrame) -> list[str]:

@@ -97,6 +97,15 @@ def _texts_crowd(frame: pd.DataFrame, study: Study) -> str:
     return f"Ratings add {signed(added.mean())} to the guide alone, on average" if len(added) else _texts(frame, study)
 
 
+def _texts_guides(frame: pd.DataFrame, study: Study) -> str:
+    added = f"With the second guide means are {signed((frame['second_mean'] - frame['guide_mean']).mean())} away"
+    known = frame.drop_duplicates("model")["spearman"].dropna()
+    if known.empty:
+        return added
+    ends = dict.fromkeys((signed(known.min()), signed(known.max())))
+    return f"{added}; methods keep their order with a rank correlation of {' to '.join(ends)}"
+
+
 def _texts_tests(frame: pd.DataFrame, study: Study) -> str:
     drawn = frame["score"].iloc[0]
     if (found := _differ(frame)) == "":
@@ -235,6 +244,7 @@ FINDINGS: dict[str, Finding] = {
     "scores_people": _scores_people,
     "texts_automatic": _texts,
     "texts_crowd": _texts_crowd,
+    "texts_guides": _texts_guides,
     "texts_tests": _texts_tests,
     "texts_kappa": _texts_kappa,
     "texts_raters": _texts_raters,
