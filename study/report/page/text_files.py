@@ -92,7 +92,8 @@ class TextFiles:
         found = {name: sorted({str(source or "") for source in self.concepts[f"{name}_source"]}) for name in SHOWN_BY}
         guide, presence = (" and ".join(words.get(each, each) for each in found[name] if each) for name in SHOWN_BY)
         presence = guide if found["presence"] == ["guide"] else presence
-        return {"guide": guide, "presence": presence, "second": _SECOND.get(other["source"], other["model"])}
+        second = str({**_SECOND, "open_clip": other["model"]}[other["source"]])
+        return {"guide": guide, "presence": presence, "second": second}
 
     @cached_property
     def images(self) -> NDArray[np.int64]:
