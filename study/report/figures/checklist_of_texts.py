@@ -16,6 +16,7 @@ from study.report.figures.items import GALLERY, Item
 from study.report.figures.paper_of_texts import SECOND
 from study.report.figures.raters import texts_kappa
 from study.report.figures.texts import AUTOMATIC, OURS, method_rows
+from study.report.figures.texts_guides import texts_guides
 
 WORLDS, RATED = "in simulated worlds", "on simulated ratings"
 _FORMULAS = "Crowd table 2"  # its texts are formulas
@@ -75,6 +76,10 @@ def _less_than_uniform(study: Study) -> float:
     return 1 - guided / even
 
 
+def _between_guides(study: Study) -> float:
+    return float(texts_guides(study).drop_duplicates("model")["spearman"].mean())
+
+
 def _kappa(study: Study) -> float:
     return float(texts_kappa(study)["kappa"].mean())
 
@@ -90,6 +95,7 @@ NUMBERS: dict[str, tuple[str, Callable[[Study], float]]] = {
     "Crowd 3b": ("error with BRAgg, guide prior", _error("bragg_guide")),
     "Crowd 4": ("highest mean of a method", _highest(OURS)),
     "Crowd table 1": ("highest mean of a method", _highest(AUTOMATIC)),
+    "Crowd table 3": ("mean rank correlation with table 4", _between_guides),
     "Crowd section 4": ("error of the guide alone", _error("guide_only")),
     "Crowd appendix C.7": ("mean kappa", _kappa),
 }

@@ -98,7 +98,8 @@ def _texts_crowd(frame: pd.DataFrame, study: Study) -> str:
 
 
 def _texts_guides(frame: pd.DataFrame, study: Study) -> str:
-    added = f"With the second guide means are {signed((frame['second_mean'] - frame['guide_mean']).mean())} away"
+    change = float((frame["second_mean"] - frame["guide_mean"]).mean())
+    added = f"Means are {abs(change):.2f} {'higher' if change > 0 else 'lower'} with the second guide"
     known = frame.drop_duplicates("model")["spearman"].dropna()
     if known.empty:
         return added
