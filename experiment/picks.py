@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from experiment.progress_of_pages import pages_so_far
 from experiment.settings import LOCALIZE
 from interpretability.schema import KEY
 from interpretability.statistics import binomial_interval
@@ -71,26 +72,14 @@ def units(recorded: Recorded) -> pd.DataFrame:
 
 def progress(recorded: Recorded) -> dict[str, Any]:
     """How far the run is, for the researcher's page."""
-    folder, pages, given = recorded.folder, recorded.pages, answers(recorded)
-    wanted = int(folder.study["raters"])
-    done = pages.groupby("page").size().reindex(sorted(folder.pages), fill_value=0)
+    given = answers(recorded)
     chance = [_chance(own, str(condition)) for (*_, condition), own in given.groupby(list(KEY), sort=False)]
     known = [each for each in chance if not math.isnan(each)]
     return {
-        "pages": {
-            "all": len(folder.pages),
-            "raters": wanted,
-            "answered": len(pages),
-            "wanted": wanted * len(folder.pages),
-            "min": int(done.min()),
-            "max": int(done.max()),
-            "counts": [{"page": int(page), "raters": int(count)} for page, count in done.items()],  # pyright: ignore[reportArgumentType]
-        },
-        "sessions_to_come": math.ceil(int((wanted - done).clip(lower=0).sum()) / recorded.settings.pages_a_session),
-        "units": len({_pick(page).unit for page in folder.pages.values()}),
+        **pages_so_far(recorded),
+        "units": len({_pick(page).unit for page in recorded.folder.pages.values()}),
         "right": float(given["correct"].mean()) if len(given) else None,
         "chance": float(np.mean(known)) if known else None,
-        "seconds_page": float(pages["seconds"].median()) if len(pages) else None,
     }
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from experiment.progress_of_pages import pages_so_far
 from interpretability.explanations import rater_agreement, raters
 from study.errors import StudyError
 
@@ -23,24 +23,11 @@ RATINGS = ["rater", "text", "image", "rating", "page", "seconds"]
 def ratings(recorded: Recorded, now: float) -> dict[str, Any]:
     """Pages so far, agreement, and one row a rater, who goes by the number of arrival of his or her first session."""
     table = rating_table(recorded)
-    folder, pages = recorded.folder, recorded.pages
-    wanted = int(folder.study["raters"])
-    done = pages.groupby("page").size().reindex(sorted(folder.pages), fill_value=0)
-    missing = int((wanted - done).clip(lower=0).sum())
+    pages = recorded.pages
     return {
-        "pages": {
-            "all": len(folder.pages),
-            "raters": wanted,
-            "answered": len(pages),
-            "wanted": wanted * len(folder.pages),
-            "min": int(done.min()),
-            "max": int(done.max()),
-            "counts": [{"page": int(page), "raters": int(count)} for page, count in done.items()],  # pyright: ignore[reportArgumentType]
-        },
-        "sessions_to_come": math.ceil(missing / recorded.settings.pages_a_session),
+        **pages_so_far(recorded),
         "yes_share": float(table["rating"].mean()) if len(table) else None,
         "none_share": float(pages["nothing"].mean()) if len(pages) else None,
-        "seconds_page": float(pages["seconds"].median()) if len(pages) else None,
         "agreement": _agreement(table),
         "raters": _raters(recorded, table),
     }

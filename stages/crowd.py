@@ -3,7 +3,8 @@
 Reads   data/explanations; tables in data/external/explanations/ratings (crowd.source table)
 Writes  data/crowd: ratings.parquet, rejected.csv (ratings that do not count, and why), raters.csv, exclusions.csv,
         agreement.csv, labels.parquet, posteriors.parquet, scores.parquet, score_draws.parquet (draws of ours, by raters that
-        count), check.json (whether intervals may be believed), next_questions.csv (crowd.design adaptive), run.json
+        count), second_guide.parquet (scores with another guide as prior), check.json (whether intervals may be believed),
+        next_questions.csv (crowd.design adaptive), run.json
 Run     dvc repro crowd
 
 A score is a correlation of a unit's activations with the presence of a text's concept over all images, in [-1, 1]. The guide

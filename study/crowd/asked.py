@@ -17,6 +17,7 @@ from study.errors import StudyError
 from study.files.tables import read_csv, read_json, read_parquet
 
 PAIR = ["pair", *UNIT, "text"]
+FIRST, SECOND = "guide", "second_guide"
 QUESTION = ["page", "position", "text", "image", "path"]
 
 
@@ -34,6 +35,7 @@ class Asked:
     concepts   concept, presence_source, guide_source, guide_status
     study      digest of the draws, which ratings must name
     simulated  whether texts, presence or guide are made up
+    machine    matrix of what the guide says: FIRST, or SECOND of another guide to the same questions
     """
 
     folder: Path
@@ -45,6 +47,7 @@ class Asked:
     texts: pd.DataFrame
     concepts: pd.DataFrame
     run: dict[str, Any]
+    machine: str = FIRST
     loaded: dict[str, dict[str, NDArray[np.float32]]] = field(default_factory=dict)
 
     @classmethod
@@ -87,6 +90,10 @@ class Asked:
         """The same texts with nobody asked about any."""
         return replace(self, pairs=self.pairs[:0], draws=self.draws[:0], questions=self.questions[:0])
 
+    def by_second_guide(self) -> Asked | None:
+        """The same questions with another guide, which chose none of them; None where the study has one guide."""
+        return replace(self, machine=SECOND) if SECOND in self._matrices("presence.safetensors") else None
+
     @property
     def study(self) -> str:
         return self.run["study"]
@@ -117,11 +124,11 @@ class Asked:
     @cached_property
     def guide(self) -> NDArray[np.float64] | None:
         """Probability, by a machine, that an image shows the text of a pair: (pairs, n); None without a machine."""
-        return self._of_pairs("guide")
+        return self._of_pairs(self.machine)
 
     def guide_at(self, texts: pd.Series, images: pd.Series) -> NDArray[np.float64] | None:
         """Probability, by a machine, that each image shows the text beside it; None without a machine."""
-        return self._at("guide", texts, images)
+        return self._at(self.machine, texts, images)
 
     def presence_at(self, texts: pd.Series, images: pd.Series) -> NDArray[np.float64] | None:
         """Whether each image shows the text beside it, or how surely; None where nothing says so."""

@@ -11,11 +11,12 @@ import pandas as pd
 
 from interpretability.schema import UNIT
 from study.crowd import checks, latent, published, waves
-from study.crowd.asked import Asked
+from study.crowd.asked import SECOND, Asked
 from study.crowd.gold import Gold, read_gold
 from study.crowd.labels import labels
 from study.crowd.ratings import Ratings, no_ratings, read_ratings
-from study.crowd.schemas import DRAWS, LABELS, POSTERIORS, RATINGS, SCORES
+from study.crowd.schemas import DRAWS, LABELS, POSTERIORS, RATINGS, SCORES, SECOND_SCORES
+from study.crowd.second import second_scores
 from study.files.sources import PEOPLE, SIMULATED
 from study.files.tables import write_csv, write_json, write_parquet
 from study.log import logger
@@ -64,6 +65,9 @@ def write_crowd(folders: Folders, params: CrowdParams) -> None:
     write_parquet(out / "score_draws.parquet", kept.fit.draws, DRAWS)
     write_parquet(out / "posteriors.parquet", kept.fit.posteriors, POSTERIORS)
     write_parquet(out / "scores.parquet", _table(asked, parts, rated.source), SCORES)
+    made_up = asked.simulated or rated.source == SIMULATED or asked.run.get(SECOND) == SIMULATED
+    second = second_scores(asked, checked.kept, kept.scores, crowd)
+    write_parquet(out / "second_guide.parquet", second.assign(simulated=made_up), SECOND_SCORES)
     write_csv(out / "next_questions.csv", _next_wave(asked, checked.kept, gold, params))
     write_json(out / "check.json", kept.fit.check)
     run = {"source": crowd.source, "simulated": rated.source == SIMULATED, "study": asked.study}

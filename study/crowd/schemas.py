@@ -21,6 +21,13 @@ LABELS = pa.schema(
     ]
 )
 POSTERIORS = pa.schema([("pair", _SMALL), ("image", _SMALL), ("n", _INT), ("yes", _INT), ("posterior", _FLOAT)])
+SECOND_SCORES = pa.schema(
+    [
+        *(("model", _TEXT), ("layer", _TEXT), ("unit", _INT), ("method", _TEXT), ("text", _TEXT), ("pair", _SMALL)),
+        *((name, _FLOAT) for name in ("rho", "rho_second")),
+        *(("reason", _TEXT), ("simulated", pa.bool_())),
+    ]
+)
 DRAWS = pa.schema([("draw", _SMALL), ("pair", _SMALL), ("rho", _FLOAT)])
 SCORES = pa.schema(
     [

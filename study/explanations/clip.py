@@ -84,18 +84,18 @@ def plan_of(settings: Guide, images: Path, root: str) -> ClipPlan:
     if open_clip.get_model_config(name) is None:
         close = difflib.get_close_matches(name, open_clip.list_models(), n=3)
         meant = f"; did you mean {', '.join(close)}?" if close else ""
-        raise StudyError(f"explanations.guide.model is {name!r}, which is no model of open_clip{meant}")
+        raise StudyError(f"{settings.key}.model is {name!r}, which is no model of open_clip{meant}")
     tags = list_pretrained_tags_by_model(name)
     tag, _, file = settings.pretrained.partition("=") if "=" in settings.pretrained else ("", "", settings.pretrained)
     if file in tags and not tag:
         facts = get_pretrained_cfg(name, file)
-        path = _fetched(name, file, facts)
+        path = _fetched(name, file, facts, settings.key)
     elif file.endswith(_SUFFIXES):
         path = user_file(file)
-        facts = _facts_of_file(name, tag, tags)
+        facts = _facts_of_file(name, tag, tags, settings.key)
     else:
         raise StudyError(
-            f"explanations.guide.pretrained is {file!r}; for {name} open_clip publishes "
+            f"{settings.key}.pretrained is {file!r}; for {name} open_clip publishes "
             f"{', '.join(tags) or 'no weights'}, and a file of weights ends with {', '.join(_SUFFIXES)}"
         )
     view = tuple((key, facts[key]) for key in ("mean", "std", "interpolation", "resize_mode") if facts.get(key))
@@ -106,7 +106,7 @@ def plan_of(settings: Guide, images: Path, root: str) -> ClipPlan:
     )
 
 
-def _fetched(name: str, tag: str, facts: dict[str, Any]) -> Path:
+def _fetched(name: str, tag: str, facts: dict[str, Any], key: str) -> Path:
     from open_clip.pretrained import download_pretrained
 
     log.info("weights %s of %s are fetched, if they are not here", tag, name)
@@ -116,19 +116,19 @@ def _fetched(name: str, tag: str, facts: dict[str, Any]) -> Path:
         raise StudyError(
             f"the weights {tag} of {name} could not be fetched ({type(error).__name__}: "
             f"{str(error).splitlines()[0][:200]}). Without "
-            "a way to the internet, fetch them elsewhere and name their file in explanations.guide.pretrained, or set "
-            "explanations.guide.source to none or file"
+            f"a way to the internet, fetch them elsewhere and name their file in {key}.pretrained, or set {key}.source to "
+            "another one"
         ) from error
 
 
-def _facts_of_file(name: str, tag: str, tags: Sequence[str]) -> dict[str, Any]:
+def _facts_of_file(name: str, tag: str, tags: Sequence[str], key: str) -> dict[str, Any]:
     """How pictures are prepared for weights in a file: as for the published ones that `tag` names, or as for all of them."""
     from open_clip.pretrained import get_pretrained_cfg
 
     if tag:
         if tag not in tags:
             raise StudyError(
-                f"explanations.guide.pretrained names the tag {tag!r} before its file; for {name} there are "
+                f"{key}.pretrained names the tag {tag!r} before its file; for {name} there are "
                 f"{', '.join(tags) or 'none'}"
             )
         return get_pretrained_cfg(name, tag)
@@ -138,8 +138,8 @@ def _facts_of_file(name: str, tag: str, tags: Sequence[str]) -> dict[str, Any]:
     if any(kind != kinds[0] for kind in kinds):
         raise StudyError(
             f"weights of {name} are published for pictures prepared in several ways, and the file of "
-            "explanations.guide.pretrained "
-            f"does not say in which; put the tag that it was trained as in front, as {tags[0]}=FILE (there are {', '.join(tags)})"
+            f"{key}.pretrained does not say in which; put the tag that it was trained as in front, as {tags[0]}=FILE (there "
+            f"are {', '.join(tags)})"
         )
     return kinds[0] if kinds else {}
 

@@ -46,16 +46,20 @@ class Guided:
         return values if self.fit is None else self.fit.apply(values).astype(np.float32)
 
 
-def simulated_guide(presence: Presence, images: Probing, separation: float, seed: int) -> Guided:
+def simulated_guide(
+    presence: Presence, images: Probing, separation: float, seed: int, *, second: bool = False
+) -> Guided:
     """A guide whose log odds are those of the prevalence, and d z + d^2 (c - 1/2) with z normal, keyed by concept and image.
 
-    d is `separation`. Its probabilities are exactly those of presence given what it says.
+    d is `separation`. Its probabilities are exactly those of presence given what it says. The errors z of a second guide are
+    independent of those of the first.
     """
+    key = "second simulated guide" if second else "simulated guide"
     least = 0.5 / len(images)
 
     def row(concept: str) -> NDArray[np.float32]:
         present = presence.row(concept).astype(np.float64)
-        keys = combine(U64(key64("explanations", "simulated guide", seed, concept)), images.rows.astype(U64))
+        keys = combine(U64(key64("explanations", key, seed, concept)), images.rows.astype(U64))
         noise = ndtri(np.maximum(uniforms(keys), 2.0**-54))
         prior = logit(np.clip(present.mean(), least, 1 - least))
         return expit(prior + separation * (separation * present + noise) - separation**2 / 2).astype(np.float32)
@@ -84,14 +88,14 @@ def calibrated(
     if params.calibration == "none":
         if score:
             raise StudyError(
-                f"explanations.guide.model is {params.model}, which gives cosines and no probabilities; set "
-                f"explanations.guide.calibration to platt and put labels into {folder}, or take a SigLIP model"
+                f"{params.key}.model is {params.model}, which gives cosines and no probabilities; set "
+                f"{params.key}.calibration to platt and put labels into {folder}, or take a SigLIP model"
             )
         return guide
     gold = read_said(folder, LABEL, paths)
     if not gold.texts:
         raise StudyError(
-            f"explanations.guide.calibration is {params.calibration}, but {folder} holds no labels; put some there, or set it to "
+            f"{params.key}.calibration is {params.calibration}, but {folder} holds no labels; put some there, or set it to "
             "none"
         )
     values, labels, weights = _at_gold(guide, gold, images)

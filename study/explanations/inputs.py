@@ -46,9 +46,9 @@ class Inputs:
 
     @cached_property
     def images(self) -> ImageSet:
-        return open_images(
-            self.args.images, self.params.images.root, quick=self.params.explanations.guide.source == "open_clip"
-        )
+        texts = self.params.explanations
+        embedding = "open_clip" in (texts.guide.source, texts.second_guide.source)
+        return open_images(self.args.images, self.params.images.root, quick=embedding)
 
     @cached_property
     def roster(self) -> pd.DataFrame:

@@ -16,43 +16,50 @@ from study.explanations.inputs import FOLDER, Inputs
 from study.explanations.readers import LABEL, read_said
 from study.explanations.texts import Texts
 from study.files.tables import read_csv
+from study.params.explanations import Guide
 
 EXACT, GUIDE = "factors", "guide"  # sources of presence: the truth, and a machine
 
 
 @dataclass(frozen=True)
 class Judges:
-    """What says where concepts are: presence and guide (None where there is none), and what texts are made from."""
+    """What says where concepts are: presence and guides (None where there is none), and what texts are made from."""
 
     presence: Presence | None
     guide: Guided | None
+    second: Guided | None
     vocabulary: list[str]
 
 
 def judges(inputs: Inputs, given: Texts) -> Judges:
     """Presence and guide as parameters name them, for the concepts of texts and those that texts are made from."""
     presence, vocabulary, needed = _asked(inputs, given)
-    found = _guide(inputs, presence, needed)
-    if inputs.params.explanations.presence == GUIDE:
+    settings = inputs.params.explanations
+    found, second = (_guide(inputs, each, presence, needed) for each in (settings.guide, settings.second_guide))
+    if settings.presence == GUIDE:
         if found is None:
             raise StudyError("explanations.presence is guide, but explanations.guide.source is none; name a guide")
         presence = OfGuide(found.row, vocabulary)
-    return Judges(presence, found, vocabulary)
+    return Judges(presence, found, second, vocabulary)
 
 
 def forecast(inputs: Inputs) -> str:
-    """What a guide would compute, how long and how large, in words."""
-    given, settings = Texts.of(inputs.given, FOLDER), inputs.params.explanations.guide
+    """What guides would compute, how long and how large, in words."""
+    given, texts = Texts.of(inputs.given, FOLDER), inputs.params.explanations
     _, _, needed = _asked(inputs, given)
-    if settings.source != "open_clip":
-        return f"explanations.guide.source is {settings.source}, so nothing is embedded; the stage takes seconds"
+    embedding = [each for each in (texts.guide, texts.second_guide) if each.source == "open_clip"]
+    if not embedding:
+        return f"explanations.guide.source is {texts.guide.source}, so nothing is embedded; the stage takes seconds"
     from study.explanations import clip_guide
 
-    return clip_guide.forecast(settings, inputs.images, inputs.probing, _with_gold(inputs, needed))
+    return "\n".join(
+        clip_guide.forecast(each, inputs.images, inputs.probing, _with_gold(inputs, each, needed)) for each in embedding
+    )
 
 
 def _asked(inputs: Inputs, given: Texts) -> tuple[Presence | None, list[str], list[str]]:
-    """What says where concepts are, but for a guide; the concepts that texts are made from; and those that a guide must know."""
+    """What says where concepts are, but for a guide; the concepts that texts are made from; and those that guides must know,
+    which any of the former may be, as texts are made of them."""
     settings, images, probing = inputs.params.explanations, inputs.images, inputs.probing
     source, makes = settings.presence, bool(settings.make and settings.units)
     superclasses = read_csv(inputs.args.texts / "superclasses.csv", text=["label", "superclass"])
@@ -63,8 +70,7 @@ def _asked(inputs: Inputs, given: Texts) -> tuple[Presence | None, list[str], li
         vocabulary = concepts.vocabulary_of(presence, inputs.listed, source)
     elif makes and source == GUIDE:
         vocabulary = inputs.listed or _vocabulary_of_guide(inputs, superclasses)
-    guided = vocabulary if makes and (source == GUIDE or "le_guide" in settings.make) else []
-    return presence, vocabulary, sorted({*guided, *given.concepts()})
+    return presence, vocabulary, sorted({*(vocabulary if makes else []), *given.concepts()})
 
 
 def _vocabulary_of_guide(inputs: Inputs, superclasses: pd.DataFrame) -> list[str]:
@@ -80,30 +86,31 @@ def _vocabulary_of_guide(inputs: Inputs, superclasses: pd.DataFrame) -> list[str
     return list(concepts.OfLabels.of(labels.tolist(), superclasses).vocabulary)
 
 
-def _with_gold(inputs: Inputs, needed: Sequence[str]) -> list[str]:
+def _with_gold(inputs: Inputs, settings: Guide, needed: Sequence[str]) -> list[str]:
     """Concepts that a guide must know, with those of labels that it is calibrated on."""
-    if inputs.params.explanations.guide.calibration == "none":
+    if settings.calibration == "none":
         return list(needed)
     return sorted({*needed, *read_said(inputs.args.gold, LABEL, inputs.images.columns["path"]).texts})
 
 
-def _guide(inputs: Inputs, presence: Presence | None, needed: Sequence[str]) -> Guided | None:
-    settings, probing = inputs.params.explanations.guide, inputs.probing
+def _guide(inputs: Inputs, settings: Guide, presence: Presence | None, needed: Sequence[str]) -> Guided | None:
+    texts, probing = inputs.params.explanations, inputs.probing
     paths = inputs.images.columns["path"]
     if settings.source == "none":
         return None
     if settings.source == "simulated":
-        if presence is None or inputs.params.explanations.presence != EXACT:
+        if presence is None or texts.presence != EXACT:
             raise StudyError(
-                "explanations.guide.source is simulated, which needs exact presence: explanations.presence factors, of generated "
-                "scenes; allowed here are none, open_clip and file"
+                f"{settings.key}.source is simulated, which needs exact presence: explanations.presence factors, of generated "
+                "scenes; name another source, or none"
             )
-        return guide.simulated_guide(presence, probing, settings.separation, inputs.params.seed)
+        second = settings is texts.second_guide
+        return guide.simulated_guide(presence, probing, settings.separation, inputs.params.seed, second=second)
     score = False
     if settings.source == "file":
         found = guide.guide_of_file(inputs.args.guide, probing, paths)
     else:
         from study.explanations import clip_guide
 
-        found, score = clip_guide.guide_of_clip(settings, inputs.images, probing, _with_gold(inputs, needed))
+        found, score = clip_guide.guide_of_clip(settings, inputs.images, probing, _with_gold(inputs, settings, needed))
     return guide.calibrated(found, settings, inputs.args.gold, probing, paths, score=score)

@@ -24,6 +24,7 @@ from study.log import logger
 
 log = logger("explanations")
 
+SECOND = "second_guide"  # matrix of what another machine says
 _BLOCK = 64  # rows of a matrix in memory at once
 _UNIT = [("model", pa.string()), ("layer", pa.string()), ("unit", pa.int64())]
 UNITS = pa.schema(_UNIT)
@@ -94,7 +95,7 @@ class _Known:
     def write(cls, out: Path, concepts: Sequence[str], judged: Judges, inputs: Inputs) -> _Known:
         """Write the matrices and the table of concepts."""
         n, table = len(inputs.probing), pd.DataFrame({"concept": concepts}, dtype="str")
-        sources = {"presence": judged.presence, "guide": judged.guide}
+        sources = {"presence": judged.presence, "guide": judged.guide, SECOND: judged.second}
         means = {name: np.full(len(concepts), np.nan) for name in sources}
         shape = len(concepts), n
         there = {
@@ -187,6 +188,8 @@ def _write_questions(inputs: Inputs, every: Texts, units: Units, known: _Known, 
             "presence": params.explanations.presence,
             "guide": judged.guide.source if judged.guide else "none",
             "guide_status": judged.guide.status if judged.guide else "",
+            "second_guide": judged.second.source if judged.second else "none",
+            "second_guide_status": judged.second.status if judged.second else "",
             "simulated": bool(_is_known(texts).any() or _simulated_guide(judged)),
         },
     )

@@ -83,7 +83,9 @@ def study_digest(params: Mapping[str, Any], roster: Path) -> str:
     chosen = {name: value for name, value in params.items() if name not in _FREE}
     for (group, key), usual in _LATER.items():
         if chosen.get(group, {}).get(key) in usual:
-            chosen[group] = {name: value for name, value in chosen[group].items() if name != key}
+            chosen[group] = _without(chosen[group], key)
+    if "explanations" in chosen:  # scores by a second guide have a table of their own, and change no other
+        chosen["explanations"] = _without(chosen["explanations"], "second_guide")
     training = chosen.get("models", {}).get("training", {})
     if training.get("recipe") == "one_cycle":  # then what a3 says is not looked at
         kept = {name: value for name, value in training.items() if name not in ("recipe", "a3")}
@@ -91,3 +93,7 @@ def study_digest(params: Mapping[str, Any], roster: Path) -> str:
     rows = read_csv(roster, _ROSTER, _ROSTER)[list(_ROSTER)]
     content = json.dumps({"params": chosen, "roster": rows.to_dict("split")["data"]}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _without(group: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in group.items() if name != key}

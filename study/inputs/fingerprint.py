@@ -55,7 +55,7 @@ class Roster:
 
 @dataclass(frozen=True, kw_only=True)
 class GuideWeights:
-    """The weights of a guide, of `explanations.guide`."""
+    """The weights of a guide, of `explanations.guide` or `explanations.second_guide`."""
 
     source: str
     pretrained: str
@@ -66,6 +66,7 @@ class Texts:
     """What texts go by, of `explanations`."""
 
     guide: GuideWeights
+    second_guide: GuideWeights
     concepts: str
 
 
@@ -160,9 +161,9 @@ class InputParams:
 class Inputs:
     """Inputs outside of DVC's sight: what the images are, digests of files by name, and the texts of units, checked.
 
-    `guide` is the digest of the weights of a guide by their name, where they are a file; `problems` says what is wrong with files
-    that networks need and with their constructors, by the name of the network; `to_fetch` names files of weights of similarities
-    that are fetched when they are first needed.
+    `guide` is the digest of the weights of each guide by their name, where they are a file; `problems` says what is wrong with
+    files that networks need and with their constructors, by the name of the network; `to_fetch` names files of weights of
+    similarities that are fetched when they are first needed.
     """
 
     images: Facts
@@ -214,7 +215,9 @@ class Inputs:
             raise StudyError(f"{where}: {message_of(error)}") from None
         similarities = {name: files for name, (files, _) in found.items()}
         explained = read_explained(texts, params.explanations.concepts, rows, params.models.roster)
-        guide = _guide_file(params.explanations.guide, digests, _known(known, "explanations/guide.json"))
+        before = _known(known, "explanations/guide.json")
+        guide = _guide_file("guide", params.explanations.guide, digests, before)
+        guide |= _guide_file("second_guide", params.explanations.second_guide, digests, before)
         absent = {name: files for name, (_, files) in found.items() if files}
         new = {name: files for name, files in absent.items() if not _known(known, f"similarities/{name}.json")}
         folder = Environment.read().weights
@@ -287,7 +290,7 @@ def _refuse_few(listing: Listing, params: InputParams) -> None:
         raise StudyError(f"{where}: {message_of(error)}") from None
 
 
-def _guide_file(guide: GuideWeights, digests: Digests, known: dict[str, str]) -> dict[str, str]:
+def _guide_file(key: str, guide: GuideWeights, digests: Digests, known: dict[str, str]) -> dict[str, str]:
     """Digest of the weights of a guide by their name, if this is that of a file; what is not here is as it was `known`."""
     name = guide.pretrained.rpartition("=")[2]  # the tag of weights may stand before their file
     if guide.source != "open_clip" or not name.endswith((".safetensors", ".pt", ".pth", ".bin")):
@@ -297,7 +300,7 @@ def _guide_file(guide: GuideWeights, digests: Digests, known: dict[str, str]) ->
     except StudyError:
         if name not in known:
             raise StudyError(
-                f"explanations.guide.pretrained is {name!r}, but there is no such file (looked in MIS_WEIGHTS, here and in "
+                f"explanations.{key}.pretrained is {name!r}, but there is no such file (looked in MIS_WEIGHTS, here and in "
                 "data/external/weights); put it into one of them, or name weights that open_clip publishes"
             ) from None
         return {name: known[name]}

@@ -13,6 +13,7 @@ MAKERS = ("best", "invert", "clip_dissect", "le_label", "le_guide")
 class Guide:
     """A machine that gives the probability of a concept in an image."""
 
+    key = "explanations.guide"
     source: str = one_of("none", "simulated", "open_clip", "file")
     model: str
     pretrained: str
@@ -23,6 +24,14 @@ class Guide:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SecondGuide(Guide):
+    """Another machine, which is a prior of the same ratings. It draws no images and makes no texts."""
+
+    key = "explanations.second_guide"
+    source: str = one_of("none", "simulated", "open_clip")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Explanations:
     """Text explanations."""
 
@@ -30,6 +39,7 @@ class Explanations:
     holdout: float = number(above=0, high=1)
     presence: str = one_of("none", "factors", "labels", "guide", "file")
     guide: Guide
+    second_guide: SecondGuide
     concepts: str
     units: tuple[str, ...]
     make: tuple[str, ...]

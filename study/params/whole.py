@@ -25,7 +25,7 @@ from study.params.checking import check
 from study.params.crowd import Crowd
 from study.params.crowd_simulation import CrowdSimulation
 from study.params.explanation_kinds import ExplanationKinds
-from study.params.explanations import MAKERS, Explanations
+from study.params.explanations import MAKERS, Explanations, Guide
 from study.params.fields import number, one_of
 from study.params.human import Human
 from study.params.images import Images
@@ -361,6 +361,40 @@ def _check_kinds(params: Params, problems: list[str]) -> None:
     )
 
 
+def _check_guide(guide: Guide, presence: str, others: str, problems: list[str]) -> None:
+    """What a guide of each source asks for; `others` are the sources that need no exact presence."""
+    if guide.source == "simulated" and presence != "factors":
+        problems.append(
+            f"{guide.key}.source is simulated, which needs exact presence, but explanations.presence is {presence}; "
+            f"allowed here: {others}"
+        )
+    if guide.source == "simulated" and guide.calibration != "none":
+        problems.append(
+            f"{guide.key}.calibration is {guide.calibration}, but a simulated guide is calibrated by construction; set it "
+            "to none"
+        )
+    if guide.source == "open_clip" and guide.template.count("*") != 1:
+        problems.append(f"{guide.key}.template is {guide.template!r}, it must hold * once, where the concept stands")
+
+
+def _check_second(texts: Explanations, problems: list[str]) -> None:
+    """A second guide stands beside a first one, and is another."""
+    first, second = texts.guide, texts.second_guide
+    if second.source != "none" and first.source == "none":
+        problems.append(
+            f"{second.key}.source is {second.source}, but {first.key}.source is none, so there is no guide to stand "
+            f"beside; name one there, or set {second.key}.source to none"
+        )
+    if first.source == second.source == "open_clip" and (first.model, first.pretrained) == (
+        second.model,
+        second.pretrained,
+    ):
+        problems.append(
+            f"{second.key} names {second.model} with {second.pretrained}, as {first.key} does; name another network of "
+            f"open_clip, such as ViT-gopt-16-SigLIP2-384, or set {second.key}.source to none"
+        )
+
+
 def _check_texts(params: Params, problems: list[str]) -> None:
     """Rules of texts: what says where concepts are must be there, and what is made must be made of something."""
     texts, guide, source = params.explanations, params.explanations.guide, params.images.source
@@ -373,20 +407,9 @@ def _check_texts(params: Params, problems: list[str]) -> None:
                 )
     if texts.presence == "guide" and guide.source == "none":
         problems.append("explanations.presence is guide, but explanations.guide.source is none; name open_clip or file")
-    if guide.source == "simulated" and texts.presence != "factors":
-        problems.append(
-            f"explanations.guide.source is simulated, which needs exact presence, but explanations.presence is {texts.presence}; "
-            "allowed here: none, open_clip, file"
-        )
-    if guide.source == "simulated" and guide.calibration != "none":
-        problems.append(
-            f"explanations.guide.calibration is {guide.calibration}, but a simulated guide is calibrated by construction; set it "
-            "to none"
-        )
-    if guide.source == "open_clip" and guide.template.count("*") != 1:
-        problems.append(
-            f"explanations.guide.template is {guide.template!r}, it must hold * once, where the concept stands"
-        )
+    _check_guide(guide, texts.presence, "none, open_clip, file", problems)
+    _check_guide(texts.second_guide, texts.presence, "none, open_clip", problems)
+    _check_second(texts, problems)
     if texts.units and texts.make and texts.presence == "none":
         problems.append(
             "explanations.units names units for which texts are made, but explanations.presence is none, so there is nothing to "

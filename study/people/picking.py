@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,19 @@ from study.log import logger
 from study.params.whole import Params
 from study.people import questions
 from study.people.export_options import names
-from study.people.pictures import QUALITY, SUFFIX, Encoding, picture_problems, write_pictures
+from study.people.page_options import PageOptions, add_page_arguments, given
+from study.people.pictures import write_pictures
 from study.people.studied import Built
 
 log = logger("picking pages")
 
-_LEAST = {"units": 1, "queries": 2, "explanations": 1, "texts": 2, "raters": 1, "size": 0}
+_LEAST = {"units": 1, "queries": 2, "explanations": 1, "texts": 2, "raters": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
-class PickOptions:
-    """Where the study lies, what is asked and how its pages are written.
+class PickOptions(PageOptions):
+    """What is asked, beside where the study lies and how its pages are written.
 
-    out           new folder
     kind          localize: in which cell of a new picture the unit is most active; name: which of some texts describes it
     models        roster names of networks; empty: all studied ones, if they are few
     units         of a network, drawn layer first
@@ -43,11 +43,8 @@ class PickOptions:
     method        whose texts are asked about (name)
     explanations  pictures shown of a unit; None: as many as tasks show
     raters        answers wanted to each page
-    format        png | jpeg | webp; quality: 1 to 100 of the latter two, None: 85; size: see `pictures.Encoding`
-    params, data  the study
     """
 
-    out: Path
     kind: str = questions.LOCALIZE
     models: tuple[str, ...] = ()
     units: int = 20
@@ -56,17 +53,9 @@ class PickOptions:
     method: str = ""
     explanations: int | None = None
     raters: int = 10
-    format: str = "jpeg"
-    quality: int | None = None
-    size: int = 224
-    params: Path = Path("params.yaml")
-    data: Path = Path("data")
 
-    def problem(self) -> str | None:
-        """The first value that no study allows, in the words of a command line."""
-        return next(self._problems(), None)
-
-    def _problems(self) -> Iterator[str]:
+    def problems(self) -> Iterator[str]:
+        """Every value that no study allows."""
         if self.kind not in questions.PICKING:
             yield f"--kind is {self.kind}; it must be one of {', '.join(questions.PICKING)}"
         for name, least in _LEAST.items():
@@ -77,7 +66,7 @@ class PickOptions:
             yield "--method is empty; name the method whose texts are to be asked about"
         if self.kind != questions.NAME and self.method:
             yield f"--method is {self.method}, but --kind is {self.kind}, which shows no texts; leave it out"
-        yield from picture_problems(self.format, self.quality)
+        yield from super().problems()
 
 
 @dataclass(frozen=True)
@@ -128,7 +117,7 @@ def write_picks(options: PickOptions, params: Params, pages: Sequence[Page], mor
     """
     if not pages:
         raise StudyError(f"nothing can be asked: no unit has a page of kind {options.kind}")
-    encoding = Encoding(options.format, options.quality or QUALITY, options.size, params.seed)
+    encoding = options.encoding(params.seed)
     order = generator(params.seed, "picking pages", options.kind).permutation(len(pages))
     rows = [
         {
@@ -151,13 +140,12 @@ def write_picks(options: PickOptions, params: Params, pages: Sequence[Page], mor
 
 
 def _manifest(options: PickOptions, params: Params) -> dict[str, Any]:
-    lossy = None if options.format == "png" else options.quality or QUALITY
     return {
         "kind": options.kind,
         "seed": params.seed,
         "raters": options.raters,
         "generated_pictures": params.images.source == "generated",
-        "pictures": {"format": options.format, "quality": lossy, "size": options.size},
+        "pictures": options.pictures(),
     }
 
 
@@ -179,19 +167,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     more("--method", default="", help="name: whose texts are asked about")
     more("--explanations", type=int, help="pictures shown of a unit (as many as tasks show)")
     more("--raters", type=int, default=usual.raters, help="answers wanted to each page (%(default)s)")
-    more("--format", choices=sorted(SUFFIX), default=usual.format, help="of the pictures (%(default)s)")
-    more("--quality", type=int, help=f"of jpeg and webp, 1 to 100 ({QUALITY})")
-    more(
-        "--size",
-        type=int,
-        default=usual.size,
-        help="centre squares of at most this side, 0: whole pictures (%(default)s)",
-    )
-    more("--params", type=Path, default=usual.params)
-    more("--data", type=Path, default=usual.data)
+    add_page_arguments(parser)
 
 
 def options_of(args: argparse.Namespace, **changes: Any) -> PickOptions:
     """Options from a parsed command line that `add_arguments` described; `changes` go first."""
-    given = {field.name: getattr(args, field.name) for field in fields(PickOptions) if hasattr(args, field.name)}
-    return PickOptions(**(given | changes))
+    return given(PickOptions, args, **changes)

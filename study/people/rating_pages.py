@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from study.images.manifest import open_images
 from study.log import logger
 from study.params.whole import load_params
 from study.people import questions
-from study.people.pictures import QUALITY, SUFFIX, Encoding, picture_problems, write_pictures
+from study.people.page_options import PageOptions, add_page_arguments, given
+from study.people.pictures import write_pictures
 
 log = logger("rating pages")
 
@@ -26,33 +27,19 @@ _GOLD = ["text", "image", "label", "source"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RatingOptions:
-    """Where the study lies and how its pages are written.
+class RatingOptions(PageOptions):
+    """How many ratings are wanted, beside where the study lies and how its pages are written.
 
-    out      new folder
-    raters   ratings of a picture that are wanted; None: crowd.n_raters
-    format   png | jpeg | webp; quality: 1 to 100 of the latter two, None: 85; size: see `pictures.Encoding`
-    params, data   the study
+    raters   ratings of a picture; None: crowd.n_raters
     """
 
-    out: Path
     raters: int | None = None
-    format: str = "jpeg"
-    quality: int | None = None
-    size: int = 224
-    params: Path = Path("params.yaml")
-    data: Path = Path("data")
 
-    def problem(self) -> str | None:
-        """The first value that no study allows, in the words of a command line."""
-        return next(self._problems(), None)
-
-    def _problems(self) -> Iterator[str]:
+    def problems(self) -> Iterator[str]:
+        """Every value that no study allows."""
         if self.raters is not None and self.raters < 1:
             yield f"--raters is {self.raters}; it must be at least 1"
-        if self.size < 0:
-            yield f"--size is {self.size}; it must be at least 0"
-        yield from picture_problems(self.format, self.quality)
+        yield from super().problems()
 
 
 def export_ratings(options: RatingOptions) -> None:
@@ -73,7 +60,7 @@ def export_ratings(options: RatingOptions) -> None:
             f"{stage / 'questions.csv'} has no rows: the study asks about no text. Name explanations.units in params.yaml, or "
             "put texts into data/external/explanations, and run `dvc repro explanations`"
         )
-    encoding = Encoding(options.format, options.quality or QUALITY, options.size, params.seed)
+    encoding = options.encoding(params.seed)
     pages = [
         {"page": int(rows["page"].iloc[0]), "text": str(rows["text"].iloc[0])}
         | {"pictures": [encoding.file(image) for image in rows["image"].tolist()]}
@@ -92,7 +79,6 @@ def _manifest(
     options: RatingOptions, note: dict[str, Any], price: float, page: int, stage: Path, asked: pd.DataFrame
 ) -> dict[str, Any]:
     """study.json without the digests of the folder's files."""
-    lossy = None if options.format == "png" else options.quality or QUALITY
     return {
         "kind": questions.RATINGS,
         "study": note["study"],
@@ -102,7 +88,7 @@ def _manifest(
         "n_texts": int(asked["text"].nunique()),
         "simulated": note["simulated"],
         "price": price,
-        "pictures": {"format": options.format, "quality": lossy, "size": options.size},
+        "pictures": options.pictures(),
         "inputs": {
             f"explanations/{name}": sha256_file(stage / name) for name in ("questions.csv", "gold.csv", "run.json")
         },
@@ -111,16 +97,10 @@ def _manifest(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """All options but --out, with their defaults."""
-    more = parser.add_argument
-    more("--raters", type=int, help="ratings of a picture that are wanted (crowd.n_raters)")
-    more("--format", choices=sorted(SUFFIX), default="jpeg", help="of the pictures (%(default)s)")
-    more("--quality", type=int, help=f"of jpeg and webp, 1 to 100 ({QUALITY})")
-    more("--size", type=int, default=224, help="centre squares of at most this side, 0: whole pictures (%(default)s)")
-    more("--params", type=Path, default=Path("params.yaml"))
-    more("--data", type=Path, default=Path("data"))
+    parser.add_argument("--raters", type=int, help="ratings of a picture that are wanted (crowd.n_raters)")
+    add_page_arguments(parser)
 
 
 def options_of(args: argparse.Namespace, **changes: Any) -> RatingOptions:
     """Options from a parsed command line that `add_arguments` described; `changes` go first (`out`, where it has none)."""
-    given = {field.name: getattr(args, field.name) for field in fields(RatingOptions) if hasattr(args, field.name)}
-    return RatingOptions(**(given | changes))
+    return given(RatingOptions, args, **changes)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from interpretability.analysis.pairs import stars
 from interpretability.explanations import comparing
 from interpretability.schema import UNIT
+from interpretability.statistics import FEWEST_CORRELATED, spearman
 from study.files.tables import read_csv, read_json, read_parquet
 from study.tabulating.facts import Facts, Tables
 from study.tabulating.inputs import text_table
@@ -58,6 +59,10 @@ TESTS = [
     ),
     *("published_t_p", "reason", "simulated"),
 ]
+GUIDES = [
+    *("model", "method", "n_units", "n_clusters", "guide_mean", "guide_se", "second_mean", "second_se", "difference"),
+    *("spearman", "simulated"),
+]
 RATERS = [
     *("group", "n_raters", "n_ratings", "yes_share", "false_yes", "false_no", "gold_false_yes", "gold_false_no"),
     *("agreement", "seconds_page"),
@@ -87,6 +92,7 @@ def texts_tables(explanations: Path, crowd: Path, simulation: Path, facts: Facts
     draws = joint_draws(scores, read_parquet(crowd / "score_draws.parquet"))
     return {
         "explanation_methods": methods_table(scores, facts.confidence, draws),
+        "explanation_guides": guides_table(read_parquet(crowd / "second_guide.parquet"), facts),
         "explanation_tests": compared_table(scores, facts.confidence, draws),
         "explanation_agreement": text_table(crowd / "agreement.csv"),
         "explanation_raters": raters_table(read_csv(crowd / "raters.csv", text=("rater", "flags"))),
@@ -175,6 +181,39 @@ def _one_status(statuses: pd.Series) -> str:
         return str(statuses.iloc[0])
     wrong = int((~statuses.str.startswith(CALIBRATED)).sum())
     return f"not calibrated: {wrong} of {len(statuses)} units" if wrong else str(statuses.min())
+
+
+def guides_table(scores: pd.DataFrame, facts: Facts) -> pd.DataFrame:
+    """Methods by network, scored from the same ratings with either guide as prior, GUIDES; no rows with one guide.
+
+    scores: UNIT, method, rho, rho_second, simulated. Means are over clusters of the units that have both scores. spearman: of the
+    methods' means between the guides, over methods with scores of FEWEST_UNITS units or more; none for fewer than
+    FEWEST_CORRELATED of these.
+    """
+    both = scores[scores[["rho", "rho_second"]].notna().all(axis=1)].reset_index(drop=True)
+    both = both.assign(cluster=clusters_of(both, facts))
+    parts = [
+        comparing.method_table(both.assign(rho=both[column]))[
+            ["model", "method", "n_units", "n_clusters", "mean", "se"]
+        ]
+        for column in ("rho", "rho_second")
+    ]
+    first, second = (
+        part.rename(columns={"mean": f"{name}_mean", "se": f"{name}_se"})
+        for part, name in zip(parts, ("guide", "second"), strict=True)
+    )
+    table = first.merge(second, on=["model", "method", "n_units", "n_clusters"])
+    counted = table[table["n_units"] >= comparing.FEWEST_UNITS]
+    orders = {model: _same_order(part) for model, part in counted.groupby("model", sort=True)}
+    words = both.groupby(["model", "method"], sort=True)["simulated"].any().reset_index()
+    table = table.merge(words, on=["model", "method"]).assign(spearman=table["model"].map(orders).astype(float))
+    return table.assign(difference=table["second_mean"] - table["guide_mean"])[GUIDES]
+
+
+def _same_order(methods: pd.DataFrame) -> float:
+    if len(methods) < FEWEST_CORRELATED:
+        return np.nan
+    return float(spearman(methods["guide_mean"].to_numpy(), methods["second_mean"].to_numpy()))
 
 
 def compared_table(scores: pd.DataFrame, confidence: float, draws: NDArray[np.float64] | None = None) -> pd.DataFrame:

@@ -38,9 +38,22 @@ def guide_of(presence, seed=0, separation=SEPARATION):
     )
 
 
-def write(folder, *, n_units=6, n_images=600, n_asked=60, page=15, guide=True, simulated=True, distinct=False, seed=0):
+def write(
+    folder,
+    *,
+    n_units=6,
+    n_images=600,
+    n_asked=60,
+    page=15,
+    guide=True,
+    second=False,
+    simulated=True,
+    distinct=False,
+    seed=0,
+):
     """Write the folder; images are rows 3, 5, 7, ... of the manifest, so that a row is no place. Returns the folder.
 
+    second: another guide, better and with errors of its own, which draws nothing
     distinct: no image is drawn twice for a pair, as in the first of several waves.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +97,9 @@ def write(folder, *, n_units=6, n_images=600, n_asked=60, page=15, guide=True, s
     automatic = _automatic(texts, values, presence)
     _parquet(folder / "scores.parquet", automatic.assign(simulated=simulated), {})
     save_file({"values": values}, folder / "columns.safetensors")
-    save_file({"presence": presence} | ({"guide": guides} if guide else {}), folder / "presence.safetensors")
+    known = {"presence": presence} | ({"guide": guides} if guide else {})
+    known |= {"second_guide": guide_of(presence, seed + 1, SEPARATION + 0.5)} if second else {}
+    save_file(known, folder / "presence.safetensors")
     gold = _gold(texts, drawn, presence, images)
     gold.to_csv(folder / "gold.csv", index=False)
     questions = _questions(texts, drawn, gold, page)

@@ -167,7 +167,8 @@ def _params(folder, human, title, report):
         values["images"]["source"] = "folder"
         values["human"]["source"] = values["crowd"]["source"] = "none"
         values["explanations"] |= {"presence": "none", "make": [], "n_known": 0}
-        values["explanations"]["guide"]["source"] = "none"
+        for name in ("guide", "second_guide"):
+            values["explanations"][name]["source"] = "none"
     values["report"] |= report
     if title is not None:
         values["report"]["title"] = title

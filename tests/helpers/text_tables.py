@@ -179,6 +179,7 @@ METHODS = (
     "model method score n_units rho_mean rho_se low high guide_only_mean control_mean recall_mean true_mean n_ratings "
     "status simulated"
 )
+GUIDES = "model method n_units n_clusters guide_mean guide_se second_mean second_se difference spearman simulated"
 TESTS = "model score first second n difference low high p_wilcoxon p_t p_holm stars published_t_p"
 RATERS = "group n_raters n_ratings yes_share false_yes false_no gold_false_yes gold_false_no agreement seconds_page"
 AGREEMENT = "model method n_images kappa alpha bound yes_share prior_mean"
@@ -226,6 +227,9 @@ def _tables(folder, scored, texts):
     write("explanation_tests", TESTS, tests)
     pairs = sorted({(model, method) for model, method, score, *_ in methods if score == "latent"})
     write("explanation_agreement", AGREEMENT, [(*pair, 120, 0.3, 0.31, 0.29, 0.2, 0.18) for pair in pairs])
+    guided = [(model, method, n, mean) for model, method, score, n, mean, *_ in methods if score == "bragg_guide"]
+    rows = [(*row[:3], row[2], row[3], 0.02, row[3] + 0.03, 0.02, 0.03, 0.9, True) for row in guided]
+    write("explanation_guides", GUIDES, rows)
     groups = [("all", 12, 1080), ("kept", 11, 990), ("left out", 1, 90)]
     write(
         "explanation_raters",

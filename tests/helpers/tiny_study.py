@@ -38,6 +38,7 @@ BACKENDS = ("oracle", "null")
 WITHOUT_TEXTS = {
     "explanations.presence": "none",
     "explanations.guide.source": "none",
+    "explanations.second_guide.source": "none",
     "explanations.units": [],
     "explanations.n_known": 0,
     "crowd.source": "none",

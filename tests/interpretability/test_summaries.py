@@ -403,6 +403,7 @@ TABLES = {
     "explanation_kinds_units": [*kinds.UNIT_COLUMNS, "slope_status"],
     "made_images": UNIT_SCHEMA.names,
     "made_slopes": made_slopes.COLUMNS,
+    "explanation_guides": texts.GUIDES,
     "explanation_tests": texts.TESTS,
     "explanation_agreement": AGREEMENT,
     "explanation_raters": texts.RATERS,

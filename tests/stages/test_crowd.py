@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import load_file
 
 from interpretability.explanations.estimates import relative_error
 from stages import crowd
@@ -16,7 +17,15 @@ from tests.helpers.rules import ROOT
 
 FILES = {
     *("ratings.parquet", "rejected.csv", "raters.csv", "exclusions.csv", "agreement.csv", "labels.parquet"),
-    *("posteriors.parquet", "scores.parquet", "score_draws.parquet", "check.json", "next_questions.csv", "run.json"),
+    *(
+        "posteriors.parquet",
+        "scores.parquet",
+        "score_draws.parquet",
+        "second_guide.parquet",
+        "check.json",
+        "next_questions.csv",
+        "run.json",
+    ),
 }
 
 
@@ -77,6 +86,40 @@ def test_only_our_scores_have_intervals_and_they_say_whether_they_may_be_believe
     assert scores.loc[ours, "status"].str.startswith("not calibrated: ").all()  # no copy of the study was simulated
     assert read_json(simulated / "check.json")["verdict"].startswith("not calibrated: the bootstrap has 0 pairs of 200")
     assert not scores.loc[~ours, "status"].str.startswith("calibrated").any()
+
+
+def test_a_second_guide_is_a_prior_of_the_same_ratings_and_changes_nothing_else(folder, simulated, tmp_path):
+    assert read_parquet(simulated / "second_guide.parquet").empty
+    explained.write(tmp_path / "explanations", n_units=8, n_images=800, n_asked=60, second=True)
+    out = run(tmp_path, source="simulated")
+    for name in FILES - {"second_guide.parquet"}:
+        assert (out / name).read_bytes() == (simulated / name).read_bytes(), name
+    table = read_parquet(out / "second_guide.parquet")
+    assert list(table.columns) == schemas.SECOND_SCORES.names
+    assert table["simulated"].all()
+    table = table.set_index(["unit", "method"])
+    pd.testing.assert_series_equal(table["rho"], kept(out, "bragg_guide")["rho"].reindex(table.index))
+    # one score by the printed formulas: eta .23 of each net vote, sums over draws
+    asked = tmp_path / "explanations"
+    draws, images = (read_parquet(asked / f"{name}.parquet") for name in ("draws", "images"))
+    place = pd.Index(images["image"])
+    said = load_file(asked / "presence.safetensors")["second_guide"]
+    for unit, method in ((0, "true"), (5, "broad")):
+        row = table.loc[(unit, method)]
+        drawn = draws[draws["pair"] == row["pair"]].merge(
+            read_parquet(out / "labels.parquet").query("text == @row.text"), on="image"
+        )
+        prior = said[explained.CONCEPTS.index(row["text"])][place.get_indexer(drawn["image"])].astype(float)
+        prior = np.clip(prior, 0.001, 0.999)
+        odds = prior / (1 - prior) * (0.77 / 0.23) ** (2 * drawn["yes"] - drawn["n"])
+        label = (odds / (1 + odds)).to_numpy()
+        values = load_file(asked / "columns.safetensors")["values"][unit].astype(float)
+        a = ((values - values.mean()) / values.std())[place.get_indexer(drawn["image"])]
+        w, n = drawn["weight"].to_numpy(), len(drawn)
+        mean = (w * label).sum() / n
+        sd = np.sqrt((w * (label - mean) ** 2).sum() / (n - 1))
+        assert row["rho_second"] == pytest.approx((w * a * (label - mean) / sd).sum() / n, abs=1e-9)
+    assert (table["rho"] - table["rho_second"]).abs().max() > 0.01, "another machine says something else"
 
 
 def test_our_scores_are_nearer_to_the_truth_than_the_published_ones(simulated):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import load_file
+from scipy.special import logit
 
 from interpretability.explanations import correlation, formulas
 from interpretability.explanations.latent import design
@@ -331,6 +332,31 @@ def test_what_ran_is_told(finished):
     assert run["guide_status"] == "simulated: calibrated by construction"
     assert (run["n_images"], run["n_holdout"], run["n_gold"]) == (N, N // 2, 8)
     assert len(run["study"]) == 16
+
+
+def test_a_second_guide_says_something_else_of_the_same_questions(finished, again):
+    again.params(explanations__second_guide__source="simulated")
+    out, before = again.run(), finished.folder / "explanations"
+    for path in before.iterdir():
+        if path.name not in ("presence.safetensors", "run.json"):
+            assert (out / path.name).read_bytes() == path.read_bytes(), path.name
+    assert read_json(before / "run.json")["second_guide"] == "none"
+    assert read_json(out / "run.json")["second_guide"] == "simulated"
+    known, was = load_file(out / "presence.safetensors"), load_file(before / "presence.safetensors")
+    assert "second_guide" not in was
+    for name, matrix in was.items():
+        np.testing.assert_array_equal(known[name], matrix)
+    # what is left of its log odds without prior and concept is normal noise, of its own
+    shown = known["presence"].astype(float)
+    prior = logit(np.clip(shown.mean(axis=1, keepdims=True), 0.5 / N, 1 - 0.5 / N))
+    noise = []
+    for name, d in (("guide", 2.5), ("second_guide", 3.0)):
+        odds = logit(known[name].astype(float))
+        noise.append(((odds - prior + d**2 / 2) / d - d * shown).ravel())
+    noise = np.array(noise)[:, np.isfinite(noise).all(axis=0)]
+    assert noise.shape[1] > 1000
+    np.testing.assert_allclose(noise.std(axis=1), 1, atol=0.1)
+    assert abs(np.corrcoef(noise)[0, 1]) < 0.1
 
 
 def test_the_same_study_is_the_same_bytes_in_any_order_of_texts(finished, again):

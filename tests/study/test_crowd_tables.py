@@ -186,6 +186,38 @@ def test_headline_numbers_are_of_studied_networks_and_of_known_truth(scores):
     assert texts.text_numbers(alone, ["net"]) == {"text_score_best": pytest.approx(np.mean(A))}
 
 
+def test_methods_are_ranked_by_either_guide(scores):
+    rng = np.random.default_rng(0)
+    methods = {"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4, "e": 0.5}
+    rows = [
+        ("net", layer, unit, name, mean + 0.01 * rng.normal(), mean + (0.15 if name in "ad" else 0.0), True)
+        for name, mean in methods.items()
+        for layer in ("l", "m")
+        for unit in range(4)
+    ]
+    rows += [("small", "l", unit, name, 0.1 * unit, 0.2, False) for name in "abcd" for unit in range(6)]
+    rows += [("net", "l", 9, "few", 0.9, 0.0, True)]  # the method of one unit has no rank
+    table = pd.DataFrame(rows, columns=["model", "layer", "unit", "method", "rho", "rho_second", "simulated"])
+    table.loc[table["unit"].eq(3) & table["method"].eq("a") & table["model"].eq("net"), "rho_second"] = np.nan
+    found = texts.guides_table(table, facts_with([], {})).set_index(["model", "method"])
+    assert [*found.index.names, *found.columns] == texts.GUIDES
+    own = table[(table["model"] == "net") & (table["method"] == "a")].dropna()
+    first = found.loc[("net", "a")]
+    assert (first["n_units"], first["n_clusters"]) == (6, 6)
+    assert first["guide_mean"] == pytest.approx(own["rho"].mean())
+    assert first["second_mean"] == pytest.approx(0.25)
+    assert first["guide_se"] == pytest.approx(own["rho"].std(ddof=1) / np.sqrt(6))
+    assert first["difference"] == pytest.approx(0.25 - own["rho"].mean())
+    # a passes b, d passes e: 1 - 6 * 4 / (5 * 24)
+    assert found.loc["net", "spearman"].to_numpy() == pytest.approx(np.full(6, 0.8))
+    assert found.loc["small", "spearman"].isna().all(), "four methods"
+    assert found.loc["net", "simulated"].all()
+    assert not found.loc["small", "simulated"].any()
+    none = texts.guides_table(table.head(0), facts_with([], {}))
+    assert none.empty
+    assert list(none.columns) == texts.GUIDES
+
+
 def facts_with(labels, clusters):
     """Facts as far as clusters of units need them."""
     table = pd.DataFrame(labels, columns=["model", "layer", "unit", "label"])

@@ -17,7 +17,7 @@ from study.explanations import clip, clip_guide, guide
 from study.explanations.images import Probing
 from study.files.store import WorkStore
 from study.images.manifest import open_images
-from study.params.explanations import Guide
+from study.params.explanations import Guide, SecondGuide
 
 CONCEPTS = sorted(["a star", "red shapes", "a house or a tree", "six shapes"])
 VISION = {"image_size": 16, "layers": 1, "width": 16, "patch_size": 8, "head_width": 8}
@@ -52,7 +52,8 @@ def settings(model, pretrained, **changes):
         "calibration": "none",
         "separation": 1.0,
     }
-    return Guide(**{**usual, "model": model, "pretrained": str(pretrained), **changes})
+    kind = changes.pop("kind", Guide)
+    return kind(**{**usual, "model": model, "pretrained": str(pretrained), **changes})
 
 
 @pytest.fixture
@@ -220,6 +221,10 @@ def test_weights_that_cannot_be_fetched_say_what_to_do(images, monkeypatch):
         clip.plan_of(settings("ViT-B-16-SigLIP", "webli"), images.folder, "")
     assert "the weights webli of ViT-B-16-SigLIP could not be fetched (OSError: no route to host)" in str(caught.value)
     assert "explanations.guide.pretrained" in str(caught.value)
+    with pytest.raises(
+        StudyError, match=r"in explanations\.second_guide\.pretrained, or set explanations\.second_guide"
+    ):
+        clip.plan_of(settings("ViT-B-16-SigLIP", "webli", kind=SecondGuide), images.folder, "")
 
 
 def test_pictures_are_prepared_as_for_the_published_weights(tmp_path, images, monkeypatch):

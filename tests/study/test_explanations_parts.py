@@ -19,6 +19,7 @@ from study.explanations.matrices import Matrix, write_matrices
 from study.explanations.readers import LABEL, read_said
 from study.explanations.scoring import Scorer, control_rows
 from study.networks.unit_lists import Named
+from study.params.explanations import Guide
 from study.params.whole import load_params
 
 
@@ -130,7 +131,7 @@ def test_gold_of_people_counts_where_images_are_looked_at(tmp_path, caplog):
     (tmp_path / "g.csv").write_text("text,image,label\n" + rows)
 
     class Settings:
-        calibration, model = "platt", "x"
+        key, calibration, model = Guide.key, "platt", "x"
 
     found = guide.calibrated(raw, Settings, tmp_path, images, list(map(str, range(20))), score=False)
     assert found.status == "platt on 10 gold labels"
@@ -291,6 +292,25 @@ def problems(study, **changes):
         (
             {"explanations__guide__source": "open_clip", "explanations__guide__template": "a photo"},
             "explanations.guide.template is 'a photo', it must hold * once",
+        ),
+        (
+            {"explanations__second_guide__source": "simulated"},
+            "explanations.second_guide.source is simulated, which needs exact presence",
+        ),
+        (
+            {"explanations__second_guide__source": "open_clip"},
+            "explanations.second_guide.source is open_clip, but explanations.guide.source is none, so there is no guide",
+        ),
+        (
+            {
+                **{f"explanations__{name}__source": "open_clip" for name in ("guide", "second_guide")},
+                **{f"explanations__{name}__model": "ViT-B-32" for name in ("guide", "second_guide")},
+            },
+            "explanations.second_guide names ViT-B-32 with webli, as explanations.guide does; name another network",
+        ),
+        (
+            {"explanations__second_guide__source": "file"},
+            "explanations.second_guide.source",
         ),
         ({"explanations__units": ["*/*/0"]}, "explanations.presence is none, so there is nothing to make them of"),
         (

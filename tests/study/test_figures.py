@@ -246,7 +246,7 @@ def test_every_figure_of_the_three_papers_is_listed_with_its_state(study, bare_s
         assert how["IMI", str(number)].startswith("a screenshot of the page that asks; `python -m experiment rehearse`")
     assert how["IMI", "13"] == "on simulated answers, with 4 networks in place of 9"
     # no test on synthetic explanations in this study, though its figure is drawn
-    assert state["IMI", "11"] == "needs data"
+    assert state["IMI", "11"] == "not in this study"
     assert how["IMI", "11"] == "nobody was asked about synthetic explanations"
     # similarity, networks and answers are not those of the papers
     assert state["MIS", "3"] == "built"
@@ -263,17 +263,19 @@ def test_every_figure_of_the_three_papers_is_listed_with_its_state(study, bare_s
     value = found.set_index(["paper", "figure"])["ours_value"]
     assert value["MIS", "2B left"] == pytest.approx(0.72)
     bare = registry.of_papers(bare_study, drawn_of(bare_study))
-    assert set(bare.loc[bare["ours"].isin(["his_models", "agreement"]), "how"]) == {"answers of people"}
+    assert set(bare.loc[bare["ours"].isin(["his_models", "agreement"]), "how"]) == {"answers of people (human.source)"}
 
 
-def test_every_figure_is_built_or_needs_data_that_are_named_or_is_a_drawing(study, bare_study):
+def test_every_figure_has_one_of_four_states_and_says_what_it_lacks(study, bare_study):
     drawings = {"MIS": ["1"], "IMI": ["1", "2", "8", "20", "21", "22", "23"], "Crowd": ["1", "13"]}
-    of_authors = {"Crowd table 3", "Crowd table 6", "Crowd table 7"}
+    of_authors = {"Crowd table 6", "Crowd table 7"}
     for of in (study, bare_study):
         for drawn in (drawn_of(of), set()):
             found = registry.of_papers(of, drawn)
             assert set(found["state"]) <= set(checklist.STATES)
-            assert len(checklist.STATES) == 3
+            assert len(checklist.STATES) == 4
+            named = found["paper"] + " " + found["figure"]
+            assert set(named[found["state"] == "needs data"]) == of_authors, "in every study, and no other"
             assert found.loc[found["state"] == "a drawing"].groupby("paper")["figure"].agg(list).to_dict() == drawings
             assert (found.loc[found["state"] != "built", "how"] != "").all(), "what is missing is named"
             assert found.loc[found["state"] != "built", "ours_value"].isna().all()
@@ -294,7 +296,7 @@ def test_a_figure_is_built_only_where_the_study_has_it(study):
         found = registry.of_papers(study, drawn - set(missing))
         gone = found["ours"].isin(missing)
         assert gone.any()
-        assert (found.loc[gone, "state"] == "needs data").all(), missing
+        assert (found.loc[gone, "state"] == "not in this study").all(), missing
         assert (found.loc[gone, "how"] != "").all()
         assert found.loc[gone, "ours_value"].isna().all()
         others = ~gone & ~whole["ours"].isin(missing)
@@ -306,7 +308,25 @@ def test_a_figure_is_built_only_where_the_study_has_it(study):
         empty = replace(study, tables={**study.tables, table: study.tables[table].head(0)})
         found = registry.of_papers(empty, drawn)
         state = found.loc[found["paper"] + " " + found["figure"] == name, "state"].item()
-        assert state == "needs data", name
+        assert state == "not in this study", name
+
+
+def test_a_figure_that_this_study_lacks_says_what_would_give_it(study):
+    lacking = {
+        "MIS 7": "studies/training.yaml",
+        "MIS 15": "studies/imagenet.yaml",
+        "MIS 16": "studies/imagenet.yaml",
+        "MIS 17": "studies/resolution.yaml",
+        "IMI 4 right": "stats.likeness",
+    }
+    gone = {item.ours for item in papers.ITEMS if item.name in lacking}
+    found = registry.of_papers(study, drawn_of(study) - gone)
+    found.index = found["paper"] + " " + found["figure"]
+    for name, place in lacking.items():
+        assert found.loc[name, "state"] == "not in this study"
+        assert place in found.loc[name, "how"]
+        if place.endswith(".yaml"):
+            assert (ROOT / place).is_file()
 
 
 def test_what_differs_from_a_paper_is_read_off_the_study(study):

@@ -1,5 +1,7 @@
 """What lies outside of DVC's sight: listings of images, digests of named files, and what counts as a change of them."""
 
+import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -174,7 +176,8 @@ def look(tmp_path, monkeypatch):
     monkeypatch.delenv("MIS_IMAGES", raising=False)
     (tmp_path / "roster.csv").write_text("name,constructor\nnet,test_vit\n")
 
-    def run(root, source="folder"):
+    def run(root, source="folder", first="", second=""):
+        guides = [GuideWeights(source="open_clip" if file else "none", pretrained=file) for file in (first, second)]
         trained = Epochs(epochs=4, recipe="one_cycle", a3=EpochsOfRecipe(epochs=4, first_epoch=0, every=1))
         params = InputParams(
             processor="native",
@@ -186,7 +189,7 @@ def look(tmp_path, monkeypatch):
             ),
             scores=Similarities(backends=("pixel",), encoder=EncoderName(model="")),
             tasks=TaskSizes(n_tasks=1, n_explanations=1, conditions=("natural",), source="rebuilt"),
-            explanations=Texts(guide=GuideWeights(source="none", pretrained=""), concepts=""),
+            explanations=Texts(guide=guides[0], second_guide=guides[1], concepts=""),
             stats=OfStats(likeness=LikenessFiles(tables=(), decisions="")),
         )
         inputs = Inputs.look(params, tmp_path / "code", tmp_path / "texts", tmp_path / "inputs")
@@ -206,6 +209,21 @@ def test_a_study_goes_on_without_its_images(look, folder, monkeypatch):
     monkeypatch.setenv("MIS_IMAGES", "/nowhere")
     with pytest.raises(StudyError, match="MIS_IMAGES"):
         look(str(folder))
+
+
+def test_weights_of_both_guides_are_noticed(look, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("MIS_WEIGHTS", str(tmp_path))
+    digests = {}
+    for name, content in (("one.pt", b"one"), ("two.pt", b"two")):
+        (tmp_path / name).write_bytes(content)
+        digests[name] = hashlib.sha256(content).hexdigest()
+    note = tmp_path / "inputs/explanations/guide.json"
+    look(str(folder), first="one.pt")
+    assert json.loads(note.read_text()) == {"one.pt": digests["one.pt"]}
+    look(str(folder), first="one.pt", second="webli=two.pt")
+    assert json.loads(note.read_text()) == digests
+    with pytest.raises(StudyError, match=r"explanations\.second_guide\.pretrained is 'gone\.pt', but there is no"):
+        look(str(folder), first="one.pt", second="gone.pt")
 
 
 def test_without_an_earlier_look_images_must_be_there(look):

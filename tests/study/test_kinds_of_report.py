@@ -220,14 +220,14 @@ def test_figures_of_the_papers_are_built_as_far_as_the_study_has_them(study, wit
         "in place of 9"
     )
     assert ours["MIS", "14"] == "mis_natural_synthetic"
-    assert machine["IMI", "12"] == "needs data: answers of people"
+    assert machine["IMI", "12"] == "not in this study: answers of people (human.source)"
     unseen, _ = states(study)
-    assert unseen["IMI", "9"] == "needs data: the page shows no units with pictures"
+    assert unseen["IMI", "9"] == "not in this study: the page shows no units with pictures"
     none = changed(without_people, made_images=study.tables["made_images"].head(0))
     none = replace(none, units=none.units[none.units["condition"] == NATURAL])
     lacking, _ = states(none)
-    assert lacking["IMI", "9"] == "needs data: no images were made (visualisations.units)"
-    assert lacking["MIS", "14"] == "needs data: answers of people"
+    assert lacking["IMI", "9"] == "not in this study: no images were made (visualisations.units)"
+    assert lacking["MIS", "14"] == "not in this study: answers of people (human.source)"
 
 
 def test_answers_through_the_encoder_are_marked_wherever_they_are_shown(study):

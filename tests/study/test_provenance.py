@@ -43,6 +43,12 @@ def test_a_key_that_came_later_leaves_a_study_what_it_was(tmp_path):
     assert study(n_extremes=5) != study(n_extremes=5, compile="long")
     assert study(n_extremes=5) != study(n_extremes=6)
 
+    def texts(**explanations):
+        return provenance.describe(**folders, params={"explanations": explanations})["digests"]["study"]
+
+    assert texts(n=1) == texts(n=1, second_guide={"source": "none"}) == texts(n=1, second_guide={"source": "simulated"})
+    assert texts(n=1) != texts(n=2)
+
     def with_likeness(**stats):
         return provenance.describe(**folders, params={"stats": stats})["digests"]["study"]
 

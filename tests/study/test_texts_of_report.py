@@ -10,6 +10,7 @@ import pytest
 
 from study.report.figures import paper_of_texts, registry
 from study.report.figures.crowd_settings import at_budget
+from study.report.figures.findings import finding
 from study.report.figures.items import GALLERY
 from study.report.figures.registry import FIGURES
 from study.report.figures.texts import KNOWN, method_rows
@@ -152,6 +153,25 @@ def test_many_networks_fit_into_every_figure(tmp_path):
             assert panels == list(study.models()["model"][:6])
 
 
+MACHINES = {"guide": "ViT-L-16-SigLIP-384", "presence": "labels", "second": "ViT-gopt-16-SigLIP2-384"}
+
+
+def changed_guides(study, table):
+    return replace(study, tables={**study.tables, "explanation_guides": table})
+
+
+def test_scores_by_either_guide_stand_side_by_side(study):
+    spec = BY_NAME["texts_guides"]
+    frame = spec.series(study)
+    assert set(frame["model"]) == set(study.models()["model"]), "planted units have texts of known order, no methods"
+    assert finding(spec.name, frame, study).startswith("Means are 0.03 higher with the second guide")
+    alt = spec.drawing.alt(frame, study)
+    assert "(rank correlation 0.90)" in alt
+    unranked = changed_guides(study, study.tables["explanation_guides"].assign(spearman=np.nan))
+    assert "rank correlation" not in spec.drawing.alt(spec.series(unranked), study)
+    assert finding(spec.name, spec.series(unranked), study) == "Means are 0.03 higher with the second guide."
+
+
 def test_states_of_the_paper_on_texts(study, tmp_path):
     def states(of, drawn=None):
         found = registry.of_papers(of, drawn_of(of) if drawn is None else drawn)
@@ -166,15 +186,23 @@ def test_states_of_the_paper_on_texts(study, tmp_path):
     assert found.loc["table 5", "how"].endswith("paired, all methods against each other")
     assert "`python -m experiment rehearse`" in found.loc["13", "how"]
     assert found.loc["14", "ours"] == GALLERY
+    assert found.loc["table 3", ["state", "ours"]].tolist() == ["built", "texts_guides"]
+    assert found.loc["table 3", "how"].endswith(
+        "a simulated guide in place of SigLIP and another simulated guide in place of SigLIP 2"
+    )
     # one number of ours beside the paper's
+    assert found.loc["table 3", "ours_value"] == pytest.approx(0.9)
     by_guide = study.texts[study.texts["score"] == "guide_only"].astype({"rho": float, "rho_true": float})
     away = (by_guide["rho"] - by_guide["rho_true"]).abs().sum() / by_guide["rho_true"].abs().sum()
     assert found.loc["section 4", "ours_value"] == pytest.approx(away)
     assert found.loc["appendix C.7", "ours_value"] == pytest.approx(0.3)
-    people = states(
-        replace(study, rated_by_program=False, shown_by={"guide": "ViT-L-16-SigLIP-384", "presence": "labels"})
-    )
-    assert people.loc["4", "how"] == "with 4 networks in place of ResNet-50 and ViT-B-16"
+    people = states(replace(study, rated_by_program=False, shown_by=MACHINES))
+    for figure in ("4", "table 3"):
+        assert people.loc[figure, "how"] == "with 4 networks in place of ResNet-50 and ViT-B-16"
+    without_second = changed_guides(study, study.tables["explanation_guides"].head(0))
+    lacking = states(without_second).loc["table 3"]
+    assert lacking["state"] == "not in this study"
+    assert lacking["how"].endswith("(explanations.second_guide)")
     simple = states(replace(study, texts=study.texts[study.texts["kind"] == "simple"]))
     assert simple.loc["table 2", "how"] == "no text is a formula of several concepts"
     without = study_in(tmp_path, texts=False)

@@ -19,8 +19,9 @@ from study.report.figures.papers import ITEMS, REPORTED
 from study.report.figures.ranking import ridge_models
 
 COLUMNS = ["paper", "figure", "what", "ours", "state", "how", "reported", "number", "ours_value"]
-STATES = BUILT, NEEDS, DRAWING = "built", "needs data", "a drawing"
-SIMULATED, HUMAN = "on simulated answers", "answers of people"
+# ABSENT: this program builds it, from data that this study lacks; NEEDS: from data that its authors alone have
+STATES = BUILT, ABSENT, NEEDS, DRAWING = "built", "not in this study", "needs data", "a drawing"
+SIMULATED, HUMAN = "on simulated answers", "answers of people (human.source)"
 THROUGH = "on simulated answers through the encoder"
 HALF = "for the machine alone, as there are no answers of people"
 _NO_PICTURES = "the page shows no units with pictures"
@@ -140,7 +141,8 @@ def checklist(study: Study, drawn: Collection[str], known: Collection[str]) -> p
     where the page shows units with their pictures.
 
     state is one of STATES. how says of a built one what stands in place of the paper's similarity, networks and people (empty:
-    nothing does), of one that needs data which these are, and of a drawing what it is of. ours_value is what `number` names,
+    nothing does), of one that is not in this study what the study lacks, of one that needs data of its authors which these
+    are, and of a drawing what it is of. ours_value is what `number` names,
     in this study.
     """
     rows = []
@@ -149,7 +151,8 @@ def checklist(study: Study, drawn: Collection[str], known: Collection[str]) -> p
         missing = "" if item.drawing else _missing(study, item, drawn)
         if missing and item.half in drawn:
             item, missing = replace(item, ours=item.half, people=False), ""
-        state = DRAWING if item.drawing else NEEDS if missing else BUILT
+        without = NEEDS if item.of_authors else ABSENT
+        state = DRAWING if item.drawing else without if missing else BUILT
         how = item.drawing or missing or _built(study, item)
         number, of_study = NUMBERS.get(item.name, ("", None))
         value = np.nan if of_study is None or state != BUILT else of_study(study)

@@ -13,14 +13,16 @@ from study.report.figures.base import Study
 from study.report.figures.crowd_settings import at_budget, crowd_settings
 from study.report.figures.crowd_worlds import crowd_pareto, crowd_sampling
 from study.report.figures.items import GALLERY, Item
+from study.report.figures.paper_of_texts import SECOND
 from study.report.figures.raters import texts_kappa
 from study.report.figures.texts import AUTOMATIC, OURS, method_rows
+from study.report.figures.texts_guides import texts_guides
 
 WORLDS, RATED = "in simulated worlds", "on simulated ratings"
 _FORMULAS = "Crowd table 2"  # its texts are formulas
 _SETTINGS = {"Crowd 6": "gamma", "Crowd 7": "beta", "Crowd 9": "error_model"}  # panels of one figure here
 SIMPLE = "simple"
-_MACHINE = "siglip"
+_MACHINE, _SECOND_MACHINE = "siglip", "siglip2"
 
 
 def lacking(study: Study, item: Item) -> str:
@@ -35,10 +37,14 @@ def lacking(study: Study, item: Item) -> str:
 
 
 def machine(study: Study, item: Item) -> str:
-    """What says which concepts pictures show in place of the paper's SigLIP; empty where it does."""
+    """What says which concepts pictures show in place of the paper's SigLIP, and SigLIP 2; empty where these do."""
     source = study.shown_by.get("presence" if item.ours == "texts_automatic" else "guide", "")
     known = not item.guided or not source or _MACHINE in source.lower()
-    return "" if known else f"{source} in place of SigLIP"
+    second = study.shown_by.get("second", "") if item.ours == SECOND else ""
+    replaced = [] if known else [f"{source} in place of SigLIP"]
+    if second and _SECOND_MACHINE not in second.lower():
+        replaced.append(f"{second} in place of SigLIP 2")
+    return " and ".join(replaced)
 
 
 def networks(study: Study, item: Item) -> set[str]:
@@ -70,6 +76,10 @@ def _less_than_uniform(study: Study) -> float:
     return 1 - guided / even
 
 
+def _between_guides(study: Study) -> float:
+    return float(texts_guides(study).drop_duplicates("model")["spearman"].mean())
+
+
 def _kappa(study: Study) -> float:
     return float(texts_kappa(study)["kappa"].mean())
 
@@ -85,6 +95,7 @@ NUMBERS: dict[str, tuple[str, Callable[[Study], float]]] = {
     "Crowd 3b": ("error with BRAgg, guide prior", _error("bragg_guide")),
     "Crowd 4": ("highest mean of a method", _highest(OURS)),
     "Crowd table 1": ("highest mean of a method", _highest(AUTOMATIC)),
+    "Crowd table 3": ("mean rank correlation with table 4", _between_guides),
     "Crowd section 4": ("error of the guide alone", _error("guide_only")),
     "Crowd appendix C.7": ("mean kappa", _kappa),
 }

@@ -97,6 +97,16 @@ def _texts_crowd(frame: pd.DataFrame, study: Study) -> str:
     return f"Ratings add {signed(added.mean())} to the guide alone, on average" if len(added) else _texts(frame, study)
 
 
+def _texts_guides(frame: pd.DataFrame, study: Study) -> str:
+    change = float((frame["second_mean"] - frame["guide_mean"]).mean())
+    added = f"Means are {abs(change):.2f} {'higher' if change > 0 else 'lower'} with the second guide"
+    known = frame.drop_duplicates("model")["spearman"].dropna()
+    if known.empty:
+        return added
+    ends = dict.fromkeys((signed(known.min()), signed(known.max())))
+    return f"{added}; methods keep their order with a rank correlation of {' to '.join(ends)}"
+
+
 def _texts_tests(frame: pd.DataFrame, study: Study) -> str:
     drawn = frame["score"].iloc[0]
     if (found := _differ(frame)) == "":
@@ -235,6 +245,7 @@ FINDINGS: dict[str, Finding] = {
     "scores_people": _scores_people,
     "texts_automatic": _texts,
     "texts_crowd": _texts_crowd,
+    "texts_guides": _texts_guides,
     "texts_tests": _texts_tests,
     "texts_kappa": _texts_kappa,
     "texts_raters": _texts_raters,

@@ -34,10 +34,10 @@ class Item:
     networks: how many it shows, or which ones where they are few; empty where it is of none in particular. similar: the
     similarities of its scores, empty where no score takes part. people: whether their answers to tasks do; rated: whether
     ratings of texts do; guided: whether a machine says what pictures show. worlds: pictures, units and raters of both the
-    paper's figure and ours are simulated, ours without a network. lacks: which data are missing, where the figure here has
-    no better reason of its own. but: what else differs from the paper's, whatever the study. half: the figure that shows
-    the machine's half where that of people is missing. made: whether its explanations are made images. drawing: what the
-    paper drew or photographed, of no data at all.
+    paper's figure and ours are simulated, ours without a network. lacks: which data are missing and what gives them, where
+    the figure here has no better reason of its own. but: what else differs from the paper's, whatever the study. half: the
+    figure that shows the machine's half where that of people is missing. made: whether its explanations are made images.
+    drawing: what the paper drew or photographed, of no data at all.
     """
 
     paper: str
@@ -59,6 +59,11 @@ class Item:
     @property
     def name(self) -> str:
         return f"{self.paper} {self.figure}"
+
+    @property
+    def of_authors(self) -> bool:
+        """Whether it is of data that its authors alone have: nothing here builds it."""
+        return not self.ours and not self.drawing
 
 
 def drawing(paper: str, figure: str, what: str, of: str) -> Item:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from study.report.figures.items import GALLERY, METHOD, NO_SCORE, SCREEN, Item, drawing, of_authors
 
 CROWD = "Crowd"
+SECOND = "texts_guides"  # the figure with a second guide
 _BOTH, _RESNET = ("resnet50", "vit_b16"), ("resnet50",)
-_TIMES = "how long each method's own program ran; dvc keeps the time of each stage here"
-_SECOND = "what a second guide (SigLIP 2) says of the pictures that people rated; a study has one guide"
+_TIMES = "how long each method's own program ran on the authors' machine; stages here keep their times in runs.jsonl"
 
 
 def _texts(figure: str, what: str, ours: str, *, rated: bool = True, guided: bool = True, but: str = "") -> Item:
@@ -43,7 +43,7 @@ ITEMS = (
     *(_texts(str(number), "units with their texts and scores", GALLERY) for number in (14, 15, 16)),
     _texts("table 1", "automatic score by method, one concept", "texts_automatic", rated=False),
     _texts("table 2", "automatic score by method, formulas", "texts_automatic", rated=False),
-    of_authors(CROWD, "table 3", "scores with another guide as prior", _SECOND),
+    _texts("table 3", "scores with another guide as prior", SECOND),
     _texts("table 4", "score from ratings by method and aggregation", "texts_crowd"),
     _texts("table 5", "tests between methods", "texts_tests", but="paired, all methods against each other"),
     of_authors(CROWD, "table 6", "run time of simple methods", _TIMES),

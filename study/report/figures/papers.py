@@ -23,7 +23,7 @@ from study.report.figures.items import (
 _CONVOLUTIONAL = tuple(name for name in NINE if not name.endswith("vit_b32"))
 _HARDER = ("resnet50", "clip_resnet50")  # those whose units were also asked about with harder tasks
 _OTHERS = ("lpips", "dists", "dreamsim")
-_CHECKPOINTS = "checkpoints of a training"
+_CHECKPOINTS = "checkpoints of a training (studies/training.yaml)"
 
 
 def _of_people(figure: str, what: str, ours: str, similar: tuple[str, ...] = DREAMSIM) -> Item:
@@ -71,18 +71,18 @@ ITEMS = (
     Item(
         *(MIS, "15", "constant units by network", "constant_share"),
         similar=NO_SCORE,
-        lacks="a network with constant units",
+        lacks="a network with constant units (studies/imagenet.yaml: most published networks have some)",
     ),
     Item(
         MIS,
         "16",
         "tests between layer types",
         "layer_type_tests",
-        lacks="layer types that four families of networks share",
+        lacks="layer types that four families of networks share (studies/imagenet.yaml)",
     ),
     Item(
         *(MIS, "17", "mean MIS against input resolution", "mis_against_resolution"),
-        lacks="networks of several input sizes",
+        lacks="networks of several input sizes (studies/resolution.yaml)",
     ),
     Item(MIS, "18", "change by layer over the whole training", "layer_change", _RESNET, lacks=_CHECKPOINTS),
     Item(MIS, "19", "networks ranked by the 5th percentile", "models_by_p5"),
@@ -98,7 +98,7 @@ ITEMS = (
     _imi("4 left", "HIS against accuracy", "his_against_accuracy"),
     replace(
         _imi("4 right", "HIS against likeness to human decisions", "likeness_to_people"),
-        lacks="published likeness of these networks to people (stats.likeness)",
+        lacks="published likeness of these networks to people (stats.likeness: tables of model-vs-human or brain-score)",
     ),
     _imi("5", "HIS against the depth of a layer", "his_depth"),
     _imi("6", "HIS by difficulty", "difficulty_levels", _HARDER),

@@ -39,7 +39,7 @@ TABLES = (
     *("residuals", "correlations", "kruskal", "family_bootstrap", "layer_type_tests", "network_tests", "controls"),
     "network_clusters",
     *("explanation_methods", "explanation_tests", "explanation_agreement", "explanation_raters", "explanation_check"),
-    *("explanation_rejected", "crowd_curves", "crowd_pareto", "crowd_costs"),
+    *("explanation_guides", "explanation_rejected", "crowd_curves", "crowd_pareto", "crowd_costs"),
     *("training", "training_gain", "calibration", "sensitivity", "constant_units", "failures", "rejected_images"),
     "left_out_layers",
     "exclusions",
@@ -152,7 +152,7 @@ def load_study(
         texts=texts.scores(),
         raters=texts.raters,
         rated_by_program=texts.rated_by_program,
-        shown_by=texts.shown_by(recorded["explanations"]["guide"]["model"]),
+        shown_by=texts.shown_by(recorded["explanations"]),
     )
     made = study.tables["made_images"]["model"].astype(str)
     wanted = {*ranking.ridge_models(study), *gallery_models(study), *annotated["model"].astype(str), *made}

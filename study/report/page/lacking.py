@@ -63,6 +63,7 @@ WHAT = {
     "texts_automatic": "texts of units",
     "texts_crowd": "ratings of texts",
     "texts_tests": "tests between methods of texts",
+    "texts_guides": "a second guide",
     "texts_known": "texts of planted units",
     "texts_truth": "texts of known scores",
     "texts_kappa": "ratings of texts",

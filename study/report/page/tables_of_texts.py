@@ -89,6 +89,25 @@ def _methods(rows: pd.DataFrame) -> list[str]:
     return [*(name for name in means.index if name not in KNOWN), *KNOWN]
 
 
+def _guides_table(study: Study) -> Table | None:
+    """A row a network and method, scored from the same ratings with either guide as prior."""
+    rows = with_planted_named(study, study.tables["explanation_guides"])
+    for name in ("guide", "second"):
+        of_guide = rows[[f"{name}_mean", f"{name}_se"]].itertuples(index=False)
+        rows[name] = [f"{_RHO(mean)} ± {_RHO(error)}" for mean, error in of_guide]
+    rows = in_order(rows, model=dict.fromkeys([*study.models()["model"], *sorted(set(rows["model"]))]), method=None)
+    shown: Columns = {
+        "model": ("network", text),
+        "method": ("method", text),
+        "guide": ("guide as prior", as_is),
+        "second": ("second guide", as_is),
+        "difference": ("difference", _RHO),
+        "spearman": ("rank correlation of methods", _RHO),
+        "n_units": ("units", count),
+    }
+    return make_table(rows, "Methods by the guide that is the prior", shown, file="explanation_guides.csv")
+
+
 def _tests_table(study: Study) -> Table | None:
     rows = with_planted_named(study, with_interval(study.tables["explanation_tests"]))
     rows = rows.assign(
@@ -207,6 +226,7 @@ def _reached(ratings: float, at_most: object) -> str:
 SPECS = (
     TableSpec("explanation_methods", "texts", _methods_table, after="texts_crowd"),
     TableSpec("explanation_check", "texts", _check_table, after="texts_crowd", open=False),
+    TableSpec("explanation_guides", "texts", _guides_table, after="texts_guides", open=False),
     TableSpec("explanation_tests", "texts", _tests_table, after="texts_tests", open=False),
     TableSpec("explanation_agreement", "texts", _agreement_table, after="texts_kappa", open=False),
     TableSpec("explanation_raters", "texts", _raters_table, after="texts_raters", open=False),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ _AUTOMATIC = [*UNIT, "method", "kind", "text", "rho", "rho_se", "control_rho", "
 _CROWD = [*UNIT, "method", "text", "pair", "estimator", "rho", "se", "low", "high", "status", "reason", "n_ratings"]
 
 SHOWN_BY = ("guide", "presence")
+_SECOND = {"none": "", "simulated": "another simulated guide"}
 _SOURCES = {
     "factors": "the known factors of the scenes",
     "labels": "labels of pictures",
@@ -81,15 +82,18 @@ class TextFiles:
         both = [part.reindex(columns=list(TEXT_SCORES)) for part in (automatic, crowd) if len(part)]
         return pd.concat(both, ignore_index=True) if both else pd.DataFrame(columns=list(TEXT_SCORES))
 
-    def shown_by(self, model: str) -> dict[str, str]:
-        """What says which concepts pictures show, in words: of `presence` and of the `guide`; empty where nothing does.
+    def shown_by(self, named: Mapping[str, Any]) -> dict[str, str]:
+        """What says which concepts pictures show, in words: of `presence`, of the `guide` and of the `second` one; empty where
+        nothing does.
 
-        model: the machine of open_clip that the study names.
+        named: `explanations` of the parameters, which name machines of open_clip.
         """
-        words = {**_SOURCES, "open_clip": model}
+        words, other = {**_SOURCES, "open_clip": named["guide"]["model"]}, named["second_guide"]
         found = {name: sorted({str(source or "") for source in self.concepts[f"{name}_source"]}) for name in SHOWN_BY}
         guide, presence = (" and ".join(words.get(each, each) for each in found[name] if each) for name in SHOWN_BY)
-        return {"guide": guide, "presence": guide if found["presence"] == ["guide"] else presence}
+        presence = guide if found["presence"] == ["guide"] else presence
+        second = str({**_SECOND, "open_clip": other["model"]}[other["source"]])
+        return {"guide": guide, "presence": presence, "second": second}
 
     @cached_property
     def images(self) -> NDArray[np.int64]:
