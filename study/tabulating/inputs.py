@@ -25,8 +25,8 @@ def read_facts(
     roster = read_roster(args.roster / "roster.csv")
     for name in ("step", "top1", "last", "n_params", "input_size"):
         roster[name] = pd.to_numeric(roster[name], errors="coerce")
-    whole = dict.fromkeys(["step", "last", "n_params", "input_size"], "Int64")
-    roster = roster.astype({**whole, "series": "str"})
+    whole = dict.fromkeys(["last", "n_params", "input_size"], "Int64")
+    roster = roster.astype({**whole, "step": "Float64", "series": "str"})  # of a step a part: within the first epoch
     return facts.Facts(
         roster=roster,
         nets=networks.networks_of(roster),
