@@ -18,6 +18,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
 from interpretability.errors import InputError
 from study.files.store import WorkStore
+from study.files.tables import csv_text
 from study.images.manifest import open_images
 from study.networks.recipes import rank, rows
 from study.networks.recipes.a3 import Recipe
@@ -26,6 +27,7 @@ from study.networks.recipes.pictures import Altered, Batches, Labelled, drawing
 from study.networks.recipes.rows import refuse_shares, trained
 from study.networks.recipes.task import Task, kept_steps, read_state
 from study.networks.similarity import step_name
+from study.tabulating.inputs import with_numbers
 
 RECIPE = Recipe(epochs=3, warmup_epochs=1, batch_size=12, learning_rate=1.0, train_size=32, test_size=32, held_out=0.2)
 STEPS = (0, 1, 2, 4, 8, 12)  # 48 images learnt from: 4 steps an epoch
@@ -240,6 +242,25 @@ def test_steps_at_which_weights_are_kept(settings, wanted):
 )
 def test_checkpoints_are_called_without_an_exponent(epochs, name):
     assert step_name("net", epochs) == name
+
+
+def test_steps_within_the_first_epoch_stay_in_tables():
+    facts = {"name": ["net-step0", "net-step0.25", "net", "control"], "step": ["0", "0.25", "1", ""]}
+    others = {
+        "top1": "",
+        "last": ["0", "0", "1", "1"],
+        "n_params": "9",
+        "input_size": ["8", "8", "8", ""],
+        "series": "net",
+    }
+    roster = with_numbers(pd.DataFrame({**facts, **others}))
+    assert csv_text(roster[["name", "step", "last"]]).splitlines()[1:] == [
+        "net-step0,0,0",
+        "net-step0.25,0.25,0",
+        "net,1,1",
+        "control,,1",
+    ]
+    assert roster["step"].isna().tolist() == [False, False, False, True]
 
 
 def test_images_held_out_are_not_learnt_from_and_keep_their_part(task):
