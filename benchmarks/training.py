@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
         rows = compare(args, Path(name))
     kind = rows[0]["images"]
     before = harness.RESULTS / "training.csv"
-    others = read_csv(before) if before.is_file() else pd.DataFrame(columns=["images"])
+    others = read_csv(before) if before.is_file() else pd.DataFrame(columns=["form", "images"])
     table = pd.concat([others[others["images"] != kind], pd.DataFrame(rows)], ignore_index=True)
     harness.report("training", "A3 on reduced sizes", table.sort_values("images", kind="stable", ascending=False))
 
