@@ -1,4 +1,4 @@
-"""Check what a study starts from before any work: parameters, roster, images, and the files that these name.
+"""Check what a study starts from before any work: parameters, roster, images, and the files and networks that these name.
 
 Nothing is computed and no network is built, so it takes a second; `make repro` begins with it.
 
