@@ -10,8 +10,9 @@ Run     dvc repro inputs          Files are read only if they are new or have ch
 from __future__ import annotations
 
 from study.command import arguments, run
-from study.inputs.fingerprint import InputParams, Inputs
+from study.inputs.fingerprint import Inputs
 from study.inputs.refusing import refuse_missing
+from study.inputs.settings import InputParams
 from study.log import logger
 from study.params.reading import load
 

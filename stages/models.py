@@ -15,7 +15,7 @@ from study.command import arguments, run
 from study.files.tables import fresh_folder, write_csv
 from study.log import logger
 from study.networks.failures import refuse_failures, write_failures
-from study.networks.resolving import refuse_other_encoder, refuse_untrainable, resolve_all, warn_of_strangers
+from study.networks.resolving import refuse_other_encoder, refuse_untrainable, resolve_all
 from study.networks.roster import RESOLVED, read_roster, row_numbers, rows_of
 from study.networks.settings import NetworkParams
 from study.params.reading import load
@@ -32,7 +32,6 @@ def main(argv: list[str] | None = None) -> None:
     refuse_untrainable(rows_of(roster), params, path)
     out = fresh_folder(args.out)
     (out / "weights").mkdir()
-    warn_of_strangers(rows_of(roster), params, path)
     rows, failures = resolve_all(rows_of(roster), params, args.images, args.code, out)
     write_csv(out / "roster.csv", pd.DataFrame(rows, columns=RESOLVED))
     write_failures(out / "failures.csv", failures)

@@ -1,4 +1,4 @@
-"""Check what a study starts from before any work: parameters, roster, images, and the files that these name.
+"""Check what a study starts from before any work: parameters, roster, images, and the files and networks that these name.
 
 Nothing is computed and no network is built, so it takes a second; `make repro` begins with it.
 
@@ -13,8 +13,9 @@ from pathlib import Path
 from study.command import arguments, run
 from study.environment import Environment
 from study.extraction.arithmetic import used_by_workers, warning
-from study.inputs.fingerprint import InputParams, Inputs
+from study.inputs.fingerprint import Inputs
 from study.inputs.refusing import refuse_missing
+from study.inputs.settings import InputParams
 from study.params.reading import build, content_of
 from study.params.whole import Params, keys, load_params
 

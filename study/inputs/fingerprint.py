@@ -16,145 +16,16 @@ from study.images.sources import PUT_PICTURES
 from study.inputs import listed, reaching
 from study.inputs.digests import Digests
 from study.inputs.explained import Explained, read_explained
-from study.inputs.listing import Facts, ImagePlace, Listing, look_at_images
+from study.inputs.listing import Facts, Listing, look_at_images
 from study.inputs.named import network_files, similarity_files
+from study.inputs.settings import GuideWeights, InputParams
+from study.inputs.strangers import refuse_strangers
 from study.log import clock, in_words, logger
 from study.networks.files import user_file
 from study.networks.roster import RosterRow, read_roster, rows_of
 from study.networks.similarity import check_encoder
 
 log = logger("inputs")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochsOfRecipe:
-    """The same by a recipe, of `models.training.a3`, and which weights are kept."""
-
-    epochs: int
-    first_epoch: int
-    every: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Epochs:
-    """How long networks are trained, of `models.training`."""
-
-    epochs: int
-    recipe: str
-    a3: EpochsOfRecipe
-
-
-@dataclass(frozen=True, kw_only=True)
-class Roster:
-    """Where the roster lies, and the largest share of its rows that may fail, of `models`."""
-
-    roster: str
-    max_failed: float
-    training: Epochs
-
-
-@dataclass(frozen=True, kw_only=True)
-class GuideWeights:
-    """The weights of a guide, of `explanations.guide` or `explanations.second_guide`."""
-
-    source: str
-    pretrained: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Texts:
-    """What texts go by, of `explanations`."""
-
-    guide: GuideWeights
-    second_guide: GuideWeights
-    concepts: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderName:
-    """The network behind the similarity `encoder`, of `scores.encoder`."""
-
-    model: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Similarities:
-    """Which similarities there are, of `scores`."""
-
-    backends: tuple[str, ...]
-    encoder: EncoderName
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskSizes:
-    """How many images the tasks take, of `tasks`: they refuse a study with too few of them before anything runs."""
-
-    n_tasks: int
-    n_explanations: int
-    conditions: tuple[str, ...]
-    source: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class KeepFile:
-    """The list of units whose columns are kept, of `activations`."""
-
-    keep_file: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImiFiles:
-    """Files of the IMI record, of `human.imi`."""
-
-    responses: tuple[str, ...]
-    image_map: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class OneFile:
-    """A table, of `human.table` or `human.pairs`."""
-
-    file: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class People:
-    """Where answers come from, of `human`."""
-
-    source: str
-    imi: ImiFiles
-    table: OneFile
-    pairs: OneFile
-
-
-@dataclass(frozen=True, kw_only=True)
-class LikenessFiles:
-    """Published likeness to people, of `stats.likeness`."""
-
-    tables: tuple[str, ...]
-    decisions: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class OfStats:
-    """What `stats` names outside of the study."""
-
-    likeness: LikenessFiles
-
-
-@dataclass(frozen=True, kw_only=True)
-class InputParams:
-    """What says which files are inputs, how many images there must be, and how many networks may lack their files."""
-
-    processor: str
-    images: ImagePlace
-    models: Roster
-    scores: Similarities
-    activations: KeepFile
-    tasks: TaskSizes
-    human: People
-    explanations: Texts
-    stats: OfStats
 
 
 @dataclass(frozen=True)
@@ -181,8 +52,9 @@ class Inputs:
     ) -> Inputs:
         """The inputs as they are now.
 
-        Raises StudyError where the images or the roster cannot be read, for too few images, for weights of a similarity that can
-        neither be read nor fetched, and for a text of a unit that is not in order.
+        Raises StudyError where the images or the roster cannot be read, for too few images, for a network that parameters name
+        and the roster has not, for weights of a similarity that can neither be read nor fetched, and for a text of a unit that
+        is not in order.
 
         code: folder of the user's own code, which DVC sees
         texts: folder of texts that explain units
@@ -203,6 +75,7 @@ class Inputs:
         _refuse_few(listing, params)
         models = params.models
         check_encoder(params.scores.backends, params.scores.encoder.model, rows, models.roster, models.training)
+        refuse_strangers(params, rows, where)
         networks, problems = network_files(rows, code, digests, _known(known, "networks.json"))
         for name, problem in listed.unlisted(rows, code).items():
             problems[name] = "; ".join(filter(None, [problem, problems.get(name)]))

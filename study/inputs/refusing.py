@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from study.errors import StudyError
-from study.inputs.fingerprint import InputParams, Inputs
+from study.inputs.fingerprint import Inputs
+from study.inputs.settings import InputParams
 
 PEOPLE, LIKENESS = Path("data/external/human"), Path("data/external/likeness")
 

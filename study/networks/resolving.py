@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +17,7 @@ from study.networks.described import described
 from study.networks.failures import Failed
 from study.networks.roster import NetworkJob, RosterRow
 from study.networks.settings import NetworkParams
-from study.networks.similarity import BACKEND, first_similarity, in_first_epoch, steps_of
+from study.networks.similarity import BACKEND, first_similarity
 from study.networks.training import Training
 from study.workers.device import Failure
 from study.workers.jobs import devices, log_failure, run_all
@@ -30,8 +27,6 @@ if TYPE_CHECKING:
     from study.networks.recipes.rows import FromImages
 
 log = logger("models")
-
-_WILD = re.compile(r"[*?]")  # any digits, in a pattern of checkpoints
 
 
 @dataclass(frozen=True)
@@ -199,25 +194,3 @@ def refuse_untrainable(rows: Sequence[RosterRow], params: NetworkParams, path: P
             f"{path}: {others[0]['name']} has weights `trained` and the role {others[0]['role']}; of photographs only networks "
             "of role study are trained: name a file, hub or none"
         )
-
-
-def warn_of_strangers(rows: list[RosterRow], params: NetworkParams, path: Path) -> None:
-    """Log the parameters that name networks which the roster lacks: later stages will refuse or miss them."""
-    training = params.models.training
-    known = [row["name"] for row in rows]
-    known += steps_of(rows, training)
-    for key, names in {
-        "sensitivity.models": params.sensitivity.models,
-        "sensitivity.map_models": params.sensitivity.map_models,
-        "tasks.one_sided": params.tasks.one_sided,
-        "activations.keep": [entry.split("/")[0] for entry in params.activations.keep],
-        "activations.windows": [entry.split("/")[0] for entry in params.activations.windows],
-    }.items():
-        for name in names:
-            part = in_first_epoch(_WILD.sub("1", name), rows, training)
-            if not part and not any(fnmatchcase(each, name) for each in known):
-                near = difflib.get_close_matches(name, known, 3)
-                log.warning(
-                    "%s names %r, which is no network of %s%s; a later stage will not find it",
-                    *(key, name, path, f" (did you mean {' or '.join(near)}?)" if near else ""),
-                )

@@ -30,14 +30,6 @@ class TrainingImages:
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeptUnits:
-    """Units named with their network, of `activations`."""
-
-    keep: tuple[str, ...]
-    windows: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class EncoderLayer:
     """The network behind the similarity `encoder` and its layer, of `scores.encoder`."""
 
@@ -54,30 +46,12 @@ class Similarities:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rebuilt:
-    """Networks that are looked at more closely, of `sensitivity`."""
-
-    models: tuple[str, ...]
-    map_models: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class OneSided:
-    """Networks that get one-sided tasks, of `tasks`."""
-
-    one_sided: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class NetworkParams:
-    """What the networks depend on; the last four groups only name some of them."""
+    """What the networks depend on; the last group only names one of them."""
 
     seed: int
     processor: str
     models: Models
     units: Units
     images: TrainingImages
-    activations: KeptUnits
     scores: Similarities
-    sensitivity: Rebuilt
-    tasks: OneSided

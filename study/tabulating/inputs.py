@@ -22,11 +22,7 @@ def read_facts(
 ) -> facts.Facts:
     """Facts of a study; `splits`: what other calibration splits would have given."""
     slopes, tasks = read_json(args.calibration / "slope.json"), read_json(args.tasks / "summary.json")
-    roster = read_roster(args.roster / "roster.csv")
-    for name in ("step", "top1", "last", "n_params", "input_size"):
-        roster[name] = pd.to_numeric(roster[name], errors="coerce")
-    whole = dict.fromkeys(["step", "last", "n_params", "input_size"], "Int64")
-    roster = roster.astype({**whole, "series": "str"})
+    roster = with_numbers(read_roster(args.roster / "roster.csv"))
     return facts.Facts(
         roster=roster,
         nets=networks.networks_of(roster),
@@ -44,6 +40,14 @@ def read_facts(
         drop_near=params.mis.drop_near_duplicates,
         n_extreme=params.stats.n_extreme,
     )
+
+
+def with_numbers(roster: pd.DataFrame) -> pd.DataFrame:
+    """A resolved roster with numbers where it has some; a step within the first epoch is a part of it."""
+    names = ("step", "top1", "last", "n_params", "input_size")
+    numbers = roster.assign(**{name: pd.to_numeric(roster[name], errors="coerce") for name in names})
+    whole = dict.fromkeys(["last", "n_params", "input_size"], "Int64")
+    return numbers.astype({**whole, "step": "Float64", "series": "str"})
 
 
 def text_table(path: Path) -> pd.DataFrame:

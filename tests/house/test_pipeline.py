@@ -135,7 +135,7 @@ def test_p8_every_key_is_consumed_and_every_entry_is_a_key():
 # Of `images` these only refuse a study early: they change no byte of its outs, and a change of them must not find or draw
 # all images once more.
 EARLY = {
-    # `inputs` runs every time; it refuses too few images, an encoder that the roster has not, and files that are not there
+    # `inputs` runs every time; it refuses too few images, networks that the roster has not, and files that are not there
     "inputs": {
         "tasks.n_tasks",
         "tasks.n_explanations",
@@ -146,29 +146,32 @@ EARLY = {
         "models.training.epochs",
         "models.training.recipe",
         "models.training.a3.epochs",
+        "activations.keep",
         "activations.keep_file",
+        "activations.windows",
+        "explanation_kinds.units",
+        "explanations.units",
         "human.source",
         "human.imi.responses",
         "human.imi.image_map",
         "human.table.file",
         "human.pairs.file",
-        "stats.likeness.tables",
+        "label_free.localizability",
+        "label_free.models",
+        "scores.feature_models",
+        "sensitivity.map_models",
+        "sensitivity.models",
         "stats.likeness.decisions",
+        "stats.likeness.names",
+        "stats.likeness.tables",
+        "tasks.one_sided",
+        "visualisations.units",
     },
     "images": {"tasks.n_tasks", "tasks.n_explanations", "tasks.conditions", "tasks.one_sided", "tasks.source"},
     # `activations` refuses windows whose queries would be explanations
     "activations": {"tasks.n_explanations"},
-    # `models` warns of names that its roster lacks, and tries the layer of the encoder
-    "models": {
-        "activations.keep",
-        "activations.windows",
-        "scores.backends",
-        "scores.encoder.model",
-        "scores.encoder.layer",
-        "sensitivity.models",
-        "sensitivity.map_models",
-        "tasks.one_sided",
-    },
+    # `models` tries the layer of the encoder
+    "models": {"scores.backends", "scores.encoder.model", "scores.encoder.layer"},
 }
 
 

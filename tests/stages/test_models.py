@@ -214,20 +214,6 @@ def test_a_passed_trial_is_kept_and_one_that_failed_is_not(drawn_study, monkeypa
     assert tried == ["vit", "tiny", "tiny", *["vit", "tiny"] * 2]
 
 
-def test_parameters_that_name_no_network_are_told_early(drawn_study, caplog):
-    drawn_study.params(sensitivity__models=["net-step1", "tinny"], activations__keep=["tin*/x/1", "net/x/1"])
-    drawn_study.roster({"name": "tiny"}, {"name": "net-step1"})
-    drawn_study.run_models()
-    told = caplog.text
-    path = drawn_study.folder / "roster.csv"
-    assert (
-        f"sensitivity.models names 'tinny', which is no network of {path} (did you mean tiny?); a later stage" in told
-    )
-    assert "activations.keep names 'net', which is no" in told
-    assert "net-step1'" not in told
-    assert "tin*" not in told
-
-
 @pytest.mark.parametrize(
     ("layer", "says"),
     [("", "scores.encoder.layer is empty, but tiny"), ("norm2", "scores.encoder.layer is 'norm2'"), ("norm", "")],

@@ -67,7 +67,9 @@ def study_of(models, tests=None, status=CALIBRATED, gain=None):
     fits = pd.DataFrame({"backend": [LEAD], "status": [status]})
     if gain is None:
         gain = pd.DataFrame(columns=["backend", "series", "n_units", "difference", "low", "high"])
-    known = {"models": models, "network_tests": between(means={}) if tests is None else tests, "calibration": fits}
+    sizes = pd.DataFrame(columns=["model", "of", "input_size"])
+    tested = between(means={}) if tests is None else tests
+    known = {"input_sizes": sizes, "models": models, "network_tests": tested, "calibration": fits}
     return Study((LEAD,), 0.95, 20, 9, known | {"training_gain": gain}, empty, empty, empty)
 
 
@@ -239,6 +241,15 @@ SHARE = {"share": 0.7, "share_low": 0.604, "share_high": 0.787}
 def test_the_limits_name_what_the_study_is_made_of(simulated, facts, wide, narrow):
     study = replace(study_of(models_table()), simulated=simulated)
     assert first.limits(study, FACTS | facts) == (wide, narrow)
+
+
+def test_a_network_at_several_sizes_is_counted_once_in_the_limits():
+    study = replace(study_of(models_table()), simulated=True)
+    sizes = pd.DataFrame({"model": ["alder", "beech", "cedar"], "of": "alder", "input_size": [64, 32, 96]})
+    several = replace(study, tables=study.tables | {"input_sizes": sizes})
+    assert first.limits(several, FACTS)[0].startswith(
+        "Two small networks at several sizes of input, generated pictures"
+    )
 
 
 def test_a_level_by_convention_is_named_in_the_limits():

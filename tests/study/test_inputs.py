@@ -16,26 +16,29 @@ from study.errors import StudyError
 from study.images.sources import list_folder
 from study.inputs import named
 from study.inputs.digests import Digests
-from study.inputs.fingerprint import (
+from study.inputs.fingerprint import Inputs
+from study.inputs.listing import ImagePlace, _files, look_at_images
+from study.inputs.refusing import refuse_missing
+from study.inputs.settings import (
     EncoderName,
     Epochs,
     EpochsOfRecipe,
     GuideWeights,
     ImiFiles,
     InputParams,
-    Inputs,
-    KeepFile,
+    KeptUnits,
     LikenessFiles,
+    NamedUnits,
     OfStats,
     OneFile,
     People,
+    Rebuilt,
     Roster,
     Similarities,
     TaskSizes,
     Texts,
+    WithoutLabels,
 )
-from study.inputs.listing import ImagePlace, _files, look_at_images
-from study.inputs.refusing import refuse_missing
 
 
 @pytest.fixture
@@ -183,14 +186,18 @@ def look(tmp_path, monkeypatch):
             processor="native",
             images=ImagePlace(source=source, root=root, reader="", split=""),
             models=Roster(roster=str(tmp_path / "roster.csv"), max_failed=0.0, training=trained),
-            activations=KeepFile(keep_file=""),
+            activations=KeptUnits(keep=(), keep_file="", windows=()),
             human=People(
                 source="none", imi=ImiFiles(responses=(), image_map=""), table=OneFile(file=""), pairs=OneFile(file="")
             ),
-            scores=Similarities(backends=("pixel",), encoder=EncoderName(model="")),
-            tasks=TaskSizes(n_tasks=1, n_explanations=1, conditions=("natural",), source="rebuilt"),
-            explanations=Texts(guide=guides[0], second_guide=guides[1], concepts=""),
-            stats=OfStats(likeness=LikenessFiles(tables=(), decisions="")),
+            scores=Similarities(backends=("pixel",), encoder=EncoderName(model=""), feature_models=()),
+            tasks=TaskSizes(n_tasks=1, n_explanations=1, conditions=("natural",), source="rebuilt", one_sided=()),
+            explanations=Texts(guide=guides[0], second_guide=guides[1], concepts="", units=()),
+            visualisations=NamedUnits(units=()),
+            explanation_kinds=NamedUnits(units=()),
+            label_free=WithoutLabels(models=(), localizability=()),
+            sensitivity=Rebuilt(models=(), map_models=()),
+            stats=OfStats(likeness=LikenessFiles(tables=(), decisions="", names=())),
         )
         inputs = Inputs.look(params, tmp_path / "code", tmp_path / "texts", tmp_path / "inputs")
         inputs.write(tmp_path / "inputs")
@@ -359,7 +366,9 @@ def test_likeness_that_is_named_and_not_there_is_refused_before_any_work(tmp_pat
         activations=SimpleNamespace(keep_file=""),
         tasks=SimpleNamespace(source="rebuilt"),
         models=SimpleNamespace(roster="r.csv", max_failed=0.0),
-        stats=OfStats(likeness=LikenessFiles(tables=("there.csv|model|V1", "gone.tex|model|V1"), decisions="raw-data")),
+        stats=OfStats(
+            likeness=LikenessFiles(tables=("there.csv|model|V1", "gone.tex|model|V1"), decisions="raw-data", names=())
+        ),
     )
     (tmp_path / "there.csv").write_text("model,V1\n")
     inputs = SimpleNamespace(problems={}, n_networks=1)

@@ -540,6 +540,8 @@ def test_outcomes_are_words(value, shown):
 
 def test_numbers_are_shown_as_people_write_them():
     assert cells.count(1281167) == "1,281,167"
+    steps = {0: "0", 1 / 600: "0.00167", 0.105263: "0.105", 1: "1", 1250: "1,250", None: "–"}
+    assert [cells.step(value) for value in steps] == list(steps.values())
     assert cells.p_value(3e-9) == "below 0.0001"
     assert cells.percent(0.000156) == "0.016 %"
     assert cells.percent(0.05) == "5 %"

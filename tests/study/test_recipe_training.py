@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import sys
 from contextlib import suppress
 
@@ -13,18 +14,20 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch.multiprocessing.spawn import start_processes
+from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
 from interpretability.errors import InputError
 from study.files.store import WorkStore
+from study.files.tables import csv_text
 from study.images.manifest import open_images
 from study.networks.recipes import rank, rows
 from study.networks.recipes.a3 import Recipe
 from study.networks.recipes.fitting import Fitting, Part
 from study.networks.recipes.pictures import Altered, Batches, Labelled, drawing
 from study.networks.recipes.rows import refuse_shares, trained
-from study.networks.recipes.task import Task, kept_steps
+from study.networks.recipes.task import Task, kept_steps, read_state
 from study.networks.similarity import step_name
+from study.tabulating.inputs import with_numbers
 
 RECIPE = Recipe(epochs=3, warmup_epochs=1, batch_size=12, learning_rate=1.0, train_size=32, test_size=32, held_out=0.2)
 STEPS = (0, 1, 2, 4, 8, 12)  # 48 images learnt from: 4 steps an epoch
@@ -86,6 +89,34 @@ def test_a_training_cut_at_any_step_goes_on_to_the_same_bytes(task, monkeypatch,
         assert contents(trained(task)) == whole
         assert {step: task.found(store)[step].stat().st_mtime_ns for step in found} == times
         assert task.newest_state(store) is None  # a training that is done needs none
+
+
+def killed(number, task, store):
+    """A process that is killed in a training, when half of the state of step 7 is written."""
+    os.environ["MIS_STORE"] = str(store)
+    save = torch.save
+
+    def half(content, path):
+        save(content, path)
+        if content["step"] == 7:
+            os.truncate(path, os.path.getsize(path) // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    torch.save = half
+    Fitting(task, Part(), None, state_seconds=0.0).run()
+
+
+def test_a_killed_process_goes_on_to_the_same_bytes(task, monkeypatch, tmp_path):
+    whole, store = contents(trained(task)), tmp_path / "killed"
+    with pytest.raises(ProcessExitedException) as ended:
+        start_processes(killed, (task, store), start_method="spawn")
+    assert ended.value.signal_name == "SIGKILL"
+    monkeypatch.setenv("MIS_STORE", str(store))
+    begin = task.newest_state(WorkStore.open())
+    assert begin is not None
+    assert read_state(begin)["step"] == 6
+    assert list(task.found(WorkStore.open())) == [0, 1, 2, 4]
+    assert contents(trained(task)) == whole
 
 
 def test_a_state_behind_a_lost_checkpoint_is_not_gone_on_from(task, monkeypatch):
@@ -211,6 +242,25 @@ def test_steps_at_which_weights_are_kept(settings, wanted):
 )
 def test_checkpoints_are_called_without_an_exponent(epochs, name):
     assert step_name("net", epochs) == name
+
+
+def test_steps_within_the_first_epoch_stay_in_tables():
+    facts = {"name": ["net-step0", "net-step0.25", "net", "control"], "step": ["0", "0.25", "1", ""]}
+    others = {
+        "top1": "",
+        "last": ["0", "0", "1", "1"],
+        "n_params": "9",
+        "input_size": ["8", "8", "8", ""],
+        "series": "net",
+    }
+    roster = with_numbers(pd.DataFrame({**facts, **others}))
+    assert csv_text(roster[["name", "step", "last"]]).splitlines()[1:] == [
+        "net-step0,0,0",
+        "net-step0.25,0.25,0",
+        "net,1,1",
+        "control,,1",
+    ]
+    assert roster["step"].isna().tolist() == [False, False, False, True]
 
 
 def test_images_held_out_are_not_learnt_from_and_keep_their_part(task):

@@ -1,5 +1,6 @@
 """The check that a study can begin: parameters, roster, images, files that they name."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -9,8 +10,11 @@ from interpretability.errors import InputError
 from interpretability.files import sha256_file
 from study.errors import message_of
 from study.inputs import reaching
+from study.inputs.settings import InputParams
+from study.inputs.strangers import refuse_strangers
 from study.networks.roster import read_roster, rows_of
 from study.networks.similarity import chosen_encoder, encoder_model
+from study.params.reading import build, content_of
 from study.params.whole import load_params
 from tests.helpers.copied_study import changed
 from tests.helpers.rules import ROOT
@@ -129,12 +133,74 @@ def test_weights_that_will_be_fetched_are_named(custom, capsys):
             ["human.table.file is 'answers.csv'", "data/external/human"],
         ),
         ({"activations": {"keep_file": "units.txt"}}, ["activations.keep_file is 'units/units.txt'"]),
+        (
+            {"activations": {"keep": ["n?t/x/1", "nets/x/1"]}, "sensitivity": {"models": ["ne*", "net"]}},
+            [
+                "params.yaml names networks that there are not:",
+                "activations.keep names 'nets/x/1', whose network 'nets' is none of",
+                "my roster.csv (did you mean net?); * stands for any text. Allowed: net",
+                "sensitivity.models names 'ne*', which is none of",
+            ],
+        ),
+        (
+            {"stats": {"likeness": {"names": ["ResNet-50=resnet50"]}}},
+            ["stats.likeness.names names 'ResNet-50=resnet50', whose network 'resnet50' is none of"],
+        ),
     ],
 )
 def test_what_is_wrong_is_told_before_any_work(custom, monkeypatch, arguments, says):
     with pytest.raises(InputError) as error:
         custom(**arguments)
     assert all(part in message_of(error.value) for part in says), message_of(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "rest"),
+    [
+        ("activations.keep", "/x/1"),
+        ("activations.windows", "/hard95"),
+        ("visualisations.units", "/x/1"),
+        ("tasks.one_sided", ""),
+        ("scores.feature_models", ""),
+        ("label_free.models", ""),
+        ("label_free.localizability", ""),
+        ("explanation_kinds.units", "/x/1"),
+        ("explanations.units", "/x/1"),
+        ("sensitivity.models", ""),
+        ("sensitivity.map_models", ""),
+    ],
+)
+def test_every_key_of_networks_is_looked_at(key, rest, tmp_path):
+    path = tmp_path / "roster.csv"
+    path.write_text("name,constructor\nnet,test_vit\n")
+    content, (group, name) = content_of(ROOT / "studies/resolution.yaml"), key.split(".")
+    content["models"]["roster"] = str(path)
+    for named, refused in (("net", False), ("nobody", True)):
+        content[group][name] = [f"{named}{rest}"]
+        params = build(InputParams, content)
+        with pytest.raises(InputError, match=f"{key} names 'nobody{rest}', ") if refused else nullcontext():
+            refuse_strangers(params, rows_of(read_roster(path)), "params.yaml")
+
+
+def test_checkpoints_may_be_named_and_networks_that_people_were_asked_about(custom, tmp_path):
+    path = tmp_path / "series.csv"
+    path.write_text("name,constructor,weights,series\nnet,test_vit,trained,net\n")
+    training = {"recipe": "a3", "a3": {"epochs": 4, "warmup_epochs": 1, "first_epoch": 2}}
+    models = {"roster": str(path), "training": training}
+    custom(models=models, sensitivity={"models": ["net-step0", "net-step0.25"]}, tasks={"one_sided": ["net-step?"]})
+    with pytest.raises(InputError, match=r"'net-step4', which is none of .*series.csv \(did you mean net-step"):
+        custom(models=models, sensitivity={"models": ["net-step4"]})
+    people = {"source": "table", "table": {"file": "answers.csv", "model": "net"}}
+    with pytest.raises(InputError) as error:
+        custom(human=people, stats={"likeness": {"names": ["Inception=googlenet"]}})
+    assert "names what is not there" in str(error.value), "the table alone"
+    assert "googlenet" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["synthetic", "resolution", "imagenet", "training", "custom"])
+def test_networks_of_prepared_studies_are_in_their_rosters(name):
+    params = build(InputParams, content_of(ROOT / f"studies/{name}.yaml"))
+    refuse_strangers(params, rows_of(read_roster(ROOT / params.models.roster)), name)
 
 
 def test_a_digest_that_is_missing_is_printed_and_a_wrong_one_told(custom, tmp_path, monkeypatch):

@@ -106,6 +106,11 @@ class Study:
         rows = frame[(frame["role"] == "study") & (frame["last"] == 1) & (frame["backend"] == (backend or self.lead))]
         return rows.sort_values(["mis_mean", "model"], ascending=[False, True], ignore_index=True)
 
+    def itself(self, name: str) -> str:
+        """The network that a row of networks is: another one where it is read at several sizes of input."""
+        table = self.tables["input_sizes"]
+        return dict(zip(table["model"], table["of"], strict=True)).get(name, name)
+
     def directions(self) -> list[str]:
         """Networks that are read in other directions than their units, and are no networks of their own."""
         frame = self.tables["models"]

@@ -225,9 +225,11 @@ def _without(study: Study, item: Item) -> list[str]:
 def _other_networks(study: Study, item: Item) -> str:
     """How the networks of the figure differ from the paper's; empty where those are all there."""
     paper, here = item.networks, _networks_here(study, item)
-    count = f"{len(here):,} network{'' if len(here) == 1 else 's'}"
+    own = {study.itself(name) for name in here}
+    sizes = " at several sizes of input" if len(own) < len(here) else ""
+    count = f"{len(own):,} network{'' if len(own) == 1 else 's'}{sizes}"
     if isinstance(paper, int):
-        return "" if len(here) == paper else f"{count} in place of {paper}"
+        return "" if len(own) == paper else f"{count} in place of {paper}"
     same = [name for name in paper if name in here]
     if len(same) == len(paper):
         return ""

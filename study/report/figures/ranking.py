@@ -216,9 +216,7 @@ def against_resolution(study: Study) -> pd.DataFrame:
     of the side, over networks that are each counted once, at their own size.
     """
     rows = _against(study, "input_size")
-    table = study.tables["input_sizes"]
-    known = dict(zip(table["model"], table["of"], strict=True))
-    rows = rows.assign(of=pd.Series([known.get(name, name) for name in rows["model"]], index=rows.index, dtype=object))
+    rows = rows.assign(of=pd.Series([study.itself(name) for name in rows["model"]], index=rows.index, dtype=object))
     return rows if rows["input_size"].nunique() > 1 else rows.iloc[:0]
 
 
@@ -234,10 +232,11 @@ def _draw_against(
         style.points_upright(axes, frame, x, fmt="o", color=style.COLOURS[0], alpha=style.PALE)
     for index, colour in enumerate([] if many else _colours(study, frame)):
         style.points_upright(axes, frame.iloc[index : index + 1], x, fmt="o", color=colour)
-    axes.set_ylim(*style.around(frame, *style.MIS))
+    low, high = style.around(frame, *style.MIS)
+    lift = 8.0 if len(shown) < len(frame) else 0.0  # off the lines
+    axes.set_ylim(low, high + (0.06 * (high - low) if lift and not many else 0.0))
     style.room_for_names(axes, frame, x)
     if not many:
-        lift = 8.0 if len(shown) < len(frame) else 0.0  # off the lines
         style.name_points(axes, shown, x, "mis_mean", "model", height, lift=lift)
     words = _correlation_words(frame)
     axes.set_title(f"mean MIS; {words}" if words else "mean MIS")

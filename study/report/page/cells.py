@@ -52,6 +52,11 @@ def short(value: Any) -> str:
     return "–" if _missing(value) else f"{value:.3g}".replace("-", "−")
 
 
+def step(value: Any) -> str:
+    """Epochs of training: within the first one a part of it."""
+    return short(value) if not _missing(value) and value % 1 else count(value)
+
+
 def text(value: object) -> str:
     return "–" if _missing(value) or value == "" else str(value)
 

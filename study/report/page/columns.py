@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from study.report.page.cells import as_is, count, mark, number, p_value, percent, short, text, words
+from study.report.page.cells import as_is, count, mark, number, p_value, percent, short, step, text, words
 
 Render = Callable[[Any], str]
 Columns = Mapping[str, tuple[str, Render]]  # column of the table -> heading and how its values are written
@@ -70,7 +70,6 @@ _COUNTS = {
     "rank": "rank",
     "rank_accuracy": "its rank",
     "rank_margin": "its rank",
-    "step": "step",
 }
 _TWO_DIGITS = {
     "pearson": "Pearson",
@@ -137,6 +136,7 @@ _FORMATS: tuple[tuple[Mapping[str, str], Render], ...] = (
     (_THREE_DIGITS, number(3)),
     (_FOUR_DIGITS, number(4)),
     (_SHORT, short),
+    ({"step": "step"}, step),
     ({"chosen_again": "chosen again", "share": "share of answers", "tail_share": "tail share"}, percent),
     ({"p": "p", "p_holm": "p (Holm)"}, p_value),
     ({"passed": "outcome"}, mark),

@@ -229,7 +229,9 @@ def untested(study: Study) -> str:
 def limits(study: Study, facts: Mapping[str, Any]) -> tuple[str, str]:
     """The subjects of the line below the headline, for wide and for narrow screens."""
     n, generated = facts["n_models"], facts["generated"]
-    networks = f"{in_words(n)} {'small ' if generated else ''}network{'' if n == 1 else 's'}"
+    own = n - sum(study.itself(name) != name for name in study.models()["model"])
+    sizes = " at several sizes of input" if own < n else ""
+    networks = f"{in_words(own)} {'small ' if generated else ''}network{'' if own == 1 else 's'}{sizes}"
     pictures = "generated pictures" if generated else f"{count(facts['images']['n'])} pictures"
     answers = (
         (study.people if study.simulated else f"answers of {study.people}")
