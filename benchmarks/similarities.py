@@ -137,7 +137,7 @@ def feature_row(name: str, size: int) -> dict[str, object]:
         times["pairwise"].append(seconds(lambda: pairwise(backend.model, seen, flat[0])))
         if name != "dists":  # piq wants as many pictures on both sides
             times["broadcast"].append(seconds(lambda: broadcast(backend.model, seen, flat[0])))
-        vars(backend).pop("_table", None)
+        vars(backend)["_table"] = None  # a new one begins
         # fresh memory pages are no part of the comparison, so its own table is filled before the clock starts
         backend._table_for(tasks.shape[2]).rows.zero_()  # pyright: ignore[reportPrivateUsage]
         times["cold"].append(seconds(lambda: backend.margins(tasks, K)) / len(flat))

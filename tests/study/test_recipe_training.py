@@ -119,6 +119,23 @@ def test_a_killed_process_goes_on_to_the_same_bytes(task, monkeypatch, tmp_path)
     assert contents(trained(task)) == whole
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_training_in_half_precision_goes_on_to_the_same_bytes(task, monkeypatch, tmp_path):
+    found = []
+    for name, cuts in (("whole", ()), ("cut", (6,))):
+        monkeypatch.setenv("MIS_STORE", str(tmp_path / name))
+        store = WorkStore.open()
+        for steps in cuts:
+            with monkeypatch.context() as patch:
+                cut_after(patch, steps)
+                with pytest.raises(Cut):
+                    Fitting(task, Part("cuda:0"), None, state_seconds=0.0).run()
+        Fitting(task, Part("cuda:0"), task.newest_state(store), state_seconds=0.0).run()
+        found.append(contents(task.found(store)))
+    assert list(found[0]) == list(STEPS)
+    assert found[0] == found[1]
+
+
 def test_a_state_behind_a_lost_checkpoint_is_not_gone_on_from(task, monkeypatch):
     cut_after(monkeypatch, 6)
     with pytest.raises(Cut):
