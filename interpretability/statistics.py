@@ -30,7 +30,7 @@ def pearson(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
 
 def spearman(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
     """Spearman correlation along the last axis (mean ranks for ties); NaN as for `pearson`."""
-    from scipy import stats  # where it is needed: most stages load it for nothing, and for long
+    from scipy import stats  # where it is needed: it takes longest to load
 
     return pearson(stats.rankdata(np.asarray(first), axis=-1), stats.rankdata(np.asarray(second), axis=-1))
 
