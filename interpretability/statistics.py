@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 from scipy.special import expit
 
 MIN_POINTS = 3
@@ -31,6 +30,8 @@ def pearson(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
 
 def spearman(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
     """Spearman correlation along the last axis (mean ranks for ties); NaN as for `pearson`."""
+    from scipy import stats  # where it is needed: it takes longest to load
+
     return pearson(stats.rankdata(np.asarray(first), axis=-1), stats.rankdata(np.asarray(second), axis=-1))
 
 
@@ -57,6 +58,8 @@ def correlation_intervals(
     se, freedom   of rho itself, not of z, and its degrees of freedom, above 0. At -1 and 1 the error is that of rounding, and
                   the interval is the point. NaN where rho or se is
     """
+    from scipy import stats
+
     with np.errstate(invalid="ignore", divide="ignore"):
         error_of_z = np.where((np.abs(rho) >= 1 - ROUNDING) & ~np.isnan(se), 0.0, se / (1 - rho**2))
     spread = error_of_z * stats.t.ppf((1 + confidence) / 2, freedom)
@@ -91,6 +94,8 @@ def mean_interval(
     mean: ArrayLike, sd: ArrayLike, n: ArrayLike, confidence: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Ends of the interval of means of n values with standard deviation sd (ddof 1); NaN for n < FEWEST."""
+    from scipy import stats
+
     count = np.asarray(n, dtype=np.float64)
     enough = np.maximum(count, FEWEST)
     reach = stats.t.ppf((1 + confidence) / 2, enough - 1) * np.asarray(sd, np.float64) / np.sqrt(enough)
@@ -131,6 +136,8 @@ def binomial_interval(
     right: ArrayLike, n: ArrayLike, confidence: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Ends of Wilson's score interval (1927) of shares right / n of independent answers, in [0, 1]; NaN where n is 0."""
+    from scipy import stats
+
     shares, count = np.asarray(right, np.float64), np.asarray(n, np.float64)
     count = np.where(count > 0, count, np.nan)
     z = stats.norm.ppf((1 + confidence) / 2)

@@ -80,17 +80,24 @@ def _keep_time(source: Path, copy: Path) -> None:
     os.utime(copy, ns=(known.st_atime_ns, known.st_mtime_ns))
 
 
-def _take_compiled(folder: Path) -> None:
-    """What numba compiled of the repository's code so far: to compile it all again in a copy takes longer than a tiny study."""
+def _share_compiled(source: Path, target: Path) -> None:
+    """What numba compiled of the same code in one place, for the other: to compile it all again takes longer than a tiny study.
+
+    Other processes of the tests may be at work in both. Numba renames what is whole, and an index that is there already is
+    let alone: it names what lies beside it.
+    """
     for package in PACKAGES:
-        for place in (ROOT / package).rglob("__pycache__"):
-            target = folder / place.relative_to(ROOT)
-            for name in os.listdir(place):
-                if target.parent.is_dir() and name.endswith((".nbi", ".nbc")):
-                    target.mkdir(exist_ok=True)
-                    # other processes of the tests may be at work there; numba renames what is whole
-                    with contextlib.suppress(FileNotFoundError):
-                        shutil.copyfile(place / name, target / name)
+        for place in (source / package).rglob("__pycache__"):
+            there = target / place.relative_to(source)
+            for index in place.glob("*.nbi"):
+                if not there.parent.is_dir() or (there / index.name).exists():
+                    continue
+                there.mkdir(exist_ok=True)
+                with contextlib.suppress(FileNotFoundError):
+                    for compiled in (*place.glob(f"{index.stem}.*.nbc"), index):
+                        taken = there / f"{compiled.name}.{os.getpid()}"
+                        shutil.copyfile(compiled, taken)
+                        taken.rename(there / compiled.name)
 
 
 class Study:
@@ -106,7 +113,7 @@ class Study:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(ROOT / name, folder / name)
                 _keep_time(ROOT / name, folder / name)
-        _take_compiled(folder)
+        _share_compiled(ROOT, folder)
         yaml = YAML()
         params = yaml.load(ROOT / "params.yaml")
         changed(params, {**(SMALL if tiny else {}), "seed": seed})
@@ -130,7 +137,9 @@ class Study:
     def repro(self, *words: str, workers: int = 1) -> subprocess.CompletedProcess[str]:
         """One worker is the stage itself; each of several imports torch anew, in every stage."""
         command = [sys.executable, "-m", "dvc", "repro", *words]
-        return subprocess.run(command, cwd=self.folder, env=self.environment(workers), capture_output=True, text=True)
+        done = subprocess.run(command, cwd=self.folder, env=self.environment(workers), capture_output=True, text=True)
+        _share_compiled(self.folder, ROOT)
+        return done
 
     def repro_killed_in(self, stage: str, *, after: float, workers: int) -> None:
         """Start `dvc repro` and SIGKILL the process of one stage as soon as it has stored some work, at the latest `after`

@@ -8,6 +8,9 @@ set, or on an emulated processor.
     networks  two training steps of each network of the embedded study, and DISTS' kernel
     chosen    what took effect: torch's instructions, OpenBLAS's processor, numpy's features, numba's target
 
+Optimizers of torch load its compiler before their first step, which computes nothing here and takes minutes on an emulated
+processor; with `--no-compiler` they do without.
+
 `python -m tests.helpers.kernel_hashes --write` makes kernel_hashes.json anew, which a new version of a package may call for.
 """
 
@@ -18,6 +21,7 @@ import ctypes
 import hashlib
 import json
 import sys
+import types
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -218,11 +222,26 @@ def chosen() -> Iterator[tuple[str, str]]:
 PARTS: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {"basic": basic, "networks": networks, "chosen": chosen}
 
 
+def leave_compiler_out() -> None:
+    """Stand in for what torch itself says to its compiler: to leave an optimizer alone, and to be reproducible."""
+    compiler: Any = types.ModuleType("torch._dynamo")
+    compiler.disable = lambda function, *_, **__: function
+    compiler.graph_break = lambda *_, **__: None
+    inductor: Any = types.ModuleType("torch._inductor")
+    inductor.config = types.ModuleType("torch._inductor.config")
+    modules = {module.__name__: module for module in (compiler, inductor, inductor.config)}
+    sys.modules.update(modules)
+    torch._dynamo, torch._inductor = compiler, inductor
+
+
 def main() -> None:
     line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     line.add_argument("parts", nargs="*", choices=[*PARTS, []])
     line.add_argument("--write", action="store_true")
+    line.add_argument("--no-compiler", action="store_true")
     args = line.parse_args()
+    if args.no_compiler:
+        leave_compiler_out()
     torch.set_num_threads(1)
     if args.write:
         found: dict[str, Any] = {"versions": {name: version(name) for name in PACKAGES}}

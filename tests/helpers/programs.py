@@ -34,12 +34,12 @@ FACTS = (
 # others: copies of the repository take along what is compiled when they are made.
 LONGEST = (
     "tests/stages/test_crowd.py",
-    "tests/interpretability/test_similarities.py",
     "tests/stages/test_crowd_simulation.py",
     "tests/stages/test_end_to_end.py",
     "tests/study/test_processors.py",
     "tests/stages/test_inputs.py",
     "tests/docs/test_first_steps.py",
+    "tests/interpretability/test_similarities.py",
     "tests/benchmarks/test_coverage.py",
     "tests/stages/test_scores.py",
     "tests/study/test_ray.py",

@@ -1,6 +1,8 @@
 """Random weights in the form of the files that similarity packages fetch, and pictures to compare with them."""
 
+import contextlib
 import functools
+from unittest import mock
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from interpretability.similarity import registry
 from interpretability.synthetic.draws import draw_factors
 
 RANK, WIDTH = 4, 48  # of the adapter, and of the small transformers that stand for ViT-B
-N = 48  # pictures
+N = 20  # pictures: what DreamSim sees at a time
 
 
 def pictures(size=64, n=N, seed=0):
@@ -40,9 +42,23 @@ def drawn(state, name):
     return found
 
 
+@contextlib.contextmanager
+def undrawn():
+    """Inside, networks are built without drawing their first weights, which takes longer than to fill them."""
+    with contextlib.ExitStack() as stack:
+        for name in ("kaiming_uniform_", "kaiming_normal_", "uniform_", "normal_", "trunc_normal_"):
+            stack.enter_context(mock.patch.object(torch.nn.init, name, lambda tensor, *_, **__: tensor))
+        yield
+
+
 @functools.cache
 def trunk(name):
-    return drawn(getattr(torchvision.models, name)(weights=None).state_dict(), name)
+    """The file of a network of torchvision; the large layers of its classifier, which no similarity uses, are zeros."""
+    with torch.device("meta"):
+        state = getattr(torchvision.models, name)(weights=None).state_dict()
+    unused = {key for key, value in state.items() if key.startswith("classifier") and value.numel() > 2**20}
+    found = drawn({key: value for key, value in state.items() if key not in unused}, name)
+    return found | {key: torch.zeros(1).expand(state[key].shape) for key in unused}
 
 
 def transformer(name):
@@ -153,4 +169,8 @@ def opened(name, shown=None, check=True, **changes):
     """A similarity of pictures (by default `pictures()`) with those of `options(**changes)` that its family has."""
     kept = registry.options_of(registry.family_of(name))
     found = {key: value for key, value in options(**changes).items() if key in kept}
-    return registry.create(name, Shown(pictures() if shown is None else shown), check=check, **found)
+    with undrawn():
+        made = registry.create(name, Shown(pictures() if shown is None else shown), check=check, **found)
+        if check:
+            getattr(made, "model", None)  # built while the small networks are in place
+    return made

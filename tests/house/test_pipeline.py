@@ -46,6 +46,20 @@ def test_every_stage_has_its_entry_point_and_a_description():
         assert stage["desc"]
 
 
+# to load scipy.stats takes half of the time that the stage `inputs` needs, which runs at every `dvc repro`
+LIGHT = ("activations", "images", "inputs", "label_free", "mis", "models", "scores", "tasks", "visualisations")
+
+
+def test_a_stage_without_statistics_does_not_wait_for_those_of_scipy():
+    import subprocess
+    import sys
+
+    code = f"import importlib, sys; [importlib.import_module('stages.' + name) for name in {LIGHT}]; "
+    code += "print('scipy.stats' in sys.modules, 'numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
+
+
 def python_files(folder):
     return sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.py"))
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
-
-from study.report.page.views import data_uri
 
 Thumbnail = Callable[[int, int], Image.Image]  # (row of the manifest, side in pixels) -> square image
 SHEET = 1536  # pixels of a sheet's side: what every browser decodes, and about what the first screen and the first cards show
@@ -46,7 +45,7 @@ def _sheet(images: Sequence[int], size: int, columns: int, thumbnail: Thumbnail)
     for index, image in enumerate(images):
         row, column = divmod(index, columns)
         sheet.paste(_square(thumbnail, image, size), (column * size, row * size))
-    return data_uri(encoded(sheet), "image/webp")
+    return f"data:image/webp;base64,{base64.b64encode(encoded(sheet)).decode()}"
 
 
 def encoded(sheet: Image.Image) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +101,3 @@ def read_caption(
         raise StudyError(f"{path}: the first line is {title!r}, it must be '# ' and the title of the figure")
     blocks = [" ".join(block.split()) for block in body.split("\n\n")]
     return title[2:], tuple(block for block in blocks if block)
-
-
-def data_uri(content: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
