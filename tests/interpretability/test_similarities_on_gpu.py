@@ -203,9 +203,9 @@ def test_filling_the_table_waits_for_nothing(name, waits):
     backend.model.to("meta")
     backend._device = "meta"
     assert backend._batch == features.BATCH_ON_GPU
-    table, images = FeatureTable(48, backend._width, "meta"), np.arange(40, dtype=np.int32)
-    assert table.slots(images, backend._batch, backend._write).tolist() == list(range(40))
-    assert backend.forwards == 40
+    table, images = FeatureTable(given.N, backend._width, "meta"), np.arange(given.N, dtype=np.int32)
+    assert table.slots(images, backend._batch, backend._write).tolist() == list(range(given.N))
+    assert backend.forwards == given.N
     assert not waits
 
 

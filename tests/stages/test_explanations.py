@@ -66,7 +66,8 @@ class Explained:
         (self.external / "texts.csv").write_text(content)
 
     def params(self, **changes):
-        self.study.params(**{"models__roster": str(self.folder / "roster.csv"), **ON, **changes})
+        own = {"models__roster": str(self.folder / "roster.csv"), "sensitivity__models": []}
+        self.study.params(**{**own, **ON, **changes})
 
     def run(self, out="explanations", flags=()):
         self.look()
@@ -597,9 +598,8 @@ def test_parameters_that_do_not_fit_are_refused(again, message, changes, told):
 
 def test_networks_that_parameters_name_must_be_there_before_the_pass(again, message):
     again.params(explanations__units=["tinny/*/0"])
-    again.look()
-    told = message(lambda: again.study.run_activations(out="more"))
-    assert "explanations.units names network 'tinny', which is not in" in told
+    told = message(again.look)
+    assert "explanations.units names 'tinny/*/0', whose network 'tinny' is none of" in told
 
 
 def test_the_plan_of_a_guide_that_embeds_nothing_says_so(again, capsys):

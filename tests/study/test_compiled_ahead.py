@@ -5,6 +5,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+import torch
 from torch._dynamo.utils import counters
 
 from study.extraction import compiled_ahead, compiling, extract, job, passes
@@ -26,6 +27,9 @@ def asked(drawn_study, monkeypatch):
     drawn_study.run_models()
     monkeypatch.setattr(job, "is_compiled", lambda *_: True)
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(drawn_study.folder / "compiled"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of the other process: kernels for a CPU hang on the number of threads
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     usual = passes.extract
 
     def run(before=lambda extraction: None):
@@ -42,7 +46,8 @@ def asked(drawn_study, monkeypatch):
         drawn_study.run_activations()
         return seen[0]
 
-    return run
+    yield run
+    torch.set_num_threads(threads)
 
 
 def test_a_pass_finds_what_another_process_has_compiled(asked):
