@@ -49,7 +49,7 @@ def out(tmp_path_factory):
         "activations__n_extremes": 20,
         "activations__batch_size": 50,
     }
-    study.params(**changes)
+    study.params(**{"sensitivity__models": [], **changes})
     look = [f"--params={folder / 'params.yaml'}", f"--code={folder / 'code'}", f"--explanations={external}"]
     inputs.main([*look, f"--out={folder / 'inputs'}"])
     (folder / "explained.csv").write_bytes((folder / "inputs" / "explained_units.csv").read_bytes())
