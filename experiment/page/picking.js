@@ -49,10 +49,11 @@ export async function rated(display, trial, stage) {
     said.textContent = called[place()];
   });
   if (side) area.addEventListener("keydown", (event) => vertical(event, boxes, side));
+  const sent = pressed(send); // heard from now on: the first frames of a slow page may take long
   mark(stage, trial.trial, true);
   show(display, area);
   const start = await drawn();
-  await pressed(send);
+  await sent;
   const seconds = (performance.now() - start) / 1000;
   mark(stage, trial.trial, false);
   for (const box of boxes) box.disabled = true;

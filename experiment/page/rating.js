@@ -28,10 +28,11 @@ export async function rated(display, trial, stage) {
   const end = el("div", { class: "sending" }, nothing, count, send);
   const area = el("section", { class: "rating", "aria-label": "Pictures to tick" }, asked, text, grid, end);
   area.addEventListener("change", changed);
+  const sent = pressed(send); // heard from now on: the first frames of a slow page may take long
   mark(stage, trial.trial, true);
   show(display, area);
   const start = await drawn();
-  await pressed(send);
+  await sent;
   const seconds = (performance.now() - start) / 1000;
   mark(stage, trial.trial, false);
   for (const box of [...boxes, none]) box.disabled = true;

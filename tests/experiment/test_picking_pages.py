@@ -72,3 +72,16 @@ def test_a_click_picks_the_thing_that_is_there(picking, tab):
     tab.click("[data-send]")
     tab.wait("document.documentElement.dataset.trial === '1'")
     assert picks.answers(run.recorded())["choice"].tolist() == [3]
+
+
+def test_what_is_sent_before_the_page_has_its_second_frame_is_heard(picking, tab):
+    _, run = picking
+    walk = run.walk(tab)
+    tab.run("window.requestAnimationFrame = (called) => setTimeout(() => called(performance.now()), 1000), 0")
+    walk.until("rating")
+    walk.tick("[data-picture='0']")
+    walk.push("[data-send]")
+    tab.wait("document.documentElement.dataset.trial === '1'")
+    table = picks.answers(run.recorded())
+    assert table["choice"].tolist() == [0]
+    assert float(table["rt"].iloc[0]) >= 0

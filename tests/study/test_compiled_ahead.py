@@ -28,8 +28,9 @@ def asked(drawn_study, monkeypatch):
     monkeypatch.setattr(job, "is_compiled", lambda *_: True)
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(drawn_study.folder / "compiled"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of the other process: kernels for a CPU hang on the number of threads
-    threads = torch.get_num_threads()
+    threads, products = torch.get_num_threads(), torch.backends.cuda.matmul.fp32_precision
     torch.set_num_threads(1)
+    torch.backends.cuda.matmul.fp32_precision = "none"  # as in a new process, whatever tests of TF32 have left
     usual = passes.extract
 
     def run(before=lambda extraction: None):
@@ -48,6 +49,7 @@ def asked(drawn_study, monkeypatch):
 
     yield run
     torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.fp32_precision = products
 
 
 def test_a_pass_finds_what_another_process_has_compiled(asked):
