@@ -83,6 +83,8 @@ $(READY): requirements.lock | check-python
 	@echo "Compiling bytecode once, so that every stage starts fast"
 	# some packages ship files for newer Pythons only; what does not compile is not imported here either
 	env -u PYTHONDONTWRITEBYTECODE $(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
+	@echo "Compiling the kernels of the stages once, which takes most of a minute"
+	-$(VENV)/bin/python -m tools.kernels  # a stage compiles what is missing
 	touch $(READY)
 
 # What the pages of the experiment need, in the versions and with the digests of the lock. Nothing that npm fetches may run code

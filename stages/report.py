@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from study.command import arguments, run
 from study.files.tables import fresh_folder, read_json, write_csv
@@ -46,9 +47,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = make_facts(study, metrics, provenance, *summaries)
     environment = template.make_environment(args.template)
     plots, folder = fresh_folder(args.plots), fresh_folder(args.figures)
-    drawn = views.make_figures(study, args.captions, plots, folder, environment, facts)
-    tables = sections.make_tables(study)
-    gallery = browsable_units(params, study, args)
+    with ThreadPoolExecutor(1) as beside:  # other processes draw, and this one would wait for them
+        browsable = beside.submit(browsable_units, params, study, args)
+        drawn = views.make_figures(study, args.captions, plots, folder, environment, facts)
+    gallery, tables = browsable.result(), sections.make_tables(study)
     has_data = {name for name, view in drawn.items() if not view.absent}
     galleries = {GALLERY: gallery.n_with_images, MADE_GALLERY: gallery.n_made}
     shown, lacking = sections.make_sections(study, drawn, tables)

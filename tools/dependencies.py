@@ -28,6 +28,7 @@ PACKAGES = ("interpretability", "study", "stages")
 BY_NAME = ("interpretability/similarity/backends",)
 # Loaded by name, because a stage that depended on it would depend on every group of parameters. It can only refuse a study.
 REFUSES_ONLY = "study/params/whole.py"
+MOST = 2 / 3  # of a folder's files, from which on the folder stands for them
 
 
 def module_files(name: str, root: Path = ROOT) -> list[str]:
@@ -81,9 +82,10 @@ def chains(file: str, root: Path = ROOT) -> dict[str, str | None]:
 
 
 def closure(file: str, root: Path = ROOT) -> list[str]:
-    """What dvc.yaml should list for an entry point: sorted files, and a folder where all files in it are reached.
+    """What dvc.yaml should list for an entry point: sorted files, and a folder where most files in it are reached.
 
-    Files that hold words alone are left out: DVC writes dvc.lock anew after every stage, in a second for 8,000 lines of it.
+    DVC writes dvc.lock anew after every stage, in one to two seconds for 8,000 lines of it. So files that hold words alone are
+    left out, and a few files count that are not reached: an edit of theirs reruns the stage for nothing.
     """
     return folded({reached for reached in chains(file, root) if not words_alone(reached, root)}, root)
 
@@ -98,13 +100,13 @@ def words_alone(file: str, root: Path = ROOT) -> bool:
 
 
 def folded(files: set[str], root: Path = ROOT) -> list[str]:
-    """The same files, with a folder in place of all its files wherever it holds several and all are there."""
+    """The same files, with a folder in place of its files wherever several are there and they are most of it."""
     folders = sorted({parent for file in files for parent in map(str, Path(file).parents) if "/" in parent})
     for folder in sorted(folders, key=lambda path: path.count("/"), reverse=True):
         inside = {path.relative_to(root).as_posix() for path in (root / folder).rglob("*.py")}
         inside = {file for file in inside if not words_alone(file, root)}
         covered = {file for file in inside if file in files or any(file.startswith(f"{path}/") for path in files)}
-        if len(inside) > 1 and covered == inside:
+        if len(covered) > 1 and len(covered) >= MOST * len(inside):
             files = {file for file in files if not file.startswith(f"{folder}/")} | {folder}
     return sorted(files)
 
@@ -151,7 +153,8 @@ def why(stage: str, file: str) -> str:
     """The chain of imports from a stage's entry point to a file, one a line."""
     before = chains(entry(stage))
     if file not in before:
-        return f"{stage} does not reach {file}"
+        listed = next((path for path in closure(entry(stage)) if file.startswith(f"{path}/")), None)
+        return f"{stage} does not reach {file}" + (f", but most of {listed}, which it lists" if listed else "")
     chain = [file]
     while (earlier := before[chain[-1]]) is not None:
         chain.append(earlier)
@@ -160,7 +163,11 @@ def why(stage: str, file: str) -> str:
 
 def reruns(names: list[str]) -> dict[str, list[str]]:
     """For each file of the code, the stages that an edit of it reruns."""
-    reached = {name: set(chains(entry(name))) for name in names}
+    reached: dict[str, set[str]] = {}
+    for name in names:
+        reached[name] = set(chains(entry(name)))
+        for listed in closure(entry(name)):
+            reached[name].update(path.relative_to(ROOT).as_posix() for path in (ROOT / listed).rglob("*.py"))
     files = sorted(set().union(*reached.values()))
     return {file: [name for name in names if file in reached[name]] for file in files}
 

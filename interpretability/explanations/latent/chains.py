@@ -28,7 +28,7 @@ from interpretability.explanations.latent.kernels import (
 )
 
 # numba keeps compiled code until the file of a function changes, and does not look into the files of those that it calls
-KERNELS = "3563d58bde0f292a"
+KERNELS = "a96fb759705c273b"
 ACCEPTED, ACCEPTED_BLINDLY = (
     0.7,
     0.3,

@@ -72,16 +72,6 @@ def inverse(matrix):
 
 
 @numba.njit(nogil=True, cache=True)
-def transposed_solve(factor, right, solution):
-    """Fill `solution` with the x of factor' x = right: with normal `right`, x has the inverse of factor factor' as covariance."""
-    for i in range(len(right) - 1, -1, -1):
-        rest = right[i]
-        for j in range(i + 1, len(right)):
-            rest -= factor[j, i] * solution[j]
-        solution[i] = rest / factor[i, i]
-
-
-@numba.njit(nogil=True, cache=True)
 def expit(x):
     return 1.0 / (1.0 + math.exp(-x))
 

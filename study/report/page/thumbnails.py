@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from PIL import Image
+
+from interpretability import arguments
 
 Thumbnail = Callable[[int, int], Image.Image]  # (row of the manifest, side in pixels) -> square image
 SHEET = 1536  # pixels of a sheet's side: what every browser decodes, and about what the first screen and the first cards show
@@ -34,18 +37,22 @@ def make_sheets(first: Iterable[int], images: Iterable[int], size: int, thumbnai
     rows = (*leading, *sorted({int(image) for image in images} - leading.keys()))
     columns = SHEET // size
     per_sheet = columns * columns
-    uris = tuple(
-        _sheet(rows[start : start + per_sheet], size, columns, thumbnail) for start in range(0, len(rows), per_sheet)
-    )
-    return Sheets(rows, columns, per_sheet, uris)
+    uris: list[str] = []
+    threads = arguments.threads(None)
+    with ThreadPoolExecutor(threads) as pool:
+        for first_row in range(0, len(rows), threads * per_sheet):  # few at a time: a sheet of pixels is ten times its file
+            together = range(first_row, min(first_row + threads * per_sheet, len(rows)), per_sheet)
+            drawn = [_sheet(rows[start : start + per_sheet], size, columns, thumbnail) for start in together]
+            uris += (f"data:image/webp;base64,{base64.b64encode(file).decode()}" for file in pool.map(encoded, drawn))
+    return Sheets(rows, columns, per_sheet, tuple(uris))
 
 
-def _sheet(images: Sequence[int], size: int, columns: int, thumbnail: Thumbnail) -> str:
+def _sheet(images: Sequence[int], size: int, columns: int, thumbnail: Thumbnail) -> Image.Image:
     sheet = Image.new("RGB", (columns * size, -(-len(images) // columns) * size), "white")
     for index, image in enumerate(images):
         row, column = divmod(index, columns)
         sheet.paste(_square(thumbnail, image, size), (column * size, row * size))
-    return f"data:image/webp;base64,{base64.b64encode(encoded(sheet)).decode()}"
+    return sheet
 
 
 def encoded(sheet: Image.Image) -> bytes:
