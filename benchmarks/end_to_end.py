@@ -82,7 +82,7 @@ def ours(folder: Path, note: Note) -> Found:
     ranked = extremes.ranked()
     del extremes
     note("select")
-    built = natural.build(ranked.top_images, ranked.bottom_images, keys_of(units), N_TASKS, K)
+    built = natural.build(ranked.top_images, ranked.bottom_images, keys_of(units), N_TASKS, K, threads=THREADS)
     note("tasks")
     rows = np.load(folder / "embeddings.npy", mmap_mode="r")
     mis = unit_scores(cosine_margins(rows, built, K, threads=THREADS), SLOPE)["mis"].to_numpy()
@@ -109,7 +109,7 @@ def published(folder: Path, note: Note) -> Found:
     found = {name: values.numpy() for name, values in lists.items()}
     note("select")
     built = natural.build(
-        found["top"].astype(np.int32), found["bottom"].astype(np.int32), keys_of(len(top)), N_TASKS, K
+        found["top"].astype(np.int32), found["bottom"].astype(np.int32), keys_of(len(top)), N_TASKS, K, threads=THREADS
     )
     note("tasks")
     gathered = [rows[torch.from_numpy(part)] for part in scoring.parts(built)]
@@ -131,7 +131,7 @@ def careful(folder: Path, note: Note) -> Found:
         for side, chosen in (("top", order[: -DEPTH - 1 : -1]), ("bottom", order[:DEPTH])):
             found[side][unit], found[f"{side}_values"][unit] = chosen, column[chosen]
     note("select")
-    built = natural.build(found["top"], found["bottom"], keys_of(units), N_TASKS, K)
+    built = natural.build(found["top"], found["bottom"], keys_of(units), N_TASKS, K, threads=THREADS)
     note("tasks")
     margins = scoring.gather(embedded, built, at_once=1)
     mis = torch.sigmoid(SLOPE * torch.from_numpy(margins)).mean(dim=1).numpy()

@@ -94,7 +94,7 @@ def score_units(
     workers = arguments.threads(threads)
     rows = length_one(rows, workers)
     ranked = rank_images(values, rules.needed(*size), keys, threads=workers)
-    constant, tasks = _tasks(ranked, keys, size, len(values) if one_sided else None)
+    constant, tasks = _tasks(ranked, keys, size, len(values) if one_sided else None, threads=workers)
     margins = cosine_margins(rows, tasks, n_explanations, threads=workers)
     owners = {"model": model, "layer": layer, "unit": np.arange(values.shape[1])}
     return _table(pd.DataFrame(owners), margins, slope, constant)
@@ -195,7 +195,7 @@ def score_network(
             device=device,
             threads=arguments.threads(threads),
         )
-    constant, tasks = _tasks(ranked, keys, size, len(images) if one_sided else None)
+    constant, tasks = _tasks(ranked, keys, size, len(images) if one_sided else None, threads=arguments.threads(threads))
     origin = GIVEN if slope is not None else PUBLISHED if judge.published_slope is not None else UNCALIBRATED
     slope = slope or judge.published_slope or SLOPE
     units = _owners(name, layers)
@@ -290,14 +290,16 @@ def _seed(seed: object) -> int:
 
 
 def _tasks(
-    ranked: Ranked, keys: NDArray[np.uint64], size: tuple[int, int], one_sided: int | None = None
+    ranked: Ranked, keys: NDArray[np.uint64], size: tuple[int, int], one_sided: int | None = None, *, threads: int = 1
 ) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
     """Which units are constant, and the tasks of the others; one-sided ones among that many images, if their number is given."""
     constant, _ = rules.constant(ranked.bottom_values[:, 0], ranked.top_values[:, 0])
     live = ~constant
     if one_sided is not None:
         return constant, one_sided_tasks(ranked.top_images[live], keys[live], one_sided, *size)
-    return constant, natural.build(ranked.top_images[live], ranked.bottom_images[live], keys[live], *size)
+    return constant, natural.build(
+        ranked.top_images[live], ranked.bottom_images[live], keys[live], *size, threads=threads
+    )
 
 
 def _table(

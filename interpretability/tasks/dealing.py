@@ -11,6 +11,8 @@ one new image among 20 moves 2.4 others on average, where permuting the images a
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -62,12 +64,16 @@ def _deal(ranked, keys, n_tasks, dealt):
                 dealt[unit, task, group] = ranked[unit, first + place]
 
 
-def deal(ranked: NDArray[np.int32], keys: NDArray[np.uint64], n_tasks: int) -> NDArray[np.int32]:
+def deal(ranked: NDArray[np.int32], keys: NDArray[np.uint64], n_tasks: int, *, threads: int = 1) -> NDArray[np.int32]:
     """Images (units, N, groups) of ranked ones (units, groups * N): entry [u, t, g] is what task t takes of group g.
 
     ranked: image numbers of one side, the most extreme first, none of them twice; keys (units,) of the units.
     """
     ranked = np.ascontiguousarray(narrowed(np.asarray(ranked), np.int32, "ranked"))
     dealt = np.empty((len(ranked), n_tasks, ranked.shape[1] // n_tasks), dtype=np.int32)
-    _deal(ranked, combine(np.asarray(keys, dtype=np.uint64), key64(_DEALING)), n_tasks, dealt)
+    mixed = combine(np.asarray(keys, dtype=np.uint64), key64(_DEALING))
+    step = max(1, -(-len(ranked) // threads))
+    parts = [slice(start, start + step) for start in range(0, len(ranked), step)]
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda part: _deal(ranked[part], mixed[part], n_tasks, dealt[part]), parts))
     return dealt

@@ -27,6 +27,8 @@ def build(
     keys: NDArray[np.uint64],
     n_tasks: int,
     n_explanations: int,
+    *,
+    threads: int = 1,
 ) -> NDArray[np.int32]:
     """Tasks (units, N, 2(K + 1)) from ranked images (units, >= N(K + 1)), each side from its extreme inwards.
 
@@ -43,7 +45,7 @@ def build(
             kept=top.shape[1],
             count=count,
         )
-    positive, negative = (deal(side[:, :count], keys, n_tasks) for side in (top, bottom))
+    positive, negative = (deal(side[:, :count], keys, n_tasks, threads=threads) for side in (top, bottom))
     return np.concatenate([positive[..., :-1], negative[..., :-1], positive[..., -1:], negative[..., -1:]], axis=-1)
 
 

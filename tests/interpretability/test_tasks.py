@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from interpretability import randomness, schema
 from interpretability.errors import InputError
-from interpretability.tasks import natural, rules
+from interpretability.tasks import dealing, natural, rules
 
 
 def ranked_images(units, count, seed=0):
@@ -108,3 +108,13 @@ def test_a_window_beside_the_natural_queries_is_warned_about():
     # 5 % of 4000 is rank 200, where the natural queries (180 to 199) end
     assert "hard95 is hardly harder" in rules.check_images(4000, 20, 9, ("natural", "hard95"))
     assert rules.check_images(4000, 20, 9, ("natural", "hard85")) == ""
+
+
+@pytest.mark.parametrize("units", [0, 1, 7])
+def test_no_task_depends_on_the_number_of_threads(units):
+    draw = np.random.default_rng(3)
+    ranked = np.stack([draw.permutation(50)[:24] for _ in range(units)] or [np.empty((0, 24))]).reshape(units, 24)
+    keys = np.arange(units, dtype=np.uint64)
+    alone = dealing.deal(ranked.astype(np.int32), keys, 4)
+    assert alone.shape == (units, 4, 6)
+    np.testing.assert_array_equal(dealing.deal(ranked.astype(np.int32), keys, 4, threads=3), alone)

@@ -40,7 +40,9 @@ def make_sheets(first: Iterable[int], images: Iterable[int], size: int, thumbnai
     uris: list[str] = []
     threads = arguments.threads(None)
     with ThreadPoolExecutor(threads) as pool:
-        for first_row in range(0, len(rows), threads * per_sheet):  # few at a time: a sheet of pixels is ten times its file
+        for first_row in range(
+            0, len(rows), threads * per_sheet
+        ):  # few at a time: a sheet of pixels is ten times its file
             together = range(first_row, min(first_row + threads * per_sheet, len(rows)), per_sheet)
             drawn = [_sheet(rows[start : start + per_sheet], size, columns, thumbnail) for start in together]
             uris += (f"data:image/webp;base64,{base64.b64encode(file).decode()}" for file in pool.map(encoded, drawn))
