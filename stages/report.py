@@ -10,7 +10,6 @@ Run     dvc repro report
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from study.command import arguments, run
@@ -33,7 +32,7 @@ FOLDERS = (*_READ, *_MADE, "template", "captions", "plots", "figures")
 FILES = ("params", "metrics", "provenance", "seeds", "out")
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> None:
     if "--timing" in (sys.argv[1:] if argv is None else argv):
         print(timings.table())
         return
@@ -69,8 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "exemplar_caption": views.read_caption(args.captions / "exemplars.md", environment, facts),
     }
     n_bytes = template.write_page(args.out, args.template, environment, content)
-    n_drawn = sum(not view.absent for view in drawn.values())
-    log.info("%s: %.1f MB, %d of %d figures", args.out, n_bytes / 1e6, n_drawn, len(registry.FIGURES))
+    log.info("%s: %.1f MB, %d of %d figures", args.out, n_bytes / 1e6, len(has_data), len(registry.FIGURES))
     log.info(
         "%d of %d units listed, %d with pictures (%d pictures)",
         *(gallery.n_listed, gallery.total, gallery.n_with_images, len(gallery.sheets.images)),

@@ -63,7 +63,9 @@ def extract_all(extractions: Sequence[Extraction], images: ImageSet) -> list[End
 
 
 def _jobs(extractions: Sequence[Extraction], images: ImageSet) -> list[ExtractionJob]:
-    """Networks in passes; those in the store, controls and tables each alone."""
+    """Networks in passes; those in the store, controls and tables each alone, and before passes: some take seconds, for which
+    other workers would wait at the end.
+    """
     computed = [extraction for extraction in extractions if is_computed(extraction.row)]
     networks = [extraction for extraction in extractions if not is_computed(extraction.row)]
     compiling.count_ahead(networks)
@@ -76,9 +78,8 @@ def _jobs(extractions: Sequence[Extraction], images: ImageSet) -> list[Extractio
     shared = grouping.shared_passes(missing, len(images))
     later = [compiling.of_later_pass(shared, index, len(images)) for index in range(len(shared))]
     return [
-        *(ExtractionJob((one,)) for one in alone),
+        *(ExtractionJob((one,)) for one in (*alone, *computed)),
         *(ExtractionJob(tuple(part), ahead) for part, ahead in zip(shared, later, strict=True)),
-        *(ExtractionJob((one,)) for one in computed),
     ]
 
 

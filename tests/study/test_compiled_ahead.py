@@ -2,10 +2,10 @@
 
 import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor
 from types import SimpleNamespace
 
 import pytest
-import torch
 from torch._dynamo.utils import counters
 
 from study.extraction import compiled_ahead, compiling, extract, job, passes
@@ -19,37 +19,40 @@ def network():
 """
 
 
+def counted_pass(extractions):
+    """Results of a pass, all of whose networks are compiled, and what the compiler counted."""
+    job.is_compiled = lambda *_: True
+    return passes.extract(extractions), dict(counters["inductor"])
+
+
 @pytest.fixture
 def asked(drawn_study, monkeypatch):
-    """Call to run the activations of one network, which is compiled, and give what the pass was asked for and its facts."""
+    """Call to run the activations of one network, which is compiled, and give what the pass was asked for and its facts.
+
+    The pass has a process of its own: kernels hang on settings of torch that other tests here may have switched.
+    """
     drawn_study.roster({"name": "net", "constructor": "small:network", "kwargs": "{}"})
     (drawn_study.code / "small.py").write_text(CODE)
     drawn_study.run_models()
     monkeypatch.setattr(job, "is_compiled", lambda *_: True)
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(drawn_study.folder / "compiled"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of the other process: kernels for a CPU hang on the number of threads
-    threads, products = torch.get_num_threads(), torch.backends.cuda.matmul.fp32_precision
-    torch.set_num_threads(1)
-    torch.backends.cuda.matmul.fp32_precision = "none"  # as in a new process, whatever tests of TF32 have left
-    usual = passes.extract
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # kernels for a CPU hang on the number of threads
 
     def run(before=lambda extraction: None):
         seen = []
 
         def noted(extractions):
             before(extractions[0])
-            counters.clear()
-            found = usual(extractions)
-            seen.append((found[0], dict(counters["inductor"])))
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
+                found, counted = alone.submit(counted_pass, extractions).result()
+            seen.append((found[0], counted))
             return found
 
         monkeypatch.setattr(passes, "extract", noted)
         drawn_study.run_activations()
         return seen[0]
 
-    yield run
-    torch.set_num_threads(threads)
-    torch.backends.cuda.matmul.fp32_precision = products
+    return run
 
 
 def test_a_pass_finds_what_another_process_has_compiled(asked):
