@@ -52,3 +52,8 @@ def test_the_page_on_scale_has_the_stages_of_the_largest_study():
     for part in ("stats", "report"):
         assert f"`{part}` {minutes[part]:.0f} minutes and {memory[part]:.1f} GB" in PAGE
     assert f"`tools.compare` {minutes['compare']:.0f} minutes" in PAGE
+
+
+def test_the_page_on_scale_has_the_time_of_windows():
+    ns = pd.read_csv(RESULTS / "windows.csv").set_index("stream")["ns"]
+    assert f"{ns['uniform']:.0f} ns ({ns['zeros']:.0f} where 95 % are zeros)" in PAGE
