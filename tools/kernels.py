@@ -75,7 +75,7 @@ def scores() -> None:
 
 
 def crowd() -> None:
-    """The latent model of ratings, with and without a guide, and the simulated experiments with raters."""
+    """The latent model of ratings, and the simulated experiments with raters."""
     from interpretability.explanations import experiments
     from interpretability.explanations.latent.fit import latent_scores
     from interpretability.explanations.latent.given import RatedPairs

@@ -11,7 +11,7 @@ Writes  the folder of --out: questions, run, answers in every form, analysis, re
 
 Examples
   python -m experiment rehearse
-  python -m experiment rehearse --no-browser --out /tmp/rehearsal
+  python -m experiment rehearse --no-browser --out rehearsal
 """
 
 from __future__ import annotations

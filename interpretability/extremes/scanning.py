@@ -112,9 +112,8 @@ def fill(values, images, low, high, buffers, counts, bounds, bound_mixes, k, fir
     rows, full = values.shape[0], buffers.shape[2]
     scratch = np.empty(1, dtype=np.uint32)
     as_float = scratch.view(np.float32)
-    tile = np.empty(
-        (_TILE, rows + _TILE), dtype=np.float32
-    )  # rows a power of two apart would share few places of a cache
+    # wider than needed: rows a power of two apart would share few places of a cache
+    tile = np.empty((_TILE, rows + _TILE), dtype=np.float32)
     tile_bits = tile.view(np.uint32)
     offered = np.empty(rows, dtype=np.uint64)
     for start in range(first, last, _TILE):

@@ -39,11 +39,10 @@ def make_sheets(first: Iterable[int], images: Iterable[int], size: int, thumbnai
     per_sheet = columns * columns
     uris: list[str] = []
     threads = arguments.threads(None)
+    at_once = threads * per_sheet  # few sheets: one of pixels is ten times its file
     with ThreadPoolExecutor(threads) as pool:
-        for first_row in range(
-            0, len(rows), threads * per_sheet
-        ):  # few at a time: a sheet of pixels is ten times its file
-            together = range(first_row, min(first_row + threads * per_sheet, len(rows)), per_sheet)
+        for begin in range(0, len(rows), at_once):
+            together = range(begin, min(begin + at_once, len(rows)), per_sheet)
             drawn = [_sheet(rows[start : start + per_sheet], size, columns, thumbnail) for start in together]
             uris += (f"data:image/webp;base64,{base64.b64encode(file).decode()}" for file in pool.map(encoded, drawn))
     return Sheets(rows, columns, per_sheet, tuple(uris))
