@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,10 +164,12 @@ def _in_numpy(
 def _on_device(values: Any, embeddings: Any, origin: Any, precision: str) -> dict[str, Any]:
     import torch
 
+    from interpretability.networks.precision import products_in_float32
+
     kind = getattr(torch, precision)
     shifted = (values.double() - origin.double()).to(kind)
     rows = embeddings.to(kind)
-    with _exact_products():
+    with products_in_float32():  # whatever the caller allows the GPU elsewhere
         weighted = (shifted.T @ rows).double()
     x, squares = shifted.double(), rows.double().square().sum(dim=1)
     square = x.square()
@@ -187,19 +187,6 @@ def _on_device(values: Any, embeddings: Any, origin: Any, precision: str) -> dic
         "most": x.amax(0),
         "at_least": (x == least).sum(0),
     }
-
-
-@contextmanager
-def _exact_products() -> Generator[None]:
-    """float32 products with all their bits, whatever the caller allows the GPU elsewhere."""
-    import torch
-
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def _join(parts: dict[str, Any], added: dict[str, Any]) -> None:

@@ -240,7 +240,29 @@ def test_sums_on_a_device_are_those_of_arrays(few):
         assert set(first) == set(second)
         for name, part in first.items():
             assert second[name] == pytest.approx(part, rel=reach, abs=reach * np.abs(part).max()), name
-    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_sums_are_exact_whatever_arithmetic_the_caller_has_set(few, monkeypatch):
+    from interpretability.label_free import value_sums
+
+    torch = pytest.importorskip("torch")
+    values, rows = few
+    matmul, seen = torch.backends.cuda.matmul, []
+    before = matmul.fp32_precision
+    product = torch.Tensor.__matmul__
+
+    def watched(one, two):
+        seen.append(matmul.fp32_precision)
+        return product(one, two)
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", watched)
+    try:
+        matmul.fp32_precision = "tf32"  # alone, after which torch refuses to read the older name
+        value_sums._on_device(*map(torch.from_numpy, (values, rows, values.min(axis=0))), "float32")
+        assert (seen[0], matmul.fp32_precision) == ("ieee", "tf32")
+    finally:
+        matmul.allow_tf32 = False
+        matmul.fp32_precision = before
 
 
 @pytest.mark.parametrize(

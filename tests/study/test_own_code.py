@@ -361,6 +361,31 @@ def test_what_own_code_sets_in_torch_ends_with_it(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        "torch.set_float32_matmul_precision('medium')",
+        "torch.backends.fp32_precision = 'tf32'",
+        "torch.backends.cuda.matmul.fp32_precision = 'tf32'",  # after which torch refuses to read the older names
+        "torch.backends.cudnn.conv.fp32_precision = 'ieee'",
+        "torch.backends.cudnn.allow_tf32 = False",
+        "torch.backends.mkldnn.matmul.fp32_precision = 'bf16'",
+        "torch.backends.cudnn.benchmark = True",
+    ],
+)
+def test_arithmetic_that_own_code_chooses_ends_with_it(tmp_path, line):
+    def now():
+        backends = torch.backends
+        by_operation = backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn, backends.mkldnn.matmul
+        older = torch.get_float32_matmul_precision(), backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32
+        newer = [switch.fp32_precision for switch in (backends, backends.cudnn, backends.mkldnn, *by_operation)]
+        return older, newer, backends.cudnn.benchmark
+
+    before = now()
+    built(written(tmp_path, {"net.py": f"import torch\n{line}\n{MAKE}"}))
+    assert now() == before
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "import argparse\nline = argparse.ArgumentParser()\nline.add_argument('--x', required=True)\nline.parse_args([])\n",
