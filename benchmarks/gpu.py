@@ -1,7 +1,7 @@
 """What only a GPU can show, in under six minutes: one verdict a line, and a table of what was measured.
 
     benchmarks/gpu.sh                                            # on a machine with a GPU: finds an environment first
-    python -m benchmarks.gpu --device cuda:0 [--only NAME ...]
+    python -m benchmarks.gpu --device cuda:0 [--only NAME ...] [--copy FOLDER]
     python -m benchmarks.gpu --device cpu --quick                # the dry run: the same rows of tiny sizes
 
 Every module of benchmarks/on_gpu runs in a process of its own and for no longer than it asks (its constant SECONDS, and what
@@ -48,7 +48,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,18 @@ def facts(device: str) -> dict[str, str]:
     return {"card": torch.cuda.get_device_name(device), "driver": driver, "torch": torch.__version__}
 
 
+Found = tuple[str, str, float, float | None, bool | None]  # what a module yields
+
+
+def alone(what: str, rows: Iterator[Found]) -> Iterator[Found]:
+    """Rows of one part of a module: an error costs what is left of them, and its row says so."""
+    try:
+        yield from rows
+    except Exception:
+        print(traceback.format_exc(), flush=True)
+        yield f"{what}, runs to its end", "equal", 0.0, 1.0, False
+
+
 def measure(module: str, device: str, quick: bool) -> None:
     """Print a row as JSON for each value of a module, as soon as it is there."""
     for row in importlib.import_module(module).checks(device, quick):
@@ -215,13 +228,15 @@ def others(path: Path, names: Sequence[str]) -> list[Row]:
 
 
 def write(rows: Sequence[Row], path: Path) -> None:
-    """The table, by nothing but Python's own library: a machine with a GPU may have little else."""
+    """The table, whole or not at all, by nothing but Python's own library: a machine with a GPU may have little else."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
+    part = path.with_name(f"{path.name}.part")
+    with part.open("w", newline="") as file:
         table = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
         table.writeheader()
         for row in rows:
             table.writerow({name: "" if value != value else value for name, value in asdict(row).items()})
+    part.replace(path)
 
 
 def main() -> None:
@@ -230,6 +245,9 @@ def main() -> None:
     parser.add_argument("--device", default="cuda:0", help="cuda:0, or cpu for the dry run")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that all works, not how fast")
     parser.add_argument("--only", nargs="+", choices=sorted(there), metavar="NAME", help=f"some of {', '.join(there)}")
+    parser.add_argument(
+        "--copy", type=Path, metavar="FOLDER", help="where the table is laid as well, after each module"
+    )
     parser.add_argument("--module", help=argparse.SUPPRESS)
     parser.add_argument("--spent", type=float, default=0.0, help=argparse.SUPPRESS)  # seconds since gpu.sh began
     args = parser.parse_args()
@@ -248,7 +266,8 @@ def main() -> None:
     before = [] if args.quick else others(path, names)
 
     def keep(rows: list[Row]) -> None:
-        write(sorted([*before, *rows], key=lambda row: [*there].index(row.module)), path)
+        for place in (path, *([args.copy / path.name] if args.copy else [])):
+            write(sorted([*before, *rows], key=lambda row: [*there].index(row.module)), place)
 
     rows = run(names, args.device, args.quick, about, keep, time.monotonic() - began)
     judged = [row for row in rows if row.verdict in ("PASS", "FAIL")]

@@ -5,13 +5,12 @@
 #     benchmarks/gpu.sh --device cpu --quick       # the dry run, anywhere
 #
 # Takes the environment of the repository, else a python3 that has torch (PYTHON names another one), else builds the pinned
-# environment, which takes minutes and a connection. Where OUT names a folder, the table of this run is laid there too.
+# environment, which takes minutes and a connection. Where OUT names a folder, the table is laid there too, after each module,
+# so that a run that is stopped from outside leaves what it had measured.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONUNBUFFERED=1 PYTHONHASHSEED=0
 export MIS_STORE="${MIS_STORE:-$(mktemp -d)}"
-results="${MIS_BENCHMARKS:-benchmarks/results}"
-began="$(mktemp)"
 
 has() { command -v "$1" >/dev/null && "$1" -c 'import importlib.util as i; raise SystemExit(i.find_spec("torch") is None)' 2>/dev/null; }
 
@@ -45,13 +44,4 @@ for name in needed:
             print(f"{name} is {found}, the lock has {' or '.join(pinned[name])}")
 SAY
 # networks that are built here have no weights to fetch
-HF_HUB_OFFLINE=1 "$python" -m benchmarks.gpu --spent "$SECONDS" "$@"
-status=$?
-# of this run: another's would be taken for it where Python died before it wrote
-for table in "$results/gpu.csv" "${MIS_BENCHMARKS:-${TMPDIR:-/tmp}}/gpu_dry.csv"; do
-    if [ -n "${OUT:-}" ] && [ "$table" -nt "$began" ]; then
-        mkdir -p "$OUT" && cp "$table" "$OUT/"
-    fi
-done
-rm -f "$began"
-exit $status
+HF_HUB_OFFLINE=1 exec "$python" -m benchmarks.gpu --spent "$SECONDS" ${OUT:+--copy "$OUT"} "$@"

@@ -13,6 +13,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from benchmarks.gpu import alone
 from interpretability.errors import InputError
 from interpretability.networks.capture import Capture
 from interpretability.networks.independence import check_independence
@@ -41,23 +42,27 @@ def checks(device: str, quick: bool) -> Iterator[Row]:
         exact(device)
     n, batch, k = (24, 8, 5) if quick else (1024, 128, 40)
     for name, size in (_TINY if quick else _NETWORKS).items():
-        images, whole = _pictures(n, size, device), None
-        network = _network(name, images[:batch])
-        for precision in PRECISIONS:  # float32 first
-            model = copy.deepcopy(network)
-            layers = find_layers(model, images[:3])
-            yield _independent(name, model, layers, images[:4], precision)
-            values = _values(prepared(model, precision), layers, images, batch, precision)
-            finite = bool(values.isfinite().all())
-            yield f"3 {name} {precision}, finite", "equal", float(finite), 1.0, finite
-            if whole is None:
-                whole = values
-                continue
-            judged = precision != "bfloat16" and name not in _TOLD
-            yield from compared(f"1 {name} {precision}", whole, values, k, judged=judged)
-        yield _cast_once(name, network, images[:batch], device)
-    yield _overflow(device)
-    yield from _wrong_axis(device)
+        yield from alone(f"1 {name}", _of_network(name, _pictures(n, size, device), batch, k))
+    yield from alone("3 planted overflow", _overflow(device))
+    yield from alone("4 planted wrong axis", _wrong_axis(device))
+
+
+def _of_network(name: str, images: Tensor, batch: int, k: int) -> Iterator[Row]:
+    """Rows of a network in each precision, compared with float32."""
+    whole, network = None, _network(name, images[:batch])
+    for precision in PRECISIONS:  # float32 first
+        model = copy.deepcopy(network)
+        layers = find_layers(model, images[:3])
+        yield _independent(name, model, layers, images[:4], precision)
+        values = _values(prepared(model, precision), layers, images, batch, precision)
+        finite = bool(values.isfinite().all())
+        yield f"3 {name} {precision}, finite", "equal", float(finite), 1.0, finite
+        if whole is None:
+            whole = values
+            continue
+        judged = precision != "bfloat16" and name not in _TOLD
+        yield from compared(f"1 {name} {precision}", whole, values, k, judged=judged)
+    yield _cast_once(name, network, images[:batch])
 
 
 @torch.no_grad()
@@ -147,7 +152,8 @@ def _refusal(model: nn.Module, layers: list[Layer], images: Tensor, precision: s
 
 
 @torch.no_grad()
-def _cast_once(name: str, model: nn.Module, batch: Tensor, device: str) -> Row:
+def _cast_once(name: str, model: nn.Module, batch: Tensor) -> Row:
+    device = batch.device
     with arithmetic(model, "float16", device):
         expected = model(batch)
     with arithmetic(prepared(model, "float16"), "float16", device):
@@ -177,7 +183,7 @@ class _Transposed(nn.Module):
         return self.last(self.middle(self.first(images).flatten(2).permute(2, 0, 1))).mean(0)
 
 
-def _overflow(device: str) -> Row:
+def _overflow(device: str) -> Iterator[Row]:
     """Whether float16 is refused for a network that it does not hold, which then is finite in what it falls back to."""
     images, refused = _pictures(8, 32, device), False
     values = {}
@@ -190,7 +196,7 @@ def _overflow(device: str) -> Row:
     except Overflow:
         refused = True
     passed = refused and bool(values[FALLBACK].isfinite().all())
-    return f"3 planted overflow, refused in float16 and finite in {FALLBACK}", "equal", float(passed), 1.0, passed
+    yield f"3 planted overflow, refused in float16 and finite in {FALLBACK}", "equal", float(passed), 1.0, passed
 
 
 def _wrong_axis(device: str) -> Iterator[Row]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.gpu import alone
 from benchmarks.launches import KEPT, LIMIT_LAUNCHES, NETWORKS, Counting, begun, in_precision, seat_of, values_of
 from interpretability.networks.memory import refusals
 from interpretability.networks.precision import arithmetic
@@ -38,7 +39,8 @@ def checks(device: str, quick: bool) -> Iterator[Row]:
         view = Preprocessing.parse(timm_preprocessing(model), network)
         seat = seat_of(network, model, view, torch.device(device))
         for precision in ("float32", "float16"):
-            yield from _of_network(in_precision(seat, precision), *((2, 4) if quick else (256, 20)), device)
+            rows = _of_network(in_precision(seat, precision), *((2, 4) if quick else (256, 20)), device)
+            yield from alone(f"5 launches of {network}, {precision}", rows)
         del model, seat
         gc.collect()
     equal = _refusals_are_told(torch.device(device))
@@ -143,7 +145,8 @@ def _waits(device: str) -> Generator[list[str]]:
             yield messages
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    messages += [str(warning.message) for warning in caught if "synchronizing" in str(warning.message)]
+    # not of the warning that this mode is a prototype
+    messages += [str(warning.message) for warning in caught if "called a synchronizing" in str(warning.message)]
     for message in messages:
         print(f"the host waited: {message.splitlines()[0]}", flush=True)
 

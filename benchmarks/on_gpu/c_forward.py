@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 
@@ -10,6 +11,7 @@ import torch
 from torch.fx import GraphModule
 
 from benchmarks.capture import Forms
+from benchmarks.gpu import Found, alone
 from benchmarks.harness import ratios, take_turns
 from interpretability.networks.compiled import TOLERANCES
 from study.workers.device import exact, keep_memory
@@ -65,39 +67,43 @@ def timed(forms: Forms, named: dict[str, Callable[[], object]], rounds: int) -> 
     return {"ms": 1000 * float(np.median(times["plain"], axis=0)[0]) / forms.steps, **found}
 
 
-def checks(device: str, quick: bool) -> Iterator[tuple[str, str, float, float | None, bool | None]]:
+def checks(device: str, quick: bool) -> Iterator[Found]:
     """Ratios of five networks, bytes of their graphs; then one network compiled."""
     if device.startswith("cuda"):
         exact(device)
     keep_memory()
-    rounds, kept = (1, {}) if quick else (5, {})
-    for network, limit in LIMITS.items():
-        forms = opened(network, device, quick)
-        if network == COMPILED:
-            kept[network] = forms
-        named: dict[str, Callable[[], object]] = {"plain": forms.plain, "select": forms.selected}
-        reason = ""
-        try:
-            named["graph"] = forms.record(Again() if quick else None)
-        except AssertionError as error:
-            reason = str(error)
-            print(reason, flush=True)
-        yield f"8 forward, {network}: graph has the bytes of plain", "equal", float(not reason), 1.0, not reason
-        found = timed(forms, named, rounds)
-        yield f"8 forward, {network}: plain batch of {forms.batch_size}", "ms", found["ms"], None, None
-        said, run = "capture and selection over plain", "graph" if "graph" in found else "select"
-        if run == "graph":
-            yield f"8 forward, {network}: {said}, not recorded", "ratio", found["select"], None, None
-        # what a study runs: the recorded form where there is one
-        yield f"8 forward, {network}: {said}", "ratio", found[run], limit, bool(found[run] <= limit)
-        del forms, named
+    rounds = 1 if quick else 5
+    for network in LIMITS:
+        yield from alone(f"8 forward, {network}", recorded(network, device, rounds, quick))
+        gc.collect()
         if device.startswith("cuda"):
             torch.cuda.empty_cache()
-    yield from compiled(kept[COMPILED], rounds, quick)
+    yield from alone(f"8 forward, {COMPILED}: compiled", compiled(device, rounds, quick))
 
 
-def compiled(forms: Forms, rounds: int, quick: bool) -> Iterator[tuple[str, str, float, float | None, bool | None]]:
+def recorded(network: str, device: str, rounds: int, quick: bool) -> Iterator[Found]:
+    """Whether a graph gives the bytes of plain passes, and how long capture and selection take beside them."""
+    forms, limit = opened(network, device, quick), LIMITS[network]
+    named: dict[str, Callable[[], object]] = {"plain": forms.plain, "select": forms.selected}
+    reason = ""
+    try:
+        named["graph"] = forms.record(Again() if quick else None)
+    except AssertionError as error:
+        reason = str(error)
+        print(reason, flush=True)
+    yield f"8 forward, {network}: graph has the bytes of plain", "equal", float(not reason), 1.0, not reason
+    found = timed(forms, named, rounds)
+    yield f"8 forward, {network}: plain batch of {forms.batch_size}", "ms", found["ms"], None, None
+    said, run = "capture and selection over plain", "graph" if "graph" in found else "select"
+    if run == "graph":
+        yield f"8 forward, {network}: {said}, not recorded", "ratio", found["select"], None, None
+    # what a study runs: the recorded form where there is one
+    yield f"8 forward, {network}: {said}", "ratio", found[run], limit, bool(found[run] <= limit)
+
+
+def compiled(device: str, rounds: int, quick: bool) -> Iterator[Found]:
     """Seconds that compiling takes, how far its values are off, and how fast it is."""
+    forms = opened(COMPILED, device, quick)
     began = time.monotonic()
     work = forms.compile(as_it_is) if quick else forms.compile()
     difference, limit = forms.compiled_difference(), TOLERANCES[forms.precision]

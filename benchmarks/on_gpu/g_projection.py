@@ -16,6 +16,7 @@ import torch
 
 from benchmarks import card_hours, harness, throughput
 from benchmarks.flops import operations
+from benchmarks.gpu import Found, alone
 from benchmarks.throughput import EAGER
 from interpretability.networks.precision import arithmetic, laid_out, prepared
 from study.extraction.written import Written
@@ -83,7 +84,7 @@ def measured(name: str, device: str, batch: int, long: float) -> tuple[dict[str,
     return work, speeds
 
 
-def checks(device: str, quick: bool) -> Iterator[tuple[str, str, float, float | None, bool | None]]:
+def checks(device: str, quick: bool) -> Iterator[Found]:
     """Pictures a second of each network, the constants fitted to them, how far these miss, and hours of all networks.
 
     Rows of acceptance values 9 and 10. Plain passes are timed alone; what compiled ones take, card_hours infers.
@@ -94,12 +95,16 @@ def checks(device: str, quick: bool) -> Iterator[tuple[str, str, float, float | 
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else "none"
     card = there[next((card for card, said in card_hours.CARDS.items() if said in name), "H200")]
     rows, speeds = [], []
-    for network in SMALL if quick else NETWORKS:
+
+    def timed(network: str) -> Iterator[Found]:
         work, found = measured(network, device, 2 if quick else BATCH, 0.0 if quick else LONG)
         rows.append(work)
         speeds.append(found)
         for precision, speed in found.items():
             yield f"9 {network}, {precision} {EAGER}", "pictures/s", speed, None, None
+
+    for network in SMALL if quick else NETWORKS:  # constants are of those that ran
+        yield from alone(f"9 {network}", timed(network))
         gc.collect()
     networks, known = pd.DataFrame(rows), dict[str, float]()
     for precision in FORMS:
@@ -119,9 +124,7 @@ def checks(device: str, quick: bool) -> Iterator[tuple[str, str, float, float | 
     yield from hours(card, known)
 
 
-def hours(
-    card: throughput.Card, known: dict[str, float]
-) -> Iterator[tuple[str, str, float, float | None, bool | None]]:
+def hours(card: throughput.Card, known: dict[str, float]) -> Iterator[Found]:
     """Hours of the full study in each form, as benchmarks.card_hours has them from these constants."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(shutil.copytree(harness.COMMITTED, Path(name) / "results"))

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from benchmarks import gpu
-from benchmarks.on_gpu import a_precision
+from benchmarks.on_gpu import a_precision, g_projection
 from benchmarks.on_gpu.b_launches import event_waits
 from tests.helpers.rules import ROOT
 
@@ -132,26 +132,32 @@ def test_the_dry_run_leaves_the_table_alone(table, folder, monkeypatch, capsys):
     assert gpu.table_of(quick=False) == gpu.COMMITTED / "gpu.csv"
 
 
-def test_a_table_of_another_run_is_not_taken_for_this_ones(tmp_path):
-    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+def test_the_table_is_laid_where_it_is_wanted_after_each_module(table, folder, monkeypatch):
+    left, write = [], gpu.write
+    monkeypatch.setattr(
+        gpu, "write", lambda rows, path: (write(rows, path), left.append((path.parent.name, len(rows))))
+    )
+    table("--only", "a_good", "e_unmet", "--copy", str(folder / "out"))
+    assert left == [("results", 1), ("out", 1), ("results", 2), ("out", 2)]
+    assert (folder / "out" / "gpu.csv").read_bytes() == (folder / "results" / "gpu.csv").read_bytes()
+    assert {path.name for path in (folder / "out").iterdir()} == {"gpu.csv"}
+
+
+def test_the_script_passes_on_where_the_table_is_wanted_and_how_it_ended(tmp_path):
+    (tmp_path / "benchmarks").mkdir()
     shutil.copy(ROOT / "benchmarks" / "gpu.sh", tmp_path / "benchmarks")
-    stale = tmp_path / "benchmarks" / "results" / "gpu.csv"
     python = tmp_path / "python"
-    python.write_text('#!/bin/sh\n[ "$1" = -m ] || exit 0\necho "$@"\neval "$RUN"\n')
+    python.write_text('#!/bin/sh\n[ "$1" = -m ] || exit 0\necho "$@" offline $HF_HUB_OFFLINE\nexit 3\n')
     python.chmod(0o755)
 
-    def copied(run):
-        stale.write_text("of another run")
-        os.utime(stale, (0, 0))
-        out = tmp_path / "out"
-        shutil.rmtree(out, ignore_errors=True)
-        here = {"PATH": os.environ["PATH"], "PYTHON": str(python), "OUT": str(out), "RUN": run}
+    def said(**more):
+        here = {"PATH": os.environ["PATH"], "PYTHON": str(python), **more}
         done = subprocess.run([tmp_path / "benchmarks" / "gpu.sh", "--quick"], env=here, capture_output=True, text=True)
-        assert re.search(r"^-m benchmarks\.gpu --spent \d+ --quick$", done.stdout, re.MULTILINE)
-        return done.returncode, (out / "gpu.csv").read_text() if (out / "gpu.csv").is_file() else ""
+        assert done.returncode == 3, done.stderr
+        return re.sub(r"\d+", "N", done.stdout.splitlines()[-1])
 
-    assert copied("exit 1") == (1, "")
-    assert copied("echo new > benchmarks/results/gpu.csv; exit 3") == (3, "new\n")
+    assert said() == "-m benchmarks.gpu --spent N --quick offline N"
+    assert said(OUT="a folder") == "-m benchmarks.gpu --spent N --copy a folder --quick offline N"
 
 
 def test_modules_say_how_long_they_take(tmp_path):
@@ -169,6 +175,23 @@ def test_all_modules_together_fit_into_the_time():
     asked = gpu.modules()
     assert sum(asked.values()) + gpu.USUALLY * (len(asked) + 1) <= gpu.ALL < 360
     assert [*asked][:2] == ["a_precision", "g_projection"]
+
+
+def test_a_network_that_fails_costs_its_own_rows_alone(monkeypatch, capsys):
+    real = g_projection.measured
+
+    def measured(network, *rest):
+        if network == "test_vit":
+            raise torch.OutOfMemoryError("no room for it")
+        return real(network, *rest)
+
+    monkeypatch.setattr(g_projection, "measured", measured)
+    rows = list(g_projection.checks("cpu", True))
+    assert [row for row in rows if row[0].startswith("9 test_vit")] == [
+        ("9 test_vit, runs to its end", "equal", 0.0, 1.0, False)
+    ]
+    assert "no room for it" in capsys.readouterr().out
+    assert {"9 a, float16 eager", "10 eight cards, float16, compiled"} <= {row[0] for row in rows}
 
 
 OF_A_CARD = {"12 dists, kernel in use"}  # a kernel that a processor has not
