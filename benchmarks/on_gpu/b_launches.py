@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from unittest import mock
 
 import numpy as np
@@ -19,11 +20,13 @@ from benchmarks.launches import KEPT, LIMIT_LAUNCHES, NETWORKS, Counting, begun,
 from interpretability.networks.memory import refusals
 from interpretability.networks.precision import arithmetic
 from interpretability.networks.preprocessing import Preprocessing, timm_preprocessing
+from interpretability.networks.replayed import CudaRecorder
 from study.extraction.job import Seat
 from study.workers.device import start
 
-SECONDS = 30
+SECONDS = 38
 _COUNTED = 4  # batches for the profiler
+_BETWEEN = 200  # batches that selection takes in between its first ones and its late ones
 _WARM = 2  # batches before, in which libraries choose their kernels
 
 Row = tuple[str, str, float, float | None, bool | None]
@@ -45,6 +48,8 @@ def checks(device: str, quick: bool) -> Iterator[Row]:
         gc.collect()
     equal = _refusals_are_told(torch.device(device))
     yield "6 refusals of memory told", "equal", float(equal), 1.0, equal
+    if device.startswith("cuda"):
+        yield from alone("8 recording goes on", _recording_goes_on(device))
 
 
 def _of_network(seat: Seat, batch: int, batches: int, device: str) -> Iterator[Row]:
@@ -61,7 +66,7 @@ def _of_network(seat: Seat, batch: int, batches: int, device: str) -> Iterator[R
 
     plain()  # before anybody has hooked into it
     alone = _launches(plain, device)
-    n = (_WARM + batches + _COUNTED) * batch
+    n = (_WARM + 2 * batches + _BETWEEN + _COUNTED) * batch
     running, starts = begun(seat, n, batch), iter(range(0, n, batch))
     expected: list[Tensor] = []
 
@@ -73,22 +78,35 @@ def _of_network(seat: Seat, batch: int, batches: int, device: str) -> Iterator[R
     def study() -> None:
         running.step(np.arange(batch) + next(starts), view.normalised(pictures))
 
+    def take_in(drawn: Tensor) -> None:
+        with mock.patch.object(running, "_forward", mock.Mock(return_value=drawn, prepares=False)):
+            running.step(np.arange(batch) + next(starts), ready)
+        expected.append(drawn[:, :KEPT].clone())
+
+    waited = {}
     try:
         for _ in range(_WARM):
             step()
-        with _waits(device) as waits, event_waits(device) as events:
-            for _ in range(batches):
-                step()
+        mean, spread = values_of(running).mean(dim=0), values_of(running).std(dim=0)
+        for when in ("", "late "):  # while lists fill, and by bounds
+            with _waits(device) as waits, event_waits(device) as events:
+                for _ in range(batches):
+                    step()
+            waited[when] = len(waits) + events.idle, events.busy
+            for _ in range(0 if when else _BETWEEN):  # as spread out as the values of each unit
+                drawn = torch.randn((batch, len(mean)), device=device, generator=draw)
+                take_in(drawn.mul_(spread).add_(mean))
         equal = np.array_equal(running.columns.until(running.seen), torch.cat(expected).T.cpu().numpy())
         beyond = sum(_launches(study, device) for _ in range(_COUNTED)) / _COUNTED - alone
     finally:
         running.close()
-    what, most, waited = f"{seat.name}, {precision}", batches // 16, len(waits) + events.idle
+    what, most = f"{seat.name}, {precision}", batches // 16
     yield f"5 launches of {what} alone", "launches", alone, None, None
     seen = alone > 0 and beyond > 0  # a profiler that is shut out sees nothing
     yield f"5 launches beyond {what}", "launches", beyond, LIMIT_LAUNCHES, seen and beyond <= LIMIT_LAUNCHES
-    yield f"6 waits of batches of {what}", "waits", waited, most, waited <= most
-    yield f"6 waits for events of {what}, the device at work", "waits", events.busy, None, None
+    for when, (idle, busy) in waited.items():
+        yield f"6 waits of {when}batches of {what}", "waits", idle, most, idle <= most
+        yield f"6 waits for events of {when}batches of {what}, the device at work", "waits", busy, None, None
     yield f"6 kept columns of {what}", "equal", float(equal), 1.0, equal
 
 
@@ -149,6 +167,25 @@ def _waits(device: str) -> Generator[list[str]]:
     messages += [str(warning.message) for warning in caught if "called a synchronizing" in str(warning.message)]
     for message in messages:
         print(f"the host waited: {message.splitlines()[0]}", flush=True)
+
+
+def _recording_goes_on(device: str) -> Iterator[Row]:
+    """Whether networks are recorded with the recorder of one whose recording failed, and after one that has left."""
+    recorder, value = CudaRecorder(device), torch.ones(3, device=device)
+    try:
+        recorder.record(lambda: value.sum().item())  # waits, which a recording forbids
+    except RuntimeError as error:
+        print(f"refused, as it should be: {str(error).splitlines()[0]}", flush=True)
+    for after in ("a recording that failed", "a graph that was freed"):
+        made = torch.zeros(3, device=device)
+        work = partial(made.add_, value)
+        recorder.warm(work)
+        replay = recorder.record(work)
+        before = made.clone()
+        replay()
+        equal = bool(torch.equal(made, before + 1))
+        del replay
+        yield f"8 recording goes on after {after}", "equal", float(equal), 1.0, equal
 
 
 def _refusals_are_told(device: torch.device) -> bool:

@@ -72,18 +72,22 @@ def checks(device: str, quick: bool) -> Iterator[Found]:
     if device.startswith("cuda"):
         exact(device)
     keep_memory()
-    rounds = 1 if quick else 5
+    rounds, kept = 1 if quick else 5, dict[str, Forms]()
     for network in LIMITS:
-        yield from alone(f"8 forward, {network}", recorded(network, device, rounds, quick))
+        forms = opened(network, device, quick)
+        if network == COMPILED:
+            kept[network] = forms
+        yield from alone(f"8 forward, {network}", recorded(network, forms, rounds, quick))
+        del forms
         gc.collect()
         if device.startswith("cuda"):
             torch.cuda.empty_cache()
-    yield from alone(f"8 forward, {COMPILED}: compiled", compiled(device, rounds, quick))
+    yield from alone(f"8 forward, {COMPILED}: compiled", compiled(kept[COMPILED], rounds, quick))
 
 
-def recorded(network: str, device: str, rounds: int, quick: bool) -> Iterator[Found]:
+def recorded(network: str, forms: Forms, rounds: int, quick: bool) -> Iterator[Found]:
     """Whether a graph gives the bytes of plain passes, and how long capture and selection take beside them."""
-    forms, limit = opened(network, device, quick), LIMITS[network]
+    limit = LIMITS[network]
     named: dict[str, Callable[[], object]] = {"plain": forms.plain, "select": forms.selected}
     reason = ""
     try:
@@ -101,9 +105,8 @@ def recorded(network: str, device: str, rounds: int, quick: bool) -> Iterator[Fo
     yield f"8 forward, {network}: {said}", "ratio", found[run], limit, bool(found[run] <= limit)
 
 
-def compiled(device: str, rounds: int, quick: bool) -> Iterator[Found]:
+def compiled(forms: Forms, rounds: int, quick: bool) -> Iterator[Found]:
     """Seconds that compiling takes, how far its values are off, and how fast it is."""
-    forms = opened(COMPILED, device, quick)
     began = time.monotonic()
     work = forms.compile(as_it_is) if quick else forms.compile()
     difference, limit = forms.compiled_difference(), TOLERANCES[forms.precision]

@@ -223,7 +223,7 @@ class DeviceSelection:
         if self._merged_at and not above:
             self._merged_at = self.n_images
         self._known = rest
-        self._held.status[0] = rest
+        self._held.status[:1].fill_(rest)  # assigned, older releases of torch would copy it from the host and wait
         self._late.forget()  # numbers of before the merge; whether a value is bad, the next ones tell too
 
     def _take_in(self, units: Tensor | slice, known: list[Tensor], width: int, *, uniform: bool) -> None:
@@ -238,7 +238,10 @@ class DeviceSelection:
             joined = torch.cat([best[units], offered], dim=1)
             count = self._best[side].shape[1]
             self._best[side][units] = torch.topk(joined, count, dim=1, largest=side == 0, sorted=False).values
-        held.counts[units] = 0
+        if isinstance(units, slice):
+            held.counts[units].fill_(0)
+        else:
+            held.counts.index_fill_(0, units, 0)
         if self._merged_at:
             self._bound(units)
 

@@ -128,16 +128,20 @@ _BY_OPERATION = hasattr(torch.backends, "fp32_precision")
 
 
 def _switches() -> tuple[_Switch, ...]:
-    cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
-    return cuda.matmul, cudnn.conv, cudnn.rnn  # pyright: ignore[reportReturnType]
+    cuda, cudnn, mkldnn = torch.backends.cuda, torch.backends.cudnn, torch.backends.mkldnn
+    return cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul  # pyright: ignore[reportReturnType]
 
 
 def _settings() -> tuple[str, ...]:
-    """Arithmetic of products, convolutions and recurrent layers. Reading it by the old names fails where others were set."""
+    """Arithmetic of products, convolutions and recurrent layers of a GPU, and of products of a processor.
+
+    Reading it by the old names fails where others were set. Products of both have one old name, so they move together.
+    """
     if _BY_OPERATION:
         return tuple(switch.fp32_precision for switch in _switches())
     convolutions = _TF32 if torch.backends.cudnn.allow_tf32 else _FLOAT32
-    return _TF32 if torch.backends.cuda.matmul.allow_tf32 else _FLOAT32, convolutions, convolutions
+    products = _TF32 if torch.backends.cuda.matmul.allow_tf32 else _FLOAT32
+    return products, convolutions, convolutions, _FLOAT32
 
 
 def _set(settings: tuple[str, ...]) -> None:
@@ -151,7 +155,7 @@ def _set(settings: tuple[str, ...]) -> None:
 
 @contextmanager
 def _tf32(on: bool) -> Generator[None]:
-    before, wanted = _settings(), (_TF32 if on else _FLOAT32,) * 3
+    before, wanted = _settings(), (*(_TF32 if on else _FLOAT32,) * 3, _FLOAT32)
     if before == wanted:
         yield
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -51,6 +52,7 @@ class CudaRecorder:
         self._device = torch.device(device)
         self._stream = torch.cuda.Stream(self._device)
         self._pool = torch.cuda.graph_pool_handle()
+        self._graphs: WeakSet[torch.cuda.CUDAGraph] = WeakSet()
         self._inputs: list[Tensor] = []
 
     def warm(self, function: Callable[[], object]) -> None:
@@ -63,6 +65,8 @@ class CudaRecorder:
 
     def record(self, function: Callable[[], object]) -> Callable[[], object]:
         """Record a function. The graph is freed with what is returned."""
+        if not self._graphs:  # a pool that no graph holds may be on its way out
+            self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
         try:
             # a recording that fails may leave its stream the current one; other threads decode and pin memory meanwhile, which
@@ -75,6 +79,7 @@ class CudaRecorder:
         except BaseException:
             self._end(graph)
             raise
+        self._graphs.add(graph)
         return graph.replay
 
     def _end(self, graph: torch.cuda.CUDAGraph) -> None:
@@ -92,6 +97,7 @@ class CudaRecorder:
         except RuntimeError as error:
             if _ENDED not in str(error):
                 raise
+        self._pool = torch.cuda.graph_pool_handle()  # other allocators may still take the old one to be recorded into
 
     def input_like(self, batch: Tensor) -> Tensor:
         """The input of recordings for batches like this one."""

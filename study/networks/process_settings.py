@@ -57,34 +57,43 @@ class ProcessSettings:
 
 
 def _switches() -> tuple[Any, ...]:
-    """Where torch keeps in what it computes float32; several libraries have a switch for all and one for each operation."""
+    """Where torch keeps in what it computes float32: a switch for all, and those of libraries and operations.
+
+    That of all of mkldnn is not among them: torch 2.15 takes it for the one for all.
+    """
     from torch import backends
 
     cudnn, mkldnn = backends.cudnn, backends.mkldnn
-    by_operation = (cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn)
-    return backends, cudnn, mkldnn, backends.cuda.matmul, *by_operation
+    return backends, cudnn, backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn
 
 
 def _arithmetic() -> tuple[str, ...]:
-    """In what float32 is computed. Torch refuses to read its older names once code has set one of the newer alone."""
+    """In what float32 is computed: the older name for matrix products, and the newer ones, or that for convolutions."""
     import torch
 
-    if hasattr(torch.backends, "fp32_precision"):  # since torch 2.9
-        return tuple(switch.fp32_precision for switch in _switches())
-    return torch.get_float32_matmul_precision(), _TF32 if torch.backends.cudnn.allow_tf32 else ""
+    if not hasattr(torch.backends, "fp32_precision"):  # before torch 2.9
+        return torch.get_float32_matmul_precision(), _TF32 if torch.backends.cudnn.allow_tf32 else ""
+    try:
+        older = torch.get_float32_matmul_precision()
+    except RuntimeError:  # so torch answers once code has set a newer name alone
+        older = ""
+    return older, *(switch.fp32_precision for switch in _switches())
 
 
 def _compute_in(arithmetic: tuple[str, ...]) -> None:
     """Compute float32 as `_arithmetic` found it, by the newer names and by the older, which torch then lets be read again."""
     import torch
 
+    older, *newer = arithmetic
     if not hasattr(torch.backends, "fp32_precision"):
-        torch.set_float32_matmul_precision(arithmetic[0])
-        torch.backends.cudnn.allow_tf32 = arithmetic[1] == _TF32
+        torch.set_float32_matmul_precision(older)
+        torch.backends.cudnn.allow_tf32 = newer == [_TF32]
         return
-    switches = _switches()
-    of = dict(zip(switches, arithmetic, strict=True))
-    torch.backends.cuda.matmul.allow_tf32 = of[torch.backends.cuda.matmul] == _TF32
+    of = dict(zip(_switches(), newer, strict=True))
+    if older:
+        torch.set_float32_matmul_precision(older)
+    else:
+        torch.backends.cuda.matmul.allow_tf32 = of[torch.backends.cuda.matmul] == _TF32
     torch.backends.cudnn.allow_tf32 = of[torch.backends.cudnn.conv] == _TF32
-    for switch in switches:  # those for all first, which set others
-        switch.fp32_precision = of[switch]
+    for switch, value in of.items():  # the one for all first, which sets others
+        switch.fp32_precision = value

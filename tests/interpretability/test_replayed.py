@@ -294,6 +294,36 @@ def test_the_allocator_learns_that_a_failed_recording_is_over(monkeypatch, ended
     assert graphs.said[-3:] == ["end on side", "reset", ("end", 0, "pool")]
 
 
+def test_a_pool_is_used_as_long_as_a_graph_holds_it_and_not_after_a_failure(monkeypatch):
+    class Graph:
+        def reset(self):
+            pass
+
+        def replay(self):
+            pass
+
+    graphs, handles = Graphs(monkeypatch), iter(range(9))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: next(handles))
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", lambda device, pool: None)
+    recorder = CudaRecorder("cpu")
+
+    def pool(function=lambda: None):
+        held = recorder.record(function)
+        [options] = [said for said in graphs.said[-3:] if isinstance(said, dict)]
+        return held, options["pool"]
+
+    (first, one), (second, two) = pool(), pool()
+    assert one == two
+    with pytest.raises(RuntimeError, match="capturing"):
+        recorder.record(lambda: never(None))
+    third, three = pool()
+    assert three != two, "an allocator may take that of the failed recording to be in use"
+    del first, second, third
+    _, four = pool()
+    assert four not in (two, three), "no graph holds the others"
+
+
 def test_an_allocator_that_fails_otherwise_is_told(monkeypatch):
     Graphs(monkeypatch)
 
