@@ -28,6 +28,10 @@ _SHIFT = 3  # pixels
 _MOST_LOST = 0.5  # of a ratio that a shift may take before a picture counts as bound to its place
 
 
+class NotFinite(InputError):
+    """A value of a picture that was made is not finite."""
+
+
 @dataclass(frozen=True)
 class _Pass:
     """Pictures of one optimisation as bytes (n, 3, crop, crop), and their values (n,)."""
@@ -117,7 +121,7 @@ class _Making:
         values = self.target.of_bytes(pixels)[0].cpu().numpy()
         if not np.isfinite(values).all():
             bad = values[~np.isfinite(values)][0]
-            raise InputError(
+            raise NotFinite(
                 f"unit {self.target.unit} of layer {self.target.layer.name} has the value {bad} for a picture made for it; all "
                 "values must be finite"
             )

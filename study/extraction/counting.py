@@ -35,13 +35,14 @@ log = logger("counting")
 
 _COPIES = 2  # of the weights of directions: encoder and decoder
 
-VERSION = 5  # of what is counted
+VERSION = 6  # of what is counted
 
 
 class NetworkCount(TypedDict):
     """Size of the input, parameters, operations of one forward pass of one image (two a multiply-add), and units.
 
-    `activations`: numbers that convolutions and matrix products write for one image, as `Written` counts them.
+    `activations`: numbers that convolutions and matrix products write for one image, and `map_bytes`: the most memory that maps
+    of one image take at a time in float32, as `Written` counts them.
     `layers` holds layer type, number of layers and units; `left_out` the layers that give none; `widths` the units, directions or
     latents of each layer by its name, which `n_units` counts. Operations of directions are among `flops`; `direction_bytes` is
     the memory that they take.
@@ -51,6 +52,7 @@ class NetworkCount(TypedDict):
     n_params: int
     flops: int
     activations: int
+    map_bytes: int
     n_units: int
     layers: list[tuple[str, int, int]]
     left_out: list[LeftOutFacts]
@@ -111,8 +113,9 @@ class CountJob(NetworkJob):
             if row["directions"]:
                 chosen = chosen_layers(row, model, torch.empty((3, 3, size, size)), self.rules, found.layers)
                 read = [(layer, *each) for layer, each in zip(chosen, n_directions(row, chosen).items(), strict=True)]
+            picture = torch.empty((1, 3, size, size))
             with FlopCounterMode(display=False) as counter, Written() as written, torch.no_grad():
-                model(torch.empty((1, 3, size, size)))
+                model(picture)
         by_type: dict[str, list[int]] = {}
         for layer, _, n in read:
             by_type.setdefault(layer.layer_type, []).append(n)
@@ -126,6 +129,7 @@ class CountJob(NetworkJob):
             "n_params": sum(value.numel() for value in model.parameters()),
             "flops": counter.get_total_flops() + products,
             "activations": written.activations,
+            "map_bytes": written.peak,
             "n_units": sum(n for _, _, n in read),
             "layers": [(kind, len(widths), sum(widths)) for kind, widths in sorted(by_type.items())],
             "left_out": facts_of(found.left_out),

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from study.environment import Environment
 from study.errors import StudyError
 from study.extraction.columns import IMAGES
-from study.extraction.counting import CountJob, count_networks
+from study.extraction.compiling import is_compiled
+from study.extraction.counting import CountJob, NetworkCount, count_networks
 from study.extraction.job import Extraction, is_stored
 from study.extraction.ordering import grouped_by_view, longest_first, longest_share, work
+from study.extraction.pass_memory import ahead_bytes, device_bytes, host_bytes, pinned
 from study.extraction.windows import state_bytes_of_windows
 from study.files.store import WorkStore
+from study.images.ahead import decoders, n_buffers
 from study.images.manifest import ImageSet
 from study.log import in_words, logger
 from study.networks import unit_lists
@@ -26,7 +30,7 @@ from study.workers.placement import workers_here
 log = logger("activations")
 
 _ON_A_GPU = 8  # networks that share each image there, where decoding takes longer than most networks do
-_FOR_STATES = 0.5  # of the free memory; networks, batches and the maps of a forward pass need the rest
+_FOR_STATES = 0.5  # of the free memory; on a CPU networks, batches and maps need the rest, on a GPU libraries
 _WORTH_COUNTING = 10_000  # images from which a pass takes so long that its networks are counted for the order alone
 GIB = 2**30
 UNLIMITED = float("inf")
@@ -45,7 +49,9 @@ def networks_per_pass(n_networks: int) -> int:
 
 
 def memory_budget() -> float:
-    """Bytes for the selection states of one worker: MIS_MEMORY_GB for all workers together, else half of what is free."""
+    """Bytes for the passes of one worker, which are selections on a CPU and all that `pass_memory` counts on a GPU: MIS_MEMORY_GB
+    for all workers together, else half of what is free.
+    """
     total = Environment.read().memory_gb
     if total is not None:
         return total * GIB / len(devices())
@@ -133,6 +139,8 @@ def columns_bytes(n_kept: int, n_images: int) -> int:
 class NetworkCost:
     """What a network will cost: units, operations of a forward pass and numbers that it writes, bytes of memory where it runs,
     of columns that it keeps, of windows of harder conditions, and of memory `beside` its GPU, where columns and windows lie.
+    On a GPU also what `pass_memory` counts: `weights`, `maps`, a `batch` of its `view`, and `ahead`, what compiling it beside
+    another pass takes, 0 where it is not compiled.
 
     `reason` says why it cannot be counted without its weights; it may run all the same: alone, as if it filled the memory.
     """
@@ -146,6 +154,11 @@ class NetworkCost:
     beside: int = 0
     windows: int = 0
     reason: str = ""
+    weights: int = 0
+    maps: int = 0
+    batch: int = 0
+    view: str = ""
+    ahead: int = 0
 
     @property
     def work(self) -> float:
@@ -157,9 +170,8 @@ def network_costs(extractions: Sequence[Extraction], n_images: int) -> list[Netw
     """Costs of networks in their order.
 
     Counted beside selections are the kept columns and the windows, also values for them that wait on a GPU and the pinned room in
-    which they arrive.
-    Not counted, for the half of the memory that is no state: networks, batches and their pinned buffers, which a pass has once
-    whatever its networks are, and the pools of recorded batches (CUDA graphs), as large as the maps of a forward pass.
+    which they arrive. On a GPU weights, maps and batches are counted as well. Not counted, for the half of the memory that no
+    pass is given: what libraries work in, what the allocator cannot use, and on a CPU networks and their batches.
     """
     counts = count_networks([CountJob(one.row, one.params.units, one.code) for one in extractions])
     on_device = devices()[0] != "cpu"
@@ -180,16 +192,31 @@ def network_costs(extractions: Sequence[Extraction], n_images: int) -> list[Netw
         travelling = kept + (count["n_units"] if windows else 0)
         waiting = _waiting_columns(travelling, settings.batch_size) if on_device else 0
         memory += waiting if on_device else held
-        beside = held + waiting if on_device else 0
+        arriving = sum(pinned(_waiting_columns(n, settings.batch_size)) for n in (kept, travelling - kept))
+        beside = held + arriving if on_device else 0
         costs.append(
             NetworkCost(
                 *(one.name, count["n_units"], count["flops"], count["activations"], memory),
                 columns=columns,
                 windows=windows,
                 beside=beside,
+                **(_on_a_gpu(one, count, n_images) if on_device else {}),
             )
         )
     return costs
+
+
+def _on_a_gpu(extraction: Extraction, count: NetworkCount, n_images: int) -> dict[str, Any]:
+    """What `NetworkCost` holds of a network on a GPU alone."""
+    n = extraction.params.activations.batch_size
+    weights, batch = 4 * count["n_params"], 3 * n * count["input_size"] ** 2
+    return {
+        "weights": weights,
+        "maps": n * count["map_bytes"],
+        "batch": batch,
+        "view": extraction.row["preprocessing"],
+        "ahead": ahead_bytes(weights, batch) if is_compiled(extraction, n_images, devices()[0]) else 0,
+    }
 
 
 def _waiting_columns(n_kept: int, batch_size: int) -> int:
@@ -205,6 +232,22 @@ def _count_kept(extraction: Extraction, widths: dict[str, int]) -> int:
     owners = [(layer, unit) for layer, width in widths.items() for unit in range(width)]
     kept = unit_lists.indices_of(extraction.name, owners, keep, extraction.listed)
     return len({*kept, *extraction.explained.indices(extraction.name, owners)})
+
+
+def fits_into(memory: float, costs: Sequence[NetworkCost]) -> Callable[[Sequence[NetworkCost]], bool]:
+    """Whether some of the networks fit together into so many bytes, and on a GPU also into the memory beside it."""
+    name = devices()[0]
+    on_device = name != "cpu"
+    beside = columns_budget() if on_device and any(cost.beside or cost.batch for cost in costs) else UNLIMITED
+    graphs = on_device and Environment.read().cuda_graphs
+    buffers = n_buffers(decoders(name)) if on_device else 0
+
+    def fit(part: Sequence[NetworkCost]) -> bool:
+        if not on_device:
+            return sum(cost.memory for cost in part) <= memory
+        return device_bytes(part, graphs=graphs) <= memory and host_bytes(part, buffers) <= beside
+
+    return fit
 
 
 def in_store(extraction: Extraction, images: ImageSet, store: WorkStore) -> bool:
@@ -226,16 +269,16 @@ def planned_passes(
     extractions: Sequence[Extraction], packed: Sequence[bool], most: int, costs: Sequence[NetworkCost]
 ) -> list[list[int]]:
     """Indices of networks by pass, the longest pass first where their costs are known; a pass sees the images, or their pack."""
+    fits = None
     if not costs:
         loads, limits = [], []
     else:
         works = [cost.work for cost in costs]
-        loads = [(cost.memory, float(cost.beside), cost.work) for cost in costs]
-        memory = memory_budget() if most > 1 else UNLIMITED
-        beside = columns_budget() if most > 1 and any(cost.beside for cost in costs) else UNLIMITED
-        limits = [memory, beside, longest_share(works, len(devices()))]
+        loads, limits = [(cost.work,) for cost in costs], [longest_share(works, len(devices()))]
         if most > 1:
-            log.info("networks share passes, up to %d and %s of states in each", most, in_words(memory))
+            memory = memory_budget() - max(cost.ahead for cost in costs)  # one network is compiled beside a pass
+            fits = fits_into(memory, costs)
+            log.info("networks share passes, up to %d and %s of memory in each", most, in_words(max(memory, 0)))
     passes = []
     for kind in (False, True):
         chosen = [index for index, sees_pack in enumerate(packed) if sees_pack == kind]
@@ -243,5 +286,10 @@ def planned_passes(
             chosen.sort(key=lambda index: (-costs[index].work, index))
         views = [extractions[index].row["preprocessing"] for index in chosen]
         chosen_loads = [loads[index] for index in chosen] if loads else []
-        passes += [[chosen[i] for i in part] for part in grouped_by_view(views, most, chosen_loads, limits)]
+
+        def together(part: Sequence[int], chosen: Sequence[int] = chosen) -> bool:
+            return fits is None or fits([costs[chosen[i]] for i in part])
+
+        parts = grouped_by_view(views, most, chosen_loads, limits, together)
+        passes += [[chosen[i] for i in part] for part in parts]
     return longest_first(passes, [cost.work for cost in costs]) if costs else passes

@@ -6,7 +6,7 @@ Results do not depend on any of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 WRITTEN = 1400.0  # operations of a GPU in the time in which it writes and reads one number of a map; throughput.csv
 _SHARES = 4  # passes of each worker at least, of which a pass of several networks is at most one
@@ -25,12 +25,16 @@ def longest_share(works: Sequence[float], workers: int) -> float:
 
 
 def grouped_by_view(
-    views: Sequence[str], most: int, loads: Sequence[Sequence[float]] = (), limits: Sequence[float] = ()
+    views: Sequence[str],
+    most: int,
+    loads: Sequence[Sequence[float]] = (),
+    limits: Sequence[float] = (),
+    fits: Callable[[Sequence[int]], bool] = lambda indices: True,
 ) -> list[list[int]]:
     """Indices of networks by pass: at most `most` in each; those with the same view of an image sit together.
 
-    `loads`: of each network what it adds to each of the `limits` of a pass: memory, work. One that exceeds a limit by itself runs
-    alone.
+    `loads`: of each network what it adds to each of the `limits` of a pass, such as work. `fits`: whether networks fit together.
+    One that exceeds a limit by itself, or does not fit, runs alone.
     """
     first = {view: index for index, view in reversed(list(enumerate(views)))}
     order = sorted(range(len(views)), key=lambda index: (first[views[index]], index))
@@ -39,7 +43,7 @@ def grouped_by_view(
     for index in order:
         load = loads[index] if loads else used
         over = loads and any(had + more > limit for had, more, limit in zip(used, load, limits, strict=True))
-        if not passes or len(passes[-1]) == most or over:
+        if not passes or len(passes[-1]) == most or over or not fits([*passes[-1], index]):
             passes.append([])
             used = [0.0] * len(limits)
         passes[-1].append(index)

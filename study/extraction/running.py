@@ -40,7 +40,7 @@ from study.images.ahead import decoders
 from study.images.feed import ImageRows
 from study.log import logger
 from study.networks.forms import written
-from study.networks.precisions import FALLBACK
+from study.networks.precisions import FALLBACK, unless_asked
 from study.workers.device import device
 from study.workers.placement import device_kind
 
@@ -257,7 +257,7 @@ def state_key(shared: Mapping[str, Any], slot: int, precision: str, *, second: b
     """Ingredients of a saved state; `shared` name the precision that was asked for. `second`: of a pass that looks for what the
     windows of a first one refused.
     """
-    ran_in = {} if precision == shared["precision"] else {"ran_in": precision}
+    ran_in = unless_asked(shared["precision"], precision)
     return {**shared, "slot": slot, **ran_in, **({"second": True} if second else {})}
 
 
@@ -267,8 +267,10 @@ def first_key(shared: Mapping[str, Any], precision: str) -> dict[str, Any]:
 
 
 def has_fallen_back(store: WorkStore, shared: Mapping[str, Any]) -> bool:
-    """Whether an earlier run has left a state of this network in FALLBACK."""
-    return any(store.find("states", state_key(shared, slot, FALLBACK), SUFFIX) is not None for slot in _SLOTS)
+    """Whether an earlier run has left a state of this network in FALLBACK, or what its first pass found."""
+    left = [("states", state_key(shared, slot, FALLBACK, second=second)) for slot in _SLOTS for second in (False, True)]
+    left.append(("windows", first_key(shared, FALLBACK)))
+    return any(store.find(phase, key, SUFFIX) is not None for phase, key in left)
 
 
 def forget(store: WorkStore, shared: Mapping[str, Any]) -> None:

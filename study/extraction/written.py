@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -19,11 +20,15 @@ class Written(ExitStack):
     """Within it, `activations` grows by the size of each output of a convolution or matrix product.
 
     Of attention in one call it is the output alone: on a GPU the products inside are one kernel, which never writes them.
+
+    `peak` is the most bytes that all that was made within it took at one time; weights and inputs are not of it. No gradients may
+    be kept, which keep maps alive. `alive` is what they take now.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.activations = 0
+        self.activations = self.peak = self.alive = 0
+        self._holders: dict[int, int] = {}  # living tensors by the memory that they share
         self.inside = False  # of attention in one call
 
     def __enter__(self) -> Written:
@@ -31,6 +36,39 @@ class Written(ExitStack):
         self.enter_context(_Calls(self))
         self.enter_context(_Operations(self))
         return self
+
+    def made(self, out: object, given: object = ()) -> None:
+        """Count the memory of what an operation made of what it was given, for as long as it lives; views share it."""
+        known = {_memory(each) for each in _tensors(given)}
+        for tensor in _tensors(out):
+            key = _memory(tensor)
+            if key not in self._holders:
+                if key in known:
+                    continue  # a view of a weight or an input
+                self._holders[key] = 0
+                self.alive += tensor.untyped_storage().nbytes()
+                self.peak = max(self.peak, self.alive)
+            self._holders[key] += 1
+            weakref.finalize(tensor, self._gone, key, tensor.untyped_storage().nbytes())
+
+    def _gone(self, key: int, size: int) -> None:
+        self._holders[key] -= 1
+        if not self._holders[key]:
+            del self._holders[key]
+            self.alive -= size
+
+
+def _memory(tensor: torch.Tensor) -> int:
+    """What names the memory of a tensor, also where it has none, as on the device `meta`."""
+    return tensor.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]
+
+
+def _tensors(value: object) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _tensors(each)
 
 
 class _Calls(TorchFunctionMode):
@@ -53,6 +91,7 @@ class _Calls(TorchFunctionMode):
         finally:
             self._written.inside = False
         self._written.activations += out.numel()
+        self._written.made(out)
         return out
 
 
@@ -69,6 +108,8 @@ class _Operations(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         out = func(*args, **(kwargs or {}))
+        if not self._written.inside:
+            self._written.made(out, (*args, *(kwargs or {}).values()))
         if not self._written.inside and getattr(func, "overloadpacket", None) in _PRODUCTS:
             self._written.activations += out.numel()
         return out

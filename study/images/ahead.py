@@ -16,6 +16,7 @@ from study.environment import Environment
 from study.workers.placement import workers_here
 
 _AHEAD = 8  # images for each thread
+BATCHES = 3  # of a pass over all images that are under way beside the one in use
 
 Shown = TypeVar("Shown", bound=Images)
 Prepare = Callable[[int, NDArray[np.uint8]], NDArray[np.uint8]]  # row and pixels of an image
@@ -30,6 +31,11 @@ def decoders(device: str) -> int:
     if threads is not None:
         return threads
     return 0 if device.startswith("cpu") else max(1, len(os.sched_getaffinity(0)) // workers_here())
+
+
+def n_buffers(threads: int) -> int:
+    """Batches that a `Feed` has room for: one, and with threads those under way."""
+    return 1 + (BATCHES if threads else 0)
 
 
 class Ahead(Generic[Shown]):

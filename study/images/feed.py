@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from interpretability.networks.preprocessing import Preprocessing
+from study.images.ahead import n_buffers
 from study.images.copies import OnStream, Road, Sent, Slot, room_for
 
-_AHEAD = 3  # batches under way beside the one in use
 _AT_ONCE = 4  # pictures of one task of a thread: handing over one by one would cost as much as half a resize
 
 
@@ -86,7 +86,7 @@ class Feed:
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.int32], dict[Preprocessing, Tensor]]]:
         pool = ThreadPoolExecutor(self._threads, "decode") if self._threads else None
-        ahead = _AHEAD if pool else 0
+        ahead = n_buffers(self._threads) - 1
         road = self._road()
         slots = deque(Slot[Preprocessing](road, pinned=self._pinned) for _ in range(ahead + 1)) if road else None
         waiting: deque[_Batch] = deque()

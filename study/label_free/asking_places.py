@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -61,10 +62,9 @@ def _pages(
     n_tasks, full = built.tasks.shape[1], built.tasks.shape[2] // 2 - 1
     if options.queries > n_tasks:
         raise StudyError(f"--queries is {options.queries}; allowed are 2 to {n_tasks}, the tasks of a unit")
-    source = Source(row, params, data / "models", data / "external/code")
+    source = Source.noted(row, params, data / "activations", data / "models", data / "external/code")
     first = np.arange(min(_FIRST, len(images)), dtype=np.int32)
-    _, _, capture = next(source.captured(images, first, PeakCapture))
-    places = capture.places
+    places = source.held(lambda source: next(source.captured(images, first, PeakCapture))[2].places)
     sides = {layer: places[layer].side for layer in layers["layer"]}
     able = layers[[bool(sides[layer]) for layer in layers["layer"]]]
     if able.empty:
@@ -81,7 +81,7 @@ def _pages(
     chosen = drawn(built, units, options.units, seed)
     tasks = np.stack([built.tasks[at] for at in chosen["row"]])
     queries = tasks[:, : options.queries, -2]
-    peaks = _peaks(source, images, queries, chosen["column"].to_numpy())
+    peaks = source.held(partial(_peaks, images=images, queries=queries, columns=chosen["column"].to_numpy()))
     for place, unit in enumerate(chosen.itertuples()):
         if (peaks[place] < 0).any():
             log.warning("%s/%s/%d has a constant map on a picture and is left out", model, unit.layer, unit.unit)

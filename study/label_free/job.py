@@ -27,6 +27,7 @@ from study.label_free.summing import BLOCK, BlockSums, block_scores, bytes_a_uni
 from study.log import in_words, logger
 from study.networks.activation_tables import source_of
 from study.networks.files import identity
+from study.networks.precisions import unless_asked
 from study.networks.roster import NetworkJob, RosterRow, is_table
 from study.workers.device import device
 from study.workers.placement import device_kind
@@ -105,7 +106,7 @@ class LabelFreeJob(NetworkJob):
             "n_explaining": self.n_explaining,
             "n_top": params.label_free.n_top,
             "confidence": params.stats.confidence,
-            "pass": asdict(params.activations),
+            "pass": asdict(params.activations) | unless_asked(params.activations.precision, self.source.precision),
             "units": asdict(params.units),
             "embeddings": [each.ingredients for each in self.embedded],
             "device": device_kind(device()),
@@ -134,9 +135,14 @@ class LabelFreeJob(NetworkJob):
             )
         return [blocks[start : start + most] for start in range(0, len(blocks), most)]
 
-    def batches(self, images: ImageSet, sample: NDArray[np.int32]) -> Iterator[Batch]:
-        """Values of its units, or of those that it deals anew. Raises StudyError where they are not those of the extremes."""
-        source = Source(self.base or self.row, self.params, self.folders.models, self.folders.code)
+    @property
+    def source(self) -> Source:
+        """Where its values come from, or those that it deals anew."""
+        folders = self.folders
+        return Source.noted(self.base or self.row, self.params, folders.activations, folders.models, folders.code)
+
+    def batches(self, source: Source, images: ImageSet, sample: NDArray[np.int32]) -> Iterator[Batch]:
+        """Values of its source. Raises StudyError where they are not those of the extremes, Overflow as the source does."""
         for batch in source.batches(images, sample, local=not self.base):
             if batch.values.shape[1] != self.n_units:
                 raise StudyError(
@@ -151,10 +157,12 @@ class LabelFreeJob(NetworkJob):
             log.info(
                 "%s: sums of all units do not fit into the memory; the images pass %d times", self.name, len(groups)
             )
-        tables = [table for group in groups for table in self._pass(images, ends, group)]
+        tables = self.source.held(
+            lambda source: [table for group in groups for table in self._pass(source, images, ends, group)]
+        )
         write_parquet(path, pd.concat(tables, ignore_index=True))
 
-    def _pass(self, images: ImageSet, ends: Ends, group: Sequence[slice]) -> list[pd.DataFrame]:
+    def _pass(self, source: Source, images: ImageSet, ends: Ends, group: Sequence[slice]) -> list[pd.DataFrame]:
         """Tables of some blocks of units, from one pass over the sample."""
         from interpretability.label_free.embedding_sums import EmbeddingSums
 
@@ -162,7 +170,7 @@ class LabelFreeJob(NetworkJob):
         blocks = [BlockSums(units, sample.probes, len(self.embedded)) for units in group]
         of_images = [EmbeddingSums() for _ in self.embedded]
         dealt = [self._dealt(units) for units in group] if self.base else [None] * len(group)
-        for batch in self.batches(images, sample.images):
+        for batch in self.batches(source, images, sample.images):
             shown = sample.images[batch.places]
             rows = [each.rows(shown) for each in self.embedded]
             for sums, part in zip(of_images, rows, strict=True):

@@ -32,6 +32,7 @@ from study.log import in_words, logger
 from study.networks.building import load_network
 from study.networks.failures import Failed
 from study.networks.files import identity
+from study.networks.precisions import unless_asked
 from study.networks.roster import NetworkJob, RosterRow, is_computed, read_roster, rows_of
 from study.networks.similarity import encoder_model
 from study.workers.device import Failure, device, exact
@@ -89,7 +90,8 @@ class LocalizabilityJob(NetworkJob):
             "extremes": sha256_file(self.folders.activations / f"{self.name}.safetensors"),
             "scored": hashlib.sha256(scored.tobytes()).hexdigest(),
             "sizes": [self.n_explaining, self.n_asked, N_UNITS],
-            "pass": asdict(self.params.activations),
+            "pass": asdict(self.params.activations)
+            | unless_asked(self.params.activations.precision, self._source.precision),
             "units": asdict(self.params.units),
             "device": device_kind(device()),
             "packages": {package: version(package) for package in ("torchvision", "timm", "pillow")},
@@ -101,7 +103,7 @@ class LocalizabilityJob(NetworkJob):
         chosen, tops = self._chosen()
         needed, rows = np.unique(tops, return_inverse=True)
         rows = rows.reshape(tops.shape)
-        places, peaks = self._peaks(images, needed, rows, chosen)
+        places, peaks = self._source.held(lambda source: self._peaks(source, images, needed, rows, chosen))
         sides = sorted({each.side for each in places.values()} - {0})
         seen = self._patches(images, needed, sides) if sides else {}
         table, start = [], 0
@@ -109,6 +111,11 @@ class LocalizabilityJob(NetworkJob):
             part = slice(start, start := start + len(units))
             table.append(self._row_of(layer, places[str(layer.layer)], seen, rows[part], peaks[part]))
         write_parquet(path, pd.DataFrame(table, columns=COLUMNS))
+
+    @property
+    def _source(self) -> Source:
+        folders = self.folders
+        return Source.noted(self.row, self.params, folders.activations, folders.models, folders.code)
 
     def _chosen(self) -> tuple[list[NDArray[np.int64]], NDArray[np.int32]]:
         """Of each layer which of the network's units are looked at, and their images (all of them, n_explaining + n_asked)."""
@@ -123,13 +130,17 @@ class LocalizabilityJob(NetworkJob):
         return chosen, ends.top[np.concatenate(chosen)]
 
     def _peaks(
-        self, images: ImageSet, needed: NDArray[np.int32], rows: NDArray[np.int64], chosen: Sequence[NDArray[np.int64]]
+        self,
+        source: Source,
+        images: ImageSet,
+        needed: NDArray[np.int32],
+        rows: NDArray[np.int64],
+        chosen: Sequence[NDArray[np.int64]],
     ) -> tuple[dict[str, Any], NDArray[np.int64]]:
         """Places of each layer, and cells of the peaks of the chosen units on their images."""
         from interpretability.label_free.localizability import PeakCapture
 
         units, peaks, places = np.concatenate(chosen), np.full(rows.shape, -1, dtype=np.int64), {}
-        source = Source(self.row, self.params, self.folders.models, self.folders.code)
         for shown, _, capture in source.captured(images, needed, PeakCapture):
             if capture.n_units != self.layers["width"].sum():
                 raise StudyError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from study.images.manifest import ImageSet, open_images
 from study.label_free.job import Folders, LabelFreeJob
 from study.label_free.parameters import LabelFreeParams
 from study.label_free.run import jobs_of
+from study.label_free.sources import Source
 from study.label_free.summing import BlockSums, bytes_a_unit
 from study.log import clock, in_words
 from study.workers.jobs import devices
@@ -31,7 +33,7 @@ def plan_text(params: LabelFreeParams, folders: Folders) -> str:
     ]
     total = 0.0
     for job in jobs:
-        seconds = len(job.groups()) * _seconds(job, images)
+        seconds = len(job.groups()) * job.source.held(partial(_seconds, job=job, images=images))
         total += seconds
         size = in_words(job.n_units * bytes_a_unit(widths, len(job.sample.probes)))
         lines.append(f"  {job.name:38s} {job.n_units:9,d} {size:>9s} {len(job.groups()):6d} {clock(seconds):>9s}")
@@ -44,15 +46,15 @@ def plan_text(params: LabelFreeParams, folders: Folders) -> str:
     return "\n".join(lines)
 
 
-def _seconds(job: LabelFreeJob, images: ImageSet) -> float:
+def _seconds(source: Source, job: LabelFreeJob, images: ImageSet) -> float:
     """Seconds of a pass: those until the first batch, and for each batch those of the second one and of its sums."""
     sample, size = job.sample, job.params.activations.batch_size
     rng = np.random.default_rng(0)
     began = time.perf_counter()
-    source = job.batches(images, sample.images[: 2 * size])
-    batch = next(source)
+    batches = job.batches(source, images, sample.images[: 2 * size])
+    batch = next(batches)
     ready = time.perf_counter()
-    batch = next(source, batch)
+    batch = next(batches, batch)
     block = BlockSums(slice(0, job.n_units), sample.probes, len(job.embedded))
     rows = [rng.standard_normal((len(batch.places), each.width)).astype(np.float32) for each in job.embedded]
     rows = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in rows]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from study.files.tables import read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Result = TypeVar("Result")
 
 FALLBACK = "tf32"  # of a network of which float16, which holds nothing above 65504, does not hold every value
 _LISTED = 20  # networks in a sentence
@@ -29,6 +34,29 @@ def refuse_overflow(values: Tensor, precision: str) -> None:
     """Raise Overflow for values that are not finite in float16; those of other precisions pass."""
     if precision == "float16" and not bool(values.isfinite().all()):
         raise Overflow
+
+
+def or_fallback(precision: str, run: Callable[[str], Result], tell: Callable[[], object]) -> Result:
+    """What `run` gives in a precision, or, where it raises Overflow, in FALLBACK, after a call of `tell`."""
+    try:
+        return run(precision)
+    except Overflow:
+        tell()
+    return run(FALLBACK)  # outside of the handler, which would keep alive what the first run had on its device
+
+
+def noted_precision(asked: str, name: str, activations: Path) -> str:
+    """The precision of a network in the stages after `activations`: FALLBACK where that stage found values that float16 does not
+    hold, even if the images of a later stage would not show it, else the one that is asked for.
+    """
+    if asked != "float16":  # others are kept, and each device says for itself what it knows
+        return asked
+    return FALLBACK if name in read_json(activations / "run.json").get("ran_in", {}) else asked
+
+
+def unless_asked(asked: str, precision: str) -> dict[str, str]:
+    """What ingredients say of a precision that is not the one asked for, which they hold anyway."""
+    return {} if precision == asked else {"ran_in": precision}
 
 
 def counted(names: Sequence[str], n: int, what: str) -> str:

@@ -19,7 +19,7 @@ from study.errors import StudyError, message_of
 from study.log import logger
 from study.networks.direction_cells import Directions
 from study.networks.directions import load_code, load_directions, parse_directions
-from study.networks.precisions import FALLBACK, Overflow, refuse_overflow
+from study.networks.precisions import FALLBACK, or_fallback, refuse_overflow
 from study.networks.roster import RosterRow
 from study.params.units import Units
 from study.workers.device import device
@@ -164,11 +164,8 @@ def open_units(
         read = read_units(row, model, view, first, images, rules=params.units, precision=precision, **sizes)
         return Opened(model, view, first, read, precision)
 
-    try:
-        return read(precision)
-    except Overflow:
-        log.warning("%s: float16 does not hold all values of its first images; it runs in %s", row["name"], FALLBACK)
-    return read(FALLBACK)
+    told = "%s: float16 does not hold all values of its first images; it runs in %s", row["name"], FALLBACK
+    return or_fallback(precision, read, lambda: log.warning(*told))
 
 
 def check_directions(row: RosterRow, model: nn.Module, first: Tensor, rules: Units, layers: Sequence[Layer]) -> None:

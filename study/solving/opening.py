@@ -179,6 +179,9 @@ def unchecked_similarity(plan: SimilarityPlan) -> Similarity:
     return plan.open(images_ahead(plan), check=False)
 
 
+when_moved(unchecked_similarity.cache_clear)  # which reckons on the device that it was opened for
+
+
 @cache
 def images_ahead(plan: SimilarityPlan) -> Ahead[Pictures]:
     """The images of a plan, once a process."""

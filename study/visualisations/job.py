@@ -11,14 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interpretability.randomness import key64
+from interpretability.schema import UNREACHABLE
 from interpretability.visualisations.settings import Natural, Settings, Side
 from study.files.store import WorkStore
 from study.images.manifest import ImageSet, open_images
+from study.log import logger
+from study.networks.precisions import FALLBACK, Overflow, or_fallback, unless_asked
 from study.networks.roster import NetworkJob
 from study.params.visualisations import Visualisations, diversity_of
 from study.visualisations.medians import median_of, natural_range, shared_ingredients, stored_median
 from study.visualisations.naming import Chosen, Unit
-from study.visualisations.opening import opened
+from study.visualisations.opening import Opened, opened
 from study.visualisations.parameters import Folders, VisualisationParams
 from study.workers.device import device
 from study.workers.jobs import kind_of_workers
@@ -26,6 +29,8 @@ from study.workers.placement import device_kind
 
 if TYPE_CHECKING:
     from interpretability.visualisations.making import Made
+
+log = logger("visualisations")
 
 VERSION = 1  # of the files in the work store
 SUFFIX = ".safetensors"
@@ -68,7 +73,7 @@ class MakingJob(NetworkJob):
     def is_stored(self, images: ImageSet) -> bool:
         """Whether its file lies in the work store; its bytes are not looked at. Computes nothing."""
         kind = kind_of_workers()
-        median = stored_median(self.unit, self.chosen, self.params, images, kind)
+        median = stored_median(self.unit, self.chosen, self.params, self.folders, images, kind)
         if median is None:
             return False
         return WorkStore.open().path(_PHASE, self._ingredients(images, self.natural(median), kind), SUFFIX).is_file()
@@ -81,7 +86,7 @@ class MakingJob(NetworkJob):
     def _ingredients(self, images: ImageSet, natural: Natural, kind: str) -> dict[str, Any]:
         from interpretability.visualisations import making
 
-        shared = shared_ingredients(self.row, self.params, images, kind)
+        shared = shared_ingredients(self.row, self.params, self.folders, images, kind)
         return {
             **shared,
             "layer": self.unit.layer,
@@ -98,10 +103,32 @@ class MakingJob(NetworkJob):
         from safetensors.numpy import save_file
 
         from interpretability.networks.modules import has_attention
-        from interpretability.visualisations.making import make_images
+
+        network = opened(self.row, self.params, self.folders)
+        told = "%s: float16 does not hold all its values or gradients; its images are made in %s", self.name, FALLBACK
+        make = partial(self._made, network, natural)
+        precision, made = or_fallback(network.precision, make, lambda: log.warning(*told))
+        numbers = self._numbers(made, natural, in_imi=not has_attention(network.model))
+        tensors = {
+            "pixels": made.pixels,
+            "values": made.values,
+            "diverse": made.diverse,
+            "numbers": np.array([numbers[name] for name in NUMBERS]),
+        }
+        where = [device_kind(device()), torch.backends.cpu.get_cpu_capability()]
+        where += unless_asked(self.params.activations.precision, precision).values()
+        save_file(
+            {name: np.ascontiguousarray(value) for name, value in tensors.items()},
+            path,
+            {"status": made.status, "made_on": " ".join(where)},
+        )
+
+    def _made(self, network: Opened, natural: Natural, precision: str) -> tuple[str, Made]:
+        """The precision and the images. Raises Overflow where float16 gives none, or such as cannot be read."""
+        from interpretability.visualisations.making import NotFinite, make_images
         from interpretability.visualisations.target import Target
 
-        network, unit = opened(self.row, self.params, self.folders), self.unit
+        unit = self.unit
         settings = settings_of(self.params.visualisations)
         key = key64("made images", self.params.seed, self.row["name"], unit.layer, unit.unit, self.side, self.seed_set)
         target = Target(
@@ -111,23 +138,18 @@ class MakingJob(NetworkJob):
             network.view,
             network.read.readers.get(unit.layer),
             device=device(),
-            precision=network.precision,
+            precision=precision,
         )
-        with target:
-            made = make_images(target, natural, self.side, settings, key)
-        numbers = self._numbers(made, natural, in_imi=not has_attention(network.model))
-        tensors = {
-            "pixels": made.pixels,
-            "values": made.values,
-            "diverse": made.diverse,
-            "numbers": np.array([numbers[name] for name in NUMBERS]),
-        }
-        instructions = torch.backends.cpu.get_cpu_capability()
-        save_file(
-            {name: np.ascontiguousarray(value) for name, value in tensors.items()},
-            path,
-            {"status": made.status, "made_on": f"{device_kind(device())} {instructions}"},
-        )
+        try:
+            with target:
+                made = make_images(target, natural, self.side, settings, key)
+        except NotFinite:
+            if precision == "float16":
+                raise Overflow from None
+            raise
+        if made.status == UNREACHABLE and precision == "float16":  # whose range gradients may have left on their way
+            raise Overflow
+        return precision, made
 
     def _numbers(self, made: Made, natural: Natural, *, in_imi: bool) -> dict[str, float]:
         known = {"median": natural.median, "extreme": natural.extreme(self.side), "in_imi": float(in_imi)}

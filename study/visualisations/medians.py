@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -14,19 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interpretability.randomness import generator
+from study.errors import StudyError
 from study.files.store import WorkStore
 from study.images import packs as packing
 from study.images.feed import Chosen as Rows
 from study.images.feed import Feed
 from study.images.manifest import ImageSet
+from study.log import logger
 from study.networks.directions import directions_digest
 from study.networks.files import identity
+from study.networks.precisions import FALLBACK, unless_asked
 from study.networks.roster import RosterRow
 from study.visualisations.naming import Chosen, Unit
-from study.visualisations.opening import Opened, opened
+from study.visualisations.opening import Opened, opened, precision_of
 from study.visualisations.parameters import Folders, VisualisationParams
 from study.workers.device import device
 from study.workers.placement import device_kind
+
+log = logger("visualisations")
 
 PHASE = "medians"  # of the work store
 VERSION = 1  # of its files
@@ -40,7 +45,9 @@ def sample_of(params: VisualisationParams, n_images: int) -> NDArray[np.int32]:
     return np.sort(drawn).astype(np.int32)
 
 
-def shared_ingredients(row: RosterRow, params: VisualisationParams, images: ImageSet, kind: str) -> dict[str, Any]:
+def shared_ingredients(
+    row: RosterRow, params: VisualisationParams, folders: Folders, images: ImageSet, kind: str
+) -> dict[str, Any]:
     """What determines the values of a network's units on this kind of device, besides which units they are."""
     import torch
 
@@ -58,7 +65,8 @@ def shared_ingredients(row: RosterRow, params: VisualisationParams, images: Imag
         "code": row.get("code", ""),
         "directions": directions_digest(row),
         "taps": row["taps"],
-        "pass": asdict(params.activations),
+        "pass": asdict(params.activations)
+        | unless_asked(params.activations.precision, precision_of(row, params, folders)),
         "units": asdict(params.units),
         "device": kind,
         "packages": {package: version(package) for package in ("torchvision", "timm", "pillow")},
@@ -73,7 +81,7 @@ def median_of(unit: Unit, chosen: Chosen, params: VisualisationParams, folders: 
     If it is not there, one pass computes those of all chosen units that lack theirs, and stores each by itself.
     """
     store, kind = WorkStore.open(), device_kind(device())
-    shared = _shared(chosen, params, images, kind)
+    shared = _shared(chosen, params, folders, images, kind)
     found = store.find(PHASE, _of_unit(shared, unit), SUFFIX)
     if found is None:
         # needed next, and another worker may hold the lock of the medians meanwhile
@@ -86,17 +94,21 @@ def median_of(unit: Unit, chosen: Chosen, params: VisualisationParams, folders: 
     return float(np.load(found, allow_pickle=False))
 
 
-def stored_median(unit: Unit, chosen: Chosen, params: VisualisationParams, images: ImageSet, kind: str) -> float | None:
+def stored_median(
+    unit: Unit, chosen: Chosen, params: VisualisationParams, folders: Folders, images: ImageSet, kind: str
+) -> float | None:
     """The same, for a kind of device that need not be here; None where the work store lacks it. Computes nothing."""
-    found = WorkStore.open().find(PHASE, _of_unit(_shared(chosen, params, images, kind), unit), SUFFIX)
+    found = WorkStore.open().find(PHASE, _of_unit(_shared(chosen, params, folders, images, kind), unit), SUFFIX)
     return None if found is None else float(np.load(found, allow_pickle=False))
 
 
-def _shared(chosen: Chosen, params: VisualisationParams, images: ImageSet, kind: str) -> dict[str, Any]:
+def _shared(
+    chosen: Chosen, params: VisualisationParams, folders: Folders, images: ImageSet, kind: str
+) -> dict[str, Any]:
     """What determines the medians of a network, besides which units they are of."""
     sample = sample_of(params, len(images))
     return {
-        **shared_ingredients(chosen.row, params, images, kind),
+        **shared_ingredients(chosen.row, params, folders, images, kind),
         "sample": hashlib.sha256(sample.astype("<i4").tobytes()).hexdigest(),
         "version": VERSION,
     }
@@ -112,10 +124,33 @@ def _store(
 ) -> None:
     """Compute the medians of the chosen units in one pass, and write a file each."""
     network = opened(chosen.row, params, folders)
-    values = values_of(network, chosen, params, sample_of(params, len(network.images)))
+    values = _finite_values(network, chosen, params, sample_of(params, len(network.images)))
     found = np.median(values.astype(np.float64), axis=0)
     for unit, median in zip(chosen.units, found.tolist(), strict=True):
         store.write(PHASE, _of_unit(shared, unit), SUFFIX, partial(_write, median=median))
+
+
+def _finite_values(
+    network: Opened, chosen: Chosen, params: VisualisationParams, rows: NDArray[np.int32]
+) -> NDArray[np.float32]:
+    """As `values_of`; those of units that float16 does not hold are of another pass, in FALLBACK."""
+    values = values_of(network, chosen, params, rows)
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=0))
+    if len(bad) and network.precision == "float16":
+        log.warning(
+            "%s: float16 does not hold all values of %d units; their medians are found in %s",
+            *(chosen.row["name"], len(bad), FALLBACK),
+        )
+        some = Chosen(chosen.row, tuple(chosen.units[place] for place in bad))
+        values[:, bad] = values_of(replace(network, precision=FALLBACK), some, params, rows)
+        bad = np.flatnonzero(~np.isfinite(values).all(axis=0))
+    if len(bad):
+        unit = chosen.units[bad[0]]
+        raise StudyError(
+            f"{chosen.row['name']}: layer {unit.layer}, unit {unit.unit} has values that are not finite on natural images; take "
+            "it out of visualisations.units"
+        )
+    return values
 
 
 def _write(path: Path, median: float) -> None:

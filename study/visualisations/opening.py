@@ -11,6 +11,7 @@ from study.images.feed import ImageRows
 from study.images.manifest import open_images
 from study.images.packs import Pack, fits, pack_files_here
 from study.networks.building import load_network
+from study.networks.precisions import noted_precision
 from study.networks.readout import Readout, open_units
 from study.networks.roster import RosterRow
 from study.visualisations.parameters import Folders, VisualisationParams
@@ -40,11 +41,16 @@ class Opened:
 
 def opened(row: RosterRow, params: VisualisationParams, folders: Folders) -> Opened:
     """The network of a row of the roster; the last one stays open."""
-    return _opened(json.dumps(row, sort_keys=True), params, folders, device())
+    return _opened(json.dumps(row, sort_keys=True), params, folders, device(), precision_of(row, params, folders))
+
+
+def precision_of(row: RosterRow, params: VisualisationParams, folders: Folders) -> str:
+    """The precision in which the stage `activations` ended with a network."""
+    return noted_precision(params.activations.precision, row["name"], folders.activations)
 
 
 @lru_cache(maxsize=1)
-def _opened(text: str, params: VisualisationParams, folders: Folders, there: str) -> Opened:
+def _opened(text: str, params: VisualisationParams, folders: Folders, there: str, precision: str) -> Opened:
     row: RosterRow = json.loads(text)
     if there.startswith("cuda"):
         exact(there)
@@ -54,7 +60,7 @@ def _opened(text: str, params: VisualisationParams, folders: Folders, there: str
     if fits(network.preprocessing, side):
         whole = open_images(folders.images, params.images.root, quick=True)
         images = Pack(whole, pack_files_here(whole, side))
-    found = open_units(network, row, images, params, there)
+    found = open_units(network, row, images, params, there, precision)
     return Opened(found.model, found.view, found.read, images, found.precision)
 
 

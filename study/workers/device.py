@@ -28,7 +28,7 @@ log = logger("workers")
 _device = "cpu"
 _beside: int | None = None  # workers on this machine, where a cluster says so
 _busy = False  # whether this worker process is at a job
-_on_move: list[Callable[[], object]] = []  # what gives back the memory of a device that this process leaves
+_on_move: list[Callable[[], object]] = []  # what drops what jobs have left in this process
 _STOP = signal.SIGUSR1
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # options of glibc's mallopt
 _STOPPING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -109,8 +109,27 @@ def _end_if_broken(error: Exception) -> None:
 
 
 def when_moved(action: Callable[[], object]) -> None:
-    """Call `action` whenever this process becomes a worker on another device, to drop what it keeps on the old one."""
+    """Call `action` whenever this process becomes a worker on another device, or has long had no job, to drop what it keeps."""
     _on_move.append(action)
+
+
+def release() -> None:
+    """Drop what jobs have left for later ones, and give the memory back, which other processes of the machine may need.
+
+    Any thread may call it while no job runs.
+    """
+    for action in _on_move:
+        action()
+    if _device.startswith("cuda"):
+        import torch
+
+        if torch.cuda.is_initialized():
+            with torch.cuda.device(_device):  # a thread begins at the first GPU, where it would take memory of its own
+                free_device()
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:  # `keep_memory` has told the C library to keep it
+        trim(0)
 
 
 def free_device() -> None:
@@ -140,9 +159,7 @@ def start(name: str, ended: Connection | None = None, parent: int = 0, beside: i
     """
     global _device, _beside
     if _device.startswith("cuda") and name != _device:
-        for action in _on_move:
-            action()
-        free_device()
+        release()
     _device, _beside = name, beside
     keep_memory()
     if name.startswith("cuda"):

@@ -28,6 +28,7 @@ from study.errors import StudyError
 from study.log import logger
 from study.workers import device
 from study.workers.device import Failure, Job
+from study.workers.idle import Idle
 
 log = logger("cluster")
 
@@ -36,6 +37,7 @@ _RETRIES = 3  # of a job whose process or machine is lost
 _AHEAD = 2  # jobs handed out for each one that can run: the next begins at once, and memory holds few of them
 _PATIENCE = 30.0  # seconds without a finished job after which an empty cluster is reported
 _GRACE = 5.0  # seconds in which an interrupted job may remove what it has half written
+_IDLE = 10.0  # seconds without a job after which a process gives its memory back; the next job comes at once, if there is one
 _DIED = "its worker process or machine was lost again and again: most likely it needs more memory than there is"
 
 
@@ -284,8 +286,18 @@ def _task() -> Callable[[bytes, str, dict[str, Any]], bytes]:
     return task
 
 
+_idle = Idle(
+    _IDLE, device.release
+)  # Ray keeps processes, and their jobs tables of features and networks for the next ones
+
+
 def perform(payload: bytes, need: str, main: Mapping[str, Any]) -> bytes:
     """What a job comes to in a worker process of Ray: ("done", result or Failure), or ("stop", what ends the stage)."""
+    with _idle.job():
+        return _performed(payload, need, main)
+
+
+def _performed(payload: bytes, need: str, main: Mapping[str, Any]) -> bytes:
     # functions and classes of the entry point are found in __main__, as in a process of multiprocessing
     multiprocessing.spawn.prepare(dict(main))
     # Ray interrupts a job with it; a cluster that was started in the background has inherited it as ignored

@@ -13,7 +13,7 @@ from interpretability.extremes.moments import Moments
 from interpretability.extremes.on_gpu import DeviceSelection
 from interpretability.extremes.selection import Extremes
 from stages import activations
-from study.extraction import counting, forecast, grouping
+from study.extraction import counting, forecast, grouping, pass_memory
 from study.extraction.columns import IMAGES
 from study.extraction.job import Extraction
 from study.files import store
@@ -74,6 +74,7 @@ def test_counts_are_those_of_a_network_made_by_hand(study):
     assert found["n_params"] == (27 * 4 + 4) + 8 + (4 * 6 + 6) + (6 * 4 + 4)
     assert found["flops"] == 2 * (32 * 32 * (27 * 4 + 4 * 6) + 6 * 4)
     assert found["activations"] == 32 * 32 * (4 + 6) + 4
+    assert found["map_bytes"] == 4 * 32 * 32 * (4 + 6), "what the second convolution reads and writes"
     assert found["input_size"] == 32
 
 
@@ -163,9 +164,45 @@ def test_columns_that_are_kept_are_planned(drawn_study, capsys, monkeypatch):
     there = grouping.network_costs(extractions, 60)
     waiting = 4 * IMAGES
     assert there[0].memory - there[1].memory == 6 * waiting, "a GPU gathers them for one journey"
-    assert [cost.beside for cost in there] == [7 * (2 * 60 * 4 + waiting), 2 * 60 * 4 + waiting], (
-        "where all of them lie"
-    )
+    # what is pinned comes in powers of 2: room for 7 columns is that for 8
+    assert [cost.beside for cost in there] == [7 * 2 * 60 * 4 + 8 * waiting, 2 * 60 * 4 + waiting]
+
+
+def test_what_a_pass_on_a_gpu_holds_is_that_of_its_parts():
+    def need(memory, weights, maps, batch, view, beside=0):
+        return grouping.NetworkCost(
+            "", memory=memory, weights=weights, maps=maps, batch=batch, view=view, beside=beside
+        )
+
+    networks = [need(100, 20, 1000, 7, "a"), need(200, 30, 4000, 7, "a", beside=50), need(300, 40, 500, 9, "b")]
+    held, views = 600 + 90, 7 + 9
+    # two batches of bytes and one of float32 a view, and the maps of the network with the largest
+    assert pass_memory.device_bytes(networks, graphs=False) == held + views * (2 + 4) + 4000
+    # a pool as large, the batch that recordings read, and one a network until it is recorded
+    assert pass_memory.device_bytes(networks, graphs=True) == held + views * (2 + 4 + 4) + 4 * (7 + 7 + 9) + 2 * 4000
+    assert pass_memory.host_bytes(networks, 4) == 50 + 4 * (8 + 16), "7 and 9 bytes are pinned as 8 and 16"
+    assert [pass_memory.pinned(size) for size in (0, 1, 2, 3, 4, 5, 1024, 1025)] == [0, 1, 2, 4, 4, 8, 1024, 2048]
+    assert pass_memory.device_bytes([], graphs=True) == pass_memory.host_bytes([], 4) == 0
+    # weights, and the batch as bytes and as float32, in a process of its own
+    assert pass_memory.ahead_bytes(20, 7) == 2**29 + 20 + 7 + 28
+
+
+def test_networks_are_counted_with_what_a_gpu_holds_of_them(drawn_study, monkeypatch):
+    drawn_study.roster({"name": "net"}, {"name": "other"})
+    drawn_study.run_models()
+    extractions = extractions_of(drawn_study)
+    settings, [here, _] = extractions[0].params.activations, grouping.network_costs(extractions, 60)
+    assert (here.weights, here.maps, here.batch, here.ahead) == (0, 0, 0, 0)
+    monkeypatch.setattr(grouping, "devices", lambda: ["cuda:0"])
+    [there, _] = grouping.network_costs(extractions, 60)
+    count = counting.CountJob(extractions[0].row, extractions[0].params.units, extractions[0].code).count()
+    assert there.weights == 4 * count["n_params"]
+    assert there.maps == settings.batch_size * count["map_bytes"]
+    assert there.batch == settings.batch_size * 3 * count["input_size"] ** 2
+    assert there.ahead == 0, "is not compiled"
+    monkeypatch.setattr(grouping, "is_compiled", lambda extraction, n_images, kind: (n_images, kind) == (60, "cuda:0"))
+    [there, _] = grouping.network_costs(extractions, 60)
+    assert there.ahead == 2**29 + there.weights + 5 * there.batch
 
 
 def test_windows_are_planned(drawn_study, capsys, monkeypatch):
@@ -188,7 +225,7 @@ def test_windows_are_planned(drawn_study, capsys, monkeypatch):
     there = grouping.network_costs(extractions, 60)
     waiting = 14 * 4 * IMAGES
     assert there[0].memory - there[1].memory == waiting, "values of all units gather for one journey"
-    assert [cost.beside for cost in there] == [2 * of_network + waiting, 0]
+    assert [cost.beside for cost in there] == [2 * of_network + 16 * 4 * IMAGES, 0], "14 units, pinned as 16"
 
 
 def test_the_plan_warns_of_a_disk_that_is_too_small(drawn_study, capsys, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -71,6 +72,27 @@ def test_kept_columns_limit_a_pass_beside_the_memory_of_its_gpu(two_gpus):
     ]
 
 
+def test_maps_and_batches_limit_a_pass_of_a_gpu(two_gpus, monkeypatch):
+    monkeypatch.setenv("MIS_CUDA_GRAPHS", "on")
+    small = [replace(cost(0.001, memory=0.1), maps=GIGABYTE, view="a", batch=GIGABYTE // 100) for _ in range(4)]
+    last = [cost(100, memory=0.1)]
+    # 2.1 GB once, .14 of each network: 4 of them fit into 4 GB, with twice the maps none beside another
+    assert planned([*small, *last]) == [[4], [0, 1, 2, 3]]
+    assert planned([*(replace(each, maps=2 * GIGABYTE) for each in small), *last]) == [[4], [0], [1], [2], [3]]
+    monkeypatch.setenv("MIS_CUDA_GRAPHS", "off")
+    assert planned([*(replace(each, maps=2 * GIGABYTE) for each in small), *last]) == [[4], [0, 1, 2, 3]]
+    # 4 GB, of which compiling one of them takes 1.7
+    monkeypatch.setenv("MIS_CUDA_GRAPHS", "on")
+    assert planned([*(replace(each, ahead=17 * GIGABYTE // 10) for each in small), *last]) == [[4], [0], [1], [2], [3]]
+    # 4 pinned buffers of 2^25 bytes for 2 * 10^7, .13 GB a view: two views fit into .3 GB beside the GPU
+    monkeypatch.setenv("MIS_DECODERS", "2")
+    monkeypatch.setattr(grouping, "columns_budget", lambda: 0.3 * GIGABYTE)
+    apart = [replace(each, batch=GIGABYTE // 50, view=str(place)) for place, each in enumerate(small)]
+    assert planned([*apart, *last]) == [[4], [0, 1], [2, 3]]
+    together = [replace(each, batch=GIGABYTE // 50) for each in small]
+    assert planned([*together, *last]) == [[4], [0, 1, 2, 3]]
+
+
 def test_a_network_that_cannot_be_counted_begins_alone_and_first(two_gpus):
     unknown = NetworkCost("", reason="no idea")
     assert planned([cost(1), unknown, cost(1)])[0] == [1]
@@ -99,3 +121,28 @@ def test_written_numbers_are_those_of_convolutions_products_and_whole_attention(
             with Written() as written:
                 net(picture)
         assert written.activations == 64 * (8 + 24 + 8 + 64), "not the 64 x 64 inside attention"
+
+
+def test_maps_are_counted_for_as_long_as_they_live():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(4, 10), nn.Linear(10, 10)
+
+        def forward(self, x):
+            x = self.first(x)  # 10 numbers of each of 8 rows
+            y = self.second(x).relu_()  # 10 more, in place
+            x = x + y  # 30 while it is made, then 20
+            del y
+            return self.second(x.view(4, 20).view(8, 10)).sum(), self.second.weight.t() + 1
+
+    for device in ("cpu", "meta"):
+        with torch.device(device), torch.no_grad():
+            net, rows = Net(), torch.zeros((8, 4))
+            with Written() as written:
+                found = net(rows)
+        assert written.peak == 4 * 8 * 30
+        # the sum, and all of a weight made anew; its view is none
+        assert written.alive == 4 * (1 + 100)
+        del found
+        assert written.alive == 0

@@ -1,8 +1,10 @@
 """What is said of the precision of networks, and what becomes of one that float16 does not hold."""
 
+import dataclasses
 import json
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -10,14 +12,28 @@ from safetensors.numpy import load_file
 
 from interpretability.errors import InputError
 from interpretability.networks.preprocessing import Preprocessing
-from stages import activations
+from interpretability.schema import UNREACHABLE
+from interpretability.visualisations import making
+from stages import activations, visualisations
 from study.extraction import arithmetic, passes, results
 from study.extraction.running import Running
 from study.files.store import WorkStore
-from study.files.tables import read_json
+from study.files.tables import read_json, read_parquet
+from study.images.made import NOTE
 from study.images.manifest import open_images
+from study.label_free.parameters import LabelFreeParams
+from study.label_free.sources import Source
 from study.networks.forms import forms_words
-from study.networks.precisions import Overflow, precision_words, ran_in_words, refuse_overflow
+from study.networks.precisions import (
+    Overflow,
+    noted_precision,
+    precision_words,
+    ran_in_words,
+    refuse_overflow,
+    unless_asked,
+)
+from study.networks.roster import read_roster, rows_of
+from study.params.reading import load
 from study.workers.device import Failure
 from tests.conftest import PREPROCESSING
 
@@ -216,3 +232,118 @@ def test_a_study_in_bfloat16_is_warned(drawn_study, caplog):
     out = drawn_study.run_activations()
     assert "MIS of a single unit moves by about as much as with another seed" in caplog.text
     assert "ran_in" not in read_json(out / "run.json")
+
+
+def test_later_stages_follow_what_the_activations_noted(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps({"ran_in": {"fell": "tf32"}}))
+    for asked, name, expected in (
+        *(("float16", "fell", "tf32"), ("float16", "other", "float16")),
+        *(("tf32", "fell", "tf32"), ("float32", "fell", "float32"), ("bfloat16", "fell", "bfloat16")),
+    ):
+        assert noted_precision(asked, name, tmp_path) == expected
+    (tmp_path / "run.json").write_text("{}")
+    assert noted_precision("float16", "fell", tmp_path) == "float16"
+    assert noted_precision("float32", "any", tmp_path / "nowhere") == "float32", "is not read"
+    assert unless_asked("float16", "tf32") == {"ran_in": "tf32"}
+    assert unless_asked("tf32", "tf32") == {}
+
+
+@pytest.fixture
+def fallen(bright):
+    """The study of a network that fell back late, with its activations; gives the folder of these, too."""
+    study = bright("float16", True)
+    return study, study.run_activations()
+
+
+def forget_note(out):
+    """As of a network whose values were all finite there."""
+    note = read_json(out / "run.json")
+    note.pop("ran_in")
+    (out / "run.json").write_text(json.dumps(note))
+
+
+def test_scores_without_labels_read_a_network_in_the_precision_that_was_noted(fallen, caplog):
+    study, out = fallen
+    rows = {row["name"]: row for row in rows_of(read_roster(study.folder / "models/roster.csv"))}
+    images = open_images(study.folder / "images")
+    everything, ran = np.arange(len(images), dtype=np.int32), []
+
+    def source(name):
+        params = load(study.folder / "params.yaml", LabelFreeParams)
+        return Source.noted(rows[name], params, out, study.folder / "models", study.code)
+
+    def values(source):
+        ran.append(source.precision)
+        return np.concatenate([np.asarray(batch.values) for batch in source.batches(images, everything)])
+
+    known = source("bright").held(values)
+    assert np.isfinite(known).all()
+    assert known.max() > 65504, "of half precision"
+    source("net").held(values)
+    assert ran == ["tf32", "float16"]
+    assert "starts again" not in caplog.text
+    ran.clear()
+    forget_note(out)
+    assert (source("bright").held(values) == known).all()
+    assert ran == ["float16", "tf32"]
+    assert "bright: float16 does not hold all its values; its pass starts again in tf32" in caplog.text
+
+
+def test_images_are_made_in_the_precision_that_was_noted(fallen, caplog):
+    study, out = fallen
+    study.params(
+        activations__precision="float16",
+        visualisations__units=["bright/middle/0", "bright/middle/1", "net/middle/0"],
+        visualisations__n_images=2,
+        visualisations__steps=2,
+        visualisations__n_natural=0,
+    )
+
+    def made(name):
+        flags = study._flags("params.yaml", "images", "code", "models", "activations")
+        visualisations.main([*flags, "--out", str(study.folder / name)])
+        table = read_parquet(study.folder / name / "units.parquet")
+        assert len(table) == 12
+        return table, read_json(study.folder / name / NOTE)
+
+    noted, note = made("noted")
+    assert "float16 does not hold" not in caplog.text
+    assert [where.endswith(" tf32") for where in note["made_on"]] == [False, True]
+    forget_note(out)
+    found, note = made("found")
+    assert "bright: float16 does not hold all values of 2 units; their medians are found in tf32" in caplog.text
+    assert found["median"].tolist() == noted["median"].tolist()
+    assert (found["best"] != noted["best"]).any(), "climbed in float16, which held them"
+    assert not any(where.endswith("tf32") for where in note["made_on"])
+
+
+@pytest.mark.parametrize("lacking", ["values", "gradients"])
+def test_images_that_float16_does_not_hold_are_made_in_tf32(bright, monkeypatch, caplog, lacking):
+    study, usual, ran = bright("float16", True), making.make_images, []
+    study.run_activations()
+    study.params(
+        activations__precision="float16",
+        visualisations__units=["net/middle/0"],
+        visualisations__n_images=2,
+        visualisations__n_sets=1,
+        visualisations__steps=2,
+    )
+
+    def make_images(target, *rest):
+        ran.append(target.precision)
+        if target.precision != "float16":
+            return usual(target, *rest)
+        if lacking == "values":
+            raise making.NotFinite("the value inf for a picture made for it")
+        return dataclasses.replace(usual(target, *rest), status=UNREACHABLE)
+
+    monkeypatch.setattr(making, "make_images", make_images)
+    flags = study._flags("params.yaml", "images", "code", "models", "activations")
+    visualisations.main([*flags, "--out", str(study.folder / "made")])
+    assert ran == ["float16", "tf32"] * 2
+    assert (
+        "net/middle/0 max of seed set 0: float16 does not hold all its values or gradients; its images are made in tf32"
+        in (caplog.text)
+    )
+    assert UNREACHABLE not in read_parquet(study.folder / "made" / "units.parquet")["status"].tolist()
+    assert read_json(study.folder / "made" / NOTE)["made_on"][0].endswith(" tf32")

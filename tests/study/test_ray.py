@@ -257,6 +257,25 @@ def test_a_gpu_is_counted_among_those_that_its_process_sees(monkeypatch, visible
     assert _device("CPU") == "cpu"
 
 
+def leave(given):
+    """A job that keeps something for the next, in a process that soon counts as idle; tells what it found kept."""
+    folder, seconds = given
+    found = sorted(path.name for path in folder.iterdir())
+    cluster._idle._seconds = seconds
+    device._on_move[:] = [(folder / f"dropped by {os.getpid()}").touch]
+    return os.getpid(), found
+
+
+def test_a_process_without_jobs_drops_what_they_have_left(two_machines, tmp_path):
+    between = [found for _, (_, found) in run_jobs(leave, [(tmp_path, 60.0)] * 4, NAMES)]
+    assert between == [[]] * 4, "nothing is dropped between jobs"
+    [*_, (_, (process, _))] = run_jobs(leave, [(tmp_path, 0.1)] * 2, NAMES)
+    dropped, until = tmp_path / f"dropped by {process}", time.monotonic() + 30
+    while not dropped.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert dropped.exists()
+
+
 def test_a_machine_that_does_not_see_the_folders_is_named(two_machines, monkeypatch, tmp_path):
     usual = _home
 

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
@@ -20,6 +21,7 @@ from interpretability.errors import InputError
 from study.errors import StudyError
 from study.workers import device, jobs, processes
 from study.workers.device import Failure, guarded
+from study.workers.idle import Idle
 from study.workers.jobs import _kind_in_cluster, devices, kind_of_workers, run_all, run_all_or_stop
 from tests.helpers.rules import ROOT
 
@@ -333,9 +335,11 @@ class Gpu:
     def __init__(self, monkeypatch, *, broken=False):
         import torch
 
-        self.broken, self.freed = broken, 0
+        self.broken, self.freed, self.at = broken, 0, []
         monkeypatch.setattr(torch.cuda, "synchronize", self.synchronize)
         monkeypatch.setattr(torch.cuda, "empty_cache", self.empty_cache)
+        monkeypatch.setattr(torch.cuda, "device", self.current)
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
         monkeypatch.setattr(device, "_device", "cuda:0")
 
     def synchronize(self, device):
@@ -344,7 +348,14 @@ class Gpu:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     def empty_cache(self):
+        assert self.at == ["cuda:0"], "of a thread that is new"
         self.freed += 1
+
+    @contextlib.contextmanager
+    def current(self, name):
+        self.at.append(name)
+        yield
+        self.at.pop()
 
 
 def failing(job):
@@ -374,6 +385,77 @@ def test_a_process_that_moves_to_another_gpu_leaves_nothing_behind(monkeypatch):
     assert (dropped, gpu.freed) == ([], 0)
     device.start("cuda:1")
     assert (dropped, gpu.freed) == (["cuda:0"], 1)
+
+
+def test_an_idle_process_gives_the_memory_of_its_machine_back(tmp_path):
+    """In a process of its own, whose C library was told to keep what is freed."""
+    script = tmp_path / "idle.py"
+    script.write_text(
+        "import numpy as np\n"
+        "from pathlib import Path\n"
+        "from study.workers import device\n"
+        "def held():\n"
+        "    return 4096 * int(Path('/proc/self/statm').read_text().split()[1]) / 2**20\n"
+        "device.start('cpu')\n"
+        "before = held()\n"
+        "kept = [np.ones(2**16) for _ in range(400)]\n"
+        "device.when_moved(kept.clear)\n"
+        "full = held()\n"
+        "device.release()\n"
+        "print(full - before, held() - before)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    full, left = map(float, done.stdout.split())
+    assert full > 190
+    assert left < 20
+
+
+def test_what_an_idle_process_does_is_never_beside_a_job():
+    done, under_way, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def action():
+        under_way.set()
+        assert go_on.wait(10)
+        done.set()
+
+    idle = Idle(0.01, action)
+    with idle.job():
+        assert not under_way.wait(0.1), "it has a job"
+    assert under_way.wait(10)
+    began = threading.Event()
+
+    def next_job():
+        with idle.job():
+            began.set()
+
+    job = threading.Thread(target=next_job)
+    job.start()
+    assert not began.wait(0.05), "waits for the action"
+    go_on.set()
+    job.join(10)
+    assert began.is_set()
+    assert done.is_set()
+
+
+def test_a_process_whose_next_job_has_begun_is_not_idle():
+    acted = []
+    idle = Idle(60.0, lambda: acted.append(1))
+    with idle.job():
+        pass
+    with idle.job():
+        idle._act(1)  # a timer that was not stopped in time
+        assert not acted
+    idle._act(2)
+    assert acted == [1]
+    assert idle._timer is not None
+    idle._timer.cancel()
 
 
 def test_a_cluster_is_asked_what_gpu_it_has(monkeypatch):
