@@ -63,7 +63,8 @@ def _switches() -> tuple[Any, ...]:
     """
     from torch import backends
 
-    cudnn, mkldnn = backends.cudnn, backends.mkldnn
+    cudnn: Any = backends.cudnn  # what it holds is put into its module by another name
+    mkldnn: Any = backends.mkldnn
     return backends, cudnn, backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn
 
 
@@ -94,6 +95,7 @@ def _compute_in(arithmetic: tuple[str, ...]) -> None:
         torch.set_float32_matmul_precision(older)
     else:
         torch.backends.cuda.matmul.allow_tf32 = of[torch.backends.cuda.matmul] == _TF32
-    torch.backends.cudnn.allow_tf32 = of[torch.backends.cudnn.conv] == _TF32
+    cudnn: Any = torch.backends.cudnn
+    cudnn.allow_tf32 = of[cudnn.conv] == _TF32
     for switch, value in of.items():  # the one for all first, which sets others
         switch.fp32_precision = value
