@@ -10,6 +10,7 @@ weights that saw none of its answers, beside the untuned similarity whose slope 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 from scipy.special import expit
 
+from interpretability import arguments
 from interpretability.randomness import key64
 from interpretability.schema import NATURAL, UNIT
 
@@ -239,20 +241,22 @@ class CrossFit:
 def cross_fit(design: Design, answers: Answers, fold: NDArray[np.integer]) -> CrossFit:
     """Weights fitted fold by fold (0, 1, ... of each unit; three or more) to the answers of the other folds.
 
-    The pull of a fold is the one under which the answers of every other fold are likeliest where neither were fitted.
+    The pull of a fold is the one under which the answers of every other fold are likeliest where neither were fitted. Fits run on
+    all cores; no number depends on how many there are.
     """
     n_folds = int(fold.max()) + 1
     gains = np.zeros((n_folds, len(STRENGTHS)))
-    for first, second in combinations(range(n_folds), 2):
-        inside = np.flatnonzero((fold != first) & (fold != second))
-        path = _path(design.of(inside), answers.of(inside))
+    pairs = [*combinations(range(n_folds), 2)]
+    paths = _paths(design, answers, [fold != number for number in range(n_folds)])
+    for (first, second), path in zip(
+        pairs, _paths(design, answers, [~np.isin(fold, pair) for pair in pairs]), strict=True
+    ):
         for outer, held in ((first, second), (second, first)):
             gains[outer] += _gains(path, design, answers, np.flatnonzero(fold == held))
     evidence, untuned = np.zeros(design.margins.shape), np.zeros(design.margins.shape)
     weights, slopes, every = [], np.zeros(n_folds), np.zeros(len(STRENGTHS))
     for number, chosen in enumerate(gains.argmax(axis=1)):
-        inside, held = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-        path = _path(design.of(inside), answers.of(inside))
+        inside, held, path = np.flatnonzero(fold != number), np.flatnonzero(fold == number), paths[number]
         every += _gains(path, design, answers, held)
         weights.append(path[chosen])
         slopes[number] = fitted_slope(design.margins[inside], answers.of(inside))
@@ -265,15 +269,26 @@ def cross_fit(design: Design, answers: Answers, fold: NDArray[np.integer]) -> Cr
 def chosen_strength(design: Design, answers: Answers, fold: NDArray[np.integer]) -> float:
     """The strength of the pull under which the answers of each fold are likeliest where those of the others were fitted."""
     gains = np.zeros(len(STRENGTHS))
-    for number in range(int(fold.max()) + 1):
-        inside = np.flatnonzero(fold != number)
-        gains += _gains(_path(design.of(inside), answers.of(inside)), design, answers, np.flatnonzero(fold == number))
+    folds = range(int(fold.max()) + 1)
+    for number, path in zip(folds, _paths(design, answers, [fold != number for number in folds]), strict=True):
+        gains += _gains(path, design, answers, np.flatnonzero(fold == number))
     return STRENGTHS[int(gains.argmax())]
 
 
 def fit_all(design: Design, answers: Answers, strength: float) -> Vector:
     """Weights fitted to all answers with one of STRENGTHS."""
     return _path(design, answers, STRENGTHS.index(strength))[-1]
+
+
+def _paths(design: Design, answers: Answers, insides: Sequence[NDArray[np.bool_]]) -> list[list[Vector]]:
+    """The `_path` of each part of the units (units,), on several threads."""
+
+    def path(inside: NDArray[np.bool_]) -> list[Vector]:
+        rows = np.flatnonzero(inside)
+        return _path(design.of(rows), answers.of(rows))
+
+    with ThreadPoolExecutor(arguments.threads(None)) as pool:
+        return list(pool.map(path, insides))
 
 
 def _path(design: Design, answers: Answers, last: int = len(STRENGTHS) - 1) -> list[Vector]:
