@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -156,7 +157,7 @@ def opened(study):
         "/bin",
         "/opt",
         "/var",
-        "/tmp/tmp",
+        f"{tempfile.gettempdir()}/tmp",  # what libraries make for themselves
         sys.prefix,
         sys.base_prefix,
     )

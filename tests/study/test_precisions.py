@@ -15,7 +15,7 @@ from interpretability.networks.preprocessing import Preprocessing
 from interpretability.schema import UNREACHABLE
 from interpretability.visualisations import making
 from stages import activations, visualisations
-from study.extraction import arithmetic, passes, results
+from study.extraction import arithmetic, passes, results, running
 from study.extraction.running import Running
 from study.files.store import WorkStore
 from study.files.tables import read_json, read_parquet
@@ -190,6 +190,24 @@ def test_a_network_that_fell_back_goes_on_where_it_was(bright, monkeypatch):
     steps.clear()
     study.run_activations()
     assert [each for each in steps if each[0] == "bright"] == [("bright", "tf32", 32), ("bright", "tf32", 48)]
+
+
+@pytest.mark.parametrize(
+    ("phase", "key"),
+    [
+        ("states", lambda shared, precision: running.state_key(shared, 1, precision)),
+        ("states", lambda shared, precision: running.state_key(shared, 0, precision, second=True)),
+        ("windows", running.first_key),
+    ],
+)
+def test_whatever_a_fallback_has_left_is_seen(tmp_path, phase, key):
+    store, shared = WorkStore(tmp_path), {"model": "net", "precision": "float16"}
+
+    def left(precision):
+        store.write(phase, key(shared, precision), running.SUFFIX, lambda path: path.write_bytes(b"x"))
+        return running.has_fallen_back(store, shared)
+
+    assert [left(precision) for precision in ("float16", "tf32")] == [False, True]
 
 
 def test_what_no_precision_holds_is_named(bright, monkeypatch):
